@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from metatui.config.declarations import Scalar
 from metatui.config.settings import Settings
@@ -126,7 +127,7 @@ class ImageView:
     height: int
     width: int
     support: tuple[bytes, ...]
-    """Grey images, row by row, ink as 255; ordered by class."""
+    """Images row by row, one byte for each channel of a pixel; ordered by class. Grey images have ink as 255."""
     support_labels: tuple[int, ...]
     query: tuple[bytes, ...]
     """A few query images of each class."""
@@ -136,6 +137,8 @@ class ImageView:
     accuracy: tuple[float, ...]
     """Accuracy on the whole query set after each inner step, from step 0."""
     loss: tuple[float, ...]
+    channels: int = 1
+    """1 for grey images, also in records of versions that stored no colours; 3 for red, green and blue."""
 
 
 TaskView = RegressionView | CurveView | ScatterView | ImageView
@@ -243,6 +246,23 @@ class Warned:
     text: str
 
 
+HintKind = Literal["batch_norm", "diverging", "hardly_moving", "noisy_validation", "overfitting"]
+
+
+@dataclass(frozen=True)
+class Hinted:
+    """A likely problem of the training, and a setting that may solve it. A run gives one hint of each kind."""
+
+    iteration: int
+    kind: HintKind
+    reason: str
+    """What was noticed, as a sentence without its full stop."""
+    path: str
+    """The setting to change. If it is not live, it can only change for another run."""
+    old: Scalar
+    new: Scalar
+
+
 @dataclass(frozen=True)
 class Noted:
     """Information for the journal that is not a warning."""
@@ -285,6 +305,7 @@ Event = (
     | Paused
     | Resumed
     | Warned
+    | Hinted
     | Noted
     | Finished
     | Failed

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +18,10 @@ from metatui.config import fields, registry
 if TYPE_CHECKING:
     from metatui.learning.engines.autotune import Measured
 
-# Tests run in parallel, with one core each. torch reads this when it is imported.
+# Tests run in parallel, with one core each. torch reads this when it is imported. Threads of runs that use all cores
+# wait without spinning: otherwise, on a busy machine, a small run on images takes thirty times the CPU time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 # No deadline, because times depend on the load of the machine. Derandomized, so that failures can be reproduced.
@@ -26,18 +30,26 @@ hypothesis.settings.load_profile("metatui")
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return the number of cores plus two, since many tests wait for a child process."""
-    return (os.cpu_count() or 1) + 2
+    """Return the number of cores plus one, since some tests wait. Each worker imports and collects all tests."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Handle SIGINT and SIGHUP, which `nohup` and background jobs ignore.
+    """Prepare the environment of programs that tests start.
 
-    Otherwise, programs started by tests would inherit this, and ignore these signals when tests send them.
+    They handle SIGINT and SIGHUP, which `nohup` and background jobs ignore: otherwise, they would ignore these signals
+    when tests send them. They also share compiled modules, since compiling metatui takes each of them a second.
     """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, default)
+
+
+def pytest_collection_finish() -> None:
+    """Exempt everything that was imported and collected from garbage collection, which takes seconds otherwise."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

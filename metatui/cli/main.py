@@ -13,8 +13,8 @@ from typing import TextIO
 import click
 
 import metatui
-from metatui.cli.options import runs_dir_option, set_option
-from metatui.utils.errors import MetatuiError
+from metatui.cli.options import examples, runs_dir_option, set_option
+from metatui.utils.errors import MetatuiError, did_you_mean, quote
 from metatui.utils.text import sanitize
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -34,7 +34,7 @@ COMMANDS = {
     "explain": "Explain an algorithm with pseudo-code for the given settings.",
     "settings": "List all settings with defaults, allowed values and meaning.",
     "keys": "List the actions of the app, with their keys.",
-    "data": "Download and pack data sets.",
+    "data": "List, download and pack data sets.",
     "check": "Check the meta-gradients against finite differences and higher.",
     "bench": "Measure the training speed of every engine on this machine.",
     "doctor": "Show versions, devices, data sets, the terminal and file locations.",
@@ -77,6 +77,12 @@ def _select_plugins(context: click.Context, parameter: click.Parameter, files: t
     cls=LazyGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=examples(
+        "metatui # open the app",
+        "metatui --preset quick --start # open it and train a preset",
+        "metatui run quick # train without the app",
+        "metatui compare latest~1 latest # compare the two newest runs",
+    ),
 )
 @click.version_option(metatui.__version__, message="metatui %(version)s")
 @click.option(
@@ -147,8 +153,10 @@ def _code(arguments: Sequence[str] | None) -> int:
             sys.stdout.flush()
     except MetatuiError as error:
         return _fail(str(error), error.exit_code)
-    except click.exceptions.NoArgsIsHelpError as error:
-        return _fail(f"{error.ctx.command_path} needs a command: see {error.ctx.command_path} --help", BAD_INPUT)
+    except click.exceptions.NoSuchCommand as error:
+        return _fail(_unknown("a command", error.command_name, error), BAD_INPUT)
+    except click.exceptions.NoSuchOption as error:
+        return _fail(_unknown("an option", error.option_name, error), BAD_INPUT)
     except click.ClickException as error:
         return _fail(error.format_message(), BAD_INPUT)
     except (KeyboardInterrupt, click.Abort):
@@ -158,6 +166,21 @@ def _code(arguments: Sequence[str] | None) -> int:
     except Exception as error:
         return _fail(_out_of_memory(error) or _unexpected(error), FAILED)
     return result if isinstance(result, int) else 0
+
+
+def _unknown(kind: str, name: str, error: click.UsageError) -> str:
+    """Return a sentence about an unknown command or option, with the nearest known one."""
+    context = error.ctx
+    if context is None:
+        return error.format_message()
+    command = context.command
+    otherwise = f"{context.command_path} --help lists them"
+    if isinstance(command, click.Group) and kind == "a command":
+        hint = did_you_mean(name, command.list_commands(context), otherwise, most=2)
+    else:
+        options = [word for parameter in command.get_params(context) for word in parameter.opts]
+        hint = did_you_mean(name, options, otherwise)
+    return f"{quote(name)} is not {kind} of {context.command_path}: {hint}"
 
 
 def _flush(stream: TextIO | None) -> None:

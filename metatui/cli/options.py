@@ -49,7 +49,23 @@ def complete_runs(context: click.Context, parameter: click.Parameter, incomplete
     from metatui.runs.storage.store import RunStore
 
     names = sorted(run.path.name for run in RunStore(context.params.get("runs_dir")).runs())
-    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    items = [*([CompletionItem("latest", help="the newest run")] if names else []), *map(CompletionItem, names)]
+    return [item for item in items if item.value.startswith(incomplete)]
+
+
+def complete_presets_and_runs(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    items = (each(context, parameter, incomplete) for each in (complete_presets, complete_runs))
+    return [item for found in items for item in found]
+
+
+def examples(*commands: str) -> str:
+    """Return the end of a help text that lists commands, each of which may have a comment after ` # `."""
+    parts = [command.partition(" # ") for command in commands]
+    width = max((len(command) for command, _, comment in parts if comment), default=0)
+    lines = (f"  {command:{width}}  {f'# {comment}' if comment else ''}".rstrip() for command, _, comment in parts)
+    return "\n".join(("\b", "Examples:", *lines))
 
 
 set_option = click.option(

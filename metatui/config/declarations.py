@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
-from metatui.utils.errors import BadInput, Problem, SettingsError, quote
+from metatui.utils.errors import BadInput, Problem, SettingsError, did_you_mean, quote
 from metatui.utils.paths import expanded
 
 if TYPE_CHECKING:
@@ -115,7 +115,9 @@ class SettingField:
 
     def problem(self, value: object) -> Problem:
         """Describe a value that is not allowed."""
-        return Problem(self.path, f"{self.path} is {quote(value)}, but must be {self.allowed}")
+        sentence = f"{self.path} is {quote(value)}, but must be {self.allowed}"
+        nearest = did_you_mean(value, self.choices, otherwise="") if isinstance(value, str) else ""
+        return Problem(self.path, ": ".join(filter(None, (sentence, nearest))))
 
     def is_relevant(self, settings: Settings) -> bool:
         """Return whether this setting has any effect in `settings`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from itertools import groupby
 from typing import Any
@@ -14,7 +13,7 @@ from metatui.config.declarations import Scalar, SettingField
 from metatui.config.plugins import exclude_conflicts
 from metatui.config.registry import ALGORITHMS, all_components, fields_of, loaded_components
 from metatui.config.settings import Settings, common_fields
-from metatui.utils.errors import Problem, SettingsError, quote
+from metatui.utils.errors import Problem, SettingsError, did_you_mean, quote
 
 
 def text_of(value: Scalar) -> str:
@@ -106,6 +105,15 @@ def change(settings: Settings, changes: Mapping[str, Scalar]) -> Settings:
     return parse(groups)
 
 
+def differences(settings: Settings, other: Settings) -> list[str]:
+    """Return the paths of the settings that differ and have an effect in `settings` or `other`."""
+    return [
+        path
+        for path, field in FIELDS.items()
+        if settings.value(path) != other.value(path) and (field.is_relevant(settings) or field.is_relevant(other))
+    ]
+
+
 def fixed_because(path: str, settings: Settings) -> str | None:
     """Return why a live setting cannot change during a run with `settings`; None if it can."""
     if not FIELDS[path].is_relevant(settings):
@@ -138,12 +146,15 @@ def assignment(text: str) -> tuple[str, Scalar]:
     return field.path, field.read(word)
 
 
+def assigned(values: Mapping[str, Scalar]) -> str:
+    """Format settings as the arguments of `--set`, comma-separated: `algorithm.inner_lr=0.01, model.hidden=40,40`."""
+    return ", ".join(f"{path}={text_of(value).replace(', ', ',')}" for path, value in values.items())
+
+
 def _unknown(path: str) -> Problem:
-    near = difflib.get_close_matches(path, FIELDS, n=1, cutoff=0.6)
-    if not near:
-        near = [name for name in FIELDS if name.split(".")[1] == path.split(".")[-1]][:1]
+    same_key = [name for name in FIELDS if name.split(".")[1] == path.split(".")[-1]][:1]
     groups = f"the groups are {', '.join(Settings.model_fields)}, and those of plugins"
-    hint = f"did you mean {near[0]}?" if near else groups
+    hint = did_you_mean(path, FIELDS, f"did you mean {same_key[0]}?" if same_key else groups)
     return Problem(path, f"{quote(path)} is not a setting: {hint}")
 
 

@@ -8,7 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from traceback import walk_tb
 
-from metatui.config.registry import PLUGINS_VARIABLE, REGISTRIES, all_components, load_plugin_files, plugin_files
+from metatui.config.registry import (
+    PLUGINS_VARIABLE,
+    REGISTRIES,
+    all_components,
+    fields_of,
+    load_plugin_files,
+    plugin_files,
+)
 from metatui.config.settings import RESERVED, common_fields
 from metatui.utils.errors import BadInput, class_and_message, quote
 
@@ -47,9 +54,11 @@ def exclude_conflicts() -> None:
     for component in sorted(all_components(), key=lambda each: not each.registry.is_built_in(each)):
         registry, name = component.registry, component.name
         here = f"the {registry.kind} {quote(name)} of a plugin cannot be used"
-        unknown = sorted(component.uses - paths)
-        if unknown:
+        usual = {path for values in component.usual.values() for path in values} - paths
+        if unknown := sorted(component.uses - paths):
             registry.exclude(component, f"{here}: `uses` contains {quote(unknown[0])}, which is not a setting")
+        elif usual and (unknown := sorted(usual - {field.path for field in fields_of(component)})):
+            registry.exclude(component, f"{here}: `usual` contains {quote(unknown[0])}, which is not a setting")
         elif component.Options.model_fields:
             if name in groups:
                 registry.exclude(component, f"{here}: it has options, but {quote(name)} is {groups[name]}: rename it")

@@ -6,7 +6,6 @@ number that was measured with metatui.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ from metatui.config.schedule import Planned, checked, read_changes
 from metatui.config.settings import Settings
 from metatui.config.toml import names_file, parse_tables, read_tables, settings_toml, toml_files
 from metatui.utils import paths
-from metatui.utils.errors import BadInput, MetatuiError, quote
+from metatui.utils.errors import BadInput, MetatuiError, did_you_mean, quote
 from metatui.utils.files import reason, write_atomically
 from metatui.utils.text import sanitize
 
@@ -124,8 +123,7 @@ def load(name_or_path: str | Path) -> Preset:
     for folder in (paths.user_presets_dir(), bundled_dir()):
         if path := _named(text, folder):
             return read(path)
-    near = difflib.get_close_matches(text, names(), n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]}?" if near else "`metatui presets` lists all presets"
+    hint = did_you_mean(text, names(), "`metatui presets` lists all presets", cutoff=0.4)
     raise BadInput(f"{quote(text)} is neither a preset nor a TOML file: {hint}")
 
 
@@ -231,8 +229,7 @@ def _about(table: Any, path: Path) -> Mapping[str, str]:
         raise BadInput(f"{origin}: preset is {quote(table)}, but must be a table of strings")
     for key, value in table.items():
         if key not in ABOUT:
-            near = difflib.get_close_matches(key, ABOUT, n=1)
-            hint = f"did you mean preset.{near[0]}?" if near else "the keys are " + ", ".join(ABOUT)
+            hint = did_you_mean(key, ABOUT, f"the keys are {', '.join(ABOUT)}", prefix="preset.")
             raise BadInput(f"{origin}: {quote(f'preset.{key}')} is unknown: {hint}")
         if not isinstance(value, str):
             raise BadInput(f"{origin}: preset.{key} is {quote(value)}, but must be text")

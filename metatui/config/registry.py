@@ -23,8 +23,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
-from metatui.config.declarations import Group, SettingField, When, group_fields
-from metatui.utils.errors import BadInput, class_and_message, quote
+from metatui.config.declarations import Group, Scalar, SettingField, When, group_fields
+from metatui.utils.errors import BadInput, class_and_message, did_you_mean, quote
 
 if TYPE_CHECKING:
     from metatui.config.settings import Settings
@@ -39,6 +39,9 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 """Pattern of the names of components."""
 
 Kind = Literal["regression", "classification"]
+
+Usual = dict[Kind, dict[str, Scalar]]
+"""Usual values of settings, by kind of task and path."""
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +59,8 @@ class Component:
     """Settings that only this component has. They form the settings group called `name`."""
     uses: ClassVar[frozenset[str]] = frozenset()
     """Paths of the common settings that this component reads, without those that every component reads."""
+    usual: ClassVar[Usual] = {}
+    """Usual values of an algorithm, which are offered when it is selected."""
     default_for: ClassVar[frozenset[Kind]] = frozenset()
     """Kinds of tasks for which the value `auto` selects this component."""
 
@@ -126,7 +131,9 @@ class Registry(Generic[AnyComponent]):
         """
         if name in self._broken:
             return self._broken[name]
-        return f"must be one of {', '.join((*others, *self.names()))}{self.or_plugin}"
+        names = (*others, *self.names())
+        allowed = f"must be one of {', '.join(names)}{self.or_plugin}"
+        return ": ".join(filter(None, (allowed, did_you_mean(name, names, otherwise=""))))
 
     def components(self) -> Iterator[type[AnyComponent]]:
         """Yield all components in the order of `names`, except installed plugins that cannot be loaded."""

@@ -70,6 +70,9 @@ class Algorithm(Component):
     captured: ClassVar[bool] = False
     """Whether a meta-step can be captured as a CUDA graph: it is a step of Adam along the meta-gradient, and nothing
     else changes between meta-steps."""
+    published_batch_norm: ClassVar[Literal["transductive", "per_example"] | None] = None
+    """The value of `evaluation.batch_norm` that is closest to the published results; None if they differ or are
+    unknown."""
     progress: float = 1.0
     """Completed share of the training, from 0 to 1."""
 

@@ -6,8 +6,11 @@ explanation immediately.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
+from metatui.config.declarations import Scalar
+from metatui.config.fields import FIELDS, assigned
 from metatui.config.registry import ALGORITHMS, DATA
 from metatui.config.settings import Settings
 
@@ -37,6 +40,17 @@ class Explanation:
     hessian_products: int
     """Hessian-vector products per meta-step."""
     paper: tuple[str, ...]
+    usual: Mapping[str, Mapping[str, Scalar]] = field(default_factory=dict)
+    """Usual values of settings, by kind of task and path."""
+
+    @property
+    def usual_lines(self) -> tuple[str, ...]:
+        """The usual values, one line for each kind of task, without defaults of rarely used settings."""
+        shown = {
+            kind: {path: value for path, value in values.items() if FIELDS[path].main or value != FIELDS[path].default}
+            for kind, values in self.usual.items()
+        }
+        return tuple(f"{kind}: {assigned(values)}" for kind, values in shown.items())
 
 
 @dataclass(frozen=True)
@@ -55,7 +69,8 @@ def explanation(settings: Settings, algorithm: str | None = None) -> Explanation
     name = algorithm or settings.algorithm.name
     # Skip validation, because another algorithm may refuse a setting that it does not use.
     group = settings.algorithm.model_copy(update={"name": name})
-    return ALGORITHMS[name].explain(settings.model_copy(update={"algorithm": group}))
+    explained = ALGORITHMS[name].explain(settings.model_copy(update={"algorithm": group}))
+    return replace(explained, usual=ALGORITHMS[name].usual)
 
 
 def gradient_based(

@@ -103,10 +103,12 @@ def training_metrics(meta_loss: float | None, accuracy: float | None, tasks_seen
 
 
 def event_message(event: Event) -> str | None:
-    """Describe a change, a note, a pause or its end; None for other events."""
+    """Describe a change, a hint, a note, a pause or its end; None for other events."""
     match event:
         case events.Tweaked():
             return change_text(event.path, text_of(event.old), text_of(event.new))
+        case events.Hinted():
+            return hint_text(event)
         case events.Noted():
             return event.text
         case events.Paused() | events.Resumed():
@@ -139,6 +141,9 @@ def entry_message(entry: Entry) -> str | None:
             return f"{label}: the change to {new} after meta-step {at} was undone"
         case "warned":
             return detail(details, "text")
+        case "hinted":
+            path, old, new = (detail(details, key) for key in ("path", "old", "new"))
+            return f"{detail(details, 'reason')}. {advice(path, old, new)}"
         case "noted":
             return detail(details, "text")
         case "failed":
@@ -159,6 +164,16 @@ def entry_message(entry: Entry) -> str | None:
 def change_text(path: str, old: str, new: str) -> str:
     """Describe a changed setting: `Inner learning rate changed from 0.01 to 0.02`."""
     return f"{setting_label(path)} changed from {old} to {new}"
+
+
+def hint_text(hint: events.Hinted) -> str:
+    """Describe a hint: its reason, and the setting that may help."""
+    return f"{hint.reason}. {advice(hint.path, text_of(hint.old), text_of(hint.new))}"
+
+
+def advice(path: str, old: str, new: str) -> str:
+    """Suggest a change of a setting: `Try algorithm.outer_lr = 0.1 instead of 0.001`."""
+    return f"Try {path} = {new} instead of {old}"
 
 
 def setting_label(path: str) -> str:

@@ -17,6 +17,9 @@ from textual.keys import key_to_character
 Tab = Literal["work", "runs", "presets"]
 TABS: tuple[Tab, ...] = ("work", "runs", "presets")
 
+MOST_COMPARED = 8
+"""Maximum number of runs in a comparison or a report."""
+
 
 class Phase(Enum):
     """State of the followed run; the values are shown to the user."""
@@ -46,8 +49,14 @@ class AppContext:
     """True if that row is a run in training."""
     own_preset: bool = False
     """True if that row is a user preset."""
+    missing_data: bool = False
+    """True if the data of that preset are not on this machine, or are being downloaded."""
     undoable: bool = False
     """True if the followed run has a live change that can be undone."""
+    restorable: bool = False
+    """True if usual values that were taken in the form can be undone."""
+    hinted: bool = False
+    """True if a hint or an offer of usual values can be followed."""
     classification: bool = False
     """True if the shown run classifies images."""
     marked: int = 0
@@ -99,7 +108,13 @@ def _running(now: AppContext) -> str:
 
 
 def _undoable(now: AppContext) -> str:
+    if now.restorable:
+        return ""
     return _running(now) or ("" if now.undoable else "Nothing to undo: no setting was changed during training.")
+
+
+def _hinted(now: AppContext) -> str:
+    return "" if now.hinted else "There is no hint."
 
 
 def _idle(now: AppContext) -> str:
@@ -118,12 +133,21 @@ def _live_row(now: AppContext) -> str:
     return _row(now) or ("" if now.live_row else "This run is not training.")
 
 
+def _few(now: AppContext) -> str:
+    too_many = f"{now.marked:,} runs are marked, but at most {MOST_COMPARED} can be compared: m unmarks all."
+    return _row(now) or (too_many if now.marked > MOST_COMPARED else "")
+
+
 def _marked(now: AppContext) -> str:
-    return "" if now.marked > 1 else "Mark at least two runs first: space marks the selected one."
+    return _few(now) if now.marked > 1 else "Mark at least two runs first: space marks the selected one."
 
 
 def _studied(now: AppContext) -> str:
     return "" if now.studied else "No run is open: open or select one in the runs tab (2)."
+
+
+def _fetch(now: AppContext) -> str:
+    return _row(now) or ("" if now.missing_data else "The data of this preset are on this machine.")
 
 
 def _own(now: AppContext) -> str:
@@ -145,6 +169,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("checkpoint", "f9,c", "Save", "Save a checkpoint now.", TRAINING, _running),
     Action("live", "f4,l", "Change", "Change learning rates and other live settings.", TRAINING, _running),
     Action("undo", "r,ctrl+underscore", "Undo", "Undo the last change.", TRAINING, _undoable, tab="work"),
+    Action("hint", "h", "Hint", "Follow the hint, or take the usual values.", TRAINING, _hinted, tab="work"),
     Action("detach", "d", "Detach", "Leave the run training in the background.", TRAINING, _running, tab="work"),
     Action("attach", "j", "Attach", "Follow the newest run in the background.", TRAINING, bar=False, tab="work"),
     Action("save_preset", "f2,w", "Save preset", "Save the settings in the form as a preset.", TRAINING),
@@ -156,7 +181,12 @@ ACTIONS: tuple[Action, ...] = (
     Action("next_pane", "ctrl+o,n", "Pane", "Next pane.", WINDOW, tab="work"),
     Action("previous_pane", "b", "Pane back", "Previous pane.", WINDOW, bar=False, tab="work"),
     Action("maximize", "f3,z", "Maximise", "Maximise or restore the pane.", WINDOW, tab="work"),
-    Action("form", "ctrl+l,f", "Form", "Show or hide the form.", WINDOW, tab="work"),
+    Action("form", "ctrl+l,f", "Form", "Show or hide the form; a run remembers the choice.", WINDOW, tab="work"),
+    Action("wider", "greater_than_sign", "Wider", "Make the focused pane wider.", WINDOW, bar=False, tab="work"),
+    Action("narrower", "less_than_sign", "Narrower", "Make the focused pane narrower.", WINDOW, bar=False, tab="work"),
+    Action("higher", "right_curly_bracket", "Higher", "Make the focused pane higher.", WINDOW, bar=False, tab="work"),
+    Action("lower", "left_curly_bracket", "Lower", "Make the focused pane lower.", WINDOW, bar=False, tab="work"),
+    Action("usual_sizes", "0", "Usual sizes", "Return to the usual sizes of panes.", WINDOW, bar=False, tab="work"),
     Action("leave", "escape", "Back", "Restore a maximised pane, or leave a text field.", WINDOW, bar=False),
     Action("command_palette", "ctrl+p", "Palette", "Search actions, settings, presets, runs.", WINDOW, everywhere=True),
     Action("theme", "ctrl+t", "Theme", "Next theme: dark, light, and two for 16 colours.", WINDOW),
@@ -173,18 +203,33 @@ ACTIONS: tuple[Action, ...] = (
     Action("step_on", "right_square_bracket", "Step on", "Next inner step.", ADAPTATION, tab="work"),
     Action("previous_tasks", "comma", "Tasks back", "Previous held-out tasks.", ADAPTATION, tab="work"),
     Action("next_tasks", "full_stop", "Tasks on", "Next held-out tasks.", ADAPTATION, tab="work"),
+    Action("next_shots", "k", "Shots", "Next support images.", ADAPTATION, bar=False, tab="work"),
     Action("explore", "ctrl+r,a", "Explore", "Adapt to any held-out task, or one that you draw.", ADAPTATION, _studied),
     Action("parameters", "f11,v", "Space", "Plot how adaptation moves the parameters of a run.", ADAPTATION, _studied),
     Action("filter", "slash,ctrl+f", "Filter", "Show only runs that contain some words.", RUNS, tab="runs"),
     Action("open_run", "enter", "Open", "Show the run; follow it if it is training.", RUNS, _row, tab="runs"),
+    Action("preview_run", "n,ctrl+o", "Preview", "Go to the preview, or back to the list.", RUNS, _row, tab="runs"),
     Action("stop_run", "x", "Stop run", "Stop and save the selected run.", RUNS, _live_row, tab="runs"),
     Action("mark_run", "space", "Mark", "Mark runs; the first three are shown together.", RUNS, _row, tab="runs"),
+    Action("mark_all_runs", "m", "All/none", "Mark all listed runs, or unmark all runs.", RUNS, _row, tab="runs"),
+    Action("sort_runs", "o", "Sort", "Sort by the next column.", RUNS, _row, tab="runs"),
+    Action("reverse_runs", "t", "Reverse", "Reverse the order of the list.", RUNS, _row, bar=False, tab="runs"),
     Action("compare_runs", "c", "Compare", "Compare marked runs on the same tasks.", RUNS, _marked, tab="runs"),
-    Action("report_runs", "g", "Report", "Write a report on the marked or selected runs.", RUNS, _row, tab="runs"),
+    Action("report_runs", "g", "Report", "Write a report on the marked or selected runs.", RUNS, _few, tab="runs"),
     Action("load_run", "l", "Load settings", "Put the run's settings into the form.", RUNS, _idle_row, tab="runs"),
     Action("resume_run", "r", "Resume", "Continue from the run's last checkpoint.", RUNS, _idle_row, tab="runs"),
-    Action("delete_run", "d,delete", "Delete", "Delete the run's folder, after confirmation.", RUNS, _row, tab="runs"),
+    Action(
+        "delete_run",
+        "d,delete",
+        "Delete",
+        "Delete marked or selected runs, after confirmation.",
+        RUNS,
+        _row,
+        tab="runs",
+    ),
     Action("load_preset", "enter,l", "Load", "Put the preset into the form.", PRESETS, _idle_row, tab="presets"),
+    Action("preview_preset", "n,ctrl+o", "Preview", "Go to the preview, or back.", PRESETS, _row, tab="presets"),
+    Action("fetch_data", "f", "Download", "Download the preset's data, or cancel.", PRESETS, _fetch, tab="presets"),
     Action("delete_preset", "d,delete", "Delete", "Delete a preset of your own.", PRESETS, _own, tab="presets"),
 )
 

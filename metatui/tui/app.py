@@ -22,16 +22,19 @@ from textual.widgets import ContentSwitcher, Input
 
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
-from metatui.tui.actions import ACTIONS, BY_ID, TABS, Action, AppContext, Tab
+from metatui.tui.actions import ACTIONS, BY_ID, TABS, Action, AppContext, Tab, key_name
+from metatui.tui.contrast import ReadableFilter
 from metatui.tui.controllers.analysis import AnalysisController
 from metatui.tui.controllers.background import BackgroundController
+from metatui.tui.controllers.hints import HintsController
 from metatui.tui.controllers.presets import PresetsController
 from metatui.tui.controllers.run import RunController
 from metatui.tui.controllers.runs import RunsController
 from metatui.tui.controllers.sessions import Sessions
-from metatui.tui.preferences import save_theme
+from metatui.tui.preferences import Preferences, save
 from metatui.tui.screens.main.header_footer import ContextChanged, KeyBar, TopBar
-from metatui.tui.screens.main.work import Pane, WorkTab
+from metatui.tui.screens.main.layout import Pane
+from metatui.tui.screens.main.work import PreferencesChanged, WorkTab
 from metatui.tui.terminal.keyboard import Keyboard, TerminalLost
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.themes import CYCLE, AsciiFilter
@@ -87,7 +90,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
         # Handled before the focused widget, so that text typed right after them goes to the next field.
         Binding("tab", "focus_next", show=False, priority=True),
         Binding("shift+tab", "focus_previous", show=False, priority=True),
-        Binding("ctrl+c", "help_quit", show=False, system=True),
+        Binding("ctrl+c,q", "help_quit", show=False, system=True),
     ]
 
     def __init__(
@@ -98,6 +101,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
         sessions: Sessions,
         symbols: Symbols,
         theme: str,
+        preferences: Preferences,
         preset: str | None = None,
         changes: Sequence[Planned] = (),
         start: bool = False,
@@ -110,6 +114,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
         """Glyphs for drawing charts."""
         self.runs_dir = runs_dir
         self.opening_settings = settings
+        self.preferences = preferences
         self.warning = warning
         """Shown after the first frame."""
         self.run_controller = RunController(self, sessions)
@@ -117,8 +122,9 @@ class MetatuiApp(App[None], inherit_bindings=False):
         self.runs = RunsController(self, sessions)
         self.presets = PresetsController(self, preset, settings, changes)
         self.analysis = AnalysisController(self)
+        self.hints = HintsController(self)
         self._start_at_once = start
-        self._ascii = AsciiFilter()
+        self._ascii, self._readable = AsciiFilter(), ReadableFilter()
         self._completing = asyncio.Lock()
         self.set_keymap(keymap or {})
         self.animation_level = "none"
@@ -127,7 +133,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
     def compose(self) -> ComposeResult:
         yield TopBar(id="top-bar")
         with ContentSwitcher(initial="work", id="tabs"):
-            yield WorkTab(self.opening_settings, self.symbols)
+            yield WorkTab(self.opening_settings, self.symbols, self.preferences)
         yield KeyBar(id="key-bar")
 
     def get_default_screen(self) -> MainScreen:
@@ -139,6 +145,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
         if self.warning:
             self.notify(self.warning, severity="warning")
         self.form.focus_first()
+        self.work_tab.status.show_form(self.presets.form_state(self.form.assessment))
         self.run_controller.start_timers()
         self.runs.start_timers()
         self.call_after_refresh(self._first_frame_drawn)
@@ -154,6 +161,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
     async def settle(self) -> None:
         """Do the work that the first frame does not need."""
         if self.screen_stack:  # otherwise the app has ended
+            self.work_tab.complete()
             await self.complete()
             self.background.announce(silent=bool(self.warning))
 
@@ -212,13 +220,17 @@ class MetatuiApp(App[None], inherit_bindings=False):
             row=run is not None or preset is not None,
             live_row=run is not None and run.status in ("running", "paused"),
             own_preset=preset is not None and not preset.bundled,
+            missing_data=preset is not None and self.presets.can_fetch(preset),
             undoable=client.undoable is not None,
+            restorable=self.form.offer is not None and self.form.offer.is_taken,
+            hinted=self.hints.is_possible,
             classification=bool(shown and shown.settings.is_classification),
             marked=marked,
             studied=len(self.analysis.chosen_runs),
         )
 
     @on(ContextChanged)
+    @on(SettingsForm.Changed)
     def update_bars(self) -> None:
         """Update the key bar."""
         self.screen_stack[0].query_one(KeyBar).context = self.context
@@ -226,6 +238,14 @@ class MetatuiApp(App[None], inherit_bindings=False):
     @on(SettingsForm.LiveChange)
     def _live_setting_changed(self, event: SettingsForm.LiveChange) -> None:
         self.run_controller.client.change(event.path, event.value)
+
+    @on(PreferencesChanged)
+    def _preferences_changed(self, event: PreferencesChanged) -> None:
+        self.remember(**event.changes)
+
+    @on(SettingsForm.Changed)
+    def _form_changed(self, event: SettingsForm.Changed) -> None:
+        self.work_tab.status.show_form(self.presets.form_state(event.assessment))
 
     @on(TerminalLost)
     def _terminal_lost(self) -> None:
@@ -237,7 +257,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
         super().panic(*renderables)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        filters = super().get_line_filters()
+        filters = [*super().get_line_filters(), self._readable]
         return [*filters, self._ascii] if self.symbols is Symbols.ASCII else filters
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -260,7 +280,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
 
     def method_of(self, action: Action) -> Callable[[], object]:
         """Return the method `action_<id>` of the work tab, a controller or the app that implements an action."""
-        controllers = (self.run_controller, self.background, self.runs, self.presets, self.analysis)
+        controllers = (self.run_controller, self.background, self.runs, self.presets, self.analysis, self.hints)
         owners: tuple[object, ...] = (self.work_tab, *controllers, self)
         name = f"action_{action.id}"
         method: Callable[[], object] = next(getattr(owner, name) for owner in owners if hasattr(owner, name))
@@ -291,6 +311,10 @@ class MetatuiApp(App[None], inherit_bindings=False):
         else:
             self.call_after_refresh(field.control.focus)
 
+    def action_help_quit(self) -> None:
+        """Name the keys that quit, for users who press ctrl+C or q."""
+        self.notify(f"Press {' or '.join(map(key_name, BY_ID['quit'].keys.split(',')))} to quit.")
+
     def open_tab(self, tab: Tab, pane: Pane | None = None) -> None:
         """Show a tab and focus its list. In the work tab, focus `pane` (default: the current pane)."""
         self.top_bar.tab = tab
@@ -300,10 +324,10 @@ class MetatuiApp(App[None], inherit_bindings=False):
                 self.work_tab.go_to(pane or self.work_tab.pane)
             case "runs":
                 self.runs_tab.opened()
-                self.runs_tab.table.focus()
+                self.runs_tab.focus_list()
             case "presets":
                 self.presets_tab.reload()
-                self.presets_tab.table.focus()
+                self.presets_tab.focus_list()
         self.update_bars()
 
     def action_tab_work(self) -> None:
@@ -319,13 +343,15 @@ class MetatuiApp(App[None], inherit_bindings=False):
         self.open_tab(TABS[(TABS.index(self.tab) + 1) % len(TABS)])
 
     def action_leave(self) -> None:
-        """Go back one step: clear the filter, restore a maximised pane, or leave a text field."""
-        if self.tab == "runs" and self.runs_tab.filter.display:
-            self.runs_tab.clear_filter()
+        """Go back one step: leave a preview or text field, clear a filter, restore a pane, or hide a hint."""
+        if self.tab != "work":
+            (self.runs_tab if self.tab == "runs" else self.presets_tab).leave()
         elif self.work_tab.maximised:
             self.work_tab.maximised = False
         elif isinstance(self.focused, Input):
             self.work_tab.go_to("run")
+        else:
+            self.hints.hide()
 
     def notify(
         self,
@@ -352,7 +378,12 @@ class MetatuiApp(App[None], inherit_bindings=False):
         self.theme = CYCLE[(index + 1) % len(CYCLE)]
 
     def _save_theme(self, theme: Theme) -> None:
+        self.remember(theme=theme.name)
+
+    def remember(self, **changes: object) -> None:
+        """Change preferences and save them."""
+        self.preferences = self.preferences.model_copy(update=changes)
         try:
-            save_theme(theme.name)
+            save(self.preferences)
         except MetatuiError as error:
-            self.notify(f"The theme could not be saved: {error}.", severity="warning")
+            self.notify(f"The preferences could not be saved: {error}.", severity="warning")

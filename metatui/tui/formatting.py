@@ -6,6 +6,7 @@ import math
 
 from metatui.events import Evaluation
 from metatui.runs.formatting import accuracy, headline, protocol_of, result_words, split_name
+from metatui.utils.numbers import interval
 
 __all__ = [
     "accuracy",
@@ -15,6 +16,7 @@ __all__ = [
     "percent",
     "protocol_of",
     "result_words",
+    "short_metric",
     "split_name",
     "tick_labels",
     "value",
@@ -29,6 +31,12 @@ def best_and_last(best: Evaluation | None, last: Evaluation) -> str:
         return f"no finite validation result · last {value(last)}"
     text = f"best {value(best)} at {best.iteration:,}"
     return text if best.iteration == last.iteration else f"{text} · last {value(last)}"
+
+
+def short_metric(evaluation: Evaluation) -> str:
+    """Format the metric after the last inner step with its interval: `0.41 ± 0.03`, `95.20 ± 0.42 %`."""
+    mean, half = evaluation.final
+    return accuracy(mean, half) if evaluation.accuracy else interval(mean, half)
 
 
 def value(evaluation: Evaluation) -> str:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from metatui.config import presets
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
-from metatui.tui import keymap, themes
+from metatui.tui import keymap, preferences, themes
 from metatui.tui.actions import use_keymap
 from metatui.tui.app import MetatuiApp
 from metatui.tui.controllers.sessions import RealSessions, Sessions
-from metatui.tui.preferences import load_theme
+from metatui.tui.preferences import Preferences
 from metatui.tui.terminal import symbols
 from metatui.tui.terminal.crash_info import CrashInfo, describe_background_run
 from metatui.tui.terminal.redirect import own_terminal
@@ -101,7 +101,7 @@ def make_app(
     """Create the app. Tests pass `sessions` that do not train. Raises BadInput for an unknown theme."""
     if settings is None:
         settings, preset = opening_settings()
-    chosen, warning = chosen_theme(theme)
+    saved, warning = saved_preferences()
     try:
         keys = keymap.load()
     except BadInput as error:
@@ -113,7 +113,8 @@ def make_app(
         runs_dir=runs_dir,
         sessions=sessions or RealSessions(runs_dir),
         symbols=Symbols.ASCII if ascii else symbols.detect(os.environ, encoding, symbols.tmux_utf8(os.environ)),
-        theme=chosen,
+        theme=chosen_theme(theme, saved),
+        preferences=saved,
         preset=preset,
         changes=changes,
         start=start,
@@ -130,8 +131,16 @@ def opening_settings() -> tuple[Settings, str | None]:
     return Settings(), None
 
 
-def chosen_theme(name: str | None) -> tuple[str, str]:
-    """Return the theme to start with, and a warning if the saved one cannot be read.
+def saved_preferences() -> tuple[Preferences, str]:
+    """Return the saved preferences, or the defaults and a warning if they cannot be read."""
+    try:
+        return preferences.load(), ""
+    except BadInput as error:
+        return Preferences(), f"{error}."
+
+
+def chosen_theme(name: str | None, saved: Preferences) -> str:
+    """Return the theme to start with: the named one, the saved one, or one that fits the terminal.
 
     Raises:
         BadInput: if `name` is not a known theme.
@@ -140,9 +149,5 @@ def chosen_theme(name: str | None) -> tuple[str, str]:
     if name is not None:
         if name not in known:
             raise BadInput(f"theme is {quote(name)}, but must be one of {', '.join(known)}")
-        return name, ""
-    try:
-        saved = load_theme()
-    except BadInput as error:
-        return themes.fitting(os.environ), f"{error}."
-    return (saved if saved in known else themes.fitting(os.environ)), ""
+        return name
+    return saved.theme if saved.theme in known else themes.fitting(os.environ)

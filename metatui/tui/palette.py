@@ -22,13 +22,14 @@ class Hue:
     ansi_light: str
 
 
+# Many terminals show blue, red and bright black hardly visibly on black, and yellow and most bright colours on white.
 HUES: Final[Mapping[str, Hue]] = {
     "hue-blue": Hue("#5c8dff", "#2c60e6", "bright_blue", "blue"),
-    "hue-orange": Hue("#f7c52e", "#8f7415", "bright_yellow", "yellow"),
+    "hue-orange": Hue("#f7c52e", "#8f7415", "bright_yellow", "bright_red"),
     "hue-green": Hue("#2ce38b", "#0b8846", "bright_green", "green"),
     "hue-purple": Hue("#f08adb", "#b53fa9", "bright_magenta", "magenta"),
-    "hue-vermillion": Hue("#e0662a", "#802100", "red", "red"),
-    "hue-grey": Hue("#8c8c8c", "#767676", "bright_black", "bright_black"),
+    "hue-vermillion": Hue("#e0662a", "#802100", "bright_red", "red"),
+    "hue-grey": Hue("#8c8c8c", "#767676", "cyan", "bright_black"),
     "hue-plain": Hue("#f0f0f0", "#202020", "white", "black"),
 }
 

@@ -27,20 +27,25 @@ class Load:
     cpu_percent: float | None = None
     """Load as a percentage of one core: four busy cores give 400."""
 
-    def words(self) -> list[str]:
-        """Format the known values with names and units."""
-        words = []
+    def facts(self) -> list[tuple[str, str]]:
+        """Format the known values, each with its name."""
+        facts = []
+        gpu = []
         if self.gpu_memory:
             used, total = self.gpu_memory
-            words.append(f"GPU memory {used / MIB:,.0f} of {total / MIB:,.0f} MiB")
+            gpu.append(f"{used / MIB:,.0f} of {total / MIB:,.0f} MiB")
         if self.gpu_percent is not None:
-            words.append(f"GPU {self.gpu_percent} %")
+            gpu.append(f"{self.gpu_percent} % busy")
+        if gpu:
+            facts.append(("GPU", ", ".join(gpu)))
+        process = []
         if self.memory is not None and self.process is not None:
-            words.append(f"process {self.process}")
-            words.append(f"memory {self.memory / MIB:,.0f} MiB")
+            process.append(f"{self.process}, {self.memory / MIB:,.0f} MiB")
         if self.cpu_percent is not None:
-            words.append(f"CPU {self.cpu_percent:.0f} %")
-        return words
+            process.append(f"CPU {self.cpu_percent:.0f} %")
+        if process:
+            facts.append(("process", ", ".join(process)))
+        return facts
 
 
 class Sampler:

@@ -74,6 +74,23 @@ def class_and_message(error: BaseException, limit: int | None = None) -> str:
     return name if line == name else f"{name}: {line[:limit]}"
 
 
+def did_you_mean(
+    word: str, known: Iterable[str], otherwise: str, *, prefix: str = "", most: int = 1, cutoff: float = 0.6
+) -> str:
+    """Return the end of a sentence about an unknown name: `did you mean quick?`, or `otherwise` if none is similar.
+
+    Args:
+        prefix: text before each suggested name.
+        most: maximum number of suggestions.
+        cutoff: smallest similarity of a suggestion, from 0 to 1.
+    """
+    from difflib import get_close_matches  # imported here, because only errors need it
+
+    names = list(known)
+    near = get_close_matches(word, names, most, cutoff) or get_close_matches(word.lower(), names, most, cutoff)
+    return f"did you mean {' or '.join(quote(f'{prefix}{name}')[1:-1] for name in near)}?" if near else otherwise
+
+
 def quote(value: object, limit: int = 60) -> str:
     """Format a value for a sentence: printable, on one line, and at most `limit` characters long."""
     text = value if isinstance(value, str) else repr(value)

@@ -16,6 +16,7 @@ def test_explanation(capsys: pytest.CaptureFixture[str]) -> None:
     out = " ".join(capsys.readouterr().out.split())
     assert out.startswith("Reptile ")
     assert "repeat 5 times: θ' ← θ' − 0.02 ∇L(D; θ')" in out
+    assert "regression: algorithm.inner_lr=0.01, algorithm.inner_steps=5, algorithm.outer_lr=0.1 - class" in out
 
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -23,6 +24,7 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     report = json.loads(capsys.readouterr().out)
     assert report["gradients"] == explanation(Settings(), "maml").gradients
     assert report["code"] == list(explanation(Settings(), "maml").code)
+    assert report["usual"]["regression"]["algorithm.inner_steps"] == 1
 
 
 def test_settings_of_a_preset(capsys: pytest.CaptureFixture[str]) -> None:

@@ -89,7 +89,7 @@ def test_control_characters_are_replaced(run: RunFolder, capsys: pytest.CaptureF
 def test_force_replaces_a_file(run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(run, [STEP])
     assert main(["runs", "export", run.id, "--to", "out.csv"]) == 0
-    assert capsys.readouterr().out == "Wrote 1 rows to out.csv\n"
+    assert capsys.readouterr().out == "Wrote 1 row to out.csv\n"
     before = (tmp_path / "out.csv").read_text()
     assert before == HEADER + "1,0.5,,0.75,1.25,0.001,4,0.125\n"
     write(run, [STEP, replace(STEP, iteration=2)])
@@ -139,7 +139,7 @@ def test_run_resumed_during_export(
         (["export", "RUN", "--to", "a\0b"], "not a valid file name"),
         (["export", "RUN", "--to", "x" * 300], "cannot be written: file name too long"),
         (["--json", "export", "RUN"], "give options of 'export' after its name"),
-        (["exprot", "RUN"], "No such command 'exprot'"),
+        (["exprot", "RUN"], "'exprot' is not a command of metatui runs: did you mean export?"),
     ],
 )
 def test_bad_arguments_are_refused(

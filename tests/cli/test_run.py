@@ -38,7 +38,7 @@ SMALL = [
 
 RUN_KEYS = {
     "run", "dir", "status", "iterations", "meta_loss", "accuracy", "seconds", "tasks_per_second", "device", "engine",
-    "best", "validation", "test", "warning",
+    "best", "validation", "test", "hints", "warning",
 }  # fmt: skip
 EVALUATION_KEYS = {"run", "split", "tasks", "steps", "loss", "accuracy", "batch_norm"}
 
@@ -362,3 +362,14 @@ def test_progress_bar_in_a_terminal(capsys: pytest.CaptureFixture[str], monkeypa
     assert "meta-loss" in shown
     assert "(10-shot, 2 steps, 5 test tasks, 95 % interval)" in shown
     assert shown.endswith("\x1b[?25h")  # the cursor is visible again
+
+
+def test_usual_values_of_a_selected_algorithm(capsys: pytest.CaptureFixture[str]) -> None:
+    select = ["run", *SMALL, "--set", "training.iterations=1", "--set", "algorithm.name=reptile"]
+    assert main([*select, "--json"]) == 0
+    printed = capsys.readouterr()
+    line = "note: Reptile usually takes algorithm.inner_steps=5, algorithm.outer_lr=0.1 for regression"
+    assert [text for text in printed.err.splitlines() if "usually" in text] == [line]
+    assert "usually" not in printed.out
+    assert main([*select, "--set", "algorithm.inner_steps=5", "--set", "algorithm.outer_lr=0.3"]) == 0
+    assert "usually" not in capsys.readouterr().err

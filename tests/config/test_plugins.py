@@ -112,6 +112,10 @@ def test_completion_of_settings(plugin: Path) -> None:
             PLUGIN + '    uses = frozenset({"task.nonsense"})\n',
             "`uses` contains 'task.nonsense', which is not a setting",
         ),
+        (
+            PLUGIN + '    usual = {"regression": {"ridge.strength": 2.0, "ridge.rate": 0.1}}\n',
+            "`usual` contains 'ridge.rate', which is not a setting",
+        ),
         (PLUGIN + PLUGIN.replace("Ridge", "Other"), "two plugins define the algorithm 'ridge': load only one"),
         (
             PLUGIN + PLUGIN.replace("ALGORITHMS", "MODELS").replace("Ridge", "Other"),
@@ -131,6 +135,7 @@ def test_completion_of_settings(plugin: Path) -> None:
         "base",
         "options",
         "uses",
+        "usual",
         "twice",
         "both",
     ],

@@ -106,7 +106,7 @@ def _warm_up() -> None:
     torch.set_num_threads(1)
     torch.ones(2, requires_grad=True).sum().backward()  # type: ignore[no-untyped-call] # starts the thread that computes gradients
     with contextlib.suppress(MetatuiError):
-        readers.theme(Path(), None)  # type: ignore[arg-type]
+        readers.preferences(Path(), None)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

@@ -218,11 +218,13 @@ def engines(home: Path, chance: Random) -> None:
         measured.add("loop", 1.0)
 
 
-def theme(home: Path, chance: Random) -> None:
-    from metatui.tui.launch import chosen_theme
+def preferences(home: Path, chance: Random) -> None:
+    from metatui.tui.launch import chosen_theme, saved_preferences
+    from metatui.tui.preferences import save
 
-    name, warning = chosen_theme(None)
-    printable(name + warning, lines=False)
+    saved, warning = saved_preferences()
+    printable(chosen_theme(None, saved) + warning, lines=False)
+    save(saved)
 
 
 def package(home: Path, chance: Random) -> None:

@@ -51,12 +51,12 @@ def make(home: Path) -> None:
     from metatui.config import presets
     from metatui.learning.data.image_folder import cache, scan
     from metatui.learning.data.omniglot import cache as omniglot_cache
-    from metatui.tui.preferences import save_theme
+    from metatui.tui.preferences import PaneSizes, Preferences, save
 
     for name in ("config", "data", "cache", "state", "tmp", "suites"):
         (home / name).mkdir(parents=True)
     presets.save("own", _settings("sinusoid", 0), title="Mine", source="here", protocol="as it comes", notes="none")
-    save_theme("textual-light")
+    save(Preferences(theme="textual-light", fold_form=False, panes=PaneSizes(left=44, journal=9, curves=50)))
     (home / "suites/own.toml").write_text(SUITE)
     for name, source, seed in ((REGRESSION, "sinusoid", 0), (OTHER, "sinusoid", 1), (IMAGES, "glyphs", 0)):
         _train(home / RUNS / name, _settings(source, seed))

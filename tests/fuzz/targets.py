@@ -115,7 +115,7 @@ TARGETS: Mapping[str, Target] = {
     "cifar100": Target(("cifar",), {"cifar/*/*": ()}, readers.cifar100, 4),
     "table": Target(("tables",), {"tables/plants.csv": (of_cells,)}, readers.table, 6),
     "engines": Target((str(CACHE),), {f"{CACHE}/engines.json": (of_json,)}, readers.engines, 4, most=1),
-    "theme": Target(("config",), {f"{CONFIG}/app.toml": (of_toml,)}, readers.theme, 4, most=1),
+    "preferences": Target(("config",), {f"{CONFIG}/app.toml": (of_toml,)}, readers.preferences, 4, most=1),
     "package": Target((str(CACHE / "compiled"),), {f"{CACHE}/compiled/*": ()}, readers.package, 4, most=1),
     "app": Target(
         ("config", "data", "cache"),

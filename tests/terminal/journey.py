@@ -75,12 +75,12 @@ def journey(at: Terminal, *, iterations: int, watched: int, marked: range) -> It
     yield "09-stopped"
 
     at.press("2")
-    at.see("Result", "maml on sinusoid", "preset none")
+    at.see("Result", "MAML on Sinusoids", "own settings")
     yield "10-runs"
 
     at.press("3")
     at.see("Preset", "Protocol:")
-    at.press("ctrl+home")
+    at.press("ctrl+end")
     at.see("Source: saved from metatui")
     yield "11-presets"
 

@@ -62,9 +62,9 @@ def test_resize_while_training(open_program: Open) -> None:
             program.until(lambda: "F6 Pause" in program.keys and "Quit" in program.keys, "the keys")
             if (columns, rows) == LARGE:
                 program.until(lambda: program.rows[-2].endswith("╯"), "the frames")
-                program.see("Settings", "Curves", "Journal", "Adaptation", "Iterations")
+                program.see("Run", "Curves", "Journal", "Adaptation", "Meta-loss")
             else:
-                program.until(lambda: "Settings  Run  Adaptation" in program.rows[1], "the names of the panes")
+                program.until(lambda: "Settings  Run  Adaptation" in program.rows[2], "the names of the panes")
                 program.see_gone("╯")
             program.see_progress()
 
@@ -114,7 +114,7 @@ def test_no_color(open_program: Open) -> None:
 
 def look_around(program: Program) -> None:
     """Open every tab, a dialog, and the help through the palette."""
-    program.see("Settings", "Iterations")
+    program.see("form: preset quick")
     program.press("ctrl+p")
     program.see("Search for commands")
     program.type("help")
@@ -132,7 +132,7 @@ def look_around(program: Program) -> None:
     program.press("ctrl+n")
     program.see("Protocol:")
     program.press("ctrl+n")
-    program.see("Settings", "Iterations")
+    program.see("form: preset quick")
 
 
 def requested_validations(run: RunFolder) -> list[int]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from pytest_textual_snapshot import SVGImageExtension
+from syrupy.assertion import SnapshotAssertion
 from syrupy.location import PyTestLocation
+from textual.pilot import Pilot
 
 from metatui.config.settings import Settings
 from metatui.tui.app import MetatuiApp
@@ -27,6 +29,20 @@ class PlainNames(SVGImageExtension):  # type: ignore[misc]
     def get_snapshot_name(cls, *, test_location: PyTestLocation, index: int | str = 0) -> str:
         name: str = super().get_snapshot_name(test_location=test_location, index=index)
         return name.replace("[", "-").replace("]", "")
+
+
+@pytest.fixture
+def compare_sizes(snapshot: SnapshotAssertion) -> Callable[[Pilot[None]], Awaitable[None]]:
+    """Return a function that compares the screen with a snapshot at each of four terminal sizes."""
+
+    async def compare(pilot: Pilot[None]) -> None:
+        for width, height in ((80, 24), (120, 40), (160, 48), (200, 60)):
+            await pilot.resize_terminal(width, height)
+            await pilot.pause()
+            expected = snapshot(name=f"{width}x{height}", extension_class=PlainNames)
+            assert expected == pilot.app.export_screenshot()
+
+    return compare
 
 
 @pytest.fixture(autouse=True)

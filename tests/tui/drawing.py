@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 from textual.app import App, ComposeResult
 from textual.widget import Widget
@@ -147,6 +148,34 @@ def episode(task: int, ways: int = 5, steps: int = 5) -> ImageView:
         support=tuple(character(label + task, 0) for label in labels), support_labels=labels,
         query=tuple(character(label + task, 1 + i % 2) for i, label in enumerate(queries)), query_labels=queries,
         predictions=predictions, accuracy=rates, loss=tuple(2 - rate for rate in rates),
+    )  # fmt: skip
+
+
+def several_shots(view: ImageView, shots: int) -> ImageView:
+    """Repeat the support images of each class."""
+    labels = tuple(label for label in view.support_labels for _ in range(shots))
+    return replace(view, support=tuple(image for image in view.support for _ in range(shots)), support_labels=labels)
+
+
+def photographs(ways: int = 5, shots: int = 1, side: int = 32) -> ImageView:
+    """Return an episode of images in colour: a bright disc before a gradient, in another colour for each class."""
+
+    def photograph(kind: int, shift: int) -> bytes:
+        pixels = bytearray()
+        for y in range(side):
+            for x in range(side):
+                inside = (x - side / 2 - shift) ** 2 + (y - side / 2) ** 2 < (side / 3) ** 2
+                angle = 1.7 * kind + (0 if inside else 2)
+                light = 90 if inside else 20 + 40 * y / side
+                pixels += bytes(round(light + 80 * (1 + math.sin(angle + 2.1 * channel)) / 2) for channel in range(3))
+        return bytes(pixels)
+
+    view = episode(0, ways)
+    return replace(
+        view, title="owl, tulip, lorry, harbour, lynx", height=side, width=side, channels=3,
+        support=tuple(photograph(label, shift - 2) for label in range(ways) for shift in range(shots)),
+        support_labels=tuple(label for label in range(ways) for _ in range(shots)),
+        query=tuple(photograph(label, 3 + index % 2) for index, label in enumerate(view.query_labels)),
     )  # fmt: skip
 
 

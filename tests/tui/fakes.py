@@ -221,12 +221,16 @@ def _image(task: int) -> ImageView:
     )  # fmt: skip
 
 
-def saved_run(root: Path, settings: Settings, *, name: str, steps: int = 50, test: bool = True) -> RunFolder:
+def saved_run(
+    root: Path, settings: Settings, *, name: str, steps: int = 50, test: bool = True, preset: str | None = None
+) -> RunFolder:
     """Create the folder of a run that trained for `steps` meta-steps."""
     run = RunFolder(root / name)
     RunStore(root).create(settings).path.rename(run.path)
     journal, metrics = JournalWriter(run.journal_path), MetricsWriter(run.metrics_path, after=0)
-    journal.write("started", 0, device="cpu", device_name="a fake CPU", engine="batched", parameters=1761)
+    journal.write(
+        "started", 0, device="cpu", device_name="a fake CPU", engine="batched", parameters=1761, preset=preset
+    )
     for iteration in range(1, steps + 1):
         metrics.append(progress(iteration, settings))
     best = evaluation(settings, steps)

@@ -10,7 +10,6 @@ from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from metatui.config import presets
 from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.runs.storage.metrics import MetricsWriter
@@ -22,12 +21,8 @@ from metatui.tui.controllers.presets import PresetsController
 from metatui.tui.controllers.run import RunController
 from metatui.tui.controllers.runs import RunsController
 from metatui.tui.launch import make_app, opening_settings
-from metatui.tui.screens.dialogs.confirm import ConfirmScreen
-from metatui.tui.screens.dialogs.save_preset import SavePresetScreen
 from metatui.tui.screens.main.header_footer import KeyBar, offered
 from metatui.tui.screens.main.work import PANES, WorkTab
-from metatui.tui.widgets.charts import MetricSparkline
-from metatui.tui.widgets.static_text import StaticText
 from metatui.utils import paths
 from metatui.utils.errors import BadInput
 from tests.tui.fakes import FakeSessions, progress, saved_run
@@ -87,10 +82,15 @@ async def test_key_bar_fits_the_width(make: Make) -> None:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
-async def test_keyboard_reaches_every_pane(make: Make, size: tuple[int, int]) -> None:
+async def test_keyboard_reaches_every_pane(make: Make, sessions: FakeSessions, size: tuple[int, int]) -> None:
     app = make()
     async with app.run_test(size=size) as pilot:
-        for pane in (*PANES[1:], PANES[0]):
+        await pilot.press("ctrl+o", "f3")
+        await pilot.pause()
+        assert [node.id for node in app.work_tab.query(".pane") if node.is_on_screen] == ["about"]
+        await pilot.press("f3", "f5")
+        await pilot.pause()
+        for pane in (*PANES[2:], *PANES[:2]):
             await pilot.press("ctrl+o")
             await pilot.pause()
             assert app.work_tab.pane == pane
@@ -104,16 +104,23 @@ async def test_keyboard_reaches_every_pane(make: Make, size: tuple[int, int]) ->
             await pilot.pause()
 
 
-async def test_digits_in_fields_are_text(make: Make) -> None:
+async def test_keys_in_fields_are_text(make: Make) -> None:
     app = make()
-    async with app.run_test(size=SIZE) as pilot:
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
         field = (await app.form.reveal("task.shots")).control
         assert isinstance(field, Input)
         field.focus()
         await pilot.press("2")
         assert field.value == "2"
         assert current_tab(app) == "work"
-        await pilot.press("escape", "2")
+        await pilot.press("q")
+        assert not app._notifications
+        await pilot.press("ctrl+c")
+        assert next(iter(app._notifications)).message == "Press ^Q or F10 to quit."
+        app.clear_notifications()
+        await pilot.press("escape", "q")
+        assert next(iter(app._notifications)).message == "Press ^Q or F10 to quit."
+        await pilot.press("2")
         assert current_tab(app) == "runs"
         await pilot.press("ctrl+n")
         assert current_tab(app) == "presets"
@@ -142,74 +149,13 @@ async def test_screen_below_a_dialog_follows_a_resize(
         await pilot.pause()
         assert len(app.screen_stack) == 1
         assert below == lines(app)
-        assert any("Journal" in line for line in below)
+        assert any("Settings" in line for line in below)
         assert (len(below), len(below[0])) == after[::-1]
 
 
 def lines(app: MetatuiApp) -> list[str]:
     """Return the text of the lowest screen."""
     return [strip.text for strip in app.screen_stack[0]._compositor.render_strips()]
-
-
-async def test_runs_are_listed_filtered_opened_and_loaded(make: Make, runs_dir: Path) -> None:
-    saved_run(runs_dir, GLYPHS, name="maml-glyphs-20260102-000000", steps=40)
-    saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000", steps=30, test=False)
-    app = make()
-    async with app.run_test(size=SIZE) as pilot:
-        await pilot.press("2")
-        await settled(app, pilot)
-        assert app.runs_tab.table.row_count == 2
-        await pilot.press("slash", *"glyphs")
-        await pilot.pause()
-        assert app.runs_tab.table.row_count == 1
-        await pilot.press("enter", "enter")
-        await settled(app, pilot)
-        assert current_tab(app) == "work"
-        assert app.run_controller.shown is not None
-        assert app.run_controller.shown.run_id == "maml-glyphs-20260102-000000"
-        assert app.run_controller.shown.iteration == 40
-        assert len(app.run_controller.shown.views) == 3
-        assert app.run_controller.shown.accuracy.last is not None
-        await pilot.press("2", "escape", "l")
-        await settled(app, pilot)
-        assert current_tab(app) == "work"
-        assert app.form.assessment.settings == GLYPHS
-
-
-async def test_filter_finds_unlisted_runs(make: Make, runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metatui.tui.screens.main.runs_tab.MOST_LISTED", 2)
-    for day in (1, 2, 3):
-        saved_run(runs_dir, Settings(), name=f"maml-sinusoid-2026010{day}-000000", steps=1)
-    app = make()
-    async with app.run_test(size=SIZE) as pilot:
-        await pilot.press("2")
-        await settled(app, pilot)
-        listed = [run.id for run in app.runs_tab._listed]
-        assert listed == ["maml-sinusoid-20260103-000000", "maml-sinusoid-20260102-000000"]
-        assert "Older runs that are not listed: 1." in str(app.runs_tab.query_one("#run-details", StaticText).render())
-        await pilot.press("slash", *"20260101")
-        await pilot.pause()
-        assert [run.id for run in app.runs_tab._listed] == ["maml-sinusoid-20260101-000000"]
-
-
-async def test_deleting_a_run_asks_first(make: Make, runs_dir: Path) -> None:
-    run = saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000")
-    app = make()
-    async with app.run_test(size=SIZE) as pilot:
-        await pilot.press("2")
-        await settled(app, pilot)
-        await pilot.press("d")
-        await pilot.pause()
-        assert isinstance(app.screen, ConfirmScreen)
-        await pilot.press("escape")
-        await settled(app, pilot)
-        assert run.path.exists()
-        await pilot.press("d")
-        await pilot.pause()
-        await pilot.press("y")
-        await settled(app, pilot)
-        assert not run.path.exists()
-        assert app.runs_tab.table.row_count == 0
 
 
 async def test_resumed_run_keeps_its_curves(make: Make, sessions: FakeSessions, runs_dir: Path) -> None:
@@ -243,55 +189,6 @@ async def test_first_three_marked_runs_are_shown_together(make: Make, runs_dir: 
         assert len(app.runs_tab.marked) == 4
         assert [len(runs.views) for runs in app.run_controller.side_by_side] == [3, 3, 3]
         assert len({runs.colour for runs in app.run_controller.side_by_side}) == 3
-
-
-async def test_save_load_and_delete_a_preset(make: Make) -> None:
-    app = make(GLYPHS)
-    async with app.run_test(size=SIZE) as pilot:
-        await pilot.press("f2")
-        await pilot.pause()
-        assert isinstance(app.screen, SavePresetScreen)
-        name = app.screen.query_one("#preset-name", Input)
-        name.value = "../evil"
-        await pilot.press("enter")
-        assert isinstance(app.screen, SavePresetScreen)
-        assert not presets.user()
-        name.value = "my-glyphs"
-        await pilot.press("enter")
-        await settled(app, pilot)
-        assert presets.load("my-glyphs").settings == GLYPHS
-        assert presets.load("my-glyphs").title == "maml on glyphs"
-        app.form.load(Settings())
-        await pilot.press("3")
-        await settled(app, pilot)
-        assert app.presets_tab.selected == presets.load("my-glyphs")
-        await pilot.press("enter")
-        await settled(app, pilot)
-        assert app.form.assessment.settings == GLYPHS
-        await pilot.press("3")
-        await settled(app, pilot)
-        await pilot.press("d")
-        await pilot.pause()
-        await pilot.press("y")
-        await settled(app, pilot)
-        assert "my-glyphs" not in presets.names()
-
-
-async def test_started_run_has_the_name_of_its_preset(make: Make, sessions: FakeSessions) -> None:
-    app = make()
-    async with app.run_test(size=SIZE) as pilot:
-        await pilot.press("3")
-        await settled(app, pilot)
-        await pilot.press("l")
-        await settled(app, pilot)
-        chosen = app.presets_tab.selected
-        assert chosen is not None
-        await pilot.press("f5")
-        await pilot.pause()
-        assert sessions.started == [(chosen.settings, chosen.name)]
-        assert sessions.session is not None
-        sessions.session.end()
-        await sessions.session.over(app, pilot)
 
 
 async def test_theme_is_saved(make: Make) -> None:
@@ -390,15 +287,6 @@ async def test_marked_runs_are_visible_in_a_small_terminal(make: Make, runs_dir:
         assert app.work_tab.pane == "adaptation"
         assert app.focused is app.work_tab.adaptation
         assert app.work_tab.adaptation.is_on_screen
-
-
-async def test_sparklines_without_a_run_match_the_form(make: Make) -> None:
-    app = make()
-    async with app.run_test(size=SIZE) as pilot:
-        for settings, name in ((Settings(), "Meta-gradient norm"), (GLYPHS, "Accuracy")):
-            app.form.load(settings)
-            await pilot.pause()
-            assert name in app.query_one("#spark-other", MetricSparkline).render_line(0).text
 
 
 async def test_newest_run_is_selected_until_the_cursor_moves(

@@ -164,7 +164,7 @@ async def test_attaching_detaches_from_the_followed_run(make: Make, sessions: Fa
         first = await started(app, pilot, sessions)
         await pilot.press("2")
         await settled(app, pilot)
-        assert "● Running" in str(app.runs_tab.table.get_row_at(0)[2])
+        assert app.runs_tab.listed[0].status == "running"
         await pilot.press("enter")
         await settled(app, pilot)
         assert sessions.attached == [live.id]
@@ -213,10 +213,10 @@ async def test_killed_run_is_interrupted_in_the_list(make: Make, runs_dir: Path)
     async with app.run_test(size=LARGE) as pilot:
         await pilot.press("2")
         await settled(app, pilot)
-        assert str(app.runs_tab.table.get_row_at(0)[2]) == "● Running"
+        assert app.runs_tab.listed[0].status == "running"
         lock.release()
         await app.runs_tab.update_live()
-        assert str(app.runs_tab.table.get_row_at(0)[2]) == "Interrupted"
+        assert app.runs_tab.listed[0].status == "interrupted"
 
 
 async def test_killed_run_is_interrupted_if_followed(make: Make, sessions: FakeSessions, runs_dir: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -23,8 +23,9 @@ def write(text: str) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _default_keys_afterwards(request: pytest.FixtureRequest) -> None:
-    request.addfinalizer(lambda: use_keymap({}))
+def _default_keys_afterwards() -> Iterator[None]:
+    yield
+    use_keymap({})
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,7 @@ def _default_keys_afterwards(request: pytest.FixtureRequest) -> None:
         ("start", "is not a TOML file: Expected '='"),
         ("strat = 'f5'", "'strat' is not an action: did you mean start?"),
         ("xyz = 'f5'", "'xyz' is not an action: metatui keys lists the actions"),
-        ("start = 5", "start is '5', but must be keys separated by commas, such as f5,s"),
+        ("start = 5", "start is 5, but must be keys separated by commas, such as f5,s"),
         ("start = ''", "start is '', but must be keys"),
         ("start = 'f5,no_key'", "start is 'f5,no_key', but must be keys"),
         ("start = 'tab'", "start is 'tab', but tab, shift"),
@@ -53,17 +54,14 @@ def test_bad_file_is_refused_in_one_sentence(text: str, error: str) -> None:
 
 def test_keys_may_be_exchanged_and_shared_as_by_default() -> None:
     assert keymap.load() == {}
-    write("start = 'f6, ?'\npause = 'f5'\nhelp = 'f1'\nopen_run = 'enter,o'\nload_preset = 'enter'\ncompare_runs = 'c'")
+    write("start = 'f6, ?'\npause = 'f5'\nhelp = 'f1'\nopen_run = 'enter,ctrl+e'\nload_preset = 'enter'\ncompare_runs = 'c'")
     assert keymap.load() == {
         "start": "f6,question_mark", "pause": "f5", "help": "f1",
-        "open_run": "enter,o", "load_preset": "enter", "compare_runs": "c",
+        "open_run": "enter,ctrl+e", "load_preset": "enter", "compare_runs": "c",
     }  # fmt: skip
 
 
 async def test_changed_keys_work_and_are_shown(make: Make) -> None:
-    write("start = 'f6,ctrl+e'\npause = 'f5'\ntab_runs = '9'\nhelp = 'f1,9'\ncommand_palette = 'ctrl+k'")
-    with pytest.raises(BadInput):
-        keymap.load()
     write(
         "start = 'f6,ctrl+e'\npause = 'f5'\ntab_runs = '9'\nhelp = 'f2'\nsave_preset = 'f1'\ncommand_palette = 'ctrl+k'"
     )
@@ -85,11 +83,9 @@ async def test_changed_keys_work_and_are_shown(make: Make) -> None:
         assert app.run_controller.client.phase.active
 
 
-async def test_app_starts_with_default_keys_if_the_file_is_bad(make: Make) -> None:
+def test_app_starts_with_default_keys_if_the_file_is_bad(make: Make) -> None:
     use_keymap({"start": "ctrl+e"})
     write("start = 'f6'")
     app = make()
     assert BY_ID["start"].keys == "f5,s"
-    async with app.run_test(size=(120, 40), notifications=True) as pilot:
-        await pilot.pause()
-        assert "start is 'f6', but f6 is a key of pause" in next(iter(app._notifications)).message
+    assert "start is 'f6', but f6 is a key of pause" in app.warning

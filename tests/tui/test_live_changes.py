@@ -23,7 +23,8 @@ from metatui.tui.formatting import best_and_last, result_words
 from metatui.tui.model.replay import Replay
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.screens.main.header_footer import KeyBar, TopBar, offered
-from metatui.tui.screens.main.runs_tab import details, has_no_result, result
+from metatui.tui.screens.main.run_list import has_no_result, result
+from metatui.tui.screens.main.run_preview import results
 from tests.tui.fakes import FakeSession, FakeSessions, evaluation, progress, saved_run
 
 SIZE = (120, 40)
@@ -223,7 +224,7 @@ def test_run_list_shows_best_last_and_valid_test(runs_dir: Path) -> None:
     stopped = summarise(run)
     assert result(stopped) == "best 0.500 at 20 · last nan"
     assert has_no_result(stopped)
-    assert any(line.startswith("Last validation: loss not finite") for line in details(stopped))
+    assert any(line.startswith("Last validation: loss not finite") for line in results(stopped))
     run = saved(runs_dir, evaluation(NO_SETTINGS, 50), lost(20, "test"), name="maml-sinusoid-20260103-030405")
     finished = summarise(run)
     assert result(finished) == "test: 100 of 100 tasks diverged"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from metatui.config.settings import Settings
 from metatui.tui.app import MetatuiApp
-from metatui.tui.widgets.static_text import StaticText
 from metatui.utils import paths
 from tests.tui.fakes import saved_run
+from tests.tui.screens.conftest import text_of
 
 
 async def test_runs_and_presets_of_missing_plugins(make: Callable[..., MetatuiApp], runs_dir: Path) -> None:
@@ -24,9 +24,8 @@ async def test_runs_and_presets_of_missing_plugins(make: Callable[..., MetatuiAp
             await pilot.press(tab)
             await app.workers.wait_for_complete()
             await pilot.pause()
-        assert app.runs_tab.table.row_count == 1
-        details = str(app.runs_tab.query_one("#run-details", StaticText).render())
-        assert "algorithm.name is 'ridge'" in " ".join(details.split())
+        assert len(app.runs_tab.listed) == 1
+        assert "algorithm.name is 'ridge'" in text_of(app.screen, "#run-preview")
         await pilot.press("enter")
         await app.workers.wait_for_complete()
         await pilot.pause()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
@@ -15,7 +14,7 @@ from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.events import Curve, Evaluated, Finished, Tweaked, Warned
 from metatui.tui.app import MetatuiApp
-from tests.tui.fakes import FakeSessions, evaluation, progress, saved_run, views
+from tests.tui.fakes import FakeSessions, evaluation, progress, views
 
 SMALL, MEDIUM, LARGE = (80, 24), (120, 40), (200, 60)
 GLYPHS = change(Settings(), {"task.source": "glyphs", "task.shots": 1, "algorithm.name": "reptile"})
@@ -152,28 +151,3 @@ def test_save_preset(make: Make, sessions: FakeSessions, snap_compare: Compare) 
 
 def test_quit(make: Make, sessions: FakeSessions, snap_compare: Compare) -> None:
     assert snap_compare(make(), terminal_size=MEDIUM, run_before=dialog(sessions, "ctrl+q"))
-
-
-def list_runs(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Pilot[None]], Awaitable[None]]:
-    """Return a function that opens the runs tab with two runs and marks one."""
-    monkeypatch.setattr("metatui.tui.screens.main.runs_tab.place", lambda run: "/runs")
-    monkeypatch.setattr("metatui.tui.screens.main.runs_tab.when", lambda run: "2026-01-02 03:04")
-    saved_run(runs_dir, GLYPHS, name="reptile-glyphs-20260102-030405", steps=40)
-    saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-020304", steps=30, test=False)
-
-    async def run(pilot: Pilot[None]) -> None:
-        await pilot.press("2")
-        await pilot.app.workers.wait_for_complete()
-        await pilot.press("space")
-        await pilot.app.workers.wait_for_complete()
-        await pilot.pause()
-
-    return run
-
-
-def test_runs_small(make: Make, snap_compare: Compare, runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert snap_compare(make(), terminal_size=SMALL, run_before=list_runs(runs_dir, monkeypatch))
-
-
-def test_runs_medium(make: Make, snap_compare: Compare, runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert snap_compare(make(), terminal_size=MEDIUM, run_before=list_runs(runs_dir, monkeypatch))

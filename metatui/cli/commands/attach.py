@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING
 import click
 
 from metatui.cli.app import open_app
-from metatui.cli.options import complete_runs, runs_dir_option
+from metatui.cli.options import complete_runs, examples, runs_dir_option
 
 if TYPE_CHECKING:
     from metatui.runs.storage.run_folder import RunFolder
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "metatui attach # open the newest live run",
+        "metatui attach maml-sinusoid # the start of a name is enough",
+    )
+)
 @click.argument("run", required=False, shell_complete=complete_runs)
 @runs_dir_option
 @click.option("--ascii", "ascii_only", is_flag=True, help="Use ASCII characters only.")
@@ -22,8 +27,8 @@ if TYPE_CHECKING:
 def attach(run: str | None, runs_dir: Path | None, ascii_only: bool, theme: str | None) -> int:
     """Open a live RUN in the app to watch, pause, change or stop it.
 
-    RUN is the name of a run, the start of its name, or its folder; the default is the newest live run. Quitting the app
-    does not stop the run.
+    RUN is the name of a run, the start of its name, its folder, or latest for the newest run; the default is the newest
+    live run. Quitting the app does not stop the run.
     """
     from metatui.utils import paths
 

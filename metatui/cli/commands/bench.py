@@ -11,7 +11,7 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from metatui.cli.console.output import console, emit
-from metatui.cli.options import changed, json_option
+from metatui.cli.options import changed, examples, json_option
 from metatui.config.settings import Settings
 from metatui.learning.benchmark import (
     ALGORITHMS,
@@ -34,7 +34,12 @@ from metatui.utils.text import sanitize
 MAX_SECONDS = 3600.0
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "metatui bench",
+        "metatui bench --task sinusoid --algorithm maml --seconds 0.5",
+    )
+)
 @click.option(
     "--task", "tasks", multiple=True, type=click.Choice(TASKS), help="Measure only this task; may be repeated."
 )
@@ -94,11 +99,9 @@ def bench(
         if as_json:
             emit(_json(machine, measurements))
         elif measurements:
-            from metatui.cli.console.bench_table import bench_report
+            from metatui.cli.console.bench_table import show as show_report
 
-            screen = console()
-            for part in bench_report(measurements, screen, ascii_only=ascii_only):
-                screen.print(part)
+            show_report(measurements, console(), ascii_only=ascii_only)
     if benchmark.stopped:
         context.exit(130)
     if all(measurement.error for measurement in measurements):

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from metatui.cli.console.output import cell, console, emit, table
-from metatui.cli.options import changed, json_option
+from metatui.cli.console.layout import say, show_table
+from metatui.cli.console.output import console, emit
+from metatui.cli.options import changed, examples, json_option
 from metatui.config.settings import Settings
 
 if TYPE_CHECKING:
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
     from metatui.learning.checks.comparison import Check
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "metatui check",
+        "metatui check --device cuda",
+    )
+)
 @click.option(
     "--device", default="cpu", show_default=True, metavar="DEVICE", help="Device to compute on: cpu, cuda or cuda:N."
 )
@@ -41,36 +47,43 @@ def check(context: click.Context, device: str, as_json: bool) -> None:
     for result in run_checks(device):
         checks.append(result)
         if not as_json:
-            console(stderr=True).print(f"{'ok' if result.ok else 'WRONG'}  {result.name}", soft_wrap=True)
+            say(console(stderr=True), f"{_word(result)}  {_named(result)}, compared with {result.reference}")
     awkward = list(run_awkward_checks())
     ok = all(result.ok for result in checks) and all(result.ok for result in awkward)
     if as_json:
         emit({"ok": ok, "checks": [asdict(r) for r in checks], "modules": [asdict(r) for r in awkward]})
     else:
-        names = ("check", "algorithm", "engine", "reference", "relative error", "tolerance", "")
-        rows = table(*names, numbers=("relative error", "tolerance"))
-        for result in checks:
-            error, tolerance = f"{result.relative_error:.1e}", f"{result.tolerance:.0e}"
-            texts = (result.name, result.algorithm, result.engine, result.reference, error, tolerance)
-            rows.add_row(*map(cell, texts), "ok" if result.ok else "WRONG")
-        console().print(rows)
-        for line in (*(_failure(r, r.reason) for r in checks if r.reason), *_summary(awkward)):
-            console().print(line, soft_wrap=True, markup=False)
+        screen = console()
+        say(screen, *_conclusions(checks, awkward))
+        screen.line()
+        headings = ("check", "algorithm", "engine", "reference", "relative error", "tolerance", "result")
+        rows = (
+            (r.name, r.algorithm, r.engine, r.reference, f"{r.relative_error:.1e}", f"{r.tolerance:.0e}", _word(r))
+            for r in checks
+        )
+        show_table(screen, headings, rows, numbers=("relative error", "tolerance"), names=3)
     if not ok:
         context.exit(1)
 
 
-def _summary(results: list[AwkwardCheck]) -> list[str]:
-    """Return a line that summarises all modules, and a line for each failure."""
-    modules, engines = len({r.name for r in results}), len({r.engine for r in results})
-    counts = Counter(r.outcome if r.ok else "failed" for r in results)
-    lines = [
+def _conclusions(checks: list[Check], awkward: list[AwkwardCheck]) -> list[str]:
+    """Return a sentence about the algorithms and engines, one about difficult modules, and one for each failure."""
+    modules, engines = len({r.name for r in awkward}), len({r.engine for r in awkward})
+    counts = Counter(r.outcome if r.ok else "failed" for r in awkward)
+    wrong = [r for r in (*checks, *awkward) if not r.ok]
+    failed = sum(not r.ok for r in checks)
+    agree = f"{failed} of {len(checks)} checks failed" if failed else f"All {len(checks)} checks passed"
+    return [
+        f"{agree}: meta-gradients and adaptation of every algorithm and engine, in float64.",
         f"Difficult modules and losses: {modules} on {engines} engines; {counts['agrees']} gradients agree with plain "
-        f"autograd, {counts['refused']} are refused with a reason, {counts['failed']} are wrong"
+        f"autograd, {counts['refused']} are refused with a reason, {counts['failed']} are wrong.",
+        *(f"{_word(r)}  {_named(r)}: {r.reason or f'relative error {r.relative_error:.1e}'}" for r in wrong),
     ]
-    wrong = (r for r in results if not r.ok)
-    return lines + [_failure(r, r.reason or f"relative error {r.relative_error:.1e}") for r in wrong]
 
 
-def _failure(r: Check | AwkwardCheck, reason: str) -> str:
-    return f"WRONG  {r.name}, {r.algorithm}, {r.engine}: {reason}"
+def _named(result: Check | AwkwardCheck) -> str:
+    return f"{result.name}, {result.algorithm}, {result.engine}"
+
+
+def _word(result: Check | AwkwardCheck) -> str:
+    return "ok" if result.ok else "WRONG"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import click
 
 from metatui.cli.console.comparison import show
+from metatui.cli.console.layout import say
 from metatui.cli.console.output import console, emit
-from metatui.cli.console.progress import is_interactive
-from metatui.cli.options import check_new_file, complete_runs, json_option, runs_dir_option
+from metatui.cli.console.progress import EVERY_SECONDS, images_shown, is_interactive
+from metatui.cli.options import check_new_file, complete_runs, examples, json_option, runs_dir_option
 from metatui.learning.data.packing import packing_listener
 from metatui.runs.storage.store import RunStore
 from metatui.utils.errors import BadInput, quote
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from metatui.runs.analysis.comparison import Comparing
-    from metatui.runs.storage.run_folder import RunFolder
-
-LATEST = re.compile("latest(?:~([0-9]{1,6}))?")
-"""Reference to the newest run, or to the n-th run before it."""
 
 
 def _target(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
@@ -51,7 +48,13 @@ comparison_device_option = click.option(
 )
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "metatui compare latest~1 latest # the two newest runs",
+        "metatui compare maml-sinusoid reptile-sinusoid --target 0.5",
+        "metatui compare latest~1 latest --tasks 2000 --export result.html",
+    )
+)
 @click.argument("runs", nargs=-1, metavar="RUN RUN...", shell_complete=complete_runs)
 @comparison_tasks_option
 @comparison_steps_option
@@ -97,7 +100,8 @@ def compare(
             "a comparison needs at least two runs: metatui runs lists them; latest is the newest run, latest~1 the run "
             "before it"
         )
-    folders = find_runs(RunStore(runs_dir), runs)
+    store = RunStore(runs_dir)
+    folders = [store.find(run) for run in runs]
 
     from metatui.runs.analysis.comparison import compare as compare_runs
     from metatui.runs.analysis.exports import as_json as as_values
@@ -117,14 +121,19 @@ def compare(
             on_progress=on_progress,
         )
     for path in exports:
-        console(stderr=True).print(written(export(comparison, path)), soft_wrap=True)
+        say(console(stderr=True), written(export(comparison, path)))
     if as_json:
         emit(as_values(comparison))
     else:
         show(comparison)
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "metatui report latest # write report.html",
+        "metatui report latest~1 latest --to comparison.md",
+    )
+)
 @click.argument("runs", nargs=-1, metavar="RUN...", shell_complete=complete_runs)
 @click.option(
     "--to",
@@ -160,7 +169,8 @@ def report(
         raise click.UsageError(
             "a report needs at least one run: `metatui runs` lists them, and `latest` means the newest one"
         )
-    folders = find_runs(RunStore(runs_dir), runs)
+    store = RunStore(runs_dir)
+    folders = [store.find(run) for run in runs]
 
     from metatui.runs.analysis.comparison import compare as compare_runs
     from metatui.runs.analysis.exports import written
@@ -173,32 +183,18 @@ def report(
         comparison = compare_runs(
             *folders, tasks=tasks, steps=steps, target=target, device=device, on_progress=on_progress
         )
-    console(stderr=True).print(written(write(comparison, path)), soft_wrap=True)
-
-
-def find_runs(store: RunStore, references: Sequence[str]) -> list[RunFolder]:
-    """Find runs by name, start of the name, folder or `latest~n`; raise BadInput if a run does not exist."""
-    newest: list[RunFolder] = []
-    runs = []
-    for reference in references:
-        if not (back := LATEST.fullmatch(reference)):
-            runs.append(store.find(reference))
-            continue
-        newest = newest or [summary.run for summary in store.summaries()]
-        number = int(back[1] or 0)
-        if number >= len(newest):
-            count = f"{len(newest):,} run{'' if len(newest) == 1 else 's'}"
-            raise BadInput(f"there is no run {quote(reference)}: {quote(str(store.root), 200)} has {count}")
-        runs.append(newest[number])
-    return runs
+    say(console(), *(f"{verdict}." for verdict in comparison.conclusions))
+    say(console(stderr=True), written(write(comparison, path)))
 
 
 @contextmanager
-def progress_bar() -> Iterator[Callable[[Comparing], object] | None]:
-    """Show a progress bar if standard error is a terminal, and yield the function that updates it."""
+def progress_bar() -> Iterator[Callable[[Comparing], object]]:
+    """Show progress on standard error, and yield the function that updates it: a bar in a terminal, otherwise a line
+    every ten seconds."""
     screen = console(stderr=True)
     if not is_interactive(screen):
-        yield None
+        with images_shown():
+            yield _lines(lambda text: say(screen, text))
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -215,4 +211,20 @@ def progress_bar() -> Iterator[Callable[[Comparing], object] | None]:
             bar.update(task, description=description, completed=done, total=total, of=of)
 
         with packing_listener(lambda done, total: show("packing", done, total, "images")):
-            yield lambda now: show(f"{now.run} ({now.number} of {now.runs})", now.done, now.tasks, "tasks")
+            yield lambda now: show(_position(now), now.done, now.tasks, "tasks")
+
+
+def _lines(write: Callable[[str], object]) -> Callable[[Comparing], object]:
+    last = time.monotonic()
+
+    def show(now: Comparing) -> None:
+        nonlocal last
+        if time.monotonic() - last >= EVERY_SECONDS:
+            last = time.monotonic()
+            write(f"evaluating {_position(now)}: {now.done:,} of {now.tasks:,} tasks")
+
+    return show
+
+
+def _position(now: Comparing) -> str:
+    return f"{now.run} ({now.number} of {now.runs})"

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from metatui.cli.console.output import below, cell, console, emit, table
+from metatui.cli.console.layout import say, show_table
+from metatui.cli.console.output import console, emit
 from metatui.cli.console.progress import images_shown, packing_shown
-from metatui.cli.options import changes, json_option, set_option
+from metatui.cli.options import changes, examples, json_option, set_option
 from metatui.config.fields import FIELDS, change
 from metatui.config.registry import DATA
 from metatui.config.settings import Settings
@@ -24,15 +25,36 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-@click.group()
-def data() -> None:
-    """List, download and pack data sets."""
+@click.group(
+    invoke_without_command=True,
+    epilog=examples(
+        "metatui data # list the data sets",
+        "metatui data omniglot # download and pack Omniglot",
+    ),
+)
+@json_option
+@click.pass_context
+def data(context: click.Context, as_json: bool) -> None:
+    """List, download and pack data sets; without a command, list them."""
+    if context.invoked_subcommand is None:
+        _list(as_json)
+    elif as_json:
+        raise click.UsageError(f"give --json after '{context.invoked_subcommand}'")
 
 
-@data.command("list")
+@data.command(
+    "list",
+    epilog=examples(
+        "metatui data list",
+    ),
+)
 @json_option
 def list_data(as_json: bool) -> None:
     """List the data sets that task.source can select, including those of plugins."""
+    _list(as_json)
+
+
+def _list(as_json: bool) -> None:
     found = [
         {
             "name": each.name,
@@ -46,11 +68,11 @@ def list_data(as_json: bool) -> None:
     if as_json:
         emit({"data_sets": found})
         return
-    rows = table("data set", "kind", "description", "data")
-    for each in found:
-        data = f"run {each['missing']}" if each["missing"] else "ready"
-        rows.add_row(*map(cell, (each["name"], each["kind"], each["description"], data)))
-    console().print(rows)
+    rows = (
+        (each["name"], each["kind"], each["description"], f"run {each['missing']}" if each["missing"] else "ready")
+        for each in found
+    )
+    show_table(console(), ("data set", "kind", "description", "data"), rows)
 
 
 def _published(*, contents: str) -> Callable[[F], F]:
@@ -71,7 +93,12 @@ def _published(*, contents: str) -> Callable[[F], F]:
     return decorate
 
 
-@data.command()
+@data.command(
+    epilog=examples(
+        "metatui data omniglot",
+        "metatui data omniglot --from ~/downloads/omniglot",
+    )
+)
 @_published(contents="images_background and images_evaluation (zips or folders)")
 def omniglot(folder: Path | None, force: bool, as_json: bool) -> None:
     """Download and pack Omniglot, with its 1,623 handwritten characters."""
@@ -96,7 +123,12 @@ def omniglot(folder: Path | None, force: bool, as_json: bool) -> None:
     _report_packed(report, summary, as_json)
 
 
-@data.command()
+@data.command(
+    epilog=examples(
+        "metatui data cifar100",
+        "metatui data cifar100 --from ~/downloads/cifar-100-python.tar.gz",
+    )
+)
 @_published(contents="cifar-100-python (archive or folder)")
 def cifar100(folder: Path | None, force: bool, as_json: bool) -> None:
     """Download and pack CIFAR-100, for FC100 and CIFAR-FS."""
@@ -123,7 +155,7 @@ def _packed(
         try:
             packed = read()
         except BadInput as error:
-            console(stderr=True).print(str(error), soft_wrap=True)
+            say(console(stderr=True), str(error))
     new = packed is None
     if packed is None:
         build(folder or download())
@@ -139,11 +171,14 @@ def _report_packed(report: dict[str, object], summary: str, as_json: bool) -> No
         return
     seconds, path = report["seconds"], report["file"]
     how = f"Packed in {seconds:.1f} s" if report["packed_now"] else "Already packed (--force packs again)"
-    for line in (f"{how}: {path}", summary, f"SHA-256 of the pixels {report['sha256']}"):
-        console().print(line, soft_wrap=True)
+    say(console(), f"{how}: {path}", summary, f"SHA-256 of the pixels {report['sha256']}")
 
 
-@data.command()
+@data.command(
+    epilog=examples(
+        "metatui data folder ~/images --set task.image_size=84",
+    )
+)
 @click.argument("path")
 @set_option
 @click.option("--force", is_flag=True, help="Pack again even if the packed file is valid.")
@@ -193,7 +228,8 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
     sizes = {split: len(numbers) for split, numbers in splits.items()}
     counts, ways = source.counts, min(sizes.values())
     how = f"Packed in {seconds:.1f} s" if packed.packed_now else "Already packed and unchanged"
-    for line in (
+    say(
+        console(),
         packed.problem or f"{how}: {packed.path}",
         f"Images: {sum(counts):,} of {task.image_size}x{task.image_size} pixels in {task.image_mode}, "
         f"{min(counts):,} to {max(counts):,} per class (shots + queries at most {min(counts):,})",
@@ -202,6 +238,5 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
         *([f"Class lists: {listing.lists}"] if listing.lists else []),
         *source.repeated,
         f"Left out: {len(source.left_out):,}",
-    ):
-        console().print(line, soft_wrap=True)
-    below(console(), map(str, source.left_out))
+    )
+    say(console(), *map(str, source.left_out), style="dim", indent=4)

@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,9 @@ import click
 from rich.console import Console
 
 import metatui
-from metatui.cli.console.output import cell, console, emit, table
-from metatui.cli.options import json_option, runs_dir_option
+from metatui.cli.console.layout import say, show_properties, title
+from metatui.cli.console.output import console, emit
+from metatui.cli.options import examples, json_option, runs_dir_option
 from metatui.config import presets
 from metatui.config.plugins import exclude_conflicts
 from metatui.config.registry import REGISTRIES
@@ -61,7 +63,12 @@ LABELS = {
 """Labels of keys that are not words; the other keys are capitalised."""
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "metatui doctor",
+        "metatui doctor --json # for a bug report",
+    )
+)
 @runs_dir_option
 @json_option
 def doctor(runs_dir: Path | None, as_json: bool) -> None:
@@ -77,17 +84,29 @@ def doctor(runs_dir: Path | None, as_json: bool) -> None:
         "terminal": _terminal(screen),
         "files": _files(runs_dir),
     }
+    report["problems"] = _problems(report)
     if as_json:
         emit(report)
         return
+    device = report["devices"][0]
+    problems = report.pop("problems")
+    say(screen, f"metatui {metatui.__version__} trains on {device['device']} ({device['title']})")
+    say(screen, *(f"problem: {problem}" for problem in problems) if problems else ("No problems found",))
     for name, items in report.items():
-        if not items:
-            continue
-        rows = table(_label(name), "")
-        for item in items if isinstance(items, list) else [items]:
-            for key, value in item.items():
-                rows.add_row(cell(_label(key)), cell(_text(key, value)))
-        screen.print(rows)
+        for item in items if isinstance(items, list) else filter(None, [items]):
+            title(screen, _label(name))
+            show_properties(screen, {_label(key): _text(key, value) for key, value in item.items()})
+
+
+def _problems(report: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each part of metatui that cannot be used here."""
+    missing = [name for name in LIBRARIES if report["versions"][name] is None]
+    compilers = {engine: found for engine, found in report["compilers"].items() if not found}
+    return [
+        *(f"{name} is not installed: install metatui again" for name in missing),
+        *(f"there is no compiler for {engine}" for engine in compilers),
+        *filter(None, [report["cuda"]["problem"]]),
+    ]
 
 
 def _versions() -> dict[str, str | None]:

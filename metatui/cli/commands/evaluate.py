@@ -6,17 +6,24 @@ from pathlib import Path
 
 import click
 
-from metatui.cli.console.output import cell, console, emit, evaluation_json, spelled, table
+from metatui.cli.console.layout import say, show_table
+from metatui.cli.console.output import console, emit, evaluation_json
 from metatui.cli.console.progress import images_shown
-from metatui.cli.options import complete_runs, json_option, runs_dir_option
+from metatui.cli.options import complete_runs, examples, json_option, runs_dir_option
 from metatui.config.fields import FIELDS
 from metatui.events import Evaluation
-from metatui.runs.formatting import accuracy, parameters, protocol
+from metatui.runs.formatting import accuracy, headline, parameters
 from metatui.runs.storage.store import RunStore
-from metatui.utils.numbers import diverged, interval
+from metatui.utils.numbers import interval
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "metatui evaluate latest",
+        "metatui evaluate latest --tasks 2000 --steps 5 # another protocol",
+        "metatui evaluate maml-sinusoid --split val --json",
+    )
+)
 @click.argument("run", shell_complete=complete_runs)
 @click.option("--tasks", type=int, metavar="N", help="Number of held-out tasks; default: the run's settings.")
 @click.option("--steps", type=int, metavar="N", help="Number of inner steps; default: the run's settings.")
@@ -53,7 +60,7 @@ def evaluate(
 ) -> None:
     """Adapt the best parameters of RUN to held-out tasks and show the metrics at every inner step.
 
-    RUN is the name of a run, the start of its name, or its folder.
+    RUN is the name of a run, the start of its name, its folder, or latest for the newest run.
     """
     folder = RunStore(runs_dir).find(run)
 
@@ -82,17 +89,16 @@ def _show(run: str, evaluation: Evaluation, *, inner_lr_given: bool) -> None:
     screen = console()
     columns = ("inner step", "loss", "accuracy") if evaluation.accuracy else ("inner step", "loss")
     used = parameters(evaluation, rate_source=" (--inner-lr)" if inner_lr_given else "")
-    screen.print(spelled(screen, f"{run}, {used}: {protocol(evaluation, level=True)}"), soft_wrap=True)
+    say(screen, f"{run}: {headline(evaluation, level=True)}", f"Parameters: {used}")
     if evaluation.diverged:
         rest = "the means leave them out" if evaluation.is_finite else "too few tasks remain for a mean"
-        lost = diverged(evaluation.diverged, evaluation.tasks)
-        screen.print(f"warning: {lost}: {rest}", style="yellow", soft_wrap=True)
+        say(screen, f"warning: {evaluation.diverged:,} tasks diverged: {rest}", style="yellow")
         if not evaluation.is_finite:
             return
-    rows = table(*columns, numbers=columns)
+    rows = []
     for index, step in enumerate(evaluation.steps):
-        cells = [str(step), interval(evaluation.loss.mean[index], evaluation.loss.ci95[index])]
+        rows.append([str(step), interval(evaluation.loss.mean[index], evaluation.loss.ci95[index])])
         if evaluation.accuracy:
-            cells.append(accuracy(evaluation.accuracy.mean[index], evaluation.accuracy.ci95[index]))
-        rows.add_row(*(cell(spelled(screen, each)) for each in cells))
-    screen.print(rows)
+            rows[-1].append(accuracy(evaluation.accuracy.mean[index], evaluation.accuracy.ci95[index]))
+    screen.line()
+    show_table(screen, columns, rows, numbers=columns)

@@ -9,8 +9,17 @@ from typing import Any
 import click
 from rich.text import Text
 
-from metatui.cli.console.output import below, cell, console, emit, table
-from metatui.cli.options import changed, complete_presets, json_option, runs_dir_option, set_option
+from metatui.cli.console.layout import plain, say, show_properties, show_table, title
+from metatui.cli.console.output import console, emit
+from metatui.cli.options import (
+    changed,
+    complete_presets,
+    complete_presets_and_runs,
+    examples,
+    json_option,
+    runs_dir_option,
+    set_option,
+)
 from metatui.config import presets as stored
 from metatui.config.fields import FIELDS, text_of
 from metatui.config.presets import Preset
@@ -20,7 +29,14 @@ from metatui.utils import paths
 from metatui.utils.errors import BadInput
 
 
-@click.group(invoke_without_command=True)
+@click.group(
+    invoke_without_command=True,
+    epilog=examples(
+        "metatui presets # list the presets",
+        "metatui presets show quick",
+        "metatui presets save mine --from latest",
+    ),
+)
 @json_option
 @click.pass_context
 def presets(context: click.Context, as_json: bool) -> None:
@@ -31,14 +47,24 @@ def presets(context: click.Context, as_json: bool) -> None:
         raise click.UsageError(f"give --json after '{context.invoked_subcommand}'")
 
 
-@presets.command("list")
+@presets.command(
+    "list",
+    epilog=examples(
+        "metatui presets list",
+        "metatui presets list --json",
+    ),
+)
 @json_option
 def list_presets(as_json: bool) -> None:
     """List bundled presets and your own."""
     _list(as_json)
 
 
-@presets.command()
+@presets.command(
+    epilog=examples(
+        "metatui presets show quick",
+    )
+)
 @click.argument("preset", shell_complete=complete_presets)
 @json_option
 def show(preset: str, as_json: bool) -> None:
@@ -48,32 +74,30 @@ def show(preset: str, as_json: bool) -> None:
         emit(_report(loaded))
         return
     screen = console()
-    about = table("preset", loaded.name)
-    for name in stored.ABOUT:
-        if value := getattr(loaded, name):
-            about.add_row(name, cell(value))
-    about.add_row("file", cell(loaded.path))
-    screen.print(about)
-    rows = table("setting", "value", "unit", "help", numbers=("value",))
-    for path, field in FIELDS.items():
-        if field.is_relevant(loaded.settings):
-            value = loaded.settings.value(path)
-            rows.add_row(*map(cell, (path, text_of(value), field.unit, field.help)))
-    screen.print(rows)
+    say(screen, f"Preset {loaded.name}", style="bold")
+    show_properties(screen, {name: getattr(loaded, name) for name in stored.ABOUT} | {"file": loaded.path})
+    relevant = ((path, field) for path, field in FIELDS.items() if field.is_relevant(loaded.settings))
+    rows = ((path, text_of(loaded.settings.value(path)), field.unit, field.help) for path, field in relevant)
+    title(screen, "Settings")
+    show_table(screen, ("setting", "value", "unit", "help"), rows, numbers=("value",))
     if loaded.changes:
-        planned = table("after meta-step", "change", numbers=("after meta-step",))
-        for each in loaded.changes:
-            planned.add_row(f"{each.iteration:,}", cell(in_words(each)))
-        screen.print(planned)
+        planned = ((f"{each.iteration:,}", in_words(each)) for each in loaded.changes)
+        title(screen, "Scheduled changes")
+        show_table(screen, ("after meta-step", "change"), planned, numbers=("after meta-step",))
 
 
-@presets.command()
+@presets.command(
+    epilog=examples(
+        "metatui presets save mine --from quick --set training.seed=1",
+        "metatui presets save mine --from latest --overwrite # the settings of a run",
+    )
+)
 @click.argument("name")
 @click.option(
     "--from",
     "origin",
     metavar="PRESET|FILE|RUN",
-    shell_complete=complete_presets,
+    shell_complete=complete_presets_and_runs,
     help="What to save; a run is saved with its live changes.",
 )
 @set_option
@@ -105,10 +129,15 @@ def save(
     if as_json:
         emit(_report(saved))
     else:
-        console().print(f"Saved as {saved.path}", soft_wrap=True)
+        say(console(), f"Saved as {saved.path}")
 
 
-@presets.command()
+@presets.command(
+    epilog=examples(
+        "metatui presets path # the folder of your own presets",
+        "metatui presets path quick",
+    )
+)
 @click.argument("preset", required=False, shell_complete=complete_presets)
 @json_option
 def path(preset: str | None, as_json: bool) -> None:
@@ -120,7 +149,11 @@ def path(preset: str | None, as_json: bool) -> None:
         click.echo(where)
 
 
-@presets.command()
+@presets.command(
+    epilog=examples(
+        "metatui presets delete mine",
+    )
+)
 @click.argument("name", shell_complete=complete_presets)
 @json_option
 def delete(name: str, as_json: bool) -> None:
@@ -129,7 +162,7 @@ def delete(name: str, as_json: bool) -> None:
     if as_json:
         emit({"deleted": name})
     else:
-        console().print(f"Deleted {name}", soft_wrap=True)
+        say(console(), f"Deleted {name}")
 
 
 def _list(as_json: bool) -> None:
@@ -141,11 +174,11 @@ def _list(as_json: bool) -> None:
     screen = console()
     for preset in every:
         own = "" if preset.bundled else " (own)"
-        screen.print(Text.assemble((preset.name, "bold"), own, "  ", cell(preset.title)), soft_wrap=True)
+        screen.print(Text.assemble((preset.name, "bold"), own, "  ", plain(screen, preset.title)), soft_wrap=True)
         numbers = (f"{name}: {text}" for name in ("published", "measured") if (text := getattr(preset, name)))
-        below(screen, filter(None, (preset.protocol, *numbers)))
+        say(screen, *filter(None, (preset.protocol, *numbers)), style="dim", indent=4)
     for problem in problems:
-        console(stderr=True).print(f"warning: {problem}", soft_wrap=True)
+        say(console(stderr=True), f"warning: {problem}")
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,21 @@ from dataclasses import asdict
 
 import click
 
-from metatui.cli.console.output import cell, console, emit, table
-from metatui.cli.options import changed, complete_algorithms, complete_presets, json_option, set_option
+from metatui.cli.console.layout import say, show_table
+from metatui.cli.console.output import console, emit
+from metatui.cli.options import changed, complete_algorithms, complete_presets, examples, json_option, set_option
 from metatui.config.declarations import SettingField
 from metatui.config.fields import FIELDS, text_of
 from metatui.learning.explanations import Explanation, explanation
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "metatui explain maml",
+        "metatui explain reptile --set algorithm.inner_steps=5",
+        "metatui explain maml --preset omniglot-5way-1shot-finn",
+    )
+)
 @click.argument("algorithm", shell_complete=complete_algorithms)
 @click.option(
     "--preset",
@@ -34,7 +41,9 @@ def explain(algorithm: str, preset: str | None, assignments: tuple[str, ...], as
     if as_json:
         emit(asdict(result))
     else:
-        console().print("\n".join(_lines(result)))
+        for line in _lines(result):
+            spaces = len(line) - len(line.lstrip())
+            say(console(), line, hanging=spaces + 2 if line.startswith(("  ", "- ")) else 0)
 
 
 def _lines(explanation: Explanation) -> Iterator[str]:
@@ -43,6 +52,7 @@ def _lines(explanation: Explanation) -> Iterator[str]:
         "Update rule": [*(f"  {line}" for line in explanation.rule), *filter(None, [explanation.symbols])],
         "Pseudo-code": [f"  {line}" for line in explanation.code],
         "Cost of a meta-step": [f"- {sentence}" for sentence in explanation.costs],
+        "Usual values": [f"- {line}" for line in explanation.usual_lines],
         "Paper": [f"- {paper}" for paper in explanation.paper],
     }
     for title, lines in sections.items():
@@ -50,18 +60,23 @@ def _lines(explanation: Explanation) -> Iterator[str]:
             yield from ("", title, *lines)
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "metatui settings",
+        "metatui settings --json",
+    )
+)
 @json_option
 def settings(as_json: bool) -> None:
     """List all settings with their default, allowed values and meaning."""
     if as_json:
         emit({"settings": [_setting_json(field) for field in FIELDS.values()]})
         return
-    rows = table("setting", "default", "allowed", "live", "meaning")
-    for field in FIELDS.values():
-        live = "yes" if field.live else ""
-        rows.add_row(*map(cell, (field.path, text_of(field.default), field.allowed, live, field.help)))
-    console().print(rows)
+    rows = (
+        (field.path, text_of(field.default), field.allowed, "yes" if field.live else "", field.help)
+        for field in FIELDS.values()
+    )
+    show_table(console(), ("setting", "default", "allowed", "live", "meaning"), rows)
 
 
 def _setting_json(field: SettingField) -> dict[str, object]:

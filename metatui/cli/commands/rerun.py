@@ -8,12 +8,25 @@ from pathlib import Path
 import click
 
 from metatui.cli.console.progress import images_shown
-from metatui.cli.options import changes, complete_runs, device_option, json_option, runs_dir_option, set_option
+from metatui.cli.options import (
+    changes,
+    complete_runs,
+    device_option,
+    examples,
+    json_option,
+    runs_dir_option,
+    set_option,
+)
 from metatui.runs.execution.rerun import rerun_of
 from metatui.runs.storage.store import RunStore
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "metatui rerun latest # repeat exactly",
+        "metatui rerun latest --set training.seed=1 # with another seed",
+    )
+)
 @click.argument("run", shell_complete=complete_runs)
 @set_option
 @device_option
@@ -32,7 +45,8 @@ def rerun(
 ) -> None:
     """Repeat RUN as a new run with the same settings, seed and live changes at the same meta-steps.
 
-    The results are the same, bit for bit on the CPU. --set changes the initial settings; live changes still apply.
+    RUN is the name of a run, the start of its name, its folder, or latest for the newest run. The results are the same,
+    bit for bit on the CPU. --set changes the initial settings; live changes still apply.
     """
     repeat = rerun_of(RunStore(runs_dir).find(run), changes(assignments, device))
     from metatui.runs.execution.signals import ending_softly

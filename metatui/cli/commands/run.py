@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,13 +19,18 @@ from metatui.cli.options import (
     complete_presets,
     complete_runs,
     device_option,
+    examples,
     json_option,
     runs_dir_option,
     set_option,
 )
 from metatui.config import presets
+from metatui.config.declarations import Scalar
+from metatui.config.fields import assigned
 from metatui.config.presets import Preset
+from metatui.config.registry import ALGORITHMS
 from metatui.config.settings import Settings
+from metatui.config.usual import SELECTORS, unusual
 from metatui.utils import paths
 from metatui.utils.errors import BadInput, MetatuiError
 
@@ -39,7 +45,14 @@ if TYPE_CHECKING:
 S = TypeVar("S", "Session", "LiveRun")
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "metatui run quick # train a preset",
+        "metatui run quick --set algorithm.name=fomaml --set training.seed=1",
+        "metatui run my-settings.toml --detach # train in the background",
+        "metatui run --resume latest # continue the newest run",
+    )
+)
 @click.argument("preset", metavar="[PRESET|FILE]", required=False, shell_complete=complete_presets)
 @set_option
 @device_option
@@ -48,7 +61,7 @@ S = TypeVar("S", "Session", "LiveRun")
     "--resume",
     metavar="RUN|auto",
     shell_complete=complete_runs,
-    help="Continue an unfinished run; auto: the newest interrupted run with the same settings, if any.",
+    help="Continue an unfinished run, or latest; auto: the newest interrupted run with the same settings, if any.",
 )
 @click.option("--detach", is_flag=True, help="Train in the background and return when training has started.")
 @json_option
@@ -85,6 +98,8 @@ def run(
     fresh = resume is None or automatic
     settings = changed(loaded.settings if loaded else Settings(), assignments, device) if fresh else None
     planned = loaded.changes if loaded else ()
+    if settings is not None and (note := _usual_note(settings, overrides)):
+        click.echo(note, err=True)
 
     from metatui.runs.storage.store import RunStore
 
@@ -112,6 +127,15 @@ def run(
 
         ending.defer()
         train(opened(Session.start, Session.resume), ending, context, as_json=as_json)
+
+
+def _usual_note(settings: Settings, overrides: Mapping[str, Scalar]) -> str:
+    """Return a line with the usual values of a selected algorithm or data set that `overrides` do not set."""
+    selected = not overrides.keys().isdisjoint(SELECTORS)
+    values = {path: value for path, value in unusual(settings).items() if selected and path not in overrides}
+    kind = "classification" if settings.is_classification else "regression"
+    title = ALGORITHMS[settings.algorithm.name].title
+    return f"note: {title} usually takes {assigned(values)} for {kind}" if values else ""
 
 
 def _continue_unfinished(
@@ -186,5 +210,6 @@ def _report(session: Session) -> dict[str, Any]:
         "best": evaluation_json(session.run.id, summary.best),
         "validation": evaluation_json(session.run.id, summary.validation),
         "test": evaluation_json(session.run.id, outcome.test),
+        "hints": [asdict(hint) for hint in outcome.hints],
         "warning": outcome.warning,
     }

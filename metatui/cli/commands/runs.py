@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,9 @@ from typing import Any
 import click
 from rich.text import Text
 
-from metatui.cli.console.output import console, emit, evaluation_json, spelled
-from metatui.cli.options import check_new_file, complete_runs, json_option, runs_dir_option
+from metatui.cli.console.layout import plain, say, wrapped
+from metatui.cli.console.output import console, emit, evaluation_json
+from metatui.cli.options import check_new_file, complete_runs, examples, json_option, runs_dir_option
 from metatui.events import Evaluation
 from metatui.runs.analysis.metrics_csv import metrics_rows, validation_rows, write_csv
 from metatui.runs.formatting import headline, parameters
@@ -23,26 +23,54 @@ from metatui.utils.files import replacing
 from metatui.utils.paths import expanded
 
 
-@click.group(invoke_without_command=True)
+@click.group(
+    invoke_without_command=True,
+    epilog=examples(
+        "metatui runs # list the runs",
+        "metatui runs export latest --to metrics.csv",
+    ),
+)
 @runs_dir_option
 @json_option
 @click.pass_context
 def runs(context: click.Context, runs_dir: Path | None, as_json: bool) -> None:
-    """List the saved runs, newest first, or export one."""
+    """List the saved runs, newest first, or export one; without a command, list them."""
     if context.invoked_subcommand is None:
         _list(runs_dir, as_json)
     elif runs_dir or as_json:
         raise click.UsageError(f"give options of '{context.invoked_subcommand}' after its name")
 
 
-@runs.command()
+@runs.command(
+    "list",
+    epilog=examples(
+        "metatui runs list",
+        "metatui runs list --json",
+    ),
+)
+@runs_dir_option
+@json_option
+def list_runs(runs_dir: Path | None, as_json: bool) -> None:
+    """List the saved runs, newest first."""
+    _list(runs_dir, as_json)
+
+
+@runs.command(
+    epilog=examples(
+        "metatui runs export latest # print the metrics of each meta-step",
+        "metatui runs export latest --evaluations --to validations.csv",
+    )
+)
 @click.argument("run", shell_complete=complete_runs)
 @click.option("--to", metavar="FILE|-", default="-", help="File to write; -, the default, is standard output.")
 @click.option("--evaluations", is_flag=True, help="Export the validations instead of the meta-steps.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @runs_dir_option
 def export(run: str, to: str, evaluations: bool, force: bool, runs_dir: Path | None) -> None:
-    """Export the metrics of every meta-step of RUN as CSV."""
+    """Export the metrics of every meta-step of RUN as CSV.
+
+    RUN is the name of a run, the start of its name, its folder, or latest for the newest run.
+    """
     folder = RunStore(runs_dir).find(run)
     rows = validation_rows(folder) if evaluations else metrics_rows(folder)
     if to == "-":
@@ -54,7 +82,7 @@ def export(run: str, to: str, evaluations: bool, force: bool, runs_dir: Path | N
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         count = write_csv(rows, text) - 1
         text.detach()
-    console().print(f"Wrote {count:,} rows to {path}", soft_wrap=True)
+    say(console(), f"Wrote {count:,} row{'' if count == 1 else 's'} to {path}")
 
 
 def _list(runs_dir: Path | None, as_json: bool) -> None:
@@ -66,7 +94,7 @@ def _list(runs_dir: Path | None, as_json: bool) -> None:
         return
     screen = console()
     if not summaries:
-        screen.print(f"There are no runs in {store.root} yet: metatui run quick trains one.", soft_wrap=True)
+        say(screen, f"There are no runs in {store.root} yet: metatui run quick trains one.")
         return
     width = max(len(summary.id) for summary in summaries)
     lines = Text()  # printed in one call, because ten thousand calls take seconds
@@ -74,8 +102,7 @@ def _list(runs_dir: Path | None, as_json: bool) -> None:
         lines.append(f"{summary.id:{width}}  {summary.status:11}  {_progress(summary)}\n")
         warning = f"warning: {summary.warning}" if summary.warning else None
         for detail in filter(None, (*_results(summary), warning, summary.problem)):
-            wrapped = textwrap.wrap(spelled(screen, detail), max(20, screen.width - 4))
-            lines.append(textwrap.indent("\n".join(wrapped), "    ") + "\n", "dim")
+            lines.append("\n".join(wrapped(plain(screen, detail), screen.width, 4, 4)) + "\n", "dim")
     screen.print(lines, end="", soft_wrap=True)
 
 

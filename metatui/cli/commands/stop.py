@@ -9,7 +9,7 @@ from threading import Timer
 import click
 
 from metatui.cli.console.output import emit
-from metatui.cli.options import complete_runs, json_option, runs_dir_option
+from metatui.cli.options import complete_runs, examples, json_option, runs_dir_option
 from metatui.events import Failed, Finished, Stop
 from metatui.runs.execution.control import LiveRun
 from metatui.runs.storage.store import RunStore
@@ -19,14 +19,19 @@ WAIT_SECONDS = 60.0
 """Maximum time to wait for a run to end; it first finishes its meta-step and any compilation in progress."""
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "metatui stop latest",
+    )
+)
 @click.argument("run", shell_complete=complete_runs)
 @runs_dir_option
 @json_option
 def stop(run: str, runs_dir: Path | None, as_json: bool) -> None:
     """Stop RUN, which trains on this machine: it finishes its meta-step, saves and ends.
 
-    RUN is the name of a run, the start of its name, or its folder. Waits at most a minute for the run to end.
+    RUN is the name of a run, the start of its name, its folder, or latest for the newest run. Waits at most a minute
+    for the run to end.
     """
     folder = RunStore(runs_dir).find(run)
     last = None

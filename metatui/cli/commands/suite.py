@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from metatui.cli.console.layout import say
 from metatui.cli.console.output import console, emit
-from metatui.cli.options import changes, json_option, runs_dir_option, set_option
+from metatui.cli.options import changes, examples, json_option, runs_dir_option, set_option
 from metatui.utils.errors import MetatuiError
 
 if TYPE_CHECKING:
@@ -34,7 +35,14 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
     return items or [CompletionItem(incomplete, type="file")]
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "metatui suite # list the suites",
+        "metatui suite chapter-small --list # show its runs",
+        "metatui suite chapter-small # train and compare them",
+        "metatui suite quick --set training.seed=1 --export result.md",
+    )
+)
 @click.argument("suites", nargs=-1, metavar="[SUITE|PRESET|FILE]...", shell_complete=_complete)
 @set_option
 @click.option(
@@ -91,7 +99,7 @@ def suite(
         if not completed:
             if as_json:
                 emit(output.report(loaded, store))
-            console(stderr=True).print("interrupted: run the same command to continue", soft_wrap=True)
+            say(console(stderr=True), "interrupted: run the same command to continue")
             context.exit(130)
     results = {each.name: _compare(each, store, device_names[0]) for each in loaded}
     for each in loaded:
@@ -196,4 +204,4 @@ def _compare(suite: Suite, store: RunStore, device: str | None) -> Comparisons:
 def _export(comparison: Comparison, path: Path) -> None:
     from metatui.runs.analysis.exports import export, written
 
-    console(stderr=True).print(written(export(comparison, path)), soft_wrap=True)
+    say(console(stderr=True), written(export(comparison, path)))

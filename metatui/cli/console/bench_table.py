@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 import os
-import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from rich import box
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from metatui.cli.console.output import cell, table
+from metatui.cli.console.layout import GAP, column_widths, say, show_table, title
 from metatui.learning.benchmark import ENGINES, Cell, Measurement, described, rows
 from metatui.tui.screens.benchmark import plot
 from metatui.tui.terminal import symbols
@@ -30,39 +29,60 @@ STYLES = {
     "": "none",
 }
 
+WIDEST = 120
+"""Maximum width of the report."""
+
+NARROWEST_BAR = 8
+
 ASCII_HEAD = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 
 
-def bench_report(measurements: Sequence[Measurement], screen: Console, *, ascii_only: bool) -> Iterator[RenderableType]:
-    """Yield the parts of the report."""
+def show(measurements: Sequence[Measurement], screen: Console, *, ascii_only: bool) -> None:
+    """Print the fastest engines, a table and a plot for each task, and notes."""
+    screen.width = min(screen.width, WIDEST)
     look = Symbols.ASCII if ascii_only else symbols.detect(os.environ, screen.encoding)
     glyphs = GLYPHS[look]
     by_cell = {m.cell: m for m in measurements}
+    say(screen, *rows.fastest(measurements))
     for task, lines in rows.by_task(by_cell):
         cells = [by_cell[cell] for _, cell in lines]
-        yield Text(f"{task}: {described(task)}", style="bold")
-        yield _table(lines, by_cell, look)
-        yield from (Text(rows.failed(m), style="dim") for m in cells if m.error)
+        title(screen, f"{task}: {described(task)}")
+        _show_table(screen, lines, by_cell, look)
+        say(screen, *(rows.failed(m) for m in cells if m.error), style="dim")
         if drawn := plot.plot(cells, screen.width - 1, glyphs):
-            yield from map(_text, [plot.legend(cells, glyphs), *drawn, []])
+            for row in [[], plot.legend(cells, glyphs), *drawn]:
+                screen.print(_text(row))
+    screen.line()
     machine = rows.describe_machine(measurements[0].machine)
     for note in filter(None, (machine, *rows.NOTES, rows.graph_note(measurements), rows.floor_warning(measurements))):
         text = symbols.ascii(note) if look is Symbols.ASCII else note
-        yield Text(textwrap.fill(text, min(screen.width, 120)), style="dim")
+        say(screen, text, style="dim")
 
 
-def _table(lines: Sequence[tuple[str, Cell]], measurements: Mapping[Cell, Measurement], look: Symbols) -> Table:
-    made = table(*rows.HEADINGS, numbers=rows.NUMBERS)
-    made.columns[0].no_wrap = True
-    made.add_column("speed", ratio=1)
-    made.expand, made.padding = True, (0, 1, 0, 0)
-    if look is Symbols.ASCII:
-        made.box = ASCII_HEAD
+def _show_table(
+    screen: Console, lines: Sequence[tuple[str, Cell]], measurements: Mapping[Cell, Measurement], look: Symbols
+) -> None:
+    """Print a table with a bar for each speed, or without bars if the terminal is too narrow."""
+    figures = {cell: rows.figures(measurements[cell]) for _, cell in lines}
+    texts = [(name, rows.engine(cell), *figures[cell]) for name, cell in lines]
+    head = [tuple(max(heading.split("\n"), key=len) for heading in rows.HEADINGS)]
+    widths = column_widths([*head, *texts], screen.width - GAP - NARROWEST_BAR)
+    if widths is None:
+        headings = [heading.replace("-\n", "-").replace("\n", " ") for heading in rows.HEADINGS]
+        named = ((rows.name(cell.work), rows.engine_name(cell), *figures[cell]) for _, cell in lines)
+        show_table(screen, headings, named, numbers=headings[2:], names=2)
+        return
+    table = Table(
+        box=ASCII_HEAD if look is Symbols.ASCII else box.SIMPLE_HEAD, show_edge=False, pad_edge=False, expand=True,
+        padding=(0, 1, 0, 0),
+    )  # fmt: skip
+    for heading, width in zip(rows.HEADINGS, widths, strict=True):
+        table.add_column(heading, justify="right" if heading in rows.NUMBERS else "left", width=width)
+    table.add_column("speed", ratio=1)
     ratios = rows.speed_ratios(measurements.values())
-    for name, line in lines:
-        texts = (name, rows.engine(line), *rows.figures(measurements[line]))
-        made.add_row(*map(cell, texts), _Bar(ratios.get(line, 0.0), STYLES[line.engine], GLYPHS[look]))
-    return made
+    for row, (_, cell) in zip(texts, lines, strict=True):
+        table.add_row(*map(Text, row), _Bar(ratios.get(cell, 0.0), STYLES[cell.engine], GLYPHS[look]))
+    screen.print(table)
 
 
 def _text(row: plot.Row) -> Text:

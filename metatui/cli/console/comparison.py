@@ -1,4 +1,4 @@
-"""A comparison of runs as tables on the command line."""
+"""A comparison of runs on the command line: conclusions, followed by tables."""
 
 from __future__ import annotations
 
@@ -6,67 +6,46 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
-from metatui.cli.console.output import below, cell, console, spelled, table
+from metatui.cli.console.layout import GAP, say, show_table, title
+from metatui.cli.console.output import console
 
 if TYPE_CHECKING:
     from metatui.runs.analysis.comparison import Comparison
     from metatui.runs.analysis.comparison.tables import TextTable
 
-PADDING = 3
-"""Number of characters between two columns of a table."""
-
-NARROWEST_NAME = 15
-"""Minimum width in characters to which a column of names is wrapped before the table is split."""
-
 
 def show(comparison: Comparison) -> None:
-    """Print protocol, tables, conclusions and warnings."""
+    """Print conclusions, warnings, protocol and tables."""
     from metatui.runs.analysis.comparison.formatting import note_on_seeds, protocol_words
     from metatui.runs.analysis.comparison.tables import tables
 
     screen = console()
-    _print(screen, f"{protocol_words(comparison)}; intervals are 95 %", "")
+    say(screen, *(f"{verdict}." for verdict in comparison.conclusions))
+    if note := note_on_seeds(comparison):
+        say(screen, note, style="dim", indent=4)
+    say(screen, *(f"warning: {warning}" for warning in comparison.warnings), style="yellow")
+    say(screen, f"Protocol: {protocol_words(comparison)}; intervals are 95 %")
     for each in tables(comparison):
         for part in _fitting(each, screen.width):
-            headings = (spelled(screen, word) for word in part.headings)
-            rows = table(*headings, numbers=part.headings[part.names :], edge=False)
-            for row in part.rows:
-                rows.add_row(*(cell(spelled(screen, word)) for word in row))
-            _print(screen, part.title)
-            screen.print(rows)
-            screen.line()
-    _print(screen, *(f"{verdict}." for verdict in comparison.conclusions))
-    if note := note_on_seeds(comparison):
-        below(screen, [note])
-    _print(screen, *(f"warning: {warning}" for warning in comparison.warnings))
-
-
-def _print(screen: Console, *sentences: str) -> None:
-    """Print a line for each sentence; they are wrapped only in a terminal."""
-    for sentence in sentences:
-        screen.print(cell(spelled(screen, sentence)), soft_wrap=not screen.is_terminal)
+            title(screen, part.title)
+            show_table(screen, part.headings, part.rows, numbers=part.headings[part.names :], names=part.names)
 
 
 def _fitting(whole: TextTable, width: int) -> Iterator[TextTable]:
-    """Split a table that is too wide into parts with fewer columns.
-
-    If several columns hold names, they are first wrapped to at least `NARROWEST_NAME` characters.
-    """
-    widths = [max(map(len, column)) + PADDING for column in zip(whole.headings, *whole.rows, strict=True)]
-    names, start = whole.names, whole.names
-    if names > 1:
-        widths[:names] = [min(width, NARROWEST_NAME + PADDING) for width in widths[:names]]
-    room = max(width - sum(widths[:names]), 1)
-    while start < len(widths):
+    """Split a table with one column of names into parts with fewer columns if it is too wide."""
+    widths = [max(map(len, column)) + GAP for column in zip(whole.headings, *whole.rows, strict=True)]
+    start, columns = whole.names, len(whole.headings)
+    if whole.names > 1:
+        yield whole
+        return
+    while start < columns:
         stop = start + 1
-        while stop < len(widths) and sum(widths[start : stop + 1]) <= room:
+        while stop < columns and widths[0] + sum(widths[start : stop + 1]) - GAP <= width:
             stop += 1
-        columns = [*range(names), *range(start, stop)]
+        chosen = [0, *range(start, stop)]
         yield replace(
             whole,
-            headings=tuple(whole.headings[i] for i in columns),
-            rows=tuple(tuple(row[i] for i in columns) for row in whole.rows),
+            headings=tuple(whole.headings[i] for i in chosen),
+            rows=tuple(tuple(row[i] for i in chosen) for row in whole.rows),
         )
         start = stop

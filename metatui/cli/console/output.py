@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import IO, Any, TextIO, cast
 
 import click
-from rich import box
 from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
 
 from metatui.events import Evaluation
 from metatui.runs.storage.jsonl import finite
 from metatui.utils.errors import MetatuiError
 from metatui.utils.files import reason
-from metatui.utils.text import sanitize
 
 SUBSTITUTES = {"±": "+/-", "−": "-", "–": "-", "µ": "u", "α": "alpha"}
 """Substitutes for characters that a terminal's encoding may lack."""
+
+UNLIMITED = 10_000
+"""Width of output that goes to a file or a pipe."""
 
 
 def emit(item: Mapping[str, Any]) -> None:
@@ -82,33 +81,17 @@ class _Output(_Stream):
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console that honours NO_COLOR and prints text without interpreting markup.
+    """Return a console that honours NO_COLOR and COLUMNS, and prints text without interpreting markup.
 
-    Errors when writing to standard error are ignored; on standard output they raise MetatuiError.
+    Without a terminal, it prints no colours, and wraps lines only if COLUMNS is set. Errors when writing to standard
+    error are ignored; on standard output they raise MetatuiError.
     """
     stream = sys.stderr if stderr else sys.stdout
     file = (_Stream if stderr else _Output)(stream) if stream else None
-    return Console(file=cast("IO[str] | None", file), stderr=stderr, highlight=False, markup=False, emoji=False)
-
-
-def table(*columns: str, numbers: tuple[str, ...] = (), edge: bool = True) -> Table:
-    """Return an empty table whose columns in `numbers` are right-aligned; `edge` adds space around it."""
-    result = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=edge)
-    for name in columns:
-        right = name in numbers
-        result.add_column(name, justify="right" if right else "left", no_wrap=right, overflow="fold")
-    return result
-
-
-def below(screen: Console, lines: Iterable[str]) -> None:
-    """Print `lines` indented below the previous line, wrapped to the width."""
-    for text in lines:
-        screen.print(Padding(Text(sanitize(text, limit=2000), style="dim"), (0, 0, 0, 4)))
-
-
-def cell(value: object) -> Text:
-    """Return `value` as the text of a table cell; empty for None."""
-    return Text("" if value is None else sanitize(str(value), limit=2000))
+    screen = Console(file=cast("IO[str] | None", file), stderr=stderr, highlight=False, markup=False, emoji=False)
+    if not screen.is_terminal and "COLUMNS" not in os.environ:
+        screen.width = UNLIMITED
+    return screen
 
 
 def evaluation_json(run: str, evaluation: Evaluation | None) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from metatui import events
 from metatui.cli.console.output import console, spelled
 from metatui.learning.data.packing import packing_listener
-from metatui.runs.formatting import FINISHED, event_message, headline, parameters, training_metrics
+from metatui.runs.formatting import FINISHED, event_message, headline, hint_text, parameters, training_metrics
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.text import sanitize
 
@@ -74,7 +74,7 @@ class PlainDisplay:
                 return
             self._last_time, self._last_share = now, share
             self._print(f"meta-step {event.iteration:,} of {self._iterations:,}: {_metrics(event)}")
-        elif text := sentence(event, self._run):
+        elif text := testing(event) or sentence(event, self._run):
             self._print(text, style(event))
 
     def _print(self, text: str, style: str = "") -> None:
@@ -105,12 +105,19 @@ class LiveDisplay:
             return
         if isinstance(event, events.Evaluating):
             name = "testing" if event.split == "test" else "validating"
-            self._bar.update(self._task, description=name)
+            self._bar.update(self._task, description=name, metrics=f"{event.done:,} of {event.tasks:,} tasks")
         if isinstance(event, events.Finished | events.Failed):
             self._bar.update(self._task, description="ended")
-        if text := sentence(event, self._run):
+        if text := testing(event) or sentence(event, self._run):
             screen = self._bar.console
             screen.print(spelled(screen, text), style=style(event), soft_wrap=True)
+
+
+def testing(event: events.Event) -> str | None:
+    """Announce the final test, at its start; None for other events."""
+    if isinstance(event, events.Evaluating) and event.split == "test" and event.done == 0:
+        return f"meta-step {event.iteration:,}: testing on {event.tasks:,} tasks"
+    return None
 
 
 def _metrics(event: events.Progress) -> str:
@@ -120,7 +127,7 @@ def _metrics(event: events.Progress) -> str:
 def style(event: events.Event) -> str:
     """Return the style of an event's line: yellow for warnings and for evaluations with diverged tasks."""
     match event:
-        case events.Warned() | events.Finished(warning=str()):
+        case events.Warned() | events.Hinted() | events.Finished(warning=str()):
             return "yellow"
         case events.Evaluated(evaluation=evaluation) if evaluation.diverged or not evaluation.is_finite:
             return "yellow"
@@ -142,6 +149,8 @@ def sentence(event: events.Event, run: RunFolder) -> str | None:
             text = f"meta-step {evaluation.iteration:,}: validation: {headline(evaluation, level=True)}{best}"
         case events.Warned():
             text = f"warning: {event.text}"
+        case events.Hinted():
+            text = f"meta-step {event.iteration:,}: hint: {hint_text(event)}"
         case events.Finished(test=test):
             ending = FINISHED.get(event.reason, event.reason)
             tested = f"; test: {headline(test, level=True)}, {parameters(test)}" if test else ""

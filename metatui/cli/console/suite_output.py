@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from metatui.cli.console.output import below, cell, console, emit, table
+from metatui.cli.console.layout import plain, say, show_table, title
+from metatui.cli.console.output import console, emit
 from metatui.runs.storage.summary import summarise
 from metatui.runs.suites import PlannedRun, Suite, SuiteManifest, bundled, problems, user, user_dir
 
@@ -28,12 +29,11 @@ def show_list(as_json: bool) -> None:
     screen = console()
     for suite in suites:
         runs = f" ({len(suite.runs)} runs)"
-        screen.print(Text.assemble((suite.name, "bold"), runs, "  ", cell(suite.title)), soft_wrap=True)
+        screen.print(Text.assemble((suite.name, "bold"), runs, "  ", plain(screen, suite.title)), soft_wrap=True)
         labelled = [f"{key}: {value}" for key in ("measured", "notes") if (value := getattr(suite, key))]
-        below(screen, [*filter(None, (suite.source,)), *labelled])
-    for problem in problems():
-        screen.print(cell(f"warning: {problem}"), soft_wrap=True)
-    screen.print(cell(f"Your own suites belong in {user_dir()}; metatui suite NAME runs one."), soft_wrap=True)
+        say(screen, *filter(None, (suite.source,)), *labelled, style="dim", indent=4)
+    say(screen, *(f"warning: {problem}" for problem in problems()), style="yellow")
+    say(screen, f"Your own suites belong in {user_dir()}; metatui suite NAME runs one.")
 
 
 def show_plan(suites: Sequence[Suite], store: RunStore, as_json: bool) -> None:
@@ -43,20 +43,20 @@ def show_plan(suites: Sequence[Suite], store: RunStore, as_json: bool) -> None:
         return
     screen = console()
     for suite in suites:
-        screen.print(Text.assemble((suite.name, "bold"), "  ", cell(suite.title)), soft_wrap=True)
+        screen.print(Text.assemble((suite.name, "bold"), "  ", plain(screen, suite.title)), soft_wrap=True)
         folders = SuiteManifest(suite, store).folders()
+        finished = sum(_status(folder)[0] == "finished" for _, folder in folders)
+        say(screen, f"{finished} of {len(suite.runs)} runs are finished")
         for part in suite.comparisons:
             # One table for each comparison: a column for its name would leave too little space for run names.
-            rows = table("run", "meta-steps", "status", "name", numbers=("meta-steps",))
+            rows = []
             for run, folder in folders:
                 if run.comparison == part.name:
                     status, done = _status(folder)
-                    count = f"{done:,}/{run.iterations:,}"
-                    rows.add_row(*map(cell, (run.label, count, status, folder.id if folder else "")))
-            screen.print(cell(part.name), soft_wrap=True)
-            screen.print(rows)
-            for warning in part.warnings:
-                screen.print(cell(f"warning: {part.name}: {warning}"), soft_wrap=not screen.is_terminal)
+                    rows.append((run.label, f"{done:,}/{run.iterations:,}", status, folder.id if folder else ""))
+            title(screen, part.name)
+            show_table(screen, ("run", "meta-steps", "status", "name"), rows, numbers=("meta-steps",))
+            say(screen, *(f"warning: {part.name}: {warning}" for warning in part.warnings), style="yellow")
 
 
 def show_results(suite: Suite, comparisons: Mapping[str, Comparison | None]) -> None:
@@ -66,9 +66,9 @@ def show_results(suite: Suite, comparisons: Mapping[str, Comparison | None]) -> 
     screen = console()
     for name, comparison in comparisons.items():
         if len(comparisons) > 1:
-            screen.print(Text(f"\n{suite.name}: {name}", style="bold"), soft_wrap=True)
+            title(screen, f"{suite.name}: {name}")
         if comparison is None:
-            screen.print("none of its runs is finished", soft_wrap=True)
+            say(screen, "none of its runs is finished")
         else:
             show(comparison)
 

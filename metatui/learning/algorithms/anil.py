@@ -10,8 +10,9 @@ LibFewShot embeds both in one batch, in which support and query examples share s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from metatui.config.registry import Usual
 from metatui.learning.algorithms.maml import MAML
 from metatui.learning.explanations import Explanation, count, gradient_based, inner_gradients
 
@@ -27,6 +28,10 @@ class ANIL(MAML):
     adapts = "head"
     uses = MAML.uses - {"algorithm.adapt", "compute.second_order"}
     compiles = False
+    published_batch_norm = None
+    usual: ClassVar[Usual] = {
+        kind: values | {"algorithm.inner_steps": 5, "evaluation.inner_steps": 10} for kind, values in MAML.usual.items()
+    }
 
     @classmethod
     def explain(cls, settings: Settings) -> Explanation:

@@ -11,8 +11,9 @@ the results of the authors' code (inner rate 0.5, 1 step, 4 tasks, Adam with 0.0
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from metatui.config.registry import Usual
 from metatui.learning.algorithms.maml import MAML
 from metatui.learning.explanations import Explanation, count, gradient_based, inner_gradients
 
@@ -28,6 +29,10 @@ class BOIL(MAML):
     adapts = "body"
     uses = MAML.uses - {"algorithm.adapt", "compute.second_order"}
     compiles = False
+    published_batch_norm = None
+    usual: ClassVar[Usual] = MAML.usual | {
+        "classification": MAML.usual["classification"] | {"algorithm.inner_lr": 0.5, "evaluation.inner_steps": 1},
+    }
 
     @classmethod
     def explain(cls, settings: Settings) -> Explanation:

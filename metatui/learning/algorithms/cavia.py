@@ -11,9 +11,10 @@ random; the one used here is the identity at first.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from metatui.config.declarations import Group, setting
+from metatui.config.registry import Usual
 from metatui.learning.algorithm import INNER_STEPS, META_GRADIENT, GradientBased
 from metatui.learning.explanations import Explanation, count, gradient_based, inner_gradients
 from metatui.utils.errors import BadInput
@@ -46,6 +47,18 @@ class CAVIA(GradientBased):
     options: Options
     uses = META_GRADIENT | INNER_STEPS | {"algorithm.inner_steps", "compute.cuda_graphs"}
     captured = True
+    usual: ClassVar[Usual] = {
+        "regression": {
+            "algorithm.inner_lr": 1.0, "algorithm.inner_steps": 5, "algorithm.inner_optimizer": "sgd",
+            "algorithm.inner_clip": 0.0, "algorithm.outer_lr": 0.001, "algorithm.outer_schedule": "constant",
+            "evaluation.inner_steps": 10, "cavia.context": 10,
+        },
+        "classification": {
+            "algorithm.inner_lr": 1.0, "algorithm.inner_steps": 5, "algorithm.inner_optimizer": "sgd",
+            "algorithm.inner_clip": 0.0, "algorithm.outer_lr": 0.003, "algorithm.outer_schedule": "cosine",
+            "algorithm.outer_lr_final": 0.0, "evaluation.inner_steps": 10, "cavia.context": 100,
+        },
+    }  # fmt: skip
 
     @classmethod
     def prepare_model(cls, model: nn.Module, settings: Settings) -> nn.Module:

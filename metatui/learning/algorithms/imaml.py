@@ -11,9 +11,10 @@ the last step. The implicit gradient is exact at the minimum and an approximatio
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from metatui.config.declarations import Group, setting
+from metatui.config.registry import Usual
 from metatui.learning.algorithm import META_GRADIENT, GradientBased
 from metatui.learning.explanations import (
     Explanation,
@@ -60,6 +61,17 @@ class IMAML(GradientBased):
     second_order = False  # inner gradients are constants: second derivatives enter only through the Hessian at φ
     uses = META_GRADIENT | {
         "algorithm.inner_lr", "algorithm.inner_steps", "algorithm.adapt", "evaluation.inner_steps",
+    }  # fmt: skip
+    usual: ClassVar[Usual] = {
+        "regression": {
+            "algorithm.inner_lr": 0.05, "algorithm.inner_steps": 10, "algorithm.outer_lr": 0.001,
+            "algorithm.outer_schedule": "constant", "evaluation.inner_steps": 10, "imaml.regularization": 1.0,
+        },
+        "classification": {
+            "algorithm.inner_lr": 0.2, "algorithm.inner_steps": 5, "algorithm.outer_lr": 0.003,
+            "algorithm.outer_schedule": "cosine", "algorithm.outer_lr_final": 0.0, "evaluation.inner_steps": 10,
+            "imaml.regularization": 2.0,
+        },
     }  # fmt: skip
 
     def adapt(self, task: Task, meta: Params, steps: int) -> Iterator[Params]:

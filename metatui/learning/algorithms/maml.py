@@ -7,9 +7,10 @@ The outer update uses Adam, as in section 5.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from metatui.config.constraints import has_plain_steps
+from metatui.config.registry import Usual
 from metatui.learning.algorithm import INNER_STEPS, META_GRADIENT, GradientBased
 from metatui.learning.explanations import FINN, Explanation, count, gradient_based, inner_gradients
 
@@ -30,6 +31,19 @@ class MAML(GradientBased):
     }  # fmt: skip
     compiles = True
     captured = True
+    published_batch_norm = "transductive"
+    usual: ClassVar[Usual] = {
+        "regression": {
+            "algorithm.inner_lr": 0.01, "algorithm.inner_steps": 1, "algorithm.inner_optimizer": "sgd",
+            "algorithm.inner_clip": 0.0, "algorithm.outer_lr": 0.001, "algorithm.outer_schedule": "constant",
+            "evaluation.inner_steps": 10,
+        },
+        "classification": {
+            "algorithm.inner_lr": 0.4, "algorithm.inner_steps": 1, "algorithm.inner_optimizer": "sgd",
+            "algorithm.inner_clip": 0.0, "algorithm.outer_lr": 0.003, "algorithm.outer_schedule": "cosine",
+            "algorithm.outer_lr_final": 0.0, "evaluation.inner_steps": 3,
+        },
+    }  # fmt: skip
 
     @classmethod
     def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:

@@ -24,9 +24,10 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from metatui.config.declarations import Group, setting
+from metatui.config.registry import Usual
 from metatui.learning.algorithm import RATE, RATE_IS_LEARNED
 from metatui.learning.algorithms.maml import MAML
 from metatui.learning.explanations import Explanation, Rates, count, gradient_based, inner_gradients
@@ -78,6 +79,16 @@ class MAMLPlusPlus(MAML):
     # fmt: on
 
     options: Options
+    usual: ClassVar[Usual] = {
+        "regression": MAML.usual["regression"] | {
+            "algorithm.inner_steps": 5, "algorithm.inner_clip": 10.0, "algorithm.outer_schedule": "cosine",
+            "algorithm.outer_lr_final": 1e-5,
+        },
+        "classification": MAML.usual["classification"] | {
+            "algorithm.inner_lr": 0.1, "algorithm.inner_steps": 5, "algorithm.outer_lr": 0.001,
+            "algorithm.outer_lr_final": 1e-5, "evaluation.inner_steps": 5,
+        },
+    }  # fmt: skip
 
     def __init__(self, settings: Settings, model: nn.Module) -> None:
         from torch.nn.modules.batchnorm import _BatchNorm

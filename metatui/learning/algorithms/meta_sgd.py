@@ -11,8 +11,9 @@ that are learned for one step may be too large for several steps, and large init
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from metatui.config.registry import Usual
 from metatui.learning.algorithm import RATE, RATE_IS_LEARNED
 from metatui.learning.algorithms.maml import MAML
 from metatui.learning.explanations import Explanation, Rates, count, gradient_based, inner_gradients
@@ -33,6 +34,8 @@ class MetaSGD(MAML):
     title = "Meta-SGD"
     uses = MAML.uses - {"compute.second_order"}
     compiles = False
+    published_batch_norm = None
+    usual: ClassVar[Usual] = {kind: values | {"evaluation.inner_steps": 1} for kind, values in MAML.usual.items()}
 
     @classmethod
     def fixed(cls, settings: Settings) -> Mapping[str, str]:

@@ -8,8 +8,9 @@ at its initialisation. A meta-step uses as many examples as the episodes of a me
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from metatui.config.registry import Usual
 from metatui.learning.algorithm import INNER_STEPS, META_GRADIENT, GradientBased
 from metatui.learning.explanations import Explanation, adam_step, count, loss, outer_loop, outer_lr
 from metatui.utils.errors import BadInput, quote
@@ -31,6 +32,10 @@ class Pretrained(GradientBased):
     title = "pretrained"
     uses = META_GRADIENT | INNER_STEPS | {"algorithm.inner_steps", "algorithm.adapt"}
     timed = None
+    usual: ClassVar[Usual] = {
+        "regression": {"algorithm.outer_lr": 0.001, "algorithm.outer_schedule": "constant"},
+        "classification": {"algorithm.outer_lr": 0.001, "algorithm.outer_schedule": "constant"},
+    }  # fmt: skip
 
     def meta_parameters(self, params: Params, source: TaskSource) -> Params:
         if not source.pooled_classes:

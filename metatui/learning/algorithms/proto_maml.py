@@ -10,9 +10,10 @@ The model's own last layer is not used, so it is not a meta-parameter.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from metatui.config.declarations import Group, setting
+from metatui.config.registry import Usual
 from metatui.learning.algorithms.maml import MAML
 from metatui.learning.algorithms.protonet import check_head, classification_only, prototype_head
 from metatui.learning.explanations import Explanation, count, gradient_based, inner_gradients
@@ -42,6 +43,8 @@ class ProtoMAML(MAML):
     title = "ProtoMAML"
     uses = MAML.uses - {"compute.second_order"}
     compiles = False
+    published_batch_norm = None
+    usual: ClassVar[Usual] = {"classification": MAML.usual["classification"] | {"algorithm.inner_lr": 0.01}}
 
     def __init__(self, settings: Settings, model: nn.Module) -> None:
         super().__init__(settings, model)

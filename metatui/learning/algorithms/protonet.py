@@ -11,8 +11,9 @@ transductive by default. The published results are not transductive: batch norm 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from metatui.config.registry import Usual
 from metatui.learning.algorithm import META_GRADIENT, Algorithm
 from metatui.learning.explanations import (
     Explanation,
@@ -48,6 +49,12 @@ class ProtoNet(Algorithm):
     title = "ProtoNet"
     uses = META_GRADIENT | {"compute.cuda_graphs"}
     captured = True
+    published_batch_norm = "per_example"  # the authors use averages from training
+    usual: ClassVar[Usual] = {
+        "classification": {
+            "algorithm.outer_lr": 0.003, "algorithm.outer_schedule": "cosine", "algorithm.outer_lr_final": 0.0,
+        },
+    }  # fmt: skip
 
     def __init__(self, settings: Settings, model: nn.Module) -> None:
         super().__init__(settings, model)

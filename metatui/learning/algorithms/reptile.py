@@ -9,8 +9,9 @@ a fresh optimiser, whereas the authors' code carries Adam's second moments from 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from metatui.config.registry import Usual
 from metatui.learning.algorithm import INNER_STEPS, OUTER_LOOP, GradientBased
 from metatui.learning.explanations import (
     NICHOL,
@@ -45,6 +46,19 @@ class Reptile(GradientBased):
     }  # fmt: skip
     compiles = True
     timed = "adaptation"
+    usual: ClassVar[Usual] = {
+        "regression": {
+            "algorithm.inner_lr": 0.01, "algorithm.inner_steps": 5, "algorithm.inner_optimizer": "sgd",
+            "algorithm.inner_clip": 0.0, "algorithm.inner_batch": 0, "algorithm.train_shots": 0,
+            "algorithm.outer_lr": 0.1, "algorithm.outer_schedule": "constant", "evaluation.inner_steps": 10,
+        },
+        "classification": {
+            "algorithm.inner_lr": 0.001, "algorithm.inner_steps": 5, "algorithm.inner_optimizer": "adam",
+            "algorithm.inner_clip": 0.0, "algorithm.inner_batch": 10, "algorithm.train_shots": 10,
+            "algorithm.outer_lr": 1.0, "algorithm.outer_schedule": "linear", "algorithm.outer_lr_final": 0.0,
+            "evaluation.inner_steps": 20,
+        },
+    }  # fmt: skip
 
     def meta_step(self, learner: Learner, tasks: range, outer_lr: float) -> MetaStep | PendingStep:
         # Sample tasks τ_1, ..., τ_n.

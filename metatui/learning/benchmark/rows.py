@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from metatui.learning.benchmark.runner import Machine, Measurement
@@ -84,6 +85,21 @@ def speed_ratios(measurements: Iterable[Measurement]) -> dict[Cell, float]:
     return {cell: speed / fastest[cell.work] for cell, speed in speeds.items()}
 
 
+def fastest(measurements: Sequence[Measurement]) -> list[str]:
+    """Return a sentence for each task that names its fastest engine, or its fastest engines by number of rows."""
+    ratios = speed_ratios(measurements)
+    sentences = []
+    for task, cells in groupby(ratios, key=lambda cell: cell.work.task):
+        winners = {cell.work: engine_name(cell) for cell in cells if ratios[cell] == 1}
+        counts = Counter(winners.values()).most_common()
+        if len(counts) == 1:
+            sentences.append(f"{task}: the fastest engine is {counts[0][0]}.")
+        else:
+            parts = ", ".join(f"{name} in {count} of {len(winners)} cases" for name, count in counts)
+            sentences.append(f"{task}: the fastest engine is {parts}.")
+    return sentences
+
+
 def graph_note(measurements: Iterable[Measurement]) -> str:
     """Return the note on captured meta-steps; empty if there are none."""
     return GRAPH_NOTE if any(each.cell.captured for each in measurements) else ""
@@ -122,4 +138,8 @@ def failed(measurement: Measurement) -> str:
 
 def full_name(cell: Cell) -> str:
     """Return the full name of a cell."""
-    return f"{cell.work.task}, {name(cell.work)}, {cell.engine}{' with CUDA graph' if cell.captured else ''}"
+    return f"{cell.work.task}, {name(cell.work)}, {engine_name(cell)}"
+
+
+def engine_name(cell: Cell) -> str:
+    return f"{cell.engine}{' with CUDA graph' if cell.captured else ''}"

@@ -28,8 +28,13 @@ MOST_POINTS = 100
 MOST_TARGETS = 4
 """Largest number of targets in a view."""
 
-LARGEST_PICTURE = 64
-"""Largest side of an image in a view, in pixels. A terminal shows fewer, and views are written to disk."""
+LARGEST_PICTURE = {1: 64, 3: 32}
+"""Largest side in pixels of an image in a view, by its number of channels. A terminal shows fewer, and views are
+written to disk: a colour image takes less space than a grey one."""
+
+LEAST_COLOUR = 0.05
+"""Smallest difference between the channels of a pixel that counts as colour. Scans and JPEG files of grey pictures have
+smaller ones."""
 
 QUERIES_PER_CLASS = 2
 """Query images per class in an image view."""
@@ -189,19 +194,21 @@ def _image_views(
     # Query images are ordered by class.
     queries = settings.task.queries
     rows = [n * queries + q for n in range(settings.task.ways) for q in range(min(queries, QUERIES_PER_CLASS))]
+    channels = [3 if _is_coloured(images) else 1 for images in episodes.support_x]
     views = [
         ImageView(
             task=task,
             title=title,
-            height=min(episodes.query_x.shape[-2], LARGEST_PICTURE),
-            width=min(episodes.query_x.shape[-1], LARGEST_PICTURE),
-            support=_grey_images(episodes.support_x[t]),
+            height=min(episodes.query_x.shape[-2], LARGEST_PICTURE[channels[t]]),
+            width=min(episodes.query_x.shape[-1], LARGEST_PICTURE[channels[t]]),
+            support=_pictures(episodes.support_x[t], channels[t]),
             support_labels=tuple(episodes.support_y[t].tolist()),
-            query=_grey_images(episodes.query_x[t, rows]),
+            query=_pictures(episodes.query_x[t, rows], channels[t]),
             query_labels=tuple(episodes.query_y[t, rows].tolist()),
             predictions=(),
             accuracy=(),
             loss=(),
+            channels=channels[t],
         )
         for t, (task, title) in enumerate(zip(tasks, _titles(experiment, split, tasks), strict=True))
     ]
@@ -225,9 +232,15 @@ def _floats(values: Tensor) -> tuple[float, ...]:
     return tuple(values.flatten().tolist())
 
 
-def _grey_images(images: Tensor) -> tuple[bytes, ...]:
-    """Convert images [B, C, H, W] from 0 to 1 to grey bytes, shrunk to at most `LARGEST_PICTURE` pixels a side."""
-    height, width = (min(side, LARGEST_PICTURE) for side in images.shape[-2:])
-    small = torch.nn.functional.adaptive_avg_pool2d(images.mean(dim=1), (height, width))
-    grey = (small.clamp(0, 1) * 255).round().to("cpu", torch.uint8)
-    return tuple(bytes(image.flatten().tolist()) for image in grey)
+def _is_coloured(images: Tensor) -> bool:
+    """Return whether images [B, C, H, W] have three channels that differ."""
+    return images.shape[1] == 3 and float((images.amax(1) - images.amin(1)).max()) >= LEAST_COLOUR
+
+
+def _pictures(images: Tensor, channels: int) -> tuple[bytes, ...]:
+    """Convert images [B, C, H, W] from 0 to 1 to bytes, pixel by pixel, shrunk to at most `LARGEST_PICTURE` a side."""
+    height, width = (min(side, LARGEST_PICTURE[channels]) for side in images.shape[-2:])
+    shown = images if channels == 3 else images.mean(dim=1, keepdim=True)
+    small = torch.nn.functional.adaptive_avg_pool2d(shown, (height, width)).movedim(1, -1)
+    values = (small.clamp(0, 1) * 255).round().to("cpu", torch.uint8)
+    return tuple(bytes(image.flatten().tolist()) for image in values)

@@ -1,66 +1,294 @@
-"""Messages that tell the user which setting to lower when a run diverges or runs out of memory.
+"""Hints about likely problems of a training, noticed from the numbers that it reports anyway.
 
-In these functions, `best` maps paths to the live settings of the best validation; it is None without a validation.
+Each kind of hint is given at most once per run. Thresholds are cautious: a hint that is given should be right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from metatui.config.fields import FIELDS
+from pydantic import TypeAdapter, ValidationError
+
+from metatui.config.declarations import Scalar
+from metatui.config.fields import FIELDS, fixed_because
+from metatui.config.registry import ALGORITHMS
 from metatui.config.settings import Settings
-from metatui.events import Evaluation
+from metatui.config.usual import usual_values
+from metatui.events import Evaluated, Evaluation, Event, Hinted, HintKind, Progress, Started, Tweaked
+from metatui.learning.training.best_model import BestModel
+from metatui.utils.errors import BadInput
+from metatui.utils.numbers import interval
+
+LEAST_STEPS = 100
+"""Meta-steps before the movement of the parameters is judged."""
+
+LEAST_MOVEMENT = 0.05
+"""Relative change of the parameters over the whole training, below which they hardly move. It is at least 0.5 in the
+bundled presets."""
+
+RISE = 3.0
+"""Ratio of the mean meta-loss between two validations to its lowest mean, above which the training diverges."""
+
+PATIENCE = 3
+"""Validations without a new best before overfitting is judged."""
+
+WIDEST_LOSS, WIDEST_ACCURACY = 0.75, 0.075
+"""Half-width of the interval of a validation above which it is noisy: as a share of the loss, and of the accuracy."""
+
+USEFUL_LOSS, USEFUL_ACCURACY = 0.3, 0.03
+"""Half-width that the suggested number of validation tasks should have."""
+
+MOST_TASKS = 2000
+"""Largest suggested number of validation tasks."""
 
 
-def divergence_hint(settings: Settings, iteration: int, quantity: str) -> str:
-    """Explain why the meta-step after `iteration` failed: `quantity` is not finite."""
-    return (
-        f"The {quantity} of meta-step {iteration + 1} is not finite: lower {_rates_to_lower(settings, None)}; "
-        f"the state after meta-step {iteration} is kept"
-    )
+@dataclass
+class Mean:
+    """Running mean of the meta-losses since the last validation."""
+
+    count: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+
+    def add(self, value: float) -> None:
+        self.count += 1
+        self.total += value
+        self.squares += value * value
+
+    @property
+    def mean(self) -> float:
+        return self.total / self.count if self.count else math.nan
+
+    @property
+    def half(self) -> float:
+        """Half-width of the 95 % interval of the mean."""
+        if self.count < 2:
+            return math.inf
+        variance = max(0.0, self.squares / self.count - self.mean**2) * self.count / (self.count - 1)
+        return 1.96 * math.sqrt(variance / self.count)
 
 
-def out_of_memory_hint(settings: Settings, iteration: int) -> str:
-    """Explain that the meta-step after `iteration` does not fit into memory, even for one task at a time."""
-    sizes = _relevant(settings, "algorithm.meta_batch", "algorithm.inner_steps", "task.queries")
-    *others, last = [f"{path} (now {value:g})" for path, value in sizes.items()]
-    return (
-        f"{settings.compute.device} is out of memory: lower {', '.join(others)} or {last}; "
-        f"the state after meta-step {iteration} is kept"
-    )
+@dataclass
+class Best:
+    """The best validation, and the meta-losses of the meta-steps before it."""
+
+    iteration: int
+    metric: tuple[float, float]
+    """Metric after the last inner step, and the half-width of its interval."""
+    trained: tuple[float, float]
+    """The same after as many inner steps as in training."""
+    meta_loss: tuple[float, float]
+    """Mean meta-loss since the validation before it, and the half-width of its interval."""
 
 
-def validation_warning(result: Evaluation, settings: Settings, best: Mapping[str, Any] | None) -> str:
-    """Return a warning that tasks diverged in two validations in a row."""
-    tasks = f"{result.diverged or 0:,} of {result.tasks:,} in the last"
-    return f"Tasks diverged in two validations in a row ({tasks}): lower {_rates_to_lower(settings, best)}"
+@dataclass
+class HintState:
+    """The part of `Hints` that a checkpoint contains, so that a resumed run repeats no hint."""
+
+    done: list[HintKind] = field(default_factory=list)
+    """Kinds of hints that were given, or that no longer apply."""
+    meta_loss: Mean = field(default_factory=Mean)
+    lowest: float | None = None
+    """Lowest mean meta-loss between two validations."""
+    best: Best | None = None
+    rising: int = 0
+    """Number of validations in a row at which the training diverged."""
+    worse: int = 0
+    """Number of validations in a row that were worse than the best one, by more than their intervals."""
+    noisy: int = 0
+    """Number of validations in a row that were noisy."""
 
 
-def result_warning(test: Evaluation, settings: Settings, best: Mapping[str, Any] | None) -> str | None:
-    """Explain why the final test is not a good result; return None if it is good."""
-    reasons = []
-    if test.checkpoint == "last":
-        reasons.append("no validation was finite, so the last parameters were tested instead of the best")
-    if test.diverged:
-        reasons.append(f"{test.diverged:,} of {test.tasks:,} test tasks diverged")
-    if not reasons:
-        return None
-    text = "; ".join(reasons)
-    return f"{text[0].upper()}{text[1:]}: lower {_rates_to_lower(settings, best)} and train again"
+class Hints:
+    """Gives the hints of one training."""
+
+    def __init__(self, moved: Callable[[], float], *, has_batch_norm: bool) -> None:
+        """Initialise.
+
+        Args:
+            moved: function that returns the change of the parameters since their initialisation, relative to their
+                norm.
+            has_batch_norm: whether the model has batch norm.
+        """
+        self._moved = moved
+        self._has_batch_norm = has_batch_norm
+        self._state = HintState()
+
+    def see(self, event: Event, settings: Settings, model: BestModel) -> Iterator[Hinted]:
+        """Yield the hints that follow from `event`.
+
+        Args:
+            settings: the settings after the event.
+            model: the best parameters after the event.
+        """
+        match event:
+            case Progress():
+                self._state.meta_loss.add(event.meta_loss)
+            case Started():
+                yield from self._batch_norm(event.iteration, settings)
+            case Tweaked(path="algorithm.inner_steps"):  # losses before and after it cannot be compared
+                self._state.lowest = self._state.best = None
+            case Evaluated():
+                yield from self._validated(event, settings, model)
+            case _:
+                pass
+
+    def values(self) -> dict[str, Any]:
+        """Return the state as JSON values for a checkpoint."""
+        return asdict(self._state)
+
+    def restore(self, values: object) -> None:
+        """Restore the state from the result of `values`. Raises BadInput if it is invalid."""
+        try:
+            self._state = TypeAdapter(HintState).validate_python(values)
+        except ValidationError:
+            raise BadInput("the checkpoint is damaged: its value 'hints' is invalid") from None
+
+    def _validated(self, event: Evaluated, settings: Settings, model: BestModel) -> Iterator[Hinted]:
+        state, evaluation, meta_loss = self._state, event.evaluation, self._state.meta_loss
+        if not meta_loss.count and event.iteration:  # the parameters are those of the validation before
+            return
+        metric, trained = evaluation.final, _after(evaluation, _training_steps(settings))
+        sign, best = -1 if evaluation.accuracy else 1, state.best
+        is_worse = best is not None and _apart(metric, best.metric, sign) and _apart(trained, best.trained, sign)
+        rises = is_worse and state.lowest is not None and meta_loss.mean > RISE * state.lowest
+        state.worse = state.worse + 1 if is_worse else 0
+        state.rising = state.rising + 1 if rises else 0
+        state.noisy = state.noisy + 1 if _is_noisy(evaluation) else 0
+        yield from self._diverging(event, settings, model)
+        yield from self._overfitting(event, settings, model)
+        yield from self._noisy_validation(event, settings)
+        yield from self._hardly_moving(event, settings)
+        if event.best:
+            state.best = Best(event.iteration, metric, trained, (meta_loss.mean, meta_loss.half))
+        if meta_loss.count:
+            state.lowest = meta_loss.mean if state.lowest is None else min(state.lowest, meta_loss.mean)
+        state.meta_loss = Mean()
+
+    def _hint(
+        self, kind: HintKind, iteration: int, settings: Settings, reason: str, path: str, new: Scalar
+    ) -> Iterator[Hinted]:
+        """Yield a hint, unless one of this kind was given before or the setting has the value already."""
+        old = settings.value(path)
+        if kind not in self._state.done and old != new:
+            self._state.done.append(kind)
+            yield Hinted(iteration, kind, reason, path, old, new)
+
+    def _batch_norm(self, iteration: int, settings: Settings) -> Iterator[Hinted]:
+        algorithm = ALGORITHMS[settings.algorithm.name]
+        published, mode = algorithm.published_batch_norm, settings.evaluation.batch_norm
+        if published and self._has_batch_norm and FIELDS["evaluation.batch_norm"].is_relevant(settings):
+            reason = (
+                f"Batch norm on held-out tasks is {mode.replace('_', ' ')}, but the published results of "
+                f"{algorithm.title} are {'not ' if published == 'per_example' else ''}transductive"
+            )
+            yield from self._hint("batch_norm", iteration, settings, reason, "evaluation.batch_norm", published)
+
+    def _diverging(self, event: Evaluated, settings: Settings, model: BestModel) -> Iterator[Hinted]:
+        evaluation = event.evaluation
+        if model.diverging >= 2:
+            tasks = f"{evaluation.diverged or 0:,} of {evaluation.tasks:,} in the last"
+            reason, first = f"Tasks diverged in two validations in a row ({tasks})", "algorithm.inner_lr"
+        elif self._state.rising >= 2 and self._state.lowest is not None:
+            now = f"{self._state.meta_loss.mean:.3g}, after {self._state.lowest:.3g}"
+            reason, first = f"Training diverges: the mean meta-loss since the last validation is {now}", _OUTER
+        else:
+            return
+        path, new = _lower_rate(settings, model.settings or {}, first)
+        yield from self._hint("diverging", event.iteration, settings, reason, path, new)
+
+    def _overfitting(self, event: Evaluated, settings: Settings, model: BestModel) -> Iterator[Hinted]:
+        best, now = self._state.best, (self._state.meta_loss.mean, self._state.meta_loss.half)
+        if best is None or self._state.worse < 2 or model.since_best < PATIENCE or not _apart(best.meta_loss, now, 1):
+            return
+        values = [_formatted(event.evaluation, *metric) for metric in (event.evaluation.final, best.metric)]
+        reason = (
+            f"Overfitting: training improves, but the validation is {values[0]}, after {values[1]} at meta-step "
+            f"{best.iteration:,}, whose parameters are tested"
+        )
+        yield from self._hint("overfitting", event.iteration, settings, reason, "training.iterations", event.iteration)
+
+    def _noisy_validation(self, event: Evaluated, settings: Settings) -> Iterator[Hinted]:
+        if self._state.noisy < 2:
+            return
+        evaluation, tasks = event.evaluation, settings.evaluation.tasks
+        mean, half = evaluation.final
+        ratio = min(100.0, half / (USEFUL_ACCURACY if evaluation.accuracy else USEFUL_LOSS * mean))
+        needed = min(MOST_TASKS, 50 * math.ceil(tasks * ratio**2 / 50))
+        reason = f"Validation is noisy: {_formatted(evaluation, mean, half)} with {tasks:,} tasks"
+        if needed > tasks:
+            yield from self._hint("noisy_validation", event.iteration, settings, reason, "evaluation.tasks", needed)
+
+    def _hardly_moving(self, event: Evaluated, settings: Settings) -> Iterator[Hinted]:
+        if "hardly_moving" in self._state.done or settings.model.weights or event.iteration < LEAST_STEPS:
+            return
+        moved = self._moved()
+        if moved * max(1.0, settings.training.iterations / event.iteration) < LEAST_MOVEMENT:
+            path, new = _higher_rate(settings)
+            reason = f"The parameters hardly move: {event.iteration:,} meta-steps changed them by {100 * moved:.2g} %"
+            yield from self._hint("hardly_moving", event.iteration, settings, reason, path, new)
+        else:
+            self._state.done.append("hardly_moving")
 
 
-def _rates_to_lower(settings: Settings, best: Mapping[str, Any] | None) -> str:
-    """Name the learning rates that are higher than at the best validation; name both if neither is higher."""
-    now = _relevant(settings, "algorithm.inner_lr", "algorithm.outer_lr")
-    raised = [
-        f"{path} (now {rate:g}, {before:g} at the best validation)"
-        for path, rate in now.items()
-        if rate > (before := (best or {}).get(path, rate))
-    ]
-    return " or ".join(raised or [f"{path} (now {rate:g})" for path, rate in now.items()])
+_INNER, _OUTER = "algorithm.inner_lr", "algorithm.outer_lr"
 
 
-def _relevant(settings: Settings, *paths: str) -> dict[str, Any]:
-    """Return the values of those settings that the algorithm uses."""
-    return {path: settings.value(path) for path in paths if FIELDS[path].is_relevant(settings)}
+def _training_steps(settings: Settings) -> int:
+    own = "algorithm.inner_steps" in ALGORITHMS[settings.algorithm.name].uses
+    return settings.algorithm.inner_steps if own else 1
+
+
+def _after(evaluation: Evaluation, steps: int) -> tuple[float, float]:
+    """Return the metric after `steps` inner steps, or after the last one, and the half-width of its interval."""
+    curve = evaluation.accuracy or evaluation.loss
+    step = min(steps, len(curve.mean) - 1)
+    return curve.mean[step], curve.ci95[step]
+
+
+def _apart(higher: tuple[float, float], lower: tuple[float, float], sign: int) -> bool:
+    """Return whether the interval of `higher` lies above that of `lower`; below it for `sign` = -1."""
+    return sign * (higher[0] - lower[0]) > higher[1] + lower[1]
+
+
+def _is_noisy(evaluation: Evaluation) -> bool:
+    mean, half = evaluation.final
+    return mean > 0 and half > (WIDEST_ACCURACY if evaluation.accuracy else WIDEST_LOSS * mean)
+
+
+def _formatted(evaluation: Evaluation, mean: float, half: float) -> str:
+    return f"{interval(100 * mean, 100 * half)} %" if evaluation.accuracy else interval(mean, half)
+
+
+def _lower_rate(settings: Settings, best: Mapping[str, Any], first: str) -> tuple[str, float]:
+    """Return a learning rate to lower and its new value.
+
+    Args:
+        best: live settings of the best validation, by path.
+        first: the rate to lower if none is higher than in `best` or than usual.
+    """
+    rates = _rates(settings)
+    ordered = sorted(rates, key=lambda path: path != first)
+    for reference in (best, usual_values(settings)):
+        for path in ordered:
+            if rates[path] > (lower := reference.get(path, rates[path])):
+                return path, lower
+    return ordered[0], rates[ordered[0]] / 2
+
+
+def _higher_rate(settings: Settings) -> tuple[str, float]:
+    """Return a learning rate to raise and its new value: the usual one, if it is higher."""
+    usual: Mapping[str, Any] = usual_values(settings)
+    for path, rate in _rates(settings).items():
+        if (higher := usual.get(path, rate)) > rate:
+            return path, higher
+    return _OUTER, min(100.0, 10 * settings.algorithm.outer_lr)
+
+
+def _rates(settings: Settings) -> dict[str, float]:
+    """Return the learning rates that can change during the run, by path."""
+    rates = {_OUTER: settings.algorithm.outer_lr, _INNER: settings.algorithm.inner_lr}
+    return {path: rate for path, rate in rates.items() if fixed_because(path, settings) is None}

@@ -6,10 +6,12 @@ import queue
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 import torch
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from metatui.config.schedule import Planned, PlannedChange, PlannedValidation
 from metatui.config.settings import Settings
@@ -45,7 +47,8 @@ from metatui.learning.optim.outer import Diverged
 from metatui.learning.training import best_model
 from metatui.learning.training.best_model import BestModel
 from metatui.learning.training.compile_switch import CompileSwitch
-from metatui.learning.training.hints import divergence_hint, out_of_memory_hint, result_warning, validation_warning
+from metatui.learning.training.failures import divergence_message, out_of_memory_message, result_warning
+from metatui.learning.training.hints import Hints
 from metatui.learning.training.learner import Learner
 from metatui.learning.training.meta_steps import MetaSteps
 from metatui.learning.training.trainer_state import TrainerState, as_validated, check_data, part, renamed, write_theta
@@ -94,6 +97,11 @@ class Trainer:
         self._save = save
         self._saved_at = time.monotonic()
         self._stop: Stop | None = None
+        initial = self.learner.flat.vector.clone()
+        self._hints = Hints(
+            moved=lambda: float((self.learner.flat.vector - initial).norm() / initial.norm()),
+            has_batch_norm=any(isinstance(module, _BatchNorm) for module in self.experiment.model.modules()),
+        )
         if state is not None:
             self._restore(state)
 
@@ -118,6 +126,12 @@ class Trainer:
 
     def events(self) -> Iterator[Event]:
         """Train and yield events. Blocks while paused. The last event is `Finished` or `Failed`."""
+        with closing(self._events()) as events:
+            for event in events:
+                yield event
+                yield from self._hints.see(event, self.settings, self.best)
+
+    def _events(self) -> Generator[Event, None, None]:
         yield self._started()
         for text in self.experiment.notices:
             yield Warned(self.iteration, text)
@@ -127,12 +141,12 @@ class Trainer:
             yield from self._train()
         except Diverged as error:
             yield from self._checkpoint("last")
-            yield Failed(self.iteration, divergence_hint(self.settings, self.iteration, str(error)))
+            yield Failed(self.iteration, divergence_message(self.settings, self.iteration, str(error)))
         except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             yield from self._checkpoint("last")
-            yield Failed(self.iteration, out_of_memory_hint(self.settings, self.iteration))
+            yield Failed(self.iteration, out_of_memory_message(self.settings, self.iteration))
         finally:
             if self._switch:
                 self._switch.close()
@@ -280,11 +294,8 @@ class Trainer:
         )
         if result is None:
             return
-        repeated = self.best.validated_at == self.iteration
         is_best = self.best.update(result, theta, self.settings)
         yield Evaluated(result, self._views("val", theta, self.experiment), is_best, regular)
-        if self.best.diverging == 2 and not repeated:
-            yield Warned(self.iteration, validation_warning(result, self.settings, self.best.settings))
         if is_best:
             yield from self._checkpoint("best")
 
@@ -347,6 +358,7 @@ class Trainer:
             "upgrade_kind": self._switch.kind if self._switch else None,
             "upgrade_outcome": self._switch.outcome if self._switch else None,
             "first_meta_batch": self._first_meta_batch,
+            "hints": self._hints.values(),
             "data": self.experiment.source.fingerprint,
             **({"weights": self.experiment.weights} if self.experiment.weights else {}),
             "settings": self.settings.model_dump(mode="json"),
@@ -375,6 +387,8 @@ class Trainer:
         self._steps.iteration = values["iteration"]
         self._steps.tasks_seen, self._steps.seconds = values["tasks_seen"], values["seconds"]
         self.best = BestModel.restore(values, best)
+        if "hints" in values:
+            self._hints.restore(values["hints"])
         as_validated(self.settings, self.best.settings)  # raises here rather than at the end of the training
         if self._switch:
             self._switch.restore(values.get("upgrade_since"), values.get("upgrade_kind"), values.get("upgrade_outcome"))

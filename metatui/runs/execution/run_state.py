@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from metatui.events import Evaluated, Evaluation, Event, Failed, Finished, Paused, Progress, Resumed, Started
+from metatui.events import Evaluated, Evaluation, Event, Failed, Finished, Hinted, Paused, Progress, Resumed, Started
 from metatui.runs.storage.journal import Status
 
 
@@ -28,6 +28,8 @@ class Outcome:
     validation: Evaluation | None = None
     """Last validation in this process."""
     test: Evaluation | None = None
+    hints: list[Hinted] = field(default_factory=list)
+    """Hints given in this process."""
     warning: str | None = None
     """Reason why the run has no good result (`Finished.warning`)."""
     sentence: str | None = None
@@ -47,6 +49,8 @@ class Outcome:
             case Evaluated():
                 self.validation = event.evaluation
                 self.best = event.evaluation if event.best else self.best
+            case Hinted():
+                self.hints.append(event)
             case Paused():
                 self.status = "paused"
             case Resumed():

@@ -51,7 +51,8 @@ class Entry:
     time: datetime
     """UTC."""
     event: str
-    """started, tweaked, undone, paused, resumed, evaluated, warned, noted, finished, stopped, failed, interrupted."""
+    """started, tweaked, undone, paused, resumed, evaluated, warned, hinted, noted, finished, stopped, failed,
+    interrupted."""
     iteration: int
     """Number of completed meta-steps."""
     details: Mapping[str, Any]

@@ -89,6 +89,27 @@ class MetricsReader:
         return [p for item in parse_lines(whole) if (p := _progress(item)) is not None]
 
 
+def sampled(path: Path, *, most: int = CHUNK // 2, parts: int = 64) -> list[Progress]:
+    """Return meta-steps from the whole run while reading only a part of a large file.
+
+    Args:
+        most: number of bytes to read; a smaller file is read completely.
+        parts: number of parts of equal size, evenly spread over a larger file.
+    """
+    size = path.stat().st_size if path.is_file() else 0
+    if size <= most:
+        return MetricsReader(path).read_new(limit=most)
+    length = most // parts
+    steps: list[Progress] = []
+    for part in range(parts):
+        start = part * (size - length) // (parts - 1)
+        data = read_range(path, start, length)
+        first = data.find(b"\n") + 1 if start else 0  # the line before it is not complete
+        whole = data[first : data.rfind(b"\n") + 1]
+        steps += [p for item in parse_lines(whole) if (p := _progress(item)) is not None]
+    return steps
+
+
 def last_progress(path: Path) -> Progress | None:
     """Return the last meta-step without reading the others."""
     for text in reversed(read_tail(path, 2 * LONGEST_LINE).split(b"\n")):

@@ -104,7 +104,8 @@ def _is_consistent(view: TaskView) -> bool:
     return (
         0 < view.height <= LARGEST_SIDE
         and 0 < view.width <= LARGEST_SIDE
-        and all(len(image) == view.height * view.width for image in images)
+        and view.channels in (1, 3)
+        and all(len(image) == view.height * view.width * view.channels for image in images)
         and len(view.support) == len(view.support_labels)
         and all(len(row) == len(view.query) for row in (view.query_labels, *view.predictions))
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,8 +17,11 @@ from metatui.runs.storage.lock import RunLock
 from metatui.runs.storage.run_folder import RunFolder, run_folder
 from metatui.runs.storage.summary import RunSummary, SummaryCache, summarise
 from metatui.utils import paths, slurm
-from metatui.utils.errors import BadInput, quote
+from metatui.utils.errors import BadInput, did_you_mean, quote
 from metatui.utils.files import sync_directory, write_atomically, writing
+
+LATEST = re.compile("latest(?:~([0-9]{1,6}))?")
+"""Reference to the newest run, or to the n-th run before it."""
 
 
 class RunStore:
@@ -94,7 +97,9 @@ class RunStore:
         return sorted(matching, key=lambda run: not (job and _is_of_job(run, job)))
 
     def find(self, reference: str | Path) -> RunFolder:
-        """Find a run by its name, the start of its name, or the path of its folder.
+        """Find a run by its name, the start of its name, the path of its folder, `latest` or `latest~n`.
+
+        `latest` is the run that was started last, `latest~1` the one before it.
 
         Raises:
             BadInput: if no run matches (the message suggests similar names), or several names start with `reference`.
@@ -105,6 +110,8 @@ class RunStore:
         named = {run.path.name: run for run in self.runs()}
         if text in named:
             return named[text]
+        if back := LATEST.fullmatch(text):
+            return self._before_latest(int(back[1] or 0), text)
         starting = sorted(name for name in named if text and name.startswith(text))
         if len(starting) == 1:
             return named[starting[0]]
@@ -112,9 +119,15 @@ class RunStore:
             some = ", ".join(quote(name)[1:-1] for name in starting[:3])
             more = f" and {len(starting) - 3} more" if len(starting) > 3 else ""
             raise BadInput(f"{quote(text)} is the start of {len(starting)} runs: {some}{more}")
-        near = ", ".join(quote(name)[1:-1] for name in difflib.get_close_matches(text, named, n=3, cutoff=0.6))
-        hint = f"did you mean {near}?" if near else "metatui runs lists them"
+        hint = did_you_mean(text, [*named, "latest"] if named else [], "metatui runs lists them", most=3)
         raise BadInput(f"{quote(text)} is not a run in {quote(str(self.root), 200)}: {hint}")
+
+    def _before_latest(self, back: int, reference: str) -> RunFolder:
+        summaries = self.summaries()
+        if back < len(summaries):
+            return summaries[back].run
+        where, count = quote(str(self.root), 200), f"{len(summaries):,} run{'' if len(summaries) == 1 else 's'}"
+        raise BadInput(f"there is no run {quote(reference)}: {where} has {count}")
 
     def delete(self, run: RunFolder) -> None:
         """Delete the folder of `run`. Raises BadInput if a process is writing it."""

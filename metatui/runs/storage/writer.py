@@ -133,6 +133,7 @@ class RunWriter:
                 | events.Paused()
                 | events.Resumed()
                 | events.Warned()
+                | events.Hinted()
                 | events.Noted()
                 | events.Failed()
             ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -17,7 +16,7 @@ from metatui.runs.suites.grid import comparison, comparisons, planned
 from metatui.runs.suites.models import Suite
 from metatui.runs.suites.tables import About, SourceLocation, SuiteFile, read_table
 from metatui.utils import paths
-from metatui.utils.errors import BadInput, quote
+from metatui.utils.errors import BadInput, did_you_mean, quote
 
 OF_PRESETS = "presets"
 """Name of the suite that compares presets given by name."""
@@ -118,8 +117,8 @@ def _preset(name: str) -> Preset:
     preset_names = presets.names()
     if name in preset_names:
         return presets.load(name)
-    near = difflib.get_close_matches(name, [*names(), *preset_names], n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]}?" if near else "metatui suite lists suites, metatui presets lists presets"
+    otherwise = "metatui suite lists suites, metatui presets lists presets"
+    hint = did_you_mean(name, [*names(), *preset_names], otherwise, cutoff=0.4)
     raise BadInput(f"{quote(name)} is neither a suite, nor a preset, nor a TOML file: {hint}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from metatui.config.fields import find_field
 from metatui.config.presets import NAME
 from metatui.runs.suites.models import affects_result
-from metatui.utils.errors import BadInput, SettingsError, quote
+from metatui.utils.errors import BadInput, SettingsError, did_you_mean, quote
 from metatui.utils.text import sanitize
 
 
@@ -144,8 +143,7 @@ def read_table(model: type[T], table: Mapping[str, Any], origin: SourceLocation,
         problem = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
         key = str(problem["loc"][0])
     if key not in fields:
-        near = difflib.get_close_matches(key, fields, n=1)
-        hint = f"did you mean {prefix}{near[0]}?" if near else "the keys are " + ", ".join(fields)
+        hint = did_you_mean(key, fields, f"the keys are {', '.join(fields)}", prefix=prefix)
         raise BadInput(f"{origin}: {quote(prefix + key)} is not a known key: {hint}")
     allowed = fields[key].description or ""
     if problem["type"] == "missing":

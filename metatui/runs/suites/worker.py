@@ -20,6 +20,7 @@ from metatui.learning.data.packing import packing_listener
 from metatui.learning.hardware.devices import physical_cores
 from metatui.runs.execution.session import Session
 from metatui.runs.execution.signals import EndedEarly, ending_softly
+from metatui.runs.formatting import hint_text
 from metatui.runs.storage.jsonl import finite
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.child_process import Channel
@@ -92,6 +93,8 @@ def _train(session: Session, send: Callable[..., None]) -> None:
                         )
                 case events.Warned():
                     send("warned", text=event.text)
+                case events.Hinted():
+                    send("warned", text=hint_text(event))
                 case events.Finished(warning=str(text)):
                     send("warned", text=text)
                 case _:

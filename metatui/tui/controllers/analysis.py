@@ -89,9 +89,14 @@ class AnalysisController:
         app.push_screen(ExplainScreen(settings or app.opening_settings))
 
     def action_benchmark(self) -> None:
-        from metatui.tui.screens.benchmark.screen import BenchmarkScreen
+        from metatui.tui.screens.benchmark.screen import BenchmarkScreen, question
+        from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 
-        self._app.push_screen(BenchmarkScreen(self._is_training))
+        def answered(measure: bool | None) -> None:
+            if measure:
+                self._app.push_screen(BenchmarkScreen(self._is_training))
+
+        self._app.push_screen(ConfirmScreen("Benchmark", question(), yes="Measure"), answered)
 
     def _is_training(self) -> bool:
         return self._app.run_controller.client.phase.active

@@ -6,14 +6,21 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from metatui.config import presets
+from metatui.config.fields import FIELDS
 from metatui.config.presets import Preset
+from metatui.config.registry import DATA
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
 from metatui.tui.formatting import headline, protocol_of
+from metatui.tui.screens.main.status_line import FormState
+from metatui.tui.widgets.form.model import Assessment
 from metatui.utils.errors import MetatuiError
 
 # Imported in the functions that use them, because the first frame does not need them.
 if TYPE_CHECKING:
+    from textual.worker import Worker
+
+    from metatui.learning.data.data_set import DataSet
     from metatui.tui.app import MetatuiApp
     from metatui.tui.screens.dialogs.save_preset import PresetName
 
@@ -23,21 +30,37 @@ class PresetsController:
         """`name`, `settings` and `changes` belong to the preset in the form."""
         self._app = app
         self._loaded = name, settings
+        self._source = f"preset {name}" if name else "settings at the start"
+        """Name of the preset or run in the form, for display."""
         self.changes = tuple(changes)
         """Planned changes of the preset in the form."""
+        self._download: Worker[None] | None = None
 
     def name_of(self, settings: Settings) -> str | None:
         """Return the name of the last loaded preset if its settings equal `settings`, else None."""
         name, loaded = self._loaded
         return name if settings == loaded else None
 
+    def form_state(self, form: Assessment) -> FormState:
+        """Describe the form by the preset or run that was put into it and the settings that differ from it."""
+        loaded, now = self._loaded[1], form.settings
+        changed = [path for path in FIELDS if now and loaded.effective(path) != now.effective(path)]
+        return FormState(self._source, [path.split(".")[1] for path in changed], len(form.problems))
+
+    def take_run(self, settings: Settings, run_id: str) -> None:
+        """Note that the form has the settings of a run, which is followed or resumed."""
+        self._loaded, self._source, self.changes = (None, settings), f"run {run_id}", ()
+
     def load(self, settings: Settings, preset: str | None, source: str, changes: Sequence[Planned] = ()) -> None:
         """Put settings into the form. `source` is the name of their preset or run."""
         self._loaded, self.changes = (preset, settings), tuple(changes)
+        self._source = f"preset {source}" if preset else f"run {source}"
         self._app.form.load(settings)
         self._app.open_tab("work", "settings")
         planned = f" It plans {len(changes):,} changes during training." if changes else ""
-        self._app.notify(f"{source} is in the form: F5 starts it.{planned}")
+        data = DATA[settings.task.source]
+        start = f"It needs {data.title}: 3, then f, downloads it." if data.missing() else "F5 starts it."
+        self._app.notify(f"{source} is in the form. {start}{planned}")
 
     def action_load_preset(self) -> None:
         if preset := self._app.presets_tab.selected:
@@ -45,6 +68,57 @@ class PresetsController:
 
     def load_preset(self, preset: Preset) -> None:
         self.load(preset.settings, preset.name, preset.name, preset.changes)
+
+    def action_preview_preset(self) -> None:
+        self._app.presets_tab.switch_pane()
+
+    def can_fetch(self, preset: Preset) -> bool:
+        """Return whether the data of `preset` can be downloaded, or a download can be cancelled."""
+        command = DATA[preset.settings.task.source].missing()
+        return self._download is not None or command.startswith("metatui ")
+
+    def action_fetch_data(self) -> None:
+        """Download the data set of the selected preset, or cancel the download."""
+        preset = self._app.presets_tab.selected
+        if self._download:
+            self._app.run_worker(self._ask_to_cancel(self._download))
+        elif preset:
+            self._app.run_worker(self._ask_to_fetch(DATA[preset.settings.task.source]))
+
+    async def _ask_to_fetch(self, data: type[DataSet]) -> None:
+        from metatui.tui.screens.dialogs.confirm import ConfirmScreen
+
+        question = (
+            f"Download {data.title} and pack it? This runs {data.missing()} in the background, while you can continue "
+            "to work. f cancels it."
+        )
+        if await self._app.push_screen_wait(ConfirmScreen("Download", question, yes="Download")):
+            self._download = self._app.run_worker(self._fetch(data), group="download", exit_on_error=False)
+
+    async def _ask_to_cancel(self, download: Worker[None]) -> None:
+        from metatui.tui.screens.dialogs.confirm import ConfirmScreen
+
+        question = "Cancel the download? What is downloaded completely is kept."
+        if await self._app.push_screen_wait(ConfirmScreen("Cancel download", question, yes="Cancel it")):
+            download.cancel()
+
+    async def _fetch(self, data: type[DataSet]) -> None:
+        from metatui.tui.data_download import provide
+
+        tab = self._app.presets_tab
+        tab.show_download(f"Downloading {data.title}. f cancels.")
+        try:
+            problem = await provide(
+                data.missing(), lambda line: tab.show_download(f"Downloading {data.title}: {line}. f cancels.")
+            )
+        finally:
+            self._download = None
+            tab.show_download("")
+        if problem:
+            self._app.notify(f"{problem}.", severity="error", timeout=30)
+        else:
+            self._app.notify(f"{data.title} is on this machine now: its presets can be started.")
+            tab.reload()
 
     def action_delete_preset(self) -> None:
         if preset := self._app.presets_tab.selected:
@@ -79,7 +153,8 @@ class PresetsController:
         protocol = f"Test protocol: {protocol_of(settings)}"
         screen = SavePresetScreen(name, protocol, lambda chosen: self._save(chosen, settings))
         if saved := await app.push_screen_wait(screen):
-            self._loaded = saved.name, settings
+            self._loaded, self._source = (saved.name, settings), f"preset {saved.name}"
+            app.work_tab.status.show_form(self.form_state(app.form.assessment))
             app.notify(f"Saved as {saved.name}. It is in the presets tab, and metatui run {saved.name} runs it.")
             app.presets_tab.reload(saved.name)
 

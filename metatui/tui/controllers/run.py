@@ -15,6 +15,7 @@ from metatui.tui.controllers.run_client import RunClient
 from metatui.tui.controllers.sessions import Attached, FollowedRun, Sessions
 from metatui.tui.formatting import headline, result_words, value
 from metatui.tui.model.run_model import RunModel
+from metatui.tui.screens.main.status_line import RunState
 from metatui.tui.system_monitor import Load, Sampler
 from metatui.tui.widgets.adaptation import RunViews
 
@@ -73,6 +74,8 @@ class RunController:
         self.client.begin(open_run, model, attached)
         self._app.clear_notifications()
         self._load = Load()
+        if model.settings != self._app.form.assessment.settings:
+            self._app.presets.take_run(model.settings, model.run_id)
         self._app.form.hold(model.settings)
         if self._timer:
             self._timer.resume()
@@ -81,6 +84,7 @@ class RunController:
     def show(self, model: RunModel) -> None:
         """Open the work tab with a run."""
         self.shown, self.side_by_side = model, ()
+        self._app.work_tab.opened(has_run=True)
         self._app.open_tab("work", "run")
         self.show_run()
         self.show_adaptation()
@@ -89,6 +93,7 @@ class RunController:
         """Stop following the run, which continues, and clear the work tab."""
         self.client.leave()
         self.shown = None
+        self._app.work_tab.opened(has_run=bool(self.side_by_side))
         self._app.form.hold(None)
         self._app.runs_tab.reload(newest=True)
         self.show_run()
@@ -121,6 +126,7 @@ class RunController:
             self._app.push_screen(LiveScreen(model.settings), apply)
 
     def action_undo(self) -> None:
+        self._app.form.restore()
         if change := self.client.undo():
             label = FIELDS[change.path].label
             old, new = text_of(change.old), text_of(change.new)
@@ -189,9 +195,20 @@ class RunController:
         client, top_bar = self.client, self._app.top_bar
         is_followed = self.shown is not None and self.shown is client.model
         self._app.work_tab.show(self.shown, client.phase if is_followed else Phase.IDLE, self._load)
+        self._app.work_tab.hint.update(self._app.hints.text)
         top_bar.phase, top_bar.state = client.phase, self._state()
+        self._app.work_tab.status.show_runs(self._shown_runs())
         top_bar.warned = client.model is not None and client.model.has_no_result
         self._app.update_bars()
+
+    def _shown_runs(self) -> list[RunState]:
+        """Return the state of the shown run, if any."""
+        model, phase = self.shown, self.client.phase
+        if model is None:
+            return []
+        status = phase.value if model is self.client.model and phase.active else model.status
+        name = model.run_id or f"{model.settings.algorithm.name}-{model.settings.task.source}"
+        return [RunState(name, status.lower(), self._app.runs.colour(model.run_id), model.has_no_result)]
 
     def _state(self) -> tuple[str, ...]:
         """Return the state of the followed run for the top bar, with the most important parts first."""
@@ -214,6 +231,7 @@ class RunController:
     def show_side_by_side(self, runs: Sequence[RunViews], caption: str) -> None:
         """Show the adaptation of several runs side by side."""
         self.side_by_side, self._side_by_side_caption = runs, caption
+        self._app.work_tab.opened(has_run=self.shown is not None or bool(runs))
         self.show_adaptation()
 
     def show_adaptation(self) -> None:

@@ -16,6 +16,7 @@ from metatui.events import (
     Evaluated,
     Event,
     Failed,
+    Hinted,
     Noted,
     Pause,
     Paused,
@@ -43,6 +44,7 @@ log = logging.getLogger(__name__)
 
 JOURNAL_NAMES: Mapping[type[Event], str] = {
     Evaluated: "evaluated",
+    Hinted: "hinted",
     Noted: "noted",
     Paused: "paused",
     Resumed: "resumed",

@@ -17,6 +17,7 @@ from metatui.utils.errors import MetatuiError
 # Imported in the functions that use them, because the first frame does not need them.
 if TYPE_CHECKING:
     from metatui.runs.storage.run_folder import RunFolder
+    from metatui.runs.storage.store import RunStore
     from metatui.runs.storage.summary import RunSummary
     from metatui.tui.app import MetatuiApp
     from metatui.tui.model.replay import Replay
@@ -140,26 +141,46 @@ class RunsController:
             self._app.notify(f"{run.id} stops after this meta-step and is saved.")
 
     def action_delete_run(self) -> None:
-        if run := self._app.runs_tab.selected:
-            self._app.run_worker(self._ask_to_delete(run))
+        tab = self._app.runs_tab
+        if runs := tab.marked_runs or [run for run in [tab.selected] if run]:
+            self._app.run_worker(self._ask_to_delete(runs))
 
-    async def _ask_to_delete(self, run: RunSummary) -> None:
+    async def _ask_to_delete(self, runs: Sequence[RunSummary]) -> None:
         from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 
-        question = f"Delete run {run.id} with its metrics and checkpoints? This cannot be undone."
-        if not await self._app.push_screen_wait(ConfirmScreen("Delete run", question, yes="Delete")):
+        several = len(runs) > 1
+        which = f"the {len(runs):,} marked runs with their" if several else f"run {runs[0].id} with its"
+        question = f"Delete {which} metrics and checkpoints? This cannot be undone."
+        title = "Delete runs" if several else "Delete run"
+        if not await self._app.push_screen_wait(ConfirmScreen(title, question, yes="Delete")):
             return
         tab = self._app.runs_tab
-        try:
-            await asyncio.to_thread(tab.store.delete, run.run)
-        except MetatuiError as error:
-            self._app.notify_error(error)
+        problems = await asyncio.to_thread(lambda: [each for run in runs for each in _delete(tab.store, run)])
+        if problems:
+            others = f" {len(problems) - 1:,} more could not be deleted." if len(problems) > 1 else ""
+            self._app.notify(f"{problems[0]}.{others}", severity="error")
         tab.reload()
+
+    def action_preview_run(self) -> None:
+        self._app.runs_tab.switch_pane()
+
+    def action_sort_runs(self) -> None:
+        self._app.runs_tab.sort(self._app.runs_tab.order.next())
+
+    def action_reverse_runs(self) -> None:
+        self._app.runs_tab.sort(self._app.runs_tab.order.reversed())
 
     def action_mark_run(self) -> None:
         if self._app.runs_tab.mark_selected():
-            runs = self._app.runs_tab.marked_runs[:MOST_SIDE_BY_SIDE]
-            self._app.run_worker(self._show_side_by_side(runs), exclusive=True, group="side_by_side")
+            self._marks_changed()
+
+    def action_mark_all_runs(self) -> None:
+        self._app.runs_tab.mark_all()
+        self._marks_changed()
+
+    def _marks_changed(self) -> None:
+        runs = self._app.runs_tab.marked_runs[:MOST_SIDE_BY_SIDE]
+        self._app.run_worker(self._show_side_by_side(runs), exclusive=True, group="side_by_side")
 
     async def _show_side_by_side(self, runs: Sequence[RunSummary]) -> None:
         """Show the adaptation of runs to the same tasks; another process computes it."""
@@ -182,6 +203,15 @@ class RunsController:
             app.work_tab.pane = "adaptation"
             count = f"{len(side_by_side)} of at most {MOST_SIDE_BY_SIDE}"
             app.notify(f"{count} runs shown side by side in the work tab (1). c compares all marked runs.")
+
+
+def _delete(store: RunStore, run: RunSummary) -> list[str]:
+    """Delete a run. Returns the reason if it cannot be deleted."""
+    try:
+        store.delete(run.run)
+    except MetatuiError as error:
+        return [str(error)]
+    return []
 
 
 def assign_colours(runs: Sequence[str], before: Mapping[str, int]) -> dict[str, int]:

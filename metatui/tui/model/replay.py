@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, get_args
 
+from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, change
 from metatui.config.settings import Settings
 from metatui.events import (
@@ -16,6 +17,8 @@ from metatui.events import (
     Event,
     Failed,
     Finished,
+    Hinted,
+    HintKind,
     Noted,
     Paused,
     Resumed,
@@ -24,7 +27,9 @@ from metatui.events import (
     Warned,
 )
 from metatui.runs.storage.journal import Entry, last_status
+from metatui.runs.storage.metrics import sampled
 from metatui.runs.storage.run_folder import RunFolder
+from metatui.tui.model.history import Step
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.model.smoothing import Smoother
 from metatui.utils.errors import BadInput, quote
@@ -50,15 +55,7 @@ class Replay:
         self._read_metrics()
         model = self._metrics.copy_metrics(run.id, run.status().capitalize())
         model.smoother = self._smoother.copy()
-        journal = run.journal()
-        reached = max([model.iteration, *(entry.iteration for entry in journal[-1:])])
-        record = run.evaluation().holding(reached, finished=last_status(journal) == "finished")
-        for entry in journal:
-            test = record.test if entry is journal[-1] else None
-            if (event := event_of(entry, model.settings, test)) is not None:
-                model.take(event)
-        # The journal has only the last point of each evaluation's curves; the record has all points.
-        model.evaluation, model.best, model.test = record.validation, record.best, record.test
+        _take_journal(model, run)
         model.views = run.views()
         return model
 
@@ -70,6 +67,30 @@ class Replay:
             if not steps:
                 return
             self._metrics.take_steps(steps)
+
+
+def outline(run: RunFolder) -> RunModel:
+    """Return a model with the journal and some of the meta-steps, which is fast for a run of any length.
+
+    Reads files, so call it in a thread. Raises BadInput.
+    """
+    model = RunModel(run.settings(), run.id, run.status().capitalize())
+    model.take_steps([Step(progress) for progress in sampled(run.metrics_path)])
+    _take_journal(model, run)
+    return model
+
+
+def _take_journal(model: RunModel, run: RunFolder) -> None:
+    """Update `model`, which has the meta-steps of `run`, with its journal and results. Raises BadInput."""
+    journal = run.journal()
+    reached = max([model.iteration, *(entry.iteration for entry in journal[-1:])])
+    record = run.evaluation().holding(reached, finished=last_status(journal) == "finished")
+    for entry in journal:
+        test = record.test if entry is journal[-1] else None
+        if (event := event_of(entry, model.settings, test)) is not None:
+            model.take(event)
+    # The journal has only the last point of each evaluation's curves; the record has all points.
+    model.evaluation, model.best, model.test = record.validation, record.best, record.test
 
 
 def event_of(entry: Entry, settings: Settings, test: Evaluation | None = None) -> Event | None:
@@ -95,6 +116,8 @@ def event_of(entry: Entry, settings: Settings, test: Evaluation | None = None) -
             return Evaluated(evaluation, (), best=details.get("best") is True) if evaluation else None
         case "warned":
             return Warned(iteration, _text(details, "text"))
+        case "hinted":
+            return _hint(entry, settings)
         case "noted":
             return Noted(iteration, _text(details, "text"))
         case "paused":
@@ -119,12 +142,27 @@ def event_of(entry: Entry, settings: Settings, test: Evaluation | None = None) -
             return None
 
 
+def _hint(entry: Entry, settings: Settings) -> Hinted | Warned:
+    reason, kind = _text(entry.details, "reason"), entry.details.get("kind")
+    with suppress(BadInput):
+        if kind in get_args(HintKind):
+            return Hinted(entry.iteration, kind, reason, *_changed(entry, settings))
+    return Warned(entry.iteration, reason)
+
+
+def _changed(entry: Entry, settings: Settings) -> tuple[str, Scalar, Scalar]:
+    """Return the path, the old and the new value of a setting. Raises BadInput if they are not valid."""
+    path, *values = (entry.details.get(key) for key in ("path", "old", "new"))
+    if not isinstance(path, str) or None in values:
+        raise BadInput("the entry has no setting or value")
+    old, new = (change(settings, {path: value}).value(path) for value in values if value is not None)
+    return path, old, new
+
+
 def _change(entry: Entry, settings: Settings) -> Tweaked | Noted:
-    path, old, new = (entry.details.get(key) for key in ("path", "old", "new"))
-    if entry.event == "tweaked" and isinstance(path, str) and None not in (old, new):
+    if entry.event == "tweaked":
         with suppress(BadInput):
-            before, after = (change(settings, {path: value}).value(path) for value in (old, new) if value is not None)
-            return Tweaked(entry.iteration, path, before, after)
+            return Tweaked(entry.iteration, *_changed(entry, settings))
     name = _text(entry.details, "path")
     label = FIELDS[name].label if name in FIELDS else name
     old_text, new_text = _text(entry.details, "old"), _text(entry.details, "new")

@@ -20,6 +20,7 @@ from metatui.events import (
     Event,
     Failed,
     Finished,
+    Hinted,
     Noted,
     Paused,
     Progress,
@@ -29,8 +30,10 @@ from metatui.events import (
     Tweaked,
     Warned,
 )
-from metatui.tui.formatting import headline, result_words
+from metatui.runs.formatting import hint_text
+from metatui.tui.formatting import result_words, short_metric
 from metatui.tui.model.history import History, Step
+from metatui.utils.numbers import diverged
 
 if TYPE_CHECKING:
     from metatui.tui.model.smoothing import Smoother
@@ -99,6 +102,8 @@ class RunModel:
         self.journal: deque[JournalLine] = deque(maxlen=JOURNAL_LINES)
         self.changes: list[LiveChange] = []
         """All live changes in order, including undone ones."""
+        self.hints: list[Hinted] = []
+        """Hints that the user has neither followed nor hidden, oldest first."""
         self.evaluating: Evaluating | None = None
         """The validation or test in progress."""
         self.ended: Finished | Failed | None = None
@@ -227,6 +232,9 @@ class RunModel:
                 self._add_line(event.iteration, type(event).__name__)
             case Warned():
                 self._add_line(event.iteration, event.text, "warning")
+            case Hinted():
+                self.hints.append(event)
+                self._add_line(event.iteration, hint_text(event), "warning")
             case Noted():
                 self._add_line(event.iteration, event.text)
             case Finished():
@@ -244,6 +252,7 @@ class RunModel:
         self.changes = [made for made in self.changes if made.iteration < event.iteration]
         for history in (self.val_loss, self.val_accuracy):
             history.forget_after(event.iteration)
+        self.hints = [hint for hint in self.hints if hint.iteration <= event.iteration]
         self.test = self.ended = None
         if self.evaluation and self.evaluation.iteration > event.iteration:
             self.evaluation = None
@@ -264,7 +273,9 @@ class RunModel:
                 history.add(evaluation.iteration, seconds, value)
         if event.best:
             self.best = evaluation
-        text = f"Validation: {headline(evaluation)}{', best so far' if event.best else ''}"
+        # The protocol is the same for all validations of a run, and is shown with the adaptation.
+        lost = f", {diverged(evaluation.diverged, evaluation.tasks)}" if evaluation.diverged else ""
+        text = f"val {short_metric(evaluation)}{lost}{'  best' if event.best else ''}"
         self._add_line(evaluation.iteration, text, _tone(evaluation, "good" if event.best else "plain"))
 
     def _tweaked(self, event: Tweaked) -> None:
@@ -283,7 +294,7 @@ class RunModel:
         if event.warning:
             self._add_line(event.iteration, event.warning, "warning")
         if event.test:
-            text = f"Test: {result_words(event.test, self.best)}"
+            text = f"test {result_words(event.test, self.best)}"
             self._add_line(event.iteration, text, _tone(event.test, "good"))
 
     def _seconds_at(self, iteration: int) -> float:

@@ -6,11 +6,12 @@ import logging
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from textual import on
 from textual.message import Message
 from textual.screen import ModalScreen, ScreenResultType
+from textual.timer import Timer
 
 from metatui.tui.helper import Helper, Reply, Returned, WorkerError, Yielded
 from metatui.utils import paths
@@ -42,10 +43,15 @@ class AnalysisScreen(ModalScreen[ScreenResultType]):
         source: ReplySource
         reply: Reply
 
+    IDLE_SECONDS: ClassVar[float] = 180.0
+    """Seconds after a reply until the helper process ends, which uses up to 1 GB. The next request starts it again, and
+    takes a few seconds longer."""
+
     _source: ReplySource | None = None
     _helper: Helper | None = None
     _request = 0
     """Number of the request in progress; 0 without a request."""
+    _idle: Timer | None = None
 
     @property
     def is_busy(self) -> bool:
@@ -54,11 +60,13 @@ class AnalysisScreen(ModalScreen[ScreenResultType]):
     def start_analysis(self, analysis: Callable[[], Generator[Any, None, Any]]) -> None:
         """Run `analysis` in a helper process instead of the one in progress; only the newest is reported.
 
-        The helper process stays alive between requests, with torch loaded, and ends with the screen.
+        The helper process stays alive between requests, with torch loaded. It ends with the screen, or when there is
+        no request for `IDLE_SECONDS`.
 
         Args:
             analysis: Picklable, such as a `functools.partial` of a function; yields progress and returns the result.
         """
+        self._keep_helper()
         if self._helper is None:
             self._helper = Helper()
             self.listen_to(self._helper)
@@ -74,6 +82,18 @@ class AnalysisScreen(ModalScreen[ScreenResultType]):
         source, self._source, self._helper, self._request = self._source, None, None, 0
         if source is not None:
             source.stop()
+
+    def _keep_helper(self) -> None:
+        """Cancel the end of the helper process."""
+        if self._idle:
+            self._idle.stop()
+
+    def _finish(self) -> None:
+        """Note the end of the request, and end the helper process later if there is no other request."""
+        self._request = 0
+        self._keep_helper()
+        if self._helper:
+            self._idle = self.set_timer(self.IDLE_SECONDS, self.stop_analysis)
 
     def on_unmount(self) -> None:
         self.stop_analysis()
@@ -104,10 +124,10 @@ class AnalysisScreen(ModalScreen[ScreenResultType]):
             case Yielded(value=value):
                 self.show_progress(value)
             case Returned(value=value):
-                self._request = 0
+                self._finish()
                 self.show_result(value)
             case WorkerError(sentence=sentence):
-                self._request = 0
+                self._finish()
                 self.show_failure(sentence)
 
     def show_progress(self, progress: Any) -> None:

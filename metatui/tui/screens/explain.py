@@ -77,6 +77,7 @@ def page(explained: Explanation, width: int, theme: ChartTheme) -> list[Row]:
     )
     rows += section("Pseudo-code, with these settings", _code(explained.code, width, theme))
     rows += section("What a meta-step takes", _list(explained.costs, width, theme))
+    rows += section("Usual values", _list(explained.usual_lines, width, theme))
     return rows + section("Paper", _list(explained.paper, width, theme))
 
 

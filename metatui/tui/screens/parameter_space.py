@@ -18,7 +18,6 @@ from metatui.tui import palette
 from metatui.tui.screens.analysis_screen import AnalysisScreen
 from metatui.tui.terminal.symbols import GLYPHS, Symbols
 from metatui.tui.widgets.charts import ChartData, LineChart, Series, number
-from metatui.tui.widgets.charts.axis import axis_for
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row
 from metatui.tui.widgets.key_line import Key, KeyLine
@@ -30,7 +29,6 @@ BOTH_FROM: Final = 100
 """Minimum width of the terminal for both charts."""
 
 LEARNED_COLOUR, ORDINARY_COLOUR = "hue-blue", "hue-orange"
-TICKS = 4
 LINE_MARKERS = len(GLYPHS[Symbols.ASCII].lines)
 
 
@@ -110,8 +108,8 @@ def charts(space: ParameterSpace) -> tuple[ChartData, ChartData]:
     points = [point for cloud in clouds for path in cloud.paths for point in path if all(map(math.isfinite, point))]
     limits = []
     for dimension in (0, 1):
-        axis = axis_for((point[dimension] for point in points), TICKS)
-        limits.append((axis.low, axis.high) if axis else (-1.0, 1.0))
+        values = [point[dimension] for point in points]
+        limits.append((min(values), max(values)) if values else (-1.0, 1.0))
     return _chart(space.learned, LEARNED_COLOUR, *limits), _chart(space.ordinary, ORDINARY_COLOUR, *limits)
 
 

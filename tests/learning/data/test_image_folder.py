@@ -21,6 +21,8 @@ from metatui.learning.data import random
 from metatui.learning.data.episodes import SPLITS, Split
 from metatui.learning.data.image_folder.source import FolderSource, load_folder
 from metatui.learning.data.image_source import shuffled
+from metatui.learning.engines.base import meta_parameters
+from metatui.learning.evaluation.task_views import task_views
 from metatui.learning.experiment import set_up
 from metatui.learning.training.trainer_state import TrainerState, check_data
 from metatui.runs.analysis.evaluate import evaluate, views
@@ -288,7 +290,7 @@ def test_training_on_colour_images(root: Path, tmp_path: Path, name: str) -> Non
     assert finished.test is not None
     assert finished.test.accuracy is not None
     assert finished.test.tasks == 6
-    assert all(isinstance(view, ImageView) and len(view.query[0]) == 32 * 32 for view in finished.views)
+    assert all(isinstance(view, ImageView) and len(view.query[0]) == 32 * 32 * 3 for view in finished.views)
     again = evaluate(session.run, split="test")
     assert again.accuracy == finished.test.accuracy
     assert [view.task for view in views(session.run, [3, 1])] == [3, 1]
@@ -301,8 +303,21 @@ def test_views_of_large_images_are_small(root: Path, tmp_path: Path) -> None:
     assert isinstance(finished, Finished)
     view = finished.views[0]
     assert isinstance(view, ImageView)
-    assert (view.height, view.width) == (64, 64)
-    assert {len(picture) for picture in (*view.support, *view.query)} == {64 * 64}
+    assert (view.height, view.width, view.channels) == (32, 32, 3)
+    assert {len(picture) for picture in (*view.support, *view.query)} == {32 * 32 * 3}
+
+
+@pytest.mark.parametrize("mode", ["rgb", "grey"])
+def test_views_have_the_colours_of_their_images(root: Path, mode: str) -> None:
+    settings = settings_for(root, task__image_mode=mode)
+    experiment = set_up(settings)
+    theta = experiment.algorithm.meta_parameters(meta_parameters(experiment.model), experiment.source)
+    (view,) = task_views(experiment, theta, split="test", tasks=[2], steps=1, shots=2)
+    assert isinstance(view, ImageView)
+    images = experiment.episodes("test", [2], seed=settings.evaluation.seed, shots=2).support_x[0]
+    assert view.channels == len(images[0])
+    expected = (255 * images).round().to(torch.uint8).movedim(1, -1)
+    assert [list(image) for image in view.support] == [image.flatten().tolist() for image in expected]
 
 
 def test_colour_patterns_are_learned(root: Path, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from metatui.events import (
     Event,
     Failed,
     Finished,
+    Hinted,
     Pause,
     Paused,
     Progress,
@@ -411,16 +412,16 @@ def test_fewer_diverged_tasks_beat_a_better_mean(tiny: Make, monkeypatch: pytest
     assert [event.best for event in of(Evaluated, events)] == [True, True, False, True]
 
 
-def test_two_diverged_validations_warn_once(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_diverged_validations_give_one_hint(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     nan = (math.nan, 4)
     results = [(1.0, 0), nan, (1.0, 0), nan, nan, nan, (1.0, 0)]
     events = validated(tiny, monkeypatch, results, Change("algorithm.outer_lr", 0.01))
-    (warned,) = of(Warned, events)
-    assert (warned.iteration, warned.text) == (
-        20,
-        "Tasks diverged in two validations in a row (4 of 4 in the last): lower algorithm.outer_lr (now 0.01, 0.001 at "
-        "the best validation)",
-    )
+    assert of(Hinted, events) == [
+        Hinted(
+            20, "diverging", "Tasks diverged in two validations in a row (4 of 4 in the last)", "algorithm.outer_lr",
+            old=0.01, new=0.001,
+        )
+    ]  # fmt: skip
 
 
 def test_diverged_test_tasks_are_reported(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:

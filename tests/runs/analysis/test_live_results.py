@@ -17,7 +17,7 @@ from metatui.cli.console.progress import PlainDisplay
 from metatui.config.fields import FIELDS, change
 from metatui.config.schedule import PlannedChange
 from metatui.config.settings import Settings
-from metatui.events import Change, Evaluated, Evaluation, Event, Finished, Progress, Warned
+from metatui.events import Change, Evaluated, Evaluation, Event, Finished, Hinted, Progress
 from metatui.learning.training.trainer_state import ADAPTATION
 from metatui.runs.analysis.comparison import compare
 from metatui.runs.analysis.comparison.tables import validations
@@ -138,18 +138,18 @@ def test_evaluate_with_another_rate(live: tuple[RunFolder, list[Event]], capsys:
     assert "algorithm.inner_lr is 0.0, but must be a number above 0" in capsys.readouterr().err
 
 
-def test_diverged_validations_are_counted_and_warn_once(live: tuple[RunFolder, list[Event]]) -> None:
+def test_diverged_validations_are_counted_and_give_one_hint(live: tuple[RunFolder, list[Event]]) -> None:
     run, events = live
     validations = [event for event in events if isinstance(event, Evaluated)]
     assert [event.best for event in validations] == [True, True, False, False]
     assert [event.evaluation.is_finite for event in validations] == [True, True, False, False]
     lost = validations[-1].evaluation.diverged
-    (warned,) = (event for event in events if isinstance(event, Warned))
-    assert warned.text == (
-        f"Tasks diverged in two validations in a row ({lost} of 5 in the last): lower algorithm.inner_lr (now 2, 0.01 "
-        "at the best validation)"
-    )
-    assert warned.iteration == 20
+    assert [event for event in events if isinstance(event, Hinted)] == [
+        Hinted(
+            20, "diverging", f"Tasks diverged in two validations in a row ({lost} of 5 in the last)",
+            "algorithm.inner_lr", old=2.0, new=0.01,
+        )
+    ]  # fmt: skip
     rows = [dict(zip(VALIDATION_COLUMNS, row, strict=True)) for row in list(validation_rows(run))[1:]]
     assert [(row["inner_lr"], row["diverged"]) for row in rows[1:]] == [
         (0.01, 0), (2.0, validations[2].evaluation.diverged), (2.0, lost),

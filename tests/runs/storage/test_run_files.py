@@ -234,7 +234,8 @@ def test_records_round_trip(tmp_path: Path) -> None:
     assert math.isnan(test.loss.mean[0])
     regression = RegressionView(0, "A", (0.5,), (1.0,), (0.0, 1.0), (0.0, 1.0), ((0.0, 2.0),), (1.0,))
     image = ImageView(1, "B", 1, 2, (b"\x00\xff",), (0,), (b"\xfe\x01",), (0,), ((1,),), (0.5,), (0.75,))
-    drawn = AdaptationRecord(iteration=3, split="val", views=(regression, CURVE, SCATTER, image))
+    colours = replace(image, support=(b"\x00\xff\x80" * 2,), query=(bytes(6),), channels=3)
+    drawn = AdaptationRecord(iteration=3, split="val", views=(regression, CURVE, SCATTER, image, colours))
     write_record(tmp_path / "adaptation.json", drawn)
     assert read_record(tmp_path / "adaptation.json", AdaptationRecord) == drawn
 
@@ -248,6 +249,8 @@ def test_records_round_trip(tmp_path: Path) -> None:
         replace(SCATTER, targets=("y",)),
         replace(SCATTER, predictions=(((1.0,),),)),
         replace(SCATTER, predictions=(((1.0, 2.0), (1.0, 2.0)),)),
+        ImageView(1, "B", 1, 2, (b"\x00\xff",), (0,), (), (), (), (), (), channels=3),
+        ImageView(1, "B", 1, 2, (b"\x00\xff" * 2,), (0,), (), (), (), (), (), channels=2),
     ],
 )
 def test_inconsistent_views_are_refused(tmp_path: Path, view: TaskView) -> None:
@@ -302,6 +305,8 @@ def test_unknown_run_suggests_the_nearest_names(tmp_path: Path) -> None:
         store.find("maml")
     with pytest.raises(BadInput, match=r"did you mean reptile-1\?"):
         store.find("reptil-1")
+    with pytest.raises(BadInput, match=r"did you mean latest\?"):
+        store.find("lattest")
     for odd in ("", "..", ".", "a/b", "\0", "/", "x" * 5000 + "/"):
         with pytest.raises(BadInput):
             store.find(odd)

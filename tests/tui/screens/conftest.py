@@ -44,9 +44,10 @@ class ScreenApp(App[None]):
 
 
 def text_of(screen: Screen[Any], selector: str | type[Widget]) -> str:
-    """Return the text of a widget as one line."""
+    """Return the text of a widget as one line, without its scroll bar."""
     widget = screen.query_one(selector)
-    return " ".join(" ".join(widget.render_line(y).text for y in range(widget.size.height)).split())
+    lines = (widget.render_line(y).text.rstrip(" ┃│") for y in range(widget.size.height))
+    return " ".join(" ".join(lines).split())
 
 
 async def until_written(pilot: Pilot[Any]) -> None:

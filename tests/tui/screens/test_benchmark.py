@@ -27,6 +27,7 @@ from metatui.tui.app import MetatuiApp
 from metatui.tui.screens.benchmark import plot, screen, widgets
 from metatui.tui.screens.benchmark.screen import BenchmarkScreen
 from metatui.tui.screens.benchmark.widgets import BenchmarkChart, BenchmarkTable
+from metatui.tui.widgets.static_text import StaticText
 from metatui.utils.errors import MetatuiError
 from tests.tui.fakes import FakeSessions
 from tests.tui.screens.conftest import ScreenApp, text_of
@@ -205,6 +206,12 @@ async def test_measuring_waits_for_the_run_to_end(make: Callable[[], MetatuiApp]
         assert session is not None
         await session.heard(app, pilot)
         await pilot.press("f12")
+        await pilot.pause()
+        assert f"There are {len(CELLS)} measurements, which take about 2 minutes" in text_of(app.screen, StaticText)
+        await pilot.press("n", "f12")
+        await pilot.pause()
+        assert not FakeBenchmark.made
+        await pilot.press("y")
         screen, measurer = await opened(pilot)
         assert "which start when it ends" in state(screen)
         screen.start()

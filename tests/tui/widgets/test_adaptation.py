@@ -13,8 +13,9 @@ from rich.style import Style
 from metatui.events import CurveView, ImageView, RegressionView, ScatterView
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.adaptation import AdaptationPanel, RunViews
-from metatui.tui.widgets.adaptation.images import draw_bitmap, layout
+from metatui.tui.widgets.adaptation.bitmap import draw_bitmap
 from metatui.tui.widgets.adaptation.images import episode as draw_episode
+from metatui.tui.widgets.adaptation.images import layout
 from metatui.tui.widgets.adaptation.views import captions, scatter_chart
 from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
@@ -25,11 +26,15 @@ from tests.tui.drawing import (
     curve_runs,
     episode,
     image_runs,
+    photographs,
     scatter,
     scatter_runs,
+    several_shots,
     wave,
     wave_runs,
 )
+
+STYLE = Style()
 
 EMPTY = "Start a run, or mark up to three in the runs tab."
 SIZES = {"80x24": (80, 12), "120x40": (120, 22), "200x60": (200, 36)}
@@ -39,6 +44,13 @@ SIZES = {"80x24": (80, 12), "120x40": (120, 22), "200x60": (200, 36)}
 def stage(runs: list[RunViews], symbols: Symbols = Symbols.BRAILLE, theme: str = "textual-dark") -> Stage:
     panel = AdaptationPanel()
     return Stage(panel, then=lambda: panel.show_views(runs, empty=EMPTY), symbols=symbols, theme=theme)
+
+
+def chart_theme(symbols: Symbols = Symbols.BRAILLE, *, dark: bool = True, monochrome: bool = False) -> ChartTheme:
+    return ChartTheme(
+        symbols, dark=dark, ansi=False, monochrome=monochrome,
+        text=STYLE, title=STYLE, muted=STYLE, key=STYLE, warning=STYLE,
+    )  # fmt: skip
 
 
 def lines(panel: AdaptationPanel) -> list[str]:
@@ -76,6 +88,31 @@ def test_twenty_ways(snap_compare: Any) -> None:
 
 def test_empty_panel(snap_compare: Any) -> None:
     assert snap_compare(stage([]), terminal_size=(60, 8))
+
+
+def test_five_photographs_of_each_class(snap_compare: Any) -> None:
+    run = RunViews("maml", "MAML", "hue-blue", (photographs(shots=5),))
+    assert snap_compare(stage([run]), terminal_size=SIZES["120x40"])
+
+
+async def test_support_images_that_do_not_fit_have_pages() -> None:
+    app = stage([RunViews("maml", "MAML", "hue-blue", (photographs(shots=5, side=8),))])
+    async with app.run_test(size=SIZES["120x40"]) as pilot:
+        panel = app.query_one(AdaptationPanel)
+        panel.focus()
+        await pilot.pause()
+        assert "shows more" not in lines(panel)[1]
+        await pilot.resize_terminal(*SIZES["80x24"])
+        await pilot.pause()
+        first = list(map(panel.render_line, range(3, 9)))
+        assert "(support 1-2 of 5: } shows more)" in lines(panel)[1]
+        await pilot.press("k")
+        assert "(support 3-4 of 5: } shows more)" in lines(panel)[1]
+        assert first != list(map(panel.render_line, range(3, 9)))
+        await pilot.press("k")
+        assert "(support 4-5 of 5: } shows more)" in lines(panel)[1]
+        await pilot.press("k")
+        assert first == list(map(panel.render_line, range(3, 9)))
 
 
 async def test_steps_and_tasks_by_keyboard() -> None:
@@ -199,7 +236,7 @@ def test_predictions_beyond_a_scatter_are_at_its_edge() -> None:
     view = scatter(0, 0.5)
     wild = replace(view, predictions=(view.predictions[0], ((1e9,) * 20, (-1e9,) * 20)))
     for target in (0, 1):
-        data = scatter_chart(wild, target, 1, "hue-blue", [wild], 12)
+        data = scatter_chart(wild, target, 1, "hue-blue", [wild])
         assert data.y_limits is not None
         assert {y for _, y in data.series[2].points} == {data.y_limits[1 - target]}
         assert data.x_label == f"true {view.targets[target]}"
@@ -228,28 +265,39 @@ def test_images_of_wrong_size_are_blank() -> None:
     assert draw_bitmap(b"\xff" * 10, 28, 28, 2, 4, Symbols.BRAILLE) == ("    ", "    ")
 
 
+@pytest.mark.parametrize("photos", [True, False])
+def test_all_support_images_are_visible(photos: bool) -> None:
+    view = photographs(shots=5, side=8) if photos else several_shots(episode(0), 5)
+    for width, height in ((118, 21), (158, 28), (198, 34)):
+        plan = layout(view, width, height, chart_theme())
+        assert plan is not None
+        assert (plan.classes, plan.shots, plan.queries) == (5, 5, 2)
+        assert plan.width <= width
+        assert plan.height <= height
+
+
 def test_more_space_shows_more() -> None:
     view = episode(0)
-    small, large = layout(view, 45, 9, Symbols.BRAILLE), layout(view, 120, 30, Symbols.BRAILLE)
+    small, large = layout(view, 45, 9, chart_theme()), layout(view, 120, 30, chart_theme())
     assert small is not None
     assert large is not None
     assert (small.classes, large.classes, large.queries) == (5, 5, 2)
     assert small.rows < large.rows
-    assert layout(view, 10, 30, Symbols.BRAILLE) is not None
-    assert layout(view, 120, 4, Symbols.BRAILLE) is None
+    assert layout(view, 10, 30, chart_theme()) is not None
+    assert layout(view, 120, 4, chart_theme()) is None
 
 
-STYLE = Style()
-
-
-@given(st.integers(1, 150), st.integers(1, 40), st.integers(1, 20), st.integers(0, 9), st.sampled_from(Symbols))
+@given(
+    st.integers(1, 150), st.integers(1, 40), st.integers(1, 20), st.integers(1, 6), st.integers(0, 9),
+    st.sampled_from(Symbols), st.booleans(), st.booleans(),
+)  # fmt: skip
 @settings(max_examples=25, deadline=None)
-def test_episodes_fit_any_size(width: int, height: int, ways: int, step: int, symbols: Symbols) -> None:
-    theme = ChartTheme(
-        symbols, dark=True, ansi=False, monochrome=False,
-        text=STYLE, title=STYLE, muted=STYLE, key=STYLE, warning=STYLE,
-    )  # fmt: skip
-    rows = draw_episode(episode(1, ways), step, "hue-blue", (width, height), theme, Canvas())
+def test_episodes_fit_any_size(
+    width: int, height: int, ways: int, shots: int, step: int, symbols: Symbols, monochrome: bool, photos: bool
+) -> None:
+    theme = chart_theme(symbols, monochrome=monochrome)
+    view = photographs(ways, shots, side=8) if photos else several_shots(episode(1, ways), shots)
+    rows = draw_episode(view, step, "hue-blue", (width, height), theme, Canvas(), first_shot=step)
     assert [width_of(row) for row in rows] == [width] * height
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from metatui.tui.terminal.symbols import Symbols
-from metatui.tui.widgets.adaptation.images import draw_bitmap
+from metatui.tui.widgets.adaptation.bitmap import are_drawings, draw_bitmap
 
 SIDE = 16
 
@@ -33,6 +33,7 @@ def test_uniform_images(value: int) -> None:
     assert len(set("".join(inked(bytes([value]) * SIDE * SIDE)))) == 1
 
 
-def test_photographs() -> None:
+def test_photographs_are_not_drawings() -> None:
     bright = bytes(120 + 8 * x for _ in range(SIDE) for x in range(SIDE))
-    assert inked(bright) == ("    ⣿⣿⣿⣿",) * 4
+    assert not are_drawings((bright,))
+    assert are_drawings((bright, picture(0, 255), picture(250, 5)))

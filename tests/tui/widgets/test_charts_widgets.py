@@ -99,7 +99,7 @@ def plain(chart: LineChart) -> list[str]:
 
 async def test_only_changed_rows_are_sent() -> None:
     chart = Sent()
-    points = [(float(x), math.sin(x / 10)) for x in range(80)]
+    points = [(float(x), math.sin(x / 10)) for x in range(82)]
     series = [Series("train", palette.TRAIN, points)]
     async with Stage(chart, then=lambda: draw(chart, series)).run_test(size=(60, 18)) as pilot:
         await pilot.pause()
@@ -107,8 +107,8 @@ async def test_only_changed_rows_are_sent() -> None:
         chart.sent.clear()
         draw(chart, series)
         assert chart.sent == []
-        # Add a point in the free space before the round end of the axis.
-        draw(chart, [Series("train", palette.TRAIN, [*points, (80.0, math.sin(8))])])
+        # Add a point that fits on the same axis.
+        draw(chart, [Series("train", palette.TRAIN, [*points, (82.0, math.sin(8.2))])])
         (rows,) = chart.sent
         after = plain(chart)
         assert rows == {y for y, (old, new) in enumerate(zip(before, after, strict=True)) if old != new}

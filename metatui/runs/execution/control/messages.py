@@ -87,6 +87,7 @@ class Report(_OneOf):
     paused: events.Paused | None = None
     resumed: events.Resumed | None = None
     warned: events.Warned | None = None
+    hinted: events.Hinted | None = None
     noted: events.Noted | None = None
     finished: events.Finished | None = None
     failed: events.Failed | None = None

@@ -24,7 +24,20 @@ NICENESS = 10
 POLL_SECONDS = 0.5
 """Seconds between checks of whether the run has ended."""
 
+SECONDS_PER_CELL = 4.0
+"""Typical duration of a measurement on two CPU cores, compilation included."""
+
 WAITING = "A run is in progress and would distort the measurements, which start when it ends."
+
+
+def question() -> str:
+    """Return the question before the benchmark starts, with its size and approximate duration."""
+    count = len(cells())
+    minutes = max(1, round(count * SECONDS_PER_CELL / 60))
+    return (
+        f"Measure the speed of every engine? There are {count} measurements, which take about {minutes} "
+        f"minute{'' if minutes == 1 else 's'} if nothing else runs on this machine. Escape stops them."
+    )
 
 
 @dataclass(frozen=True)

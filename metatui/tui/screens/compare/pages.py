@@ -15,7 +15,7 @@ from metatui.runs.analysis.comparison.formatting import note_on_seeds, points, s
 from metatui.runs.analysis.comparison.formatting import result as result_words
 from metatui.runs.analysis.comparison.tables import TextTable, adaptation, costs, paired, results, to_target
 from metatui.tui.screens.compare.curves import run_colours
-from metatui.tui.widgets.charts.axis import Axis, axis_for, fixed_axis
+from metatui.tui.widgets.charts.axis import Axis, dot, range_axis
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, fitted, merged, padded
 from metatui.tui.widgets.scroll_view import paragraph
@@ -149,52 +149,53 @@ class Estimate:
 
 def bars(estimates: Sequence[Estimate], width: int, theme: ChartTheme) -> list[Row]:
     """Draw a bar from zero for each estimate, its interval at the end of the bar, and an axis below."""
-    axis = fixed_axis(0.0, max([*_finite_ends(estimates), 0.0]) or 1.0, 5)
-    return _rows(estimates, axis, width, theme, filled=True)
+    return _rows(estimates, (0.0, max([*_finite_ends(estimates), 0.0]) or 1.0), width, theme, filled=True)
 
 
 def differences(estimates: Sequence[Estimate], width: int, theme: ChartTheme) -> list[Row]:
     """Draw a point with its interval for each estimate, a line at zero, and an axis below."""
-    axis = axis_for([0.0, *_finite_ends(estimates)], 5)
-    assert axis is not None  # the axis contains zero
-    return _rows(estimates, axis, width, theme, filled=False)
+    ends = [0.0, *_finite_ends(estimates)]
+    return _rows(estimates, (min(ends), max(ends)), width, theme, filled=False)
 
 
 def _finite_ends(estimates: Sequence[Estimate]) -> list[float]:
     return [end for estimate in estimates for end in estimate.ends if math.isfinite(end)]
 
 
-def _rows(estimates: Sequence[Estimate], axis: Axis, width: int, theme: ChartTheme, *, filled: bool) -> list[Row]:
+def _rows(
+    estimates: Sequence[Estimate], limits: tuple[float, float], width: int, theme: ChartTheme, *, filled: bool
+) -> list[Row]:
     labels = [theme.printable(estimate.label) for estimate in estimates]
     words = [theme.printable(estimate.words) for estimate in estimates]
     words_width = max(map(cell_len, words), default=0)
     label_width = min(max(map(cell_len, labels), default=0), max(8, width - words_width - 30))
     room = width - label_width - words_width - 2
+    axis = range_axis(*limits, max(NARROWEST, room), wide=True)
     rows = []
     for estimate, label, text in zip(estimates, labels, words, strict=True):
         name = Segment(fitted(label, label_width, theme.glyphs.ellipsis), theme.colour(estimate.colour, bold=True))
-        drawing = _cells(estimate, axis, room, theme, filled=filled) if room >= NARROWEST else []
+        drawing = _cells(estimate, axis, theme, filled=filled) if room >= NARROWEST else []
         rows.append([*padded([name], label_width), Segment(" "), *drawing, Segment(f" {text}", theme.text)])
     if room >= NARROWEST and estimates:
-        rows += [[Segment(" " * (label_width + 1) + line, theme.muted)] for line in _scale(axis, room, theme)]
+        rows += [[Segment(" " * (label_width + 1) + line, theme.muted)] for line in _scale(axis, theme)]
     return rows
 
 
-def _column(value: float, axis: Axis, room: int) -> int:
+def _column(value: float, axis: Axis) -> int:
     position = axis.at(value)
-    return 0 if math.isnan(position) else max(0, min(room - 1, round(position * (room - 1))))
+    return 0 if math.isnan(position) else dot(max(0.0, min(1.0, position)), axis.cells)
 
 
-def _cells(estimate: Estimate, axis: Axis, room: int, theme: ChartTheme, *, filled: bool) -> Row:
-    cells = [Segment(" ", theme.text)] * room
+def _cells(estimate: Estimate, axis: Axis, theme: ChartTheme, *, filled: bool) -> Row:
+    cells = [Segment(" ", theme.text)] * axis.cells
     if not math.isfinite(estimate.mean):
         return cells
-    mean, zero, ink = _column(estimate.mean, axis, room), _column(0.0, axis, room), theme.colour(estimate.colour)
+    mean, zero, ink = _column(estimate.mean, axis), _column(0.0, axis), theme.colour(estimate.colour)
     if filled:
         cells[: mean + 1] = [Segment(theme.glyphs.done, ink)] * (mean + 1)
     else:
         cells[zero] = Segment(theme.glyphs.vertical, theme.muted)
-    low, high = (_column(end, axis, room) for end in estimate.ends)
+    low, high = (_column(end, axis) for end in estimate.ends)
     if high > low:
         for column in range(low, high + 1):
             glyph = theme.glyphs.vertical if column in (low, high) else theme.glyphs.horizontal
@@ -203,11 +204,12 @@ def _cells(estimate: Estimate, axis: Axis, room: int, theme: ChartTheme, *, fill
     return merged(cells)
 
 
-def _scale(axis: Axis, room: int, theme: ChartTheme) -> tuple[str, str]:
+def _scale(axis: Axis, theme: ChartTheme) -> tuple[str, str]:
     """Return the axis and the numbers below it."""
+    room = axis.cells
     line, numbers, free = [theme.glyphs.horizontal] * room, [" "] * room, 0
     for tick, label in zip(axis.ticks, axis.labels, strict=True):
-        column = _column(tick, axis, room)
+        column = _column(tick, axis)
         line[column] = theme.glyphs.tick_below
         start = max(0, min(column - len(label) // 2, room - len(label)))
         if start >= free:

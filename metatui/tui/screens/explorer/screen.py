@@ -90,6 +90,7 @@ class ExplorerScreen(AnalysisScreen[None]):
         ("end", f"step({STEPS})", "Last step"),
         ("comma", "task(-1)", "Previous task"),
         ("full_stop", "task(1)", "Next task"),
+        ("k", "shots", "Next support images"),
         ("g", "number", "Number"),
         ("plus,equals_sign", "rate(1)", "Raise the rate"),
         ("minus", "rate(-1)", "Lower the rate"),
@@ -136,6 +137,9 @@ class ExplorerScreen(AnalysisScreen[None]):
     def action_step(self, by: int) -> None:
         self.step = max(0, min(STEPS, self.step + by))
         self._show()
+
+    def action_shots(self) -> None:
+        self.query_one(ExplorerPanel).action_shots()
 
     def action_task(self, by: int) -> None:
         self._request_results(self.query_state.change_task(by))

@@ -120,6 +120,7 @@ class JournalPane(RowsWidget, can_focus=True):
 
 def wrapped(line: JournalLine, step: str, width: int, theme: ChartTheme) -> list[Wrapped]:
     """Wrap `line` to rows of `width` columns; the first row begins with `step`."""
-    texts = textwrap.wrap(theme.printable(line.text), max(1, width - len(step)))
+    text = GAP.join(theme.printable(part) for part in line.text.split(GAP))
+    texts = textwrap.wrap(text, max(1, width - len(step)))
     steps = [step, *(" " * len(step) for _ in texts[1:])]
     return [Wrapped(step, text, line.tone) for step, text in zip(steps, texts, strict=False)]

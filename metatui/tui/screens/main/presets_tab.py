@@ -1,86 +1,94 @@
-"""Tab with the list of presets: user presets, then bundled ones."""
+"""Tab with the list of presets and a preview of the selected one."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
-from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Vertical, VerticalScroll
-from textual.widgets import DataTable
+from textual.containers import Container
 
 from metatui.config import presets
 from metatui.config.presets import Preset
 from metatui.tui.actions import bindings_of
+from metatui.tui.screens.main import preset_list
 from metatui.tui.screens.main.header_footer import ContextChanged
-from metatui.tui.screens.main.tables import fill
-from metatui.tui.widgets.static_text import StaticText
+from metatui.tui.screens.main.list_tab import ListTab
+from metatui.tui.screens.main.preset_preview import page
+from metatui.tui.widgets.scroll_view import ScrollView
+from metatui.tui.widgets.static_text import StatusLine
+from metatui.tui.widgets.table import Table
+
+if TYPE_CHECKING:
+    from metatui.tui.app import MetatuiApp
 
 EMPTY = "No presets. F2 saves the settings in the form as one."
 
 
-class PresetsTab(Vertical):
-    """A table of presets, and below it the source, protocol and results of the selected preset."""
+class PresetsTab(ListTab):
+    """The list of presets by task, the state of a download, and a preview."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings_of("presets")
+    DEFAULT_CSS = """
+    PresetsTab {
+        & StatusLine { height: auto; padding: 0 1; color: $text-muted; }
+        & #presets-table.-wide, & #preset-preview.-wide { width: 1fr; }
+    }
+    """
 
     def __init__(self) -> None:
         super().__init__(id="presets")
+        self.table = Table(preset_list.COLUMNS, id="presets-table")
+        self.preview = ScrollView(id="preset-preview")
+        self.preview.border_title = "Preset"
         self._presets: Sequence[Preset] = ()
-        self._problems: Sequence[str] = ()
+        self._previewed: tuple[object, ...] = ()
 
     def compose(self) -> ComposeResult:
-        yield DataTable(id="presets-table", cursor_type="row")
-        with VerticalScroll(id="preset-scroll", classes="details"):
-            yield StaticText(EMPTY, id="preset-details")
-
-    @property
-    def table(self) -> DataTable[Text]:
-        return self.query_one("#presets-table", DataTable)
+        yield StatusLine(id="presets-problems")
+        yield StatusLine(id="download-state")
+        with Container(classes="list-and-preview"):
+            yield self.table
+            yield self.preview
 
     @property
     def selected(self) -> Preset | None:
-        row = self.table.cursor_row
-        return self._presets[row] if 0 <= row < len(self._presets) else None
+        return next((preset for preset in self._presets if str(preset.path) == self.table.selected), None)
 
     @work(exclusive=True, group="presets")
     async def reload(self, saved: str = "") -> None:
         """Read the presets again and select the user's preset `saved`, or keep the selection."""
-        before = self.selected
-        self._presets, self._problems = await asyncio.to_thread(
-            lambda: ([*presets.user(), *presets.bundled()], presets.problems())
+        own, bundled, problems = await asyncio.to_thread(
+            lambda: (presets.user(), presets.bundled(), presets.problems())
         )
-        rows = {str(p.path): (p.name, "" if p.bundled else "yours", p.title) for p in self._presets}
-        fill(self.table, ("Preset", "Whose", "What"), rows)
-        for row, preset in enumerate(self._presets):
-            if (preset.name == saved and not preset.bundled) or (not saved and before and preset.path == before.path):
-                self.table.move_cursor(row=row)
-        self._describe()
-
-    @on(DataTable.RowHighlighted)
-    def _describe(self) -> None:
-        lines = describe(self.selected) if self.selected else [EMPTY]
-        lines += [f"Cannot be used: {problem}" for problem in self._problems]
-        self.query_one("#preset-details", StaticText).update("\n".join(lines))
+        self._presets = preset_list.in_order([*own, *bundled])
+        self.query_one("#presets-problems", StatusLine).update(
+            "\n".join(f"Cannot be used: {each}" for each in problems)
+        )
+        self.table.show(list(preset_list.rows(self._presets)), empty=EMPTY)
+        self.table.border_title = f"{len(self._presets):,} presets"
+        if saved:
+            self.table.select(next((str(preset.path) for preset in own if preset.name == saved), ""))
+        self.show_preview()
         self.post_message(ContextChanged())
 
-    @on(DataTable.RowSelected)
-    def _load(self) -> None:
-        self.app.call_later(self.app.run_action, "perform('load_preset')")
+    def show_download(self, text: str) -> None:
+        """Show the state of a download; an empty text hides it."""
+        self.query_one("#download-state", StatusLine).update(text)
 
+    def show_preview(self) -> None:
+        preset, form = self.selected, cast("MetatuiApp", self.app).form.assessment.settings
+        if preset is None:
+            self.preview.show(lambda width, theme: [], from_start=True)
+            return
+        same = self._previewed[:1] == (preset.path,)
+        self._previewed = (preset.path, preset, form)
+        self.preview.show(page(preset, form), from_start=not same)
 
-def describe(preset: Preset) -> list[str]:
-    """Describe a preset in a few lines: title, source, protocol, published and measured numbers."""
-    parts = {
-        "": f"{preset.title or preset.name} ({'bundled' if preset.bundled else 'yours'})",
-        "Source: ": preset.source,
-        "Protocol: ": preset.protocol,
-        "Published: ": preset.published or "",
-        "Measured: ": preset.measured or "",
-        "Notes: ": preset.notes,
-    }
-    return [name + text for name, text in parts.items() if text]
+    @on(Table.Clicked)
+    def _clicked(self, event: Table.Clicked) -> None:
+        if event.again:
+            self.app.call_later(self.app.run_action, "perform('load_preset')")

@@ -1,4 +1,4 @@
-"""Tab with the list of runs, newest first."""
+"""Tab with the list of runs and a preview of the selected one."""
 
 from __future__ import annotations
 
@@ -6,60 +6,53 @@ import asyncio
 from collections.abc import Sequence
 from typing import ClassVar
 
-from rich.style import Style
-from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Vertical
-from textual.events import Resize
-from textual.widgets import DataTable, Input
+from textual.containers import Container
+from textual.widgets import Input
 
 from metatui.runs.storage.store import RunStore
 from metatui.runs.storage.summary import RunSummary, summarise
 from metatui.tui.actions import bindings_of
-from metatui.tui.formatting import accuracy, best_and_last, headline, result_words
 from metatui.tui.screens.main.header_footer import ContextChanged
-from metatui.tui.screens.main.tables import fill
-from metatui.tui.widgets.static_text import StaticText
+from metatui.tui.screens.main.list_tab import ListTab
+from metatui.tui.screens.main.run_list import COLUMNS, MARK, Order, contains, is_live, item, table_columns
+from metatui.tui.screens.main.run_preview import RunDetails, page, read_details
+from metatui.tui.widgets.charts.canvas import Canvas
+from metatui.tui.widgets.scroll_view import ScrollView
+from metatui.tui.widgets.table import Table
 from metatui.tui.widgets.text_input import Entry
-from metatui.utils import paths
-from metatui.utils.numbers import diverged, interval
-
-MOST_MARKED = 8
-LIVE = "● "
-"""Marker before the status of a live run."""
 
 UPDATE_EVERY = 2.0
 """Seconds between updates of the live runs in the list."""
-
-MOST_LISTED = 500
-"""Largest number of rows: filling a table with ten thousand blocks the app for seconds."""
-
-WIDE = 110
-"""Minimum width at which all columns of the table are shown."""
 
 EMPTY = "No runs yet. Go to the work tab (1) and start one (F5)."
 NO_MATCH = "No run contains these words. Escape shows all runs again."
 
 
-class RunsTab(Vertical):
-    """A table, with the details of the selected run below."""
+class RunsTab(ListTab):
+    """The list of runs, and a preview that is read when the selected run changes."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings_of("runs")
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"runs--warning"}
-    DEFAULT_CSS = "RunsTab > .runs--warning { color: $text-warning; }"
+    DEFAULT_CSS = """
+    RunsTab {
+        & #runs-table.-wide { width: 5fr; }
+        & #run-preview.-wide { width: 3fr; }
+    }
+    """
 
     def __init__(self, store: RunStore) -> None:
         super().__init__(id="runs")
         self.store = store
+        self.table = Table(table_columns(), id="runs-table")
+        self.preview = ScrollView(id="run-preview")
+        self.preview.border_title = "Run"
         self.marked: list[str] = []
         """Names of the marked runs, in the order in which they were marked."""
         self._all: Sequence[RunSummary] = ()
         self._listed: list[RunSummary] = []
-        self._older = 0
-        """Number of runs that match the filter, but are not among the newest `MOST_LISTED`."""
-        self._narrow: bool | None = None
+        self._order = Order()
         self._reading = asyncio.Lock()
         """Lock that allows one read at a time, so that the newest result is shown last."""
         self._go_to_newest = False
@@ -67,19 +60,21 @@ class RunsTab(Vertical):
         self._placed = ""
         """Run that the app selected; if the selection differs, the user has moved the cursor."""
         self._moved = False
+        self._previewed: RunSummary | None = None
+        self._details = RunDetails()
+        """Details of the previewed run."""
+        self._is_reading_details = False
+        self._canvas = Canvas()
 
     def compose(self) -> ComposeResult:
         yield Entry(placeholder="Words that a run must contain; enter goes to the list, escape clears", id="filter")
-        yield DataTable(id="runs-table", cursor_type="row", zebra_stripes=False)
-        yield StaticText(EMPTY, id="run-details", classes="details")
+        with Container(classes="list-and-preview"):
+            yield self.table
+            yield self.preview
 
     def on_mount(self) -> None:
         self.filter.display = False
         self.set_interval(UPDATE_EVERY, self.update_live)
-
-    @property
-    def table(self) -> DataTable[Text]:
-        return self.query_one("#runs-table", DataTable)
 
     @property
     def filter(self) -> Input:
@@ -87,8 +82,12 @@ class RunsTab(Vertical):
 
     @property
     def selected(self) -> RunSummary | None:
-        row = self.table.cursor_row
-        return self._listed[row] if 0 <= row < len(self._listed) else None
+        return next((run for run in self._listed if run.run.path.name == self.table.selected), None)
+
+    @property
+    def listed(self) -> Sequence[RunSummary]:
+        """The runs that match the filter, in the order of the list."""
+        return self._listed
 
     @property
     def marked_runs(self) -> list[RunSummary]:
@@ -128,19 +127,33 @@ class RunsTab(Vertical):
             self._fill()
 
     def mark_selected(self) -> bool:
-        """Mark or unmark the selected run. Returns whether that was possible."""
+        """Mark or unmark the selected run. Returns whether there is one."""
         run = self.selected
         if run is None:
             return False
         if run.id in self.marked:
             self.marked.remove(run.id)
-        elif len(self.marked) == MOST_MARKED:
-            self.notify(f"{MOST_MARKED} runs are marked already: unmark one first.", severity="warning")
-            return False
         else:
             self.marked.append(run.id)
         self._fill()
         return True
+
+    def mark_all(self) -> None:
+        """Mark the listed runs in addition to the marked ones; unmark all runs if they are marked already."""
+        new = [run.id for run in self._listed if run.id not in self.marked]
+        self.marked = [*self.marked, *new] if new else []
+        self._fill()
+
+    def sort(self, order: Order) -> None:
+        self._order = order
+        self._fill()
+        if order.column not in self.table.visible_columns:
+            way = "descending" if order.descends else "ascending"
+            self.notify(f"Sorted by {COLUMNS[order.column].title.lower()}, {way}.")
+
+    @property
+    def order(self) -> Order:
+        return self._order
 
     def show_filter(self) -> None:
         self.filter.display = True
@@ -149,55 +162,93 @@ class RunsTab(Vertical):
     def clear_filter(self) -> None:
         self.filter.value = ""
         self.filter.display = False
-        self.table.focus()
+        self.focus_list()
 
-    def on_resize(self, event: Resize) -> None:
-        narrow = event.size.width < WIDE
-        if narrow != self._narrow:
-            self._narrow = narrow
-            self._fill()
+    def leave(self) -> bool:
+        """Return from the preview to the list, or clear the filter. Returns whether there was something to leave."""
+        if super().leave():
+            return True
+        if not self.filter.display:
+            return False
+        self.clear_filter()
+        return True
 
     def _fill(self, *, newest: bool = False) -> None:
-        if self._narrow is None:
-            return
         before = self.selected
         self._moved = self._moved or (before is not None and before.id != self._placed)
         words = self.filter.value.lower().split()
-        matching = [run for run in self._all if all(word in _searched_text(run) for word in words)]
-        self._listed, self._older = matching[:MOST_LISTED], len(matching[MOST_LISTED:])
-        names = ["", "Run", "Status", "Result"]
-        if not self._narrow:
-            names += ["Meta-steps", "Preset", "Started"]
-        rows: dict[str, Sequence[str | Text]] = {}
-        warning = Style(color=self.get_component_rich_style("runs--warning").color)
-        for run in self._listed:
-            mark = f"[{self.marked.index(run.id) + 1}]" if run.id in self.marked else "[ ]"
-            text = Text(result(run), warning) if has_no_result(run) else result(run)
-            cells = [mark, run.id, f"{LIVE if is_live(run) else ''}{run.status.capitalize()}", text]
-            if not self._narrow:
-                cells += [f"{run.iteration:,}", run.preset or "own", when(run)]
-            rows[run.run.path.name] = cells
-        fill(self.table, names, rows)
-        ids = [run.id for run in self._listed]
-        if before and before.id in ids and (self._moved or not newest):
-            self.table.move_cursor(row=ids.index(before.id))
+        self._listed = self._order.sorted([run for run in self._all if contains(run, words)])
+        marks = {run_id: number for number, run_id in enumerate(self.marked, 1)}
+        self.table.show(
+            [item(run, marks.get(run.id)) for run in self._listed],
+            empty=NO_MATCH if self._all else EMPTY,
+            order=(self._order.column, self._order.descends),
+        )
+        if newest and not self._moved and self._listed:
+            self.table.select(max(self._listed, key=lambda run: (run.started, run.id)).run.path.name)
         self._placed = self.selected.id if self.selected else ""
-        self._describe()
-
-    @on(DataTable.RowHighlighted)
-    def _describe(self) -> None:
-        run = self.selected
-        if run is None:
-            lines = [NO_MATCH if self._all else EMPTY]
-        else:
-            older = [f"Older runs that are not listed: {self._older:,}. Filter (/) finds them."] if self._older else []
-            lines = [*details(run), *older]
-        self.query_one("#run-details", StaticText).update("\n".join(lines))
+        self.table.border_title = self._title()
+        self.show_preview()
         self.post_message(ContextChanged())
 
-    @on(DataTable.RowSelected)
-    def _open(self) -> None:
-        self.app.call_later(self.app.run_action, "perform('open_run')")
+    def _title(self) -> str:
+        count, listed = len(self._all), len(self._listed)
+        runs = f"{count:,} run{'' if count == 1 else 's'}"
+        shown = runs if listed == count else f"{listed:,} of {runs}"
+        return f"{shown}, {len(self.marked):,} marked" if self.marked else shown
+
+    def show_preview(self) -> None:
+        """Show the summary of the selected run at once, and read its details."""
+        run = self.selected
+        if run != self._previewed:
+            same = run is not None and self._previewed is not None and run.run == self._previewed.run
+            self._details = self._details if same else RunDetails()
+            self._draw_preview(run, from_start=not same)
+            if not self._is_reading_details:
+                self._read_details()
+
+    def _draw_preview(self, run: RunSummary | None, *, from_start: bool = False) -> None:
+        self._previewed = run
+        if run is None:
+            self.preview.show(lambda width, theme: [], from_start=True)
+        else:
+            preview = page(run, self._details, lambda: self.preview.size.height, self._canvas)
+            self.preview.show(preview, from_start=from_start)
+
+    @work(group="preview")
+    async def _read_details(self) -> None:
+        """Read the details of the previewed run until it no longer changes.
+
+        Only one run is read at a time, so the runs that the cursor passes meanwhile are skipped.
+        """
+        self._is_reading_details = True
+        try:
+            read = None
+            while (run := self._previewed) is not read and run is not None:
+                details = await asyncio.to_thread(read_details, run)
+                read = run
+                if self._previewed is run:
+                    self._details = details
+                    self._draw_preview(run)
+        finally:
+            self._is_reading_details = False
+
+    @on(Table.Clicked)
+    def _clicked(self, event: Table.Clicked) -> None:
+        if event.column == MARK:
+            self._perform("mark_run")
+        elif event.again:
+            self._perform("open_run")
+
+    @on(Table.TitleClicked)
+    def _title_clicked(self, event: Table.TitleClicked) -> None:
+        if event.column == MARK:
+            self._perform("mark_all_runs")
+        else:
+            self.sort(self._order.by(event.column))
+
+    def _perform(self, action: str) -> None:
+        self.app.call_later(self.app.run_action, f"perform('{action}')")
 
     @on(Input.Changed, "#filter")
     def _filtered(self) -> None:
@@ -205,67 +256,4 @@ class RunsTab(Vertical):
 
     @on(Input.Submitted, "#filter")
     def _to_list(self) -> None:
-        self.table.focus()
-
-
-def is_live(run: RunSummary) -> bool:
-    return run.status in ("running", "paused")
-
-
-def result(run: RunSummary) -> str:
-    """Format the test metric with its interval, or the best and the last validation."""
-    test, last = run.test, run.validation or run.best
-    if test is None:
-        return best_and_last(run.best, last) if last else "no validation yet"
-    lost = diverged(test.diverged, test.tasks) if test.diverged else ""
-    if lost and not test.is_finite:
-        return f"test: {lost}"
-    text = f"test {accuracy(*test.final)}" if test.accuracy else f"test loss {interval(*test.final)}"
-    return f"{text}, {lost}" if lost else text
-
-
-def has_no_result(run: RunSummary) -> bool:
-    """Return whether the result is not finite: the test, or the last validation without a test."""
-    last = run.test or run.validation
-    return last is not None and not last.is_finite
-
-
-def details(run: RunSummary) -> list[str]:
-    """Describe a run in a few lines."""
-    lines = []
-    if run.settings:
-        s = run.settings
-        lines.append(
-            f"{s.algorithm.name} on {s.task.source}, {s.task.shots}-shot, inner steps {s.algorithm.inner_steps} at "
-            f"{s.algorithm.inner_lr:g}, outer rate {s.algorithm.outer_lr:g}, seed {s.training.seed}"
-        )
-    if run.test:
-        lines.append(f"Test: {result_words(run.test, run.best)}")
-    if run.best:
-        lines.append(f"Best validation: {headline(run.best)}, at {run.best.iteration:,}")
-    if run.validation and (run.best is None or run.validation.iteration != run.best.iteration):
-        lines.append(f"Last validation: {headline(run.validation)}, at {run.validation.iteration:,}")
-    if is_live(run):
-        lines.append("Training: enter follows it, x stops it.")
-    if run.warning:
-        lines.append(f"{run.warning}.")
-    if run.problem:
-        lines.append(run.problem)
-    lines.append(f"{run.iteration:,} meta-steps, preset {run.preset or 'none'}, in {place(run)}")
-    return lines
-
-
-def when(run: RunSummary) -> str:
-    """Format the local start time of the run."""
-    return f"{run.started.astimezone():%Y-%m-%d %H:%M}"
-
-
-def place(run: RunSummary) -> str:
-    return paths.short(run.run.path)
-
-
-def _searched_text(run: RunSummary) -> str:
-    parts = [run.id, run.status, run.preset or "", f"{run.started:%Y-%m-%d}"]
-    if run.settings:
-        parts += [run.settings.algorithm.name, run.settings.task.source]
-    return " ".join(parts).lower()
+        self.focus_list()

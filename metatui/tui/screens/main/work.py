@@ -1,37 +1,48 @@
-"""Work tab: the form on the left, the run on the right. Small terminals show one pane at a time."""
+"""Work tab: the form, and the shown run with its curves, journal and adaptation."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from dataclasses import replace
 
 from textual import on
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
+from textual.containers import Vertical
 from textual.content import Content
-from textual.events import DescendantBlur, DescendantFocus
+from textual.events import DescendantBlur, DescendantFocus, MouseDown, MouseMove, MouseUp
+from textual.geometry import Offset, Size
+from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
 
 from metatui.config.settings import Settings
 from metatui.tui.actions import Phase
 from metatui.tui.model.run_model import RunModel
+from metatui.tui.preferences import PaneSizes, Preferences
+from metatui.tui.screens.main.about import AboutPane
 from metatui.tui.screens.main.curves import CurvesPane
 from metatui.tui.screens.main.header_footer import ContextChanged, choice
 from metatui.tui.screens.main.journal import JournalPane
+from metatui.tui.screens.main.layout import (
+    NARROW,
+    ONE_PANE,
+    SHORT,
+    WIDE,
+    Divider,
+    Pane,
+    PanesLayout,
+    View,
+    visible,
+)
 from metatui.tui.screens.main.run_pane import RunPane
+from metatui.tui.screens.main.status_line import ShownLine
 from metatui.tui.system_monitor import Load
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.adaptation import AdaptationPanel, RunViews
 from metatui.tui.widgets.form.form import SettingsForm
 from metatui.tui.widgets.static_text import StatusLine
 
-Pane = Literal["settings", "run", "adaptation", "journal"]
 PANES: tuple[Pane, ...] = ("settings", "run", "adaptation", "journal")
-
-NARROW, SHORT, WIDE, TALL = 100, 32, 160, 48
-"""Limits of the layout, in columns and rows. Below NARROW, only the form or another pane is visible; below SHORT, only
-one of the other panes is. From WIDE, the journal is next to the curves; from TALL, the sparklines are higher."""
 
 NO_ADAPTATION = (
     "Adaptation to held-out tasks appears here after the first validation. F8 validates now. To see up to three runs "
@@ -39,15 +50,34 @@ NO_ADAPTATION = (
 )
 
 
+class PreferencesChanged(Message):
+    """The user resized panes, or folded or unfolded the form while a run is shown."""
+
+    def __init__(self, **changes: PaneSizes | bool) -> None:
+        super().__init__()
+        self.changes = changes
+
+
 class PaneStrip(Widget):
     """Shows the names of the panes if not all panes are visible."""
 
+    panes: reactive[tuple[Pane, ...]] = reactive(PANES)
     pane: reactive[Pane] = reactive[Pane]("settings")
 
     def render(self) -> Content:
         return Content("").join(
-            choice(f" {pane.capitalize()} ", f"pane('{pane}')", pane == self.pane) for pane in PANES
+            choice(f" {pane.capitalize()} ", f"pane('{pane}')", pane == self.pane) for pane in self.panes
         )
+
+
+class HintLine(StatusLine):
+    """Shows a hint about the run; a click follows it."""
+
+    def __init__(self) -> None:
+        super().__init__(id="hint")
+
+    async def on_click(self) -> None:
+        await self.app.run_action("perform('hint')")
 
 
 class AdaptationPane(Vertical):
@@ -69,30 +99,92 @@ class AdaptationPane(Vertical):
         self.query_one(AdaptationPanel).show_views(runs, empty=NO_ADAPTATION)
 
 
+class Panes(Widget):
+    """Container of the panes. A mouse can drag the borders between them."""
+
+    def __init__(self, sizes: PaneSizes, panes: Sequence[Widget]) -> None:
+        super().__init__(*panes, id="panes")
+        self._arranger = PanesLayout(sizes)
+        self._dragged: Divider | None = None
+
+    @property
+    def layout(self) -> PanesLayout:
+        return self._arranger
+
+    def show(self, sizes: PaneSizes) -> None:
+        """Show the panes with other sizes."""
+        if sizes != self._arranger.sizes:
+            self._arranger.sizes = sizes
+            self.refresh(layout=True)
+
+    def resize(self, pane: str, by: Offset) -> None:
+        """Make a pane wider or higher by some columns or rows, and remember its size."""
+        self.show(self._arranger.arrangement.resized(pane, by, self._arranger.sizes))
+        self._remember()
+
+    def reset(self) -> None:
+        """Return to the usual sizes."""
+        self.show(PaneSizes())
+        self._remember()
+
+    def _remember(self) -> None:
+        self.post_message(PreferencesChanged(panes=self._arranger.sizes))
+
+    def on_mouse_down(self, event: MouseDown) -> None:
+        self._dragged = self._arranger.arrangement.divider_at(event.screen_offset - self.region.offset)
+        if self._dragged:
+            event.stop()
+            self.capture_mouse()
+
+    def on_mouse_move(self, event: MouseMove) -> None:
+        if self._dragged:
+            to = event.screen_offset - self.region.offset
+            self.show(self._arranger.arrangement.moved(self._dragged, to, self._arranger.sizes))
+
+    def on_mouse_up(self, event: MouseUp) -> None:
+        if self._dragged:
+            self._dragged = None
+            self.release_mouse()
+            self._remember()
+
+
 class WorkTab(Vertical):
-    """Arranges the panes for the size of the terminal."""
+    """Shows the panes that fit the terminal."""
 
     pane: reactive[Pane] = reactive[Pane]("settings", init=False)
     """The visible pane when only one pane is shown."""
     maximised: reactive[bool] = reactive(False, init=False)
     form_hidden: reactive[bool] = reactive(False, init=False)
 
-    def __init__(self, settings: Settings, symbols: Symbols) -> None:
+    def __init__(self, settings: Settings, symbols: Symbols, preferences: Preferences) -> None:
         super().__init__(id="work")
         self.form = SettingsForm(settings, symbols)
         self.curves = CurvesPane()
+        self.hint = HintLine()
+        self.status = ShownLine()
+        self._fold_form = preferences.fold_form
+        self._shows_run = False
+        """True if there is a run, or adaptation of marked runs."""
         self._strip = PaneStrip()
-        self._run = RunPane(settings.is_classification)
+        self._about = AboutPane(settings)
+        self._run = RunPane()
         self._journal = JournalPane()
         self._adaptation = AdaptationPane()
-        self._middle = Horizontal(self.curves, self._journal, id="middle")
-        self._right = Vertical(self._run, self._middle, self._adaptation, id="right")
-        self._panes: tuple[Widget, ...] = (self.form, self._run, self.curves, self._journal, self._adaptation)
+        self._parts: tuple[Widget, ...] = (
+            self.form, self._about, self._run, self.curves, self._adaptation, self._journal
+        )  # fmt: skip
+        self._panes = Panes(preferences.panes, self._parts)
 
     def compose(self) -> ComposeResult:
         self._lay_out()  # before mounting, so that the widgets are styled and laid out once
+        yield self.status
         yield self._strip
-        yield Horizontal(self.form, self._right, id="panes")
+        yield self._panes
+        yield self.hint
+
+    def complete(self) -> None:
+        """Add what the first frame does not need."""
+        self._about.complete()
 
     @property
     def adaptation(self) -> AdaptationPanel:
@@ -107,17 +199,34 @@ class WorkTab(Vertical):
     def show_adaptation(self, runs: Sequence[RunViews], caption: str, *, warning: bool = False) -> None:
         self._adaptation.show(runs, caption, warning=warning)
 
+    def opened(self, has_run: bool) -> None:
+        """Adapt the layout to a run that was opened, or to having none.
+
+        A run folds the form, unless the user has chosen otherwise.
+        """
+        self._shows_run = has_run
+        self.form_hidden = has_run and self._fold_form
+        self._lay_out()
+
+    @property
+    def reachable(self) -> tuple[Pane, ...]:
+        """The panes that have content."""
+        return PANES if self._shows_run else PANES[:2]
+
     def go_to(self, pane: Pane) -> None:
         """Show and focus a pane."""
-        self.pane = pane
+        self.pane = pane = pane if pane in self.reachable else "run"
         if pane == "settings":
             self.form_hidden = False
             self.form.focus_first()
+        elif not self._shows_run:
+            self.query_one("#explanation").focus()
         else:
             self.query_one("#adaptation-panel" if pane == "adaptation" else f"#{pane}").focus()
 
     def action_next_pane(self, by: int = 1) -> None:
-        self.go_to(PANES[(PANES.index(self.pane) + by) % len(PANES)])
+        panes = self.reachable
+        self.go_to(panes[(panes.index(self.pane) + by) % len(panes)])
 
     def action_previous_pane(self) -> None:
         self.action_next_pane(-1)
@@ -126,8 +235,31 @@ class WorkTab(Vertical):
         self.maximised = not self.maximised
 
     def action_form(self) -> None:
+        """Show or hide the form, and remember the choice for the next runs."""
         self.form_hidden = not self.form_hidden
         self.go_to("run" if self.form_hidden else "settings")
+        if self._shows_run and self.app.size.width >= NARROW:
+            self._fold_form = self.form_hidden
+            self.post_message(PreferencesChanged(fold_form=self.form_hidden))
+
+    def action_wider(self) -> None:
+        self._resize(Offset(4, 0))
+
+    def action_narrower(self) -> None:
+        self._resize(Offset(-4, 0))
+
+    def action_higher(self) -> None:
+        self._resize(Offset(0, 2))
+
+    def action_lower(self) -> None:
+        self._resize(Offset(0, -2))
+
+    def action_usual_sizes(self) -> None:
+        self._panes.reset()
+
+    def _resize(self, by: Offset) -> None:
+        """Resize the focused pane."""
+        self._panes.resize(next((part.id or "" for part in self._parts if part.has_class("-focused")), ""), by)
 
     def action_log_scale(self) -> None:
         self.curves.view = self.curves.view.other_scale()
@@ -153,6 +285,9 @@ class WorkTab(Vertical):
     def action_next_tasks(self) -> None:
         self.adaptation.action_page(1)
 
+    def action_next_shots(self) -> None:
+        self.adaptation.action_shots()
+
     def on_resize(self) -> None:
         self._lay_out()
 
@@ -169,7 +304,7 @@ class WorkTab(Vertical):
     @on(SettingsForm.Changed)
     def _form_changed(self, event: SettingsForm.Changed) -> None:
         if settings := event.assessment.settings:
-            self._run.expect(settings.is_classification)
+            self._about.describe(settings)
 
     @on(DescendantBlur)
     @on(DescendantFocus)
@@ -177,7 +312,7 @@ class WorkTab(Vertical):
         # A CSS rule with `:focus-within` would restyle every widget in the pane when the focus moves.
         focused = self.screen.focused
         within = set(focused.ancestors_with_self) if focused else set()
-        self._set_classes({"-focused": {pane: pane in within for pane in self._panes}})
+        self._set_classes({"-focused": {pane: pane in within for pane in self._parts}})
 
     @on(DescendantFocus)
     def _follow_focus(self, event: DescendantFocus) -> None:
@@ -186,7 +321,7 @@ class WorkTab(Vertical):
         for node in (event.widget, *event.widget.ancestors):
             if isinstance(node, SettingsForm):
                 self.pane = "settings"
-            elif isinstance(node, RunPane | CurvesPane):
+            elif isinstance(node, RunPane | CurvesPane | AboutPane):
                 self.pane = "run"
             elif isinstance(node, AdaptationPane):
                 self.pane = "adaptation"
@@ -194,25 +329,19 @@ class WorkTab(Vertical):
                 self.pane = "journal"
 
     def _lay_out(self) -> None:
-        width, height = self.app.size
-        one_side = width < NARROW or self.maximised
-        one_right = height < SHORT or self.maximised
-        at_form = self.pane == "settings"
-        self.form.display = at_form if one_side else not self.form_hidden
-        self._right.display = not (one_side and at_form)
-        visible = "run" if at_form else self.pane
-        self._run.display = self.curves.display = not one_right or visible == "run"
-        self._journal.display = not one_right or visible == "journal"
-        self._middle.display = not one_right or visible in ("run", "journal")
-        self._adaptation.display = not one_right or visible == "adaptation"
-        self._strip.display, self._strip.pane = one_side or one_right, self.pane
-        wide = width >= WIDE and not one_right
+        terminal = self.app.size
+        view = View(self.pane, self.maximised, not self.form_hidden, self._shows_run)
+        parts = visible(terminal, view)
+        alone = parts in ONE_PANE.values() or parts == ("about",)
+        for part in self._parts:
+            part.display = part.id in parts
+        self._strip.display = len(parts) < len(visible(Size(WIDE, SHORT), replace(view, maximised=False)))
+        self._strip.panes, self._strip.pane = self.reachable, self.pane
         self._set_classes(
             {
-                "-alone": {self.form: one_side, **dict.fromkeys(self._panes[1:], one_right)},
-                "-wide": dict.fromkeys((self._middle, self.curves, self._journal), wide),
-                "-tall": dict.fromkeys(self._run.sparklines, height >= TALL or one_right),
-                "-low": {self.form.hint: one_side},
+                "-alone": dict.fromkeys(self._parts, alone),
+                "-column": dict.fromkeys(self._run.resizable, "journal" in parts and "form" not in parts and not alone),
+                "-low": {self.form.hint: alone},
             }
         )
 

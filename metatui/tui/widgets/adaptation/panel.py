@@ -29,7 +29,7 @@ from metatui.tui.widgets.adaptation.views import (
 from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.header import joined, legend_entry, line_marker
-from metatui.tui.widgets.charts.line_chart import paint
+from metatui.tui.widgets.charts.plot import paint
 from metatui.tui.widgets.charts.row_widget import (
     Row,
     RowsWidget,
@@ -62,7 +62,8 @@ class Grid:
 class AdaptationPanel(RowsWidget, can_focus=True):
     """Adaptation to held-out tasks at any inner step.
 
-    `[` and `]` change the inner step, `,` and `.` the tasks; clicks on these keys in the first row do the same.
+    `[` and `]` change the inner step, `,` and `.` the tasks; clicks on these keys in the first row do the same. `}`
+    shows more support images if they do not all fit.
     """
 
     DEFAULT_CSS = "AdaptationPanel { min-height: 6; }"
@@ -73,18 +74,23 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         Binding("right_square_bracket", "step(1)", "Next step", show=False, id="step_on"),
         Binding("comma", "page(-1)", "Previous tasks", show=False, id="previous_tasks"),
         Binding("full_stop", "page(1)", "Next tasks", show=False, id="next_tasks"),
+        Binding("k", "shots", "Next shots", show=False, id="next_shots"),
     ]
 
     step: reactive[int | None] = reactive(None, repaint=False)
     """The inner step shown as "after"; None selects the last one."""
     first_task: reactive[int] = reactive(0, repaint=False)
     """Position of the first visible task, from 0."""
+    first_shot: reactive[int] = reactive(0, repaint=False)
+    """Position of the first visible support image of each class, from 0, if they do not all fit."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id, classes=classes)
         self._runs: tuple[RunViews, ...] = ()
         self._empty = ""
         self._canvas = Canvas()
+        self._shots = (0, 0)
+        """Support images of each class, and the number of those that are visible."""
 
     def show_views(self, runs: Sequence[RunViews], *, empty: str) -> None:
         """Show the tasks of one run side by side, or a column for each of two or three runs.
@@ -123,6 +129,14 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         if target <= last:
             self.first_task = max(0, target)
 
+    def action_shots(self) -> None:
+        """Show the next support images of each class; the first ones after the last."""
+        shots, shown = self._shots
+        self.first_shot = self.first_shot + shown if 0 < shown < shots - self.first_shot else 0
+
+    def watch_first_shot(self) -> None:
+        self.redraw()
+
     def watch_step(self) -> None:
         self.redraw()
 
@@ -137,9 +151,10 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         if isinstance(view, ScatterView):
             return (len(view.truth) if len(self._runs) == 1 else 1) * (CHART + GAP) - GAP, 12
         ways = len(images.classes_of(view))
+        across = -(-images.shots_of(view) // 4)
         if len(self._runs) > 1:
-            return ways * (2 * images.SMALLEST + 1) - 1, 20
-        return ways * (2 * (images.SMALLEST + 1) + 1) + images.LEAD + images.CHART + 2, 16
+            return ways * across * (2 * images.SMALLEST + 1) - 1, 20
+        return ways * across * (2 * (images.SMALLEST + 1) + 1) + images.LEAD + images.CHART + 2, 16
 
     def _grid(self, width: int, height: int) -> Grid:
         if not self._runs:
@@ -241,13 +256,14 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         size = (width, height - len(caption))
         others = [other.of(task) for other in self._runs]
         if isinstance(view, RegressionView | CurveView):
-            limits = curve_limits([each for each in others if isinstance(each, RegressionView | CurveView)], size[1])
+            limits = curve_limits([each for each in others if isinstance(each, RegressionView | CurveView)])
             drawing = paint(curve_chart(view, self.shown_step, run.colour, limits), *size, theme, self._canvas)
         elif isinstance(view, ScatterView):
             scatters = [each for each in others if isinstance(each, ScatterView)]
             drawing = self._scatters(view, run.colour, scatters, *size, theme)
         else:
-            drawing = images.episode(view, self.shown_step, run.colour, size, theme, self._canvas)
+            self._shots = images.shots_of(view), images.visible_part(view, size, theme)[1]
+            drawing = images.episode(view, self.shown_step, run.colour, size, theme, self._canvas, self.first_shot)
         return block([*caption, *drawing], width, height)
 
     def _scatters(
@@ -256,8 +272,18 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         """Draw the targets of a task side by side, as many as fit."""
         count = _targets_that_fit(view, width)
         each = (width - GAP * (count - 1)) // count
-        charts = [scatter_chart(view, n, self.shown_step, colour, views, height) for n in range(count)]
+        charts = [scatter_chart(view, n, self.shown_step, colour, views) for n in range(count)]
         return beside([paint(chart, each, height, theme, self._canvas) for chart in charts], GAP)
+
+    def _hidden_part(self, view: ImageView, width: int, height: int, theme: ChartTheme) -> str:
+        """Describe the classes or support images that do not fit; empty if all fit."""
+        classes, shots = images.visible_part(view, (width, height), theme)
+        if classes and (count := len(images.classes_of(view)) - classes):
+            return f" ({count} class{'es' if count > 1 else ''} hidden: widen)"
+        if classes and shots < (total := images.shots_of(view)):
+            first = min(self.first_shot, total - shots)
+            return f" (support {first + 1}-{first + shots} of {total}: }} shows more)"
+        return ""
 
     def _caption(self, view: TaskView, width: int, height: int, theme: ChartTheme) -> list[Row]:
         """Return the longest caption that fits, over two rows if necessary and possible.
@@ -267,8 +293,8 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         diverged = has_diverged(view, self.shown_step)
         texts = [theme.printable(text) for text in captions(view, self.shown_step)]
         hidden, shorter = "", []
-        if isinstance(view, ImageView) and (count := images.hidden_classes(view, (width, height - 1), theme)):
-            hidden = f" ({count} classes hidden: widen)"
+        if isinstance(view, ImageView):
+            hidden = self._hidden_part(view, width, height - 1, theme)
         elif isinstance(view, ScatterView) and (count := len(view.truth) - _targets_that_fit(view, width)):
             hidden, shorter = f" ({count} target{'s' if count > 1 else ''} hidden: widen)", texts
         texts = [*(text + hidden for text in texts), *shorter]

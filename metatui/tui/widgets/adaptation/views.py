@@ -10,7 +10,6 @@ from metatui.events import CurveView, ImageView, RegressionView, ScatterView, Ta
 from metatui.tui import palette
 from metatui.tui.formatting import number, percent
 from metatui.tui.widgets.charts import ChartData, Series
-from metatui.tui.widgets.charts.axis import axis_for
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def _prediction(view: RegressionView | CurveView, step: int) -> tuple[tuple[floa
     return tuple(zip(view.grid, view.predictions[step], strict=False)) if view.predictions else ()
 
 
-def curve_limits(views: Sequence[RegressionView | CurveView], height: int) -> tuple[float, float] | None:
+def curve_limits(views: Sequence[RegressionView | CurveView]) -> tuple[float, float] | None:
     """Return the common y range of all charts of a task, independent of the inner step.
 
     It includes the truth, the support points, and predictions up to half the range of the truth beyond it.
@@ -106,19 +105,16 @@ def curve_limits(views: Sequence[RegressionView | CurveView], height: int) -> tu
     truth = [y for view in views for y in (*(y for _, y in _true_points(view)), *view.support_y) if math.isfinite(y)]
     ends = [row for view in views for row in (view.predictions[:1] + view.predictions[-1:])]
     least = 0.1 if all(isinstance(view, RegressionView) for view in views) else 0.0
-    return _limits(truth, [y for row in ends for y in row], height, least)
+    return _limits(truth, [y for row in ends for y in row], least)
 
 
-def _limits(
-    truth: Sequence[float], predicted: Sequence[float], height: int, least: float
-) -> tuple[float, float] | None:
+def _limits(truth: Sequence[float], predicted: Sequence[float], least: float) -> tuple[float, float] | None:
     if not truth:
         return None
     low, high = min(truth), max(truth)
     room = max((high - low) / 2, least)
     within = [max(low - room, min(high + room, y)) for y in predicted if math.isfinite(y)]
-    axis = axis_for([*truth, *within], max(2, height // 3))
-    return None if axis is None else (axis.low, axis.high)
+    return min([*truth, *within]), max([*truth, *within])
 
 
 def curve_chart(
@@ -136,9 +132,7 @@ def curve_chart(
     )
 
 
-def scatter_chart(
-    view: ScatterView, target: int, step: int, colour: str, views: Sequence[ScatterView], height: int
-) -> ChartData:
+def scatter_chart(view: ScatterView, target: int, step: int, colour: str, views: Sequence[ScatterView]) -> ChartData:
     """Return a chart of predicted against true values of one target, with a diagonal where they are equal.
 
     Args:
@@ -147,7 +141,7 @@ def scatter_chart(
     """
     truth = [y for each in views for y in each.truth[target] if math.isfinite(y)]
     ends = [row for each in views for row in (each.predictions[:1] + each.predictions[-1:])]
-    limits = _limits(truth, [y for row in ends for y in row[target]], height, 0.0)
+    limits = _limits(truth, [y for row in ends for y in row[target]], 0.0)
     name = view.targets[target]
     return ChartData(
         _scatter_series(view, target, step, colour, limits),

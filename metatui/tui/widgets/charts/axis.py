@@ -1,9 +1,14 @@
-"""Axes, which map any floating-point values to positions from 0 to 1, with round ticks."""
+"""Axes, which map floating-point values to positions on a row or column of cells, with round ticks.
+
+A position is 0 at the outer edge of the first cell and 1 at the outer edge of the last one. The scale is chosen so that
+ticks are at the centres of cells: a linear axis has the same whole number of cells between all ticks. So a tick, which
+can only be drawn at the centre of a cell, marks its value exactly.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,26 +19,57 @@ LARGEST: Final = 1e300
 SMALLEST: Final = 1e-290
 """Smaller values are treated as 0, and narrower ranges as empty."""
 
+TOLERANCE: Final = 0.25
+"""Largest distance, in cells, of a tick of a logarithmic axis from the centre of its cell: one braille dot."""
+MOST_TICKS: Final = 9
+
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis from `low` to `high`, both above 0 if logarithmic."""
+    """An axis from `low` to `high`, the values at the outer edges; both are above 0 if it is logarithmic."""
 
+    cells: int
     low: float
     high: float
     ticks: tuple[float, ...]
     labels: tuple[str, ...]
+    """One per tick; empty for a tick without a label."""
     log: bool = False
 
     def at(self, value: float) -> float:
         """Return the position of a value: 0 at `low`, 1 at `high`, not clipped; NaN if it cannot be drawn."""
-        if not drawable(value, self.log):
-            return math.nan
-        value = max(-LARGEST, min(LARGEST, value))
+        return self.positions((value,))[0]
+
+    def positions(self, values: Iterable[float]) -> list[float]:
+        """Return the position of each value."""
         if self.log:
-            low = math.log10(self.low)
-            return (math.log10(value) - low) / (math.log10(self.high) - low)
-        return (value - self.low) / (self.high - self.low)
+            low, span = math.log10(self.low), math.log10(self.high) - math.log10(self.low)
+            return [
+                (math.log10(min(value, LARGEST)) - low) / span if drawable(value, log=True) else math.nan
+                for value in values
+            ]
+        low, span = self.low, self.high - self.low
+        return [
+            ((value if -LARGEST <= value <= LARGEST else clamped(value)) - low) / span
+            if math.isfinite(value)
+            else math.nan
+            for value in values
+        ]
+
+    def cell(self, value: float) -> int | None:
+        """Return the cell of a value, counted from `low`; None if it is beyond the ends."""
+        position = self.at(value)
+        return None if math.isnan(position) or not 0 <= position <= 1 else dot(position, self.cells)
+
+    def value(self, cell: int) -> float:
+        """Return the value at the centre of a cell of a linear axis."""
+        return self.low + (cell + 0.5) / self.cells * (self.high - self.low)
+
+
+def dot(position: float, count: int) -> int:
+    """Return which of `count` equal parts, cells or dots of cells, contains a position from 0 to 1."""
+    # A tick is on the edge between two braille dots; rounding errors must not decide between them.
+    return min(count - 1, math.floor(position * count + 1e-7))
 
 
 def clamped(value: float) -> float:
@@ -45,30 +81,32 @@ def drawable(value: float, log: bool) -> bool:
     return math.isfinite(value) and (not log or value >= SMALLEST)
 
 
-def axis_for(values: Iterable[float], count: int, *, log: bool = False) -> Axis | None:
-    """Return an axis around the drawable values, with round ends; None without drawable values.
+def value_axis(values: Iterable[float], cells: int, *, log: bool = False) -> Axis | None:
+    """Return a vertical axis that contains the drawable values, and 0 if it is near; None without drawable values.
 
-    Round ends leave free space, so that a growing curve does not move.
-
-    Args:
-        count: Approximate number of ticks.
+    The axis is linear although `log` is true if the values are so close that a logarithmic one would have no ticks.
     """
     kept = [clamped(value) for value in values if drawable(value, log)]
     if not kept:
         return None
     low, high = min(kept), max(kept)
-    return _log_axis(low, high, count) if log else _linear_axis(*_widened(low, high), count, snap=True)
+    axis = _log_axis(low, high, cells) if log else None
+    if axis is None and 0 < low < high / 4:
+        low = 0.0
+    elif axis is None and low / 4 < high < 0:
+        high = 0.0
+    return axis or _linear_axis(low, high, cells, 2)
 
 
-def fixed_axis(low: float, high: float, count: int, *, log: bool = False) -> Axis:
-    """Return an axis from `low` to `high`, with the ends moved apart if they are equal."""
+def range_axis(low: float, high: float, cells: int, *, wide: bool = False, whole: bool = False) -> Axis:
+    """Return an axis that contains the values from `low` to `high`, and as little else as its ticks allow.
+
+    Args:
+        wide: Whether labels are next to each other (below a horizontal axis) and not one above the other.
+        whole: Whether ticks are at whole numbers only.
+    """
     low, high = (clamped(end) if math.isfinite(end) else 0.0 for end in (low, high))
-    low, high = _widened(min(low, high), max(low, high))
-    if log and low >= SMALLEST:
-        axis = _log_axis(low, high, count)
-        inside = [(t, name) for t, name in zip(axis.ticks, axis.labels, strict=True) if low <= t <= high]
-        return Axis(low, high, tuple(t for t, _ in inside), tuple(name for _, name in inside), log=True)
-    return _linear_axis(low, high, count, snap=False)
+    return _linear_axis(min(low, high), max(low, high), cells, 2, wide=wide, whole=whole)
 
 
 def _widened(low: float, high: float) -> tuple[float, float]:
@@ -80,42 +118,109 @@ def _widened(low: float, high: float) -> tuple[float, float]:
     return low - pad, high + pad
 
 
-def _step(span: float, count: int) -> float:
-    """Return the smallest of 1, 2 or 5 times a power of ten that divides `span` into at most `count` parts."""
-    rough = span / max(1, count)
-    power = 10.0 ** math.floor(math.log10(rough))
-    return next(factor * power for factor in (1, 2, 5, 10, 20) if factor * power >= rough * (1 - 1e-9))
+@dataclass(frozen=True)
+class _Layout:
+    """Ticks at multiples of `step`, `spacing` cells apart; `low` is in the first cell and `high` is not cut off."""
+
+    step: float
+    spacing: int
+    first: int
+    """The first tick, as a multiple of `step`."""
+    cell: int
+    """The cell of the first tick."""
+    used: float
+    """Part of the cells between the smallest and the largest value."""
+
+    def count(self, cells: int) -> int:
+        """Return the number of ticks."""
+        return (cells - 1 - self.cell) // self.spacing + 1
+
+    def score(self, cells: int, wide: bool) -> float:
+        """Rate the use of the cells, and a moderate number of ticks."""
+        count, preferred = self.count(cells), max(3, min(7, cells // (12 if wide else 3)))
+        return self.used - 0.08 * abs(count - preferred) - (0.1 if count < 3 else 0.0)
+
+    def axis(self, cells: int) -> Axis:
+        low = (self.first - (self.cell + 0.5) / self.spacing) * self.step
+        ticks = [(self.first + index) * self.step for index in range(self.count(cells))]
+        ticks = [tick for tick in ticks if abs(tick) <= LARGEST]
+        return Axis(cells, low, low + cells / self.spacing * self.step, tuple(ticks), _labels(ticks, self.step))
 
 
-def _linear_axis(low: float, high: float, count: int, *, snap: bool) -> Axis:
-    step = _step(high - low, count)
-    if snap:
-        first, last = math.floor(low / step + 1e-6), math.ceil(high / step - 1e-6)
-        low, high = min(low, first * step), max(high, last * step)
-    else:
-        first, last = math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6)
-        if last - first < 1:
-            # A single tick does not show the scale; half the step always gives two.
-            return _linear_axis(low, high, 2 * count, snap=False)
-    ticks = [index * step for index in range(first, last + 1)]
-    return Axis(low, high, tuple(ticks), tuple(tick_labels(ticks, step)))
+def _labels(ticks: list[float], step: float) -> tuple[str, ...]:
+    return tuple(tick_labels(ticks, step))
 
 
-def _log_axis(low: float, high: float, count: int) -> Axis:
-    first, last = math.floor(math.log10(low) - 1e-9), math.ceil(math.log10(high) + 1e-9)
-    steps = [factor * 10.0**power for power in range(first, last + 1) for factor in (1, 2, 5)]
-    steps = [step for step in steps if step >= SMALLEST]
-    below = max((step for step in steps if step <= low * (1 + 1e-9)), default=low)
-    above = min((step for step in steps if step >= high * (1 - 1e-9)), default=high)
-    if above <= below:
-        below, above = max(below / 2, SMALLEST), above * 2
-    ticks = [step for step in steps if below <= step <= above]
-    if len(ticks) > count + 1:
-        every = max(1, math.ceil((last - first) / max(1, count)))
-        ticks = [
-            10.0**power for power in range(first, last + 1) if power % every == 0 and below <= 10.0**power <= above
-        ]
-    return Axis(below, above, tuple(ticks), tuple(_power_label(tick) for tick in ticks), log=True)
+def _steps(span: float, cells: int) -> Iterator[float]:
+    """Yield 1, 2 and 5 times powers of ten, from below the length of a cell to above the span."""
+    for power in range(math.floor(math.log10(span / cells)), math.ceil(math.log10(span)) + 2):
+        yield from (factor * 10.0**power for factor in (1, 2, 5))
+
+
+def _linear_axis(low: float, high: float, cells: int, spacing: int, *, wide: bool = False, whole: bool = False) -> Axis:
+    """Return the axis with the best score.
+
+    Args:
+        spacing: Smallest number of cells between ticks.
+    """
+    low, high = _widened(low, high)
+    steps = [step for step in _steps(high - low, cells) if step >= 1 or not whole]
+    layouts = [layout for step in steps if (layout := _layout(low, high, cells, step)) and layout.spacing >= spacing]
+    for layout in sorted(layouts, key=lambda layout: layout.score(cells, wide), reverse=True):
+        axis = layout.axis(cells)
+        if not wide or max(map(len, axis.labels), default=0) < layout.spacing:
+            return axis
+    # There are few cells: every cell has a tick, or there are no ticks.
+    return _linear_axis(low, high, cells, 1, whole=whole) if spacing > 1 else Axis(cells, low, high, (), ())
+
+
+def _layout(low: float, high: float, cells: int, step: float) -> _Layout | None:
+    """Return the layout with the largest scale, or None if it has too few or too many ticks."""
+    # `low` is at most half a cell from the centre of the first one, and `high` is before the end of the last one.
+    spacing = math.floor((cells - 1) * step / (high - low) + 1e-6)
+    if spacing < 1:
+        return None
+    first = math.ceil(low / step - 1e-6)
+    cell = math.ceil((first - low / step) * spacing - 0.5 - 1e-6)
+    first, cell = first - cell // spacing, cell % spacing
+    layout = _Layout(step, spacing, first, cell, (high - low) / step * spacing / cells)
+    return layout if 2 <= layout.count(cells) <= MOST_TICKS else None
+
+
+def _log_axis(low: float, high: float, cells: int) -> Axis | None:
+    """Return an axis with ticks at 1, 2 and 5 times powers of ten, or at powers of ten if the range is too wide."""
+    start, end = math.log10(low), math.log10(high)
+    largest = math.floor((cells - 1) / (end - start) + 1e-6) if end - start > 1e-9 else 0
+    spacing = next((spacing for spacing in range(largest, 2, -1) if _fits_two_and_five(spacing)), 0)
+    if not spacing:
+        return _powers_axis(low, high, cells)
+    power = math.ceil(start - 1e-6)
+    bottom = power - (math.ceil((power - start) * spacing - 0.5 - 1e-6) + 0.5) / spacing
+    top = bottom + cells / spacing
+    multiples = (factor * 10.0**power for power in range(math.floor(bottom), math.ceil(top)) for factor in (1, 2, 5))
+    ticks = [tick for tick in multiples if tick >= SMALLEST and bottom <= math.log10(tick) <= top]
+    if len(ticks) < 2 or (end - start) * spacing < cells / 2:
+        return None
+    powers = [tick for tick in ticks if f"{tick:e}".startswith("1.0")]
+    labelled = ticks if spacing >= 6 or len(powers) < 2 else powers
+    labels = tuple(_power_label(tick) if tick in labelled else "" for tick in ticks)
+    return Axis(cells, 10.0**bottom, 10.0**top, tuple(ticks), labels, log=True)
+
+
+def _fits_two_and_five(spacing: int) -> bool:
+    """Return whether 2 and 5 are near the centres of cells if 1 and 10 are, `spacing` cells apart."""
+    places = (spacing * math.log10(2), spacing * math.log10(5))
+    return all(abs(place - math.floor(place + 0.5)) <= TOLERANCE for place in places)
+
+
+def _powers_axis(low: float, high: float, cells: int) -> Axis | None:
+    """Return a logarithmic axis whose ticks are powers of ten."""
+    exponents = _linear_axis(math.log10(low), max(math.log10(high), math.log10(low) + 1), cells, 2, whole=True)
+    if not (exponents.low > -307 and exponents.high < 307 and exponents.ticks):
+        return None
+    ticks = tuple(10.0**tick for tick in exponents.ticks)
+    labels = tuple(map(_power_label, ticks))
+    return Axis(cells, 10.0**exponents.low, 10.0**exponents.high, ticks, labels, log=True)
 
 
 def _power_label(tick: float) -> str:

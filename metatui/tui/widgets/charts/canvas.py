@@ -1,26 +1,25 @@
-"""Adapter to plotext that turns curves into rows of coloured characters."""
+"""Adapter to plotext that turns curves into rows of characters."""
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, Final, NamedTuple
+from itertools import groupby
+from typing import Any, Final, Literal, NamedTuple
+
+from metatui.tui.widgets.charts.dots import Position, band_dots, line_dots, point_dots
+
+STRIPE: Final = 4
+"""Columns of each colour, or character, where lines cover each other."""
 
 
 @dataclass(frozen=True)
 class Signal:
-    """Points to draw, as positions: (0, 0) is the lower left corner of the canvas, (1, 1) the upper right corner.
+    """Points to draw; `marker` is a name of sub-cell dots (`braille`, `hd`) or one character."""
 
-    Coordinates are from -1 to 2, or (NaN, NaN) for a gap in a line; `marker` is plotext's name for sub-cell dots
-    (`braille`, `hd`) or one character.
-    """
-
-    points: Sequence[tuple[float, float]]
+    points: Sequence[Position]
     marker: str
-    connected: bool
+    shape: Literal["line", "points", "band"]
 
 
 class Run(NamedTuple):
@@ -30,12 +29,26 @@ class Run(NamedTuple):
     signal: int | None
 
 
-_RUN: Final = re.compile(r"(?:\x1b\[38;5;(\d+)m)?([^\x1b\n]+)\x1b\[0m")
+class _Dots(NamedTuple):
+    """A grid of dots in a cell, with the bit of each dot: from the left, then from the bottom."""
+
+    bits: tuple[tuple[int, ...], ...]
+    glyphs: str
+    """The character of each combination of bits."""
 
 
-def dots(marker: str) -> int:
-    """Return the number of dots in the height of a cell."""
-    return {"braille": 4, "hd": 2}.get(marker, 1)
+_GRIDS: Final = {
+    "braille": _Dots(
+        ((0x40, 0x04, 0x02, 0x01), (0x80, 0x20, 0x10, 0x08)), "".join(chr(0x2800 + bits) for bits in range(256))
+    ),
+    "hd": _Dots(((4, 1), (8, 2)), " ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█"),
+}
+_SHAPES: Final = {"line": line_dots, "points": point_dots, "band": band_dots}
+
+Cell = tuple[int, int]
+"""Column and row, counted from the lower left corner."""
+Cells = Mapping[Cell, int]
+"""The bits of the dots in each cell."""
 
 
 def _figure() -> Any:
@@ -56,98 +69,75 @@ def _figure() -> Any:
 
 
 class Canvas:
-    """Draws curves with plotext. Each widget has one, created at first use because importing plotext is slow."""
+    """Draws curves with plotext. Each widget has one, created at first use because importing plotext is slow.
+
+    plotext gets one character per cell. Its own lines and sub-cell dots are up to two dots away from their values, and
+    a signal hides the dots of earlier ones in the same cell.
+    """
 
     def __init__(self) -> None:
         self._plotext: Any = None
 
     def draw(self, signals: Sequence[Signal], width: int, height: int) -> list[list[Run]]:
-        """Return rows from top to bottom, each exactly `width` characters; later signals cover earlier ones."""
-        empty = [[Run(" " * width, None)] if width else [] for _ in range(height)]
-        if width < 2 or height < 2:
-            return empty
+        """Return rows from top to bottom, each exactly `width` characters; later signals cover earlier ones.
+
+        The dots of lines in the same cell are drawn together. Where a line covers another one, they alternate.
+        """
+        glyphs = _glyphs(signals, width, height) if width > 1 and height > 1 else {}
+        if not glyphs:
+            return [[Run(" " * width, None)] if width else [] for _ in range(height)]
         self._plotext = figure = self._plotext or _figure()
         figure.clear_data()
         figure.plot_size(width, height)
-        # plotext counts from the middle of the first dot to the middle of the last.
+        # plotext puts 0 into the first cell and 1 into the last one.
         figure.xlim(0, 1)
         figure.ylim(0, 1)
-        drawn = False
-        for index, signal in enumerate(signals):
-            points = signal.points if signal.connected else [p for p in signal.points if not math.isnan(p[1])]
-            if all(math.isnan(y) for _, y in points):
-                continue
-            xs, ys = (list(values) for values in zip(*points, strict=True))
-            draw = figure.plot if signal.connected else figure.scatter
-            draw(xs, ys, marker=signal.marker, color=index + 1)
-            drawn = True
-        if not drawn:
-            return empty
-        return [_runs(line) for line in figure.build().split("\n")[:height]]
+        xs, ys = [column / (width - 1) for column, _ in glyphs], [row / (height - 1) for _, row in glyphs]
+        figure.scatter(xs, ys, marker=[run.text for run in glyphs.values()])
+        lines = figure.build().replace("\x1b[0m", "").split("\n")[:height]
+        return [_runs(line, height - 1 - row, glyphs) for row, line in enumerate(lines)]
 
 
-def _runs(line: str) -> list[Run]:
-    return [Run(text, int(colour) - 1 if colour else None) for colour, text in _RUN.findall(line)]
+def _glyphs(signals: Sequence[Signal], width: int, height: int) -> dict[Cell, Run]:
+    """Return the character of each cell that is not blank, and the signal in whose colour it is drawn."""
+    layers = [_cells(signal, width, height) for signal in signals]
+    stacks: dict[Cell, list[int]] = {}
+    for index, layer in enumerate(layers):
+        for cell in layer:
+            stacks.setdefault(cell, []).append(index)
+    glyphs = {}
+    for cell, stack in stacks.items():
+        owner = stack[-1]
+        bits = layers[owner][cell]
+        if len(stack) > 1:
+            if signals[owner].shape == "line":
+                same = [i for i in stack if signals[i].shape == "line" and not layers[i][cell] & ~bits]
+                owner = same[cell[0] // STRIPE % len(same)]
+            for index in stack:
+                bits |= layers[index][cell] if signals[index].marker == signals[owner].marker else 0
+        marker = signals[owner].marker
+        glyphs[cell] = Run(_GRIDS[marker].glyphs[bits] if marker in _GRIDS else marker, owner)
+    return glyphs
 
 
-BRAILLE_BLANK: Final = 0x2800
-BRAILLE_DOTS: Final = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
-"""Bit of each dot, by column and by row from the top."""
+def _cells(signal: Signal, width: int, height: int) -> Cells:
+    cells: dict[Cell, int] = {}
+    dots = _GRIDS.get(signal.marker)
+    bits = dots.bits if dots else ((1,),)
+    across, up = len(bits), len(bits[0])
+    for column, row in _SHAPES[signal.shape](signal.points, across * width, up * height):
+        cell = column // across, row // up
+        cells[cell] = cells.get(cell, 0) | bits[column % across][row % up]
+    return cells
 
 
-@dataclass(frozen=True)
-class Band:
-    """An interval along a curve. `ends` are pairs of positions, lower and upper at the same x; NaN is a gap."""
+def _runs(line: str, row: int, glyphs: Mapping[Cell, Run]) -> list[Run]:
+    def owner(column: int) -> int:
+        glyph = glyphs.get((column, row))
+        return -1 if glyph is None or glyph.signal is None else glyph.signal
 
-    signal: int
-    ends: Sequence[tuple[float, float]]
-
-
-def draw_bands(rows: Sequence[Sequence[Run]], bands: Sequence[Band], point: str | None) -> list[list[Run]]:
-    """Add dotted lines at the ends of `bands` where the rows of a canvas are blank.
-
-    Args:
-        point: The character of a dot; None draws braille dots, which can share cells with lines.
-    """
-    width, height = sum(len(run.text) for run in rows[0]) if rows else 0, len(rows)
-    if point is not None:
-        cells = {cell: Run(point, band.signal) for band in bands for cell in _band_dots(band.ends, width, height)}
-    else:
-        cells = {}
-        for band in bands:
-            for column, row in _band_dots(band.ends, 2 * width, 4 * height):
-                cell, dot = (column // 2, row // 4), BRAILLE_DOTS[column % 2][row % 4]
-                before = cells[cell].text if cell in cells else chr(BRAILLE_BLANK)
-                cells[cell] = Run(chr(ord(before) | dot), band.signal)
-    return [
-        [
-            _overlay(char, run.signal, cells.get((column, y)))
-            for column, (char, run) in enumerate((char, run) for run in runs for char in run.text)
-        ]
-        for y, runs in enumerate(rows)
-    ]
-
-
-def _overlay(char: str, signal: int | None, below: Run | None) -> Run:
-    if below is None:
-        return Run(char, signal)
-    if signal is None:
-        return below
-    both_braille = ord(char) & ~0xFF == BRAILLE_BLANK == ord(below.text) & ~0xFF
-    return Run(chr(ord(char) | ord(below.text)) if both_braille else char, signal)
-
-
-def _band_dots(ends: Sequence[tuple[float, float]], columns: int, rows: int) -> Iterator[tuple[int, int]]:
-    """Yield column and row, from the top, of the dots at both ends of a band in every second column of a grid."""
-    for (low, high), (next_low, next_high) in pairwise(zip(ends[::2], ends[1::2], strict=True)):
-        left, right = low[0], next_low[0]
-        if not right > left or math.isnan(high[1]) or math.isnan(next_high[1]):
-            continue
-        first = max(0, math.ceil(left * (columns - 1)))
-        last = math.floor(min(1.0, right) * (columns - 1))
-        for column in range(first + first % 2, last + 1, 2):
-            share = (column / (columns - 1) - left) / (right - left)
-            for start, end in ((low, next_low), (high, next_high)):
-                row = round((1 - start[1] - share * (end[1] - start[1])) * (rows - 1))
-                if 0 <= row < rows:
-                    yield column, row
+    runs = []
+    for signal, columns in groupby(range(len(line)), key=owner):
+        first, *rest = columns
+        runs.append(Run(line[first : first + len(rest) + 1], None if signal < 0 else signal))
+    return runs

@@ -1,13 +1,13 @@
-"""Series and marks of a line chart, and thinning of points to the resolution of its cells."""
+"""Series, marks and everything else that a line chart shows."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from metatui.tui.widgets.charts.axis import Axis
+from metatui.tui.widgets.charts.dots import Position
 
 
 @dataclass(frozen=True)
@@ -35,37 +35,31 @@ class Mark:
     """Colour as in `Series`; empty for a muted line."""
 
 
-def placed(series: Series, x: Axis, y: Axis) -> list[tuple[float, float]]:
-    """Return the positions of the points on the axes, with (NaN, NaN) for gaps.
+@dataclass(frozen=True)
+class ChartData:
+    """Everything that a line chart shows."""
 
-    Coordinates are from -1 to 2: points outside the axes determine the direction in which a line leaves the chart.
-    """
-    positions = []
-    for point in series.points:
-        left, up = x.at(point[0]), y.at(point[1])
-        if math.isnan(left) or math.isnan(up):
-            positions.append((math.nan, math.nan))
-        else:
-            positions.append((max(-1.0, min(2.0, left)), max(-1.0, min(2.0, up))))
-    return positions
+    series: tuple[Series, ...] = ()
+    """Bands are drawn below lines, lines with many points below lines with few, and single points on top."""
+    marks: tuple[Mark, ...] = ()
+    faults: tuple[float, ...] = ()
+    """The x coordinates of values that are not finite, which are drawn as crosses on the x axis."""
+    title: str = ""
+    x_label: str = ""
+    y_label: str = ""
+    log_y: bool = False
+    """Logarithmic y axis, on which values of at most 0 are gaps."""
+    y_limits: tuple[float, float] | None = None
+    """Range of a linear y axis; None selects a range around the values."""
+    x_limits: tuple[float, float] | None = None
+    integer_x: bool = False
+    """True if x is a count, so that ticks are at whole numbers only."""
+    legend: bool = True
+    last_values: bool = True
+    empty: str = ""
+    """Hint shown while there is nothing to draw."""
 
 
-def thinned(points: Sequence[tuple[float, float]], width: int) -> list[tuple[float, float]]:
-    """Keep only the lowest and the highest point of each of `width` intervals.
-
-    In `width` cells, these points look the same as all points. An interval without a drawable point remains a gap.
-    """
-    if len(points) <= 2 * width:
-        return list(points)
-    size = -(-len(points) // width)
-    kept: list[tuple[float, float]] = []
-    for start in range(0, len(points), size):
-        stretch = range(start, min(start + size, len(points)))
-        drawn = [index for index in stretch if not math.isnan(points[index][1])]
-        if not drawn:
-            kept.append((math.nan, math.nan))
-            continue
-        low = min(drawn, key=lambda index: points[index][1])
-        high = max(drawn, key=lambda index: points[index][1])
-        kept.extend(points[index] for index in sorted({low, high}))
-    return kept
+def placed(points: Sequence[tuple[float, float]], x: Axis, y: Axis) -> list[Position]:
+    """Return the positions of points on the axes, with NaN for coordinates that cannot be drawn."""
+    return list(zip(x.positions(x for x, _ in points), y.positions(y for _, y in points), strict=True))

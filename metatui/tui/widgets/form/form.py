@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Set
+from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.events import DescendantBlur, DescendantFocus
 from textual.message import Message
@@ -14,9 +16,11 @@ from textual.widget import Widget
 from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, text_of
 from metatui.config.settings import Settings
+from metatui.config.usual import SELECTORS
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.form.fields import FieldGroup, FormField, explained, field_id
 from metatui.tui.widgets.form.model import Assessment, assess, texts_of
+from metatui.tui.widgets.form.offer import Offer, offer
 from metatui.tui.widgets.static_text import StaticText
 
 RUNNING_HINT = "During a run, only the bright settings can change; enter applies a change."
@@ -27,6 +31,10 @@ class SettingsForm(Vertical):
     """The left pane. During a run, only live settings can be edited."""
 
     BORDER_TITLE = "Settings"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "take_usual", show=False, priority=True),
+        Binding("escape", "decline_usual", show=False, priority=True),
+    ]
 
     class Changed(Message):
         """The text of a field or the set of editable fields has changed."""
@@ -49,6 +57,8 @@ class SettingsForm(Vertical):
         self._symbols = symbols
         self.run_settings: Settings | None = None
         """Settings of the run in progress."""
+        self.offer: Offer | None = None
+        """The usual values that can be taken, or were taken."""
         self._groups = set[str]()
         """Names of the groups of settings that have widgets."""
         self.assessment = assess(self._texts)
@@ -105,6 +115,7 @@ class SettingsForm(Vertical):
     def load(self, settings: Settings) -> None:
         """Fill in `settings`."""
         self._texts = texts_of(settings)
+        self.offer = None
         self._show_texts()
 
     def hold(self, running: Settings | None) -> None:
@@ -139,7 +150,8 @@ class SettingsForm(Vertical):
             self.post_message(self.LiveChange(path, value))
 
     def focus_first(self) -> None:
-        next(field for field in self.fields if field.display).control.focus()
+        """Focus the first field that can be edited."""
+        next(field for field in self.fields if field.display and not field.control.disabled).control.focus()
 
     async def go_to_first_problem(self) -> str:
         """Focus the first invalid field, and return a description of its problem."""
@@ -149,6 +161,32 @@ class SettingsForm(Vertical):
         field = await self.reveal(setting.path)
         self.call_after_refresh(field.control.focus)
         return f"{setting.label}: {problems[setting.path]}"
+
+    def action_take_usual(self) -> None:
+        """Fill in the offered values."""
+        if self.offer:
+            self._texts |= self.offer.texts
+            self.offer = self.offer.taken()
+            self._show_texts()
+
+    def action_decline_usual(self) -> None:
+        self.offer = None
+        self._judge()
+
+    def restore(self) -> None:
+        """Fill in the values that the usual ones have replaced."""
+        if self.offer and self.offer.is_taken:
+            self._texts |= self.offer.before
+            self.offer = offer(self._texts, self.offer.path)
+            self._show_texts()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Use the keys of an offer only while it is open, at the field where it is shown."""
+        if action not in ("take_usual", "decline_usual"):
+            return True
+        made, field = self.offer, self.screen.focused.parent if self.screen.focused else None
+        is_open = made is not None and not made.is_taken
+        return is_open and isinstance(field, FormField) and field.setting.path == made.path
 
     def _show_texts(self) -> None:
         for field in self.fields:
@@ -165,12 +203,15 @@ class SettingsForm(Vertical):
             path = field.setting.path
             field.display = path in assessment.visible and path not in folded
             field.control.disabled = self.run_settings is not None and not field.setting.live
-            field.show_problem(
-                assessment.problems.get(path, ""), "Enter applies it." if self._is_pending(field) else ""
-            )
+            field.show_problem(assessment.problems.get(path, ""), self._note(field))
         for group in groups:
             group.judge(assessment.visible, assessment.problems)
         self.post_message(self.Changed(assessment))
+
+    def _note(self, field: FormField) -> str:
+        if self._is_pending(field):
+            return "Enter applies it."
+        return self.offer.note(field.setting.path) if self.offer else ""
 
     def _is_pending(self, field: FormField) -> bool:
         """Return whether the text of a live setting differs from the run's value."""
@@ -187,7 +228,12 @@ class SettingsForm(Vertical):
     @on(FormField.Edited)
     def _edited(self, event: FormField.Edited) -> None:
         event.stop()
-        self._texts[event.field.setting.path] = event.field.text
+        path = event.field.setting.path
+        self._texts[path] = event.field.text
+        if path in SELECTORS:
+            self.offer = offer(self._texts, path)
+        elif self.offer and not self.offer.is_taken:
+            self.offer = offer(self._texts, self.offer.path)
         self._judge()
 
     @on(FormField.Applied)

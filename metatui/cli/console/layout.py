@@ -1,0 +1,122 @@
+"""Sentences and tables that fit the width of the terminal without breaking words."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from metatui.cli.console.output import spelled
+from metatui.utils.text import sanitize
+
+GAP = 2
+"""Number of spaces between two columns."""
+
+NARROWEST = 20
+"""Minimum width to which a column of text is wrapped; in a narrower terminal, each row becomes a list of values."""
+
+
+def say(screen: Console, *sentences: str, style: str = "", indent: int = 0, hanging: int = 0) -> None:
+    """Print each sentence on lines of its own, wrapped between words. Longer words, such as paths, are not cut.
+
+    Args:
+        indent: number of spaces before each line.
+        hanging: number of further spaces before all lines but the first.
+    """
+    for sentence in sentences:
+        for line in wrapped(plain(screen, sentence), screen.width, indent, indent + hanging):
+            screen.print(Text(line, style=style), soft_wrap=True)
+
+
+def title(screen: Console, text: str) -> None:
+    """Print the title of a table, after an empty line."""
+    screen.line()
+    say(screen, text, style="bold")
+
+
+def show_properties(screen: Console, values: Mapping[str, object], *, indent: int = 0) -> None:
+    """Print a line for each name and value, with the values in one column; None and empty texts are left out."""
+    texts = {plain(screen, name): plain(screen, value) for name, value in values.items()}
+    width = max(map(len, texts), default=0)
+    start = indent + width + GAP
+    for name, text in texts.items():
+        if text:
+            first, *rest = wrapped(text, screen.width, start, start)
+            for line in (f"{'':{indent}}{name:{width}}{'':{GAP}}{first.strip()}", *rest):
+                screen.print(Text(line), soft_wrap=True)
+
+
+def show_table(
+    screen: Console,
+    headings: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    numbers: Iterable[str] = (),
+    names: int = 1,
+) -> None:
+    """Print a table. If its columns do not fit the width, print the values of each row below each other.
+
+    Args:
+        numbers: headings of the right-aligned columns.
+        names: number of leading columns that name a row.
+    """
+    cells = [[plain(screen, value) for value in row] for row in rows]
+    heads = [plain(screen, heading) for heading in headings]
+    widths = column_widths([heads, *cells], screen.width)
+    if widths is None:
+        for row in cells:
+            say(screen, ", ".join(filter(None, row[:names])), style="bold")
+            show_properties(screen, dict(zip(heads[names:], row[names:], strict=True)), indent=4)
+        return
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    right_aligned = {plain(screen, heading) for heading in numbers}
+    for head, width in zip(heads, widths, strict=True):
+        right = head in right_aligned
+        table.add_column(_lines(head, width), justify="right" if right else "left", width=width, overflow="fold")
+    for row in cells:
+        table.add_row(*(_lines(text, width) for text, width in zip(row, widths, strict=True)))
+    screen.print(table)
+
+
+def column_widths(lines: Sequence[Sequence[str]], room: int) -> list[int] | None:
+    """Return the widths of columns that together fit `room`; None if a word would be broken or a column too narrow."""
+    columns = list(zip(*lines, strict=True))
+    widths = [max(map(cell_len, column)) for column in columns]
+    least = [
+        max(min(width, NARROWEST), *(cell_len(word) for text in column for word in text.split() or [""]))
+        for width, column in zip(widths, columns, strict=True)
+    ]
+    for _ in range(sum(widths) + GAP * (len(widths) - 1) - room):
+        widest = max((i for i, width in enumerate(widths) if width > least[i]), key=widths.__getitem__, default=None)
+        if widest is None:
+            return None
+        widths[widest] -= 1
+    return widths
+
+
+def wrapped(text: str, width: int, indent: int = 0, hanging: int = 0) -> list[str]:
+    """Wrap `text` between words to `width`; later lines are indented by `hanging`. Returns at least one line."""
+    lines = textwrap.wrap(
+        text,
+        max(width, indent + NARROWEST, hanging + NARROWEST),
+        initial_indent=" " * indent,
+        subsequent_indent=" " * hanging,
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+    )
+    return lines or [""]
+
+
+def plain(screen: Console, value: object) -> str:
+    """Return a value as text for `screen`: on one line, in characters that its encoding has; empty for None."""
+    return "" if value is None else spelled(screen, sanitize(str(value), limit=2000))
+
+
+def _lines(text: str, width: int) -> Text:
+    return Text("\n".join(wrapped(text, width) if cell_len(text) > width else [text]))

@@ -1,0 +1,92 @@
+"""Controller of hints: shows the newest hint of the run in the work tab, and follows or hides it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from metatui.config.fields import FIELDS, change, fixed_because, text_of
+from metatui.events import Hinted
+from metatui.tui.model.run_model import RunModel
+from metatui.utils.errors import BadInput
+
+# Imported in the functions that use them, because the first frame does not need them.
+if TYPE_CHECKING:
+    from metatui.tui.app import MetatuiApp
+
+
+class HintsController:
+    def __init__(self, app: MetatuiApp) -> None:
+        self._app = app
+
+    @property
+    def _model(self) -> RunModel | None:
+        return self._app.run_controller.shown
+
+    @property
+    def current(self) -> Hinted | None:
+        """The newest hint of the shown run."""
+        return self._model.hints[-1] if self._model and self._model.hints else None
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether there is a hint to follow, or an offer of usual values in the form."""
+        offer = self._app.form.offer
+        return self.current is not None or (offer is not None and not offer.is_taken)
+
+    @property
+    def text(self) -> str:
+        """The current hint with its keys; empty without one."""
+        hint, model = self.current, self._model
+        if hint is None or model is None:
+            return ""
+        more = f" ({len(model.hints) - 1} more)" if len(model.hints) > 1 else ""
+        return f"Hint{more}: {hint.reason}. h {self._effect(hint, model)}, Esc hides this."
+
+    def _effect(self, hint: Hinted, model: RunModel) -> str:
+        """Describe what following the hint does now, after the name of the key."""
+        new = f"{FIELDS[hint.path].label.lower()} {text_of(hint.new)}"
+        if not self._is_training(model):
+            return f"puts the run's settings with {new} into the form"
+        if not _is_live(hint, model):
+            return f"puts the run's settings with {new} into the form after the run"
+        return "ends training now" if hint.kind == "overfitting" else f"sets {new}"
+
+    def _is_training(self, model: RunModel) -> bool:
+        client = self._app.run_controller.client
+        return model is client.model and client.phase.active
+
+    def action_hint(self) -> None:
+        """Take the usual values that the form offers, or follow the current hint."""
+        app, hint, model = self._app, self.current, self._model
+        if app.form.offer and not app.form.offer.is_taken:
+            app.form.action_take_usual()
+        elif hint and model and self._is_training(model) and _is_live(hint, model):
+            app.run_controller.client.change(hint.path, hint.new)
+            app.notify(f"{FIELDS[hint.path].label} changes to {text_of(hint.new)} after this meta-step.")
+            self.hide()
+        elif hint and app.run_controller.client.phase.active:
+            label = FIELDS[hint.path].label
+            app.notify(f"{label} cannot change during a run: stop it (F7) or wait for its end.", severity="warning")
+        elif hint and model:
+            self._load(hint, model)
+
+    def _load(self, hint: Hinted, model: RunModel) -> None:
+        """Put the settings of a run that has ended into the form, changed as the hint suggests."""
+        try:
+            settings = change(model.settings, {hint.path: hint.new})
+        except BadInput as error:
+            self._app.notify_error(error)
+            return
+        self.hide()
+        name = f"{model.run_id} with {FIELDS[hint.path].label.lower()} {text_of(hint.new)}"
+        self._app.presets.load(settings, None, name)
+
+    def hide(self) -> None:
+        """Hide the current hint."""
+        if self._model and self._model.hints:
+            self._model.hints.pop()
+            self._app.run_controller.show_run()
+
+
+def _is_live(hint: Hinted, model: RunModel) -> bool:
+    return FIELDS[hint.path].live and fixed_because(hint.path, model.settings) is None

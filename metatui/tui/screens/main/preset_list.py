@@ -1,0 +1,58 @@
+"""Rows of the list of presets, grouped by task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Final
+
+from metatui.config.presets import Preset
+from metatui.config.registry import DATA
+from metatui.config.settings import Settings
+from metatui.tui.widgets.table import Cell, Column, Heading, Item
+
+QUICK: Final = "quick"
+"""Name of the bundled preset for a first run."""
+COLUMNS: Final = (Column("Preset", least=12), Column("Title", least=24))
+
+
+def missing_data(settings: Settings) -> str:
+    """Return the command that provides the data set of `settings`, if it is not on this machine yet."""
+    return DATA[settings.task.source].missing() if settings.task.source in DATA else ""
+
+
+def in_order(presets: Sequence[Preset]) -> list[Preset]:
+    """Sort presets by group: quick, bundled ones by task, and the user's own; by name within a group."""
+    return sorted(presets, key=lambda preset: (_place(preset), preset.name))
+
+
+def rows(presets: Sequence[Preset]) -> Iterator[Item | Heading]:
+    """Yield a heading for each group of presets, which are in order, and the presets."""
+    for group, members in groupby(presets, key=_group):
+        listed = list(members)
+        missing = "" if group == OWN else missing_data(listed[0].settings)
+        title = DATA[listed[0].settings.task.source].title if missing else ""
+        yield Heading(group, f"needs {title}: f downloads it" if missing else "")
+        for preset in listed:
+            yield Item(str(preset.path), (Cell(preset.name), Cell(preset.title, "muted")))
+
+
+OWN: Final = "Yours"
+
+
+def _group(preset: Preset) -> str:
+    if not preset.bundled:
+        return OWN
+    if preset.name == QUICK:
+        return "Quick start"
+    settings = preset.settings
+    title = DATA[settings.task.source].title
+    return f"{title}, {settings.task.ways}-way" if settings.is_classification else title
+
+
+def _place(preset: Preset) -> tuple[bool, bool, bool, str, int]:
+    """Return a key for sorting by group: regression first, then images."""
+    settings = preset.settings
+    images = settings.is_classification
+    ways = settings.task.ways if images else 0
+    return not preset.bundled, preset.name != QUICK, images, "" if not preset.bundled else settings.task.source, ways

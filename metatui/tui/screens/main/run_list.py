@@ -1,0 +1,141 @@
+"""Rows of the list of runs: their texts, their order and the words by which they are found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from metatui.runs.storage.summary import RunSummary
+from metatui.tui.formatting import accuracy, best_and_last
+from metatui.tui.widgets.table import Cell, Column, Item
+from metatui.utils.numbers import diverged, interval
+
+LIVE = "● "
+"""Marker before the status of a live run."""
+
+STATUSES = ("running", "paused", "interrupted", "failed", "stopped", "finished")
+"""Order of runs sorted by status: first those that may need attention."""
+
+
+class RunColumn(NamedTuple):
+    """A column of the list of runs."""
+
+    title: str
+    key: Callable[[RunSummary], Any] | None = None
+    """Function that returns the value to sort by, or None for a run without a value, which comes last; None for a
+    column that cannot be sorted."""
+    descends: bool = False
+    """True if the largest value is usually first."""
+    right: bool = False
+    least: int = 0
+    """Minimum width; see `Column`."""
+
+
+def is_live(run: RunSummary) -> bool:
+    return run.status in ("running", "paused")
+
+
+def result(run: RunSummary) -> str:
+    """Format the test metric with its interval, or the best and the last validation."""
+    test, last = run.test, run.validation or run.best
+    if test is None:
+        return best_and_last(run.best, last) if last else "no validation yet"
+    lost = diverged(test.diverged, test.tasks) if test.diverged else ""
+    if lost and not test.is_finite:
+        return f"test: {lost}"
+    text = f"test {accuracy(*test.final) if test.accuracy else interval(*test.final)}"
+    return f"{text}, {lost}" if lost else text
+
+
+def has_no_result(run: RunSummary) -> bool:
+    """Return whether the result is not finite: the test, or the last validation without a test."""
+    last = run.test or run.validation
+    return last is not None and not last.is_finite
+
+
+def when(run: RunSummary) -> str:
+    """Format the local start time of the run."""
+    return f"{run.started.astimezone():%Y-%m-%d %H:%M}"
+
+
+def _goodness(run: RunSummary) -> tuple[bool, float] | None:
+    """Order runs by their result: accuracies first, and good results before worse ones when descending."""
+    best = run.test or run.best
+    if best is None or not best.is_finite:
+        return None
+    return (True, best.final[0]) if best.accuracy else (False, -best.final[0])
+
+
+def _started(run: RunSummary) -> tuple[datetime, str]:
+    return run.started, run.id
+
+
+COLUMNS: Final = (
+    RunColumn("[ ]"),
+    RunColumn("Run", lambda run: run.id, least=12),
+    RunColumn("Status", lambda run: STATUSES.index(run.status)),
+    RunColumn("Result", _goodness, descends=True, least=10),
+    RunColumn("Meta-steps", lambda run: run.iteration, descends=True, right=True),
+    RunColumn("Preset", lambda run: run.preset, least=8),
+    RunColumn("Started", _started, descends=True),
+)
+MARK: Final = 0
+SORTABLE: Final = tuple(number for number, column in enumerate(COLUMNS) if column.key)
+
+
+class Order(NamedTuple):
+    """Order of the list."""
+
+    column: int = len(COLUMNS) - 1
+    reverse: bool = False
+    """True for the opposite of the usual order of the column."""
+
+    @property
+    def descends(self) -> bool:
+        return COLUMNS[self.column].descends is not self.reverse
+
+    def by(self, column: int) -> Order:
+        """Return the order by `column`; the opposite order if it is the current column."""
+        return self.reversed() if column == self.column else Order(column)
+
+    def next(self) -> Order:
+        return Order(SORTABLE[(SORTABLE.index(self.column) + 1) % len(SORTABLE)])
+
+    def reversed(self) -> Order:
+        return Order(self.column, not self.reverse)
+
+    def sorted(self, runs: Sequence[RunSummary]) -> list[RunSummary]:
+        """Sort `runs`, which are given newest first; runs with the same value stay in this order."""
+        key = COLUMNS[self.column].key
+        assert key is not None
+        keyed = [(key(run), run) for run in runs]
+        known = sorted((each for each in keyed if each[0] is not None), key=lambda each: each[0], reverse=self.descends)
+        return [run for _, run in (*known, *(each for each in keyed if each[0] is None))]
+
+
+def table_columns() -> list[Column]:
+    return [Column(each.title, each.right, each.least, sortable=each.key is not None) for each in COLUMNS]
+
+
+def item(run: RunSummary, mark: int | None) -> Item:
+    """Return the row of a run. `mark` is its number among the marked runs."""
+    cells = (
+        Cell("[ ]") if mark is None else Cell(f"[{mark}]", "title"),
+        Cell(run.id),
+        Cell(f"{LIVE if is_live(run) else ''}{run.status.capitalize()}"),
+        Cell(result(run), "warning" if has_no_result(run) else "text"),
+        Cell(f"{run.iteration:,}"),
+        Cell(run.preset or "own"),
+        Cell(when(run), "muted"),
+    )
+    return Item(run.run.path.name, cells)
+
+
+def contains(run: RunSummary, words: Sequence[str]) -> bool:
+    """Return whether each of `words`, in lower case, is in the name, status, preset, date, algorithm or data set."""
+    parts = [run.id, run.status, run.preset or "", f"{run.started:%Y-%m-%d}"]
+    if run.settings:
+        parts += [run.settings.algorithm.name, run.settings.task.source]
+    text = " ".join(parts).lower()
+    return all(word in text for word in words)

@@ -1,0 +1,161 @@
+"""Preview of a run: result, curve, settings as a difference to its preset, and journal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from rich.segment import Segment
+
+from metatui.config import presets
+from metatui.config.registry import ALGORITHMS, DATA
+from metatui.config.settings import Settings
+from metatui.runs.storage.summary import RunSummary
+from metatui.tui import palette
+from metatui.tui.formatting import headline, result_words
+from metatui.tui.model.replay import outline
+from metatui.tui.model.run_model import RunModel
+from metatui.tui.screens.main.journal import wrapped
+from metatui.tui.screens.main.previews import changed_settings, section
+from metatui.tui.screens.main.run_list import is_live, when
+from metatui.tui.screens.main.run_pane import clock
+from metatui.tui.widgets.charts import ChartData, Mark, Series
+from metatui.tui.widgets.charts.canvas import Canvas
+from metatui.tui.widgets.charts.chart_theme import ChartTheme
+from metatui.tui.widgets.charts.line_chart import paint
+from metatui.tui.widgets.charts.row_widget import Row
+from metatui.tui.widgets.scroll_view import Page, paragraph
+from metatui.utils import paths
+from metatui.utils.errors import MetatuiError
+
+LOWEST_CHART, HIGHEST_CHART = 8, 24
+JOURNAL_LINES = 50
+"""Maximum number of journal lines, which are the newest ones."""
+
+
+@dataclass(frozen=True)
+class RunDetails:
+    """The parts of a preview that are read from files. They are empty until they have been read."""
+
+    model: RunModel | None = None
+    base: Settings | None = None
+    """Settings of the run's preset, or the defaults."""
+    preset: str | None = None
+    """Name of the preset; None if `base` are the defaults."""
+
+
+def read_details(run: RunSummary) -> RunDetails:
+    """Read the details of a run in a thread. Parts that cannot be read stay empty; the summary states the problem."""
+    try:
+        model = outline(run.run)
+    except (MetatuiError, OSError):  # OSError: deleted in the meantime
+        return RunDetails()
+    name = (run.preset or "").removesuffix(" (changed)")
+    with suppress(MetatuiError):  # the preset was deleted or renamed
+        if name:
+            return RunDetails(model, presets.load(name).settings, name)
+    return RunDetails(model, Settings())
+
+
+def page(run: RunSummary, details: RunDetails, height: Callable[[], int], canvas: Canvas) -> Page:
+    """Return the preview of `run`.
+
+    Args:
+        height: function that returns the height of the view.
+    """
+
+    def rows(width: int, theme: ChartTheme) -> list[Row]:
+        drawn = [*paragraph(run.id, width, theme, theme.title), *_summary(run, details, width, theme)]
+        if model := details.model:
+            chart = max(LOWEST_CHART, min(HIGHEST_CHART, height() * 2 // 5))
+            drawn += [[], *paint(_curves(model, width), width, chart, theme, canvas)]
+            drawn += _settings(run, details, width, theme)
+            drawn += section("Journal", _journal(model, width, theme), theme)
+        return drawn + section("Folder", paragraph(place(run), width, theme, theme.text), theme)
+
+    return rows
+
+
+def _summary(run: RunSummary, details: RunDetails, width: int, theme: ChartTheme) -> list[Row]:
+    texts = [line for line in (_about(run), _amount(run, details)) if line]
+    texts += [text for text in results(run) if text]
+    rows = [row for text in texts for row in paragraph(text, width, theme, theme.text, hang=2)]
+    warnings = [f"{run.warning}." if run.warning else "", run.problem or ""]
+    return rows + [row for text in warnings if text for row in paragraph(text, width, theme, theme.warning, hang=2)]
+
+
+def _about(run: RunSummary) -> str:
+    if not run.settings:
+        return run.status.capitalize()
+    task, algorithm = run.settings.task, ALGORITHMS[run.settings.algorithm.name].title
+    kind = f"{task.ways}-way {task.shots}-shot" if run.settings.is_classification else f"{task.shots}-shot"
+    origin = f"preset {run.preset}" if run.preset else "own settings"
+    return f"{algorithm} on {DATA[task.source].title}, {kind}, seed {run.settings.training.seed}, {origin}"
+
+
+def _amount(run: RunSummary, details: RunDetails) -> str:
+    seconds = f" in {clock(details.model.seconds)}" if details.model and details.model.seconds else ""
+    live = " Enter follows it, x stops it." if is_live(run) else ""
+    steps = f"{run.iteration:,} meta-step{'' if run.iteration == 1 else 's'}"
+    return f"{run.status.capitalize()}, {steps}{seconds}, started {when(run)}.{live}"
+
+
+def results(run: RunSummary) -> list[str]:
+    """Describe the test and the validations of a run with their protocols."""
+    lines = []
+    if run.test:
+        lines.append(f"Test: {result_words(run.test, run.best)}")
+    if run.best:
+        lines.append(f"Best validation: {headline(run.best)}, at {run.best.iteration:,}")
+    if run.validation and (run.best is None or run.validation.iteration != run.best.iteration):
+        lines.append(f"Last validation: {headline(run.validation)}, at {run.validation.iteration:,}")
+    return lines
+
+
+def _curves(model: RunModel, width: int) -> ChartData:
+    """Return the accuracy of a classification run, or the loss."""
+    accuracy = model.settings.is_classification
+    training, validation = (model.accuracy, model.val_accuracy) if accuracy else (model.meta_loss, model.val_loss)
+    scale = 100 if accuracy else 1
+    return ChartData(
+        tuple(
+            Series(name, colour, [(point.x, scale * point.mean) for point in history.points(2 * width)])
+            for name, colour, history in (
+                ("training", palette.TRAIN, training),
+                ("validation", palette.VALIDATION, validation),
+            )
+            if len(history)
+        ),
+        tuple(Mark(change.iteration, change.label) for change in model.changes),
+        title="Accuracy" if accuracy else "Loss after adaptation",
+        x_label="meta-steps",
+        y_label="%" if accuracy else "",
+        empty="No meta-steps yet",
+    )
+
+
+def _settings(run: RunSummary, details: RunDetails, width: int, theme: ChartTheme) -> list[Row]:
+    if run.settings is None or details.base is None:
+        return []
+    rows = changed_settings(run.settings, details.base, "preset" if details.preset else "default", width, theme)
+    base = f"preset {details.preset}" if details.preset else "the defaults"
+    if not rows:
+        return [[], [Segment(theme.printable(f"The settings are those of {base}."), theme.title)]]
+    return section(f"Settings that differ from {base}", rows, theme)
+
+
+def _journal(model: RunModel, width: int, theme: ChartTheme) -> list[Row]:
+    lines = list(model.journal)[-JOURNAL_LINES:]
+    steps = [f"{line.iteration:,}" for line in lines]
+    room = max(map(len, steps), default=0)
+    tones = {"plain": theme.text, "good": theme.text, "warning": theme.warning, "error": theme.warning}
+    return [
+        [Segment(row.step, theme.muted), Segment(row.text, tones[row.tone])]
+        for line, step in zip(lines, steps, strict=True)
+        for row in wrapped(line, f"{step.rjust(room)}  ", width, theme)
+    ]
+
+
+def place(run: RunSummary) -> str:
+    return paths.short(run.run.path)

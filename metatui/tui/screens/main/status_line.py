@@ -1,0 +1,96 @@
+"""Line that says which settings are in the form, and which run is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+
+from metatui.tui.widgets.charts.chart_theme import ChartTheme
+from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, fitted, spread, width_of
+
+MOST_NAMED = 4
+"""Largest number of changed settings that are named."""
+
+
+@dataclass(frozen=True)
+class FormState:
+    """The settings in the form."""
+
+    source: str = "default settings"
+    """Preset or run whose settings were put into the form, such as `preset quick`."""
+    changed: Sequence[str] = ()
+    """Names of the settings that differ from it."""
+    invalid: int = 0
+    """Number of invalid fields."""
+
+    def words(self) -> list[str]:
+        """Describe the state in texts of decreasing length."""
+        count = len(self.changed)
+        invalid = [f"{self.invalid} invalid"] if self.invalid else []
+        texts = []
+        for named in range(min(count, MOST_NAMED), 0, -1):
+            more = f" and {count - named} more" if count > named else ""
+            texts.append([self.source, f"changed: {', '.join(self.changed[:named])}{more}", *invalid])
+        changed = [f"{count} changed"] if count else []
+        texts += [[self.source, *changed, *invalid], [self.source.removeprefix("preset "), *changed, *invalid]]
+        return [f"form: {', '.join(parts)}" for parts in texts]
+
+
+@dataclass(frozen=True)
+class RunState:
+    """The shown run."""
+
+    run: str
+    status: str
+    """In lower case, such as `finished`."""
+    colour: str
+    warned: bool = False
+    """True if its result is not finite."""
+
+
+class ShownLine(RowsWidget):
+    """Shows the state of the form on the left, and the shown run with its colour on the right."""
+
+    DEFAULT_CSS = "ShownLine { height: 1; padding: 0 1; }"
+
+    def __init__(self) -> None:
+        super().__init__(id="shown-line")
+        self._form = FormState()
+        self._runs: tuple[RunState, ...] = ()
+
+    def show_form(self, form: FormState) -> None:
+        self._form = form
+        self.redraw()
+
+    def show_runs(self, runs: Sequence[RunState]) -> None:
+        """Show the run in the work tab; several if their adaptation is side by side."""
+        self._runs = tuple(runs)
+        self.redraw()
+
+    def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
+        runs = self._right(width, theme)
+        room = width - width_of(runs) - 3
+        texts = [theme.printable(text) for text in self._form.words()]
+        text = next((text for text in texts if cell_len(text) <= room), fitted(texts[-1], room, theme.glyphs.ellipsis))
+        click = Style.from_meta({"@click": "app.pane('settings')"})
+        style = theme.warning if self._form.invalid else theme.text
+        return [spread([Segment(text, style + click)], runs, width)]
+
+    def _right(self, width: int, theme: ChartTheme) -> Row:
+        """Return the longest description of the runs that leaves at least a third of the line."""
+        if not self._runs:
+            return [Segment("no run is shown", theme.muted)]
+        for label, statuses in (("showing: ", True), ("", True), ("", False)):
+            row: Row = [Segment(label, theme.text)] if label else []
+            for index, run in enumerate(self._runs):
+                row += [Segment("  ")] if index else []
+                row += [Segment(f"{theme.glyphs.sample} ", theme.colour(run.colour)), Segment(run.run, theme.text)]
+                if statuses:
+                    row.append(Segment(f" ({run.status})", theme.warning if run.warned else theme.text))
+            if width_of(row) <= 2 * width // 3:
+                break
+        return row

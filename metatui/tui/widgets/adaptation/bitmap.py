@@ -1,0 +1,87 @@
+"""Line drawings as characters: dots for ink, as fine as the glyph set allows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+from metatui.tui.terminal.symbols import GLYPHS, Symbols
+
+# Bit of the Unicode braille pattern for the dot at (row, column) of a cell.
+_BRAILLE: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+_QUADRANTS: Final = " ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█"
+_INK: Final = 0.3
+"""Minimum mean ink of a dot: strokes one pixel wide remain visible when an image shrinks to a third."""
+_GROUND: Final = 0.1
+"""Largest distance of a drawing's background from its darkest or brightest value, as a share of their difference."""
+
+
+@lru_cache(maxsize=256)
+def are_drawings(images: Sequence[bytes]) -> bool:
+    """Return whether most of these grey images have a uniform background that is their darkest or brightest value."""
+    grounds = [_ground(image) for image in images if image]
+    return 2 * sum(not _GROUND < ground < 1 - _GROUND for ground in grounds) >= len(grounds)
+
+
+def _ground(image: bytes) -> float:
+    """Return the median of an image as a share of its range."""
+    ordered = sorted(image)
+    low, middle, high = ordered[0], ordered[len(ordered) // 2], ordered[-1]
+    return (middle - low) / (high - low) if high > low else 0.0
+
+
+@lru_cache(maxsize=4096)
+def draw_bitmap(image: bytes, height: int, width: int, rows: int, columns: int, symbols: Symbols) -> tuple[str, ...]:
+    """Draw an image as `rows` lines of `columns` characters.
+
+    Args:
+        image: `height` x `width` grey values, row by row; a drawing on a dark or on a bright background. A wrong size
+            draws blanks.
+        columns: Twice `rows` keeps square images square.
+    """
+    if len(image) != height * width or not image or rows < 1 or columns < 1:
+        return (" " * max(0, columns),) * max(0, rows)
+    down, across = {Symbols.BRAILLE: (4, 2), Symbols.BLOCK: (2, 2), Symbols.ASCII: (1, 1)}[symbols]
+    ink = [value / 255 for value in shrink(_ink_of(image), height, width, rows * down, columns * across)]
+    wide = columns * across
+
+    def cell(row: int, column: int) -> list[list[float]]:
+        starts = [(row * down + y) * wide + column * across for y in range(down)]
+        return [ink[start : start + across] for start in starts]
+
+    return tuple("".join(_glyph(cell(row, column), symbols) for column in range(columns)) for row in range(rows))
+
+
+def _ink_of(image: bytes) -> bytes:
+    """Stretch the brightness of an image to its whole range, and invert a drawing on a bright background."""
+    low, high = min(image), max(image)
+    if low == high or (low == 0 and _ground(image) == 0):
+        return image
+    table = [255 * (min(max(value, low), high) - low) // (high - low) for value in range(256)]
+    return image.translate(bytes(255 - value if _ground(image) > 0.5 else value for value in table))
+
+
+def shrink(values: bytes, height: int, width: int, rows: int, columns: int) -> list[float]:
+    """Return the mean of the patch of an image below each dot, row by row."""
+    across = [(column * width // columns, (column + 1) * width // columns) for column in range(columns)]
+    means = []
+    for row in range(rows):
+        top = row * height // rows
+        bottom = max(top + 1, (row + 1) * height // rows)
+        for left, end in across:
+            right = max(left + 1, end)
+            total = sum(sum(values[y * width + left : y * width + right]) for y in range(top, bottom))
+            means.append(total / ((bottom - top) * (right - left)))
+    return means
+
+
+def _glyph(cell: list[list[float]], symbols: Symbols) -> str:
+    if symbols is Symbols.ASCII:
+        ramp = GLYPHS[symbols].ramp
+        return ramp[min(len(ramp) - 1, round(1.5 * cell[0][0] * (len(ramp) - 1)))]
+    if symbols is Symbols.BLOCK:
+        return _QUADRANTS[sum((cell[y][x] > _INK) << (2 * y + x) for y in range(2) for x in range(2))]
+    bits = sum(_BRAILLE[y][x] for y in range(4) for x in range(2) if cell[y][x] > _INK)
+    # Not the empty pattern, which some fonts draw with hollow dots.
+    return chr(0x2800 + bits) if bits else " "

@@ -1,0 +1,96 @@
+"""Photographs as cells of colour: two pixels in each cell, or shades without colour."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from rich.color import Color
+from rich.segment import Segment
+from rich.style import Style
+
+from metatui.tui.terminal.symbols import Symbols
+from metatui.tui.widgets.adaptation.bitmap import shrink
+from metatui.tui.widgets.charts.chart_theme import ChartTheme
+from metatui.tui.widgets.charts.row_widget import Row
+
+UPPER_HALF = "▀"
+
+LEVELS = 32
+"""Shades of each channel. Finer ones are hardly visible, but neighbours that look the same cost fewer bytes."""
+
+SMALLEST = 3
+"""Rows of the smallest legible image."""
+
+Pixel = tuple[int, int, int]
+
+
+def halves(theme: ChartTheme) -> bool:
+    """Return whether a cell shows two pixels, one above the other."""
+    return theme.symbols is not Symbols.ASCII and not theme.monochrome
+
+
+def _lines(rows: int, two: bool) -> int:
+    """Return the number of lines of pixels in `rows` rows, without a gap below them if there is room for one."""
+    return 2 * rows - 1 if two else rows - (rows > SMALLEST)
+
+
+def columns_of(rows: int, height: int, width: int, theme: ChartTheme) -> int:
+    """Return the number of columns that keep the proportions of an image that is drawn in `rows` rows."""
+    two = halves(theme)
+    return max(4, round(_lines(rows, two) * (1 if two else 2) * width / height))
+
+
+def draw(image: bytes, height: int, width: int, rows: int, columns: int, theme: ChartTheme) -> list[Row]:
+    """Draw an image, grey or in colour, as `rows` rows of `columns` cells.
+
+    The end of the last row stays blank, so that images in a column do not touch.
+
+    Args:
+        image: `height` x `width` pixels of one or three bytes, row by row. A wrong size draws blanks.
+    """
+    if theme.monochrome:
+        ramp = theme.glyphs.ramp
+        return _shades(image, height, width, rows, columns, ramp if theme.dark else ramp[::-1], theme.text)
+    return _colours(image, height, width, rows, columns, halves(theme))
+
+
+@lru_cache(maxsize=1024)
+def _shades(image: bytes, height: int, width: int, rows: int, columns: int, ramp: str, style: Style) -> list[Row]:
+    """Draw the brightness of an image. `ramp` has the glyph of the darkest pixels first."""
+    pixels = _pixels(image, height, width, _lines(rows, False), columns)
+    light = [(0.299 * red + 0.587 * green + 0.114 * blue) / 255 for red, green, blue in pixels]
+    text = "".join(ramp[min(len(ramp) - 1, int(value * len(ramp)))] for value in light).ljust(rows * columns)
+    return [[Segment(text[row * columns : (row + 1) * columns], style)] for row in range(rows)]
+
+
+@lru_cache(maxsize=1024)
+def _colours(image: bytes, height: int, width: int, rows: int, columns: int, two: bool) -> list[Row]:
+    pixels: list[Pixel | None] = [*_pixels(image, height, width, _lines(rows, two), columns)]
+    deep = 2 if two else 1
+    pixels += [None] * (deep * rows * columns - len(pixels))
+    lines = [pixels[start : start + columns] for start in range(0, len(pixels), columns)]
+    pairs = zip(lines[::deep], lines[deep - 1 :: deep], strict=True)
+    return [[_cell(*cell) for cell in zip(upper, lower, strict=True)] for upper, lower in pairs]
+
+
+@lru_cache(maxsize=4096)
+def _cell(upper: Pixel | None, lower: Pixel | None) -> Segment:
+    """Return a cell with two pixels; None is the background."""
+    if upper == lower:
+        return Segment(" ", Style(bgcolor=Color.from_rgb(*lower)) if lower else None)
+    assert upper is not None
+    return Segment(UPPER_HALF, Style(color=Color.from_rgb(*upper), bgcolor=Color.from_rgb(*lower) if lower else None))
+
+
+def _pixels(image: bytes, height: int, width: int, rows: int, columns: int) -> list[Pixel]:
+    """Return the pixels of an image shrunk to `rows` x `columns`; none for an image of a wrong size."""
+    channels = len(image) // max(1, height * width)
+    if channels not in (1, 3) or len(image) != height * width * channels:
+        return []
+    shrunk = [shrink(image[channel::channels], height, width, rows, columns) for channel in range(channels)]
+    red, green, blue = ([_level(value) for value in shrunk[channel % channels]] for channel in range(3))
+    return list(zip(red, green, blue, strict=True))
+
+
+def _level(value: float) -> int:
+    return round(round(value / 255 * (LEVELS - 1)) * 255 / (LEVELS - 1))

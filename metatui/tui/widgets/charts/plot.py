@@ -1,0 +1,338 @@
+"""Drawing of a line chart as rows of text: title and legend, axes with round ticks, curves and their last values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import Final, NamedTuple
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+
+from metatui.tui.formatting import number
+from metatui.tui.widgets.charts.axis import Axis, drawable, range_axis, value_axis
+from metatui.tui.widgets.charts.canvas import Canvas, Run, Signal
+from metatui.tui.widgets.charts.chart_theme import ChartTheme
+from metatui.tui.widgets.charts.header import header, legend_entry, line_marker
+from metatui.tui.widgets.charts.row_widget import Row, block, centred, fitted, merged
+from metatui.tui.widgets.charts.series import ChartData, Mark, Series, placed
+
+LABEL_ROWS: Final = 3
+"""Number of rows at the top of a chart for the labels of marks."""
+
+NARROWEST: Final = 8
+"""Minimum width of the curves; a narrower chart drops its last values and y labels."""
+
+
+@dataclass(frozen=True)
+class View:
+    """The part of a chart that is shown, and its cursor."""
+
+    window: tuple[float, float] | None = None
+    """Ends of the x axis; None shows everything."""
+    cursor: float | None = None
+    """The x coordinate whose values are shown in the legend."""
+
+
+EVERYTHING: Final = View()
+
+
+class Drawn(NamedTuple):
+    """A series with something to draw, and its position among the named series, which selects its marker."""
+
+    position: int
+    series: Series
+
+
+class Drawing(NamedTuple):
+    rows: list[Row]
+    plot: Plot | None
+    """None if there is nothing to draw or too little room."""
+    top: int
+    """Number of rows above the plot."""
+
+
+def paint(data: ChartData, width: int, height: int, theme: ChartTheme, canvas: Canvas) -> list[Row]:
+    """Draw a chart as exactly `height` rows of exactly `width` cells."""
+    return draw(data, width, height, theme, canvas).rows
+
+
+def draw(
+    data: ChartData, width: int, height: int, theme: ChartTheme, canvas: Canvas, view: View = EVERYTHING
+) -> Drawing:
+    """Draw a chart as exactly `height` rows of exactly `width` cells, and return how its plot is laid out."""
+    if width < 1 or height < 1:
+        return Drawing(block([], width, height), None, 0)
+    drawn = drawn_series(data)
+    rows = _header(data, drawn, width, height, theme, view.cursor)
+    top, space = len(rows), height - len(rows)
+    if not drawn:
+        hint = centred(theme.printable(data.empty), width, space, theme.muted)
+        return Drawing(block([*rows, *hint], width, height), None, top)
+    # The x label has a separate row only if the curves keep most of the height.
+    label_row = bool(data.x_label) and space >= 11
+    plot_height = space - 2 - label_row
+    if plot_height < 2 or width < 12:
+        return Drawing(block([*rows, *_readings(drawn, width, theme)], width, height), None, top)
+    plot = Plot(data, drawn, width, plot_height, theme, canvas, view)
+    rows += [*plot.curves(), plot.x_axis(), plot.x_ticks("" if label_row else theme.printable(data.x_label))]
+    if label_row:
+        label = fitted(theme.printable(data.x_label), plot.width, theme.glyphs.ellipsis)
+        indent = plot.left + (plot.width - cell_len(label)) // 2
+        rows.append([Segment(" " * indent), Segment(label, theme.muted)])
+    return Drawing(block(rows, width, height), plot, top)
+
+
+def drawn_series(data: ChartData) -> list[Drawn]:
+    names = accumulate(bool(series.name) for series in data.series)
+    indexed = [Drawn(max(0, count - 1), series) for count, series in zip(names, data.series, strict=True)]
+    return [each for each in indexed if _any_drawable(each.series, data.log_y)]
+
+
+def _header(
+    data: ChartData, drawn: Sequence[Drawn], width: int, height: int, theme: ChartTheme, cursor: float | None
+) -> list[Row]:
+    """Lay out the title and the legend, or the x coordinate of the cursor and the values there."""
+    title, named = data.title, [each for each in drawn if each.series.name]
+    if cursor is not None:
+        title = f"{data.x_label} {_coordinate(cursor)}"
+        named = [Drawn(each.position, _with_value(each.series, cursor)) for each in named]
+    entries = [legend_entry(*each, theme) for each in named] if data.legend or cursor is not None else []
+    return header(title, data.y_label, entries, width, height, theme)
+
+
+def _coordinate(x: float) -> str:
+    return f"{x:,.0f}" if x.is_integer() and abs(x) < 1e15 else number(x)
+
+
+def _with_value(series: Series, x: float) -> Series:
+    """Return the series with its value nearest to `x` in its name, and with the place of that value if it differs."""
+    nearest = min((point for point in series.points if math.isfinite(point[0])), key=lambda point: abs(point[0] - x))
+    place = "" if nearest[0] == x else f" at {_coordinate(nearest[0])}"
+    return replace(series, name=f"{series.name} {number(nearest[1])}{place}")
+
+
+def _any_drawable(series: Series, log: bool) -> bool:
+    return any(math.isfinite(x) and drawable(y, log) for x, y in series.points)
+
+
+def _readings(drawn: Sequence[Drawn], width: int, theme: ChartTheme) -> list[Row]:
+    """Return the last values as text, if there is no room for curves."""
+    rows: list[Row] = []
+    for _, series in drawn:
+        words = fitted(f"{theme.printable(series.name)} {number(_last(series))}", width, theme.glyphs.ellipsis)
+        rows.append([Segment(words, theme.text if math.isfinite(_last(series)) else theme.warning)])
+    return rows
+
+
+def _last(series: Series) -> float:
+    """Return the last value, even if it is not finite and therefore not drawn."""
+    return next(y for x, y in reversed(series.points) if math.isfinite(x))
+
+
+def _last_drawn(series: Series, log: bool) -> float:
+    return next(y for x, y in reversed(series.points) if math.isfinite(x) and drawable(y, log))
+
+
+def _with_marks(blank: str, start: int, marks: Mapping[int, Segment]) -> Row:
+    """Replace the blanks from column `start` on with the marks in these columns."""
+    if not marks:
+        return [Segment(blank)]
+    return merged([marks.get(column, Segment(" ")) for column in range(start, start + len(blank))])
+
+
+def _is_free(runs: Sequence[Run], columns: range) -> bool:
+    """Return whether no curve is in these columns."""
+    column = 0
+    for run in runs:
+        if run.signal is not None and column < columns.stop and columns.start < column + len(run.text):
+            return False
+        column += len(run.text)
+    return True
+
+
+def _spread(wanted: Sequence[int], count: int) -> list[int]:
+    """Return a row below `count` for each wanted row, all different and in the same order.
+
+    Args:
+        wanted: In ascending order, at most `count` of them.
+    """
+    rows: list[int] = []
+    for row in wanted:
+        rows.append(max(row, rows[-1] + 1) if rows else row)
+    for index in range(len(rows) - 1, -1, -1):
+        rows[index] = min(rows[index], count - len(rows) + index)
+    return rows
+
+
+class Plot:
+    """The part of a chart below its header."""
+
+    def __init__(
+        self,
+        data: ChartData,
+        drawn: Sequence[Drawn],
+        width: int,
+        height: int,
+        theme: ChartTheme,
+        canvas: Canvas,
+        view: View = EVERYTHING,
+    ) -> None:
+        self._data, self._theme, self._canvas, self._view = data, theme, canvas, view
+        layers = {"band": 0, "line": 1, "points": 2, "rings": 2}
+        self.drawn = sorted(
+            drawn,
+            key=lambda each: (
+                layers[each.series.style],
+                -len(each.series.points) if each.series.style == "line" else 0,
+            ),
+        )
+        self.height = height
+        self.y = self._y_axis()
+        labels = max((len(label) for label in self.y.labels), default=0)
+        self._lasts = self._last_values() if data.last_values and width >= 50 else {}
+        gutter = max((len(text) for text, _ in self._lasts.values()), default=-1) + 1
+        if width - labels - 1 - gutter < 3 * NARROWEST:
+            self._lasts, gutter = {}, 0
+        self._labels = labels if width - labels - 1 >= NARROWEST else 0
+        self.left = self._labels + 1
+        self.width = width - self.left - gutter
+        self.x = self._x_axis()
+        self._marks = [(column, mark) for mark in data.marks if (column := self.x.cell(mark.x)) is not None]
+
+    def _y_axis(self) -> Axis:
+        low, high = self._view.window or (-math.inf, math.inf)
+        points = [point for _, series in self.drawn for point in series.points if math.isfinite(point[0])]
+        visible = [y for x, y in points if low <= x <= high] if self._view.window else []
+        if self._data.y_limits is not None and not self._data.log_y:
+            return range_axis(*self._data.y_limits, self.height)
+        axis = value_axis(visible, self.height, log=self._data.log_y) or value_axis(
+            (y for _, y in points), self.height, log=self._data.log_y
+        )
+        assert axis is not None  # every drawn series has a drawable point
+        return axis
+
+    def _x_axis(self) -> Axis:
+        limits = self._view.window or self._data.x_limits
+        if limits is None:
+            values = [x for _, series in self.drawn for x, y in series.points if math.isfinite(x) and math.isfinite(y)]
+            limits = min(values), max(values)
+        return range_axis(*limits, self.width, wide=True, whole=self._data.integer_x)
+
+    def _row(self, value: float) -> int | None:
+        """Return the row of a value, counted from the top; None beyond the ends of the axis."""
+        cell = self.y.cell(value)
+        return None if cell is None else self.height - 1 - cell
+
+    def _last_values(self) -> dict[int, tuple[str, Series]]:
+        """Return the text next to each row; values that would share a row move to neighbouring rows, in order."""
+        lines = [series for _, series in self.drawn if series.style == "line"]
+        lasts = sorted(((_last_drawn(series, self._data.log_y), series) for series in lines), key=lambda last: -last[0])
+        visible = [(row, series) for value, series in lasts if (row := self._row(value)) is not None]
+        if len(visible) > self.height:
+            return {}
+        rows = _spread([row for row, _ in visible], self.height)
+        return {row: (number(_last(series)), series) for row, (_, series) in zip(rows, visible, strict=True)}
+
+    def curves(self) -> list[Row]:
+        cells = self._canvas.draw([self._signal(*each) for each in self.drawn], self.width, self.height)
+        behind = self._mark_cells(cells)
+        ticks = {self._row(tick): label for tick, label in zip(self.y.ticks, self.y.labels, strict=True)}
+        return [
+            [*self._axis_cell(ticks.get(row)), *self._curve_cells(runs, behind[row]), *self._last_value(row)]
+            for row, runs in enumerate(cells)
+        ]
+
+    def _axis_cell(self, label: str | None) -> Row:
+        axis = self._theme.glyphs.vertical if label is None else self._theme.glyphs.tick_left
+        return [Segment((label or "")[: self._labels].rjust(self._labels) + axis, self._theme.muted)]
+
+    def _curve_cells(self, runs: Sequence[Run], marks: Mapping[int, Segment]) -> Row:
+        row: Row = []
+        column = 0
+        for run in runs:
+            if run.signal is None:
+                row += _with_marks(run.text, column, marks)
+            else:
+                series = self.drawn[run.signal].series
+                row.append(Segment(run.text, self._theme.colour(series.colour, dim=series.style == "band")))
+            column += len(run.text)
+        return row
+
+    def _last_value(self, row: int) -> Row:
+        if row not in self._lasts:
+            return []
+        text, series = self._lasts[row]
+        finite = math.isfinite(_last(series))
+        return [Segment(" "), Segment(text, self._theme.colour(series.colour) if finite else self._theme.warning)]
+
+    def _mark_cells(self, cells: Sequence[Sequence[Run]]) -> list[dict[int, Segment]]:
+        """Return for each row the cells of marks and of their labels, by column. Curves are drawn over them."""
+        rows: list[dict[int, Segment]] = [{} for _ in cells]
+        styled = [(column, mark, self._mark_style(mark)) for column, mark in self._marks]
+        lines = [(column, Segment(self._theme.glyphs.dashed, style)) for column, _, style in styled]
+        if self._view.cursor is not None and (column := self.x.cell(self._view.cursor)) is not None:
+            lines.append((column, Segment(self._theme.glyphs.vertical, self._theme.title)))
+        for column, line in lines:
+            for row in rows:
+                row[column] = line
+        for column, mark, style in reversed(styled):  # the newest first: it explains the current values
+            label = self._theme.printable(mark.label)
+            places = (
+                (row, range(start, start + len(label)))
+                for row, runs in zip(rows[:LABEL_ROWS], cells, strict=False)
+                for start in (column + 1, column - len(label))
+                if start >= 0
+                and start + len(label) <= self.width
+                and _is_free(runs, range(start, start + len(label)))
+                and not row.keys() & range(start, start + len(label))
+            )
+            if place := next(places, None):
+                row, columns = place
+                row.update((at, Segment(char, style)) for at, char in zip(columns, label, strict=True))
+        return rows
+
+    def _mark_style(self, mark: Mark) -> Style:
+        return self._theme.colour(mark.colour) if mark.colour else self._theme.muted
+
+    def _signal(self, position: int, series: Series) -> Signal:
+        points, glyphs = placed(series.points, self.x, self.y), self._theme.glyphs
+        match series.style:
+            case "line":
+                return Signal(points, line_marker(position, self._theme), "line")
+            case "points" | "rings":
+                return Signal(points, glyphs.points if series.style == "points" else glyphs.rings, "points")
+            case "band":
+                marker = glyphs.marker if glyphs.marker == "braille" and not self._theme.distinct else glyphs.speck
+                return Signal(points, marker, "band")
+
+    def x_axis(self) -> Row:
+        glyphs = self._theme.glyphs
+        axis = [Segment(glyphs.horizontal, self._theme.muted)] * self.width
+        for tick in self.x.ticks:
+            if (column := self.x.cell(tick)) is not None:
+                axis[column] = Segment(glyphs.tick_below, self._theme.muted)
+        for x in self._data.faults:
+            if (column := self.x.cell(x)) is not None:
+                axis[column] = Segment(glyphs.wrong, self._theme.warning)
+        return merged([Segment(" " * (self.left - 1) + glyphs.corner, self._theme.muted), *axis])
+
+    def x_ticks(self, name: str) -> Row:
+        """Return labels below their ticks, omitting those that would touch, and `name` at the right end."""
+        total = self.left + self.width
+        free_until = total
+        line = [" "] * total
+        if name and cell_len(name) <= self.width // 2:
+            free_until = total - cell_len(name) - 1
+            line[free_until + 1 :] = list(name)
+        free_from = 0
+        for tick, label in zip(self.x.ticks, self.x.labels, strict=True):
+            column = self.x.cell(tick) or 0
+            start = max(0, min(self.left + column - len(label) // 2, total - len(label)))
+            if start >= free_from and start + len(label) <= free_until:
+                line[start : start + len(label)] = label
+                free_from = start + len(label) + 1
+        return [Segment("".join(line).rstrip(), self._theme.muted)]

@@ -1,0 +1,69 @@
+"""Offer of the usual values of an algorithm, after it or the data set was selected in the form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from metatui.config.fields import FIELDS, text_of
+from metatui.config.registry import ALGORITHMS
+from metatui.config.usual import usual_for
+from metatui.tui.widgets.form.model import Texts
+from metatui.utils.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class Offer:
+    """Usual values that differ from those in the form."""
+
+    path: str
+    """The setting that was selected; the offer is shown at its field."""
+    title: str
+    """Title of the algorithm."""
+    texts: Mapping[str, str]
+    """The usual values, by path."""
+    before: Mapping[str, str]
+    """The values in the form that they replace, by path."""
+    is_taken: bool = False
+
+    def taken(self) -> Offer:
+        return replace(self, is_taken=True)
+
+    def note(self, path: str) -> str:
+        """Return the note for the field of a setting; often empty."""
+        if path == self.path:
+            return self._sentence()
+        return f"Usual: {self.texts[path]}" if path in self.texts and not self.is_taken else ""
+
+    def _sentence(self) -> str:
+        if self.is_taken:
+            return f"The usual values of {self.title} are filled in. r restores yours."
+        values = [f"{_name(path)} {text}" for path, text in self.texts.items()]
+        listed = " and ".join(filter(None, [", ".join(values[:-1]), values[-1]]))
+        them = "them" if len(values) > 1 else "it"
+        return f"{self.title} usually takes {listed}: enter takes {them}, Esc keeps yours."
+
+
+def offer(texts: Texts, path: str) -> Offer | None:
+    """Return the usual values that `texts` do not have; None if they have all.
+
+    Args:
+        path: the setting that was selected, `algorithm.name` or `task.source`.
+    """
+    algorithm = ALGORITHMS[texts["algorithm.name"]]
+    usual = usual_for(algorithm.name, texts["task.source"])
+    new = {key: text_of(value) for key, value in usual.items() if not _reads(texts[key], key, value)}
+    return Offer(path, algorithm.title, new, {key: texts[key] for key in new}) if new else None
+
+
+def _reads(text: str, path: str, value: object) -> bool:
+    try:
+        return FIELDS[path].read(text) == value
+    except SettingsError:
+        return False
+
+
+def _name(path: str) -> str:
+    """Return the label of a setting for the middle of a sentence."""
+    label = FIELDS[path].label
+    return label if label[:2].isupper() else label[0].lower() + label[1:]

@@ -1,0 +1,170 @@
+"""Tests of the presets tab: groups, preview, saved presets, and downloads of data sets."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from metatui.config import presets
+from metatui.config.fields import change
+from metatui.config.settings import Settings
+from metatui.tui.app import MetatuiApp
+from metatui.tui.screens.dialogs.save_preset import SavePresetScreen
+from metatui.tui.screens.main import preset_list
+from metatui.tui.widgets.static_text import StatusLine
+from metatui.tui.widgets.table import Heading
+from metatui.utils import paths
+from tests.tui.fakes import FakeSessions
+from tests.tui.screens.conftest import text_of
+
+SIZE = (160, 48)
+Make = Callable[..., MetatuiApp]
+GLYPHS = change(Settings(), {"task.source": "glyphs", "task.shots": 1})
+
+
+async def settled(app: MetatuiApp, pilot: Pilot[None]) -> None:
+    await app.workers.wait_for_complete()
+    await pilot.pause()
+
+
+def selected(app: MetatuiApp) -> str:
+    assert app.presets_tab.selected is not None
+    return app.presets_tab.selected.name
+
+
+def test_presets_are_grouped_by_task() -> None:
+    presets.save("anything", GLYPHS)
+    rows = list(preset_list.rows(preset_list.in_order(presets.all_presets())))
+    headings = [(row.text, row.note) for row in rows if isinstance(row, Heading)]
+    needed = "needs Omniglot: f downloads it"
+    assert headings == [
+        ("Quick start", ""),
+        ("Sinusoids", ""),
+        ("Glyphs, 5-way", ""),
+        ("Omniglot, 5-way", needed),
+        ("Omniglot, 20-way", needed),
+        ("Yours", ""),
+    ]
+
+
+async def test_presets_are_saved_previewed_loaded_started_and_deleted(make: Make, sessions: FakeSessions) -> None:
+    app = make(GLYPHS)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("f2")
+        await pilot.pause()
+        assert isinstance(app.screen, SavePresetScreen)
+        name = app.screen.query_one("#preset-name", Input)
+        name.value = "../evil"
+        await pilot.press("enter")
+        assert isinstance(app.screen, SavePresetScreen)
+        assert not presets.user()
+        name.value = "my-glyphs"
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert presets.load("my-glyphs").settings == GLYPHS
+        assert presets.load("my-glyphs").title == "maml on glyphs"
+        await pilot.press("3")
+        await settled(app, pilot)
+        assert app.presets_tab.selected == presets.load("my-glyphs")
+        assert "The form has these settings." in text_of(app.screen, "#preset-preview")
+        app.form.load(Settings())
+        await pilot.press("2", "3")
+        await settled(app, pilot)
+        assert "Settings that differ from the form Task: glyphs (form sinusoid)" in text_of(
+            app.screen, "#preset-preview"
+        )
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert app.form.assessment.settings == GLYPHS
+        await pilot.press("3", "d")
+        await pilot.pause()
+        await pilot.press("y")
+        await settled(app, pilot)
+        assert "my-glyphs" not in presets.names()
+
+        await pilot.press("home")
+        await pilot.pause()
+        assert selected(app) == "quick"
+        quick = presets.load("quick")
+        preview = text_of(app.screen, "#preset-preview")
+        assert f"Measured: {quick.measured}" in preview
+        assert "MAML: model-agnostic meta-learning" in preview
+        await pilot.press("down")
+        assert selected(app) == "sinusoid-anil"
+        await pilot.press("up", "l")
+        await settled(app, pilot)
+        await pilot.press("f5")
+        await pilot.pause()
+        assert sessions.started == [(quick.settings, "quick")]
+        assert sessions.session is not None
+        sessions.session.end()
+        await sessions.session.over(app, pilot)
+
+
+WRITE = "import sys; print('packed 10 of 20 drawings', file=sys.stderr, flush=True); "
+
+
+async def test_data_set_is_downloaded_in_the_background(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def program(script: str) -> None:
+        monkeypatch.setattr("metatui.tui.data_download.program", lambda: [sys.executable, "-c", WRITE + script])
+
+    app = make()
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        state = lambda: text_of(app.screen, "#download-state")  # noqa: E731
+
+        async def confirm() -> None:
+            await pilot.press("f")
+            await pilot.pause()
+            await pilot.press("y")
+
+        await pilot.press("3")
+        await settled(app, pilot)
+        await pilot.press("f")
+        await pilot.pause()
+        assert "are on this machine" in next(iter(app._notifications)).message
+        await pilot.press("end")
+        assert "Needs Omniglot, which is not on this machine" in text_of(app.screen, "#preset-preview")
+
+        program("print('metatui: Omniglot could not be downloaded', file=sys.stderr); sys.exit(1)")
+        await confirm()
+        await settled(app, pilot)
+        assert next(iter(app._notifications)).message == "Omniglot could not be downloaded."
+        assert not app.query_one("#download-state", StatusLine).display
+
+        program("import time; time.sleep(600)")
+        await confirm()
+        while "packed 10 of 20 drawings" not in state():
+            await pilot.pause()
+        assert app.context.missing_data
+        await confirm()
+        while app.query_one("#download-state", StatusLine).display:
+            await pilot.pause()
+
+        program(f"import pathlib; file = pathlib.Path({str(paths.omniglot_cache())!r}); "
+                "file.parent.mkdir(parents=True); file.touch()")  # fmt: skip
+        await confirm()
+        await settled(app, pilot)
+        assert "is on this machine now" in next(iter(app._notifications)).message
+        assert not app.context.missing_data
+        assert "needs Omniglot" not in text_of(app.screen, "#presets-table")
+
+
+async def test_snapshots(
+    make: Make, compare_sizes: Callable[[Pilot[None]], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("quick", "sinusoid-maml", "glyphs", "omniglot-5way-1shot-cpu", "omniglot-5way-1shot-finn",
+             "omniglot-20way-1shot-finn", "omniglot-20way-1shot-nichol")  # fmt: skip
+    monkeypatch.setattr(presets, "bundled", lambda: [presets.load(name) for name in names])
+    presets.save("mine", GLYPHS, title="Glyphs with one example")
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("3")
+        await settled(app, pilot)
+        for _ in range(4):
+            await pilot.press("down")
+        await pilot.pause()
+        await compare_sizes(pilot)

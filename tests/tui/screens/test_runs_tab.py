@@ -1,0 +1,177 @@
+"""Tests of the runs tab: list, order, marks, filter, preview and deletion."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from metatui.config import presets
+from metatui.config.fields import change
+from metatui.config.settings import Settings
+from metatui.runs.storage.summary import RunSummary
+from metatui.tui.app import MetatuiApp
+from metatui.tui.screens.dialogs.confirm import ConfirmScreen
+from metatui.tui.screens.main import runs_tab
+from metatui.tui.screens.main.run_preview import RunDetails
+from tests.tui.fakes import saved_run
+from tests.tui.screens.conftest import text_of
+
+SIZE = (120, 40)
+Make = Callable[..., MetatuiApp]
+GLYPHS = change(Settings(), {"task.source": "glyphs", "task.shots": 1})
+NAMES = ("maml-glyphs-20260104-000000", "maml-sinusoid-20260103-000000", "anil-sinusoid-20260102-000000")
+"""The saved runs, newest first."""
+
+
+async def settled(app: MetatuiApp, pilot: Pilot[None]) -> None:
+    await app.workers.wait_for_complete()
+    await pilot.pause()
+
+
+@pytest.fixture
+def saved(runs_dir: Path) -> None:
+    """Save three runs: two finished ones, and a stopped one of 20 meta-steps that has another seed than its preset."""
+    quick = change(presets.load("quick").settings, {"training.seed": 7})
+    saved_run(runs_dir, quick, name=NAMES[2], steps=20, test=False, preset="quick (changed)")
+    saved_run(runs_dir, Settings(), name=NAMES[1], steps=30)
+    saved_run(runs_dir, GLYPHS, name=NAMES[0], steps=40)
+
+
+def order(app: MetatuiApp) -> list[str]:
+    return [run.id for run in app.runs_tab.listed]
+
+
+def selected(app: MetatuiApp) -> str:
+    assert app.runs_tab.selected is not None
+    return app.runs_tab.selected.id
+
+
+@pytest.mark.usefixtures("saved")
+async def test_list_and_preview(make: Make, runs_dir: Path) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("2")
+        await settled(app, pilot)
+        assert order(app) == list(NAMES)
+        preview = text_of(app.screen, "#run-preview")
+        assert "MAML on Glyphs, 5-way 1-shot" in preview
+        assert "Test: accuracy 90.0 ± 1.0 % (5-way 1-shot" in preview
+        assert "Settings that differ from the defaults" in preview
+        await pilot.press("end")
+        await settled(app, pilot)
+        assert selected(app) == NAMES[2]
+        preview = text_of(app.screen, "#run-preview")
+        assert "Settings that differ from preset quick Seed: 7 (preset 0) Journal" in preview
+        assert "Stopped, 20 meta-steps in 0:02" in preview
+        await pilot.press("home")
+        assert selected(app) == NAMES[0]
+
+        await pilot.press("o")
+        assert order(app) == [NAMES[2], *NAMES[:2]]
+        assert selected(app) == NAMES[0]
+        await pilot.press("o", "o", "o", "t")
+        assert order(app) == [NAMES[2], NAMES[1], NAMES[0]]
+        await pilot.click("#runs-table", offset=(10, 1))
+        assert order(app) == [NAMES[2], NAMES[0], NAMES[1]]
+        await pilot.click("#runs-table", offset=(10, 1))
+        assert order(app) == [NAMES[1], NAMES[0], NAMES[2]]
+
+        await pilot.click("#runs-table", offset=(3, 3))
+        await settled(app, pilot)
+        assert app.runs_tab.marked == [NAMES[0]]
+        assert selected(app) == NAMES[0]
+        await pilot.press("m")
+        assert app.runs_tab.marked == [NAMES[0], NAMES[1], NAMES[2]]
+        await pilot.click("#runs-table", offset=(3, 1))
+        await settled(app, pilot)
+        assert app.runs_tab.marked == []
+
+        await pilot.press("slash", *"glyphs")
+        await pilot.pause()
+        assert order(app) == [NAMES[0]]
+        assert app.runs_tab.table.border_title == "1 of 3 runs"
+        await pilot.press("enter", "enter")
+        await settled(app, pilot)
+        assert app.tab == "work"
+        assert app.run_controller.shown is not None
+        assert (app.run_controller.shown.run_id, app.run_controller.shown.iteration) == (NAMES[0], 40)
+        assert len(app.run_controller.shown.views) == 3
+        await pilot.press("2", "escape", "l")
+        await settled(app, pilot)
+        assert app.form.assessment.settings == GLYPHS
+
+        await pilot.press("2")
+        await settled(app, pilot)
+        await pilot.press("d")
+        await pilot.pause()
+        assert isinstance(app.screen, ConfirmScreen)
+        await pilot.press("escape")
+        await settled(app, pilot)
+        assert (runs_dir / NAMES[0]).exists()
+        await pilot.press("d")
+        await pilot.pause()
+        await pilot.press("y")
+        while NAMES[0] in order(app):
+            await pilot.pause()
+        assert not (runs_dir / NAMES[0]).exists()
+        assert selected(app) == NAMES[2]
+        await pilot.press("m", "d")
+        await pilot.pause()
+        assert "the 2 marked runs" in text_of(app.screen, ".dialog StaticText")
+        await pilot.press("y")
+        while order(app):
+            await pilot.pause()
+        await pilot.pause()
+        assert not list(runs_dir.iterdir())
+        assert "No runs yet" in text_of(app.screen, "#runs-table")
+
+
+@pytest.mark.usefixtures("saved")
+async def test_details_of_passed_runs_are_not_read(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, go_on, read = threading.Event(), threading.Event(), []
+
+    def read_details(run: RunSummary) -> RunDetails:
+        read.append(run.id)
+        reading.set()
+        go_on.wait()
+        return RunDetails()
+
+    monkeypatch.setattr(runs_tab, "read_details", read_details)
+    app = make()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2")
+        while not reading.is_set():
+            await pilot.pause()
+        await pilot.press("down", "down")
+        assert "anil-sinusoid" in text_of(app.screen, "#run-preview")
+        go_on.set()
+        await settled(app, pilot)
+        assert read == [NAMES[0], NAMES[2]]
+        await pilot.press("n")
+        await pilot.pause()
+        assert app.focused is app.runs_tab.preview
+        assert app.runs_tab.preview.size.height > 16
+        assert not app.runs_tab.table.display
+        await pilot.press("escape")
+        await pilot.pause()
+        assert app.focused is app.runs_tab.table
+
+
+@pytest.mark.usefixtures("saved")
+async def test_snapshots(
+    make: Make, compare_sizes: Callable[[Pilot[None]], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("run_list", "run_preview"):
+        monkeypatch.setattr(f"metatui.tui.screens.main.{module}.when", lambda run: "2026-01-02 03:04")
+    monkeypatch.setattr("metatui.tui.screens.main.run_preview.place", lambda run: "/runs")
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("2")
+        await settled(app, pilot)
+        await pilot.press("space", "down")
+        await settled(app, pilot)
+        await compare_sizes(pilot)

@@ -1,0 +1,142 @@
+"""Usual values that the form offers, and hints about a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from textual.pilot import Pilot
+
+from metatui.config.fields import change, text_of
+from metatui.config.settings import Settings
+from metatui.events import Change, Finished, Hinted
+from metatui.runs.storage.journal import JournalWriter
+from metatui.tui.app import MetatuiApp
+from metatui.tui.widgets.form.fields import FormField
+from metatui.tui.widgets.form.model import texts_of
+from metatui.tui.widgets.form.offer import offer
+from tests.tui.fakes import FakeSessions, evaluation, progress, saved_run
+
+OUTER = "algorithm.outer_lr"
+SELECTED = change(Settings(), {"algorithm.name": "reptile"})
+USUAL = change(SELECTED, {"algorithm.inner_steps": 5, OUTER: 0.1})
+SLOW = Hinted(100, "hardly_moving", "The parameters hardly move", OUTER, 0.001, 0.1)
+NOISY = Hinted(200, "noisy_validation", "Validation is noisy: 0.4 ± 0.4 with 8 tasks", "evaluation.tasks", 8, 150)
+
+
+async def select(app: MetatuiApp, pilot: Pilot[None], path: str, text: str) -> FormField:
+    """Choose another value in a list of the form, as by its keys, and return its field."""
+    field = await app.form.reveal(path)
+    field.control.focus()
+    await pilot.press("enter")
+    choices = app.form.query_one("ChoiceList")
+    choices.highlighted = field.setting.choices.index(text)
+    await pilot.press("enter")
+    await pilot.pause()
+    return field
+
+
+def notes(app: MetatuiApp) -> dict[str, str]:
+    """Return the notes that the form shows below its fields, by path."""
+    lines = {field.setting.path: field.query("StatusLine") for field in app.form.fields if field.display}
+    return {path: str(line.first().render()) for path, line in lines.items() if line and line.first().display}
+
+
+async def test_usual_values_are_offered_taken_and_restored(make: Callable[..., MetatuiApp]) -> None:
+    app = make()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await select(app, pilot, "algorithm.name", "reptile")
+        assert notes(app) == {
+            "algorithm.name": "Reptile usually takes inner steps 5 and outer learning rate 0.1: enter takes them, Esc "
+            "keeps yours.",
+            "algorithm.inner_steps": "Usual: 5",
+            OUTER: "Usual: 0.1",
+        }
+        assert app.form.assessment.settings == SELECTED, "nothing is filled in silently"
+        await pilot.press("enter")
+        assert app.form.assessment.settings == USUAL
+        assert notes(app) == {"algorithm.name": "The usual values of Reptile are filled in. r restores yours."}
+        await pilot.press("r")
+        assert app.form.assessment.settings == SELECTED
+        assert app.context.hinted
+        await pilot.press("escape")
+        assert notes(app) == {}
+        assert not app.context.hinted
+        assert app.form.assessment.settings == SELECTED
+
+        await select(app, pilot, "task.source", "glyphs")
+        assert "inner optimiser adam" in notes(app)["task.source"]
+        await pilot.press("tab", "escape", "h")  # h follows the offer from any place
+        assert app.form.assessment.settings is not None
+        assert text_of(app.form.assessment.settings.value("algorithm.inner_optimizer")) == "adam"
+        app.form.load(Settings())
+        assert notes(app) == {}
+
+
+def test_values_that_are_not_numbers_are_replaced() -> None:
+    texts = {**texts_of(Settings()), "algorithm.name": "reptile", OUTER: "fast", "algorithm.inner_steps": "5.0"}
+    offered = offer(texts, "algorithm.name")
+    assert offered
+    assert offered.texts == {"algorithm.inner_steps": "5", OUTER: "0.1"}
+    assert offered.before == {"algorithm.inner_steps": "5.0", OUTER: "fast"}
+    assert offer({**texts, "algorithm.name": "scratch"}, "algorithm.name") is None
+
+
+def line(app: MetatuiApp) -> str:
+    return str(app.work_tab.hint.render()) if app.work_tab.hint.display else ""
+
+
+async def test_hints_of_a_run(make: Callable[..., MetatuiApp], sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=(120, 40)) as pilot:
+        field = await select(app, pilot, "algorithm.name", "fomaml")
+        await select(app, pilot, "algorithm.name", "reptile")
+        await pilot.press("f5")
+        session = sessions.session
+        assert session
+        assert app.form.offer is None
+        assert field.control.disabled
+        await pilot.press("enter", "h")
+        assert app.form.assessment.settings == SELECTED, "usual values cannot be taken during a run"
+        session.emit(progress(100), SLOW, progress(200), NOISY)
+        await session.heard(app, pilot)
+        put = "h puts the run's settings with validation tasks 150 into the form"
+        assert line(app) == f"Hint (1 more): {NOISY.reason}. {put} after the run, Esc hides this."
+        assert (
+            "Try algorithm.outer_lr = 0.1 instead of 0.001"
+            in [entry.text for entry in app.run_controller.shown.journal][1]
+        )
+        await pilot.press("h")
+        assert session.commands == [], "the number of tasks cannot change during a run"
+        await pilot.press("escape")
+        assert line(app) == f"Hint: {SLOW.reason}. h sets outer learning rate 0.1, Esc hides this."
+        await pilot.press("h")
+        await session.heard(app, pilot)
+        assert session.commands == [Change(OUTER, 0.1)]
+        assert line(app) == ""
+        assert app.context.undoable
+        session.end(NOISY, Finished(200, "iterations", 1.0, evaluation(session.settings, 200, "test")))
+        await session.over(app, pilot)
+        assert put in line(app)
+        await pilot.press("h")
+        assert app.form.assessment.settings == change(SELECTED, {OUTER: 0.1, "evaluation.tasks": 150})
+        assert line(app) == ""
+
+
+async def test_hints_of_a_run_from_disk(make: Callable[..., MetatuiApp], runs_dir: Path) -> None:
+    run = saved_run(runs_dir, Settings(), name="maml-sinusoid-20260102-030405", steps=100, test=False)
+    journal = JournalWriter(run.journal_path)
+    for hint in (SLOW, NOISY):
+        journal.write("hinted", **vars(hint))
+    journal.write("hinted", 200, kind="nonsense", reason="an unknown kind", path="x", old=1, new=[2])
+    journal.close()
+    app = make()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2", "enter")
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+        shown = app.run_controller.shown
+        assert shown
+        assert shown.hints == [SLOW, NOISY]
+        assert shown.journal[-1].text == "an unknown kind"
+        assert line(app).startswith("Hint (1 more): Validation is noisy")
