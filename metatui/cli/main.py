@@ -33,6 +33,7 @@ COMMANDS = {
     "presets": "List, show, save and delete presets.",
     "explain": "Explain an algorithm with pseudo-code for the given settings.",
     "settings": "List all settings with defaults, allowed values and meaning.",
+    "keys": "List the actions of the app, with their keys.",
     "data": "List, download and pack data sets.",
     "check": "Check the meta-gradients against finite differences and higher.",
     "bench": "Measure the training speed of every engine on this machine.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -78,7 +78,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
             Binding(
-                action.keys,
+                action.default_keys,
                 f"perform('{action.id}')",
                 action.label,
                 tooltip=action.help,
@@ -109,6 +109,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
         changes: Sequence[Planned] = (),
         start: bool = False,
         warning: str = "",
+        keymap: Mapping[str, str] | None = None,
     ) -> None:
         """See `launch.run_app`."""
         super().__init__(driver_class=Keyboard)
@@ -130,6 +131,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
         self._start_at_once = start
         self._ascii, self._readable = AsciiFilter(), ReadableFilter()
         self._completing = asyncio.Lock()
+        self.set_keymap(keymap or {})
         self.animation_level = "none"
         self.theme = theme
 
