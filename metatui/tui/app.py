@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -39,6 +39,7 @@ from metatui.tui.terminal.keyboard import Keyboard, TerminalLost
 from metatui.tui.terminal.kitty import KittyPictures
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.themes import CYCLE, AsciiFilter
+from metatui.tui.widgets.charts import LineChart
 from metatui.tui.widgets.form.fields import explained
 from metatui.tui.widgets.form.form import SettingsForm
 from metatui.utils.errors import MetatuiError
@@ -77,7 +78,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
             Binding(
-                action.keys,
+                action.default_keys,
                 f"perform('{action.id}')",
                 action.label,
                 tooltip=action.help,
@@ -108,6 +109,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
         changes: Sequence[Planned] = (),
         start: bool = False,
         warning: str = "",
+        keymap: Mapping[str, str] | None = None,
     ) -> None:
         """See `launch.run_app`."""
         super().__init__(driver_class=Keyboard)
@@ -129,6 +131,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
         self._start_at_once = start
         self._ascii, self._readable = AsciiFilter(), ReadableFilter()
         self._completing = asyncio.Lock()
+        self.set_keymap(keymap or {})
         self.animation_level = "none"
         self.theme = theme
 
@@ -183,7 +186,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
             from metatui.tui.screens.main.presets_tab import PresetsTab
             from metatui.tui.screens.main.runs_tab import RunsTab
 
-            runs, presets = RunsTab(RunStore(self.runs_dir)), PresetsTab()
+            runs, presets = RunsTab(RunStore(self.runs_dir), self.runs.colours), PresetsTab()
             runs.display = presets.display = False
             await tabs.mount(runs, presets)
 
@@ -233,11 +236,14 @@ class MetatuiApp(App[None], inherit_bindings=False):
             restorable=self.form.offer is not None and self.form.offer.is_taken,
             hinted=self.hints.is_possible,
             classification=bool(shown and shown.settings.is_classification),
+            curves=self.work_tab.curves.chart.has_values,
+            cursor=tab == "work" and self.work_tab.curves.chart.has_cursor,
             marked=marked,
             studied=len(self.analysis.chosen_runs),
         )
 
     @on(ContextChanged)
+    @on(LineChart.CursorChanged)
     @on(SettingsForm.Changed)
     def update_bars(self) -> None:
         """Update the key bar."""

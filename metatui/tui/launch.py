@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from metatui.config import presets
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
-from metatui.tui import preferences, themes
+from metatui.tui import keymap, preferences, themes
+from metatui.tui.actions import use_keymap
 from metatui.tui.app import MetatuiApp
 from metatui.tui.controllers.sessions import RealSessions, Sessions
 from metatui.tui.preferences import Preferences
@@ -101,6 +102,11 @@ def make_app(
     if settings is None:
         settings, preset = opening_settings()
     saved, warning = saved_preferences()
+    try:
+        keys = keymap.load()
+    except BadInput as error:
+        keys, warning = {}, f"{error}. All keys are the default ones. {warning}".strip()
+    use_keymap(keys)
     encoding = sys.__stderr__.encoding if sys.__stderr__ else None
     return MetatuiApp(
         settings,
@@ -114,6 +120,7 @@ def make_app(
         changes=changes,
         start=start,
         warning=warning,
+        keymap=keys,
     )
 
 

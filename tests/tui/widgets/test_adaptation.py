@@ -229,16 +229,16 @@ async def test_diverged_tasks_have_a_warning_as_caption() -> None:
         panel = app.query_one(AdaptationPanel)
         await pilot.pause()
         warning = panel.get_component_rich_style("chart--warning").color
-        outcomes = [segment for segment in panel.render_line(2) if "MSE" in segment.text]
+        outcomes = [segment for segment in panel.render_line(2) if "loss" in segment.text]
         assert [segment.style.color == warning for segment in outcomes if segment.style] == [True, False]
 
 
 def test_captions() -> None:
     view = replace(wave(3, 0.5), title="A = 2.31, φ = 1.07", loss=(3.21, *[1.0] * 9, 0.1804))
-    assert captions(view, 10)[0] == "Task 3 · A = 2.31, φ = 1.07 · MSE 3.21 → 0.180 after 10 steps"
-    assert captions(view, 1)[1] == "Task 3 · MSE 3.21 → 1.00 after 1 step"
-    assert captions(view, 0)[1] == "Task 3 · MSE 3.21 before adaptation"
-    assert captions(view, 99)[-1] == "MSE 3.21 → 0.180"
+    assert captions(view, 10)[0] == "Task 3 · A = 2.31, φ = 1.07 · loss 3.21 → 0.180 after 10 steps"
+    assert captions(view, 1)[1] == "Task 3 · loss 3.21 → 1.00 after 1 step"
+    assert captions(view, 0)[1] == "Task 3 · loss 3.21 before adaptation"
+    assert captions(view, 99)[-1] == "loss 3.21 → 0.180"
     assert captions(episode(0), 5)[1] == "Task 0 · accuracy 20.0 % → 80.0 % after 5 steps"
 
 
@@ -253,7 +253,7 @@ def test_predictions_beyond_a_scatter_are_at_its_edge() -> None:
 
 
 def test_captions_of_tables_name_the_loss() -> None:
-    assert captions(scatter(0, 0.5), 1)[1] == "Task 0 · standardised MSE 1.00 → 0.500 after 1 step"
+    assert captions(scatter(0, 0.5), 1)[1] == "Task 0 · standardised loss 1.00 → 0.500 after 1 step"
 
 
 @pytest.mark.parametrize("symbols", Symbols)
