@@ -22,7 +22,7 @@ from textual.widgets import ContentSwitcher, Input
 
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
-from metatui.tui.actions import ACTIONS, BY_ID, TABS, Action, AppContext, Tab, key_name
+from metatui.tui.actions import ACTIONS, BY_ID, TABS, Action, AppContext, Tab, key_names
 from metatui.tui.contrast import ReadableFilter
 from metatui.tui.controllers.analysis import AnalysisController
 from metatui.tui.controllers.background import BackgroundController
@@ -327,7 +327,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
 
     def action_help_quit(self) -> None:
         """Name the keys that quit, for users who press ctrl+C or q."""
-        self.notify(f"Press {' or '.join(map(key_name, BY_ID['quit'].keys.split(',')))} to quit.")
+        self.notify(f"Press {key_names(BY_ID['quit'].keys)} to quit.")
 
     def open_tab(self, tab: Tab, pane: Pane | None = None) -> None:
         """Show a tab and focus its list. In the work tab, focus `pane` (default: the current pane)."""
