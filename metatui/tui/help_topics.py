@@ -134,8 +134,8 @@ TOPICS: Mapping[str, Topic] = {
     "#presets": Topic(
         "Presets",
         "Experiments that come with metatui, by task, and your own. Enter puts one into the form, f downloads its "
-        "data. The preview has its source, its protocol, the published and measured results, the settings that differ from "
-        "the form, and the explanation of its algorithm.",
+        "data. The preview has its source, its protocol, the published and measured results, the settings that differ "
+        "from the form, and the explanation of its algorithm.",
         ("Preset", "Test", "Interval", "Transductive"),
         PRESETS,
     ),
