@@ -44,7 +44,7 @@ class Cell(NamedTuple):
     text: str
     tone: Tone = "text"
     colour: str = ""
-    """Colour instead of that of the tone: a name in metatui.tui.palette, or a run's colour."""
+    """Name in the palette, in place of the colour of the tone."""
 
 
 class Item(NamedTuple):
@@ -297,8 +297,7 @@ class Table(RowsWidget, can_focus=True):
         parts = [Segment(" " * self._indent, cursor)]
         for number, _, cells in self._shown:
             cell = row.cells[number]
-            style = getattr(theme, cell.tone) if not cell.colour else theme.colour(cell.colour, bold=True)
-            style = style if cursor is None else cursor
+            style = cursor or (theme.colour(cell.colour) if cell.colour else getattr(theme, cell.tone))
             parts += _aligned(theme.printable(cell.text), cells, self._columns[number].right, style, theme)
         if cursor is None:
             return padded(parts, width)

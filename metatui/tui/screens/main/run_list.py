@@ -82,7 +82,6 @@ COLUMNS: Final = (
 )
 MARK: Final = 0
 """Number of the column of marks."""
-UNMARKED: Final = Cell("[ ]")
 SORTABLE: Final = tuple(number for number, column in enumerate(COLUMNS) if column.key)
 
 
@@ -128,7 +127,6 @@ class ListedRun:
         self.key = run.run.path.name
         self.id = run.id
         self._cells = (
-            Cell(run.id),
             Cell(f"{LIVE if is_live(run) else ''}{run.status.capitalize()}"),
             Cell(result(run), "warning" if has_no_result(run) else "text"),
             Cell(f"{run.iteration:,}"),
@@ -144,9 +142,15 @@ class ListedRun:
         """Return whether each of `words`, in lower case, is in the name, status, preset, date, algorithm or data."""
         return all(word in self._words for word in words)
 
-    def item(self, mark: Cell = UNMARKED) -> Item:
-        """Return the row of the run."""
-        return Item(self.key, (mark, *self._cells))
+    def item(self, mark: int | None = None, colour: str = "") -> Item:
+        """Return the row of the run.
+
+        Args:
+            mark: its number among the marked runs.
+            colour: its colour in charts; empty if it has not appeared in any.
+        """
+        box = Cell("[ ]", colour=colour) if mark is None else Cell(f"[{mark}]", "title", colour)
+        return Item(self.key, (box, Cell(self.id, colour=colour), *self._cells))
 
 
 def listed_runs(runs: Sequence[RunSummary], before: Mapping[str, ListedRun]) -> dict[str, ListedRun]:

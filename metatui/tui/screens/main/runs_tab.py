@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -15,12 +15,12 @@ from textual.widgets import Input
 from metatui.runs.storage.store import RunStore
 from metatui.runs.storage.summary import RunSummary, summarise
 from metatui.tui.actions import bindings_of
+from metatui.tui.model.run_colours import RunColours
 from metatui.tui.screens.main.header_footer import ContextChanged
 from metatui.tui.screens.main.list_tab import ListTab
 from metatui.tui.screens.main.run_list import (
     COLUMNS,
     MARK,
-    UNMARKED,
     ListedRun,
     Order,
     is_live,
@@ -30,11 +30,11 @@ from metatui.tui.screens.main.run_list import (
 from metatui.tui.screens.main.run_preview import RunDetails, page, read_details
 from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.scroll_view import ScrollView
-from metatui.tui.widgets.table import Cell, Table
+from metatui.tui.widgets.table import Table
 from metatui.tui.widgets.text_input import Entry
 
 if TYPE_CHECKING:
-    from metatui.tui.app import MetatuiApp
+    pass
 
 UPDATE_EVERY = 2.0
 """Seconds between updates of the live runs in the list."""
@@ -54,9 +54,10 @@ class RunsTab(ListTab):
     }
     """
 
-    def __init__(self, store: RunStore) -> None:
+    def __init__(self, store: RunStore, colours: RunColours) -> None:
         super().__init__(id="runs")
         self.store = store
+        self._colours = colours
         self.table = Table(table_columns(), id="runs-table")
         self.preview = ScrollView(id="run-preview")
         self.preview.border_title = "Run"
@@ -193,13 +194,10 @@ class RunsTab(ListTab):
         self._moved = self._moved or (before is not None and before.id != self._placed)
         words = self.filter.value.lower().split()
         self._listed = self._order.sorted([each for each in self._all.values() if each.contains(words)])
-        colours = cast("MetatuiApp", self.app).runs.colours
-        marks = {
-            run_id: Cell(f"[{number}]", "title", colours.get(run_id, ""))
-            for number, run_id in enumerate(self.marked, 1)
-        }
+        self._colours.of(self.marked)
+        marks = {run_id: number for number, run_id in enumerate(self.marked, 1)}
         self.table.show(
-            [each.item(marks.get(each.id, UNMARKED)) for each in self._listed],
+            [each.item(marks.get(each.id), self._colours.known(each.id) or "") for each in self._listed],
             empty=NO_MATCH if self._all else EMPTY,
             order=(self._order.column, self._order.descends),
         )
