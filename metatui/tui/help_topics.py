@@ -127,15 +127,18 @@ TOPICS: Mapping[str, Topic] = {
     ),
     "#runs": Topic(
         "Runs",
-        "All runs in the folder of runs, newest first, with their status and result. Enter opens a run. Space marks "
-        "runs, which can then be compared on the same held-out tasks.",
+        "All runs in the folder of runs, newest first, with their status and result, and a preview of the selected "
+        "one: curve, settings that differ from its preset, journal. Enter opens a run. o sorts by the next column, "
+        "t reverses the order; a click on a title sorts as well. Space or a click on [ ] marks runs, which can then "
+        "be compared on the same held-out tasks, or deleted.",
         ("Test", "Validation", "Interval", "Checkpoint"),
         RUNS,
     ),
     "#presets": Topic(
         "Presets",
-        "Experiments that come with metatui, and your own. Enter puts one into the form. Below the list are its "
-        "source, its protocol, and the published and measured results.",
+        "Experiments that come with metatui, by task, and your own. Enter puts one into the form, f downloads its "
+        "data. The preview has its source, its protocol, the published and measured results, the settings that differ "
+        "from the form, and the explanation of its algorithm.",
         ("Preset", "Test", "Interval", "Transductive"),
         PRESETS,
     ),
