@@ -166,8 +166,8 @@ class RunsController:
         self._app.runs_tab.sort(self._app.runs_tab.order.reversed())
 
     def action_mark_run(self) -> None:
-        if self._app.runs_tab.mark_selected():
-            self._marks_changed()
+        self._app.runs_tab.mark_selected()
+        self._marks_changed()
 
     def action_mark_all_runs(self) -> None:
         self._app.runs_tab.mark_all()
@@ -175,6 +175,7 @@ class RunsController:
 
     def _marks_changed(self) -> None:
         runs = self._app.runs_tab.marked_runs[:MOST_SIDE_BY_SIDE]
+        self._app.runs_tab.show_marks()
         self._app.run_worker(self._show_side_by_side(runs), exclusive=True, group="side_by_side")
 
     async def _show_side_by_side(self, runs: Sequence[RunSummary]) -> None:

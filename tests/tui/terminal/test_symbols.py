@@ -31,6 +31,22 @@ def test_detected_glyphs(term: str, encoding: str | None, tmux: bool | None, exp
     assert detect({"TERM": term}, encoding, tmux) is expected
 
 
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, Symbols.BRAILLE),
+        ({"LANG": "en_US.UTF-8"}, Symbols.BRAILLE),
+        ({"LANG": "C.UTF-8", "LC_CTYPE": "C.UTF-8"}, Symbols.BRAILLE),
+        ({"LANG": "C", "LC_CTYPE": "en_US.UTF-8"}, Symbols.BRAILLE),
+        ({"LANG": "C"}, Symbols.ASCII),
+        ({"LANG": "C", "LC_CTYPE": "C.UTF-8"}, Symbols.ASCII),  # as Python changes it
+        ({"LANG": "en_US.UTF-8", "LC_ALL": "POSIX"}, Symbols.ASCII),
+    ],
+)
+def test_glyphs_of_a_locale(variables: dict[str, str], expected: Symbols) -> None:
+    assert detect({"TERM": "xterm", **variables}, "utf-8") is expected
+
+
 def test_terminal_without_name_gets_ascii() -> None:
     assert detect({}, "utf-8") is Symbols.ASCII
 

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.segment import Segment
 from rich.style import Style
+from textual.strip import Strip
 
 from metatui.events import CurveView, ImageView, RegressionView, ScatterView
 from metatui.tui.terminal.symbols import Symbols
@@ -19,7 +21,7 @@ from metatui.tui.widgets.adaptation.images import layout
 from metatui.tui.widgets.adaptation.views import captions, scatter_chart
 from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
-from metatui.tui.widgets.charts.row_widget import width_of
+from metatui.tui.widgets.charts.row_widget import difference, width_of
 from tests.tui.drawing import (
     Stage,
     character,
@@ -210,6 +212,14 @@ async def test_unchanged_rows_are_not_sent_again() -> None:
         assert kept == [old == new for old, new in zip(before, after, strict=True)]
         assert True in kept
         assert False in kept
+
+
+def test_only_the_part_of_a_row_that_differs_is_sent() -> None:
+    photo, other = Segment("▀▀", Style(color="red", bgcolor="blue")), Segment("▀▀", Style(color="red"))
+    before = Strip([photo, Segment("  0.1"), photo])
+    assert difference(before, Strip([photo, Segment("  0.2"), photo])) == (2, 7)
+    assert difference(before, Strip([photo, Segment("  0.1"), other])) == (7, 9)
+    assert difference(before, Strip([other, Segment("  0.1"), photo])) == (0, 2)
 
 
 async def test_diverged_tasks_have_a_warning_as_caption() -> None:

@@ -35,6 +35,7 @@ KEYS: Final = (
     Key("g", "Target", "target"),
     Key("e", "Export", "export"),
     Key("o", "Smooth", "view('next_smoothing')"),
+    Key("Enter", "Values", "cursor"),
 )
 METRIC: Final = Key("m", "Metric", "metric")
 
@@ -56,6 +57,7 @@ class CompareScreen(AnalysisScreen[None]):
         ("minus", "shots(-1)", "Fewer shots"),
         ("g", "target", "Target"),
         ("e", "export", "Export"),
+        ("enter", "cursor", "Values"),
     ]
     DEFAULT_CSS = """
     CompareScreen { layout: vertical; background: $background; }

@@ -44,6 +44,7 @@ KEYS: Final = (
     Key("- +", "Rate", "rate(1)"),
     Key("0", "Own rate", "rate(0)"),
     Key("d", "Draw", "draw"),
+    Key("Enter", "Values", "cursor"),
     Key("Esc", "Close", "dismiss"),
 )
 WAVE_KEY: Final = Key("Arrows", "Bend", "wave(1, 0)")
@@ -101,6 +102,7 @@ class ExplorerScreen(AnalysisScreen[None]):
         ("down", "wave(-1, 0)", "Lower the amplitude"),
         ("left", "wave(0, -1)", "Move left"),
         ("right", "wave(0, 1)", "Move right"),
+        ("enter", "cursor", "Values"),
     ]
     DEFAULT_CSS = """
     ExplorerScreen { layout: vertical; background: $background; }
