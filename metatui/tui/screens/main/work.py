@@ -195,9 +195,10 @@ class WorkTab(Vertical):
         yield self._panes
         yield self.hint
 
-    def complete(self) -> None:
+    async def complete(self) -> None:
         """Add what the first frame does not need."""
         self._about.complete()
+        await self.form.unfold_groups()
 
     @property
     def adaptation(self) -> AdaptationPanel:
