@@ -130,8 +130,10 @@ def facts_of(model: RunModel, load: Load) -> list[Fact]:
     if model.is_followed:
         facts += [Fact(name, text) for name, text in load.facts()]
     if started := model.started:
-        facts += [Fact("device", f"{started.device} ({started.device_name})"), Fact("engine", started.engine)]
+        facts.append(Fact("device", f"{started.device} ({started.device_name})"))
         facts += [Fact("parameters", f"{started.parameters:,}")] if started.parameters else []
+        reason = f" ({started.engine_reason})" if started.engine_reason else ""
+        facts.append(Fact("engine", f"{started.engine}{reason}"))
     return facts
 
 
