@@ -230,6 +230,7 @@ async def test_first_three_marked_runs_are_shown_together(make: Make, runs_dir: 
         assert len(app.runs_tab.marked) == 4
         assert [len(runs.views) for runs in app.run_controller.side_by_side] == [3, 3, 3]
         assert len({runs.colour for runs in app.run_controller.side_by_side}) == 3
+        assert [run.status for run in app.run_controller.shown_runs] == ["adaptation"] * 3
 
 
 async def test_theme_is_saved(make: Make) -> None:

@@ -53,7 +53,7 @@ class RunNumbers(RowsWidget):
     def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
         model = self._model
         if model is None:
-            return []
+            return [[Segment(row, theme.muted)] for row in textwrap.wrap(theme.printable(NO_RUN), max(1, width))]
         facts = [fact._replace(text=theme.printable(fact.text)) for fact in facts_of(model, self._load)]
         if height > 6:
             return [_bar(model, width, theme), *table(facts, width, theme)]
