@@ -172,7 +172,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
     async def settle(self) -> None:
         """Do the work that the first frame does not need."""
         if self.screen_stack:  # otherwise the app has ended
-            self.work_tab.complete()
+            await self.work_tab.complete()
             await self.complete()
             self.background.announce(silent=bool(self.warning))
 
