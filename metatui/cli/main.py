@@ -33,6 +33,7 @@ COMMANDS = {
     "presets": "List, show, save and delete presets.",
     "explain": "Explain an algorithm with pseudo-code for the given settings.",
     "settings": "List all settings with defaults, allowed values and meaning.",
+    "keys": "List the actions of the app, with their keys.",
     "data": "List, download and pack data sets.",
     "check": "Check the meta-gradients against finite differences and higher.",
     "bench": "Measure the training speed of every engine on this machine.",
@@ -156,6 +157,9 @@ def _code(arguments: Sequence[str] | None) -> int:
         return _fail(_unknown("a command", error.command_name, error), BAD_INPUT)
     except click.exceptions.NoSuchOption as error:
         return _fail(_unknown("an option", error.option_name, error), BAD_INPUT)
+    except click.MissingParameter as error:
+        path = error.ctx.command_path if error.ctx else "metatui"
+        return _fail(f"{error.format_message().rstrip('.')}: {path} --help shows examples", BAD_INPUT)
     except click.ClickException as error:
         return _fail(error.format_message(), BAD_INPUT)
     except (KeyboardInterrupt, click.Abort):

@@ -6,12 +6,13 @@ field consumes letters, so actions that are useful there also have a function ke
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
 from textual.binding import Binding, BindingType
+from textual.keys import key_to_character
 
 Tab = Literal["work", "runs", "presets"]
 TABS: tuple[Tab, ...] = ("work", "runs", "presets")
@@ -76,7 +77,7 @@ Refusal = Callable[[AppContext], str]
 class Action:
     id: str
     """The action is implemented by the method `action_<id>` of a tab, a controller or the app."""
-    keys: str
+    default_keys: str
     label: str
     """One or two words, for the key bar."""
     help: str
@@ -88,6 +89,11 @@ class Action:
     """The only tab in which the keys work."""
     everywhere: bool = False
     """True if the keys also work in dialogs and other screens above the tabs."""
+
+    @property
+    def keys(self) -> str:
+        """The keys, separated by commas: those in the user's keymap, or the default ones."""
+        return _keymap.get(self.id, self.default_keys)
 
     @property
     def key(self) -> str:
@@ -246,29 +252,22 @@ ACTIONS: tuple[Action, ...] = (
 
 BY_ID = {action.id: action for action in ACTIONS}
 
+_keymap: dict[str, str] = {}
+
+
+def use_keymap(keymap: Mapping[str, str]) -> None:
+    """Replace the keys of the actions in `keymap`, and restore the default keys of all others."""
+    _keymap.clear()
+    _keymap.update(keymap)
+
 
 def bindings_of(tab: Tab) -> list[BindingType]:
     """Return the bindings that are limited to `tab`."""
     return [
-        Binding(action.keys, f"app.perform('{action.id}')", action.label, show=False)
+        Binding(action.default_keys, f"app.perform('{action.id}')", action.label, show=False, id=action.id)
         for action in ACTIONS
         if action.tab == tab
     ]
-
-
-KEY_NAMES = {
-    "question_mark": "?",
-    "slash": "/",
-    "right_square_bracket": "]",
-    "left_square_bracket": "[",
-    "right_curly_bracket": "}",
-    "comma": ",",
-    "full_stop": ".",
-    "greater_than_sign": ">",
-    "less_than_sign": "<",
-    "left_curly_bracket": "{",
-    "underscore": "_",
-}
 
 
 def key_names(keys: str) -> str:
@@ -277,9 +276,10 @@ def key_names(keys: str) -> str:
 
 
 def key_name(key: str) -> str:
-    """Return the displayed name of a key: `^P` for `ctrl+p`."""
+    """Return the displayed name of a key: `^P` for `ctrl+p`, `?` for `question_mark`."""
     if key.startswith("ctrl+"):
-        return f"^{KEY_NAMES.get(key[5:], key[5:].upper())}"
+        return f"^{key_name(key[5:]).upper()}"
     if key.startswith("f") and key[1:].isdigit():
         return key.upper()
-    return KEY_NAMES.get(key, key.capitalize() if len(key) > 1 else key)
+    character = key_to_character(key)
+    return character if character and character.isprintable() and character != " " else key.capitalize()

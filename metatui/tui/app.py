@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -36,6 +36,7 @@ from metatui.tui.screens.main.header_footer import ContextChanged, KeyBar, TopBa
 from metatui.tui.screens.main.layout import Pane
 from metatui.tui.screens.main.work import PreferencesChanged, WorkTab
 from metatui.tui.terminal.keyboard import Keyboard, TerminalLost
+from metatui.tui.terminal.kitty import KittyPictures
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.themes import CYCLE, AsciiFilter
 from metatui.tui.widgets.charts import LineChart
@@ -77,7 +78,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
             Binding(
-                action.keys,
+                action.default_keys,
                 f"perform('{action.id}')",
                 action.label,
                 tooltip=action.help,
@@ -103,15 +104,19 @@ class MetatuiApp(App[None], inherit_bindings=False):
         symbols: Symbols,
         theme: str,
         preferences: Preferences,
+        pictures: bool = False,
         preset: str | None = None,
         changes: Sequence[Planned] = (),
         start: bool = False,
         warning: str = "",
+        keymap: Mapping[str, str] | None = None,
     ) -> None:
         """See `launch.run_app`."""
         super().__init__(driver_class=Keyboard)
         self.symbols = symbols
         """Glyphs for drawing charts."""
+        self.pictures = KittyPictures(self._write) if pictures else None
+        """None if the terminal cannot show pictures."""
         self.runs_dir = runs_dir
         self.opening_settings = settings
         self.preferences = preferences
@@ -126,6 +131,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
         self._start_at_once = start
         self._ascii, self._readable = AsciiFilter(), ReadableFilter()
         self._completing = asyncio.Lock()
+        self.set_keymap(keymap or {})
         self.animation_level = "none"
         self.theme = theme
 
@@ -135,11 +141,17 @@ class MetatuiApp(App[None], inherit_bindings=False):
             yield WorkTab(self.opening_settings, self.symbols, self.preferences)
         yield KeyBar(id="key-bar")
 
+    def _write(self, text: str) -> None:
+        if self._driver:
+            self._driver.write(text)
+
     def get_default_screen(self) -> MainScreen:
         return MainScreen(id="_default")
 
     def on_mount(self) -> None:
         self.theme_changed_signal.subscribe(self, self._save_theme)
+        if pictures := self.pictures:
+            self.app_resume_signal.subscribe(self, lambda _: pictures.send_again())
         self.background.handle_signals()
         if self.warning:
             self.notify(self.warning, severity="warning")
@@ -174,7 +186,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
             from metatui.tui.screens.main.presets_tab import PresetsTab
             from metatui.tui.screens.main.runs_tab import RunsTab
 
-            runs, presets = RunsTab(RunStore(self.runs_dir)), PresetsTab()
+            runs, presets = RunsTab(RunStore(self.runs_dir), self.runs.colours), PresetsTab()
             runs.display = presets.display = False
             await tabs.mount(runs, presets)
 

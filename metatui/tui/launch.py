@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from metatui.config import presets
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
-from metatui.tui import preferences, themes
+from metatui.tui import keymap, preferences, themes
+from metatui.tui.actions import use_keymap
 from metatui.tui.app import MetatuiApp
 from metatui.tui.controllers.sessions import RealSessions, Sessions
 from metatui.tui.preferences import Preferences
-from metatui.tui.terminal import symbols
+from metatui.tui.terminal import kitty, symbols
 from metatui.tui.terminal.crash_info import CrashInfo, describe_background_run
 from metatui.tui.terminal.redirect import own_terminal
 from metatui.tui.terminal.symbols import Symbols
@@ -101,6 +102,11 @@ def make_app(
     if settings is None:
         settings, preset = opening_settings()
     saved, warning = saved_preferences()
+    try:
+        keys = keymap.load()
+    except BadInput as error:
+        keys, warning = {}, f"{error}. All keys are the default ones. {warning}".strip()
+    use_keymap(keys)
     encoding = sys.__stderr__.encoding if sys.__stderr__ else None
     return MetatuiApp(
         settings,
@@ -109,10 +115,12 @@ def make_app(
         symbols=Symbols.ASCII if ascii else symbols.detect(os.environ, encoding, symbols.tmux_utf8(os.environ)),
         theme=chosen_theme(theme, saved),
         preferences=saved,
+        pictures=kitty.is_supported(os.environ),
         preset=preset,
         changes=changes,
         start=start,
         warning=warning,
+        keymap=keys,
     )
 
 

@@ -41,6 +41,11 @@ def app_state_file() -> Path:
     return user_config_path(APP) / "app.toml"
 
 
+def keymap_file() -> Path:
+    """Return the file of the user's keys."""
+    return user_config_path(APP) / "keymap.toml"
+
+
 def omniglot_cache() -> Path:
     """Return the file of decoded Omniglot images."""
     return user_data_path(APP) / "data" / "omniglot.safetensors"

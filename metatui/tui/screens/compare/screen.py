@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final
@@ -73,17 +73,19 @@ class CompareScreen(AnalysisScreen[None]):
         steps: int | None = None,
         shots: int | None = None,
         target: float | None = None,
+        colours: Mapping[str, str] | None = None,
     ) -> None:
         """
         Args:
             tasks, steps, shots: None uses the settings of the first run.
             target: Accuracy (a fraction) or loss; the tables show when each run's validations first reached it.
+            colours: Names of the runs' colours in the palette.
         """
         super().__init__()
         self._runs = tuple(runs)
         self._tasks, self._steps, self._shots, self._target = tasks, steps, shots, target
         self.comparison: Comparison | None = None
-        self.view = View()
+        self.view = View(colours=colours or {})
 
     def compose(self) -> ComposeResult:
         yield StaticText(f"Comparing {len(self._runs)} runs", id="compare-protocol")

@@ -70,11 +70,11 @@ class AdaptationPanel(RowsWidget, can_focus=True):
 
     ALLOW_MAXIMIZE = True
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left_square_bracket", "step(-1)", "Previous step", show=False, id="adaptation.step_back"),
-        Binding("right_square_bracket", "step(1)", "Next step", show=False, id="adaptation.step_on"),
-        Binding("comma", "page(-1)", "Previous tasks", show=False, id="adaptation.previous_tasks"),
-        Binding("full_stop", "page(1)", "Next tasks", show=False, id="adaptation.next_tasks"),
-        Binding("k", "shots", "Next shots", show=False, id="adaptation.next_shots"),
+        Binding("left_square_bracket", "step(-1)", "Previous step", show=False, id="step_back"),
+        Binding("right_square_bracket", "step(1)", "Next step", show=False, id="step_on"),
+        Binding("comma", "page(-1)", "Previous tasks", show=False, id="previous_tasks"),
+        Binding("full_stop", "page(1)", "Next tasks", show=False, id="next_tasks"),
+        Binding("k", "shots", "Next shots", show=False, id="next_shots"),
     ]
 
     step: reactive[int | None] = reactive(None, repaint=False)

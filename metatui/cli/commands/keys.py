@@ -1,0 +1,46 @@
+"""`metatui keys`: list the actions of the app, with their keys."""
+
+from __future__ import annotations
+
+import click
+
+from metatui.cli.console.layout import say, show_table
+from metatui.cli.console.output import console, emit
+from metatui.cli.options import json_option
+
+
+@click.command()
+@json_option
+def keys(as_json: bool) -> None:
+    """List the actions of the app, with their keys.
+
+    To change keys, write a TOML file with a line for each action, such as: start = "f5,ctrl+e". Keys are letters,
+    digits, f1 to f24, combinations such as ctrl+e, and names such as space or question_mark. The list ends with the
+    path of the file.
+    """
+    from metatui.tui import keymap
+    from metatui.tui.actions import ACTIONS, use_keymap
+    from metatui.utils import paths
+
+    use_keymap(keymap.load())
+    if as_json:
+        emit(
+            {
+                "file": str(paths.keymap_file()),
+                "actions": [
+                    {
+                        "action": action.id,
+                        "keys": action.keys.split(","),
+                        "default": action.default_keys.split(","),
+                        "tab": action.tab,
+                        "meaning": action.help,
+                    }
+                    for action in ACTIONS
+                ],
+            }
+        )
+        return
+    screen = console()
+    rows = ((action.id, action.keys, action.tab or "all", action.help) for action in ACTIONS)
+    show_table(screen, ("action", "keys", "tab", "meaning"), rows)
+    say(screen, f"Your keys: {paths.short(paths.keymap_file())}")

@@ -1,0 +1,84 @@
+"""The user's keys: a TOML file with the keys of actions, such as `start = "f5,ctrl+e"`."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+
+from textual.binding import Binding, InvalidBinding
+from textual.keys import Keys, key_to_character
+
+from metatui.config.toml import parse_text
+from metatui.tui.actions import ACTIONS, BY_ID, TABS, Action
+from metatui.utils import paths
+from metatui.utils.errors import BadInput, quote
+from metatui.utils.files import read_bounded
+
+LARGEST = 64 * 1024
+"""Maximum size of the file in bytes."""
+
+RESERVED = ("tab", "shift+tab", "ctrl+c", "ctrl+i", "ctrl+m")
+"""Keys with a fixed meaning. Terminals send ctrl+i and ctrl+m for tab and enter."""
+
+KNOWN = frozenset(key.value for key in Keys if not key.value.startswith("<"))
+
+
+def load() -> dict[str, str]:
+    """Return the keys of the actions in the user's keymap, separated by commas; an empty mapping without a file.
+
+    Raises:
+        BadInput: if the file cannot be used. The message names the file, the action and what is allowed.
+    """
+    path = paths.keymap_file()
+    origin = quote(str(path), 200)
+    if not os.path.lexists(path):
+        return {}
+    try:
+        table = parse_text(read_bounded(path, LARGEST))
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, a huge number, or deep nesting
+        raise BadInput(f"{origin} is not a TOML file: {quote(str(error), 200)[1:-1]}") from None
+    try:
+        keymap = {name: _keys(name, value) for name, value in table.items()}
+        _check_conflicts(keymap)
+    except BadInput as error:
+        raise BadInput(f"{origin}: {error}") from None
+    return keymap
+
+
+def _keys(name: str, value: object) -> str:
+    """Return the keys of an action as Textual spells them."""
+    if name not in BY_ID:
+        near = difflib.get_close_matches(name, BY_ID, n=1)
+        hint = f"did you mean {near[0]}?" if near else "metatui keys lists the actions"
+        raise BadInput(f"{quote(name)} is not an action: {hint}")
+    allowed = "must be keys separated by commas, such as f5,s or ctrl+g,question_mark"
+    if not isinstance(value, str):
+        raise BadInput(f"{name} is {quote(value)}, but {allowed}")
+    try:
+        keys = [binding.key for binding in Binding.make_bindings([Binding(value, "")])]
+    except InvalidBinding:  # an empty key
+        raise BadInput(f"{name} is {quote(value)}, but {allowed}") from None
+    for key in keys:
+        if key in RESERVED:
+            raise BadInput(f"{name} is {quote(value)}, but {', '.join(RESERVED)} have a fixed meaning")
+        if key not in KNOWN and key_to_character(key) is None:
+            raise BadInput(f"{name} is {quote(value)}, but {allowed}")
+    return ",".join(dict.fromkeys(keys))
+
+
+def _check_conflicts(keymap: Mapping[str, str]) -> None:
+    """Raise BadInput if two actions that work in the same tab have the same key and do not share it by default."""
+    for tab in TABS:
+        owners: dict[str, Action] = {}
+        for action in ACTIONS:
+            if action.tab not in (None, tab):
+                continue
+            for key in keymap.get(action.id, action.default_keys).split(","):
+                other = owners.setdefault(key, action)
+                if other is not action and not all(key in each.default_keys.split(",") for each in (other, action)):
+                    changed, kept = (action, other) if action.id in keymap else (other, action)
+                    raise BadInput(
+                        f"{changed.id} is {quote(keymap[changed.id])}, but {key} is a key of {kept.id}: choose another "
+                        f"key, or give {kept.id} other keys, too"
+                    )

@@ -1,0 +1,30 @@
+"""Tests of `metatui keys`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from metatui.cli.main import main
+
+
+def test_keys_are_listed_with_those_of_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    file = tmp_path / "metatui" / "keymap.toml"
+    file.parent.mkdir()
+    file.write_text("start = 'ctrl+e'")
+    assert main(["keys", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["file"] == str(file)
+    start = listed["actions"][0]
+    assert (start["action"], start["keys"], start["default"]) == ("start", ["ctrl+e"], ["f5", "s"])
+    file.unlink()
+    assert main(["keys"]) == 0
+    assert "f5,s" in capsys.readouterr().out
+    file.write_text("start = 'f6'")
+    assert main(["keys"]) == 2
+    assert "f6 is a key of pause" in capsys.readouterr().err
