@@ -263,7 +263,7 @@ async def test_cursor_zoom_and_pan() -> None:
         assert ticks[0] > 700
         await pilot.press("home")
         assert chart.view.window[0] == 1
-        await pilot.press(*["plus"] * 20)
+        await pilot.press(*["plus"] * 8)
         assert chart.view.window[1] - chart.view.window[0] >= 2, "a few points stay visible"
         window = chart.view.window
         draw(chart, [Series("train", palette.TRAIN, [(float(x), x / 1000) for x in range(1, 1201)])])
@@ -277,6 +277,9 @@ async def test_cursor_zoom_and_pan() -> None:
         middle = chart.view.cursor
         assert middle is not None
         assert 400 < middle < 800
+        draw(chart, [*lines, Series("", palette.VALIDATION, [(1.0, 0.25), (1000.0, 0.95)])])
+        await pilot.press("end")
+        assert head().endswith("validation 0.900 to 0.950")
         chart.show(ChartData((lines[0],), x_label="seconds"))
         assert not chart.has_cursor, "another x axis has no cursor"
 

@@ -99,7 +99,11 @@ def _header(
     title, named = data.title, [each for each in drawn if each.series.name]
     if cursor is not None:
         title = f"{data.x_label}: {_coordinate(cursor)}"
-        named = [Drawn(each.position, _with_value(each.series, cursor)) for each in named]
+        lines = [each for each in drawn if each.series.style == "line"]
+        named = [
+            Drawn(each.position, _with_values(each.series, [s for at, s in lines if at == each.position], cursor))
+            for each in named
+        ]
     entries = [legend_entry(*each, theme) for each in named] if data.legend or cursor is not None else []
     return header(title, data.y_label, entries, width, height, theme)
 
@@ -108,13 +112,23 @@ def _coordinate(x: float) -> str:
     return f"{x:,.0f}" if float(x).is_integer() and abs(x) < 1e15 else number(x)
 
 
-def _with_value(series: Series, x: float) -> Series:
-    """Return a line with its value nearest to `x` in its name, and with the place of that value if it differs."""
-    if series.style != "line":
-        return series
-    nearest = min((point for point in series.points if math.isfinite(point[0])), key=lambda point: abs(point[0] - x))
-    place = "" if nearest[0] == x else f" at {_coordinate(nearest[0])}"
-    return replace(series, name=f"{series.short or series.name} {number(nearest[1])}{place}")
+def _with_values(named: Series, lines: Sequence[Series], x: float) -> Series:
+    """Return a series with its value nearest to `x` in its name, and with the place of that value if it differs.
+
+    Args:
+        lines: The named line and the unnamed ones after it, whose smallest and largest values are shown; empty for
+            points, which keep their name.
+    """
+    if not lines or named.style != "line":
+        return named
+    nearest = [
+        min((point for point in line.points if math.isfinite(point[0])), key=lambda point: abs(point[0] - x))
+        for line in lines
+    ]
+    values = [value for _, value in nearest]
+    text = number(values[0]) if len(values) == 1 else f"{number(min(values))} to {number(max(values))}"
+    place = "" if nearest[0][0] == x else f" at {_coordinate(nearest[0][0])}"
+    return replace(named, name=f"{named.short or named.name} {text}{place}")
 
 
 def _any_drawable(series: Series, log: bool) -> bool:
