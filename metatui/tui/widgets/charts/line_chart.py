@@ -13,9 +13,9 @@ from textual.widget import Widget
 
 from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
-from metatui.tui.widgets.charts.plot import Plot, View, draw, drawn_series
+from metatui.tui.widgets.charts.plot import Plot, View, draw
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget
-from metatui.tui.widgets.charts.series import ChartData
+from metatui.tui.widgets.charts.series import ChartData, drawn_series
 
 FEWEST: Final = 3
 """Smallest number of points that a zoomed chart shows."""
