@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Literal
 
 from textual.binding import Binding, BindingType
-from textual.keys import key_to_character
+from textual.keys import KEY_NAME_REPLACEMENTS, key_to_character
 
 Tab = Literal["work", "runs", "presets"]
 TABS: tuple[Tab, ...] = ("work", "runs", "presets")
@@ -275,11 +275,15 @@ def key_names(keys: str) -> str:
     return " or ".join(map(key_name, keys.split(",")))
 
 
+_UNICODE_NAMES = {name: unicode_name for unicode_name, name in KEY_NAME_REPLACEMENTS.items()}
+"""Unicode names of the keys to which Textual gives another name."""
+
+
 def key_name(key: str) -> str:
     """Return the displayed name of a key: `^P` for `ctrl+p`, `?` for `question_mark`."""
     if key.startswith("ctrl+"):
         return f"^{key_name(key[5:]).upper()}"
     if key.startswith("f") and key[1:].isdigit():
         return key.upper()
-    character = key_to_character(key)
+    character = key_to_character(_UNICODE_NAMES.get(key, key))
     return character if character and character.isprintable() and character != " " else key.capitalize()
