@@ -22,6 +22,7 @@ from metatui.tui.model.history import History
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.charts import ChartData, LineChart, MetricSparkline, Series
 from metatui.tui.widgets.charts.canvas import Canvas
+from metatui.tui.widgets.charts.plot import View
 from tests.tui.drawing import Stage, curves, falling, rising
 
 
@@ -268,11 +269,14 @@ async def test_cursor_zoom_and_pan() -> None:
         window = chart.view.window
         draw(chart, [Series("train", palette.TRAIN, [(float(x), x / 1000) for x in range(1, 1201)])])
         assert chart.view.window == window, "new points do not move the window"
-        await pilot.press("0")
+        draw(chart, [Series("train", palette.TRAIN, [(2000.0, 1.0), (2500.0, 0.5)])])
+        assert chart.view == View(None, 2000.0), "another run has no values in the window"
+        draw(chart, lines)
+        await pilot.press("plus", "0")
         assert chart.view.window is None
         await pilot.press("escape")
         assert (app.count, chart.has_cursor, chart.has_focus) == (3, False, False)
-        assert head() == "Meta-loss ━ train"
+        assert head() == "Meta-loss ━ train ━ validation"
         await pilot.click(chart, offset=(50, 8))
         middle = chart.view.cursor
         assert middle is not None

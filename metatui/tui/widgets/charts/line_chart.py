@@ -75,7 +75,10 @@ class LineChart(RowsWidget):
             if not same or not xs:
                 self._hide_cursor()
             else:
-                self._view = replace(self._view, cursor=_nearest(xs, self._view.cursor or 0.0))
+                window = self._view.window
+                if window and not any(window[0] <= x <= window[1] for x in xs):  # another run
+                    window = None
+                self._view = View(window, _nearest(xs, self._view.cursor or 0.0))
         self.redraw()
 
     def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
