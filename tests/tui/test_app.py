@@ -17,6 +17,7 @@ from metatui.tui.actions import ACTIONS, TABS, AppContext, Phase, Tab
 from metatui.tui.app import MetatuiApp
 from metatui.tui.controllers.analysis import AnalysisController
 from metatui.tui.controllers.background import BackgroundController
+from metatui.tui.controllers.hints import HintsController
 from metatui.tui.controllers.presets import PresetsController
 from metatui.tui.controllers.run import RunController
 from metatui.tui.controllers.runs import RunsController
@@ -43,7 +44,10 @@ async def settled(app: MetatuiApp, pilot: Pilot[None]) -> None:
 
 
 def test_actions_have_one_method_and_unique_keys() -> None:
-    owners = (WorkTab, RunController, BackgroundController, RunsController, PresetsController, AnalysisController)
+    owners = (
+        WorkTab, RunController, BackgroundController, RunsController, PresetsController, AnalysisController,
+        HintsController,
+    )  # fmt: skip
     for action in ACTIONS:
         doing = [owner for owner in owners if hasattr(owner, f"action_{action.id}")]
         assert len(doing) == 1 or (not doing and hasattr(MetatuiApp, f"action_{action.id}"))
