@@ -29,6 +29,8 @@ COMMANDS = (
             ["presets", "show", "quick", "--json"],
             ["runs", "--runs-dir", "/nowhere"],
             ["run", "--help"],
+            ["bench", "--help"],
+            ["compare", "--help"],
             ["run", "quick", "--set", "task.shots=0"],
         )
     ),

@@ -158,6 +158,9 @@ def _code(arguments: Sequence[str] | None) -> int:
         return _fail(_unknown("a command", error.command_name, error), BAD_INPUT)
     except click.exceptions.NoSuchOption as error:
         return _fail(_unknown("an option", error.option_name, error), BAD_INPUT)
+    except click.MissingParameter as error:
+        path = error.ctx.command_path if error.ctx else "metatui"
+        return _fail(f"{error.format_message().rstrip('.')}: {path} --help shows examples", BAD_INPUT)
     except click.ClickException as error:
         return _fail(error.format_message(), BAD_INPUT)
     except (KeyboardInterrupt, click.Abort):

@@ -56,8 +56,9 @@ def complete_runs(context: click.Context, parameter: click.Parameter, incomplete
 def complete_presets_and_runs(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    items = (each(context, parameter, incomplete) for each in (complete_presets, complete_runs))
-    return [item for found in items for item in found]
+    runs = complete_runs(context, parameter, incomplete)
+    items = [*complete_presets(context, parameter, incomplete), *runs]
+    return [item for item in items if item.type == "plain" or not runs]
 
 
 def examples(*commands: str) -> str:

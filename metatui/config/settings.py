@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
 from functools import cache
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
@@ -35,6 +35,8 @@ from metatui.config.registry import (
 
 PATTERNS = r"[\w.*?\[\]!-]+(\s*,\s*[\w.*?\[\]!-]+)*"
 """Comma-separated patterns of parameter names, as in `fnmatch`."""
+
+G = TypeVar("G", bound=Group)
 
 
 def _when(**conditions: str) -> dict[str, Set[str]]:
@@ -349,6 +351,12 @@ class Settings(Group):
         """Return the settings of a group, such as `algorithm`, or the options of the component called `name`."""
         group: Group | None = getattr(self, name, None)
         return components_with_options()[name].Options() if group is None else group
+
+    def options_of(self, name: str, kind: type[G]) -> G:
+        """Return the options of the component called `name`, which declares them as `kind`."""
+        options = self.group(name)
+        assert isinstance(options, kind)
+        return options
 
     def value(self, path: str) -> Scalar:
         """Return the value of a setting by its path, such as `algorithm.inner_lr`."""

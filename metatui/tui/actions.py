@@ -59,6 +59,10 @@ class AppContext:
     """True if a hint or an offer of usual values can be followed."""
     classification: bool = False
     """True if the shown run classifies images."""
+    curves: bool = False
+    """True if there are curves of the shown run."""
+    cursor: bool = False
+    """True if the keys move the cursor of the curves."""
     marked: int = 0
     """Number of runs marked in the runs tab."""
     studied: int = 0
@@ -154,6 +158,10 @@ def _own(now: AppContext) -> str:
     return _row(now) or ("" if now.own_preset else "This preset comes with metatui and cannot be deleted.")
 
 
+def _curves(now: AppContext) -> str:
+    return "" if now.curves else "There are no curves yet: F5 starts a run, and 2 lists earlier ones."
+
+
 def _two_metrics(now: AppContext) -> str:
     return "" if now.classification else "Regression has one metric, the loss."
 
@@ -200,6 +208,15 @@ ACTIONS: tuple[Action, ...] = (
     Action("smoothing", "o", "Smooth", "Smoothing of the training curve.", CHARTS, tab="work"),
     Action("against", "t", "Time", "Curves against meta-steps or time.", CHARTS, tab="work"),
     Action("metric", "m", "Metric", "Curves of the loss or the accuracy.", CHARTS, _two_metrics, tab="work"),
+    Action(
+        "cursor",
+        "enter,g",
+        "Values",
+        "Read values, zoom and pan with a cursor on the curves.",
+        CHARTS,
+        _curves,
+        tab="work",
+    ),
     Action("step_back", "left_square_bracket", "Step back", "Previous inner step.", ADAPTATION, tab="work"),
     Action("step_on", "right_square_bracket", "Step on", "Next inner step.", ADAPTATION, tab="work"),
     Action("previous_tasks", "comma", "Tasks back", "Previous held-out tasks.", ADAPTATION, tab="work"),

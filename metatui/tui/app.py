@@ -37,8 +37,10 @@ from metatui.tui.screens.main.header_footer import ContextChanged, KeyBar, TopBa
 from metatui.tui.screens.main.layout import Pane
 from metatui.tui.screens.main.work import PreferencesChanged, WorkTab
 from metatui.tui.terminal.keyboard import Keyboard, TerminalLost
+from metatui.tui.terminal.kitty import KittyPictures
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.themes import CYCLE, AsciiFilter
+from metatui.tui.widgets.charts import LineChart
 from metatui.tui.widgets.form.fields import explained
 from metatui.tui.widgets.form.form import SettingsForm
 from metatui.utils.errors import MetatuiError
@@ -104,6 +106,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
         symbols: Symbols,
         theme: str,
         preferences: Preferences,
+        pictures: bool = False,
         preset: str | None = None,
         changes: Sequence[Planned] = (),
         start: bool = False,
@@ -115,6 +118,8 @@ class MetatuiApp(App[None], inherit_bindings=False):
         super().__init__(driver_class=Keyboard)
         self.symbols = symbols
         """Glyphs for drawing charts."""
+        self.pictures = KittyPictures(self._write) if pictures else None
+        """None if the terminal cannot show pictures."""
         self.runs_dir = runs_dir
         self.opening_settings = settings
         self.preferences = preferences
@@ -141,11 +146,17 @@ class MetatuiApp(App[None], inherit_bindings=False):
             yield WorkTab(self.opening_settings, self.symbols, self.preferences)
         yield KeyBar(id="key-bar")
 
+    def _write(self, text: str) -> None:
+        if self._driver:
+            self._driver.write(text)
+
     def get_default_screen(self) -> MainScreen:
         return MainScreen(id="_default")
 
     def on_mount(self) -> None:
         self.theme_changed_signal.subscribe(self, self._save_theme)
+        if pictures := self.pictures:
+            self.app_resume_signal.subscribe(self, lambda _: pictures.send_again())
         self.background.handle_signals()
         if self.warning:
             self.notify(self.warning, severity="warning")
@@ -195,7 +206,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
             from metatui.tui.screens.main.presets_tab import PresetsTab
             from metatui.tui.screens.main.runs_tab import RunsTab
 
-            runs, presets = RunsTab(RunStore(self.runs_dir)), PresetsTab()
+            runs, presets = RunsTab(RunStore(self.runs_dir), self.runs.colours), PresetsTab()
             runs.display = presets.display = False
             await tabs.mount(runs, presets)
 
@@ -245,11 +256,14 @@ class MetatuiApp(App[None], inherit_bindings=False):
             restorable=self.form.offer is not None and self.form.offer.is_taken,
             hinted=self.hints.is_possible,
             classification=bool(shown and shown.settings.is_classification),
+            curves=self.work_tab.curves.chart.has_values,
+            cursor=tab == "work" and self.work_tab.curves.chart.has_cursor,
             marked=marked,
             studied=len(self.analysis.chosen_runs),
         )
 
     @on(ContextChanged)
+    @on(LineChart.CursorChanged)
     @on(SettingsForm.Changed)
     def update_bars(self) -> None:
         """Update the key bar."""

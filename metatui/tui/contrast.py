@@ -12,6 +12,8 @@ from rich.style import Style
 from textual.color import Color
 from textual.filter import LineFilter
 
+from metatui.tui.terminal.kitty import PLACEHOLDER
+
 TEXT: Final = 4.5
 """Smallest contrast ratio of text that WCAG 2.2 allows (success criterion 1.4.3)."""
 MARK: Final = 3.0
@@ -48,6 +50,8 @@ def readable(colour: Color, background: Color, least: float) -> Color:
 
 def least_ratio(text: str) -> float:
     """Return the smallest contrast ratio that `text` needs."""
+    if PLACEHOLDER in text:  # its colour is the number of a picture
+        return 1.0
     if _LETTERS.search(text):
         return TEXT
     return MARK if _MARKS.search(text) else 1.0

@@ -102,8 +102,11 @@ TOPICS: Mapping[str, Topic] = {
     "#curves": Topic(
         "Curves",
         "Loss or accuracy on the query sets after adaptation: of training tasks at each meta-step, and of validation "
-        "tasks with their interval. Marks show where a setting was changed. A validation curve that rises while the "
-        "training curve falls shows overfitting.",
+        "tasks. Dashed lines show where a setting was changed, a point the best validation, and crosses on the axis "
+        "values that are not finite. A validation curve that rises while the training curve falls shows overfitting. "
+        "Enter or a click shows a cursor, with the values under it: left and right move it (with shift: by ten "
+        "columns), home and end go to the first and last value, + and - or the wheel zoom, dragging pans, 0 shows "
+        "everything, and escape hides the cursor.",
         ("Meta-loss", "Meta-step", "Validation", "Interval", "Smoothing", "Live change"),
         CHARTS,
     ),

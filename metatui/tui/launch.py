@@ -17,7 +17,7 @@ from metatui.tui.actions import use_keymap
 from metatui.tui.app import MetatuiApp
 from metatui.tui.controllers.sessions import RealSessions, Sessions
 from metatui.tui.preferences import Preferences
-from metatui.tui.terminal import symbols
+from metatui.tui.terminal import kitty, symbols
 from metatui.tui.terminal.crash_info import CrashInfo, describe_background_run
 from metatui.tui.terminal.redirect import own_terminal
 from metatui.tui.terminal.symbols import Symbols
@@ -125,6 +125,7 @@ def make_app(
         symbols=Symbols.ASCII if ascii else symbols.detect(os.environ, encoding, symbols.tmux_utf8(os.environ)),
         theme=chosen_theme(theme, saved),
         preferences=saved,
+        pictures=kitty.is_supported(os.environ),
         preset=preset,
         changes=changes,
         start=start,

@@ -48,11 +48,6 @@ RUN_HUES: Final = ("hue-blue", "hue-orange", "hue-green", "hue-purple", "hue-ver
 _HUE_OF_SHADE: Final = {shade: name for name, hue in HUES.items() for shade in (hue.dark, hue.light)}
 
 
-def run_colour(index: int, dark: bool) -> str:
-    """Return the colour of the run with this index as `#rrggbb`. Colours repeat from the sixth run on."""
-    return shade(RUN_HUES[index % len(RUN_HUES)], dark)
-
-
 def shade(colour: str, dark: bool, ansi: bool = False) -> str:
     """Return the shade of a colour for a background.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
@@ -49,6 +50,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own_folders(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("METATUI_RUNS", str(store))
     monkeypatch.setattr(paths, "log_file", lambda: tmp_path / "metatui.log")
+    monkeypatch.setattr(compare_command, "EVERY_SECONDS", math.inf)
 
 
 @pytest.fixture
@@ -113,22 +115,22 @@ def test_json_of_images(answer: Answer) -> None:
     assert "also selected the checkpoints" in report["warnings"][0]
 
 
-def test_tables_and_sentences_fit_80_columns(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_conclusions_and_tables_fit_80_columns(
+    waves: Comparison, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     assert main(["compare", "maml", "reptile", "scratch", "--target", "1000"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     text = " ".join(out.split())
-    assert text.startswith("sinusoid, test split, 6 tasks, 10-shot, 10 queries, 2 inner steps; intervals are 95 %")
+    assert text.startswith(waves.conclusions[0])
+    assert "Protocol: sinusoid, test split, 6 tasks, 10-shot, 10 queries, 2 inner steps; intervals are 95 %" in text
     for title in (
         "Loss after 2 inner steps", "Adaptation", "Pairs on the same tasks", "Cost of training; speed relative to MAML",
         "First validation with a loss of 1000 or better",
     ):  # fmt: skip
         assert title in text
-    in_tables = [line for line in out.splitlines() if not line.startswith(("No ", "The ", "MAML", "sinusoid"))]
-    assert max(map(len, in_tables)) <= 80
+    assert max(map(len, out.splitlines())) <= 80
     assert "on the same 6 tasks" in text
     assert "train each with several seeds." in text
 
@@ -137,23 +139,29 @@ def test_wide_tables_are_split(capsys: pytest.CaptureFixture[str], monkeypatch: 
     monkeypatch.setenv("COLUMNS", "40")
     assert main(["compare", "maml", "reptile", "scratch"]) == 0
     blocks = capsys.readouterr().out.split("Adaptation\n")[1:]
-    headings = [block.split("───")[0].split() for block in blocks]
+    headings = [block.split("──")[0].split() for block in blocks]
     assert [heading[:2] for heading in headings] == [["inner", "step"]] * 2
     assert [name for heading in headings for name in heading[2:]] == ["MAML", "Reptile", "scratch"]
 
 
-def test_long_names_wrap_to_two_lines(
+def test_values_of_long_names_are_listed_below_them(
     waves: Comparison, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     pair = waves.pairs[0]
     a, b = (replace(run, label=f"maml-sinusoid-20261129-01505{i}") for i, run in enumerate((pair.a, pair.b)))
     comparison_console.show(replace(waves, pairs=(replace(pair, a=a, b=b),)))
-    parts = capsys.readouterr().out.split("Pairs on the same tasks\n")[1:]
-    assert len(parts) == 2
-    for part in parts:
-        rows = part.split("\n\n")[0].splitlines()[2:]
-        assert 1 <= len(rows) <= 2
+    lines = capsys.readouterr().out.partition("Pairs on the same tasks\n")[2].splitlines()
+    assert lines[0] == f"{a.label}, {b.label}"
+    assert [line.strip().split("  ")[0] for line in lines[1:6]] == [
+        "a − b, loss", "p", "p, Holm", "Wilcoxon p", "Cohen's d_z",
+    ]  # fmt: skip
+
+
+def test_progress_without_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(compare_command, "EVERY_SECONDS", 0.0)
+    assert main(["compare", "maml", "scratch"]) == 0
+    assert "evaluating scratch (2 of 2): 0 of 6 tasks\n" in capsys.readouterr().err
 
 
 def test_ascii_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,30 +213,25 @@ def test_bad_input_is_refused(arguments: list[str], message: str, capsys: pytest
 
 
 def test_exported_files(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], answer: Answer) -> None:
-    files = [tmp_path / f"report{ending}" for ending in EXPORTS]
+    files = [tmp_path / f"my (first) report{ending}" for ending in EXPORTS]
     assert main(["compare", "maml", "reptile", *(f"--export={file}" for file in files)]) == 0
     err = " ".join(capsys.readouterr().err.split())
     assert all(f"Written to {file}" in err for file in files)
-    assert json.loads((tmp_path / "report.json").read_text()) == answer("maml", "reptile")
-    text = (tmp_path / "report.md").read_text()
+    assert json.loads((tmp_path / "my (first) report.json").read_text()) == answer("maml", "reptile")
+    text = (tmp_path / "my (first) report.md").read_text()
     assert text.startswith("# Comparison\n")
     linked = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
-    assert linked == ["report-training.svg", "report-adaptation.svg", "report-result.svg", "report-time.svg"]
-    for name in linked:
-        drawn = ET.parse(tmp_path / name)
+    names = ("training", "adaptation", "result", "time")
+    assert linked == [f"my%20%28first%29%20report-{name}.svg" for name in names]
+    for name in names:
+        drawn = ET.parse(tmp_path / f"my (first) report-{name}.svg")
         assert "Reptile" in "".join(drawn.getroot().itertext()), "each figure has a legend"
-    assert f"{tmp_path / 'report.md'}, with 4 figures next to it" in err
-    ET.parse(tmp_path / "report.svg")
-    assert (tmp_path / "report.csv").read_text().startswith("run,label,algorithm,seed,")
+    assert f"{tmp_path / 'my (first) report.md'}, with 4 figures next to it" in err
+    ET.parse(tmp_path / "my (first) report.svg")
+    assert (tmp_path / "my (first) report.csv").read_text().startswith("run,label,algorithm,seed,")
     (tmp_path / "x.md").mkdir()
     with pytest.raises(BadInput, match="is a folder, but must be a file"):
         export(compare("maml", runs_dir=store), tmp_path / "x.md")
-
-
-def test_image_links_are_quoted(waves: Comparison, tmp_path: Path) -> None:
-    files = export(waves, tmp_path / "my (first) report.md")
-    assert files[1] == tmp_path / "my (first) report-training.svg"
-    assert "](my%20%28first%29%20report-training.svg)" in files[0].read_text()
 
 
 def test_latest_refers_to_newest_runs(store: Path, answer: Answer, capsys: pytest.CaptureFixture[str]) -> None:

@@ -94,10 +94,16 @@ def test_packing_reusing_and_forcing(
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{part}.zip").symlink_to(all_names / f"{part}.zip")
 
+    packed: list[Path] = []
     monkeypatch.setattr(omniglot_download, "fetch", fetch)
+    monkeypatch.setattr(omniglot_cache, "pack", lambda source, **_: packed.append(source))
     assert main(["data", "omniglot", "--force"]) == 0
     assert capsys.readouterr().out.startswith("Packed in ")
-    assert cache.stat().st_mtime_ns > before
+    (source,) = packed
+    assert {each.name for each in (source / "omniglot-py").iterdir()} == {
+        "images_background.zip",
+        "images_evaluation.zip",
+    }
 
 
 def test_failed_download_exits_1_and_bad_data_2(

@@ -16,6 +16,7 @@ import pytest
 from rich.console import Console
 
 import metatui
+from metatui import events
 from metatui.cli import main
 from metatui.cli.console import progress
 from metatui.learning.checks import awkward
@@ -107,6 +108,7 @@ def test_progress_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> 
     assert "meta-step 10: validation: loss" in err
     assert "(10-shot, 2 steps, 5 validation tasks, 95 % interval)" in err
     assert err.splitlines()[-1].startswith("meta-step 20: Finished; test: loss")
+    assert err.splitlines()[-2] == "meta-step 20: testing on 5 tasks"
     assert "\x1b" not in err
 
 
@@ -151,7 +153,7 @@ def test_full_disk_pauses_a_run(capsys: pytest.CaptureFixture[str], monkeypatch:
     assert warned < paused < resumed
 
 
-LONG = ["quick", "--set", "training.iterations=100000000", "--set", "evaluation.every=50", "--device", "cpu"]
+LONG = [*SMALL, "--set", "training.iterations=100000000"]
 
 
 def started(*arguments: str) -> subprocess.Popen[str]:
@@ -169,19 +171,24 @@ def started(*arguments: str) -> subprocess.Popen[str]:
     return process
 
 
-def test_ctrl_c_interrupts_and_saves() -> None:
-    process = started("--json")
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+def test_ctrl_c_interrupts_and_saves(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    see = progress.PlainDisplay.see
+
+    def interrupt(display: progress.PlainDisplay, event: events.Event) -> None:
+        see(display, event)
+        if isinstance(event, events.Evaluated):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(progress.PlainDisplay, "see", interrupt)
+    assert main(["run", *SMALL, "--json"]) == 130
+    out, err = capsys.readouterr()
     report = json.loads(out)
     assert report["status"] == "interrupted"
-    assert "Traceback" not in err
-    run = RunStore().find(report["run"])
-    assert run.status() == "interrupted"
+    run = RunStore().find("latest")
+    assert (run.id, run.status()) == (report["run"], "interrupted")
     assert f"to continue: metatui run --resume {run.path}\n" in err
-    assert read_all(run.metrics())[-1].iteration == report["iterations"]
-    assert main(["evaluate", report["run"], "--tasks", "5", "--json"]) == 0
+    assert read_all(run.metrics())[-1].iteration == report["iterations"] < 20
+    assert main(["evaluate", "latest", "--tasks", "5", "--json"]) == 0
 
 
 def test_killed_run_can_be_resumed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -238,7 +245,10 @@ def test_check_reports_errors(capsys: pytest.CaptureFixture[str], monkeypatch: p
     monkeypatch.setattr(checks, "run_checks", lambda device: iter([good, bad]))
     assert answer(capsys, "check", code=1)["ok"] is False
     assert main(["check"]) == 1
-    assert "WRONG" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert out.startswith("1 of 2 checks failed: ")
+    assert "WRONG  second order, maml, loop: relative error 5.0e-01\n" in out
+    assert "ok  second order, maml, batched, compared with higher\n" in err
     monkeypatch.setattr(checks, "run_checks", lambda device: iter([good]))
     monkeypatch.setattr(awkward, "run_awkward_checks", lambda: iter([agrees, wrong]))
     assert answer(capsys, "check", code=1)["ok"] is False
@@ -266,43 +276,11 @@ def test_doctor_report(capsys: pytest.CaptureFixture[str]) -> None:
     assert {"colours", "encoding", "unicode", "TERM", "tmux"} <= report["terminal"].keys()
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
+    assert out.startswith(f"metatui {metatui.__version__} trains on {report['devices'][0]['device']} (")
+    assert all(f"problem: {problem}\n" in out for problem in report["problems"])
     assert "Omniglot file" in out
     keys = [key for section in ("cuda", "data", "terminal") for key in report[section] if "_" in key]
     assert [key for key in keys if key in out] == ["NO_COLOR"]
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_script(capsys: pytest.CaptureFixture[str], shell: str) -> None:
-    assert main(["completion", shell]) == 0
-    assert "_METATUI_COMPLETE" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [("metatui ru", "run"), ("metatui run qui", "quick"), ("metatui run --set task.sh", "task.shots=")],
-)
-def test_completed_words(
-    words: str, expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("_METATUI_COMPLETE", "bash_complete")
-    monkeypatch.setenv("COMP_WORDS", words)
-    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
-    with pytest.raises(SystemExit):
-        main([])
-    assert f"plain,{expected}" in capsys.readouterr().out.splitlines()
-
-
-@pytest.mark.parametrize(
-    "command", [[], *([name] for name in ("run", "evaluate", "runs", "presets", "check", "doctor"))]
-)
-def test_help_of_commands(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
-    assert main([*command, "--help"]) == 0
-    assert capsys.readouterr().out.startswith("Usage: metatui")
-
-
-def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--version"]) == 0
-    assert capsys.readouterr().out == f"metatui {metatui.__version__}\n"
 
 
 def test_app_needs_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
@@ -339,17 +317,19 @@ def test_closed_pipe_is_silent() -> None:
     assert done.stderr == ""
 
 
-def test_ascii_without_colour(capsys: pytest.CaptureFixture[str]) -> None:
+def test_ascii_without_colour(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     answer(capsys, "run", *SMALL)
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "NO_COLOR": "1", "FORCE_COLOR": "1", "COLUMNS": "60"}
+    for name, value in {"NO_COLOR": "1", "FORCE_COLOR": "1", "COLUMNS": "60"}.items():
+        monkeypatch.setenv(name, value)
     for arguments in (["presets"], ["runs"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "metatui", *arguments], env=environment, capture_output=True, timeout=60
-        )
-        assert done.returncode == 0
-        assert done.stdout.isascii()
-        assert b"\x1b[3" not in done.stdout  # no colours
-        assert arguments == ["presets"] or b"+/-" in done.stdout
+        screen = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+        monkeypatch.setattr(sys, "stdout", screen)
+        assert main(arguments) == 0
+        screen.seek(0)
+        shown = screen.read()
+        assert "\x1b[3" not in shown  # no colours
+        assert max(map(len, shown.splitlines())) <= 100
+        assert arguments == ["presets"] or "+/-" in shown
 
 
 def test_progress_bar_in_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -198,10 +198,12 @@ def cifar100(home: Path, chance: Random) -> None:
 def table(home: Path, chance: Random) -> None:
     from metatui.config.fields import parse
     from metatui.learning.data.episodes import SPLITS
+    from metatui.learning.data.sources.table import TableOptions
     from metatui.learning.data.table.source import load_table
 
     table = {"file": str(home / "tables/plants.csv"), "task_column": "plant", "targets": "y0"}
-    source = load_table(parse({"task": {"source": "table", "shots": 3, "queries": 3}, "table": table}))
+    settings = parse({"task": {"source": "table", "shots": 3, "queries": 3}, "table": table})
+    source = load_table(settings, settings.options_of("table", TableOptions))
     [printable(text) for text in (*source.notes, *source.notices)]
     for split in SPLITS:
         printable(source.describe(split, 0, seed=0))

@@ -20,6 +20,8 @@ from tests.gpu.__main__ import main
 from tests.gpu.lab import Finding, Lab, found, judged, skipped
 from tests.gpu.runner import Planned, run_all, run_one
 from tests.gpu.steps import STEPS
+from tests.gpu.steps.computing import captures, machine
+from tests.gpu.steps.running import second
 
 
 @pytest.fixture(autouse=True)
@@ -109,19 +111,11 @@ def test_every_step_passes_on_a_simulated_device(tmp_path: Path) -> None:
     assert {"memory", "speed", "kernels", "overhead", "evaluation", "learning"} <= unmeasured
 
 
-def test_steps_on_cpu(tmp_path: Path) -> None:
-    # This needs its own process: the steps are forked, and a pytest worker has threads that a fork does not copy.
-    command = [sys.executable, "-m", "tests.gpu", "--device", "cpu", "--tiny", "--out", str(tmp_path)]
-    root = Path(__file__).parents[2]
-    done = subprocess.run(
-        [*command, "--only", "machine,captures,second"],
-        cwd=root, stdout=subprocess.PIPE, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [line["step"] for line in lines if line.get("reason") == "cpu is not a CUDA device"] == [
-        "captures", "second",
-    ]  # fmt: skip
+def test_steps_on_cpu(lab: Lab) -> None:
+    described = list(machine(lab))
+    assert described
+    assert not [finding for finding in described if finding.problem or finding.skipped]
+    assert [finding.skipped for step in (captures, second) for finding in step(lab)] == ["cpu is not a CUDA device"] * 2
 
 
 def test_unknown_step_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,8 +26,7 @@ class Polynomials(DataSet):
 
     @classmethod
     def load(cls, settings: Settings, device: torch.device) -> PolynomialSource:
-        options = settings.group(cls.name)
-        assert isinstance(options, cls.Options)
+        options = settings.options_of(cls.name, cls.Options)
         return PolynomialSource(options.degree)
 
 

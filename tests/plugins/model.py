@@ -36,8 +36,7 @@ class Fourier(Model):
 
     @classmethod
     def build(cls, settings: Settings, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
-        options = settings.group(cls.name)
-        assert isinstance(options, cls.Options)
+        options = settings.options_of(cls.name, cls.Options)
         (inputs,) = input_shape
         return nn.Sequential(
             Waves(options.frequencies),

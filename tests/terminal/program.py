@@ -89,8 +89,9 @@ class Program(Terminal):
     @property
     def stopped(self) -> bool:
         """True if a shell would see the job as stopped. Needs /proc."""
-        self.look()
-        return Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+        state = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        self.look()  # after the check, so that the last output before the stop is read
+        return state == "T"
 
     @property
     def condition(self) -> str:

@@ -184,9 +184,7 @@ NAMES = (("MAML", 0.6), ("FOMAML", 0.7), ("Reptile", 0.8))
 
 def regression_runs(count: int, view: Callable[[int, float], TaskView]) -> list[RunViews]:
     return [
-        RunViews(
-            name.lower(), name, palette.run_colour(index, dark=True), tuple(view(task, skill) for task in range(8))
-        )
+        RunViews(name.lower(), name, palette.RUN_HUES[index], tuple(view(task, skill) for task in range(8)))
         for index, (name, skill) in enumerate(NAMES[:count])
     ]
 
@@ -206,7 +204,7 @@ def scatter_runs(count: int) -> list[RunViews]:
 def image_runs(count: int, ways: int = 5) -> list[RunViews]:
     return [
         RunViews(
-            name.lower(), name, palette.run_colour(index, dark=True),
+            name.lower(), name, palette.RUN_HUES[index],
             tuple(episode(task, ways, steps=5 + index) for task in range(4)),
         )
         for index, name in enumerate(("MAML", "FOMAML", "Reptile")[:count])

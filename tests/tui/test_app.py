@@ -44,10 +44,8 @@ async def settled(app: MetatuiApp, pilot: Pilot[None]) -> None:
 
 
 def test_actions_have_one_method_and_unique_keys() -> None:
-    owners = (
-        WorkTab, RunController, BackgroundController, RunsController, PresetsController, AnalysisController,
-        HintsController,
-    )  # fmt: skip
+    controllers = (RunController, BackgroundController, RunsController, PresetsController, AnalysisController)
+    owners = (WorkTab, *controllers, HintsController)
     for action in ACTIONS:
         doing = [owner for owner in owners if hasattr(owner, f"action_{action.id}")]
         assert len(doing) == 1 or (not doing and hasattr(MetatuiApp, f"action_{action.id}"))

@@ -54,10 +54,13 @@ def test_bad_file_is_refused_in_one_sentence(text: str, error: str) -> None:
 
 def test_keys_may_be_exchanged_and_shared_as_by_default() -> None:
     assert keymap.load() == {}
-    write("start = 'f6, ?'\npause = 'f5'\nhelp = 'f1'\nopen_run = 'enter,ctrl+e'\ncompare_runs = 'c'")
+    write(
+        "start = 'f6, ?'\npause = 'f5'\nhelp = 'f1'\n"
+        "open_run = 'enter,ctrl+e'\nload_preset = 'enter'\ncompare_runs = 'c'"
+    )
     assert keymap.load() == {
         "start": "f6,question_mark", "pause": "f5", "help": "f1",
-        "open_run": "enter,ctrl+e", "compare_runs": "c",
+        "open_run": "enter,ctrl+e", "load_preset": "enter", "compare_runs": "c",
     }  # fmt: skip
 
 

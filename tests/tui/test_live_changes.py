@@ -172,13 +172,14 @@ async def test_nonfinite_validation_is_shown_next_to_the_best(make: Make, sessio
         session.emit(*map(progress, range(1, 201)))
         session.emit(Evaluated(evaluation(NO_SETTINGS, 200), (), best=True))
         await session.heard(app, pilot)
-        assert "Validation: best 0.500 at 200" in screen_of(app)
+        assert "0.50 ± 0.10 at 200" in screen_of(app)
         assert not app.screen.query_one(TopBar).warned
         session.emit(*map(progress, range(201, 401)))
         session.emit(Evaluated(lost(400), (), best=False))
         await session.heard(app, pilot)
         assert app.run_controller.shown is not None
-        assert "Validation: best 0.500 at 200 · last nan" in screen_of(app)
+        assert "0.50 ± 0.10 at 200" in screen_of(app)
+        assert "not finite at 400" in screen_of(app)
         assert app.screen.query_one(TopBar).state[2] == "validation nan"
         assert app.screen.query_one(TopBar).warned
         line = app.run_controller.shown.journal[-1]
@@ -260,7 +261,7 @@ def test_reopened_journal_has_nonfinite_validations(runs_dir: Path) -> None:
     journal.write("evaluated", 40, best=False, regular=True, **details_of(lost(40)))
     journal.close()
     model = Replay(run).read()
-    (line,) = [line for line in model.journal if line.text.startswith("Validation")]
+    (line,) = [line for line in model.journal if line.text.startswith("val ")]
     assert line.tone == "warning"
-    assert "loss not finite" in line.text
+    assert line.text == "val not finite, 100 of 100 tasks diverged"
     assert math.isnan(model.val_loss.points(10)[-1].mean)

@@ -15,7 +15,7 @@ from tests.tui.fakes import FakeSessions, progress, saved_run
 
 Make = Callable[..., MetatuiApp]
 
-ACTIONS = 120
+ACTIONS = 60
 
 
 async def test_random_input_while_a_run_trains(

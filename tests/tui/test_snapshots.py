@@ -16,10 +16,11 @@ from metatui.events import Curve, Evaluated, Finished, Tweaked, Warned
 from metatui.tui.app import MetatuiApp
 from tests.tui.fakes import FakeSessions, evaluation, progress, views
 
-SMALL, MEDIUM, LARGE = (80, 24), (120, 40), (200, 60)
+SMALL, MEDIUM = (80, 24), (120, 40)
 GLYPHS = change(Settings(), {"task.source": "glyphs", "task.shots": 1, "algorithm.name": "reptile"})
 Make = Callable[..., MetatuiApp]
 Compare = Callable[..., bool]
+CompareSizes = Callable[[Pilot[None]], Awaitable[None]]
 
 
 @pytest.fixture(autouse=True)
@@ -53,24 +54,34 @@ def training(sessions: FakeSessions, steps: int, *, end: bool = False) -> Callab
     return run
 
 
-def test_opening_small(make: Make, snap_compare: Compare) -> None:
-    assert snap_compare(make(), terminal_size=SMALL)
+async def test_opening(make: Make, compare_sizes: CompareSizes) -> None:
+    app = make()
+    async with app.run_test(size=SMALL) as pilot:
+        await app.settle()
+        await compare_sizes(pilot)
 
 
-def test_opening_large(make: Make, snap_compare: Compare) -> None:
-    assert snap_compare(make(), terminal_size=LARGE)
+async def test_training(make: Make, sessions: FakeSessions, compare_sizes: CompareSizes) -> None:
+    async with make().run_test(size=SMALL) as pilot:
+        await training(sessions, 500)(pilot)
+        await compare_sizes(pilot)
 
 
-def test_training_small(make: Make, sessions: FakeSessions, snap_compare: Compare) -> None:
-    assert snap_compare(make(), terminal_size=SMALL, run_before=training(sessions, 500))
+async def test_images_finished(make: Make, sessions: FakeSessions, compare_sizes: CompareSizes) -> None:
+    async with make(GLYPHS).run_test(size=SMALL) as pilot:
+        await training(sessions, 300, end=True)(pilot)
+        await compare_sizes(pilot)
 
 
-def test_training_medium(make: Make, sessions: FakeSessions, snap_compare: Compare) -> None:
-    assert snap_compare(make(), terminal_size=MEDIUM, run_before=training(sessions, 500))
+def test_form_during_a_run(make: Make, sessions: FakeSessions, snap_compare: Compare) -> None:
+    async def unfold(pilot: Pilot[None]) -> None:
+        await training(sessions, 500)(pilot)
+        await pilot.press("ctrl+l")
+        for field in pilot.app.screen.query(Input):
+            field.cursor_blink = False
+        await pilot.pause()
 
-
-def test_images_finished(make: Make, sessions: FakeSessions, snap_compare: Compare) -> None:
-    assert snap_compare(make(GLYPHS), terminal_size=LARGE, run_before=training(sessions, 300, end=True))
+    assert snap_compare(make(), terminal_size=MEDIUM, run_before=unfold)
 
 
 def test_diverging(make: Make, sessions: FakeSessions, snap_compare: Compare) -> None:
@@ -110,6 +121,7 @@ def test_invalid_fields(make: Make, snap_compare: Compare) -> None:
     async def start_refused(pilot: Pilot[None]) -> None:
         app = pilot.app
         assert isinstance(app, MetatuiApp)
+        await app.settle()
         for path, text in (("task.queries", "30"), ("evaluation.tasks", "one")):
             field = (await app.form.reveal(path)).control
             assert isinstance(field, Input)

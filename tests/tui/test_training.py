@@ -64,7 +64,7 @@ async def test_packing_is_shown(make: Make, sessions: FakeSessions) -> None:
         await pilot.pause()
         assert phase(app) is Phase.PACKING
         assert app.screen.query_one(TopBar).state[:2] == ("Packing images…", "3,072 of 5,000")
-        assert "3,072 of 5,000 images packed" in app.export_screenshot().replace("&#160;", " ")
+        assert "3,072 of 5,000 packed" in app.export_screenshot().replace("&#160;", " ")
         sessions.may_train.set()
         assert app.run_controller.client.receiver is not None
         await asyncio.to_thread(app.run_controller.client.receiver.opened.wait)

@@ -10,6 +10,7 @@ from typing import Any
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from metatui.cli.console.layout import say
 from metatui.cli.console.output import console, emit
 from metatui.cli.options import changed, examples, json_option
 from metatui.config.settings import Settings
@@ -29,7 +30,6 @@ from metatui.learning.benchmark import (
 )
 from metatui.runs.execution.signals import ending_softly
 from metatui.utils.errors import BadInput, MetatuiError
-from metatui.utils.text import sanitize
 
 MAX_SECONDS = 3600.0
 
@@ -140,7 +140,7 @@ def _progress(benchmark: Benchmark) -> Iterator[Callable[[Report], None]]:
     """Show progress on standard error: a bar in a terminal, otherwise a line for each cell."""
     screen = console(stderr=True)
     if not screen.is_terminal or screen.is_dumb_terminal:
-        yield lambda report: _print_line(report, screen.print)
+        yield lambda report: _print_line(report, lambda text: say(screen, text))
         return
     columns = TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=screen, refresh_per_second=4, transient=True) as bar:
@@ -158,10 +158,9 @@ def _progress(benchmark: Benchmark) -> Iterator[Callable[[Report], None]]:
         yield show
 
 
-def _print_line(report: Report, write: Callable[..., None]) -> None:
+def _print_line(report: Report, write: Callable[[str], None]) -> None:
     match report:
         case Ready(machine):
-            write(sanitize(rows.describe_machine(machine), limit=2000), soft_wrap=True)
+            write(rows.describe_machine(machine))
         case Measurement():
-            text = rows.failed(report) if report.error else rows.result(report)
-            write(sanitize(text, limit=2000), soft_wrap=True)
+            write(rows.failed(report) if report.error else rows.result(report))

@@ -48,6 +48,8 @@ def check(context: click.Context, device: str, as_json: bool) -> None:
         checks.append(result)
         if not as_json:
             say(console(stderr=True), f"{_word(result)}  {_named(result)}, compared with {result.reference}")
+    if not as_json:
+        say(console(stderr=True), "checking difficult modules and losses")
     awkward = list(run_awkward_checks())
     ok = all(result.ok for result in checks) and all(result.ok for result in awkward)
     if as_json:

@@ -173,6 +173,7 @@ def report(
     folders = [store.find(run) for run in runs]
 
     from metatui.runs.analysis.comparison import compare as compare_runs
+    from metatui.runs.analysis.comparison.formatting import main_results
     from metatui.runs.analysis.exports import written
     from metatui.runs.analysis.report import REPORTS, write
 
@@ -183,7 +184,7 @@ def report(
         comparison = compare_runs(
             *folders, tasks=tasks, steps=steps, target=target, device=device, on_progress=on_progress
         )
-    say(console(), *(f"{verdict}." for verdict in comparison.conclusions))
+    say(console(), *(f"{result}." for result in main_results(comparison)))
     say(console(stderr=True), written(write(comparison, path)))
 
 

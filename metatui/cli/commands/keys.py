@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from metatui.cli.console.output import cell, console, emit, table
+from metatui.cli.console.layout import say, show_table
+from metatui.cli.console.output import console, emit
 from metatui.cli.options import json_option
 
 
@@ -39,8 +40,7 @@ def keys(as_json: bool) -> None:
             }
         )
         return
-    rows = table("action", "keys", "tab", "meaning")
-    for action in ACTIONS:
-        rows.add_row(*map(cell, (action.id, action.keys, action.tab or "all", action.help)))
-    console().print(rows)
-    console().print(f"Your keys: {paths.short(paths.keymap_file())}")
+    screen = console()
+    rows = ((action.id, action.keys, action.tab or "all", action.help) for action in ACTIONS)
+    show_table(screen, ("action", "keys", "tab", "meaning"), rows)
+    say(screen, f"Your keys: {paths.short(paths.keymap_file())}")

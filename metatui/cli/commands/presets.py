@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.text import Text
 
-from metatui.cli.console.layout import plain, say, show_properties, show_table, title
+from metatui.cli.console.layout import heading, say, show_properties, show_table, title
 from metatui.cli.console.output import console, emit
 from metatui.cli.options import (
     changed,
@@ -174,7 +173,7 @@ def _list(as_json: bool) -> None:
     screen = console()
     for preset in every:
         own = "" if preset.bundled else " (own)"
-        screen.print(Text.assemble((preset.name, "bold"), own, "  ", plain(screen, preset.title)), soft_wrap=True)
+        heading(screen, preset.name, f"{own}  {preset.title}")
         numbers = (f"{name}: {text}" for name in ("published", "measured") if (text := getattr(preset, name)))
         say(screen, *filter(None, (preset.protocol, *numbers)), style="dim", indent=4)
     for problem in problems:

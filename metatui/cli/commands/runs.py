@@ -99,7 +99,8 @@ def _list(runs_dir: Path | None, as_json: bool) -> None:
     width = max(len(summary.id) for summary in summaries)
     lines = Text()  # printed in one call, because ten thousand calls take seconds
     for summary in summaries:
-        lines.append(f"{summary.id:{width}}  {summary.status:11}  {_progress(summary)}\n")
+        first = f"{summary.id:{width}}  {summary.status:11}  {_progress(summary)}"
+        lines.append("\n".join(wrapped(plain(screen, first), screen.width, 0, 4)) + "\n")
         warning = f"warning: {summary.warning}" if summary.warning else None
         for detail in filter(None, (*_results(summary), warning, summary.problem)):
             lines.append("\n".join(wrapped(plain(screen, detail), screen.width, 4, 4)) + "\n", "dim")
@@ -108,16 +109,20 @@ def _list(runs_dir: Path | None, as_json: bool) -> None:
 
 def _progress(summary: RunSummary) -> str:
     total = f" of {summary.settings.training.iterations:,}" if summary.settings else ""
-    loss = f", meta-loss {summary.progress.meta_loss:.4g}" if summary.progress else ""
-    return f"{summary.iteration:,}{total} meta-steps{loss}"
+    return f"{summary.iteration:,}{total} meta-steps"
 
 
 def _results(summary: RunSummary) -> Iterator[str]:
-    """Describe the test or, without a test, the best validation, and the last one if it is not the best."""
+    """Describe the test or, without a test, the best validation, and the last one if it is not the best.
+
+    A run that is not evaluated yet is described by its last meta-step.
+    """
     best, last = summary.best, summary.validation
     if summary.test:
         yield _result("test", summary.test)
         return
+    if summary.progress and not (best or last):
+        yield f"meta-loss {summary.progress.meta_loss:.4g}"
     if best:
         yield _result("best validation", best)
     if last and (best is None or best.iteration != last.iteration):

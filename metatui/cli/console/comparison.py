@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 def show(comparison: Comparison) -> None:
     """Print conclusions, warnings, protocol and tables."""
-    from metatui.runs.analysis.comparison.formatting import note_on_seeds, protocol_words
+    from metatui.runs.analysis.comparison.formatting import main_results, note_on_seeds, protocol_words
     from metatui.runs.analysis.comparison.tables import tables
 
     screen = console()
-    say(screen, *(f"{verdict}." for verdict in comparison.conclusions))
+    say(screen, *(f"{result}." for result in main_results(comparison)))
     if note := note_on_seeds(comparison):
         say(screen, note, style="dim", indent=4)
     say(screen, *(f"warning: {warning}" for warning in comparison.warnings), style="yellow")

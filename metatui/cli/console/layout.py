@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import compress
 
 from rich import box
 from rich.cells import cell_len
@@ -33,6 +34,15 @@ def say(screen: Console, *sentences: str, style: str = "", indent: int = 0, hang
             screen.print(Text(line, style=style), soft_wrap=True)
 
 
+def heading(screen: Console, name: str, rest: str) -> None:
+    """Print a name in bold and the text after it, wrapped between words."""
+    for number, line in enumerate(wrapped(plain(screen, name + rest), screen.width, 0, 4)):
+        text = Text(line)
+        if number == 0:
+            text.stylize("bold", 0, len(name))
+        screen.print(text, soft_wrap=True)
+
+
 def title(screen: Console, text: str) -> None:
     """Print the title of a table, after an empty line."""
     screen.line()
@@ -59,14 +69,16 @@ def show_table(
     numbers: Iterable[str] = (),
     names: int = 1,
 ) -> None:
-    """Print a table. If its columns do not fit the width, print the values of each row below each other.
+    """Print a table without its empty columns. If it does not fit the width, print the values of each row as a list.
 
     Args:
         numbers: headings of the right-aligned columns.
         names: number of leading columns that name a row.
     """
     cells = [[plain(screen, value) for value in row] for row in rows]
-    heads = [plain(screen, heading) for heading in headings]
+    filled = [any(column) for column in zip(*cells, strict=True)] or [True] * len(headings)
+    heads = list(compress((plain(screen, heading) for heading in headings), filled))
+    cells = [list(compress(row, filled)) for row in cells]
     widths = column_widths([heads, *cells], screen.width)
     if widths is None:
         for row in cells:

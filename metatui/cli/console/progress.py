@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 from metatui import events
-from metatui.cli.console.output import console, spelled
+from metatui.cli.console.layout import say
+from metatui.cli.console.output import console
 from metatui.learning.data.packing import packing_listener
 from metatui.runs.formatting import FINISHED, event_message, headline, hint_text, parameters, training_metrics
 from metatui.runs.storage.run_folder import RunFolder
@@ -41,18 +43,26 @@ def display(run: RunFolder) -> Iterator[Display]:
     if not is_interactive(screen):
         yield PlainDisplay(screen, run)
         return
-    bar = Progress(
+    bar = MetricsProgress(
         TextColumn("{task.description:10}"),
         BarColumn(bar_width=30),
         TextColumn("{task.fields[count]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[metrics]}"),
         console=screen,
         refresh_per_second=4,
     )
     with bar:
         yield LiveDisplay(bar, run)
+
+
+class MetricsProgress(Progress):
+    """Bars with the metrics below them, because both do not fit next to each other in 80 columns."""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield from super().get_renderables()
+        for metrics in filter(None, (task.fields["metrics"] for task in self.tasks)):
+            yield Text(metrics, no_wrap=True, overflow="ellipsis")
 
 
 class PlainDisplay:
@@ -78,11 +88,11 @@ class PlainDisplay:
             self._print(text, style(event))
 
     def _print(self, text: str, style: str = "") -> None:
-        self._screen.print(spelled(self._screen, text), style=style, soft_wrap=True)
+        say(self._screen, text, style=style)
 
 
 class LiveDisplay:
-    """Display of a bar with the metrics next to it; other events are printed above it."""
+    """Display of a bar with the metrics below it; other events are printed above it."""
 
     def __init__(self, bar: Progress, run: RunFolder) -> None:
         self._bar = bar
@@ -109,8 +119,7 @@ class LiveDisplay:
         if isinstance(event, events.Finished | events.Failed):
             self._bar.update(self._task, description="ended")
         if text := testing(event) or sentence(event, self._run):
-            screen = self._bar.console
-            screen.print(spelled(screen, text), style=style(event), soft_wrap=True)
+            say(self._bar.console, text, style=style(event))
 
 
 def testing(event: events.Event) -> str | None:
@@ -198,7 +207,7 @@ def packing_shown(what: str) -> Iterator[OnProgress]:
     """
     screen = console(stderr=True)
     if not is_interactive(screen):
-        yield packing_lines(what, lambda text: screen.print(text, soft_wrap=True))
+        yield packing_lines(what, lambda text: say(screen, text))
         return
     with ExitStack() as stack:
         columns = (TextColumn(f"packing {what}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeRemainingColumn())

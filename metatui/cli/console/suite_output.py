@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.text import Text
-
-from metatui.cli.console.layout import plain, say, show_table, title
+from metatui.cli.console.layout import heading, say, show_table, title
 from metatui.cli.console.output import console, emit
 from metatui.runs.storage.summary import summarise
 from metatui.runs.suites import PlannedRun, Suite, SuiteManifest, bundled, problems, user, user_dir
@@ -28,8 +26,7 @@ def show_list(as_json: bool) -> None:
         return
     screen = console()
     for suite in suites:
-        runs = f" ({len(suite.runs)} runs)"
-        screen.print(Text.assemble((suite.name, "bold"), runs, "  ", plain(screen, suite.title)), soft_wrap=True)
+        heading(screen, suite.name, f" ({len(suite.runs)} runs)  {suite.title}")
         labelled = [f"{key}: {value}" for key in ("measured", "notes") if (value := getattr(suite, key))]
         say(screen, *filter(None, (suite.source,)), *labelled, style="dim", indent=4)
     say(screen, *(f"warning: {problem}" for problem in problems()), style="yellow")
@@ -43,7 +40,7 @@ def show_plan(suites: Sequence[Suite], store: RunStore, as_json: bool) -> None:
         return
     screen = console()
     for suite in suites:
-        screen.print(Text.assemble((suite.name, "bold"), "  ", plain(screen, suite.title)), soft_wrap=True)
+        heading(screen, suite.name, f"  {suite.title}")
         folders = SuiteManifest(suite, store).folders()
         finished = sum(_status(folder)[0] == "finished" for _, folder in folders)
         say(screen, f"{finished} of {len(suite.runs)} runs are finished")

@@ -10,11 +10,18 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from metatui.cli.console.layout import say
 from metatui.cli.console.output import console
-from metatui.cli.console.progress import EVERY_SECONDS, EVERY_SHARE, OnProgress, is_interactive, packing_lines
+from metatui.cli.console.progress import (
+    EVERY_SECONDS,
+    EVERY_SHARE,
+    MetricsProgress,
+    OnProgress,
+    is_interactive,
+    packing_lines,
+)
 from metatui.runs.formatting import training_metrics
 from metatui.runs.suites import RunEnded, RunPacked, RunProgress, RunStarted, RunWarned, Suite, SuiteEvent
-from metatui.utils.text import sanitize
 
 
 class Display(Protocol):
@@ -30,12 +37,11 @@ def display(suite: Suite, finished: int) -> Iterator[Display]:
     if not is_interactive(screen):
         yield PlainDisplay(screen, suite, finished)
         return
-    bar = Progress(
+    bar = MetricsProgress(
         TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
+        BarColumn(bar_width=12),
         TextColumn("{task.fields[count]}"),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[metrics]}"),
         console=screen,
         refresh_per_second=4,
     )
@@ -80,7 +86,7 @@ class PlainDisplay:
                 self._print(f"{ended(event)} ({self._finished} of {self._runs} runs finished)")
 
     def _print(self, text: str) -> None:
-        self._screen.print(sanitize(text, limit=2000), soft_wrap=True)
+        say(self._screen, text)
 
 
 class LiveDisplay:
@@ -112,7 +118,8 @@ class LiveDisplay:
                 self._shares[run.name] = event.iteration / total
             case RunProgress():
                 count = f"{event.iteration:,}/{run.iterations:,}"
-                self._bar.update(self._tasks[run.name], completed=event.iteration, count=count, metrics=metrics(event))
+                below = f"{run.name}: {metrics(event)}"
+                self._bar.update(self._tasks[run.name], completed=event.iteration, count=count, metrics=below)
                 self._shares[run.name] = event.iteration / total
             case RunWarned():
                 self._print(f"{run.name}: warning: {event.text}")
@@ -132,7 +139,7 @@ class LiveDisplay:
         self._bar.update(self._suite_task, completed=done, count=f"{self._finished}/{self._runs} runs")
 
     def _print(self, text: str) -> None:
-        self._bar.console.print(sanitize(text, limit=2000), soft_wrap=True)
+        say(self._bar.console, text)
 
 
 def ended(event: RunEnded) -> str:

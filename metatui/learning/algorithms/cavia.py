@@ -88,9 +88,7 @@ class CAVIA(GradientBased):
 
     @classmethod
     def context_size(cls, settings: Settings) -> int:
-        options = settings.group(cls.name)
-        assert isinstance(options, cls.Options)
-        return options.context
+        return settings.options_of(cls.name, cls.Options).context
 
     @cached_property
     def adapted(self) -> tuple[str, ...]:

@@ -124,8 +124,7 @@ class IMAML(GradientBased):
 
     @classmethod
     def explain(cls, settings: Settings) -> Explanation:
-        algorithm, options = settings.algorithm, settings.group(cls.name)
-        assert isinstance(options, cls.Options)
+        algorithm, options = settings.algorithm, settings.options_of(cls.name, cls.Options)
         tasks, products = algorithm.meta_batch, algorithm.meta_batch * (options.cg_steps + 1)
         strength = f"{options.regularization:g}"
         return Explanation(

@@ -167,8 +167,7 @@ class MAMLPlusPlus(MAML):
 
     @classmethod
     def explain(cls, settings: Settings) -> Explanation:
-        options = settings.group(cls.name)
-        assert isinstance(options, cls.Options)
+        options = settings.options_of(cls.name, cls.Options)
         iterations, rate = settings.training.iterations, settings.algorithm.inner_lr
         changes, costs = [], []
         products = count(inner_gradients(settings), "Hessian-vector product")

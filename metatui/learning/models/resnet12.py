@@ -52,28 +52,22 @@ class ResNet12(Model):
     @classmethod
     def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:
         yield from super().violations(settings)
-        yield from group_violations(settings, _options(settings).widths)
+        yield from group_violations(settings, settings.options_of(cls.name, ResNet12Options).widths)
         reason = "with model.name = 'resnet12', because the model halves an image four times"
         yield from image_size_violations(settings, SMALLEST_IMAGE, reason)
 
     @classmethod
     def build(cls, settings: Settings, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
-        model = settings.model
+        model, options = settings.model, settings.options_of(cls.name, ResNet12Options)
         return resnet12(
             outputs,
             input_shape=image_shape(settings, input_shape),
-            widths=_options(settings).widths,
-            drop_block=_options(settings).drop_block,
+            widths=options.widths,
+            drop_block=options.drop_block,
             norm=model.norm,
             groups=model.groups,
             head=model.head,
         )
-
-
-def _options(settings: Settings) -> ResNet12Options:
-    options = settings.group(ResNet12.name)
-    assert isinstance(options, ResNet12Options)
-    return options
 
 
 def resnet12(

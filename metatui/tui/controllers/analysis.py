@@ -45,7 +45,8 @@ class AnalysisController:
     def action_compare_runs(self) -> None:
         from metatui.tui.screens.compare.screen import CompareScreen
 
-        self._app.push_screen(CompareScreen([run.run for run in self._app.runs_tab.marked_runs]))
+        runs = [run.run for run in self._app.runs_tab.marked_runs]
+        self._app.push_screen(CompareScreen(runs, colours=self._app.runs.colours.of(run.id for run in runs)))
 
     def action_report_runs(self) -> None:
         from pathlib import Path
@@ -69,7 +70,7 @@ class AnalysisController:
         from metatui.tui.screens.explorer.screen import ExplorerScreen
 
         if runs := self._folders():
-            self._app.push_screen(ExplorerScreen(runs))
+            self._app.push_screen(ExplorerScreen(runs, self._app.runs.colours.of(run.id for run in runs)))
 
     def action_parameters(self) -> None:
         from metatui.tui.screens.parameter_space import ParameterScreen

@@ -30,7 +30,7 @@ class PresetsController:
         """`name`, `settings` and `changes` belong to the preset in the form."""
         self._app = app
         self._loaded = name, settings
-        self._source = f"preset {name}" if name else "settings at the start"
+        self._source = f"preset {name}" if name else "initial settings"
         """Name of the preset or run in the form, for display."""
         self.changes = tuple(changes)
         """Planned changes of the preset in the form."""

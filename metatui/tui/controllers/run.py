@@ -209,7 +209,11 @@ class RunController:
             return []
         status = phase.value if model is self.client.model and phase.active else model.status
         name = model.run_id or f"{model.settings.algorithm.name}-{model.settings.task.source}"
-        return [RunState(name, status.lower(), self._app.runs.colour(model.run_id), model.has_no_result)]
+        return [RunState(name, status.lower(), self._colour(model), model.has_no_result)]
+
+    def _colour(self, model: RunModel) -> str:
+        """Return the colour of a run. A run without a name takes the colour that it will have."""
+        return self._app.runs.colours.of([model.run_id])[model.run_id]
 
     def _state(self) -> tuple[str, ...]:
         """Return the state of the followed run for the top bar, with the most important parts first."""
@@ -247,6 +251,5 @@ class RunController:
             caption = f"Validation: {headline(model.evaluation)}" if model.evaluation else ""
             if model.test:
                 caption = f"Test: {result_words(model.test, model.best)}"
-            colour = self._app.runs.colour(model.run_id)
-            views = RunViews(model.run_id, model.settings.algorithm.name, colour, model.views)
+            views = RunViews(model.run_id, model.settings.algorithm.name, self._colour(model), model.views)
             show((views,), caption, warning=bool(evaluation and evaluation.diverged))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from metatui.config.fields import FIELDS
 from metatui.config.settings import Settings
-from metatui.tui import palette
 from metatui.tui.actions import BY_ID
 from metatui.tui.controllers.sessions import Sessions
+from metatui.tui.model.run_colours import RunColours
 from metatui.tui.widgets.adaptation import RunViews
 from metatui.utils.errors import MetatuiError
 
@@ -37,15 +37,10 @@ class RunsController:
         self._app, self._sessions = app, sessions
         self._replay: Replay | None = None
         """The run last opened from disk."""
-        self._colours: Mapping[str, int] = {}
-        """Colour index of each marked run, kept as long as the run is marked."""
+        self.colours = RunColours()
 
     def start_timers(self) -> None:
         self._app.set_interval(READ_EVERY, self.read_again)
-
-    def colour(self, run_id: str) -> str:
-        """Return the colour of a run, as `palette.run_colour` does."""
-        return palette.run_colour(self._colours.get(run_id, 0), self._app.current_theme.dark)
 
     def action_filter(self) -> None:
         self._app.runs_tab.show_filter()
@@ -171,8 +166,8 @@ class RunsController:
         self._app.runs_tab.sort(self._app.runs_tab.order.reversed())
 
     def action_mark_run(self) -> None:
-        if self._app.runs_tab.mark_selected():
-            self._marks_changed()
+        self._app.runs_tab.mark_selected()
+        self._marks_changed()
 
     def action_mark_all_runs(self) -> None:
         self._app.runs_tab.mark_all()
@@ -180,6 +175,7 @@ class RunsController:
 
     def _marks_changed(self) -> None:
         runs = self._app.runs_tab.marked_runs[:MOST_SIDE_BY_SIDE]
+        self._app.runs_tab.show_marks()
         self._app.run_worker(self._show_side_by_side(runs), exclusive=True, group="side_by_side")
 
     async def _show_side_by_side(self, runs: Sequence[RunSummary]) -> None:
@@ -187,7 +183,7 @@ class RunsController:
         app = self._app
         tasks = {run.settings and _task_identity(run.settings) for run in runs}
         same = "the same" if len(tasks) == 1 else "different"
-        self._colours = assign_colours([run.id for run in runs], self._colours)
+        colours = self.colours.of(run.id for run in app.runs_tab.marked_runs)
         names = [run.settings.algorithm.name if run.settings else run.id for run in runs]
         side_by_side = []
         for run, name in zip(runs, names, strict=True):
@@ -197,7 +193,7 @@ class RunsController:
                 app.notify(f"{run.id} cannot be shown: {error}.", severity="error")
                 continue
             label = name if names.count(name) == 1 else run.id
-            side_by_side.append(RunViews(run.id, label, self.colour(run.id), views))
+            side_by_side.append(RunViews(run.id, label, colours[run.id], views))
         app.run_controller.show_side_by_side(side_by_side, f"The marked runs on {same} held-out test tasks")
         if side_by_side:
             app.work_tab.pane = "adaptation"
@@ -212,15 +208,6 @@ def _delete(store: RunStore, run: RunSummary) -> list[str]:
     except MetatuiError as error:
         return [str(error)]
     return []
-
-
-def assign_colours(runs: Sequence[str], before: Mapping[str, int]) -> dict[str, int]:
-    """Return a colour index for each run: its previous one, or the first free index."""
-    colours = {run: before[run] for run in runs if run in before}
-    for run in runs:
-        if run not in colours:
-            colours[run] = min(set(range(len(runs))) - set(colours.values()))
-    return colours
 
 
 def _task_identity(settings: Settings) -> tuple[object, ...]:

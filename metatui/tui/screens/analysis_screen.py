@@ -14,6 +14,8 @@ from textual.screen import ModalScreen, ScreenResultType
 from textual.timer import Timer
 
 from metatui.tui.helper import Helper, Reply, Returned, WorkerError, Yielded
+from metatui.tui.widgets.charts import LineChart
+from metatui.tui.widgets.key_line import KeyLine
 from metatui.utils import paths
 from metatui.utils.errors import MetatuiError
 
@@ -97,6 +99,16 @@ class AnalysisScreen(ModalScreen[ScreenResultType]):
 
     def on_unmount(self) -> None:
         self.stop_analysis()
+
+    def action_cursor(self) -> None:
+        """Show a cursor on the focused chart, or on the first visible one."""
+        charts = [chart for chart in self.query(LineChart) if chart.display]
+        for chart in sorted(charts, key=lambda chart: not chart.has_focus)[:1]:
+            chart.action_cursor()
+
+    @on(LineChart.CursorChanged)
+    def _show_cursor_keys(self) -> None:
+        self.query_one(KeyLine).cursor = any(chart.has_cursor for chart in self.query(LineChart))
 
     def _forward(self, source: ReplySource) -> None:
         """Forward replies to the screen. This runs in a thread."""

@@ -96,7 +96,7 @@ def detect(environ: Mapping[str, str], encoding: str | None, tmux_utf8: bool | N
     """Return the finest set that the terminal is known to support.
 
     Args:
-        environ: environment, of which `TERM` is read.
+        environ: environment, of which `TERM` and the locale are read.
         encoding: encoding of the stream on which the app is drawn; None if unknown.
         tmux_utf8: whether the tmux client uses UTF-8; if not, tmux replaces non-ASCII characters with `_`. None outside
             tmux, or if unknown.
@@ -104,9 +104,20 @@ def detect(environ: Mapping[str, str], encoding: str | None, tmux_utf8: bool | N
     # The kernel's console has 256 or 512 glyphs, without braille, eighth bars and quadrants.
     if environ.get("TERM", "") in ("", "dumb", "linux", "vt100", "vt102", "vt220"):
         return Symbols.ASCII
+    if _locale(environ) in ("C", "POSIX"):
+        return Symbols.ASCII
     if encoding is None or encoding.lower().replace("-", "").replace("_", "") not in ("utf8", "utf8sig"):
         return Symbols.ASCII
     return Symbols.ASCII if tmux_utf8 is False else Symbols.BRAILLE
+
+
+def _locale(environ: Mapping[str, str]) -> str:
+    """Return the locale of characters that the user has chosen; empty if none is chosen."""
+    everything, language = environ.get("LC_ALL", ""), environ.get("LANG", "")
+    characters = environ.get("LC_CTYPE", "")
+    if not everything and characters == "C.UTF-8" and language in ("C", "POSIX"):
+        return language  # Python sets LC_CTYPE in the C locale (PEP 538)
+    return everything or characters or language
 
 
 def tmux_utf8(environ: Mapping[str, str]) -> bool | None:

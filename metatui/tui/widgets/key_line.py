@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from textual.content import Content, Span
 from textual.reactive import reactive
@@ -20,7 +20,16 @@ class Key(NamedTuple):
     """Displayed name of the key."""
     label: str
     action: str
-    """Action of the screen, run by a click."""
+    """Action of the screen, the app (`app.`) or the focused widget (`focused.`), run by a click."""
+
+
+CURSOR_KEYS: Final = (
+    Key("← →", "Move", "focused.move(1)"),
+    Key("+ -", "Zoom", "focused.zoom(0.5)"),
+    Key("0", "All", "focused.zoom(1_000_000)"),
+    Key("Esc", "Hide cursor", "focused.cursor"),
+)
+"""Keys of a chart while its cursor is visible."""
 
 
 class KeyLine(Widget):
@@ -34,13 +43,15 @@ class KeyLine(Widget):
     """
 
     keys: reactive[tuple[Key, ...]] = reactive[tuple[Key, ...]](())
+    cursor: reactive[bool] = reactive(False)
+    """True while the cursor of a chart is visible, whose keys are then shown instead."""
 
     def __init__(self, keys: Sequence[Key] = ()) -> None:
         super().__init__()
         self.set_reactive(KeyLine.keys, tuple(keys))
 
     def render(self) -> Content:
-        entries = [self._entry(key) for key in self.keys]
+        entries = [self._entry(key) for key in (CURSOR_KEYS if self.cursor else self.keys)]
         room = self.size.width - sum(entry.cell_length for entry in entries[-1:])
         shown = []
         for entry in entries[:-1]:
@@ -51,10 +62,7 @@ class KeyLine(Widget):
         return Content("").join([*shown, *entries[-1:]])
 
     def _entry(self, key: Key) -> Content:
-        name = symbols.ascii(key.key) if symbols_of(self) is Symbols.ASCII else key.key
-        return _link(f" {name} ", key.action, "$footer-key-foreground bold") + _link(
-            f"{key.label} ", key.action, "$footer-description-foreground"
-        )
+        return key_entry(key, symbols_of(self))
 
 
 class TabStrip(Widget):
@@ -91,6 +99,14 @@ class TabStrip(Widget):
         return Content.from_markup(f"[@click=screen.{self._action}('{name}')]{label}[/]")
 
 
+def key_entry(key: Key, symbol_set: Symbols) -> Content:
+    """Return the name of a key and its label, as links."""
+    name = symbols.ascii(key.key) if symbol_set is Symbols.ASCII else key.key
+    return _link(f" {name} ", key.action, "$footer-key-foreground bold") + _link(
+        f"{key.label} ", key.action, "$footer-description-foreground"
+    )
+
+
 def _link(text: str, action: str, style: str) -> Content:
-    click = Style.from_meta({"@click": action if action.startswith("app.") else f"screen.{action}"})
+    click = Style.from_meta({"@click": action if action.startswith(("app.", "focused.")) else f"screen.{action}"})
     return Content(text, [Span(0, len(text), style), Span(0, len(text), click)])

@@ -43,6 +43,8 @@ class Column(NamedTuple):
 class Cell(NamedTuple):
     text: str
     tone: Tone = "text"
+    colour: str = ""
+    """Name in the palette, in place of the colour of the tone."""
 
 
 class Item(NamedTuple):
@@ -242,7 +244,7 @@ class Table(RowsWidget, can_focus=True):
         if not self._items:
             return
         row = self._items[self._cursor]
-        first = row - 1 if row and isinstance(self._rows[row - 1], Heading) else row
+        first = row - 1 if row and self._height > 1 and isinstance(self._rows[row - 1], Heading) else row
         self._top = min(max(self._top, row - self._height + 1), first)
 
     def _placed(self, width: int) -> list[tuple[int, int, int]]:
@@ -264,11 +266,11 @@ class Table(RowsWidget, can_focus=True):
             plain = symbols.ascii if glyphs is Symbols.ASCII else str
             # Space for the mark of the sorted column, so that columns do not move when the order changes.
             widths = [len(column.title) + (2 if column.sortable else 0) for column in self._columns]
-            for row in self._rows:
-                if isinstance(row, Item):
-                    widths = [
-                        max(width, cell_len(plain(cell.text))) for width, cell in zip(widths, row.cells, strict=True)
-                    ]
+            cells = zip(*(row.cells for row in self._rows if isinstance(row, Item)), strict=True)
+            for number, column in enumerate(cells):
+                texts = {cell.text for cell in column}
+                widest = max(len(text) if text.isascii() else cell_len(plain(text)) for text in texts)
+                widths[number] = max(widths[number], widest)
             self._natural = glyphs, widths
         return self._natural[1]
 
@@ -289,7 +291,7 @@ class Table(RowsWidget, can_focus=True):
         parts = [Segment(" " * self._indent, cursor)]
         for number, _, cells in self._shown:
             cell = row.cells[number]
-            style = cursor or getattr(theme, cell.tone)
+            style = cursor or (theme.colour(cell.colour) if cell.colour else getattr(theme, cell.tone))
             parts += _aligned(theme.printable(cell.text), cells, self._columns[number].right, style, theme)
         if cursor is None:
             return padded(parts, width)

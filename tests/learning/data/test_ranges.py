@@ -18,6 +18,7 @@ from metatui.learning.experiment import set_up
 from metatui.runs.analysis.comparison import compare
 from metatui.runs.analysis.evaluate import evaluate
 from metatui.runs.execution.session import Session
+from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import SettingsError
 
 GLYPHS: dict[str, Any] = {
@@ -78,9 +79,14 @@ def run(settings: Settings, runs_dir: Path) -> Session:
     return session
 
 
+@pytest.fixture(scope="module")
+def maml(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return run(glyphs(training={"seed": 1}), tmp_path_factory.mktemp("runs")).run
+
+
 @pytest.mark.parametrize("algorithm", ["maml", "reptile", "pretrained", "scratch", "proto_maml"])
-def test_train_evaluate_and_compare(tmp_path: Path, algorithm: str) -> None:
-    runs = [run(glyphs(algorithm={"name": algorithm}, training={"seed": seed}), tmp_path).run for seed in (0, 1)]
+def test_train_evaluate_and_compare(tmp_path: Path, algorithm: str, maml: RunFolder) -> None:
+    runs = [run(glyphs(algorithm={"name": algorithm}), tmp_path).run, maml]
     comparison = compare(*runs, tasks=3)
     assert [each.evaluation.ways for each in comparison.runs] == [3, 3]
     assert comparison.runs[0].same_tasks == comparison.runs[1].same_tasks

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from metatui import events
 from metatui.cli import main
 from metatui.config.fields import change
 from metatui.config.settings import Settings
-from metatui.events import Event, Progress, Stop
+from metatui.events import Event, Progress
 from metatui.runs.execution.control import LiveRun, launcher, resume_detached, start_detached
 from metatui.runs.storage.store import RunStore
 from metatui.utils import child_process, paths
@@ -77,10 +77,18 @@ def test_detached_run_reports_every_event_and_resumes() -> None:
     assert [event.iteration for event in more if isinstance(event, Progress)] == list(range(21, 26))
 
 
-def test_killed_run_is_reported_and_resumes() -> None:
-    live = start_detached(ENDLESS)
+def test_run_survives_its_starter_and_resumes_when_killed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = started_by_another_process()
     seen = iter(live)
-    until_progress(seen)
+    first = until_progress(seen)
+    assert until_progress(seen).iteration == first.iteration + 1
+    with monkeypatch.context() as patched:
+        patched.setattr("metatui.cli.commands.stop.WAIT_SECONDS", 0.1)
+        patched.setattr(LiveRun, "submit", lambda live, command: None)  # as in a long meta-step
+        assert main(["stop", live.run_id]) == 1
+    assert "did not stop within 0.1 seconds" in capsys.readouterr().err
     os.kill(live.hello.pid, signal.SIGKILL)
     *_, failed = seen
     assert isinstance(failed, events.Failed)
@@ -91,7 +99,12 @@ def test_killed_run_is_reported_and_resumes() -> None:
     assert live.run.status() == "interrupted"
 
     # The socket of the dead process still exists. The new process has no terminal and its own session.
-    again = resume_detached(live.run)
+    assert main(["run", "--resume", live.run_id, "--detach"]) == 0
+    output = capsys.readouterr().out
+    assert output.startswith(f"{live.run_id} trains in the background, in process ")
+    assert f"metatui attach {live.run_id} " in output
+    assert f"metatui stop {live.run_id} " in output
+    again = LiveRun.attach(live.run)
     pid = again.hello.pid
     assert os.getsid(pid) == pid
     seen = iter(again)
@@ -110,9 +123,8 @@ def test_killed_run_is_reported_and_resumes() -> None:
     assert (live.run.checkpoints_path / "last.safetensors").exists()
 
 
-def test_run_survives_the_process_that_started_it(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def started_by_another_process() -> LiveRun:
+    """Attach to a run whose starter has been killed."""
     code = (
         "import json, sys; from metatui.runs.execution.control import start_detached\n"
         "from metatui.config.fields import parse\n"
@@ -128,17 +140,7 @@ def test_run_survives_the_process_that_started_it(
     os.killpg(starter.pid, signal.SIGKILL)  # as when a terminal is closed
     starter.wait()
     starter.stdout.close()
-    with closing(LiveRun.attach(run)) as live:
-        seen = iter(live)
-        first = until_progress(seen)
-        assert until_progress(seen).iteration == first.iteration + 1
-        with monkeypatch.context() as patched:
-            patched.setattr("metatui.cli.commands.stop.WAIT_SECONDS", 0.1)
-            patched.setattr(LiveRun, "submit", lambda live, command: None)  # as in a long meta-step
-            assert main(["stop", live.run_id]) == 1
-        assert "did not stop within 0.1 seconds" in capsys.readouterr().err
-        live.submit(Stop())
-        assert isinstance(list(seen)[-1], events.Finished)
+    return LiveRun.attach(run)
 
 
 def test_error_of_the_process_is_raised_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +176,7 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -
     return report
 
 
-def test_commands_detach_stop_and_resume(capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_detach_and_stop(capsys: pytest.CaptureFixture[str]) -> None:
     small = [f"--set={path}={value}" for path, value in
              {"training.iterations": 1_000_000, "model.hidden": 8, "compute.device": "cpu",
               "evaluation.every": 1_000_000, "evaluation.tasks": 5}.items()]  # fmt: skip
@@ -190,14 +192,6 @@ def test_commands_detach_stop_and_resume(capsys: pytest.CaptureFixture[str]) -> 
 
     assert main(["stop", begun["run"]]) == 2
     assert capsys.readouterr().err == f"metatui: run '{begun['run']}' is not live: it is stopped\n"
-
-    assert main(["run", "--resume", begun["run"], "--detach"]) == 0
-    output = capsys.readouterr().out
-    assert output.startswith(f"{begun['run']} trains in the background, in process ")
-    assert f"metatui attach {begun['run']} " in output
-    assert f"metatui stop {begun['run']} " in output
-    assert main(["stop", begun["dir"]]) == 0
-    assert capsys.readouterr().out.startswith(f"{begun['run']} stopped after ")
 
 
 def test_bad_input_starts_no_process(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

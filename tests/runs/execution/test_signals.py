@@ -65,7 +65,7 @@ def started() -> Iterator[Started]:
     def start(*words: str, until: str = "meta-step") -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, "-m", "metatui", "run", *words],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         processes.append(process)
         assert process.stderr
@@ -78,15 +78,14 @@ def started() -> Iterator[Started]:
         process.communicate()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signal_saves_the_run(number: signal.Signals, code: int, started: Started) -> None:
+def test_signal_saves_the_run(started: Started) -> None:
     process = started(*options(training__iterations="100000000", evaluation__every="0"), until="batched engine")
     process.send_signal(signal.SIGCONT)  # as Slurm does before SIGTERM
-    process.send_signal(number)
+    process.send_signal(signal.SIGTERM)
     _, err = process.communicate()
-    assert process.returncode == code
+    assert process.returncode == 143
     assert "Traceback" not in err
-    assert last_entry() == ("interrupted", number.name)
+    assert last_entry() == ("interrupted", "SIGTERM")
     (run,) = RunStore().runs()
     assert (run.checkpoints_path / "last.safetensors").is_file()
     assert run.journal()[0].details.get("slurm") is None

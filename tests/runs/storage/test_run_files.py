@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from datetime import UTC, timedelta, timezone
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from metatui.runs.execution.session import Session
 from metatui.runs.storage.journal import JournalWriter, effective_entries, last_status, read_journal
 from metatui.runs.storage.jsonl import line, parse_lines
 from metatui.runs.storage.lock import RunLock, is_held
-from metatui.runs.storage.metrics import MetricsReader, MetricsWriter, last_progress
+from metatui.runs.storage.metrics import MetricsReader, MetricsWriter, last_progress, sampled
 from metatui.runs.storage.result_files import AdaptationRecord, EvaluationRecord, read_record, write_record
 from metatui.runs.storage.run_folder import RunFolder, run_folder
 from metatui.runs.storage.store import RunStore
@@ -89,6 +90,17 @@ def test_lines_after_the_checkpoint_are_removed(tmp_path: Path, torn: int) -> No
     write_metrics(path, steps(6, 7), after=5)
     assert [p.iteration for p in read_all(reader)] == [1, 2, 3, 4, 5, 6, 7]
     assert json.loads(path.read_bytes().splitlines()[-1])["iteration"] == 7
+
+
+def test_sample_covers_a_large_file(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    assert sampled(path) == []
+    write_metrics(path, steps(1, 2000))
+    assert [p.iteration for p in sampled(path)] == list(range(1, 2001))
+    part = [p.iteration for p in sampled(path, most=10_000, parts=10)]
+    assert part == sorted(set(part))
+    assert (part[0], part[-1]) == (1, 2000)
+    assert max(later - earlier for earlier, later in pairwise(part)) < 300
 
 
 def test_restarted_reading_is_reported(tmp_path: Path) -> None:

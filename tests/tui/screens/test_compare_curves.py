@@ -34,18 +34,25 @@ COMPARISON = compared(run("maml", 0), run("reptile", 0), run("maml", 1), run("sc
 
 
 def test_seeds_of_one_setting_are_a_group() -> None:
-    groups = [(group.label, [run.label for run in group.runs]) for group in run_groups(COMPARISON)]
+    groups = [(group.label, [run.label for run in group.runs]) for group in run_groups(COMPARISON, View())]
     assert groups == [
         ("MAML (3 seeds)", ["maml 0", "maml 1", "maml 2"]),
         ("reptile 0", ["reptile 0"]),
         ("scratch 0", ["scratch 0"]),
     ]
-    assert run_colours(COMPARISON) == ["hue-blue", "hue-orange", "hue-blue", "hue-green", "hue-blue"]
+    assert run_colours(COMPARISON, View()) == ["hue-blue", "hue-orange", "hue-blue", "hue-green", "hue-blue"]
+
+
+def test_groups_have_the_colours_of_their_first_runs() -> None:
+    colours = {COMPARISON.runs[0].id: "hue-purple", COMPARISON.runs[3].id: "hue-purple"}
+    hues = [group.colour for group in run_groups(COMPARISON, View(colours=colours))]
+    assert hues[0] == "hue-purple"
+    assert len(set(hues)) == len(hues)
 
 
 def test_a_repeated_seed_is_kept() -> None:
     twice = compared(run("maml", 0), run("maml", 0), run("maml", 1))
-    assert sorted(len(group.runs) for group in run_groups(twice)) == [1, 2]
+    assert sorted(len(group.runs) for group in run_groups(twice, View())) == [1, 2]
 
 
 def test_the_legend_names_each_group_once() -> None:

@@ -222,7 +222,7 @@ async def test_tasks_of_a_table_cannot_be_drawn() -> None:
     view = scatter(0, 0.8, steps=STEPS)
     async with ScreenApp(ExplorerScreen(RUNS[:1])).run_test(size=(120, 40)) as pilot:
         screen, helper = await opened(pilot, Explored(0, "MAML", 0.01, 0.01, None, view))
-        assert "standardised MSE" in text_of(screen, "#explorer-curve")
+        assert "standardised loss" in text_of(screen, "#explorer-curve")
         await pilot.press("d")
         await pilot.pause()
         assert len(helper.asked) == 1

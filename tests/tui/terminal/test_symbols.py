@@ -31,6 +31,22 @@ def test_detected_glyphs(term: str, encoding: str | None, tmux: bool | None, exp
     assert detect({"TERM": term}, encoding, tmux) is expected
 
 
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, Symbols.BRAILLE),
+        ({"LANG": "en_US.UTF-8"}, Symbols.BRAILLE),
+        ({"LANG": "C.UTF-8", "LC_CTYPE": "C.UTF-8"}, Symbols.BRAILLE),
+        ({"LANG": "C", "LC_CTYPE": "en_US.UTF-8"}, Symbols.BRAILLE),
+        ({"LANG": "C"}, Symbols.ASCII),
+        ({"LANG": "C", "LC_CTYPE": "C.UTF-8"}, Symbols.ASCII),  # as Python changes it
+        ({"LANG": "en_US.UTF-8", "LC_ALL": "POSIX"}, Symbols.ASCII),
+    ],
+)
+def test_glyphs_of_a_locale(variables: dict[str, str], expected: Symbols) -> None:
+    assert detect({"TERM": "xterm", **variables}, "utf-8") is expected
+
+
 def test_terminal_without_name_gets_ascii() -> None:
     assert detect({}, "utf-8") is Symbols.ASCII
 
@@ -75,14 +91,12 @@ def test_ascii_glyphs_are_ascii() -> None:
 
 def test_colours_of_runs_are_distinct() -> None:
     for dark in (True, False):
-        shades = [palette.run_colour(index, dark) for index in range(len(palette.RUN_HUES))]
-        shades += [palette.shade(name, dark) for name in (palette.BEFORE, palette.TRUTH)]
+        shades = [palette.shade(name, dark) for name in (*palette.RUN_HUES, palette.BEFORE, palette.TRUTH)]
         assert len(set(shades)) == len(shades)
-    assert palette.run_colour(0, True) == palette.run_colour(len(palette.RUN_HUES), True)
 
 
 def test_shade_depends_on_the_background() -> None:
-    dark, light = palette.run_colour(1, True), palette.run_colour(1, False)
+    dark, light = (palette.shade(palette.RUN_HUES[1], dark) for dark in (True, False))
     assert palette.shade(dark, dark=False) == light
     assert palette.shade(light, dark=True) == dark
     assert palette.shade("#123456", dark=True) == "#123456"

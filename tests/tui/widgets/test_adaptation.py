@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.segment import Segment
 from rich.style import Style
+from textual.strip import Strip
 
 from metatui.events import CurveView, ImageView, RegressionView, ScatterView
 from metatui.tui.terminal.symbols import Symbols
@@ -19,7 +21,7 @@ from metatui.tui.widgets.adaptation.images import layout
 from metatui.tui.widgets.adaptation.views import captions, scatter_chart
 from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
-from metatui.tui.widgets.charts.row_widget import width_of
+from metatui.tui.widgets.charts.row_widget import difference, width_of
 from tests.tui.drawing import (
     Stage,
     character,
@@ -212,6 +214,14 @@ async def test_unchanged_rows_are_not_sent_again() -> None:
         assert False in kept
 
 
+def test_only_the_part_of_a_row_that_differs_is_sent() -> None:
+    photo, other = Segment("▀▀", Style(color="red", bgcolor="blue")), Segment("▀▀", Style(color="red"))
+    before = Strip([photo, Segment("  0.1"), photo])
+    assert difference(before, Strip([photo, Segment("  0.2"), photo])) == (2, 7)
+    assert difference(before, Strip([photo, Segment("  0.1"), other])) == (7, 9)
+    assert difference(before, Strip([other, Segment("  0.1"), photo])) == (0, 2)
+
+
 async def test_diverged_tasks_have_a_warning_as_caption() -> None:
     diverged = replace(wave(0, 0.5), loss=(3.0, *[float("nan")] * 10))
     app = stage([replace(run, views=(diverged, wave(1, 0.5))) for run in wave_runs(1)])
@@ -219,16 +229,16 @@ async def test_diverged_tasks_have_a_warning_as_caption() -> None:
         panel = app.query_one(AdaptationPanel)
         await pilot.pause()
         warning = panel.get_component_rich_style("chart--warning").color
-        outcomes = [segment for segment in panel.render_line(2) if "MSE" in segment.text]
+        outcomes = [segment for segment in panel.render_line(2) if "loss" in segment.text]
         assert [segment.style.color == warning for segment in outcomes if segment.style] == [True, False]
 
 
 def test_captions() -> None:
     view = replace(wave(3, 0.5), title="A = 2.31, φ = 1.07", loss=(3.21, *[1.0] * 9, 0.1804))
-    assert captions(view, 10)[0] == "Task 3 · A = 2.31, φ = 1.07 · MSE 3.21 → 0.180 after 10 steps"
-    assert captions(view, 1)[1] == "Task 3 · MSE 3.21 → 1.00 after 1 step"
-    assert captions(view, 0)[1] == "Task 3 · MSE 3.21 before adaptation"
-    assert captions(view, 99)[-1] == "MSE 3.21 → 0.180"
+    assert captions(view, 10)[0] == "Task 3 · A = 2.31, φ = 1.07 · loss 3.21 → 0.180 after 10 steps"
+    assert captions(view, 1)[1] == "Task 3 · loss 3.21 → 1.00 after 1 step"
+    assert captions(view, 0)[1] == "Task 3 · loss 3.21 before adaptation"
+    assert captions(view, 99)[-1] == "loss 3.21 → 0.180"
     assert captions(episode(0), 5)[1] == "Task 0 · accuracy 20.0 % → 80.0 % after 5 steps"
 
 
@@ -243,7 +253,7 @@ def test_predictions_beyond_a_scatter_are_at_its_edge() -> None:
 
 
 def test_captions_of_tables_name_the_loss() -> None:
-    assert captions(scatter(0, 0.5), 1)[1] == "Task 0 · standardised MSE 1.00 → 0.500 after 1 step"
+    assert captions(scatter(0, 0.5), 1)[1] == "Task 0 · standardised loss 1.00 → 0.500 after 1 step"
 
 
 @pytest.mark.parametrize("symbols", Symbols)

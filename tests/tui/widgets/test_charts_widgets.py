@@ -7,10 +7,11 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import PurePath
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from textual.app import App, ComposeResult
+from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.geometry import Region
 from textual.strip import Strip
@@ -217,6 +218,67 @@ async def test_apps_without_symbols_get_braille() -> None:
         draw(chart, curves())
         await pilot.pause()
         assert any(0x2800 < ord(char) < 0x2900 for line in plain(chart) for char in line)
+
+
+class Screened(Stage):
+    """Counts the keys that a chart leaves to its screen."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("left,0,escape", "count"), ("enter", "cursor")]
+    count = 0
+
+    def action_count(self) -> None:
+        self.count += 1
+
+    def action_cursor(self) -> None:
+        self.query_one(LineChart).action_cursor()
+
+
+async def test_cursor_zoom_and_pan() -> None:
+    chart = LineChart()
+    lines = [
+        Series("train", palette.TRAIN, [(float(x), x / 1000) for x in range(1, 1001)]),
+        Series("validation", palette.VALIDATION, [(500, 0.4), (1000.0, 0.9)]),
+    ]
+    app = Screened(chart, then=lambda: draw(chart, lines))
+    async with app.run_test(size=(100, 20)) as pilot:
+        await pilot.press("left", "0", "escape")
+        assert (app.count, chart.has_cursor, chart.has_focus) == (3, False, False)
+
+        def head() -> str:
+            return " ".join(plain(chart)[0].split())
+
+        await pilot.press("enter")
+        assert head() == "meta-steps: 1,000 ━ train 1.00 ━ validation 0.900"
+        assert all("│" in line[1:] for line in plain(chart)[4:-4])
+        await pilot.press("left")
+        first = chart.view.cursor
+        assert first is not None
+        assert 980 < first < 1000
+        await pilot.press("home")
+        assert head() == "meta-steps: 1 ━ train 0.00100 ━ validation 0.400 at 500"
+        await pilot.press("end", "plus", "plus")
+        assert chart.view.window is not None
+        assert chart.view.window[1] - chart.view.window[0] == pytest.approx(999 / 4)
+        ticks = [int(tick) for tick in plain(chart)[-2].split()]
+        assert ticks[0] > 700
+        await pilot.press("home")
+        assert chart.view.window[0] == 1
+        await pilot.press(*["plus"] * 20)
+        assert chart.view.window[1] - chart.view.window[0] >= 2, "a few points stay visible"
+        window = chart.view.window
+        draw(chart, [Series("train", palette.TRAIN, [(float(x), x / 1000) for x in range(1, 1201)])])
+        assert chart.view.window == window, "new points do not move the window"
+        await pilot.press("0")
+        assert chart.view.window is None
+        await pilot.press("escape")
+        assert (app.count, chart.has_cursor, chart.has_focus) == (3, False, False)
+        assert head() == "Meta-loss ━ train"
+        await pilot.click(chart, offset=(50, 8))
+        middle = chart.view.cursor
+        assert middle is not None
+        assert 400 < middle < 800
+        chart.show(ChartData((lines[0],), x_label="seconds"))
+        assert not chart.has_cursor, "another x axis has no cursor"
 
 
 async def test_a_sparkline_row_is_one_segment() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from rich.color import Color
 from rich.style import Style
 
+from metatui.tui.contrast import least_ratio
+from metatui.tui.terminal.kitty import PLACEHOLDER, KittyPictures, placeholders
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.adaptation.photograph import columns_of, draw
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
@@ -60,6 +64,20 @@ def test_shades_without_colour(symbols: Symbols, dark: bool, ramp: str) -> None:
     (row,) = draw(values, 1, len(ramp), 1, len(ramp), chart_theme(symbols, dark=dark, monochrome=True))
     assert "".join(segment.text for segment in row) == ramp
     assert not any(segment.style and (segment.style.color or segment.style.bgcolor) for segment in row)
+
+
+def test_pictures() -> None:
+    written: list[str] = []
+    theme = replace(chart_theme(), pictures=KittyPictures(written.append))
+    first, second = (quarters(2, 3, theme) for _ in range(2))
+    assert first == second
+    assert [(segment.text, segment.style) for (segment,) in first] == [
+        (text, Style(color=Color.from_rgb(0, 0, 1))) for text in placeholders(2, 3)
+    ]
+    assert len(written) == 2
+    assert least_ratio(first[0][0].text) == 1.0
+    for other in (replace(theme, monochrome=True), replace(theme, symbols=Symbols.ASCII)):
+        assert PLACEHOLDER not in quarters(2, 3, other)[0][0].text
 
 
 def test_proportions() -> None:

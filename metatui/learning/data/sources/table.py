@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from metatui.config.declarations import Group, setting
 from metatui.learning.data.data_set import DataSet
@@ -58,11 +58,11 @@ class Table(DataSet):
     def load(cls, settings: Settings, device: torch.device) -> TableSource:
         from metatui.learning.data.table.source import load_table
 
-        return load_table(settings)
+        return load_table(settings, settings.options_of(cls.name, TableOptions))
 
     @classmethod
     def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:
-        options = cast(TableOptions, settings.group(cls.name))
+        options = settings.options_of(cls.name, TableOptions)
         if not options.file:
             yield "table.file", "the path of a CSV or Parquet file with task.source = 'table'"
         if not options.inputs and not options.targets:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -36,13 +36,12 @@ Splits = Mapping[Split, Sequence[int]]
 """Numbers of the tasks of a table in each split. The splits are disjoint."""
 
 
-def load_table(settings: Settings) -> TableSource:
-    """Return the tasks of the table that the group `table` of `settings` selects.
+def load_table(settings: Settings, options: TableOptions) -> TableSource:
+    """Return the tasks of the table that `options` select, with the other settings of the run.
 
     Raises:
         BadInput: if the file is missing or is not a valid table, or has too few tasks or rows for the episodes.
     """
-    options = cast("TableOptions", settings.group("table"))
     table = read_table(options)
     splits = split_tasks(table, options, settings.task.split_seed)
     largest = list(shots_of_splits(settings).items())  # one item if all splits use the same setting

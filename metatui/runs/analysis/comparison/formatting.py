@@ -7,6 +7,7 @@ import math
 from metatui.config.registry import DATA
 from metatui.events import Evaluation
 from metatui.runs.analysis.comparison.values import Comparison, Metric
+from metatui.runs.formatting import headline
 from metatui.utils.numbers import diverged, interval
 
 
@@ -77,6 +78,12 @@ def target_words(comparison: Comparison) -> str | None:
     if target is None:
         return None
     return f"an accuracy of {100 * target:g} %" if comparison.metric == "accuracy" else f"a loss of {target:g}"
+
+
+def main_results(comparison: Comparison) -> tuple[str, ...]:
+    """Return the conclusions, each without its full stop; without conclusions, the result of each run."""
+    results = (f"{run.label}: {headline(run.evaluation, level=True)}" for run in comparison.runs)
+    return tuple(comparison.conclusions) or tuple(results)
 
 
 def note_on_seeds(comparison: Comparison) -> str | None:

@@ -9,7 +9,7 @@ from typing import TypeVar
 from metatui.config.fields import FIELDS, text_of
 from metatui.runs.analysis import figures
 from metatui.runs.analysis.comparison import tables
-from metatui.runs.analysis.comparison.formatting import note_on_seeds, protocol_words
+from metatui.runs.analysis.comparison.formatting import main_results, note_on_seeds, protocol_words
 from metatui.runs.analysis.comparison.labels import algorithm_title, listed
 from metatui.runs.analysis.comparison.tables import NONE, TextTable
 from metatui.runs.analysis.comparison.values import Comparison
@@ -68,13 +68,8 @@ def report(comparison: Comparison) -> Report:
     other_pairs = tuple(verdict for verdict in comparison.verdicts if verdict not in comparison.conclusions)
     training = [figures.training(comparison, against=against) for against in figures.AGAINST]
     sections = (
-        Section(
-            "Result",
-            (figures.result(comparison),),
-            (tables.results(comparison),),
-            comparison.conclusions,
-            note_on_seeds(comparison),
-        ),
+        Section("Conclusions", sentences=main_results(comparison), note=note_on_seeds(comparison)),
+        Section("Result", (figures.result(comparison),), (tables.results(comparison),)),
         Section("Adaptation", (figures.adaptation(comparison),), (tables.adaptation(comparison),)),
         Section(
             "Training",

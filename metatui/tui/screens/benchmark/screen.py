@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,7 +13,7 @@ from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.widgets import DataTable
 
-from metatui.learning.benchmark import Benchmark, Measurement, Measuring, Ready, Report, cells, rows
+from metatui.learning.benchmark import SECONDS, Benchmark, Measurement, Measuring, Ready, Report, cells, rows
 from metatui.tui.helper import Reply, Returned, Yielded
 from metatui.tui.screens.analysis_screen import AnalysisScreen
 from metatui.tui.screens.benchmark.widgets import BenchmarkChart, BenchmarkTable
@@ -24,19 +25,16 @@ NICENESS = 10
 POLL_SECONDS = 0.5
 """Seconds between checks of whether the run has ended."""
 
-SECONDS_PER_CELL = 4.0
-"""Typical duration of a measurement on two CPU cores, compilation included."""
-
 WAITING = "A run is in progress and would distort the measurements, which start when it ends."
 
 
 def question() -> str:
-    """Return the question before the benchmark starts, with its size and approximate duration."""
+    """Return the question before the benchmark starts, with its size and duration."""
     count = len(cells())
-    minutes = max(1, round(count * SECONDS_PER_CELL / 60))
+    minutes = math.ceil(count * SECONDS / 60)
     return (
-        f"Measure the speed of every engine? There are {count} measurements, which take about {minutes} "
-        f"minute{'' if minutes == 1 else 's'} if nothing else runs on this machine. Escape stops them."
+        f"Measure the speed of every engine? There are {count} measurements, which take at least {minutes} "
+        f"minute{'' if minutes == 1 else 's'}, and longer on a slow or busy machine. Escape stops them."
     )
 
 

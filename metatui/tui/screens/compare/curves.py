@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from metatui.events import Curve
@@ -34,6 +35,8 @@ class View:
     """Position in `DECAYS`, counted from 1; 0 selects a span that depends on the length of the runs."""
     metric: Metric | None = None
     """None selects the metric that decides the comparison."""
+    colours: Mapping[str, str] = field(default_factory=dict)
+    """Names of colours of runs in the palette, by run. A group has the colour of its first run."""
 
     def next_axis(self) -> View:
         axes = list(AXES)
@@ -63,19 +66,24 @@ class RunGroup:
     runs: Sequence[RunResult]
 
 
-def run_groups(comparison: Comparison) -> list[RunGroup]:
+def run_groups(comparison: Comparison, view: View) -> list[RunGroup]:
     """Group runs that differ in their seed only, because a suite has more runs than there are distinct hues."""
     groups = [(f"{group.label} ({len(group.runs)} seeds)", group.runs) for group in seed_groups(comparison.runs)]
     grouped = [run for _, runs in groups for run in runs]
     groups += [(run.label, (run,)) for run in comparison.runs if run not in grouped]
     groups.sort(key=lambda group: comparison.runs.index(group[1][0]))
-    hues = palette.RUN_HUES
-    return [RunGroup(label, hues[index % len(hues)], runs) for index, (label, runs) in enumerate(groups)]
+    coloured: list[RunGroup] = []
+    for label, runs in groups:
+        used = Counter(group.colour for group in coloured)
+        usual = view.colours.get(runs[0].id, "")
+        free = min(palette.RUN_HUES, key=lambda hue: used[hue])
+        coloured.append(RunGroup(label, usual if usual and used[usual] <= used[free] else free, runs))
+    return coloured
 
 
-def run_colours(comparison: Comparison) -> list[str]:
+def run_colours(comparison: Comparison, view: View) -> list[str]:
     """Return the colour of each run's group."""
-    colours = {run: group.colour for group in run_groups(comparison) for run in group.runs}
+    colours = {run: group.colour for group in run_groups(comparison, view) for run in group.runs}
     return [colours[run] for run in comparison.runs]
 
 
@@ -83,7 +91,7 @@ def training(comparison: Comparison, view: View) -> ChartData:
     """Return a chart of all training curves, with marks at live changes."""
     accuracy = view.shows_accuracy(comparison)
     series, spans, marks = [], set(), []
-    for run, name, colour in _labelled_runs(comparison):
+    for run, name, colour in _labelled_runs(comparison, view):
         curve = run.training
         values: Sequence[float] = ()
         if curve is not None:
@@ -111,7 +119,7 @@ def adaptation(comparison: Comparison, view: View) -> ChartData:
     """Return a chart of the metric against the inner step, with bands of 95 % intervals."""
     accuracy = view.shows_accuracy(comparison)
     log = view.log and not accuracy
-    runs = _labelled_runs(comparison)
+    runs = _labelled_runs(comparison, view)
     curves = [_curve(run, accuracy) for run, _, _ in runs]
     # An interval that reaches below zero ends at the lowest value of a logarithmic axis.
     lows = (mean - half for curve in curves for mean, half in zip(curve.mean, curve.ci95, strict=True))
@@ -136,11 +144,11 @@ def adaptation(comparison: Comparison, view: View) -> ChartData:
     )
 
 
-def _labelled_runs(comparison: Comparison) -> list[tuple[RunResult, str, str]]:
+def _labelled_runs(comparison: Comparison, view: View) -> list[tuple[RunResult, str, str]]:
     """Return each run with its legend label, empty after the first seed of a group, and its colour."""
     return [
         (run, "" if index else group.label, group.colour)
-        for group in run_groups(comparison)
+        for group in run_groups(comparison, view)
         for index, run in enumerate(group.runs)
     ]
 

@@ -14,7 +14,7 @@ from metatui.runs.analysis.comparison import Comparison, Pair
 from metatui.runs.analysis.comparison.formatting import note_on_seeds, points, steps
 from metatui.runs.analysis.comparison.formatting import result as result_words
 from metatui.runs.analysis.comparison.tables import TextTable, adaptation, costs, paired, results, to_target
-from metatui.tui.screens.compare.curves import run_colours
+from metatui.tui.screens.compare.curves import View, run_colours
 from metatui.tui.widgets.charts.axis import Axis, dot, range_axis
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, fitted, merged, padded
@@ -25,7 +25,7 @@ COLUMN_GAP = 2
 SHORTEST_NAME = 12
 
 
-def result_page(comparison: Comparison, width: int, theme: ChartTheme) -> list[Row]:
+def result_page(comparison: Comparison, view: View, width: int, theme: ChartTheme) -> list[Row]:
     """Return warnings, conclusions, bars of each run's metric, and the differences that the conclusions state."""
     rows: list[Row] = []
     for index, warning in enumerate(comparison.warnings):
@@ -42,7 +42,7 @@ def result_page(comparison: Comparison, width: int, theme: ChartTheme) -> list[R
         rows += paragraph(note, width, theme, theme.muted)
     after = steps(comparison.protocol.steps)
     rows += [[], *_title(f"{comparison.metric.capitalize()} after {after}, with 95 % interval", theme)]
-    rows += bars(_finals(comparison), width, theme)
+    rows += bars(_finals(comparison, view), width, theme)
     if comparison.deciding:
         unit = "points" if comparison.metric == "accuracy" else "loss"
         over = "over seeds" if comparison.seeds else "task by task"
@@ -62,10 +62,10 @@ def _title(text: str, theme: ChartTheme) -> list[Row]:
     return [[Segment(theme.printable(text), theme.title)]]
 
 
-def _finals(comparison: Comparison) -> list[Estimate]:
+def _finals(comparison: Comparison, view: View) -> list[Estimate]:
     scale = 100 if comparison.metric == "accuracy" else 1
     estimates = []
-    for run, colour in zip(comparison.runs, run_colours(comparison), strict=True):
+    for run, colour in zip(comparison.runs, run_colours(comparison, view), strict=True):
         mean, half = run.evaluation.final
         rate = run.evaluation.inner_lr
         words = result_words(comparison.metric, run.evaluation) + (f", α = {rate:g}" if rate is not None else "")

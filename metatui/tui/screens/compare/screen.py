@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final
@@ -35,6 +35,7 @@ KEYS: Final = (
     Key("g", "Target", "target"),
     Key("e", "Export", "export"),
     Key("o", "Smooth", "view('next_smoothing')"),
+    Key("Enter", "Values", "cursor"),
 )
 METRIC: Final = Key("m", "Metric", "metric")
 
@@ -56,6 +57,7 @@ class CompareScreen(AnalysisScreen[None]):
         ("minus", "shots(-1)", "Fewer shots"),
         ("g", "target", "Target"),
         ("e", "export", "Export"),
+        ("enter", "cursor", "Values"),
     ]
     DEFAULT_CSS = """
     CompareScreen { layout: vertical; background: $background; }
@@ -71,17 +73,19 @@ class CompareScreen(AnalysisScreen[None]):
         steps: int | None = None,
         shots: int | None = None,
         target: float | None = None,
+        colours: Mapping[str, str] | None = None,
     ) -> None:
         """
         Args:
             tasks, steps, shots: None uses the settings of the first run.
             target: Accuracy (a fraction) or loss; the tables show when each run's validations first reached it.
+            colours: Names of the runs' colours in the palette.
         """
         super().__init__()
         self._runs = tuple(runs)
         self._tasks, self._steps, self._shots, self._target = tasks, steps, shots, target
         self.comparison: Comparison | None = None
-        self.view = View()
+        self.view = View(colours=colours or {})
 
     def compose(self) -> ComposeResult:
         yield StaticText(f"Comparing {len(self._runs)} runs", id="compare-protocol")

@@ -65,7 +65,7 @@ class Sections(Vertical):
     def show(self, comparison: Comparison, view: View) -> None:
         self.query_one("#compare-training", LineChart).show(curves.training(comparison, view))
         self.query_one("#compare-adaptation", LineChart).show(curves.adaptation(comparison, view))
-        self.query_one("#compare-result", ScrollView).show(partial(pages.result_page, comparison))
+        self.query_one("#compare-result", ScrollView).show(partial(pages.result_page, comparison, view))
         self.query_one("#compare-tables", ScrollView).show(partial(pages.tables_page, comparison))
 
     def move(self, by: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import ClassVar, Final
@@ -12,7 +12,7 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
-from metatui.events import CurveView, ImageView, RegressionView, ScatterView
+from metatui.events import ImageView, RegressionView
 from metatui.learning.evaluation.custom_tasks import ChosenClasses, Wave
 from metatui.runs.analysis.explore import Explored, exploring
 from metatui.runs.storage.run_folder import RunFolder
@@ -21,6 +21,7 @@ from metatui.tui.screens.analysis_screen import AnalysisScreen
 from metatui.tui.screens.dialogs.prompt import AskScreen
 from metatui.tui.screens.explorer.query import STEPS, ExplorerQuery, wave_of
 from metatui.tui.widgets.adaptation import MOST_RUNS, AdaptationPanel, RunViews
+from metatui.tui.widgets.adaptation.views import loss_name
 from metatui.tui.widgets.charts import ChartData, LineChart, Series
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, fitted, spread
@@ -43,6 +44,7 @@ KEYS: Final = (
     Key("- +", "Rate", "rate(1)"),
     Key("0", "Own rate", "rate(0)"),
     Key("d", "Draw", "draw"),
+    Key("Enter", "Values", "cursor"),
     Key("Esc", "Close", "dismiss"),
 )
 WAVE_KEY: Final = Key("Arrows", "Bend", "wave(1, 0)")
@@ -100,6 +102,7 @@ class ExplorerScreen(AnalysisScreen[None]):
         ("down", "wave(-1, 0)", "Lower the amplitude"),
         ("left", "wave(0, -1)", "Move left"),
         ("right", "wave(0, 1)", "Move right"),
+        ("enter", "cursor", "Values"),
     ]
     DEFAULT_CSS = """
     ExplorerScreen { layout: vertical; background: $background; }
@@ -108,9 +111,16 @@ class ExplorerScreen(AnalysisScreen[None]):
     ExplorerScreen #explorer-problem { padding: 0 1; color: $text-error; }
     """
 
-    def __init__(self, runs: Sequence[RunFolder]) -> None:
+    def __init__(self, runs: Sequence[RunFolder], colours: Mapping[str, str] | None = None) -> None:
+        """
+        Args:
+            colours: names of the runs' colours in the palette.
+        """
         super().__init__()
         self._runs = tuple(runs)[:MOST_RUNS]
+        self._colours = [
+            (colours or {}).get(run.id, hue) for run, hue in zip(self._runs, palette.RUN_HUES, strict=False)
+        ]
         self.query_state = ExplorerQuery()
         """The newest request."""
         self._answered = ExplorerQuery()
@@ -210,13 +220,13 @@ class ExplorerScreen(AnalysisScreen[None]):
     def _show(self) -> None:
         self._show_header()
         runs = [
-            RunViews(str(result.number), result.label, palette.RUN_HUES[result.number], (result.view,))
+            RunViews(str(result.number), result.label, self._colours[result.number], (result.view,))
             for result in self.results
         ]
         panel = self.query_one(ExplorerPanel)
         panel.step = self.step
         panel.show_views(runs, empty=EMPTY)
-        self.query_one(LineChart).show(loss_curves(self.results, self.step))
+        self.query_one(LineChart).show(loss_curves(self.results, self.step, self._colours))
         self._lay_out()
 
     def _show_header(self) -> None:
@@ -254,26 +264,20 @@ def describe_rates(results: Sequence[Explored]) -> str:
     return f"Inner rates: {', '.join(f'{result.label} {rate(result)}' for result in results)}"
 
 
-def loss_curves(results: Sequence[Explored], step: int) -> ChartData:
+def loss_curves(results: Sequence[Explored], step: int, colours: Sequence[str]) -> ChartData:
     """Return a chart of each run's loss at every inner step, with a point at `step`."""
     lines, points = [], []
     for result in results:
-        colour = palette.RUN_HUES[result.number]
+        colour = colours[result.number]
         lines.append(Series(result.label, colour, tuple((float(at), loss) for at, loss in enumerate(result.view.loss))))
         points.append(Series("", colour, lines[-1].points[step : step + 1], style="points"))
     return ChartData(
         (*lines, *points),
         title="Loss on this task's query points",
         x_label="inner step",
-        y_label=loss_name(results),
+        y_label=loss_name(results[0].view) if results else "loss",
         log_y=True,
         x_limits=(0, STEPS),
         legend=len(results) > 1,
         last_values=False,
     )
-
-
-def loss_name(results: Sequence[Explored]) -> str:
-    """Return the label of the loss axis."""
-    view = results[0].view if results else None
-    return view.loss_name if isinstance(view, CurveView | ScatterView) else "loss"

@@ -9,6 +9,8 @@ from typing import Literal
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
+from metatui.config.fields import FIELDS
+from metatui.config.settings import Settings
 from metatui.tui import palette
 from metatui.tui.model.history import History
 from metatui.tui.model.run_model import RunModel
@@ -49,6 +51,7 @@ class CurvesPane(Vertical, can_focus=True):
         super().__init__(id="curves", classes="pane in-run")
         self._model: RunModel | None = None
         self._view = View()
+        self.chart = LineChart(id="curves-chart")
 
     @property
     def view(self) -> View:
@@ -60,7 +63,7 @@ class CurvesPane(Vertical, can_focus=True):
         self.show(self._model)
 
     def compose(self) -> ComposeResult:
-        yield LineChart(id="curves-chart")
+        yield self.chart
 
     def show(self, model: RunModel | None) -> None:
         """Show the curves of a run."""
@@ -69,29 +72,37 @@ class CurvesPane(Vertical, can_focus=True):
         training, validation = _histories(model, accuracy)
         points = 2 * max(20, self.size.width)
         scale = 100 if accuracy else 1
+        names = curve_names(model.settings) if model else ("", "")
         series = [
-            Series(name, colour, [(p.x, scale * p.mean) for p in history.points(points, view.against, smoothing)])
+            Series(
+                name,
+                colour,
+                [(p.x, scale * p.mean) for p in history.points(points, view.against, smoothing)],
+                short=name.split(" after ")[0],
+            )
             for name, colour, history, smoothing in (
-                ("training", palette.TRAIN, training, view.smoothing),
-                ("validation", palette.VALIDATION, validation, 0.0),
+                (names[0], palette.TRAIN, training, view.smoothing),
+                (names[1], palette.VALIDATION, validation, 0.0),
             )
             if len(history)
         ]
+        if best := _best(model, view, accuracy):
+            series.append(Series("best", palette.VALIDATION, [(best[0], scale * best[1])], style="points"))
         changes = model.changes if model else ()
+        failed = {p.x for h in (training, validation) for p in h.points(points, view.against) if math.isnan(p.mean)}
         data = ChartData(
             tuple(series),
             tuple(Mark(c.iteration if view.against == "iteration" else c.seconds, c.label) for c in changes),
-            tuple(point.x for point in validation.points(points, view.against) if math.isnan(point.mean)),
+            tuple(sorted(failed)),
             title=self._title(accuracy),
             x_label="meta-steps" if view.against == "iteration" else "seconds of training",
-            y_label="accuracy (%)" if accuracy else "loss",
             log_y=view.log and not accuracy,
             empty=EMPTY,
         )
-        self.query_one(LineChart).show(data)
+        self.chart.show(data)
 
     def _title(self, accuracy: bool) -> str:
-        parts = ["Accuracy" if accuracy else "Loss after adaptation"]
+        parts = ["Accuracy (%)" if accuracy else "Loss"]
         parts += ["log scale"] if self.view.log and not accuracy else []
         parts += [f"smoothed {self.view.smoothing:g}"] if self.view.smoothing else []
         return ", ".join(parts)
@@ -102,3 +113,26 @@ def _histories(model: RunModel | None, accuracy: bool) -> tuple[History, History
     if model is None:
         return History(), History()
     return (model.accuracy, model.val_accuracy) if accuracy else (model.meta_loss, model.val_loss)
+
+
+def curve_names(settings: Settings) -> tuple[str, str]:
+    """Return the names of the training and the validation curve, with the inner steps after which they are measured."""
+    if not FIELDS["algorithm.inner_steps"].is_relevant(settings):
+        return "training", "validation"
+    return (
+        f"training after {_steps(settings.algorithm.inner_steps)}",
+        f"validation after {_steps(settings.evaluation_steps)}",
+    )
+
+
+def _steps(count: int) -> str:
+    return f"{count} step{'' if count == 1 else 's'}"
+
+
+def _best(model: RunModel | None, view: View, accuracy: bool) -> tuple[float, float] | None:
+    """Return the place of the best validation, whose checkpoint is kept."""
+    if model is None or model.best is None:
+        return None
+    curve = model.best.accuracy if accuracy else model.best.loss
+    at = model.best.iteration if view.against == "iteration" else model.meta_loss.seconds_at(model.best.iteration)
+    return None if curve is None or at is None else (at, curve.mean[-1])

@@ -10,6 +10,8 @@ from textual.style import Style
 from textual.widget import Widget
 
 from metatui.tui.actions import ACTIONS, TABS, Action, AppContext, Phase, Tab, key_name
+from metatui.tui.widgets.charts.chart_theme import symbols_of
+from metatui.tui.widgets.key_line import CURSOR_KEYS, key_entry
 
 
 class ContextChanged(Message):
@@ -84,8 +86,8 @@ class KeyBar(Widget):
         last = [self._entry(action) for action in ACTIONS if action.id in ("help", "quit")]
         room = self.size.width - sum(entry.cell_length for entry in last)
         shown = []
-        for action in offered(self.context):
-            entry = self._entry(action)
+        cursor = [key_entry(key, symbols_of(self)) for key in CURSOR_KEYS] if self.context.cursor else []
+        for entry in (*cursor, *map(self._entry, offered(self.context))):
             if entry.cell_length > room:
                 break
             room -= entry.cell_length

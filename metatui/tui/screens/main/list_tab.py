@@ -10,7 +10,7 @@ from metatui.tui.screens.main.header_footer import ContextChanged
 from metatui.tui.widgets.scroll_view import ScrollView
 from metatui.tui.widgets.table import Table
 
-WIDE = 100
+WIDE = 120
 """Minimum width of the terminal for the preview to be next to the list. Below, it is under the list."""
 
 

@@ -7,18 +7,20 @@ from itertools import groupby
 from typing import Final
 
 from metatui.config.presets import Preset
-from metatui.config.registry import DATA
+from metatui.config.registry import ALGORITHMS, DATA
 from metatui.config.settings import Settings
 from metatui.tui.widgets.table import Cell, Column, Heading, Item
 
 QUICK: Final = "quick"
 """Name of the bundled preset for a first run."""
-COLUMNS: Final = (Column("Preset", least=12), Column("Title", least=24))
+OWN: Final = "Yours"
+"""Heading of the user's presets."""
+COLUMNS: Final = (Column("Preset", least=12), Column("Algorithm"), Column("Shots", right=True), Column("Results"))
 
 
 def missing_data(settings: Settings) -> str:
     """Return the command that provides the data set of `settings`, if it is not on this machine yet."""
-    return DATA[settings.task.source].missing() if settings.task.source in DATA else ""
+    return DATA[settings.task.source].missing()
 
 
 def in_order(presets: Sequence[Preset]) -> list[Preset]:
@@ -34,10 +36,19 @@ def rows(presets: Sequence[Preset]) -> Iterator[Item | Heading]:
         title = DATA[listed[0].settings.task.source].title if missing else ""
         yield Heading(group, f"needs {title}: f downloads it" if missing else "")
         for preset in listed:
-            yield Item(str(preset.path), (Cell(preset.name), Cell(preset.title, "muted")))
+            yield _item(preset)
 
 
-OWN: Final = "Yours"
+def _item(preset: Preset) -> Item:
+    settings = preset.settings
+    results = [name for name in ("measured", "published") if getattr(preset, name)]
+    cells = (
+        Cell(preset.name),
+        Cell(ALGORITHMS[settings.algorithm.name].title),
+        Cell(str(settings.evaluation_shots)),
+        Cell(", ".join(results), "muted"),
+    )
+    return Item(str(preset.path), cells)
 
 
 def _group(preset: Preset) -> str:

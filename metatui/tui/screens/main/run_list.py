@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -81,6 +81,7 @@ COLUMNS: Final = (
     RunColumn("Started", _started, descends=True),
 )
 MARK: Final = 0
+"""Number of the column of marks."""
 SORTABLE: Final = tuple(number for number, column in enumerate(COLUMNS) if column.key)
 
 
@@ -105,11 +106,11 @@ class Order(NamedTuple):
     def reversed(self) -> Order:
         return Order(self.column, not self.reverse)
 
-    def sorted(self, runs: Sequence[RunSummary]) -> list[RunSummary]:
+    def sorted(self, runs: Sequence[ListedRun]) -> list[ListedRun]:
         """Sort `runs`, which are given newest first; runs with the same value stay in this order."""
         key = COLUMNS[self.column].key
         assert key is not None
-        keyed = [(key(run), run) for run in runs]
+        keyed = [(key(each.run), each) for each in runs]
         known = sorted((each for each in keyed if each[0] is not None), key=lambda each: each[0], reverse=self.descends)
         return [run for _, run in (*known, *(each for each in keyed if each[0] is None))]
 
@@ -118,24 +119,44 @@ def table_columns() -> list[Column]:
     return [Column(each.title, each.right, each.least, sortable=each.key is not None) for each in COLUMNS]
 
 
-def item(run: RunSummary, mark: int | None) -> Item:
-    """Return the row of a run. `mark` is its number among the marked runs."""
-    cells = (
-        Cell("[ ]") if mark is None else Cell(f"[{mark}]", "title"),
-        Cell(run.id),
-        Cell(f"{LIVE if is_live(run) else ''}{run.status.capitalize()}"),
-        Cell(result(run), "warning" if has_no_result(run) else "text"),
-        Cell(f"{run.iteration:,}"),
-        Cell(run.preset or "own"),
-        Cell(when(run), "muted"),
-    )
-    return Item(run.run.path.name, cells)
+class ListedRun:
+    """A run with the texts of its row, which are formatted once: sorting and filtering must be fast for many runs."""
+
+    def __init__(self, run: RunSummary) -> None:
+        self.run = run
+        self.key = run.run.path.name
+        self.id = run.id
+        self._cells = (
+            Cell(f"{LIVE if is_live(run) else ''}{run.status.capitalize()}"),
+            Cell(result(run), "warning" if has_no_result(run) else "text"),
+            Cell(f"{run.iteration:,}"),
+            Cell(run.preset or "own"),
+            Cell(when(run), "muted"),
+        )
+        parts = [run.id, run.status, run.preset or "", f"{run.started:%Y-%m-%d}"]
+        if run.settings:
+            parts += [run.settings.algorithm.name, run.settings.task.source]
+        self._words = " ".join(parts).lower()
+
+    def contains(self, words: Sequence[str]) -> bool:
+        """Return whether each of `words`, in lower case, is in the name, status, preset, date, algorithm or data."""
+        return all(word in self._words for word in words)
+
+    def item(self, mark: int | None = None, colour: str = "") -> Item:
+        """Return the row of the run.
+
+        Args:
+            mark: its number among the marked runs.
+            colour: its colour in charts; empty if it has not appeared in any.
+        """
+        box = Cell("[ ]", colour=colour) if mark is None else Cell(f"[{mark}]", "title", colour)
+        return Item(self.key, (box, Cell(self.id, colour=colour), *self._cells))
 
 
-def contains(run: RunSummary, words: Sequence[str]) -> bool:
-    """Return whether each of `words`, in lower case, is in the name, status, preset, date, algorithm or data set."""
-    parts = [run.id, run.status, run.preset or "", f"{run.started:%Y-%m-%d}"]
-    if run.settings:
-        parts += [run.settings.algorithm.name, run.settings.task.source]
-    text = " ".join(parts).lower()
-    return all(word in text for word in words)
+def listed_runs(runs: Sequence[RunSummary], before: Mapping[str, ListedRun]) -> dict[str, ListedRun]:
+    """Return the listed runs by key, reusing those of runs that have not changed."""
+    fresh = {}
+    for run in runs:
+        old = before.get(run.run.path.name)
+        fresh[run.run.path.name] = old if old and old.run == run else ListedRun(run)
+    return fresh

@@ -16,6 +16,7 @@ from metatui.tui import palette
 from metatui.tui.formatting import headline, result_words
 from metatui.tui.model.replay import outline
 from metatui.tui.model.run_model import RunModel
+from metatui.tui.screens.main.curves import curve_names
 from metatui.tui.screens.main.journal import wrapped
 from metatui.tui.screens.main.previews import changed_settings, section
 from metatui.tui.screens.main.run_list import is_live, when
@@ -23,7 +24,7 @@ from metatui.tui.screens.main.run_pane import clock
 from metatui.tui.widgets.charts import ChartData, Mark, Series
 from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
-from metatui.tui.widgets.charts.line_chart import paint
+from metatui.tui.widgets.charts.plot import paint
 from metatui.tui.widgets.charts.row_widget import Row
 from metatui.tui.widgets.scroll_view import Page, paragraph
 from metatui.utils import paths
@@ -118,17 +119,18 @@ def _curves(model: RunModel, width: int) -> ChartData:
     accuracy = model.settings.is_classification
     training, validation = (model.accuracy, model.val_accuracy) if accuracy else (model.meta_loss, model.val_loss)
     scale = 100 if accuracy else 1
+    names = curve_names(model.settings)
     return ChartData(
         tuple(
             Series(name, colour, [(point.x, scale * point.mean) for point in history.points(2 * width)])
             for name, colour, history in (
-                ("training", palette.TRAIN, training),
-                ("validation", palette.VALIDATION, validation),
+                (names[0], palette.TRAIN, training),
+                (names[1], palette.VALIDATION, validation),
             )
             if len(history)
         ),
         tuple(Mark(change.iteration, change.label) for change in model.changes),
-        title="Accuracy" if accuracy else "Loss after adaptation",
+        title="Accuracy" if accuracy else "Loss",
         x_label="meta-steps",
         y_label="%" if accuracy else "",
         empty="No meta-steps yet",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -15,14 +15,26 @@ from textual.widgets import Input
 from metatui.runs.storage.store import RunStore
 from metatui.runs.storage.summary import RunSummary, summarise
 from metatui.tui.actions import bindings_of
+from metatui.tui.model.run_colours import RunColours
 from metatui.tui.screens.main.header_footer import ContextChanged
 from metatui.tui.screens.main.list_tab import ListTab
-from metatui.tui.screens.main.run_list import COLUMNS, MARK, Order, contains, is_live, item, table_columns
+from metatui.tui.screens.main.run_list import (
+    COLUMNS,
+    MARK,
+    ListedRun,
+    Order,
+    is_live,
+    listed_runs,
+    table_columns,
+)
 from metatui.tui.screens.main.run_preview import RunDetails, page, read_details
 from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.scroll_view import ScrollView
 from metatui.tui.widgets.table import Table
 from metatui.tui.widgets.text_input import Entry
+
+if TYPE_CHECKING:
+    pass
 
 UPDATE_EVERY = 2.0
 """Seconds between updates of the live runs in the list."""
@@ -42,16 +54,19 @@ class RunsTab(ListTab):
     }
     """
 
-    def __init__(self, store: RunStore) -> None:
+    def __init__(self, store: RunStore, colours: RunColours) -> None:
         super().__init__(id="runs")
         self.store = store
+        self._colours = colours
         self.table = Table(table_columns(), id="runs-table")
         self.preview = ScrollView(id="run-preview")
         self.preview.border_title = "Run"
         self.marked: list[str] = []
         """Names of the marked runs, in the order in which they were marked."""
-        self._all: Sequence[RunSummary] = ()
-        self._listed: list[RunSummary] = []
+        self._all: Mapping[str, ListedRun] = {}
+        """The runs by key, newest first."""
+        self._listed: Sequence[ListedRun] = ()
+        """The runs that match the filter, in the order of the list."""
         self._order = Order()
         self._reading = asyncio.Lock()
         """Lock that allows one read at a time, so that the newest result is shown last."""
@@ -82,16 +97,18 @@ class RunsTab(ListTab):
 
     @property
     def selected(self) -> RunSummary | None:
-        return next((run for run in self._listed if run.run.path.name == self.table.selected), None)
+        listed = self._all.get(self.table.selected or "")
+        return listed.run if listed else None
 
     @property
-    def listed(self) -> Sequence[RunSummary]:
+    def listed(self) -> list[RunSummary]:
         """The runs that match the filter, in the order of the list."""
-        return self._listed
+        return [each.run for each in self._listed]
 
     @property
     def marked_runs(self) -> list[RunSummary]:
-        return [run for name in self.marked for run in self._all if run.id == name]
+        by_id = {each.id: each.run for each in self._all.values()}
+        return [by_id[run_id] for run_id in self.marked]
 
     def opened(self) -> None:
         """Reload the list when the tab is opened."""
@@ -110,8 +127,8 @@ class RunsTab(ListTab):
     @work(group="runs")
     async def _read(self) -> None:
         async with self._reading:
-            self._all = await asyncio.to_thread(self.store.summaries)
-        known = {run.id for run in self._all}
+            self._all = await asyncio.to_thread(lambda: listed_runs(self.store.summaries(), self._all))
+        known = {each.id for each in self._all.values()}
         self.marked = [run_id for run_id in self.marked if run_id in known]
         newest, self._go_to_newest = self._go_to_newest, False
         self._fill(newest=newest)
@@ -121,27 +138,26 @@ class RunsTab(ListTab):
         if not (self.display and self.app.screen is self.screen):
             return
         async with self._reading:
-            runs = await asyncio.to_thread(lambda: [summarise(run.run) if is_live(run) else run for run in self._all])
-        if runs != self._all:
-            self._all = runs
+            before = [each.run for each in self._all.values()]
+            runs = await asyncio.to_thread(lambda: [summarise(run.run) if is_live(run) else run for run in before])
+            changed = any(run != old for run, old in zip(runs, before, strict=True) if is_live(old))
+            if changed:
+                self._all = listed_runs(runs, self._all)
+        if changed:
             self._fill()
 
-    def mark_selected(self) -> bool:
-        """Mark or unmark the selected run. Returns whether there is one."""
-        run = self.selected
-        if run is None:
-            return False
-        if run.id in self.marked:
-            self.marked.remove(run.id)
-        else:
-            self.marked.append(run.id)
-        self._fill()
-        return True
+    def mark_selected(self) -> None:
+        """Mark or unmark the selected run."""
+        if run := self.selected:
+            (self.marked.remove if run.id in self.marked else self.marked.append)(run.id)
 
     def mark_all(self) -> None:
         """Mark the listed runs in addition to the marked ones; unmark all runs if they are marked already."""
-        new = [run.id for run in self._listed if run.id not in self.marked]
+        marked = set(self.marked)
+        new = [each.id for each in self._listed if each.id not in marked]
         self.marked = [*self.marked, *new] if new else []
+
+    def show_marks(self) -> None:
         self._fill()
 
     def sort(self, order: Order) -> None:
@@ -182,15 +198,16 @@ class RunsTab(ListTab):
         before = self.selected
         self._moved = self._moved or (before is not None and before.id != self._placed)
         words = self.filter.value.lower().split()
-        self._listed = self._order.sorted([run for run in self._all if contains(run, words)])
+        self._listed = self._order.sorted([each for each in self._all.values() if each.contains(words)])
+        self._colours.of(self.marked)
         marks = {run_id: number for number, run_id in enumerate(self.marked, 1)}
         self.table.show(
-            [item(run, marks.get(run.id)) for run in self._listed],
+            [each.item(marks.get(each.id), self._colours.known(each.id) or "") for each in self._listed],
             empty=NO_MATCH if self._all else EMPTY,
             order=(self._order.column, self._order.descends),
         )
         if newest and not self._moved and self._listed:
-            self.table.select(max(self._listed, key=lambda run: (run.started, run.id)).run.path.name)
+            self.table.select(max(self._listed, key=lambda each: (each.run.started, each.id)).key)
         self._placed = self.selected.id if self.selected else ""
         self.table.border_title = self._title()
         self.show_preview()

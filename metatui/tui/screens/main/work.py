@@ -273,6 +273,11 @@ class WorkTab(Vertical):
     def action_metric(self) -> None:
         self.curves.view = self.curves.view.other_metric()
 
+    def action_cursor(self) -> None:
+        if not self.curves.display:
+            self.go_to("run")
+        self.curves.chart.action_cursor()
+
     def action_step_back(self) -> None:
         self.adaptation.action_step(-1)
 

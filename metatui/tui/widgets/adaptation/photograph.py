@@ -1,4 +1,4 @@
-"""Photographs as cells of colour: two pixels in each cell, or shades without colour."""
+"""Photographs as pictures, as cells of colour with two pixels each, or as shades without colour."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from rich.color import Color
 from rich.segment import Segment
 from rich.style import Style
 
+from metatui.tui.terminal.kitty import LARGEST, Picture, placeholders
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.adaptation.bitmap import shrink
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
@@ -48,6 +49,10 @@ def draw(image: bytes, height: int, width: int, rows: int, columns: int, theme: 
     Args:
         image: `height` x `width` pixels of one or three bytes, row by row. A wrong size draws blanks.
     """
+    if theme.pictures and halves(theme) and max(rows, columns) <= LARGEST and _channels(image, height, width):
+        number = theme.pictures.number(Picture(image, height, width, rows, columns))
+        style = Style(color=Color.from_rgb(number >> 16, number >> 8 & 255, number & 255))
+        return [[Segment(text, style)] for text in placeholders(rows, columns)]
     if theme.monochrome:
         ramp = theme.glyphs.ramp
         return _shades(image, height, width, rows, columns, ramp if theme.dark else ramp[::-1], theme.text)
@@ -84,12 +89,18 @@ def _cell(upper: Pixel | None, lower: Pixel | None) -> Segment:
 
 def _pixels(image: bytes, height: int, width: int, rows: int, columns: int) -> list[Pixel]:
     """Return the pixels of an image shrunk to `rows` x `columns`; none for an image of a wrong size."""
-    channels = len(image) // max(1, height * width)
-    if channels not in (1, 3) or len(image) != height * width * channels:
+    channels = _channels(image, height, width)
+    if not channels:
         return []
     shrunk = [shrink(image[channel::channels], height, width, rows, columns) for channel in range(channels)]
     red, green, blue = ([_level(value) for value in shrunk[channel % channels]] for channel in range(3))
     return list(zip(red, green, blue, strict=True))
+
+
+def _channels(image: bytes, height: int, width: int) -> int:
+    """Return the number of bytes of a pixel; 0 for an image of a wrong size."""
+    channels, rest = divmod(len(image), max(1, height * width))
+    return channels if channels in (1, 3) and not rest else 0
 
 
 def _level(value: float) -> int:

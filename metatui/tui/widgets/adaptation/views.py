@@ -47,13 +47,19 @@ def has_diverged(view: TaskView, step: int) -> bool:
     return bool(losses) and not math.isfinite(losses[-1])
 
 
+def loss_name(view: TaskView) -> str:
+    """Return the name of the losses of a view: `loss`, or `standardised loss` for standardised targets."""
+    # Run folders have the names MSE and standardised MSE. Everything that is shown calls a loss a loss.
+    return view.loss_name.replace("MSE", "loss") if isinstance(view, CurveView | ScatterView) else "loss"
+
+
 def outcome(view: TaskView, step: int) -> str:
-    """Describe the effect of adaptation: `MSE 3.21 → 0.180 after 10 steps`."""
+    """Describe the effect of adaptation: `loss 3.21 → 0.180 after 10 steps`."""
     step = min(step, last_step(view))
     if isinstance(view, ImageView):
         name, values = "accuracy", [percent(value) for value in view.accuracy]
     else:
-        name = "MSE" if isinstance(view, RegressionView) else view.loss_name
+        name = loss_name(view)
         values = [number(value) for value in view.loss]
     if len(values) <= step:
         return ""

@@ -10,6 +10,7 @@ from textual.widget import Widget
 
 from metatui.tui import palette
 from metatui.tui.terminal import symbols
+from metatui.tui.terminal.kitty import KittyPictures
 from metatui.tui.terminal.symbols import GLYPHS, Glyphs, Symbols
 
 
@@ -22,7 +23,7 @@ class ChartTheme:
     ansi: bool
     """True if the theme uses the terminal's own 16 colours."""
     monochrome: bool
-    """True if colours are off (NO_COLOR)."""
+    """True if colours are off (NO_COLOR), or the terminal has none."""
     text: Style
     title: Style
     muted: Style
@@ -30,6 +31,8 @@ class ChartTheme:
     """Style of the name of a key, as in the key bar."""
     warning: Style
     """Style of values that are not finite."""
+    pictures: KittyPictures | None = None
+    """None if the terminal cannot show pictures."""
 
     @property
     def glyphs(self) -> Glyphs:
@@ -68,10 +71,11 @@ def theme_of(widget: Widget) -> ChartTheme:
         symbols=symbols_of(widget),
         dark=app.current_theme.dark,
         ansi=app.native_ansi_color,
-        monochrome=app.no_color,
+        monochrome=app.no_color or app.console.color_system is None,
         text=Style(color=text.color),
         title=Style(color=title.color, bold=True),
         muted=Style(color=muted.color, dim=muted.dim),
         key=Style(color=key.color, bold=True),
         warning=Style(color=warning.color),
+        pictures=getattr(app, "pictures", None),
     )

@@ -98,21 +98,23 @@ def _header(
     """Lay out the title and the legend, or the x coordinate of the cursor and the values there."""
     title, named = data.title, [each for each in drawn if each.series.name]
     if cursor is not None:
-        title = f"{data.x_label} {_coordinate(cursor)}"
+        title = f"{data.x_label}: {_coordinate(cursor)}"
         named = [Drawn(each.position, _with_value(each.series, cursor)) for each in named]
     entries = [legend_entry(*each, theme) for each in named] if data.legend or cursor is not None else []
     return header(title, data.y_label, entries, width, height, theme)
 
 
 def _coordinate(x: float) -> str:
-    return f"{x:,.0f}" if x.is_integer() and abs(x) < 1e15 else number(x)
+    return f"{x:,.0f}" if float(x).is_integer() and abs(x) < 1e15 else number(x)
 
 
 def _with_value(series: Series, x: float) -> Series:
-    """Return the series with its value nearest to `x` in its name, and with the place of that value if it differs."""
+    """Return a line with its value nearest to `x` in its name, and with the place of that value if it differs."""
+    if series.style != "line":
+        return series
     nearest = min((point for point in series.points if math.isfinite(point[0])), key=lambda point: abs(point[0] - x))
     place = "" if nearest[0] == x else f" at {_coordinate(nearest[0])}"
-    return replace(series, name=f"{series.name} {number(nearest[1])}{place}")
+    return replace(series, name=f"{series.short or series.name} {number(nearest[1])}{place}")
 
 
 def _any_drawable(series: Series, log: bool) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
 from typing import ClassVar
 
 from rich.cells import cell_len, set_cell_size
@@ -90,6 +91,16 @@ def centred(text: str, width: int, height: int, style: Style) -> list[Row]:
     return block(rows, width, height)
 
 
+def difference(before: Strip, now: Strip) -> tuple[int, int]:
+    """Return the first column and the column after the last one in which two rows of the same width differ."""
+
+    def common(one: Iterable[Segment], other: Iterable[Segment]) -> int:
+        return width_of(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+    start = common(before, now)
+    return start, max(start, now.cell_length - common(reversed(list(before)), reversed(list(now))))
+
+
 class RowsWidget(Widget):
     """Base class of widgets made of rows. Subclasses implement `rows`, and call `redraw` when their data change.
 
@@ -133,11 +144,13 @@ class RowsWidget(Widget):
             return
         new = self._draw()
         changed = [y for y, (before, now) in enumerate(zip(old, new, strict=True)) if before != now]
+        # Only the part that differs is sent: a photograph next to a chart takes 40 bytes per cell.
+        regions = [Region(start, y, end - start, 1) for y in changed for start, end in (difference(old[y], new[y]),)]
         # An unchanged row keeps its strip, which caches its rendering.
         for y in changed:
             old[y] = new[y]
-        if changed:
-            self.refresh(*(Region(0, y, self.content_size.width, 1) for y in changed))
+        if regions:
+            self.refresh(*regions)
 
     def render_line(self, y: int) -> Strip:
         key = self._key()

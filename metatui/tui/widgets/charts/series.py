@@ -23,6 +23,8 @@ class Series:
     """A name in metatui.tui.palette, a run's colour, or any colour that rich can parse."""
     points: Sequence[tuple[float, float]]
     style: Literal["line", "points", "rings", "band"] = "line"
+    short: str = ""
+    """Shorter name, for the legend with the values under the cursor."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,36 @@
+"""Colours of runs, the same wherever a run appears while the app is open."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from metatui.tui.palette import RUN_HUES
+
+
+class RunColours:
+    def __init__(self) -> None:
+        self._hues: dict[str, str] = {}
+
+    def known(self, run: str) -> str | None:
+        """Return the colour of a run that has appeared, else None."""
+        return self._hues.get(run)
+
+    def of(self, runs: Iterable[str]) -> dict[str, str]:
+        """Return the names of the runs' colours in the palette, and keep them.
+
+        Each run keeps its colour, unless another of `runs` has the same one and an unused one is left.
+        """
+        runs = list(dict.fromkeys(runs))
+        chosen: dict[str, str] = {}
+        for run in runs:
+            hue = self._hues.get(run)
+            if hue and (hue not in chosen.values() or len(runs) > len(RUN_HUES)):
+                chosen[run] = hue
+        for run in runs:
+            if run not in chosen:
+                here, everywhere = Counter(chosen.values()), Counter(self._hues.values())
+                hue = min(RUN_HUES, key=lambda hue: (here[hue], everywhere[hue]))
+                chosen[run] = hue
+        self._hues |= {run: hue for run, hue in chosen.items() if run}  # a run gets its name when it starts
+        return chosen
