@@ -57,8 +57,7 @@ class TourCard(TourWidget):
         self.step = 0
         self.border_subtitle = "escape leaves the tour"
 
-    def on_mount(self) -> None:
-        super().on_mount()
+    def on_mount(self) -> None:  # in addition to that of the base class, which Textual also calls
         # The panel handles its keys itself when it is focused.
         self.watch(self.metatui.work_tab.adaptation, "step", lambda: self.see("step_on"), init=False)
         self._show()

@@ -97,7 +97,7 @@ async def test_each_step_ends_when_the_user_has_done_it(
         assert "The list has one run" not in text()
         await pilot.press("c")  # no run is marked
         assert step() == "compare"
-        for keys in (["space", "down"], ["space"], ["c"]):
+        for keys in (["space", "up"], ["space"], ["c"]):
             await pilot.press(*keys)
             await settled(app, pilot)
         assert step() == "find everything else"
