@@ -26,6 +26,9 @@ from metatui.tui.widgets.static_text import StaticText
 RUNNING_HINT = "During a run, only the bright settings can change; enter applies a change."
 IDLE_HINT = "Tab moves through the fields. F5 starts."
 
+HIGH = 42
+"""Rows from which the form has room for more than its main settings."""
+
 
 class SettingsForm(Vertical):
     """The left pane. During a run, only live settings can be edited."""
@@ -111,6 +114,20 @@ class SettingsForm(Vertical):
                 group.folded = False
                 self._judge()
         return self.query_one(f"#{field_id(path)}", FormField)
+
+    async def unfold_groups(self) -> None:
+        """Unfold the groups that fit into a high form, so that it shows as many settings as possible."""
+        if self.size.height < HIGH:
+            return
+        rows = self.query_one("#fields")
+        room = rows.size.height - sum(row.display for row in rows.children)
+        for group in self.query(FieldGroup):
+            needed = sum(setting.path in self.assessment.visible for setting in group.settings)
+            if group.folded and 0 < needed <= room:
+                await group.fill(self._texts)
+                group.folded = False
+                room -= needed
+        self._judge()
 
     def load(self, settings: Settings) -> None:
         """Fill in `settings`."""
