@@ -119,7 +119,7 @@ def make_app(
     use_keymap(keys)
     pictures = kitty.is_supported(os.environ)
     if pictures:
-        os.environ.setdefault("COLORTERM", "truecolor")  # SSH passes only TERM on
+        os.environ["COLORTERM"] = "truecolor"  # SSH passes only TERM on
     encoding = sys.__stderr__.encoding if sys.__stderr__ else None
     return MetatuiApp(
         settings,
