@@ -114,8 +114,6 @@ async def test_data_set_is_downloaded_in_the_background(make: Make, monkeypatch:
 
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:
-        state = lambda: text_of(app.screen, "#download-state")  # noqa: E731
-
         async def confirm() -> None:
             await pilot.press("f")
             await pilot.pause()
@@ -137,7 +135,7 @@ async def test_data_set_is_downloaded_in_the_background(make: Make, monkeypatch:
 
         program("import time; time.sleep(600)")
         await confirm()
-        while "packed 10 of 20 drawings" not in state():
+        while "packed 10 of 20 drawings" not in text_of(app.screen, "#download-state"):
             await pilot.pause()
         assert app.context.missing_data
         await confirm()
