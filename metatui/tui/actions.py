@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Literal
 
 from textual.binding import Binding, BindingType
-from textual.keys import key_to_character
+from textual.keys import KEY_NAME_REPLACEMENTS, key_to_character
 
 Tab = Literal["work", "runs", "presets"]
 TABS: tuple[Tab, ...] = ("work", "runs", "presets")
@@ -199,6 +199,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("command_palette", "ctrl+p", "Palette", "Search actions, settings, presets, runs.", WINDOW, everywhere=True),
     Action("theme", "ctrl+t", "Theme", "Next theme: dark, light, and two for 16 colours.", WINDOW),
     Action("explain", "ctrl+g,i", "Explain", "Explain the algorithm: pseudo-code and costs.", WINDOW),
+    Action("tour", "T", "Tour", "Take a tour of the app in eight steps.", WINDOW, bar=False, tab="work"),
     Action("benchmark", "f12", "Benchmark", "Measure the speed of each engine on this machine.", WINDOW, bar=False),
     Action("suspend", "ctrl+z", "Suspend", "Return to the shell; fg resumes. Runs continue.", WINDOW, bar=False),
     Action("suites", "ctrl+s,u", "Suites", "Train lists of runs, then compare them.", WINDOW, bar=False),
@@ -275,11 +276,15 @@ def key_names(keys: str) -> str:
     return " or ".join(map(key_name, keys.split(",")))
 
 
+_UNICODE_NAMES = {name: unicode_name for unicode_name, name in KEY_NAME_REPLACEMENTS.items()}
+"""Unicode names of the keys to which Textual gives another name."""
+
+
 def key_name(key: str) -> str:
     """Return the displayed name of a key: `^P` for `ctrl+p`, `?` for `question_mark`."""
     if key.startswith("ctrl+"):
         return f"^{key_name(key[5:]).upper()}"
     if key.startswith("f") and key[1:].isdigit():
         return key.upper()
-    character = key_to_character(key)
+    character = key_to_character(_UNICODE_NAMES.get(key, key))
     return character if character and character.isprintable() and character != " " else key.capitalize()

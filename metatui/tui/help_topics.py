@@ -87,15 +87,23 @@ TOPICS: Mapping[str, Topic] = {
         "Settings",
         "The settings of the next run, or of the followed one. Tab and shift+tab move between fields, enter opens a "
         "choice or a group, space toggles a switch, escape leaves a text field. Settings that do not apply are "
-        "hidden. During a run, only live settings can change; enter applies them.",
+        "hidden. During a run, only live settings can change; enter applies them. While a run is shown, the form is "
+        "folded, unless you unfolded it for the last run.",
         ("Live change", "Preset", "Meta-batch", "Ways and shots"),
+        TRAINING,
+    ),
+    "#about": Topic(
+        "Next run",
+        "The algorithm with the settings in the form, while no run is shown: idea, update rule, pseudo-code, cost of "
+        "a meta-step, and paper. It changes with the form.",
+        ("Inner loop", "Outer loop", "Meta-step", "Second order"),
         TRAINING,
     ),
     "#run": Topic(
         "Run",
-        "The state of the run: status, name, device, engine and progress, then speed, time, validation or test "
-        "result, memory and load. The two small curves show the meta-loss, and the accuracy or the norm of the meta-"
-        "gradient.",
+        "The state of the run: progress, test or validations, time, speed, memory and load, device and engine. The "
+        "two small curves show the meta-loss, and the accuracy or the norm of the meta-gradient. The line above the "
+        "panes has the name of the run, and what the form has.",
         ("Meta-step", "Meta-loss", "Meta-gradient norm", "Validation", "Interval", "Engine"),
         TRAINING,
     ),
@@ -104,9 +112,7 @@ TOPICS: Mapping[str, Topic] = {
         "Loss or accuracy on the query sets after adaptation: of training tasks at each meta-step, and of validation "
         "tasks. Dashed lines show where a setting was changed, a point the best validation, and crosses on the axis "
         "values that are not finite. A validation curve that rises while the training curve falls shows overfitting. "
-        "Enter or a click shows a cursor, with the values under it: left and right move it (with shift: by ten "
-        "columns), home and end go to the first and last value, + and - or the wheel zoom, dragging pans, 0 shows "
-        "everything, and escape hides the cursor.",
+        "Enter or a click shows a cursor that reads values, zooms and pans.",
         ("Meta-loss", "Meta-step", "Validation", "Interval", "Smoothing", "Live change"),
         CHARTS,
     ),
@@ -121,7 +127,8 @@ TOPICS: Mapping[str, Topic] = {
     "#journal": Topic(
         "Journal",
         "The events of the run, newest last: validations, live changes, checkpoints and warnings, each after its "
-        "number of finished meta-steps.",
+        "number of finished meta-steps. A validation has its mean and 95 % interval; its protocol is above the "
+        "held-out tasks.",
         ("Journal", "Validation", "Live change", "Checkpoint", "Diverged"),
         TRAINING,
     ),
@@ -142,15 +149,22 @@ TOPICS: Mapping[str, Topic] = {
         ("Preset", "Test", "Interval", "Transductive"),
         PRESETS,
     ),
+    "LineChart": Topic(
+        "Cursor of a chart",
+        "The legend shows the values under the cursor. Left and right move it, with shift by ten columns; home and end "
+        "go to the first and the last value. + and - or the wheel zoom around it, dragging pans, 0 shows everything. "
+        "Escape hides the cursor.",
+    ),
     "CompareScreen": Topic(
         "Comparison",
         "Runs adapted to the same held-out test tasks: training curves, adaptation curves with intervals, paired "
-        "tests of the differences over tasks, and conclusions.",
+        "tests of the differences over tasks, and conclusions. Enter or a click shows a cursor on a chart.",
         ("Adaptation curve", "Interval", "Test", "Ways and shots"),
     ),
     "ExplorerScreen": Topic(
         "Explorer",
-        "The inner loop on one held-out task, or on one that you define, at any inner learning rate, step by step.",
+        "The inner loop on one held-out task, or on one that you define, at any inner learning rate, step by "
+        "step. Enter or a click shows a cursor on the chart of the loss.",
         ("Inner loop", "Support set", "Query set", "Adaptation curve"),
     ),
     "ParameterScreen": Topic(

@@ -207,7 +207,7 @@ def test_suspend_resume_and_resize(live: LiveRun) -> None:
         program.see("Running", "F6 Pause")
         program.see_progress()
         program.resize(100, 30)
-        program.until(lambda: "Settings" in program.text and "Iterations" in program.text, "the form beside the run")
+        program.until(lambda: "╭─ Curves" in program.text, "the curves beside the run")
         redraw_at_every_size(program)
         program.hang_up()
         assert program.ended() == 128 + signal.SIGHUP

@@ -297,7 +297,8 @@ class Table(RowsWidget, can_focus=True):
         parts = [Segment(" " * self._indent, cursor)]
         for number, _, cells in self._shown:
             cell = row.cells[number]
-            style = cursor or (theme.colour(cell.colour) if cell.colour else getattr(theme, cell.tone))
+            coloured = theme.colour(cell.colour, bold=cell.tone == "title") if cell.colour else None
+            style = cursor or coloured or getattr(theme, cell.tone)
             parts += _aligned(theme.printable(cell.text), cells, self._columns[number].right, style, theme)
         if cursor is None:
             return padded(parts, width)

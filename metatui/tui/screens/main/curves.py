@@ -19,7 +19,7 @@ from metatui.utils.smoothing import DECAYS
 
 CHOICES = (0.0, *DECAYS)
 """Decays in the order in which the key cycles through them."""
-EMPTY = "The loss on training and validation tasks appears here while a run trains. F5 starts one."
+EMPTY = "The loss on training and validation tasks appears here after the first meta-steps."
 
 
 @dataclass(frozen=True)
