@@ -113,24 +113,29 @@ async def test_data_set_is_downloaded_in_the_background(make: Make, monkeypatch:
         monkeypatch.setattr("metatui.tui.data_download.program", lambda: [sys.executable, "-c", WRITE + script])
 
     app = make()
-    async with app.run_test(size=SIZE, notifications=True) as pilot:
+    messages: list[str] = []
+    monkeypatch.setattr(app, "notify", lambda message, **_: messages.append(message))
+    async with app.run_test(size=SIZE) as pilot:
+
         async def confirm() -> None:
             await pilot.press("f")
             await pilot.pause()
             await pilot.press("y")
 
+        async def until(message: str) -> None:
+            while not messages or message not in messages[-1]:
+                await pilot.pause()
+
         await pilot.press("3")
         await settled(app, pilot)
         await pilot.press("f")
-        await pilot.pause()
-        assert "are on this machine" in next(iter(app._notifications)).message
+        await until("are on this machine")
         await pilot.press("end")
         assert "Needs Omniglot, which is not on this machine" in text_of(app.screen, "#preset-preview")
 
         program("print('metatui: Omniglot could not be downloaded', file=sys.stderr); sys.exit(1)")
         await confirm()
-        await settled(app, pilot)
-        assert next(iter(app._notifications)).message == "Omniglot could not be downloaded."
+        await until("Omniglot could not be downloaded.")
         assert not app.query_one("#download-state", StatusLine).display
 
         program("import time; time.sleep(600)")
@@ -145,8 +150,8 @@ async def test_data_set_is_downloaded_in_the_background(make: Make, monkeypatch:
         program(f"import pathlib; file = pathlib.Path({str(paths.omniglot_cache())!r}); "
                 "file.parent.mkdir(parents=True); file.touch()")  # fmt: skip
         await confirm()
+        await until("is on this machine now")
         await settled(app, pilot)
-        assert "is on this machine now" in next(iter(app._notifications)).message
         assert not app.context.missing_data
         assert "needs Omniglot" not in text_of(app.screen, "#presets-table")
 
