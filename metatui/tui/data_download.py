@@ -8,15 +8,13 @@ import re
 import shlex
 import signal
 import sys
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
+from metatui.utils.files import reason
 from metatui.utils.text import sanitize
 
 PROGRAM = "metatui"
-LONGEST = 200
-"""Maximum length of a shown line."""
 
 
 async def provide(command: str, on_progress: Callable[[str], None]) -> str:
@@ -28,24 +26,26 @@ async def provide(command: str, on_progress: Callable[[str], None]) -> str:
         on_progress: function that takes each line that the command writes to standard error.
     """
     _, *arguments = shlex.split(command)
-    process = await asyncio.create_subprocess_exec(
-        *program(),
-        *arguments,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
-    last: deque[str] = deque(maxlen=1)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *program(),
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as error:
+        return f"{command} cannot be started: {reason(error)}"
+    last, rest = "", b""
     try:
         assert process.stderr is not None
-        rest = b""
         while data := await process.stderr.read(4096):
             # A percentage is rewritten after a carriage return.
             *lines, rest = re.split(rb"[\r\n]", rest + data)
             for text in (sanitize(line.decode(errors="replace"), limit=1000).strip() for line in lines):
                 if text:
-                    last.append(text)
+                    last = text
                     on_progress(text)
         code = await process.wait()
     finally:
@@ -55,7 +55,7 @@ async def provide(command: str, on_progress: Callable[[str], None]) -> str:
             await process.wait()
     if code == 0:
         return ""
-    return last[0].removeprefix(f"{PROGRAM}: ") if last else f"{command} ended with exit code {code}"
+    return last.removeprefix(f"{PROGRAM}: ") or f"{command} ended with exit code {code}"
 
 
 def program() -> list[str]:

@@ -220,9 +220,9 @@ class RunsTab(ListTab):
         return f"{shown}, {len(self.marked):,} marked" if self.marked else shown
 
     def show_preview(self) -> None:
-        """Show the summary of the selected run at once, and read its details."""
+        """Show the summary of the selected run at once, and read its details; do nothing while the tab is hidden."""
         run = self.selected
-        if run != self._previewed:
+        if self.display and run != self._previewed:
             same = run is not None and self._previewed is not None and run.run == self._previewed.run
             self._details = self._details if same else RunDetails()
             self._draw_preview(run, from_start=not same)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 
@@ -15,7 +16,7 @@ from metatui.config.settings import Settings
 from metatui.tui.app import MetatuiApp
 from metatui.tui.screens.dialogs.save_preset import SavePresetScreen
 from metatui.tui.screens.main import preset_list
-from metatui.tui.widgets.static_text import StatusLine
+from metatui.tui.screens.main.presets_tab import PresetsTab
 from metatui.tui.widgets.table import Heading
 from metatui.utils import paths
 from tests.tui.fakes import FakeSessions
@@ -113,42 +114,44 @@ async def test_data_set_is_downloaded_in_the_background(make: Make, monkeypatch:
         monkeypatch.setattr("metatui.tui.data_download.program", lambda: [sys.executable, "-c", WRITE + script])
 
     app = make()
-    async with app.run_test(size=SIZE, notifications=True) as pilot:
-        state = lambda: text_of(app.screen, "#download-state")  # noqa: E731
+    told: asyncio.Queue[str] = asyncio.Queue()
+    monkeypatch.setattr(app, "notify", lambda message, **_: told.put_nowait(message))
+    monkeypatch.setattr(PresetsTab, "show_download", lambda tab, text: told.put_nowait(text))
+    async with app.run_test(size=SIZE) as pilot:
 
         async def confirm() -> None:
             await pilot.press("f")
             await pilot.pause()
             await pilot.press("y")
 
+        async def until(message: str) -> None:
+            while message not in await told.get():
+                pass
+
         await pilot.press("3")
         await settled(app, pilot)
         await pilot.press("f")
-        await pilot.pause()
-        assert "are on this machine" in next(iter(app._notifications)).message
+        await until("are on this machine")
         await pilot.press("end")
         assert "Needs Omniglot, which is not on this machine" in text_of(app.screen, "#preset-preview")
 
         program("print('metatui: Omniglot could not be downloaded', file=sys.stderr); sys.exit(1)")
         await confirm()
-        await settled(app, pilot)
-        assert next(iter(app._notifications)).message == "Omniglot could not be downloaded."
-        assert not app.query_one("#download-state", StatusLine).display
+        await until("Omniglot could not be downloaded.")
 
         program("import time; time.sleep(600)")
         await confirm()
-        while "packed 10 of 20 drawings" not in state():
-            await pilot.pause()
+        await until("Downloading Omniglot: packed 10 of 20 drawings. f cancels.")
         assert app.context.missing_data
         await confirm()
-        while app.query_one("#download-state", StatusLine).display:
-            await pilot.pause()
+        while await told.get():  # an empty text hides the state
+            pass
 
         program(f"import pathlib; file = pathlib.Path({str(paths.omniglot_cache())!r}); "
                 "file.parent.mkdir(parents=True); file.touch()")  # fmt: skip
         await confirm()
+        await until("is on this machine now")
         await settled(app, pilot)
-        assert "is on this machine now" in next(iter(app._notifications)).message
         assert not app.context.missing_data
         assert "needs Omniglot" not in text_of(app.screen, "#presets-table")
 
