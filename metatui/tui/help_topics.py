@@ -112,9 +112,7 @@ TOPICS: Mapping[str, Topic] = {
         "Loss or accuracy on the query sets after adaptation: of training tasks at each meta-step, and of validation "
         "tasks. Dashed lines show where a setting was changed, a point the best validation, and crosses on the axis "
         "values that are not finite. A validation curve that rises while the training curve falls shows overfitting. "
-        "Enter or a click shows a cursor, with the values under it: left and right move it (with shift: by ten "
-        "columns), home and end go to the first and last value, + and - or the wheel zoom, dragging pans, 0 shows "
-        "everything, and escape hides the cursor.",
+        "Enter or a click shows a cursor that reads values, zooms and pans.",
         ("Meta-loss", "Meta-step", "Validation", "Interval", "Smoothing", "Live change"),
         CHARTS,
     ),
@@ -136,27 +134,37 @@ TOPICS: Mapping[str, Topic] = {
     ),
     "#runs": Topic(
         "Runs",
-        "All runs in the folder of runs, newest first, with their status and result. Enter opens a run. Space marks "
-        "runs, which can then be compared on the same held-out tasks.",
+        "All runs in the folder of runs, newest first, with their status and result, and a preview of the selected "
+        "one: curve, settings that differ from its preset, journal. Enter opens a run. o sorts by the next column, "
+        "t reverses the order; a click on a title sorts as well. Space or a click on [ ] marks runs, which can then "
+        "be compared on the same held-out tasks, or deleted.",
         ("Test", "Validation", "Interval", "Checkpoint"),
         RUNS,
     ),
     "#presets": Topic(
         "Presets",
-        "Experiments that come with metatui, and your own. Enter puts one into the form. Below the list are its "
-        "source, its protocol, and the published and measured results.",
+        "Experiments that come with metatui, by task, and your own. Enter puts one into the form, f downloads its "
+        "data. The preview has its source, its protocol, the published and measured results, the settings that differ "
+        "from the form, and the explanation of its algorithm.",
         ("Preset", "Test", "Interval", "Transductive"),
         PRESETS,
+    ),
+    "LineChart": Topic(
+        "Cursor of a chart",
+        "The legend shows the values under the cursor. Left and right move it, with shift by ten columns; home and end "
+        "go to the first and the last value. + and - or the wheel zoom around it, dragging pans, 0 shows everything. "
+        "Escape hides the cursor.",
     ),
     "CompareScreen": Topic(
         "Comparison",
         "Runs adapted to the same held-out test tasks: training curves, adaptation curves with intervals, paired "
-        "tests of the differences over tasks, and conclusions.",
+        "tests of the differences over tasks, and conclusions. Enter or a click shows a cursor on a chart.",
         ("Adaptation curve", "Interval", "Test", "Ways and shots"),
     ),
     "ExplorerScreen": Topic(
         "Explorer",
-        "The inner loop on one held-out task, or on one that you define, at any inner learning rate, step by step.",
+        "The inner loop on one held-out task, or on one that you define, at any inner learning rate, step by "
+        "step. Enter or a click shows a cursor on the chart of the loss.",
         ("Inner loop", "Support set", "Query set", "Adaptation curve"),
     ),
     "ParameterScreen": Topic(

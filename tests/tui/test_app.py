@@ -213,6 +213,15 @@ async def test_resumed_run_keeps_its_curves(make: Make, sessions: FakeSessions, 
         assert app.run_controller.client.phase is Phase.RUNNING
         assert app.run_controller.shown is not None
         assert app.run_controller.shown.iteration == 30
+        chart = app.work_tab.curves.chart
+        await pilot.press("g")
+        assert chart.has_cursor
+        await pilot.pause()
+        assert "Hide cursor" in app.query_one(KeyBar).render().plain
+        await pilot.press("left", "escape")
+        await pilot.pause()
+        assert not chart.has_cursor
+        assert "Hide cursor" not in app.query_one(KeyBar).render().plain
         sessions.session.end()
         await sessions.session.over(app, pilot)
 

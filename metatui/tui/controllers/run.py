@@ -154,6 +154,7 @@ class RunController:
 
     def _react(self, event: Event) -> None:
         app, model = self._app, self.client.model
+        app.happened.publish(event)
         match event:
             case Started():
                 app.runs_tab.reload(newest=True)

@@ -88,25 +88,31 @@ class Table(RowsWidget, can_focus=True):
     """
 
     @dataclass
-    class Highlighted(Message):
-        """The cursor has moved to another row."""
+    class Event(Message):
+        """Base class of the messages."""
 
         table: Table
+
+        @property
+        def control(self) -> Table:
+            return self.table
 
     @dataclass
-    class Clicked(Message):
+    class Highlighted(Event):
+        """The cursor has moved to another row."""
+
+    @dataclass
+    class Clicked(Event):
         """A cell was clicked."""
 
-        table: Table
         column: int
         again: bool
         """True if the cursor was on this row before."""
 
     @dataclass
-    class TitleClicked(Message):
+    class TitleClicked(Event):
         """The title of a column was clicked."""
 
-        table: Table
         column: int
 
     def __init__(self, columns: Sequence[Column], *, id: str, classes: str = "") -> None:  # noqa: A002 - Textual's name

@@ -27,7 +27,9 @@ from metatui.tui.screens.compare.save_dialog import ExportScreen
 from metatui.tui.screens.compare.screen import CompareScreen
 from metatui.tui.screens.compare.sections import SECTIONS
 from metatui.tui.screens.dialogs.prompt import AskScreen
+from metatui.tui.widgets.charts import LineChart
 from metatui.tui.widgets.charts.chart_theme import theme_of
+from metatui.tui.widgets.key_line import KeyLine
 from tests.runs.analysis.comparisons import GLYPHS, SINUSOID, result, train
 from tests.tui.drawing import wobble
 from tests.tui.fakes import saved_run
@@ -133,6 +135,15 @@ async def test_keys_change_the_curves() -> None:
         assert "Query accuracy" in text_of(screen, "#compare-training")
         await pilot.press("y")
         assert screen.view.log is False
+        await pilot.press("1", "enter")
+        chart = screen.query_one("#compare-training", LineChart)
+        assert chart.has_cursor
+        assert screen.query_one(KeyLine).cursor
+        await pilot.press("left", "plus", "0", "escape")
+        assert not chart.has_cursor
+        assert not screen.query_one(KeyLine).cursor
+        assert screen.sections.section == "training"
+        assert screen.query_one("#compare-training").has_focus
 
 
 @pytest.mark.usefixtures("fake_helper")

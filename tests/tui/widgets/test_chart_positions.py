@@ -23,20 +23,22 @@ from metatui.tui.widgets.charts.canvas import Canvas, Run, Signal
 from metatui.tui.widgets.charts.plot import View, draw
 from tests.tui.widgets.test_charts import text, theme
 
-CHARTS = int(os.environ.get("METATUI_CHARTS", "60"))
+CHARTS = int(os.environ.get("METATUI_CHARTS", "200"))
 BITS = ((0x40, 0x04, 0x02, 0x01), (0x80, 0x20, 0x10, 0x08))
 CANVAS = Canvas()
 
 
 def scale(axis: Axis, cells: Sequence[int]) -> tuple[float, float]:
     """Return offset and factor from values (their logarithms) to cells, from the drawn places of the ticks."""
-    ticks = [(math.log10(tick) if axis.log else tick, cell) for tick, cell in zip(axis.ticks, cells, strict=True)]
     if axis.log:  # 2 and 5 times a power of ten are only near the centres of cells
-        exact = [(value, cell) for value, cell in ticks if abs(value - round(value)) < 1e-9]
-        ticks = exact if len(exact) > 1 else ticks
-    (first, start), (last, end) = ticks[0], ticks[-1]
-    factor = (end - start) / (last - first)
-    return start + 0.5 - factor * first, factor
+        factor = axis.cells / math.log10(axis.high / axis.low)
+        offset = -factor * math.log10(axis.low)
+        for tick, cell in zip(axis.ticks, cells, strict=True):
+            assert abs(offset + factor * math.log10(tick) - cell - 0.5) < 0.251
+    else:
+        factor = (cells[-1] - cells[0]) / (axis.ticks[-1] - axis.ticks[0])
+        offset = cells[0] + 0.5 - factor * axis.ticks[0]
+    return offset, factor
 
 
 def dots_of(lines: Sequence[str], symbols: Symbols, left: int) -> set[tuple[int, int]]:

@@ -22,6 +22,7 @@ from metatui.tui.model.history import History
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.charts import ChartData, LineChart, MetricSparkline, Series
 from metatui.tui.widgets.charts.canvas import Canvas
+from metatui.tui.widgets.charts.plot import View
 from tests.tui.drawing import Stage, curves, falling, rising
 
 
@@ -263,20 +264,26 @@ async def test_cursor_zoom_and_pan() -> None:
         assert ticks[0] > 700
         await pilot.press("home")
         assert chart.view.window[0] == 1
-        await pilot.press(*["plus"] * 20)
+        await pilot.press(*["plus"] * 8)
         assert chart.view.window[1] - chart.view.window[0] >= 2, "a few points stay visible"
         window = chart.view.window
         draw(chart, [Series("train", palette.TRAIN, [(float(x), x / 1000) for x in range(1, 1201)])])
         assert chart.view.window == window, "new points do not move the window"
-        await pilot.press("0")
+        draw(chart, [Series("train", palette.TRAIN, [(2000.0, 1.0), (2500.0, 0.5)])])
+        assert chart.view == View(None, 2000.0), "another run has no values in the window"
+        draw(chart, lines)
+        await pilot.press("plus", "0")
         assert chart.view.window is None
         await pilot.press("escape")
         assert (app.count, chart.has_cursor, chart.has_focus) == (3, False, False)
-        assert head() == "Meta-loss ━ train"
+        assert head() == "Meta-loss ━ train ━ validation"
         await pilot.click(chart, offset=(50, 8))
         middle = chart.view.cursor
         assert middle is not None
         assert 400 < middle < 800
+        draw(chart, [*lines, Series("", palette.VALIDATION, [(1.0, 0.25), (1000.0, 0.95)])])
+        await pilot.press("end")
+        assert head().endswith("validation 0.900 to 0.950")
         chart.show(ChartData((lines[0],), x_label="seconds"))
         assert not chart.has_cursor, "another x axis has no cursor"
 

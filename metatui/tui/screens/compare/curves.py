@@ -88,9 +88,9 @@ def run_colours(comparison: Comparison, view: View) -> list[str]:
 
 
 def training(comparison: Comparison, view: View) -> ChartData:
-    """Return a chart of all training curves, with marks at live changes."""
+    """Return a chart of all training curves, with marks at live changes and at values that are not finite."""
     accuracy = view.shows_accuracy(comparison)
-    series, spans, marks = [], set(), []
+    series, spans, marks, faults = [], set(), [], set[float]()
     for run, name, colour in _labelled_runs(comparison, view):
         curve = run.training
         values: Sequence[float] = ()
@@ -103,10 +103,12 @@ def training(comparison: Comparison, view: View) -> ChartData:
             values = [100 * value for value in smooth.accuracy or ()] if accuracy else smooth.meta_loss
         points = list(zip(getattr(curve, view.axis), values, strict=False)) if curve else []
         series.append(Series(name, colour, points))
+        faults.update(x for x, value in points if not math.isfinite(value))
     smoothed = f", smoothed {max(spans)}" if spans else ""
     return ChartData(
         tuple(series),
         tuple(marks),
+        tuple(sorted(faults)),
         title=f"{'Query accuracy' if accuracy else 'Meta-loss'} in training{smoothed}",
         x_label=AXES[view.axis],
         y_label="accuracy (%)" if accuracy else "loss",

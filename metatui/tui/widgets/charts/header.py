@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.cells import cell_len
 from rich.segment import Segment
 
+from metatui.tui.formatting import number
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, fitted, spread, width_of
-from metatui.tui.widgets.charts.series import Series
+from metatui.tui.widgets.charts.series import ChartData, Drawn, Series
 
 TWO_ROWS_FROM = 10
 """Minimum height of a chart whose header has two rows."""
@@ -31,7 +34,46 @@ def legend_entry(index: int, series: Series, theme: ChartTheme) -> Row:
     return [Segment(f"{mark} ", theme.colour(series.colour)), Segment(theme.printable(series.name), theme.text)]
 
 
-def header(title: str, y_label: str, entries: Sequence[Row], width: int, height: int, theme: ChartTheme) -> list[Row]:
+def chart_header(
+    data: ChartData, drawn: Sequence[Drawn], width: int, height: int, theme: ChartTheme, cursor: float | None
+) -> list[Row]:
+    """Lay out the title and the legend, or the x coordinate of the cursor and the values there."""
+    title, named = data.title, [each for each in drawn if each.series.name]
+    if cursor is not None:
+        title = f"{data.x_label}: {_coordinate(cursor)}"
+        lines = [each for each in drawn if each.series.style == "line"]
+        named = [
+            Drawn(each.position, _with_values(each.series, [s for at, s in lines if at == each.position], cursor))
+            for each in named
+        ]
+    entries = [legend_entry(*each, theme) for each in named] if data.legend or cursor is not None else []
+    return _header(title, data.y_label, entries, width, height, theme)
+
+
+def _with_values(named: Series, lines: Sequence[Series], x: float) -> Series:
+    """Return a series with its value nearest to `x` in its name, and with the place of that value if it differs.
+
+    Args:
+        lines: The named line and the unnamed ones after it, whose smallest and largest values are shown. Points keep
+            their name.
+    """
+    if named.style != "line":
+        return named
+    nearest = [
+        min((point for point in line.points if math.isfinite(point[0])), key=lambda point: abs(point[0] - x))
+        for line in lines
+    ]
+    values = [value for _, value in nearest]
+    text = number(values[0]) if len(values) == 1 else f"{number(min(values))} to {number(max(values))}"
+    place = "" if nearest[0][0] == x else f" at {_coordinate(nearest[0][0])}"
+    return replace(named, name=f"{named.short or named.name} {text}{place}")
+
+
+def _coordinate(x: float) -> str:
+    return f"{x:,.0f}" if float(x).is_integer() and abs(x) < 1e15 else number(x)
+
+
+def _header(title: str, y_label: str, entries: Sequence[Row], width: int, height: int, theme: ChartTheme) -> list[Row]:
     """Lay out title, legend and y label for a chart of `height` rows.
 
     The legend is next to the title, or below it next to the y label if the title leaves too little room.

@@ -13,9 +13,9 @@ from textual.widget import Widget
 
 from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
-from metatui.tui.widgets.charts.plot import Plot, View, draw, drawn_series
+from metatui.tui.widgets.charts.plot import Plot, View, draw
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget
-from metatui.tui.widgets.charts.series import ChartData
+from metatui.tui.widgets.charts.series import ChartData, drawn_series
 
 FEWEST: Final = 3
 """Smallest number of points that a zoomed chart shows."""
@@ -75,7 +75,10 @@ class LineChart(RowsWidget):
             if not same or not xs:
                 self._hide_cursor()
             else:
-                self._view = replace(self._view, cursor=_nearest(xs, self._view.cursor or 0.0))
+                window = self._view.window
+                if window and not any(window[0] <= x <= window[1] for x in xs):  # another run
+                    window = None
+                self._view = View(window, _nearest(xs, self._view.cursor or 0.0))
         self.redraw()
 
     def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:

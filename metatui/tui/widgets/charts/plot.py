@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import accumulate
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from rich.cells import cell_len
@@ -16,9 +15,9 @@ from metatui.tui.formatting import number
 from metatui.tui.widgets.charts.axis import Axis, drawable, range_axis, value_axis
 from metatui.tui.widgets.charts.canvas import Canvas, Run, Signal
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
-from metatui.tui.widgets.charts.header import header, legend_entry, line_marker
+from metatui.tui.widgets.charts.header import chart_header, line_marker
 from metatui.tui.widgets.charts.row_widget import Row, block, centred, fitted, merged
-from metatui.tui.widgets.charts.series import ChartData, Mark, Series, placed
+from metatui.tui.widgets.charts.series import ChartData, Drawn, Mark, Series, drawn_series, placed
 
 LABEL_ROWS: Final = 3
 """Number of rows at the top of a chart for the labels of marks."""
@@ -38,13 +37,6 @@ class View:
 
 
 EVERYTHING: Final = View()
-
-
-class Drawn(NamedTuple):
-    """A series with something to draw, and its position among the named series, which selects its marker."""
-
-    position: int
-    series: Series
 
 
 class Drawing(NamedTuple):
@@ -67,7 +59,7 @@ def draw(
     if width < 1 or height < 1:
         return Drawing(block([], width, height), None, 0)
     drawn = drawn_series(data)
-    rows = _header(data, drawn, width, height, theme, view.cursor)
+    rows = chart_header(data, drawn, width, height, theme, view.cursor)
     top, space = len(rows), height - len(rows)
     if not drawn:
         hint = centred(theme.printable(data.empty), width, space, theme.muted)
@@ -84,41 +76,6 @@ def draw(
         indent = plot.left + (plot.width - cell_len(label)) // 2
         rows.append([Segment(" " * indent), Segment(label, theme.muted)])
     return Drawing(block(rows, width, height), plot, top)
-
-
-def drawn_series(data: ChartData) -> list[Drawn]:
-    names = accumulate(bool(series.name) for series in data.series)
-    indexed = [Drawn(max(0, count - 1), series) for count, series in zip(names, data.series, strict=True)]
-    return [each for each in indexed if _any_drawable(each.series, data.log_y)]
-
-
-def _header(
-    data: ChartData, drawn: Sequence[Drawn], width: int, height: int, theme: ChartTheme, cursor: float | None
-) -> list[Row]:
-    """Lay out the title and the legend, or the x coordinate of the cursor and the values there."""
-    title, named = data.title, [each for each in drawn if each.series.name]
-    if cursor is not None:
-        title = f"{data.x_label}: {_coordinate(cursor)}"
-        named = [Drawn(each.position, _with_value(each.series, cursor)) for each in named]
-    entries = [legend_entry(*each, theme) for each in named] if data.legend or cursor is not None else []
-    return header(title, data.y_label, entries, width, height, theme)
-
-
-def _coordinate(x: float) -> str:
-    return f"{x:,.0f}" if float(x).is_integer() and abs(x) < 1e15 else number(x)
-
-
-def _with_value(series: Series, x: float) -> Series:
-    """Return a line with its value nearest to `x` in its name, and with the place of that value if it differs."""
-    if series.style != "line":
-        return series
-    nearest = min((point for point in series.points if math.isfinite(point[0])), key=lambda point: abs(point[0] - x))
-    place = "" if nearest[0] == x else f" at {_coordinate(nearest[0])}"
-    return replace(series, name=f"{series.short or series.name} {number(nearest[1])}{place}")
-
-
-def _any_drawable(series: Series, log: bool) -> bool:
-    return any(math.isfinite(x) and drawable(y, log) for x, y in series.points)
 
 
 def _readings(drawn: Sequence[Drawn], width: int, theme: ChartTheme) -> list[Row]:

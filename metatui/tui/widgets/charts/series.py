@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import accumulate
+from typing import Literal, NamedTuple
 
-from metatui.tui.widgets.charts.axis import Axis
+from metatui.tui.widgets.charts.axis import Axis, drawable
 from metatui.tui.widgets.charts.dots import Position
 
 
@@ -60,6 +62,23 @@ class ChartData:
     last_values: bool = True
     empty: str = ""
     """Hint shown while there is nothing to draw."""
+
+
+class Drawn(NamedTuple):
+    """A series with something to draw, and its position among the named series, which selects its marker."""
+
+    position: int
+    series: Series
+
+
+def drawn_series(data: ChartData) -> list[Drawn]:
+    names = accumulate(bool(series.name) for series in data.series)
+    indexed = [Drawn(max(0, count - 1), series) for count, series in zip(names, data.series, strict=True)]
+    return [each for each in indexed if _any_drawable(each.series, data.log_y)]
+
+
+def _any_drawable(series: Series, log: bool) -> bool:
+    return any(math.isfinite(x) and drawable(y, log) for x, y in series.points)
 
 
 def placed(points: Sequence[tuple[float, float]], x: Axis, y: Axis) -> list[Position]:

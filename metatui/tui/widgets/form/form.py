@@ -162,6 +162,7 @@ class SettingsForm(Vertical):
         """Enter a valid text in the field of a setting; during a run, apply it."""
         value = FIELDS[path].read(text)
         self._texts[path] = text_of(value)
+        self._update_offer(path)
         self._show_texts()
         if self.run_settings is not None and value != self.run_settings.value(path):
             self.post_message(self.LiveChange(path, value))
@@ -201,9 +202,10 @@ class SettingsForm(Vertical):
         """Use the keys of an offer only while it is open, at the field where it is shown."""
         if action not in ("take_usual", "decline_usual"):
             return True
-        made, field = self.offer, self.screen.focused.parent if self.screen.focused else None
-        is_open = made is not None and not made.is_taken
-        return is_open and isinstance(field, FormField) and field.setting.path == made.path
+        field = self.screen.focused.parent if self.screen.focused else None
+        if self.offer is None or self.offer.is_taken or not isinstance(field, FormField):
+            return False
+        return field.setting.path == self.offer.path
 
     def _show_texts(self) -> None:
         for field in self.fields:
@@ -247,11 +249,15 @@ class SettingsForm(Vertical):
         event.stop()
         path = event.field.setting.path
         self._texts[path] = event.field.text
-        if path in SELECTORS:
+        self._update_offer(path)
+        self._judge()
+
+    def _update_offer(self, path: str) -> None:
+        """Offer the usual values if the setting that was changed selects others, and keep an open offer current."""
+        if path in SELECTORS and self.run_settings is None:
             self.offer = offer(self._texts, path)
         elif self.offer and not self.offer.is_taken:
             self.offer = offer(self._texts, self.offer.path)
-        self._judge()
 
     @on(FormField.Applied)
     def _applied(self, event: FormField.Applied) -> None:
