@@ -22,6 +22,7 @@ FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 COMMANDS = {
     "run": "Train a preset or a TOML file without the app.",
+    "tour": "Take a tour of the app in eight steps.",
     "attach": "Open a live run in the app.",
     "stop": "Stop and save a run that trains in another process.",
     "rerun": "Repeat a run with the same settings, seed and live changes.",

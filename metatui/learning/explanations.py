@@ -6,12 +6,10 @@ explanation immediately.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, assigned
-from metatui.config.registry import ALGORITHMS, DATA
+from metatui.config.registry import ALGORITHMS, DATA, Usual
 from metatui.config.settings import Settings
 
 FINN = (
@@ -40,8 +38,7 @@ class Explanation:
     hessian_products: int
     """Hessian-vector products per meta-step."""
     paper: tuple[str, ...]
-    usual: Mapping[str, Mapping[str, Scalar]] = field(default_factory=dict)
-    """Usual values of settings, by kind of task and path."""
+    usual: Usual = field(default_factory=dict)
 
     @property
     def usual_lines(self) -> tuple[str, ...]:

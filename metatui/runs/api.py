@@ -143,7 +143,7 @@ def evaluate(
     """Adapt the best parameters of a saved run to held-out tasks.
 
     Args:
-        run: a run, its name, the start of its name, or the path of its folder.
+        run: a run, its name, the start of its name, the path of its folder, or `latest`.
         split: `val` or `test`.
         tasks, steps, shots, batch_norm, device: default to the run's settings.
         inner_lr: inner learning rate; defaults to the rate at the best validation.

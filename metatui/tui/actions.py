@@ -138,7 +138,7 @@ def _live_row(now: AppContext) -> str:
 
 
 def _few(now: AppContext) -> str:
-    too_many = f"{now.marked:,} runs are marked, but at most {MOST_COMPARED} can be compared: m unmarks all."
+    too_many = f"{now.marked:,} runs are marked, but at most {MOST_COMPARED} can be compared: space unmarks a run."
     return _row(now) or (too_many if now.marked > MOST_COMPARED else "")
 
 
@@ -199,6 +199,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("command_palette", "ctrl+p", "Palette", "Search actions, settings, presets, runs.", WINDOW, everywhere=True),
     Action("theme", "ctrl+t", "Theme", "Next theme: dark, light, and two for 16 colours.", WINDOW),
     Action("explain", "ctrl+g,i", "Explain", "Explain the algorithm: pseudo-code and costs.", WINDOW),
+    Action("tour", "T", "Tour", "Take a tour of the app in eight steps.", WINDOW, bar=False, tab="work"),
     Action("benchmark", "f12", "Benchmark", "Measure the speed of each engine on this machine.", WINDOW, bar=False),
     Action("suspend", "ctrl+z", "Suspend", "Return to the shell; fg resumes. Runs continue.", WINDOW, bar=False),
     Action("suites", "ctrl+s,u", "Suites", "Train lists of runs, then compare them.", WINDOW, bar=False),

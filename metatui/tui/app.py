@@ -16,13 +16,14 @@ from textual.filter import LineFilter
 from textual.notifications import SeverityLevel
 from textual.reactive import Reactive
 from textual.screen import Screen
+from textual.signal import Signal
 from textual.theme import Theme
 from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Input
 
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
-from metatui.tui.actions import ACTIONS, BY_ID, TABS, Action, AppContext, Tab, key_name
+from metatui.tui.actions import ACTIONS, BY_ID, TABS, Action, AppContext, Tab, key_names
 from metatui.tui.contrast import ReadableFilter
 from metatui.tui.controllers.analysis import AnalysisController
 from metatui.tui.controllers.background import BackgroundController
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
     from metatui.tui.screens.main.presets_tab import PresetsTab
     from metatui.tui.screens.main.runs_tab import RunsTab
+    from metatui.tui.tour.steps import Happening
 
 COMPLETE_AFTER = 0.5
 """Seconds after the first frame until the other tabs are created, unless they are needed earlier."""
@@ -108,6 +110,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
         preset: str | None = None,
         changes: Sequence[Planned] = (),
         start: bool = False,
+        tour: bool = False,
         warning: str = "",
         keymap: Mapping[str, str] | None = None,
     ) -> None:
@@ -128,7 +131,9 @@ class MetatuiApp(App[None], inherit_bindings=False):
         self.presets = PresetsController(self, preset, settings, changes)
         self.analysis = AnalysisController(self)
         self.hints = HintsController(self)
-        self._start_at_once = start
+        self.happened: Signal[Happening] = Signal(self, "happened")
+        """Tells the tour what the user and the run have done."""
+        self._start_at_once, self._tour = start, tour
         self._ascii, self._readable = AsciiFilter(), ReadableFilter()
         self._completing = asyncio.Lock()
         self.set_keymap(keymap or {})
@@ -172,9 +177,24 @@ class MetatuiApp(App[None], inherit_bindings=False):
     async def settle(self) -> None:
         """Do the work that the first frame does not need."""
         if self.screen_stack:  # otherwise the app has ended
-            self.work_tab.complete()
+            await self.work_tab.complete()
             await self.complete()
             self.background.announce(silent=bool(self.warning))
+            if self._tour:
+                await self.action_tour()
+            elif not (self.preferences.tour_offered or self.background.to_attach or self._start_at_once):
+                await self._offer_tour()
+
+    async def _offer_tour(self) -> None:
+        from metatui.tui.tour import card
+
+        if self.presets.name_of(self.opening_settings) == card.PRESET:  # the offer says what it does
+            await card.offer(self)
+
+    async def action_tour(self) -> None:
+        from metatui.tui.tour import card
+
+        await card.start(self)
 
     async def complete(self) -> None:
         """Create the tabs that the first frame does not need, if they do not exist yet."""
@@ -247,7 +267,8 @@ class MetatuiApp(App[None], inherit_bindings=False):
     @on(SettingsForm.Changed)
     def update_bars(self) -> None:
         """Update the key bar."""
-        self.screen_stack[0].query_one(KeyBar).context = self.context
+        self.screen_stack[0].query_one(KeyBar).context = context = self.context
+        self.happened.publish(context)
 
     @on(SettingsForm.LiveChange)
     def _live_setting_changed(self, event: SettingsForm.LiveChange) -> None:
@@ -291,6 +312,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
         result = self.method_of(action)()
         if inspect.isawaitable(result):
             await result
+        self.happened.publish(action.id)
 
     def method_of(self, action: Action) -> Callable[[], object]:
         """Return the method `action_<id>` of the work tab, a controller or the app that implements an action."""
@@ -327,7 +349,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
 
     def action_help_quit(self) -> None:
         """Name the keys that quit, for users who press ctrl+C or q."""
-        self.notify(f"Press {' or '.join(map(key_name, BY_ID['quit'].keys.split(',')))} to quit.")
+        self.notify(f"Press {key_names(BY_ID['quit'].keys)} to quit.")
 
     def open_tab(self, tab: Tab, pane: Pane | None = None) -> None:
         """Show a tab and focus its list. In the work tab, focus `pane` (default: the current pane)."""
@@ -358,14 +380,24 @@ class MetatuiApp(App[None], inherit_bindings=False):
 
     def action_leave(self) -> None:
         """Go back one step: leave a preview or text field, clear a filter, restore a pane, or hide a hint."""
+        if self._leave_place():
+            return
+        if tour := self.screen_stack[0].query("#tour"):
+            tour.remove()
+        elif self.tab == "work":
+            self.hints.hide()
+
+    def _leave_place(self) -> bool:
+        """Leave a preview, a filter, a maximised pane or a text field. Return whether there was one."""
         if self.tab != "work":
-            (self.runs_tab if self.tab == "runs" else self.presets_tab).leave()
-        elif self.work_tab.maximised:
+            return (self.runs_tab if self.tab == "runs" else self.presets_tab).leave()
+        if self.work_tab.maximised:
             self.work_tab.maximised = False
         elif isinstance(self.focused, Input):
             self.work_tab.go_to("run")
         else:
-            self.hints.hide()
+            return False
+        return True
 
     def notify(
         self,

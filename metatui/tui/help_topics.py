@@ -87,15 +87,23 @@ TOPICS: Mapping[str, Topic] = {
         "Settings",
         "The settings of the next run, or of the followed one. Tab and shift+tab move between fields, enter opens a "
         "choice or a group, space toggles a switch, escape leaves a text field. Settings that do not apply are "
-        "hidden. During a run, only live settings can change; enter applies them.",
+        "hidden. During a run, only live settings can change; enter applies them. While a run is shown, the form is "
+        "folded, unless you unfolded it for the last run.",
         ("Live change", "Preset", "Meta-batch", "Ways and shots"),
+        TRAINING,
+    ),
+    "#about": Topic(
+        "Next run",
+        "The algorithm with the settings in the form, while no run is shown: idea, update rule, pseudo-code, cost of "
+        "a meta-step, and paper. It changes with the form.",
+        ("Inner loop", "Outer loop", "Meta-step", "Second order"),
         TRAINING,
     ),
     "#run": Topic(
         "Run",
-        "The state of the run: status, name, device, engine and progress, then speed, time, validation or test "
-        "result, memory and load. The two small curves show the meta-loss, and the accuracy or the norm of the meta-"
-        "gradient.",
+        "The state of the run: progress, test or validations, time, speed, memory and load, device and engine. The "
+        "two small curves show the meta-loss, and the accuracy or the norm of the meta-gradient. The line above the "
+        "panes has the name of the run, and what the form has.",
         ("Meta-step", "Meta-loss", "Meta-gradient norm", "Validation", "Interval", "Engine"),
         TRAINING,
     ),
@@ -119,21 +127,25 @@ TOPICS: Mapping[str, Topic] = {
     "#journal": Topic(
         "Journal",
         "The events of the run, newest last: validations, live changes, checkpoints and warnings, each after its "
-        "number of finished meta-steps.",
+        "number of finished meta-steps. A validation has its mean and 95 % interval; its protocol is above the "
+        "held-out tasks.",
         ("Journal", "Validation", "Live change", "Checkpoint", "Diverged"),
         TRAINING,
     ),
     "#runs": Topic(
         "Runs",
-        "All runs in the folder of runs, newest first, with their status and result. Enter opens a run. Space marks "
-        "runs, which can then be compared on the same held-out tasks.",
+        "All runs in the folder of runs, newest first, with their status and result, and a preview of the selected "
+        "one: curve, settings that differ from its preset, journal. Enter opens a run. o sorts by the next column, "
+        "t reverses the order; a click on a title sorts as well. Space or a click on [ ] marks runs, which can then "
+        "be compared on the same held-out tasks, or deleted.",
         ("Test", "Validation", "Interval", "Checkpoint"),
         RUNS,
     ),
     "#presets": Topic(
         "Presets",
-        "Experiments that come with metatui, and your own. Enter puts one into the form. Below the list are its "
-        "source, its protocol, and the published and measured results.",
+        "Experiments that come with metatui, by task, and your own. Enter puts one into the form, f downloads its "
+        "data. The preview has its source, its protocol, the published and measured results, the settings that differ "
+        "from the form, and the explanation of its algorithm.",
         ("Preset", "Test", "Interval", "Transductive"),
         PRESETS,
     ),

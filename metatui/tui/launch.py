@@ -41,6 +41,7 @@ def run_app(
     preset: str | None = None,
     changes: Sequence[Planned] = (),
     start: bool = False,
+    tour: bool = False,
     attach: RunFolder | None = None,
     ascii: bool = False,  # noqa: A002 - the option's name
     theme: str | None = None,
@@ -53,6 +54,7 @@ def run_app(
         preset: name of the preset that `settings` come from, if any.
         changes: planned changes of the preset.
         start: whether to start training immediately.
+        tour: whether to start the tour.
         attach: live run to follow.
         ascii: whether to draw with ASCII characters only.
         theme: name of a Textual theme; None selects the saved theme.
@@ -63,7 +65,14 @@ def run_app(
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise BadInput("the app needs a terminal: use metatui run to train without one")
     app = make_app(
-        settings=settings, preset=preset, changes=changes, start=start, runs_dir=runs_dir, ascii=ascii, theme=theme
+        settings=settings,
+        preset=preset,
+        changes=changes,
+        start=start,
+        tour=tour,
+        runs_dir=runs_dir,
+        ascii=ascii,
+        theme=theme,
     )
     app.background.to_attach, app.background.crash_info = attach, words
     with open_log() as (log, no_log):
@@ -93,6 +102,7 @@ def make_app(
     preset: str | None = None,
     changes: Sequence[Planned] = (),
     start: bool = False,
+    tour: bool = False,
     runs_dir: Path,
     ascii: bool = False,  # noqa: A002 - the option's name
     theme: str | None = None,
@@ -119,6 +129,7 @@ def make_app(
         preset=preset,
         changes=changes,
         start=start,
+        tour=tour,
         warning=warning,
         keymap=keys,
     )

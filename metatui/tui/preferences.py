@@ -1,4 +1,4 @@
-"""Saved preferences of the app: theme, pane sizes, and whether the form is folded while a run is shown."""
+"""Saved preferences of the app: theme, pane sizes, the folded form, and whether the tour was offered."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ LARGEST = 64 * 1024
 ALLOWED = {
     "theme": "the name of a theme",
     "fold_form": "true or false",
+    "tour_offered": "true or false",
     "panes": "a table",
     "panes.left": "a number of columns from 1 to 1,000",
     "panes.journal": "a number of rows from 1 to 1,000",
@@ -48,6 +49,8 @@ class Preferences(_Table):
     fold_form: bool = True
     """Whether the form is folded while a run is shown."""
     panes: PaneSizes = PaneSizes()
+    tour_offered: bool = False
+    """Whether the line of the first start was shown."""
 
 
 def load() -> Preferences:

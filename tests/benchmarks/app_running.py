@@ -54,8 +54,8 @@ ROUND: Sequence[Press] = (
     Press("1", shows("Curves")),
     Press("f3", hides("Queries (Q)")),
     Press("f3", shows("Queries (Q)")),
-    Press("ctrl+p", shows("Search for commands")),
-    Press("escape", hides("Search for commands")),
+    Press("ctrl+p", shows("An action, a preset")),
+    Press("escape", hides("An action, a preset")),
 )
 """Typical keys while watching a run: curves, tabs, help and dialogs."""
 

@@ -56,6 +56,8 @@ def _empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
     for name in ("TMUX", "NO_COLOR", "METATUI_RUNS"):
         monkeypatch.delenv(name, raising=False)
+    (tmp_path / "config" / "metatui").mkdir(parents=True)
+    (tmp_path / "config" / "metatui" / "app.toml").write_text("tour_offered = true\n")  # otherwise a line appears
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLORTERM", "truecolor")
 

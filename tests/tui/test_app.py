@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from textual.events import Key
+from textual.geometry import Offset
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -22,6 +23,7 @@ from metatui.tui.controllers.presets import PresetsController
 from metatui.tui.controllers.run import RunController
 from metatui.tui.controllers.runs import RunsController
 from metatui.tui.launch import make_app, opening_settings
+from metatui.tui.preferences import Preferences, load
 from metatui.tui.screens.main.header_footer import KeyBar, offered
 from metatui.tui.screens.main.work import PANES, WorkTab
 from metatui.utils import paths
@@ -137,6 +139,43 @@ async def test_resize(make: Make) -> None:
         assert app.is_running
 
 
+async def test_pane_sizes_and_folding_are_remembered(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("f5")
+        await pilot.pause()
+        assert not app.form.is_on_screen
+        curves, usual = app.work_tab.curves, app.work_tab.curves.region
+        await pilot.press("greater_than_sign")
+        await pilot.pause()
+        assert curves.region.width == usual.width - 4
+        edge = Offset(usual.x + 20, usual.bottom - 1)
+        await pilot.mouse_down(offset=edge)
+        await pilot.hover(offset=edge - Offset(0, 3))
+        await pilot.mouse_up(offset=edge - Offset(0, 3))
+        await pilot.pause()
+        assert curves.region.height == usual.height - 4
+        changed = curves.region
+        await pilot.press("ctrl+l")
+        await pilot.pause()
+        assert app.form.is_on_screen
+        assert sessions.session is not None
+        sessions.session.end()
+        await sessions.session.over(app, pilot)
+    again = make()
+    async with again.run_test(size=SIZE) as pilot:
+        await pilot.press("f5")
+        await pilot.pause()
+        assert again.form.is_on_screen
+        await pilot.press("f")
+        await pilot.pause()
+        assert again.work_tab.curves.region == changed
+        await pilot.press("0")
+        await pilot.pause()
+        assert again.work_tab.curves.region == usual
+        assert load() == Preferences()
+
+
 @pytest.mark.parametrize(("before", "after"), [((80, 24), (120, 40)), ((120, 40), (80, 24))])
 async def test_screen_below_a_dialog_follows_a_resize(
     make: Make, before: tuple[int, int], after: tuple[int, int]
@@ -200,6 +239,7 @@ async def test_first_three_marked_runs_are_shown_together(make: Make, runs_dir: 
         assert len(app.runs_tab.marked) == 4
         assert [len(runs.views) for runs in app.run_controller.side_by_side] == [3, 3, 3]
         assert len({runs.colour for runs in app.run_controller.side_by_side}) == 3
+        assert [run.status for run in app.run_controller.shown_runs] == ["adaptation"] * 3
 
 
 async def test_theme_is_saved(make: Make) -> None:

@@ -72,7 +72,8 @@ def _conclusions(checks: list[Check], awkward: list[AwkwardCheck]) -> list[str]:
     """Return a sentence about the algorithms and engines, one about difficult modules, and one for each failure."""
     modules, engines = len({r.name for r in awkward}), len({r.engine for r in awkward})
     counts = Counter(r.outcome if r.ok else "failed" for r in awkward)
-    wrong = [r for r in (*checks, *awkward) if not r.ok]
+    everything: list[Check | AwkwardCheck] = [*checks, *awkward]
+    wrong = [r for r in everything if not r.ok]
     failed = sum(not r.ok for r in checks)
     agree = f"{failed} of {len(checks)} checks failed" if failed else f"All {len(checks)} checks passed"
     return [

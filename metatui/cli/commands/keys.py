@@ -6,10 +6,10 @@ import click
 
 from metatui.cli.console.layout import say, show_table
 from metatui.cli.console.output import console, emit
-from metatui.cli.options import json_option
+from metatui.cli.options import examples, json_option
 
 
-@click.command()
+@click.command(epilog=examples("metatui keys", "metatui keys --json"))
 @json_option
 def keys(as_json: bool) -> None:
     """List the actions of the app, with their keys.

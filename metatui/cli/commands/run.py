@@ -98,8 +98,6 @@ def run(
     fresh = resume is None or automatic
     settings = changed(loaded.settings if loaded else Settings(), assignments, device) if fresh else None
     planned = loaded.changes if loaded else ()
-    if settings is not None and (note := _usual_note(settings, overrides)):
-        click.echo(note, err=True)
 
     from metatui.runs.storage.store import RunStore
 
@@ -111,7 +109,10 @@ def run(
                 return continue_(store.find(str(resume)), overrides)
             if automatic and (session := _continue_unfinished(store, settings, planned, continue_)):
                 return session
-            return start(settings, runs_dir=runs_dir, preset=_origin(loaded, settings), changes=planned)
+            started = start(settings, runs_dir=runs_dir, preset=_origin(loaded, settings), changes=planned)
+        if note := _usual_note(settings, overrides):  # after errors, which are one sentence
+            click.echo(note, err=True)
+        return started
 
     from metatui.runs.execution.signals import ending_softly
 

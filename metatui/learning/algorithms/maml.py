@@ -7,7 +7,7 @@ The outer update uses Adam, as in section 5.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from metatui.config.constraints import has_plain_steps
 from metatui.config.registry import Usual
@@ -31,7 +31,7 @@ class MAML(GradientBased):
     }  # fmt: skip
     compiles = True
     captured = True
-    published_batch_norm = "transductive"
+    published_batch_norm: ClassVar[Literal["transductive", "per_example"] | None] = "transductive"
     usual: ClassVar[Usual] = {
         "regression": {
             "algorithm.inner_lr": 0.01, "algorithm.inner_steps": 1, "algorithm.inner_optimizer": "sgd",

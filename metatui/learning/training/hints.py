@@ -272,7 +272,8 @@ def _lower_rate(settings: Settings, best: Mapping[str, Any], first: str) -> tupl
     """
     rates = _rates(settings)
     ordered = sorted(rates, key=lambda path: path != first)
-    for reference in (best, usual_values(settings)):
+    references: tuple[Mapping[str, Any], ...] = best, usual_values(settings)
+    for reference in references:
         for path in ordered:
             if rates[path] > (lower := reference.get(path, rates[path])):
                 return path, lower

@@ -157,6 +157,7 @@ class PresetsController:
             app.work_tab.status.show_form(self.form_state(app.form.assessment))
             app.notify(f"Saved as {saved.name}. It is in the presets tab, and metatui run {saved.name} runs it.")
             app.presets_tab.reload(saved.name)
+            app.happened.publish(saved)
 
     def _save(self, chosen: PresetName, settings: Settings) -> Preset:
         title = f"{settings.algorithm.name} on {settings.task.source}"

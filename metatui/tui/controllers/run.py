@@ -154,6 +154,7 @@ class RunController:
 
     def _react(self, event: Event) -> None:
         app, model = self._app, self.client.model
+        app.happened.publish(event)
         match event:
             case Started():
                 app.runs_tab.reload(newest=True)
@@ -197,18 +198,20 @@ class RunController:
         self._app.work_tab.show(self.shown, client.phase if is_followed else Phase.IDLE, self._load)
         self._app.work_tab.hint.update(self._app.hints.text)
         top_bar.phase, top_bar.state = client.phase, self._state()
-        self._app.work_tab.status.show_runs(self._shown_runs())
+        self._app.work_tab.status.show_runs(self.shown_runs)
         top_bar.warned = client.model is not None and client.model.has_no_result
         self._app.update_bars()
 
-    def _shown_runs(self) -> list[RunState]:
-        """Return the state of the shown run, if any."""
+    @property
+    def shown_runs(self) -> list[RunState]:
+        """The shown run, if any, and the marked runs whose adaptation is shown in place of its own."""
         model, phase = self.shown, self.client.phase
+        others = [RunState(views.label, "adaptation", views.colour) for views in self.side_by_side]
         if model is None:
-            return []
+            return others
         status = phase.value if model is self.client.model and phase.active else model.status
         name = model.run_id or f"{model.settings.algorithm.name}-{model.settings.task.source}"
-        return [RunState(name, status.lower(), self._colour(model), model.has_no_result)]
+        return [RunState(name, status.lower(), self._colour(model), model.has_no_result), *others]
 
     def _colour(self, model: RunModel) -> str:
         """Return the colour of a run. A run without a name takes the colour that it will have."""
@@ -236,6 +239,7 @@ class RunController:
         """Show the adaptation of several runs side by side."""
         self.side_by_side, self._side_by_side_caption = runs, caption
         self._app.work_tab.opened(has_run=self.shown is not None or bool(runs))
+        self.show_run()
         self.show_adaptation()
 
     def show_adaptation(self) -> None:

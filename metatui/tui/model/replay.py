@@ -143,10 +143,10 @@ def event_of(entry: Entry, settings: Settings, test: Evaluation | None = None) -
 
 
 def _hint(entry: Entry, settings: Settings) -> Hinted | Warned:
+    kinds: tuple[HintKind, ...] = get_args(HintKind)
     reason, kind = _text(entry.details, "reason"), entry.details.get("kind")
-    with suppress(BadInput):
-        if kind in get_args(HintKind):
-            return Hinted(entry.iteration, kind, reason, *_changed(entry, settings))
+    with suppress(BadInput, ValueError):
+        return Hinted(entry.iteration, kinds[kinds.index(kind)], reason, *_changed(entry, settings))
     return Warned(entry.iteration, reason)
 
 

@@ -259,8 +259,7 @@ class RunModel:
         if self.best and self.best.iteration > event.iteration:
             self.best = None
         verb = "Resumed" if event.iteration else "Started"
-        reason = f" ({event.engine_reason})" if event.engine_reason else ""
-        self._add_line(event.iteration, f"{verb} on {event.device_name}, engine {event.engine}{reason}")
+        self._add_line(event.iteration, f"{verb} on {event.device}, engine {event.engine}")
 
     def _evaluated(self, event: Evaluated) -> None:
         evaluation = event.evaluation

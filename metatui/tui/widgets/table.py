@@ -88,25 +88,31 @@ class Table(RowsWidget, can_focus=True):
     """
 
     @dataclass
-    class Highlighted(Message):
-        """The cursor has moved to another row."""
+    class Event(Message):
+        """Base class of the messages."""
 
         table: Table
+
+        @property
+        def control(self) -> Table:
+            return self.table
 
     @dataclass
-    class Clicked(Message):
+    class Highlighted(Event):
+        """The cursor has moved to another row."""
+
+    @dataclass
+    class Clicked(Event):
         """A cell was clicked."""
 
-        table: Table
         column: int
         again: bool
         """True if the cursor was on this row before."""
 
     @dataclass
-    class TitleClicked(Message):
+    class TitleClicked(Event):
         """The title of a column was clicked."""
 
-        table: Table
         column: int
 
     def __init__(self, columns: Sequence[Column], *, id: str, classes: str = "") -> None:  # noqa: A002 - Textual's name
@@ -291,7 +297,8 @@ class Table(RowsWidget, can_focus=True):
         parts = [Segment(" " * self._indent, cursor)]
         for number, _, cells in self._shown:
             cell = row.cells[number]
-            style = cursor or (theme.colour(cell.colour) if cell.colour else getattr(theme, cell.tone))
+            coloured = theme.colour(cell.colour, bold=cell.tone == "title") if cell.colour else None
+            style = cursor or coloured or getattr(theme, cell.tone)
             parts += _aligned(theme.printable(cell.text), cells, self._columns[number].right, style, theme)
         if cursor is None:
             return padded(parts, width)

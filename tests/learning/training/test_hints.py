@@ -75,7 +75,7 @@ class Monitored:
         self.model = BestModel()
 
     def see(self, *events: Event) -> list[Hinted]:
-        given = []
+        given: list[Hinted] = []
         for event in events:
             if isinstance(event, Evaluated):
                 event = replace(event, best=self.model.update(event.evaluation, {}, self.settings))

@@ -144,7 +144,7 @@ def test_diverged_validations_are_counted_and_give_one_hint(live: tuple[RunFolde
     assert [event.best for event in validations] == [True, True, False, False]
     assert [event.evaluation.is_finite for event in validations] == [True, True, False, False]
     lost = validations[-1].evaluation.diverged
-    assert [event for event in events if isinstance(event, Hinted)] == [
+    assert [event for event in events if isinstance(event, Hinted) and event.kind == "diverging"] == [
         Hinted(
             20, "diverging", f"Tasks diverged in two validations in a row ({lost} of 5 in the last)",
             "algorithm.inner_lr", old=2.0, new=0.01,
@@ -267,7 +267,7 @@ def test_diverged_evaluations_have_warning_colour(hopeless: tuple[RunFolder, lis
     starts = [
         "meta-step 5: validation: ",
         "meta-step 10: validation: ",
-        "warning: Tasks diverged in two validations",
+        "meta-step 10: hint: Tasks diverged in two validations",
         "meta-step 10: Finished; test: ",
     ]
     assert len(yellow) == len(starts)

@@ -15,7 +15,7 @@ from metatui.tui.app import MetatuiApp
 from metatui.tui.help_topics import ABOUT, TERMS, TOPICS
 from metatui.tui.screens.dialogs.help import HelpScreen
 from metatui.tui.screens.explain import ExplainScreen
-from metatui.tui.screens.main.work import Pane
+from metatui.tui.screens.main.layout import Pane
 
 Make = Callable[..., MetatuiApp]
 
@@ -55,6 +55,7 @@ async def test_help_opens_at_what_is_focused(make: Make) -> None:
         await pilot.pause()
         assert "does not contain these words" in shown(app)
         await pilot.press("f1")
+        app.work_tab.opened(has_run=True)
         for pane in get_args(Pane):
             app.work_tab.go_to(pane)
             await pilot.press("f1")

@@ -17,7 +17,6 @@ from metatui.tui.app import MetatuiApp
 from metatui.tui.screens.compare.screen import CompareScreen
 from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 from metatui.tui.screens.dialogs.prompt import AskScreen
-from metatui.tui.screens.suite.live_table import LiveTable
 from metatui.tui.screens.suite.progress import Description, SuiteProgress, bar
 from metatui.tui.screens.suite.screen import BUSY, SuiteScreen
 from metatui.tui.terminal.symbols import GLYPHS, Symbols
@@ -212,20 +211,6 @@ async def test_invalid_suites_are_reported(store: RunStore) -> None:
     async with suite_app(store).run_test(size=(120, 40)) as pilot:
         screen = await opened(pilot)
         assert "Cannot be used" in text_of(screen, Description)
-
-
-async def test_only_changed_cells_are_updated(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    made(store)
-    async with suite_app(store).run_test(size=(120, 40)) as pilot:
-        screen = await opened(pilot)
-        changed: list[Any] = []
-        monkeypatch.setattr(LiveTable, "update_cell_at", lambda self, at, value, **_: changed.append((at, value.plain)))
-        monkeypatch.setattr(LiveTable, "clear", lambda self, columns=False: changed.append("all"))
-        await poll(pilot)
-        assert changed == []
-        screen._runs.show([(key, ("", "MAML", "x", "y", "z")) for key, _ in screen._runs._shown], columns=5)
-        assert changed
-        assert "all" not in changed
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999, 1.0])

@@ -107,12 +107,12 @@ async def test_support_images_that_do_not_fit_have_pages() -> None:
         await pilot.resize_terminal(*SIZES["80x24"])
         await pilot.pause()
         first = list(map(panel.render_line, range(3, 9)))
-        assert "(support 1-2 of 5: } shows more)" in lines(panel)[1]
+        assert "(support 1-2 of 5: k shows more)" in lines(panel)[1]
         await pilot.press("k")
-        assert "(support 3-4 of 5: } shows more)" in lines(panel)[1]
+        assert "(support 3-4 of 5: k shows more)" in lines(panel)[1]
         assert first != list(map(panel.render_line, range(3, 9)))
         await pilot.press("k")
-        assert "(support 4-5 of 5: } shows more)" in lines(panel)[1]
+        assert "(support 4-5 of 5: k shows more)" in lines(panel)[1]
         await pilot.press("k")
         assert first == list(map(panel.render_line, range(3, 9)))
 

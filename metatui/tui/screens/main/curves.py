@@ -19,7 +19,7 @@ from metatui.utils.smoothing import DECAYS
 
 CHOICES = (0.0, *DECAYS)
 """Decays in the order in which the key cycles through them."""
-EMPTY = "The loss on training and validation tasks appears here while a run trains. F5 starts one."
+EMPTY = "The loss on training and validation tasks appears here after the first meta-steps."
 
 
 @dataclass(frozen=True)
@@ -67,45 +67,50 @@ class CurvesPane(Vertical, can_focus=True):
 
     def show(self, model: RunModel | None) -> None:
         """Show the curves of a run."""
-        self._model, view = model, self._view
-        accuracy = view.metric == "accuracy" and model is not None and model.settings.is_classification
-        training, validation = _histories(model, accuracy)
-        points = 2 * max(20, self.size.width)
-        scale = 100 if accuracy else 1
-        names = curve_names(model.settings) if model else ("", "")
-        series = [
-            Series(
-                name,
-                colour,
-                [(p.x, scale * p.mean) for p in history.points(points, view.against, smoothing)],
-                short=name.split(" after ")[0],
-            )
-            for name, colour, history, smoothing in (
-                (names[0], palette.TRAIN, training, view.smoothing),
-                (names[1], palette.VALIDATION, validation, 0.0),
-            )
-            if len(history)
-        ]
-        if best := _best(model, view, accuracy):
-            series.append(Series("best", palette.VALIDATION, [(best[0], scale * best[1])], style="points"))
-        changes = model.changes if model else ()
-        failed = {p.x for h in (training, validation) for p in h.points(points, view.against) if math.isnan(p.mean)}
-        data = ChartData(
-            tuple(series),
-            tuple(Mark(c.iteration if view.against == "iteration" else c.seconds, c.label) for c in changes),
-            tuple(sorted(failed)),
-            title=self._title(accuracy),
-            x_label="meta-steps" if view.against == "iteration" else "seconds of training",
-            log_y=view.log and not accuracy,
-            empty=EMPTY,
-        )
-        self.chart.show(data)
+        self._model = model
+        self.chart.show(chart_of(model, self._view, self.size.width))
 
-    def _title(self, accuracy: bool) -> str:
-        parts = ["Accuracy (%)" if accuracy else "Loss"]
-        parts += ["log scale"] if self.view.log and not accuracy else []
-        parts += [f"smoothed {self.view.smoothing:g}"] if self.view.smoothing else []
-        return ", ".join(parts)
+
+def chart_of(model: RunModel | None, view: View, width: int) -> ChartData:
+    """Return the chart of a run for a pane of `width` columns."""
+    accuracy = view.metric == "accuracy" and model is not None and model.settings.is_classification
+    training, validation = _histories(model, accuracy)
+    points = 2 * max(20, width)
+    scale = 100 if accuracy else 1
+    names = curve_names(model.settings) if model else ("", "")
+    series = [
+        Series(
+            name,
+            colour,
+            [(p.x, scale * p.mean) for p in history.points(points, view.against, smoothing)],
+            short=name.split(" after ")[0],
+        )
+        for name, colour, history, smoothing in (
+            (names[0], palette.TRAIN, training, view.smoothing),
+            (names[1], palette.VALIDATION, validation, 0.0),
+        )
+        if len(history)
+    ]
+    if best := _best(model, view, accuracy):
+        series.append(Series("best", palette.VALIDATION, [(best[0], scale * best[1])], style="points"))
+    changes = model.changes if model else ()
+    failed = {p.x for h in (training, validation) for p in h.points(points, view.against) if math.isnan(p.mean)}
+    return ChartData(
+        tuple(series),
+        tuple(Mark(c.iteration if view.against == "iteration" else c.seconds, c.label) for c in changes),
+        tuple(sorted(failed)),
+        title=_title(view, accuracy),
+        x_label="meta-steps" if view.against == "iteration" else "seconds of training",
+        log_y=view.log and not accuracy,
+        empty=EMPTY,
+    )
+
+
+def _title(view: View, accuracy: bool) -> str:
+    parts = ["Accuracy (%)" if accuracy else "Loss"]
+    parts += ["log scale"] if view.log and not accuracy else []
+    parts += [f"smoothed {view.smoothing:g}"] if view.smoothing else []
+    return ", ".join(parts)
 
 
 def _histories(model: RunModel | None, accuracy: bool) -> tuple[History, History]:

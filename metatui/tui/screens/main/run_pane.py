@@ -53,7 +53,7 @@ class RunNumbers(RowsWidget):
     def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
         model = self._model
         if model is None:
-            return []
+            return [[Segment(row, theme.muted)] for row in textwrap.wrap(theme.printable(NO_RUN), max(1, width))]
         facts = [fact._replace(text=theme.printable(fact.text)) for fact in facts_of(model, self._load)]
         if height > 6:
             return [_bar(model, width, theme), *table(facts, width, theme)]
@@ -130,8 +130,10 @@ def facts_of(model: RunModel, load: Load) -> list[Fact]:
     if model.is_followed:
         facts += [Fact(name, text) for name, text in load.facts()]
     if started := model.started:
-        facts += [Fact("device", f"{started.device} ({started.device_name})"), Fact("engine", started.engine)]
+        facts.append(Fact("device", f"{started.device} ({started.device_name})"))
         facts += [Fact("parameters", f"{started.parameters:,}")] if started.parameters else []
+        reason = f" ({started.engine_reason})" if started.engine_reason else ""
+        facts.append(Fact("engine", f"{started.engine}{reason}"))
     return facts
 
 

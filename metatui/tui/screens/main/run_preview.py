@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.segment import Segment
 
@@ -12,16 +12,14 @@ from metatui.config import presets
 from metatui.config.registry import ALGORITHMS, DATA
 from metatui.config.settings import Settings
 from metatui.runs.storage.summary import RunSummary
-from metatui.tui import palette
 from metatui.tui.formatting import headline, result_words
 from metatui.tui.model.replay import outline
 from metatui.tui.model.run_model import RunModel
-from metatui.tui.screens.main.curves import curve_names
+from metatui.tui.screens.main.curves import View, chart_of
 from metatui.tui.screens.main.journal import wrapped
 from metatui.tui.screens.main.previews import changed_settings, section
 from metatui.tui.screens.main.run_list import is_live, when
 from metatui.tui.screens.main.run_pane import clock
-from metatui.tui.widgets.charts import ChartData, Mark, Series
 from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.plot import paint
@@ -70,7 +68,9 @@ def page(run: RunSummary, details: RunDetails, height: Callable[[], int], canvas
         drawn = [*paragraph(run.id, width, theme, theme.title), *_summary(run, details, width, theme)]
         if model := details.model:
             chart = max(LOWEST_CHART, min(HIGHEST_CHART, height() * 2 // 5))
-            drawn += [[], *paint(_curves(model, width), width, chart, theme, canvas)]
+            view = View(metric="accuracy" if model.settings.is_classification else "loss")
+            data = replace(chart_of(model, view, width), empty="No meta-steps yet")
+            drawn += [[], *paint(data, width, chart, theme, canvas)]
             drawn += _settings(run, details, width, theme)
             drawn += section("Journal", _journal(model, width, theme), theme)
         return drawn + section("Folder", paragraph(place(run), width, theme, theme.text), theme)
@@ -112,29 +112,6 @@ def results(run: RunSummary) -> list[str]:
     if run.validation and (run.best is None or run.validation.iteration != run.best.iteration):
         lines.append(f"Last validation: {headline(run.validation)}, at {run.validation.iteration:,}")
     return lines
-
-
-def _curves(model: RunModel, width: int) -> ChartData:
-    """Return the accuracy of a classification run, or the loss."""
-    accuracy = model.settings.is_classification
-    training, validation = (model.accuracy, model.val_accuracy) if accuracy else (model.meta_loss, model.val_loss)
-    scale = 100 if accuracy else 1
-    names = curve_names(model.settings)
-    return ChartData(
-        tuple(
-            Series(name, colour, [(point.x, scale * point.mean) for point in history.points(2 * width)])
-            for name, colour, history in (
-                (names[0], palette.TRAIN, training),
-                (names[1], palette.VALIDATION, validation),
-            )
-            if len(history)
-        ),
-        tuple(Mark(change.iteration, change.label) for change in model.changes),
-        title="Accuracy" if accuracy else "Loss",
-        x_label="meta-steps",
-        y_label="%" if accuracy else "",
-        empty="No meta-steps yet",
-    )
 
 
 def _settings(run: RunSummary, details: RunDetails, width: int, theme: ChartTheme) -> list[Row]:

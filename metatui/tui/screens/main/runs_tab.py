@@ -180,6 +180,11 @@ class RunsTab(ListTab):
         self.filter.display = False
         self.focus_list()
 
+    @property
+    def count(self) -> int:
+        """Number of runs when the list was last read."""
+        return len(self._all)
+
     def leave(self) -> bool:
         """Return from the preview to the list, or clear the filter. Returns whether there was something to leave."""
         if super().leave():

@@ -9,7 +9,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
-from textual.events import DescendantBlur, DescendantFocus, MouseDown, MouseMove, MouseUp
+from textual.events import DescendantBlur, DescendantFocus, MouseDown, MouseEvent, MouseMove, MouseUp
 from textual.geometry import Offset, Size
 from textual.message import Message
 from textual.reactive import reactive
@@ -115,7 +115,7 @@ class Panes(Widget):
         """Show the panes with other sizes."""
         if sizes != self._arranger.sizes:
             self._arranger.sizes = sizes
-            self.refresh(layout=True)
+            self._first.refresh(layout=True)  # Textual would keep the arrangement if only this widget changed
 
     def resize(self, pane: str, by: Offset) -> None:
         """Make a pane wider or higher by some columns or rows, and remember its size."""
@@ -131,21 +131,34 @@ class Panes(Widget):
         self.post_message(PreferencesChanged(panes=self._arranger.sizes))
 
     def on_mouse_down(self, event: MouseDown) -> None:
-        self._dragged = self._arranger.arrangement.divider_at(event.screen_offset - self.region.offset)
+        self._dragged = self._arranger.arrangement.divider_at(self._position(event))
         if self._dragged:
             event.stop()
-            self.capture_mouse()
+            self._first.capture_mouse()
 
     def on_mouse_move(self, event: MouseMove) -> None:
         if self._dragged:
-            to = event.screen_offset - self.region.offset
-            self.show(self._arranger.arrangement.moved(self._dragged, to, self._arranger.sizes))
+            self.show(self._arranger.arrangement.moved(self._dragged, self._position(event), self._arranger.sizes))
 
     def on_mouse_up(self, event: MouseUp) -> None:
         if self._dragged:
             self._dragged = None
-            self.release_mouse()
+            self._first.release_mouse()
             self._remember()
+
+    @property
+    def _first(self) -> Widget:
+        """The first visible pane.
+
+        This container is hidden, so Textual does not know its position and cannot send it the events of a captured
+        mouse, but the events of its panes bubble to it.
+        """
+        return next(pane for pane in self.children if pane.display)
+
+    def _position(self, event: MouseEvent) -> Offset:
+        """Return the position of an event in this container."""
+        origin = next(region for part, region in self._arranger.arrangement.regions.items() if part == self._first.id)
+        return event.screen_offset - self._first.region.offset + origin.offset
 
 
 class WorkTab(Vertical):
@@ -182,9 +195,10 @@ class WorkTab(Vertical):
         yield self._panes
         yield self.hint
 
-    def complete(self) -> None:
+    async def complete(self) -> None:
         """Add what the first frame does not need."""
         self._about.complete()
+        await self.form.unfold_groups()
 
     @property
     def adaptation(self) -> AdaptationPanel:

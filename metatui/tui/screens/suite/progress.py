@@ -15,14 +15,20 @@ from metatui.tui.terminal.symbols import Glyphs
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, fitted
 from metatui.tui.widgets.scroll_view import paragraph
+from metatui.tui.widgets.table import Cell, Column, Item
 
 RUN_BAR: Final = 10
 LONGEST_BAR: Final = 60
 """Width of a run's bar, and maximum width of the suite's bar."""
 
-SUITE_HEADINGS: Final = ("Suite", "Finished", "What")
-RUN_HEADINGS: Final = ("Comparison", "Run", "Done", "State", "Meta-steps")
-"""Headings of the table of runs; the last one is omitted in a narrow terminal."""
+SUITE_COLUMNS: Final = (Column("Suite"), Column("Finished"), Column("What", least=8))
+RUN_COLUMNS: Final = (
+    Column("Comparison"),
+    Column("Run"),
+    Column("Done"),
+    Column("State", least=8),
+    Column("Meta-steps", right=True),
+)
 
 
 class Description(RowsWidget):
@@ -81,22 +87,27 @@ class SuiteProgress(RowsWidget):
         return [row]
 
 
-def suite_row(suite: Suite, own: bool, status: SuiteStatus | None) -> tuple[str, ...]:
+def suite_row(key: str, suite: Suite, own: bool, status: SuiteStatus | None) -> Item:
     total = len(suite.runs)
     done = f"{status.finished} of {total}" if status else f"? of {total}"
     running = ", running" if status and status.running else ""
-    return suite.name, done + running, f"{'Yours: ' if own else ''}{suite.title}"
+    return _item(key, suite.name, done + running, f"{'Yours: ' if own else ''}{suite.title}")
 
 
-def run_rows(runs: Sequence[RunStatus], glyphs: Glyphs) -> list[tuple[str, ...]]:
-    """Return a row for each run; the first row of each comparison has its name."""
-    rows: list[tuple[str, ...]] = []
+def _item(key: str, *texts: str) -> Item:
+    return Item(key, tuple(map(Cell, texts)))
+
+
+def run_rows(runs: Sequence[RunStatus], glyphs: Glyphs) -> list[Item]:
+    """Return a row for each run, by its name; the first row of each comparison has the comparison's name."""
+    rows: list[Item] = []
     before = ""
     for run in runs:
         planned = run.planned
         name = "" if planned.comparison == before else planned.comparison
         before = planned.comparison
-        rows.append((name, planned.label, bar(run.share, RUN_BAR, glyphs), _state(run), _meta_steps(run)))
+        done = bar(run.share, RUN_BAR, glyphs)
+        rows.append(_item(planned.name, name, planned.label, done, _state(run), _meta_steps(run)))
     return rows
 
 
@@ -128,8 +139,7 @@ def _last_value(run: RunStatus) -> str:
 
 
 def _meta_steps(run: RunStatus) -> str:
-    total = f"{run.planned.iterations:,}"
-    return f"{run.iteration:>{len(total)},} of {total}" if run.planned.iterations else "no training"
+    return f"{run.iteration:,} of {run.planned.iterations:,}" if run.planned.iterations else "no training"
 
 
 def bar(share: float, width: int, glyphs: Glyphs) -> str:

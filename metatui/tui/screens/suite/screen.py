@@ -11,7 +11,6 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.screen import ModalScreen
-from textual.widgets import DataTable
 
 from metatui.runs.storage.store import RunStore
 from metatui.runs.suites import (
@@ -30,10 +29,9 @@ from metatui.runs.suites.files import read
 from metatui.runs.suites.status import comparable, comparison_of
 from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 from metatui.tui.screens.dialogs.prompt import AskScreen
-from metatui.tui.screens.suite.live_table import LiveTable
 from metatui.tui.screens.suite.progress import (
-    RUN_HEADINGS,
-    SUITE_HEADINGS,
+    RUN_COLUMNS,
+    SUITE_COLUMNS,
     Description,
     SuiteProgress,
     describe_suite,
@@ -45,14 +43,12 @@ from metatui.tui.terminal.symbols import GLYPHS
 from metatui.tui.widgets.charts.chart_theme import symbols_of
 from metatui.tui.widgets.key_line import Key, KeyLine
 from metatui.tui.widgets.static_text import StaticText, StatusLine
+from metatui.tui.widgets.table import Table
 from metatui.utils import paths
 from metatui.utils.errors import MetatuiError
 
 POLL_SECONDS = 1.0
 """Seconds between updates of the selected suite."""
-
-NARROW: Final = 100
-"""Width below which meta-steps are omitted, because the bars show the same."""
 
 BUSY: Final = (
     "A run is in progress, and two runs at once would distort each other's times: stop it (F7) or wait until it ends."
@@ -90,9 +86,11 @@ class SuiteScreen(ModalScreen[None]):
         ("f7,x", "stop", "Stop"),
         ("c", "compare", "Compare"),
         ("o", "other", "Other file"),
+        ("enter", "choose", "Choose"),
     ]
     DEFAULT_CSS = """
     SuiteScreen { layout: vertical; background: $background; align: left top; }
+    SuiteScreen Table { padding: 0 1; }
     SuiteScreen #suite-title { padding: 0 1; text-style: bold; }
     SuiteScreen #suite-state { padding: 0 1; max-height: 4; }
     """
@@ -113,10 +111,10 @@ class SuiteScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         yield StaticText("Suites: lists of runs, trained one after the other and then compared", id="suite-title")
-        yield LiveTable(SUITE_HEADINGS, id="suite-list")
+        yield Table(SUITE_COLUMNS, id="suite-list")
         yield Description()
         yield SuiteProgress()
-        yield LiveTable(RUN_HEADINGS, id="suite-runs")
+        yield Table(RUN_COLUMNS, id="suite-runs")
         yield StatusLine(id="suite-state")
         yield KeyLine()
 
@@ -130,16 +128,16 @@ class SuiteScreen(ModalScreen[None]):
             self._show()
 
     @property
-    def _list(self) -> LiveTable:
-        return self.query_one("#suite-list", LiveTable)
+    def _list(self) -> Table:
+        return self.query_one("#suite-list", Table)
 
     @property
-    def _runs(self) -> LiveTable:
-        return self.query_one("#suite-runs", LiveTable)
+    def _runs(self) -> Table:
+        return self.query_one("#suite-runs", Table)
 
     @property
     def selected(self) -> ListedSuite | None:
-        return self._suites.get(self._list.selected_key or "")
+        return self._suites.get(self._list.selected or "")
 
     @work(exclusive=True, group="suites")
     async def _load(self) -> None:
@@ -187,8 +185,7 @@ class SuiteScreen(ModalScreen[None]):
         # Room for all suites and a heading, up to a quarter of the screen.
         self._list.styles.height = min(len(self._suites) + 1, max(3, self.app.size.height // 4))
         self._list.show(
-            [(key, suite_row(listed.suite, listed.own, listed.status)) for key, listed in self._suites.items()],
-            columns=len(SUITE_HEADINGS),
+            [suite_row(key, listed.suite, listed.own, listed.status) for key, listed in self._suites.items()]
         )
         self._show_selected()
 
@@ -200,10 +197,7 @@ class SuiteScreen(ModalScreen[None]):
         self.query_one(Description).show([*problems, *describe_suite(selected.suite)])
         self.query_one(SuiteProgress).show(selected.suite.name, selected.status)
         status = selected.status
-        rows = run_rows(status.runs, GLYPHS[symbols_of(self)]) if status else []
-        names = [run.planned.name for run in status.runs] if status else []
-        narrow = self.app.size.width < NARROW
-        self._runs.show([*zip(names, rows, strict=True)], columns=len(RUN_HEADINGS) - narrow)
+        self._runs.show(run_rows(status.runs, GLYPHS[symbols_of(self)]) if status else [])
         self._show_keys(status)
 
     def _show_keys(self, status: SuiteStatus | None) -> None:
@@ -217,19 +211,23 @@ class SuiteScreen(ModalScreen[None]):
     def _show_state(self, text: str) -> None:
         self.query_one(StatusLine).update(text)
 
-    @on(DataTable.RowHighlighted, "#suite-list")
+    @on(Table.Highlighted, "#suite-list")
     async def _suite_highlighted(self) -> None:
         self._show_state("")
         self._show_selected()
         await self._refresh_selected()
 
-    @on(DataTable.RowSelected, "#suite-list")
-    def _focus_runs(self) -> None:
-        self._runs.focus()
+    def action_choose(self) -> None:
+        """Go from the suites to the runs, or compare the runs."""
+        if self._list.has_focus:
+            self._runs.focus()
+        else:
+            self.action_compare()
 
-    @on(DataTable.RowSelected, "#suite-runs")
-    def _compare_selected(self) -> None:
-        self.action_compare()
+    @on(Table.Clicked)
+    def _clicked(self, event: Table.Clicked) -> None:
+        if event.again:
+            self.action_choose()
 
     @work(exclusive=True, group="suite-order")
     async def action_start(self) -> None:
@@ -300,7 +298,7 @@ class SuiteScreen(ModalScreen[None]):
     def _selected_run(self) -> PlannedRun | None:
         status = self.selected.status if self.selected else None
         runs = status.runs if status else ()
-        return next((run.planned for run in runs if run.planned.name == self._runs.selected_key), None)
+        return next((run.planned for run in runs if run.planned.name == self._runs.selected), None)
 
     @work(exclusive=True, group="suite-order")
     async def action_other(self) -> None:
@@ -311,7 +309,7 @@ class SuiteScreen(ModalScreen[None]):
             return
         key = self._add(await asyncio.to_thread(_read_suite, answer), own=True)
         self._show()
-        self._list.move_cursor(row=list(self._suites).index(key))
+        self._list.select(key)
 
 
 def _read_suite(text: str) -> Suite:

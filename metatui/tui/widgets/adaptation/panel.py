@@ -62,7 +62,7 @@ class Grid:
 class AdaptationPanel(RowsWidget, can_focus=True):
     """Adaptation to held-out tasks at any inner step.
 
-    `[` and `]` change the inner step, `,` and `.` the tasks; clicks on these keys in the first row do the same. `}`
+    `[` and `]` change the inner step, `,` and `.` the tasks; clicks on these keys in the first row do the same. `k`
     shows more support images if they do not all fit.
     """
 
@@ -282,7 +282,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
             return f" ({count} class{'es' if count > 1 else ''} hidden: widen)"
         if classes and shots < (total := images.shots_of(view)):
             first = min(self.first_shot, total - shots)
-            return f" (support {first + 1}-{first + shots} of {total}: }} shows more)"
+            return f" (support {first + 1}-{first + shots} of {total}: k shows more)"
         return ""
 
     def _caption(self, view: TaskView, width: int, height: int, theme: ChartTheme) -> list[Row]:

@@ -26,6 +26,9 @@ from metatui.tui.widgets.static_text import StaticText
 RUNNING_HINT = "During a run, only the bright settings can change; enter applies a change."
 IDLE_HINT = "Tab moves through the fields. F5 starts."
 
+HIGH = 42
+"""Rows from which the form has room for more than its main settings."""
+
 
 class SettingsForm(Vertical):
     """The left pane. During a run, only live settings can be edited."""
@@ -112,6 +115,20 @@ class SettingsForm(Vertical):
                 self._judge()
         return self.query_one(f"#{field_id(path)}", FormField)
 
+    async def unfold_groups(self) -> None:
+        """Unfold the groups that fit into a high form, so that it shows as many settings as possible."""
+        if self.size.height < HIGH:
+            return
+        rows = self.query_one("#fields")
+        room = rows.size.height - sum(row.display for row in rows.children)
+        for group in self.query(FieldGroup):
+            needed = sum(setting.path in self.assessment.visible for setting in group.settings)
+            if group.folded and 0 < needed <= room:
+                await group.fill(self._texts)
+                group.folded = False
+                room -= needed
+        self._judge()
+
     def load(self, settings: Settings) -> None:
         """Fill in `settings`."""
         self._texts = texts_of(settings)
@@ -145,6 +162,7 @@ class SettingsForm(Vertical):
         """Enter a valid text in the field of a setting; during a run, apply it."""
         value = FIELDS[path].read(text)
         self._texts[path] = text_of(value)
+        self._update_offer(path)
         self._show_texts()
         if self.run_settings is not None and value != self.run_settings.value(path):
             self.post_message(self.LiveChange(path, value))
@@ -184,9 +202,10 @@ class SettingsForm(Vertical):
         """Use the keys of an offer only while it is open, at the field where it is shown."""
         if action not in ("take_usual", "decline_usual"):
             return True
-        made, field = self.offer, self.screen.focused.parent if self.screen.focused else None
-        is_open = made is not None and not made.is_taken
-        return is_open and isinstance(field, FormField) and field.setting.path == made.path
+        field = self.screen.focused.parent if self.screen.focused else None
+        if self.offer is None or self.offer.is_taken or not isinstance(field, FormField):
+            return False
+        return field.setting.path == self.offer.path
 
     def _show_texts(self) -> None:
         for field in self.fields:
@@ -230,11 +249,15 @@ class SettingsForm(Vertical):
         event.stop()
         path = event.field.setting.path
         self._texts[path] = event.field.text
-        if path in SELECTORS:
+        self._update_offer(path)
+        self._judge()
+
+    def _update_offer(self, path: str) -> None:
+        """Offer the usual values if the setting that was changed selects others, and keep an open offer current."""
+        if path in SELECTORS and self.run_settings is None:
             self.offer = offer(self._texts, path)
         elif self.offer and not self.offer.is_taken:
             self.offer = offer(self._texts, self.offer.path)
-        self._judge()
 
     @on(FormField.Applied)
     def _applied(self, event: FormField.Applied) -> None:

@@ -13,6 +13,7 @@ from metatui.config import presets
 from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.runs.storage.summary import RunSummary
+from metatui.tui.actions import BY_ID, AppContext
 from metatui.tui.app import MetatuiApp
 from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 from metatui.tui.screens.main import runs_tab
@@ -48,6 +49,12 @@ def order(app: MetatuiApp) -> list[str]:
 def selected(app: MetatuiApp) -> str:
     assert app.runs_tab.selected is not None
     return app.runs_tab.selected.id
+
+
+def test_at_most_eight_runs_are_compared() -> None:
+    for action in ("compare_runs", "report_runs"):
+        assert not BY_ID[action].refuse(AppContext(row=True, marked=8))
+        assert "at most 8" in BY_ID[action].refuse(AppContext(row=True, marked=9))
 
 
 @pytest.mark.usefixtures("saved")

@@ -1,0 +1,25 @@
+"""`metatui tour`: open the app with the tour."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from metatui.cli.app import open_app
+from metatui.cli.options import runs_dir_option
+
+
+@click.command()
+@runs_dir_option
+@click.option("--ascii", "ascii_only", is_flag=True, help="Use ASCII characters only.")
+@click.option("--theme", metavar="NAME", help="Colour theme of the app.")
+def tour(runs_dir: Path | None, ascii_only: bool, theme: str | None) -> int:
+    """Open the app with a tour of eight steps: train, watch, change, stop, save and compare.
+
+    Each step ends when you have done what it describes. Escape leaves the tour at any time.
+    """
+    from metatui.utils import paths
+
+    root = paths.runs_dir(runs_dir)
+    return open_app(lambda: {"runs_dir": root, "tour": True}, ascii_only=ascii_only, theme=theme)

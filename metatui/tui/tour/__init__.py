@@ -1,0 +1,1 @@
+"""The offer on the first start, and a tour of the app in eight steps."""

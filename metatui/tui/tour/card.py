@@ -1,0 +1,104 @@
+"""Widgets of the tour, above the key bar: the offer, and the current step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from metatui.config import presets
+from metatui.events import Progress, Started
+from metatui.tui.tour.steps import STEPS, Happening, State, with_keys
+from metatui.tui.widgets.static_text import StaticText
+
+if TYPE_CHECKING:
+    from metatui.tui.app import MetatuiApp
+
+PRESET, ITERATIONS = "quick", 200_000
+"""Settings of the tour: the preset with so many meta-steps that its run does not end during the tour."""
+
+OFFER = "{start} trains MAML on sine waves in five seconds. {tour} starts a tour of the app."
+
+
+class TourWidget(StaticText):
+    """A text above the key bar that sees what happens in the app."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(text, id="tour")
+
+    @property
+    def metatui(self) -> MetatuiApp:
+        return cast("MetatuiApp", self.app)
+
+    def on_mount(self) -> None:
+        self.metatui.happened.subscribe(self, self.see)
+
+    def see(self, happening: Happening) -> None:
+        raise NotImplementedError
+
+
+class TourOffer(TourWidget):
+    """The line on the first start, until an action is performed."""
+
+    def __init__(self) -> None:
+        super().__init__(with_keys(OFFER))
+
+    def see(self, happening: Happening) -> None:
+        if isinstance(happening, Started):
+            self.remove()
+
+    def on_unmount(self) -> None:
+        self.metatui.remember(tour_offered=True)
+
+
+class TourCard(TourWidget):
+    """The current step of the tour."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.step = 0
+        self.border_subtitle = "escape leaves the tour"
+
+    def on_mount(self) -> None:  # in addition to that of the base class, which Textual also calls
+        # The panel handles its keys itself when it is focused.
+        self.watch(self.metatui.work_tab.adaptation, "step", lambda: self.see("step_on"), init=False)
+        self._show()
+
+    def see(self, happening: Happening) -> None:
+        if isinstance(happening, Progress):  # hundreds each second
+            return
+        if STEPS[self.step].is_done(happening, self._state):
+            self.step += 1
+        if self.step < len(STEPS):
+            self._show()
+        else:
+            self.remove()
+            text = "The tour is complete. {tour} in the work tab, or metatui tour in a shell, starts it again."
+            self.metatui.notify(with_keys(text), timeout=15)
+
+    @property
+    def _state(self) -> State:
+        return State(self.metatui.context, self.metatui.runs_tab.count)
+
+    def _show(self) -> None:
+        step = STEPS[self.step]
+        self.border_title = f"Tour, step {self.step + 1} of {len(STEPS)}: {step.title}"
+        self.update(step.shown(self._state))
+
+
+async def start(app: MetatuiApp) -> None:
+    """Start the tour: at its second step during a run, otherwise with its settings in the form."""
+    screen = app.screen_stack[0]
+    await screen.query("#tour").remove()
+    card = TourCard()
+    if app.run_controller.client.phase.active:
+        card.step = 1
+    else:
+        app.presets.load_preset(presets.load(PRESET))
+        app.form.enter("training.iterations", str(ITERATIONS))
+        app.clear_notifications()
+    await screen.mount(card, before="#key-bar")
+
+
+async def offer(app: MetatuiApp) -> None:
+    """Show the offer of the tour."""
+    if not app.screen_stack[0].query("#tour"):
+        await app.screen_stack[0].mount(TourOffer(), before="#key-bar")

@@ -1,0 +1,108 @@
+"""The steps of the tour. Each one ends when the user has done what it describes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from metatui.events import Event, Finished, Started, Tweaked
+from metatui.tui.actions import BY_ID, AppContext, key_name
+from metatui.tui.screens.dialogs.save_preset import PresetName
+
+
+@dataclass(frozen=True)
+class State:
+    """State of the app that the texts of the steps depend on."""
+
+    context: AppContext
+    runs: int
+    """Number of runs in the list of runs."""
+
+
+Happening = str | Event | PresetName | AppContext
+"""The id of an action that was performed, an event of the run, a saved preset, or a change of the app's state."""
+
+
+@dataclass(frozen=True)
+class Step:
+    title: str
+    text: str
+    """Ids of actions in braces stand for their keys."""
+    is_done: Callable[[Happening, State], bool]
+    note: str = ""
+    """Shown in addition if `needs_note`."""
+    needs_note: Callable[[State], bool] = lambda _: False
+
+    def shown(self, state: State) -> str:
+        text = f"{self.text} {self.note}" if self.needs_note(state) else self.text
+        return with_keys(text)
+
+
+def with_keys(text: str) -> str:
+    """Replace ids of actions in braces by the names of their keys."""
+    return text.format_map({action.id: key_name(action.key) for action in BY_ID.values()})
+
+
+def _idle(state: State) -> bool:
+    return not state.context.phase.active
+
+
+NO_RUN = "No run is training now: {start} starts one."
+
+STEPS: tuple[Step, ...] = (
+    Step(
+        "train",
+        "{start} starts training: MAML learns initial parameters from which one gradient step on 10 points fits a new "
+        "sine wave. Press {start}.",
+        lambda happening, _: isinstance(happening, Started),
+    ),
+    Step(
+        "watch adaptation",
+        "The adaptation pane shows waves that are never trained on: the true wave, the 10 points, and the prediction "
+        "before and after the inner steps. {next_pane} goes to the next pane. {step_back} and {step_on} change the "
+        "inner step: press one of them.",
+        lambda happening, _: happening in ("step_back", "step_on"),
+    ),
+    Step(
+        "change a setting",
+        "{live} shows the settings that can change during a run. Give the inner learning rate another value, such as "
+        "0.02, and press enter. The curves mark the change, and {undo} undoes it.",
+        lambda happening, _: isinstance(happening, Tweaked),
+        NO_RUN,
+        _idle,
+    ),
+    Step(
+        "stop",
+        "{stop} stops the run after its current meta-step and saves it. It can be resumed later.",
+        lambda happening, _: isinstance(happening, Finished),
+        NO_RUN,
+        _idle,
+    ),
+    Step(
+        "save a preset",
+        "{save_preset} saves the settings in the form as a preset, so that they can be run again by its name. Press "
+        "{save_preset}, then enter.",
+        lambda happening, _: isinstance(happening, PresetName),
+    ),
+    Step(
+        "list the runs",
+        "{tab_runs} lists all runs with their results. Function keys work everywhere; letters and digits work outside "
+        "text fields, which escape leaves.",
+        lambda _, state: state.context.tab == "runs",
+    ),
+    Step(
+        "compare",
+        "{mark_run} marks the selected run. Mark two runs, then {compare_runs} compares them on the same held-out "
+        "tasks, with intervals and a paired test.",
+        lambda happening, _: happening == "compare_runs",
+        "The list has one run: {tab_work} and {start} train another, {stop} stops it, and {tab_runs} returns to the "
+        "list.",
+        lambda state: state.runs < 2,
+    ),
+    Step(
+        "find everything else",
+        "{help} explains what is focused, and searches all keys and terms. {command_palette} finds every action, "
+        "setting, preset and run. Press one of them.",
+        lambda happening, _: happening in ("help", "command_palette"),
+    ),
+)

@@ -1,0 +1,59 @@
+"""Tests of the line that names the settings in the form and the shown run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from metatui.config.settings import Settings
+from metatui.tui.app import MetatuiApp
+from metatui.tui.screens.main.status_line import FormState
+from tests.tui.fakes import saved_run
+
+
+@pytest.mark.parametrize(
+    ("state", "longest", "shortest"),
+    [
+        (FormState("preset quick"), "form: preset quick", "form: quick"),
+        (FormState("run a", ("ways", "shots")), "form: run a, changed: ways, shots", "form: run a, 2 changed"),
+        (
+            FormState("preset p", ("a", "b", "c", "d", "e"), 1),
+            "form: preset p, changed: a, b, c, d and 1 more, 1 invalid",
+            "form: p, 5 changed, 1 invalid",
+        ),
+    ],
+)
+def test_words_of_the_form(state: FormState, longest: str, shortest: str) -> None:
+    words = state.words()
+    assert (words[0], words[-1]) == (longest, shortest)
+
+
+async def test_line_follows_the_form_and_the_shown_run(make: Callable[..., MetatuiApp], runs_dir: Path) -> None:
+    saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000", steps=3)
+    app = make()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await app.complete()
+
+        def line() -> str:
+            return app.work_tab.status.render_line(0).text.strip()
+
+        assert line().startswith("form: initial settings  ")
+        assert line().endswith("no run is shown")
+        await pilot.press("3")
+        await app.workers.wait_for_complete()
+        await pilot.press("enter")
+        await pilot.pause()
+        name = line().split()[2]
+        (await app.form.reveal("algorithm.inner_lr")).control.focus()
+        await pilot.press("5")
+        await pilot.pause()
+        assert line().startswith(f"form: preset {name}, changed: inner_lr  ")
+        await pilot.press("escape", "2")
+        await app.workers.wait_for_complete()
+        await pilot.press("enter")
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+        assert line().endswith("showing: ━ maml-sinusoid-20260101-000000 (finished)")
+        assert line().startswith(f"form: preset {name}, changed: inner_lr  ")

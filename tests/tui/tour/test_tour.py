@@ -1,0 +1,129 @@
+"""Tests of the tour, and of its offer on the first start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from metatui.config.settings import Settings
+from metatui.events import Evaluated
+from metatui.tui import preferences
+from metatui.tui.app import MetatuiApp
+from metatui.tui.controllers.analysis import AnalysisController
+from metatui.tui.launch import make_app
+from metatui.tui.screens.dialogs.help import HelpScreen
+from metatui.tui.tour.card import ITERATIONS, TourCard
+from metatui.tui.tour.steps import STEPS
+from metatui.utils import paths
+from tests.tui.fakes import FakeSessions, evaluation, saved_run, views
+
+Make = Callable[..., MetatuiApp]
+
+
+async def settled(app: MetatuiApp, pilot: Pilot[None]) -> None:
+    await app.workers.wait_for_complete()
+    await pilot.pause()
+
+
+async def test_each_step_ends_when_the_user_has_done_it(
+    make: Make, sessions: FakeSessions, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The comparison would start a process that imports torch.
+    monkeypatch.setattr(AnalysisController, "action_compare_runs", lambda self: None)
+    app = make()
+
+    def step() -> str:
+        card = app.screen_stack[0].query_one(TourCard)
+        assert str(card.border_title).endswith(STEPS[card.step].title)
+        return STEPS[card.step].title
+
+    def text() -> str:
+        return str(app.screen_stack[0].query_one(TourCard).render())
+
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await pilot.press("T")
+        await pilot.pause()
+        assert step() == "train"
+        await pilot.press("escape")
+        await pilot.pause()
+        assert not app.screen.query(TourCard)
+        await pilot.press("T", "ctrl+o", "f6")  # pausing is not possible, and does not end the step
+        await pilot.pause()
+        assert step() == "train"
+        assert "Press F5." in text()
+        await pilot.press("f5")
+        await pilot.pause()
+        assert sessions.started[0][0].training.iterations == ITERATIONS
+        session = sessions.session
+        assert session is not None
+        await session.heard(app, pilot)
+        assert step() == "watch adaptation"
+        session.emit(Evaluated(evaluation(session.settings, 1), views(session.settings), best=True))
+        await session.heard(app, pilot)
+        app.work_tab.go_to("adaptation")
+        await pilot.press("[")
+        await pilot.pause()
+        assert step() == "change a setting"
+        assert "No run is training" not in text()
+        await pilot.press("f4")
+        await pilot.pause()
+        app.screen.query_one("#field-algorithm-inner_lr Input", Input).value = "0.02"
+        await pilot.pause()
+        await pilot.press("enter")
+        await pilot.pause()
+        await session.heard(app, pilot)
+        assert step() == "stop"
+        await pilot.press("f7")
+        await pilot.pause()
+        await session.over(app, pilot)
+        assert step() == "save a preset"
+        await pilot.press("f2")
+        await pilot.pause()
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert step() == "list the runs"
+        saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000", steps=1)
+        await pilot.press("2")
+        await settled(app, pilot)
+        assert step() == "compare"
+        assert "The list has one run" in text()
+        saved_run(runs_dir, Settings(), name="maml-sinusoid-20260102-000000", steps=1)
+        app.runs_tab.reload()
+        await settled(app, pilot)
+        assert "The list has one run" not in text()
+        await pilot.press("c")  # no run is marked
+        assert step() == "compare"
+        for keys in (["space", "up"], ["space"], ["c"]):
+            await pilot.press(*keys)
+            await settled(app, pilot)
+        assert step() == "find everything else"
+        await pilot.press("f1")
+        await pilot.pause()
+        assert isinstance(app.screen, HelpScreen)
+        assert not app.screen_stack[0].query(TourCard)
+        assert "The tour is complete." in list(app._notifications)[-1].message
+
+
+async def test_first_start_offers_the_tour_once(sessions: FakeSessions, runs_dir: Path) -> None:
+    paths.app_state_file().unlink()
+    app = make_app(runs_dir=runs_dir, sessions=sessions)
+    async with app.run_test(size=(80, 24)) as pilot:
+        while not app.screen.query("#tour"):
+            await pilot.pause()
+        await pilot.pause()
+        offer = "".join(strip.text for strip in app.screen._compositor.render_strips())
+        assert "F5 trains MAML on sine waves in five seconds. T starts a tour of the app." in offer
+        await pilot.press("escape")
+        await pilot.pause()
+        assert not app.screen.query("#tour")
+        assert preferences.load().tour_offered
+    again = make_app(runs_dir=runs_dir, sessions=sessions, tour=True)
+    assert again.preferences.tour_offered
+    async with again.run_test(size=(80, 24)) as pilot:
+        while not again.screen.query("#tour"):
+            await pilot.pause()
+        assert isinstance(again.screen.query_one("#tour"), TourCard)
