@@ -173,7 +173,7 @@ async def test_pane_sizes_and_folding_are_remembered(make: Make, sessions: FakeS
         await pilot.press("0")
         await pilot.pause()
         assert again.work_tab.curves.region == usual
-        assert load() == Preferences()
+        assert load() == Preferences(tour_offered=True)
 
 
 @pytest.mark.parametrize(("before", "after"), [((80, 24), (120, 40)), ((120, 40), (80, 24))])

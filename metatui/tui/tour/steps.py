@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from metatui.events import Event, Finished, Started, Tweaked
-from metatui.tui.actions import BY_ID, AppContext, key_name
+from metatui.tui.actions import AppContext, with_keys
 from metatui.tui.screens.dialogs.save_preset import PresetName
 
 
@@ -36,11 +36,6 @@ class Step:
     def shown(self, state: State) -> str:
         text = f"{self.text} {self.note}" if self.needs_note(state) else self.text
         return with_keys(text)
-
-
-def with_keys(text: str) -> str:
-    """Replace ids of actions in braces by the names of their keys."""
-    return text.format_map({action.id: key_name(action.key) for action in BY_ID.values()})
 
 
 def _idle(state: State) -> bool:
