@@ -54,8 +54,8 @@ STEPS: tuple[Step, ...] = (
     Step(
         "watch adaptation",
         "The adaptation pane shows waves that are never trained on: the true wave, the 10 points, and the prediction "
-        "before and after the inner steps. {next_pane} goes to the next pane. {step_back} and {step_on} change the "
-        "inner step: press one of them.",
+        "before and after the inner steps. {next_pane} goes to the next pane. {step_back} and {step_on} show the "
+        "previous and the next inner step. Press {step_back}.",
         lambda happening, _: happening in ("step_back", "step_on"),
     ),
     Step(
