@@ -99,7 +99,7 @@ def look_around(program: Program) -> None:
     """Open every tab, a dialog, and the help through the palette."""
     program.see("form: preset quick")
     program.press("ctrl+p")
-    program.see("inner lr 0.05")
+    program.see("An action, a preset")
     program.type("help")
     program.see("Window: Help")
     program.press("enter")

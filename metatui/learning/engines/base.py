@@ -173,6 +173,38 @@ class Engine(ABC):
             losses = [loss for task in tasks if (loss := task.loss_before_step(step)) is not None]
             yield Adaptation(stack, torch.stack(losses) if losses else None)
 
+    def evaluation(
+        self, algorithm: Algorithm, meta: Params, episodes: Episodes, steps: int
+    ) -> Iterator[tuple[Params, Tensor]]:
+        """Adapt to the support sets and predict the query sets, without a graph.
+
+        Layers before the first one that changes are evaluated once, not at every inner step.
+
+        Yields:
+            The stack of parameters and the predictions [T, B, ...] at inner steps 0 to `steps`.
+        """
+        if algorithm.plain is None:
+            yield from self.general_evaluation(algorithm, meta, episodes, steps)
+        else:
+            for step in self.adaptation(algorithm, meta, episodes, steps):
+                yield step.params, self.predictions(algorithm, step.params, episodes, episodes.query_x)
+
+    def general_evaluation(
+        self, algorithm: Algorithm, meta: Params, episodes: Episodes, steps: int
+    ) -> Iterator[tuple[Params, Tensor]]:
+        """Evaluate the algorithm's own adaptation, one task after another."""
+        tasks = [self.task(algorithm, episodes, t, "none") for t in range(len(episodes))]
+        paths = [algorithm.adapt(task, self.arranged(meta), steps) for task in tasks]
+
+        def one(t: int) -> tuple[Params, Tensor]:
+            params = detached(next(paths[t]))
+            with torch.no_grad():
+                return params, algorithm.predict(tasks[t], params, tasks[t].query_x)
+
+        for _ in range(steps + 1):
+            params, outputs = zip(*self.map_tasks(one, len(tasks)), strict=True)
+            yield stacked(list(params)), torch.stack(outputs)
+
     def adapted(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, order: Tensor | None = None
     ) -> tuple[Params, Tensor]:

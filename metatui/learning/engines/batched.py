@@ -95,6 +95,15 @@ class BatchedEngine(Engine):
         for step, params in enumerate(algorithm.adapt(task, repeated(meta, len(episodes)), steps)):
             yield Adaptation(detached(params), task.loss_before_step(step))
 
+    def general_evaluation(
+        self, algorithm: Algorithm, meta: Params, episodes: Episodes, steps: int
+    ) -> Iterator[tuple[Params, Tensor]]:
+        task = self.stack(algorithm, episodes, "none")
+        for params in map(detached, algorithm.adapt(task, repeated(meta, len(episodes)), steps)):
+            with torch.no_grad():
+                outputs = algorithm.predict(task, params, task.query_x)
+            yield params, outputs
+
     def stack(self, algorithm: Algorithm, episodes: Episodes, order: Order, mini_batches: Tensor | None = None) -> Task:
         """Return all tasks of `episodes` as a stack."""
         changing, head = algorithm.changing, frozenset(algorithm.head)

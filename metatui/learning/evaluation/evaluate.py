@@ -131,11 +131,11 @@ def predictions(
     """
     per_example = experiment.settings.is_classification and experiment.settings.evaluation.batch_norm == "per_example"
     engine, algorithm = experiment.engine, experiment.algorithm
+    if not per_example:
+        yield from engine.evaluation(algorithm, theta, episodes, steps)
+        return
     for step in engine.adaptation(algorithm, theta, episodes, steps):
-        if per_example:
-            yield step.params, _outputs_per_example(experiment, step.params, episodes)
-        else:
-            yield step.params, engine.predictions(algorithm, step.params, episodes, episodes.query_x)
+        yield step.params, _outputs_per_example(experiment, step.params, episodes)
 
 
 def _outputs_per_example(experiment: Experiment, stack: Params, episodes: Episodes) -> Tensor:

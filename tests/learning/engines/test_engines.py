@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from copy import deepcopy
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pytest
 import torch
@@ -205,6 +205,33 @@ def test_threads_do_not_share_a_model_during_adaptation(adapt: str, one_torch_th
     body, head = nn.Linear(1, 4).double(), nn.Linear(4, 1).double()
     alone = final(nn.Sequential(body, nn.Identity(), head), 1)
     assert torch.equal(flat(final(nn.Sequential(body, Meeting(), head), 2)), flat(alone))
+
+
+class Counting(nn.Module):
+    """A layer that counts its forward passes."""
+
+    passes: ClassVar[list[int]] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.passes.append(len(x))
+        return x
+
+
+@pytest.mark.parametrize("name", ["loop", "batched"])
+def test_evaluation_runs_unchanged_layers_once(name: EngineName, one_torch_thread: None) -> None:
+    model = nn.Sequential(nn.Linear(1, 4), Counting(), nn.Linear(4, 1)).double()
+    engine = make_engine(name, model, MEAN_SQUARED_ERROR)
+    algorithm = algorithm_class("anil")(parse({"algorithm": {"name": "anil"}}), model)
+    meta, episodes = meta_parameters(model), Episodes(*points(2, 3))
+    expected = [
+        engine.predictions(algorithm, step.params, episodes, episodes.query_x)
+        for step in engine.adaptation(algorithm, meta, episodes, 3)
+    ]
+    Counting.passes.clear()
+    outputs = [outputs for _, outputs in engine.evaluation(algorithm, meta, episodes, 3)]
+    assert torch.equal(torch.stack(outputs), torch.stack(expected))
+    sets = 2  # support and query
+    assert len(Counting.passes) == (sets * len(episodes) if name == "loop" else sets)
 
 
 def test_the_model_is_left_unchanged() -> None:
