@@ -229,7 +229,9 @@ class WorkTab(Vertical):
 
     def go_to(self, pane: Pane) -> None:
         """Show and focus a pane."""
-        self.pane = pane = pane if pane in self.reachable else "run"
+        if pane not in self.reachable:
+            pane = "run"
+        self.pane = pane
         if pane == "settings":
             self.form_hidden = False
             self.form.focus_first()

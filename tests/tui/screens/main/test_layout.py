@@ -8,7 +8,7 @@ import pytest
 from textual.geometry import Offset, Region, Size
 
 from metatui.tui.preferences import PaneSizes
-from metatui.tui.screens.main.layout import LEFT, Arrangement, View, arranged, visible
+from metatui.tui.screens.main.layout import LEFT, Arrangement, Divider, View, arranged, visible
 
 USUAL = PaneSizes()
 BARS = 3
@@ -57,7 +57,8 @@ def test_dividers_follow_the_mouse(form: bool) -> None:
     assert before.divider_at(Offset(curves.x + 9, curves.y + 5)) is None
     assert before.divider_at(Offset(curves.x + 9, curves.bottom)) == "curves"
     assert before.divider_at(Offset(curves.x - 1, curves.y + 3)) == "left"
-    for divider, to in (("left", Offset(50, 20)), ("journal", Offset(5, 25)), ("curves", Offset(70, 19))):
+    moves: dict[Divider, Offset] = {"left": Offset(50, 20), "journal": Offset(5, 25), "curves": Offset(70, 19)}
+    for divider, to in moves.items():
         after = panes(120, 40, view, before.moved(divider, to, USUAL))
         first, second = after.dividers[divider]
         assert (second.x if first.y == second.y else second.y) == (to.x if first.y == second.y else to.y)
