@@ -70,7 +70,7 @@ class AppContext:
 
 
 Refusal = Callable[[AppContext], str]
-"""Function that returns the reason why an action is not possible, or an empty string if it is possible."""
+"""Function that returns the reason why an action is not possible, for `with_keys`, or an empty string."""
 
 
 @dataclass(frozen=True)
@@ -82,13 +82,17 @@ class Action:
     """One or two words, for the key bar."""
     help: str
     group: str
-    refuse: Refusal = lambda _: ""
+    refusal: Refusal = lambda _: ""
     bar: bool = True
     """True if the key bar shows the action when there is room."""
     tab: Tab | None = None
     """The only tab in which the keys work."""
     everywhere: bool = False
     """True if the keys also work in dialogs and other screens above the tabs."""
+
+    def refuse(self, now: AppContext) -> str:
+        """Return why the action is not possible now, or an empty string if it is possible."""
+        return with_keys(self.refusal(now))
 
     @property
     def keys(self) -> str:
@@ -104,7 +108,7 @@ class Action:
 def _running(now: AppContext) -> str:
     match now.phase:
         case Phase.IDLE:
-            return "No run is training here. F5 starts one, j follows one in the background."
+            return "No run is training here. {start} starts one, {attach} follows one in the background."
         case Phase.STOPPING:
             return "The run is stopping and will be saved."
         case _:
@@ -122,7 +126,7 @@ def _hinted(now: AppContext) -> str:
 
 
 def _idle(now: AppContext) -> str:
-    return "A run is already training: stop it (F7) or detach it (d) first." if now.phase.active else ""
+    return "A run is already training: stop it ({stop}) or detach it ({detach}) first." if now.phase.active else ""
 
 
 def _row(now: AppContext) -> str:
@@ -143,11 +147,11 @@ def _few(now: AppContext) -> str:
 
 
 def _marked(now: AppContext) -> str:
-    return _few(now) if now.marked > 1 else "Mark at least two runs first: space marks the selected one."
+    return _few(now) if now.marked > 1 else "Mark at least two runs first: {mark_run} marks the selected one."
 
 
 def _studied(now: AppContext) -> str:
-    return "" if now.studied else "No run is open: open or select one in the runs tab (2)."
+    return "" if now.studied else "No run is open: open or select one in the runs tab ({tab_runs})."
 
 
 def _fetch(now: AppContext) -> str:
@@ -159,7 +163,7 @@ def _own(now: AppContext) -> str:
 
 
 def _curves(now: AppContext) -> str:
-    return "" if now.curves else "There are no curves yet: F5 starts a run, and 2 lists earlier ones."
+    return "" if now.curves else "There are no curves yet: {start} starts a run, and {tab_runs} lists earlier ones."
 
 
 def _two_metrics(now: AppContext) -> str:
@@ -269,6 +273,16 @@ def bindings_of(tab: Tab) -> list[BindingType]:
         for action in ACTIONS
         if action.tab == tab
     ]
+
+
+def with_keys(text: str) -> str:
+    """Replace ids of actions in braces by their keys: `{start} starts a run`."""
+    return text.format_map({action.id: _in_sentence(action.key) for action in ACTIONS}) if "{" in text else text
+
+
+def _in_sentence(key: str) -> str:
+    name = key_name(key)
+    return name.lower() if name.isalpha() and len(name) > 1 else name
 
 
 def key_names(keys: str) -> str:

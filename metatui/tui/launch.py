@@ -117,6 +117,9 @@ def make_app(
     except BadInput as error:
         keys, warning = {}, f"{error}. All keys are the default ones. {warning}".strip()
     use_keymap(keys)
+    pictures = kitty.is_supported(os.environ)
+    if pictures:
+        os.environ["COLORTERM"] = "truecolor"  # SSH passes only TERM on
     encoding = sys.__stderr__.encoding if sys.__stderr__ else None
     return MetatuiApp(
         settings,
@@ -125,7 +128,7 @@ def make_app(
         symbols=Symbols.ASCII if ascii else symbols.detect(os.environ, encoding, symbols.tmux_utf8(os.environ)),
         theme=chosen_theme(theme, saved),
         preferences=saved,
-        pictures=kitty.is_supported(os.environ),
+        pictures=pictures,
         preset=preset,
         changes=changes,
         start=start,

@@ -23,7 +23,7 @@ from metatui.tui.controllers.presets import PresetsController
 from metatui.tui.controllers.run import RunController
 from metatui.tui.controllers.runs import RunsController
 from metatui.tui.launch import make_app, opening_settings
-from metatui.tui.preferences import Preferences, load
+from metatui.tui.preferences import PaneSizes, load
 from metatui.tui.screens.main.header_footer import KeyBar, offered
 from metatui.tui.screens.main.work import PANES, WorkTab
 from metatui.utils import paths
@@ -173,7 +173,7 @@ async def test_pane_sizes_and_folding_are_remembered(make: Make, sessions: FakeS
         await pilot.press("0")
         await pilot.pause()
         assert again.work_tab.curves.region == usual
-        assert load() == Preferences()
+        assert (load().fold_form, load().panes) == (True, PaneSizes())
 
 
 @pytest.mark.parametrize(("before", "after"), [((80, 24), (120, 40)), ((120, 40), (80, 24))])

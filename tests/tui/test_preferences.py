@@ -15,6 +15,7 @@ def write(text: str) -> None:
 
 
 def test_saved_preferences_are_loaded() -> None:
+    paths.app_state_file().unlink(missing_ok=True)
     assert load() == Preferences()
     preferences = Preferences(theme="textual-light", fold_form=False, panes=PaneSizes(left=50, curves=60))
     save(preferences)

@@ -22,7 +22,7 @@ class Palette(CommandPalette):
         placeholder = "An action of this screen, or a term"
         if over_tabs:
             providers += [SettingCommands, PresetCommands, RunCommands]
-            placeholder = "An action, a preset, a run, a term, or a setting and its value: inner lr 0.05"
+            placeholder = "An action, a preset, a run, a term, or a setting: inner lr 0.05"
         super().__init__(providers, placeholder=placeholder, id="--command-palette")
 
     def on_screen_resume(self, event: ScreenResume) -> None:

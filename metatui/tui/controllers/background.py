@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING
 
+from metatui.tui.actions import BY_ID, key_name, with_keys
 from metatui.tui.controllers.sessions import Sessions
 from metatui.tui.terminal.suspend import continue_only_after_suspend
 from metatui.utils.end_signals import SIGNALS
@@ -73,10 +74,12 @@ class BackgroundController:
         live = [run.id for run in await self._live_runs()]
         if not live or self._app.run_controller.client.phase.active:
             return
+        attach, runs = key_name(BY_ID["attach"].key), key_name(BY_ID["tab_runs"].key)
         if len(live) == 1:
-            text = f"{live[0]} is training in the background: press j to follow it."
+            text = f"{live[0]} is training in the background: press {attach} to follow it."
         else:
-            text = f"{len(live)} runs are training in the background: press j to follow {live[0]}, 2 to list all."
+            follow = f"press {attach} to follow {live[0]}, {runs} to list all."
+            text = f"{len(live)} runs are training in the background: {follow}"
         self._app.notify(text, timeout=LONG)
 
     def action_attach(self) -> None:
@@ -89,7 +92,8 @@ class BackgroundController:
             await self.attach(live[0].run)
         else:
             self._app.notify(
-                "No other run is training. F5 starts one with the settings in the form.", severity="warning"
+                with_keys("No other run is training. {start} starts one with the settings in the form."),
+                severity="warning",
             )
 
     async def attach(self, run: RunFolder) -> None:
@@ -113,14 +117,19 @@ class BackgroundController:
         if self.crash_info:
             self.crash_info.run = run
         if before:
-            app.notify(f"{before.id} continues in the background: enter in the list of runs (2) shows it again.")
+            app.notify(
+                before.id
+                + with_keys(" continues in the background: {open_run} in the list of runs ({tab_runs}) shows it again.")
+            )
 
     def action_detach(self) -> None:
         run = self._app.run_controller.followed
         self._app.run_controller.leave()
         self.write_followed_run()
         name = run.id if run else "The run that was starting"
-        self._app.notify(f"{name} continues in the background: press j to follow it again.", timeout=LONG)
+        self._app.notify(
+            name + with_keys(" continues in the background: press {attach} to follow it again."), timeout=LONG
+        )
 
     def action_suspend(self) -> None:
         self._app.action_suspend_process()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from metatui.config.fields import FIELDS, change, fixed_because, text_of
 from metatui.events import Hinted
+from metatui.tui.actions import BY_ID, key_name
 from metatui.tui.model.run_model import RunModel
 from metatui.utils.errors import BadInput
 
@@ -40,7 +41,7 @@ class HintsController:
         if hint is None or model is None:
             return ""
         more = f" ({len(model.hints) - 1} more)" if len(model.hints) > 1 else ""
-        return f"Hint{more}: {hint.reason}. h {self._effect(hint, model)}, Esc hides this."
+        return f"Hint{more}: {hint.reason}. {key_name(BY_ID['hint'].key)} {self._effect(hint, model)}, Esc hides this."
 
     def _effect(self, hint: Hinted, model: RunModel) -> str:
         """Describe what following the hint does now, after the name of the key."""
@@ -66,7 +67,10 @@ class HintsController:
             self.hide()
         elif hint and app.run_controller.client.phase.active:
             label = FIELDS[hint.path].label
-            app.notify(f"{label} cannot change during a run: stop it (F7) or wait for its end.", severity="warning")
+            app.notify(
+                f"{label} cannot change during a run: stop it ({key_name(BY_ID['stop'].key)}) or wait for its end.",
+                severity="warning",
+            )
         elif hint and model:
             self._load(hint, model)
 

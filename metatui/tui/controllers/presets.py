@@ -11,6 +11,7 @@ from metatui.config.presets import Preset
 from metatui.config.registry import DATA
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
+from metatui.tui.actions import with_keys
 from metatui.tui.formatting import headline, protocol_of
 from metatui.tui.screens.main.status_line import FormState
 from metatui.tui.widgets.form.model import Assessment
@@ -59,7 +60,9 @@ class PresetsController:
         self._app.open_tab("work", "settings")
         planned = f" It plans {len(changes):,} changes during training." if changes else ""
         data = DATA[settings.task.source]
-        start = f"It needs {data.title}: 3, then f, downloads it." if data.missing() else "F5 starts it."
+        start = with_keys("{start} starts it.")
+        if data.missing():
+            start = f"It needs {data.title}: " + with_keys("{tab_presets}, then {fetch_data}, downloads it.")
         self._app.notify(f"{source} is in the form. {start}{planned}")
 
     def action_load_preset(self) -> None:

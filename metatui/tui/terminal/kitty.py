@@ -34,8 +34,12 @@ CHUNK: Final = 4096
 
 
 def is_supported(environ: Mapping[str, str]) -> bool:
-    """Return whether the terminal shows pictures. Multiplexers, which change `TERM`, do not pass them on."""
-    return environ.get("TERM") in ("xterm-kitty", "xterm-ghostty")
+    """Return whether the terminal shows pictures. Multiplexers, which change `TERM`, do not pass them on.
+
+    Placeholders need exact colours, so the user must not have chosen fewer.
+    """
+    all_colours = environ.get("TEXTUAL_COLOR_SYSTEM", "auto") in ("auto", "truecolor")
+    return all_colours and environ.get("TERM") in ("xterm-kitty", "xterm-ghostty")
 
 
 class Picture(NamedTuple):

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, cast
 
 from metatui.config import presets
 from metatui.events import Progress, Started
-from metatui.tui.tour.steps import STEPS, Happening, State, with_keys
+from metatui.tui.actions import with_keys
+from metatui.tui.tour.steps import STEPS, Happening, State
 from metatui.tui.widgets.static_text import StaticText
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from metatui.events import Event, Finished, Started, Tweaked
-from metatui.tui.actions import BY_ID, AppContext, key_name
+from metatui.tui.actions import AppContext, with_keys
 from metatui.tui.screens.dialogs.save_preset import PresetName
 
 
@@ -38,11 +38,6 @@ class Step:
         return with_keys(text)
 
 
-def with_keys(text: str) -> str:
-    """Replace ids of actions in braces by the names of their keys."""
-    return text.format_map({action.id: key_name(action.key) for action in BY_ID.values()})
-
-
 def _idle(state: State) -> bool:
     return not state.context.phase.active
 
@@ -59,8 +54,8 @@ STEPS: tuple[Step, ...] = (
     Step(
         "watch adaptation",
         "The adaptation pane shows waves that are never trained on: the true wave, the 10 points, and the prediction "
-        "before and after the inner steps. {next_pane} goes to the next pane. {step_back} and {step_on} change the "
-        "inner step: press one of them.",
+        "before and after the inner steps. {next_pane} goes to the next pane. {step_back} and {step_on} show the "
+        "previous and the next inner step. Press {step_back}.",
         lambda happening, _: happening in ("step_back", "step_on"),
     ),
     Step(

@@ -75,7 +75,8 @@ def test_run_is_recorded(whole: tuple[RunFolder, list[Event]]) -> None:
     assert not run.is_live()
     assert [p.iteration for p in read_all(run.metrics())] == list(range(1, 31))
     assert told(run) == [
-        ("started", 0), ("evaluated", 10), ("tweaked", 15), ("evaluated", 20), ("evaluated", 30), ("finished", 30),
+        ("started", 0), ("evaluated", 10), ("tweaked", 15), ("evaluated", 20), ("hinted", 20), ("evaluated", 30),
+        ("finished", 30),
     ]  # fmt: skip
     started = run.journal()[0].details
     assert (started["preset"], started["metatui"], started["device"]) == ("small", metatui.__version__, "cpu")

@@ -25,6 +25,7 @@ def messages(written: list[str]) -> list[tuple[dict[str, str], str]]:
 
 def test_terminals_with_pictures() -> None:
     assert is_supported({"TERM": "xterm-kitty"})
+    assert not is_supported({"TERM": "xterm-kitty", "TEXTUAL_COLOR_SYSTEM": "256"})
     assert not is_supported({"TERM": "tmux-256color", "KITTY_WINDOW_ID": "1"})
     assert not is_supported({})
 

@@ -31,7 +31,7 @@ def triplet(colour: Color | None) -> tuple[int, ...] | None:
 
 def pixels(row: Row) -> list[tuple[object, object]]:
     """Return the upper and the lower pixel of each cell."""
-    cells = []
+    cells: list[tuple[object, object]] = []
     for segment in row:
         style = segment.style or Style()
         lower = triplet(style.bgcolor)

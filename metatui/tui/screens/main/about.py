@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 
 from metatui.config.settings import Settings
+from metatui.tui.actions import with_keys
 from metatui.tui.screens.main.run_pane import NO_RUN
 from metatui.tui.widgets.scroll_view import ScrollView
 from metatui.tui.widgets.static_text import StaticText
@@ -25,7 +26,7 @@ class AboutPane(Vertical):
         """False until the first frame is drawn, which does not need the explanation."""
 
     def compose(self) -> ComposeResult:
-        yield StaticText(NO_RUN, id="how-to-start")
+        yield StaticText(with_keys(NO_RUN), id="how-to-start")
         yield ScrollView(id="explanation")
 
     def complete(self) -> None:

@@ -13,7 +13,7 @@ from textual.containers import Container
 
 from metatui.config import presets
 from metatui.config.presets import Preset
-from metatui.tui.actions import bindings_of
+from metatui.tui.actions import bindings_of, with_keys
 from metatui.tui.screens.main import preset_list
 from metatui.tui.screens.main.header_footer import ContextChanged
 from metatui.tui.screens.main.list_tab import ListTab
@@ -25,7 +25,7 @@ from metatui.tui.widgets.table import Table
 if TYPE_CHECKING:
     from metatui.tui.app import MetatuiApp
 
-EMPTY = "No presets. F2 saves the settings in the form as one."
+EMPTY = "No presets. {save_preset} saves the settings in the form as one."
 
 
 class PresetsTab(ListTab):
@@ -68,7 +68,7 @@ class PresetsTab(ListTab):
         self.query_one("#presets-problems", StatusLine).update(
             "\n".join(f"Cannot be used: {each}" for each in problems)
         )
-        self.table.show(list(preset_list.rows(self._presets)), empty=EMPTY)
+        self.table.show(list(preset_list.rows(self._presets)), empty=with_keys(EMPTY))
         self.table.border_title = f"{len(self._presets):,} presets"
         if saved:
             self.table.select(next((str(preset.path) for preset in own if preset.name == saved), ""))

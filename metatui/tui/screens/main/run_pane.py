@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
-from metatui.tui.actions import Phase
+from metatui.tui.actions import Phase, with_keys
 from metatui.tui.formatting import headline, number, result_words, short_metric, split_name
 from metatui.tui.model.history import History
 from metatui.tui.model.run_model import RunModel
@@ -23,7 +23,10 @@ from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, width_of
 GAP = "   "
 LABEL = 11
 """Width of the column of labels."""
-NO_RUN = "No run is shown. F5 starts one with the settings in the form, 2 lists earlier runs, and 3 lists presets."
+NO_RUN = (
+    "No run is shown. {start} starts one with the settings in the form, {tab_runs} lists earlier runs, and "
+    "{tab_presets} lists presets."
+)
 
 
 class Fact(NamedTuple):
@@ -53,7 +56,9 @@ class RunNumbers(RowsWidget):
     def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
         model = self._model
         if model is None:
-            return [[Segment(row, theme.muted)] for row in textwrap.wrap(theme.printable(NO_RUN), max(1, width))]
+            return [
+                [Segment(row, theme.muted)] for row in textwrap.wrap(theme.printable(with_keys(NO_RUN)), max(1, width))
+            ]
         facts = [fact._replace(text=theme.printable(fact.text)) for fact in facts_of(model, self._load)]
         if height > 6:
             return [_bar(model, width, theme), *table(facts, width, theme)]

@@ -14,7 +14,7 @@ from textual.widgets import Input
 
 from metatui.runs.storage.store import RunStore
 from metatui.runs.storage.summary import RunSummary, summarise
-from metatui.tui.actions import bindings_of
+from metatui.tui.actions import bindings_of, with_keys
 from metatui.tui.model.run_colours import RunColours
 from metatui.tui.screens.main.header_footer import ContextChanged
 from metatui.tui.screens.main.list_tab import ListTab
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 UPDATE_EVERY = 2.0
 """Seconds between updates of the live runs in the list."""
 
-EMPTY = "No runs yet. Go to the work tab (1) and start one (F5)."
+EMPTY = "No runs yet. Go to the work tab ({tab_work}) and start one ({start})."
 NO_MATCH = "No run contains these words. Escape shows all runs again."
 
 
@@ -203,7 +203,7 @@ class RunsTab(ListTab):
         marks = {run_id: number for number, run_id in enumerate(self.marked, 1)}
         self.table.show(
             [each.item(marks.get(each.id), self._colours.known(each.id) or "") for each in self._listed],
-            empty=NO_MATCH if self._all else EMPTY,
+            empty=NO_MATCH if self._all else with_keys(EMPTY),
             order=(self._order.column, self._order.descends),
         )
         if newest and not self._moved and self._listed:

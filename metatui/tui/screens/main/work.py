@@ -16,7 +16,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from metatui.config.settings import Settings
-from metatui.tui.actions import Phase
+from metatui.tui.actions import Phase, with_keys
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.preferences import PaneSizes, Preferences
 from metatui.tui.screens.main.about import AboutPane
@@ -45,8 +45,8 @@ from metatui.tui.widgets.static_text import StatusLine
 PANES: tuple[Pane, ...] = ("settings", "run", "adaptation", "journal")
 
 NO_ADAPTATION = (
-    "Adaptation to held-out tasks appears here after the first validation. F8 validates now. To see up to three runs "
-    "side by side, mark them in the runs tab (2, then space)."
+    "Adaptation to held-out tasks appears here after the first validation. {evaluate} validates now. To see up to "
+    "three runs side by side, mark them in the runs tab ({tab_runs}, then {mark_run})."
 )
 
 
@@ -96,7 +96,7 @@ class AdaptationPane(Vertical):
         line = self.query_one("#adaptation-caption", StatusLine)
         line.update(caption)
         line.set_class(warning, "-warning")
-        self.query_one(AdaptationPanel).show_views(runs, empty=NO_ADAPTATION)
+        self.query_one(AdaptationPanel).show_views(runs, empty=with_keys(NO_ADAPTATION))
 
 
 class Panes(Widget):

@@ -15,6 +15,7 @@ from textual.reactive import reactive
 from metatui.events import CurveView, ImageView, RegressionView, ScatterView, TaskView
 from metatui.tui import palette
 from metatui.tui.widgets.adaptation import images
+from metatui.tui.widgets.adaptation.photograph import SMALLEST
 from metatui.tui.widgets.adaptation.views import (
     RunViews,
     captions,
@@ -153,8 +154,8 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         ways = len(images.classes_of(view))
         across = -(-images.shots_of(view) // 4)
         if len(self._runs) > 1:
-            return ways * across * (2 * images.SMALLEST + 1) - 1, 20
-        return ways * across * (2 * (images.SMALLEST + 1) + 1) + images.LEAD + images.CHART + 2, 16
+            return ways * across * (2 * SMALLEST + 1) - 1, 20
+        return ways * across * (2 * (SMALLEST + 1) + 1) + images.LEAD + images.CHART + 2, 16
 
     def _grid(self, width: int, height: int) -> Grid:
         if not self._runs:

@@ -17,6 +17,7 @@ from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, text_of
 from metatui.config.settings import Settings
 from metatui.config.usual import SELECTORS
+from metatui.tui.actions import with_keys
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.form.fields import FieldGroup, FormField, explained, field_id
 from metatui.tui.widgets.form.model import Assessment, assess, texts_of
@@ -24,7 +25,7 @@ from metatui.tui.widgets.form.offer import Offer, offer
 from metatui.tui.widgets.static_text import StaticText
 
 RUNNING_HINT = "During a run, only the bright settings can change; enter applies a change."
-IDLE_HINT = "Tab moves through the fields. F5 starts."
+IDLE_HINT = "Tab moves through the fields. {start} starts."
 
 HIGH = 42
 """Rows from which the form has room for more than its main settings."""
@@ -281,7 +282,7 @@ class SettingsForm(Vertical):
 
     @property
     def _hint(self) -> str:
-        return RUNNING_HINT if self.run_settings else IDLE_HINT
+        return RUNNING_HINT if self.run_settings else with_keys(IDLE_HINT)
 
 
 def _position(widget: Widget) -> tuple[bool, int, bool]:
