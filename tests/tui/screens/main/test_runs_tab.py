@@ -160,12 +160,12 @@ async def test_details_of_passed_runs_are_not_read(make: Make, monkeypatch: pyte
         assert read == [NAMES[0], NAMES[2]]
         await pilot.press("n")
         await pilot.pause()
-        assert app.focused is app.runs_tab.preview
+        assert app.runs_tab.preview.has_focus
         assert app.runs_tab.preview.size.height > 16
         assert not app.runs_tab.table.display
         await pilot.press("escape")
         await pilot.pause()
-        assert app.focused is app.runs_tab.table
+        assert app.runs_tab.table.has_focus
 
 
 @pytest.mark.usefixtures("saved")
