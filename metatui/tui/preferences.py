@@ -36,11 +36,11 @@ class _Table(BaseModel):
 class PaneSizes(_Table):
     """Sizes of panes. None selects the usual size for the terminal."""
 
-    left: int | None = Field(None, ge=1, le=1000)
+    left: int | None = Field(default=None, ge=1, le=1000)
     """Columns of the left column."""
-    journal: int | None = Field(None, ge=1, le=1000)
+    journal: int | None = Field(default=None, ge=1, le=1000)
     """Rows of the journal."""
-    curves: int | None = Field(None, ge=1, le=99)
+    curves: int | None = Field(default=None, ge=1, le=99)
     """Percentage of the space of curves and adaptation that the curves take."""
 
 

@@ -132,10 +132,12 @@ def test_load_of_a_process() -> None:
     assert first.cpu_percent is None  # needs two samples
     assert now.memory is not None
     assert now.memory > 64 * 2**20
-    assert now.words()[0] == f"process {child.pid}"
+    ((name, text),) = now.facts()
+    assert name == "process"
+    assert text.startswith(str(child.pid))
     gone = Sampler().sample(child.pid, "cpu")
     assert (gone.memory, gone.cpu_percent) == (None, None)
-    assert gone.words() == []
+    assert gone.facts() == []
 
 
 def test_crash_info_outlives_the_process(tmp_path: Path) -> None:
