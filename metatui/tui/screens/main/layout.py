@@ -121,9 +121,13 @@ class Arrangement:
         """Return the sizes after a part has become wider or higher by some columns or rows."""
         region = next((region for name, region in self.regions.items() if name == part), Region())
         for divider, (before, after) in self.dividers.items():
-            if bool(by.y) == (before.x == after.x) and (region in before or region in after):
+            if bool(by.y) == (before.x == after.x) and (
+                before.contains_region(region) or after.contains_region(region)
+            ):
                 return self.moved(
-                    divider, Offset(before.right, before.bottom) + (by if region in before else -by), sizes
+                    divider,
+                    Offset(before.right, before.bottom) + (by if before.contains_region(region) else -by),
+                    sizes,
                 )
         return sizes
 
