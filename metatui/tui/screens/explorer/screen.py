@@ -44,9 +44,9 @@ KEYS: Final = (
     Key("- +", "Rate", "rate(1)"),
     Key("0", "Own rate", "rate(0)"),
     Key("d", "Draw", "draw"),
-    Key("Enter", "Values", "cursor"),
     Key("Esc", "Close", "dismiss"),
 )
+VALUES_KEY: Final = Key("Enter", "Values", "cursor")
 WAVE_KEY: Final = Key("Arrows", "Bend", "wave(1, 0)")
 
 
@@ -231,12 +231,18 @@ class ExplorerScreen(AnalysisScreen[None]):
 
     def _show_header(self) -> None:
         self.query_one(ExplorerHeader).show(self.query_state, self.results, "adapting…" if self.is_busy else "")
-        self.query_one(KeyLine).keys = (WAVE_KEY, *KEYS) if isinstance(self.query_state.drawn, Wave) else KEYS
+        self._show_keys()
+
+    def _show_keys(self) -> None:
+        wave = [WAVE_KEY] if isinstance(self.query_state.drawn, Wave) else []
+        values = [VALUES_KEY] if self.query_one(LineChart).display else []
+        self.query_one(KeyLine).keys = (*wave, *KEYS[:-1], *values, KEYS[-1])
 
     def _lay_out(self) -> None:
         # The panel of an image task includes a curve.
         images = any(isinstance(result.view, ImageView) for result in self.results)
         self.query_one(LineChart).display = self.app.size.height >= CHART_FROM_ROWS and not images
+        self._show_keys()
 
 
 def parse_task(text: str) -> int:
