@@ -64,6 +64,10 @@ class MainScreen(Screen[None]):
     # Widgets that gain or lose focus redraw themselves; Textual would redraw the whole screen.
     focused: Reactive[Widget | None] = Reactive(None, repaint=False)
 
+    def watch_focused(self, focused: Widget | None) -> None:
+        for bar in self.query_children(KeyBar):
+            bar.typing = isinstance(focused, Input)
+
     def update_node_styles(self, animate: bool = True) -> None:
         # Textual would restyle all widgets at the start, when a dialog closes, and when the terminal gains or loses the
         # focus. No rule depends on these, and it takes as long as drawing the screen.
@@ -335,7 +339,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
         if isinstance(self.screen, HelpScreen):
             self.screen.dismiss()
         else:
-            self.push_screen(HelpScreen(sections_about(self.focused or self.screen, self.context), self.context))
+            await self.push_screen(HelpScreen(sections_about(self.focused or self.screen, self.context), self.context))
 
     async def open_field(self, path: str) -> None:
         """Show and focus the field of a setting, which explains it."""
