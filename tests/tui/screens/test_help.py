@@ -7,7 +7,6 @@ from typing import get_args
 
 from textual.command import CommandInput
 from textual.containers import Vertical
-from textual.events import Key
 from textual.widgets import Input
 
 from metatui.config.fields import FIELDS
@@ -17,6 +16,7 @@ from metatui.tui.help_topics import ABOUT, TERMS, TOPICS
 from metatui.tui.screens.dialogs.help import HelpScreen
 from metatui.tui.screens.explain import ExplainScreen
 from metatui.tui.screens.main.layout import Pane
+from tests.tui.screens.conftest import press_together
 
 Make = Callable[..., MetatuiApp]
 
@@ -44,9 +44,7 @@ async def test_help_opens_at_what_is_focused(make: Make) -> None:
         assert titles[:3] == ["Setting algorithm.inner_lr", "Settings", "Keys: Training"]
         assert len(titles) == len(set(titles))
         assert "Inner learning rate: Step size of adaptation" in shown(app)
-        # Keys that arrive together, unlike those of `pilot.press`.
-        for key in ("slash", *"meta", "ctrl+u", *"transd"):
-            app.post_message(Key(key, key if len(key) == 1 else None))
+        press_together(app, "slash", *"meta", "ctrl+u", *"transd")
         await pilot.pause()
         assert "Transductive" in shown(app)
         assert "Meta-loss" not in shown(app)

@@ -173,7 +173,7 @@ class RunsTab(ListTab):
 
     def show_filter(self) -> None:
         self.filter.display = True
-        self.filter.focus()
+        self.screen.set_focus(self.filter)  # at once, unlike `Widget.focus`
 
     def clear_filter(self) -> None:
         self.filter.value = ""
