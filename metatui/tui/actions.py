@@ -269,14 +269,7 @@ def use_keymap(keymap: Mapping[str, str]) -> None:
 def bindings_of(tab: Tab) -> list[BindingType]:
     """Return the bindings that are limited to `tab`."""
     return [
-        Binding(
-            action.default_keys,
-            f"app.perform('{action.id}')",
-            action.label,
-            show=False,
-            id=action.id,
-            priority=action.id == "filter",  # so that text typed right after it goes to the filter
-        )
+        Binding(action.default_keys, f"app.perform('{action.id}')", action.label, show=False, id=action.id)
         for action in ACTIONS
         if action.tab == tab
     ]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 from textual.notifications import SeverityLevel
@@ -36,6 +36,7 @@ from metatui.tui.preferences import Preferences, save
 from metatui.tui.screens.main.header_footer import ContextChanged, KeyBar, TopBar
 from metatui.tui.screens.main.layout import Pane
 from metatui.tui.screens.main.work import PreferencesChanged, WorkTab
+from metatui.tui.terminal.key_order import OrderedKeys
 from metatui.tui.terminal.keyboard import Keyboard, TerminalLost
 from metatui.tui.terminal.kitty import KittyPictures
 from metatui.tui.terminal.symbols import Symbols
@@ -74,7 +75,7 @@ class MainScreen(Screen[None]):
         pass
 
 
-class MetatuiApp(App[None], inherit_bindings=False):
+class MetatuiApp(OrderedKeys, inherit_bindings=False):
     """Shows the tabs, and passes each action to the tab or controller that implements it."""
 
     TITLE = "metatui"
@@ -339,7 +340,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
         if isinstance(self.screen, HelpScreen):
             self.screen.dismiss()
         else:
-            await self.push_screen(HelpScreen(sections_about(self.focused or self.screen, self.context), self.context))
+            self.push_screen(HelpScreen(sections_about(self.focused or self.screen, self.context), self.context))
 
     async def open_field(self, path: str) -> None:
         """Show and focus the field of a setting, which explains it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from textual.events import Key, Paste
+from textual.events import Paste
 from textual.widgets import Input
 
 LONGEST = 4096
@@ -25,16 +25,6 @@ class Entry(Input):
         # Not `compact`, and no validation: both would restyle the input when it is created.
         super().__init__(value, placeholder=placeholder, max_length=LONGEST, validate_on=(), id=id, classes=classes)
         self.cursor_blink = False
-
-    async def on_key(self, event: Key) -> None:
-        """Run the bindings of the field at once, in the order of the keys.
-
-        Textual would run them after the event has bubbled to the app, and thus after text that was typed next.
-        """
-        for binding in self._bindings.key_to_bindings.get(event.key, ()):
-            if await self.app.run_action(binding.action, self):
-                event.stop().prevent_default()
-                return
 
     def on_paste(self, event: Paste) -> None:
         """Shorten and clean pasted text before Textual inserts it: it may be long or contain control characters."""

@@ -12,7 +12,7 @@ from typing import ClassVar
 from rich.segment import Segment
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.dom import DOMNode
 from textual.screen import Screen
@@ -60,8 +60,7 @@ class HelpScreen(Dialog[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape,q", "dismiss", "Close"),
-        # Handled before the focused widget, so that text typed right after it goes to the search.
-        Binding("slash", "search", "Search", priority=True),
+        ("slash", "search", "Search"),
         ("up", "scroll_rows(-1)", "Up"),
         ("down", "scroll_rows(1)", "Down"),
         ("pageup", "scroll_pages(-1)", "Page up"),
@@ -85,7 +84,7 @@ class HelpScreen(Dialog[None]):
         ascii_only = symbols_of(self) is Symbols.ASCII
         keys = "up and down scroll, / searches, " if ascii_only else "↑ ↓ scroll · / searches · "
         self.query_one(".dialog", Vertical).border_subtitle = f"{keys}escape closes"
-        self.set_focus(self._page)
+        self._page.focus()
         self._show(self.sections)
 
     @property
@@ -93,7 +92,7 @@ class HelpScreen(Dialog[None]):
         return self.query_one("#help-page", ScrollView)
 
     def action_search(self) -> None:
-        self.set_focus(self.query_one(Input))  # at once, unlike `Widget.focus`
+        self.query_one(Input).focus()
 
     def action_scroll_rows(self, by: int) -> None:
         self._page.action_scroll_rows(by)

@@ -173,7 +173,7 @@ class RunsTab(ListTab):
 
     def show_filter(self) -> None:
         self.filter.display = True
-        self.screen.set_focus(self.filter)  # at once, unlike `Widget.focus`
+        self.filter.focus()
 
     def clear_filter(self) -> None:
         self.filter.value = ""
