@@ -193,7 +193,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("next_pane", "ctrl+o,n", "Pane", "Next pane.", WINDOW, tab="work"),
     Action("previous_pane", "b", "Pane back", "Previous pane.", WINDOW, bar=False, tab="work"),
     Action("maximize", "f3,z", "Maximise", "Maximise or restore the pane.", WINDOW, tab="work"),
-    Action("form", "ctrl+l,f", "Form", "Show or hide the form; a run remembers the choice.", WINDOW, tab="work"),
+    Action("form", "ctrl+l,f", "Form", "Go to the form, or hide it; runs remember the choice.", WINDOW, tab="work"),
     Action("wider", "greater_than_sign", "Wider", "Make the focused pane wider.", WINDOW, bar=False, tab="work"),
     Action("narrower", "less_than_sign", "Narrower", "Make the focused pane narrower.", WINDOW, bar=False, tab="work"),
     Action("higher", "right_curly_bracket", "Higher", "Make the focused pane higher.", WINDOW, bar=False, tab="work"),

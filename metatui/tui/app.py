@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 from textual.notifications import SeverityLevel
@@ -36,6 +36,7 @@ from metatui.tui.preferences import Preferences, save
 from metatui.tui.screens.main.header_footer import ContextChanged, KeyBar, TopBar
 from metatui.tui.screens.main.layout import Pane
 from metatui.tui.screens.main.work import PreferencesChanged, WorkTab
+from metatui.tui.terminal.key_order import OrderedKeys
 from metatui.tui.terminal.keyboard import Keyboard, TerminalLost
 from metatui.tui.terminal.kitty import KittyPictures
 from metatui.tui.terminal.symbols import Symbols
@@ -64,13 +65,17 @@ class MainScreen(Screen[None]):
     # Widgets that gain or lose focus redraw themselves; Textual would redraw the whole screen.
     focused: Reactive[Widget | None] = Reactive(None, repaint=False)
 
+    def watch_focused(self, focused: Widget | None) -> None:
+        for bar in self.query_children(KeyBar):
+            bar.typing = isinstance(focused, Input)
+
     def update_node_styles(self, animate: bool = True) -> None:
         # Textual would restyle all widgets at the start, when a dialog closes, and when the terminal gains or loses the
         # focus. No rule depends on these, and it takes as long as drawing the screen.
         pass
 
 
-class MetatuiApp(App[None], inherit_bindings=False):
+class MetatuiApp(OrderedKeys, inherit_bindings=False):
     """Shows the tabs, and passes each action to the tab or controller that implements it."""
 
     TITLE = "metatui"

@@ -106,6 +106,12 @@ async def test_keyboard_reaches_every_pane(make: Make, sessions: FakeSessions, s
             assert shown == {"settings": ["form"], "run": ["run", "curves"]}.get(pane, [pane])
             await pilot.press("escape")
             await pilot.pause()
+        app.work_tab.go_to("journal")
+        for pane in ("settings", "journal"):  # the second press returns
+            await pilot.press("ctrl+l")
+            await pilot.pause()
+            assert app.work_tab.pane == pane
+            assert shows_form(app) == (pane == "settings")
 
 
 async def test_keys_in_fields_are_text(make: Make) -> None:
@@ -113,7 +119,12 @@ async def test_keys_in_fields_are_text(make: Make) -> None:
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         field = (await app.form.reveal("task.shots")).control
         assert isinstance(field, Input)
+        bar = app.query_one(KeyBar)
+        bar.context = AppContext(phase=Phase.RUNNING, undoable=True)
+        assert " r Undo  d Detach " in bar.render().plain
         field.focus()
+        await pilot.pause()
+        assert " ^_ Undo  F2 Save preset " in bar.render().plain
         await pilot.press("2")
         assert field.value == "2"
         assert current_tab(app) == "work"
@@ -172,7 +183,9 @@ async def test_pane_sizes_and_folding_are_remembered(make: Make, sessions: FakeS
         await pilot.press("f5")
         await pilot.pause()
         assert shows_form(again)
-        await pilot.press("f")
+        await pilot.press("f")  # the form is visible, but has lost the focus
+        assert shows_form(again)
+        await pilot.press("ctrl+l")
         await pilot.pause()
         assert again.work_tab.curves.region == changed
         await pilot.press("0")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from textual.app import App
+from textual.events import Key
 from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widget import Widget
@@ -76,3 +77,9 @@ def fake_helper(monkeypatch: pytest.MonkeyPatch) -> type[FakeHelper]:
     FakeHelper.made.clear()
     monkeypatch.setattr("metatui.tui.screens.analysis_screen.Helper", FakeHelper)
     return FakeHelper
+
+
+def press_together(app: App[None], *keys: str) -> None:
+    """Press keys that arrive together, unlike those of `pilot.press`, each of which waits for the one before."""
+    for key in keys:
+        app.post_message(Key(key, key if len(key) == 1 else None))

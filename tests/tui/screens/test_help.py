@@ -16,6 +16,7 @@ from metatui.tui.help_topics import ABOUT, TERMS, TOPICS
 from metatui.tui.screens.dialogs.help import HelpScreen
 from metatui.tui.screens.explain import ExplainScreen
 from metatui.tui.screens.main.layout import Pane
+from tests.tui.screens.conftest import press_together
 
 Make = Callable[..., MetatuiApp]
 
@@ -43,11 +44,12 @@ async def test_help_opens_at_what_is_focused(make: Make) -> None:
         assert titles[:3] == ["Setting algorithm.inner_lr", "Settings", "Keys: Training"]
         assert len(titles) == len(set(titles))
         assert "Inner learning rate: Step size of adaptation" in shown(app)
-        await pilot.press("slash", *"transd")
+        press_together(app, "slash", *"meta", "ctrl+u", *"transd")
         await pilot.pause()
         assert "Transductive" in shown(app)
         assert "Meta-loss" not in shown(app)
         search = app.screen.query_one(Input)
+        assert search.value == "transd"
         search.value = FIELDS["training.seed"].label + " training"
         await pilot.pause()
         assert "training.seed" in shown(app)

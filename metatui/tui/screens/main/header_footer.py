@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
+from textual.binding import Binding
 from textual.content import Content, Span
 from textual.geometry import Region
 from textual.message import Message
 from textual.reactive import reactive
 from textual.style import Style
 from textual.widget import Widget
+from textual.widgets import Input
 
 from metatui.tui.actions import ACTIONS, TABS, Action, AppContext, Phase, Tab, key_name
 from metatui.tui.widgets.charts.chart_theme import symbols_of
 from metatui.tui.widgets.key_line import CURSOR_KEYS, key_entry
+
+EDITING_KEYS = frozenset(binding.key for binding in Binding.make_bindings(Input.BINDINGS))
+"""Keys that edit text in a field."""
 
 
 class ContextChanged(Message):
@@ -81,26 +88,35 @@ class KeyBar(Widget):
     """Shows as many keys of possible actions as fit, always including help and quit."""
 
     context: reactive[AppContext] = reactive(AppContext())
+    typing: reactive[bool] = reactive(False)
+    """True while a text field has the focus. Only keys that it does not take are shown then."""
 
     def render(self) -> Content:
-        last = [self._entry(action) for action in ACTIONS if action.id in ("help", "quit")]
+        last = list(self._entries(action for action in ACTIONS if action.id in ("help", "quit")))
         room = self.size.width - sum(entry.cell_length for entry in last)
         shown = []
         cursor = [key_entry(key, symbols_of(self)) for key in CURSOR_KEYS] if self.context.cursor else []
-        for entry in (*cursor, *map(self._entry, offered(self.context))):
+        for entry in (*cursor, *self._entries(offered(self.context))):
             if entry.cell_length > room:
                 break
             room -= entry.cell_length
             shown.append(entry)
         return Content("").join([*shown, *last])
 
-    def _entry(self, action: Action) -> Content:
-        label = action.label
-        if action.id == "pause" and self.context.phase in (Phase.PAUSED, Phase.PAUSING):
-            label = "Go on"
-        perform = f"perform('{action.id}')"
-        key = link(f" {key_name(action.key)} ", perform, "$footer-key-foreground bold")
-        return key + link(f"{label} ", perform, "$footer-description-foreground")
+    def _entries(self, actions: Iterable[Action]) -> Iterator[Content]:
+        for action in actions:
+            if key := next(filter(self._works, action.keys.split(",")), None):
+                label = action.label
+                if action.id == "pause" and self.context.phase in (Phase.PAUSED, Phase.PAUSING):
+                    label = "Go on"
+                perform = f"perform('{action.id}')"
+                yield link(f" {key_name(key)} ", perform, "$footer-key-foreground bold") + link(
+                    f"{label} ", perform, "$footer-description-foreground"
+                )
+
+    def _works(self, key: str) -> bool:
+        is_text = not (key.startswith("ctrl+") or key[1:].isdigit())  # other than control and function keys
+        return not self.typing or not (is_text or key in EDITING_KEYS)
 
 
 def offered(context: AppContext) -> list[Action]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, width_of
 
 GAP = "   "
+NO_BREAK_SPACE = "\u00a0"
 LABEL = 11
 """Width of the column of labels."""
 NO_RUN = (
@@ -70,7 +72,7 @@ def table(facts: Iterable[Fact], width: int, theme: ChartTheme) -> list[Row]:
     rows = []
     for fact in facts:
         style = theme.warning if fact.warning else theme.text
-        for index, line in enumerate(textwrap.wrap(fact.text, max(8, width - LABEL))):
+        for index, line in enumerate(_wrapped(fact.text, max(8, width - LABEL))):
             label = "" if index else fact.label
             rows.append([Segment(label.ljust(LABEL), theme.muted), Segment(line, style)])
     return rows
@@ -85,10 +87,16 @@ def packed(facts: Iterable[Fact], width: int, theme: ChartTheme) -> list[Row]:
         if used + len(fact.words) <= width:
             rows[-1] += [Segment(GAP), Segment(f"{fact.label} ", theme.muted), Segment(fact.text, style)]
             continue
-        first, *others = textwrap.wrap(fact.words, max(8, width))
+        first, *others = _wrapped(fact.words, max(8, width))
         rows.append([Segment(f"{fact.label} ", theme.muted), Segment(first.removeprefix(f"{fact.label} "), style)])
         rows += [[Segment(line, style)] for line in others]
     return rows
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Wrap a text, but not between a number and its unit."""
+    joined = re.sub(r"(?<=\d) (?=[%a-zA-Z])", NO_BREAK_SPACE, text)
+    return [line.replace(NO_BREAK_SPACE, " ") for line in textwrap.wrap(joined, width)]
 
 
 class RunPane(Vertical, can_focus=True):

@@ -178,6 +178,8 @@ class WorkTab(Vertical):
         self._fold_form = preferences.fold_form
         self._shows_run = False
         """True if there is a run, or adaptation of marked runs."""
+        self._pane_before: Pane = "run"
+        """The last pane before the form."""
         self._strip = PaneStrip()
         self._about = AboutPane(settings)
         self._run = RunPane()
@@ -251,12 +253,18 @@ class WorkTab(Vertical):
         self.maximised = not self.maximised
 
     def action_form(self) -> None:
-        """Show or hide the form, and remember the choice for the next runs."""
-        self.form_hidden = not self.form_hidden
-        self.go_to("run" if self.form_hidden else "settings")
-        if self._shows_run and self.app.size.width >= NARROW:
-            self._fold_form = self.form_hidden
-            self.post_message(PreferencesChanged(fold_form=self.form_hidden))
+        """Go to the form, or back if it has the focus.
+
+        Where there is room for several panes, going back hides the form, and the next runs remember the choice.
+        """
+        leaves = self.screen.focused is not None and self.form in self.screen.focused.ancestors
+        self.go_to(self._pane_before if leaves else "settings")
+        several = self.app.size.width >= NARROW and not self.maximised
+        if several and self._shows_run and self._fold_form != leaves:
+            self._fold_form = leaves
+            self.post_message(PreferencesChanged(fold_form=leaves))
+        if leaves:
+            self.form_hidden = several or (self._shows_run and self._fold_form)
 
     def action_wider(self) -> None:
         self._resize(Offset(4, 0))
@@ -312,7 +320,9 @@ class WorkTab(Vertical):
     def on_resize(self) -> None:
         self._lay_out()
 
-    def watch_pane(self) -> None:
+    def watch_pane(self, before: Pane) -> None:
+        if before != "settings":
+            self._pane_before = before
         self._lay_out()
         self.post_message(ContextChanged())
 

@@ -18,6 +18,10 @@ from textual.widget import Widget
 from textual.widgets import OptionList, Switch
 from textual.widgets.option_list import Option
 
+from metatui.tui.terminal.symbols import GLYPHS
+from metatui.tui.widgets.charts.chart_theme import symbols_of
+from metatui.tui.widgets.charts.row_widget import fitted
+
 
 class Toggle(Switch):
     """A switch that shows its state as text, so that it needs no colour."""
@@ -42,6 +46,9 @@ class ChoiceList(OptionList):
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "leave", "Back"), ("space", "select", "Select")]
 
+    _typed = ""
+    """Letters typed since the list opened or another key was pressed; they select an option that begins with them."""
+
     class Left(Message):
         """The list was closed without a choice."""
 
@@ -56,15 +63,21 @@ class ChoiceList(OptionList):
         self.post_message(self.Left(focus_moved=True))
 
     def on_key(self, event: Key) -> None:
-        """Move to the next option that begins with the letter, and stop the key from reaching the app's bindings."""
+        """Move to the option that was typed, and stop the key from reaching the app's bindings."""
         if event.character is None or not event.is_printable or event.key == "space":
+            self._typed = ""
             return
         event.stop()
-        start = (self.highlighted or 0) + 1
-        indices = [*range(start, self.option_count), *range(start)]
         letter = event.character.lower()
-        matches = (i for i in indices if str(self.get_option_at_index(i).prompt).lower().startswith(letter))
-        self.highlighted = next(matches, self.highlighted)
+        names = [str(option.prompt).lower() for option in self.options]
+        typed = self._typed + letter
+        found = [i for i, name in enumerate(names) if name.startswith(typed)]
+        found = found or [i for i, name in enumerate(names) if typed in name]
+        if not found:  # begin a new name, at the next option
+            typed, start = letter, (self.highlighted or 0) + 1
+            found = [i for i in (*range(start, len(names)), *range(start)) if names[i].startswith(letter)]
+        self._typed = typed
+        self.highlighted = next(iter(found), self.highlighted)
 
 
 class Choice(Widget, can_focus=True):
@@ -73,11 +86,11 @@ class Choice(Widget, can_focus=True):
     ALLOW_SELECT = False
     BINDINGS: ClassVar[list[BindingType]] = [("enter,space,down,up", "open", "Choose")]
     DEFAULT_CSS = """
-    Choice { height: 1; width: 1fr; padding: 0 1; background: $boost; }
+    Choice { height: 1; width: 1fr; padding: 0 0 0 1; background: $boost; }
     Choice:focus { text-style: bold reverse; }
     ChoiceList, ChoiceList:focus {
-        overlay: screen; constrain: none inside; offset: 0 1;
-        width: 1fr; height: auto; max-height: 12; padding: 0; border: none; background: $panel;
+        overlay: screen; constrain: inside; offset: 0 1;
+        width: auto; min-width: 100%; height: auto; max-height: 12; padding: 0; border: none; background: $panel;
     }
     ChoiceList > .option-list--option { padding: 0 1; }
     """
@@ -97,8 +110,9 @@ class Choice(Widget, can_focus=True):
         self.set_reactive(Choice.value, value)
 
     def render(self) -> RenderResult:
-        label = choice_label(self.value)
-        return Content(label + "▼".rjust(max(2, self.content_size.width - cell_len(label))))
+        width = max(2, self.content_size.width)
+        label = fitted(self.value, width - 1, GLYPHS[symbols_of(self)].ellipsis)
+        return Content(label + "▼".rjust(width - cell_len(label)))
 
     def watch_value(self, before: str, now: str) -> None:
         if before != now:
@@ -111,7 +125,7 @@ class Choice(Widget, can_focus=True):
     def action_open(self) -> None:
         if self.disabled or self.query(ChoiceList):
             return
-        options = ChoiceList(*(Option(choice_label(choice)) for choice in self._choices), compact=True)
+        options = ChoiceList(*(Option(choice) for choice in self._choices), compact=True)
         options.highlighted = self._choices.index(self.value) if self.value in self._choices else 0
         self.mount(options)
         options.focus(scroll_visible=False)
@@ -129,8 +143,3 @@ class Choice(Widget, can_focus=True):
             self.query(ChoiceList).remove()
         else:
             self.focus()
-
-
-def choice_label(choice: str) -> str:
-    """Return the displayed name of a value: `max pool` for `max_pool`."""
-    return choice.replace("_", " ")

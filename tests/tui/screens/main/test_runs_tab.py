@@ -19,7 +19,7 @@ from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 from metatui.tui.screens.main import runs_tab
 from metatui.tui.screens.main.run_preview import RunDetails
 from tests.tui.fakes import saved_run
-from tests.tui.screens.conftest import text_of
+from tests.tui.screens.conftest import press_together, text_of
 
 SIZE = (120, 40)
 Make = Callable[..., MetatuiApp]
@@ -97,7 +97,7 @@ async def test_list_and_preview(make: Make, runs_dir: Path) -> None:
         await settled(app, pilot)
         assert app.runs_tab.marked == []
 
-        await pilot.press("slash", *"glyphs")
+        press_together(app, "slash", *"glyphs")
         await pilot.pause()
         assert order(app) == [NAMES[0]]
         assert app.runs_tab.table.border_title == "1 of 3 runs"

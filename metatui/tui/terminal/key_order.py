@@ -1,0 +1,60 @@
+"""App that handles keys one after the other, so that fast typing and pasted keys have the effect of slow typing."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+
+from textual.app import App
+from textual.driver import Driver
+from textual.events import Event, Key, Paste
+from textual.message_pump import MessagePump
+
+LONGEST_WAIT = 1.0
+"""Seconds after which the next key is handled in any case."""
+
+
+class OrderedKeys(App[None], inherit_bindings=False):
+    """Holds keys back until the key before has had its effect, including the screen that it opens.
+
+    Textual sends each key at once to the widget that has the focus. A binding runs only after its key has bubbled to
+    the app, and the focus moves even later. Until then, the keys that follow would go to the wrong widget.
+    """
+
+    _waiting_since: float | None = None
+    """Time of the key that is being handled."""
+
+    def __init__(self, driver_class: type[Driver]) -> None:
+        super().__init__(driver_class)
+        self._held: deque[Event] = deque()
+
+    async def on_event(self, event: Event) -> None:
+        if not isinstance(event, Key | Paste) or event.is_forwarded:
+            await super().on_event(event)
+        elif self._waiting_since is not None and time.monotonic() - self._waiting_since < LONGEST_WAIT:
+            self._held.append(event)
+        else:
+            self._held.append(event)
+            await self._handle_next()
+
+    async def _handle_next(self) -> None:
+        self._waiting_since = None
+        if self._held:
+            event = self._held.popleft()
+            self._waiting_since = time.monotonic()
+            target = self.focused or self.screen
+            await super().on_event(event)
+            self._follow(target.ancestors_with_self if event.is_forwarded else [self])
+
+    def _follow(self, path: Sequence[MessagePump]) -> None:
+        """Call `_wait_for_screen` after each node of the path, which ends at the app, has handled its messages."""
+        for index, node in enumerate(path):
+            then = (self._follow, path[index + 1 :]) if node is not self else (self._wait_for_screen,)
+            if node.call_later(*then):
+                break
+
+    def _wait_for_screen(self) -> None:
+        """Wait until the current screen has set its focus."""
+        if not self.screen.call_later(self.call_later, self._handle_next):
+            self.call_later(self._handle_next)
