@@ -51,6 +51,10 @@ async def test_help_opens_at_what_is_focused(make: Make) -> None:
         search.value = FIELDS["training.seed"].label + " training"
         await pilot.pause()
         assert "training.seed" in shown(app)
+        for words in ("change key", "keymap", "binding", "your keys"):
+            search.value = words
+            await pilot.pause()
+            assert '"f5,ctrl+e"' in shown(app), words
         search.value = "zzz"
         await pilot.pause()
         assert "does not contain these words" in shown(app)
@@ -85,3 +89,9 @@ async def test_help_over_another_screen_and_in_the_palette(make: Make) -> None:
         await pilot.pause()
         assert isinstance(app.screen, HelpScreen)
         assert app.screen.sections[0].title == "Transductive"
+        for words in ("key", "keymap", "binding"):
+            await pilot.press("escape", "ctrl+p")
+            app.screen.query_one(CommandInput).value = words
+            await pilot.pause()
+            await app.workers.wait_for_complete()
+            assert "Help: Change keys" in shown(app), words

@@ -29,6 +29,7 @@ from metatui.tui.widgets.form.fields import FormField, explained
 from metatui.tui.widgets.scroll_view import ScrollView
 from metatui.tui.widgets.text_input import Entry
 from metatui.tui.word_search import match, normalised
+from metatui.utils import paths
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class HelpScreen(Dialog[None]):
         super().__init__()
         panes = Section("Panes and screens", [Line((topic.title,), topic.text) for topic in (ABOUT, *TOPICS.values())])
         terms = Section("Terms", [Line((name,), text) for name, text in TERMS.items()])
-        keys = (section for section in _keys(context) if section not in opening)
+        keys = (section for section in (*_keys(context), change_keys()) if section not in opening)
         self.sections = [*opening, *keys, panes, terms]
 
     def compose(self) -> ComposeResult:
@@ -155,6 +156,16 @@ def _keys(context: AppContext) -> Iterator[Section]:
                 for action in actions
             ],
         )
+
+
+def change_keys() -> Section:
+    """Return the section that says how the user changes keys."""
+    text = (
+        f"Your keys are in the keymap {paths.short(paths.keymap_file())}, a text file that you write: one line for "
+        'each key binding that you change, such as: start = "f5,ctrl+e". It is read when the app starts. The command '
+        "metatui keys lists the names of all actions, with their keys."
+    )
+    return Section("Change keys", [Line((), text)])
 
 
 def _title(group: str) -> str:
