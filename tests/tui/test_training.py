@@ -121,6 +121,7 @@ async def test_commands_and_their_effects(make: Make, sessions: FakeSessions) ->
         await session.heard(app, pilot)
         assert app.run_controller.shown is not None
         assert len(app.run_controller.shown.views) == 3
+        assert (app.work_tab.adaptation.shown_task, app.run_controller.shown_split) == (0, "val")
         await pilot.press("f7")
         assert phase(app) is Phase.STOPPING
         await session.over(app, pilot)

@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 
 from rich.segment import Segment
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 
@@ -27,9 +27,14 @@ class ExplainScreen(ModalScreen[None]):
     """Explains the algorithm of `settings`, and the other algorithms with the same settings."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        ("escape,q,ctrl+g", "dismiss", "Close"),
-        ("n,right", "other(1)", "Next algorithm"),
-        ("b,left", "other(-1)", "Previous algorithm"),
+        Binding("escape,q,ctrl+g", "dismiss", "Close", tooltip="Close the explanation."),
+        Binding("n,right", "other(1)", "Next algorithm", tooltip="Explain the next algorithm, with the same settings."),
+        Binding(
+            "b,left",
+            "other(-1)",
+            "Previous algorithm",
+            tooltip="Explain the previous algorithm, with the same settings.",
+        ),
     ]
     DEFAULT_CSS = """
     ExplainScreen { layout: vertical; background: $background; align: left top; }

@@ -133,10 +133,14 @@ def sections_about(node: DOMNode, context: AppContext) -> Sequence[Section]:
 
 def _keys_of(screen: Screen[object]) -> Iterator[Line]:
     keys: dict[str, list[str]] = {}
+    sentences: dict[str, str] = {}
     for key, active in screen.active_bindings.items():
         if active.node is screen and active.binding.show:
             keys.setdefault(active.binding.description, []).append(key)
-    return (Line((key_names(",".join(own)),), name) for name, own in keys.items())
+            sentences.setdefault(active.binding.description, active.binding.tooltip)
+    for name, own in keys.items():
+        shown = key_names(",".join(own))
+        yield Line((shown, name), sentences[name]) if sentences[name] else Line((shown,), name)
 
 
 def sections_of(topic: Topic, context: AppContext) -> Iterator[Section]:
