@@ -207,7 +207,7 @@ class WorkTab(Vertical):
     def show(self, model: RunModel | None, phase: Phase, load: Load) -> None:
         """Show a run, redrawing only changes."""
         self._run.show(model, phase, load)
-        self.curves.show(model)
+        self.curves.show(model, phase)
         self._journal.show(model.journal if model else ())
 
     def show_adaptation(self, runs: Sequence[RunViews], caption: str, *, warning: bool = False) -> None:
