@@ -11,6 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 
+from metatui.config.fields import labelled
 from metatui.config.registry import ALGORITHMS
 from metatui.config.settings import Settings
 from metatui.learning.explanations import Explanation, explanation
@@ -82,7 +83,7 @@ def page(explained: Explanation, width: int, theme: ChartTheme) -> list[Row]:
     )
     rows += section("Pseudo-code, with these settings", _code(explained.code, width, theme))
     rows += section("What a meta-step takes", _list(explained.costs, width, theme))
-    rows += section("Usual values", _list(explained.usual_lines, width, theme))
+    rows += section("Usual values", _list(explained.usual_lines(labelled), width, theme))
     return rows + section("Paper", _list(explained.paper, width, theme))
 
 
