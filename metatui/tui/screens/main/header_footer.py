@@ -83,7 +83,7 @@ FIRST = ("start", "pause", "stop", "live")
 PANE_FIRST = ("cursor", "explore")
 """Actions that the key bar shows before the other actions of the focused pane."""
 
-LATER = ("checkpoint", "detach", "save_preset")
+LATER = ("checkpoint", "detach")
 """Actions that the key bar omits before other actions."""
 
 LAST = ("next_pane", "help", "quit")
