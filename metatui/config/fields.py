@@ -151,6 +151,11 @@ def assigned(values: Mapping[str, Scalar]) -> str:
     return ", ".join(f"{path}={text_of(value).replace(', ', ',')}" for path, value in values.items())
 
 
+def labelled(values: Mapping[str, Scalar]) -> str:
+    """Format settings with their names in the form: `Inner learning rate 0.01, Hidden layers 40, 40`."""
+    return ", ".join(f"{FIELDS[path].label} {text_of(value)}" for path, value in values.items())
+
+
 def _unknown(path: str) -> Problem:
     same_key = [name for name in FIELDS if name.split(".")[1] == path.split(".")[-1]][:1]
     groups = f"the groups are {', '.join(Settings.model_fields)}, and those of plugins"

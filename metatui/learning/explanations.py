@@ -6,9 +6,11 @@ explanation immediately.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from metatui.config.fields import FIELDS, assigned
+from metatui.config.declarations import Scalar
+from metatui.config.fields import FIELDS
 from metatui.config.registry import ALGORITHMS, DATA, Usual
 from metatui.config.settings import Settings
 
@@ -40,14 +42,17 @@ class Explanation:
     paper: tuple[str, ...]
     usual: Usual = field(default_factory=dict)
 
-    @property
-    def usual_lines(self) -> tuple[str, ...]:
-        """The usual values, one line for each kind of task, without defaults of rarely used settings."""
+    def usual_lines(self, write: Callable[[Mapping[str, Scalar]], str]) -> tuple[str, ...]:
+        """Return the usual values, one line for each kind of task, without defaults of rarely used settings.
+
+        Args:
+            write: `assigned` or `labelled`.
+        """
         shown = {
             kind: {path: value for path, value in values.items() if FIELDS[path].main or value != FIELDS[path].default}
             for kind, values in self.usual.items()
         }
-        return tuple(f"{kind}: {assigned(values)}" for kind, values in shown.items())
+        return tuple(f"{kind}: {write(values)}" for kind, values in shown.items())
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,8 @@ class AppContext:
     """True if the shown run classifies images."""
     curves: bool = False
     """True if there are curves of the shown run."""
+    group: str = ""
+    """Group of the actions of the focused pane in the work tab."""
     cursor: bool = False
     """True if the keys move the cursor of the curves."""
     marked: int = 0

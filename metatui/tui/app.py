@@ -262,6 +262,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             hinted=self.hints.is_possible,
             classification=bool(shown and shown.settings.is_classification),
             curves=self.work_tab.curves.chart.has_values,
+            group=self.work_tab.group,
             cursor=tab == "work" and self.work_tab.curves.chart.has_cursor,
             marked=marked,
             studied=len(self.analysis.chosen_runs),

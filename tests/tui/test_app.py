@@ -14,7 +14,7 @@ from textual.widgets import Input
 from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.runs.storage.metrics import MetricsWriter
-from metatui.tui.actions import ACTIONS, TABS, AppContext, Phase, Tab
+from metatui.tui.actions import ACTIONS, ADAPTATION, CHARTS, TABS, AppContext, Phase, Tab
 from metatui.tui.app import MetatuiApp
 from metatui.tui.controllers.analysis import AnalysisController
 from metatui.tui.controllers.background import BackgroundController
@@ -83,6 +83,13 @@ async def test_key_bar_fits_the_width(make: Make) -> None:
             assert bar.render().cell_length <= width
             assert "Help" in bar.render().plain
             assert "Quit" in bar.render().plain
+        for width in (80, 120):
+            await pilot.resize_terminal(width, 24)
+            for group, keys in ((ADAPTATION, "^R Explore  [ ] Step"), (CHARTS, "Enter Values  y Log")):
+                bar.context = AppContext(phase=Phase.RUNNING, group=group, curves=True, studied=1, undoable=True)
+                await pilot.pause()
+                assert f"F6 Pause  F7 Stop  F4 Change  {keys}" in bar.render().plain
+                assert bar.render().plain.endswith("^O Pane  F1 Help  ^Q Quit ")
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
@@ -94,7 +101,8 @@ async def test_keyboard_reaches_every_pane(make: Make, sessions: FakeSessions, s
         assert [node.id for node in app.work_tab.query(".pane") if node.is_on_screen] == ["about"]
         await pilot.press("f3", "f5")
         await pilot.pause()
-        for pane in (*PANES[2:], *PANES[:2]):
+        panes = [pane for pane in PANES if pane != "curves" or size[0] > 80]
+        for pane in (*panes[2:], *panes[:2]):
             await pilot.press("ctrl+o")
             await pilot.pause()
             assert app.work_tab.pane == pane

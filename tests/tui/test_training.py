@@ -16,6 +16,8 @@ from metatui.tui.actions import Phase
 from metatui.tui.app import MetatuiApp
 from metatui.tui.screens.dialogs.live_settings import LiveScreen
 from metatui.tui.screens.main.header_footer import TopBar
+from metatui.tui.screens.main.run_pane import Fact, facts_of
+from metatui.tui.system_monitor import Load
 from metatui.tui.widgets.form.controls import Choice
 from metatui.utils.errors import BadInput
 from tests.tui.fakes import FakeSession, FakeSessions, evaluation, progress
@@ -79,13 +81,16 @@ async def test_start_and_finish(make: Make, sessions: FakeSessions) -> None:
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         await pilot.press("f5")
         assert phase(app) is Phase.STARTING
+        assert app.run_controller.shown is not None
+        assert facts_of(app.run_controller.shown, Load(), Phase.STARTING) == [Fact("starting", "loading PyTorch…")]
+        app.run_controller.show_run()
+        assert app.work_tab.curves.chart._data.empty == "Starting: loading PyTorch…"
         await pilot.pause()
         session = running(sessions)
         session.emit(*(progress(i) for i in range(1, 101)))
         await session.heard(app, pilot)
         assert [settings.training.seed for settings, _ in sessions.started] == [7]
         assert phase(app) is Phase.RUNNING
-        assert app.run_controller.shown is not None
         assert app.run_controller.shown.iteration == 100
         assert app.run_controller.shown.speeds == pytest.approx((10, 40))
         assert app.run_controller.shown.remaining == pytest.approx((5000 - 100) / 10)
@@ -121,6 +126,7 @@ async def test_commands_and_their_effects(make: Make, sessions: FakeSessions) ->
         await session.heard(app, pilot)
         assert app.run_controller.shown is not None
         assert len(app.run_controller.shown.views) == 3
+        assert (app.work_tab.adaptation.shown_task, app.run_controller.shown_split) == (0, "val")
         await pilot.press("f7")
         assert phase(app) is Phase.STOPPING
         await session.over(app, pilot)

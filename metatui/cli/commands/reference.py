@@ -11,7 +11,7 @@ from metatui.cli.console.layout import say, show_table
 from metatui.cli.console.output import console, emit
 from metatui.cli.options import changed, complete_algorithms, complete_presets, examples, json_option, set_option
 from metatui.config.declarations import SettingField
-from metatui.config.fields import FIELDS, text_of
+from metatui.config.fields import FIELDS, assigned, text_of
 from metatui.learning.explanations import Explanation, explanation
 
 
@@ -52,7 +52,7 @@ def _lines(explanation: Explanation) -> Iterator[str]:
         "Update rule": [*(f"  {line}" for line in explanation.rule), *filter(None, [explanation.symbols])],
         "Pseudo-code": [f"  {line}" for line in explanation.code],
         "Cost of a meta-step": [f"- {sentence}" for sentence in explanation.costs],
-        "Usual values": [f"- {line}" for line in explanation.usual_lines],
+        "Usual values": [f"- {line}" for line in explanation.usual_lines(assigned)],
         "Paper": [f"- {paper}" for paper in explanation.paper],
     }
     for title, lines in sections.items():

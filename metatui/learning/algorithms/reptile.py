@@ -65,11 +65,11 @@ class Reptile(GradientBased):
         episodes = learner.sample(tasks)
         if step := learner.graph_step(episodes, outer_lr):
             return step  # of the lines below as one graph
-        # W_i = SGD(L_τi, θ, k): k inner steps from θ on the support set. The query set is only used for the metrics.
+        # θ'_i = SGD(L_τi, θ, k): k inner steps from θ on the support set. The query set is only used for the metrics.
         order = self.mini_batches(tasks, examples=episodes.support_x.shape[1])
         adapted, support_loss = learner.adapt(episodes, order)
         query_loss, outputs, queried = learner.query_metrics(adapted, episodes)
-        # θ ← θ + ε (1/n) Σ_i (W_i - θ)
+        # θ ← θ + ε (1/n) Σ_i (θ'_i - θ)
         norm = learner.move_towards({name: stack.mean(0) for name, stack in adapted.items()}, outer_lr)
         return learner.step_metrics(
             queried, loss=query_loss, outputs=outputs, support_loss=support_loss, grad_norm=norm
@@ -115,7 +115,7 @@ class Reptile(GradientBased):
                 "where the gradients of one task agree with each other, although Reptile uses neither second "
                 "derivatives nor a query set."
             ),
-            rule=("W_i = k steps from θ on L_i(D_i)", "θ ← θ + ε mean_i (W_i − θ)"),
+            rule=("θ'_i = k steps from θ on L_i(D_i)", "θ ← θ + ε mean_i (θ'_i − θ)"),
             symbols=(
                 f"k: inner steps, {steps}, at learning rate {algorithm.inner_lr:g}. ε: meta-step size (outer learning "
                 f"rate), {outer_lr(settings)}. D_i: training examples of task i. L: {loss(settings)}."

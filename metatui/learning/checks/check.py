@@ -184,7 +184,7 @@ def _reptile(case: Case, engines: dict[str, Engine]) -> Iterator[Check]:
 
 
 def _reptile_change(case: Case, engine: Engine, theta: Params, inner: InnerLoop) -> Params:
-    """Compute the mean parameter change of the tasks, (1/n) Σ_i (W_i - θ)."""
+    """Compute the mean parameter change of the tasks, (1/n) Σ_i (θ'_i - θ)."""
     *_, last = engine.adapt(theta, case.episodes.support_x, case.episodes.support_y, inner)
     return {name: last.params[name].mean(0) - p.detach() for name, p in theta.items()}
 

@@ -23,7 +23,7 @@ from metatui.learning.optim.inner import Params
 from metatui.utils.errors import BadInput, quote
 
 SPLIT: Split = "test"
-"""The split that is used neither for training nor to select a checkpoint."""
+"""The split of chosen classes, which is used neither for training nor to select a checkpoint."""
 
 MAX_NAMES = 2000
 """Largest number of classes in which names are looked up; synthetic sources have unlimited classes."""
@@ -35,7 +35,14 @@ _CHARACTER_NUMBER: Final = re.compile(r"[ /]\w*\d+$")
 
 
 def explore(
-    experiment: Experiment, theta: Params, *, task: int, drawn: Drawn | None, steps: int, inner_lr: float
+    experiment: Experiment,
+    theta: Params,
+    *,
+    task: int,
+    drawn: Drawn | None,
+    steps: int,
+    inner_lr: float,
+    split: Split = "test",
 ) -> TaskView:
     """Adapt `theta`, which stays unchanged, to one task and show inner steps 0 to `steps`.
 
@@ -44,6 +51,7 @@ def explore(
         drawn: a custom task that replaces `task`, which still determines the points or images that are sampled.
         inner_lr: inner learning rate, which may differ from the one used in training. Learned rates are scaled in
             proportion, because the setting is only their initial value.
+        split: split of the task; chosen classes are always those of the test split.
 
     Raises:
         BadInput: if a value is out of range, or `drawn` does not fit the data of the experiment.
@@ -57,7 +65,7 @@ def explore(
     (view,) = task_views(
         replace(experiment, settings=settings, source=source),
         theta,
-        split=SPLIT,
+        split=SPLIT if isinstance(drawn, ChosenClasses) else split,
         tasks=[task],
         steps=steps,
         shots=settings.evaluation_shots,

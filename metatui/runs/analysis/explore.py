@@ -18,6 +18,7 @@ from metatui.runs.execution.session import saved_state
 from metatui.runs.storage.run_folder import RunFolder
 
 if TYPE_CHECKING:
+    from metatui.learning.data.episodes import Split
     from metatui.learning.experiment import Experiment
     from metatui.learning.hardware.torch_state import TorchState
     from metatui.learning.optim.inner import Params
@@ -40,11 +41,21 @@ class Explored:
     """Inner learning rate of the best validation."""
     ways: int | None
     """None for regression."""
+    checkpoint: str
+    """`best` or `last`."""
+    iteration: int
+    """Meta-step of the checkpoint."""
     view: TaskView
 
 
 def exploring(
-    runs: Sequence[RunFolder], *, task: int, drawn: Drawn | None = None, steps: int = 50, rate: float = 1.0
+    runs: Sequence[RunFolder],
+    *,
+    task: int,
+    split: Split = "test",
+    drawn: Drawn | None = None,
+    steps: int = 50,
+    rate: float = 1.0,
 ) -> Generator[Explored, None, None]:
     """Adapt the best parameters of each run to one task, all with the first run's shots, queries and seed.
 
@@ -53,6 +64,7 @@ def exploring(
 
     Args:
         task: number of the held-out task.
+        split: split of the held-out task.
         drawn: custom task to use instead.
         rate: factor for the inner learning rate of each run.
 
@@ -64,16 +76,18 @@ def exploring(
     checkpoints = [checkpoints_of(run) for run in runs]
     settings = [_saved(run, files)[0] for run, files in zip(runs, checkpoints, strict=True)]
     names = labels(runs, settings)
-    agreed = agree(settings, names, split="test", tasks=None, steps=steps, shots=None, device=None)
+    agreed = agree(settings, names, split=split, tasks=None, steps=steps, shots=None, device=None)
     early = min(FIRST_STEPS, steps)
     for reach in (early, steps) if settings[0].is_classification and early < steps else (steps,):
         for number, run in enumerate(runs):
-            torch_state, experiment, theta = _ready(run, checkpoints[number], agreed.settings[number])
+            torch_state, experiment, theta, iteration, checkpoint = _ready(
+                run, checkpoints[number], agreed.settings[number]
+            )
             own = agreed.settings[number].algorithm.inner_lr
             with torch_state:
-                view = explore(experiment, theta, task=task, drawn=drawn, steps=reach, inner_lr=own * rate)
+                view = explore(experiment, theta, task=task, split=split, drawn=drawn, steps=reach, inner_lr=own * rate)
             ways = settings[number].task.ways if settings[number].is_classification else None
-            yield Explored(number, names[number], own * rate, own, ways, view)
+            yield Explored(number, names[number], own * rate, own, ways, checkpoint, iteration, view)
 
 
 @lru_cache(maxsize=8)
@@ -83,13 +97,18 @@ def _saved(run: RunFolder, checkpoints: Checkpoints) -> tuple[Settings, TrainerS
 
 
 @lru_cache(maxsize=8)
-def _ready(run: RunFolder, checkpoints: Checkpoints, settings: Settings) -> tuple[TorchState, Experiment, Params]:
-    """Return the torch settings, experiment and best parameters of a run. The result is cached for the next task."""
+def _ready(
+    run: RunFolder, checkpoints: Checkpoints, settings: Settings
+) -> tuple[TorchState, Experiment, Params, int, str]:
+    """Return the torch settings, experiment and best parameters of a run, and its meta-step and name.
+
+    The result is cached for the next task.
+    """
     from metatui.learning.hardware.torch_state import TorchState
     from metatui.learning.training.trainer_state import best_of, set_up_again
 
     state, torch_state = _saved(run, checkpoints)[1], TorchState()
     with torch_state:
         experiment = set_up_again(pin_compute(settings, run.journal(), but={}), state)
-        theta, *_ = best_of(experiment, state)
-    return torch_state, experiment, theta
+        theta, iteration, checkpoint = best_of(experiment, state)
+    return torch_state, experiment, theta, iteration, checkpoint

@@ -45,13 +45,13 @@ class ActionCommands(CommandProvider):
 
     def _commands_of_screen(self) -> Iterator[Command]:
         """Yield the commands of a screen that covers the app."""
-        keys: dict[tuple[str, str], list[str]] = {}
+        keys: dict[tuple[str, str, str], list[str]] = {}
         for key, (node, binding, enabled, _) in self.screen.active_bindings.items():
             if node is self.screen and enabled and binding.show:
-                keys.setdefault((binding.description, binding.action), []).append(key)
-        for (name, action), own in keys.items():
+                keys.setdefault((binding.description, binding.action, binding.tooltip), []).append(key)
+        for (name, action, help_text), own in keys.items():
             run = partial(self.app.call_later, self.app.run_action, action, self.screen)
-            yield Command(name, run, key=key_names(",".join(own)))
+            yield Command(name, run, help_text, key=key_names(",".join(own)))
 
 
 def refusal(action: Action, context: AppContext) -> str:

@@ -7,11 +7,11 @@ from functools import partial
 
 from metatui.tui.command_palette.provider import Command, CommandProvider
 from metatui.tui.help_topics import TERMS, TOPICS
-from metatui.tui.screens.dialogs.help import HelpScreen, Line, Section, sections_of
+from metatui.tui.screens.dialogs.help import HelpScreen, Line, Section, change_keys, sections_of
 
 
 class HelpCommands(CommandProvider):
-    """Provides the panes, screens and terms that the help explains."""
+    """Provides the panes, screens and terms that the help explains, and how keys are changed."""
 
     rank = 0.2
 
@@ -19,9 +19,13 @@ class HelpCommands(CommandProvider):
         context = self.metatui.context
         sections = {topic.title: list(sections_of(topic, context)) for topic in TOPICS.values()}
         terms = {name: [Section(name, [Line((), text)])] for name, text in TERMS.items()}
+        keys = change_keys()
         return [
-            Command(f"Help: {title}", partial(self._open, opening), opening[0].lines[0].text)
-            for title, opening in (terms | sections).items()
+            *(
+                Command(f"Help: {title}", partial(self._open, opening), opening[0].lines[0].text)
+                for title, opening in (terms | sections).items()
+            ),
+            Command(f"Help: {keys.title}", partial(self._open, [keys]), keys.lines[0].text, words=keys.lines[0].text),
         ]
 
     def _open(self, opening: Sequence[Section]) -> None:

@@ -67,10 +67,15 @@ class AnalysisController:
         self._app.push_screen(SuiteScreen(RunStore(self._app.runs_dir), self._is_training))
 
     def action_explore(self) -> None:
+        from metatui.tui.screens.explorer.query import ExplorerQuery
         from metatui.tui.screens.explorer.screen import ExplorerScreen
 
+        app = self._app
+        query = None
+        if app.tab == "work":
+            query = ExplorerQuery(app.work_tab.adaptation.shown_task, app.run_controller.shown_split)
         if runs := self._folders():
-            self._app.push_screen(ExplorerScreen(runs, self._app.runs.colours.of(run.id for run in runs)))
+            app.push_screen(ExplorerScreen(runs, app.runs.colours.of(run.id for run in runs), query))
 
     def action_parameters(self) -> None:
         from metatui.tui.screens.parameter_space import ParameterScreen

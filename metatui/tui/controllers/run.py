@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from textual.timer import Timer
 
@@ -241,6 +241,12 @@ class RunController:
         self._app.work_tab.opened(has_run=self.shown is not None or bool(runs))
         self.show_run()
         self.show_adaptation()
+
+    @property
+    def shown_split(self) -> Literal["test", "val"]:
+        """The split of the tasks in the adaptation pane; `test` if there are none."""
+        model = self.shown
+        return "val" if model and model.views and not model.test and not self.side_by_side else "test"
 
     def show_adaptation(self) -> None:
         """Show the marked runs side by side, or the last evaluation of the run."""

@@ -7,10 +7,11 @@ from typing import ClassVar, Final
 
 from rich.segment import Segment
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 
+from metatui.config.fields import labelled
 from metatui.config.registry import ALGORITHMS
 from metatui.config.settings import Settings
 from metatui.learning.explanations import Explanation, explanation
@@ -27,9 +28,14 @@ class ExplainScreen(ModalScreen[None]):
     """Explains the algorithm of `settings`, and the other algorithms with the same settings."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        ("escape,q,ctrl+g", "dismiss", "Close"),
-        ("n,right", "other(1)", "Next algorithm"),
-        ("b,left", "other(-1)", "Previous algorithm"),
+        Binding("escape,q,ctrl+g", "dismiss", "Close", tooltip="Close the explanation."),
+        Binding("n,right", "other(1)", "Next algorithm", tooltip="Explain the next algorithm, with the same settings."),
+        Binding(
+            "b,left",
+            "other(-1)",
+            "Previous algorithm",
+            tooltip="Explain the previous algorithm, with the same settings.",
+        ),
     ]
     DEFAULT_CSS = """
     ExplainScreen { layout: vertical; background: $background; align: left top; }
@@ -77,7 +83,7 @@ def page(explained: Explanation, width: int, theme: ChartTheme) -> list[Row]:
     )
     rows += section("Pseudo-code, with these settings", _code(explained.code, width, theme))
     rows += section("What a meta-step takes", _list(explained.costs, width, theme))
-    rows += section("Usual values", _list(explained.usual_lines, width, theme))
+    rows += section("Usual values", _list(explained.usual_lines(labelled), width, theme))
     return rows + section("Paper", _list(explained.paper, width, theme))
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import ClassVar, Final
 
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 
 from metatui.config.fields import FIELDS
@@ -36,8 +36,13 @@ class ParameterScreen(AnalysisScreen[None]):
     """Adapts from `run`'s initialisation and from an ordinary one, and shows the paths in two dimensions."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        ("escape,q", "dismiss", "Close"),
-        ("n,b,left,right,space", "other", "Other picture"),
+        Binding("escape,q", "dismiss", "Close", tooltip="Close the parameter space."),
+        Binding(
+            "n,b,left,right,space",
+            "other",
+            "Other picture",
+            tooltip="Switch between the meta-learned and the ordinary initialisation, if only one fits.",
+        ),
     ]
     DEFAULT_CSS = """
     ParameterScreen { layout: vertical; background: $background; }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from metatui.config import presets
 from metatui.events import Progress, Started
-from metatui.tui.actions import with_keys
+from metatui.tui.actions import AppContext, with_keys
 from metatui.tui.tour.steps import STEPS, Happening, State
 from metatui.tui.widgets.static_text import StaticText
 
@@ -37,13 +37,13 @@ class TourWidget(StaticText):
 
 
 class TourOffer(TourWidget):
-    """The line on the first start, until an action is performed."""
+    """The line on the first start, until a run is followed."""
 
     def __init__(self) -> None:
         super().__init__(with_keys(OFFER))
 
     def see(self, happening: Happening) -> None:
-        if isinstance(happening, Started):
+        if isinstance(happening, Started) or (isinstance(happening, AppContext) and happening.phase.active):
             self.remove()
 
     def on_unmount(self) -> None:

@@ -48,6 +48,7 @@ async def test_every_algorithm_is_explained_with_the_settings() -> None:
         assert "1 support image of each of 5 classes; D' ← 15 query images of each class" in page(screen)
         await pilot.press("n")
         assert screen.algorithm == "fomaml"
+        assert "regression: Inner learning rate 0.01, Inner steps 1" in page(screen)
         assert "θ' ← θ' − 0.4 ∇L(D; θ')" in page(screen), "the others have the same settings"
         await pilot.press("b", "b")
         assert page(screen).startswith("Pretrained")

@@ -31,7 +31,7 @@ RUNS = [RunFolder(Path("/runs/first")), RunFolder(Path("/runs/second"))]
 
 def explored(number: int, *, task: int = 0, images: bool = False, steps: int = STEPS) -> Explored:
     view = episode(task, steps=steps) if images else wave(task, 0.9 + 0.03 * number, steps=steps)
-    return Explored(number, ("MAML", "Reptile")[number], 0.01, 0.01, 5 if images else None, view)
+    return Explored(number, ("MAML", "Reptile")[number], 0.01, 0.01, 5 if images else None, "best", 1000, view)
 
 
 def both(**kind: Any) -> tuple[Explored, Explored]:
@@ -196,6 +196,10 @@ def test_real_runs(runs_dir: Path) -> None:
     assert {each.label for each in results} == {"FOMAML", "scratch"}
     assert all(each.inner_lr == 2 * each.own_lr for each in results)
     assert len({each.view.title for each in results}) == 1, "the same task for all"
+    assert {each.checkpoint for each in results} == {"best"}
+    assert [each.iteration for each in results[:2]] == [1, 0]
+    (validation,) = exploring(runs[:1], task=5, split="val", steps=1)
+    assert validation.view.title != results[0].view.title
     assert {file: file.read_bytes() for run in runs for file in run.path.rglob("*") if file.is_file()} == before
 
 
@@ -220,12 +224,17 @@ def test_ascii(snap_compare: Callable[..., bool]) -> None:
 @pytest.mark.usefixtures("fake_helper")
 async def test_tasks_of_a_table_cannot_be_drawn() -> None:
     view = scatter(0, 0.8, steps=STEPS)
-    async with ScreenApp(ExplorerScreen(RUNS[:1])).run_test(size=(120, 40)) as pilot:
-        screen, helper = await opened(pilot, Explored(0, "MAML", 0.01, 0.01, None, view))
+    screen_of_run = ExplorerScreen(RUNS[:1], query=ExplorerQuery(4, "val"))
+    async with ScreenApp(screen_of_run).run_test(size=(120, 40)) as pilot:
+        screen, helper = await opened(pilot, Explored(0, "MAML", 0.01, 0.01, None, "best", 1000, view))
+        assert (helper.asked[0].keywords["task"], helper.asked[0].keywords["split"]) == (4, "val")
+        assert header(screen) == "Held-out validation task 4 · first"
+        line = screen.query_one(ExplorerHeader).render_line(1).text.strip()
+        assert line == "Inner rate 0.01 · Best checkpoint, meta-step 1,000"
         assert "standardised loss" in text_of(screen, "#explorer-curve")
         await pilot.press("d")
         await pilot.pause()
         assert len(helper.asked) == 1
         assert "support user-defined tasks" in text_of(screen, "#explorer-problem")
         await pilot.press("full_stop")
-        assert helper.asked[-1].keywords["task"] == 1
+        assert helper.asked[-1].keywords["task"] == 5

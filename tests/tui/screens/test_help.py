@@ -5,17 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import get_args
 
+import pytest
+from textual.binding import Binding
 from textual.command import CommandInput
 from textual.containers import Vertical
+from textual.screen import Screen
 from textual.widgets import Input
 
 from metatui.config.fields import FIELDS
 from metatui.tui.actions import ACTIONS
 from metatui.tui.app import MetatuiApp
 from metatui.tui.help_topics import ABOUT, TERMS, TOPICS
+from metatui.tui.screens.benchmark.screen import BenchmarkScreen
+from metatui.tui.screens.compare.screen import CompareScreen
 from metatui.tui.screens.dialogs.help import HelpScreen
 from metatui.tui.screens.explain import ExplainScreen
+from metatui.tui.screens.explorer.screen import ExplorerScreen
 from metatui.tui.screens.main.layout import Pane
+from metatui.tui.screens.parameter_space import ParameterScreen
+from metatui.tui.screens.suite.screen import SuiteScreen
 from tests.tui.screens.conftest import press_together
 
 Make = Callable[..., MetatuiApp]
@@ -31,6 +39,15 @@ def test_topics_name_terms_and_groups_that_exist() -> None:
         assert set(topic.terms) <= set(TERMS)
         assert not topic.group or topic.group in {action.group for action in ACTIONS}
         assert topic.text.endswith(".")
+
+
+@pytest.mark.parametrize(
+    "screen", [BenchmarkScreen, CompareScreen, ExplainScreen, ExplorerScreen, ParameterScreen, SuiteScreen]
+)
+def test_keys_of_screens_are_explained_in_sentences(screen: type[Screen[None]]) -> None:
+    for binding in Binding.make_bindings(screen.BINDINGS):
+        assert binding.description[0].isupper()
+        assert binding.tooltip.endswith("."), binding.description
 
 
 async def test_help_opens_at_what_is_focused(make: Make) -> None:
@@ -53,6 +70,10 @@ async def test_help_opens_at_what_is_focused(make: Make) -> None:
         search.value = FIELDS["training.seed"].label + " training"
         await pilot.pause()
         assert "training.seed" in shown(app)
+        for words in ("change key", "keymap", "binding", "your keys"):
+            search.value = words
+            await pilot.pause()
+            assert '"f5,ctrl+e"' in shown(app), words
         search.value = "zzz"
         await pilot.pause()
         assert "does not contain these words" in shown(app)
@@ -73,7 +94,10 @@ async def test_help_over_another_screen_and_in_the_palette(make: Make) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("ctrl+g", "f1")
         await pilot.pause()
-        assert "Previous algorithm" in shown(app)
+        await pilot.press("slash", *"previous")
+        await pilot.pause()
+        assert "b or Left  Previous algorithm" in shown(app)
+        assert "Explain the previous" in shown(app)
         subtitle = app.screen.query_one(".dialog", Vertical).border_subtitle
         assert subtitle == "up and down scroll, / searches, escape closes"
         await pilot.press("f1")
@@ -87,3 +111,9 @@ async def test_help_over_another_screen_and_in_the_palette(make: Make) -> None:
         await pilot.pause()
         assert isinstance(app.screen, HelpScreen)
         assert app.screen.sections[0].title == "Transductive"
+        for words in ("key", "keymap", "binding"):
+            await pilot.press("escape", "ctrl+p")
+            app.screen.query_one(CommandInput).value = words
+            await pilot.pause()
+            await app.workers.wait_for_complete()
+            assert "Help: Change keys" in shown(app), words

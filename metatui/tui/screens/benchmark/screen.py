@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import DataTable
 
@@ -56,7 +56,7 @@ class MeasuringProcess:
 class BenchmarkScreen(AnalysisScreen[None]):
     """Measures every engine as soon as no run is in progress; closing the screen stops the benchmark."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [("escape,q", "dismiss", "Close")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "dismiss", "Close", tooltip="Close the benchmark.")]
     DEFAULT_CSS = """
     BenchmarkScreen #benchmark {
         height: 100%; border: round $border; border-title-style: bold; background: $surface; padding: 0 1;

@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 
 from textual import work
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 
 from metatui.runs.analysis.comparison import Comparing, Comparison, comparing
 from metatui.runs.analysis.comparison.compare_runs import parse_target
@@ -44,20 +44,33 @@ class CompareScreen(AnalysisScreen[None]):
     """Screen that compares `runs`. Escape cancels the measurement if one is in progress, or closes the screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        ("escape", "leave", "Close"),
-        ("q", "dismiss", "Close"),
-        *((str(number), f"section('{section}')", section) for number, section in enumerate(SECTIONS, 1)),
-        ("n,right,ctrl+o", "next_section(1)", "Next section"),
-        ("b,left", "next_section(-1)", "Previous section"),
-        ("t", "view('next_axis')", "Against"),
-        ("y", "view('toggle_log')", "Log"),
-        ("o", "view('next_smoothing')", "Smooth"),
-        ("m", "metric", "Metric"),
-        ("plus,equals_sign", "shots(1)", "More shots"),
-        ("minus", "shots(-1)", "Fewer shots"),
-        ("g", "target", "Target"),
-        ("e", "export", "Export"),
-        ("enter", "cursor", "Values"),
+        Binding("escape", "leave", "Close", tooltip="Cancel the measurement, or close the comparison."),
+        Binding("q", "dismiss", "Close", tooltip="Close the comparison."),
+        *(
+            Binding(str(number), f"section('{section}')", section.capitalize(), tooltip=f"Show the {section} section.")
+            for number, section in enumerate(SECTIONS, 1)
+        ),
+        Binding("n,right,ctrl+o", "next_section(1)", "Next section", tooltip="Show the next section."),
+        Binding("b,left", "next_section(-1)", "Previous section", tooltip="Show the previous section."),
+        Binding(
+            "t",
+            "view('next_axis')",
+            "Against",
+            tooltip="Draw the training curves against meta-steps, tasks seen or time.",
+        ),
+        Binding("y", "view('toggle_log')", "Log", tooltip="Switch between a linear and a logarithmic loss axis."),
+        Binding("o", "view('next_smoothing')", "Smooth", tooltip="Change the smoothing of the training curves."),
+        Binding("m", "metric", "Metric", tooltip="Switch between the loss and the accuracy."),
+        Binding("plus,equals_sign", "shots(1)", "More shots", tooltip="Measure again with more support examples."),
+        Binding("minus", "shots(-1)", "Fewer shots", tooltip="Measure again with fewer support examples."),
+        Binding(
+            "g",
+            "target",
+            "Target",
+            tooltip="Set a loss or an accuracy; the tables show when each run first reached it.",
+        ),
+        Binding("e", "export", "Export", tooltip="Save the comparison to a file."),
+        Binding("enter", "cursor", "Values", tooltip="Read values, zoom and pan with a cursor on the chart."),
     ]
     DEFAULT_CSS = """
     CompareScreen { layout: vertical; background: $background; }

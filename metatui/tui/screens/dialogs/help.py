@@ -29,6 +29,7 @@ from metatui.tui.widgets.form.fields import FormField, explained
 from metatui.tui.widgets.scroll_view import ScrollView
 from metatui.tui.widgets.text_input import Entry
 from metatui.tui.word_search import match, normalised
+from metatui.utils import paths
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class HelpScreen(Dialog[None]):
         super().__init__()
         panes = Section("Panes and screens", [Line((topic.title,), topic.text) for topic in (ABOUT, *TOPICS.values())])
         terms = Section("Terms", [Line((name,), text) for name, text in TERMS.items()])
-        keys = (section for section in _keys(context) if section not in opening)
+        keys = (section for section in (*_keys(context), change_keys()) if section not in opening)
         self.sections = [*opening, *keys, panes, terms]
 
     def compose(self) -> ComposeResult:
@@ -132,10 +133,14 @@ def sections_about(node: DOMNode, context: AppContext) -> Sequence[Section]:
 
 def _keys_of(screen: Screen[object]) -> Iterator[Line]:
     keys: dict[str, list[str]] = {}
+    sentences: dict[str, str] = {}
     for key, active in screen.active_bindings.items():
         if active.node is screen and active.binding.show:
             keys.setdefault(active.binding.description, []).append(key)
-    return (Line((key_names(",".join(own)),), name) for name, own in keys.items())
+            sentences.setdefault(active.binding.description, active.binding.tooltip)
+    for name, own in keys.items():
+        shown = key_names(",".join(own))
+        yield Line((shown, name), sentences[name]) if sentences[name] else Line((shown,), name)
 
 
 def sections_of(topic: Topic, context: AppContext) -> Iterator[Section]:
@@ -155,6 +160,16 @@ def _keys(context: AppContext) -> Iterator[Section]:
                 for action in actions
             ],
         )
+
+
+def change_keys() -> Section:
+    """Return the section that says how the user changes keys."""
+    text = (
+        f"Your keys are in the keymap {paths.short(paths.keymap_file())}, a text file that you write: one line for "
+        'each key binding that you change, such as: start = "f5,ctrl+e". It is read when the app starts. The command '
+        "metatui keys lists the names of all actions, with their keys."
+    )
+    return Section("Change keys", [Line((), text)])
 
 
 def _title(group: str) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal
 
 from metatui.events import RegressionView
 from metatui.learning.evaluation.custom_tasks import LARGEST_AMPLITUDE, ChosenClasses, Drawn, Wave
+from metatui.tui.formatting import split_name
 
 STEPS: Final = 50
 """Number of inner steps."""
@@ -23,6 +24,8 @@ WAVE_STEP: Final = 0.1
 @dataclass(frozen=True)
 class ExplorerQuery:
     task: int = 0
+    split: Literal["test", "val"] = "test"
+    """Split of the held-out task."""
     drawn: Drawn | None = None
     """A user-defined task; None for the held-out task."""
     rate_steps: int = 0
@@ -41,7 +44,7 @@ class ExplorerQuery:
             case ChosenClasses(text):
                 return f"Chosen classes {text}; images of task {self.task}"
             case None:
-                return f"Held-out test task {self.task}"
+                return f"Held-out {split_name(self.split)} task {self.task}"
 
     def change_task(self, by: int) -> ExplorerQuery:
         return replace(self, task=max(0, self.task + by))

@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 from rich.segment import Segment
 from textual import work
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 
 from metatui.events import ImageView, RegressionView
 from metatui.learning.evaluation.custom_tasks import ChosenClasses, Wave
@@ -51,25 +51,26 @@ WAVE_KEY: Final = Key("Arrows", "Bend", "wave(1, 0)")
 
 
 class ExplorerHeader(RowsWidget):
-    """Shows the task, the inner learning rates, and whether the helper is still adapting."""
+    """Shows the task, the run, the inner learning rates, the checkpoints, and whether the helper is still adapting."""
 
     DEFAULT_CSS = "ExplorerHeader { height: 2; padding: 0 1; }"
 
     def __init__(self) -> None:
         super().__init__()
-        self._task_text = self._rates = self._state = ""
+        self._title = self._protocol = self._state = ""
 
-    def show(self, query: ExplorerQuery, results: Sequence[Explored], state: str) -> None:
-        self._task_text, self._rates, self._state = query.describe(), describe_rates(results), state
+    def show(self, title: str, results: Sequence[Explored], state: str) -> None:
+        protocol = describe_rates(results), describe_checkpoints(results)
+        self._title, self._protocol, self._state = title, " · ".join(filter(None, protocol)), state
         self.redraw()
 
     def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
         state, ellipsis = theme.printable(self._state), theme.glyphs.ellipsis
-        task = fitted(theme.printable(self._task_text), max(0, width - len(state) - 2), ellipsis)
-        rates = fitted(theme.printable(self._rates), width, ellipsis)
+        title = fitted(theme.printable(self._title), max(0, width - len(state) - 2), ellipsis)
+        protocol = fitted(theme.printable(self._protocol), width, ellipsis)
         return [
-            spread([Segment(task, theme.title)], [Segment(state, theme.muted)], width),
-            [Segment(rates, theme.text)],
+            spread([Segment(title, theme.title)], [Segment(state, theme.muted)], width),
+            [Segment(protocol, theme.text)],
         ]
 
 
@@ -85,24 +86,43 @@ class ExplorerScreen(AnalysisScreen[None]):
     """Requests an adaptation after each change of task or rate; stepping through it needs no computation."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        ("escape,q", "dismiss", "Close"),
-        ("left_square_bracket", "step(-1)", "Previous step"),
-        ("right_square_bracket,space", "step(1)", "Next step"),
-        ("home", f"step(-{STEPS})", "First step"),
-        ("end", f"step({STEPS})", "Last step"),
-        ("comma", "task(-1)", "Previous task"),
-        ("full_stop", "task(1)", "Next task"),
-        ("k", "shots", "Next support images"),
-        ("g", "number", "Number"),
-        ("plus,equals_sign", "rate(1)", "Raise the rate"),
-        ("minus", "rate(-1)", "Lower the rate"),
-        ("0", "rate(0)", "Own rate"),
-        ("d", "draw", "Draw"),
-        ("up", "wave(1, 0)", "Raise the amplitude"),
-        ("down", "wave(-1, 0)", "Lower the amplitude"),
-        ("left", "wave(0, -1)", "Move left"),
-        ("right", "wave(0, 1)", "Move right"),
-        ("enter", "cursor", "Values"),
+        Binding("escape,q", "dismiss", "Close", tooltip="Close the explorer."),
+        Binding("left_square_bracket", "step(-1)", "Previous step", tooltip="Show the task one inner step earlier."),
+        Binding("right_square_bracket,space", "step(1)", "Next step", tooltip="Show the task one inner step later."),
+        Binding("home", f"step(-{STEPS})", "First step", tooltip="Show the task before adaptation."),
+        Binding("end", f"step({STEPS})", "Last step", tooltip="Show the task after all inner steps."),
+        Binding("comma", "task(-1)", "Previous task", tooltip="Adapt to the held-out task with the previous number."),
+        Binding("full_stop", "task(1)", "Next task", tooltip="Adapt to the held-out task with the next number."),
+        Binding("k", "shots", "Next support images", tooltip="Show the next support images, if they do not all fit."),
+        Binding("g", "number", "Number", tooltip="Enter the number of a held-out task."),
+        Binding(
+            "plus,equals_sign", "rate(1)", "Raise the rate", tooltip="Adapt with an inner learning rate 25 % higher."
+        ),
+        Binding("minus", "rate(-1)", "Lower the rate", tooltip="Adapt with an inner learning rate 20 % lower."),
+        Binding("0", "rate(0)", "Own rate", tooltip="Return to the inner learning rate of each run."),
+        Binding(
+            "d",
+            "draw",
+            "Draw",
+            tooltip="Define a task: bend the wave, or choose the classes. Again returns to the held-out task.",
+        ),
+        Binding("up", "wave(1, 0)", "Raise the amplitude", tooltip="Raise the amplitude of the wave that you drew."),
+        Binding("down", "wave(-1, 0)", "Lower the amplitude", tooltip="Lower the amplitude of the wave that you drew."),
+        Binding(
+            "left",
+            "wave(0, -1)",
+            "Move left",
+            tooltip="Move the wave that you drew to the left; otherwise, show the previous step.",
+        ),
+        Binding(
+            "right",
+            "wave(0, 1)",
+            "Move right",
+            tooltip="Move the wave that you drew to the right; otherwise, show the next step.",
+        ),
+        Binding(
+            "enter", "cursor", "Values", tooltip="Read values, zoom and pan with a cursor on the chart of the loss."
+        ),
     ]
     DEFAULT_CSS = """
     ExplorerScreen { layout: vertical; background: $background; }
@@ -111,19 +131,25 @@ class ExplorerScreen(AnalysisScreen[None]):
     ExplorerScreen #explorer-problem { padding: 0 1; color: $text-error; }
     """
 
-    def __init__(self, runs: Sequence[RunFolder], colours: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        runs: Sequence[RunFolder],
+        colours: Mapping[str, str] | None = None,
+        query: ExplorerQuery | None = None,
+    ) -> None:
         """
         Args:
             colours: names of the runs' colours in the palette.
+            query: task to show first; None shows the first test task.
         """
         super().__init__()
         self._runs = tuple(runs)[:MOST_RUNS]
         self._colours = [
             (colours or {}).get(run.id, hue) for run, hue in zip(self._runs, palette.RUN_HUES, strict=False)
         ]
-        self.query_state = ExplorerQuery()
+        self.query_state = query or ExplorerQuery()
         """The newest request."""
-        self._answered = ExplorerQuery()
+        self._answered = self.query_state
         """The request whose results are on the screen."""
         self._incoming: dict[int, Explored] = {}
         self.results: tuple[Explored, ...] = ()
@@ -197,7 +223,15 @@ class ExplorerScreen(AnalysisScreen[None]):
         self.query_state = query
         self._incoming = {}
         self.start_analysis(
-            partial(exploring, self._runs, task=query.task, drawn=query.drawn, steps=STEPS, rate=query.rate)
+            partial(
+                exploring,
+                self._runs,
+                task=query.task,
+                split=query.split,
+                drawn=query.drawn,
+                steps=STEPS,
+                rate=query.rate,
+            )
         )
         self._show_header()
 
@@ -230,7 +264,10 @@ class ExplorerScreen(AnalysisScreen[None]):
         self._lay_out()
 
     def _show_header(self) -> None:
-        self.query_one(ExplorerHeader).show(self.query_state, self.results, "adapting…" if self.is_busy else "")
+        title = self.query_state.describe()
+        if len(self._runs) == 1:  # several runs are named above their columns
+            title = f"{title} · {self._runs[0].id}"
+        self.query_one(ExplorerHeader).show(title, self.results, "adapting…" if self.is_busy else "")
         self._show_keys()
 
     def _show_keys(self) -> None:
@@ -268,6 +305,14 @@ def describe_rates(results: Sequence[Explored]) -> str:
     if len({(result.inner_lr, result.own_lr) for result in results}) == 1:
         return f"Inner rate {rate(results[0])}"
     return f"Inner rates: {', '.join(f'{result.label} {rate(result)}' for result in results)}"
+
+
+def describe_checkpoints(results: Sequence[Explored]) -> str:
+    """Format the checkpoints: `Best checkpoint, meta-step 1,000`, or one per run."""
+    if len(results) == 1:
+        return f"{results[0].checkpoint.capitalize()} checkpoint, meta-step {results[0].iteration:,}"
+    texts = ", ".join(f"{result.label} {result.checkpoint} at {result.iteration:,}" for result in results)
+    return f"Checkpoints: {texts}" if texts else ""
 
 
 def loss_curves(results: Sequence[Explored], step: int, colours: Sequence[str]) -> ChartData:

@@ -12,6 +12,7 @@ from textual.containers import Vertical
 from metatui.config.fields import FIELDS
 from metatui.config.settings import Settings
 from metatui.tui import palette
+from metatui.tui.actions import Phase
 from metatui.tui.model.history import History
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.widgets.charts import ChartData, LineChart, Mark, Series
@@ -19,6 +20,7 @@ from metatui.utils.smoothing import DECAYS
 
 CHOICES = (0.0, *DECAYS)
 """Decays in the order in which the key cycles through them."""
+STARTING = "Starting: loading PyTorch…"
 EMPTY = "The loss on training and validation tasks appears here after the first meta-steps."
 
 
@@ -50,6 +52,7 @@ class CurvesPane(Vertical, can_focus=True):
     def __init__(self) -> None:
         super().__init__(id="curves", classes="pane in-run")
         self._model: RunModel | None = None
+        self._phase = Phase.IDLE
         self._view = View()
         self.chart = LineChart(id="curves-chart")
 
@@ -60,15 +63,16 @@ class CurvesPane(Vertical, can_focus=True):
     @view.setter
     def view(self, view: View) -> None:
         self._view = view
-        self.show(self._model)
+        self.show(self._model, self._phase)
 
     def compose(self) -> ComposeResult:
         yield self.chart
 
-    def show(self, model: RunModel | None) -> None:
-        """Show the curves of a run."""
-        self._model = model
-        self.chart.show(chart_of(model, self._view, self.size.width))
+    def show(self, model: RunModel | None, phase: Phase) -> None:
+        """Show the curves of a run. `phase` is IDLE for a run that is not followed."""
+        self._model, self._phase = model, phase
+        chart = chart_of(model, self._view, self.size.width)
+        self.chart.show(replace(chart, empty=STARTING) if phase is Phase.STARTING else chart)
 
 
 def chart_of(model: RunModel | None, view: View, width: int) -> ChartData:

@@ -84,15 +84,37 @@ class TopBar(Widget):
         return Content.assemble(left, gap, (state, colour), " ")
 
 
+FIRST = ("start", "pause", "stop", "live")
+"""Actions that the key bar shows before those of the focused pane, in the work tab."""
+
+PANE_FIRST = ("cursor", "explore")
+"""Actions that the key bar shows before the other actions of the focused pane."""
+
+LATER = ("checkpoint", "detach")
+"""Actions that the key bar omits before other actions."""
+
+LAST = ("next_pane", "help", "quit")
+"""Actions at the end of the key bar, which are always shown."""
+
+PAIRS = {"step_back": "", "step_on": "Step", "previous_tasks": "", "next_tasks": "Tasks"}
+"""Labels of keys that stand in pairs."""
+
+
 class KeyBar(Widget):
-    """Shows as many keys of possible actions as fit, always including help and quit."""
+    """Shows as many keys of possible actions as fit, always including the next pane, help and quit."""
 
     context: reactive[AppContext] = reactive(AppContext())
     typing: reactive[bool] = reactive(False)
     """True while a text field has the focus. Only keys that it does not take are shown then."""
 
     def render(self) -> Content:
-        last = list(self._entries(action for action in ACTIONS if action.id in ("help", "quit")))
+        last = list(
+            self._entries(
+                action
+                for action in sorted(ACTIONS, key=lambda action: action.id != "next_pane")
+                if action.id in LAST and action.tab in (None, self.context.tab)
+            )
+        )
         room = self.size.width - sum(entry.cell_length for entry in last)
         shown = []
         cursor = [key_entry(key, symbols_of(self)) for key in CURSOR_KEYS] if self.context.cursor else []
@@ -106,13 +128,12 @@ class KeyBar(Widget):
     def _entries(self, actions: Iterable[Action]) -> Iterator[Content]:
         for action in actions:
             if key := next(filter(self._works, action.keys.split(",")), None):
-                label = action.label
+                label = PAIRS.get(action.id, action.label)
                 if action.id == "pause" and self.context.phase in (Phase.PAUSED, Phase.PAUSING):
-                    label = "Go on"
+                    label = "Continue"
                 perform = f"perform('{action.id}')"
-                yield link(f" {key_name(key)} ", perform, "$footer-key-foreground bold") + link(
-                    f"{label} ", perform, "$footer-description-foreground"
-                )
+                name = link(f" {key_name(key)}{' ' if label else ''}", perform, "$footer-key-foreground bold")
+                yield name + link(f"{label} ", perform, "$footer-description-foreground") if label else name
 
     def _works(self, key: str) -> bool:
         is_text = not (key.startswith("ctrl+") or key[1:].isdigit())  # other than control and function keys
@@ -120,10 +141,20 @@ class KeyBar(Widget):
 
 
 def offered(context: AppContext) -> list[Action]:
-    """Return the actions for the key bar: those of the tab, of the training, then of the window."""
+    """Return the actions for the key bar, most useful first."""
     possible = [
-        action for action in ACTIONS if action.bar and action.id not in ("help", "quit") and not action.refuse(context)
+        action
+        for action in ACTIONS
+        if action.bar and action.id not in LAST and action.tab in (None, context.tab) and not action.refuse(context)
     ]
-    own = [action for action in possible if action.tab == context.tab and context.tab != "work"]
-    rest = [action for action in possible if action.tab is None or (action.tab == context.tab == "work")]
-    return own + rest
+
+    def rank(action: Action) -> int:
+        if context.tab != "work":
+            return action.tab is None
+        if action.id in FIRST:
+            return 0
+        if action.group == context.group:
+            return 1 if action.id in PANE_FIRST else 2
+        return 4 if action.id in LATER else 3
+
+    return sorted(possible, key=rank)

@@ -22,8 +22,8 @@ from textual.widget import Widget
 
 from metatui.tui.preferences import PaneSizes
 
-Pane = Literal["settings", "run", "adaptation", "journal"]
-"""A step of the key that goes to the next pane. The pane `run` stands for the run and its curves."""
+Pane = Literal["settings", "run", "curves", "adaptation", "journal"]
+"""A step of the key that goes to the next pane. Alone, the pane `run` is shown above the curves."""
 
 Part = Literal["form", "about", "run", "curves", "adaptation", "journal"]
 """A widget of the work tab, by id."""
@@ -37,6 +37,7 @@ NARROW, SHORT, WIDE = 100, 32, 160
 ONE_PANE: Mapping[Pane, tuple[Part, ...]] = {
     "settings": ("form",),
     "run": ("run", "curves"),
+    "curves": ("curves",),
     "adaptation": ("adaptation",),
     "journal": ("journal",),
 }
@@ -71,14 +72,15 @@ def visible(terminal: Size, view: View) -> tuple[Part, ...]:
         if terminal.width < NARROW or view.maximised:
             return ("form",) if view.pane == "settings" else ("about",)
         return ("form", "about") if view.form else ("about",)
-    if terminal.width < NARROW or view.maximised:
+    if terminal.width < NARROW:
+        return ONE_PANE["run" if view.pane == "curves" else view.pane]
+    if view.maximised:
         return ONE_PANE[view.pane]
     if terminal.height >= SHORT:
         main = "run", "curves", "adaptation", "journal"
         return ("form", *main) if view.form else main
-    one = ONE_PANE["run" if view.pane == "settings" else view.pane]
     if view.form:
-        return "form", *one
+        return "form", *ONE_PANE["run" if view.pane in ("settings", "curves") else view.pane]
     if terminal.width >= WIDE:
         return "run", "curves", "adaptation", "journal"
     return "run", "adaptation" if view.pane == "adaptation" else "curves", "journal"

@@ -61,7 +61,7 @@ class RunNumbers(RowsWidget):
             return [
                 [Segment(row, theme.muted)] for row in textwrap.wrap(theme.printable(with_keys(NO_RUN)), max(1, width))
             ]
-        facts = [fact._replace(text=theme.printable(fact.text)) for fact in facts_of(model, self._load)]
+        facts = [fact._replace(text=theme.printable(fact.text)) for fact in facts_of(model, self._load, self._phase)]
         if height > 6:
             return [_bar(model, width, theme), *table(facts, width, theme)]
         return [_bar(model, width, theme), *packed(facts, width, theme)]
@@ -126,9 +126,11 @@ class RunPane(Vertical, can_focus=True):
             self._other.show(model.grad_norm if model else History(), name="Meta-gradient norm")
 
 
-def facts_of(model: RunModel, load: Load) -> list[Fact]:
-    """Return the facts about a run, most important first."""
+def facts_of(model: RunModel, load: Load, phase: Phase) -> list[Fact]:
+    """Return the facts about a run, most important first. `phase` is IDLE for a run that is not followed."""
     facts = []
+    if phase is Phase.STARTING:
+        facts.append(Fact("starting", "loading PyTorch…"))
     if model.packed:
         facts.append(Fact("images", "{:,} of {:,} packed".format(*model.packed)))
     if now := model.evaluating:
@@ -137,7 +139,8 @@ def facts_of(model: RunModel, load: Load) -> list[Fact]:
     spent = clock(model.seconds)
     if model.is_followed and model.remaining is not None:
         spent += f", {clock(model.remaining)} left"
-    facts.append(Fact("time", spent))
+    if model.seconds or phase is not Phase.STARTING:
+        facts.append(Fact("time", spent))
     if model.is_followed and (speeds := model.speeds):
         facts.append(Fact("speed", f"{number(speeds[0])} meta-steps/s, {number(speeds[1])} tasks/s"))
     if model.is_followed:

@@ -16,7 +16,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from metatui.config.settings import Settings
-from metatui.tui.actions import Phase, with_keys
+from metatui.tui.actions import ADAPTATION, CHARTS, Phase, with_keys
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.preferences import PaneSizes, Preferences
 from metatui.tui.screens.main.about import AboutPane
@@ -42,7 +42,7 @@ from metatui.tui.widgets.adaptation import AdaptationPanel, RunViews
 from metatui.tui.widgets.form.form import SettingsForm
 from metatui.tui.widgets.static_text import StatusLine
 
-PANES: tuple[Pane, ...] = ("settings", "run", "adaptation", "journal")
+PANES: tuple[Pane, ...] = ("settings", "run", "curves", "adaptation", "journal")
 
 NO_ADAPTATION = (
     "Adaptation to held-out tasks appears here after the first validation. {evaluate} validates now. To see up to "
@@ -209,7 +209,7 @@ class WorkTab(Vertical):
     def show(self, model: RunModel | None, phase: Phase, load: Load) -> None:
         """Show a run, redrawing only changes."""
         self._run.show(model, phase, load)
-        self.curves.show(model)
+        self.curves.show(model, phase)
         self._journal.show(model.journal if model else ())
 
     def show_adaptation(self, runs: Sequence[RunViews], caption: str, *, warning: bool = False) -> None:
@@ -226,8 +226,22 @@ class WorkTab(Vertical):
 
     @property
     def reachable(self) -> tuple[Pane, ...]:
-        """The panes that have content."""
-        return PANES if self._shows_run else PANES[:2]
+        """The panes that have content. In a narrow terminal, the run and its curves are one pane."""
+        if not self._shows_run:
+            return PANES[:2]
+        return tuple(pane for pane in PANES if pane != "curves" or self.app.size.width >= NARROW)
+
+    @property
+    def reached(self) -> Pane:
+        """The one of the reachable panes that is shown or focused."""
+        return self.pane if self.pane in self.reachable else "run"
+
+    @property
+    def group(self) -> str:
+        """The group of the actions of the focused pane."""
+        if not self._shows_run or self.pane not in ("run", "curves", "adaptation"):
+            return ""
+        return ADAPTATION if self.pane == "adaptation" else CHARTS
 
     def go_to(self, pane: Pane) -> None:
         """Show and focus a pane."""
@@ -244,7 +258,7 @@ class WorkTab(Vertical):
 
     def action_next_pane(self, by: int = 1) -> None:
         panes = self.reachable
-        self.go_to(panes[(panes.index(self.pane) + by) % len(panes)])
+        self.go_to(panes[(panes.index(self.reached) + by) % len(panes)])
 
     def action_previous_pane(self) -> None:
         self.action_next_pane(-1)
@@ -352,7 +366,10 @@ class WorkTab(Vertical):
         for node in (event.widget, *event.widget.ancestors):
             if isinstance(node, SettingsForm):
                 self.pane = "settings"
-            elif isinstance(node, RunPane | CurvesPane | AboutPane):
+            elif isinstance(node, CurvesPane):
+                if not (self.maximised and self.pane == "run"):  # the run above its curves
+                    self.pane = "curves"
+            elif isinstance(node, RunPane | AboutPane):
                 self.pane = "run"
             elif isinstance(node, AdaptationPane):
                 self.pane = "adaptation"
@@ -367,7 +384,7 @@ class WorkTab(Vertical):
         for part in self._parts:
             part.display = part.id in parts
         self._strip.display = len(parts) < len(visible(Size(WIDE, SHORT), replace(view, maximised=False)))
-        self._strip.panes, self._strip.pane = self.reachable, self.pane
+        self._strip.panes, self._strip.pane = self.reachable, self.reached
         self._set_classes(
             {
                 "-alone": dict.fromkeys(self._parts, alone),

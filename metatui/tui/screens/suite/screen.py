@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 
 from metatui.runs.storage.store import RunStore
@@ -81,12 +81,12 @@ class SuiteScreen(ModalScreen[None]):
     """Lists suites, and the runs of the selected one. Suites run in the background and do not need the screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        ("escape,q", "dismiss", "Close"),
-        ("f5,s", "start", "Start"),
-        ("f7,x", "stop", "Stop"),
-        ("c", "compare", "Compare"),
-        ("o", "other", "Other file"),
-        ("enter", "choose", "Choose"),
+        Binding("escape,q", "dismiss", "Close", tooltip="Close the suites; a suite in training continues."),
+        Binding("f5,s", "start", "Start", tooltip="Train the runs of the suite, or continue it."),
+        Binding("f7,x", "stop", "Stop", tooltip="Stop the suite and save its run."),
+        Binding("c", "compare", "Compare", tooltip="Compare the runs of the suite on the same held-out tasks."),
+        Binding("o", "other", "Other file", tooltip="Open the file of another suite."),
+        Binding("enter", "choose", "Choose", tooltip="Choose the selected suite."),
     ]
     DEFAULT_CSS = """
     SuiteScreen { layout: vertical; background: $background; align: left top; }

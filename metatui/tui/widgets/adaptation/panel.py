@@ -114,6 +114,11 @@ class AdaptationPanel(RowsWidget, can_focus=True):
     def shown_step(self) -> int:
         return self.last_step if self.step is None else min(self.step, self.last_step)
 
+    @property
+    def shown_task(self) -> int:
+        """The number of the first visible task."""
+        return tasks_of(self._runs)[self.first_task] if self._runs else 0
+
     def action_step(self, by: int) -> None:
         """Change the inner step.
 
