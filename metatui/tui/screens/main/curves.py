@@ -20,6 +20,7 @@ from metatui.utils.smoothing import DECAYS
 CHOICES = (0.0, *DECAYS)
 """Decays in the order in which the key cycles through them."""
 EMPTY = "The loss on training and validation tasks appears here after the first meta-steps."
+ENDED = "This run ended before its first meta-step."
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def chart_of(model: RunModel | None, view: View, width: int) -> ChartData:
         title=_title(view, accuracy),
         x_label="meta-steps" if view.against == "iteration" else "seconds of training",
         log_y=view.log and not accuracy,
-        empty=EMPTY,
+        empty=EMPTY if model is None or model.is_followed else ENDED,
     )
 
 
