@@ -275,8 +275,9 @@ class RunModel:
         if event.best:
             self.best = evaluation
         # The protocol is the same for all validations of a run, and is shown with the adaptation.
-        lost = f", {diverged(evaluation.diverged, evaluation.tasks)}" if evaluation.diverged else ""
-        text = f"val {short_metric(evaluation)}{lost}{'  best' if event.best else ''}"
+        lost = diverged(evaluation.diverged, evaluation.tasks) if evaluation.diverged else ""
+        result = ", ".join(filter(None, [short_metric(evaluation) if evaluation.is_finite or not lost else "", lost]))
+        text = f"val {result}{'  best' if event.best else ''}"
         self._add_line(evaluation.iteration, text, _tone(evaluation, "good" if event.best else "plain"))
 
     def _tweaked(self, event: Tweaked) -> None:

@@ -295,7 +295,7 @@ def test_formatted_numbers() -> None:
     assert interval(0.5, 0.0) == "0.5 ± 0"
     assert interval(4.408e35, 1.2e34) == "4.41e+35 ± 1.2e+34"
     assert interval(1.0, 4.4e35) == "1.00e+00 ± 4.4e+35"
-    assert interval(math.nan, math.nan) == interval(math.inf, 0.1) == "not finite"
+    assert interval(math.nan, math.nan) == interval(math.inf, 0.1) == "diverged"
     assert interval(0.5, math.nan) == "0.5 ± unknown"
     assert interval(1.23456, 0.3, decimals=4) == "1.2346 ± 0.3000"
     assert points(0.9651, 0.0042) == "96.5 ± 0.4"
