@@ -50,8 +50,8 @@ async def test_usual_values_are_offered_taken_and_restored(make: Callable[..., M
     async with app.run_test(size=(120, 40)) as pilot:
         await select(app, pilot, "algorithm.name", "reptile")
         assert notes(app) == {
-            "algorithm.name": "Reptile usually takes inner steps 5 and outer learning rate 0.1: enter takes them, Esc "
-            "keeps yours.",
+            "algorithm.name": "Reptile usually takes inner steps = 5 and outer learning rate = 0.1: enter takes them, "
+            "Esc keeps yours.",
             "algorithm.inner_steps": "Usual: 5",
             OUTER: "Usual: 0.1",
         }
@@ -68,7 +68,7 @@ async def test_usual_values_are_offered_taken_and_restored(make: Callable[..., M
         assert app.form.assessment.settings == SELECTED
 
         await select(app, pilot, "task.source", "glyphs")
-        assert "inner optimiser adam" in notes(app)["task.source"]
+        assert "inner optimiser = adam" in notes(app)["task.source"]
         await pilot.press("tab", "escape", "h")  # h follows the offer from any place
         assert app.form.assessment.settings is not None
         assert text_of(app.form.assessment.settings.value("algorithm.inner_optimizer")) == "adam"

@@ -97,7 +97,7 @@ class KeyBar(Widget):
     def _entry(self, action: Action) -> Content:
         label = action.label
         if action.id == "pause" and self.context.phase in (Phase.PAUSED, Phase.PAUSING):
-            label = "Go on"
+            label = "Continue"
         perform = f"perform('{action.id}')"
         key = link(f" {key_name(action.key)} ", perform, "$footer-key-foreground bold")
         return key + link(f"{label} ", perform, "$footer-description-foreground")
