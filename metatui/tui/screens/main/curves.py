@@ -103,7 +103,7 @@ def chart_of(model: RunModel | None, view: View, width: int) -> ChartData:
         title=_title(view, accuracy),
         x_label="meta-steps" if view.against == "iteration" else "seconds of training",
         log_y=view.log and not accuracy,
-        empty=EMPTY if model is None or model.is_followed else ENDED,
+        empty=ENDED if model and model.ended else EMPTY,
     )
 
 
