@@ -262,7 +262,8 @@ class Comparison:
     @property
     def conclusions(self) -> tuple[str, ...]:
         """Conclusions of the main tests, then a sentence about each run that diverged on too many tasks for a test."""
-        verdicts, lost = [], dict[RunResult, str]()
+        verdicts: list[str] = []
+        lost: dict[RunResult, str] = {}
         for pair in self.deciding:
             untested = () if isinstance(pair, SeedPair) or pair.is_tested else (pair.a, pair.b)
             mostly_lost = [run for run in untested if 2 * run.diverged >= run.evaluation.tasks]
