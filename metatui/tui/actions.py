@@ -179,7 +179,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("start", "f5,s", "Start", "Start with the settings in the form.", TRAINING, _idle),
     Action("pause", "f6,p", "Pause", "Pause after this meta-step, or continue.", TRAINING, _running),
     Action("stop", "f7,x", "Stop", "Stop after this meta-step and save.", TRAINING, _running),
-    Action("evaluate", "f8,e", "Evaluate", "Validate now, on held-out tasks.", TRAINING, _running),
+    Action("evaluate", "f8,e", "Validate", "Validate now, on held-out tasks.", TRAINING, _running),
     Action("checkpoint", "f9,c", "Save", "Save a checkpoint now.", TRAINING, _running),
     Action("live", "f4,l", "Change", "Change learning rates and other live settings.", TRAINING, _running),
     Action("undo", "r,ctrl+underscore", "Undo", "Undo the last change.", TRAINING, _undoable, tab="work"),

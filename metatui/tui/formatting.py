@@ -26,7 +26,7 @@ _SUFFIXES = ("", "k", "M", "G", "T")
 
 
 def best_and_last(best: Evaluation | None, last: Evaluation) -> str:
-    """Format the best and the last validation: `best 0.413 at 2,000 · last nan`."""
+    """Format the best and the last validation: `best 0.413 at 2,000 · last diverged`."""
     if best is None:
         return f"no finite validation result · last {value(last)}"
     text = f"best {value(best)} at {best.iteration:,}"
@@ -40,18 +40,23 @@ def short_metric(evaluation: Evaluation) -> str:
 
 
 def value(evaluation: Evaluation) -> str:
-    """Format the metric after the last inner step, without its interval; nan if most tasks diverged."""
+    """Format the metric after the last inner step, without its interval; `diverged` if most tasks diverged."""
     mean = evaluation.final[0] if evaluation.is_finite else math.nan
     return percent(mean) if evaluation.accuracy else number(mean)
 
 
 def number(value: float) -> str:
-    """Format with three significant digits: `0.123`, `12.3`, `4.56k`, `1.20e-5`; ints below 10,000 in full."""
+    """Format with three significant digits: `0.123`, `12.3`, `4.56k`, `1.20e-5`; ints below 10,000 in full.
+
+    A value that is not finite is `diverged`.
+    """
     if isinstance(value, int) and abs(value) < 10_000:
         return f"{value:,}"
     value = float(value)
-    if not math.isfinite(value) or value == 0:
-        return f"{value:g}" if value else "0"
+    if not math.isfinite(value):
+        return "diverged"
+    if value == 0:
+        return "0"
     # Rounded first, so that 999.6 becomes 1.00k and not 1000.
     mantissa, exponent = f"{value:.2e}".split("e")
     power = int(exponent)

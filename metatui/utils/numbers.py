@@ -12,13 +12,13 @@ def interval(mean: float, half: float, *, decimals: int | None = None) -> str:
     """Format a mean and the half-width of its interval: `1.21 ± 0.30`, `50 ± 12`, `4.41e+35 ± 1.0e+34`.
 
     Args:
-        mean: if not finite, the text is `not finite`.
+        mean: if not finite, the text is `diverged`.
         half: if not finite, as for a single value, it is written as `± unknown`.
         decimals: decimals of both numbers. If None, the half-width gets two significant digits, and the mean as many
             decimals.
     """
     if not math.isfinite(mean):
-        return "not finite"
+        return "diverged"
     if not math.isfinite(half):
         return f"{mean:.4g} ± unknown"
     if max(abs(mean), half) >= LARGE:

@@ -51,7 +51,7 @@ def journey(at: Terminal, *, iterations: int, watched: int, marked: range) -> It
     at.press("enter")
     at.see_gone("Change settings")
     at.press("f6")
-    at.see("Paused", "Go on")
+    at.see("Paused", "Continue")
     yield "06-paused"
 
     at.press("f6")

@@ -144,7 +144,7 @@ def test_paused_run_waits_after_a_hang_up_and_finishes(open_program: Open, runs_
         program.see_progress()
         run = only_run(runs_dir)
         program.press("f6")
-        program.see("Paused", "Go on")
+        program.see("Paused", "Continue")
         program.hang_up()
         assert program.ended() == 128 + signal.SIGHUP
     assert processes_of(runs_dir) == {trainer(run)}
@@ -152,7 +152,7 @@ def test_paused_run_waits_after_a_hang_up_and_finishes(open_program: Open, runs_
     time.sleep(2.0)
     assert cpu_seconds(trainer(run)) - before < 1.0  # a busy loop would use two seconds
     with open_program("attach") as program:
-        program.see("Paused", "Go on", run.id)
+        program.see("Paused", "Continue", run.id)
         program.press("f6")
         program.see("Finished")
     wait_for(lambda: not processes_of(runs_dir))
@@ -234,8 +234,8 @@ def test_two_apps_follow_one_run(live: LiveRun) -> None:
         first.see("Running")
         second.see("Running")
         second.press("f6")
-        first.see("Paused", "Go on")
-        second.see("Paused", "Go on")
+        first.see("Paused", "Continue")
+        second.see("Paused", "Continue")
         first.press("f6")
         second.see("F6 Pause")
         second.see_progress()

@@ -18,7 +18,7 @@ from metatui.utils.numbers import interval
         (1.5e-7, 2.5e-9, "1.50e-07 ± 2.5e-09"),
         (0.5, 0.0, "0.5 ± 0"),
         (0.5, math.inf, "0.5 ± unknown"),
-        (math.nan, 0.1, "not finite"),
+        (math.nan, 0.1, "diverged"),
         (4.4e38, 1.2e37, "4.40e+38 ± 1.2e+37"),
         (3.5, 2.5e7, "3.50e+00 ± 2.5e+07"),
         (123456.7, 1234.0, "123457 ± 1234"),

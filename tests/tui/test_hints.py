@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from textual.pilot import Pilot
 
 from metatui.config.fields import change, text_of
 from metatui.config.settings import Settings
-from metatui.events import Change, Finished, Hinted
+from metatui.events import Change, Evaluated, Finished, Hinted, Tweaked
 from metatui.runs.storage.journal import JournalWriter
 from metatui.tui.app import MetatuiApp
+from metatui.tui.model.run_model import RunModel
 from metatui.tui.widgets.form.controls import ChoiceList
 from metatui.tui.widgets.form.fields import FormField
 from metatui.tui.widgets.form.model import texts_of
 from metatui.tui.widgets.form.offer import offer
 from tests.tui.fakes import FakeSessions, evaluation, progress, saved_run
 
-OUTER = "algorithm.outer_lr"
+INNER, OUTER = "algorithm.inner_lr", "algorithm.outer_lr"
 SELECTED = change(Settings(), {"algorithm.name": "reptile"})
 USUAL = change(SELECTED, {"algorithm.inner_steps": 5, OUTER: 0.1})
 SLOW = Hinted(100, "hardly_moving", "The parameters hardly move", OUTER, 0.001, 0.1)
@@ -49,8 +51,8 @@ async def test_usual_values_are_offered_taken_and_restored(make: Callable[..., M
     async with app.run_test(size=(120, 40)) as pilot:
         await select(app, pilot, "algorithm.name", "reptile")
         assert notes(app) == {
-            "algorithm.name": "Reptile usually takes inner steps 5 and outer learning rate 0.1: enter takes them, Esc "
-            "keeps yours.",
+            "algorithm.name": "Reptile usually takes inner steps = 5 and outer learning rate = 0.1: enter takes them, "
+            "Esc keeps yours.",
             "algorithm.inner_steps": "Usual: 5",
             OUTER: "Usual: 0.1",
         }
@@ -67,7 +69,7 @@ async def test_usual_values_are_offered_taken_and_restored(make: Callable[..., M
         assert app.form.assessment.settings == SELECTED
 
         await select(app, pilot, "task.source", "glyphs")
-        assert "inner optimiser adam" in notes(app)["task.source"]
+        assert "inner optimiser = adam" in notes(app)["task.source"]
         await pilot.press("tab", "escape", "h")  # h follows the offer from any place
         assert app.form.assessment.settings is not None
         assert text_of(app.form.assessment.settings.value("algorithm.inner_optimizer")) == "adam"
@@ -124,6 +126,21 @@ async def test_hints_of_a_run(make: Callable[..., MetatuiApp], sessions: FakeSes
         await pilot.press("h")
         assert app.form.assessment.settings == change(SELECTED, {OUTER: 0.1, "evaluation.tasks": 150})
         assert line(app) == ""
+
+
+def test_hints_go_when_they_no_longer_apply() -> None:
+    raised = change(Settings(), {INNER: 0.05})
+    model, finite = RunModel(raised), evaluation(raised, 20)
+    diverging = Hinted(20, "diverging", "Tasks diverged in two validations in a row", INNER, 0.05, 0.01)
+    seen = Evaluated(replace(finite, diverged=40), (), best=False), diverging
+    for event in (*seen, Tweaked(20, INNER, 0.05, 0.02)):
+        model.take(event)
+    assert model.hints == [diverging]
+    model.take(Tweaked(30, INNER, 0.02, 0.01))
+    assert model.hints == [], "the setting has the suggested value"
+    for event in (Tweaked(40, INNER, 0.01, 0.05), *seen, SLOW, Evaluated(finite, (), best=False)):
+        model.take(event)
+    assert model.hints == [SLOW], "no task diverged in the last validation"
 
 
 async def test_hints_of_a_run_from_disk(make: Callable[..., MetatuiApp], runs_dir: Path) -> None:

@@ -85,7 +85,7 @@ async def test_key_undoes_live_changes_in_turn(make: Make, sessions: FakeSession
         assert "undo" in [action.id for action in offered(app.screen.query_one(KeyBar).context)]
         await pilot.press("r", "ctrl+underscore")  # the second before the first is applied
         assert session.commands[-2:] == [Change(OUTER, 0.001), Change(INNER, 0.01)]
-        assert notes(app)[-1] == "Inner learning rate changes back from 0.1 to 0.01 after this meta-step."
+        assert notes(app)[-1] == "Inner learning rate: back from 0.1 to 0.01 after this meta-step."
         await session.heard(app, pilot)
         assert app.run_controller.shown is not None
         assert app.run_controller.shown.settings == Settings()
@@ -179,8 +179,8 @@ async def test_nonfinite_validation_is_shown_next_to_the_best(make: Make, sessio
         await session.heard(app, pilot)
         assert app.run_controller.shown is not None
         assert "0.50 ± 0.10 at 200" in screen_of(app)
-        assert "not finite at 400" in screen_of(app)
-        assert app.screen.query_one(TopBar).state[2] == "validation nan"
+        assert "diverged at 400" in screen_of(app)
+        assert app.screen.query_one(TopBar).state[2] == "validation diverged"
         assert app.screen.query_one(TopBar).warned
         line = app.run_controller.shown.journal[-1]
         assert (line.tone, "100 of 100 tasks diverged" in line.text) == ("warning", True)
@@ -188,7 +188,7 @@ async def test_nonfinite_validation_is_shown_next_to_the_best(make: Make, sessio
         session.end(Finished(400, "iterations", 40.0, lost(200, "test"), warning="The test diverged: lower it"))
         await session.over(app, pilot)
         assert [line.tone for line in list(app.run_controller.shown.journal)[-3:]] == ["warning"] * 3
-        assert app.screen.query_one(TopBar).state[:2] == ("Finished", "test nan")
+        assert app.screen.query_one(TopBar).state[:2] == ("Finished", "test diverged")
         assert app.screen.query_one(TopBar).warned
         (note,) = app._notifications
         assert note.severity == "warning"
@@ -206,8 +206,8 @@ def test_result_names_its_settings() -> None:
 def test_best_and_last_validation() -> None:
     best = evaluation(NO_SETTINGS, 2000)
     assert best_and_last(best, best) == "best 0.500 at 2,000"
-    assert best_and_last(best, lost(2100)) == "best 0.500 at 2,000 · last nan"
-    assert best_and_last(None, lost(2100)) == "no finite validation result · last nan"
+    assert best_and_last(best, lost(2100)) == "best 0.500 at 2,000 · last diverged"
+    assert best_and_last(None, lost(2100)) == "no finite validation result · last diverged"
     images = Settings.model_validate({"task": {"source": "glyphs"}})
     assert best_and_last(evaluation(images, 5), evaluation(images, 9)) == "best 90.0 % at 5 · last 90.0 %"
 
@@ -223,9 +223,9 @@ def saved(root: Path, last: Evaluation, test: Evaluation | None, *, name: str) -
 def test_run_list_shows_best_last_and_valid_test(runs_dir: Path) -> None:
     run = saved(runs_dir, lost(50), None, name="maml-sinusoid-20260102-030405")
     stopped = summarise(run)
-    assert result(stopped) == "best 0.500 at 20 · last nan"
+    assert result(stopped) == "best 0.500 at 20 · last diverged"
     assert has_no_result(stopped)
-    assert any(line.startswith("Last validation: loss not finite") for line in results(stopped))
+    assert any(line.startswith("Last validation: loss diverged") for line in results(stopped))
     run = saved(runs_dir, evaluation(NO_SETTINGS, 50), lost(20, "test"), name="maml-sinusoid-20260103-030405")
     finished = summarise(run)
     assert result(finished) == "test: 100 of 100 tasks diverged"
@@ -263,5 +263,5 @@ def test_reopened_journal_has_nonfinite_validations(runs_dir: Path) -> None:
     model = Replay(run).read()
     (line,) = [line for line in model.journal if line.text.startswith("val ")]
     assert line.tone == "warning"
-    assert line.text == "val not finite, 100 of 100 tasks diverged"
+    assert line.text == "val 100 of 100 tasks diverged"
     assert math.isnan(model.val_loss.points(10)[-1].mean)

@@ -15,8 +15,9 @@ from metatui.events import Change, Checkpoint, Evaluate, Failed, Finished, Pause
 from metatui.tui.actions import Phase
 from metatui.tui.app import MetatuiApp
 from metatui.tui.screens.dialogs.live_settings import LiveScreen
+from metatui.tui.screens.main.curves import ENDED, View, chart_of
 from metatui.tui.screens.main.header_footer import TopBar
-from metatui.tui.screens.main.run_pane import Fact, facts_of
+from metatui.tui.screens.main.run_pane import Fact, RunNumbers, facts_of
 from metatui.tui.system_monitor import Load
 from metatui.tui.widgets.form.controls import Choice
 from metatui.utils.errors import BadInput
@@ -244,10 +245,12 @@ async def test_warnings_and_failures_are_in_the_journal(make: Make, sessions: Fa
         await pilot.press("f5")
         await pilot.pause()
         session = running(sessions)
-        session.end(Warned(3, "the data set is small"), Failed(5, "the loss is nan: lower algorithm.inner_lr"))
+        session.end(Warned(3, "the data set is small"), Failed(0, "The loss is not finite: lower algorithm.inner_lr"))
         await session.over(app, pilot)
         assert app.run_controller.shown is not None
         assert [line.tone for line in app.run_controller.shown.journal][-2:] == ["warning", "error"]
+        assert app.screen.query_one(RunNumbers).render_line(0).text.startswith("The loss is not finite: lower")
+        assert chart_of(app.run_controller.shown, View(), 80).empty == ENDED
 
 
 async def test_start_clears_notifications(make: Make, sessions: FakeSessions) -> None:

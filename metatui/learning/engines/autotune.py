@@ -167,8 +167,12 @@ def has_compiler() -> bool:
 
 
 def _against(measured: Measured, chosen: str) -> str:
-    others = ", ".join(f"{ms:.3g} ({name})" for name, ms in sorted(measured.ms.items()) if name != chosen)
-    return f"{measured.ms[chosen]:.3g} ms a meta-step" + (f" against {others}" if others else "")
+    others = ", ".join(f"{name}: {_in_ms(ms)}" for name, ms in sorted(measured.ms.items()) if name != chosen)
+    return f"{_in_ms(measured.ms[chosen])} per meta-step" + (f"; {others}" if others else "")
+
+
+def _in_ms(value: float) -> str:
+    return f"{value:,.0f} ms" if value >= 999.5 else f"{value:.3g} ms"
 
 
 def _milliseconds(

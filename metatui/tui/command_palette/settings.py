@@ -61,9 +61,13 @@ class SettingCommands(CommandProvider):
         if problem := refusal or app.form.problem_with(setting.path, text):
             warn = partial(self.app.call_later, app.notify, problem, severity="warning")
             return Command(name, warn, f"Not now: {refusal}" if refusal else problem)
-        effect = "The run uses it after this meta-step." if app.form.run_settings else "The next run uses it (F5)."
+        effect = (
+            "The change applies after this meta-step."
+            if app.form.run_settings
+            else "The next run uses the new value (F5)."
+        )
         change = partial(self.app.call_later, self._set, setting, text)
-        return Command(name, change, f"It is {app.form.text(setting.path) or 'empty'}. {effect}")
+        return Command(name, change, f"{setting.label} is {app.form.text(setting.path) or 'empty'} now. {effect}")
 
     def _refusal(self, setting: SettingField) -> str:
         """Return why a setting cannot change now."""

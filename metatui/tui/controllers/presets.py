@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from metatui.config import presets
 from metatui.config.fields import FIELDS
 from metatui.config.presets import Preset
-from metatui.config.registry import DATA
+from metatui.config.registry import ALGORITHMS, DATA
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
 from metatui.tui.actions import with_keys
@@ -46,7 +46,7 @@ class PresetsController:
         """Describe the form by the preset or run that was put into it and the settings that differ from it."""
         loaded, now = self._loaded[1], form.settings
         changed = [path for path in FIELDS if now and loaded.effective(path) != now.effective(path)]
-        return FormState(self._source, [path.split(".")[1] for path in changed], len(form.problems))
+        return FormState(self._source, [_short_name(path) for path in changed], len(form.problems))
 
     def take_run(self, settings: Settings, run_id: str) -> None:
         """Note that the form has the settings of a run, which is followed or resumed."""
@@ -163,7 +163,7 @@ class PresetsController:
             app.happened.publish(saved)
 
     def _save(self, chosen: PresetName, settings: Settings) -> Preset:
-        title = f"{settings.algorithm.name} on {settings.task.source}"
+        title = f"{ALGORITHMS[settings.algorithm.name].title} on {DATA[settings.task.source].title}"
         shown, test = self._app.run_controller.shown, None
         if shown and shown.settings == settings and not shown.changes:  # otherwise the preset would not reproduce it
             test = shown.test
@@ -177,3 +177,9 @@ class PresetsController:
             changes=self.changes,
             overwrite=chosen.overwrite,
         )
+
+
+def _short_name(path: str) -> str:
+    """Return the last part of a setting's path: `inner_lr`; `algorithm` for `algorithm.name`."""
+    group, _, name = path.rpartition(".")
+    return group if name == "name" else name

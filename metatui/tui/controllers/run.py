@@ -130,7 +130,7 @@ class RunController:
         if change := self.client.undo():
             label = FIELDS[change.path].label
             old, new = text_of(change.old), text_of(change.new)
-            self._app.notify(f"{label} changes back from {new} to {old} after this meta-step.")
+            self._app.notify(f"{label}: back from {new} to {old} after this meta-step.")
             self._app.update_bars()
 
     def update(self) -> None:

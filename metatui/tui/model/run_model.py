@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -103,7 +103,7 @@ class RunModel:
         self.changes: list[LiveChange] = []
         """All live changes in order, including undone ones."""
         self.hints: list[Hinted] = []
-        """Hints that the user has neither followed nor hidden, oldest first."""
+        """Hints that the user has neither followed nor hidden and that still apply, oldest first."""
         self.evaluating: Evaluating | None = None
         """The validation or test in progress."""
         self.ended: Finished | Failed | None = None
@@ -252,7 +252,7 @@ class RunModel:
         self.changes = [made for made in self.changes if made.iteration < event.iteration]
         for history in (self.val_loss, self.val_accuracy):
             history.forget_after(event.iteration)
-        self.hints = [hint for hint in self.hints if hint.iteration <= event.iteration]
+        self._keep_hints(lambda hint: hint.iteration <= event.iteration)
         self.test = self.ended = None
         if self.evaluation and self.evaluation.iteration > event.iteration:
             self.evaluation = None
@@ -262,7 +262,9 @@ class RunModel:
         self._add_line(event.iteration, f"{verb} on {event.device}, engine {event.engine}")
 
     def _evaluated(self, event: Evaluated) -> None:
-        evaluation = event.evaluation
+        evaluation, previous = event.evaluation, self.evaluation
+        if previous and previous.diverged and evaluation.is_finite and not evaluation.diverged:
+            self._keep_hints(lambda hint: hint.kind != "diverging")
         self.evaluation, self.evaluating = evaluation, None
         self.views = event.views or self.views
         seconds = self._seconds_at(evaluation.iteration)
@@ -273,8 +275,9 @@ class RunModel:
         if event.best:
             self.best = evaluation
         # The protocol is the same for all validations of a run, and is shown with the adaptation.
-        lost = f", {diverged(evaluation.diverged, evaluation.tasks)}" if evaluation.diverged else ""
-        text = f"val {short_metric(evaluation)}{lost}{'  best' if event.best else ''}"
+        lost = diverged(evaluation.diverged, evaluation.tasks) if evaluation.diverged else ""
+        result = ", ".join(filter(None, [short_metric(evaluation) if evaluation.is_finite or not lost else "", lost]))
+        text = f"val {result}{'  best' if event.best else ''}"
         self._add_line(evaluation.iteration, text, _tone(evaluation, "good" if event.best else "plain"))
 
     def _tweaked(self, event: Tweaked) -> None:
@@ -283,7 +286,12 @@ class RunModel:
             seconds = self._seconds_at(event.iteration)
             self.changes.append(LiveChange(event.iteration, seconds, event.path, event.old, event.new))
         self.settings = change(self.settings, {event.path: event.new})
+        self._keep_hints()
         self._add_line(event.iteration, f"{field.label} changed from {text_of(event.old)} to {text_of(event.new)}")
+
+    def _keep_hints(self, applies: Callable[[Hinted], bool] = lambda hint: True) -> None:
+        """Remove the hints that do not apply, and those whose setting has the suggested value."""
+        self.hints = [hint for hint in self.hints if applies(hint) and self.settings.value(hint.path) != hint.new]
 
     def _finished(self, event: Finished) -> None:
         self.ended, self.test, self.evaluating = event, event.test, None

@@ -40,8 +40,13 @@ def test_failing_engine_is_skipped(tiny: Make, monkeypatch: pytest.MonkeyPatch) 
     measure_as(monkeypatch, {"batched": RuntimeError("no kernel image\nis available"), "loop": 3.0})
     experiment = set_up(tiny())
     assert experiment.settings.compute.engine == "loop"
-    assert experiment.engine_reason == "measured 3 ms a meta-step; batched failed: RuntimeError: no kernel image"
+    assert experiment.engine_reason == "measured 3 ms per meta-step; batched failed: RuntimeError: no kernel image"
     assert set(experiment.measured.ms) == {"loop"}
+
+
+def test_reason_names_the_time_of_each_engine(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure_as(monkeypatch, {"batched": 28.51, "loop": 1160.4})
+    assert set_up(tiny()).engine_reason == "measured 28.5 ms per meta-step; loop: 1,160 ms"
 
 
 def test_error_of_usual_engine_is_raised_if_all_fail(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from metatui.config.declarations import Scalar
 from metatui.config.fields import change
 from metatui.config.settings import Settings
-from metatui.runs.analysis.comparison.formatting import memory, points, probability, seconds
+from metatui.runs.analysis.comparison.formatting import memory, note_on_seeds, points, probability, seconds
 from metatui.runs.analysis.comparison.labels import labels, listed
 from metatui.runs.analysis.comparison.pairwise_tests import pairs, seed_pairs
 from metatui.runs.analysis.comparison.shared_protocol import SharedProtocol, agree, result_warnings
-from metatui.runs.analysis.comparison.values import Costs, RunResult
+from metatui.runs.analysis.comparison.values import Comparison, Costs, Protocol, RunResult
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import BadInput
 from metatui.utils.numbers import interval
@@ -131,6 +131,24 @@ def test_mostly_diverged_runs_are_not_compared() -> None:
     assert list(result_warnings([a]))[-1] == (
         "565 of 600 tasks diverged in the evaluation of A (1 inner steps): means, intervals and tests leave them out"
     )
+
+
+def test_diverged_runs_come_last_and_once() -> None:
+    runs = [result("lost", [1e35] * 8), result("A", [0.5] * 8), result("B", [0.4, 0.5] * 4)]
+    compared = Comparison(
+        Protocol("sinusoid", "test", 8, 1, 10, 1, 0, None, None),
+        tuple(runs),
+        pairs(runs, metric="loss", step=1),
+        (),
+        None,
+        (),
+    )
+    tested, lost = compared.conclusions
+    assert tested.startswith("The loss of B is")
+    assert lost == "lost diverged on 8 of the same 8 tasks: too few remain to compare it with other runs"
+    note = note_on_seeds(compared)
+    assert note
+    assert note.startswith("The tests are paired t-tests over tasks")
 
 
 def test_diverged_tasks_and_accuracy() -> None:
@@ -295,7 +313,7 @@ def test_formatted_numbers() -> None:
     assert interval(0.5, 0.0) == "0.5 ± 0"
     assert interval(4.408e35, 1.2e34) == "4.41e+35 ± 1.2e+34"
     assert interval(1.0, 4.4e35) == "1.00e+00 ± 4.4e+35"
-    assert interval(math.nan, math.nan) == interval(math.inf, 0.1) == "not finite"
+    assert interval(math.nan, math.nan) == interval(math.inf, 0.1) == "diverged"
     assert interval(0.5, math.nan) == "0.5 ± unknown"
     assert interval(1.23456, 0.3, decimals=4) == "1.2346 ± 0.3000"
     assert points(0.9651, 0.0042) == "96.5 ± 0.4"

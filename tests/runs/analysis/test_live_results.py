@@ -240,9 +240,7 @@ def test_no_result_without_finite_validation(
     assert read_journal(run.journal_path)[-1].details["warning"] == summary.warning
     assert main(["runs", "--runs-dir", str(run.path.parent)]) == 0
     listed = " ".join(capsys.readouterr().out.split())
-    assert (
-        "test, α = 2, last at meta-step 10: loss not finite (10-shot, 8 steps, 6 test tasks, 95 % interval)" in listed
-    )
+    assert "test, α = 2, last at meta-step 10: loss diverged (10-shot, 8 steps, 6 test tasks, 95 % interval)" in listed
     assert f"95 % interval), {record.test.diverged} of 6 tasks diverged" in listed
     assert "warning: No validation was finite" in listed
 

@@ -122,7 +122,8 @@ async def test_settings(make: Make, sessions: FakeSessions) -> None:
         await settled(app, pilot)
         assert (await search(app, pilot, "seed 3"))["Set Seed to 3"] == "Not now: It cannot change during a run."
         found = await search(app, pilot, "outer_lr=0.02")
-        assert found["Set Outer learning rate to 0.02"] == "It is 0.001. The run uses it after this meta-step."
+        effect = "Outer learning rate is 0.001 now. The change applies after this meta-step."
+        assert found["Set Outer learning rate to 0.02"] == effect
         await pilot.press("enter")
         await settled(app, pilot)
         assert sessions.session is not None

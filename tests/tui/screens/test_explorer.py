@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from metatui.runs.storage.run_folder import RunFolder
 from metatui.tui.app import MetatuiApp
 from metatui.tui.screens.dialogs.prompt import AskScreen
 from metatui.tui.screens.explorer.query import STEPS, ExplorerQuery, wave_of
-from metatui.tui.screens.explorer.screen import ExplorerHeader, ExplorerPanel, ExplorerScreen
+from metatui.tui.screens.explorer.screen import ExplorerHeader, ExplorerPanel, ExplorerScreen, loss_curves
 from tests.runs.analysis.comparisons import GLYPHS, train
 from tests.tui.drawing import episode, scatter, wave
 from tests.tui.fakes import saved_run
@@ -238,3 +239,11 @@ async def test_tasks_of_a_table_cannot_be_drawn() -> None:
         assert "support user-defined tasks" in text_of(screen, "#explorer-problem")
         await pilot.press("full_stop")
         assert helper.asked[-1].keywords["task"] == 5
+
+
+def test_losses_that_explode_are_not_drawn() -> None:
+    result = explored(0)
+    wild = replace(result, view=replace(result.view, loss=(2.0, 8.0, 1e30, math.inf, math.nan)))
+    (line, _) = loss_curves((wild,), 0, ("red",)).series
+    assert [y for _, y in line.points][:2] == [2.0, 8.0]
+    assert all(math.isnan(y) for _, y in line.points[2:])

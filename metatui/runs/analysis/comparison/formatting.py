@@ -87,10 +87,10 @@ def main_results(comparison: Comparison) -> tuple[str, ...]:
 
 
 def note_on_seeds(comparison: Comparison) -> str | None:
-    """Return a note on the limits of paired tests; None without pairs, or if seeds are also compared."""
-    if not comparison.pairs or comparison.seeds:
+    """Return a note on the paired tests and their limits; None without a test, or if seeds are also compared."""
+    if not any(pair.is_tested for pair in comparison.pairs) or comparison.seeds:
         return None
     return (
-        "These tests compare the trained runs over tasks. To compare the settings that they were trained with, train "
-        "each with several seeds."
+        "The tests are paired t-tests over tasks: they compare the trained runs. To compare the settings that the "
+        "runs were trained with, train each with several seeds."
     )

@@ -111,7 +111,7 @@ def pair_verdict(pair: Pair) -> str:
     if test.left_out:
         # Divergence comes first: it is itself a difference, and the remaining tasks are a biased sample.
         lost = f"{a} diverged on {_diverged(pair.a)} of the same {count:,} tasks and {b} on {_diverged(pair.b)}"
-        if test.tasks < 2 or not test.most_are_there:
+        if not pair.is_tested:
             return f"{lost}: too few tasks remain to compare them"
         tasks, lost, both = f"on the other {test.tasks:,} tasks", f"{lost}; ", "between them"
     elif test.tasks < 2:

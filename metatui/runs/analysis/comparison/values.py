@@ -197,6 +197,11 @@ class Pair:
     verdict: str
     """Conclusion as a sentence without a full stop."""
 
+    @property
+    def is_tested(self) -> bool:
+        """False if divergence leaves too few tasks to compare the runs."""
+        return not self.test.left_out or (self.test.tasks > 1 and self.test.most_are_there)
+
 
 @dataclass(frozen=True, eq=False)
 class SeedGroup:
@@ -256,8 +261,18 @@ class Comparison:
 
     @property
     def conclusions(self) -> tuple[str, ...]:
-        """Conclusions of the main tests."""
-        return tuple(pair.verdict for pair in self.deciding)
+        """Conclusions of the main tests, then a sentence about each run that diverged on too many tasks for a test."""
+        verdicts: list[str] = []
+        lost: dict[RunResult, str] = {}
+        for pair in self.deciding:
+            untested = () if isinstance(pair, SeedPair) or pair.is_tested else (pair.a, pair.b)
+            mostly_lost = [run for run in untested if 2 * run.diverged >= run.evaluation.tasks]
+            for run in mostly_lost:
+                count = f"{run.diverged:,} of the same {run.evaluation.tasks:,} tasks"
+                lost[run] = f"{run.label} diverged on {count}: too few remain to compare it with other runs"
+            if not mostly_lost:
+                verdicts.append(pair.verdict)
+        return (*verdicts, *lost.values())
 
     @property
     def timed(self) -> RunResult | None:

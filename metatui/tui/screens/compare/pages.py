@@ -43,11 +43,11 @@ def result_page(comparison: Comparison, view: View, width: int, theme: ChartThem
     after = steps(comparison.protocol.steps)
     rows += [[], *_title(f"{comparison.metric.capitalize()} after {after}, with 95 % interval", theme)]
     rows += bars(_finals(comparison, view), width, theme)
-    if comparison.deciding:
+    if estimates := _differences(comparison):
         unit = "points" if comparison.metric == "accuracy" else "loss"
         over = "over seeds" if comparison.seeds else "task by task"
         rows += [[], *_title(f"Differences {over} ({unit}), with 95 % interval", theme)]
-        rows += differences(_differences(comparison), width, theme)
+        rows += differences(estimates, width, theme)
     return rows
 
 
@@ -77,6 +77,8 @@ def _differences(comparison: Comparison) -> list[Estimate]:
     scale, format_interval = (100, points) if comparison.metric == "accuracy" else (1, interval)
     estimates = []
     for pair in comparison.deciding:
+        if isinstance(pair, Pair) and not pair.is_tested:
+            continue
         difference = pair.test.mean if isinstance(pair, Pair) else pair.test.difference
         words = f"{'+' if difference > 0 else ''}{format_interval(difference, pair.test.ci95)}"
         label = f"{pair.a.label} − {pair.b.label}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -31,6 +32,9 @@ from metatui.utils.errors import BadInput, quote
 
 FIRST_STEP: Final = 10
 """Inner step that is shown at first."""
+
+LARGEST_GROWTH: Final = 1000
+"""Losses above this multiple of the loss before adaptation are not drawn."""
 
 CHART_FROM_ROWS: Final = 32
 """Minimum rows of the terminal for the loss curve."""
@@ -318,9 +322,11 @@ def describe_checkpoints(results: Sequence[Explored]) -> str:
 def loss_curves(results: Sequence[Explored], step: int, colours: Sequence[str]) -> ChartData:
     """Return a chart of each run's loss at every inner step, with a point at `step`."""
     lines, points = [], []
+    largest = LARGEST_GROWTH * max((result.view.loss[0] for result in results if result.view.loss), default=0.0)
     for result in results:
         colour = colours[result.number]
-        lines.append(Series(result.label, colour, tuple((float(at), loss) for at, loss in enumerate(result.view.loss))))
+        drawn = tuple((float(at), loss if loss <= largest else math.nan) for at, loss in enumerate(result.view.loss))
+        lines.append(Series(result.label, colour, drawn))
         points.append(Series("", colour, lines[-1].points[step : step + 1], style="points"))
     return ChartData(
         (*lines, *points),

@@ -22,6 +22,7 @@ CHOICES = (0.0, *DECAYS)
 """Decays in the order in which the key cycles through them."""
 STARTING = "Starting: loading PyTorch…"
 EMPTY = "The loss on training and validation tasks appears here after the first meta-steps."
+ENDED = "This run ended before its first meta-step."
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def chart_of(model: RunModel | None, view: View, width: int) -> ChartData:
         title=_title(view, accuracy),
         x_label="meta-steps" if view.against == "iteration" else "seconds of training",
         log_y=view.log and not accuracy,
-        empty=EMPTY,
+        empty=ENDED if model and model.ended else EMPTY,
     )
 
 

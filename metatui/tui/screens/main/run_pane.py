@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from rich.segment import Segment
+from rich.style import Style
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
+from metatui.events import Failed
 from metatui.tui.actions import Phase, with_keys
 from metatui.tui.formatting import headline, number, result_words, short_metric, split_name
 from metatui.tui.model.history import History
@@ -42,7 +44,13 @@ class Fact(NamedTuple):
 
 
 class RunNumbers(RowsWidget):
-    """A progress bar and facts about the run: a table if there is room for one, else a few rows of text."""
+    """A progress bar and facts about the run: a table if there is room for one, else a few rows of text.
+
+    The reason of a failure comes first.
+    """
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"run--error"}
+    DEFAULT_CSS = "RunNumbers > .run--error { color: $text-error; }"
 
     def __init__(self) -> None:
         super().__init__(id="run-numbers")
@@ -62,9 +70,14 @@ class RunNumbers(RowsWidget):
                 [Segment(row, theme.muted)] for row in textwrap.wrap(theme.printable(with_keys(NO_RUN)), max(1, width))
             ]
         facts = [fact._replace(text=theme.printable(fact.text)) for fact in facts_of(model, self._load, self._phase)]
-        if height > 6:
-            return [_bar(model, width, theme), *table(facts, width, theme)]
-        return [_bar(model, width, theme), *packed(facts, width, theme)]
+        first = [*self._failure(model, width, theme), _bar(model, width, theme)]
+        return [*first, *(table if height > 6 else packed)(facts, width, theme)]
+
+    def _failure(self, model: RunModel, width: int, theme: ChartTheme) -> list[Row]:
+        if not isinstance(model.ended, Failed):
+            return []
+        style = Style(color=self.get_component_rich_style("run--error").color)
+        return [[Segment(row, style)] for row in textwrap.wrap(theme.printable(model.ended.sentence), max(1, width))]
 
 
 def table(facts: Iterable[Fact], width: int, theme: ChartTheme) -> list[Row]:

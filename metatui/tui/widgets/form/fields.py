@@ -191,7 +191,7 @@ def field_id(path: str) -> str:
 
 def explained(setting: SettingField) -> str:
     """Describe a setting: its meaning, unit and allowed values."""
-    unit = f" ({setting.unit})" if setting.unit else ""
+    unit = f" ({setting.unit})" if setting.unit and setting.unit not in setting.label.lower().split() else ""
     limits = "" if setting.kind in ("choice", "bool") else f" {setting.allowed[0].upper()}{setting.allowed[1:]}."
     live = " Can change during a run." if setting.live else ""
     return f"{setting.label}{unit}: {setting.help}{limits}{live}"

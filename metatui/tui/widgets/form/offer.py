@@ -38,7 +38,7 @@ class Offer:
     def _sentence(self) -> str:
         if self.is_taken:
             return f"The usual values of {self.title} are filled in. r restores yours."
-        values = [f"{_name(path)} {text}" for path, text in self.texts.items()]
+        values = [f"{_name(path)} = {text}" for path, text in self.texts.items()]
         listed = " and ".join(filter(None, [", ".join(values[:-1]), values[-1]]))
         them = "them" if len(values) > 1 else "it"
         return f"{self.title} usually takes {listed}: enter takes {them}, Esc keeps yours."

@@ -67,7 +67,7 @@ async def test_presets_are_saved_previewed_loaded_started_and_deleted(make: Make
         await pilot.press("enter")
         await settled(app, pilot)
         assert presets.load("my-glyphs").settings == GLYPHS
-        assert presets.load("my-glyphs").title == "maml on glyphs"
+        assert presets.load("my-glyphs").title == "MAML on Glyphs"
         await pilot.press("3")
         await settled(app, pilot)
         assert app.presets_tab.selected == presets.load("my-glyphs")
