@@ -64,6 +64,13 @@ def usual_engines(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+def no_terminal_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ignore a terminal size in the environment, which would wrap the lines that tests read."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.delenv("LINES", raising=False)
+
+
+@pytest.fixture(autouse=True)
 def own_summaries(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Use a separate cache of run summaries for each test."""
     monkeypatch.setattr("metatui.utils.paths.summaries_file", lambda: tmp_path / "cache" / "summaries.sqlite3")

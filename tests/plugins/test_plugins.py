@@ -136,6 +136,7 @@ def test_commands(plugins: list[str], tmp_path: Path, capsys: pytest.CaptureFixt
     assert [each["run"] for each in compared["runs"]] == [run.id, maml["run"]]
     page = tmp_path / "report.html"
     assert main(["report", run.id, "--to", str(page)]) == 0
+    assert capsys.readouterr().out.startswith("MAML with a learned rate: loss ")
     assert "MAML with a learned rate" in page.read_text()
     explained = answer(capsys, "explain", "learned_rate")
     assert explained["idea"].startswith("MAML with one learned inner learning rate")

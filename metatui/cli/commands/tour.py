@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from metatui.cli.app import open_app
-from metatui.cli.options import runs_dir_option
+from metatui.cli.options import examples, runs_dir_option
 
 
-@click.command()
+@click.command(epilog=examples("metatui tour", "metatui tour --theme textual-light"))
 @runs_dir_option
 @click.option("--ascii", "ascii_only", is_flag=True, help="Use ASCII characters only.")
 @click.option("--theme", metavar="NAME", help="Colour theme of the app.")

@@ -98,26 +98,29 @@ class LiveDisplay:
         self._bar = bar
         self._run = run
         self._iterations = 1
+        self._metrics = ""
+        """Metrics of the last meta-step."""
         self._task = bar.add_task("training", total=None, count="", metrics="")
 
     def see(self, event: events.Event) -> None:
         self._iterations = _iterations(event, self._iterations)
         if isinstance(event, events.Progress):
             count = f"{event.iteration:,}/{self._iterations:,}"
+            self._metrics = _metrics(event)
             self._bar.update(
                 self._task,
                 description="training",
                 completed=event.iteration,
                 total=self._iterations,
                 count=count,
-                metrics=_metrics(event),
+                metrics=self._metrics,
             )
             return
         if isinstance(event, events.Evaluating):
             name = "testing" if event.split == "test" else "validating"
             self._bar.update(self._task, description=name, metrics=f"{event.done:,} of {event.tasks:,} tasks")
         if isinstance(event, events.Finished | events.Failed):
-            self._bar.update(self._task, description="ended")
+            self._bar.update(self._task, description="ended", metrics=self._metrics)
         if text := testing(event) or sentence(event, self._run):
             say(self._bar.console, text, style=style(event))
 
