@@ -22,6 +22,7 @@ from metatui.tui.system_monitor import Load
 from metatui.tui.widgets.form.controls import Choice
 from metatui.utils.errors import BadInput
 from tests.tui.fakes import FakeSession, FakeSessions, evaluation, progress
+from tests.tui.screens.conftest import press_together
 
 SIZE = (120, 40)
 Make = Callable[..., MetatuiApp]
@@ -161,11 +162,11 @@ async def test_live_setting_in_the_dialog(make: Make, sessions: FakeSessions) ->
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         session = await started(app, pilot, sessions)
-        await pilot.press("f4")
+        press_together(app, "f4", "ctrl+u", *"wrong")
         await pilot.pause()
         assert isinstance(app.screen, LiveScreen)
         field = app.screen.query_one("#field-algorithm-inner_lr Input", Input)
-        field.value = "wrong"
+        assert field.value == "wrong"
         await pilot.press("enter")
         assert isinstance(app.screen, LiveScreen)
         field.value = "0.5"
