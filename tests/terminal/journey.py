@@ -113,11 +113,11 @@ def journey(at: Terminal, *, iterations: int, watched: int, marked: range) -> It
     yield "14-marked"
 
     at.press("f1")
-    at.see("Help", "Start with the settings in the form.")
+    at.see("Help", "Press / to search")
     yield "15-help"
 
     at.press("escape")
-    at.see_gone("Start with the settings in the form.")
+    at.see_gone("Press / to search")
     at.press("f10")
     at.see("Continue in the background", "Stop, save and quit")
     yield "16-quit"

@@ -97,15 +97,15 @@ def test_no_color(open_program: Open) -> None:
 
 def look_around(program: Program) -> None:
     """Open every tab, a dialog, and the help through the palette."""
-    program.see("form: preset quick")
+    program.see("form: ")
     program.press("ctrl+p")
     program.see("An action, a preset")
     program.type("help")
     program.see("Window: Help")
     program.press("enter")
-    program.see("Setting task.source")
+    program.see("Press / to search")
     program.press("escape")
-    program.see_gone("Setting task.source")
+    program.see_gone("Press / to search")
     program.press("f2")
     program.see("Test protocol")
     program.press("escape")
@@ -115,7 +115,7 @@ def look_around(program: Program) -> None:
     program.press("ctrl+n")
     program.see("Protocol:")
     program.press("ctrl+n")
-    program.see("form: preset quick")
+    program.see("form: ")
 
 
 def requested_validations(run: RunFolder) -> list[int]:

@@ -61,7 +61,7 @@ def test_numbers_are_short_and_accurate(value: float) -> None:
 
 
 def test_percent() -> None:
-    assert (percent(0.9731), percent(1), percent(math.nan)) == ("97.3 %", "100.0 %", "nan")
+    assert (percent(0.9731), percent(1), percent(math.nan)) == ("97.3 %", "100.0 %", "diverged")
 
 
 @pytest.mark.parametrize(
