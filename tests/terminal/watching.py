@@ -43,7 +43,8 @@ class Terminal(ABC):
     @property
     def meta_step(self) -> int:
         """Meta-step of the run, from the top row or the progress bar; 0 if neither is visible."""
-        found = re.search(r"([\d,]+) of [\d,]+", self.rows[0]) or re.search(r"([\d,]+) of [\d,]+ meta-s", self.text)
+        bar = r"([\d,]+) of [\d,]+(?: meta-s|, \d+ %)"
+        found = re.search(r"([\d,]+) of [\d,]+", self.rows[0]) or re.search(bar, self.text)
         return int(found[1].replace(",", "")) if found else 0
 
     @property
