@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PRESET, ITERATIONS = "quick", 200_000
 """Settings of the tour: the preset with so many meta-steps that its run does not end during the tour."""
 
-OFFER = "{start} trains MAML on sine waves in less than a minute. {tour} starts a tour of the app."
+OFFER = "{start} trains MAML on sine waves in under a minute. {tour} starts a tour of the app."
 
 
 class TourWidget(StaticText):

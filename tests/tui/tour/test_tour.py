@@ -116,7 +116,7 @@ async def test_first_start_offers_the_tour_once(sessions: FakeSessions, runs_dir
             await pilot.pause()
         await pilot.pause()
         offer = "".join(strip.text for strip in app.screen._compositor.render_strips())
-        assert "F5 trains MAML on sine waves in less than a minute. T starts a tour of the app." in offer
+        assert "F5 trains MAML on sine waves in under a minute. T starts a tour of the app." in offer
         await pilot.press("escape")
         await pilot.pause()
         assert not app.screen.query("#tour")
