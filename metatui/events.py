@@ -256,7 +256,7 @@ class Hinted:
     iteration: int
     kind: HintKind
     reason: str
-    """What was noticed, as a sentence without its full stop."""
+    """Sentence without its full stop that states the problem."""
     path: str
     """The setting to change. If it is not live, it can only change for another run."""
     old: Scalar

@@ -94,9 +94,8 @@ def _meta_loss(engine: Engine, algorithm: Algorithm, episodes: Episodes, meta: P
     """Compute the mean over tasks of the query losses that the algorithm minimises, without a graph."""
     weights = algorithm.query_weights or [*[0.0] * algorithm.inner_steps, 1.0]
     total = torch.zeros((), dtype=torch.float64, device=episodes.query_x.device)
-    path = engine.adaptation(algorithm, meta, episodes, algorithm.inner_steps)
-    for weight, step in zip(weights, path, strict=True):
-        outputs = engine.predictions(algorithm, step.params, episodes, episodes.query_x)
+    path = engine.evaluation(algorithm, meta, episodes, algorithm.inner_steps)
+    for weight, (_, outputs) in zip(weights, path, strict=True):
         total = total + weight * engine.loss.each(outputs, episodes.query_y).mean()
     return total
 

@@ -32,10 +32,9 @@ class OrderedKeys(App[None], inherit_bindings=False):
     async def on_event(self, event: Event) -> None:
         if not isinstance(event, Key | Paste) or event.is_forwarded:
             await super().on_event(event)
-        elif self._waiting_since is not None and time.monotonic() - self._waiting_since < LONGEST_WAIT:
-            self._held.append(event)
-        else:
-            self._held.append(event)
+            return
+        self._held.append(event)
+        if self._waiting_since is None or time.monotonic() - self._waiting_since >= LONGEST_WAIT:
             await self._handle_next()
 
     async def _handle_next(self) -> None:

@@ -55,7 +55,7 @@ curves and adaptation. Sizes chosen by the user apply as far as these remain."""
 
 @dataclass(frozen=True)
 class View:
-    """What the user chose to see."""
+    """Panes that the user chose to see."""
 
     pane: Pane = "settings"
     maximised: bool = False

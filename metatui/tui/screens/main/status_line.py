@@ -46,7 +46,7 @@ class RunState:
 
     run: str
     status: str
-    """In lower case, such as `finished`."""
+    """Status in lower case, such as `finished`."""
     colour: str
     warned: bool = False
     """True if its result is not finite."""
