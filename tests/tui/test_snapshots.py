@@ -135,31 +135,30 @@ def test_invalid_fields(make: Make, snap_compare: Compare) -> None:
     assert snap_compare(make(settings), terminal_size=MEDIUM, run_before=start_refused)
 
 
-def dialog(sessions: FakeSessions, key: str) -> Callable[[Pilot[None]], Awaitable[None]]:
-    """Return a function that opens a dialog over a run."""
+DIALOGS = {
+    "help": "f1", "live-settings": "f4", "save-preset": "f2", "quit": "ctrl+q", "palette": "ctrl+p",
+}  # fmt: skip
 
-    async def run(pilot: Pilot[None]) -> None:
+
+@pytest.mark.parametrize("key", DIALOGS.values(), ids=DIALOGS)
+async def test_dialog(make: Make, sessions: FakeSessions, compare_sizes: CompareSizes, key: str) -> None:
+    """Open a dialog over a run."""
+    async with make().run_test(size=SMALL) as pilot:
         await training(sessions, 100)(pilot)
         await pilot.press(key)
         await pilot.pause()
         for field in pilot.app.screen.query(Input):
             field.cursor_blink = False
+        if key == DIALOGS["palette"]:  # other dialogs are awaited by a worker until they are closed
+            await pilot.app.workers.wait_for_complete()
         await pilot.pause()
-
-    return run
-
-
-def test_help(make: Make, sessions: FakeSessions, snap_compare: Compare) -> None:
-    assert snap_compare(make(), terminal_size=MEDIUM, run_before=dialog(sessions, "f1"))
+        await compare_sizes(pilot)
 
 
-def test_live_settings(make: Make, sessions: FakeSessions, snap_compare: Compare) -> None:
-    assert snap_compare(make(), terminal_size=SMALL, run_before=dialog(sessions, "f4"))
-
-
-def test_save_preset(make: Make, sessions: FakeSessions, snap_compare: Compare) -> None:
-    assert snap_compare(make(), terminal_size=SMALL, run_before=dialog(sessions, "f2"))
-
-
-def test_quit(make: Make, sessions: FakeSessions, snap_compare: Compare) -> None:
-    assert snap_compare(make(), terminal_size=MEDIUM, run_before=dialog(sessions, "ctrl+q"))
+async def test_tour(make: Make, compare_sizes: CompareSizes) -> None:
+    app = make()
+    async with app.run_test(size=SMALL) as pilot:
+        await app.settle()
+        await app.action_tour()
+        await pilot.pause()
+        await compare_sizes(pilot)

@@ -162,7 +162,7 @@ async def test_live_setting_in_the_dialog(make: Make, sessions: FakeSessions) ->
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         session = await started(app, pilot, sessions)
-        press_together(app, "f4", "ctrl+u", *"wrong")
+        await press_together(pilot, "f4", "ctrl+u", *"wrong")
         await pilot.pause()
         assert isinstance(app.screen, LiveScreen)
         field = app.screen.query_one("#field-algorithm-inner_lr Input", Input)

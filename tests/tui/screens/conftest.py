@@ -14,6 +14,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 import metatui.tui
+from metatui.tui.terminal.key_order import OrderedKeys
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.themes import AsciiFilter
 from tests.tui.screens.fake_helper import FakeHelper
@@ -79,7 +80,15 @@ def fake_helper(monkeypatch: pytest.MonkeyPatch) -> type[FakeHelper]:
     return FakeHelper
 
 
-def press_together(app: App[None], *keys: str) -> None:
-    """Press keys that arrive together, unlike those of `pilot.press`, each of which waits for the one before."""
+async def press_together(pilot: Pilot[None], *keys: str) -> None:
+    """Press keys that arrive together, unlike those of `pilot.press`, each of which waits for the one before.
+
+    Return when all of them have had their effect.
+    """
+    app = pilot.app
+    assert isinstance(app, OrderedKeys)
     for key in keys:
         app.post_message(Key(key, key if len(key) == 1 else None))
+    await pilot.pause()
+    while app._waiting_since is not None:
+        await pilot.pause()

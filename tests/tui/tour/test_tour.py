@@ -108,7 +108,10 @@ async def test_each_step_ends_when_the_user_has_done_it(
         assert "The tour is complete." in list(app._notifications)[-1].message
 
 
-async def test_first_start_offers_the_tour_once(sessions: FakeSessions, runs_dir: Path) -> None:
+async def test_first_start_offers_the_tour_once(
+    sessions: FakeSessions, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metatui.tui.app.COMPLETE_AFTER", 0.01)
     paths.app_state_file().unlink()
     app = make_app(runs_dir=runs_dir, sessions=sessions)
     async with app.run_test(size=(80, 24)) as pilot:

@@ -97,7 +97,7 @@ async def test_list_and_preview(make: Make, runs_dir: Path) -> None:
         await settled(app, pilot)
         assert app.runs_tab.marked == []
 
-        press_together(app, "slash", *"glyphs")
+        await press_together(pilot, "slash", *"glyphs")
         await pilot.pause()
         assert order(app) == [NAMES[0]]
         assert app.runs_tab.table.border_title == "1 of 3 runs"
