@@ -47,7 +47,7 @@ def parse_text(data: bytes) -> dict[str, Any]:
         RecursionError: if the content is nested too deeply.
     """
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in data:
-        raise ValueError("it looks like UTF-16 text, save it as UTF-8")
+        raise ValueError("it looks like UTF-16 text; save it as UTF-8")
     return tomllib.loads(data.decode("utf-8-sig"))
 
 

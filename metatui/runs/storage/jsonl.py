@@ -90,7 +90,7 @@ class LinesWriter(AppendOnlyFile):
 
 
 def line(item: JsonObject) -> bytes:
-    """Encode `item` as one line."""
+    """Encode `item` as a line of JSON."""
     return json.dumps(finite(item), separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 

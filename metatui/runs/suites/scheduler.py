@@ -217,4 +217,4 @@ class SuiteRunner:
         if self._over and code in (0, -9):
             return "interrupted", None
         output = quote(str(self._manifest.messages_path), 200)
-        return "failed", f"its process {describe_exit(code)} without reporting an error: see its output in {output}"
+        return "failed", f"its process {describe_exit(code)} without reporting an error; its output is in {output}"
