@@ -34,7 +34,7 @@ from metatui.config.registry import (
 )
 
 PATTERNS = r"[\w.*?\[\]!-]+(\s*,\s*[\w.*?\[\]!-]+)*"
-"""Comma-separated patterns of parameter names, as in `fnmatch`."""
+"""Regular expression for comma-separated patterns of parameter names, each in the syntax of `fnmatch`."""
 
 G = TypeVar("G", bound=Group)
 
@@ -365,7 +365,7 @@ class Settings(Group):
         return value
 
     def effective(self, path: str) -> Scalar:
-        """Return the value of a setting; for model.name, the selected model in place of `auto`."""
+        """Return the value of a setting; if model.name is `auto`, its value is the model that `auto` selects."""
         return self.model_name if path == "model.name" else self.value(path)
 
     @property
@@ -442,6 +442,6 @@ def _options(groups: Mapping[str, Any]) -> tuple[dict[str, Group], list[Any]]:
 
 @cache
 def _options_model(components: tuple[type[Component], ...]) -> type[Group]:
-    """Create the model of the options of `components`, with one field for each."""
+    """Create the pydantic model that validates the options of `components`, with one field for each component."""
     fields: dict[str, Any] = {component.name: (component.Options, component.Options()) for component in components}
     return create_model("Options", __base__=Group, **fields)

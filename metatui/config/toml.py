@@ -27,7 +27,7 @@ LARGEST = 256 * 1024
 
 
 def names_file(name_or_path: str | Path) -> bool:
-    """Return whether this is the path of a TOML file rather than the name of a preset or suite."""
+    """Return whether `name_or_path` is the path of a TOML file rather than the name of a preset or suite."""
     return isinstance(name_or_path, Path) or os.sep in name_or_path or name_or_path.lower().endswith(".toml")
 
 

@@ -15,7 +15,7 @@ from metatui.utils.errors import BadInput, MetatuiError, quote
 
 
 def reason(error: OSError) -> str:
-    """Return the operating system's message in lower case."""
+    """Return the operating system's message about `error` in lower case."""
     return (error.strerror or str(error)).lower()
 
 

@@ -92,7 +92,7 @@ def exploring(
 
 @lru_cache(maxsize=8)
 def _saved(run: RunFolder, checkpoints: Checkpoints) -> tuple[Settings, TrainerState]:
-    """Return the saved settings and state, cached until the checkpoints change."""
+    """Return the evaluation settings and the state of a run, cached until its checkpoints change."""
     return saved_state(run)
 
 

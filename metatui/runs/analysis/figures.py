@@ -76,7 +76,7 @@ class Mark:
     x: float
     label: str
     series: int
-    """Index of the series."""
+    """Index of the marked series in the panel, which gives the mark its colour."""
 
 
 @dataclass(frozen=True)

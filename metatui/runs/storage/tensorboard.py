@@ -1,7 +1,7 @@
 """Event files for TensorBoard, in addition to a run's own metrics.
 
 Scalars are named after the fields of `metrics.jsonl` (`train/meta_loss`, ...), and after the metrics of validations and
-the test after the last inner step (`val/accuracy`, `val/accuracy_ci95`, ...). The step is the meta-step.
+the test after the last inner step (`val/accuracy`, `val/accuracy_ci95`, ...). The step of a scalar is its meta-step.
 """
 
 from __future__ import annotations

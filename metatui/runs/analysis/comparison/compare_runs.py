@@ -46,7 +46,7 @@ def compare(
         split: `test` or `val`.
         tasks, steps, shots: default to the first run's settings, like the rest of the protocol (queries, seed of the
             held-out tasks, batch norm, rotations).
-        target: accuracy (a fraction) or loss for which the training time until it was reached is reported.
+        target: accuracy (a fraction) or loss; the comparison shows when each run reached it.
         device: device for all runs; defaults to the device in each run's settings.
         on_progress: callback before each chunk of tasks.
 

@@ -167,11 +167,11 @@ class RunResult:
     diverged: int
     """Number of diverged held-out tasks, which the means of `evaluation` exclude."""
     training: TrainingCurve | None = field(repr=False)
-    """None before the first meta-step and for `scratch`."""
+    """Smoothed training curve; None before the first meta-step and for `scratch`."""
     validation: ValidationCurve = field(repr=False)
     costs: Costs
     to_target: TimeToTarget | None
-    """First validation that reached the target; None without a target or if it was not reached."""
+    """First validation that reached the target; None if none reached it or if there is no target."""
 
     @property
     def id(self) -> str:
