@@ -19,7 +19,7 @@ Scalar = bool | int | float | str | tuple[int, ...]
 """Type of the value of a setting."""
 
 When = Mapping[str, Set[str]]
-"""Conditions under which a setting has an effect: paths of other settings, each with the values that it must have."""
+"""Conditions under which a setting has an effect: paths of other settings, and the values that each may have."""
 
 
 Ints = Annotated[tuple[int, ...], Field(strict=False)]

@@ -58,7 +58,7 @@ class Component:
     Options: ClassVar[type[Group]] = Group
     """Settings that only this component has. They form the settings group called `name`."""
     uses: ClassVar[frozenset[str]] = frozenset()
-    """Paths of the common settings that this component reads, without those that every component reads."""
+    """Paths of the common settings that this component reads, except those that every component reads."""
     usual: ClassVar[Usual] = {}
     """Values of settings that are usual for this algorithm. The app offers them when the algorithm is selected."""
     default_for: ClassVar[frozenset[Kind]] = frozenset()
@@ -161,7 +161,9 @@ class Registry(Generic[AnyComponent]):
         """
         name = component.name
         if name in self._built_in():
-            raise BadInput(f"a plugin defines the {self.kind} {quote(name)}, which is a built-in one: rename it")
+            raise BadInput(
+                f"a plugin defines the {self.kind} {quote(name)}, which is a built-in one: choose another name"
+            )
         if name in self._installed() or self._classes.setdefault(name, component) is not component:
             raise BadInput(f"two plugins define the {self.kind} {quote(name)}: load only one of them")
 

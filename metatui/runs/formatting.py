@@ -53,7 +53,7 @@ def protocol(evaluation: Evaluation, *, level: bool = False) -> str:
 
 
 def accuracy(mean: float, half: float) -> str:
-    """Format an accuracy and the half-width of its interval, both given as fractions, in percent."""
+    """Format an accuracy and the half-width of its interval as percentages; the arguments are fractions."""
     text = interval(100 * mean, 100 * half)
     return f"{text} %" if math.isfinite(mean) else text
 

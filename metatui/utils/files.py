@@ -25,7 +25,7 @@ PASSING = frozenset(
         errno.ENFILE, errno.EMFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENOTCONN,
     }
 )  # fmt: skip
-"""`errno` values of errors that may be temporary: a full disk, an unavailable file server, an expired login to it."""
+"""`errno` values of errors that may be temporary: a full disk, an absent file server, an expired Kerberos ticket."""
 
 
 class WriteRefused(MetatuiError):

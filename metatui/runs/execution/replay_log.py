@@ -1,4 +1,4 @@
-"""Log of the executed and planned commands of a run, which a resumed or repeated run executes again."""
+"""Log of the executed and planned commands of a run. A resumed or repeated run executes these commands again."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def _find_ahead(items: Iterable[ReplayedCommand], planned: Planned) -> ReplayedC
 
 
 def _planned(entry: Entry) -> Planned | None:
-    """Return the command recorded in `entry`; None if there is none that is needed to repeat the run."""
+    """Return the command that `entry` records; None if it records no command, or one that repetitions do not need."""
     if entry.event == "evaluated" and entry.details.get("regular") is False:
         return PlannedValidation(entry.iteration)
     if entry.event == "tweaked" and (made := _change(entry, entry.iteration)) and FIELDS[made.path].live:

@@ -192,7 +192,9 @@ class Session:
         self._writer.close()
 
     def __iter__(self) -> Generator[Event, None, None]:
-        """Train. Every event is on disk when it is yielded; the run is released when the iteration ends.
+        """Train, and yield the events. Every event is on disk when it is yielded.
+
+        The run is released when the iteration ends.
 
         If the disk refuses a write for a reason that may be temporary, the run pauses (events `Warned` and `Paused`,
         not yet on disk) until all data are written, and then continues.
@@ -337,7 +339,7 @@ class _ResumePlan:
     commands: list[Planned]
     """Commands to repeat or execute, in order."""
     undone: list[PlannedChange]
-    """Later changes of settings that were requested to change; these later changes are dropped."""
+    """Later changes that are dropped, because a new value was requested for the same setting."""
 
 
 def _plan_resume(log: RunLog, state: TrainerState | None, changes: Mapping[str, Scalar]) -> _ResumePlan:

@@ -40,7 +40,7 @@ class SignalState:
     def defer(self) -> None:
         """Defer signals other than Ctrl-C until `then` is called, so that a run that is being opened is saved.
 
-        The packing of images is still interrupted, because it may take minutes.
+        The packing of images is still interrupted, because packing may take minutes.
         """
         self._deferred = True
 

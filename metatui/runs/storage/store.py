@@ -99,7 +99,7 @@ class RunStore:
     def find(self, reference: str | Path) -> RunFolder:
         """Find a run by its name, the start of its name, the path of its folder, `latest` or `latest~n`.
 
-        `latest` is the run that was started last, `latest~1` the one before it.
+        `latest` is the run that was started last, and `latest~1` is the run that was started before it.
 
         Raises:
             BadInput: if no run matches (the message suggests similar names), or several names start with `reference`.

@@ -68,7 +68,7 @@ class RunWriter:
         self._tensorboard = TensorBoardLog(run.tensorboard_path, iteration=iteration) if tensorboard else None
 
     def save(self, kind: str, state: TrainerState) -> None:
-        """Queue a checkpoint, after the metrics up to its meta-step."""
+        """Queue the metrics up to the meta-step of a checkpoint, then the checkpoint."""
 
         def checkpoint() -> None:
             save_checkpoint(self.run.checkpoints_path, kind, state)

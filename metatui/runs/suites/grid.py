@@ -30,7 +30,7 @@ Changes = Mapping[str, Scalar]
 def comparisons(
     tables: Sequence[dict[str, Any]], file: Path, origin: SourceLocation, changes: Changes
 ) -> tuple[PlannedComparison, ...]:
-    """Return the comparisons of the `[[compare]]` tables of `file`; raise BadInput for invalid ones."""
+    """Return the comparisons of the `[[compare]]` tables of `file`; raise BadInput if one is invalid."""
     compare_tables: dict[str, CompareTable] = {}
     for i, raw in enumerate(tables):
         name = raw.get("name")

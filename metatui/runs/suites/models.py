@@ -13,7 +13,7 @@ MOST_RUNS = 1_000
 """Maximum number of runs of a suite."""
 
 ANYWHERE = ("compute.device", "compute.threads", "compute.compile_after")
-"""Settings that determine only where and when something is computed, not its result."""
+"""Settings that determine where and when something is computed, but do not affect the result."""
 
 ELSEWHERE = ("checkpoint", "logging")
 """Groups of settings that do not affect the result of a run."""

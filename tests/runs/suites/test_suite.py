@@ -217,7 +217,7 @@ def test_maximum_number_of_runs(tmp_path: Path) -> None:
     ):
         load([path])
     path = written(tmp_path, f'{COMPARE}{many}\n[[compare]]\nname = "b"\n{many}\n')
-    with pytest.raises(BadInput, match="are 1,002, but"):
+    with pytest.raises(BadInput, match="describe 1,002 runs"):
         load([path])
 
 

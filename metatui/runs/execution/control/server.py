@@ -61,7 +61,7 @@ If there are more, progress and superseded events are dropped; the viewer has to
 """
 
 MOST_OTHERS = 4096
-"""Maximum number of queued events other than progress for one viewer. If it does not read, the oldest are dropped."""
+"""Maximum number of queued events other than progress for a viewer that does not read; the oldest are dropped."""
 
 MOST_UNREAD = 64 * 1024
 """Number of bytes that a viewer has not read, above which invalid lines from this viewer get no answer."""
