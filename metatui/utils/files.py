@@ -25,7 +25,10 @@ PASSING = frozenset(
         errno.ENFILE, errno.EMFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENOTCONN,
     }
 )  # fmt: skip
-"""`errno` values of errors that may be temporary: a full disk, an absent file server, an expired Kerberos ticket."""
+"""`errno` values of errors that may be temporary.
+
+Examples are a full disk, an unavailable file server and an expired Kerberos ticket.
+"""
 
 
 class WriteRefused(MetatuiError):
@@ -34,7 +37,7 @@ class WriteRefused(MetatuiError):
     def __init__(self, path: Path, error: OSError) -> None:
         super().__init__(f"{quote(str(path), 200)} cannot be written: {reason(error)}")
         self.passing = error.errno in PASSING
-        """True if writing may succeed later."""
+        """Whether writing may succeed later."""
 
 
 @contextmanager

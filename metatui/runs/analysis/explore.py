@@ -42,7 +42,7 @@ class Explored:
     ways: int | None
     """Number of classes of a task; None for regression."""
     checkpoint: str
-    """`best` or `last`."""
+    """Name of the checkpoint whose parameters were adapted: `best` or `last`."""
     iteration: int
     """Meta-step of the checkpoint."""
     view: TaskView

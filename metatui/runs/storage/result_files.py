@@ -16,7 +16,10 @@ from metatui.utils.files import read_bounded, write_atomically
 
 LARGEST = 64 * 1024 * 1024
 MOST_VALUES = 1_000_000
-"""Maximum number of numbers and images in a file, because each invalid one may need half a kilobyte of memory."""
+"""Maximum number of numbers and images in a file.
+
+The limit exists because the error about an invalid file may need half a kilobyte of memory for each of them.
+"""
 MOST_PROBLEMS = 1000
 LARGEST_SIDE = 4096
 """Maximum width of an image in pixels."""

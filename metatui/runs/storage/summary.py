@@ -38,7 +38,7 @@ class RunSummary:
     """Start time in UTC."""
     preset: str | None
     settings: Settings | None
-    """None if settings.toml is invalid; `problem` gives the reason."""
+    """Settings of the run; None if settings.toml is invalid, for the reason in `problem`."""
     progress: Progress | None
     """Last meta-step; None before the first meta-step, and for `scratch`."""
     best: Evaluation | None

@@ -73,7 +73,7 @@ class Suite:
     notes: str
     comparisons: tuple[PlannedComparison, ...]
     path: Path | None
-    """None for a suite of presets given by name."""
+    """File of the suite; None for a suite of presets given by name."""
 
     @property
     def runs(self) -> tuple[PlannedRun, ...]:

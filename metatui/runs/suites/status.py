@@ -20,7 +20,7 @@ class RunStatus:
 
     planned: PlannedRun
     folder: RunFolder | None
-    """None if the run was not started."""
+    """Folder of the run; None if the run was not started."""
     status: Status | Literal["waiting"]
     progress: Progress | None
     """Last meta-step; None before the first meta-step and for `scratch`."""

@@ -112,7 +112,7 @@ class TrainingCurve:
     """Training time at each point."""
     meta_loss: tuple[float, ...]
     accuracy: tuple[float, ...] | None
-    """None for regression."""
+    """Smoothed query accuracy at each point; None for regression."""
     changes: tuple[LiveChange, ...] = ()
     """Live changes, in order."""
     averages: tuple[Averages, ...] = ()
@@ -199,7 +199,7 @@ class Pair:
 
     @property
     def is_tested(self) -> bool:
-        """False if divergence leaves too few tasks to compare the runs."""
+        """Whether the runs were compared; False if so many tasks diverged that too few remain for a test."""
         return not self.test.left_out or (self.test.tasks > 1 and self.test.most_are_there)
 
 
