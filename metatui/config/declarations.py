@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from metatui.config.settings import Settings
 
 Scalar = bool | int | float | str | tuple[int, ...]
-"""Value of a setting."""
+"""Type of the value of a setting."""
 
 When = Mapping[str, Set[str]]
-"""Conditions under which a setting applies: the paths of other settings, each with the values that enable this one."""
+"""Conditions under which a setting has an effect: paths of other settings, and the values that each may have."""
 
 
 Ints = Annotated[tuple[int, ...], Field(strict=False)]

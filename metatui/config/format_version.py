@@ -7,7 +7,10 @@ from typing import Any
 from metatui.utils.errors import BadInput, quote
 
 FORMAT = 1
-"""Version of presets, settings.toml, journals with their metrics, and evaluations. Files without one are version 1."""
+"""Version of presets, settings.toml, journals with their metrics, and evaluations.
+
+Files that state no version have version 1.
+"""
 
 
 def check_format(value: Any, name: str) -> None:

@@ -44,10 +44,10 @@ def load_plugins() -> None:
 
 
 def exclude_conflicts() -> None:
-    """Exclude the plugins whose declarations conflict with other settings.
+    """Exclude the installed plugins whose declarations conflict with other settings.
 
     Raises:
-        BadInput: if an excluded plugin is not an installed one.
+        BadInput: if a plugin with a conflict was loaded from a file or defined in Python code.
     """
     paths = {field.path for field in common_fields()}
     groups = dict.fromkeys(RESERVED, "a name that metatui uses")

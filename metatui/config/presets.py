@@ -179,7 +179,7 @@ def save(
     if _named(name, bundled_dir()):
         raise BadInput(f"{quote(name)} is a bundled preset: choose another name")
     if path.exists() and not overwrite:
-        raise BadInput(f"{quote(name)} is already a preset of yours: choose another name, or overwrite it")
+        raise BadInput(f"{quote(name)} is already one of your presets: choose another name, or overwrite it")
     texts = {"title": title, "source": source, "protocol": protocol, "measured": measured, "notes": notes}
     about = {key: sanitize(text, limit=2000) for key, text in texts.items() if text}
     write_atomically(path, settings_toml(settings, about, checked(changes, settings), whole=False).encode())
@@ -197,11 +197,11 @@ def delete(name: str) -> None:
     if path is None:
         if _named(name, bundled_dir()):
             raise BadInput(f"{quote(name)} is a bundled preset and cannot be deleted")
-        raise BadInput(f"{quote(name)} is not a preset of yours")
+        raise BadInput(f"{quote(name)} is not one of your presets")
     try:
         path.unlink()
     except FileNotFoundError:
-        raise BadInput(f"{quote(name)} is not a preset of yours") from None
+        raise BadInput(f"{quote(name)} is not one of your presets") from None
     except OSError as error:
         raise MetatuiError(f"{quote(str(path), 200)} cannot be deleted: {reason(error)}") from None
 

@@ -41,7 +41,7 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 Kind = Literal["regression", "classification"]
 
 Usual = dict[Kind, dict[str, Scalar]]
-"""Usual values of settings, by kind of task and path."""
+"""Usual values of settings, by the kind of task and then by the path of the setting."""
 
 log = logging.getLogger(__name__)
 
@@ -54,13 +54,13 @@ class Component:
     name: ClassVar[str]
     """Name in settings and on the command line; for a built-in component, also the name of its module."""
     title: ClassVar[str]
-    """Name as written in the literature."""
+    """Name for display, as written in the literature."""
     Options: ClassVar[type[Group]] = Group
     """Settings that only this component has. They form the settings group called `name`."""
     uses: ClassVar[frozenset[str]] = frozenset()
-    """Paths of the common settings that this component reads, without those that every component reads."""
+    """Paths of the common settings that this component reads, except those that every component reads."""
     usual: ClassVar[Usual] = {}
-    """Usual values of an algorithm, which are offered when it is selected."""
+    """Values of settings that are usual for this algorithm. The app offers them when the algorithm is selected."""
     default_for: ClassVar[frozenset[Kind]] = frozenset()
     """Kinds of tasks for which the value `auto` selects this component."""
 
@@ -95,7 +95,7 @@ class Registry(Generic[AnyComponent]):
         self._group = group
         self._classes: dict[str, type[AnyComponent]] = {}
         self._broken: dict[str, str] = {}
-        """Reasons why installed plugins cannot be used, by name."""
+        """Reasons why installed plugins cannot be used, by name of the plugin."""
 
     def __contains__(self, name: object) -> bool:
         return name in self._classes or name in self.names()
@@ -149,7 +149,7 @@ class Registry(Generic[AnyComponent]):
         return tuple(self._classes.values())
 
     def plugins(self) -> dict[str, str]:
-        """Return the file of each plugin, or the reason why an installed plugin cannot be used, by name."""
+        """Map the name of each plugin to its file or, if the plugin cannot be used, to the reason."""
         plugins = (component for component in self.components() if not self.is_built_in(component))
         return {each.name: str(sys.modules[each.__module__].__file__) for each in plugins} | self._broken
 
@@ -161,7 +161,9 @@ class Registry(Generic[AnyComponent]):
         """
         name = component.name
         if name in self._built_in():
-            raise BadInput(f"a plugin defines the {self.kind} {quote(name)}, which is a built-in one: rename it")
+            raise BadInput(
+                f"a plugin defines the {self.kind} {quote(name)}, which is a built-in one: choose another name"
+            )
         if name in self._installed() or self._classes.setdefault(name, component) is not component:
             raise BadInput(f"two plugins define the {self.kind} {quote(name)}: load only one of them")
 
@@ -233,7 +235,7 @@ class Names(Set[str]):
 
 
 def used(registry: Registry[Any], path: str) -> dict[str, Set[str]]:
-    """Create the condition that the selected component of `registry` reads the common setting `path`."""
+    """Return the condition for `path` to have an effect: the selected component of `registry` reads this setting."""
     return {registry.setting: Names(registry, lambda component: path in component.uses)}
 
 

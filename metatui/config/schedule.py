@@ -26,7 +26,7 @@ class PlannedChange:
     """A new value for a live setting."""
 
     iteration: int
-    """Meta-steps done before the change; the next one is the first that uses the new value."""
+    """Number of meta-steps before the change. The next meta-step is the first that uses the new value."""
     path: str
     value: Scalar
 
@@ -35,7 +35,7 @@ class PlannedChange:
 class PlannedValidation:
     """A validation in addition to those of `evaluation.every`.
 
-    It can change the best parameters and stop training early, so an exact repetition of the run needs it too.
+    It can change the best parameters and stop training early, so an exact repetition of the run also needs it.
     """
 
     iteration: int

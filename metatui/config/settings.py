@@ -34,7 +34,7 @@ from metatui.config.registry import (
 )
 
 PATTERNS = r"[\w.*?\[\]!-]+(\s*,\s*[\w.*?\[\]!-]+)*"
-"""Comma-separated patterns of parameter names, as in `fnmatch`."""
+"""Regular expression for comma-separated patterns of parameter names, each in the syntax of `fnmatch`."""
 
 G = TypeVar("G", bound=Group)
 
@@ -353,7 +353,7 @@ class Settings(Group):
         return components_with_options()[name].Options() if group is None else group
 
     def options_of(self, name: str, kind: type[G]) -> G:
-        """Return the options of the component called `name`, which declares them as `kind`."""
+        """Return the options of the component called `name`, whose class of options is `kind`."""
         options = self.group(name)
         assert isinstance(options, kind)
         return options
@@ -365,12 +365,12 @@ class Settings(Group):
         return value
 
     def effective(self, path: str) -> Scalar:
-        """Return the value of a setting; for model.name, the selected model in place of `auto`."""
+        """Return the value of a setting; if model.name is `auto`, its value is the model that `auto` selects."""
         return self.model_name if path == "model.name" else self.value(path)
 
     @property
     def model_name(self) -> str:
-        """Name of the model, in place of `auto` the one that it selects."""
+        """Name of the model. If the setting is `auto`, this is the name of the model that `auto` selects."""
         if self.model.name != "auto":
             return self.model.name
         kind = "classification" if self.is_classification else "regression"
@@ -393,7 +393,7 @@ class Settings(Group):
 
     @property
     def training_shots(self) -> int:
-        """Shots in training episodes without task.shots_range."""
+        """Shots in training episodes if task.shots_range is empty."""
         own = "algorithm.train_shots" in ALGORITHMS[self.algorithm.name].uses
         return (self.algorithm.train_shots if own else 0) or self.task.shots
 
@@ -404,7 +404,7 @@ class Settings(Group):
 
     @property
     def most_ways(self) -> int:
-        """Largest number of ways in training and held-out tasks, the number of outputs of the model."""
+        """Largest number of ways in training and held-out tasks, which is the number of outputs of the model."""
         return max(self.task.ways, self.ways_in_training[1])
 
     @property
@@ -414,7 +414,7 @@ class Settings(Group):
 
 
 def _limits(text: str, fixed: int) -> tuple[int, int]:
-    """Return the ends of the range `text`; if it is empty, `fixed` twice."""
+    """Return the smallest and the largest number of the range `text`, or `fixed` for both if `text` is empty."""
     low, _, high = text.partition("-")
     return (int(low), int(high)) if text else (fixed, fixed)
 
@@ -442,6 +442,6 @@ def _options(groups: Mapping[str, Any]) -> tuple[dict[str, Group], list[Any]]:
 
 @cache
 def _options_model(components: tuple[type[Component], ...]) -> type[Group]:
-    """Create the model of the options of `components`, with one field for each."""
+    """Create the pydantic model that validates the options of `components`, with one field for each component."""
     fields: dict[str, Any] = {component.name: (component.Options, component.Options()) for component in components}
     return create_model("Options", __base__=Group, **fields)

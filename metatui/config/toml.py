@@ -27,7 +27,7 @@ LARGEST = 256 * 1024
 
 
 def names_file(name_or_path: str | Path) -> bool:
-    """Return whether this is the path of a TOML file rather than the name of a preset or suite."""
+    """Return whether `name_or_path` is the path of a TOML file rather than the name of a preset or suite."""
     return isinstance(name_or_path, Path) or os.sep in name_or_path or name_or_path.lower().endswith(".toml")
 
 
@@ -47,7 +47,7 @@ def parse_text(data: bytes) -> dict[str, Any]:
         RecursionError: if the content is nested too deeply.
     """
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in data:
-        raise ValueError("it looks like UTF-16 text, save it as UTF-8")
+        raise ValueError("it looks like UTF-16 text; save it as UTF-8")
     return tomllib.loads(data.decode("utf-8-sig"))
 
 

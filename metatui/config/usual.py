@@ -1,4 +1,4 @@
-"""Usual values of the settings of an algorithm, for a kind of task."""
+"""Values of settings that are usual for an algorithm and a kind of task, as declared in `Component.usual`."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ SELECTORS = ("algorithm.name", "task.source")
 
 
 def usual_for(algorithm: str, source: str) -> dict[str, Scalar]:
-    """Return the usual values of `algorithm` for the kind of task of the data set `source`, by path; often empty."""
+    """Return the usual values for `algorithm` and the tasks of the data set `source`, by path of the setting.
+
+    The result is empty if the algorithm declares no usual values for this kind of task.
+    """
     return ALGORITHMS[algorithm].usual.get(DATA[source].kind, {})
 
 
 def usual_values(settings: Settings) -> dict[str, Scalar]:
-    """Return the usual values for the algorithm and the data set of `settings`, by path."""
+    """Return the usual values for the algorithm and the data set of `settings`, by path of the setting."""
     return usual_for(settings.algorithm.name, settings.task.source)
 
 
 def unusual(settings: Settings) -> dict[str, Scalar]:
-    """Return the usual values of the settings that have another value in `settings`, by path."""
+    """Return the usual values from which `settings` deviate, by path of the setting."""
     return {path: value for path, value in usual_values(settings).items() if settings.value(path) != value}

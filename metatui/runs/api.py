@@ -32,7 +32,7 @@ class Result:
     """
 
     run: RunFolder | None
-    """None if the run was not recorded."""
+    """Folder of the run; None if the run was not recorded."""
     status: str
     """Final status: `finished`, `stopped` or `interrupted`."""
     iterations: int
@@ -49,7 +49,7 @@ class Result:
     test: Evaluation | None
     """Test of the best parameters, with the settings used in their validation; None for a stopped run."""
     best: Evaluation | None
-    """Best validation; None if none was finite."""
+    """Best validation; None if no validation had a finite result."""
     validation: Evaluation | None
     """Last validation."""
     warning: str | None

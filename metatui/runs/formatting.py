@@ -53,13 +53,13 @@ def protocol(evaluation: Evaluation, *, level: bool = False) -> str:
 
 
 def accuracy(mean: float, half: float) -> str:
-    """Format an accuracy and the half-width of its interval, both given as fractions, in percent."""
+    """Format an accuracy and the half-width of its interval as percentages; the arguments are fractions."""
     text = interval(100 * mean, 100 * half)
     return f"{text} %" if math.isfinite(mean) else text
 
 
 def parameters(evaluation: Evaluation, rate_source: str = "") -> str:
-    """Format the inner learning rate and the adapted parameters: `α = 0.01, best at meta-step 2,100`.
+    """Describe the inner learning rate and the parameters that were adapted: `α = 0.01, best at meta-step 2,100`.
 
     Args:
         rate_source: text after the rate if it does not come from the best validation, such as ` (--inner-lr)`.
@@ -78,7 +78,7 @@ def result_words(test: Evaluation, best: Evaluation | None) -> str:
 
 
 def split_name(split: str) -> str:
-    """Return the full name of a split."""
+    """Return the full name of a split, such as `validation` for `val`."""
     return {"train": "training", "val": "validation"}.get(split, split)
 
 
@@ -123,7 +123,7 @@ FINISHED = {
     "stopped": "Stopped and saved",
     "interrupted": "Interrupted and saved",
 }
-"""Text about the end of a run by the reason in its `Finished` event."""
+"""Texts about the end of a run, by the reason in its `Finished` event."""
 
 
 def entry_message(entry: Entry) -> str | None:

@@ -15,7 +15,7 @@ from metatui.utils.errors import BadInput, MetatuiError, quote
 
 
 def reason(error: OSError) -> str:
-    """Return the operating system's message in lower case."""
+    """Return the operating system's message about `error` in lower case."""
     return (error.strerror or str(error)).lower()
 
 
@@ -25,7 +25,10 @@ PASSING = frozenset(
         errno.ENFILE, errno.EMFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENOTCONN,
     }
 )  # fmt: skip
-"""`errno` values of errors that may be temporary: a full disk, an unavailable file server, an expired ticket."""
+"""`errno` values of errors that may be temporary.
+
+Examples are a full disk, an unavailable file server and an expired Kerberos ticket.
+"""
 
 
 class WriteRefused(MetatuiError):
@@ -34,7 +37,7 @@ class WriteRefused(MetatuiError):
     def __init__(self, path: Path, error: OSError) -> None:
         super().__init__(f"{quote(str(path), 200)} cannot be written: {reason(error)}")
         self.passing = error.errno in PASSING
-        """True if writing may succeed later."""
+        """Whether writing may succeed later."""
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from metatui.utils.errors import quote
 from metatui.utils.files import reason
 
 LARGEST = 4 * 1024 * 1024
-"""Bytes beyond which the log is renamed and a new one is started."""
+"""Size in bytes above which the log is renamed and a new log is started."""
 
 
 @contextmanager

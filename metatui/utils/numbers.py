@@ -13,9 +13,9 @@ def interval(mean: float, half: float, *, decimals: int | None = None) -> str:
 
     Args:
         mean: if not finite, the text is `diverged`.
-        half: if not finite, as for a single value, it is written as `± unknown`.
-        decimals: decimals of both numbers. If None, the half-width gets two significant digits, and the mean as many
-            decimals.
+        half: if not finite, for example because there is only one value, it is written as `± unknown`.
+        decimals: decimal places of both numbers. If None, the half-width has two significant digits, and the mean has
+            the same number of decimal places as the half-width.
     """
     if not math.isfinite(mean):
         return "diverged"

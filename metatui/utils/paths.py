@@ -26,7 +26,7 @@ def expanded(path: str | Path) -> Path:
 
 
 def runs_dir(path: str | Path | None = None) -> Path:
-    """Return the folder of runs: `path`, else METATUI_RUNS, else `runs` in the user's data folder."""
+    """Return the folder of runs: `path` if given, else METATUI_RUNS if set, else `runs` in the user's data folder."""
     chosen = path or os.environ.get("METATUI_RUNS")
     return expanded(chosen).absolute() if chosen else user_data_path(APP) / "runs"
 
@@ -42,7 +42,7 @@ def app_state_file() -> Path:
 
 
 def keymap_file() -> Path:
-    """Return the file of the user's keys."""
+    """Return the file of the user's own key bindings."""
     return user_config_path(APP) / "keymap.toml"
 
 
@@ -90,5 +90,5 @@ def short(path: Path) -> str:
 
 
 def log_file() -> Path:
-    """Return the log file of crashes and native output."""
+    """Return the log file for crashes and for the output of native libraries."""
     return user_log_path(APP) / "metatui.log"

@@ -14,9 +14,10 @@ DECAYS = (0.6, 0.9, 0.97)
 class ExponentialAverage:
     """A bias-corrected exponential moving average over meta-steps.
 
-    After the values x_1, ..., x_t it is s_t / (1 - decay^t) with s_t = decay * s_(t-1) + (1 - decay) * x_t and s_0 = 0
-    (Kingma and Ba, 2015, Algorithm 1): the mean of the values, each weighted by decay^(t - i). A value that is not
-    finite has no weight, but counts as a meta-step, as in pandas' `ewm(adjust=True, ignore_na=False)`.
+    After the values x_1, ..., x_t, the average is s_t / (1 - decay^t), where s_0 = 0 and
+    s_t = decay * s_(t-1) + (1 - decay) * x_t (Kingma and Ba, 2015, Algorithm 1). It is the mean of the values x_i, each
+    weighted by decay^(t - i). A value that is not finite has no weight, but counts as a meta-step, as in pandas'
+    `ewm(adjust=True, ignore_na=False)`.
     """
 
     decay: float

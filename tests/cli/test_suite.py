@@ -166,7 +166,7 @@ def test_crashed_process_is_reported(
     assert err.splitlines()[-1].startswith("metatui: 2 runs failed (run the same command to try again): waves: MAML: ")
     messages = store.root / ".suites" / "tiny" / "messages.log"
     death = "its process ended with exit code 3 without reporting an error"
-    assert f"waves: MAML: {death}: see its output in '{messages}'" in err
+    assert f"waves: MAML: {death}; its output is in '{messages}'" in err
     assert messages.read_text() == "oh nooh no"
 
 

@@ -101,7 +101,7 @@ def test_completion_of_settings(plugin: Path) -> None:
         ("import nonsense_module", "cannot be loaded: ModuleNotFoundError: No module named 'nonsense_module'"),
         ("import sys; sys.exit(3)", "cannot be loaded: SystemExit: 3"),
         ("x = 1", "cannot be used: it defines no algorithm, model or data set"),
-        (PLUGIN.replace('"ridge"', '"maml"'), "the algorithm 'maml', which is a built-in one: rename it"),
+        (PLUGIN.replace('"ridge"', '"maml"'), "the algorithm 'maml', which is a built-in one: choose another name"),
         (PLUGIN.replace('"ridge"', '"Ridge 1"'), "name is 'Ridge 1', but must be 1 to 32 of a-z"),
         (PLUGIN.replace('"ridge"', '"task"'), "it has options, but 'task' is a name that metatui uses: rename it"),
         (PLUGIN.replace('"ridge"', '"changes"'), "it has options, but 'changes' is a name that metatui uses"),

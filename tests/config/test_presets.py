@@ -112,7 +112,7 @@ def test_save_load_list_and_delete(own_folder: Path) -> None:
     assert (saved.settings, saved.title, saved.bundled) == (settings, "My first", False)
     assert [preset.name for preset in presets.user()] == ["mine"]
     assert presets.all_presets()[-1] == saved
-    with pytest.raises(BadInput, match="'mine' is already a preset of yours"):
+    with pytest.raises(BadInput, match="'mine' is already one of your presets"):
         presets.save("mine", Settings())
     assert presets.save("mine", Settings(), overwrite=True).settings == Settings()
     presets.delete("mine")
@@ -248,7 +248,7 @@ def test_byte_order_mark_is_skipped(own_folder: Path) -> None:
 def test_other_encodings_are_refused(encoding: str, tmp_path: Path) -> None:
     path = tmp_path / "wide.toml"
     path.write_bytes(SETTINGS.decode().encode(encoding))
-    with pytest.raises(BadInput, match="is not TOML: it looks like UTF-16 text, save it as UTF-8"):
+    with pytest.raises(BadInput, match="is not TOML: it looks like UTF-16 text; save it as UTF-8"):
         presets.read(path)
 
 
@@ -284,7 +284,7 @@ def test_unreadable_preset_files_are_reported(own_folder: Path) -> None:
 def test_overwriting_keeps_the_file_name(own_folder: Path) -> None:
     own_folder.mkdir(parents=True)
     (own_folder / "UP.TOML").write_bytes(SETTINGS)
-    with pytest.raises(BadInput, match="already a preset of yours"):
+    with pytest.raises(BadInput, match="already one of your presets"):
         presets.save("UP", Settings())
     presets.save("UP", Settings(), overwrite=True)
     assert [path.name for path in own_folder.iterdir()] == ["UP.TOML"]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from metatui.learning.training.trainer_state import TrainerState
 
 FIRST_STEPS = 10
-"""Number of inner steps after which image tasks are first shown, because all steps take long."""
+"""Number of inner steps after which classification tasks are first shown, because all inner steps take long."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +33,16 @@ class Explored:
     """One run adapted to the chosen task."""
 
     number: int
-    """Index of the run."""
+    """Index of the run in the list of explored runs."""
     label: str
     inner_lr: float
     """Inner learning rate of the adaptation."""
     own_lr: float
     """Inner learning rate of the best validation."""
     ways: int | None
-    """None for regression."""
+    """Number of classes of a task; None for regression."""
     checkpoint: str
-    """`best` or `last`."""
+    """Name of the checkpoint whose parameters were adapted: `best` or `last`."""
     iteration: int
     """Meta-step of the checkpoint."""
     view: TaskView
@@ -59,13 +59,13 @@ def exploring(
 ) -> Generator[Explored, None, None]:
     """Adapt the best parameters of each run to one task, all with the first run's shots, queries and seed.
 
-    Yields each run after its adaptation. Runs on images are first yielded after `FIRST_STEPS` inner steps, and again
-    after all.
+    Yields each run after its adaptation. For classification with more than `FIRST_STEPS` inner steps, all runs are
+    first yielded after `FIRST_STEPS` inner steps, and then again after all inner steps.
 
     Args:
         task: number of the held-out task.
         split: split of the held-out task.
-        drawn: custom task to use instead.
+        drawn: custom task to use instead of the held-out task.
         rate: factor for the inner learning rate of each run.
 
     Raises:
@@ -92,7 +92,7 @@ def exploring(
 
 @lru_cache(maxsize=8)
 def _saved(run: RunFolder, checkpoints: Checkpoints) -> tuple[Settings, TrainerState]:
-    """Return the saved settings and state, cached until the checkpoints change."""
+    """Return the evaluation settings and the state of a run, cached until its checkpoints change."""
     return saved_state(run)
 
 
@@ -100,9 +100,9 @@ def _saved(run: RunFolder, checkpoints: Checkpoints) -> tuple[Settings, TrainerS
 def _ready(
     run: RunFolder, checkpoints: Checkpoints, settings: Settings
 ) -> tuple[TorchState, Experiment, Params, int, str]:
-    """Return the torch settings, experiment and best parameters of a run, and its meta-step and name.
+    """Return the torch settings, experiment and best parameters of a run, and the meta-step and name of its checkpoint.
 
-    The result is cached for the next task.
+    The result is cached for the next task that is explored.
     """
     from metatui.learning.hardware.torch_state import TorchState
     from metatui.learning.training.trainer_state import best_of, set_up_again

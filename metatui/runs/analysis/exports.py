@@ -87,11 +87,11 @@ def as_csv(comparison: Comparison) -> str:
 def as_json(comparison: Comparison) -> dict[str, Any]:
     """Return a comparison as the JSON object that `metatui compare --json` prints.
 
-    The adaptation curve of each of `runs` is a list over `steps`, from step 0. `curves.training` is the smoothed
-    training curve and `curves.validation` the metric after the last inner step at each validation, both against
-    meta-steps (`iterations`), tasks and seconds. `curves.training.averages` contains the training curve with other
-    smoothing, and `curves.training.changes` the live changes. Accuracies are fractions, and differences are a minus b.
-    Unknown and non-finite values are null.
+    Each of `runs` contains the adaptation curve as a list over `steps`, from step 0. `curves.training` is the smoothed
+    training curve, and `curves.validation` is the metric after the last inner step at each validation. Both contain the
+    numbers of meta-steps (`iterations`), tasks and seconds at each point. `curves.training.averages` contains the
+    training curve with other degrees of smoothing, and `curves.training.changes` contains the live changes. Accuracies
+    are fractions, and differences are a minus b. Unknown and non-finite values are null.
     """
     described: dict[str, Any] = finite(
         {

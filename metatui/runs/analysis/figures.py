@@ -27,7 +27,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#0
 """Colours that colour-blind people can distinguish (Okabe and Ito 2008)."""
 
 DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", (0, (4, 2)), (0, (1, 1)), (0, (5, 2, 1, 2)))
-"""Line styles; after all colours have been used, the next line style is used."""
+"""Line styles. The next line style is used when all colours have been used with the previous one."""
 
 WIDTH, HEIGHT = 5.4, 3.4
 """Width and height of one panel in inches."""
@@ -76,7 +76,7 @@ class Mark:
     x: float
     label: str
     series: int
-    """Index of the series."""
+    """Index of the marked series in the panel, which gives the mark its colour."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,10 @@ def _metric_lines(comparison: Comparison, series: Sequence[Series], x_label: str
 def _lines(
     series: Sequence[Series], x_label: str, y_label: str, *, log: bool, marks: Sequence[Mark] = ()
 ) -> Callable[[Axes], None]:
-    """Return a function that draws `series`; the y axis is logarithmic if `log` is True and the values span decades."""
+    """Return a function that draws `series`.
+
+    The y axis is logarithmic if `log` is True and the largest value is more than ten times the smallest.
+    """
 
     def draw(ax: Axes) -> None:
         import numpy as np

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from metatui.config.settings import Settings
 
 TASKS = 40
-"""Number of held-out tasks: enough to show a cloud, few enough to distinguish the paths."""
+"""Number of held-out tasks: large enough to show how they are distributed, and small enough to tell paths apart."""
 
 
 @dataclass(frozen=True)
 class ProjectionProgress:
-    """Progress, as the number of adaptations and projections."""
+    """Number of finished adaptations and projections, and their total number."""
 
     done: int
     of: int
@@ -43,7 +43,7 @@ class ParameterSpace:
 
     settings: Settings
     iteration: int
-    """Number of meta-steps of the meta-learned initialisation."""
+    """Meta-step of the meta-learned parameters, which are the best, or the last if there are no best ones."""
     tasks: int
     steps: int
     learned: Start
@@ -52,7 +52,9 @@ class ParameterSpace:
 
 
 def walking(run: RunFolder, *, tasks: int = TASKS) -> Generator[ProjectionProgress, None, ParameterSpace]:
-    """Adapt both initialisations to the first `tasks` test tasks with the run's own inner loop, yielding progress.
+    """Adapt the best and the initial parameters of `run` to the first `tasks` test tasks, yielding progress.
+
+    The inner loop is that of the run.
 
     Raises:
         BadInput: if the algorithm has no inner steps, the run has no intact checkpoint, or the device or the data is

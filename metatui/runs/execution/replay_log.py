@@ -1,4 +1,4 @@
-"""Log of the executed and planned commands of a run, from which a resumed or repeated run executes the same ones."""
+"""Log of the executed and planned commands of a run. A resumed or repeated run executes these commands again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FREE_ON_RESUME = ("compute", "checkpoint", "logging")
 
 @dataclass
 class ReplayedCommand:
-    """A command to a run."""
+    """A change or an additional validation, either planned or executed."""
 
     planned: Planned
     made: bool
@@ -59,7 +59,7 @@ def replay_log(plan: Iterable[Planned], journal: Iterable[Entry]) -> list[Replay
 
 
 def undone(change: PlannedChange) -> dict[str, Any]:
-    """Return the details of the journal entry `undone`, after which a resumed run does not repeat `change`."""
+    """Return the details of a journal entry `undone`, which records that a resumed run does not repeat `change`."""
     return {"path": change.path, "new": change.value, "at": change.iteration}
 
 
@@ -101,7 +101,10 @@ class RunLog:
 
     @cached_property
     def _compute_changes(self) -> dict[str, Scalar]:
-        """Settings changed by resumptions. They persist, regardless of the checkpoint of later resumptions."""
+        """Compute settings that were changed when the run was resumed.
+
+        They are kept even if the run is later resumed from an earlier checkpoint.
+        """
         changes = (_change(entry, entry.iteration) for entry in self.journal if entry.event == "tweaked")
         return {
             c.path: c.value for c in changes if c and not FIELDS[c.path].live and FIELDS[c.path].group in FREE_ON_RESUME
@@ -109,12 +112,12 @@ class RunLog:
 
 
 def pin_compute(settings: Settings, journal: Sequence[Entry], *, but: Mapping[str, Scalar]) -> Settings:
-    """Replace `auto` with the value it resolved to when the run was last started.
+    """Replace automatic compute settings with the values that were selected when the run was last started or resumed.
 
-    A new measurement might select another engine, whose sums are rounded differently.
+    A new measurement might select another engine, which rounds sums differently.
 
     Args:
-        but: requested changes, which keep their values in `settings`.
+        but: requested changes; these settings keep their values in `settings`.
     """
     started = next((entry.details for entry in reversed(journal) if entry.event == "started"), None)
     if started is None:
@@ -153,7 +156,7 @@ def _find_ahead(items: Iterable[ReplayedCommand], planned: Planned) -> ReplayedC
 
 
 def _planned(entry: Entry) -> Planned | None:
-    """Return the command recorded in `entry`, if it is needed to repeat the run."""
+    """Return the command that `entry` records; None if it records no command, or one that repetitions do not need."""
     if entry.event == "evaluated" and entry.details.get("regular") is False:
         return PlannedValidation(entry.iteration)
     if entry.event == "tweaked" and (made := _change(entry, entry.iteration)) and FIELDS[made.path].live:

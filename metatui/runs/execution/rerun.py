@@ -29,7 +29,7 @@ def rerun_of(run: RunFolder, changes: Mapping[str, Scalar] | None = None) -> Rer
     """Return arguments to repeat `run` with the same commands, initial engine and initial number of threads.
 
     On the same kind of device, results are the same (on the CPU bit for bit). If the run was resumed on another device
-    or engine, the repetition still uses the first one throughout.
+    or engine, the repetition uses the initial device and engine until the end.
 
     Args:
         changes: changes of the initial settings; commands stay the same.

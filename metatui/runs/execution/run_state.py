@@ -15,7 +15,7 @@ class Outcome:
     status: Status = "running"
     iteration: int = 0
     meta_loss: float | None = None
-    """Meta-loss of the last meta-step; None before the first, and for `scratch`."""
+    """Meta-loss of the last meta-step; None before the first meta-step, and for `scratch`."""
     accuracy: float | None = None
     """Query accuracy of the last meta-step; None for regression."""
     seconds: float = 0.0
@@ -24,16 +24,16 @@ class Outcome:
     device: str = ""
     engine: str = ""
     best: Evaluation | None = None
-    """Best validation in this process; None before the first finite one."""
+    """Best validation in this process; None before the first validation with a finite result."""
     validation: Evaluation | None = None
     """Last validation in this process."""
     test: Evaluation | None = None
     hints: list[Hinted] = field(default_factory=list)
     """Hints given in this process."""
     warning: str | None = None
-    """Reason why the run has no good result (`Finished.warning`)."""
+    """Reason why the result is not good (`Finished.warning`); None if it is good."""
     sentence: str | None = None
-    """Reason for a failure of the run."""
+    """Reason why the run failed; None if it did not fail."""
 
     @property
     def tasks_per_second(self) -> float:

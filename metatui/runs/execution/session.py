@@ -57,7 +57,10 @@ class Session:
         preset: str | None = None,
         origin: str | None = None,
     ) -> None:
-        """Initialise; call `start` or `resume` instead. If the trainer raises an error, the folder is unchanged."""
+        """Create the trainer, then open the run's files. Call `start` or `resume` instead.
+
+        If the trainer cannot be created, the folder is unchanged.
+        """
         from metatui.learning.training.trainer import Trainer
 
         if settings.logging.tensorboard:
@@ -66,7 +69,7 @@ class Session:
         self.outcome = Outcome()
         self.control = ControlServer(self)
         self._notes: list[Event] = []
-        """Events to yield after the first one."""
+        """Warnings and changes to record and yield after the trainer's first event, `Started`."""
         self._undone: list[PlannedChange] = []
         """Planned changes that a resumed run does not repeat."""
         # Only queue the checkpoint: it is written with the trainer's next event, Checkpointed, where the run can wait
@@ -109,7 +112,7 @@ class Session:
         Args:
             preset: name of the preset from which `settings` come.
             changes: planned changes, each applied after its meta-step (`Preset.changes`).
-            origin: other origin of the run, such as the run that it repeats.
+            origin: origin of the run if it is not a preset, for example the run that it repeats.
 
         Raises:
             BadInput: if the device or the data set is not available, or a change is not possible; no folder is created.
@@ -189,7 +192,9 @@ class Session:
         self._writer.close()
 
     def __iter__(self) -> Generator[Event, None, None]:
-        """Train. Every event is on disk when it is yielded; the run is released when the iteration ends.
+        """Train, and yield the events. Every event is on disk when it is yielded.
+
+        The run is released when the iteration ends.
 
         If the disk refuses a write for a reason that may be temporary, the run pauses (events `Warned` and `Paused`,
         not yet on disk) until all data are written, and then continues.
@@ -257,7 +262,7 @@ class Session:
     def _wait_for_disk(self, refused: WriteRefused) -> Iterator[Event]:
         """Wait until the queued writes succeed. The trainer also waits, so no further writes are queued."""
         at, since, noted = self.outcome.iteration, time.monotonic(), False
-        text = f"{refused}: training waits, with unsaved data in memory, and continues when the data can be written"
+        text = f"{refused}; training waits, with unsaved data in memory, and continues when the data can be written"
         self._writer.note("warned", at, text=text)
         yield from self._seen(Warned(at, text), Paused(at))
         stopped = self.trainer.is_stopped
@@ -278,7 +283,7 @@ class Session:
                     if stopped:
                         raise UnsavedStateError(self._describe_loss(again)) from again
                     if isinstance(command, Resume) or str(again) != str(refused):
-                        yield from self._seen(Warned(at, f"{again}: training still waits"))
+                        yield from self._seen(Warned(at, f"{again}; training still waits"))
                     refused = again
                 else:
                     yield from self._seen(Resumed(at))
@@ -305,7 +310,7 @@ class Session:
         start = f"meta-step {reached:,}" if reached else "its start"
         return (
             f"the run was stopped after meta-step {self.outcome.iteration:,}, but {self._writer.unsaved()} could not "
-            f"be saved: {refused}; it can be resumed from {start}"
+            f"be saved: {refused}; the run can be resumed from {start}"
         )
 
 
@@ -328,13 +333,13 @@ class _ResumePlan:
     before: Settings
     """Settings directly before the commands that follow meta-step `iteration`."""
     settings: Settings
-    """Settings after these commands."""
+    """Settings after the commands that follow meta-step `iteration`."""
     compute: dict[str, Scalar]
     """Requested changes of compute settings."""
     commands: list[Planned]
     """Commands to repeat or execute, in order."""
     undone: list[PlannedChange]
-    """Later changes of the settings in `changes`; they are dropped."""
+    """Later changes that are dropped, because a new value was requested for the same setting."""
 
 
 def _plan_resume(log: RunLog, state: TrainerState | None, changes: Mapping[str, Scalar]) -> _ResumePlan:
@@ -360,9 +365,9 @@ def _plan_resume(log: RunLog, state: TrainerState | None, changes: Mapping[str, 
 
 
 def saved_state(run: RunFolder) -> tuple[Settings, TrainerState]:
-    """Return the newest intact checkpoint and its evaluation settings.
+    """Return the settings for an evaluation of `run`, and its newest intact checkpoint.
 
-    These are the training settings, including live changes, but with the adaptation settings of the best validation.
+    The settings are those of training, including live changes, but with the adaptation settings of the best validation.
 
     Raises:
         BadInput: if the run has no intact checkpoint.

@@ -17,7 +17,7 @@ REQUEUE = 75
 
 
 class SignalState:
-    """First signal to end the process, if any."""
+    """State of the signal handlers: the first signal that asked the process to end, if any, and the reaction to it."""
 
     signal: signal.Signals | None = None
 
@@ -38,14 +38,17 @@ class SignalState:
         return REQUEUE if slurm.job() else 128 + self.signal
 
     def defer(self) -> None:
-        """Defer signals other than Ctrl-C until `then`, so that a run that is being opened is saved.
+        """Defer signals other than Ctrl-C until `then` is called, so that a run that is being opened is saved.
 
-        A signal still interrupts the packing of images immediately, because packing may take minutes.
+        The packing of images is still interrupted, because packing may take minutes.
         """
         self._deferred = True
 
     def then(self, interrupt: Callable[[str], object]) -> None:
-        """Call `interrupt` with the name of the first signal, immediately if it has already arrived."""
+        """Set the callback for the first signal: `interrupt` is called with the name of the signal.
+
+        If the signal has already arrived, `interrupt` is called immediately.
+        """
         self._interrupt = interrupt
         if self.signal is not None:
             interrupt(self.signal.name)
@@ -62,7 +65,7 @@ class SignalState:
             raise KeyboardInterrupt
 
     def see_packed(self, done: int, total: int) -> None:
-        """Stop packing if a signal has arrived."""
+        """Raise KeyboardInterrupt, which stops the packing of images, if a signal has arrived."""
         if self.signal is not None and self._interrupt is None:
             raise KeyboardInterrupt
 

@@ -31,7 +31,7 @@ MOST_ESSENTIAL = 20_000
 """Maximum number of essential lines to keep; lines longer than `LONGEST_LINE` are dropped."""
 
 EARLIEST, LATEST = datetime(2, 1, 1, tzinfo=UTC), datetime(9998, 12, 31, tzinfo=UTC)
-"""Range of times that can be represented in every time zone. A wrong clock may give any year."""
+"""Range of times that can be represented in every time zone. A time outside it is replaced by the nearer end."""
 
 _STATUS: Mapping[str, Status] = {
     "started": "running",
@@ -49,23 +49,23 @@ class Entry:
     """One line of a journal."""
 
     time: datetime
-    """UTC."""
+    """Time of the event in UTC."""
     event: str
-    """started, tweaked, undone, paused, resumed, evaluated, warned, hinted, noted, finished, stopped, failed,
-    interrupted."""
+    """Kind of event: started, tweaked, undone, paused, resumed, evaluated, warned, hinted, noted, finished, stopped,
+    failed or interrupted."""
     iteration: int
     """Number of completed meta-steps."""
     details: Mapping[str, Any]
 
 
 class JournalWriter:
-    """Appends events."""
+    """Writer that appends events to a journal."""
 
     def __init__(self, path: Path) -> None:
         self._lines = LinesWriter(path)
 
     def write(self, event: str, iteration: int, **details: Any) -> None:
-        """Append an event and sync it to disk. After WriteRefused, the next `flush` writes it."""
+        """Append an event and sync it to disk. If WriteRefused is raised, the next `flush` writes the event."""
         self.append(event, iteration, **details)
         self.flush()
 

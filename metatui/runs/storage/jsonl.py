@@ -20,8 +20,8 @@ UNSYNCED = 1024 * 1024
 class AppendOnlyFile:
     """Append-only file with a single writer, which loses no data if the disk temporarily refuses writes.
 
-    Data stay in memory until they are synced. After a failed `flush`, even in the middle of a line, the next one
-    continues at the byte where the previous one stopped.
+    Data stay in memory until they are synced. If a `flush` fails, even in the middle of a line, the next `flush`
+    continues at the byte where the failed one stopped.
     """
 
     def __init__(self, path: Path, *, fresh: bool = False) -> None:
@@ -90,7 +90,7 @@ class LinesWriter(AppendOnlyFile):
 
 
 def line(item: JsonObject) -> bytes:
-    """Encode `item` as one line."""
+    """Encode `item` as a line of JSON."""
     return json.dumps(finite(item), separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 

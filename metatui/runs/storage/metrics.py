@@ -44,7 +44,7 @@ class MetricsWriter:
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time to flush."""
+        """Whether the last flush was at least `FLUSH_AFTER` seconds ago."""
         return time.monotonic() - self._flushed >= FLUSH_AFTER
 
     def append(self, progress: Progress) -> None:
@@ -72,7 +72,10 @@ class MetricsReader:
     offset: int = 0
     restarted: bool = False
     _seam: bytes = field(default=b"", repr=False)
-    """Bytes directly before `offset`. They include times, so repeated meta-steps differ."""
+    """The bytes directly before `offset`, used to detect that the file was rewritten.
+
+    They include times, so a repeated meta-step has different bytes.
+    """
 
     def read_new(self, limit: int = CHUNK) -> list[Progress]:
         """Return the new meta-steps in at most about `limit` bytes."""
@@ -120,7 +123,7 @@ def last_progress(path: Path) -> Progress | None:
 
 
 def _json(value: float | None) -> str:
-    """Encode a number. A general encoder would take ten times as long."""
+    """Encode a number as JSON. A general encoder would take ten times as long."""
     if type(value) is int:
         return str(value)
     if value is None or not math.isfinite(value):
@@ -131,7 +134,7 @@ def _json(value: float | None) -> str:
 _MISSING = tuple(
     (field.name, field.type == "int", None if "None" in str(field.type) else math.nan) for field in fields(Progress)
 )
-"""Name of each field, whether it is an integer, and its value if the number is missing."""
+"""Name of each field of Progress, whether it is an integer, and its value if the number is missing in a line."""
 
 
 def _progress(item: Mapping[str, Any]) -> Progress | None:

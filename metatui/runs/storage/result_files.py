@@ -16,7 +16,10 @@ from metatui.utils.files import read_bounded, write_atomically
 
 LARGEST = 64 * 1024 * 1024
 MOST_VALUES = 1_000_000
-"""Maximum numbers and images in a file. Each may need half a kilobyte of memory in a validation error."""
+"""Maximum number of numbers and images in a file.
+
+The limit exists because the error about an invalid file may need half a kilobyte of memory for each of them.
+"""
 MOST_PROBLEMS = 1000
 LARGEST_SIDE = 4096
 """Maximum width of an image in pixels."""
@@ -117,7 +120,11 @@ def write_record(path: Path, record: _Record) -> None:
 
 
 def read_record(path: Path, kind: type[R]) -> R | None:
-    """Return the record in `path`, or None if the file does not exist. Raises BadInput if it is not a valid `kind`."""
+    """Return the record in `path`, or None if the file does not exist.
+
+    Raises:
+        BadInput: if the content is not a valid record of type `kind`.
+    """
     if not path.exists():
         return None
     name = quote(str(path), 200)

@@ -67,7 +67,7 @@ class RunFolder:
         return read_journal(self.journal_path)
 
     def validations(self) -> list[Entry]:
-        """Return the effective validations in order, with only the last one for each meta-step."""
+        """Return the validations in order, except undone and repeated ones: only the last of each meta-step is kept."""
         effective = (entry for entry in effective_entries(self.journal()) if entry.event == "evaluated")
         last = {entry.iteration: entry for entry in effective}
         return [last[iteration] for iteration in sorted(last)]

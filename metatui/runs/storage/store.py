@@ -21,7 +21,7 @@ from metatui.utils.errors import BadInput, did_you_mean, quote
 from metatui.utils.files import sync_directory, write_atomically, writing
 
 LATEST = re.compile("latest(?:~([0-9]{1,6}))?")
-"""Reference to the newest run, or to the n-th run before it."""
+"""Pattern of a reference to the newest run (`latest`), or to the n-th run before it (`latest~n`)."""
 
 
 class RunStore:
@@ -65,7 +65,7 @@ class RunStore:
                 return path
 
     def check_root(self) -> None:
-        """Check that the root folder is not a file. Raises BadInput."""
+        """Raise BadInput if the root is a file instead of a folder."""
         if self.root.is_file():
             raise BadInput(f"{quote(str(self.root), 200)} is a file, but runs need a folder")
 
@@ -84,8 +84,8 @@ class RunStore:
     def unfinished(self, settings: Settings, changes: Sequence[Planned] = ()) -> list[RunFolder]:
         """Return the interrupted runs that `--resume auto` may continue, newest first.
 
-        They were started with exactly these settings and planned changes. In a requeued Slurm job, the runs of that job
-        come first.
+        These are the runs that were started with exactly the given settings and planned changes. In a requeued Slurm
+        job, the runs of that job come first.
         """
         matching = []
         for summary in self.summaries():
@@ -99,7 +99,7 @@ class RunStore:
     def find(self, reference: str | Path) -> RunFolder:
         """Find a run by its name, the start of its name, the path of its folder, `latest` or `latest~n`.
 
-        `latest` is the run that was started last, `latest~1` the one before it.
+        `latest` is the run that was started last, and `latest~1` is the run that was started before it.
 
         Raises:
             BadInput: if no run matches (the message suggests similar names), or several names start with `reference`.

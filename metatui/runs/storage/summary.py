@@ -1,4 +1,4 @@
-"""Summaries of runs for lists, and their cache on disk. Listing 10,000 runs takes ten times as long without it."""
+"""Summaries of runs for lists, and their cache on disk. With the cache, listing 10,000 runs is ten times as fast."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class RunSummary:
     """Start time in UTC."""
     preset: str | None
     settings: Settings | None
-    """None if settings.toml is invalid; `problem` gives the reason."""
+    """Settings of the run; None if settings.toml is invalid, for the reason in `problem`."""
     progress: Progress | None
-    """Last meta-step; None before the first, and for `scratch`."""
+    """Last meta-step; None before the first meta-step, and for `scratch`."""
     best: Evaluation | None
     """Best validation."""
     test: Evaluation | None
-    """None before the test, or if the run was resumed after it."""
+    """Final test; None before the test, or if the run was resumed after it."""
     problem: str | None
     validation: Evaluation | None = None
     """Last validation, which may not be the best."""

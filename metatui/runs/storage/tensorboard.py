@@ -1,7 +1,7 @@
 """Event files for TensorBoard, in addition to a run's own metrics.
 
 Scalars are named after the fields of `metrics.jsonl` (`train/meta_loss`, ...), and after the metrics of validations and
-the test after the last inner step (`val/accuracy`, `val/accuracy_ci95`, ...). The step is the meta-step.
+the test after the last inner step (`val/accuracy`, `val/accuracy_ci95`, ...). The step of a scalar is its meta-step.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from tensorboard.compat.proto.event_pb2 import Event as Record
 
 EVERY = 0.1
-"""Seconds between written meta-steps. TensorBoard shows a thousand points of a curve, and encoding a point
-takes as long as a small meta-step."""
+"""Seconds between meta-steps that are written. Writing all would take as long as small meta-steps themselves, and
+TensorBoard shows only about a thousand points of a curve."""
 
 FLUSH_AFTER = 10.0
 """Maximum number of seconds before a point is written to disk."""
@@ -38,7 +38,8 @@ def check_tensorboard() -> None:
         import tensorboard.summary.writer.record_writer  # noqa: F401
     except ModuleNotFoundError as error:
         package = (error.name or "tensorboard").split(".")[0]
-        _refuse(f"{package} is not installed: install it with pip install 'metatui[tensorboard]', or leave it off")
+        remedy = "install it with pip install 'metatui[tensorboard]', or set logging.tensorboard to false"
+        _refuse(f"{package} is not installed: {remedy}")
     except Exception as error:  # for example, because of an incompatible version of protobuf
         _refuse(f"tensorboard cannot be imported: {quote(str(error), 200)}")
 
@@ -55,7 +56,7 @@ class TensorBoardLog:
 
         Args:
             folder: folder of the run's event files.
-            iteration: meta-step at which the session starts; TensorBoard drops later points of earlier files.
+            iteration: meta-step after which the session starts; TensorBoard drops later points of earlier files.
         """
         from tensorboard.compat.proto.event_pb2 import Event as Record
         from tensorboard.compat.proto.event_pb2 import SessionLog
@@ -95,11 +96,11 @@ class TensorBoardLog:
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time to flush."""
+        """Whether the last flush was at least `FLUSH_AFTER` seconds ago."""
         return time.monotonic() - self._flushed >= FLUSH_AFTER
 
     def flush(self) -> None:
-        """Pass all data to the operating system. After WriteRefused, the next call continues from there."""
+        """Pass all data to the operating system. If WriteRefused is raised, the next call writes the remaining data."""
         self._write_pending()
         self._flushed = time.monotonic()
         self._file.flush()

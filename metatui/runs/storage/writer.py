@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 
 class RunWriter:
-    """Writer of the events of `run` after meta-step `iteration`. Metrics after it are removed first.
+    """Writer of the events of `run` that follow meta-step `iteration`. Metrics of later meta-steps are removed first.
 
-    Every write is queued first. If the disk refuses one, it stays in the queue and `catch_up` continues there, so
-    nothing is lost or written twice. `lock` is held until `close`.
+    Every write is queued first. If the disk refuses a write, it stays in the queue, and the next call to `catch_up`
+    continues with it, so nothing is lost or written twice. `lock` is held until `close`.
     """
 
     def __init__(
@@ -51,9 +51,9 @@ class RunWriter:
         """Open the files of the run. Raises WriteRefused."""
         self.run = run
         self.saved_at = iteration
-        """Meta-step of the newest checkpoint; 0 before the first."""
+        """Meta-step of the newest checkpoint; 0 before the first checkpoint."""
         self.cause: str | None = None
-        """Reason for an interruption, for the journal."""
+        """Reason for an interruption, such as the name of a signal, which the journal records."""
         self._lock = lock
         self._preset, self._origin = preset, origin
         self._iteration = iteration
@@ -68,7 +68,7 @@ class RunWriter:
         self._tensorboard = TensorBoardLog(run.tensorboard_path, iteration=iteration) if tensorboard else None
 
     def save(self, kind: str, state: TrainerState) -> None:
-        """Queue a checkpoint, after the metrics up to its meta-step."""
+        """Queue the metrics up to the meta-step of a checkpoint, then the checkpoint."""
 
         def checkpoint() -> None:
             save_checkpoint(self.run.checkpoints_path, kind, state)
@@ -80,7 +80,7 @@ class RunWriter:
         self._queue.append((f"checkpoint {kind} of meta-step {state.values['iteration']:,}", checkpoint))
 
     def record(self, event: Event) -> None:
-        """Write `event`. After WriteRefused, call `catch_up` until it succeeds."""
+        """Write `event`. If WriteRefused is raised, call `catch_up` until it succeeds."""
         self.queue(event)
         self.catch_up()
 

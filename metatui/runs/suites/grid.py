@@ -30,7 +30,7 @@ Changes = Mapping[str, Scalar]
 def comparisons(
     tables: Sequence[dict[str, Any]], file: Path, origin: SourceLocation, changes: Changes
 ) -> tuple[PlannedComparison, ...]:
-    """Return the comparisons of the `[[compare]]` tables of `file`; raise BadInput for invalid ones."""
+    """Return the comparisons of the `[[compare]]` tables of `file`; raise BadInput if one is invalid."""
     compare_tables: dict[str, CompareTable] = {}
     for i, raw in enumerate(tables):
         name = raw.get("name")
@@ -42,12 +42,13 @@ def comparisons(
         compare_tables[table.name] = table
     runs = sum(table.run_count for table in compare_tables.values())
     if runs > MOST_RUNS:
-        raise BadInput(f"{origin}: runs x grid x seeds are {runs:,}, but a suite must have at most {MOST_RUNS:,} runs")
+        described = f"the comparisons describe {runs:,} runs (runs x grid x seeds)"
+        raise BadInput(f"{origin}: {described}, but a suite must have at most {MOST_RUNS:,}")
     return tuple(_comparison(table, file, origin.within(name), changes) for name, table in compare_tables.items())
 
 
 def planned(preset: Preset, changes: Changes, origin: SourceLocation) -> PlannedRun:
-    """Return a run with the settings of `preset`."""
+    """Return a run with the settings of `preset` and `changes`."""
     settings = _changed(_settings_of(preset, origin), changes, origin)
     return PlannedRun("", "", settings, preset.name if settings == preset.settings else f"{preset.name} (changed)")
 

@@ -23,8 +23,8 @@ LARGEST = 4 * 1024 * 1024
 class SuiteManifest:
     """Record of the started runs of a suite, identified by their settings.
 
-    As a context manager, it holds the suite's lock, which the process that starts runs needs. A run that was deleted or
-    has different settings no longer belongs to the suite; if the suite's file changes, the remaining runs are kept.
+    As a context manager, it holds the suite's lock, which a process needs to start runs. A run that was deleted or has
+    other settings than the suite's file no longer belongs to the suite. The other runs are kept if the file changes.
     """
 
     def __init__(self, suite: Suite, store: RunStore) -> None:
@@ -33,7 +33,7 @@ class SuiteManifest:
         self._store = store
         self._lock: RunLock | None = None
         self._identities: dict[tuple[Path, int], Hashable] = {}
-        """Identities by path and modification time of settings.toml."""
+        """Cached identities of runs (`models.identity`), by path and modification time of settings.toml."""
 
     @property
     def path(self) -> Path:

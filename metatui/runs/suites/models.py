@@ -13,10 +13,10 @@ MOST_RUNS = 1_000
 """Maximum number of runs of a suite."""
 
 ANYWHERE = ("compute.device", "compute.threads", "compute.compile_after")
-"""Settings that determine only where and when something is computed, not its result."""
+"""Settings that determine where and when something is computed, but do not affect the result."""
 
 ELSEWHERE = ("checkpoint", "logging")
-"""Groups of settings that do not affect the result."""
+"""Groups of settings that do not affect the result of a run."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,12 @@ class PlannedRun:
     """One run of a suite."""
 
     comparison: str
-    """Name of its comparison."""
+    """Name of the comparison that the run belongs to."""
     label: str
-    """Label in the comparison."""
+    """Label of the run in the comparison."""
     settings: Settings
     origin: str
-    """Origin of the settings for the run's journal."""
+    """Text about the origin of the settings, which the run's journal records."""
 
     @property
     def name(self) -> str:
@@ -49,7 +49,7 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class PlannedComparison:
-    """Runs to compare, and the protocol. None selects the value in the settings of the first run."""
+    """Runs to compare, and the protocol. If a value of the protocol is None, the first run's setting is used."""
 
     name: str
     runs: tuple[PlannedRun, ...]
@@ -73,7 +73,7 @@ class Suite:
     notes: str
     comparisons: tuple[PlannedComparison, ...]
     path: Path | None
-    """None for a suite of presets given by name."""
+    """File of the suite; None for a suite of presets given by name."""
 
     @property
     def runs(self) -> tuple[PlannedRun, ...]:

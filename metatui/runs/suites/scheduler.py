@@ -87,7 +87,7 @@ class SuiteRunner:
 
         Args:
             manifest: manifest of the suite; the caller must have locked it.
-            waiting: runs to train, each with the folder to continue, or None.
+            waiting: runs to train, each with its folder, or None if the run has not been started yet.
             devices: devices that each train one run at a time; None means the device in the run's settings.
         """
         self._manifest = manifest
@@ -104,7 +104,7 @@ class SuiteRunner:
         return self._interrupted
 
     def interrupt(self) -> None:
-        """Interrupt the current runs, which are saved, and start no more; for signal handlers and other threads."""
+        """Interrupt and save the current runs, and start no more. Signal handlers and other threads may call this."""
         self._interrupted = self._over = True
         for child in list(self._children):
             child.end_sending()
@@ -217,4 +217,4 @@ class SuiteRunner:
         if self._over and code in (0, -9):
             return "interrupted", None
         output = quote(str(self._manifest.messages_path), 200)
-        return "failed", f"its process {describe_exit(code)} without reporting an error: see its output in {output}"
+        return "failed", f"its process {describe_exit(code)} without reporting an error; its output is in {output}"

@@ -20,10 +20,10 @@ class RunStatus:
 
     planned: PlannedRun
     folder: RunFolder | None
-    """None if the run was not started."""
+    """Folder of the run; None if the run was not started."""
     status: Status | Literal["waiting"]
     progress: Progress | None
-    """Last meta-step; None before the first and for `scratch`."""
+    """Last meta-step; None before the first meta-step and for `scratch`."""
     test: Evaluation | None
     problem: str | None
     """Reason why the run failed or cannot be read; None if there is no problem."""
@@ -34,12 +34,12 @@ class RunStatus:
 
     @property
     def iteration(self) -> int:
-        """Number of meta-steps."""
+        """Number of finished meta-steps."""
         return self.progress.iteration if self.progress else 0
 
     @property
     def share(self) -> float:
-        """Completed share of the run, from 0 to 1."""
+        """Completed fraction of the run, from 0 to 1."""
         if self.finished:
             return 1.0
         return min(1.0, self.iteration / self.planned.iterations) if self.planned.iterations else 0.0
@@ -94,7 +94,7 @@ class SuiteMonitor:
 
 
 def comparable(comparison: PlannedComparison, status: SuiteStatus) -> list[RunFolder]:
-    """Return the finished runs of `comparison`, in the same order."""
+    """Return the finished runs of `comparison`, in the order of the comparison."""
     done = {run.planned.identity: run.folder for run in status.runs if run.folder and run.finished}
     return [folder for run in comparison.runs if (folder := done.get(run.identity))]
 

@@ -38,7 +38,10 @@ class SourceLocation:
 
 
 def by_path(value: Any, info: ValidationInfo) -> Any:
-    """Flatten a table of settings to `group.key`, whether its keys are quoted or its groups are nested tables."""
+    """Flatten a table of settings, so that its keys are paths such as `algorithm.inner_lr`.
+
+    A file may contain such a path as a quoted key, or as a key in a nested table for the group.
+    """
     if not isinstance(value, dict):
         return value  # rejected by the type of the field
     settings: dict[str, Any] = {}
@@ -60,7 +63,7 @@ TABLES = "a non-empty list of tables"
 
 
 class Table(BaseModel):
-    """A table of the file. The description of a field states the allowed values."""
+    """A table of a suite file. Messages about a field that is not valid contain the description of the field."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 

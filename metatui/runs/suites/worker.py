@@ -62,7 +62,10 @@ def _session(request: Mapping[str, Any]) -> Session:
 
 
 def sharing_cores(settings: Settings, runs: int) -> Settings:
-    """Return the settings of one of `runs` simultaneous runs, which share the CPU cores unless threads are set."""
+    """Return `settings` for one of `runs` simultaneous runs.
+
+    Classification runs share the CPU cores equally, unless the number of threads is set.
+    """
     if runs == 1 or settings.compute.threads or not settings.is_classification:
         return settings
     return change(settings, {"compute.threads": max(1, physical_cores() // runs)})

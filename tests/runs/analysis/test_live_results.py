@@ -250,7 +250,7 @@ def test_report_of_diverged_run(hopeless: tuple[RunFolder, list[Event]], tmp_pat
     main(["report", str(run.path), "--to", str(tmp_path / "report.md")])
     text = (tmp_path / "report.md").read_text()
     assert f"{metatui.evaluate(run).diverged} of 6 tasks diverged in the evaluation of MAML" in text
-    assert "MAML has no finite validation, so its last parameters were evaluated instead of its best" in text
+    assert "MAML has no finite validation result, so its last parameters were evaluated instead of its best" in text
     assert not re.search(r"[0-9]{10}|nan|inf\b", text.replace(run.id, ""))
 
 

@@ -155,7 +155,8 @@ def test_commands_are_validated(session: Session, peer: Peer) -> None:
         peer.say(line)
         (kind, sentence), = peer.read().items()  # fmt: skip
         assert kind == "refused", line
-        assert "is not a command, one of pause, resume, stop, checkpoint, evaluate, change" in sentence
+        assert "is not a command. A command is a JSON object" in sentence
+        assert "with one of the keys pause, resume, stop, checkpoint, evaluate, change. " in sentence
         assert sentence.isprintable()
     assert session.commands == [Change("algorithm.inner_lr", 0.005), Stop()]
 

@@ -337,7 +337,7 @@ def test_full_disk_pauses_the_run(
         if isinstance(event, events.Paused):
             assert session.outcome.status == "paused"
             assert isinstance(seen[-2], events.Warned)
-            assert f"{os.strerror(number).lower()}: training waits" in seen[-2].text
+            assert f"{os.strerror(number).lower()}; training waits" in seen[-2].text
             assert disk.asked == 1
             disk.full = False
         if isinstance(event, Progress) and event.iteration == 15:
@@ -358,7 +358,7 @@ def test_stop_on_a_full_disk_reports_the_loss(tmp_path: Path, monkeypatch: pytes
     threading.Timer(0.05, session.interrupt).start()
     lost = (
         r"stopped after meta-step 10, but checkpoint best of meta-step 10, journal\.jsonl could not be saved: .*no "
-        "space left on device; it can be resumed from its start"
+        "space left on device; the run can be resumed from its start"
     )
     with pytest.raises(MetatuiError, match=lost):
         list(seen)

@@ -213,6 +213,6 @@ def test_missing_package_is_reported(
     assert out == ""
     assert err == (
         "metatui: logging.tensorboard is true, but tensorboard is not installed: "
-        "install it with pip install 'metatui[tensorboard]', or leave it off\n"
+        "install it with pip install 'metatui[tensorboard]', or set logging.tensorboard to false\n"
     )
     assert not list(tmp_path.glob("runs/*"))

@@ -46,7 +46,7 @@ def compare(
         split: `test` or `val`.
         tasks, steps, shots: default to the first run's settings, like the rest of the protocol (queries, seed of the
             held-out tasks, batch norm, rotations).
-        target: accuracy (a fraction) or loss; the time to reach it is reported.
+        target: accuracy (a fraction) or loss; the comparison shows when each run reached it.
         device: device for all runs; defaults to the device in each run's settings.
         on_progress: callback before each chunk of tasks.
 
@@ -88,7 +88,7 @@ def comparing(
 ) -> Generator[Comparing, None, Comparison]:
     """Run `compare` step by step, yielding the progress before each chunk of tasks.
 
-    Nothing is written; measurements are cached in this process. Raises the same errors as `compare`.
+    Nothing is written to disk; measurements are cached in memory. Raises the same errors as `compare`.
     """
     _check_runs(runs)
     checkpoints = [checkpoints_of(run) for run in runs]
@@ -149,7 +149,7 @@ def _check_runs(runs: Sequence[RunFolder]) -> None:
 
 
 def parse_target(text: str, name: str = "target") -> float:
-    """Parse an accuracy (a fraction, or with %) or a loss.
+    """Parse a target: an accuracy (`0.95` or `95%`) or a loss.
 
     Args:
         name: name of the value in the error message.

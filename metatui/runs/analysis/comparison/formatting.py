@@ -73,7 +73,7 @@ def protocol_words(comparison: Comparison) -> str:
 
 
 def target_words(comparison: Comparison) -> str | None:
-    """Describe the target: `an accuracy of 95 %`, `a loss of 0.5`; None without a target."""
+    """Describe the target: `an accuracy of 95 %`, `a loss of 0.5`; None if there is no target."""
     target = comparison.target
     if target is None:
         return None
@@ -81,13 +81,13 @@ def target_words(comparison: Comparison) -> str | None:
 
 
 def main_results(comparison: Comparison) -> tuple[str, ...]:
-    """Return the conclusions, each without its full stop; without conclusions, the result of each run."""
+    """Return the conclusions or, if there are none, the result of each run; each is a sentence without a full stop."""
     results = (f"{run.label}: {headline(run.evaluation, level=True)}" for run in comparison.runs)
     return tuple(comparison.conclusions) or tuple(results)
 
 
 def note_on_seeds(comparison: Comparison) -> str | None:
-    """Return a note on the paired tests and their limits; None without a test, or if seeds are also compared."""
+    """Return a note on what paired tests compare; None without paired tests, or if there are tests over seeds."""
     if not any(pair.is_tested for pair in comparison.pairs) or comparison.seeds:
         return None
     return (

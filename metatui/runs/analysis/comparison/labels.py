@@ -13,14 +13,15 @@ from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.text import sanitize
 
 MOST_SETTINGS = 3
-"""Maximum number of settings in a label, such as a grid of two settings and the seed."""
+"""Maximum number of settings in a label, enough for a grid of two settings and the seed."""
 
 
 def labels(runs: Sequence[RunFolder], settings: Sequence[Settings]) -> list[str]:
     """Return a unique label for each run.
 
-    The label is the algorithm, followed by the settings that differ if several runs have the same algorithm. Runs that
-    differ in too many settings or in no setting are labelled with their name, or with their path if names are equal.
+    The label is the algorithm. If several runs have the same algorithm, their labels also contain the settings in which
+    they differ. Runs that differ in no setting or in more than `MOST_SETTINGS` are labelled with their name, and runs
+    with equal names are labelled with their path.
     """
     result = [algorithm_title(each) for each in settings]
     for title, count in Counter(result).items():
@@ -44,7 +45,7 @@ def algorithm_title(settings: Settings) -> str:
 
 
 def _differing(settings: Sequence[Settings]) -> list[str]:
-    """Return the relevant settings that differ and affect results."""
+    """Return the paths of the settings that differ, have an effect and can change results."""
     return [
         path
         for path, field in FIELDS.items()

@@ -24,7 +24,7 @@ LEVEL = 0.05
 
 
 def pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple[Pair, ...]:
-    """Test all pairs of runs with the same held-out tasks at inner step `step`."""
+    """Compare the metrics after inner step `step` of all pairs of runs that have the same held-out tasks."""
     from metatui.learning.evaluation.statistics import holm, paired_test
 
     both = [(a, b) for a, b in combinations(runs, 2) if a.same_tasks == b.same_tasks]
@@ -57,7 +57,7 @@ def differences(a: RunResult, b: RunResult, metric: Metric, step: int) -> Floats
 
 
 def seed_pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple[SeedPair, ...]:
-    """Test all pairs of settings with at least two seeds each, based on the means of their runs."""
+    """Compare all pairs of settings that were trained with at least two seeds, by the means of their runs."""
     from metatui.learning.evaluation.statistics import holm, welch_test
 
     both = [(a, b) for a, b in combinations(seed_groups(runs), 2) if a.runs[0].same_tasks == b.runs[0].same_tasks]
@@ -77,7 +77,11 @@ def _mean(run: RunResult, metric: Metric, step: int) -> float:
 
 
 def seed_groups(runs: Sequence[RunResult]) -> list[SeedGroup]:
-    """Group runs with the same settings and at least two seeds; a repeated seed counts once, by its last run."""
+    """Group the runs that differ only in their seeds.
+
+    Settings that were trained with only one seed are left out. If several runs of a group have the same seed, only the
+    last of them is used.
+    """
     alike: dict[Hashable, dict[int, RunResult]] = defaultdict(dict)
     for run in runs:
         alike[run.same_tasks, _without_seed(run.settings)][run.settings.training.seed] = run
@@ -139,7 +143,7 @@ def seed_verdict(pair: SeedPair) -> str:
     better = _better(pair.metric, test.difference, test.ci95, a, b)
     tasks = f"on the same {count:,} tasks"
     if math.isnan(pair.p_holm):
-        why = "the results of each do not vary across seeds"
+        why = "the results do not vary across seeds"
         return f"{_capitalized(better)} {tasks}, but no test is possible: {why}{diverged}"
     p = _corrected(pair.p_holm, "Welch's p", pair.family, "pairs of settings")
     if pair.p_holm < LEVEL:

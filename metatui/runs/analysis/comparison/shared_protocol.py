@@ -14,8 +14,10 @@ from metatui.utils.errors import BadInput
 from metatui.utils.numbers import diverged
 
 DATA = ("task.source", "task.folder")
-"""Settings that must be equal, in addition to the options of the data set, for accuracies and losses to refer to the
-same data."""
+"""Settings that must be the same for all runs, in addition to the options of the data set.
+
+Otherwise, accuracies and losses would refer to different data.
+"""
 
 TIED = ("task.ways", "task.split", "task.split_seed", "task.class_lists")
 """Settings fixed by a trained model: its number of outputs and its training classes.
@@ -30,7 +32,7 @@ SHARED = (
     "evaluation.inner_steps",
     "evaluation.batch_norm",
 )
-"""Settings that all runs take from the first run, regardless of how they were trained."""
+"""Evaluation settings that are the same for all runs of a comparison; by default, they are those of the first run."""
 
 INPUTS = ("task.image_size", "task.image_mode")
 """Input settings fixed by a trained model; runs that differ in them still have the same tasks."""
@@ -42,7 +44,7 @@ class SharedProtocol:
 
     protocol: Protocol
     settings: tuple[Settings, ...]
-    """Settings for the evaluation of each run: its own model and inner loop, and the shared protocol."""
+    """Evaluation settings of each run, which combine its own model and inner loop with the shared protocol."""
     same_tasks: tuple[tuple[Scalar, ...], ...]
     """Key of each run; runs with equal keys have the same held-out tasks."""
     warnings: tuple[str, ...]
@@ -140,7 +142,8 @@ def result_warnings(runs: Sequence[RunResult]) -> Iterator[str]:
             )
     for run in runs:
         if run.evaluation.checkpoint == "last" and run.validation.iterations:
-            yield f"{run.label} has no finite validation, so its last parameters were evaluated instead of its best"
+            why = "no finite validation result"
+            yield f"{run.label} has {why}, so its last parameters were evaluated instead of its best"
     timed = [run for run in runs if run.costs.seconds_per_step]
     machines = [f"{run.costs.device_name or 'an unknown device'} on {run.costs.host}" for run in timed]
     if len(set(machines)) > 1:
@@ -149,7 +152,7 @@ def result_warnings(runs: Sequence[RunResult]) -> Iterator[str]:
 
 
 def _differing(settings: Sequence[Settings], labels: Sequence[str], paths: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield each of `paths` whose values differ between the runs that use it, and the value of each run."""
+    """Yield each setting of `paths` that differs between the runs that use it, and a text with the values."""
     for path in paths:
         relevant = [(name, each) for name, each in zip(labels, settings, strict=True) if FIELDS[path].is_relevant(each)]
         if len({_value(each, path) for _, each in relevant}) > 1:

@@ -14,10 +14,10 @@ NONE = "–"
 """Placeholder for an unknown or missing value."""
 
 MOST_STEPS = 12
-"""Maximum rows of inner steps; if there are more, only round numbers are shown."""
+"""Maximum number of rows in the table of inner steps. If there are more steps, only round numbers are shown."""
 
 MOST_VALIDATIONS = 12
-"""Maximum rows of validations; if there are more, evenly spaced ones are shown."""
+"""Maximum number of rows in the table of validations. If there are more, evenly spaced ones are shown."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class TextTable:
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     names: int = 1
-    """Number of leading text columns; the others are numeric."""
+    """Number of columns with text, starting from the left; the remaining columns contain numbers."""
 
 
 def tables(comparison: Comparison) -> list[TextTable]:
@@ -141,7 +141,7 @@ def costs(comparison: Comparison) -> TextTable:
 
 
 def to_target(comparison: Comparison) -> TextTable | None:
-    """Create a table of the time at which each run reached the target; None without a target."""
+    """Create a table of the time at which each run reached the target; None if there is no target."""
     target = target_words(comparison)
     if target is None:
         return None
@@ -155,7 +155,7 @@ def to_target(comparison: Comparison) -> TextTable | None:
 
 
 def _amount(comparison: Comparison, mean: float, half: float) -> str:
-    """Format a value of the metric; `NONE` if most tasks diverged."""
+    """Format a value of the metric; return `NONE` if most tasks diverged."""
     return amount(comparison.metric, mean, half) if math.isfinite(mean) else NONE
 
 

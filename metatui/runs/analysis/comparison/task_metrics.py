@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from metatui.learning.training.trainer_state import TrainerState
 
 CACHE_SIZE = 32
-"""Number of cached measurements, so that adding a run to a comparison measures only that run."""
+"""Number of cached measurements. They are reused if a run is added to a comparison, so only that run is measured."""
 
 Checkpoints = tuple[tuple[str, int, int], ...]
 _Key = tuple[RunFolder, Checkpoints, Settings, str]
@@ -27,7 +27,7 @@ _lock = Lock()
 
 
 def checkpoints_of(run: RunFolder) -> Checkpoints:
-    """Return the name, modification time and size of each checkpoint file. They change when the run continues."""
+    """Return the name, modification time and size of each checkpoint file, which change when the run continues."""
     try:
         files = sorted(run.checkpoints_path.glob("*.safetensors"))
         return tuple((file.name, (stat := file.stat()).st_mtime_ns, stat.st_size) for file in files)
@@ -41,7 +41,7 @@ def measure(
     """Evaluate `state` with the protocol in `settings`, yielding the number of finished tasks after each chunk.
 
     Args:
-        checkpoints: result of `checkpoints_of` from before `state` was read.
+        checkpoints: result of a call to `checkpoints_of` before `state` was read; part of the key of the cache.
 
     Raises:
         BadInput: if the split is unknown, or the device or the data is not available.

@@ -25,29 +25,29 @@ from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.smoothing import DECAYS, span_of
 
 POINTS = 500
-"""Maximum points of a training curve: more than a screen or a page can show."""
+"""Maximum number of points of a training curve. Neither a screen nor a page can show more."""
 
 SHORTEST_SPAN = 50
 SPAN_SHARE = 0.02
-"""Share of the longest run over which curves are smoothed; at least SHORTEST_SPAN meta-steps."""
+"""Number of meta-steps to smooth over, as a fraction of the longest run, but at least SHORTEST_SPAN meta-steps."""
 
 
 @dataclass
 class Steps:
-    """All meta-steps of a run as columns."""
+    """All meta-steps of a run, with one array for each metric."""
 
     iteration: array[int] = field(default_factory=lambda: array("q"))
     tasks_seen: array[int] = field(default_factory=lambda: array("q"))
     seconds: array[float] = field(default_factory=lambda: array("d"))
     meta_loss: array[float] = field(default_factory=lambda: array("d"))
     accuracy: array[float] = field(default_factory=lambda: array("d"))
-    """NaN for regression."""
+    """Query accuracies; NaN for regression."""
 
     def __len__(self) -> int:
         return len(self.iteration)
 
     def until(self, iteration: int) -> TimeToTarget:
-        """Return the tasks and seconds up to meta-step `iteration`, according to the files on disk."""
+        """Return the number of tasks and the training time up to meta-step `iteration`."""
         i = bisect_right(self.iteration, iteration) - 1
         return (
             TimeToTarget(iteration, self.tasks_seen[i], self.seconds[i]) if i >= 0 else TimeToTarget(iteration, 0, 0.0)
@@ -55,7 +55,7 @@ class Steps:
 
 
 def read_steps(run: RunFolder) -> Steps:
-    """Return the meta-steps on disk."""
+    """Return the meta-steps in the metrics file of `run`."""
     try:
         stat = run.metrics_path.stat()
     except OSError:  # scratch may have no metrics
@@ -130,7 +130,10 @@ def training_curve(steps: Steps, span: int, changes: tuple[LiveChange, ...] = ()
 
 
 def validation_curve(run: RunFolder, steps: Steps, metric: Metric) -> ValidationCurve:
-    """Return the validations in order, except undone ones; of repeated validations, return the last."""
+    """Return the validations in order of meta-steps.
+
+    If a resumed run repeated validations, only the results of the repetition are included.
+    """
     results: dict[int, tuple[float, float, int]] = {}
     for entry in run.validations():
         mean, half = (_number(entry.details.get(name)) for name in (metric, f"{metric}_ci95"))
@@ -150,7 +153,8 @@ def first_reaching(curve: ValidationCurve, target: float, metric: Metric) -> Tim
     """Return the first validation whose mean reaches the target, or None.
 
     Validations are used because they always have the same number of held-out tasks. A meta-step has few training tasks,
-    and the minimum of many noisy losses reaches any target early. The resolution is `evaluation.every`.
+    and the minimum of many noisy losses reaches any target early. The result may be late by up to `evaluation.every`
+    meta-steps, the distance between validations.
     """
     for i, mean in enumerate(curve.mean):
         if mean >= target if metric == "accuracy" else mean <= target:

@@ -38,19 +38,19 @@ class Protocol:
     seed: int
     """Seed of the held-out tasks."""
     batch_norm: str | None
-    """None if the models have no batch norm."""
+    """Setting `evaluation.batch_norm`; None for regression."""
     rotations: bool | None
-    """None if the source has no rotations."""
+    """Setting `task.rotations`; None if the data set does not use this setting."""
 
 
 @dataclass(frozen=True)
 class TaskValues:
-    """Metrics of each held-out task at each inner step from 0, as read-only arrays."""
+    """Metrics of each of T held-out tasks at each inner step from 0, as read-only arrays."""
 
     loss: Floats
-    """[T, steps + 1], float64."""
+    """Mean query losses, [T, steps + 1], float64."""
     accuracy: Floats | None
-    """[T, steps + 1], fractions of the query set; None for regression."""
+    """Accuracies as fractions of the query set, [T, steps + 1]; None for regression."""
 
     @cached_property
     def diverged(self) -> NDArray[np.bool_]:
@@ -67,7 +67,7 @@ class TaskValues:
 
 @dataclass(frozen=True)
 class TimeToTarget:
-    """A point in the training of a run."""
+    """A point in the training of a run, such as the point at which it reached the target."""
 
     iterations: int
     tasks: int
@@ -77,11 +77,11 @@ class TimeToTarget:
 
 @dataclass(frozen=True)
 class LiveChange:
-    """A setting changed during training."""
+    """A change of a setting during training."""
 
     at: TimeToTarget
     label: str
-    """`inner_lr 0.1`."""
+    """Short description: `inner_lr 0.1`."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class TrainingCurve:
     """Training time at each point."""
     meta_loss: tuple[float, ...]
     accuracy: tuple[float, ...] | None
-    """None for regression."""
+    """Smoothed query accuracy at each point; None for regression."""
     changes: tuple[LiveChange, ...] = ()
     """Live changes, in order."""
     averages: tuple[Averages, ...] = ()
@@ -167,11 +167,11 @@ class RunResult:
     diverged: int
     """Number of diverged held-out tasks, which the means of `evaluation` exclude."""
     training: TrainingCurve | None = field(repr=False)
-    """None before the first meta-step and for `scratch`."""
+    """Smoothed training curve; None before the first meta-step and for `scratch`."""
     validation: ValidationCurve = field(repr=False)
     costs: Costs
     to_target: TimeToTarget | None
-    """First validation that reached the target; None without a target or if it was not reached."""
+    """First validation that reached the target; None if none reached it or if there is no target."""
 
     @property
     def id(self) -> str:
@@ -199,7 +199,7 @@ class Pair:
 
     @property
     def is_tested(self) -> bool:
-        """False if divergence leaves too few tasks to compare the runs."""
+        """Whether the runs were compared; False if so many tasks diverged that too few remain for a test."""
         return not self.test.left_out or (self.test.tasks > 1 and self.test.most_are_there)
 
 
@@ -255,7 +255,7 @@ class Comparison:
 
     @property
     def deciding(self) -> tuple[SeedPair | Pair, ...]:
-        """Main tests: runs whose settings have several seeds are compared only over seeds."""
+        """Main tests: all tests over seeds, and the paired tests except between runs that are tested over seeds."""
         over_seeds = {run for pair in self.seeds for group in (pair.a, pair.b) for run in group.runs}
         return (*self.seeds, *(pair for pair in self.pairs if not {pair.a, pair.b} <= over_seeds))
 

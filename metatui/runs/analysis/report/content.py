@@ -32,7 +32,7 @@ STARTED = {
     "device_name": "device name",
     "engine": "engine",
 }
-"""Headings by detail of a start in the journal."""
+"""Headings of a table of starts, each for a detail that the journal records when a run starts."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def _environment(comparison: Comparison) -> TextTable:
 
 
 def _journal(comparison: Comparison) -> TextTable | None:
-    """Return a table of events other than training: changed settings, pauses, warnings, ends; None if it is empty."""
+    """Return a table of events such as changed settings, pauses, warnings and ends; None if it is empty."""
     rows: list[tuple[str, ...]] = []
     for run in comparison.runs:
         entries = [entry for entry in run.run.journal() if entry.event != "started" or entry.iteration]

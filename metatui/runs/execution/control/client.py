@@ -99,7 +99,8 @@ class LiveRun:
     def __iter__(self) -> Generator[Event, None, None]:
         """Yield events until the run ends or `close` is called.
 
-        The last event is Finished or Failed, even if the run's process was killed. By then, it has released the run.
+        The last event is Finished or Failed, even if the run's process was killed. When it is yielded, the process has
+        released the run.
         """
         with self._lock:
             if self._closed:
@@ -147,7 +148,7 @@ class LiveRun:
             yield report.content
 
     def _send(self) -> None:
-        """Send as much as the connection accepts; the next call sends the rest."""
+        """Send as many queued bytes as the connection accepts; the next call sends the rest."""
         with suppress(OSError):  # the buffer is full, or the connection is lost, which ends the iteration
             if self._unsent:
                 sent = self._channel.socket.send(self._unsent, socket.MSG_DONTWAIT)

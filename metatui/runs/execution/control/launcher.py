@@ -78,7 +78,7 @@ def _train(request: Mapping[str, Any], niceness: int) -> LiveRun:
 def _answer(child: ChildProcess) -> str:
     """Wait until training starts, and return the run folder.
 
-    Progress of packing images is reported to the callback of this process.
+    If the child packs images first, its progress is passed on to the packing listeners of this process.
 
     Raises:
         BadInput, MetatuiError: if the process reports such an error.

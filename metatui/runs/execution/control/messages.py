@@ -30,7 +30,7 @@ LONGEST_COMMAND = 16 * 1024
 """Maximum bytes of a line from a viewer."""
 
 LONGEST_REPORT = 64 * 1024 * 1024
-"""Maximum number of bytes in a line from a run; it is large because validations include images of episodes."""
+"""Maximum number of bytes in a line from a run. Lines with validations are long because they include images."""
 
 NO_HELLO = "the socket does not belong to a metatui run"
 
@@ -52,7 +52,7 @@ class Hello(_Message):
     host: str
     phase: Phase
     iteration: int
-    """Number of completed meta-steps; the progress of later ones follows."""
+    """Number of completed meta-steps. Later messages report the progress of later meta-steps."""
     settings: Settings
     """Current settings, including live changes."""
 
@@ -154,7 +154,7 @@ def read_command(line: bytes) -> Command:
         kinds = ", ".join(CommandMessage.model_fields)
         problem = f"{quote(where)}: {first['msg']}" if where else first["msg"]
         raise BadInput(
-            f"{quote(line[:60].decode(errors='replace'))} is not a command, one of {kinds} as a JSON object such as "
-            f'{{"pause": {{}}}} ({quote(problem, 200)[1:-1]})'
+            f"{quote(line[:60].decode(errors='replace'))} is not a command. A command is a JSON object such as "
+            f'{{"pause": {{}}}}, with one of the keys {kinds}. The problem is: {quote(problem, 200)[1:-1]}'
         ) from None
     return command

@@ -61,10 +61,10 @@ If there are more, progress and superseded events are dropped; the viewer has to
 """
 
 MOST_OTHERS = 4096
-"""Maximum number of other events queued for a viewer that does not read for hours; the oldest are dropped."""
+"""Maximum number of queued events other than progress for a viewer that does not read; the oldest are dropped."""
 
 MOST_UNREAD = 64 * 1024
-"""Maximum number of bytes that a viewer has not read yet; above it, invalid lines from that viewer get no answer."""
+"""Number of bytes that a viewer has not read, above which invalid lines from this viewer get no answer."""
 
 CHUNK = 64 * 1024
 
@@ -175,7 +175,7 @@ class ControlServer:
         self._evaluating = False
         self._closing = False
         self._listening = False
-        """Whether a viewer is connected, so that events are queued."""
+        """Whether a viewer is connected. Events are queued only then."""
         self._viewers: list[Viewer] = []
         self._tasks: set[asyncio.Task[None]] = set()
         """References to running tasks, because the event loop keeps only weak references."""
@@ -338,7 +338,7 @@ class ControlServer:
 
 
 def _without_stale(events: Sequence[Event]) -> list[Event]:
-    """Drop progress and events that are superseded by later events."""
+    """Drop progress, events that later events supersede, and the oldest events above `MOST_OTHERS`."""
     kept: list[Event] = []
     newest: set[type] = set()
     for event in reversed(events):
