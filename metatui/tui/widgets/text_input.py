@@ -6,7 +6,7 @@ from textual.events import Paste
 from textual.widgets import Input
 
 LONGEST = 4096
-"""Maximum length of a path in characters."""
+"""Maximum length of the text in characters, which is that of a path."""
 
 
 class Entry(Input):

@@ -82,7 +82,9 @@ class RunsTab(ListTab):
         self._canvas = Canvas()
 
     def compose(self) -> ComposeResult:
-        yield Entry(placeholder="Words that a run must contain; enter goes to the list, escape clears", id="filter")
+        yield Entry(
+            placeholder="Words that a run must contain; enter goes to the list, escape clears them", id="filter"
+        )
         with Container(classes="list-and-preview"):
             yield self.table
             yield self.preview

@@ -25,7 +25,7 @@ class Assessment:
     """Result of validating the text in the fields of a form."""
 
     settings: Settings | None
-    """None if a field is invalid."""
+    """The settings in the form; None if a field is invalid."""
     problems: Mapping[str, str]
     """A sentence for each invalid field, by path; fields that are not relevant have no problems."""
     visible: frozenset[str]
