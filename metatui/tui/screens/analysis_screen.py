@@ -37,7 +37,7 @@ class ReplySource(Protocol):
 
 
 class AnalysisScreen(ModalScreen[ScreenResultType]):
-    """Runs an analysis in another process, so that keys respond and cancelling takes effect immediately.
+    """Runs an analysis in another process, so that keys work during the analysis and can cancel it immediately.
 
     A subclass calls `start_analysis` or `listen_to`, and implements `show_progress`, `show_result` and `show_failure`.
     """
@@ -80,7 +80,7 @@ class AnalysisScreen(ModalScreen[ScreenResultType]):
         self._request = self._helper.ask(analysis)
 
     def listen_to(self, source: ReplySource) -> None:
-        """Show the replies to request 1 of `source`, and stop `source` when the screen is closed."""
+        """Show the replies of `source` to its first request, and stop `source` when the screen is closed."""
         self._source, self._request = source, 1
         self.run_worker(partial(self._forward, source), thread=True, exit_on_error=False, group="analysis")
 

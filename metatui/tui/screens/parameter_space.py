@@ -1,4 +1,4 @@
-"""Screen that shows how adaptation to tasks moves the parameters from a meta-learned and an ordinary initialisation."""
+"""Screen that shows how adaptation moves parameters from a meta-learned and an ordinary (random) initialisation."""
 
 from __future__ import annotations
 

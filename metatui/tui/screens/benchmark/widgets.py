@@ -150,7 +150,7 @@ class BenchmarkTable(DataTable[Text]):
 
 
 class BenchmarkChart(Static):
-    """Milliseconds of each engine and the floor, for the workloads of one task."""
+    """Plots the milliseconds of each engine and the floor, for the workloads of one task."""
 
     DEFAULT_CSS = """
     BenchmarkChart {

@@ -32,7 +32,7 @@ class View:
     log: bool = True
     """Logarithmic axis for losses; accuracies always have a linear one."""
     smoothing: int = 0
-    """Position of the decay in `DECAYS`, from 1; 0 averages over a span that depends on the length of the runs."""
+    """Position in `DECAYS` of the decay of the smoothing, from 1. If it is 0, the length of the runs determines it."""
     metric: Metric | None = None
     """The metric that is shown; None selects the metric that decides the comparison."""
     colours: Mapping[str, str] = field(default_factory=dict)

@@ -158,7 +158,9 @@ class CompareScreen(AnalysisScreen[None]):
         if comparison is None:
             return
         unit = "accuracy, such as 0.95 or 95%" if comparison.metric == "accuracy" else "loss, such as 0.5"
-        question = f"Target {unit}. The tables show when each run's validations first reached it. Leave empty for none."
+        question = (
+            f"Target {unit}. The tables show when each run's validations first reached it. Leave empty for no target."
+        )
         before = "" if self._target is None else f"{self._target:g}"
         dialog = AskScreen("Target", question, value=before, check=lambda text: text and parse_target(text))
         if (answer := await self.app.push_screen_wait(dialog)) is not None:

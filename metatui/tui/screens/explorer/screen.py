@@ -79,7 +79,7 @@ class ExplorerHeader(RowsWidget):
 
 
 class ExplorerPanel(AdaptationPanel, can_focus=False):
-    """An adaptation panel that changes the inner step of the whole screen, which also has the loss curve."""
+    """An adaptation panel whose keys change the inner step of the whole screen, including that of the loss curve."""
 
     def action_step(self, by: int) -> None:
         assert isinstance(self.screen, ExplorerScreen)

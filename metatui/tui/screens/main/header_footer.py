@@ -32,7 +32,7 @@ def link(text: str, action: str, style: str = "$foreground") -> Content:
 
 
 def choice(text: str, action: str, chosen: bool) -> Content:
-    """Return a link, or highlighted text if it is the current choice."""
+    """Return `text` as a link to an action, or as highlighted text if it is the current choice."""
     return Content.styled(text, "bold reverse") if chosen else link(text, action)
 
 
@@ -44,7 +44,7 @@ class TopBar(Widget):
     """State of the run, most important parts first; parts that do not fit are omitted."""
     phase: reactive[Phase] = reactive(Phase.IDLE, repaint=False)
     warned: reactive[bool] = reactive(False, repaint=False)
-    """True if the last result is not finite."""
+    """True if the last result of the run is not finite."""
 
     def watch_warned(self) -> None:
         self._refresh_state()

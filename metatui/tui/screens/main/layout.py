@@ -31,7 +31,7 @@ Part = Literal["form", "about", "run", "curves", "adaptation", "journal"]
 """ID of a widget of the work tab."""
 
 Divider = Literal["left", "journal", "curves"]
-"""A line that the user can move. Its name is that of the field of `PaneSizes` that changes."""
+"""A line that the user can move. It is named after the field of `PaneSizes` that moving it changes."""
 
 NARROW, SHORT, WIDE = 100, 32, 160
 """The terminal is narrow below NARROW columns, short below SHORT rows, and wide from WIDE columns on."""

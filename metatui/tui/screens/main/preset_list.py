@@ -19,7 +19,7 @@ COLUMNS: Final = (Column("Preset", least=12), Column("Algorithm"), Column("Shots
 
 
 def missing_data(settings: Settings) -> str:
-    """Return the command that provides the data set of `settings`, empty if it is on this machine."""
+    """Return the command that provides the data set of `settings`; empty if the data set is on this machine."""
     return DATA[settings.task.source].missing()
 
 
@@ -29,7 +29,7 @@ def in_order(presets: Sequence[Preset]) -> list[Preset]:
 
 
 def rows(presets: Sequence[Preset]) -> Iterator[Item | Heading]:
-    """Yield a heading for each group of presets, followed by its presets. They must be sorted by `in_order`."""
+    """Yield a heading for each group of presets, followed by its presets. `presets` must be sorted by `in_order`."""
     for group, members in groupby(presets, key=_group):
         listed = list(members)
         missing = "" if group == OWN else missing_data(listed[0].settings)

@@ -60,7 +60,7 @@ def when(run: RunSummary) -> str:
 
 
 def _goodness(run: RunSummary) -> tuple[bool, float] | None:
-    """Return the sort key of a result. In descending order, accuracies come before losses, and the best come first."""
+    """Return the sort key of a result. In descending order, accuracies come before losses, and good results first."""
     best = run.test or run.best
     if best is None or not best.is_finite:
         return None
@@ -81,7 +81,7 @@ COLUMNS: Final = (
     RunColumn("Started", _started, descends=True),
 )
 MARK: Final = 0
-"""Position of the column with the marks in `COLUMNS`."""
+"""Position in `COLUMNS` of the column that shows the marks."""
 SORTABLE: Final = tuple(number for number, column in enumerate(COLUMNS) if column.key)
 
 

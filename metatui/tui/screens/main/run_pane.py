@@ -44,7 +44,7 @@ class Fact(NamedTuple):
 
 
 class RunNumbers(RowsWidget):
-    """A progress bar and facts about the run: a table if there is room for one, else a few rows of text.
+    """Shows a progress bar, and facts about the run: a table if there is room, else a few rows of text.
 
     If the run failed, the reason is shown first.
     """

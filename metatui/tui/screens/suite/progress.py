@@ -113,7 +113,7 @@ def run_rows(runs: Sequence[RunStatus], glyphs: Glyphs) -> list[Item]:
 
 
 def _state(run: RunStatus) -> str:
-    """Describe the state of a run, with its test result if it is finished, and otherwise with its last metric."""
+    """Describe the state of a run. A finished run has its test result, others have the metric of the last meta-step."""
     match run.status:
         case "finished":
             if run.test is None:

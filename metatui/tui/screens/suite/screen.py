@@ -79,7 +79,7 @@ class ListedSuite:
 
 
 class SuiteScreen(ModalScreen[None]):
-    """Lists suites, and the runs of the selected one. Suites run in the background, also when the screen is closed."""
+    """Lists suites, and the runs of the selected one. Suites run in the background, even when the screen is closed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "dismiss", "Close", tooltip="Close the list of suites. A suite in training continues."),

@@ -14,7 +14,7 @@ _QUADRANTS: Final = " ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█"
 _INK: Final = 0.3
 """Mean ink (0 to 1) above which a dot is drawn. In an image shrunk to a third, one-pixel strokes remain visible."""
 _GROUND: Final = 0.1
-"""Largest distance of the background of a drawing from its darkest or brightest value, as a share of its range."""
+"""Largest distance of a background from the darkest or brightest value of a drawing, as a share of its range."""
 
 
 @lru_cache(maxsize=256)

@@ -107,7 +107,7 @@ def layout(view: ImageView, width: int, height: int, theme: ChartTheme) -> Layou
         return photograph.columns_of(rows, view.height, view.width, theme)
 
     def plan(rows: int, across: int, shown: int) -> Layout | None:
-        """Return the layout with labels if there is room for them, and with as many queries as fit."""
+        """Return the layout with labels if there is room for them, and with as many query images as fit."""
         lines = (height - 1 - _lines(shown, across) * rows) // (rows + 1)
         queries = min(per_class, max(0, lines) * across)
         plans = [Layout(rows, columns_of(rows), classes, across, shown, queries, lead) for lead in (LEAD, 0)]
@@ -137,7 +137,7 @@ def episode(
     canvas: Canvas,
     first_shot: int = 0,
 ) -> list[Row]:
-    """Draw an episode in `size` (width, height) cells, with accuracy against inner step if there is room.
+    """Draw an episode in `size` (width, height) cells, with a chart of the accuracy if there is room.
 
     Args:
         first_shot: position of the first visible support image of each class, used if they do not all fit.

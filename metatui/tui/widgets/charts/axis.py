@@ -37,7 +37,7 @@ class Axis:
     log: bool = False
 
     def at(self, value: float) -> float:
-        """Return the position of a value: 0 at `low`, 1 at `high`, without limits beyond; NaN if it cannot be drawn."""
+        """Return the position of a value: 0 at `low`, 1 at `high`, or outside this range; NaN if it cannot be drawn."""
         return self.positions((value,))[0]
 
     def positions(self, values: Iterable[float]) -> list[float]:
@@ -227,7 +227,7 @@ def _powers_axis(low: float, high: float, cells: int) -> Axis | None:
 
 
 def _power_label(tick: float) -> str:
-    """Format 1, 2 or 5 times a power of ten, which needs one digit."""
+    """Format a tick that is 1, 2 or 5 times a power of ten. It needs only one significant digit."""
     if 1e-3 <= tick < 1e4:
         return f"{tick:g}"
     if 1e4 <= tick < 1e15:

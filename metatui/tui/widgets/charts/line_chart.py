@@ -140,7 +140,7 @@ class LineChart(RowsWidget):
             self.redraw()
 
     def _put_cursor(self, x: float) -> None:
-        """Move the cursor, and the visible part so that it contains the cursor."""
+        """Move the cursor, and move the visible part if it would not contain the cursor."""
         first = not self.has_cursor
         self._view = replace(self._view, cursor=x)
         if self._view.window and not self._view.window[0] <= x <= self._view.window[1]:

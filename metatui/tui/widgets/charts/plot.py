@@ -23,7 +23,7 @@ LABEL_ROWS: Final = 3
 """Number of rows at the top of the curves in which the labels of marks are placed."""
 
 NARROWEST: Final = 8
-"""Minimum width of the curves next to y labels; next to last values, they need three times as much."""
+"""Minimum width of the curves to show y labels. To show last values too, the curves need three times this width."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ EVERYTHING: Final = View()
 class Drawing(NamedTuple):
     rows: list[Row]
     plot: Plot | None
-    """None if there is nothing to draw or too little room."""
+    """The plot; None if there is nothing to draw or too little room."""
     top: int
     """Number of rows above the plot."""
 
@@ -104,7 +104,7 @@ def _with_marks(blank: str, start: int, marks: Mapping[int, Segment]) -> Row:
 
 
 def _is_free(runs: Sequence[Run], columns: range) -> bool:
-    """Return whether no curve is in these columns."""
+    """Return whether no curve is in `columns`."""
     column = 0
     for run in runs:
         if run.signal is not None and column < columns.stop and columns.start < column + len(run.text):

@@ -26,7 +26,7 @@ class Series:
     points: Sequence[tuple[float, float]]
     style: Literal["line", "points", "rings", "band"] = "line"
     short: str = ""
-    """Shorter name, for the legend with the values under the cursor."""
+    """Shorter name, used when the legend shows the values under the cursor."""
 
 
 @dataclass(frozen=True)

@@ -193,7 +193,7 @@ class SettingsForm(Vertical):
         self._judge()
 
     def restore(self) -> None:
-        """Fill in the earlier values again, which were replaced with the usual values."""
+        """Fill in again the values that the usual values have replaced."""
         if self.offer and self.offer.is_taken:
             self._texts |= self.offer.before
             self.offer = offer(self._texts, self.offer.path)
