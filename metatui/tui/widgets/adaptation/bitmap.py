@@ -83,5 +83,5 @@ def _glyph(cell: list[list[float]], symbols: Symbols) -> str:
     if symbols is Symbols.BLOCK:
         return _QUADRANTS[sum((cell[y][x] > _INK) << (2 * y + x) for y in range(2) for x in range(2))]
     bits = sum(_BRAILLE[y][x] for y in range(4) for x in range(2) if cell[y][x] > _INK)
-    # Not the empty pattern, which some fonts draw with hollow dots.
+    # A blank replaces the empty pattern, which some fonts draw with hollow dots.
     return chr(0x2800 + bits) if bits else " "

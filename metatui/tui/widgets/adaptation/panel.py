@@ -247,7 +247,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
             if series.name.startswith("after"):
                 if len(self._runs) > 1:
                     continue
-                series = replace(series, name="after")  # the right end names the step
+                series = replace(series, name="after")  # the step is shown at the right end
             entries.append(legend_entry(index, series, theme))
         return entries, ()
 

@@ -176,7 +176,7 @@ def _linear_axis(low: float, high: float, cells: int, spacing: int, *, wide: boo
 
 def _layout(low: float, high: float, cells: int, step: float) -> _Layout | None:
     """Return the layout with this step and the largest scale, or None if it has too few or too many ticks."""
-    # `low` is at most half a cell from the centre of the first one, and `high` is before the end of the last one.
+    # `low` is at most half a cell from the centre of the first cell, and `high` is before the end of the last cell.
     spacing = math.floor((cells - 1) * step / (high - low) + 1e-6)
     if spacing < 1:
         return None

@@ -76,7 +76,7 @@ class LineChart(RowsWidget):
                 self._hide_cursor()
             else:
                 window = self._view.window
-                if window and not any(window[0] <= x <= window[1] for x in xs):  # another run
+                if window and not any(window[0] <= x <= window[1] for x in xs):  # the chart shows another run
                     window = None
                 self._view = View(window, _nearest(xs, self._view.cursor or 0.0))
         self.redraw()

@@ -97,7 +97,7 @@ def _last_drawn(series: Series, log: bool) -> float:
 
 
 def _with_marks(blank: str, start: int, marks: Mapping[int, Segment]) -> Row:
-    """Return the blanks that begin at column `start`, with the marks in their columns."""
+    """Return the blanks, the first of which is in column `start`, with marks instead of blanks where there are any."""
     if not marks:
         return [Segment(blank)]
     return merged([marks.get(column, Segment(" ")) for column in range(start, start + len(blank))])
