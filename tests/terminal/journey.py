@@ -45,7 +45,7 @@ def journey(at: Terminal, *, iterations: int, watched: int, marked: range) -> It
     at.press("f4")
     at.see("Change settings")
     at.type(INNER_LR)
-    at.see("It was 0.01.")
+    at.see("The current value is 0.01.")
     yield "05-change"
 
     at.press("enter")

@@ -51,15 +51,15 @@ async def test_usual_values_are_offered_taken_and_restored(make: Callable[..., M
     async with app.run_test(size=(120, 40)) as pilot:
         await select(app, pilot, "algorithm.name", "reptile")
         assert notes(app) == {
-            "algorithm.name": "Reptile usually takes inner steps = 5 and outer learning rate = 0.1: enter takes them, "
-            "Esc keeps yours.",
+            "algorithm.name": "Reptile usually uses inner steps = 5 and outer learning rate = 0.1: enter fills "
+            "them in, Esc keeps your values.",
             "algorithm.inner_steps": "Usual: 5",
             OUTER: "Usual: 0.1",
         }
         assert app.form.assessment.settings == SELECTED, "nothing is filled in silently"
         await pilot.press("enter")
         assert app.form.assessment.settings == USUAL
-        assert notes(app) == {"algorithm.name": "The usual values of Reptile are filled in. r restores yours."}
+        assert notes(app) == {"algorithm.name": "The usual values of Reptile are filled in. r restores your values."}
         await pilot.press("r")
         assert app.form.assessment.settings == SELECTED
         assert app.context.hinted

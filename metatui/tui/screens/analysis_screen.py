@@ -26,14 +26,18 @@ class ReplySource(Protocol):
     """A computation in another process, such as that of a `Helper`."""
 
     def replies(self) -> Iterator[Reply]:
-        """Yield replies until the computation ends or is stopped, in a thread; MetatuiError is a failure."""
+        """Yield replies until the computation ends or is stopped. Called in a thread.
+
+        Raises:
+            MetatuiError: If the computation fails.
+        """
         ...
 
     def stop(self) -> None: ...
 
 
 class AnalysisScreen(ModalScreen[ScreenResultType]):
-    """Runs an analysis in another process, so that keys respond and cancelling takes effect immediately.
+    """Runs an analysis in another process, so that keys work during the analysis and can cancel it immediately.
 
     A subclass calls `start_analysis` or `listen_to`, and implements `show_progress`, `show_result` and `show_failure`.
     """
@@ -46,13 +50,13 @@ class AnalysisScreen(ModalScreen[ScreenResultType]):
         reply: Reply
 
     IDLE_SECONDS: ClassVar[float] = 180.0
-    """Seconds after a reply until the helper process ends, which uses up to 1 GB. The next request starts it again, and
-    takes a few seconds longer."""
+    """Seconds after a request until the helper process, which uses up to 1 GB of memory, is ended. The next request
+    starts a new process and therefore takes a few seconds longer."""
 
     _source: ReplySource | None = None
     _helper: Helper | None = None
     _request = 0
-    """Number of the request in progress; 0 without a request."""
+    """Number of the request in progress; 0 if there is none."""
     _idle: Timer | None = None
 
     @property
@@ -60,13 +64,14 @@ class AnalysisScreen(ModalScreen[ScreenResultType]):
         return self._request != 0
 
     def start_analysis(self, analysis: Callable[[], Generator[Any, None, Any]]) -> None:
-        """Run `analysis` in a helper process instead of the one in progress; only the newest is reported.
+        """Run `analysis` in a helper process. It replaces an analysis in progress, which is no longer reported.
 
-        The helper process stays alive between requests, with torch loaded. It ends with the screen, or when there is
-        no request for `IDLE_SECONDS`.
+        The helper process stays alive between requests, with torch loaded. It is ended when the screen is closed, or
+        when there is no request for `IDLE_SECONDS`.
 
         Args:
-            analysis: Picklable, such as a `functools.partial` of a function; yields progress and returns the result.
+            analysis: Picklable function, such as a `functools.partial`, whose generator yields progress and returns
+                the result.
         """
         self._keep_helper()
         if self._helper is None:
@@ -75,23 +80,23 @@ class AnalysisScreen(ModalScreen[ScreenResultType]):
         self._request = self._helper.ask(analysis)
 
     def listen_to(self, source: ReplySource) -> None:
-        """Show the replies to request 1 of `source`, and stop it with the screen."""
+        """Show the replies of `source` to its first request, and stop `source` when the screen is closed."""
         self._source, self._request = source, 1
         self.run_worker(partial(self._forward, source), thread=True, exit_on_error=False, group="analysis")
 
     def stop_analysis(self) -> None:
-        """Kill the other process; the next request starts another one."""
+        """Kill the process that runs the analysis. The next request starts a new one."""
         source, self._source, self._helper, self._request = self._source, None, None, 0
         if source is not None:
             source.stop()
 
     def _keep_helper(self) -> None:
-        """Cancel the end of the helper process."""
+        """Stop the timer that would end the helper process."""
         if self._idle:
             self._idle.stop()
 
     def _finish(self) -> None:
-        """Note the end of the request, and end the helper process later if there is no other request."""
+        """Note that the request has ended, and end the helper process later unless there is another request."""
         self._request = 0
         self._keep_helper()
         if self._helper:
@@ -119,7 +124,7 @@ class AnalysisScreen(ModalScreen[ScreenResultType]):
             self.post_message(self.Replied(source, WorkerError(1, str(error))))
         except Exception as error:
             log.exception("an analysis failed")
-            sentence = f"an internal error in metatui ({type(error).__name__}): see {paths.log_file()}"
+            sentence = f"an internal error in metatui ({type(error).__name__}), described in {paths.log_file()}"
             self.post_message(self.Replied(source, WorkerError(1, sentence)))
 
     @on(Replied)
@@ -151,9 +156,9 @@ class AnalysisScreen(ModalScreen[ScreenResultType]):
         raise NotImplementedError
 
     def show_failure(self, reason: str) -> None:
-        """Show the reason of a failure.
+        """Show why the analysis failed.
 
         Args:
-            reason: A sentence without its full stop.
+            reason: A sentence without a full stop at the end.
         """
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Screen that explains an algorithm: idea, update rule, pseudo-code with the settings, cost, paper."""
+"""Screen that explains an algorithm: its idea, update rule, pseudo-code with the settings, costs and paper."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Screen that shows how tasks move a meta-learned and an ordinary initialisation."""
+"""Screen that shows how adaptation moves parameters from a meta-learned and an ordinary (random) initialisation."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from metatui.tui.widgets.static_text import StaticText
 
 KEYS: Final = (Key("n", "Other picture", "other"), Key("Esc", "Close", "dismiss"))
 BOTH_FROM: Final = 100
-"""Minimum width of the terminal for both charts."""
+"""Minimum width of the terminal to show both charts."""
 
 LEARNED_COLOUR, ORDINARY_COLOUR = "hue-blue", "hue-orange"
 LINE_MARKERS = len(GLYPHS[Symbols.ASCII].lines)
 
 
 class ParameterScreen(AnalysisScreen[None]):
-    """Adapts from `run`'s initialisation and from an ordinary one, and shows the paths in two dimensions."""
+    """Adapts from `run`'s meta-learned and from a random initialisation, and shows the paths in two dimensions."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "dismiss", "Close", tooltip="Close the parameter space."),
@@ -57,7 +57,7 @@ class ParameterScreen(AnalysisScreen[None]):
         super().__init__()
         self._run = run
         self._ordinary_first = False
-        """True if a narrow terminal shows the ordinary initialisation."""
+        """True to show the ordinary initialisation where there is room for only one chart."""
         self.space: ParameterSpace | None = None
 
     def compose(self) -> ComposeResult:
@@ -121,7 +121,7 @@ def charts(space: ParameterSpace) -> tuple[ChartData, ChartData]:
 def _chart(start: Start, colour: str, x_limits: tuple[float, float], y_limits: tuple[float, float]) -> ChartData:
     cloud = start.cloud
     first, second = (100 * share for share in cloud.explained)
-    # Without colours, lines cycle through LINE_MARKERS characters. Empty series between paths give all paths the same.
+    # Without colours, lines cycle through LINE_MARKERS characters. Empty series between paths give all the same one.
     gap = [Series("", "", ())] * (LINE_MARKERS - 1)
     paths = [
         series
@@ -160,8 +160,8 @@ def sentences(space: ParameterSpace) -> list[str]:
         lines.append(sentence)
     shares = " and ".join(f"{100 * sum(start.cloud.explained):.0f} %" for start in (learned, ordinary))
     lines.append(
-        "Each chart shows the two directions in which its end points vary most, which explain "
-        f"{shares} of their variance, at the same scale. Distances are measured in all dimensions. "
+        "Each chart shows the two directions in which its end points vary most. They explain "
+        f"{shares} of the variance. Both charts have the same scale. Distances are measured in all dimensions. "
         "The start is at (0, 0)."
     )
     return lines
@@ -169,8 +169,8 @@ def sentences(space: ParameterSpace) -> list[str]:
 
 def _distance_and_loss(cloud: AdaptationTrajectories) -> str:
     return (
-        f"tasks move it by {number(mean(cloud.moved))} on average, "
-        f"and their loss goes from {number(mean(cloud.before))} to {number(mean(cloud.after))}."
+        f"adaptation moves the parameters by {number(mean(cloud.moved))} on average, "
+        f"and the loss goes from {number(mean(cloud.before))} to {number(mean(cloud.after))}."
     )
 
 
@@ -181,6 +181,6 @@ def _loss_per_distance(learned: AdaptationTrajectories, ordinary: AdaptationTraj
         return ""
     first, second = (f"{'falls' if gain >= 0 else 'rises'} by {number(abs(gain))}" for gain in gains)
     return (
-        f"For each unit of distance the loss {first} from the meta-learned initialisation, and {second} from the "
+        f"For each unit of distance, the loss {first} from the meta-learned initialisation, and {second} from the "
         "ordinary one."
     )

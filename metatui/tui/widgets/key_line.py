@@ -44,7 +44,7 @@ class KeyLine(Widget):
 
     keys: reactive[tuple[Key, ...]] = reactive[tuple[Key, ...]](())
     cursor: reactive[bool] = reactive(False)
-    """True while the cursor of a chart is visible, whose keys are then shown instead."""
+    """True while the cursor of a chart is visible. The line then shows the keys of the chart."""
 
     def __init__(self, keys: Sequence[Key] = ()) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class KeyLine(Widget):
 
 
 class TabStrip(Widget):
-    """Names, one of them selected. A click on another name runs an action of the screen with that name.
+    """Shows names, one of them selected. A click on another name calls `action` of the screen with that name.
 
     If the names do not fit, the first ones are omitted until the selected one is visible.
     """

@@ -68,13 +68,13 @@ class ScrollView(RowsWidget, can_focus=True):
 
 
 def paragraph(text: str, width: int, theme: ChartTheme, style: Style, *, hang: int = 0) -> list[Row]:
-    """Wrap `text` between words, all rows but the first indented by `hang` cells."""
+    """Wrap `text` between words. All rows except for the first are indented by `hang` cells."""
     wrapped = textwrap.wrap(theme.printable(text), max(1, width), subsequent_indent=" " * min(hang, width // 2))
     return [[Segment(line, style)] for line in wrapped]
 
 
 def scroll_bar(top: int, height: int, count: int, theme: ChartTheme) -> Sequence[Segment]:
-    """Return the scroll bar of `count` rows, `height` of which are visible from `top`; blank if all are."""
+    """Return the scroll bar of `count` rows, of which `height` are visible from `top` on; blank if all are visible."""
     if count <= height:
         return [Segment(" ")] * height
     size = max(1, height * height // count)

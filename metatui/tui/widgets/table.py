@@ -1,7 +1,7 @@
 """Table of any number of rows, of which only the visible ones are drawn.
 
-Textual's DataTable draws and measures all rows: after a change of one cell or of the order, a list of a thousand runs
-takes a tenth of a second or more.
+Textual's DataTable draws and measures all rows. With a thousand runs, it takes a tenth of a second or more after a
+change of one cell or of the order.
 """
 
 from __future__ import annotations
@@ -44,26 +44,26 @@ class Cell(NamedTuple):
     text: str
     tone: Tone = "text"
     colour: str = ""
-    """Name in the palette, in place of the colour of the tone."""
+    """Palette name of a colour that replaces the colour of the tone."""
 
 
 class Item(NamedTuple):
     """A row that can be selected."""
 
     key: str
-    """Unique name of the row. The cursor stays on it when the rows change."""
+    """Unique name of the row. The cursor stays on the row with this name when the rows change."""
     cells: tuple[Cell, ...]
 
 
 class Heading(NamedTuple):
-    """A row above a group of items, which are indented. The cursor skips it."""
+    """A row above a group of items. The items are indented, and the cursor skips the heading."""
 
     text: str
     note: str = ""
 
 
 class Table(RowsWidget, can_focus=True):
-    """Shows as many of the first columns as fit. The cursor selects a row; the mouse also selects cells and titles."""
+    """Shows as many of the first columns as fit. The cursor selects a row. Cells and titles can be clicked."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("up", "move(-1)", "Up"),
@@ -89,7 +89,7 @@ class Table(RowsWidget, can_focus=True):
 
     @dataclass
     class Event(Message):
-        """Base class of the messages."""
+        """Base class of the messages of a table."""
 
         table: Table
 
@@ -107,7 +107,7 @@ class Table(RowsWidget, can_focus=True):
 
         column: int
         again: bool
-        """True if the cursor was on this row before."""
+        """True if the cursor was already on the row of the cell."""
 
     @dataclass
     class TitleClicked(Event):
@@ -129,9 +129,9 @@ class Table(RowsWidget, can_focus=True):
         self._height = 1
         """Number of visible rows, without the titles."""
         self._natural: tuple[Symbols, Sequence[int]] | None = None
-        """Widths of the longest cells, with the glyphs for which they were measured."""
+        """The glyph set, and the width of the longest cell of each column in these glyphs."""
         self._shown: Sequence[tuple[int, int, int]] = ()
-        """Number, start and width of each visible column."""
+        """Number, first cell and width of each visible column."""
 
     @property
     def keys(self) -> list[str]:
@@ -153,7 +153,7 @@ class Table(RowsWidget, can_focus=True):
 
         Args:
             empty: text to show without items.
-            order: column by which the rows are sorted, and whether it descends.
+            order: column by which the rows are sorted, and whether in descending order.
         """
         before = self.selected
         self._rows, self._empty, self._order, self._natural = rows, empty, order, None
@@ -254,7 +254,7 @@ class Table(RowsWidget, can_focus=True):
         self._top = min(max(self._top, row - self._height + 1), first)
 
     def _placed(self, width: int) -> list[tuple[int, int, int]]:
-        """Return the number, start and width of each column that fits into `width` cells."""
+        """Return the number, first cell and width of each column that fits into `width` cells."""
         placed = []
         start = self._indent
         for number, (column, natural) in enumerate(zip(self._columns, self._widths(), strict=True)):

@@ -6,11 +6,11 @@ from textual.events import Paste
 from textual.widgets import Input
 
 LONGEST = 4096
-"""Maximum length of a path in characters."""
+"""Maximum length of the text in characters, sufficient for any path."""
 
 
 class Entry(Input):
-    """A text input one row high. Its cursor does not blink, because that would write to an idle terminal."""
+    """A text input one row high. Its cursor does not blink, because blinking would write to an idle terminal."""
 
     DEFAULT_CSS = "Entry, Entry:focus { border: none; height: 1; padding: 0; }"
 

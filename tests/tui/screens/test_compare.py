@@ -228,7 +228,7 @@ async def test_export(tmp_path: Path) -> None:
         await opened(pilot, compared())
         assert await write("made.svg") == ""
         assert (tmp_path / "made.svg").read_text().startswith("<svg")
-        assert "exists: turn on Replace" in await write("made.svg")
+        assert "exists: turn on 'Replace an existing file'" in await write("made.svg")
         assert "must end in one of" in await write("made.doc")
         assert "file name too long" in await write(f"{'x' * 4000}.svg")
         assert "not known on this machine" in await write("~nobody-of-this-name/made.svg")

@@ -82,7 +82,7 @@ async def test_bad_paths_are_refused_before_measuring(tmp_path: Path) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
         for name, problem in (
-            ("there.html", "exists: turn on Replace"),
+            ("there.html", "exists: turn on 'Replace an existing file'"),
             ("x.doc", "must end in .html or .md"),
             ("nowhere/x.html", "there is no folder"),
         ):

@@ -146,7 +146,8 @@ async def test_a_stopped_suite_names_its_failures(store: RunStore) -> None:
             ledger.failed(suite.runs[0], "there is no such device")
         await poll(pilot)
         state = text_of(screen, "#suite-state")
-        assert state == "Stopped and saved: F5 resumes. waves: MAML (seed 0) failed: there is no such device."
+        failure = "waves: MAML (seed 0) failed: there is no such device."
+        assert state == f"The suite stopped, and its runs are saved. F5 resumes it. {failure}"
 
 
 async def test_refused_actions(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,8 @@
-"""Plot of milliseconds per meta-step on a logarithmic axis: rows of workloads with marks of engines, and the floor."""
+"""Plot of milliseconds per meta-step on a logarithmic axis.
+
+Each row is a workload. It has a mark for each engine, and one for the floor: the least time that the machine could
+take.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from metatui.tui.terminal.symbols import Glyphs
 MUTED, FLOOR = "muted", "floor"
 
 MARGIN = 0.06
-"""Share of the axis left free at each end."""
+"""Part of the logarithmic range that is left free at each end of the axis."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ def marks() -> dict[str, str]:
 
 
 def mark(cell: Cell) -> str:
-    """Return the letter of a cell's engine, in lower case if meta-steps are captured."""
+    """Return the letter of a cell's engine, in lower case if its meta-steps are captured as a CUDA graph."""
     letter = marks()[cell.engine]
     return letter.lower() if cell.captured else letter
 
@@ -56,7 +60,7 @@ def legend(measurements: Sequence[Measurement], glyphs: Glyphs) -> Row:
 
 
 def plot(measurements: Sequence[Measurement], width: int, glyphs: Glyphs) -> list[Row]:
-    """Draw rows of at most `width` characters and their axis; empty without measurements or room."""
+    """Draw the rows and the axis, at most `width` characters wide; empty without measurements or room."""
     groups = [(work, list(each)) for work, each in groupby(measurements, key=lambda each: each.cell.work)]
     values = [value for each in measurements for value in (each.ms, each.floor_ms) if value]
     label = max((len(name(work)) for work, _ in groups), default=0) + 2
@@ -114,6 +118,6 @@ def _marks(measurements: Sequence[Measurement], axis: _Axis, glyphs: Glyphs) -> 
 
 
 def _free(cells: Sequence[Piece | None], at: int) -> int:
-    """Return the free column nearest to `at`, so that engines of the same speed are side by side."""
+    """Return the free column nearest to `at`, so that marks of the same speed are next to each other."""
     free = [column for column, cell in enumerate(cells) if cell is None]
     return min(free, key=lambda column: (abs(column - at), -column))

@@ -23,13 +23,13 @@ NICENESS = 10
 """Niceness of the benchmark, so that the app and other programs take precedence."""
 
 POLL_SECONDS = 0.5
-"""Seconds between checks of whether the run has ended."""
+"""Seconds between checks of whether the run in progress has ended."""
 
-WAITING = "A run is in progress and would distort the measurements, which start when it ends."
+WAITING = "A run is in progress and would distort the measurements. They start when the run ends."
 
 
 def question() -> str:
-    """Return the question before the benchmark starts, with its size and duration."""
+    """Return the question to ask before the benchmark, with the number of measurements and their duration."""
     count = len(cells())
     minutes = math.ceil(count * SECONDS / 60)
     return (
@@ -136,7 +136,7 @@ class BenchmarkScreen(AnalysisScreen[None]):
 
     @on(DataTable.RowHighlighted)
     def _show_selected(self) -> None:
-        """Draw the task under the cursor, and the reason if its measurement failed."""
+        """Draw the chart of the task under the cursor. If the measurement under the cursor failed, say why."""
         task = self.table.selected_task
         measurements = [each for each in self.table.measurements.values() if each.cell.work.task == task]
         self.query_one(BenchmarkChart).show(task, measurements)

@@ -27,13 +27,13 @@ WIDTHS = (16, 9, 7, 7, 8, 7, 7)
 
 
 def engine_style(index: int, app: Any) -> Style:
-    """Return the style of the engine at this position of ENGINES."""
+    """Return the style of the engine at position `index` of ENGINES."""
     hue = palette.RUN_HUES[index % len(palette.RUN_HUES)]
     return Style.parse(palette.shade(hue, app.current_theme.dark, app.native_ansi_color))
 
 
 class BenchmarkTable(DataTable[Text]):
-    """Table of all benchmark cells, grouped by task; the cursor follows the measurement."""
+    """Table of all benchmark cells, grouped by task. The cursor moves to the cell that is being measured."""
 
     DEFAULT_CSS = "BenchmarkTable { height: 1fr; scrollbar-size-vertical: 1; overflow-x: hidden; }"
 
@@ -45,10 +45,10 @@ class BenchmarkTable(DataTable[Text]):
         self._width = 0
         """Width for which the columns were laid out."""
         self._followed = 0
-        """Row to which the widget last moved the cursor. Once the user moves the cursor, the widget leaves it alone."""
+        """Row to which the widget last moved the cursor. Once the user has moved it, the widget leaves it alone."""
 
     def show(self, cells: Sequence[Cell]) -> None:
-        """Replace the cells; call it before the first measurement."""
+        """Replace the cells. This must be called before the first measurement."""
         if cells != self._cells:
             self._set_cells(cells)
             if self.columns:
@@ -57,7 +57,7 @@ class BenchmarkTable(DataTable[Text]):
     def _set_cells(self, cells: Sequence[Cell]) -> None:
         self._cells = cells
         self._lines: list[str | Cell] = []
-        """Rows: the name of each task, followed by its cells."""
+        """Rows of the table: the name of each task, followed by the cells of the task."""
         self._names: dict[Cell, str] = {}
         for task, lines in rows.by_task(cells):
             self._lines += [task, *(cell for _, cell in lines)]
@@ -83,7 +83,7 @@ class BenchmarkTable(DataTable[Text]):
             self.move_cursor(row=self._followed, scroll=True)
 
     def add(self, measurement: Measurement) -> None:
-        """Show a measurement, which may change all bars of its workload."""
+        """Show a measurement. It may change all bars of its workload, because they show relative speeds."""
         self.measurements[measurement.cell] = measurement
         for cell in self._cells:
             if cell.work == measurement.cell.work:
@@ -150,7 +150,7 @@ class BenchmarkTable(DataTable[Text]):
 
 
 class BenchmarkChart(Static):
-    """Milliseconds of each engine and the floor, for the workloads of one task."""
+    """Plots the milliseconds of each engine and the floor, for the workloads of one task."""
 
     DEFAULT_CSS = """
     BenchmarkChart {

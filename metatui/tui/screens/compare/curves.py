@@ -32,11 +32,11 @@ class View:
     log: bool = True
     """Logarithmic axis for losses; accuracies always have a linear one."""
     smoothing: int = 0
-    """Position in `DECAYS`, counted from 1; 0 selects a span that depends on the length of the runs."""
+    """Position in `DECAYS` of the decay of the smoothing, from 1. If it is 0, the length of the runs determines it."""
     metric: Metric | None = None
-    """None selects the metric that decides the comparison."""
+    """The metric that is shown; None selects the metric that decides the comparison."""
     colours: Mapping[str, str] = field(default_factory=dict)
-    """Names of colours of runs in the palette, by run. A group has the colour of its first run."""
+    """Palette name of the colour of each run, by the name of the run. A group has the colour of its first run."""
 
     def next_axis(self) -> View:
         axes = list(AXES)
@@ -62,12 +62,12 @@ class RunGroup:
 
     label: str
     colour: str
-    """Name in the palette."""
+    """Name of the colour in the palette."""
     runs: Sequence[RunResult]
 
 
 def run_groups(comparison: Comparison, view: View) -> list[RunGroup]:
-    """Group runs that differ in their seed only, because a suite has more runs than there are distinct hues."""
+    """Group runs that differ in their seed only, because a suite may have more runs than there are distinct hues."""
     groups = [(f"{group.label} ({len(group.runs)} seeds)", group.runs) for group in seed_groups(comparison.runs)]
     grouped = [run for _, runs in groups for run in runs]
     groups += [(run.label, (run,)) for run in comparison.runs if run not in grouped]
@@ -118,7 +118,7 @@ def training(comparison: Comparison, view: View) -> ChartData:
 
 
 def adaptation(comparison: Comparison, view: View) -> ChartData:
-    """Return a chart of the metric against the inner step, with bands of 95 % intervals."""
+    """Return a chart of the metric against the inner step, with 95 % intervals as bands."""
     accuracy = view.shows_accuracy(comparison)
     log = view.log and not accuracy
     runs = _labelled_runs(comparison, view)
@@ -147,7 +147,7 @@ def adaptation(comparison: Comparison, view: View) -> ChartData:
 
 
 def _labelled_runs(comparison: Comparison, view: View) -> list[tuple[RunResult, str, str]]:
-    """Return each run with its legend label, empty after the first seed of a group, and its colour."""
+    """Return each run with its label in the legend and its colour. In a group, only the first run has a label."""
     return [
         (run, "" if index else group.label, group.colour)
         for group in run_groups(comparison, view)

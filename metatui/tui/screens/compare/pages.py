@@ -26,7 +26,7 @@ SHORTEST_NAME = 12
 
 
 def result_page(comparison: Comparison, view: View, width: int, theme: ChartTheme) -> list[Row]:
-    """Return warnings, conclusions, bars of each run's metric, and the differences that the conclusions state."""
+    """Return warnings, conclusions, a bar for the metric of each run, and the differences stated in the conclusions."""
     rows: list[Row] = []
     for index, warning in enumerate(comparison.warnings):
         rows += [[]] if index else []
@@ -37,7 +37,7 @@ def result_page(comparison: Comparison, view: View, width: int, theme: ChartThem
     for sentence in sentences:
         rows += paragraph(f"{theme.glyphs.bullet} {sentence}", width, theme, theme.text, hang=2)
     if len(comparison.deciding) < len(comparison.verdicts):
-        rows += paragraph("Section 4 has every pair of runs.", width, theme, theme.muted)
+        rows += paragraph("Section 4 compares every pair of runs.", width, theme, theme.muted)
     if note := note_on_seeds(comparison):
         rows += paragraph(note, width, theme, theme.muted)
     after = steps(comparison.protocol.steps)
@@ -87,9 +87,9 @@ def _differences(comparison: Comparison) -> list[Estimate]:
 
 
 def _table(table: TextTable, width: int, theme: ChartTheme) -> list[Row]:
-    """Return the title and the table. A table that is too wide is split into parts, each with the columns of names.
+    """Return the title and the table. A table that is too wide is split into parts, which all begin with the names.
 
-    If the labels of all runs equal their names, only one of these columns is shown.
+    The names of runs have a separate column only if they differ from the labels.
     """
     skipped = {1} if table.names > 1 and all(row[0] == row[1] for row in table.rows) else set()
     columns = [column for column in range(len(table.headings)) if column not in skipped]
@@ -130,7 +130,7 @@ def _parts(columns: list[int], widths: list[int], room: int) -> list[list[int]]:
 
 
 NARROWEST: Final = 12
-"""Width of the bars below which only the numbers are shown."""
+"""Minimum width of the bars. If there is less room, only the numbers are shown."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def _cells(estimate: Estimate, axis: Axis, theme: ChartTheme, *, filled: bool) -
 
 
 def _scale(axis: Axis, theme: ChartTheme) -> tuple[str, str]:
-    """Return the axis and the numbers below it."""
+    """Return two lines: the axis, and the numbers below it."""
     room = axis.cells
     line, numbers, free = [theme.glyphs.horizontal] * room, [" "] * room, 0
     for tick, label in zip(axis.ticks, axis.labels, strict=True):

@@ -1,4 +1,4 @@
-"""Dialogs that ask for a file name and write a comparison to it."""
+"""Dialogs that ask for a file name and write a comparison to that file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from metatui.utils.errors import BadInput, MetatuiError, quote
 
 
 class SaveDialog(InputDialog[Path]):
-    """Asks for a file name. The result is the written path.
+    """Asks for a file name and writes the file. The result is the path of the file.
 
     Subclasses implement `save`, which calls `write_file` at the end.
     """
@@ -53,7 +53,9 @@ class SaveDialog(InputDialog[Path]):
             path = paths.expanded(self.text()).absolute()
             self.check(path)
             if path.exists() and not self.query_one("#save-overwrite", Toggle).value:
-                raise BadInput(f"{quote(str(path), 200)} exists: turn on Replace, or enter another name")
+                raise BadInput(
+                    f"{quote(str(path), 200)} exists: turn on 'Replace an existing file', or enter another name"
+                )
             self.save(path)
         except MetatuiError as error:
             self.show_error(f"{error}.")
@@ -63,12 +65,12 @@ class SaveDialog(InputDialog[Path]):
         check(path)
 
     def save(self, path: Path) -> None:
-        """Write `path`, with `write_file`."""
+        """Prepare the content, and write it to `path` with `write_file`."""
         raise NotImplementedError
 
     @work(group="save")
     async def write_file(self, write: Callable[[Path], object], path: Path) -> None:
-        """Write `path` in a thread, because drawing figures takes seconds, and close the dialog."""
+        """Write the file in a thread, because drawing figures takes seconds, and then close the dialog."""
         self._writing = True
         self.show_state("Writing the file…")
         try:
@@ -106,7 +108,7 @@ class ReportScreen(SaveDialog, AnalysisScreen[Path | None]):
     def __init__(self, runs: Sequence[RunFolder], folder: Path) -> None:
         """
         Args:
-            folder: Folder of the suggested file.
+            folder: Folder of the file name that the dialog suggests.
         """
         first, others = runs[0].id, len(runs) - 1
         subject = f"these {len(runs)} runs and how they compare" if others else f"run {first}"

@@ -41,10 +41,10 @@ METRIC: Final = Key("m", "Metric", "metric")
 
 
 class CompareScreen(AnalysisScreen[None]):
-    """Screen that compares `runs`. Escape cancels the measurement if one is in progress, or closes the screen."""
+    """Screen that compares `runs`. Escape cancels a repeated measurement, and otherwise closes the screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "Close", tooltip="Cancel the measurement, or close the comparison."),
+        Binding("escape", "leave", "Close", tooltip="Cancel a repeated measurement, or close the comparison."),
         Binding("q", "dismiss", "Close", tooltip="Close the comparison."),
         *(
             Binding(str(number), f"section('{section}')", section.capitalize(), tooltip=f"Show the {section} section.")
@@ -90,7 +90,8 @@ class CompareScreen(AnalysisScreen[None]):
     ) -> None:
         """
         Args:
-            tasks, steps, shots: None uses the settings of the first run.
+            tasks, steps, shots: Numbers of held-out tasks, inner steps and support examples. None uses the settings of
+                the first run.
             target: Accuracy (a fraction) or loss; the tables show when each run's validations first reached it.
             colours: Names of the runs' colours in the palette.
         """
@@ -157,7 +158,9 @@ class CompareScreen(AnalysisScreen[None]):
         if comparison is None:
             return
         unit = "accuracy, such as 0.95 or 95%" if comparison.metric == "accuracy" else "loss, such as 0.5"
-        question = f"When did each run's validations first reach this {unit}? Leave empty for no target."
+        question = (
+            f"Target {unit}. The tables show when each run's validations first reached it. Leave empty for no target."
+        )
         before = "" if self._target is None else f"{self._target:g}"
         dialog = AskScreen("Target", question, value=before, check=lambda text: text and parse_target(text))
         if (answer := await self.app.push_screen_wait(dialog)) is not None:

@@ -16,7 +16,7 @@ from metatui.tui.widgets.static_text import StatusLine
 
 
 class Dialog(ModalScreen[ScreenResultType]):
-    """A box over the current screen."""
+    """A dialog, shown as a box over the current screen."""
 
     def on_screen_resume(self, event: ScreenResume) -> None:
         # The widgets were styled when they were mounted; Textual would style them again, which delays the dialog.
@@ -24,7 +24,7 @@ class Dialog(ModalScreen[ScreenResultType]):
 
 
 class InputDialog(Dialog[ScreenResultType | None]):
-    """Dialog with fields, and buttons to accept and to cancel. The result is None if cancelled."""
+    """Dialog with fields, and buttons to accept and to cancel. The result is None if the user cancels."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "dismiss", "Cancel")]
 
@@ -53,7 +53,7 @@ class InputDialog(Dialog[ScreenResultType | None]):
         return self.query(selector).first(Input).value.strip()
 
     def show_error(self, error: str) -> None:
-        """Show `error`, and return to the first field."""
+        """Show `error`, and focus the first field."""
         self.query_one("#dialog-error", StatusLine).update(error)
         self.query(Input).first().focus()
 

@@ -20,11 +20,11 @@ LINES = 40
 """Number of log lines that are shown."""
 
 LONGEST = 64 * 1024
-"""Number of bytes read from the end of the log."""
+"""Maximum number of bytes that are read from the end of the log."""
 
 
 class FailureScreen(Dialog[None]):
-    """Shows `sentence`, the path and the end of the log of `run`, and how to resume it."""
+    """Shows `sentence`, the path and the last lines of the log of `run`, and how to resume the run."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,enter,q", "dismiss", "Close")]
 
@@ -44,6 +44,6 @@ class FailureScreen(Dialog[None]):
 
 
 def last_lines(run: RunFolder) -> list[str]:
-    """Return the last lines of the run's crash.log, sanitized; none without the file."""
+    """Return the last lines of the run's crash.log, sanitized; empty if there is no such file."""
     text = read_tail(run.crash_path, LONGEST).decode(errors="replace")
     return [sanitize(line, limit=400) for line in text.splitlines()[-LINES:]]

@@ -1,4 +1,4 @@
-"""Help: what is focused, all keys, terms and settings, with a search."""
+"""Help on the focused widget, and on all keys, terms and settings, with a search."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from metatui.utils import paths
 
 @dataclass(frozen=True)
 class Line:
-    """An entry of the help: columns, then a text."""
+    """An entry of the help: a few short columns, then a text."""
 
     columns: tuple[str, ...]
     text: str
@@ -151,7 +151,7 @@ def sections_of(topic: Topic, context: AppContext) -> Iterator[Section]:
 
 
 def _keys(context: AppContext) -> Iterator[Section]:
-    """Yield the actions by group; those that are not possible now are dim."""
+    """Yield a section for each group of actions. Actions that are not possible now are dim."""
     for group, actions in groupby(ACTIONS, key=lambda action: action.group):
         yield Section(
             _title(group),
@@ -163,11 +163,11 @@ def _keys(context: AppContext) -> Iterator[Section]:
 
 
 def change_keys() -> Section:
-    """Return the section that says how the user changes keys."""
+    """Return the section that explains how to change keys."""
     text = (
-        f"Your keys are in the keymap {paths.short(paths.keymap_file())}, a text file that you write: one line for "
-        'each key binding that you change, such as: start = "f5,ctrl+e". It is read when the app starts. The command '
-        "metatui keys lists the names of all actions, with their keys."
+        f"Your keys are in the keymap {paths.short(paths.keymap_file())}, a text file that you write. It has one line "
+        'for each key binding that you change, such as start = "f5,ctrl+e". The app reads the file when it starts. The '
+        "command metatui keys lists the names of all actions, with their keys."
     )
     return Section("Change keys", [Line((), text)])
 

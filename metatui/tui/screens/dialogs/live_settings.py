@@ -20,7 +20,7 @@ Changes = Mapping[str, Scalar]
 
 
 class LiveScreen(InputDialog[Changes]):
-    """Shows fields for the live settings. The result is the changed values by path."""
+    """Shows a field for each setting that can change during a run. The result is the changed values by path."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__("Change settings", "Apply")
@@ -46,7 +46,9 @@ class LiveScreen(InputDialog[Changes]):
         problems = assess(self._texts).problems
         for field in self.query(FormField):
             old = text_of(self._settings.value(field.setting.path))
-            field.show_problem(problems.get(field.setting.path, ""), "" if field.text == old else f"It was {old}.")
+            field.show_problem(
+                problems.get(field.setting.path, ""), "" if field.text == old else f"The current value is {old}."
+            )
 
     @on(FormField.Applied)
     def accept(self) -> None:

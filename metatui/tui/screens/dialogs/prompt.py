@@ -13,10 +13,13 @@ from metatui.utils.errors import BadInput
 
 
 class AskScreen(InputDialog[str]):
-    """Asks until `check` accepts the answer. The result is the text."""
+    """Asks `question` until `check` accepts the answer. The result is the answer."""
 
     def __init__(self, title: str, question: str, *, value: str = "", check: Callable[[str], object]) -> None:
-        """`check` raises BadInput for an invalid answer; its message is shown."""
+        """
+        Args:
+            check: function that raises BadInput for an invalid answer. The dialog shows the message of the exception.
+        """
         super().__init__(title, "OK")
         self._question, self._value, self._check = question, value, check
 

@@ -1,4 +1,4 @@
-"""Dialog that asks whether to continue or stop the run when the app ends."""
+"""Dialog that asks whether the run continues or stops when the app ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Answer = Literal["keep", "stop", "cancel"]
 
 
 class QuitScreen(Dialog[Answer]):
-    """Asks about the run named `run`. Enter lets it continue."""
+    """Asks what happens to the run named `run`. Enter lets the run continue."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape,c", "answer('cancel')", "Cancel"),
@@ -35,8 +35,8 @@ class QuitScreen(Dialog[Answer]):
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = "Quit"
             yield StaticText(
-                f"{self._run} is training. It can continue in the background, where metatui attach follows it again, "
-                "or be saved and stopped after this meta-step, and resumed later."
+                f"{self._run} is training. It can continue in the background: the command metatui attach follows it "
+                "again. Or it can be saved and stopped after this meta-step, and resumed later."
             )
             with Vertical(classes="dialog-choices"):
                 yield Button("Continue in the background (k)", id="keep", variant="primary", compact=True)

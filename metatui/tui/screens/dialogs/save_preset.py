@@ -26,10 +26,13 @@ class PresetName:
 
 
 class SavePresetScreen(InputDialog[PresetName]):
-    """Asks for a name until the preset can be saved. The result is the name."""
+    """Asks for a name and a title until the preset can be saved. The result is the name and title."""
 
     def __init__(self, name: str, summary: str, save: Callable[[PresetName], object]) -> None:
-        """`save` raises MetatuiError for an invalid name; its message is shown."""
+        """
+        Args:
+            save: function that raises MetatuiError for an invalid name. The dialog shows the message of the exception.
+        """
         super().__init__("Save preset", "Save")
         self._default_name, self._summary, self._save = name, summary, save
 

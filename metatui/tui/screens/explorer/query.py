@@ -11,11 +11,11 @@ from metatui.learning.evaluation.custom_tasks import LARGEST_AMPLITUDE, ChosenCl
 from metatui.tui.formatting import split_name
 
 STEPS: Final = 50
-"""Number of inner steps."""
+"""Number of inner steps of each adaptation."""
 
 RATE_FACTOR: Final = 1.25
 MOST_RATE_STEPS: Final = 20
-"""Maximum exponent, which allows 1/87 to 87 times the run's own rate."""
+"""Largest positive or negative exponent of RATE_FACTOR: the rate can be 1/87 to 87 times the run's own rate."""
 
 WAVE_STEP: Final = 0.1
 """Change of amplitude or phase by one key press."""
@@ -25,11 +25,11 @@ WAVE_STEP: Final = 0.1
 class ExplorerQuery:
     task: int = 0
     split: Literal["test", "val"] = "test"
-    """Split of the held-out task."""
+    """Split from which the held-out task is drawn."""
     drawn: Drawn | None = None
     """A user-defined task; None for the held-out task."""
     rate_steps: int = 0
-    """Exponent of RATE_FACTOR."""
+    """Exponent of RATE_FACTOR; 0 selects the runs' own rates."""
 
     @property
     def rate(self) -> float:
@@ -50,7 +50,7 @@ class ExplorerQuery:
         return replace(self, task=max(0, self.task + by))
 
     def change_rate(self, by: int) -> ExplorerQuery:
-        """Raise or lower the rate; 0 returns to the runs' own rates."""
+        """Raise or lower the rate by `by` steps. If `by` is 0, return to the runs' own rates."""
         steps = max(-MOST_RATE_STEPS, min(MOST_RATE_STEPS, self.rate_steps + by)) if by else 0
         return replace(self, rate_steps=steps)
 

@@ -37,7 +37,7 @@ LARGEST_GROWTH: Final = 1000
 """Losses above this multiple of the loss before adaptation are not drawn."""
 
 CHART_FROM_ROWS: Final = 32
-"""Minimum rows of the terminal for the loss curve."""
+"""Minimum rows of the terminal to show the loss curve."""
 
 EMPTY: Final = "Adapting. The first time takes a few seconds, while torch loads."
 
@@ -79,7 +79,7 @@ class ExplorerHeader(RowsWidget):
 
 
 class ExplorerPanel(AdaptationPanel, can_focus=False):
-    """An adaptation panel whose keys and clicks act on the screen."""
+    """An adaptation panel whose keys change the inner step of the whole screen, including that of the loss curve."""
 
     def action_step(self, by: int) -> None:
         assert isinstance(self.screen, ExplorerScreen)
@@ -87,7 +87,7 @@ class ExplorerPanel(AdaptationPanel, can_focus=False):
 
 
 class ExplorerScreen(AnalysisScreen[None]):
-    """Requests an adaptation after each change of task or rate; stepping through it needs no computation."""
+    """Requests an adaptation after each change of the task or the rate, and then shows any step without computation."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "dismiss", "Close", tooltip="Close the explorer."),
@@ -108,7 +108,7 @@ class ExplorerScreen(AnalysisScreen[None]):
             "d",
             "draw",
             "Draw",
-            tooltip="Define a task: bend the wave, or choose the classes. Again returns to the held-out task.",
+            tooltip="Define a task: bend the wave, or choose the classes. The same key returns to the held-out task.",
         ),
         Binding("up", "wave(1, 0)", "Raise the amplitude", tooltip="Raise the amplitude of the wave that you drew."),
         Binding("down", "wave(-1, 0)", "Lower the amplitude", tooltip="Lower the amplitude of the wave that you drew."),
@@ -116,13 +116,13 @@ class ExplorerScreen(AnalysisScreen[None]):
             "left",
             "wave(0, -1)",
             "Move left",
-            tooltip="Move the wave that you drew to the left; otherwise, show the previous step.",
+            tooltip="Move the wave that you drew to the left. Without such a wave, show the previous step.",
         ),
         Binding(
             "right",
             "wave(0, 1)",
             "Move right",
-            tooltip="Move the wave that you drew to the right; otherwise, show the next step.",
+            tooltip="Move the wave that you drew to the right. Without such a wave, show the next step.",
         ),
         Binding(
             "enter", "cursor", "Values", tooltip="Read values, zoom and pan with a cursor on the chart of the loss."
@@ -198,7 +198,7 @@ class ExplorerScreen(AnalysisScreen[None]):
     async def action_number(self) -> None:
         """Ask for the number of a held-out task."""
         before = str(self.query_state.task)
-        dialog = AskScreen("Task", "The number of a held-out task, from 0.", value=before, check=parse_task)
+        dialog = AskScreen("Task", "Number of the held-out task, counted from 0.", value=before, check=parse_task)
         if (answer := await self.app.push_screen_wait(dialog)) is not None:
             self._request_results(replace(self.query_state, task=parse_task(answer)))
 
@@ -212,8 +212,9 @@ class ExplorerScreen(AnalysisScreen[None]):
             self._request_results(replace(self.query_state, drawn=wave_of(view)))
         elif isinstance(view, ImageView):
             question = (
-                f"{self.results[0].ways} held-out classes, separated by commas: numbers from 0, names, or the start of "
-                "names. An alphabet selects as many of its characters as needed; several alphabets share the classes."
+                f"Enter {self.results[0].ways} held-out classes, separated by commas: numbers from 0, names, or the "
+                "start of names. An alphabet stands for as many of its characters as are needed; several alphabets "
+                "share the classes."
             )
             dialog = AskScreen("Classes", question, check=lambda _: None)
             if answer := await self.app.push_screen_wait(dialog):
@@ -240,7 +241,7 @@ class ExplorerScreen(AnalysisScreen[None]):
         self._show_header()
 
     def show_progress(self, progress: Explored) -> None:
-        """Collect results; all runs appear together, so that they show the same task."""
+        """Collect the results of the runs, and show them together, so that all runs show the same task."""
         self._incoming[progress.number] = progress
         if progress.number == len(self._runs) - 1:
             self.results, self._answered = tuple(self._incoming.values()), self.query_state

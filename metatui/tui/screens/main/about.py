@@ -1,4 +1,4 @@
-"""Pane in place of a run, while none is shown: how to start, and the algorithm with the settings in the form."""
+"""Pane that is shown while there is no run: how to start one, and the algorithm with the settings in the form."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from metatui.tui.widgets.static_text import StaticText
 
 
 class AboutPane(Vertical):
-    """Explains the algorithm, which changes with the form."""
+    """Explains the algorithm that is selected in the form. The text is updated when the form changes."""
 
     BORDER_TITLE = "Next run"
 
@@ -23,14 +23,14 @@ class AboutPane(Vertical):
         super().__init__(id="about", classes="pane")
         self._settings: Settings = settings
         self._is_ready = False
-        """False until the first frame is drawn, which does not need the explanation."""
+        """False until the first frame is drawn. That frame has no explanation, so that the app starts faster."""
 
     def compose(self) -> ComposeResult:
         yield StaticText(with_keys(NO_RUN), id="how-to-start")
         yield ScrollView(id="explanation")
 
     def complete(self) -> None:
-        """Add the explanation."""
+        """Add the explanation, after the first frame."""
         self._is_ready = True
         self.describe(self._settings)
 

@@ -19,7 +19,7 @@ from metatui.tui.widgets.charts import ChartData, LineChart, Mark, Series
 from metatui.utils.smoothing import DECAYS
 
 CHOICES = (0.0, *DECAYS)
-"""Decays in the order in which the key cycles through them."""
+"""Decays of the smoothing, in the order in which the key selects them; 0 is no smoothing."""
 STARTING = "Starting: loading PyTorch…"
 EMPTY = "The loss on training and validation tasks appears here after the first meta-steps."
 ENDED = "This run ended before its first meta-step."
@@ -27,7 +27,7 @@ ENDED = "This run ended before its first meta-step."
 
 @dataclass(frozen=True)
 class View:
-    """Options of the curves; each key changes one."""
+    """Display options of the curves. Each key changes one of them."""
 
     log: bool = False
     smoothing: float = 0.0
@@ -119,7 +119,7 @@ def _title(view: View, accuracy: bool) -> str:
 
 
 def _histories(model: RunModel | None, accuracy: bool) -> tuple[History, History]:
-    """Return the histories of training and validation."""
+    """Return the histories of the accuracy or the loss in training and in validation."""
     if model is None:
         return History(), History()
     return (model.accuracy, model.val_accuracy) if accuracy else (model.meta_loss, model.val_loss)
@@ -140,7 +140,7 @@ def _steps(count: int) -> str:
 
 
 def _best(model: RunModel | None, view: View, accuracy: bool) -> tuple[float, float] | None:
-    """Return the place of the best validation, whose checkpoint is kept."""
+    """Return the x and y coordinates of the best validation; None without one."""
     if model is None or model.best is None:
         return None
     curve = model.best.accuracy if accuracy else model.best.loss

@@ -32,7 +32,7 @@ def link(text: str, action: str, style: str = "$foreground") -> Content:
 
 
 def choice(text: str, action: str, chosen: bool) -> Content:
-    """Return a link, or highlighted text if it is the current choice."""
+    """Return `text` as a link to an action, or as highlighted text if it is the current choice."""
     return Content.styled(text, "bold reverse") if chosen else link(text, action)
 
 
@@ -44,7 +44,7 @@ class TopBar(Widget):
     """State of the run, most important parts first; parts that do not fit are omitted."""
     phase: reactive[Phase] = reactive(Phase.IDLE, repaint=False)
     warned: reactive[bool] = reactive(False, repaint=False)
-    """True if the last result is not finite."""
+    """True if the last result of the run is not finite."""
 
     def watch_warned(self) -> None:
         self._refresh_state()
@@ -91,21 +91,21 @@ PANE_FIRST = ("cursor", "explore")
 """Actions that the key bar shows before the other actions of the focused pane."""
 
 LATER = ("checkpoint", "detach")
-"""Actions that the key bar omits before other actions."""
+"""Actions that the key bar omits first if there is too little room."""
 
 LAST = ("next_pane", "help", "quit")
 """Actions at the end of the key bar, which are always shown."""
 
 PAIRS = {"step_back": "", "step_on": "Step", "previous_tasks": "", "next_tasks": "Tasks"}
-"""Labels of keys that stand in pairs."""
+"""Labels of actions whose keys are shown in pairs: only the second key of a pair has a label."""
 
 
 class KeyBar(Widget):
-    """Shows as many keys of possible actions as fit, always including the next pane, help and quit."""
+    """Shows the keys of as many possible actions as fit. Those of next pane, help and quit are always shown."""
 
     context: reactive[AppContext] = reactive(AppContext())
     typing: reactive[bool] = reactive(False)
-    """True while a text field has the focus. Only keys that it does not take are shown then."""
+    """True while a text field has the focus. Keys that the text field handles are not shown then."""
 
     def render(self) -> Content:
         last = list(

@@ -1,4 +1,4 @@
-"""Pane with the journal of the run, newest line last: validations, changes, checkpoints, warnings."""
+"""Pane with the journal of the run, newest line last: validations, changes, checkpoints and warnings."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, padded
 from metatui.tui.widgets.scroll_view import scroll_bar
 
 STEP_WIDTH = 7
-"""Width of the meta-step column, sufficient for a million meta-steps."""
+"""Minimum width of the meta-step column, sufficient for 999,999 meta-steps."""
 GAP = "  "
 
 EMPTY = "Warnings, validations, checkpoints and changes of a run are listed here."
 
 
 class Wrapped(NamedTuple):
-    """A row: meta-step column, text, and tone."""
+    """A row of the journal: the text of its meta-step column, its other text, and the tone of that text."""
 
     step: str
     text: str
@@ -34,7 +34,8 @@ class Wrapped(NamedTuple):
 class JournalPane(RowsWidget, can_focus=True):
     """Shows the newest lines, unless the user has scrolled back.
 
-    Scrolling is implemented here, because every new line in a scrolling container of Textual lays out the whole screen.
+    Scrolling is implemented here, because in a scrolling container of Textual, every new line would cause a new layout
+    of the whole screen.
     """
 
     BORDER_TITLE = "Journal"
@@ -61,7 +62,7 @@ class JournalPane(RowsWidget, can_focus=True):
         self._wrapped: list[Wrapped] = []
         self._wrapped_for: tuple[object, ...] = ()
         self._top: int | None = None
-        """First visible row; None at the end."""
+        """First visible row; None to keep the newest row visible."""
 
     def show(self, lines: Iterable[JournalLine]) -> None:
         """Show `lines`."""

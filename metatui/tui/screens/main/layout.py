@@ -3,11 +3,13 @@
 | terminal | layout |
 |---|---|
 | fewer than 100 columns, or a maximised pane | one pane; the run is shown above its curves |
-| fewer than 32 rows | a column on the left, and one pane on the right; from 160 columns on, curves and adaptation |
+| fewer than 32 rows | a column on the left, and one pane on the right |
+| fewer than 32 rows, at least 160 columns, no form | a column on the left, and curves next to adaptation on the right |
 | larger | a column on the left, and curves above adaptation on the right |
 
-The column on the left has the run or the form above the journal. If it has the form, the run is on the right, above the
-curves. Without a run, there are only the form and the page about it.
+The column on the left has the run above the journal. If the form is shown, it takes the place of the run in this
+column, and the run is on the right, above the curves. With fewer than 32 rows, the form has the whole column. Without a
+run, there are only the form and the pane that explains the selected algorithm.
 """
 
 from __future__ import annotations
@@ -23,16 +25,16 @@ from textual.widget import Widget
 from metatui.tui.preferences import PaneSizes
 
 Pane = Literal["settings", "run", "curves", "adaptation", "journal"]
-"""A step of the key that goes to the next pane. Alone, the pane `run` is shown above the curves."""
+"""A pane that the key for the next pane can reach. If only the pane `run` is shown, the curves are below it."""
 
 Part = Literal["form", "about", "run", "curves", "adaptation", "journal"]
-"""A widget of the work tab, by id."""
+"""ID of a widget of the work tab."""
 
 Divider = Literal["left", "journal", "curves"]
-"""A line that the user can move; it has the name of the size that it changes."""
+"""A line that the user can move. It is named after the field of `PaneSizes` that moving it changes."""
 
 NARROW, SHORT, WIDE = 100, 32, 160
-"""Limits of the layouts in columns and rows of the terminal."""
+"""The terminal is narrow below NARROW columns, short below SHORT rows, and wide from WIDE columns on."""
 
 ONE_PANE: Mapping[Pane, tuple[Part, ...]] = {
     "settings": ("form",),
@@ -43,14 +45,14 @@ ONE_PANE: Mapping[Pane, tuple[Part, ...]] = {
 }
 
 BAND_ROWS, RUN_ROWS, FORM_ROWS = 7, 21, 34
-"""Usual rows of the run above its curves, and of the run and the form above the journal, borders included."""
+"""Usual heights of the run above its curves, of the run above the journal, and of the form above the journal."""
 
 CURVES_ROWS, ADAPTATION_ROWS = 19, 11
-"""Rows of curves with twelve rows of plot, and of the smallest useful adaptation."""
+"""Height of the curves pane in which the plot has twelve rows, and smallest useful height of the adaptation pane."""
 
 LEFT, MAIN, JOURNAL, UPPER, CHART = 30, 50, 4, 8, 6
-"""Smallest columns of the left and the right side, and smallest rows of the journal, of the pane above it, and of
-curves and adaptation. Sizes chosen by the user apply as far as these remain."""
+"""Minimum widths of the left and the right side, and minimum heights of the journal, of the pane above it, and of
+curves and adaptation. Sizes chosen by the user are limited to keep these minimums."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,11 @@ class View:
     form: bool = True
     """Whether the form is shown where there is room for several panes."""
     run: bool = True
-    """Whether there is a run, or adaptation of marked runs."""
+    """Whether a run is shown, or the adaptation of marked runs."""
 
 
 def visible(terminal: Size, view: View) -> tuple[Part, ...]:
-    """Return the visible parts, in the order of the focus."""
+    """Return the visible parts, in the order in which they get the focus."""
     main: tuple[Part, ...]
     if not view.run:
         if terminal.width < NARROW or view.maximised:
@@ -90,10 +92,10 @@ def visible(terminal: Size, view: View) -> tuple[Part, ...]:
 class Arrangement:
     regions: Mapping[Part, Region]
     dividers: Mapping[Divider, tuple[Region, Region]]
-    """The regions before and after each divider."""
+    """For each divider, the region to the left of it or above it, and the region on its other side."""
 
     def divider_at(self, at: Offset) -> Divider | None:
-        """Return the divider at a position: the border of one of the regions that it divides."""
+        """Return the divider at a position; None if there is none. The borders on both sides belong to the divider."""
         for divider, (before, after) in self.dividers.items():
             if before.x == after.x:
                 near, inside = at.y - before.bottom, before.x <= at.x < before.right
@@ -120,7 +122,7 @@ class Arrangement:
         return sizes.model_copy(update={divider: new})
 
     def resized(self, part: str, by: Offset, sizes: PaneSizes) -> PaneSizes:
-        """Return the sizes after a part has become wider or higher by some columns or rows."""
+        """Return the sizes after a part has become wider or taller by some columns or rows."""
         region = next((region for name, region in self.regions.items() if name == part), Region())
         for divider, (before, after) in self.dividers.items():
             if bool(by.y) == (before.x == after.x) and (
@@ -177,7 +179,7 @@ def arranged(parts: Collection[str], size: Size, sizes: PaneSizes) -> Arrangemen
 
 
 def _columns(parts: Collection[str]) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
-    """Return the parts on the left and on the right."""
+    """Return the parts on the left, and the parts on the right."""
     if "form" in parts:
         # Where there is room for both curves and adaptation, there is also room for the journal below the form.
         left: tuple[Part, ...] = ("form", "journal") if {"curves", "adaptation"} <= set(parts) else ("form",)
@@ -192,7 +194,7 @@ def _bounded(value: int, least: int, most: int) -> int:
 
 
 def _share(total: int, percent: int, least: int) -> int:
-    """Return a percentage of `total` that leaves `least` for both parts if possible."""
+    """Return `percent` of `total`, changed so that each of the two parts gets at least `least` if possible."""
     least = min(least, total // 2)
     return _bounded(round(total * percent / 100), least, total - least)
 
@@ -205,7 +207,7 @@ class PanesLayout(Layout):
     def __init__(self, sizes: PaneSizes) -> None:
         self.sizes = sizes
         self.arrangement = Arrangement({}, {})
-        """The last arrangement."""
+        """The newest arrangement."""
 
     def arrange(self, parent: Widget, children: list[Widget], size: Size, greedy: bool = True) -> list[WidgetPlacement]:
         parent.pre_layout(self)

@@ -11,13 +11,13 @@ from metatui.tui.widgets.scroll_view import ScrollView
 from metatui.tui.widgets.table import Table
 
 WIDE = 120
-"""Minimum width of the terminal for the preview to be next to the list. Below, it is under the list."""
+"""Minimum width of the terminal to show the preview next to the list. In a narrower one, it is below the list."""
 
 
 class ListTab(Vertical):
-    """Arranges the list and the preview. In a narrow terminal, the focused preview takes the place of the list.
+    """Arranges a list and a preview. In a narrow terminal, the preview replaces the list while it has the focus.
 
-    A subclass yields `table` and `preview` in a container of the class `list-and-preview`, and implements
+    A subclass yields `table` and `preview` in a container with the CSS class `list-and-preview`, and implements
     `show_preview`.
     """
 
@@ -40,7 +40,11 @@ class ListTab(Vertical):
     preview: ScrollView
 
     def leave(self) -> bool:
-        """Return from the preview to the list. Returns whether the preview had the focus."""
+        """Go from the preview back to the list.
+
+        Returns:
+            Whether the preview had the focus.
+        """
         if self.screen.focused is not self.preview:
             return False
         self.focus_list()

@@ -19,17 +19,17 @@ COLUMNS: Final = (Column("Preset", least=12), Column("Algorithm"), Column("Shots
 
 
 def missing_data(settings: Settings) -> str:
-    """Return the command that provides the data set of `settings`, if it is not on this machine yet."""
+    """Return the command that provides the data set of `settings`; empty if the data set is on this machine."""
     return DATA[settings.task.source].missing()
 
 
 def in_order(presets: Sequence[Preset]) -> list[Preset]:
-    """Sort presets by group: quick, bundled ones by task, and the user's own; by name within a group."""
+    """Sort presets by group (quick start, bundled presets of each task, presets of the user), and then by name."""
     return sorted(presets, key=lambda preset: (_place(preset), preset.name))
 
 
 def rows(presets: Sequence[Preset]) -> Iterator[Item | Heading]:
-    """Yield a heading for each group of presets, which are in order, and the presets."""
+    """Yield a heading for each group of presets, followed by its presets. `presets` must be sorted by `in_order`."""
     for group, members in groupby(presets, key=_group):
         listed = list(members)
         missing = "" if group == OWN else missing_data(listed[0].settings)
@@ -62,7 +62,7 @@ def _group(preset: Preset) -> str:
 
 
 def _place(preset: Preset) -> tuple[bool, bool, bool, str, int]:
-    """Return a key for sorting by group: regression first, then images."""
+    """Return the sort key of the group of a preset. Regression comes before images."""
     settings = preset.settings
     images = settings.is_classification
     ways = settings.task.ways if images else 0

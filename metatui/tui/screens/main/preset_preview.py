@@ -1,4 +1,4 @@
-"""Preview of a preset: title, protocol, results, differences to the form, and explanation of its algorithm."""
+"""Preview of a preset: title, protocol, results, differences from the form, and explanation of its algorithm."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def page(preset: Preset, form: Settings | None) -> Page:
         drawn = paragraph(preset.title or preset.name, width, theme, theme.title)
         if command := missing_data(preset.settings):
             title = DATA[preset.settings.task.source].title
-            text = f"Needs {title}, which is not on this machine: f downloads it, as {command} does."
+            text = f"Needs {title}, which is not on this machine. Press f to download it, or run {command}."
             drawn += paragraph(text, width, theme, theme.warning, hang=2)
         parts = (
             ("Source:", preset.source),

@@ -25,7 +25,7 @@ from metatui.tui.widgets.table import Table
 if TYPE_CHECKING:
     from metatui.tui.app import MetatuiApp
 
-EMPTY = "No presets. {save_preset} saves the settings in the form as one."
+EMPTY = "No presets. {save_preset} saves the settings in the form as a preset."
 
 
 class PresetsTab(ListTab):
@@ -60,7 +60,7 @@ class PresetsTab(ListTab):
 
     @work(exclusive=True, group="presets")
     async def reload(self, saved: str = "") -> None:
-        """Read the presets again and select the user's preset `saved`, or keep the selection."""
+        """Read the presets again. Select the user's preset `saved`; if `saved` is empty, keep the selection."""
         own, bundled, problems = await asyncio.to_thread(
             lambda: (presets.user(), presets.bundled(), presets.problems())
         )

@@ -14,12 +14,12 @@ from metatui.tui.widgets.scroll_view import paragraph
 
 
 def section(title: str, rows: Sequence[Row], theme: ChartTheme) -> list[Row]:
-    """Return `rows` below a blank line and a title; nothing without rows."""
+    """Return a blank line, a title and `rows`, or nothing if there are no rows."""
     return [[], [Segment(theme.printable(title), theme.title)], *rows] if rows else []
 
 
 def labelled(parts: Iterable[tuple[str, str]], width: int, theme: ChartTheme) -> list[Row]:
-    """Return a paragraph for each pair of a label and a text, without those that have no text."""
+    """Return a paragraph for each pair of a label and a text, except for pairs with an empty text."""
     rows: list[Row] = []
     for label, text in parts:
         if text:
@@ -34,7 +34,7 @@ def changed_settings(settings: Settings, other: Settings, other_name: str, width
     """Return a paragraph for each setting that differs: `Inner learning rate 0.05 (preset: 0.01)`.
 
     Args:
-        other_name: word for `other`, before its values.
+        other_name: word that stands before the values of `other`, such as `preset`.
     """
     parts = [
         (f"{FIELDS[path].label}:", f"{shown(settings, path)} ({other_name} {shown(other, path)})")

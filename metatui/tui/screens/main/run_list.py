@@ -15,7 +15,7 @@ LIVE = "● "
 """Marker before the status of a live run."""
 
 STATUSES = ("running", "paused", "interrupted", "failed", "stopped", "finished")
-"""Order of runs sorted by status: first those that may need attention."""
+"""Order of statuses when runs are sorted by status. Runs that may need attention come first."""
 
 
 class RunColumn(NamedTuple):
@@ -23,13 +23,13 @@ class RunColumn(NamedTuple):
 
     title: str
     key: Callable[[RunSummary], Any] | None = None
-    """Function that returns the value to sort by, or None for a run without a value, which comes last; None for a
-    column that cannot be sorted."""
+    """Function that returns the value by which a run is sorted. Runs for which it returns None come last. A column
+    without a function cannot be sorted."""
     descends: bool = False
-    """True if the largest value is usually first."""
+    """True if the column is usually sorted from the largest to the smallest value."""
     right: bool = False
     least: int = 0
-    """Minimum width; see `Column`."""
+    """Width to which the cells may be truncated; see `Column`."""
 
 
 def is_live(run: RunSummary) -> bool:
@@ -37,7 +37,7 @@ def is_live(run: RunSummary) -> bool:
 
 
 def result(run: RunSummary) -> str:
-    """Format the test metric with its interval, or the best and the last validation."""
+    """Format the test metric with its interval, or, without a test, the best and the last validation."""
     test, last = run.test, run.validation or run.best
     if test is None:
         return best_and_last(run.best, last) if last else "no validation yet"
@@ -49,7 +49,7 @@ def result(run: RunSummary) -> str:
 
 
 def has_no_result(run: RunSummary) -> bool:
-    """Return whether the result is not finite: the test, or the last validation without a test."""
+    """Return whether the test, or the last validation of a run without a test, is not finite."""
     last = run.test or run.validation
     return last is not None and not last.is_finite
 
@@ -60,7 +60,7 @@ def when(run: RunSummary) -> str:
 
 
 def _goodness(run: RunSummary) -> tuple[bool, float] | None:
-    """Order runs by their result: accuracies first, and good results before worse ones when descending."""
+    """Return the sort key of a result. In descending order, accuracies come before losses, and good results first."""
     best = run.test or run.best
     if best is None or not best.is_finite:
         return None
@@ -81,12 +81,12 @@ COLUMNS: Final = (
     RunColumn("Started", _started, descends=True),
 )
 MARK: Final = 0
-"""Number of the column of marks."""
+"""Position in `COLUMNS` of the column that shows the marks."""
 SORTABLE: Final = tuple(number for number, column in enumerate(COLUMNS) if column.key)
 
 
 class Order(NamedTuple):
-    """Order of the list."""
+    """Order of the list: the column by which it is sorted, and the direction."""
 
     column: int = len(COLUMNS) - 1
     reverse: bool = False
@@ -97,7 +97,7 @@ class Order(NamedTuple):
         return COLUMNS[self.column].descends is not self.reverse
 
     def by(self, column: int) -> Order:
-        """Return the order by `column`; the opposite order if it is the current column."""
+        """Return the order by `column`. If the list is already sorted by `column`, reverse the order."""
         return self.reversed() if column == self.column else Order(column)
 
     def next(self) -> Order:
@@ -146,15 +146,15 @@ class ListedRun:
         """Return the row of the run.
 
         Args:
-            mark: its number among the marked runs.
-            colour: its colour in charts; empty if it has not appeared in any.
+            mark: number of the run among the marked runs, from 1; None if it is not marked.
+            colour: colour of the run in charts; empty if it has not appeared in a chart.
         """
         box = Cell("[ ]", colour=colour) if mark is None else Cell(f"[{mark}]", "title", colour)
         return Item(self.key, (box, Cell(self.id, colour=colour), *self._cells))
 
 
 def listed_runs(runs: Sequence[RunSummary], before: Mapping[str, ListedRun]) -> dict[str, ListedRun]:
-    """Return the listed runs by key, reusing those of runs that have not changed."""
+    """Return a `ListedRun` for each run, by key. For runs that have not changed, those in `before` are reused."""
     fresh = {}
     for run in runs:
         old = before.get(run.run.path.name)

@@ -44,9 +44,9 @@ class Fact(NamedTuple):
 
 
 class RunNumbers(RowsWidget):
-    """A progress bar and facts about the run: a table if there is room for one, else a few rows of text.
+    """Shows a progress bar, and facts about the run: a table if there is room, else a few rows of text.
 
-    The reason of a failure comes first.
+    If the run failed, the reason is shown first.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"run--error"}
@@ -92,7 +92,7 @@ def table(facts: Iterable[Fact], width: int, theme: ChartTheme) -> list[Row]:
 
 
 def packed(facts: Iterable[Fact], width: int, theme: ChartTheme) -> list[Row]:
-    """Return rows of as many facts as fit. A fact that is longer than a row is wrapped."""
+    """Return rows with as many facts next to each other as fit. A fact that is longer than a row is wrapped."""
     rows: list[Row] = []
     for fact in facts:
         style = theme.warning if fact.warning else theme.text
@@ -113,7 +113,7 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 class RunPane(Vertical, can_focus=True):
-    """Shows facts, and sparklines of the meta-loss and of the accuracy or gradient norm."""
+    """Shows facts about the run, and sparklines of its meta-loss and of its accuracy or meta-gradient norm."""
 
     BORDER_TITLE = "Run"
 
@@ -123,7 +123,7 @@ class RunPane(Vertical, can_focus=True):
         self._loss, self._other = MetricSparkline(id="spark-loss"), MetricSparkline(id="spark-other")
         row = Horizontal(self._loss, self._other, id="sparklines")
         self.resizable: tuple[Widget, ...] = (row, self._loss, self._other)
-        """The widgets whose layout differs if the pane is a column."""
+        """The widgets whose layout is different while the pane is in the column on the left."""
 
     def compose(self) -> ComposeResult:
         yield self._numbers
@@ -167,7 +167,7 @@ def facts_of(model: RunModel, load: Load, phase: Phase) -> list[Fact]:
 
 
 def _results(model: RunModel) -> list[Fact]:
-    """Return the test, and the best and the last validation."""
+    """Return facts about the test, and about the best and the last validation."""
     facts = [Fact("test", result_words(model.test, model.best), not model.test.is_finite)] if model.test else []
     best, last = model.best, model.evaluation
     if best:

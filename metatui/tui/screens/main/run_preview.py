@@ -1,4 +1,4 @@
-"""Preview of a run: result, curve, settings as a difference to its preset, and journal."""
+"""Preview of a run: result, curve, settings that differ from its preset, and journal."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from metatui.utils.errors import MetatuiError
 
 LOWEST_CHART, HIGHEST_CHART = 8, 24
 JOURNAL_LINES = 50
-"""Maximum number of journal lines, which are the newest ones."""
+"""Maximum number of journal lines. Only the newest lines are shown."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,16 @@ class RunDetails:
 
     model: RunModel | None = None
     base: Settings | None = None
-    """Settings of the run's preset, or the defaults."""
+    """Settings of the run's preset, or the default settings."""
     preset: str | None = None
-    """Name of the preset; None if `base` are the defaults."""
+    """Name of the preset; None if `base` has the default settings."""
 
 
 def read_details(run: RunSummary) -> RunDetails:
-    """Read the details of a run in a thread. Parts that cannot be read stay empty; the summary states the problem."""
+    """Read the details of a run. Called in a thread.
+
+    Details that cannot be read stay empty; the summary of the run says why.
+    """
     try:
         model = outline(run.run)
     except (MetatuiError, OSError):  # OSError: deleted in the meantime
@@ -103,7 +106,7 @@ def _amount(run: RunSummary, details: RunDetails) -> str:
 
 
 def results(run: RunSummary) -> list[str]:
-    """Describe the test and the validations of a run with their protocols."""
+    """Describe the test and the validations of a run, each with its protocol."""
     lines = []
     if run.test:
         lines.append(f"Test: {result_words(run.test, run.best)}")

@@ -73,7 +73,7 @@ class RunsTab(ListTab):
         self._go_to_newest = False
         """True to select the newest run after the next read."""
         self._placed = ""
-        """Run that the app selected; if the selection differs, the user has moved the cursor."""
+        """Name of the run that the app selected. If another run is selected, the user has moved the cursor."""
         self._moved = False
         self._previewed: RunSummary | None = None
         self._details = RunDetails()
@@ -82,7 +82,9 @@ class RunsTab(ListTab):
         self._canvas = Canvas()
 
     def compose(self) -> ComposeResult:
-        yield Entry(placeholder="Words that a run must contain; enter goes to the list, escape clears", id="filter")
+        yield Entry(
+            placeholder="Words that a run must contain; enter goes to the list, escape clears them", id="filter"
+        )
         with Container(classes="list-and-preview"):
             yield self.table
             yield self.preview
@@ -152,7 +154,7 @@ class RunsTab(ListTab):
             (self.marked.remove if run.id in self.marked else self.marked.append)(run.id)
 
     def mark_all(self) -> None:
-        """Mark the listed runs in addition to the marked ones; unmark all runs if they are marked already."""
+        """Mark all listed runs. If they are all marked already, unmark all runs."""
         marked = set(self.marked)
         new = [each.id for each in self._listed if each.id not in marked]
         self.marked = [*self.marked, *new] if new else []
@@ -186,7 +188,11 @@ class RunsTab(ListTab):
         return len(self._all)
 
     def leave(self) -> bool:
-        """Return from the preview to the list, or clear the filter. Returns whether there was something to leave."""
+        """Go from the preview back to the list, or clear the filter.
+
+        Returns:
+            Whether there was a preview or a filter to leave.
+        """
         if super().leave():
             return True
         if not self.filter.display:
@@ -239,9 +245,9 @@ class RunsTab(ListTab):
 
     @work(group="preview")
     async def _read_details(self) -> None:
-        """Read the details of the previewed run until it no longer changes.
+        """Read the details of the previewed run, and read again if another run is previewed by then.
 
-        Only one run is read at a time, so the runs that the cursor passes meanwhile are skipped.
+        Only one run is read at a time. Runs that the cursor passes while another run is read are skipped.
         """
         self._is_reading_details = True
         try:

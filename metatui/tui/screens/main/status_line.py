@@ -23,12 +23,12 @@ class FormState:
     source: str = "default settings"
     """Preset or run whose settings were put into the form, such as `preset quick`."""
     changed: Sequence[str] = ()
-    """Names of the settings that differ from it."""
+    """Names of the settings that differ from `source`."""
     invalid: int = 0
     """Number of invalid fields."""
 
     def words(self) -> list[str]:
-        """Describe the state in texts of decreasing length."""
+        """Return descriptions of the state, from the longest to the shortest."""
         count = len(self.changed)
         invalid = [f"{self.invalid} invalid"] if self.invalid else []
         texts = []
@@ -42,14 +42,14 @@ class FormState:
 
 @dataclass(frozen=True)
 class RunState:
-    """The shown run."""
+    """State of a run that is shown in the work tab."""
 
     run: str
     status: str
     """Status in lower case, such as `finished`."""
     colour: str
     warned: bool = False
-    """True if its result is not finite."""
+    """True if the result of the run is not finite."""
 
 
 class ShownLine(RowsWidget):
@@ -67,7 +67,7 @@ class ShownLine(RowsWidget):
         self.redraw()
 
     def show_runs(self, runs: Sequence[RunState]) -> None:
-        """Show the run in the work tab; several if their adaptation is side by side."""
+        """Show the run in the work tab, or the marked runs if their adaptation is shown side by side."""
         self._runs = tuple(runs)
         self.redraw()
 
@@ -81,7 +81,7 @@ class ShownLine(RowsWidget):
         return [spread([Segment(text, style + click)], runs, width)]
 
     def _right(self, width: int, theme: ChartTheme) -> Row:
-        """Return the longest description of the runs that leaves at least a third of the line."""
+        """Return the longest description of the runs that leaves at least a third of the line free."""
         if not self._runs:
             return [Segment("no run is shown", theme.muted)]
         for label, statuses in (("showing: ", True), ("", True), ("", False)):

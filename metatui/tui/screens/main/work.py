@@ -71,7 +71,7 @@ class PaneStrip(Widget):
 
 
 class HintLine(StatusLine):
-    """Shows a hint about the run; a click follows it."""
+    """Shows a hint about the run. A click does what the hint suggests."""
 
     def __init__(self) -> None:
         super().__init__(id="hint")
@@ -81,7 +81,7 @@ class HintLine(StatusLine):
 
 
 class AdaptationPane(Vertical):
-    """Adaptation to held-out tasks, below its protocol."""
+    """Shows the adaptation to held-out tasks, below a line with its protocol."""
 
     BORDER_TITLE = "Adaptation"
 
@@ -100,7 +100,7 @@ class AdaptationPane(Vertical):
 
 
 class Panes(Widget):
-    """Container of the panes. A mouse can drag the borders between them."""
+    """Container of the panes. The user can drag the borders between them with the mouse."""
 
     def __init__(self, sizes: PaneSizes, panes: Sequence[Widget]) -> None:
         super().__init__(*panes, id="panes")
@@ -118,12 +118,12 @@ class Panes(Widget):
             self._first.refresh(layout=True)  # Textual would keep the arrangement if only this widget changed
 
     def resize(self, pane: str, by: Offset) -> None:
-        """Make a pane wider or higher by some columns or rows, and remember its size."""
+        """Make a pane wider or taller by some columns or rows, and save its size."""
         self.show(self._arranger.arrangement.resized(pane, by, self._arranger.sizes))
         self._remember()
 
     def reset(self) -> None:
-        """Return to the usual sizes."""
+        """Give all panes their usual sizes."""
         self.show(PaneSizes())
         self._remember()
 
@@ -148,10 +148,10 @@ class Panes(Widget):
 
     @property
     def _first(self) -> Widget:
-        """The first visible pane.
+        """The first visible pane, which captures the mouse for this container.
 
-        This container is hidden, so Textual does not know its position and cannot send it the events of a captured
-        mouse, but the events of its panes bubble to it.
+        The container itself has the style `visibility: hidden`. Textual therefore does not know its position and cannot
+        send it the events of a captured mouse. The events of its panes bubble to it.
         """
         return next(pane for pane in self.children if pane.display)
 
@@ -177,9 +177,9 @@ class WorkTab(Vertical):
         self.status = ShownLine()
         self._fold_form = preferences.fold_form
         self._shows_run = False
-        """True if there is a run, or adaptation of marked runs."""
+        """True if a run is shown, or the adaptation of marked runs."""
         self._pane_before: Pane = "run"
-        """The last pane before the form."""
+        """The pane that was selected before the form."""
         self._strip = PaneStrip()
         self._about = AboutPane(settings)
         self._run = RunPane()
@@ -198,7 +198,7 @@ class WorkTab(Vertical):
         yield self.hint
 
     async def complete(self) -> None:
-        """Add what the first frame does not need."""
+        """Add the parts that the first frame leaves out, so that the app starts faster."""
         self._about.complete()
         await self.form.unfold_groups()
 
@@ -207,7 +207,7 @@ class WorkTab(Vertical):
         return self.query_one(AdaptationPanel)
 
     def show(self, model: RunModel | None, phase: Phase, load: Load) -> None:
-        """Show a run, redrawing only changes."""
+        """Show a run. Only the parts that have changed are redrawn."""
         self._run.show(model, phase, load)
         self.curves.show(model, phase)
         self._journal.show(model.journal if model else ())
@@ -216,9 +216,9 @@ class WorkTab(Vertical):
         self._adaptation.show(runs, caption, warning=warning)
 
     def opened(self, has_run: bool) -> None:
-        """Adapt the layout to a run that was opened, or to having none.
+        """Adapt the layout after a run was opened or closed.
 
-        A run folds the form, unless the user has chosen otherwise.
+        Opening a run hides the form, unless the user has chosen to keep the form visible.
         """
         self._shows_run = has_run
         self.form_hidden = has_run and self._fold_form
@@ -233,12 +233,12 @@ class WorkTab(Vertical):
 
     @property
     def reached(self) -> Pane:
-        """The one of the reachable panes that is shown or focused."""
+        """The selected pane, or `run` if the selected pane cannot be reached."""
         return self.pane if self.pane in self.reachable else "run"
 
     @property
     def group(self) -> str:
-        """The group of the actions of the focused pane."""
+        """The group of actions that belong to the focused pane; empty if there is none."""
         if not self._shows_run or self.pane not in ("run", "curves", "adaptation"):
             return ""
         return ADAPTATION if self.pane == "adaptation" else CHARTS
@@ -267,9 +267,10 @@ class WorkTab(Vertical):
         self.maximised = not self.maximised
 
     def action_form(self) -> None:
-        """Go to the form, or back if it has the focus.
+        """Go to the form, or back to the previous pane if the form has the focus.
 
-        Where there is room for several panes, going back hides the form, and the next runs remember the choice.
+        If there is room for several panes, going back hides the form. Whether the form is hidden is saved for later
+        runs.
         """
         leaves = self.screen.focused is not None and self.form in self.screen.focused.ancestors
         self.go_to(self._pane_before if leaves else "settings")
@@ -396,8 +397,8 @@ class WorkTab(Vertical):
     def _set_classes(self, classes: Mapping[str, Mapping[Widget, bool]]) -> None:
         """Set classes and restyle only the widgets whose classes changed.
 
-        Textual would also restyle their descendants, which no rule in the style sheet needs and which takes as long as
-        drawing a frame.
+        By default, Textual also restyles their descendants. No rule in the style sheet needs this, and it takes as long
+        as drawing a frame.
         """
         changed = set()
         for name, nodes in classes.items():

@@ -18,8 +18,9 @@ from metatui.tui.widgets.scroll_view import paragraph
 from metatui.tui.widgets.table import Cell, Column, Item
 
 RUN_BAR: Final = 10
+"""Width of the bar of a run."""
 LONGEST_BAR: Final = 60
-"""Width of a run's bar, and maximum width of the suite's bar."""
+"""Maximum width of the bar of a suite."""
 
 SUITE_COLUMNS: Final = (Column("Suite"), Column("Finished"), Column("What", least=8))
 RUN_COLUMNS: Final = (
@@ -32,7 +33,7 @@ RUN_COLUMNS: Final = (
 
 
 class Description(RowsWidget):
-    """Paragraphs, truncated with an ellipsis if they do not fit."""
+    """Shows the description of a suite in paragraphs, truncated with an ellipsis if they do not fit."""
 
     DEFAULT_CSS = """
     Description { height: 3; padding: 0 1; }
@@ -57,7 +58,7 @@ class Description(RowsWidget):
 
 
 class SuiteProgress(RowsWidget):
-    """A bar over all runs of a suite, and the number of finished runs."""
+    """Shows one bar for the progress of all runs of a suite, and the number of finished runs."""
 
     DEFAULT_CSS = "SuiteProgress { height: 2; padding: 1 1 0 1; }"
 
@@ -99,7 +100,7 @@ def _item(key: str, *texts: str) -> Item:
 
 
 def run_rows(runs: Sequence[RunStatus], glyphs: Glyphs) -> list[Item]:
-    """Return a row for each run, by its name; the first row of each comparison has the comparison's name."""
+    """Return a row for each run, with the run's name as key. The name of a comparison is only in its first row."""
     rows: list[Item] = []
     before = ""
     for run in runs:
@@ -112,7 +113,7 @@ def run_rows(runs: Sequence[RunStatus], glyphs: Glyphs) -> list[Item]:
 
 
 def _state(run: RunStatus) -> str:
-    """Describe the state of a run, with its test if finished, otherwise with its last meta-step."""
+    """Describe the state of a run. A finished run has its test result, others have the metric of the last meta-step."""
     match run.status:
         case "finished":
             if run.test is None:

@@ -51,7 +51,8 @@ POLL_SECONDS = 1.0
 """Seconds between updates of the selected suite."""
 
 BUSY: Final = (
-    "A run is in progress, and two runs at once would distort each other's times: stop it (F7) or wait until it ends."
+    "A run is in progress, and two runs at once would distort each other's times. Close this screen and stop the run "
+    "(F7), or wait until it ends."
 )
 
 START: Final = Key("F5", "Start", "start")
@@ -78,15 +79,15 @@ class ListedSuite:
 
 
 class SuiteScreen(ModalScreen[None]):
-    """Lists suites, and the runs of the selected one. Suites run in the background and do not need the screen."""
+    """Lists suites, and the runs of the selected one. Suites run in the background, even when the screen is closed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "dismiss", "Close", tooltip="Close the suites; a suite in training continues."),
-        Binding("f5,s", "start", "Start", tooltip="Train the runs of the suite, or continue it."),
-        Binding("f7,x", "stop", "Stop", tooltip="Stop the suite and save its run."),
+        Binding("escape,q", "dismiss", "Close", tooltip="Close the list of suites. A suite in training continues."),
+        Binding("f5,s", "start", "Start", tooltip="Train the runs of the suite, or resume a stopped suite."),
+        Binding("f7,x", "stop", "Stop", tooltip="Stop the suite and save the run in progress."),
         Binding("c", "compare", "Compare", tooltip="Compare the runs of the suite on the same held-out tasks."),
         Binding("o", "other", "Other file", tooltip="Open the file of another suite."),
-        Binding("enter", "choose", "Choose", tooltip="Choose the selected suite."),
+        Binding("enter", "choose", "Choose", tooltip="Go to the runs of the selected suite, or compare them."),
     ]
     DEFAULT_CSS = """
     SuiteScreen { layout: vertical; background: $background; align: left top; }
@@ -105,7 +106,7 @@ class SuiteScreen(ModalScreen[None]):
         self._store = store
         self._training = training
         self._suites: dict[str, ListedSuite] = {}
-        """Suites by path."""
+        """The listed suites, by the path of their file."""
         self._problems: Sequence[str] = ()
         self._reading = asyncio.Lock()
 
@@ -179,7 +180,9 @@ class SuiteScreen(ModalScreen[None]):
             if self.app.screen is self:
                 self.action_compare()
         else:
-            self._show_state("\n".join(["Stopped and saved: F5 resumes.", *failures(status)]))
+            self._show_state(
+                "\n".join(["The suite stopped, and its runs are saved. F5 resumes it.", *failures(status)])
+            )
 
     def _show(self) -> None:
         # Room for all suites and a heading, up to a quarter of the screen.
@@ -245,7 +248,7 @@ class SuiteScreen(ModalScreen[None]):
         runs = "run" if missing == 1 else "runs"
         question = (
             f"Train {missing} {runs} of {selected.suite.name}, one after the other? They train in the background: "
-            "you can close the screen, the app and the terminal. F7 stops and saves."
+            "you can close the screen, the app and the terminal. F7 stops the suite and saves the run in progress."
         )
         if not await self.app.push_screen_wait(ConfirmScreen("Suite", question, yes="Train")):
             return
@@ -303,7 +306,9 @@ class SuiteScreen(ModalScreen[None]):
     @work(exclusive=True, group="suite-order")
     async def action_other(self) -> None:
         """Ask for the file of another suite, and add the suite to the list."""
-        question = f"The TOML file of a suite. The list always has those in {paths.short(user_dir())}."
+        question = (
+            f"Enter the path of the TOML file of a suite. Suites in {paths.short(user_dir())} are always in the list."
+        )
         dialog = AskScreen("Suite", question, check=_read_suite)
         if (answer := await self.app.push_screen_wait(dialog)) is None:
             return

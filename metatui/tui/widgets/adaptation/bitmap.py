@@ -12,20 +12,20 @@ from metatui.tui.terminal.symbols import GLYPHS, Symbols
 _BRAILLE: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _QUADRANTS: Final = " ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█"
 _INK: Final = 0.3
-"""Minimum mean ink of a dot: strokes one pixel wide remain visible when an image shrinks to a third."""
+"""Mean ink (0 to 1) above which a dot is drawn. In an image shrunk to a third, one-pixel strokes remain visible."""
 _GROUND: Final = 0.1
-"""Largest distance of a drawing's background from its darkest or brightest value, as a share of their difference."""
+"""Largest distance of a background from the darkest or brightest value of a drawing, as a share of its range."""
 
 
 @lru_cache(maxsize=256)
 def are_drawings(images: Sequence[bytes]) -> bool:
-    """Return whether most of these grey images have a uniform background that is their darkest or brightest value."""
+    """Return whether the background of at least half of these grey images is their darkest or brightest value."""
     grounds = [_ground(image) for image in images if image]
     return 2 * sum(not _GROUND < ground < 1 - _GROUND for ground in grounds) >= len(grounds)
 
 
 def _ground(image: bytes) -> float:
-    """Return the median of an image as a share of its range."""
+    """Return the median of an image, scaled so that 0 is its darkest value and 1 its brightest."""
     ordered = sorted(image)
     low, middle, high = ordered[0], ordered[len(ordered) // 2], ordered[-1]
     return (middle - low) / (high - low) if high > low else 0.0
@@ -36,9 +36,9 @@ def draw_bitmap(image: bytes, height: int, width: int, rows: int, columns: int, 
     """Draw an image as `rows` lines of `columns` characters.
 
     Args:
-        image: `height` x `width` grey values, row by row; a drawing on a dark or on a bright background. A wrong size
-            draws blanks.
-        columns: Twice `rows` keeps square images square.
+        image: `height` x `width` grey values, row by row; a drawing on a dark or on a bright background. An image of
+            a wrong size is drawn as blanks.
+        columns: With twice as many columns as rows, a square image looks square.
     """
     if len(image) != height * width or not image or rows < 1 or columns < 1:
         return (" " * max(0, columns),) * max(0, rows)
@@ -54,7 +54,7 @@ def draw_bitmap(image: bytes, height: int, width: int, rows: int, columns: int, 
 
 
 def _ink_of(image: bytes) -> bytes:
-    """Stretch the brightness of an image to its whole range, and invert a drawing on a bright background."""
+    """Stretch the brightness of an image to 0 to 255, and invert the image if its background is bright."""
     low, high = min(image), max(image)
     if low == high or (low == 0 and _ground(image) == 0):
         return image
@@ -63,7 +63,7 @@ def _ink_of(image: bytes) -> bytes:
 
 
 def shrink(values: bytes, height: int, width: int, rows: int, columns: int) -> list[float]:
-    """Return the mean of the patch of an image below each dot, row by row."""
+    """Shrink an image to `rows` x `columns` dots, and return the mean of the pixels in each dot, row by row."""
     across = [(column * width // columns, (column + 1) * width // columns) for column in range(columns)]
     means = []
     for row in range(rows):
@@ -83,5 +83,5 @@ def _glyph(cell: list[list[float]], symbols: Symbols) -> str:
     if symbols is Symbols.BLOCK:
         return _QUADRANTS[sum((cell[y][x] > _INK) << (2 * y + x) for y in range(2) for x in range(2))]
     bits = sum(_BRAILLE[y][x] for y in range(4) for x in range(2) if cell[y][x] > _INK)
-    # Not the empty pattern, which some fonts draw with hollow dots.
+    # A blank replaces the empty pattern, which some fonts draw with hollow dots.
     return chr(0x2800 + bits) if bits else " "

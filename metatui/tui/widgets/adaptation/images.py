@@ -1,7 +1,7 @@
 """Drawing of an episode of image classification, with a column for each class.
 
-A column has the support images on top and query images below them, each with its predicted class before and after
-adaptation. Line drawings consist of dots, and photographs of coloured cells.
+A column has support images on top and query images below them. Below each query image are its predicted classes before
+and after adaptation. Line drawings are drawn with dots, and photographs with coloured cells.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from metatui.tui.widgets.charts.plot import paint
 from metatui.tui.widgets.charts.row_widget import Row, beside, block, fitted, padded, width_of
 
 LARGEST: Final = 16
-"""Rows of the largest photograph; drawings have at most `LARGEST_DRAWING`."""
+"""Maximum rows of a photograph."""
 LARGEST_DRAWING: Final = 10
+"""Maximum rows of a line drawing."""
 LEAD: Final = 9
 """Width of the labels before the images."""
 CHART: Final = 30
@@ -44,9 +45,9 @@ class Layout:
     classes: int
     across: int
     shots: int
-    """Support images of each class."""
+    """Number of visible support images of each class."""
     queries: int
-    """Query images of each class."""
+    """Number of visible query images of each class."""
     lead: int
 
     @property
@@ -55,7 +56,7 @@ class Layout:
 
     @property
     def gap(self) -> int:
-        """Columns between classes."""
+        """Blank columns between classes."""
         return 1 if self.across == 1 else 2
 
     @property
@@ -64,7 +65,7 @@ class Layout:
 
     @property
     def height(self) -> int:
-        """Rows of the class names, the support images, and the query images with their predictions."""
+        """Total rows of the class names, the support images, and the query images with their predictions."""
         return 1 + _lines(self.shots, self.across) * self.rows + _lines(self.queries, self.across) * (self.rows + 1)
 
 
@@ -88,7 +89,7 @@ def is_drawing(view: ImageView) -> bool:
 def layout(view: ImageView, width: int, height: int, theme: ChartTheme) -> Layout | None:
     """Choose the largest image size at which all classes and support images fit.
 
-    If they do not fit at the smallest size, as many support images as possible are visible, and then as many classes.
+    If they do not fit even at the smallest size, some support images are hidden, and if necessary also some classes.
 
     Returns:
         The layout, or None if not even one image fits.
@@ -106,7 +107,7 @@ def layout(view: ImageView, width: int, height: int, theme: ChartTheme) -> Layou
         return photograph.columns_of(rows, view.height, view.width, theme)
 
     def plan(rows: int, across: int, shown: int) -> Layout | None:
-        """Return the layout with labels if there is room for them, and with as many queries as fit."""
+        """Return the layout with labels if there is room for them, and with as many query images as fit."""
         lines = (height - 1 - _lines(shown, across) * rows) // (rows + 1)
         queries = min(per_class, max(0, lines) * across)
         plans = [Layout(rows, columns_of(rows), classes, across, shown, queries, lead) for lead in (LEAD, 0)]
@@ -136,10 +137,10 @@ def episode(
     canvas: Canvas,
     first_shot: int = 0,
 ) -> list[Row]:
-    """Draw an episode in `size` (width, height) cells, with accuracy against inner step if there is room.
+    """Draw an episode in `size` (width, height) cells, with a chart of the accuracy if there is room.
 
     Args:
-        first_shot: the first support image of each class, if they do not all fit.
+        first_shot: position of the first visible support image of each class, used if they do not all fit.
     """
     width, height = size
 
@@ -169,7 +170,7 @@ def episode(
 
 
 def visible_part(view: ImageView, size: tuple[int, int], theme: ChartTheme) -> tuple[int, int]:
-    """Return the numbers of classes and of support images of each class that fit; (0, 0) if no image fits."""
+    """Return how many classes fit, and how many support images of each class; (0, 0) if no image fits."""
     plan = layout(view, *size, theme)
     return (plan.classes, plan.shots) if plan else (0, 0)
 
@@ -195,7 +196,7 @@ def _images(view: ImageView, step: int, plan: Layout, theme: ChartTheme, first_s
 
 
 def _image_rows(name: str, images: list[list[bytes]], view: ImageView, plan: Layout, theme: ChartTheme) -> list[Row]:
-    """Draw images side by side, a list for each class."""
+    """Draw one line of images side by side. `images` has a list for each class."""
     drawn = [[_image(image, view, plan, theme) for image in each] for each in images]
     middle = plan.rows // 2
     return [
@@ -217,7 +218,7 @@ def _image(image: bytes, view: ImageView, plan: Layout, theme: ChartTheme) -> li
 
 
 def _in_columns(parts: list[Row], plan: Layout) -> Row:
-    """Put parts of images side by side."""
+    """Put parts of the images of one class side by side."""
     row: Row = []
     for index, part in enumerate(parts):
         row += ([Segment(" ")] if index else []) + padded(part, plan.columns)
@@ -225,7 +226,7 @@ def _in_columns(parts: list[Row], plan: Layout) -> Row:
 
 
 def _row(name: str, parts: list[Row], plan: Layout, theme: ChartTheme) -> Row:
-    """Put the parts of all classes side by side, with a label."""
+    """Put the parts of all classes side by side, after a label."""
     row: Row = [Segment(name.ljust(plan.lead)[: plan.lead], theme.muted)] if plan.lead else []
     for index, part in enumerate(parts):
         row += ([Segment(" " * plan.gap)] if index else []) + padded(part, plan.class_width)
@@ -233,7 +234,7 @@ def _row(name: str, parts: list[Row], plan: Layout, theme: ChartTheme) -> Row:
 
 
 def _marks(view: ImageView, query: int, step: int, width: int, theme: ChartTheme) -> Row:
-    """Format the predictions before and after, marked right or wrong: `✗3 → ✓1`, or shorter."""
+    """Format the predictions before and after adaptation, marked right or wrong: `✗3 → ✓1`, or shorter."""
     if not view.predictions:
         return []
     truth = view.query_labels[query]

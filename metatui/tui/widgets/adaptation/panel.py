@@ -45,14 +45,14 @@ from metatui.tui.widgets.charts.row_widget import (
 
 MOST_RUNS: Final = 3
 GAP: Final = 3
-"""Columns between cells, and between the charts of several targets."""
+"""Blank columns between cells, and between the charts of several targets."""
 CHART: Final = 28
 """Smallest useful width of a regression chart."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Number of cells that fit. Columns are runs or tasks, and rows are tasks."""
+    """Number of cells that fit into the panel. Columns are runs or tasks, and rows are tasks."""
 
     across: int
     down: int
@@ -61,10 +61,10 @@ class Grid:
 
 
 class AdaptationPanel(RowsWidget, can_focus=True):
-    """Adaptation to held-out tasks at any inner step.
+    """Shows the adaptation to held-out tasks at any inner step.
 
-    `[` and `]` change the inner step, `,` and `.` the tasks; clicks on these keys in the first row do the same. `k`
-    shows more support images if they do not all fit.
+    The keys `[` and `]` change the inner step, and `,` and `.` change the tasks. The first row shows these keys, which
+    can also be clicked. `k` shows more support images if they do not all fit.
     """
 
     DEFAULT_CSS = "AdaptationPanel { min-height: 6; }"
@@ -91,7 +91,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         self._empty = ""
         self._canvas = Canvas()
         self._shots = (0, 0)
-        """Support images of each class, and the number of those that are visible."""
+        """Number of support images of each class, and number of those that are visible."""
 
     def show_views(self, runs: Sequence[RunViews], *, empty: str) -> None:
         """Show the tasks of one run side by side, or a column for each of two or three runs.
@@ -136,7 +136,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
             self.first_task = max(0, target)
 
     def action_shots(self) -> None:
-        """Show the next support images of each class; the first ones after the last."""
+        """Show the next support images of each class, or the first ones if the last ones are visible."""
         shots, shown = self._shots
         self.first_shot = self.first_shot + shown if 0 < shown < shots - self.first_shot else 0
 
@@ -195,7 +195,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         return [self._header(width, tasks, shown, theme), *headings, *body]
 
     def _headings(self, count: int, cell: int, width: int, theme: ChartTheme) -> Row:
-        """Return the names of the runs in their colours above their columns, and the number of runs that do not fit."""
+        """Return a row with the name of each run above its column, and with the number of runs that do not fit."""
         hidden = len(self._runs) - count
         more = [Segment(f"{hidden} more run{'s' if hidden > 1 else ''}: widen", theme.title)] if hidden else []
         row: Row = []
@@ -208,7 +208,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         return spread(row, more, width) if hidden else row
 
     def _header(self, width: int, tasks: Sequence[int], shown: Sequence[int], theme: ChartTheme) -> Row:
-        """Lay out the legend on the left, and step and tasks with their keys on the right; shorten if necessary."""
+        """Lay out the legend on the left, and step and tasks with their keys on the right, shortened if necessary."""
         legend, remarks = self._legend(theme)
         marks = joined(legend, width, theme)
         full, short = (self._places(tasks, shown, brief, theme) for brief in (False, True))
@@ -247,12 +247,12 @@ class AdaptationPanel(RowsWidget, can_focus=True):
             if series.name.startswith("after"):
                 if len(self._runs) > 1:
                     continue
-                series = replace(series, name="after")  # the right end names the step
+                series = replace(series, name="after")  # the step is shown at the right end
             entries.append(legend_entry(index, series, theme))
         return entries, ()
 
     def _cell(self, run: RunViews, task: int, width: int, height: int, theme: ChartTheme) -> list[Row]:
-        """Draw one task of one run and its caption above."""
+        """Draw one task of one run, below a caption."""
         view = run.of(task)
         if view is None:
             return centred(
@@ -292,7 +292,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         return ""
 
     def _caption(self, view: TaskView, width: int, height: int, theme: ChartTheme) -> list[Row]:
-        """Return the longest caption that fits, over two rows if necessary and possible.
+        """Return the longest caption that fits, on two rows if necessary and possible.
 
         The outcome of a diverged task is styled as a warning.
         """

@@ -1,4 +1,4 @@
-"""Photographs as pictures, as cells of colour with two pixels each, or as shades without colour."""
+"""Drawing of photographs as pictures (if the terminal shows them), coloured cells of two pixels, or shades."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from metatui.tui.widgets.charts.row_widget import Row
 UPPER_HALF = "▀"
 
 LEVELS = 32
-"""Shades of each channel. Finer ones are hardly visible, but neighbours that look the same cost fewer bytes."""
+"""Number of shades of each colour channel. More are hardly visible, and cells of the same colour cost fewer bytes."""
 
 SMALLEST = 3
-"""Rows of the smallest legible image."""
+"""Minimum rows of a legible image."""
 
 Pixel = tuple[int, int, int]
 
@@ -31,7 +31,7 @@ def halves(theme: ChartTheme) -> bool:
 
 
 def _lines(rows: int, two: bool) -> int:
-    """Return the number of lines of pixels in `rows` rows, without a gap below them if there is room for one."""
+    """Return the number of lines of pixels in `rows` rows. If there is room, a gap is left below them."""
     return 2 * rows - 1 if two else rows - (rows > SMALLEST)
 
 
@@ -47,7 +47,8 @@ def draw(image: bytes, height: int, width: int, rows: int, columns: int, theme: 
     The end of the last row stays blank, so that images in a column do not touch.
 
     Args:
-        image: `height` x `width` pixels of one or three bytes, row by row. A wrong size draws blanks.
+        image: `height` x `width` pixels of one or three bytes, row by row. An image of a wrong size is
+            drawn as blanks.
     """
     if theme.pictures and halves(theme) and max(rows, columns) <= LARGEST and _channels(image, height, width):
         number = theme.pictures.number(Picture(image, height, width, rows, columns))
@@ -80,7 +81,7 @@ def _colours(image: bytes, height: int, width: int, rows: int, columns: int, two
 
 @lru_cache(maxsize=4096)
 def _cell(upper: Pixel | None, lower: Pixel | None) -> Segment:
-    """Return a cell with two pixels; None is the background."""
+    """Return a cell with two pixels. None stands for the background."""
     if upper == lower:
         return Segment(" ", Style(bgcolor=Color.from_rgb(*lower)) if lower else None)
     assert upper is not None

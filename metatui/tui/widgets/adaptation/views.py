@@ -77,7 +77,10 @@ def captions(view: TaskView, step: int) -> list[str]:
 
 
 def task_series(view: RegressionView | CurveView | ScatterView, step: int, colour: str) -> tuple[Series, ...]:
-    """Return the series of a regression task, in the order of the panel's legend. A scatter shows its first target."""
+    """Return the series of a regression task, in the order of the panel's legend.
+
+    The series of a scatter plot are those of its first target.
+    """
     if isinstance(view, ScatterView):
         return _scatter_series(view, 0, step, colour)
     truth = Series("truth", palette.TRUTH, _true_points(view), style="rings" if isinstance(view, CurveView) else "line")
@@ -94,7 +97,7 @@ def _after(step: int) -> str:
 
 
 def _true_points(view: RegressionView | CurveView) -> tuple[tuple[float, float], ...]:
-    """Return the true function on the grid, or the query examples."""
+    """Return the points of the true function on the grid, or the query examples if the function is unknown."""
     x, y = (view.query_x, view.query_y) if isinstance(view, CurveView) else (view.grid, view.truth)
     return tuple(zip(x, y, strict=False))
 
@@ -106,7 +109,8 @@ def _prediction(view: RegressionView | CurveView, step: int) -> tuple[tuple[floa
 def curve_limits(views: Sequence[RegressionView | CurveView]) -> tuple[float, float] | None:
     """Return the common y range of all charts of a task, independent of the inner step.
 
-    It includes the truth, the support points, and predictions up to half the range of the truth beyond it.
+    The range includes the true values and the support points. Predictions extend it by at most half its length at each
+    end.
     """
     truth = [y for view in views for y in (*(y for _, y in _true_points(view)), *view.support_y) if math.isfinite(y)]
     ends = [row for view in views for row in (view.predictions[:1] + view.predictions[-1:])]
@@ -142,8 +146,8 @@ def scatter_chart(view: ScatterView, target: int, step: int, colour: str, views:
     """Return a chart of predicted against true values of one target, with a diagonal where they are equal.
 
     Args:
-        views: the same task in all runs, for a common range that does not depend on the inner step. Predictions outside
-            the range are drawn at its edge.
+        views: the same task in all runs. They determine a common range, which does not depend on the inner step.
+            Predictions outside the range are drawn at its edge.
     """
     truth = [y for each in views for y in each.truth[target] if math.isfinite(y)]
     ends = [row for each in views for row in (each.predictions[:1] + each.predictions[-1:])]

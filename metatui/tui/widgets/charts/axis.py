@@ -17,7 +17,7 @@ from metatui.tui.formatting import number, tick_labels
 LARGEST: Final = 1e300
 """Larger values are clamped to this, so that differences and steps stay finite."""
 SMALLEST: Final = 1e-290
-"""Smaller values are treated as 0, and narrower ranges as empty."""
+"""Values closer to 0 are treated as 0, and narrower ranges as empty."""
 
 TOLERANCE: Final = 0.25
 """Largest distance, in cells, of a tick of a logarithmic axis from the centre of its cell: one braille dot."""
@@ -26,18 +26,18 @@ MOST_TICKS: Final = 9
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis from `low` to `high`, the values at the outer edges; both are above 0 if it is logarithmic."""
+    """An axis from `low` to `high`, the values at its outer edges. Both are above 0 if the axis is logarithmic."""
 
     cells: int
     low: float
     high: float
     ticks: tuple[float, ...]
     labels: tuple[str, ...]
-    """One per tick; empty for a tick without a label."""
+    """The label of each tick; empty for a tick without a label."""
     log: bool = False
 
     def at(self, value: float) -> float:
-        """Return the position of a value: 0 at `low`, 1 at `high`, not clipped; NaN if it cannot be drawn."""
+        """Return the position of a value: 0 at `low`, 1 at `high`, or outside this range; NaN if it cannot be drawn."""
         return self.positions((value,))[0]
 
     def positions(self, values: Iterable[float]) -> list[float]:
@@ -57,7 +57,7 @@ class Axis:
         ]
 
     def cell(self, value: float) -> int | None:
-        """Return the cell of a value, counted from `low`; None if it is beyond the ends."""
+        """Return the cell of a value, counted from `low`; None if the value is beyond the ends of the axis."""
         position = self.at(value)
         return None if math.isnan(position) or not 0 <= position <= 1 else dot(position, self.cells)
 
@@ -67,7 +67,7 @@ class Axis:
 
 
 def dot(position: float, count: int) -> int:
-    """Return which of `count` equal parts, cells or dots of cells, contains a position from 0 to 1."""
+    """Return which of the `count` equal parts of an axis (cells or dots) contains a position from 0 to 1."""
     # A tick is on the edge between two braille dots; rounding errors must not decide between them.
     return min(count - 1, math.floor(position * count + 1e-7))
 
@@ -82,9 +82,9 @@ def drawable(value: float, log: bool) -> bool:
 
 
 def value_axis(values: Iterable[float], cells: int, *, log: bool = False) -> Axis | None:
-    """Return a vertical axis that contains the drawable values, and 0 if it is near; None without drawable values.
+    """Return a vertical axis that contains the drawable values, and 0 if they are near it; None without such values.
 
-    The axis is linear although `log` is true if the values are so close that a logarithmic one would have no ticks.
+    The axis is linear although `log` is true if the values are so close that a logarithmic axis would have no ticks.
     """
     kept = [clamped(value) for value in values if drawable(value, log)]
     if not kept:
@@ -99,7 +99,7 @@ def value_axis(values: Iterable[float], cells: int, *, log: bool = False) -> Axi
 
 
 def range_axis(low: float, high: float, cells: int, *, wide: bool = False, whole: bool = False) -> Axis:
-    """Return an axis that contains the values from `low` to `high`, and as little else as its ticks allow.
+    """Return a linear axis that contains the values from `low` to `high`, and as little else as its ticks allow.
 
     Args:
         wide: Whether labels are next to each other (below a horizontal axis) and not one above the other.
@@ -120,7 +120,7 @@ def _widened(low: float, high: float) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class _Layout:
-    """Ticks at multiples of `step`, `spacing` cells apart; `low` is in the first cell and `high` is not cut off."""
+    """Ticks at multiples of `step`, `spacing` cells apart, on an axis on which all values fit."""
 
     step: float
     spacing: int
@@ -129,14 +129,14 @@ class _Layout:
     cell: int
     """The cell of the first tick."""
     used: float
-    """Part of the cells between the smallest and the largest value."""
+    """Share of the cells that lies between the smallest and the largest value."""
 
     def count(self, cells: int) -> int:
         """Return the number of ticks."""
         return (cells - 1 - self.cell) // self.spacing + 1
 
     def score(self, cells: int, wide: bool) -> float:
-        """Rate the use of the cells, and a moderate number of ticks."""
+        """Return a score, which is high if most cells are used and the number of ticks is moderate."""
         count, preferred = self.count(cells), max(3, min(7, cells // (12 if wide else 3)))
         return self.used - 0.08 * abs(count - preferred) - (0.1 if count < 3 else 0.0)
 
@@ -158,7 +158,7 @@ def _steps(span: float, cells: int) -> Iterator[float]:
 
 
 def _linear_axis(low: float, high: float, cells: int, spacing: int, *, wide: bool = False, whole: bool = False) -> Axis:
-    """Return the axis with the best score.
+    """Return the linear axis whose ticks have the best score.
 
     Args:
         spacing: Smallest number of cells between ticks.
@@ -175,8 +175,8 @@ def _linear_axis(low: float, high: float, cells: int, spacing: int, *, wide: boo
 
 
 def _layout(low: float, high: float, cells: int, step: float) -> _Layout | None:
-    """Return the layout with the largest scale, or None if it has too few or too many ticks."""
-    # `low` is at most half a cell from the centre of the first one, and `high` is before the end of the last one.
+    """Return the layout with this step and the largest scale, or None if it has too few or too many ticks."""
+    # `low` is at most half a cell from the centre of the first cell, and `high` is before the end of the last cell.
     spacing = math.floor((cells - 1) * step / (high - low) + 1e-6)
     if spacing < 1:
         return None
@@ -188,7 +188,10 @@ def _layout(low: float, high: float, cells: int, step: float) -> _Layout | None:
 
 
 def _log_axis(low: float, high: float, cells: int) -> Axis | None:
-    """Return an axis with ticks at 1, 2 and 5 times powers of ten, or at powers of ten if the range is too wide."""
+    """Return an axis with ticks at 1, 2 and 5 times powers of ten, or only at powers of ten if the range is wide.
+
+    The result is None if the values are too close for such ticks.
+    """
     start, end = math.log10(low), math.log10(high)
     largest = math.floor((cells - 1) / (end - start) + 1e-6) if end - start > 1e-9 else 0
     spacing = next((spacing for spacing in range(largest, 2, -1) if _fits_two_and_five(spacing)), 0)
@@ -208,7 +211,7 @@ def _log_axis(low: float, high: float, cells: int) -> Axis | None:
 
 
 def _fits_two_and_five(spacing: int) -> bool:
-    """Return whether 2 and 5 are near the centres of cells if 1 and 10 are, `spacing` cells apart."""
+    """Return whether 2 and 5 are near the centres of cells if 1 and 10 are at centres, `spacing` cells apart."""
     places = (spacing * math.log10(2), spacing * math.log10(5))
     return all(abs(place - math.floor(place + 0.5)) <= TOLERANCE for place in places)
 
@@ -224,7 +227,7 @@ def _powers_axis(low: float, high: float, cells: int) -> Axis | None:
 
 
 def _power_label(tick: float) -> str:
-    """Format 1, 2 or 5 times a power of ten, which needs one digit."""
+    """Format a tick that is 1, 2 or 5 times a power of ten. It needs only one significant digit."""
     if 1e-3 <= tick < 1e4:
         return f"{tick:g}"
     if 1e4 <= tick < 1e15:

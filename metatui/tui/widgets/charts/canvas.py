@@ -10,12 +10,12 @@ from typing import Any, Final, Literal, NamedTuple
 from metatui.tui.widgets.charts.dots import Position, band_dots, line_dots, point_dots
 
 STRIPE: Final = 4
-"""Columns of each colour, or character, where lines cover each other."""
+"""Where lines cover each other, their colours or characters alternate after this number of columns."""
 
 
 @dataclass(frozen=True)
 class Signal:
-    """Points to draw; `marker` is a name of sub-cell dots (`braille`, `hd`) or one character."""
+    """Points to draw. `marker` is one character, or `braille` or `hd` to draw several dots in a cell."""
 
     points: Sequence[Position]
     marker: str
@@ -23,14 +23,14 @@ class Signal:
 
 
 class Run(NamedTuple):
-    """Consecutive characters that belong to one signal; `signal` is None for blanks."""
+    """Consecutive characters of one signal. `signal` is the position of that signal, or None for blanks."""
 
     text: str
     signal: int | None
 
 
 class _Dots(NamedTuple):
-    """A grid of dots in a cell, with the bit of each dot: from the left, then from the bottom."""
+    """A grid of dots in a cell. `bits` has the bit of each dot by column, from the left, and row, from the bottom."""
 
     bits: tuple[tuple[int, ...], ...]
     glyphs: str
@@ -48,14 +48,14 @@ _SHAPES: Final = {"line": line_dots, "points": point_dots, "band": band_dots}
 Cell = tuple[int, int]
 """Column and row, counted from the lower left corner."""
 Cells = Mapping[Cell, int]
-"""The bits of the dots in each cell."""
+"""The bits of the dots that are drawn in each cell."""
 
 
 def _figure() -> Any:
     """Create a figure whose size is not limited.
 
     plotext 5.3 draws on one global figure, limited to the terminal's size and shared between all callers. Its private
-    class creates independent figures; the version is pinned and a test covers this.
+    class creates independent figures. The version of plotext is pinned, and a test covers this use.
     """
     from plotext._figure import _figure_class
 
@@ -69,10 +69,10 @@ def _figure() -> Any:
 
 
 class Canvas:
-    """Draws curves with plotext. Each widget has one, created at first use because importing plotext is slow.
+    """Draws curves with a plotext figure, which is created at first use because importing plotext is slow.
 
-    plotext gets one character per cell. Its own lines and sub-cell dots are up to two dots away from their values, and
-    a signal hides the dots of earlier ones in the same cell.
+    plotext gets one finished character per cell. The lines and dots that it draws itself are up to two dots away from
+    their values, and a signal hides the dots of earlier signals in the same cell.
     """
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ class Canvas:
     def draw(self, signals: Sequence[Signal], width: int, height: int) -> list[list[Run]]:
         """Return rows from top to bottom, each exactly `width` characters; later signals cover earlier ones.
 
-        The dots of lines in the same cell are drawn together. Where a line covers another one, they alternate.
+        The dots of lines in the same cell are drawn together. Where a line covers another one, their colours alternate.
         """
         glyphs = _glyphs(signals, width, height) if width > 1 and height > 1 else {}
         if not glyphs:

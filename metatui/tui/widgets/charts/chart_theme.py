@@ -16,14 +16,14 @@ from metatui.tui.terminal.symbols import GLYPHS, Glyphs, Symbols
 
 @dataclass(frozen=True)
 class ChartTheme:
-    """Everything except data and size that a drawing depends on."""
+    """Everything that a drawing depends on, except for its data and its size."""
 
     symbols: Symbols
     dark: bool
     ansi: bool
     """True if the theme uses the terminal's own 16 colours."""
     monochrome: bool
-    """True if colours are off (NO_COLOR), or the terminal has none."""
+    """True if colours are off (NO_COLOR), or if the terminal has no colours."""
     text: Style
     title: Style
     muted: Style
@@ -32,7 +32,7 @@ class ChartTheme:
     warning: Style
     """Style of values that are not finite."""
     pictures: KittyPictures | None = None
-    """None if the terminal cannot show pictures."""
+    """Sends pictures to the terminal; None if the terminal cannot show pictures."""
 
     @property
     def glyphs(self) -> Glyphs:

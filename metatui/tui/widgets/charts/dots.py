@@ -11,7 +11,7 @@ from metatui.tui.widgets.charts.axis import dot
 Position = tuple[float, float]
 """Position on both axes, from (0, 0) in the lower left corner to (1, 1); NaN is a gap in a line."""
 FARTHEST: Final = 1e6
-"""Largest distance from the chart at which positions are distinguished."""
+"""Coordinates farther from 0 than this are clamped to it."""
 Dot = tuple[int, int]
 """Column and row, counted from the lower left corner."""
 
@@ -39,7 +39,7 @@ def line_dots(points: Iterable[Position], columns: int, rows: int) -> Iterator[D
 
 
 def band_dots(points: Sequence[Position], columns: int, rows: int) -> Iterator[Dot]:
-    """Yield the dots in every second column of the lower and the upper end of a band, which alternate in `points`."""
+    """Yield the dots of the two ends of a band, in every second column. Lower and upper ends alternate in `points`."""
     for end in (points[::2], points[1::2]):
         yield from (each for each in line_dots(end, columns, rows) if each[0] % 2 == 0)
 
@@ -50,7 +50,7 @@ def _dot(point: Position, columns: int, rows: int) -> Dot | None:
 
 
 def _cut_off(start: Position, end: Position) -> Sequence[Position]:
-    """Return the ends of the part of a straight line from (0, 0) to (1, 1), by the algorithm of Liang and Barsky."""
+    """Return the ends of the part of a straight line that is in the chart, by the algorithm of Liang and Barsky."""
     start, end = _near(start), _near(end)
     first, last = 0.0, 1.0
     for origin, way in zip(start, (end[0] - start[0], end[1] - start[1]), strict=True):
@@ -71,7 +71,7 @@ def _cut_off(start: Position, end: Position) -> Sequence[Position]:
 
 
 def _near(point: Position) -> Position:
-    """Clamp a position, because differences of very large ones are not finite. This does not visibly turn a line."""
+    """Clamp a position, because differences of very large coordinates are not finite. Lines look the same as before."""
     x, y = (max(-FARTHEST, min(FARTHEST, value)) for value in point)
     return x, y
 

@@ -15,15 +15,15 @@ from metatui.tui.widgets.charts.row_widget import Row, fitted, spread, width_of
 from metatui.tui.widgets.charts.series import ChartData, Drawn, Series
 
 TWO_ROWS_FROM = 10
-"""Minimum height of a chart whose header has two rows."""
+"""Minimum height of a chart in which the header may have two rows."""
 
 LONG_LEGEND_FROM = 16
-"""Minimum height of a chart whose legend has up to MOST_LEGEND_ROWS."""
+"""Minimum height of a chart in which the legend may have MOST_LEGEND_ROWS rows."""
 MOST_LEGEND_ROWS = 3
 
 
 def line_marker(index: int, theme: ChartTheme) -> str:
-    """Return the character or plotext marker that draws the line at this position among its chart's series."""
+    """Return the character or kind of dots that draws the line at position `index` among the series of a chart."""
     return theme.glyphs.lines[index % len(theme.glyphs.lines)] if theme.distinct else theme.glyphs.marker
 
 
@@ -37,7 +37,7 @@ def legend_entry(index: int, series: Series, theme: ChartTheme) -> Row:
 def chart_header(
     data: ChartData, drawn: Sequence[Drawn], width: int, height: int, theme: ChartTheme, cursor: float | None
 ) -> list[Row]:
-    """Lay out the title and the legend, or the x coordinate of the cursor and the values there."""
+    """Lay out the title and the legend. With a cursor, they show its x coordinate and the values there."""
     title, named = data.title, [each for each in drawn if each.series.name]
     if cursor is not None:
         title = f"{data.x_label}: {_coordinate(cursor)}"
@@ -51,11 +51,13 @@ def chart_header(
 
 
 def _with_values(named: Series, lines: Sequence[Series], x: float) -> Series:
-    """Return a series with its value nearest to `x` in its name, and with the place of that value if it differs.
+    """Add the value nearest to `x` to the name of a line, and the x coordinate of that value if it is not `x`.
+
+    The name of a series of points does not change.
 
     Args:
-        lines: The named line and the unnamed ones after it, whose smallest and largest values are shown. Points keep
-            their name.
+        lines: The named line and the unnamed lines after it. If there are several, the name gets the smallest and the
+            largest of their values.
     """
     if named.style != "line":
         return named
@@ -111,7 +113,7 @@ def _wrapped(entries: Sequence[Row], width: int, most_rows: int) -> list[list[Ro
 
 
 def joined(entries: Sequence[Row], width: int, theme: ChartTheme) -> Row:
-    """Join as many entries as fit, followed by the number of the others; empty if no entry fits."""
+    """Join as many entries as fit, followed by the number of omitted entries; empty if no entry fits."""
     for count in range(len(entries), 0, -1):
         rest = len(entries) - count
         more: list[Row] = [[Segment(f"+{rest}", theme.muted)]] if rest else []

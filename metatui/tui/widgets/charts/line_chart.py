@@ -22,10 +22,10 @@ FEWEST: Final = 3
 
 
 class LineChart(RowsWidget):
-    """Curves on common axes. A chart smaller than 20x6 cells shows the last values as text.
+    """Curves on common axes. If there is too little room for curves, the chart shows the last values as text.
 
-    `action_cursor` or a click shows a cursor, and the legend then has the values under it. The keys below work while
-    the cursor is visible; the chart has the focus until then.
+    `action_cursor` or a click shows a cursor, and the legend then has the values under the cursor. While the cursor is
+    visible, the chart has the focus, and the keys below work.
     """
 
     DEFAULT_CSS = "LineChart { min-height: 6; }"
@@ -60,14 +60,14 @@ class LineChart(RowsWidget):
         self._canvas = Canvas()
         self._view = View()
         self._plot: Plot | None = None
-        """The plot drawn last."""
+        """The plot that was drawn last."""
         self._dragged_from: tuple[int, tuple[float, float]] | None = None
-        """Column in which the mouse button was pressed, and the window then."""
+        """Column in which the mouse button was pressed, and the visible part of the chart at that time."""
         self._previous: tuple[Widget | None, bool] = (None, False)
-        """The widget with the focus, and whether this one could get it, before the cursor appeared."""
+        """The widget that had the focus before the cursor appeared, and whether this chart could get the focus then."""
 
     def show(self, data: ChartData) -> None:
-        """Show a chart. The cursor and the window stay where they are, unless x has another meaning now."""
+        """Show a chart. The cursor and the visible part stay where they are, unless the meaning of x has changed."""
         same = data.x_label == self._data.x_label
         self._data = data
         if self.has_cursor:
@@ -76,7 +76,7 @@ class LineChart(RowsWidget):
                 self._hide_cursor()
             else:
                 window = self._view.window
-                if window and not any(window[0] <= x <= window[1] for x in xs):  # another run
+                if window and not any(window[0] <= x <= window[1] for x in xs):  # the chart shows another run
                     window = None
                 self._view = View(window, _nearest(xs, self._view.cursor or 0.0))
         self.redraw()
@@ -111,7 +111,7 @@ class LineChart(RowsWidget):
             self._put_cursor(xs[-1])
 
     def action_move(self, columns: int) -> None:
-        """Move the cursor to the value nearest to a column, but at least to the next value."""
+        """Move the cursor by about `columns` columns to the nearest value, but at least to the next value."""
         xs, cursor = self._xs(), self._view.cursor
         if cursor is None or self._plot is None:
             return
@@ -122,7 +122,7 @@ class LineChart(RowsWidget):
         self._put_cursor(target)
 
     def action_zoom(self, factor: float) -> None:
-        """Multiply the length of the visible part, around the cursor."""
+        """Multiply the length of the visible part by `factor`. The cursor stays in its column."""
         xs, cursor = self._xs(), self._view.cursor
         if cursor is None or not xs:
             return
@@ -140,7 +140,7 @@ class LineChart(RowsWidget):
             self.redraw()
 
     def _put_cursor(self, x: float) -> None:
-        """Move the cursor, and the visible part so that it contains the cursor."""
+        """Move the cursor, and move the visible part if it would not contain the cursor."""
         first = not self.has_cursor
         self._view = replace(self._view, cursor=x)
         if self._view.window and not self._view.window[0] <= x <= self._view.window[1]:
@@ -185,7 +185,7 @@ class LineChart(RowsWidget):
         self._zoom_at(event, 2.0)
 
     def _zoom_at(self, event: events.MouseEvent, factor: float) -> None:
-        """Zoom around the mouse while there is a cursor; otherwise the wheel scrolls as elsewhere."""
+        """Zoom around the mouse if there is a cursor. Otherwise, the wheel can scroll the screen as usual."""
         if self.has_cursor and (x := self._x_at(event)) is not None:
             event.stop()
             self._view = replace(self._view, cursor=_nearest(self._xs(), x))

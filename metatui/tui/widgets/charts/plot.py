@@ -20,10 +20,10 @@ from metatui.tui.widgets.charts.row_widget import Row, block, centred, fitted, m
 from metatui.tui.widgets.charts.series import ChartData, Drawn, Mark, Series, drawn_series, placed
 
 LABEL_ROWS: Final = 3
-"""Number of rows at the top of a chart for the labels of marks."""
+"""Number of rows at the top of the curves in which the labels of marks are placed."""
 
 NARROWEST: Final = 8
-"""Minimum width of the curves; a narrower chart drops its last values and y labels."""
+"""Minimum width of the curves to show y labels. To show last values too, the curves need three times this width."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class View:
     window: tuple[float, float] | None = None
     """Ends of the x axis; None shows everything."""
     cursor: float | None = None
-    """The x coordinate whose values are shown in the legend."""
+    """The x coordinate whose values are shown in the legend; None without a cursor."""
 
 
 EVERYTHING: Final = View()
@@ -42,7 +42,7 @@ EVERYTHING: Final = View()
 class Drawing(NamedTuple):
     rows: list[Row]
     plot: Plot | None
-    """None if there is nothing to draw or too little room."""
+    """The plot; None if there is nothing to draw or too little room."""
     top: int
     """Number of rows above the plot."""
 
@@ -79,7 +79,7 @@ def draw(
 
 
 def _readings(drawn: Sequence[Drawn], width: int, theme: ChartTheme) -> list[Row]:
-    """Return the last values as text, if there is no room for curves."""
+    """Return the last value of each series as text, to show where there is no room for curves."""
     rows: list[Row] = []
     for _, series in drawn:
         words = fitted(f"{theme.printable(series.name)} {number(_last(series))}", width, theme.glyphs.ellipsis)
@@ -97,14 +97,14 @@ def _last_drawn(series: Series, log: bool) -> float:
 
 
 def _with_marks(blank: str, start: int, marks: Mapping[int, Segment]) -> Row:
-    """Replace the blanks from column `start` on with the marks in these columns."""
+    """Return the blanks, the first of which is in column `start`, with marks instead of blanks where there are any."""
     if not marks:
         return [Segment(blank)]
     return merged([marks.get(column, Segment(" ")) for column in range(start, start + len(blank))])
 
 
 def _is_free(runs: Sequence[Run], columns: range) -> bool:
-    """Return whether no curve is in these columns."""
+    """Return whether no curve is in `columns`."""
     column = 0
     for run in runs:
         if run.signal is not None and column < columns.stop and columns.start < column + len(run.text):
@@ -114,10 +114,10 @@ def _is_free(runs: Sequence[Run], columns: range) -> bool:
 
 
 def _spread(wanted: Sequence[int], count: int) -> list[int]:
-    """Return a row below `count` for each wanted row, all different and in the same order.
+    """Return a row near each wanted row. The rows are all different, in ascending order, and less than `count`.
 
     Args:
-        wanted: In ascending order, at most `count` of them.
+        wanted: At most `count` rows in ascending order.
     """
     rows: list[int] = []
     for row in wanted:
@@ -187,7 +187,7 @@ class Plot:
         return None if cell is None else self.height - 1 - cell
 
     def _last_values(self) -> dict[int, tuple[str, Series]]:
-        """Return the text next to each row; values that would share a row move to neighbouring rows, in order."""
+        """Return the last values by row. Values that would share a row are moved to neighbouring rows, in order."""
         lines = [series for _, series in self.drawn if series.style == "line"]
         lasts = sorted(((_last_drawn(series, self._data.log_y), series) for series in lines), key=lambda last: -last[0])
         visible = [(row, series) for value, series in lasts if (row := self._row(value)) is not None]
@@ -280,7 +280,7 @@ class Plot:
         return merged([Segment(" " * (self.left - 1) + glyphs.corner, self._theme.muted), *axis])
 
     def x_ticks(self, name: str) -> Row:
-        """Return labels below their ticks, omitting those that would touch, and `name` at the right end."""
+        """Return a row with the labels of ticks, and `name` at the right end. Labels that would touch are omitted."""
         total = self.left + self.width
         free_until = total
         line = [" "] * total

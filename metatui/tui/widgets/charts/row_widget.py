@@ -44,7 +44,7 @@ def block(rows: Sequence[Row], width: int, height: int) -> list[Row]:
 
 
 def merged(row: Row) -> Row:
-    """Merge segments that look the same, and blanks with their neighbours. Drawing a segment costs about 20 bytes."""
+    """Merge segments that look the same, and blanks with their neighbours. Each segment costs about 20 bytes."""
     kept: Row = []
     for segment in row:
         if kept and (segment.style == kept[-1].style or (_invisible(segment) and _plain(kept[-1].style))):
@@ -61,7 +61,7 @@ def _invisible(segment: Segment) -> bool:
 
 
 def _plain(style: Style | None) -> bool:
-    """Return whether a blank with this style looks and acts like one without it."""
+    """Return whether a blank with this style looks and acts like a blank without a style."""
     return not style or not (style.bgcolor or style.underline or style.reverse or style.strike or style.meta)
 
 
@@ -92,7 +92,7 @@ def centred(text: str, width: int, height: int, style: Style) -> list[Row]:
 
 
 def difference(before: Strip, now: Strip) -> tuple[int, int]:
-    """Return the first column and the column after the last one in which two rows of the same width differ."""
+    """Return where two rows of the same width differ: the first such column, and the column after the last."""
 
     def common(one: Iterable[Segment], other: Iterable[Segment]) -> int:
         return width_of(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
@@ -104,7 +104,7 @@ def difference(before: Strip, now: Strip) -> tuple[int, int]:
 class RowsWidget(Widget):
     """Base class of widgets made of rows. Subclasses implement `rows`, and call `redraw` when their data change.
 
-    Only rows that differ are sent to the terminal. A widget that is not on the screen is drawn when it appears.
+    Only rows that have changed are sent to the terminal. A widget that is not on the screen is drawn when it appears.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -127,7 +127,7 @@ class RowsWidget(Widget):
 
     _strips: list[Strip] | None = None
     _drawn_for: tuple[object, ...] = ()
-    """State of `_key` when the strips were drawn."""
+    """Value of `_key` when the strips were drawn."""
     _theme: ChartTheme | None = None
     """Cached, because looking up styles is slow."""
 
@@ -136,7 +136,7 @@ class RowsWidget(Widget):
         raise NotImplementedError
 
     def redraw(self) -> None:
-        """Redraw, and send the rows that differ."""
+        """Redraw, and send the rows that have changed to the terminal."""
         old = self._strips
         if old is None or not self.is_mounted or not self.is_on_screen or self._drawn_for != self._key():
             self._strips = None

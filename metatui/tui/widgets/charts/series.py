@@ -20,18 +20,18 @@ class Series:
     """
 
     name: str
-    """Name in the legend; a series without a name is drawn like the previous series."""
+    """Name in the legend. A series without a name belongs to the named series before it, and has the same marker."""
     colour: str
     """A name in metatui.tui.palette, a run's colour, or any colour that rich can parse."""
     points: Sequence[tuple[float, float]]
     style: Literal["line", "points", "rings", "band"] = "line"
     short: str = ""
-    """Shorter name, for the legend with the values under the cursor."""
+    """Shorter name, used when the legend shows the values under the cursor."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A vertical line behind the curves at a change, with a label if there is room."""
+    """A vertical line behind the curves that marks a change, with a label if there is room."""
 
     x: float
     label: str
@@ -52,7 +52,7 @@ class ChartData:
     x_label: str = ""
     y_label: str = ""
     log_y: bool = False
-    """Logarithmic y axis, on which values of at most 0 are gaps."""
+    """True for a logarithmic y axis, on which values of 0 or less are gaps."""
     y_limits: tuple[float, float] | None = None
     """Range of a linear y axis; None selects a range around the values."""
     x_limits: tuple[float, float] | None = None
@@ -65,7 +65,7 @@ class ChartData:
 
 
 class Drawn(NamedTuple):
-    """A series with something to draw, and its position among the named series, which selects its marker."""
+    """A series with something to draw. `position` counts the named series before it, and selects its marker."""
 
     position: int
     series: Series

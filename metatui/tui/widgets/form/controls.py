@@ -47,7 +47,7 @@ class ChoiceList(OptionList):
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "leave", "Back"), ("space", "select", "Select")]
 
     _typed = ""
-    """Letters typed since the list opened or another key was pressed; they select an option that begins with them."""
+    """Characters typed since the list opened or another key was pressed. They select the option to highlight."""
 
     class Left(Message):
         """The list was closed without a choice."""

@@ -52,12 +52,12 @@ class FormField(Widget):
         self.setting = setting
         self._text = text
         self._note: StatusLine | None = None
-        """Created for the first problem or note."""
+        """Line below the control, created for the first problem or note."""
         self.control = self._make_control()
 
     @property
     def text(self) -> str:
-        """The value as text, for any control."""
+        """The value of the setting as text, for every kind of control."""
         return self._text
 
     def render(self) -> RenderResult:
@@ -120,7 +120,7 @@ class FormField(Widget):
 
 
 class FieldGroup(Widget, can_focus=True):
-    """The row that folds and unfolds a group of rarely used settings, whose fields follow it.
+    """A row that folds and unfolds a group of rarely used settings. The fields of these settings follow the row.
 
     The fields are created later by `fill`, because fifty fields would double the time until the first frame.
     """
@@ -146,7 +146,7 @@ class FieldGroup(Widget, can_focus=True):
     def __init__(self, settings: Sequence[SettingField], marks: tuple[str, str]) -> None:
         """
         Args:
-            marks: Characters before the title of a folded and of an open group.
+            marks: Characters before the title: the first for a folded group, the second for an open one.
         """
         super().__init__(classes="group")
         self.settings = settings
@@ -164,7 +164,7 @@ class FieldGroup(Widget, can_focus=True):
         return Content(f"{self._marks[not self.folded]} {self.title}")
 
     async def fill(self, texts: Mapping[str, str]) -> None:
-        """Create the fields, once."""
+        """Create the fields, unless they exist already."""
         if not self._filled and isinstance(self.parent, Widget):
             self._filled = True
             fields = [FormField(setting, texts[setting.path]) for setting in self.settings]

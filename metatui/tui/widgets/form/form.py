@@ -28,11 +28,11 @@ RUNNING_HINT = "During a run, only the bright settings can change; enter applies
 IDLE_HINT = "Tab moves through the fields. {start} starts."
 
 HIGH = 42
-"""Rows from which the form has room for more than its main settings."""
+"""Minimum rows of a form that has room for more than the main settings."""
 
 
 class SettingsForm(Vertical):
-    """The left pane. During a run, only live settings can be edited."""
+    """The pane with all settings. During a run, only live settings, which can change during a run, are editable."""
 
     BORDER_TITLE = "Settings"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -60,15 +60,15 @@ class SettingsForm(Vertical):
         self._texts = texts_of(settings)
         self._symbols = symbols
         self.run_settings: Settings | None = None
-        """Settings of the run in progress."""
+        """Settings of the run in progress; None without one."""
         self.offer: Offer | None = None
-        """The usual values that can be taken, or were taken."""
+        """Offer to fill in usual values, still open or already accepted; None without one."""
         self._groups = set[str]()
         """Names of the groups of settings that have widgets."""
         self.assessment = assess(self._texts)
         first = next(setting for setting in FIELDS.values() if setting.main)
         self.hint = StaticText(explained(first), id="form-hint")
-        """Explains the focused field."""
+        """Text that explains the focused field."""
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="fields", can_focus=False):
@@ -79,7 +79,7 @@ class SettingsForm(Vertical):
         return {FIELDS[path].group for path in self.assessment.visible}
 
     def _create(self, names: Set[str]) -> Iterator[FormField | FieldGroup]:
-        """Create the main fields of some groups of settings, and one group for each with the other fields."""
+        """Create the main fields of the named groups of settings, and a `FieldGroup` for the others of each group."""
         marks = (">", "v") if self._symbols is Symbols.ASCII else ("▶", "▼")
         self._groups |= names
         for name in names:
@@ -96,7 +96,7 @@ class SettingsForm(Vertical):
                 yield group
 
     def _add_options(self) -> None:
-        """Add the options of a component when it is selected for the first time."""
+        """Add the fields for the options of components that are selected for the first time."""
         new = self._relevant_groups() - self._groups
         if new:
             container = self.query_one("#fields")
@@ -117,7 +117,7 @@ class SettingsForm(Vertical):
         return self.query_one(f"#{field_id(path)}", FormField)
 
     async def unfold_groups(self) -> None:
-        """Unfold the groups that fit into a high form, so that it shows as many settings as possible."""
+        """Unfold the groups that fit into a tall form, to show as many settings as possible."""
         if self.size.height < HIGH:
             return
         rows = self.query_one("#fields")
@@ -131,13 +131,13 @@ class SettingsForm(Vertical):
         self._judge()
 
     def load(self, settings: Settings) -> None:
-        """Fill in `settings`."""
+        """Fill the form with `settings`."""
         self._texts = texts_of(settings)
         self.offer = None
         self._show_texts()
 
     def hold(self, running: Settings | None) -> None:
-        """Show the settings of the run in progress and lock those that are not live; None unlocks all."""
+        """Show the settings of the run in progress, and lock those that cannot change. None unlocks all settings."""
         self.run_settings = running
         if running:
             self.load(running)
@@ -152,7 +152,7 @@ class SettingsForm(Vertical):
         self._show_texts()
 
     def text(self, path: str) -> str:
-        """Return the text of a setting, shown or not."""
+        """Return the text of a setting, even if its field is not visible."""
         return self._texts[path]
 
     def problem_with(self, path: str, text: str) -> str:
@@ -160,7 +160,7 @@ class SettingsForm(Vertical):
         return assess({**self._texts, path: text}).problems.get(path, "")
 
     def enter(self, path: str, text: str) -> None:
-        """Enter a valid text in the field of a setting; during a run, apply it."""
+        """Enter a valid text in the field of a setting; during a run, apply it to the run."""
         value = FIELDS[path].read(text)
         self._texts[path] = text_of(value)
         self._update_offer(path)
@@ -182,7 +182,7 @@ class SettingsForm(Vertical):
         return f"{setting.label}: {problems[setting.path]}"
 
     def action_take_usual(self) -> None:
-        """Fill in the offered values."""
+        """Fill in the usual values that are offered."""
         if self.offer:
             self._texts |= self.offer.texts
             self.offer = self.offer.taken()
@@ -193,14 +193,14 @@ class SettingsForm(Vertical):
         self._judge()
 
     def restore(self) -> None:
-        """Fill in the values that the usual ones have replaced."""
+        """Fill in again the values that the usual values have replaced."""
         if self.offer and self.offer.is_taken:
             self._texts |= self.offer.before
             self.offer = offer(self._texts, self.offer.path)
             self._show_texts()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Use the keys of an offer only while it is open, at the field where it is shown."""
+        """Enable the keys of an offer only while it is open and the field that shows it has the focus."""
         if action not in ("take_usual", "decline_usual"):
             return True
         field = self.screen.focused.parent if self.screen.focused else None
@@ -230,7 +230,7 @@ class SettingsForm(Vertical):
 
     def _note(self, field: FormField) -> str:
         if self._is_pending(field):
-            return "Enter applies it."
+            return "Enter applies the new value."
         return self.offer.note(field.setting.path) if self.offer else ""
 
     def _is_pending(self, field: FormField) -> bool:
@@ -254,7 +254,7 @@ class SettingsForm(Vertical):
         self._judge()
 
     def _update_offer(self, path: str) -> None:
-        """Offer the usual values if the setting that was changed selects others, and keep an open offer current."""
+        """Offer the usual values after a change of the algorithm or data set; after other changes, update the offer."""
         if path in SELECTORS and self.run_settings is None:
             self.offer = offer(self._texts, path)
         elif self.offer and not self.offer.is_taken:

@@ -25,7 +25,7 @@ class Assessment:
     """Result of validating the text in the fields of a form."""
 
     settings: Settings | None
-    """None if a field is invalid."""
+    """The settings in the form; None if a field is invalid."""
     problems: Mapping[str, str]
     """A sentence for each invalid field, by path; fields that are not relevant have no problems."""
     visible: frozenset[str]
@@ -33,7 +33,7 @@ class Assessment:
 
 
 def assess(texts: Texts) -> Assessment:
-    """Validate the form. Fields that are not relevant take their defaults and ignore their text."""
+    """Validate the form. A setting that is not relevant gets its default, and its text is ignored."""
     values: dict[str, Scalar] = {}
     wrong: dict[str, str] = {}
     for path, setting in FIELDS.items():
@@ -53,7 +53,7 @@ def _allowed(setting: SettingField) -> str:
 
 
 def _nearest_settings(values: Mapping[str, Scalar]) -> tuple[Settings, dict[str, str]]:
-    """Drop invalid values until the rest are valid settings; return these and the problem of each dropped value."""
+    """Drop invalid values until the rest are valid settings; return them and the problem of each dropped value."""
     kept, wrong = dict(values), dict[str, str]()
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Offer of the usual values of an algorithm, after it or the data set was selected in the form."""
+"""Offer to fill in the usual values of an algorithm, after the algorithm or the data set was selected in the form."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metatui.utils.errors import SettingsError
 
 @dataclass(frozen=True)
 class Offer:
-    """Usual values that differ from those in the form."""
+    """Usual values of an algorithm that differ from the values in the form."""
 
     path: str
     """The setting that was selected; the offer is shown at its field."""
@@ -23,29 +23,29 @@ class Offer:
     texts: Mapping[str, str]
     """The usual values, by path."""
     before: Mapping[str, str]
-    """The values in the form that they replace, by path."""
+    """The values in the form that the usual values replace, by path."""
     is_taken: bool = False
 
     def taken(self) -> Offer:
         return replace(self, is_taken=True)
 
     def note(self, path: str) -> str:
-        """Return the note for the field of a setting; often empty."""
+        """Return the note to show at the field of a setting; empty if there is none."""
         if path == self.path:
             return self._sentence()
         return f"Usual: {self.texts[path]}" if path in self.texts and not self.is_taken else ""
 
     def _sentence(self) -> str:
         if self.is_taken:
-            return f"The usual values of {self.title} are filled in. r restores yours."
+            return f"The usual values of {self.title} are filled in. r restores your values."
         values = [f"{_name(path)} = {text}" for path, text in self.texts.items()]
         listed = " and ".join(filter(None, [", ".join(values[:-1]), values[-1]]))
         them = "them" if len(values) > 1 else "it"
-        return f"{self.title} usually takes {listed}: enter takes {them}, Esc keeps yours."
+        return f"{self.title} usually uses {listed}: enter fills {them} in, Esc keeps your values."
 
 
 def offer(texts: Texts, path: str) -> Offer | None:
-    """Return the usual values that `texts` do not have; None if they have all.
+    """Return an offer of the usual values that differ from `texts`; None if none differ.
 
     Args:
         path: the setting that was selected, `algorithm.name` or `task.source`.
@@ -64,6 +64,6 @@ def _reads(text: str, path: str, value: object) -> bool:
 
 
 def _name(path: str) -> str:
-    """Return the label of a setting for the middle of a sentence."""
+    """Return the label of a setting, as it is written within a sentence."""
     label = FIELDS[path].label
     return label if label[:2].isupper() else label[0].lower() + label[1:]
