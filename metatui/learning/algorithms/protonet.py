@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
 
 NO_CLASS = -1e9
-"""Logit of an output without a class in the task. The value is finite, because inner steps multiply it."""
+"""Bias of an output that has no class in the task, so that it is never predicted. It is finite, because inner steps
+compute with it."""
 
 
 class ProtoNet(Algorithm):
@@ -162,11 +163,11 @@ def prototypes(features: Tensor, labels: Tensor, ways: int) -> Tensor:
 def check_head(algorithm: Algorithm) -> None:
     """Raise BadInput if the model's last layer cannot be replaced by the linear layer of the prototypes."""
     if [name.rpartition(".")[2] for name in algorithm.head] != ["weight", "bias"]:
-        raise BadInput(f"{algorithm.title} needs a model whose last layer is linear with a bias; this model has none")
+        raise BadInput(f"{algorithm.title} needs a model whose last layer is linear with a bias: use another model")
 
 
 def classification_only(settings: Settings, title: str) -> Iterator[tuple[str, str]]:
     """Yield a violation if the tasks are regression tasks."""
     if not settings.is_classification:
         source = settings.task.source
-        yield "algorithm.name", f"another algorithm with task.source = '{source}': {title} does not fit regression"
+        yield "algorithm.name", f"another algorithm with task.source = '{source}': {title} is for classification only"

@@ -105,7 +105,7 @@ class BatchedEngine(Engine):
             yield params, outputs
 
     def stack(self, algorithm: Algorithm, episodes: Episodes, order: Order, mini_batches: Tensor | None = None) -> Task:
-        """Return all tasks of `episodes` as a stack."""
+        """Return all tasks of `episodes` as one stacked `Task`."""
         changing, head = algorithm.changing, frozenset(algorithm.head)
         return Task(
             lambda: self.network(changing),

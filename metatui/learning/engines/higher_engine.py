@@ -34,9 +34,9 @@ class HigherEngine(Engine):
 
     def unsupported(self, algorithm: Algorithm) -> str | None:
         if len(algorithm.parameters) < len(list(self.model.parameters())):
-            return "it also adapts frozen parameters, unless it differentiates through the inner steps"
+            return "higher also adapts frozen parameters, unless it differentiates through the inner steps"
         if algorithm.plain is None or not algorithm.plain.is_sgd:
-            return "it only computes gradient steps of SGD on all parameters"
+            return "higher only computes gradient steps of SGD on all parameters"
         return None
 
     def meta_gradient(self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> MetaGradient:
