@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from metatui.config.settings import Settings
 
 EXAMPLES = 2
-"""Number of examples with which the output of a new model is checked; batch norm does not accept a single value."""
+"""Number of examples with which the output of a new model is checked. It is above 1, because batch norm may not accept
+a single example."""
 
 
 class Model(Component):

@@ -211,7 +211,7 @@ class Engine(ABC):
     def adapted(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, order: Tensor | None = None
     ) -> tuple[Params, Tensor]:
-        """Return the stack of parameters after the training's number of inner steps, and the first support losses [T]."""
+        """Return the stack of parameters after the inner steps of training, and the first support losses [T]."""
         steps = algorithm.inner_steps
         if (inner := algorithm.plain) is not None:
             theta = {name: meta[name] for name in algorithm.parameters}

@@ -117,5 +117,5 @@ def _is_in_place(layer: nn.Module | None) -> bool:
 
 
 def _makes_output(layer: nn.Module | None) -> bool:
-    """Return whether the output of `layer` may be changed in place, as neither input nor derivative needs its memory."""
+    """Return whether the output of `layer` may be changed in place: neither input nor derivative needs its memory."""
     return type(layer) in (*WEIGHTED, nn.MaxPool2d)

@@ -125,7 +125,7 @@ def drop_blocks(model: nn.Module) -> list[DropBlock]:
 
 @contextmanager
 def dropping_blocks(layers: Sequence[DropBlock], seed: int) -> Iterator[None]:
-    """Activate the `DropBlock` layers of `model` and of its copies."""
+    """Let `layers` and their copies drop units within this context, with masks that depend on `seed`."""
     for layer in layers:
         layer.seed.value = seed
     try:

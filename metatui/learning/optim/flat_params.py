@@ -14,7 +14,7 @@ class FlatParams:
     def __init__(self, params: Params) -> None:
         self.shapes = {name: p.shape for name, p in params.items()}
         self.vector = self.flatten(params)
-        """[P]."""
+        """All parameters as one vector [P]."""
         self.views = self.unflatten(self.vector)
         """The parameters by name, as views of the vector."""
 
