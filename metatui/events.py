@@ -47,8 +47,8 @@ class Evaluation:
     inner_lr: float | None = None
     """Inner learning rate of the adaptation; None in records of versions that did not store it."""
     diverged: int | None = None
-    """Number of tasks that diverged (see `learning.evaluation.evaluate.diverged`), which `loss` and `accuracy` exclude;
-    None in records of versions that did not count them."""
+    """Number of tasks that diverged (see `learning.evaluation.evaluate.diverged`) and are excluded from `loss` and
+    `accuracy`; None in records of versions that did not count such tasks."""
     checkpoint: str | None = None
     """The evaluated checkpoint, `best` or `last`; None for a validation."""
 
@@ -228,7 +228,7 @@ class Tweaked:
     """A live setting changed."""
 
     iteration: int
-    """Number of finished meta-steps at the change; the next meta-step uses the new value."""
+    """Number of meta-steps that were finished before the change. The next meta-step uses the new value."""
     path: str
     old: Scalar
     new: Scalar
@@ -288,7 +288,7 @@ class Finished:
     run."""
     views: tuple[TaskView, ...] = ()
     warning: str | None = None
-    """Reason why the result is not usable, and the setting to change; None if it is usable."""
+    """Reason why the result is not usable, and the setting to change; None if the result is usable."""
 
 
 @dataclass(frozen=True)

@@ -72,8 +72,8 @@ class Algorithm(Component):
     """Whether a meta-step can be captured as a CUDA graph: it is a step of Adam along the meta-gradient, and nothing
     else changes between meta-steps."""
     published_batch_norm: ClassVar[Literal["transductive", "per_example"] | None] = None
-    """The value of `evaluation.batch_norm` that is closest to the published results; None if they differ or are
-    unknown."""
+    """The value of `evaluation.batch_norm` that is closest to the published results; None if publications use different
+    values or the value is unknown."""
     progress: float = 1.0
     """Completed share of the training, from 0 to 1."""
 
@@ -161,7 +161,7 @@ class Algorithm(Component):
 
     @classmethod
     def explain(cls, settings: Settings) -> Explanation:
-        """Describe the algorithm with the numbers of `settings`; by default, with its docstring."""
+        """Describe the algorithm with the numbers of `settings`. The default is only the docstring of the class."""
         from metatui.learning.explanations import Explanation
 
         idea = " ".join((cls.__doc__ or "").split())
@@ -206,7 +206,7 @@ class Algorithm(Component):
     def changing(self) -> frozenset[str]:
         """Names of the model's parameters that differ between inner steps.
 
-        Layers before the first of these parameters are computed only once for each task.
+        Layers before the first layer with such a parameter are computed only once for each task.
         """
         return frozenset(self.parameters)
 

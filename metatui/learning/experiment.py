@@ -200,7 +200,7 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
 
 
 def _graphs_fit(algorithm: Algorithm, model: nn.Module, input_shape: tuple[int, ...], device: Device) -> bool:
-    """Return whether the graphs of all inner steps can be kept: they must take at most `GRAPH_MEMORY` of the memory.
+    """Return whether the graphs of all inner steps can be kept: they must not exceed the share `GRAPH_MEMORY`.
 
     Keeping the graphs is faster than computing each step twice. A run records the choice, so that a rerun repeats it.
     """

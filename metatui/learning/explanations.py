@@ -32,7 +32,7 @@ class Explanation:
     symbols: str
     """Meaning of the symbols in `rule`."""
     code: tuple[str, ...]
-    """Pseudo-code with numbers in place of the symbols; lines are indented."""
+    """Indented lines of pseudo-code, with numbers in place of the symbols."""
     costs: tuple[str, ...]
     """Cost of a meta-step, one sentence each."""
     gradients: int

@@ -178,7 +178,9 @@ class MAMLPlusPlus(MAML):
                 f"in the first {annealed}, the loss is a sum of the query losses after all inner steps, with weights "
                 "w_k that move to the last step, and later it is the query loss after the last step alone"
             )
-            costs.append(f"In the first {annealed}, one query loss after every inner step, not only after the last.")
+            costs.append(
+                f"In the first {annealed}, a query loss is computed after every inner step, not only after the last."
+            )
         if options.first_order:
             first = count(math.ceil(options.first_order * iterations), "meta-step")
             changes.append(f"the first {first} use first-order meta-gradients")

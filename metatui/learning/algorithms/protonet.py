@@ -90,7 +90,8 @@ class ProtoNet(Algorithm):
                 "A query example belongs to the class with the nearest prototype. Adaptation is the computation of the "
                 "prototypes, without any gradient. The logits −‖f(x) − c_n‖² differ from those of a linear layer with "
                 "weights 2 c_n and biases −‖c_n‖² only by a term that is the same for all classes. Batch norm follows "
-                "evaluation.batch_norm; the published results are not transductive, with averages from training."
+                "evaluation.batch_norm; the published results are not transductive, but use averages from "
+                "training."
             ),
             rule=(
                 "c_in = mean of f(x; θ) over the examples x of class n in D_i",
@@ -112,8 +113,8 @@ class ProtoNet(Algorithm):
                 *adam_step(settings),
             ),
             costs=(
-                f"{count(tasks, 'gradient')} of query losses, one per task. Each goes through the features of the "
-                "query set and, by the prototypes, of the support set.",
+                f"{count(tasks, 'gradient')} of query losses, one per task. Each goes back through the features of the "
+                "query set and, because of the prototypes, through those of the support set.",
                 "No inner steps, no second derivatives.",
                 "Memory holds the graph of one pass of each set through the network.",
             ),

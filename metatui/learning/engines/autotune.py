@@ -38,8 +38,8 @@ from metatui.utils.errors import MetatuiError, class_and_message
 from metatui.utils.files import read_bounded, replacing
 
 WORTH_COMPILING = 30.0
-"""Meta-steps are compiled only if the batched engine would train for more than this many seconds, because compiling
-takes 20 s on two cores."""
+"""Meta-steps are compiled only if the batched engine would take more than this many seconds for the rest of the
+training, because compiling takes 20 s on two cores."""
 
 MAX_BYTES = 4 * 2**20
 """Largest size in bytes of a cache file that is read."""

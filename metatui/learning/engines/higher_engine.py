@@ -1,6 +1,6 @@
 """The reference engine: the `higher` library (Grefenstette et al. 2019), used as in its examples.
 
-It is a reference for the results and the speed of the other engines. Its development ended in 2021.
+The results and the speed of the other engines are compared with it. The development of the library ended in 2021.
 """
 
 from __future__ import annotations

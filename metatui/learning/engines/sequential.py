@@ -90,7 +90,7 @@ def has_hooks(model: nn.Module) -> bool:
 
 
 def _flattened(module: nn.Module) -> Iterator[nn.Module]:
-    """Yield `module` and, if it is a container, everything inside it. Repeated modules are repeated."""
+    """Yield `module` and, if it is a container, everything inside it. A module that occurs twice is yielded twice."""
     yield module
     if type(module) in CONTAINERS:
         for child in module._modules.values():

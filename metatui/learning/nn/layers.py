@@ -72,7 +72,7 @@ class FiLM(nn.Module):
 
 
 class MaskSeed:
-    """Seed of the masks of a layer and of all its copies; None while the layer drops nothing."""
+    """Seed of the masks of a `DropBlock` layer and of all its copies; None while the layer drops nothing."""
 
     def __init__(self) -> None:
         self.value: int | None = None

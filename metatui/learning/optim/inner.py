@@ -65,7 +65,7 @@ def inner_loop(algorithm: AlgorithmSettings, steps: int | None = None) -> InnerL
 
 
 def sgd_step(params: Params, gradients: Params, lr: float | Tensor | Params) -> Params:
-    """Return θ - α g, where α is `lr`. It may be different for each parameter, and for each of its elements."""
+    """Return θ - α g, where α is `lr`: one number, or a different one for each parameter or element."""
     if isinstance(lr, dict):
         return {name: p - lr[name] * gradients[name] for name, p in params.items()}
     if isinstance(lr, Tensor):

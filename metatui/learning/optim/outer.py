@@ -59,7 +59,7 @@ class OuterAdam:
         }
 
     def step(self, gradients: Params, *, lr: float, clip: float) -> Tensor:
-        """Update the meta-parameters with `gradients`. Those without a gradient do not change.
+        """Update the meta-parameters with `gradients`. Meta-parameters without a gradient do not change.
 
         Args:
             clip: largest norm of the gradient, which is scaled down to it if necessary; 0 disables clipping.

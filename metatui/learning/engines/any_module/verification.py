@@ -53,7 +53,8 @@ class Verdict:
     """The result of a verification. If the engine does not agree, `reason` is a clause that explains why."""
 
     kind: Literal["agrees", "differs", "unclear"]
-    """`unclear` if there is no single correct result to compare with: plain autograd is then used without a warning."""
+    """`unclear` if there is no single correct result to compare with: plain autograd is then used, whatever engine the
+    caller has chosen."""
     reason: str = ""
     lasting: bool = True
     """True if the verdict holds for all data of the same shapes, so that it is kept."""

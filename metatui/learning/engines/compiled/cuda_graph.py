@@ -29,7 +29,7 @@ from metatui.learning.optim.outer import OuterAdam
 from metatui.utils.errors import MetatuiError, class_and_message
 
 WARM_UP = 3
-"""Eager meta-steps before a capture, in which libraries choose and set up their kernels."""
+"""Number of eager meta-steps before a capture, in which libraries choose and set up their kernels."""
 
 KEPT = 4
 """Largest number of captures that are kept. Each holds device memory, so the least recently used ones are dropped."""
@@ -148,8 +148,8 @@ def captures(algorithm: Algorithm, engine: Engine, device: torch.device) -> bool
 class CapturedStep:
     """Meta-steps of Adam along a meta-gradient, as CUDA graphs.
 
-    There is one graph for each kind of meta-step, which is given by the shapes of the episodes, the settings of the
-    inner loop, and the number of tasks in memory at the same time.
+    There is one graph for each kind of meta-step, which is given by the shapes of the episodes, the number of inner
+    steps, the inner optimiser, and the number of tasks in memory at the same time.
     """
 
     def __init__(self, engine: Engine, flat: FlatParams, outer: OuterAdam, *, record: Record | None = None) -> None:

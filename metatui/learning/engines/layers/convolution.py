@@ -173,7 +173,7 @@ def _is_large(x: Tensor) -> bool:
 
 
 def suits_winograd(conv: nn.Conv2d) -> bool:
-    """Return whether F(4x4, 3x3) can compute the convolution and has enough channels to be faster."""
+    """Return whether Winograd's F(4x4, 3x3) can compute the convolution and has enough channels to be faster."""
     shape = (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups)
     return shape == ((3, 3), (1, 1), (1, 1), (1, 1), 1) and min(conv.in_channels, conv.out_channels) >= MIN_CHANNELS
 

@@ -26,7 +26,7 @@ WORTH_IT = 2**21
 
 
 class _PooledNorm(Function):
-    """ReLU(max-pool(batch norm(y))): y [B, C, H, W], γ ≥ 0 [C], β [C] and ε to [B, C, H/2, W/2]."""
+    """ReLU(max-pool(batch norm(y))) as a function of y [B, C, H, W], γ ≥ 0 [C], β [C], ε to [B, C, H/2, W/2]."""
 
     @staticmethod
     def forward(ctx: Any, y: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
@@ -57,7 +57,7 @@ class _PooledNorm(Function):
 
 
 class NativePooledNorm(Function):
-    """The same function as `_PooledNorm` in C, for any γ.
+    """The same function as `_PooledNorm`, computed in C, for any γ.
 
     Only the maximum of each window is normalised and written.
     """

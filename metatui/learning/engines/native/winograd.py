@@ -135,7 +135,7 @@ TORCH_TRANSFORMS = Transforms(input_tiles, input_tiles_back, output_tiles, outpu
 """Slow transforms for machines without a C compiler."""
 
 SCRATCH = 72
-"""Elements of scratch memory that the C functions need for each channel."""
+"""Number of elements of scratch memory that the C functions need for each channel."""
 
 
 @cache
