@@ -262,7 +262,7 @@ class Hinted:
     reason: str
     """Sentence that states the problem, without a full stop."""
     path: str
-    """The setting to change. If it is not live, it can only change for another run."""
+    """The setting to change. A setting that is not live can only be changed for another run."""
     old: Scalar
     new: Scalar
 

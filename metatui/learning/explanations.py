@@ -64,7 +64,7 @@ class Rates:
 
     meaning: str
     start: str
-    """The line of pseudo-code that sets their initial values."""
+    """The line of pseudo-code that sets the initial rates."""
     factor: str
     """The factor of the gradient in an inner step."""
 

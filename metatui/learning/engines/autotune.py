@@ -1,4 +1,4 @@
-"""Choice of the engine for `compute.engine = "auto"`: the fastest for the model, the tasks and the machine.
+"""Choice of the engine for `compute.engine = "auto"`: the fastest one for the model, the tasks and the machine.
 
 Measuring takes a second or two, and its results are cached. The run's settings record the chosen engine, so that a
 rerun uses the same one.
@@ -148,8 +148,9 @@ def choose(
 def _worth_compiling(settings: Settings, device: Device, measured: Measured, fastest: str) -> bool:
     """Return whether meta-steps should be compiled.
 
-    The answer depends only on values that are the same in every run, so that the same settings keep the same engine. It
-    does not depend on cached packages or on the speed of compiled meta-steps.
+    The answer depends on the settings, the available compiler and the cached measurements of the eager engines, so that
+    the same settings keep the same engine. It does not depend on cached packages or on the speed of compiled
+    meta-steps.
     """
     later = settings.training.iterations - settings.compute.compile_after
     return (

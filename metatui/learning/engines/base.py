@@ -37,7 +37,7 @@ class MetaGradient:
     """The gradient of the meta-loss, with the losses and predictions behind it. All tensors are detached."""
 
     loss: Tensor
-    """[T], query loss of each task after adaptation; the meta-loss is its mean."""
+    """[T], query loss of each task after adaptation. The mean over the tasks is the meta-loss."""
     gradients: Params
     """Gradient of the meta-loss with respect to each meta-parameter, of the same shape as the meta-parameter."""
     outputs: Tensor

@@ -23,7 +23,7 @@ from metatui.utils.errors import BadInput
 
 
 class HigherEngine(Engine):
-    """Tasks in a Python loop, each adapted by `higher.innerloop_ctx` with SGD."""
+    """Engine that adapts one task after another by `higher.innerloop_ctx` with SGD."""
 
     name = "higher"
     capturable = False  # its optimiser reads the learning rate as a number, which a CUDA graph would not update

@@ -195,7 +195,7 @@ HEADS = (nn.Linear, CosineLinear)
 def head_names(model: nn.Module) -> list[str]:
     """Return the names of the parameters of the last linear layer of `model`; empty if it has none.
 
-    The last layer is the one that was assigned last.
+    The last layer is the one that was assigned to the model last.
     """
     layers = [name for name, module in model.named_modules() if isinstance(module, HEADS)]
     if not layers:

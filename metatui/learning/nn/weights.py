@@ -24,8 +24,8 @@ LISTED = 4
 """Largest number of tensors that one list in `LoadedWeights.report` names."""
 
 FIRST = ("", "best/")
-"""Prefixes that are preferred to others that fit as many tensors. A metatui checkpoint stores the best parameters as
-`best/`, and the last ones as `theta/`."""
+"""Prefixes that are preferred to other prefixes with which the same number of tensors fits. A metatui checkpoint stores
+the best parameters as `best/`, and the last ones as `theta/`."""
 
 
 @dataclass(frozen=True)

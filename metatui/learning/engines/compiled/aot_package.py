@@ -31,7 +31,8 @@ Run = Callable[[list[Tensor]], Tensor]
 
 
 class CompileFailed(MetatuiError):
-    """Lack of a usable compiled function: there is no compiler, it failed, or its result is wrong."""
+    """Error for a missing or unusable compiled function, because there is no compiler, it failed, or its result is
+    wrong."""
 
 
 def path_of(what: Sequence[object], inputs: Sequence[Tensor], threads: int) -> Path:

@@ -26,7 +26,7 @@ StackedForward = Callable[[Params, Tensor], Tensor]
 Function = Callable[..., Tensor]
 
 NORM_PARTS = 32
-"""Number of parts into which a vector is divided for its norm. Their sums of squares are added in a fixed order."""
+"""Number of parts into which a vector is divided to compute its norm. Their squares are added in a fixed order."""
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ class BatchNorm(nn.Module):
     """Affine batch norm of [B, C, H, W] that always uses the statistics of the batch.
 
     Args:
-        like: the layer to replace; its parameters are used.
+        like: the layer to replace, whose parameters are used.
     """
 
     def __init__(self, like: nn.BatchNorm2d) -> None:

@@ -203,6 +203,6 @@ def is_thin(conv: nn.Module) -> TypeGuard[nn.Conv2d]:
 
 
 def suits_first_block(conv: nn.Conv2d) -> bool:
-    """Return whether the C version supports this convolution."""
+    """Return whether `NativeFirstBlock` supports this convolution, and is faster."""
     filters, channels = conv.weight.shape[:2]
     return conv.padding == (1, 1) and conv.kernel_size == (3, 3) and filters % LANES == 0 and channels <= THIN
