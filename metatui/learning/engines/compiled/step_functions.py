@@ -26,7 +26,8 @@ StackedForward = Callable[[Params, Tensor], Tensor]
 Function = Callable[..., Tensor]
 
 NORM_PARTS = 32
-"""Number of parts into which a vector is divided to compute its norm. Their squares are added in a fixed order."""
+"""Number of parts into which a vector is divided to compute its norm. The sums of squares of the parts are
+added in a fixed order."""
 
 
 @dataclass(frozen=True)
