@@ -15,8 +15,10 @@ from metatui.config.settings import Settings
 
 @dataclass(frozen=True)
 class Curve:
-    """Mean of a metric at each inner step from 0, over the tasks that did not diverge, and the half-width of its 95 %
-    interval. NaN if most tasks diverged."""
+    """Mean of a metric over tasks at each inner step from 0, and the half-width of the 95 % interval of the mean.
+
+    Tasks that diverged are not included. All values are NaN if most tasks diverged.
+    """
 
     mean: tuple[float, ...]
     ci95: tuple[float, ...]
@@ -24,35 +26,35 @@ class Curve:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Result of adaptation on held-out tasks, with its protocol."""
+    """Result of adaptation to held-out tasks, with the protocol of the evaluation."""
 
     split: str
-    """`val` or `test`."""
+    """Split of the held-out tasks: `val` or `test`."""
     tasks: int
     shots: int
     queries: int
     ways: int | None
-    """None for regression."""
+    """Number of classes; None for regression."""
     batch_norm: str | None
-    """`transductive` or `per_example`; None if the model has no batch norm."""
+    """Batch-norm mode, `transductive` or `per_example`; None if the model has no batch norm."""
     iteration: int
-    """Meta-step of the evaluated parameters."""
+    """Number of the meta-step that produced the evaluated parameters."""
     steps: tuple[int, ...]
     loss: Curve
     accuracy: Curve | None
-    """Fractions from 0 to 1; None for regression."""
+    """Accuracies from 0 to 1; None for regression."""
     seconds: float
     inner_lr: float | None = None
     """Inner learning rate of the adaptation; None in records of versions that did not store it."""
     diverged: int | None = None
-    """Number of tasks that diverged (see `learning.evaluation.evaluate.diverged`), which `loss` and `accuracy` exclude;
-    None in records of versions that did not count them."""
+    """Number of tasks that diverged (see `learning.evaluation.evaluate.diverged`) and are excluded from `loss` and
+    `accuracy`; None in records of versions that did not count such tasks."""
     checkpoint: str | None = None
     """The evaluated checkpoint, `best` or `last`; None for a validation."""
 
     @property
     def is_finite(self) -> bool:
-        """True if the headline value is finite; it is not if most tasks diverged."""
+        """True if the value of `final` is finite, which it is not if most tasks diverged."""
         return math.isfinite(self.final[0])
 
     @property
@@ -81,7 +83,7 @@ class RegressionView:
 
 @dataclass(frozen=True)
 class CurveView:
-    """One held-out regression task with one input and one target, known only at its examples, in original units."""
+    """One held-out regression task with one input and one target, in original units. Its true function is unknown."""
 
     task: int
     title: str
@@ -111,7 +113,7 @@ class ScatterView:
     truth: tuple[tuple[float, ...], ...]
     """True values, one row for each target in the view."""
     predictions: tuple[tuple[tuple[float, ...], ...], ...]
-    """Predicted values like `truth`, for each inner step from 0."""
+    """Predicted values in the order of `truth`, for each inner step from 0."""
     loss: tuple[float, ...]
     """Query loss after each inner step, from step 0."""
     loss_name: str
@@ -127,7 +129,8 @@ class ImageView:
     height: int
     width: int
     support: tuple[bytes, ...]
-    """Images row by row, one byte for each channel of a pixel; ordered by class. Grey images have ink as 255."""
+    """Support images ordered by class. An image has its pixels row by row, with one byte for each channel of a pixel.
+    In grey images, ink is 255."""
     support_labels: tuple[int, ...]
     query: tuple[bytes, ...]
     """A few query images of each class."""
@@ -138,7 +141,7 @@ class ImageView:
     """Accuracy on the whole query set after each inner step, from step 0."""
     loss: tuple[float, ...]
     channels: int = 1
-    """1 for grey images, also in records of versions that stored no colours; 3 for red, green and blue."""
+    """Number of channels: 3 for red, green and blue; 1 for grey images and in records of versions without colours."""
 
 
 TaskView = RegressionView | CurveView | ScatterView | ImageView
@@ -173,7 +176,7 @@ class Progress:
     support_loss: float
     """Mean support loss before adaptation."""
     grad_norm: float
-    """Norm of the meta-gradient before clipping; for Reptile, of the mean parameter change."""
+    """Norm of the meta-gradient before clipping. For Reptile, the norm of the mean parameter change."""
     outer_lr: float
     """Scheduled outer learning rate of this meta-step."""
     tasks_seen: int
@@ -188,7 +191,7 @@ class Evaluating:
     iteration: int
     split: str
     done: int
-    """Number of tasks evaluated so far."""
+    """Number of tasks that have been evaluated so far."""
     tasks: int
 
 
@@ -198,12 +201,13 @@ class Evaluated:
 
     evaluation: Evaluation
     views: tuple[TaskView, ...]
-    """The first held-out tasks, for display."""
+    """The first few held-out tasks, to be displayed."""
     best: bool
     """True if no earlier validation was better. Validations are compared by the number of diverged tasks, then by the
     metric. A validation that is not finite (`Evaluation.is_finite`) is never the best."""
     regular: bool = True
-    """True if `evaluation.every` scheduled it. Otherwise, the user requested it, or it is the last one."""
+    """True if `evaluation.every` scheduled the validation. Otherwise, the user requested it, or it follows the last
+    meta-step."""
 
     @property
     def iteration(self) -> int:
@@ -216,7 +220,7 @@ class Checkpointed:
 
     iteration: int
     kind: str
-    """`last` or `best`."""
+    """Kind of the checkpoint: `last` or `best`."""
 
 
 @dataclass(frozen=True)
@@ -224,7 +228,7 @@ class Tweaked:
     """A live setting changed."""
 
     iteration: int
-    """Number of finished meta-steps at the change; the next meta-step uses the new value."""
+    """Number of meta-steps that were finished before the change. The next meta-step uses the new value."""
     path: str
     old: Scalar
     new: Scalar
@@ -251,14 +255,14 @@ HintKind = Literal["batch_norm", "diverging", "hardly_moving", "noisy_validation
 
 @dataclass(frozen=True)
 class Hinted:
-    """A likely problem of the training, and a setting that may solve it. A run gives one hint of each kind."""
+    """A likely problem of the training, and a setting that may solve it. A run gives at most one hint of each kind."""
 
     iteration: int
     kind: HintKind
     reason: str
-    """Sentence without its full stop that states the problem."""
+    """Sentence that states the problem, without a full stop."""
     path: str
-    """The setting to change. If it is not live, it can only change for another run."""
+    """The setting to change. A setting that is not live can only be changed for another run."""
     old: Scalar
     new: Scalar
 
@@ -277,13 +281,14 @@ class Finished:
 
     iteration: int
     reason: str
-    """`iterations`, `early_stop`, `stopped` or `interrupted`."""
+    """Why the run ended: `iterations`, `early_stop`, `stopped` or `interrupted`."""
     seconds: float
     test: Evaluation | None
-    """Test result of the best parameters, with the live settings of their validation; None for a stopped run."""
+    """Test result of the best parameters, with the live settings at the time of their validation; None for a stopped
+    run."""
     views: tuple[TaskView, ...] = ()
     warning: str | None = None
-    """Reason why the result is not usable, and the setting to change; None if it is usable."""
+    """Reason why the result is not usable, and the setting to change; None if the result is usable."""
 
 
 @dataclass(frozen=True)

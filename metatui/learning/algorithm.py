@@ -37,10 +37,10 @@ OUTER_LOOP = frozenset(
         "training.iterations", "training.early_stop", "evaluation.every",
     }
 )  # fmt: skip
-"""Settings of every algorithm that trains."""
+"""Settings that every algorithm with an outer loop uses."""
 
 META_GRADIENT = OUTER_LOOP | {"algorithm.grad_clip", "algorithm.freeze"}
-"""Settings of every algorithm with a meta-gradient."""
+"""Settings that every algorithm with a meta-gradient uses."""
 
 INNER_STEPS = frozenset(
     {
@@ -48,10 +48,10 @@ INNER_STEPS = frozenset(
         "algorithm.inner_weight_decay", "algorithm.inner_clip", "evaluation.inner_steps",
     }
 )  # fmt: skip
-"""Settings of every algorithm that adapts by gradient steps."""
+"""Settings that every algorithm with gradient steps in the inner loop uses."""
 
 RATE = "inner_lr/"
-"""Prefix of the meta-parameter that is the inner learning rate of a parameter."""
+"""Prefix of a meta-parameter that is the learned inner learning rate of a model parameter."""
 
 RATE_IS_LEARNED = {"algorithm.inner_lr": "it is the initial value of the learned rates"}
 """The entry of `Algorithm.fixed` for an algorithm that learns its inner learning rates."""
@@ -64,15 +64,16 @@ class Algorithm(Component):
     trains: ClassVar[bool] = True
     """Whether the algorithm has an outer loop."""
     compiles: ClassVar[bool] = False
-    """Whether `engines.compiled.step_functions` has the whole meta-step as one function."""
+    """Whether `engines.compiled.step_functions` contains the whole meta-step as one function."""
     timed: ClassVar[Literal["meta_gradient", "adaptation"] | None] = "meta_gradient"
-    """The part of a meta-step that `compute.engine = "auto"` measures; None uses the default engine unmeasured."""
+    """The part of a meta-step that `compute.engine = "auto"` measures. If None, the default engine is used without a
+    measurement."""
     captured: ClassVar[bool] = False
     """Whether a meta-step can be captured as a CUDA graph: it is a step of Adam along the meta-gradient, and nothing
     else changes between meta-steps."""
     published_batch_norm: ClassVar[Literal["transductive", "per_example"] | None] = None
-    """The value of `evaluation.batch_norm` that is closest to the published results; None if they differ or are
-    unknown."""
+    """The value of `evaluation.batch_norm` that is closest to the published results; None if publications use different
+    values or the value is unknown."""
     progress: float = 1.0
     """Completed share of the training, from 0 to 1."""
 
@@ -93,7 +94,7 @@ class Algorithm(Component):
 
     @classmethod
     def prepare_model(cls, model: nn.Module, settings: Settings) -> nn.Module:
-        """Return the model to adapt, for an algorithm that adds layers to `model`."""
+        """Return the model to adapt: `model` itself, unless the algorithm adds layers to it."""
         return model
 
     def meta_parameters(self, params: Params, source: TaskSource) -> Params:
@@ -141,13 +142,16 @@ class Algorithm(Component):
         return task.differentiate(self, meta)
 
     def at(self, progress: float) -> Self:
-        """Return a copy for the meta-step after a completed share `progress` of the training."""
+        """Return a copy for a meta-step at which the share `progress` of the training is completed."""
         changed = copy(self)
         changed.progress = progress
         return changed
 
     def with_inner_lr(self, lr: Tensor) -> Self:
-        """Return a copy whose inner learning rate is a scalar tensor, which a captured graph reads at every replay."""
+        """Return a copy with the scalar tensor `lr` as inner learning rate; a CUDA graph reads it at every replay.
+
+        An algorithm without an inner learning rate returns itself.
+        """
         return self
 
     @classmethod
@@ -157,7 +161,7 @@ class Algorithm(Component):
 
     @classmethod
     def explain(cls, settings: Settings) -> Explanation:
-        """Describe the algorithm with the numbers of `settings`; by default, with its docstring."""
+        """Describe the algorithm with the numbers of `settings`. The default is only the docstring of the class."""
         from metatui.learning.explanations import Explanation
 
         idea = " ".join((cls.__doc__ or "").split())
@@ -180,12 +184,12 @@ class Algorithm(Component):
 
     @property
     def inner_steps(self) -> int:
-        """Inner steps in training; 1 if the algorithm adapts in a single step without gradients."""
+        """Number of inner steps in training; 1 if the algorithm adapts in a single step without gradients."""
         return self.settings.algorithm.inner_steps if "algorithm.inner_steps" in self.uses else 1
 
     @property
     def evaluation_steps(self) -> int:
-        """Inner steps on held-out tasks."""
+        """Number of inner steps on held-out tasks."""
         return self.settings.evaluation_steps
 
     @property
@@ -202,7 +206,7 @@ class Algorithm(Component):
     def changing(self) -> frozenset[str]:
         """Names of the model's parameters that differ between inner steps.
 
-        Layers before the first of these parameters are computed only once for each task.
+        Layers before the first layer with such a parameter are computed only once for each task.
         """
         return frozenset(self.parameters)
 
@@ -219,7 +223,7 @@ class GradientBased(Algorithm):
     """An algorithm that adapts parameters by gradient steps on the support loss."""
 
     adapts: ClassVar[str | None] = None
-    """A fixed value in place of the setting `algorithm.adapt`; None to use the setting."""
+    """Fixed value that replaces the setting `algorithm.adapt`; None to use the setting."""
 
     def adapt(self, task: Task, meta: Params, steps: int) -> Iterator[Params]:
         # θ'_0 = θ; θ'_k+1 = θ'_k - α ∇L(θ'_k), for the adapted parameters.

@@ -31,12 +31,13 @@ from metatui.learning.optim.losses import CROSS_ENTROPY, MEAN_SQUARED_ERROR, Los
 from metatui.utils.errors import BadInput, Problem, SettingsError, quote
 
 PREFETCHED_POINTS = 50_000
-"""Regression points sampled together, because sampling takes too many small operations to repeat them for every small
-meta-step."""
+"""Number of regression points that are sampled together. Sampling consists of many small operations, which would take
+too long if they were repeated for every meta-step."""
 
 
 GRAPH_MEMORY = 1 / 8
-"""Largest share of the device's memory for the graphs of all inner steps, unless `compute.second_order` is set."""
+"""Largest share of the device's memory that the graphs of all inner steps may take, if `compute.second_order` is
+`auto`."""
 
 
 @dataclass
@@ -55,7 +56,7 @@ class Experiment:
     notices: tuple[str, ...]
     """Sentences to show to the user before the training starts."""
     weights: str = ""
-    """SHA-256 of the file of pretrained weights that the model started from; empty without one."""
+    """SHA-256 of the file of pretrained weights that the model started from; empty without such a file."""
     _prefetched: dict[range, Episodes] = field(default_factory=dict, repr=False)
     """Meta-batches of regression tasks that were sampled in advance, by their task numbers."""
     _algorithm: Algorithm | None = field(default=None, repr=False)
@@ -76,7 +77,7 @@ class Experiment:
         return _dtype(self.settings)
 
     def theta(self) -> Params:
-        """Return the initial meta-parameters. Parameters of the model share its memory."""
+        """Return the initial meta-parameters. Those that are parameters of the model share memory with it."""
         params = {name: p.detach() for name, p in meta_parameters(self.model).items()}
         return self.algorithm.meta_parameters(params, self.source)
 
@@ -199,9 +200,9 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
 
 
 def _graphs_fit(algorithm: Algorithm, model: nn.Module, input_shape: tuple[int, ...], device: Device) -> bool:
-    """Return whether to keep the graphs of all inner steps, because they take at most `GRAPH_MEMORY` of the memory.
+    """Return whether the graphs of all inner steps can be kept: they must not exceed the share `GRAPH_MEMORY`.
 
-    Keeping them is faster than computing each step twice. A run records the choice, so that a rerun repeats it.
+    Keeping the graphs is faster than computing each step twice. A run records the choice, so that a rerun repeats it.
     """
     settings = algorithm.settings
     if settings.compute.second_order != "auto" or not algorithm.second_order or algorithm.plain is None:

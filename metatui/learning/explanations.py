@@ -32,21 +32,24 @@ class Explanation:
     symbols: str
     """Meaning of the symbols in `rule`."""
     code: tuple[str, ...]
-    """Pseudo-code with numbers in place of the symbols; lines are indented."""
+    """Indented lines of pseudo-code, with numbers in place of the symbols."""
     costs: tuple[str, ...]
     """Cost of a meta-step, one sentence each."""
     gradients: int
-    """Gradients of a single task's loss per meta-step, not counting those that are only needed for metrics."""
+    """Number of gradients of a single task's loss in a meta-step, not counting those that are only needed for
+    metrics."""
     hessian_products: int
-    """Hessian-vector products per meta-step."""
+    """Number of Hessian-vector products in a meta-step."""
     paper: tuple[str, ...]
     usual: Usual = field(default_factory=dict)
 
     def usual_lines(self, write: Callable[[Mapping[str, Scalar]], str]) -> tuple[str, ...]:
-        """Return the usual values, one line for each kind of task, without defaults of rarely used settings.
+        """Return the values that are usual for the settings of the algorithm, one line for each kind of task.
+
+        Rarely used settings whose usual value is their default are left out.
 
         Args:
-            write: `assigned` or `labelled`.
+            write: formats settings and their values: `assigned` or `labelled`.
         """
         shown = {
             kind: {path: value for path, value in values.items() if FIELDS[path].main or value != FIELDS[path].default}
@@ -61,13 +64,13 @@ class Rates:
 
     meaning: str
     start: str
-    """The line of pseudo-code that sets their initial values."""
+    """The line of pseudo-code that sets the initial rates."""
     factor: str
     """The factor of the gradient in an inner step."""
 
 
 def explanation(settings: Settings, algorithm: str | None = None) -> Explanation:
-    """Explain the algorithm of `settings`, or another one with the same settings."""
+    """Explain the algorithm of `settings`, or the one called `algorithm` with the same settings."""
     name = algorithm or settings.algorithm.name
     # Skip validation, because another algorithm may refuse a setting that it does not use.
     group = settings.algorithm.model_copy(update={"name": name})
@@ -153,7 +156,7 @@ def outer_loop(settings: Settings) -> tuple[str, ...]:
 
 
 def _selection(settings: Settings) -> str:
-    """Name the parameters that inner steps change, if the setting `algorithm.adapt` selects some of them."""
+    """Return a sentence that names the parameters that `algorithm.adapt` selects; empty if it selects all of them."""
     selection = settings.algorithm.adapt
     if selection == "all" or "algorithm.adapt" not in ALGORITHMS[settings.algorithm.name].uses:
         return ""
@@ -172,10 +175,10 @@ def inner_steps(
     adapted: str = "θ'",
     inner_loss: str = "",
 ) -> tuple[str, ...]:
-    """Return the lines of the inner loop.
+    """Return the lines of pseudo-code of the inner loop.
 
     Args:
-        batch: number of examples of D that each step takes in turn; 0 for all.
+        batch: number of examples of D that each step uses; 0 if every step uses all examples.
         rate: the factor of the gradient; the inner learning rate by default.
         start, adapted, inner_loss: see `gradient_based`.
     """

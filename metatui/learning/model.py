@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from metatui.config.settings import Settings
 
 EXAMPLES = 2
-"""Number of examples with which the output of a new model is checked; batch norm does not accept a single value."""
+"""Number of examples with which the output of a new model is checked. It is above 1, because batch norm may not accept
+a single example."""
 
 
 class Model(Component):
@@ -27,7 +28,7 @@ class Model(Component):
 
     registry = MODELS
     kinds: ClassVar[frozenset[Kind]] = frozenset({"regression", "classification"})
-    """Kinds of tasks that the model fits."""
+    """Kinds of tasks that the model supports."""
     compiles: ClassVar[bool] = False
     """Whether the compiled engine supports the model: only linear layers and elementwise functions."""
 
@@ -120,7 +121,7 @@ def image_size_violations(settings: Settings, smallest: int, reason: str) -> Ite
     """Yield a violation if images are resized to less than `smallest` pixels.
 
     Args:
-        reason: continues the sentence after the number.
+        reason: rest of the sentence after the number of pixels.
     """
     from metatui.config.fields import FIELDS
 

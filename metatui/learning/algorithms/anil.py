@@ -5,7 +5,7 @@ the Effectiveness of MAML", ICLR 2020, section 4 and equation 2: the inner loop 
 on held-out tasks. The outer loop learns the whole network.
 
 The support set and the query set pass through the body separately, so that their batch statistics stay separate.
-LibFewShot embeds both in one batch, in which support and query examples share statistics.
+LibFewShot passes both sets through the body in one batch, so that they share batch statistics.
 """
 
 from __future__ import annotations
@@ -53,11 +53,12 @@ class ANIL(MAML):
             inner_loss="L(Z; w')",
             outer_gradient="g ← d/dθ of the mean over tasks of L(D'; φ, w'), through the inner steps",
             costs=(
-                f"{count(inner_gradients(settings), 'Hessian-vector product')} of the head, one for each inner step of "
-                "each task.",
+                f"{count(inner_gradients(settings), 'Hessian-vector product')} for the parameters of the head, one "
+                "for each inner step of each task.",
                 "The body computes the features of each support and query set once, and is differentiated once. Inner "
                 "steps are steps of a linear model.",
-                "Memory holds one graph of the body for each set; that of the inner steps is small.",
+                "Memory holds one graph of the body for each support and query set; the graph of the inner "
+                "steps is small.",
             ),
             hessian_products=inner_gradients(settings),
             paper=(

@@ -5,8 +5,9 @@ ICLR 2021, section 3.1: the inner loop changes the body only (the learning rate 
 held-out tasks. The outer loop learns the whole network.
 
 The head has a random initialisation and no inner gradient, so the body must move the features of a task to where the
-fixed head separates them. Published results depend strongly on the hyper-parameters: LibFewShot could not reproduce
-the results of the authors' code (inner rate 0.5, 1 step, 4 tasks, Adam with 0.001).
+fixed head separates them. Published results depend strongly on the hyper-parameters: LibFewShot could not reproduce the
+results of the authors' code (inner learning rate 0.5, 1 inner step, 4 tasks per meta-step, Adam with a learning rate of
+0.001).
 """
 
 from __future__ import annotations

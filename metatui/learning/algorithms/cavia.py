@@ -2,10 +2,10 @@
 
 Luisa Zintgraf, Kyriacos Shiarlis, Vitaly Kurin, Katja Hofmann and Shimon Whiteson, "Fast Context Adaptation via
 Meta-Learning", ICML 2019, section 3. The inner loop changes only context parameters φ, which start at zero for every
-task, and the outer loop learns the network θ. The context modulates one layer by FiLM: after the third stage of a
-convolutional network, as in the authors' code, and after the first layer of an MLP. The authors append φ to the input
-of an MLP, which only shifts the outputs of its first layer; FiLM also scales them. Their FiLM layer is initialised at
-random; the one used here is the identity at first.
+task, and the outer loop learns the network θ. The context modulates one layer by FiLM, a scaling and a shift of each
+channel: after the third stage of a convolutional network, as in the authors' code, and after the first layer of an MLP.
+The authors append φ to the input of an MLP, which only shifts the outputs of its first layer; FiLM also scales them.
+Their FiLM layer is initialised at random; the FiLM layer used here starts as the identity.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 CONTEXT = "film.context"
 STAGE = 3
-"""The stage of a convolutional network that the context modulates."""
+"""Number of the stage whose output the context modulates in a convolutional network, counted from 1."""
 
 
 class CAVIA(GradientBased):
@@ -106,8 +106,8 @@ class CAVIA(GradientBased):
             settings,
             title="CAVIA: fast context adaptation via meta-learning",
             idea=(
-                "Split the parameters in two: a small context vector φ that describes the task, and a network θ that "
-                "all tasks share. The inner loop changes only φ, which starts at zero and scales and shifts the "
+                "Split the parameters into two parts: a small context vector φ that describes the task, and a network "
+                "θ that all tasks share. The inner loop changes only φ, which starts at zero and scales and shifts the "
                 "channels of one layer. The outer loop learns θ, including how φ acts on that layer. So a few "
                 "numbers describe an adapted task, which leaves little room for overfitting."
             ),
@@ -119,8 +119,8 @@ class CAVIA(GradientBased):
             inner_loss="L(D; φ, θ)",
             outer_gradient="g ← d/dθ of the mean over tasks of L(D'; φ, θ), through the inner steps",
             costs=(
-                f"{count(inner_gradients(settings), 'Hessian-vector product')} of the context, one for each inner step "
-                "of each task.",
+                f"{count(inner_gradients(settings), 'Hessian-vector product')} for the context, one for each inner "
+                "step of each task.",
                 "Layers before the context are computed once for each support and query set.",
             ),
             hessian_products=inner_gradients(settings),

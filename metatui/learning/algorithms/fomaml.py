@@ -1,8 +1,8 @@
 """FOMAML: first-order MAML.
 
-Finn, Abbeel and Levine 2017, section 5.2: the derivative of θ'_i with respect to θ is approximated by the
-identity. The meta-gradient is then the query gradient at the adapted parameters, ∇_θ'_i L_i(f_θ'_i), without second
-derivatives.
+Finn, Abbeel and Levine 2017, section 5.2: the derivative of the adapted parameters θ'_i with respect to the
+initialisation θ is approximated by the identity. The meta-gradient is then the query gradient at the adapted
+parameters, ∇_θ'_i L_i(f_θ'_i), without second derivatives.
 """
 
 from __future__ import annotations

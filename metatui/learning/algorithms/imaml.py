@@ -101,9 +101,9 @@ class IMAML(GradientBased):
         return replace(result, gradients=result.gradients | g)
 
     def conjugate_gradients(self, task: Task, phi: Params, v: Params) -> Params:
-        """Solve (I + H/λ) g = v for g, starting at g = v.
+        """Solve (I + H/λ) g = v for g, starting at g = v. H is the Hessian of the support loss at `phi`.
 
-        This is the method of Hestenes and Stiefel (1952). A task whose residual is zero does not change any more.
+        This is the method of Hestenes and Stiefel (1952). Once the residual of a task is zero, its g no longer changes.
         """
 
         def product(p: Params) -> Params:
@@ -179,6 +179,6 @@ def subtracted(a: Params, b: Params) -> Params:
 
 
 def quotient(a: Tensor, b: Tensor) -> Tensor:
-    """Divide `a` by `b`, where `b` is 0 only if `a` is 0; the quotient is then 0."""
+    """Divide `a` by `b`. Where `b` is 0, `a` must be 0 as well, and the quotient is 0."""
     is_zero = (b == 0).to(b.dtype)
     return a * (1 - is_zero) / (b + is_zero)

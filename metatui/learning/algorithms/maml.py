@@ -49,7 +49,10 @@ class MAML(GradientBased):
     def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:
         is_plain = has_plain_steps(settings) and (cls.adapts or settings.algorithm.adapt) == "all"
         if settings.compute.second_order == "recomputed" and "compute.second_order" in cls.uses and not is_plain:
-            yield "compute.second_order", "auto or unrolled: only plain SGD on all parameters can be recomputed"
+            yield (
+                "compute.second_order",
+                "auto or unrolled, because only steps of plain SGD on all parameters can be recomputed",
+            )
 
     def meta_step(self, learner: Learner, tasks: range, outer_lr: float) -> MetaStep | PendingStep:
         # Line 3: sample a batch of tasks; lines 5 and 8: their support points D and query points D'.
@@ -86,7 +89,7 @@ class MAML(GradientBased):
             outer_gradient="g ← d/dθ of the mean over tasks of L(D'; θ'), through the inner steps",
             costs=(
                 f"{count(inner_gradients(settings), 'Hessian-vector product')}, one for each inner step of each task. "
-                "They are the second order; each is a backward pass through the gradient of a support loss.",
+                "These second derivatives each take a backward pass through the gradient of a support loss.",
                 memory[settings.compute.second_order],
             ),
             hessian_products=inner_gradients(settings),

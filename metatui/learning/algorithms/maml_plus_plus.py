@@ -43,11 +43,12 @@ if TYPE_CHECKING:
     from metatui.learning.optim.inner import Params
 
 NORM = "norm/"
-"""Prefix of the meta-parameter that holds a batch-norm parameter for inner steps 1 and later, [steps - 1, channels].
-Step 0 uses the model's own parameter."""
+"""Prefix of a meta-parameter [steps - 1, channels] with the values of one batch-norm parameter for inner steps 1 and
+later. Step 0 uses the model's own parameter."""
 
 LEAST_WEIGHT = 0.03
-"""Smallest weight of each query loss but the last, as a multiple of its initial weight (as in the authors' code)."""
+"""Minimum of the annealed weight of every query loss except the last, as a multiple of the initial weight. The value is
+that of the authors' code."""
 
 
 class MAMLPlusPlus(MAML):
@@ -60,12 +61,12 @@ class MAMLPlusPlus(MAML):
 
     # fmt: off
     class Options(Group):
-        """Switches of the changes to MAML."""
+        """Settings that switch each change to MAML on or off."""
 
         multi_step: float = setting(
             0.1, "Multi-step loss",
-            "Share of the training in which the query losses after all inner steps count; their weights are annealed "
-            "to the last step. 0 always uses the last step alone.", ge=0, le=1)
+            "Share of the training in which the query losses after all inner steps count, with weights that move to "
+            "the last step. 0 always uses the last step alone.", ge=0, le=1)
         first_order: float = setting(
             0.3, "First-order start",
             "Share of the training with first-order meta-gradients, before those of second order; 0 uses second order "
@@ -129,7 +130,7 @@ class MAMLPlusPlus(MAML):
             yield params
 
     def norms_at(self, step: int, meta: Params) -> Params:
-        """Return scale and shift of batch norm at an inner step."""
+        """Return the scales and shifts of all batch norms at an inner step."""
         return {name: meta[NORM + name][..., step - 1, :] if step else meta[name] for name in self.norms}
 
     def rates_at(self, step: int, meta: Params, params: Params) -> Params | None:
@@ -177,7 +178,9 @@ class MAMLPlusPlus(MAML):
                 f"in the first {annealed}, the loss is a sum of the query losses after all inner steps, with weights "
                 "w_k that move to the last step, and later it is the query loss after the last step alone"
             )
-            costs.append(f"In the first {annealed}, one query loss after every inner step, not only after the last.")
+            costs.append(
+                f"In the first {annealed}, a query loss is computed after every inner step, not only after the last."
+            )
         if options.first_order:
             first = count(math.ceil(options.first_order * iterations), "meta-step")
             changes.append(f"the first {first} use first-order meta-gradients")

@@ -75,8 +75,8 @@ class MetaSGD(MAML):
             outer_gradient="g ← d/d(θ, α) of the mean over tasks of L(D'; θ'), through the inner steps",
             learned="(θ, α)",
             rates=Rates(
-                f"inner learning rates, of the shape of the adapted parameters, {rate:g} at the start; ∘: product of "
-                "elements",
+                f"inner learning rates, of the shape of the adapted parameters, {rate:g} at the start; ∘: "
+                "elementwise product",
                 f"α ← {rate:g} for every element of the adapted parameters",
                 "α ∘",
             ),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from metatui.learning.training.learner import Learner, MetaStep
 
 POOLED = "pooled/"
-"""Prefix of the meta-parameters that form a last layer with one output for every training class."""
+"""Prefix of the meta-parameters that form the last layer during training, with one output for every training class."""
 
 
 class Pretrained(GradientBased):

@@ -101,7 +101,7 @@ class ProtoMAML(MAML):
                 else f"{count(products, 'Hessian-vector product')}, one for each inner step of each task.",
                 "One more pass of each support set through the network, for the prototypes.",
                 "Memory holds the graph of that pass"
-                + ("." if first_order else ", and that of all inner steps, which grows with their number."),
+                + ("." if first_order else ", and the graph of all inner steps, which grows with their number."),
             ),
             hessian_products=products,
             paper=(

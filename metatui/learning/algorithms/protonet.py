@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
 
 NO_CLASS = -1e9
-"""Logit of an output without a class in the task. The value is finite, because inner steps multiply it."""
+"""Bias of an output that has no class in the task, so that it is never predicted. It is finite, because inner steps
+compute with it."""
 
 
 class ProtoNet(Algorithm):
@@ -89,7 +90,8 @@ class ProtoNet(Algorithm):
                 "A query example belongs to the class with the nearest prototype. Adaptation is the computation of the "
                 "prototypes, without any gradient. The logits −‖f(x) − c_n‖² differ from those of a linear layer with "
                 "weights 2 c_n and biases −‖c_n‖² only by a term that is the same for all classes. Batch norm follows "
-                "evaluation.batch_norm; the published results are not transductive, with averages from training."
+                "evaluation.batch_norm; the published results are not transductive, but use averages from "
+                "training."
             ),
             rule=(
                 "c_in = mean of f(x; θ) over the examples x of class n in D_i",
@@ -111,8 +113,8 @@ class ProtoNet(Algorithm):
                 *adam_step(settings),
             ),
             costs=(
-                f"{count(tasks, 'gradient')} of query losses, one per task. Each goes through the features of the "
-                "query set and, by the prototypes, of the support set.",
+                f"{count(tasks, 'gradient')} of query losses, one per task. Each goes back through the features of the "
+                "query set and, because of the prototypes, through those of the support set.",
                 "No inner steps, no second derivatives.",
                 "Memory holds the graph of one pass of each set through the network.",
             ),
@@ -162,11 +164,11 @@ def prototypes(features: Tensor, labels: Tensor, ways: int) -> Tensor:
 def check_head(algorithm: Algorithm) -> None:
     """Raise BadInput if the model's last layer cannot be replaced by the linear layer of the prototypes."""
     if [name.rpartition(".")[2] for name in algorithm.head] != ["weight", "bias"]:
-        raise BadInput(f"{algorithm.title} needs a model whose last layer is linear with a bias; this model has none")
+        raise BadInput(f"{algorithm.title} needs a model whose last layer is linear with a bias: use another model")
 
 
 def classification_only(settings: Settings, title: str) -> Iterator[tuple[str, str]]:
     """Yield a violation if the tasks are regression tasks."""
     if not settings.is_classification:
         source = settings.task.source
-        yield "algorithm.name", f"another algorithm with task.source = '{source}': {title} does not fit regression"
+        yield "algorithm.name", f"another algorithm with task.source = '{source}': {title} is for classification only"

@@ -1,9 +1,9 @@
 """Reptile.
 
-Alex Nichol, Joshua Achiam and John Schulman, "On First-Order Meta-Learning Algorithms", 2018, Algorithm 2 (the
-batched version). The inner optimiser is SGD or Adam with β1 = 0, `algorithm.outer_schedule = "linear"` anneals the
-meta-step size ε, and mini-batches cycle through the support set as in the authors' code. Every task starts with
-a fresh optimiser, whereas the authors' code carries Adam's second moments from task to task, and into the test.
+Alex Nichol, Joshua Achiam and John Schulman, "On First-Order Meta-Learning Algorithms", 2018, Algorithm 2 (the batched
+version). The inner optimiser is SGD or Adam with β1 = 0, `algorithm.outer_schedule = "linear"` anneals the meta-step
+size ε, and mini-batches cycle through the support set as in the authors' code. Every task starts with a fresh
+optimiser, whereas the authors' code carries Adam's second moments from task to task, even into the evaluation.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ class Reptile(GradientBased):
     def mini_batches(self, tasks: range, examples: int) -> Tensor | None:
         """Choose the examples of each inner step. Mini-batches cycle through the support set.
 
-        The set is reshuffled for each cycle. A task's mini-batches depend only on the seed and the number of the task.
+        The support set is shuffled again for each cycle. A task's mini-batches depend only on the seed and the number
+        of the task.
 
         Returns:
             int64 [T, steps, inner_batch]; None if every step uses all examples.

@@ -25,9 +25,9 @@ from metatui.utils.errors import BadInput, MetatuiError, class_and_message, quot
 class AutogradEngine(Engine):
     """Engine that computes each task on a fresh copy of the module; second order uses the graph of all inner steps.
 
-    Any module is supported. If the forward pass changes the state of the module, every task starts from the caller's
-    state. Random numbers are drawn in the order of a loop over tasks. An exception in the module, the loss or autograd
-    becomes a BadInput with that exception as its cause, unless the device is out of memory.
+    Any module is supported. Every task starts from the state of the caller's module, even if the forward pass changes
+    the state. Random numbers are drawn in the order of a loop over tasks. An exception in the module, the loss or
+    autograd becomes a BadInput with that exception as its cause, unless the device is out of memory.
     """
 
     name = "loop"
@@ -37,7 +37,7 @@ class AutogradEngine(Engine):
         return MetaGradient.of_tasks(tasks, mean_gradients(tasks))
 
     def tasks(self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> list[GradientResult]:
-        """Compute the result of each task, whose `outputs` are the unchanged output of the module."""
+        """Compute the result of each task. Its `outputs` are whatever the module returns, not only tensors."""
         return [self._task(theta, episodes, t, inner, first_order) for t in range(len(episodes))]
 
     def _task(self, theta: Params, episodes: Episodes, t: int, inner: InnerLoop, first_order: bool) -> GradientResult:
@@ -105,7 +105,7 @@ class AutogradEngine(Engine):
 def copied(model: nn.Module) -> nn.Module:
     """Return a deep copy of `model`. Raises BadInput if it cannot be copied.
 
-    Tensors stored by a forward pass, such as that of `torch.nn.utils.weight_norm`, are copied without their graph.
+    Tensors that a forward pass has stored, as `torch.nn.utils.weight_norm` does, are copied without their graph.
     """
     kept = [value for module in model.modules() for value in (*vars(module).values(), *module._buffers.values())]
     memo = _empty_containers(model)
@@ -118,8 +118,8 @@ def with_parameters(model: nn.Module, old: Params, new: Params) -> nn.Module:
     """Copy the structure of `model`, with the parameters `new` in the places of `old`. All other tensors are shared.
 
     Like torch.func.functional_call, this replaces parameters only where modules have registered them, not in lists or
-    other attributes. functional_call removes the new parameters after the call, but torch.utils.checkpoint runs parts
-    of the forward pass again during the backward pass, and then needs the parameters of that inner step.
+    other attributes. But functional_call removes the new parameters after the call, whereas the copy keeps them:
+    torch.utils.checkpoint runs parts of the forward pass again during the backward pass, with the same parameters.
     """
     memo = _empty_containers(model)
     memo.update({id(p): p for p in model.parameters()})
@@ -150,7 +150,7 @@ class _SharedTensors(TorchFunctionMode):
 
 
 def mean_gradients(tasks: list[GradientResult]) -> Params:
-    """Average the gradients of tasks."""
+    """Return the mean of the gradients over the tasks."""
     total = {name: g / len(tasks) for name, g in tasks[0].gradients.items()}
     for task in tasks[1:]:
         total = {name: g + task.gradients[name] / len(tasks) for name, g in total.items()}
@@ -170,7 +170,7 @@ def _explained(what: str, remedy: str = "") -> Iterator[None]:
 
 
 def _leaves(params: Params) -> Params:
-    """Copy the parameters as leaves of a new graph, which the module may change in place."""
+    """Copy the parameters as leaves of a new graph. The module may change the copies in place."""
     return {name: p.detach().clone().requires_grad_() for name, p in params.items()}
 
 

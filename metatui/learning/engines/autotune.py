@@ -1,4 +1,4 @@
-"""Choice of the engine for `compute.engine = "auto"`: the fastest for the model, the tasks and the machine.
+"""Choice of the engine for `compute.engine = "auto"`: the fastest one for the model, the tasks and the machine.
 
 Measuring takes a second or two, and its results are cached. The run's settings record the chosen engine, so that a
 rerun uses the same one.
@@ -38,24 +38,25 @@ from metatui.utils.errors import MetatuiError, class_and_message
 from metatui.utils.files import read_bounded, replacing
 
 WORTH_COMPILING = 30.0
-"""Seconds of training by the batched engine above which compiling, which takes 20 s on two cores, is worthwhile."""
+"""Meta-steps are compiled only if the batched engine would take more than this many seconds for the rest of the
+training, because compiling takes 20 s on two cores."""
 
 MAX_BYTES = 4 * 2**20
-"""Largest cache file that is read."""
+"""Largest size in bytes of a cache file that is read."""
 
 KEPT = 500
-"""Largest number of cached measurements; the oldest are dropped."""
+"""Largest number of entries in the cache file; the oldest ones are dropped."""
 
 SECONDS = 0.4
-"""Time spent on measuring one engine, unless a single meta-gradient takes longer."""
+"""Number of seconds for which an engine is measured, unless a single meta-gradient takes longer."""
 
 CAPTURE_GAIN = 10.0
 """Largest speed-up that is expected from CUDA graphs. An engine that is slower than the fastest one by more than this
-is measured without a graph, because a capture takes as long as several meta-steps."""
+factor is measured without a graph, because a capture takes as long as several meta-steps."""
 
 
 class Measured:
-    """Milliseconds that each engine takes for a meta-gradient, for one model, kind of tasks and machine."""
+    """Milliseconds that each engine takes for a meta-step with one model and one kind of tasks on one machine."""
 
     def __init__(self, *, key: str) -> None:
         self._key = key
@@ -96,11 +97,11 @@ def choose(
     workers: int,
     sample: Callable[[int], Episodes],
 ) -> tuple[EngineName, str]:
-    """Choose the engine for `algorithm`. Engines that raise are skipped.
+    """Choose the engine for `algorithm`. Engines that raise an exception are skipped.
 
     Args:
         meta: the meta-parameters.
-        measured: cached measurements; new ones are added.
+        measured: cached measurements, to which new ones are added.
         workers: number of threads that share the tasks in the loop engine.
         sample: draws the given number of tasks to measure on.
 
@@ -145,10 +146,11 @@ def choose(
 
 
 def _worth_compiling(settings: Settings, device: Device, measured: Measured, fastest: str) -> bool:
-    """Return whether to compile meta-steps.
+    """Return whether meta-steps should be compiled.
 
-    This depends only on values that are the same in every run, so that the same settings keep the same engine. It does
-    not depend on cached packages or on the speed of compiled meta-steps.
+    The answer depends on the settings, the available compiler and the cached measurements of the eager engines, so that
+    the same settings keep the same engine. It does not depend on cached packages or on the speed of compiled
+    meta-steps.
     """
     later = settings.training.iterations - settings.compute.compile_after
     return (
@@ -178,11 +180,11 @@ def _in_ms(value: float) -> str:
 def _milliseconds(
     engine: Engine, algorithm: Algorithm, meta: Params, sample: Callable[[int], Episodes], *, limit: float | None
 ) -> float:
-    """Measure a meta-gradient (for Reptile an adaptation), or a captured meta-step if runs capture them.
+    """Measure a meta-gradient (an adaptation for Reptile), or a meta-step as a CUDA graph if runs use CUDA graphs.
 
-    The result is the shortest of several times, or the first one if it exceeds twice `limit`. On a CPU, where time is
-    proportional to the number of tasks, only two tasks are measured for images. On a GPU, all tasks that fit into
-    memory are measured.
+    The result is the shortest of several measured times, or the first one if that exceeds twice `limit`. On a CPU,
+    where time is proportional to the number of tasks, only two tasks are measured for images. On a GPU, all tasks that
+    fit into memory are measured.
     """
     settings = algorithm.settings
     tasks, on_cpu = settings.algorithm.meta_batch, _device(engine).type == "cpu"
@@ -201,7 +203,7 @@ def _milliseconds(
 
 
 def _timed(engine: Engine, algorithm: Algorithm, meta: Params, episodes: Episodes, *, limit: float | None) -> float:
-    """Measure the milliseconds that these tasks take together."""
+    """Measure the milliseconds that the tasks in `episodes` take together."""
     settings, device = algorithm.settings.algorithm, _device(engine)
     limit = math.inf if limit is None else limit * len(episodes) / settings.meta_batch
 

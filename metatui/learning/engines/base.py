@@ -28,7 +28,8 @@ R = TypeVar("R")
 SecondOrder = Literal["auto", "unrolled", "recomputed"]
 
 GRAPH_OF_GRADIENT = 3
-"""Memory of the graph of a gradient, in multiples of that of a prediction: forward, backward, and backward of both."""
+"""Memory of the graph of a gradient, in multiples of the graph of a prediction: it holds the tensors of the forward
+pass, of the backward pass, and of the backward pass through both."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,9 @@ class MetaGradient:
     """The gradient of the meta-loss, with the losses and predictions behind it. All tensors are detached."""
 
     loss: Tensor
-    """[T], query loss of each task after adaptation; the meta-loss is its mean."""
+    """[T], query loss of each task after adaptation. The mean over the tasks is the meta-loss."""
     gradients: Params
-    """Gradient of the meta-loss for each meta-parameter, in its shape."""
+    """Gradient of the meta-loss with respect to each meta-parameter, of the same shape as the meta-parameter."""
     outputs: Tensor
     """[T, B, ...], predictions for the query set after adaptation."""
     support_loss: Tensor
@@ -46,7 +47,7 @@ class MetaGradient:
 
     @classmethod
     def of_tasks(cls, tasks: list[GradientResult], gradients: Params) -> MetaGradient:
-        """Combine the results of single tasks with the mean of their gradients."""
+        """Combine the results of single tasks; `gradients` is the mean of their gradients."""
         return cls(
             loss=torch.stack([task.loss for task in tasks]),
             gradients=gradients,
@@ -60,9 +61,10 @@ class Adaptation:
     """The state of the inner loop after one step."""
 
     params: Params
-    """A stack: each task's parameters after this inner step."""
+    """Each task's parameters after this inner step, with a leading task axis."""
     support_loss: Tensor | None
-    """[T], loss on this step's examples before the step; None at step 0, and if the step computes no gradient."""
+    """[T], loss on the examples of this step before the step is taken; None at step 0 and for steps without a
+    gradient."""
 
 
 class Engine(ABC):
@@ -105,11 +107,12 @@ class Engine(ABC):
         return recomputed(task, start, inner) if self.recomputes(episodes, inner) else unrolled(task, start, inner)
 
     def recomputes(self, episodes: Episodes, inner: InnerLoop) -> bool:
-        """Return whether to use Hessian-vector products for second-order gradients instead of a stored graph.
+        """Return whether second-order gradients are computed by Hessian-vector products instead of a stored graph.
 
-        The products evaluate each inner step twice, which is correct only for plain chains: their forward pass has
-        neither state nor randomness. They are derived for plain SGD. With `auto`, the graph of the inner steps is
-        stored if it needs no more memory than the graph of the query set, which is always stored.
+        Hessian-vector products evaluate each inner step twice. This is correct only for plain chains, because their
+        forward pass has neither state nor randomness, and only for steps of plain SGD. If the method is `auto`, the
+        graph of the inner steps is stored if it needs no more memory than the graph of the query set, which is always
+        stored.
         """
         if not self.is_chain or not inner.is_sgd:
             return False
@@ -138,7 +141,7 @@ class Engine(ABC):
         return _in_parts(compute, episodes, at_once)
 
     def general_meta_gradient(self, algorithm: Algorithm, meta: Params, episodes: Episodes) -> MetaGradient:
-        """Compute the meta-gradient with the algorithm's own adaptation, one task after another."""
+        """Compute the meta-gradient by the algorithm's own `adapt`, one task after another."""
         order: Order = "second" if algorithm.second_order else "first"
 
         def one(t: int) -> GradientResult:
@@ -165,7 +168,7 @@ class Engine(ABC):
     def general_adaptation(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, steps: int, order: Tensor | None
     ) -> Iterator[Adaptation]:
-        """Adapt with the algorithm's own adaptation, one task after another."""
+        """Adapt by the algorithm's own `adapt`, one task after another."""
         tasks = [self.task(algorithm, episodes, t, "none", order) for t in range(len(episodes))]
         paths = [algorithm.adapt(task, self.arranged(meta), steps) for task in tasks]
         for step in range(steps + 1):
@@ -178,7 +181,7 @@ class Engine(ABC):
     ) -> Iterator[tuple[Params, Tensor]]:
         """Adapt to the support sets and predict the query sets, without a graph.
 
-        Layers before the first one that changes are evaluated once, not at every inner step.
+        Layers before the first layer that changes are evaluated only once, not at every inner step.
 
         Yields:
             The stack of parameters and the predictions [T, B, ...] at inner steps 0 to `steps`.
@@ -192,7 +195,7 @@ class Engine(ABC):
     def general_evaluation(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, steps: int
     ) -> Iterator[tuple[Params, Tensor]]:
-        """Evaluate the algorithm's own adaptation, one task after another."""
+        """Evaluate the algorithm's own `adapt`, one task after another."""
         tasks = [self.task(algorithm, episodes, t, "none") for t in range(len(episodes))]
         paths = [algorithm.adapt(task, self.arranged(meta), steps) for task in tasks]
 
@@ -208,7 +211,7 @@ class Engine(ABC):
     def adapted(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, order: Tensor | None = None
     ) -> tuple[Params, Tensor]:
-        """Return the stack of parameters after the inner steps of training, and the support losses [T] before them."""
+        """Return the stack of parameters after the inner steps of training, and the first support losses [T]."""
         steps = algorithm.inner_steps
         if (inner := algorithm.plain) is not None:
             theta = {name: meta[name] for name in algorithm.parameters}
@@ -248,7 +251,7 @@ class Engine(ABC):
         return self._networks[changing]
 
     def make_network(self, changing: frozenset[str]) -> Network:
-        """Create the result of `network`."""
+        """Create the divided model, which `network` keeps for later calls."""
         body, head = divided(self.model, changing)
         return Network(
             None if body is None else self.forward_of(body, twice=False),
@@ -295,7 +298,7 @@ class Engine(ABC):
         return _last(self.adapt(theta, x, y, inner, order))
 
     def outputs(self, stack: Params, x: Tensor) -> Tensor:
-        """Return the predictions [T, B, ...] of each task's parameters for its x [T, B, ...], without a graph."""
+        """Return the predictions [T, B, ...] for the inputs x [T, B, ...] of a stack of tasks, without a graph."""
 
         @torch.no_grad()
         def one(t: int) -> Tensor:
@@ -304,7 +307,7 @@ class Engine(ABC):
         return torch.stack(self.map_tasks(one, len(x)))
 
     def map_tasks(self, one: Callable[[int], R], tasks: int) -> list[R]:
-        """Call `one` with 0 to `tasks` - 1. Returns the results in this order."""
+        """Call `one` with each task number from 0 to `tasks` - 1. Returns the results in this order."""
         return [one(t) for t in range(tasks)]
 
     def forward(self, params: Params, x: Tensor) -> Tensor:
@@ -349,7 +352,7 @@ def microbatches(episodes: Episodes, at_once: int) -> Iterator[tuple[range, Epis
 
 
 def mean(tensors: list[Tensor]) -> Tensor:
-    """Average in the order of the tasks, so that the result does not depend on which thread finishes first."""
+    """Average tensors in the order of the tasks, so that the result does not depend on which thread finishes first."""
     total = tensors[0].clone()
     for tensor in tensors[1:]:
         total += tensor
@@ -357,7 +360,7 @@ def mean(tensors: list[Tensor]) -> Tensor:
 
 
 def detached(params: Params) -> Params:
-    """Return the same tensors without a graph."""
+    """Return the same parameters, detached from their graph."""
     return {name: p.detach() for name, p in params.items()}
 
 

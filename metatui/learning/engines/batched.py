@@ -105,7 +105,7 @@ class BatchedEngine(Engine):
             yield params, outputs
 
     def stack(self, algorithm: Algorithm, episodes: Episodes, order: Order, mini_batches: Tensor | None = None) -> Task:
-        """Return all tasks of `episodes` as a stack."""
+        """Return all tasks of `episodes` as one stacked `Task`."""
         changing, head = algorithm.changing, frozenset(algorithm.head)
         return Task(
             lambda: self.network(changing),
@@ -168,8 +168,8 @@ def stacked_forward(model: nn.Module, *, perceptron: bool) -> StackedForward:
 def fused_forward(model: nn.Module) -> StackedForward:
     """Return the stacked forward pass of a perceptron, for the compiler.
 
-    Small matrix products are written as sums of products, which the compiler vectorises and fuses with the
-    surrounding operations. For a batched matrix product, it would call a library.
+    Small matrix products are written as sums of products, which the compiler vectorises and fuses with the surrounding
+    operations. For a batched matrix product, the compiler would call a library.
     """
     return _perceptron(list(model.named_children()), fused_numel=FUSED_NUMEL)
 

@@ -14,7 +14,7 @@ from metatui.utils import paths
 
 
 def private_folder() -> Path:
-    """Create the folder, writable only by its owner, and return its path. Raises OSError."""
+    """Create the cache folder, writable only by its owner, and return its path. Raises OSError."""
     folder = paths.compiled_dir()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
@@ -22,7 +22,7 @@ def private_folder() -> Path:
 
 
 def untrusted(path: Path) -> str:
-    """Return the reason why the file must not be loaded; empty if it may. Raises OSError."""
+    """Return the reason why the file must not be loaded; empty if it may be loaded. Raises OSError."""
     folder = paths.compiled_dir()
     if path.parent != folder:
         return f"compiled functions are only loaded from {folder}"

@@ -1,6 +1,6 @@
 """The reference engine: the `higher` library (Grefenstette et al. 2019), used as in its examples.
 
-It is a reference for the results and the speed of the other engines. Its development ended in 2021.
+The results and the speed of the other engines are compared with it. The development of the library ended in 2021.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from metatui.utils.errors import BadInput
 
 
 class HigherEngine(Engine):
-    """Tasks in a Python loop, each adapted by `higher.innerloop_ctx` with SGD."""
+    """Engine that adapts one task after another by `higher.innerloop_ctx` with SGD."""
 
     name = "higher"
     capturable = False  # its optimiser reads the learning rate as a number, which a CUDA graph would not update
@@ -34,9 +34,9 @@ class HigherEngine(Engine):
 
     def unsupported(self, algorithm: Algorithm) -> str | None:
         if len(algorithm.parameters) < len(list(self.model.parameters())):
-            return "it also adapts frozen parameters, unless it differentiates through the inner steps"
+            return "higher also adapts frozen parameters, unless it differentiates through the inner steps"
         if algorithm.plain is None or not algorithm.plain.is_sgd:
-            return "it only computes gradient steps of SGD on all parameters"
+            return "higher only computes gradient steps of SGD on all parameters"
         return None
 
     def meta_gradient(self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> MetaGradient:

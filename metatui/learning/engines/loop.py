@@ -60,11 +60,11 @@ class FunctionalModule:
         return self._slots
 
     def clone(self) -> FunctionalModule:
-        """Return the same function on another copy, for another thread."""
+        """Return a `FunctionalModule` on another copy of the module, for use in another thread."""
         return FunctionalModule(*self._source)
 
     def __call__(self, params: Params, x: Tensor) -> Tensor:
-        """Return the module's output for x. Parameters that `params` does not name are the module's own."""
+        """Return the module's output for x. Parameters that no call has given are the module's own."""
         for name, p in params.items():
             for parameters, key in self._slots[name]:
                 parameters[key] = p
@@ -73,7 +73,9 @@ class FunctionalModule:
 
 
 class LoopEngine(Engine):
-    """Engine that computes each task with its own graph. Fastest if the arithmetic of one task keeps the machine busy.
+    """Engine that computes each task with its own graph.
+
+    It is the fastest engine if the arithmetic of one task keeps the machine busy.
 
     Tasks may be spread over `workers` threads. The result is the same, bit for bit, for any number of workers: the
     numbers of a task do not depend on the thread, and sums are in the order of the tasks.
@@ -194,13 +196,13 @@ class LoopEngine(Engine):
         return stacked(list(params)), torch.stack(losses)
 
     def _support_gradient(self, params: Params, x: Tensor, y: Tensor) -> tuple[Params, Tensor]:
-        """Compute one task's gradient at its own parameters, and its loss."""
+        """Compute the gradient of one task's support loss at the task's own parameters, and the loss."""
         fast = leaves(params)
         loss = self.loss.one(self.forward_once(fast, x), y)
         return gradients_of(loss, fast), loss.detach()
 
     def _support_gradients(self, stack: Params, x: Tensor, y: Tensor) -> tuple[Params, Tensor]:
-        """Compute each task's gradient at its own parameters, as a stack, and its loss [T]."""
+        """Compute the gradients of `_support_gradient` for a stack of tasks, and the losses [T]."""
 
         def one(t: int) -> tuple[Params, Tensor]:
             return self._support_gradient(task_of(stack, t), x[t], y[t])

@@ -19,7 +19,8 @@ EngineName = Literal["batched", "unfolded", "loop", "native", "higher", "compile
 ENGINES: tuple[Literal["loop", "native", "batched", "unfolded", "higher"], ...] = (
     "loop", "native", "batched", "unfolded", "higher",
 )  # fmt: skip
-"""Engines that compute any module. `compiled` is `batched` with whole meta-steps compiled into one function."""
+"""Names of the engines for any module. The engine `compiled` is not among them: it is `batched` with whole meta-steps
+compiled into one function, for perceptrons only."""
 
 
 def make_engine(
@@ -27,7 +28,7 @@ def make_engine(
 ) -> Engine:
     """Create the engine called `name` for `model`.
 
-    For a module that is not a plain chain, `loop` and `native` are an AutogradEngine.
+    For a module that is not a plain chain, both `loop` and `native` create an AutogradEngine.
 
     Args:
         workers: threads that the loop engine spreads tasks over.

@@ -1,7 +1,7 @@
 """Plain chains of known layers. Layers are rewritten only in models of this kind.
 
-Rewritten layers give the same results as torch's, but call no hooks and keep no state, and nothing else may read the
-layers that they replace. In a plain chain this makes no difference.
+Rewritten layers give the same results as torch's layers, but they call no hooks and keep no state, and other code can
+no longer read the layers that they replace. In a plain chain, none of this makes a difference.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from metatui.learning.nn.layers import CosineLinear, DropBlock, FiLM, ResidualBl
 ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyReLU, nn.Softplus, nn.Identity)
 WEIGHTED = (nn.Linear, nn.Conv2d, nn.BatchNorm2d, nn.GroupNorm, CosineLinear, FiLM)
 CONTAINERS = (nn.Sequential, ResidualBlock)
-"""Modules whose children are the layers. The forward pass of a residual block is a function of its layers' outputs."""
+"""Modules that contain layers as children, and whose forward pass only combines the outputs of these layers."""
 LAYERS = (*WEIGHTED, nn.MaxPool2d, nn.Flatten, SpatialMean, DropBlock, *ELEMENTWISE)
 
 HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
@@ -58,7 +58,7 @@ def is_unchanged(module: nn.Module) -> bool:
 
 
 def is_perceptron(model: nn.Module) -> bool:
-    """Return whether a plain chain has only adapted linear layers and elementwise functions, without nesting.
+    """Return whether a plain chain consists of adapted linear layers and elementwise functions only, without nesting.
 
     Args:
         model: a module for which `is_chain` holds.
@@ -84,13 +84,13 @@ def divided(model: nn.Module, names: Collection[str]) -> tuple[nn.Module | None,
 
 
 def has_hooks(model: nn.Module) -> bool:
-    """Return whether the model has hooks, its own or global ones."""
+    """Return whether the model has hooks of its own or there are global hooks."""
     everywhere: bool = _has_any_global_hook()  # type: ignore[no-untyped-call]
     return everywhere or any(getattr(m, hooks) for m in model.modules() for hooks in HOOKS)
 
 
 def _flattened(module: nn.Module) -> Iterator[nn.Module]:
-    """Yield `module` and, if it is a container, everything inside it, including repetitions."""
+    """Yield `module` and, if it is a container, everything inside it. A module that occurs twice is yielded twice."""
     yield module
     if type(module) in CONTAINERS:
         for child in module._modules.values():
@@ -117,5 +117,5 @@ def _is_in_place(layer: nn.Module | None) -> bool:
 
 
 def _makes_output(layer: nn.Module | None) -> bool:
-    """Return whether the output of `layer` shares no memory with its input, and the derivative does not read it."""
+    """Return whether the output of `layer` may be changed in place: neither input nor derivative needs its memory."""
     return type(layer) in (*WEIGHTED, nn.MaxPool2d)

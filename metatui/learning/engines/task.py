@@ -33,7 +33,7 @@ class Network:
     body: Forward | None
     """Function of the layers before the head; None if the first layer changes as well."""
     head: Forward
-    """Function of the other layers, which can be differentiated twice."""
+    """Function of the layers after the body. Its result can be differentiated twice."""
     head_once: Forward
     """The same function as `head`, but it may be differentiable only once."""
 
@@ -57,7 +57,8 @@ class Task:
         Args:
             network: returns the model of the current thread, divided before the first layer that changes during
                 adaptation. Inner steps of a task may run in different threads.
-            embedding: returns the same model divided before its last layer; the same object if that is the same.
+            embedding: returns the same model divided before its last layer; the same object as `network` if both
+                divisions are the same.
             loss: maps predictions and targets to a scalar, or to [T] for a stack.
             episodes: a stack of tasks, or a single one without the task axis.
             mini_batches: int64 [..., steps, b], the support examples that each inner step uses; None uses all.
@@ -72,7 +73,7 @@ class Task:
         self._features: dict[str, Tensor] = {}
         """Outputs of the body for `support_x` and `query_x`."""
         self.support_losses: list[Tensor] = []
-        """Detached support loss before each inner step so far."""
+        """Support loss before each inner step that was taken so far, detached from the graph."""
 
     # The model and its losses
 
@@ -92,7 +93,7 @@ class Task:
         if network.body is None:
             raise BadInput(
                 "the algorithm needs the features before the model's last layer, but the model is not an nn.Sequential "
-                "that ends with a linear layer"
+                "that ends with a linear layer: use another model or algorithm"
             )
         return network.body(params, x)
 
@@ -131,7 +132,7 @@ class Task:
         return hessian_vector_product(support_loss, leaves({name: params[name] for name in v}), v)
 
     def dot(self, a: Params, b: Params) -> Tensor:
-        """Return the inner product of parameters: a scalar, or [T] for a stack."""
+        """Return the inner product of two sets of parameters: a scalar, or [T] for a stack."""
         leading = a[next(iter(a))].shape[: int(self.is_stack)]
         return torch.stack([(a[name] * b[name]).reshape(*leading, -1).sum(-1) for name in a]).sum(0)
 
@@ -146,8 +147,8 @@ class Task:
     def differentiate(self, algorithm: Algorithm, meta: Params) -> GradientResult:
         """Compute the gradient of the query loss after adaptation with respect to `meta`, through all inner steps.
 
-        If there are `Algorithm.query_weights`, the weighted sum of the query losses is differentiated. The loss of the
-        result is always the last query loss.
+        If there are `Algorithm.query_weights`, the weighted sum of the query losses is differentiated. The returned
+        loss is always the query loss after the last inner step.
         """
         steps, weights = algorithm.inner_steps, algorithm.query_weights
         start = leaves(meta)
@@ -175,7 +176,7 @@ class Task:
         )
 
     def query(self, algorithm: Algorithm, params: Params) -> tuple[Tensor, Tensor]:
-        """Return the query loss, a scalar or [T], and the predictions."""
+        """Return the query loss of `params`, a scalar or [T], and the predictions."""
         outputs = algorithm.predict(self, params, self.query_x)
         return self._loss(outputs, self.query_y), outputs
 

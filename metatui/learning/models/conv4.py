@@ -71,7 +71,7 @@ def conv4(
 ) -> nn.Sequential:
     """Create a network from images [B, C, H, W] to logits [B, ways].
 
-    Each block is a convolution, a norm, ReLU and 2x2 max-pooling, or the same with stride 2 in place of the pooling.
+    Each block is a convolution, a norm, ReLU and 2x2 max-pooling. Without max-pooling, the convolution has stride 2.
     Batch norm always uses the statistics of its batch and stores none: a running average would mix the statistics of
     different tasks.
 

@@ -72,7 +72,7 @@ class FiLM(nn.Module):
 
 
 class MaskSeed:
-    """Seed of the masks of a layer and of all its copies; None while the layer drops nothing."""
+    """Seed of the masks of a `DropBlock` layer and of all its copies; None while the layer drops nothing."""
 
     def __init__(self) -> None:
         self.value: int | None = None
@@ -125,7 +125,7 @@ def drop_blocks(model: nn.Module) -> list[DropBlock]:
 
 @contextmanager
 def dropping_blocks(layers: Sequence[DropBlock], seed: int) -> Iterator[None]:
-    """Activate the `DropBlock` layers of `model` and of its copies."""
+    """Let `layers` and their copies drop units within this context, with masks that depend on `seed`."""
     for layer in layers:
         layer.seed.value = seed
     try:
@@ -195,7 +195,7 @@ HEADS = (nn.Linear, CosineLinear)
 def head_names(model: nn.Module) -> list[str]:
     """Return the names of the parameters of the last linear layer of `model`; empty if it has none.
 
-    The last layer is the one that was assigned last.
+    The last layer is the one that was assigned to the model last.
     """
     layers = [name for name, module in model.named_modules() if isinstance(module, HEADS)]
     if not layers:

@@ -21,10 +21,11 @@ LARGEST = 4 * 1024**3
 """Largest size in bytes of a file that is read."""
 
 LISTED = 4
-"""Largest number of tensors that the report names in one list."""
+"""Largest number of tensors that one list in `LoadedWeights.report` names."""
 
 FIRST = ("", "best/")
-"""Prefixes that are tried first; metatui checkpoints store the best parameters as `best/`, the last as `theta/`."""
+"""Prefixes that are preferred to other prefixes with which the same number of tensors fits. A metatui checkpoint stores
+the best parameters as `best/`, and the last ones as `theta/`."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class LoadedWeights:
     digest: str
     """SHA-256 of the file, in hexadecimal."""
     report: str
-    """Sentence with the tensors that were loaded, and those that were not."""
+    """Sentence that states which tensors were loaded and which were not."""
 
 
 def load_weights(model: nn.Module, path: str) -> LoadedWeights:
@@ -59,8 +60,8 @@ def load_weights(model: nn.Module, path: str) -> LoadedWeights:
     if not fitting:
         ours, theirs = _listed(map(_described, slots, slots.values())), _listed(map(_described, named, named.values()))
         raise BadInput(
-            f"model.weights is {quote(path, 200)}, but must have tensors of this model: it has {theirs or 'none'}, and "
-            f"the model has {ours}"
+            f"model.weights is {quote(path, 200)}, but must have tensors of this model: the file has "
+            f"{theirs or 'none'}, and the model has {ours}"
         )
     fitting = {name: t.to(slots[name].dtype) for name, t in fitting.items()}
     for name, t in fitting.items():
@@ -99,7 +100,7 @@ def check_weights(path: str, digest: str, saved: str) -> None:
     if digest != saved:
         raise BadInput(
             f"model.weights is {quote(path, 200)}, but this file is no longer the one that the run started from "
-            f"(SHA-256 {sanitize(saved, limit=13)}): restore it, or start a new run"
+            f"(SHA-256 {sanitize(saved, limit=13)}): restore the original file, or start a new run"
         )
 
 
@@ -123,7 +124,7 @@ def _read(path: str) -> tuple[dict[str, Tensor], str]:
 
 
 def _prefix(tensors: Mapping[str, Tensor], slots: Mapping[str, Tensor]) -> str:
-    """Return the prefix in the file with which most tensors fit the model."""
+    """Return the prefix in the file with which the largest number of tensors fits the model."""
     counts: dict[str, int] = dict.fromkeys(FIRST, 0)
     for name, t in tensors.items():
         for end, slot in slots.items():

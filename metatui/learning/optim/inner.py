@@ -26,7 +26,7 @@ class InnerLoop:
     """Settings of the inner loop."""
 
     lr: float | Tensor
-    """A number, or a scalar tensor that a captured graph reads at every replay."""
+    """Inner learning rate: a number, or a scalar tensor that a CUDA graph reads at every replay."""
     steps: int
     optimizer: Literal["sgd", "momentum", "adam"] = "sgd"
     momentum: float = 0.9
@@ -47,7 +47,7 @@ class InnerLoop:
         Args:
             stacked: whether parameters have a leading task axis.
             constant: whether steps are constants in derivatives. The caller's gradients are then constants already, and
-                weight decay becomes one as well.
+                weight decay is treated as a constant as well.
         """
         return Update(self, stacked=stacked, constant=constant)
 
@@ -65,7 +65,7 @@ def inner_loop(algorithm: AlgorithmSettings, steps: int | None = None) -> InnerL
 
 
 def sgd_step(params: Params, gradients: Params, lr: float | Tensor | Params) -> Params:
-    """Return θ - α g. α may be different for each parameter, and for each of its elements."""
+    """Return θ - α g, where α is `lr`: one number, or a different one for each parameter or element."""
     if isinstance(lr, dict):
         return {name: p - lr[name] * gradients[name] for name, p in params.items()}
     if isinstance(lr, Tensor):
@@ -88,7 +88,8 @@ class Update:
         """Return the parameters after one step.
 
         Args:
-            rates: a learning rate for each parameter in place of `InnerLoop.lr`, of a shape that broadcasts to it.
+            rates: a learning rate for each parameter in place of `InnerLoop.lr`, of a shape that broadcasts to the
+                parameter.
         """
         inner = self._inner
         lr = inner.lr if rates is None else rates
@@ -131,7 +132,7 @@ class Update:
 
 
 def clipped(gradients: Params, limit: float, *, stacked: bool) -> Params:
-    """Scale the gradients down to a norm of `limit`, for each task separately, where they are longer."""
+    """Scale down the gradients of each task with a norm above `limit`, so that their norm is `limit`."""
     squares = [g.square().reshape(len(g) if stacked else 1, -1).sum(1) for g in gradients.values()]
     factor = limit / root(torch.stack(squares).sum(0)).clamp(min=limit)
     return {

@@ -59,7 +59,7 @@ class OuterAdam:
         }
 
     def step(self, gradients: Params, *, lr: float, clip: float) -> Tensor:
-        """Update the meta-parameters with `gradients`. Those without a gradient do not change.
+        """Update the meta-parameters with `gradients`. Meta-parameters without a gradient do not change.
 
         Args:
             clip: largest norm of the gradient, which is scaled down to it if necessary; 0 disables clipping.
@@ -102,7 +102,7 @@ class OuterAdam:
 
     @property
     def moments(self) -> tuple[Tensor, Tensor]:
-        """Running means of the gradient and of its square, each [P]. Compiled functions and CUDA graphs update them."""
+        """Running means [P] of the gradient and of its square. Compiled functions and CUDA graphs write to them."""
         return self._state["exp_avg"], self._state["exp_avg_sq"]
 
     def corrections(self) -> tuple[float, float]:
@@ -111,7 +111,7 @@ class OuterAdam:
         return 1 - first ** (self._steps + 1), 1 - second ** (self._steps + 1)
 
     def count(self, steps: int = 1) -> None:
-        """Add `steps` meta-steps that a graph has made to the step count; a negative number subtracts them."""
+        """Add `steps` to the step count, after meta-steps by a CUDA graph or a compiled function; may be negative."""
         self._steps += steps
 
     def tensors(self) -> Params:

@@ -90,5 +90,5 @@ def test_explanation_of_the_first_order() -> None:
 
 
 def test_regression_is_refused() -> None:
-    with pytest.raises(SettingsError, match="ProtoMAML does not fit regression"):
+    with pytest.raises(SettingsError, match="ProtoMAML is for classification only"):
         settings_of(WAVES, "proto_maml")

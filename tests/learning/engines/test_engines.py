@@ -292,11 +292,11 @@ def test_mini_batches_follow_the_order(name: EngineName) -> None:
 def test_bad_input_is_explained() -> None:
     x, y, query_x, query_y = points(2, 3)
     model = mlp((4,)).double()
-    with pytest.raises(BadInput, match="task axes"):
+    with pytest.raises(BadInput, match="the same number of tasks"):
         meta_gradient(model, F.mse_loss, x[:1], y, query_x, query_y, inner_lr=0.1, inner_steps=1)
     with pytest.raises(BadInput, match="inner_steps is 0"):
         meta_gradient(model, F.mse_loss, x, y, query_x, query_y, inner_lr=0.1, inner_steps=0)
-    with pytest.raises(BadInput, match="the task axes have 0 entries"):
+    with pytest.raises(BadInput, match="the tensors have 0 tasks"):
         meta_gradient(model, F.mse_loss, x[:0], y[:0], query_x[:0], query_y[:0], inner_lr=0.1, inner_steps=1)
     with pytest.raises(BadInput, match="must be one of auto"):
         meta_gradient(model, F.mse_loss, x, y, query_x, query_y, inner_lr=0.1, inner_steps=1, engine="jax")  # type: ignore[arg-type]

@@ -38,14 +38,15 @@ def meta_gradient(
 ) -> tuple[Tensor, Params]:
     """Compute the MAML meta-gradient of any module (Finn et al. 2017, Algorithm 1, line 8; FOMAML with `first_order`).
 
-    The result is that of a loop over tasks in plain autograd, each on a deep copy of `model`: for every task, buffers
-    and other state start from the caller's. A faster engine is used only if it agrees with that loop on a few of these
-    examples in float64, which is checked once for each structure of module and loss. `loop` computes everything that
-    plain autograd can; `auto` falls back to it with a warning.
+    The result is that of a loop over tasks in plain autograd. Every task uses its own deep copy of `model`, so its
+    buffers and other state start from those of the caller's model. A faster engine is used only if it agrees with that
+    loop on a few of the given examples in float64, which is checked once for each structure of module and loss. The
+    engine `loop` computes everything that plain autograd can, and `auto` falls back to it with a warning.
 
-    The caller's objects and settings do not change, except the random generators that the module draws from. If it
-    does, every engine computes the tasks one after another, so that the same seed gives the same numbers. Gradients
-    are enabled inside, regardless of the caller's mode. Under autocast, the plain loop runs with the same autocast.
+    The caller's objects and settings do not change, except the random generators that the module draws from. If the
+    module draws random numbers, every engine computes the tasks one after another, so that the same seed gives the same
+    numbers. Gradients are computed even if the caller has disabled them. Under autocast, the plain loop runs with the
+    same autocast.
 
     Args:
         model: its parameters that require gradients are the meta-parameters.
@@ -55,14 +56,14 @@ def meta_gradient(
         query_x, query_y: [T, B', ...], the examples that the meta-loss is computed on.
         inner_lr: step size of adaptation, at least 0.
         inner_steps: steps of adaptation, at least 1.
-        engine: the implementation; `auto` uses the usual one for the module and the device.
+        engine: the implementation; `auto` uses the default one for the module and the device.
 
     Returns:
         The mean query loss over tasks (a scalar), and its gradient with respect to each parameter by name.
 
     Raises:
-        BadInput: if an argument is invalid, if the module or the loss raises (its error is the cause), or if the engine
-            cannot compute them.
+        BadInput: if an argument is invalid, if the module or the loss raises an exception (which is the cause), or if
+            the engine cannot compute the module and the loss.
 
     Example:
         >>> model, loss = torch.nn.Linear(3, 2), torch.nn.functional.mse_loss
@@ -91,7 +92,7 @@ def meta_gradient(
         if torch.is_autocast_enabled(support_x.device.type):
             outcome = Verdict("differs", "autocast is enabled", lasting=False)
         elif engine == "auto" and has_hooks(model):
-            outcome = Verdict("differs", "it has hooks")
+            outcome = Verdict("differs", "the model has hooks")
         else:
             second_order: SecondOrder = "recomputed" if fast.recomputes(episodes, inner) else "unrolled"
             outcome, is_new = verdict(name, second_order, model, loss_fn, episodes, inner, first_order=first_order)
@@ -102,7 +103,7 @@ def meta_gradient(
             except Exception as error:
                 if is_out_of_memory(error):
                     raise
-                outcome, is_new = Verdict("differs", f"it raised {class_and_message(error)}"), True
+                outcome, is_new = Verdict("differs", f"'{name}' raised {class_and_message(error)}"), True
         answer = plain()
         if outcome.kind == "differs" and engine not in ("auto", "loop"):
             raise BadInput(
@@ -124,7 +125,7 @@ def _check_model(model: nn.Module, loss_fn: LossFn) -> None:
         raise BadInput(f"loss_fn is a {type(loss_fn).__name__}, but must be a function of predictions and targets")
     for name, p in model.named_parameters():
         if is_lazy(p):
-            raise BadInput(f"model has the parameter {name} without a shape yet; call the model once to initialise it")
+            raise BadInput(f"parameter {name} of model has no shape yet; call the model once to initialise it")
     if not meta_parameters(model):
         raise BadInput("model has no parameter that requires gradients, but must have at least one")
 
@@ -137,9 +138,9 @@ def _episodes(tensors: dict[str, Tensor]) -> Episodes:
             raise BadInput(f"{name} has the shape {list(t.shape)}, but must have at least two axes [T, B, ...]")
     counts = {len(t) for t in tensors.values()}
     if len(counts) != 1:
-        raise BadInput(f"the task axes have {sorted(counts)} entries, but must all have the same number")
+        raise BadInput(f"the tensors have {sorted(counts)} tasks, but must all have the same number of tasks")
     if counts == {0}:
-        raise BadInput("the task axes have 0 entries, but must have at least 1")
+        raise BadInput("the tensors have 0 tasks, but must have at least 1")
     for name, t in tensors.items():
         if t.shape[1] == 0:
             raise BadInput(f"{name} has the shape {list(t.shape)}, but must have at least 1 example for each task")

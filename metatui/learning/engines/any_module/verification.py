@@ -36,16 +36,16 @@ from metatui.utils.errors import BadInput, class_and_message
 TASKS = 2
 STEPS = 2
 EXAMPLES = 32
-"""Maximum number of support examples, and of query examples, in a task."""
+"""Maximum number of support examples, and of query examples, that a task has in a verification."""
 
 AGREEMENT = 1e-8
-"""Largest relative error of losses and gradients."""
+"""Largest relative error of losses and gradients with which an engine passes the verification."""
 
 REGISTRIES = ("_parameters", "_buffers", "_modules")
-"""Attributes of a module whose entries are compared individually."""
+"""Attributes of a module that hold its parameters, buffers and submodules. Their entries are compared one by one."""
 
 REMEMBERED = 256
-"""Largest number of verdicts kept; the oldest are dropped."""
+"""Largest number of verdicts that are kept in memory; the oldest ones are dropped."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,11 @@ class Verdict:
     """The result of a verification. If the engine does not agree, `reason` is a clause that explains why."""
 
     kind: Literal["agrees", "differs", "unclear"]
-    """`unclear` if there is no single correct result to compare with: plain autograd is then used without a warning."""
+    """`unclear` if there is no single correct result to compare with: plain autograd is then used, whatever engine the
+    caller has chosen."""
     reason: str = ""
     lasting: bool = True
-    """True if the verdict holds for all data of these shapes."""
+    """True if the verdict holds for all data of the same shapes, so that it is kept."""
 
 
 AGREES = Verdict("agrees")
@@ -73,10 +74,10 @@ def verdict(
     *,
     first_order: bool,
 ) -> tuple[Verdict, bool]:
-    """Verify the engine called `name` for `model` and `loss_fn`, or look up its verdict.
+    """Verify the engine called `name` for `model` and `loss_fn`, or look up an earlier verdict.
 
     Returns:
-        The verdict, and whether it is new.
+        The verdict, and whether it is new rather than looked up.
     """
     kept: list[object] = []
     key = (
@@ -128,9 +129,9 @@ def _verified(
             except Exception:
                 return Verdict("unclear", "the model or loss_fn failed", lasting=False)
             why = str(error) if isinstance(error, BadInput) else class_and_message(error)
-            return Verdict("differs", f"it cannot be verified in float64, where {why}")
+            return Verdict("differs", f"'{name}' cannot be verified in float64, where {why}")
         if _rng_state(gpus) != before:
-            return Verdict("unclear", "random numbers would be drawn in a different order than one task at a time")
+            return Verdict("unclear", f"'{name}' would draw random numbers in another order than a loop over tasks")
         if not _same(remembered, _loss_state(loss)):
             return Verdict("differs", "loss_fn keeps state that depends on the order of tasks")
         losses, gradients = torch.stack([task.loss for task in tasks]), _flat(mean_gradients(tasks))
@@ -144,13 +145,13 @@ def _verified(
             got = engine.meta_gradient(theta, few, inner, first_order=first_order)
             kept = _same(state, _state(engine.model, theta, few))
         except Exception as error:
-            return Verdict("differs", f"it raised {class_and_message(error)}")
+            return Verdict("differs", f"'{name}' raised {class_and_message(error)}")
         if not kept or _rng_state(gpus) != before:
             return Verdict("differs", "the forward pass changes state that must be reset for each task")
         if not _close(got.loss, losses):
-            return Verdict("differs", "its loss differs from plain autograd's")
+            return Verdict("differs", f"the loss of '{name}' differs from that of plain autograd")
         if not _close(_flat(got.gradients), gradients):
-            return Verdict("differs", "its gradient differs from plain autograd's")
+            return Verdict("differs", f"the gradient of '{name}' differs from that of plain autograd")
     return AGREES
 
 
@@ -175,7 +176,7 @@ def _plain(
 
 
 def _few(episodes: Episodes, *, convert: bool = True) -> Episodes:
-    """Copy a few tasks and examples, in float64 if `convert`."""
+    """Copy a few tasks and examples, converted to float64 if `convert` is true."""
 
     def pair(x: Tensor, y: Tensor) -> Iterator[Tensor]:
         examples = EXAMPLES if x.shape[1] == y.shape[1] else None
@@ -187,7 +188,7 @@ def _few(episodes: Episodes, *, convert: bool = True) -> Episodes:
 
 
 def _double(loss_fn: LossFn) -> LossFn:
-    """Copy the loss, in float64."""
+    """Copy the loss. If it is a module, convert the copy to float64."""
     loss = _own_loss(loss_fn)
     return loss.double() if isinstance(loss, nn.Module) else loss
 
@@ -203,7 +204,8 @@ def _own_loss(loss_fn: LossFn) -> LossFn:
 def _without_averages(model: nn.Module) -> nn.Module:
     """Remove the running averages of batch norms in training mode from `model`, in place.
 
-    They are not read in training mode, but every forward pass writes to them, which torch.vmap does not support.
+    The averages are not read in training mode, but every forward pass writes to them, which torch.vmap does not
+    support.
     """
     for module in model.modules():
         if isinstance(module, _BatchNorm) and module.training:
@@ -238,7 +240,7 @@ def _structure(model: nn.Module, kept: list[object]) -> Hashable:
 
 
 def _value_key(value: Any, kept: list[object]) -> Hashable:
-    """Return a key of `value`: a plain value itself, the code of a function without other state, else the id."""
+    """Return a key: of plain values the value, of functions without state their code, of other objects their id."""
     if value is None or isinstance(value, bool | int | float | complex | str | bytes | type | torch.dtype):
         return type(value), value
     if isinstance(value, tuple | list | set | frozenset) and len(value) < 100:

@@ -1,6 +1,7 @@
 """Functions compiled ahead of time by torch's Inductor and kept as packages on disk.
 
-Loading a package needs neither tracing nor the compiler. Its file name is a hash of everything that it depends on.
+Loading a package needs neither tracing nor the compiler. The file name of a package is a hash of everything that the
+compiled function depends on.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ Run = Callable[[list[Tensor]], Tensor]
 
 
 class CompileFailed(MetatuiError):
-    """Lack of a usable compiled function: there is no compiler, it failed, or its result is wrong."""
+    """Error for a missing or unusable compiled function, because there is no compiler, it failed, or its result is
+    wrong."""
 
 
 def path_of(what: Sequence[object], inputs: Sequence[Tensor], threads: int) -> Path:
@@ -52,8 +54,8 @@ def path_of(what: Sequence[object], inputs: Sequence[Tensor], threads: int) -> P
 def compile_to(path: Path, function: Callable[..., Tensor], inputs: Sequence[Tensor], threads: int) -> None:
     """Compile `function` for inputs like `inputs`, and write the package.
 
-    Call it in a process that does nothing else: meanwhile torch.compiler.is_compiling() is true for the whole process,
-    and other parts of torch compute differently.
+    Call this in a process that does nothing else: during the compilation, torch.compiler.is_compiling() is true for the
+    whole process, and other parts of torch compute differently.
 
     Raises:
         CompileFailed: if the compilation fails; the message is the reason.

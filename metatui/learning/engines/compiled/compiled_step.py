@@ -22,23 +22,25 @@ from metatui.learning.optim.flat_params import FlatParams
 from metatui.learning.optim.outer import Diverged, OuterAdam
 
 AGREEMENT = 1e-4
-"""Largest error of an update, relative to that of the eager meta-step. Measured: 2e-7."""
+"""Largest accepted error of a compiled update, relative to the update of the eager meta-step. Typical errors are
+2e-7."""
 
 ROUNDING = 1e-6
-"""Additional error that is allowed, relative to the tensor that is updated."""
+"""Error that is accepted in addition to `AGREEMENT`, relative to the tensor that is updated."""
 
 MEASURED = 20
-"""Number of meta-steps that are timed."""
+"""Number of meta-steps that `GraphedStep.seconds` times."""
 
 REPEATED = 20
-"""Meta-steps that must agree bit for bit with each number of threads."""
+"""Number of meta-steps that must give the same results, bit for bit, with several threads as with one."""
 
 TRIED = 5
-"""Calls with each number of threads in a trial."""
+"""Number of calls that a trial times with each number of threads."""
 
 TRIAL_INTERVAL = 2000
-"""Calls between the starts of trials. The best number of threads changes with the load on the machine: a few threads
-that synchronise at every operation all wait if anything else needs one of their cores."""
+"""Number of calls from the start of one trial to the start of the next. The best number of threads changes with the
+load on the machine: a few threads that synchronise at every operation all wait if anything else needs one of their
+cores."""
 
 MAX_THREADS = 8
 """Largest number of threads to try. The tensors are too small to benefit from more."""
@@ -54,10 +56,14 @@ class StepMetrics:
 
 
 class GraphedStep:
-    """Meta-steps of one algorithm on one model. There is one compiled function for each kind of meta-step."""
+    """Compiled meta-steps of one algorithm on one model.
+
+    There is one compiled function for each kind of meta-step, which is given by the shapes of the episodes and the
+    number of inner steps.
+    """
 
     def __init__(self, name: str, engine: Engine, flat: FlatParams, outer: OuterAdam | None, threads: int) -> None:
-        """Create the meta-steps. None is compiled yet.
+        """Prepare the meta-steps without compiling any.
 
         Args:
             name: `maml`, `fomaml` or `reptile`.
@@ -78,7 +84,7 @@ class GraphedStep:
         return self._kind(episodes, algorithm) in self._runs
 
     def __call__(self, episodes: Episodes, algorithm: AlgorithmSettings, outer_lr: float) -> StepMetrics:
-        """Take a meta-step. Raises Diverged if it is not finite, without changing anything."""
+        """Take a compiled meta-step. Raises Diverged if it is not finite; the parameters are then unchanged."""
         run = self._runs[self._kind(episodes, algorithm)]
         *losses, norm = run(self._inputs(episodes, algorithm, outer_lr)).tolist()
         tasks = len(episodes)
@@ -98,7 +104,7 @@ class GraphedStep:
         return path_of(what, inputs, self.threads)
 
     def compile(self, episodes: Episodes, algorithm: AlgorithmSettings) -> None:
-        """Compile meta-steps of this kind, unless the package exists. Raises CompileFailed."""
+        """Compile meta-steps of this kind, unless their package already exists. Raises CompileFailed."""
         path = self.path(episodes, algorithm)
         if path.is_file():
             return
@@ -109,7 +115,8 @@ class GraphedStep:
         """Use the compiled function for meta-steps of this kind, after checking it against the eager meta-step.
 
         Raises:
-            CompileFailed: if it is missing, does not load or does not agree.
+            CompileFailed: if the compiled function is missing, does not load, or does not agree with the eager
+                meta-step.
         """
         run = load(self.path(episodes, algorithm))
         before = self._inputs(episodes, algorithm, algorithm.outer_lr)
@@ -133,11 +140,11 @@ class GraphedStep:
         self._runs[self._kind(episodes, algorithm)] = ThreadTuner(run, most, repeats)
 
     def forget(self) -> None:
-        """Stop using compiled functions, until the next call of `use`."""
+        """Stop using compiled functions, until the next call to `use`."""
         self._runs.clear()
 
     def seconds(self, episodes: Episodes, algorithm: AlgorithmSettings) -> float:
-        """Measure the shortest time of a few compiled meta-steps of this kind, on copies."""
+        """Measure the shortest time in seconds of a few compiled meta-steps of this kind, on copies of the tensors."""
         run = self._runs[self._kind(episodes, algorithm)]
         took = []
         for _ in range(MEASURED):
@@ -169,7 +176,7 @@ class GraphedStep:
 
 
 class ThreadTuner:
-    """Caller of a function, with the number of threads that was the fastest in the last trial.
+    """Calls a compiled function with the number of threads that was the fastest in the last trial.
 
     A number of threads is used only if the result is the same, bit for bit, as with one thread.
     """

@@ -1,7 +1,7 @@
 """Whole meta-steps as CUDA graphs, which replace thousands of kernel launches with one.
 
 Learning rates are tensors, so live changes of them need no new capture; other shapes or numbers of inner steps do.
-Nothing waits for the device: the metrics of a meta-step stay there until they are read. If a meta-step is not finite,
+Nothing waits for the device: the metrics of a meta-step stay on it until they are read. If a meta-step is not finite,
 neither it nor any later one changes the parameters, so that divergence can be detected later.
 """
 
@@ -29,10 +29,10 @@ from metatui.learning.optim.outer import OuterAdam
 from metatui.utils.errors import MetatuiError, class_and_message
 
 WARM_UP = 3
-"""Eager meta-steps before a capture, in which libraries choose and set up their kernels."""
+"""Number of eager meta-steps before a capture, in which libraries choose and set up their kernels."""
 
 KEPT = 4
-"""Largest number of captures kept, because each holds device memory; the least recently used ones are dropped."""
+"""Largest number of captures that are kept. Each holds device memory, so the least recently used ones are dropped."""
 
 Record = Callable[[Callable[[], None]], Callable[[], None]]
 """Function that calls its argument at least once and returns a function that repeats the work on the same tensors."""
@@ -46,7 +46,7 @@ class CudaGraphs:
     """CUDA graphs on one device that share a memory pool.
 
     A graph reserves the memory of its intermediate results as long as it exists. Graphs can share that memory because
-    no result of one is read after another has started. For this, all are captured on one stream.
+    no result of a graph is read after another graph has started. For this, all graphs are captured on one stream.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -146,13 +146,17 @@ def captures(algorithm: Algorithm, engine: Engine, device: torch.device) -> bool
 
 
 class CapturedStep:
-    """Meta-steps of Adam along a meta-gradient, with one CUDA graph for each kind of meta-step."""
+    """Meta-steps of Adam along a meta-gradient, as CUDA graphs.
+
+    There is one graph for each kind of meta-step, which is given by the shapes of the episodes, the number of inner
+    steps, the inner optimiser, and the number of tasks in memory at the same time.
+    """
 
     def __init__(self, engine: Engine, flat: FlatParams, outer: OuterAdam, *, record: Record | None = None) -> None:
-        """Create the meta-steps. None is captured yet.
+        """Prepare the meta-steps without capturing any.
 
         Args:
-            record: creates the graphs; None captures CUDA graphs.
+            record: captures the work of a function as a graph; None captures CUDA graphs.
         """
         self._engine = engine
         self._flat = flat

@@ -2,8 +2,8 @@
 
 The mathematics is that of the algorithms' own files, with parameters as one vector and rates as inputs, so that live
 changes of rates need no new compilation. Every function updates the parameters in place, unless a loss or the gradient
-is not finite, and returns metrics [2T + 1]: each task's query loss, its support loss before adaptation, and the norm of
-the gradient.
+is not finite, and returns metrics [2T + 1]: each task's query loss, each task's support loss before adaptation, and the
+norm of the gradient.
 
 No single sum runs over all tasks or all parameters, because threads would share such a sum and its last bits would
 depend on their number. Each task's gradient is a row of a matrix [T, P] whose columns are summed separately.
@@ -26,7 +26,8 @@ StackedForward = Callable[[Params, Tensor], Tensor]
 Function = Callable[..., Tensor]
 
 NORM_PARTS = 32
-"""Number of parts of a vector whose sums of squares are added in a fixed order."""
+"""Number of parts into which a vector is divided to compute its norm. The sums of squares of the parts are
+added in a fixed order."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,11 @@ def adam_update(
     theta: Tensor, mean: Tensor, square: Tensor, gradient: Tensor, norm: Tensor, rates: Tensor, *,
     betas: tuple[float, float], epsilon: float,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Take a step of Adam (Kingma and Ba 2015). Vectors are [P]; `norm` is that of `gradient`.
+    """Take a step of Adam (Kingma and Ba 2015). Vectors are [P]; `norm` is the norm of `gradient`.
 
     Args:
-        rates: [5], the inner learning rate (unused), the outer one, the two bias corrections, and the largest norm of
-            the gradient.
+        rates: [5], the inner learning rate (unused), the outer one, the two bias corrections, and the norm that the
+            gradient is clipped to.
 
     Returns:
         The new θ, first and second moment.
@@ -101,9 +102,10 @@ def guarded(state: tuple[Tensor, ...], new: tuple[Tensor, ...], fine: Tensor) ->
 
 
 def maml(parts: StepSpec, *, first_order: bool, betas: tuple[float, float], epsilon: float) -> Function:
-    """Return a meta-step of MAML or FOMAML (Finn et al. 2017, Algorithm 2) with Adam as in torch.optim.Adam.
+    """Return the function of a meta-step of MAML or FOMAML (Finn et al. 2017, Algorithm 2) with Adam as in torch.optim.
 
-    Its inputs are θ, Adam's two moments, support x and y, query x and y, and rates [5], see `adam_update`.
+    The inputs of the function are θ, Adam's two moments, support x and y, query x and y, and rates [5], see
+    `adam_update`.
     """
 
     def meta_step(
@@ -129,9 +131,10 @@ def maml(parts: StepSpec, *, first_order: bool, betas: tuple[float, float], epsi
 
 
 def reptile(parts: StepSpec) -> Function:
-    """Return a meta-step of Reptile on whole support sets (Nichol et al. 2018, Algorithm 2).
+    """Return the function of a meta-step of Reptile on whole support sets (Nichol et al. 2018, Algorithm 2).
 
-    Its inputs are θ, support x and y, query x and y, and rates [2]: the inner and the outer learning rate.
+    The inputs of the function are θ, support x and y, query x and y, and rates [2]: the inner and the outer learning
+    rate.
     """
 
     def meta_step(theta: Tensor, x: Tensor, y: Tensor, query_x: Tensor, query_y: Tensor, rates: Tensor) -> Tensor:

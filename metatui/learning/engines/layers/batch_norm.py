@@ -89,7 +89,7 @@ def channel(coefficients: Tensor) -> Tensor:
 
 
 def _combined(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], constant: Tensor) -> Tensor:
-    """Add two tensors [B, C, H, W], each times a coefficient [C], and a constant [C]."""
+    """Return the sum of two tensors [B, C, H, W], each multiplied by a coefficient [C], and a constant [C]."""
     total = torch.addcmul(channel(constant), channel(first[0]), first[1])
     return total.addcmul_(channel(second[0]), second[1])
 
@@ -98,7 +98,7 @@ class BatchNorm(nn.Module):
     """Affine batch norm of [B, C, H, W] that always uses the statistics of the batch.
 
     Args:
-        like: the layer to replace, which keeps its parameters.
+        like: the layer to replace, whose parameters are used.
     """
 
     def __init__(self, like: nn.BatchNorm2d) -> None:

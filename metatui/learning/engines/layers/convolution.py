@@ -36,7 +36,8 @@ MIN_TILES = 40
 """Smallest number of tiles, over all images, for which Winograd's algorithm is faster."""
 
 MIN_PIXELS_PER_TILE = 12
-"""Smallest average number of pixels per tile of 16 for which it is faster, given that the last tiles are padded."""
+"""Smallest average number of image pixels in a tile of 16 for which Winograd's algorithm is faster. Tiles at the edge
+of an image contain fewer than 16, because they are padded."""
 
 MIN_CHANNELS = 16
 """Smallest number of input channels, and of output channels, for which Winograd's algorithm is faster."""
@@ -52,11 +53,14 @@ class Geometry:
     groups: int
 
     def y(self, x: Tensor, w: Tensor) -> Tensor:
-        """Compute Y(x, w)."""
+        """Compute the convolution Y(x, w)."""
         return F.conv2d(x, w, None, self.stride, self.padding, self.dilation, self.groups)
 
     def back(self, g: Tensor, x: Tensor, w: Tensor, *, for_x: bool, for_w: bool) -> tuple[Tensor | None, Tensor | None]:
-        """Compute X(g, w) if `for_x` and W(x, g) if `for_w`. Only the shape of an unused x or w is read."""
+        """Compute the gradients X(g, w) if `for_x` and W(x, g) if `for_w`.
+
+        If only one of them is computed, only the shape of the x or w that it does not depend on is read.
+        """
         of_x, of_w, _ = torch.ops.aten.convolution_backward(
             g, x, w, None, self.stride, self.padding, self.dilation, False, [0, 0], self.groups, [for_x, for_w, False]
         )
@@ -137,11 +141,11 @@ class _WinogradBackward(Function):
 
 
 class Convolution(nn.Module):
-    """A replacement for `like` with the same parameters.
+    """A convolution that replaces the layer `like` and uses its parameters.
 
     Args:
         winograd: whether to use Winograd's algorithm where it is faster.
-        twice: whether it is differentiated twice.
+        twice: whether the layer is differentiated twice.
     """
 
     def __init__(self, like: nn.Conv2d, *, winograd: bool, twice: bool) -> None:
@@ -169,7 +173,7 @@ def _is_large(x: Tensor) -> bool:
 
 
 def suits_winograd(conv: nn.Conv2d) -> bool:
-    """Return whether F(4x4, 3x3) can compute the convolution and has enough channels to be faster."""
+    """Return whether Winograd's F(4x4, 3x3) can compute the convolution and has enough channels to be faster."""
     shape = (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups)
     return shape == ((3, 3), (1, 1), (1, 1), (1, 1), 1) and min(conv.in_channels, conv.out_channels) >= MIN_CHANNELS
 
@@ -182,8 +186,9 @@ def is_plain(module: nn.Module) -> TypeGuard[nn.Conv2d]:
 class _EachTask(Function):
     """One task's convolution of x [B, C, H, W] with w [D, C / groups, ...], for use under torch.vmap only.
 
-    torch.vmap turns the convolutions of all tasks into one grouped convolution. For one term of its double backward,
-    torch runs a separate convolution for each group, hundreds in a meta-step; here that term is one convolution too.
+    torch.vmap turns the convolutions of all tasks into one grouped convolution. For one term of the double backward of
+    that convolution, torch runs a separate convolution for each group, hundreds in a meta-step; here that term is one
+    convolution too.
     """
 
     @staticmethod
@@ -212,7 +217,7 @@ def _convolve(
     x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:  # fmt: skip
-    """Replace torch.conv2d, under torch.vmap by `_EachTask`."""
+    """Compute torch.conv2d, but under torch.vmap over tasks by `_EachTask`."""
     functorch: Any = torch._C._functorch
     batched = functorch.maybe_current_level() == 1 and any(map(functorch.is_batchedtensor, (x, weight)))
     if not batched or isinstance(padding, str) or x.dim() != 4:

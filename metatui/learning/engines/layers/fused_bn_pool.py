@@ -1,7 +1,8 @@
 """Fused batch norm, 2x2 max-pooling and ReLU, for passes that are differentiated once.
 
-With γ ≥ 0 all three are monotone, so the maximum may be taken first. Then only the statistics and one backward pass
-read the images in full size, and everything else a quarter of them. The function and its gradient are unchanged.
+With γ ≥ 0, all three functions are monotone, so the maximum may be taken first. Then only the statistics and one
+backward pass read the images in full size, and everything else reads a quarter of the values. The result and its
+gradient are unchanged.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ aten = torch.ops.aten
 WINDOW = [2, 2]
 
 WORTH_IT = 2**21
-"""Smallest number of elements for which fusing is faster: smaller tensors fit into the CPU's caches."""
+"""Smallest number of elements for which fusing is faster. Smaller tensors fit into the CPU's caches."""
 
 
 class _PooledNorm(Function):
-    """ReLU(max-pool(batch norm(y))): y [B, C, H, W], γ ≥ 0 [C], β [C] and ε to [B, C, H/2, W/2]."""
+    """ReLU(max-pool(batch norm(y))) as a function of y [B, C, H, W], γ ≥ 0 [C], β [C], ε to [B, C, H/2, W/2]."""
 
     @staticmethod
     def forward(ctx: Any, y: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
@@ -56,7 +57,7 @@ class _PooledNorm(Function):
 
 
 class NativePooledNorm(Function):
-    """The same function as `_PooledNorm` in C, for any γ.
+    """The same function as `_PooledNorm`, computed in C, for any γ.
 
     Only the maximum of each window is normalised and written.
     """
@@ -86,7 +87,7 @@ class NativePooledNorm(Function):
 
 
 class PooledNorm(nn.Module):
-    """A batch norm `like`, a 2x2 max-pooling and a ReLU in one layer."""
+    """One layer for the batch norm `like`, a 2x2 max-pooling and a ReLU."""
 
     def __init__(self, like: nn.BatchNorm2d) -> None:
         super().__init__()
@@ -103,7 +104,7 @@ class PooledNorm(nn.Module):
 
 
 class CompiledPooledNorm(PooledNorm):
-    """`PooledNorm` by metatui's C functions, on a CPU if a compiler is available."""
+    """`PooledNorm` that uses metatui's C functions on a CPU if a C compiler is available."""
 
     def forward(self, y: Tensor) -> Tensor:
         if y.device.type != "cpu" or len(self.weight) % LANES or library(y.dtype) is None:

@@ -1,12 +1,13 @@
 """Fused convolution of few channels, batch norm, 2x2 max-pooling and ReLU, for passes that are differentiated once.
 
-The first block of an image network has a tenth of the arithmetic but the largest tensors, which do not fit into a CPU's
-caches: memory traffic takes longer than the arithmetic. So the convolution is computed for a few images at a time, and
-again in the backward pass. The stored tensors have a quarter of the size.
+The first block of an image network takes a tenth of the arithmetic but has the largest tensors, which do not fit into a
+CPU's caches: memory traffic takes longer than the arithmetic. So the convolution is computed for a few images at a
+time, and again in the backward pass. The stored tensors have a quarter of the size of the convolution's output.
 
 The C version avoids storing the convolution's output altogether. Batch norm of a convolution is a convolution with
 another kernel, and its statistics follow from those of the images: with the mean m and the covariance C of the 3x3
-pixels around each pixel, the output of kernel w has mean w·m and variance wᵀ C w. Only the maxima are computed.
+pixels around each pixel, the output of kernel w has mean w·m and variance wᵀ C w. So each value can be computed in
+final form, and only the maxima are stored.
 
 Shapes: images x [B, C, H, W], kernels w [D, C, 3, 3], K = 9 C.
 """
@@ -29,20 +30,21 @@ aten = torch.ops.aten
 WINDOW = [2, 2]
 
 AT_ONCE = 750_000
-"""Number of output elements of the convolution computed together. With derived values, they need a few MB."""
+"""Number of elements of the convolution's output that are computed together. With the values derived from them, they
+need a few MB."""
 
 WORTH_IT = 2**21
 """Smallest number of elements of the convolution's output for which fusing is faster."""
 
 FEW = 64
-"""Maximum number of products per output element; above it, computing the convolution twice is too expensive."""
+"""Maximum number of products per output element. With more, computing the convolution twice takes too long."""
 
 THIN = 3
 """Largest number of input channels for which the C version is faster."""
 
 
 class _ThinBlock(Function):
-    """The block for x, w, γ ≥ 0 [D], β [D], padding and ε, of shape [B, D, H/2, W/2]. x gets no gradient."""
+    """The block as a function of x, w, γ ≥ 0 [D], β [D], padding and ε to [B, D, H/2, W/2]. x gets no gradient."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, gamma: Tensor, beta: Tensor, padding: Any, eps: float) -> Tensor:
@@ -104,7 +106,7 @@ def _together(means: Tensor, variances: Tensor, counts: list[int]) -> tuple[Tens
 
 
 class NativeFirstBlock(Function):
-    """The block in C for x, w, any γ [D], β [D] and ε, of shape [B, D, H/2, W/2]. x gets no gradient."""
+    """The block in C, as a function of x, w, any γ [D], β [D] and ε to [B, D, H/2, W/2]. x gets no gradient."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> Tensor:
@@ -157,7 +159,7 @@ def _scratch(kernel: Tensor, channels: int) -> Tensor:
 
 
 class ThinBlock(nn.Module):
-    """The layers `conv` and `norm`, a 2x2 max-pooling and a ReLU in one layer, with the parameters of the former."""
+    """One layer for the convolution `conv`, the batch norm `norm`, a 2x2 max-pooling and a ReLU."""
 
     def __init__(self, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
         super().__init__()
@@ -178,7 +180,7 @@ class ThinBlock(nn.Module):
 
 
 class CompiledFirstBlock(ThinBlock):
-    """`ThinBlock` by metatui's C functions, on a CPU if a compiler is available."""
+    """`ThinBlock` that uses metatui's C functions on a CPU if a C compiler is available."""
 
     def forward(self, x: Tensor) -> Tensor:
         if x.requires_grad or x.device.type != "cpu" or library(x.dtype) is None:
@@ -201,6 +203,6 @@ def is_thin(conv: nn.Module) -> TypeGuard[nn.Conv2d]:
 
 
 def suits_first_block(conv: nn.Conv2d) -> bool:
-    """Return whether the C version supports this convolution."""
+    """Return whether `NativeFirstBlock` supports this convolution, and is faster."""
     filters, channels = conv.weight.shape[:2]
     return conv.padding == (1, 1) and conv.kernel_size == (3, 3) and filters % LANES == 0 and channels <= THIN

@@ -66,7 +66,7 @@ class GroupNorm(nn.Module):
     """Affine group norm of [B, C, H, W].
 
     Args:
-        like: the layer to replace, which keeps its parameters.
+        like: the layer to replace, whose parameters are used.
     """
 
     def __init__(self, like: nn.GroupNorm) -> None:

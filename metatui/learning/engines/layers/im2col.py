@@ -17,7 +17,7 @@ from metatui.learning.engines.sequential import is_unchanged
 
 
 class UnfoldedConv2d(nn.Module):
-    """A replacement for `like`, with parameters of the same names."""
+    """A layer that replaces the convolution `like`, with parameters of the same names."""
 
     def __init__(self, like: nn.Conv2d) -> None:
         super().__init__()
@@ -44,7 +44,8 @@ Pair = tuple[int, ...]
 def columns_by_slices(x: Tensor, kernel_size: Pair, dilation: Pair, padding: Pair, stride: Pair) -> Tensor:
     """Unfold images [..., C, H, W] to [..., C·K, pixels], as F.unfold does.
 
-    On CUDA, F.unfold and its derivative launch a kernel for every image. This function takes K slices of all images.
+    On CUDA, F.unfold and its derivative launch a kernel for every image. This function takes one slice of all images
+    for each of the K pixels of the kernel.
     """
     padded = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
     reach = [dilation[axis] * (kernel_size[axis] - 1) for axis in (0, 1)]

@@ -55,7 +55,7 @@ def _pixels(x: Tensor) -> Tensor:
 
 
 class MaxPool(nn.Module):
-    """Max-pooling with the settings of `like`, without indices."""
+    """Max-pooling layer with the settings of `like` that returns no indices."""
 
     def __init__(self, like: nn.MaxPool2d) -> None:
         super().__init__()

@@ -65,7 +65,7 @@ def fuse_pooling(model: nn.Module, *, native_code: bool = False) -> nn.Module:
 
 
 def _are_pool_and_relu(a: nn.Module, b: nn.Module) -> bool:
-    """Return whether the layers are a ReLU and an ordinary 2x2 max-pooling, in either order."""
+    """Return whether the layers are a ReLU and a 2x2 max-pooling with stride 2 and no padding, in either order."""
     pool, relu = (b, a) if type(a) is nn.ReLU else (a, b)
     return (
         type(relu) is nn.ReLU
@@ -79,7 +79,7 @@ def _are_pool_and_relu(a: nn.Module, b: nn.Module) -> bool:
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """Convert a 4-d tensor on the CPU to channels-last memory format, with which layers are faster there.
+    """Convert a 4-d tensor on the CPU to channels-last memory format, which makes layers faster on a CPU.
 
     With one channel, the bytes of both formats are the same, but torch selects kernels by the strides, and those for
     contiguous strides are slow: max-pooling takes forty times as long.

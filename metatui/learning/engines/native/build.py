@@ -35,7 +35,7 @@ INSTRUCTIONS = {"AVX2": ["-march=x86-64-v3"], "AVX512": ["-march=x86-64-v4"]}
 FLAGS = ["-O3", "-ffp-contract=off", "-shared", "-fPIC"]
 
 LANES = 16
-"""Channels that are computed together. Most functions require a multiple of it."""
+"""Number of channels that are computed together. Most functions only support multiples of this number."""
 
 MAX_BYTES = 2**24
 """Largest size in bytes of a library that is read."""
@@ -55,7 +55,7 @@ class Library:
         self._functions = {name: getattr(library, name) for name in FUNCTIONS}
 
     def __call__(self, name: str, tensors: list[Tensor], *sizes: int) -> None:
-        """Call a function with contiguous tensors and sizes. It releases the GIL."""
+        """Call a function with contiguous tensors and sizes. The GIL is released during the call."""
         assert all(t.is_contiguous() and t.is_cpu for t in tensors)
         function = self._functions[name]
         if function.argtypes is None:
@@ -121,7 +121,7 @@ def _build(sources: dict[str, bytes], flags: list[str], path: Path) -> None:
 
 
 def _checksum(path: Path) -> Path:
-    """Return the path of a library's checksum. Loading an incomplete library could crash the process."""
+    """Return the path of a library's checksum, which detects incomplete files: loading one could crash the process."""
     return path.with_suffix(".sha256")
 
 

@@ -5,9 +5,9 @@ the output is
 
     Y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A
 
-for the kernel g and the 6x6 pixels d of the input around the tile, summed over channels under ⊙ (Lavin and Gray 2016,
-equation 13 and section 4.3). That is O(T(x) K(w)): linear transforms T of images and K of kernels, 36 matrix products,
-and a linear transform O back to images. Derivatives are the same products with the transposes T*, K* and O*.
+for the kernel g and the 6x6 pixels d of the input around the tile, with the products ⊙ summed over channels (Lavin and
+Gray 2016, equation 13 and section 4.3). That is O(T(x) K(w)): linear transforms T of images and K of kernels, 36 matrix
+products, and a linear transform O back to images. Derivatives are the same products with the transposes T*, K* and O*.
 
 A few tiles, which fit into the CPU's cache, are computed at a time. Their transforms are recomputed wherever they are
 needed, which is faster than storing them. The relative error is about 2e-6 in float32, against 4e-7 for a direct
@@ -40,7 +40,7 @@ INPUT = torch.tensor(
     ],
     dtype=torch.float64,
 )
-"""Bᵀ."""
+"""The matrix Bᵀ, which transforms tiles of the input."""
 
 KERNEL = torch.tensor(
     [
@@ -53,15 +53,15 @@ KERNEL = torch.tensor(
     ],
     dtype=torch.float64,
 )
-"""G."""
+"""The matrix G, which transforms kernels."""
 
 OUTPUT = torch.tensor(
     [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]], dtype=torch.float64
 )
-"""Aᵀ."""
+"""The matrix Aᵀ, which transforms products to tiles of the output."""
 
 KERNELS = torch.kron(KERNEL, KERNEL)
-"""G g Gᵀ as a matrix product, [36, 9]."""
+"""The matrix [36, 9] that maps the 9 elements of a kernel g to those of G g Gᵀ."""
 
 TILES_AT_ONCE = 128
 """Number of tiles that are transformed and multiplied together, so that they stay in the CPU's cache."""
@@ -135,7 +135,7 @@ TORCH_TRANSFORMS = Transforms(input_tiles, input_tiles_back, output_tiles, outpu
 """Slow transforms for machines without a C compiler."""
 
 SCRATCH = 72
-"""Elements of scratch memory that the C functions need for each channel."""
+"""Number of elements of scratch memory that the C functions need for each channel."""
 
 
 @cache
@@ -154,7 +154,7 @@ def _call(native: Library, name: str, source: Tensor, target: Tensor) -> None:
 
 
 def transform_kernel(w: Tensor) -> Tensor:
-    """Compute K(w), [36, D, C], of kernels w [D, C, 3, 3]."""
+    """Compute the transformed kernels K(w), [36, D, C], of kernels w [D, C, 3, 3]."""
     return (KERNELS.to(w.dtype) @ w.permute(2, 3, 0, 1).reshape(9, -1)).view(36, *w.shape[:2])
 
 
@@ -218,7 +218,7 @@ def second_derivatives(
 
 
 def _kernel(of_k: Tensor) -> Tensor:
-    """Compute K*, in channels-last memory format."""
+    """Apply K*, from [36, D, C] to kernels [D, C, 3, 3] in channels-last memory format."""
     of_w = (KERNELS.to(of_k.dtype).T @ of_k.view(36, -1)).view(3, 3, *of_k.shape[1:])
     return of_w.permute(2, 3, 0, 1).contiguous(memory_format=torch.channels_last)
 
