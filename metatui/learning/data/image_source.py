@@ -51,7 +51,8 @@ def distinct(key: Tensor, count: int, among: int) -> Tensor:
 def shuffled(keys: Tensor, count: int, among: Tensor) -> Tensor:
     """Return the first `count` elements of a random permutation of range(among) for each key.
 
-    A larger `count` keeps the first elements (the beginning of Durstenfeld 1964, "Algorithm 235: Random permutation").
+    A larger `count` only adds elements at the end. The elements are those that the method of Durstenfeld (1964,
+    "Algorithm 235: Random permutation") determines first.
 
     Args:
         keys: int64 [C].
@@ -80,9 +81,9 @@ class ImageSource(TaskSource):
     kind = "classification"
     input_shape: tuple[int, ...] = (1, SIDE, SIDE)
     turns: int = 1
-    """Number of consecutive classes that are rotations of one character; the first is upright."""
+    """Number of consecutive classes that are rotations of one character, beginning with the upright one."""
     name: str
-    """Name of the streams of random numbers."""
+    """Beginning of the names of this source's streams of random numbers."""
 
     def __init__(self, device: torch.device | str) -> None:
         self.device = torch.device(device)
@@ -107,7 +108,7 @@ class ImageSource(TaskSource):
             classes, keys: int64 [C], on the CPU.
 
         Returns:
-            float32 [C, count, H, W] or [C, count, channels, H, W] on the source's device, from 0 to 1, ink as 1.
+            float32 [C, count, H, W] or [C, count, channels, H, W] on the source's device, from 0 to 1.
         """
 
     @property
@@ -170,9 +171,9 @@ class PackedSource(ImageSource):
 
         Args:
             images: uint8 [images, channels, height, width], white as 255.
-            rows: the images of each class.
+            rows: positions in `images` of the images of each class.
             names: the name of each class.
-            splits: the classes of each split.
+            splits: positions in `rows` of the classes of each split.
         """
         super().__init__(device)
         self.input_shape = tuple(images.shape[1:])

@@ -27,7 +27,7 @@ class Entry:
     """One line of a list."""
 
     place: str
-    """The list and the line, as the beginning of a sentence, such as `whose train.csv lists in line 2`."""
+    """Beginning of a sentence about the entry, up to its list and line: `... whose train.csv lists in line 2`."""
     label: str
     """Name of the class."""
     filename: str | None
@@ -35,11 +35,11 @@ class Entry:
 
 
 ClassLists = Mapping[Split, tuple[Entry, ...]]
-"""Entries of each list. Either all entries are images, or all are classes."""
+"""Entries of the list of each split. Either all entries are images, or all are whole classes."""
 
 
 def find_lists(root: Path, name: str) -> Path | None:
-    """Return the folder with the class lists of `root`: itself, its folder `splits`, or a folder in `splits`.
+    """Return the folder with class lists: `root`, its folder `splits`, or a folder in `splits`; None without lists.
 
     Raises:
         BadInput: if several subfolders of `splits` contain lists. The message starts with `name`.

@@ -38,7 +38,7 @@ class ImageFile:
 @dataclass(frozen=True)
 class ClassFolder:
     split: Split | None
-    """Split of this class by its folder or by class lists; None if the root has neither."""
+    """Split of this class according to its split folder or its class list; None if the root has neither."""
     name: str
     files: tuple[ImageFile, ...]
 
@@ -82,10 +82,11 @@ class Listing:
 
 
 def list_folder(folder: str, class_lists: str = "", *, setting: str = "task.folder is") -> Listing:
-    """List the images in `folder` by class. Messages name it as the value of `setting`.
+    """List the images in `folder` by class. Error messages begin with `setting` and the folder.
 
-    The lists in the folder `class_lists`, the value of task.class_lists, define the splits. If this is empty, the
-    folders `train`, `val` and `test` define them, or else class lists in `folder`. Otherwise, classes have no split.
+    The lists in the folder `class_lists`, the value of task.class_lists, define the splits. If `class_lists` is empty,
+    the splits are defined by the folders `train`, `val` and `test`, or else by class lists in `folder`. Without any of
+    these, classes have no split.
 
     Hidden files are skipped. Everything else that is not an image of a class is listed as left out: links to outside
     the folder, folders inside class folders, and files of other types.
@@ -124,9 +125,9 @@ class _Scanner:
         self._empty = 0
         """Number of class folders without images."""
         self._listed = {str(root): "the whole folder"}
-        """Paths of the class folders by their resolved paths, to leave out links to the same folder."""
+        """Names of the folders that were seen, by resolved path. Further links to these folders are left out."""
         self._images_in: dict[str, dict[str, ImageFile]] = {}
-        """Images of the folders that class lists refer to, by folder and name."""
+        """Images in the folders that class lists refer to, by folder and file name."""
 
     def scan(self) -> Listing:
         folders = self._subfolders(self._root)
@@ -154,7 +155,7 @@ class _Scanner:
         return Listing(self._root, classes, tuple(self._left_out), folder)
 
     def _listed_classes(self, lists: ClassLists) -> Iterator[ClassFolder]:
-        """Yield the classes of lists of classes. Their folders are in the root, in `data` or in `images`."""
+        """Yield the classes in lists that name no images. Their folders are in the root, in `data` or in `images`."""
         first = lists["train"][0].label
         base = next((base for base in ("", "data", "images") if (self._root / base / first).is_dir()), "")
         for split, entries in lists.items():
@@ -167,9 +168,9 @@ class _Scanner:
                 yield from found
 
     def _listed_images(self, lists: ClassLists) -> Iterator[ClassFolder]:
-        """Yield the classes of lists of images.
+        """Yield the classes in class lists that name images.
 
-        The images are in the folder `images`, in `data` or in the root, in a folder of their class or in none.
+        The images are in `images`, in `data` or in the root: either directly, or in a folder for each class.
         """
         layouts = [(base, labelled) for base in ("images", "data", "") for labelled in (False, True)]
         first = lists["train"][0]
@@ -217,7 +218,7 @@ class _Scanner:
             raise BadInput(f"{self._name}, whose folder {where} is a link to outside the folder")
 
     def _splits(self, names: set[str]) -> list[Split]:
-        """Return the splits that the root has folders for; none if the classes are to be split at random."""
+        """Return the splits for which the root has a folder; empty if there are no split folders."""
         validation = sorted(names & {"val", "valid", "validation"})
         missing = sorted({"train", "test"} - names)
         if len(missing) == 2 or (missing and not validation):
@@ -252,7 +253,7 @@ class _Scanner:
         return sorted(classes, key=lambda folder: folder.name)
 
     def _subfolders(self, parent: Path) -> list[str]:
-        """Return the folders in `parent` by name, links last, so that a folder precedes the links to it."""
+        """Return the folders in `parent` by name, but all links last, so that a folder precedes the links to it."""
         folders = []
         for entry in self._entries(parent):
             if entry.is_dir():
@@ -277,7 +278,7 @@ class _Scanner:
         return ImageFile(self._relative(entry.path), stat.st_size, stat.st_mtime_ns)
 
     def _entries(self, folder: str | Path) -> Iterator[os.DirEntry[str]]:
-        """Yield the entries of `folder` in order of their names, except hidden entries and unusable links."""
+        """Yield the entries of `folder` by name. Hidden ones, broken links and links out of the root are skipped."""
         visible = []
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -301,7 +302,7 @@ class _Scanner:
         return os.path.relpath(path, self._root).replace(os.sep, "/")
 
     def _what_is_missing(self) -> str:
-        """Explain why there are no images, as a clause to append to a sentence after a comma."""
+        """Explain why there are no classes, as a relative clause that follows the name of the folder."""
         reasons = {left_out.why for left_out in self._left_out}
         if self._empty and "is a folder inside a class folder" in reasons:
             return "whose folders contain folders but no images: the class folders must be directly in it"

@@ -56,7 +56,7 @@ class FolderSource(PackedSource):
             [file for file in islice(files, len(folder.files)) if file not in packed.unusable]
             for folder in listing.classes
         ]
-        """Numbers of the usable files of each class."""
+        """Numbers in the listing of the usable files of each class."""
         names = [sanitize(folder.name, limit=40) for folder in listing.classes]
         super().__init__(packed.pixels, self._usable, names, splits, device=device)
         self._listing = listing
@@ -76,7 +76,7 @@ class FolderSource(PackedSource):
         """Return two digests of what determines the tasks: the classes of each split and their images in order.
 
         The first depends on pixels: it does not change if the folder is copied, or if files are touched, stored in
-        another lossless format or renamed in the same order. The second, which checkpoints of earlier versions
+        another lossless format or renamed without a change of order. The second, which checkpoints of earlier versions
         contain, depends on file names.
         """
         pixels, names = (hashlib.sha256(repr(self.input_shape).encode()) for _ in range(2))
@@ -89,7 +89,7 @@ class FolderSource(PackedSource):
         return f"pixels {pixels.hexdigest()}", names.hexdigest()
 
     def _repeated(self) -> Iterator[str]:
-        """Yield a sentence about images in several splits, and one about images in several classes of a split."""
+        """Yield a sentence if images are in several splits, and one if images are in several classes of a split."""
         copies: dict[bytes, list[tuple[int, str]]] = {}
         for number, usable in enumerate(self._usable):
             for file in usable:
@@ -114,14 +114,14 @@ class FolderSource(PackedSource):
 
 
 def _images(repeated: Sequence[tuple[str, str]], where: str) -> str:
-    """Describe how many images are repeated, with the first of them as an example."""
+    """Describe how many images are repeated, with the first one as an example."""
     (a, b), count = repeated[0], len(repeated)
     example = f"{sanitize(a)} and {sanitize(b)}"
     return f"1 image is {where} ({example})" if count == 1 else f"{count:,} images are {where} (such as {example})"
 
 
 def _summary(listing: Listing, left_out: Sequence[LeftOut]) -> str:
-    """Describe how many files are left out, with the first of them as examples; empty if all are used."""
+    """Describe how many files are left out, with the first few as examples; empty if all files are used."""
     if not left_out:
         return ""
     root = quote(str(listing.root), 200)

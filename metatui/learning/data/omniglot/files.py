@@ -53,8 +53,8 @@ def part_drawings(folder: Path, part: str, alphabets: Alphabets) -> Iterator[tup
 def decoded(name: str, data: bytes) -> NDArray[np.uint8]:
     """Decode a published drawing to uint8 [SIDE, SIDE], in which ink is 255.
 
-    It is reduced with the Lanczos filter (Finn et al. 2017), after conversion to grey, because Pillow silently uses the
-    nearest pixel for images with one bit per pixel.
+    The drawing is reduced with the Lanczos filter (Finn et al. 2017). It is first converted to grey, because Pillow
+    silently uses the nearest pixel instead of the filter for images with one bit per pixel.
 
     Raises:
         BadInput: if `data` is not a published drawing.
@@ -78,7 +78,7 @@ def decoded(name: str, data: bytes) -> NDArray[np.uint8]:
 
 @contextmanager
 def _errors_named(origin: str) -> Iterator[None]:
-    """Turn read errors into BadInput that names `origin`."""
+    """Turn read errors into a BadInput that names `origin`."""
     try:
         yield
     except OSError as error:

@@ -53,7 +53,7 @@ class OmniglotSource(ImageSource):
         """Create the source.
 
         Args:
-            pixels: uint8 [1623, 20, 28, 28], ink as 255.
+            pixels: uint8 [1623, 20, 28, 28], in which ink is 255.
             characters: the character in each row of `pixels`.
             split: `chapter`, `finn` or `lake`.
         """

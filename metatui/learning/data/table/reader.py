@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from metatui.learning.data.sources.table import TableOptions
 
 LARGEST = 256 * 1024 * 1024
-"""Largest size in bytes of a file."""
+"""Largest size in bytes of a table file."""
 MOST_VALUES = 20_000_000
 """Largest number of input and target values, which take eight bytes each."""
 MOST_COLUMNS = 10_000
 LARGEST_NUMBER = 1e30
-"""Largest magnitude of a value: sums of squares must not overflow."""
+"""Largest magnitude of a value, which prevents sums of squares from overflowing."""
 
 _BATCH = 65_536
 """Rows of a Parquet file that are decoded together."""
@@ -51,25 +51,25 @@ class TableData:
     counts: NDArray[np.int64]
     """Number of rows of each task."""
     x: NDArray[np.float64]
-    """[rows, inputs]."""
+    """Input values, [rows, inputs]."""
     y: NDArray[np.float64]
-    """[rows, targets]."""
+    """Target values, [rows, targets]."""
     splits: tuple[Split, ...] | None
     """Split of each task; None if the table has no split column."""
 
     @property
     def name(self) -> str:
-        """The path, quoted for messages."""
+        """The path of the file, quoted for messages."""
         return quote(str(self.path), 200)
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns that are used, by name."""
+    """Names of the columns that are used."""
 
     task: str
     split: str
-    """Empty if there is no split column."""
+    """Name of the split column; empty if there is none."""
     inputs: tuple[str, ...]
     targets: tuple[str, ...]
 
@@ -88,11 +88,11 @@ class _Rows:
 
     columns: Columns
     values: NDArray[np.float64]
-    """[rows, inputs + targets]."""
+    """Input and target values, [rows, inputs + targets]."""
     texts: Mapping[str, Sequence[str]]
-    """Task column and split column."""
+    """Texts in the task column and in the split column, by name of the column."""
     place: Callable[[int], str]
-    """Position of a row for messages, such as `line 7`."""
+    """Function that returns the position of a row in the file for messages, such as `line 7`."""
 
 
 def read_table(options: TableOptions) -> TableData:
@@ -100,7 +100,7 @@ def read_table(options: TableOptions) -> TableData:
 
     Raises:
         BadInput: if the file cannot be read, is not a table, or contains a value that is not allowed. The message names
-            the file, and the line and the column of a value.
+            the file, and for a value also the line and the column.
     """
     path = Path(options.file)
     name = quote(str(path), 200)
@@ -174,10 +174,10 @@ def _choose_columns(name: str, header: Sequence[str], options: TableOptions, num
     """Return the columns that `options` select.
 
     Args:
-        numeric: whether a column contains numbers.
+        numeric: function that returns whether a column contains numbers.
 
     Raises:
-        BadInput: if a name is missing from the file, occurs twice, or is used twice.
+        BadInput: if a name is missing from the file or occurs twice in it, or if a column is used twice.
     """
     named = [column for column in header if column]
     column, count = Counter(named).most_common(1)[0] if named else ("", 0)

@@ -30,7 +30,7 @@ MOST_NAMED = 3
 """Largest number of tasks or targets that a sentence names."""
 
 _SHUFFLED = 2**22
-"""Largest number of row numbers that are shuffled together, 32 MB."""
+"""Largest number of row numbers that are shuffled together. They take 32 MB."""
 
 Splits = Mapping[Split, Sequence[int]]
 """Numbers of the tasks of a table in each split. The splits are disjoint."""
@@ -68,7 +68,7 @@ class TableSource(TaskSource):
         Args:
             shots: largest number of shots in each split, with the setting that it comes from. Tasks with fewer rows
                 than shots and queries are left out.
-            test_tasks: number of held-out tasks that will be evaluated, for a notice.
+            test_tasks: number of test tasks that will be evaluated, to warn if the table has fewer.
 
         Raises:
             SettingsError: if a split has no task with enough rows.
@@ -149,14 +149,16 @@ class TableSource(TaskSource):
         return [(int(self._count[n]), int(self._first[n])) for n in self._tasks[split].tolist()]
 
     def _choose(self, split: Split, tasks: Sequence[int], *, seed: int) -> Tensor:
-        """Return the index in the table for each task number, int64 [T]. Each block of numbers permutes the tasks."""
+        """Return the position in the table of each numbered task, int64 [T].
+
+        The numbers are divided into blocks of as many as there are tasks. Each block contains every task once."""
         numbers, count = task_numbers(tasks), self.task_count(split)
         blocks, block_of = torch.unique(numbers // count, return_inverse=True)
         orders = choose(keys(seed, f"table/{split}", blocks), count, count)
         return self._tasks[split][orders[block_of, numbers % count]]
 
     def _units(self) -> str:
-        """Describe the unit of losses."""
+        """Describe the unit of losses in a sentence."""
         scales = zip(self.table.targets, self.y_scale.tolist(), strict=True)
         units = ", ".join(f"{scale:.3g} for {sanitize(name, limit=40)}" for name, scale in list(scales)[:MOST_NAMED])
         more = ", …" if self.targets > MOST_NAMED else ""
@@ -166,7 +168,7 @@ class TableSource(TaskSource):
         )
 
     def _left_out(self, splits: Splits, needed: Mapping[Split, int]) -> str:
-        """Describe how many tasks are left out; empty if all are used."""
+        """Describe how many tasks are left out; empty if all tasks are used."""
         small = [n for split in SPLITS for n in splits[split] if self.table.counts[n] < needed[split]]
         if not small:
             return ""
@@ -178,7 +180,7 @@ class TableSource(TaskSource):
         )
 
     def _repeated(self, test_tasks: int) -> str:
-        """Return a warning that test tasks repeat, so that the interval covers only these; empty if none repeats."""
+        """Return a warning if test tasks repeat, because intervals then describe only these; otherwise return ''."""
         count = self.task_count("test")
         if test_tasks <= count:
             return ""
