@@ -68,6 +68,6 @@ def main() -> None:
 
 
 def _end_with_parent(channel: Channel) -> None:
-    """Kill this process and the C++ compiler in its group when the run ends, even if the run was killed."""
+    """Kill this process and the C++ compiler in its process group when the run ends, even if the run is killed."""
     channel.wait_for_end()
     os.killpg(0, signal.SIGKILL)
