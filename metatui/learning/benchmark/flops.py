@@ -69,7 +69,7 @@ def _bytes(experiment: FixedTaskExperiment, tasks: int) -> int:
 
 
 def _output_bytes(model: nn.Module, x: Tensor) -> int:
-    """Count the bytes of the outputs of all layers for x [B, ...], except those that are views of their input."""
+    """Count the bytes of the outputs of all layers for inputs `x`, except outputs that are views of their input."""
     total = 0
 
     def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:

@@ -48,10 +48,10 @@ class Timing:
 def measure(settings: Settings, seconds: float) -> Timing:
     """Measure meta-steps for about `seconds` after a warm-up.
 
-    Meta-steps are compiled or captured as CUDA graphs where training would do so. Peak memory includes the graph.
+    Meta-steps are compiled or captured as CUDA graphs where training would do so. Peak memory includes the graphs.
 
     Raises:
-        MetatuiError: if the meta-step cannot be computed here.
+        MetatuiError: if the meta-step cannot be computed on this machine.
     """
     experiment = set_up_fixed(settings)
     learner, options = Learner(experiment), settings.algorithm

@@ -37,7 +37,7 @@ def distinct(key: Tensor, count: int, among: int) -> Tensor:
         int64 [..., count].
     """
     if count > among:
-        raise ValueError(f"{count} distinct numbers cannot be chosen from {among}")
+        raise ValueError(f"{count} distinct numbers cannot be chosen from {among} numbers")
     chance = random.uniform(key, count)
     chosen = torch.empty(*key.shape, count, dtype=torch.int64)
     for i in range(count):

@@ -14,7 +14,7 @@ NVIDIA = "0x10de"
 """PCI vendor ID."""
 
 DISPLAY = "0x03"
-"""First digits of the PCI class of display and 3D controllers."""
+"""First digits of the PCI classes of display controllers and 3D controllers."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def _gpu(pynvml: Any, handle: Any) -> Gpu:
 
 
 def _by_uuid(pynvml: Any, word: str, gpus: Iterable[Any]) -> Any | None:
-    """Find the only device whose identifier begins with `word`."""
+    """Find the device whose identifier begins with `word`; None if there is not exactly one."""
     devices = gpus if word.startswith("GPU-") else [part for gpu in gpus for part in _mig_parts(pynvml, gpu)]
     matches = [device for device in devices if str(pynvml.nvmlDeviceGetUUID(device)).startswith(word)]
     if len(matches) == 1:

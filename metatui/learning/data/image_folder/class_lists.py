@@ -53,7 +53,9 @@ def find_lists(root: Path, name: str) -> Path | None:
     below = sorted(path for path in folders[1].iterdir() if _has_lists(path))
     if len(below) > 1:
         several = ", ".join(quote(path.name) for path in below)
-        raise BadInput(f"{name}, whose folder splits has several sets of class lists ({several}): use task.class_lists")
+        raise BadInput(
+            f"{name}, whose folder splits has several sets of class lists ({several}): choose one with task.class_lists"
+        )
     return below[0] if below else None
 
 
@@ -122,7 +124,7 @@ def _csv_rows(text: str, whose: str) -> Iterator[tuple[int, str, str | None]]:
     try:
         header = [column.strip().lower() for column in next(reader, [])]
         if "label" not in header:
-            raise BadInput(f"{whose} must begin with the line filename,label or label, the names of its columns")
+            raise BadInput(f"{whose} must begin with a line of column names, 'filename,label' or 'label'")
         for row in reader:
             if not any(map(str.strip, row)):
                 continue

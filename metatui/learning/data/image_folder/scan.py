@@ -88,7 +88,7 @@ def list_folder(folder: str, class_lists: str = "", *, setting: str = "task.fold
     the splits are defined by the folders `train`, `val` and `test`, or else by class lists in `folder`. Without any of
     these, classes have no split.
 
-    Hidden files are skipped. Everything else that is not an image of a class is listed as left out: links to outside
+    Hidden files are skipped. Everything else that is not an image of a class is listed as left out: links out of
     the folder, folders inside class folders, and files of other types.
 
     Raises:
@@ -135,7 +135,7 @@ class _Scanner:
         if splits := self._splits(names):
             for path in folders:
                 if os.path.basename(path) not in splits:
-                    self._leave_out(path, "is next to train and test")
+                    self._leave_out(path, "is not in the folder of a split")
             classes = [c for split in splits for c in self._classes(self._subfolders(self._root / split), split)]
             _check_disjoint(classes, self._name)
         elif lists := find_lists(self._root, self._name):
@@ -184,7 +184,7 @@ class _Scanner:
                     raise BadInput(f"{entry.place} the image {quote(entry.filename)}, but there is no such image")
                 if image.path in label_of:
                     other = label_of[image.path]
-                    labels = "" if other == entry.label else f", as {quote(entry.label)} after {quote(other)}"
+                    labels = "" if other == entry.label else f", in the class {quote(entry.label)} after {quote(other)}"
                     raise BadInput(f"{entry.place} the image {quote(entry.filename)} again{labels}")
                 label_of[image.path] = entry.label
                 files.setdefault(entry.label, []).append(image)
@@ -215,7 +215,7 @@ class _Scanner:
     def _check_inside(self, folder: Path) -> None:
         if not Path(os.path.realpath(folder)).is_relative_to(self._root):
             where = quote(self._relative(str(folder)))
-            raise BadInput(f"{self._name}, whose folder {where} is a link to outside the folder")
+            raise BadInput(f"{self._name}, whose folder {where} is a link out of the folder")
 
     def _splits(self, names: set[str]) -> list[Split]:
         """Return the splits for which the root has a folder; empty if there are no split folders."""
@@ -293,7 +293,7 @@ class _Scanner:
                 yield entry
             else:
                 broken = not os.path.exists(target)
-                self._leave_out(entry.path, "is a broken link" if broken else "is a link to outside the folder")
+                self._leave_out(entry.path, "is a broken link" if broken else "is a link out of the folder")
 
     def _leave_out(self, path: str, why: str) -> None:
         self._left_out.append(LeftOut(self._relative(path), why))
@@ -305,7 +305,7 @@ class _Scanner:
         """Explain why there are no classes, as a relative clause that follows the name of the folder."""
         reasons = {left_out.why for left_out in self._left_out}
         if self._empty and "is a folder inside a class folder" in reasons:
-            return "whose folders contain folders but no images: the class folders must be directly in it"
+            return "whose folders contain folders but no images: the class folders must be directly in this folder"
         if self._empty:
             return f"whose {self._empty} class folders contain no PNG or JPEG images"
         if "is not in a class folder" in reasons:

@@ -127,7 +127,8 @@ def _summary(listing: Listing, left_out: Sequence[LeftOut]) -> str:
     root = quote(str(listing.root), 200)
     first = "; ".join(map(str, left_out[:3]))
     rest = f"; … (metatui data folder {root} lists all of them)" if len(left_out) > 3 else ""
-    return f"{len(left_out):,} left out of {root}: {first}{rest}"
+    what = "file or folder" if len(left_out) == 1 else "files or folders"
+    return f"{len(left_out):,} {what} left out of {root}: {first}{rest}"
 
 
 def split_classes(classes: Sequence[ClassFolder], seed: int) -> Splits:
@@ -159,7 +160,7 @@ def check_ways(settings: Settings, listing: Listing, splits: Splits) -> None:
     if fewest >= ways:
         if sizes["train"] < settings.ways_in_training[1]:
             sentence = (
-                f"task.ways_range is {quote(settings.task.ways_range)}, but must be at most {sizes['train']}, the "
+                f"task.ways_range is {quote(settings.task.ways_range)}, but must end at {sizes['train']} or less, the "
                 f"number of training classes of {quote(str(listing.root), 200)}"
             )
             raise SettingsError([Problem("task.ways_range", sentence)])

@@ -107,8 +107,8 @@ class TableSource(TaskSource):
         if (fewest := int(counts.min())) < shots + queries:
             name = quote(self.table.tasks[int(chosen[counts.argmin()])])
             raise BadInput(
-                f"shots are {shots} and task.queries is {queries}, but their sum must be at most {fewest}, the number "
-                f"of rows of task {name} in {self.table.name}"
+                f"the number of shots is {shots} and task.queries is {queries}, but their sum must be at most "
+                f"{fewest}, the number of rows of task {name} in {self.table.name}"
             )
         key = keys(seed, f"table/{split}/rows", task_numbers(tasks))
         chunk = max(1, _SHUFFLED // int(counts.max()))
@@ -163,8 +163,8 @@ class TableSource(TaskSource):
         units = ", ".join(f"{scale:.3g} for {sanitize(name, limit=40)}" for name, scale in list(scales)[:MOST_NAMED])
         more = ", …" if self.targets > MOST_NAMED else ""
         return (
-            "Losses are mean squared errors of standardised targets, after division by the standard deviation of the "
-            f"training rows: {units}{more}"
+            "Losses are mean squared errors of standardised targets, which are divided by their standard deviation in "
+            f"the training rows: {units}{more}"
         )
 
     def _left_out(self, splits: Splits, needed: Mapping[Split, int]) -> str:
@@ -176,7 +176,7 @@ class TableSource(TaskSource):
         more = f" and {len(small) - MOST_NAMED:,} more" if len(small) > MOST_NAMED else ""
         return (
             f"{len(small):,} of {len(self.table.tasks):,} tasks of {self.table.name} are left out, because they have "
-            f"fewer rows than shots and queries ({max(needed.values())}): {examples}{more}"
+            f"fewer rows than shots and queries together ({max(needed.values())}): {examples}{more}"
         )
 
     def _repeated(self, test_tasks: int) -> str:
