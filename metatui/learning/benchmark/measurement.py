@@ -31,7 +31,7 @@ class FixedTaskExperiment(Experiment):
 
 
 def set_up_fixed(settings: Settings) -> FixedTaskExperiment:
-    """Set up an experiment whose first meta-batch is used for every meta-step. Raises BadInput."""
+    """Set up an experiment whose first meta-batch is used for every meta-step. Raises the same errors as `set_up`."""
     experiment = set_up(settings)
     values = {field.name: getattr(experiment, field.name) for field in fields(Experiment)}
     return FixedTaskExperiment(**values, fixed=experiment.training_episodes(range(settings.algorithm.meta_batch)))

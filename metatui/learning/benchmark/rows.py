@@ -61,14 +61,14 @@ def figures(measurement: Measurement) -> tuple[str, ...]:
 
 
 def figure(value: float | None) -> str:
-    """Format with three significant digits, or large numbers in full: `0.0120`, `12.3`, `1,234`."""
+    """Format a number with three significant digits, or in full if it is large: `0.0120`, `12.3`, `1,234`."""
     if value is None:
         return "-"
     return f"{value:,.0f}" if value >= 999.5 else f"{value:#.3g}".rstrip(".")
 
 
 def by_task(cells: Iterable[Cell]) -> list[tuple[str, list[tuple[str, Cell]]]]:
-    """Group the cells by task. Each cell has the text of its first column, which is empty if it would repeat."""
+    """Group the cells by task. Each cell comes with the text of the first column, empty where it would repeat."""
     groups = []
     for task, of_task in groupby(cells, key=lambda cell: cell.work.task):
         workloads = [list(same) for _, same in groupby(of_task, key=lambda cell: cell.work)]
@@ -79,7 +79,7 @@ def by_task(cells: Iterable[Cell]) -> list[tuple[str, list[tuple[str, Cell]]]]:
 
 
 def speed_ratios(measurements: Iterable[Measurement]) -> dict[Cell, float]:
-    """Return the speed of each measured cell relative to the fastest engine of its workload, above 0 up to 1."""
+    """Return the speed of each measured cell relative to the fastest engine of its workload, from 0 to 1."""
     speeds = {each.cell: each.tasks_per_s for each in measurements if each.tasks_per_s is not None}
     fastest: dict[Workload, float] = {}
     for cell, speed in speeds.items():

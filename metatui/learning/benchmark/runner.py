@@ -120,7 +120,7 @@ class Benchmark:
     def __init__(
         self, cells: Sequence[Cell], *, device: str = "auto", seconds: float = SECONDS, niceness: int = 0
     ) -> None:
-        """Create the benchmark. Iterating it starts the child process.
+        """Create the benchmark. The child process starts when the benchmark is iterated over.
 
         Args:
             device: a value of `compute.device`.
@@ -171,7 +171,7 @@ class Benchmark:
             self._child.kill()
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the child's answer, or an `error` if it died."""
+        """Send `request` to the child and return its answer, or an `error` if the child died."""
         child = self._child or self._start()
         try:
             child.send({**request, "device": self._device})

@@ -70,7 +70,7 @@ def run_checks(device: str = "cpu") -> Iterator[Check]:
 
 
 def compare(case: Case) -> Iterator[Check]:
-    """Compare every algorithm and engine with finite differences, and with `higher` or optimisers of torch."""
+    """Compare every algorithm and engine with finite differences, and with `higher` or an optimiser of torch."""
     engines = _engines(case)
     for algorithm in ("maml", "fomaml"):
         yield from _meta_gradients(case, engines, algorithm)

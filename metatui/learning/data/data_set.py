@@ -42,7 +42,7 @@ class DataSet(Component):
 def size_violations(
     settings: Settings, *, classes: Mapping[str, int], images: int, of_class: str, noun: str = "images"
 ) -> Iterator[tuple[str, str]]:
-    """Yield each setting for which the data set has too few classes or images, and the values that it allows.
+    """Yield each setting for which the data set has too few classes or images, and its allowed values.
 
     Args:
         classes: number of classes in each split.

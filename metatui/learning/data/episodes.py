@@ -88,7 +88,7 @@ class TaskSource(ABC):
     def episodes(
         self, split: Split, tasks: Sequence[int], *, seed: int, ways: int, shots: int, queries: int
     ) -> Episodes:
-        """Return the episodes of the given task numbers in this order, float32, on the source's device.
+        """Return the episodes of the numbered tasks in the given order, in float32 on the source's device.
 
         Args:
             tasks: task numbers from 0.

@@ -51,8 +51,8 @@ def distinct(key: Tensor, count: int, among: int) -> Tensor:
 def shuffled(keys: Tensor, count: int, among: Tensor) -> Tensor:
     """Return the first `count` elements of a random permutation of range(among) for each key.
 
-    A larger `count` only adds elements at the end. The elements are those that the method of Durstenfeld (1964,
-    "Algorithm 235: Random permutation") determines first.
+    A larger `count` only adds elements at the end. The method is that of Durstenfeld (1964, "Algorithm 235:
+    Random permutation"), stopped after `count` elements.
 
     Args:
         keys: int64 [C].
@@ -102,7 +102,7 @@ class ImageSource(TaskSource):
 
     @abstractmethod
     def draw(self, split: Split, classes: Tensor, keys: Tensor, count: int) -> Tensor:
-        """Return `count` distinct images of each class, chosen by its key. A larger `count` only adds images.
+        """Return `count` distinct images of each class, chosen by the key. A larger `count` only adds images.
 
         Args:
             classes, keys: int64 [C], on the CPU.
@@ -116,7 +116,7 @@ class ImageSource(TaskSource):
         return self.class_count("train")
 
     def classes(self, split: Split, tasks: Sequence[int], *, seed: int, ways: int) -> Tensor:
-        """Return the class numbers of each task, int64 [T, ways], distinct within a task.
+        """Return the class numbers of each task, int64 [T, ways]. The classes of a task are distinct.
 
         Raises:
             BadInput: if the split has fewer than `ways` classes.

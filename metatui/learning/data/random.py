@@ -34,12 +34,12 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def _shift(z: Tensor, bits: int) -> Tensor:
-    """Shift right logically; torch's own shift is arithmetic."""
+    """Shift right and fill with zeros; torch's own shift copies the sign."""
     return (z >> bits) & ((1 << (64 - bits)) - 1)
 
 
 def mix(z: Tensor) -> Tensor:
-    """Apply the SplitMix64 finaliser, a bijection of int64 in which each input bit affects half of the output bits."""
+    """Apply the SplitMix64 finaliser, a bijection of int64. Each input bit changes about half the output bits."""
     z = (z ^ _shift(z, 30)) * _MIX_1
     z = (z ^ _shift(z, 27)) * _MIX_2
     return z ^ _shift(z, 31)

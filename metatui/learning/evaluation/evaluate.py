@@ -72,7 +72,7 @@ def measure(
 
     Args:
         steps: number of inner steps; there are `steps` + 1 results per task.
-        shots: number of support examples, which may differ from training.
+        shots: number of shots, which may differ from that in training.
 
     Yields:
         The number of finished tasks, after each inner step.
@@ -142,7 +142,7 @@ def _outputs_per_example(experiment: Experiment, stack: Params, episodes: Episod
     """Predict [T, B, N] with batch norm over the support set and one query example at a time.
 
     This is the non-transductive evaluation of Nichol et al. 2018, section 6.1: the prediction for a query example does
-    not depend on the other query examples.
+    not depend on other query examples.
     """
 
     @torch.no_grad()
@@ -206,7 +206,7 @@ def diverged(loss: Tensor, *, regression: bool) -> Tensor:
 
 
 def summary(measured: Measured, settings: Settings, *, iteration: int) -> Evaluation:
-    """Average over the tasks that did not diverge, with 95 % intervals and the protocol of `settings`.
+    """Average over the tasks that did not diverge, with 95 % intervals, and add the protocol in `settings`.
 
     If at least half of the tasks diverged, the means are NaN: the remaining tasks would be a biased sample.
     """

@@ -88,7 +88,7 @@ def parse_classes(source: ImageSource, text: str, ways: int) -> tuple[int, ...]:
     Args:
         text: numbers, names or prefixes of names, separated by commas. A prefix of several names, such as the name of
             an alphabet, selects as many of these classes as are needed to have `ways` in total, unrotated ones first.
-            Several such prefixes share the number that is needed.
+            Several such prefixes share the number of classes that are needed.
 
     Returns:
         The numbers of `ways` classes, in the order of `text`.

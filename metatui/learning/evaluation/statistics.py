@@ -154,7 +154,7 @@ def welch_test(a: ArrayLike, b: ArrayLike) -> WelchTest:
 def holm(p: Sequence[float]) -> tuple[float, ...]:
     """Correct p-values for multiple testing (Holm 1979).
 
-    This controls the probability of any false positive. NaN stays NaN and does not count as a test.
+    It limits the probability that any of the tests is a false positive. NaN stays NaN and does not count as a test.
     """
     corrected = [math.nan] * len(p)
     tested = sorted((value, i) for i, value in enumerate(p) if not math.isnan(value))

@@ -29,8 +29,8 @@ MOST_TARGETS = 4
 """Largest number of targets in a view."""
 
 LARGEST_PICTURE = {1: 64, 3: 32}
-"""Largest side in pixels of an image in a view, by its number of channels. A terminal shows fewer
-pixels. Colour images are smaller, so that their three channels take no more space on disk than a grey image."""
+"""Largest height and width in pixels of an image in a view, by its number of channels. A terminal shows fewer pixels.
+Colour images are smaller, so that their three channels take no more space on disk than one grey channel."""
 
 LEAST_COLOUR = 0.05
 """Smallest difference between the channels of a pixel that counts as colour. Scans and JPEG files of grey pictures have
@@ -233,7 +233,7 @@ def _floats(values: Tensor) -> tuple[float, ...]:
 
 
 def _is_coloured(images: Tensor) -> bool:
-    """Return whether images [B, C, H, W] have three channels that differ by at least `LEAST_COLOUR`."""
+    """Return whether images [B, C, H, W] have three channels that differ by `LEAST_COLOUR` or more."""
     return images.shape[1] == 3 and float((images.amax(1) - images.amin(1)).max()) >= LEAST_COLOUR
 
 

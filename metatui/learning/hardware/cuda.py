@@ -48,7 +48,7 @@ def cuda_problem() -> str | None:
 
 
 def visible_gpus() -> int:
-    """Count the GPUs that torch sees. It is 0, without a warning, if CUDA cannot be used; see `cuda_problem`."""
+    """Count the GPUs that torch sees. If CUDA cannot be used, return 0 without a warning; see `cuda_problem`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -105,8 +105,8 @@ def is_built_for(capability: tuple[int, int], architectures: Sequence[str]) -> b
     """Return whether code for any of `architectures` runs on a GPU of this compute capability.
 
     Compiled code (`sm_`) runs on GPUs of the same major and the same or a later minor version, intermediate code
-    (`compute_`) on GPUs of the same or any later version. Code for an
-    architecture whose name ends in `a` runs only on exactly this version.
+    (`compute_`) on GPUs of the same or any later version. Code for an architecture whose name ends in `a` runs only on
+    exactly this version.
     """
     for architecture in architectures:
         match = re.fullmatch(r"(sm|compute)_(\d+)(\d)([af]?)", architecture)

@@ -2,8 +2,8 @@
 
 Training starts immediately on the batched engine, while another process compiles (see `compile_worker`). The meta-step
 of the switch depends only on the settings and the live changes, not on the speed of the compiler, so that the same
-settings and seed give the same numbers: a run waits for a late compiler, and a resumed run switches at the same
-meta-step.
+settings and seed give the same numbers. Therefore, a run waits for a late compiler, and a resumed run switches at the
+same meta-step.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class CompileSwitch:
     def prepare_step(
         self, iteration: int, settings: Settings, tasks: range, stop_requested: Callable[[], bool]
     ) -> Iterator[str]:
-        """Start the compiler, or switch to compiled meta-steps, if the next meta-step is due for it. Yields messages.
+        """Start the compiler, or switch to compiled meta-steps, when it is time to. Yields messages for the user.
 
         Args:
             iteration: meta-steps made so far.

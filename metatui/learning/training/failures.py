@@ -1,4 +1,4 @@
-"""Messages about the end of a run that diverged or ran out of memory, with the setting to lower."""
+"""Messages about the end of a run that diverged or ran out of memory. They name the settings to lower."""
 
 from __future__ import annotations
 

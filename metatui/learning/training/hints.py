@@ -30,8 +30,8 @@ LEAST_MOVEMENT = 0.05
 With the bundled presets, the change is at least 0.5."""
 
 RISE = 3.0
-"""Training is reported as diverging only if the mean meta-loss between two validations exceeds its lowest value by this
-factor."""
+"""Training is reported as diverging only if the mean meta-loss since the last validation exceeds this multiple of its
+lowest value between earlier validations."""
 
 PATIENCE = 3
 """Number of validations without a new best one after which overfitting is judged."""
@@ -173,7 +173,7 @@ class Hints:
     def _hint(
         self, kind: HintKind, iteration: int, settings: Settings, reason: str, path: str, new: Scalar
     ) -> Iterator[Hinted]:
-        """Yield a hint to set `path` to `new`, unless it has this value or a hint of this kind was given before."""
+        """Yield a hint to set `path` to `new`, unless this is its value or a hint of this kind was given before."""
         old = settings.value(path)
         if kind not in self._state.done and old != new:
             self._state.done.append(kind)
@@ -245,7 +245,7 @@ def _training_steps(settings: Settings) -> int:
 
 
 def _after(evaluation: Evaluation, steps: int) -> tuple[float, float]:
-    """Return accuracy or loss after at most `steps` inner steps, and the half-width of its interval."""
+    """Return accuracy or loss after `steps` inner steps, or after the last one, with the half-width of its interval."""
     curve = evaluation.accuracy or evaluation.loss
     step = min(steps, len(curve.mean) - 1)
     return curve.mean[step], curve.ci95[step]

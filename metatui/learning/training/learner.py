@@ -27,7 +27,7 @@ from metatui.learning.optim.losses import accuracy
 from metatui.learning.optim.outer import Diverged, OuterAdam, norm_of
 
 METRIC_QUERIES_PER_CLASS = 2
-"""Query images per class for the training metrics of algorithms that do not train on the query set."""
+"""Number of query images per class for the training metrics of algorithms that do not train on the query set."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ class Learner:
         return CapturedStep(self.engine, self.flat, self.outer)
 
     def graph_step(self, episodes: Episodes, outer_lr: float) -> MetaStep | PendingStep | None:
-        """Make a meta-step with a captured or compiled graph; return None if this kind has no graph.
+        """Make a meta-step with a captured or compiled graph; return None if there is no graph for this kind.
 
         Raises:
             Diverged: if a loss or gradient is not finite. For a captured graph, `read` raises it later.

@@ -16,7 +16,7 @@ from metatui.learning.optim.outer import Diverged, scheduled_lr
 from metatui.learning.training.learner import Learner, MetaStep, PendingStep
 
 MAX_PENDING_STEPS = 10
-"""Meta-steps that are queued on a device before the trainer waits for their metrics."""
+"""Number of meta-steps that are queued on a device before the trainer waits for their metrics."""
 
 
 @dataclass(frozen=True)

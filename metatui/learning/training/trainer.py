@@ -108,7 +108,7 @@ class Trainer:
 
     @property
     def settings(self) -> Settings:
-        """The settings with all live changes so far."""
+        """The current settings, including all changes during the run."""
         return self.experiment.settings
 
     @property
@@ -118,7 +118,7 @@ class Trainer:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether a stop was read from the queue of commands."""
+        """Whether the command to stop was read from the queue of commands."""
         return self._stop is not None
 
     def submit(self, command: Command) -> None:
@@ -271,7 +271,7 @@ class Trainer:
         return Tweaked(self.iteration, command.path, old, new)
 
     def _stop_requested(self) -> bool:
-        """Return whether a stop is in the queue. The other commands stay in the queue, in their order."""
+        """Return whether the queue contains a command to stop. Other commands stay in the queue, in their order."""
         waiting = []
         while not self.commands.empty():
             waiting.append(self.commands.get())

@@ -48,7 +48,7 @@ def live_values(settings: Settings) -> dict[str, Any]:
 
 
 def as_validated(settings: Settings, validated: Mapping[str, Any] | None) -> Settings:
-    """Return a copy of `settings` in which `ADAPTATION` has the values of the best validation.
+    """Return a copy of `settings` in which the settings `ADAPTATION` have their values at the best validation.
 
     Args:
         validated: live settings of that validation, by path; None if there was no validation.
@@ -65,7 +65,7 @@ def part(tensors: Params, prefix: str) -> Params:
 
 
 def renamed(tensors: Params) -> Params:
-    """Rename tensors of old checkpoints of `pretrained`, in which its training head was not a meta-parameter yet."""
+    """Rename tensors of old checkpoints of `pretrained`, in which the head for training was no meta-parameter."""
     current = dict(tensors)
     for name, p in part(tensors, "algorithm/head").items():
         del current[f"algorithm/head/{name}"]
@@ -127,7 +127,7 @@ def evaluate_state(
     shots: int | None = None,
     views: Sequence[int] = (),
 ) -> tuple[Evaluation, tuple[TaskView, ...]]:
-    """Evaluate the parameters with the best validation, or the last ones if there was no validation.
+    """Evaluate the parameters that had the best validation, or the last ones if there was no validation.
 
     Args:
         split: `val` or `test`.

@@ -56,7 +56,7 @@ class Packed:
     packed_now: bool
     """True if the images were decoded now, False if they were read from the cache."""
     problem: str = ""
-    """A sentence that explains why the cache could not be written; empty if it was."""
+    """A sentence that explains why the cache could not be written; empty if it was written."""
 
 
 def load(listing: Listing, *, size: int, rgb: bool, force: bool = False) -> Packed:
@@ -113,7 +113,7 @@ def _pack(path: Path, listing: Listing, shape: tuple[int, ...]) -> Packed:
 
 
 def _decode_into(pixels: NDArray[np.uint8], listing: Listing) -> dict[int, str]:
-    """Decode all images into `pixels`. Return the reason for each file that cannot be decoded, by its number."""
+    """Decode all images into `pixels`. Return the reasons for files that cannot be decoded, by their numbers."""
     files = listing.files
     channels, size = pixels.shape[1:3]
 

@@ -35,7 +35,7 @@ class Entry:
 
 
 ClassLists = Mapping[Split, tuple[Entry, ...]]
-"""Entries of the list of each split. Either all entries are images, or all are whole classes."""
+"""Entries of the list of each split. Either all entries name images, or all name whole classes."""
 
 
 def find_lists(root: Path, name: str) -> Path | None:
@@ -145,7 +145,7 @@ def _check_kinds(lists: ClassLists, name: str) -> None:
 
 
 def _check_repetition(lists: ClassLists) -> None:
-    """Raise BadInput if a class is in two splits, or is listed as a whole twice."""
+    """Raise BadInput if a class is in two splits, or if a whole class is listed twice."""
     split_of: dict[str, Split] = {}
     for split, entries in lists.items():
         for entry in entries:

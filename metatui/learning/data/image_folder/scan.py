@@ -1,7 +1,8 @@
 """Classes and splits of a folder of images, and the files of each class. No image is opened.
 
 Classes are the folders directly in the root, or in the root's `train`, `val` and `test`. Images are the files directly
-in a class folder. Class lists may define both instead.
+in a class folder. Instead, class lists may define the classes
+and their images.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ class ImageFile:
     path: str
     """Path relative to the root, with forward slashes."""
     size: int
-    """Bytes."""
+    """Size in bytes."""
     modified: int
-    """Nanoseconds since the epoch."""
+    """Time of the last modification, in nanoseconds since the epoch."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Listing:
     root: Path
     """Resolved path of the folder."""
     classes: tuple[ClassFolder, ...]
-    """Sorted by split, then by name."""
+    """Classes, sorted by split and then by name."""
     left_out: tuple[LeftOut, ...]
     lists: Path | None = None
     """Folder of the class lists; None without class lists."""
@@ -86,7 +87,7 @@ def list_folder(folder: str, class_lists: str = "", *, setting: str = "task.fold
 
     The lists in the folder `class_lists`, the value of task.class_lists, define the splits. If `class_lists` is empty,
     the splits are defined by the folders `train`, `val` and `test`, or else by class lists in `folder`. Without any of
-    these, classes have no split.
+    these, the classes have no split.
 
     Hidden files are skipped. Everything else that is not an image of a class is listed as left out: links out of
     the folder, folders inside class folders, and files of other types.
@@ -115,7 +116,7 @@ def list_folder(folder: str, class_lists: str = "", *, setting: str = "task.fold
 
 
 class _Scanner:
-    """One scan of the folder `root`. Error messages start with `name`."""
+    """One scan of the folder `root`. Error messages start with `name`, which names this folder."""
 
     def __init__(self, root: Path, name: str) -> None:
         self._root = root
@@ -148,7 +149,7 @@ class _Scanner:
         return Listing(self._root, tuple(classes), tuple(self._left_out))
 
     def scan_lists(self, folder: Path, name: str) -> Listing:
-        """List the classes of the lists in `folder`. Messages about the lists start with `name`."""
+        """List the classes in the class lists of `folder`. Error messages about the lists start with `name`."""
         lists = read_lists(folder, name)
         of_images = lists["train"][0].filename is not None
         classes = tuple(self._listed_images(lists) if of_images else self._listed_classes(lists))

@@ -56,7 +56,7 @@ class FolderSource(PackedSource):
             [file for file in islice(files, len(folder.files)) if file not in packed.unusable]
             for folder in listing.classes
         ]
-        """Numbers in the listing of the usable files of each class."""
+        """Usable files of each class, as numbers in the listing."""
         names = [sanitize(folder.name, limit=40) for folder in listing.classes]
         super().__init__(packed.pixels, self._usable, names, splits, device=device)
         self._listing = listing
@@ -114,7 +114,7 @@ class FolderSource(PackedSource):
 
 
 def _images(repeated: Sequence[tuple[str, str]], where: str) -> str:
-    """Describe how many images are repeated, with the first one as an example."""
+    """Say how many images are repeated in the places `where`, with the first one as an example."""
     (a, b), count = repeated[0], len(repeated)
     example = f"{sanitize(a)} and {sanitize(b)}"
     return f"1 image is {where} ({example})" if count == 1 else f"{count:,} images are {where} (such as {example})"
@@ -186,7 +186,7 @@ def check_images(settings: Settings, listing: Listing, splits: Splits, counts: S
     """Raise SettingsError if a class has fewer images than shots and queries together.
 
     Args:
-        counts: usable images of each class.
+        counts: number of usable images of each class.
     """
     shots = shots_of_splits(settings)
     training, held_out = next(iter(shots)), next(reversed(shots))

@@ -26,7 +26,7 @@ OnProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Omniglot:
-    """All drawings, verified."""
+    """All drawings, after verification of their checksum."""
 
     pixels: Tensor
     """uint8 [characters, 20, 28, 28], in which ink is 255, in the order of `manifest.characters()`."""

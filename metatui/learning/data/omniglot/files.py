@@ -1,7 +1,7 @@
 """Omniglot's published files, treated as untrusted input.
 
-Nothing is unpacked to disk. Names are only compared with the expected ones. Each file is read into memory, but not
-beyond the largest size of a drawing.
+Nothing is unpacked to disk. Names are only compared with the expected ones. At most the
+largest size of a drawing is read from each file into memory.
 """
 
 from __future__ import annotations

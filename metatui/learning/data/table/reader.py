@@ -37,7 +37,7 @@ LARGEST_NUMBER = 1e30
 """Largest magnitude of a value, which prevents sums of squares from overflowing."""
 
 _BATCH = 65_536
-"""Rows of a Parquet file that are decoded together."""
+"""Number of rows of a Parquet file that are decoded together."""
 
 
 @dataclass(frozen=True)

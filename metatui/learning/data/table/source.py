@@ -149,9 +149,9 @@ class TableSource(TaskSource):
         return [(int(self._count[n]), int(self._first[n])) for n in self._tasks[split].tolist()]
 
     def _choose(self, split: Split, tasks: Sequence[int], *, seed: int) -> Tensor:
-        """Return the position in the table of each numbered task, int64 [T].
+        """Return the position in the table of the task with each number, int64 [T].
 
-        The numbers are divided into blocks of as many as there are tasks. Each block contains every task once."""
+        The numbers are divided into blocks, each as long as there are tasks. Each block contains every task once."""
         numbers, count = task_numbers(tasks), self.task_count(split)
         blocks, block_of = torch.unique(numbers // count, return_inverse=True)
         orders = choose(keys(seed, f"table/{split}", blocks), count, count)
@@ -180,7 +180,7 @@ class TableSource(TaskSource):
         )
 
     def _repeated(self, test_tasks: int) -> str:
-        """Return a warning if test tasks repeat, because intervals then describe only these; otherwise return ''."""
+        """Return a warning if test tasks repeat, because an interval then describes only them; otherwise ''."""
         count = self.task_count("test")
         if test_tasks <= count:
             return ""
