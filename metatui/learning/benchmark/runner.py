@@ -176,10 +176,10 @@ class Benchmark:
         try:
             child.send({**request, "device": self._device})
             answer = child.receive()
-        except OSError:  # it died before it could read
+        except OSError:  # the child died before it could read the request
             answer = None
         if answer is None:
-            child.wait(GRACE)  # if it is dying, its own exit code says why
+            child.wait(GRACE)  # a child that is dying has an exit code that says why
             self._child = None
             return {"error": f"the process that measured it {describe_exit(child.end())}"}
         if "error" in answer:  # the failure may have left the process unusable

@@ -17,8 +17,7 @@ FEWEST = 3
 """Smallest number of readings."""
 
 WARM_UP = 0.3
-"""Seconds of warm-up calls before the first reading. The warm-up is never longer than the readings, except for its
-first call."""
+"""Seconds of warm-up calls before the first reading, but not more than for the readings. There is at least one call."""
 
 SPEND = 0.2
 """Seconds spent on each size of matrix or copy to measure a peak rate."""

@@ -28,9 +28,9 @@ SEGMENTS = 12
 
 _REACH = 9.0  # pixels from the centre to the edge of a character
 _PENS = torch.linspace(0.52, 0.72, 8)  # standard deviations of a spot, in pixels
-_INK = 0.85  # per pixel along a stroke
+_INK = 0.85  # amount of ink per pixel along a stroke
 _PLACES = 8  # positions of a spot within a pixel
-_CHUNK = 256  # drawings rendered together; their ink fits the processor's cache, which is twice as fast
+_CHUNK = 256  # drawings rendered together: their ink fits into the processor's cache, which doubles the speed
 
 # Largest deviations of a drawing from its class.
 _WOBBLE = 0.14  # of a control point, in halves of the character's size
@@ -76,7 +76,7 @@ def drawings(strokes: Tensor, written: Tensor, keys: Tensor) -> Tensor:
     blend, spacing = _stops(strokes, written)
     deviations = _uniform(keys, 8 * strokes.shape[1] + 8)
     x, y = _placed(strokes.flatten(1, 2), deviations)
-    # Rounded to grids this coarse, the products are exact in float64, regardless of the order of summation.
+    # After rounding to these coarse grids, the products are exact in float64, regardless of the order of summation.
     blend = (blend * 2**20).round().to(torch.float64)
     control = (torch.cat([x, y], 1) * 2**12).round().to(torch.float64)
     places = (blend @ control.mT * (2.0**-32 * _PLACES)).round().clamp(0, SIDE * _PLACES - 1)  # [C, P, 2*D]

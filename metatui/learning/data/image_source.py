@@ -205,5 +205,5 @@ class PackedSource(ImageSource):
         numbers = self._numbers[split][classes]
         rows = self._rows[self._first[numbers].unsqueeze(1) + shuffled(keys, count, self._count[numbers])]
         images = self._images.index_select(0, moved(rows.flatten(), self.device))
-        # Multiplied, because devices round a division by 255 differently.
+        # A multiplication, because devices round a division by 255 differently.
         return images.reshape(*rows.shape, *self.input_shape).to(torch.float32).mul_(1 / 255)

@@ -47,7 +47,7 @@ class CompileSwitch:
         """`compiled` or `failed` after the switch of the current kind, otherwise None. A resumed run repeats it."""
 
     def restore(self, since: int | None, kind: Sequence[int] | None, outcome: str | None) -> None:
-        """Continue from a checkpoint. The values are None before the first meta-step and in older checkpoints."""
+        """Continue from a checkpoint. The arguments are None before the first meta-step and in older checkpoints."""
         if since is not None and kind is not None:
             inner_steps, meta_batch = kind
             self.since, self.kind, self.outcome = since, (inner_steps, meta_batch), outcome

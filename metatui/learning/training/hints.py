@@ -131,7 +131,7 @@ class Hints:
                 self._state.meta_loss.add(event.meta_loss)
             case Started():
                 yield from self._batch_norm(event.iteration, settings)
-            case Tweaked(path="algorithm.inner_steps"):  # losses before and after it cannot be compared
+            case Tweaked(path="algorithm.inner_steps"):  # losses before and after this change cannot be compared
                 self._state.lowest = self._state.best = None
             case Evaluated():
                 yield from self._validated(event, settings, model)
@@ -151,7 +151,7 @@ class Hints:
 
     def _validated(self, event: Evaluated, settings: Settings, model: BestModel) -> Iterator[Hinted]:
         state, evaluation, meta_loss = self._state, event.evaluation, self._state.meta_loss
-        if not meta_loss.count and event.iteration:  # the parameters are those of the validation before
+        if not meta_loss.count and event.iteration:  # the parameters have not changed since the last validation
             return
         metric, trained = evaluation.final, _after(evaluation, _training_steps(settings))
         sign, best = -1 if evaluation.accuracy else 1, state.best
@@ -283,7 +283,7 @@ def _lower_rate(settings: Settings, best: Mapping[str, Any], first: str) -> tupl
 
 
 def _higher_rate(settings: Settings) -> tuple[str, float]:
-    """Return a learning rate to raise and its new value: a higher usual value, or else ten times the outer rate."""
+    """Return a learning rate to raise and its new value: the usual one, if higher, or ten times the outer rate."""
     usual: Mapping[str, Any] = usual_values(settings)
     for path, rate in _rates(settings).items():
         if (higher := usual.get(path, rate)) > rate:

@@ -164,7 +164,7 @@ class Trainer:
         )
 
     def _train(self) -> Iterator[Event]:
-        if self._validation_is_due():  # a stop interrupted the validation before the checkpoint
+        if self._validation_is_due():  # a stop interrupted it before the checkpoint was written
             yield from self._validate()
         while self.experiment.algorithm.trains:
             yield from self._run_schedule()

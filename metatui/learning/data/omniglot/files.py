@@ -94,7 +94,7 @@ def _in_archive(archive: Path, part: str, alphabets: Alphabets) -> Iterator[tupl
             raise BadInput(f"{origin} is too large: at most {_MAX_ARCHIVE:,} bytes are read")
         opened = zipfile.ZipFile(archive)
     with opened:
-        # Not is_dir(), which fails on an empty name.
+        # This does not call is_dir(), which fails on an empty name.
         members = [info for info in opened.infolist() if not info.filename.endswith("/")]
         by_name = {info.filename: info for info in members}
         for path in _in_order(origin, (info.filename for info in members), part, alphabets):
