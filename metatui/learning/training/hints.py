@@ -81,7 +81,7 @@ class Best:
     metric: tuple[float, float]
     """Accuracy, or loss for regression, after the last inner step, and the half-width of its interval."""
     trained: tuple[float, float]
-    """The same values after as many inner steps as in training."""
+    """Like `metric`, but after as many inner steps as in training."""
     meta_loss: tuple[float, float]
     """Mean meta-loss since the previous validation, and the half-width of its interval."""
 

@@ -151,7 +151,7 @@ class TableSource(TaskSource):
     def _choose(self, split: Split, tasks: Sequence[int], *, seed: int) -> Tensor:
         """Return the position in the table of the task with each number, int64 [T].
 
-        The numbers are divided into blocks, each as long as there are tasks. Each block contains every task once."""
+        Each block of as many successive numbers as there are tasks contains every task once."""
         numbers, count = task_numbers(tasks), self.task_count(split)
         blocks, block_of = torch.unique(numbers // count, return_inverse=True)
         orders = choose(keys(seed, f"table/{split}", blocks), count, count)
