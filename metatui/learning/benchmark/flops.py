@@ -46,7 +46,7 @@ def count(workload: Workload) -> Counts:
     """Count the FLOPs and bytes of a workload, on the CPU in float32."""
     settings = workload.settings("loop", "cpu")
     tasks = settings.algorithm.meta_batch
-    # One thread, because the counter covers only its own; one task, because all tasks cost the same.
+    # One thread, because the counter covers only its own thread; one task, because all tasks cost the same.
     experiment = set_up_fixed(change(settings, {"algorithm.meta_batch": 1, "compute.threads": 1}))
     experiment.engine = PlainEngine(experiment.model, experiment.loss, second_order="unrolled")
     learner = Learner(experiment)
@@ -69,7 +69,7 @@ def _bytes(experiment: FixedTaskExperiment, tasks: int) -> int:
 
 
 def _output_bytes(model: nn.Module, x: Tensor) -> int:
-    """Count the bytes of the outputs of all layers for x [B, ...], except those that are views of their input."""
+    """Count the bytes of the outputs of all layers for inputs `x`, except outputs that are views of their input."""
     total = 0
 
     def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:

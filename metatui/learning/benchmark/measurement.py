@@ -31,7 +31,7 @@ class FixedTaskExperiment(Experiment):
 
 
 def set_up_fixed(settings: Settings) -> FixedTaskExperiment:
-    """Set up an experiment whose first meta-batch is used for every meta-step. Raises BadInput."""
+    """Set up an experiment whose first meta-batch is used for every meta-step. Raises the same errors as `set_up`."""
     experiment = set_up(settings)
     values = {field.name: getattr(experiment, field.name) for field in fields(Experiment)}
     return FixedTaskExperiment(**values, fixed=experiment.training_episodes(range(settings.algorithm.meta_batch)))
@@ -48,10 +48,10 @@ class Timing:
 def measure(settings: Settings, seconds: float) -> Timing:
     """Measure meta-steps for about `seconds` after a warm-up.
 
-    Meta-steps are compiled or captured as CUDA graphs where training would do so. Peak memory includes the graph.
+    Meta-steps are compiled or captured as CUDA graphs where training would do so. Peak memory includes the graphs.
 
     Raises:
-        MetatuiError: if the meta-step cannot be computed here.
+        MetatuiError: if the meta-step cannot be computed on this machine.
     """
     experiment = set_up_fixed(settings)
     learner, options = Learner(experiment), settings.algorithm

@@ -15,13 +15,15 @@ HEADINGS = ("", "engine", "ms", "meta-\nsteps/s", "tasks/s", "MiB", "of\nfloor")
 NUMBERS = HEADINGS[2:]
 
 NOTES = (
-    "ms: median time of a meta-step on fixed tasks: forward, backward and outer update.",
-    "MiB: peak memory in addition to that before the meta-steps.",
-    "of floor: share of the time that its FLOPs take at the matmul rate, or its memory traffic at the copy rate.",
+    "ms: median time of a meta-step (forward, backward and outer update) on fixed tasks.",
+    "MiB: peak memory of the meta-steps, beyond the memory in use before them.",
+    "of floor: least possible time (FLOPs at the matmul rate, or traffic at the copy rate) as a share of ms.",
 )
 
 
-GRAPH_NOTE = "+ graph: each meta-step is one CUDA graph, as in training; otherwise many kernel launches."
+GRAPH_NOTE = (
+    "+ graph: each meta-step is one CUDA graph, as in training; without it, a meta-step is many kernel launches."
+)
 
 FLOOR_WARNING = (
     "Some meta-steps were faster than the floor: the machine was busier while its rates were measured. Measure again "
@@ -33,12 +35,12 @@ BUSY = 0.5
 
 
 def name(work: Workload) -> str:
-    """Name an algorithm with its inner steps."""
+    """Return the name of an algorithm and its number of inner steps."""
     return f"{NAMES[work.algorithm]}, {work.inner_steps} step{'' if work.inner_steps == 1 else 's'}"
 
 
 def engine(cell: Cell) -> str:
-    """Return the name of an engine in the table. A captured engine has a row below that of the eager one."""
+    """Return the text of the engine column. A row with CUDA graphs follows the row of the same engine without them."""
     return "+ graph" if cell.captured else cell.engine
 
 
@@ -59,14 +61,14 @@ def figures(measurement: Measurement) -> tuple[str, ...]:
 
 
 def figure(value: float | None) -> str:
-    """Format with three significant digits, or large numbers in full: `0.0120`, `12.3`, `1,234`."""
+    """Format a number with three significant digits, or in full if it is large: `0.0120`, `12.3`, `1,234`."""
     if value is None:
         return "-"
     return f"{value:,.0f}" if value >= 999.5 else f"{value:#.3g}".rstrip(".")
 
 
 def by_task(cells: Iterable[Cell]) -> list[tuple[str, list[tuple[str, Cell]]]]:
-    """Group the cells of the table by task, each with its text in the first column, which is empty if it repeats."""
+    """Group the cells by task. Each cell comes with the text of the first column, empty where it would repeat."""
     groups = []
     for task, of_task in groupby(cells, key=lambda cell: cell.work.task):
         workloads = [list(same) for _, same in groupby(of_task, key=lambda cell: cell.work)]
@@ -77,7 +79,7 @@ def by_task(cells: Iterable[Cell]) -> list[tuple[str, list[tuple[str, Cell]]]]:
 
 
 def speed_ratios(measurements: Iterable[Measurement]) -> dict[Cell, float]:
-    """Return the speed of each measured cell relative to the fastest engine of its workload, above 0 up to 1."""
+    """Return the speed of each measured cell relative to the fastest engine of its workload, from 0 to 1."""
     speeds = {each.cell: each.tasks_per_s for each in measurements if each.tasks_per_s is not None}
     fastest: dict[Workload, float] = {}
     for cell, speed in speeds.items():
@@ -86,7 +88,7 @@ def speed_ratios(measurements: Iterable[Measurement]) -> dict[Cell, float]:
 
 
 def fastest(measurements: Sequence[Measurement]) -> list[str]:
-    """Return a sentence for each task that names its fastest engine, or its fastest engines by number of rows."""
+    """Return a sentence for each task that names the fastest engine, or how often each engine is the fastest."""
     ratios = speed_ratios(measurements)
     sentences = []
     for task, cells in groupby(ratios, key=lambda cell: cell.work.task):
@@ -101,12 +103,12 @@ def fastest(measurements: Sequence[Measurement]) -> list[str]:
 
 
 def graph_note(measurements: Iterable[Measurement]) -> str:
-    """Return the note on captured meta-steps; empty if there are none."""
+    """Return the note on meta-steps captured as CUDA graphs; empty if there are none."""
     return GRAPH_NOTE if any(each.cell.captured for each in measurements) else ""
 
 
 def floor_warning(measurements: Iterable[Measurement]) -> str:
-    """Return a warning about implausible measurements, or an empty string."""
+    """Return a warning if measurements are faster than the floor; otherwise an empty string."""
     return FLOOR_WARNING if any((each.fraction_of_floor or 0) > 1 for each in measurements) else ""
 
 

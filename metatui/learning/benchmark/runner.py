@@ -52,7 +52,7 @@ class Measured:
     """Peak memory, excluding the memory in use before the first meta-step; None if unknown."""
     flops: int
     bytes: int
-    """FLOPs and unavoidable memory traffic of a meta-step, see flops.py."""
+    """Bytes of unavoidable memory traffic of a meta-step. See flops.py for this and for `flops`."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Measurement:
 
     @property
     def floor_ms(self) -> float | None:
-        """The time of all FLOPs at the matmul rate or of all bytes at the copy rate, whichever is longer."""
+        """Time of all FLOPs at the matmul rate, or of all bytes at the copy rate, whichever is longer."""
         if self.measured is None:
             return None
         arithmetic = self.measured.flops / (1e9 * self.machine.matmul_gflops)
@@ -89,7 +89,7 @@ class Measurement:
 
     @property
     def fraction_of_floor(self) -> float | None:
-        """The floor divided by the measured time: 1 is the best that the machine can do."""
+        """`floor_ms` divided by the measured time. A value of 1 is the best that the machine can do."""
         floor = self.floor_ms
         return floor / self.measured.ms if self.measured and floor else None
 
@@ -114,13 +114,13 @@ Report = Ready | Measuring | Measurement
 class Benchmark:
     """Measurement of cells in a child process, which is replaced if it dies.
 
-    Iterate it to measure the cells in order. On CUDA, captured meta-steps are measured too.
+    Iterate over it to measure the cells in order. On CUDA, it also measures meta-steps captured as CUDA graphs.
     """
 
     def __init__(
         self, cells: Sequence[Cell], *, device: str = "auto", seconds: float = SECONDS, niceness: int = 0
     ) -> None:
-        """Create the benchmark. Iterating it starts the child process.
+        """Create the benchmark. The child process starts when the benchmark is iterated over.
 
         Args:
             device: a value of `compute.device`.
@@ -128,7 +128,7 @@ class Benchmark:
             niceness: niceness of the child process.
         """
         self.cells = cells
-        """The cells to measure. Captured meta-steps are added before `Ready`, when the device is known."""
+        """The cells to measure. On CUDA, cells with CUDA graphs are added before `Ready` is yielded."""
         self._device, self._seconds, self._niceness = device, seconds, niceness
         self._child: ChildProcess | None = None
         self.stopped = False
@@ -165,21 +165,21 @@ class Benchmark:
             self._end()
 
     def stop(self) -> None:
-        """End the iteration and discard the current cell. Safe in any thread and in a signal handler."""
+        """End the iteration and discard the current cell. Any thread or signal handler may call this."""
         self.stopped = True
         if self._child is not None:
             self._child.kill()
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the child's answer, or an `error` if it died."""
+        """Send `request` to the child and return its answer, or an `error` if the child died."""
         child = self._child or self._start()
         try:
             child.send({**request, "device": self._device})
             answer = child.receive()
-        except OSError:  # it died before it could read
+        except OSError:  # the child died before it could read the request
             answer = None
         if answer is None:
-            child.wait(GRACE)  # if it is dying, its own exit code says why
+            child.wait(GRACE)  # a child that is dying has an exit code that says why
             self._child = None
             return {"error": f"the process that measured it {describe_exit(child.end())}"}
         if "error" in answer:  # the failure may have left the process unusable

@@ -17,16 +17,16 @@ FEWEST = 3
 """Smallest number of readings."""
 
 WARM_UP = 0.3
-"""Seconds of warm-up calls before the first reading, but no longer than the readings; at least one call."""
+"""Seconds of warm-up calls before the first reading, but not more than for the readings. There is at least one call."""
 
 SPEND = 0.2
-"""Seconds spent on each size of a peak rate."""
+"""Seconds spent on each size of matrix or copy to measure a peak rate."""
 
 MATRICES = tuple(2**n for n in range(8, 15))
-"""Rows of the square matrices, 256 to 16,384. Sizes that would take too long are left out."""
+"""Numbers of rows of the square matrices, 256 to 16,384. Sizes that would take too long are left out."""
 
 COPIES = tuple(2**n for n in range(20, 30, 2))
-"""Bytes copied, 1 MiB to 256 MiB. The smaller ones fit into caches."""
+"""Numbers of bytes that are copied, 1 MiB to 256 MiB. The smaller ones fit into caches."""
 
 
 def seconds_of(call: Callable[[], object], device: torch.device, *, spend: float) -> list[float]:

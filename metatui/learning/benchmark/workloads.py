@@ -27,13 +27,14 @@ INNER_STEPS = (1, 5)
 ENGINES = tuple(name for name in FIELDS["compute.engine"].choices if name != "auto")
 
 CAPTURED_ALGORITHMS = frozenset({"maml", "fomaml"})
-"""Algorithms whose meta-steps can be CUDA graphs."""
+"""Algorithms whose meta-steps can be captured as CUDA graphs."""
 
 CAPTURED_ENGINES = frozenset({"batched", "unfolded", "loop"})
-"""Engines whose meta-steps can be CUDA graphs. `higher` waits for the device, and the others run only on a CPU."""
+"""Engines whose meta-steps can be captured as CUDA graphs. `higher` waits for the device within a meta-step, and all
+other engines run only on a CPU."""
 
 OF_CONVOLUTIONS = frozenset({"unfolded", "native"})
-"""Engines that differ from others only in their convolutions."""
+"""Engines that differ from other engines only in their convolutions."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Workload:
         """Return the settings of an experiment with this meta-step.
 
         Args:
-            captured: whether meta-steps are CUDA graphs, on a device that supports them.
+            captured: whether meta-steps are captured as CUDA graphs, on a device that supports them.
 
         Raises:
             SettingsError: if the engine cannot compute the workload.
@@ -61,7 +62,7 @@ class Workload:
 
     @property
     def engines(self) -> tuple[str, ...]:
-        """The engines that can compute the workload, without those that would be the same as another one."""
+        """The engines that can compute the workload, without those that would do it exactly like another engine."""
 
         def can(engine: str) -> bool:
             try:
@@ -98,7 +99,7 @@ def cells(
 
 
 def with_captured(cells: Sequence[Cell]) -> list[Cell]:
-    """Add captured meta-steps, where possible, after the eager ones of the same engine."""
+    """Add a cell with CUDA graphs after each cell whose meta-steps can be captured as CUDA graphs."""
     both = []
     for cell in cells:
         both.append(cell)

@@ -43,7 +43,7 @@ WORKS: dict[str, dict[str, Scalar]] = {
 
 
 def check_algorithms(device: str = "cpu") -> Iterator[Check]:
-    """Compare the meta-gradient of every algorithm that has one with finite differences, on every engine.
+    """Compare the meta-gradients of all algorithms that compute one with finite differences, on every engine.
 
     Some algorithms define their own meta-gradient, such as a first-order or an implicit one, which is not the
     derivative of the loss after adaptation. For these, the engines are compared with each other.
@@ -91,7 +91,7 @@ def _compare(title: str, experiment: Experiment, progress: float) -> Iterator[Ch
 
 
 def _meta_loss(engine: Engine, algorithm: Algorithm, episodes: Episodes, meta: Params) -> torch.Tensor:
-    """Compute the mean over tasks of the query losses that the algorithm minimises, without a graph."""
+    """Compute the mean over tasks of the query losses that the algorithm minimises, without an autograd graph."""
     weights = algorithm.query_weights or [*[0.0] * algorithm.inner_steps, 1.0]
     total = torch.zeros((), dtype=torch.float64, device=episodes.query_x.device)
     path = engine.evaluation(algorithm, meta, episodes, algorithm.inner_steps)

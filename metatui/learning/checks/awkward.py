@@ -53,9 +53,9 @@ class Awkward:
     inputs: tuple[int, ...] = POINTS
     loss: LossFn = F.mse_loss
     targets: Callable[[int], Tensor] = lambda n: torch.randn(n, 2)
-    """Function that creates the targets [n, ...] of n examples."""
+    """Function that creates targets [n, ...] for a number n of examples."""
     tokens: int = 0
-    """Number of tokens if the inputs are indices; 0 if they are real numbers."""
+    """Number of different tokens if the inputs are token indices; 0 if they are real numbers."""
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def run_checks(device: str = "cpu") -> Iterator[Check]:
 
 
 def compare(case: Case) -> Iterator[Check]:
-    """Compare every algorithm and engine with finite differences, and with `higher` or optimisers of torch."""
+    """Compare every algorithm and engine with finite differences, and with `higher` or an optimiser of torch."""
     engines = _engines(case)
     for algorithm in ("maml", "fomaml"):
         yield from _meta_gradients(case, engines, algorithm)
@@ -82,7 +82,7 @@ def compare(case: Case) -> Iterator[Check]:
 
 
 def compare_full_size(case: Case) -> Iterator[Check]:
-    """Compare without the finite differences of `_reptile`, which need a forward pass for each parameter."""
+    """Compare like `compare`, but without finite differences of Reptile, which take too long for many parameters."""
     engines = _engines(case)
     for algorithm in ("maml", "fomaml"):
         yield from _meta_gradients(case, engines, algorithm)
@@ -98,7 +98,7 @@ def _engines(case: Case) -> dict[str, Engine]:
 
 
 def cases(device: torch.device) -> list[Case]:
-    """Create an MLP on sinusoids, and both kinds of Conv-4 on images. Affine batch norm is adapted as well."""
+    """Create an MLP on sinusoids, and both kinds of Conv-4 on images. Parameters of batch norm are adapted as well."""
     waves = SinusoidSource().episodes("train", range(3), seed=0, shots=10, queries=10)
     problems = [Case("mlp", mlp((12, 12)), MEAN_SQUARED_ERROR, waves, InnerLoop(0.05, 3))]
     u = uniform(keys(0, "check/images", torch.arange(2)), 9 * 16 * 16).view(2, 9, 1, 16, 16)
@@ -113,7 +113,7 @@ def cases(device: torch.device) -> list[Case]:
 def full_size_cases(device: torch.device) -> Iterator[Case]:
     """Create the convolutional networks of the papers at full size, one at a time to save memory.
 
-    They have enough query images for layers to use their code for large inputs.
+    There are so many query images that layers use their code for large inputs.
     """
     ways, queries, side = 5, 15, 28
     images = 2 * ways * (1 + queries)
@@ -203,7 +203,7 @@ def _reptile_by_differences(case: Case, theta: Params) -> Params:
 
 
 def _differences(case: Case, params: Params, t: int) -> Params:
-    """Compute the support gradient of task t from a batch of networks, two for each parameter."""
+    """Compute the support gradient of task `t` by finite differences, in a batch of two networks for each parameter."""
     sizes = [p.numel() for p in params.values()]
     flat = torch.cat([p.flatten() for p in params.values()])
     moves = STEP * torch.eye(len(flat), dtype=flat.dtype, device=flat.device)
@@ -236,7 +236,7 @@ def _reptile_adam(case: Case, engines: dict[str, Engine]) -> Iterator[Check]:
 
 
 def _adaptation(case: Case, engines: dict[str, Engine]) -> Iterator[Check]:
-    """Check the adaptation of scratch and pretrained, and of every evaluation."""
+    """Check the plain adaptation that `scratch`, `pretrained` and every evaluation use."""
     theta = meta_parameters(case.model)
     fast = {name: p.detach().clone().requires_grad_() for name, p in theta.items()}
     _descend(case, fast, torch.optim.SGD(fast.values(), lr=case.inner.lr), 0, case.inner.steps)
@@ -268,7 +268,7 @@ def _pretrained(case: Case) -> Check:
 
 
 def _meta_loss(case: Case) -> Callable[[Params], Tensor]:
-    """Return the meta-loss as a function of θ. It is computed from forward passes and inner gradients only."""
+    """Return a function that computes the meta-loss at θ from forward passes and inner gradients only."""
     engine = make_engine("loop", case.model, case.loss)
 
     def loss(theta: Params) -> Tensor:
@@ -279,7 +279,7 @@ def _meta_loss(case: Case) -> Callable[[Params], Tensor]:
 
 
 def _first_order_loss(case: Case, theta: Params) -> Callable[[Params], Tensor]:
-    """Return the query loss as a function of θ, with the inner gradients held constant.
+    """Return a function that computes the query loss at θ, with the inner gradients held constant.
 
     The adapted parameters move by the same vector as θ, so the derivative is the first-order meta-gradient.
     """

@@ -12,10 +12,10 @@ from metatui.learning.data.random import keys, normal
 from metatui.learning.optim.inner import Params
 
 AGREEMENT = 1e-8
-"""Largest relative error between engines, and between an engine and `higher`."""
+"""Largest allowed relative error between engines, and between an engine and `higher`."""
 
 DIFFERENCES = 1e-6
-"""Largest relative error against central finite differences, whose own error is about 1e-8 for STEP."""
+"""Largest allowed relative error against central finite differences, whose own error is about 1e-8 with STEP."""
 
 STEP = 1e-6
 DIRECTIONS = 5
@@ -24,7 +24,7 @@ DIRECTIONS = 5
 
 @dataclass(frozen=True)
 class Check:
-    """The result of one comparison. The error of first order against second order must be above the tolerance."""
+    """The result of one comparison. If the gradients must differ, the error must be above the tolerance."""
 
     name: str
     algorithm: str
@@ -34,11 +34,11 @@ class Check:
     tolerance: float
     ok: bool
     reason: str = ""
-    """The error that prevented the comparison."""
+    """The error that prevented the comparison; empty if there was none."""
 
 
 def directional_error(loss: Callable[[Params], Tensor], theta: Params, gradients: Params) -> float:
-    """Compute the largest relative error of derivatives in random directions against finite differences."""
+    """Compute the largest relative error of `gradients` against finite differences, in random directions."""
     errors = []
     total = sum(p.numel() for p in theta.values())
     scale = _norm(gradients) / total**0.5

@@ -20,14 +20,14 @@ def plain_meta_gradient(
     """Compute the MAML meta-gradient of any module, task by task (Finn et al. 2017, Algorithm 1).
 
     Each task uses a deep copy of `model`, so that buffers and Python state do not carry over from task to task, and a
-    copy of its data, which a layer may change in place.
+    copy of the task's data, which a layer may change in place.
 
     Args:
         model: the parameters that require gradients are adapted. The model itself stays unchanged.
-        loss_fn: maps predictions and targets of one task to a scalar.
+        loss_fn: function that maps predictions and targets of one task to a scalar.
         lr: step size of the inner loop.
         steps: number of inner steps.
-        first_order: treat the inner gradients as constants (Finn et al. 2017, section 5.2).
+        first_order: whether to treat the inner gradients as constants (Finn et al. 2017, section 5.2).
 
     Returns:
         The mean query loss and its gradient by parameter name.

@@ -22,7 +22,7 @@ class DataSet(Component):
     kind: ClassVar[Kind]
     """Kind of the tasks: regression, or N-way K-shot classification of images."""
     loss_of: ClassVar[str] = ""
-    """Quantity that losses refer to, for messages, such as `standardised targets`; empty for the data themselves."""
+    """Quantity whose loss is reported, for messages, such as `standardised targets`; empty for the plain data."""
 
     @classmethod
     @abstractmethod
@@ -35,14 +35,14 @@ class DataSet(Component):
 
     @classmethod
     def missing(cls) -> str:
-        """Return the command that provides the data, if they are not on this machine yet; otherwise an empty string."""
+        """Return the command that provides the data; an empty string if the data are already on this machine."""
         return ""
 
 
 def size_violations(
     settings: Settings, *, classes: Mapping[str, int], images: int, of_class: str, noun: str = "images"
 ) -> Iterator[tuple[str, str]]:
-    """Yield a violation for each setting with which episodes need more classes or images than the data set has.
+    """Yield each setting for which the data set has too few classes or images, and its allowed values.
 
     Args:
         classes: number of classes in each split.
@@ -63,13 +63,15 @@ def size_violations(
             )
     fewest = min(classes.values())
     if task.ways > fewest:
-        yield "task.ways", f"at most {fewest}, the number of classes in the smallest part of the split"
+        yield "task.ways", f"at most {fewest}, the number of classes in the smallest of train, val and test"
     if settings.ways_in_training[1] > max(task.ways, classes["train"]):
         yield "task.ways_range", f"at most {classes['train']}, the number of classes for training"
 
 
 def shots_of_splits(settings: Settings) -> dict[str, int]:
-    """Return the largest numbers of shots in training and in held-out tasks, by the paths of their settings."""
+    """Return the largest number of shots in training tasks and in held-out tasks, by the path of its setting.
+
+    The result has one item if the same setting determines both numbers."""
     if settings.task.shots_range:
         training = "task.shots_range"
     else:

@@ -24,7 +24,7 @@ _libraries: list[torch.library.Library] = []  # an operator exists as long as th
 
 @contextlib.contextmanager
 def downloading(title: str, folder: Path, instead: str) -> Iterator[None]:
-    """Turn errors of a download to `folder` into one sentence, and move torchvision's messages to standard error.
+    """Report errors of a download to `folder` in one sentence, and send torchvision's messages to standard error.
 
     Args:
         title: name of the data set in messages.

@@ -27,17 +27,17 @@ Kind = Literal["regression", "classification"]
 class Episodes:
     """A batch of tasks. The leading axis of every tensor is the task.
 
-    Images are ordered by class, then by drawing: the support set of class n is rows n*K to n*K + K - 1.
+    Images are ordered by class: the support images of class n are in rows n*K to n*K + K - 1.
     """
 
     support_x: Tensor
-    """[T, K, 1] points, or [T, N*K, C, H, W] images with ink as 1."""
+    """Inputs of the support sets: [T, K, inputs] for regression, or images [T, N*K, C, H, W] from 0 to 1."""
     support_y: Tensor
-    """[T, K, 1] values, or [T, N*K] labels (int64, 0 to N-1)."""
+    """Targets of the support sets: [T, K, targets] for regression, or labels [T, N*K] (int64, from 0 to N-1)."""
     query_x: Tensor
-    """[T, Q, 1] points, or [T, N*Q, C, H, W] images."""
+    """Inputs of the query sets: [T, Q, inputs] for regression, or images [T, N*Q, C, H, W]."""
     query_y: Tensor
-    """[T, Q, 1] values, or [T, N*Q] labels."""
+    """Targets of the query sets: [T, Q, targets] for regression, or labels [T, N*Q]."""
 
     def __len__(self) -> int:
         return self.support_x.shape[0]
@@ -51,7 +51,7 @@ class Episodes:
         return Episodes(*map(converted, self.tensors()))
 
     def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return support x and y, query x and y."""
+        """Return `support_x`, `support_y`, `query_x` and `query_y`."""
         return self.support_x, self.support_y, self.query_x, self.query_y
 
     def with_queries(self, queries: int, ways: int) -> Episodes:
@@ -72,7 +72,7 @@ class TaskSource(ABC):
 
     kind: Kind
     input_shape: tuple[int, ...]
-    """Shape of one example: (1,) for a point, (C, H, W) for an image."""
+    """Shape of the inputs of one example: (inputs,) for regression, (C, H, W) for an image."""
     targets: int = 1
     """Number of target values of a regression task."""
     fingerprint: str = ""
@@ -82,13 +82,13 @@ class TaskSource(ABC):
     notices: tuple[str, ...] = ()
     """Sentences about the data that the user should see, such as which files are left out."""
     notes: tuple[str, ...] = ()
-    """Sentences for the journal that are no warnings."""
+    """Sentences about the data for the journal of a run. Unlike `notices`, they are not warnings."""
 
     @abstractmethod
     def episodes(
         self, split: Split, tasks: Sequence[int], *, seed: int, ways: int, shots: int, queries: int
     ) -> Episodes:
-        """Return the episodes of the given task numbers in this order, float32, on the source's device.
+        """Return the episodes of the numbered tasks in the given order, in float32 on the source's device.
 
         Args:
             tasks: task numbers from 0.
@@ -100,11 +100,11 @@ class TaskSource(ABC):
 
     @abstractmethod
     def describe(self, split: Split, task: int, *, seed: int, ways: int) -> str:
-        """Return the name of a task for display: its amplitude and phase, or its classes."""
+        """Return the name of a task for display, such as its amplitude and phase, or its classes."""
 
     @abstractmethod
     def pooled_batch(self, batch: int, *, seed: int, size: int) -> tuple[Tensor, Tensor]:
-        """Return an ordinary training batch: `size` examples from all training tasks together.
+        """Return a batch for ordinary training, without tasks: `size` examples from all training tasks together.
 
         Labels of images are class numbers below `pooled_classes`. The examples are a pure function of (seed, batch).
         """

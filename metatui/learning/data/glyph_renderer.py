@@ -6,7 +6,7 @@ profile, so an image is one matrix product over the spots; the profiles are tabu
 In Bézier curves, sums of products are written out, because matrix products and reductions may round differently in a
 batch of another size, and an image must not depend on its batch.
 
-Shapes use C for the number of classes, D for the drawings of each, S for the strokes and P = STOPS.
+Shapes use C for the number of classes, D for the drawings of each class, S for the strokes and P = STOPS.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from metatui.learning.data import random
 from metatui.learning.data.image_source import SIDE
 
 STOPS = 56
-"""Spots of ink in a drawing. Even in the longest drawings, they are two radii of the finest pen apart, without gaps."""
+"""Number of spots of ink in a drawing. Even in the longest drawing, there are no gaps: neighbouring spots are two radii
+of the finest pen apart."""
 SEGMENTS = 12
-"""Straight segments that approximate a curve to measure its length and extent."""
+"""Number of straight segments that approximate a curve when its length and extent are measured."""
 
 _REACH = 9.0  # pixels from the centre to the edge of a character
 _PENS = torch.linspace(0.52, 0.72, 8)  # standard deviations of a spot, in pixels
-_INK = 0.85  # per pixel along a stroke
+_INK = 0.85  # amount of ink per pixel along a stroke
 _PLACES = 8  # positions of a spot within a pixel
-_CHUNK = 256  # drawings rendered together; their ink fits the processor's cache, which is twice as fast
+_CHUNK = 256  # drawings rendered together: their ink fits into the processor's cache, which doubles the speed
 
 # Largest deviations of a drawing from its class.
 _WOBBLE = 0.14  # of a control point, in halves of the character's size
@@ -40,24 +41,24 @@ _SHIFT = 3.0  # pixels
 
 
 def weights(t: Tensor) -> Tensor:
-    """Return the Bernstein weights of the four control points at `t` from 0 to 1: [...] to [..., 4]."""
+    """Return the Bernstein weights [..., 4] of the four control points at `t` [...], from 0 to 1."""
     r = 1 - t
     return torch.stack([r * r * r, 3 * r * r * t, 3 * r * t * t, t * t * t], -1)
 
 
 def point(control: Tensor, t: Tensor) -> Tensor:
-    """Return the point at `t` [...] of each curve [..., 4, 2]: [..., 2]."""
+    """Return the point [..., 2] at `t` [...] of each curve [..., 4, 2]."""
     a, b, c, d = (control * weights(t).unsqueeze(-1)).unbind(-2)
     return a + b + c + d
 
 
 def sampled(control: Tensor) -> Tensor:
-    """Return points at SEGMENTS + 1 even steps of t along each curve: [..., 4, 2] to [..., SEGMENTS + 1, 2]."""
+    """Return points [..., SEGMENTS + 1, 2] along each curve [..., 4, 2], at even steps of its parameter t."""
     return point(control.unsqueeze(-3), torch.linspace(0, 1, SEGMENTS + 1))
 
 
 def length(v: Tensor) -> Tensor:
-    """Return the lengths of vectors: [..., 2] to [...]."""
+    """Return the lengths [...] of vectors [..., 2]."""
     return torch.sqrt(v[..., 0] * v[..., 0] + v[..., 1] * v[..., 1])
 
 
@@ -67,15 +68,15 @@ def drawings(strokes: Tensor, written: Tensor, keys: Tensor) -> Tensor:
     Args:
         strokes: control points in a square from -1 to 1, float32 [C, S, 4, 2].
         written: mask of the strokes to draw, bool [C, S].
-        keys: one for each drawing, int64 [C, D].
+        keys: key of the random numbers of each drawing, int64 [C, D].
 
     Returns:
-        float32 [C, D, SIDE, SIDE] from 0 to 1, ink as 1.
+        Images, float32 [C, D, SIDE, SIDE] from 0 to 1, in which ink is 1.
     """
     blend, spacing = _stops(strokes, written)
     deviations = _uniform(keys, 8 * strokes.shape[1] + 8)
     x, y = _placed(strokes.flatten(1, 2), deviations)
-    # Rounded to grids this coarse, the products are exact in float64, regardless of the order of summation.
+    # After rounding to these coarse grids, the products are exact in float64, regardless of the order of summation.
     blend = (blend * 2**20).round().to(torch.float64)
     control = (torch.cat([x, y], 1) * 2**12).round().to(torch.float64)
     places = (blend @ control.mT * (2.0**-32 * _PLACES)).round().clamp(0, SIDE * _PLACES - 1)  # [C, P, 2*D]
@@ -86,7 +87,11 @@ def drawings(strokes: Tensor, written: Tensor, keys: Tensor) -> Tensor:
 
 
 def _inked(rows: Tensor) -> Tensor:
-    """Add up spots of ink. `rows` are their horizontal and vertical profiles: [2, D, P] to [D, SIDE, SIDE]."""
+    """Add up the spots of ink of each drawing to images [D, SIDE, SIDE].
+
+    Args:
+        rows: rows of `_profiles` with the horizontal and the vertical profile of each spot, [2, D, P].
+    """
     images = torch.empty(rows.shape[1], SIDE, SIDE)
     for start in range(0, len(images), _CHUNK):
         chunk = slice(start, start + _CHUNK)
@@ -113,7 +118,7 @@ def _stops(strokes: Tensor, written: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _placed(control: Tensor, deviations: Tensor) -> tuple[Tensor, Tensor]:
-    """Return x and y in pixels of the control points [C, S*4, 2] in each drawing, each [C, D, S*4].
+    """Return the pixel coordinates x and y of the control points [C, S*4, 2] in each drawing, both [C, D, S*4].
 
     Args:
         deviations: deviations of the drawings from their class, from -1 to 1, [C, D, 8 + 2*S*4].
@@ -133,7 +138,7 @@ def _placed(control: Tensor, deviations: Tensor) -> tuple[Tensor, Tensor]:
 
 @functools.cache
 def _profiles() -> Tensor:
-    """Tabulate the ink of a spot on each pixel of a line, by pen and position: float32 [pens * SIDE * _PLACES, SIDE].
+    """Tabulate the ink of a spot on each pixel of a line, by pen and place: float32 [pens * SIDE * _PLACES, SIDE].
 
     The values are integers up to 255, so that sums of their products are exact in float32.
     """

@@ -22,11 +22,11 @@ CLASSES = 2**32
 """Number of classes in each split."""
 
 POOLED_CLASSES = 1000
-"""Number of classes for ordinary classification, which needs one output for each class and many images of each: about
-as many as Omniglot has training characters."""
+"""Number of classes for ordinary training, without tasks: about as many as Omniglot has training characters. It is
+limited because such a model needs one output for each class and many images of each class."""
 
 STROKES = 4
-"""Largest number of strokes in a class; the smallest is two."""
+"""Largest number of strokes of a character. The smallest number is two."""
 
 
 class GlyphSource(ImageSource):
@@ -69,7 +69,7 @@ def class_strokes(key: Tensor) -> tuple[Tensor, Tensor]:
     """Generate the strokes of each class, in a square from -1 to 1.
 
     Args:
-        key: int64 [C].
+        key: key of the random numbers of each class, int64 [C].
 
     Returns:
         The control points of the strokes, float32 [C, S, 4, 2], and a mask of the strokes that are used (the first two
@@ -96,7 +96,7 @@ def _shapes(reach: Tensor, kind: Tensor, side: Tensor, bend: Tensor) -> Tensor:
     Args:
         kind: selects straight lines, S curves, arcs or loops, [..., 1] from 0 to 1.
         side: selects the side to which a stroke bends, [..., 1] from 0 to 1.
-        bend: how far it bends, [..., 1] from 0 to 1.
+        bend: how far a stroke bends, [..., 1] from 0 to 1.
     """
     size = length(reach).unsqueeze(-1) + 1e-6
     reach = reach * (size.clamp(min=1.0) / size)

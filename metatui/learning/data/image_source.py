@@ -37,7 +37,7 @@ def distinct(key: Tensor, count: int, among: int) -> Tensor:
         int64 [..., count].
     """
     if count > among:
-        raise ValueError(f"{count} distinct numbers cannot be chosen from {among}")
+        raise ValueError(f"{count} distinct numbers cannot be chosen from {among} numbers")
     chance = random.uniform(key, count)
     chosen = torch.empty(*key.shape, count, dtype=torch.int64)
     for i in range(count):
@@ -51,7 +51,8 @@ def distinct(key: Tensor, count: int, among: int) -> Tensor:
 def shuffled(keys: Tensor, count: int, among: Tensor) -> Tensor:
     """Return the first `count` elements of a random permutation of range(among) for each key.
 
-    A larger `count` keeps the first elements (the beginning of Durstenfeld 1964, "Algorithm 235: Random permutation").
+    A larger `count` only adds elements at the end. The method is that of Durstenfeld (1964, "Algorithm 235:
+    Random permutation"), stopped after `count` elements.
 
     Args:
         keys: int64 [C].
@@ -80,9 +81,9 @@ class ImageSource(TaskSource):
     kind = "classification"
     input_shape: tuple[int, ...] = (1, SIDE, SIDE)
     turns: int = 1
-    """Number of consecutive classes that are rotations of one character; the first is upright."""
+    """Number of consecutive classes that are rotations of one character, beginning with the upright one."""
     name: str
-    """Name of the streams of random numbers."""
+    """Beginning of the names of this source's streams of random numbers."""
 
     def __init__(self, device: torch.device | str) -> None:
         self.device = torch.device(device)
@@ -101,13 +102,13 @@ class ImageSource(TaskSource):
 
     @abstractmethod
     def draw(self, split: Split, classes: Tensor, keys: Tensor, count: int) -> Tensor:
-        """Return `count` distinct images of each class, chosen by its key. A larger `count` only adds images.
+        """Return `count` distinct images of each class, chosen by the key. A larger `count` only adds images.
 
         Args:
             classes, keys: int64 [C], on the CPU.
 
         Returns:
-            float32 [C, count, H, W] or [C, count, channels, H, W] on the source's device, from 0 to 1, ink as 1.
+            float32 [C, count, H, W] or [C, count, channels, H, W] on the source's device, from 0 to 1.
         """
 
     @property
@@ -115,7 +116,7 @@ class ImageSource(TaskSource):
         return self.class_count("train")
 
     def classes(self, split: Split, tasks: Sequence[int], *, seed: int, ways: int) -> Tensor:
-        """Return the class numbers of each task, int64 [T, ways], distinct within a task.
+        """Return the class numbers of each task, int64 [T, ways]. The classes of a task are distinct.
 
         Raises:
             BadInput: if the split has fewer than `ways` classes.
@@ -170,9 +171,9 @@ class PackedSource(ImageSource):
 
         Args:
             images: uint8 [images, channels, height, width], white as 255.
-            rows: the images of each class.
+            rows: positions in `images` of the images of each class.
             names: the name of each class.
-            splits: the classes of each split.
+            splits: positions in `rows` of the classes of each split.
         """
         super().__init__(device)
         self.input_shape = tuple(images.shape[1:])
@@ -204,5 +205,5 @@ class PackedSource(ImageSource):
         numbers = self._numbers[split][classes]
         rows = self._rows[self._first[numbers].unsqueeze(1) + shuffled(keys, count, self._count[numbers])]
         images = self._images.index_select(0, moved(rows.flatten(), self.device))
-        # Multiplied, because devices round a division by 255 differently.
+        # A multiplication, because devices round a division by 255 differently.
         return images.reshape(*rows.shape, *self.input_shape).to(torch.float32).mul_(1 / 255)

@@ -46,7 +46,7 @@ def read_pixels(path: Path, shape: Sequence[int], expected: Mapping[str, str]) -
 
     Args:
         shape: required shape of the images.
-        expected: metadata that must match.
+        expected: metadata that the file must contain.
 
     Raises:
         ValueError: if the file cannot be used; the message is the reason, worded to follow "because".

@@ -34,19 +34,19 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def _shift(z: Tensor, bits: int) -> Tensor:
-    """Shift right logically; torch's own shift is arithmetic."""
+    """Shift right and fill with zeros; torch's own shift copies the sign."""
     return (z >> bits) & ((1 << (64 - bits)) - 1)
 
 
 def mix(z: Tensor) -> Tensor:
-    """Apply the SplitMix64 finaliser, a bijection of int64 [...] in which each input bit flips half the output bits."""
+    """Apply the SplitMix64 finaliser, a bijection of int64. Each input bit changes about half the output bits."""
     z = (z ^ _shift(z, 30)) * _MIX_1
     z = (z ^ _shift(z, 27)) * _MIX_2
     return z ^ _shift(z, 31)
 
 
 def keys(seed: int, stream: str, tasks: Tensor) -> Tensor:
-    """Return one key for each task number. Streams of different names are independent.
+    """Return one key for each task number. Keys of streams with different names are independent.
 
     Args:
         tasks: int64 [...], task numbers.
@@ -67,7 +67,7 @@ def task_numbers(tasks: Sequence[int]) -> Tensor:
 
 
 def bits(key: Tensor, count: int, offset: int = 0) -> Tensor:
-    """Return `count` random int64 values for each key [...], from position `offset` of its stream: [..., count]."""
+    """Return `count` random int64 values [..., count] for each key [...], from position `offset` of its stream."""
     position = torch.arange(offset + 1, offset + count + 1, device=key.device, dtype=torch.int64)
     return mix(key.unsqueeze(-1) + position * _GOLDEN)
 
@@ -87,5 +87,5 @@ def normal(key: Tensor, count: int, offset: int = 0) -> Tensor:
 def choose(key: Tensor, count: int, among: int, offset: int = 0) -> Tensor:
     """Return `count` distinct numbers below `among` for each key, in random order, int64 [..., count]."""
     if count > among:
-        raise ValueError(f"{count} distinct numbers cannot be chosen from {among}")
+        raise ValueError(f"{count} distinct numbers cannot be chosen from {among} numbers")
     return torch.argsort(bits(key, among, offset), dim=-1, stable=True)[..., :count]

@@ -57,7 +57,7 @@ class SinusoidSource(TaskSource):
         return f"A = {amplitude.item():.2f}, φ = {phase.item():.2f}"
 
     def pooled_batch(self, batch: int, *, seed: int, size: int) -> tuple[Tensor, Tensor]:
-        """Return x and y of `size` points, each from a different training wave: float32 [size, 1] twice."""
+        """Return x and y, both float32 [size, 1], of `size` points, each from a different training wave."""
         tasks = range(batch * size, (batch + 1) * size)
         points = self.episodes("train", tasks, seed=seed, shots=1, queries=1)
         return points.support_x.squeeze(1), points.support_y.squeeze(1)

@@ -32,7 +32,7 @@ LARGEST = 2**31 - 1
 """Largest number of elements in one tensor on a GPU, where many kernels use 32-bit indices."""
 
 DIVERGED = 1000.0
-"""Ratio of the loss after adaptation to the loss before, above which a regression task has diverged."""
+"""A regression task has diverged if its loss after adaptation is above this multiple of the loss before."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Measured:
     loss: Tensor
     """Query losses, [T, steps + 1]."""
     accuracy: Tensor | None
-    """Fractions of the query set that are correct, [T, steps + 1]; None for regression."""
+    """Fractions of the query set that are predicted correctly, [T, steps + 1]; None for regression."""
     seconds: float
 
     @property
@@ -72,7 +72,7 @@ def measure(
 
     Args:
         steps: number of inner steps; there are `steps` + 1 results per task.
-        shots: number of support examples, which may differ from training.
+        shots: number of shots, which may differ from that in training.
 
     Yields:
         The number of finished tasks, after each inner step.
@@ -127,7 +127,7 @@ def predictions(
     """Adapt to the support sets and predict the query sets.
 
     Yields:
-        The stack of parameters and the predictions [T, B, ...] at inner steps 0 to `steps`.
+        For each inner step from 0 to `steps`, the stack of the tasks' parameters and the predictions [T, B, ...].
     """
     per_example = experiment.settings.is_classification and experiment.settings.evaluation.batch_norm == "per_example"
     engine, algorithm = experiment.engine, experiment.algorithm
@@ -142,7 +142,7 @@ def _outputs_per_example(experiment: Experiment, stack: Params, episodes: Episod
     """Predict [T, B, N] with batch norm over the support set and one query example at a time.
 
     This is the non-transductive evaluation of Nichol et al. 2018, section 6.1: the prediction for a query example does
-    not depend on the other query examples.
+    not depend on other query examples.
     """
 
     @torch.no_grad()
@@ -159,7 +159,7 @@ def _outputs_per_example(experiment: Experiment, stack: Params, episodes: Episod
 
 
 def _chunk(experiment: Experiment, shots: int) -> int:
-    """Return the number of tasks to adapt together: on a GPU, as many as keep every tensor below `LARGEST`."""
+    """Return the number of tasks to adapt together. On a GPU, it is limited by `LARGEST`."""
     if experiment.device.name == "cpu":
         return CHUNK[experiment.source.kind]
     settings = experiment.settings
@@ -173,7 +173,7 @@ def largest_activation(model: nn.Module, input_shape: tuple[int, ...], *, unfold
     """Count the elements of the largest tensor in a forward pass of one example.
 
     Args:
-        unfolded: Whether convolutions also build a matrix with one row per output position.
+        unfolded: whether convolutions also build a matrix with one row per output position.
     """
     sizes = []
     for layer, outputs in output_sizes(model, input_shape):
@@ -206,7 +206,7 @@ def diverged(loss: Tensor, *, regression: bool) -> Tensor:
 
 
 def summary(measured: Measured, settings: Settings, *, iteration: int) -> Evaluation:
-    """Average over the tasks that did not diverge, with 95 % intervals and the protocol of `settings`.
+    """Average over the tasks that did not diverge, with 95 % intervals, and add the protocol in `settings`.
 
     If at least half of the tasks diverged, the means are NaN: the remaining tasks would be a biased sample.
     """

@@ -23,10 +23,10 @@ from metatui.learning.optim.inner import Params
 from metatui.utils.errors import BadInput, quote
 
 SPLIT: Split = "test"
-"""The split of chosen classes, which is used neither for training nor to select a checkpoint."""
+"""The split from which classes are chosen. It is used neither for training nor to select a checkpoint."""
 
 MAX_NAMES = 2000
-"""Largest number of classes in which names are looked up; synthetic sources have unlimited classes."""
+"""Largest number of classes in which names are looked up. Generated characters have too many classes for this."""
 
 MAX_TASK = 2**31 - 1
 
@@ -48,7 +48,7 @@ def explore(
 
     Args:
         task: number of the held-out task.
-        drawn: a custom task that replaces `task`, which still determines the points or images that are sampled.
+        drawn: a custom task to use instead. `task` then only determines which points or images are sampled.
         inner_lr: inner learning rate, which may differ from the one used in training. Learned rates are scaled in
             proportion, because the setting is only their initial value.
         split: split of the task; chosen classes are always those of the test split.
@@ -74,7 +74,7 @@ def explore(
 
 
 def custom_source(source: TaskSource, drawn: Drawn, ways: int) -> TaskSource:
-    """Create a source that contains only the custom task. Raises BadInput."""
+    """Create a source that contains only the custom task `drawn`. Raises BadInput if it does not fit `source`."""
     if isinstance(drawn, Wave) and isinstance(source, SinusoidSource):
         return _WaveSource(drawn)
     if isinstance(drawn, ChosenClasses) and isinstance(source, ImageSource):
@@ -86,8 +86,9 @@ def parse_classes(source: ImageSource, text: str, ways: int) -> tuple[int, ...]:
     """Find the held-out classes that `text` selects.
 
     Args:
-        text: numbers, names or prefixes of names. A prefix of several names, such as that of an alphabet, selects as
-            many of these classes as are missing, unrotated ones first. Several such prefixes share the missing classes.
+        text: numbers, names or prefixes of names, separated by commas. A prefix of several names, such as the name of
+            an alphabet, selects as many of these classes as are needed to have `ways` in total, unrotated ones first.
+            Several such prefixes share the number of classes that are needed.
 
     Returns:
         The numbers of `ways` classes, in the order of `text`.
@@ -123,7 +124,9 @@ def _matching_classes(source: ImageSource, word: str) -> list[int]:
             raise BadInput(f"class is {word}, but must be from 0 to {count - 1}, the classes of the {SPLIT} split")
         return [int(word)]
     if count > MAX_NAMES:
-        raise BadInput(f"class is {quote(word)}, but must be a number from 0 to {count - 1}: there are too many names")
+        raise BadInput(
+            f"class is {quote(word)}, but must be a number from 0 to {count - 1}: there are too many classes for names"
+        )
     names = [source.class_name(SPLIT, number) for number in range(count)]
     lower = [name.lower() for name in names]
     if word.lower() in lower:

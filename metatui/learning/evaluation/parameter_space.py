@@ -27,9 +27,9 @@ class Plane:
     """A plane in parameter space through the initialisation."""
 
     axes: Tensor
-    """[2, P], orthonormal rows; a row is zero if the displacements span fewer dimensions."""
+    """Directions of the plane as orthonormal rows, [2, P]. A row is zero if the displacements span fewer dimensions."""
     explained: tuple[float, float]
-    """Share of the displacements' variance about their mean along each axis."""
+    """Share of the variance of the displacements about their mean that lies along each axis."""
 
 
 def principal_plane(displacements: Tensor) -> Plane:
@@ -55,7 +55,7 @@ def principal_plane(displacements: Tensor) -> Plane:
 
 
 def flatten_stack(stack: Params) -> Tensor:
-    """Concatenate the parameters of each task in a stack to [T, P]."""
+    """Concatenate the parameters of each task in a stack to one row of a tensor [T, P]."""
     return torch.cat([p.detach().flatten(1) for p in stack.values()], dim=1)
 
 
@@ -64,8 +64,8 @@ def trajectories(
 ) -> Generator[int, None, AdaptationTrajectories]:
     """Adapt `theta` to the first `tasks` test tasks twice: first to find the plane, then to record the trajectories.
 
-    The origin of the plane is the start of the first task. It is the same for all tasks, unless the algorithm computes
-    the start from the support set.
+    The origin of the plane is the point from which the first task starts. All tasks start from this point, unless the
+    algorithm computes their starting points from their support sets.
 
     Yields:
         The number of finished adaptations, out of 2 * `tasks`.

@@ -21,7 +21,8 @@ from metatui.utils.smoothing import ExponentialAverage
 Floats = NDArray[np.float64]
 
 FEW = 13
-"""Largest number of differences with ties for which Wilcoxon's test enumerates all outcomes, as in newer scipy."""
+"""Largest number of differences for which Wilcoxon's test enumerates all outcomes if some are tied, as newer versions
+of scipy do."""
 
 
 def mean_ci95(values: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -54,16 +55,16 @@ class PairedTest:
     ci95: float
     """Half-width of the 95 % interval of the mean, by Student's t."""
     median: float
-    """Median of the differences, which outliers do not influence, unlike the mean."""
+    """Median of the differences. Unlike the mean, it is hardly influenced by outliers."""
     t: float
     """Statistic of the paired t-test with `tasks` - 1 degrees of freedom."""
     p: float
     """Two-sided p-value of the paired t-test. 1 if all differences are zero; NaN if all are equal but not zero, because
     the test needs a variance."""
     wilcoxon_p: float
-    """Two-sided p-value of Wilcoxon's signed-rank test without zeros. 1 if all differences are zero."""
+    """Two-sided p-value of Wilcoxon's signed-rank test of the differences that are not zero; 1 if all are zero."""
     effect_size: float
-    """Cohen's d_z: the mean difference over the standard deviation of the differences (Lakens 2013)."""
+    """Cohen's d_z: the mean difference divided by the standard deviation of the differences (Lakens 2013)."""
 
     @property
     def most_are_there(self) -> bool:
@@ -80,8 +81,8 @@ def paired_test(differences: ArrayLike) -> PairedTest:
     """Compare two learners by their differences on the same tasks.
 
     Args:
-        differences: [T], first minus second. Equal differences must be identical to the last bit, because Wilcoxon's
-            test ranks them. Compute differences of accuracies from counts.
+        differences: result of the first learner minus that of the second, [T]. Equal differences must be identical to
+            the last bit, because Wilcoxon's test ranks them. Compute differences of accuracies from counts.
     """
     everything = np.asarray(differences, dtype=np.float64).reshape(-1)
     d = everything[np.isfinite(everything)]
@@ -153,7 +154,7 @@ def welch_test(a: ArrayLike, b: ArrayLike) -> WelchTest:
 def holm(p: Sequence[float]) -> tuple[float, ...]:
     """Correct p-values for multiple testing (Holm 1979).
 
-    This controls the probability of any false positive. NaN stays NaN and does not count as a test.
+    It limits the probability that any of the tests is a false positive. NaN stays NaN and does not count as a test.
     """
     corrected = [math.nan] * len(p)
     tested = sorted((value, i) for i, value in enumerate(p) if not math.isnan(value))

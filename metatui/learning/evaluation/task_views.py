@@ -20,7 +20,7 @@ from metatui.learning.optim.inner import Params
 from metatui.learning.optim.losses import accuracy
 
 GRID = 101
-"""Points per curve."""
+"""Number of points per curve."""
 
 MOST_POINTS = 100
 """Largest number of query points in a curve view, and of predicted values for each inner step in a scatter view."""
@@ -29,21 +29,21 @@ MOST_TARGETS = 4
 """Largest number of targets in a view."""
 
 LARGEST_PICTURE = {1: 64, 3: 32}
-"""Largest side in pixels of an image in a view, by its number of channels. A terminal shows fewer, and views are
-written to disk: a colour image takes less space than a grey one."""
+"""Largest height and width in pixels of an image in a view, by its number of channels. A terminal shows fewer pixels.
+Colour images are smaller, so that their three channels take no more space on disk than one grey channel."""
 
 LEAST_COLOUR = 0.05
 """Smallest difference between the channels of a pixel that counts as colour. Scans and JPEG files of grey pictures have
-smaller ones."""
+smaller differences."""
 
 QUERIES_PER_CLASS = 2
-"""Query images per class in an image view."""
+"""Largest number of query images per class in an image view."""
 
 
 def task_views(
     experiment: Experiment, theta: Params, *, split: Split, tasks: Sequence[int], steps: int, shots: int
 ) -> tuple[TaskView, ...]:
-    """Adapt to the held-out tasks numbered `tasks` and record inner steps 0 to `steps`.
+    """Adapt to the held-out tasks numbered `tasks` and record the predictions at inner steps 0 to `steps`.
 
     If the tasks do not fit into memory together, they are computed in parts.
     """
@@ -165,7 +165,7 @@ def _scatter_views(
     shown = min(len(units.targets), MOST_TARGETS)
 
     def rows(values: Tensor) -> tuple[tuple[float, ...], ...]:
-        """Return the first values of the targets that are shown: [Q, targets] to one row for each target."""
+        """Convert values [Q, targets] to a row of the first values for each target that is shown."""
         return tuple(_floats(column) for column in units.y(values)[: MOST_POINTS // shown, :shown].T)
 
     predicted, losses = [], []
@@ -233,12 +233,12 @@ def _floats(values: Tensor) -> tuple[float, ...]:
 
 
 def _is_coloured(images: Tensor) -> bool:
-    """Return whether images [B, C, H, W] have three channels that differ."""
+    """Return whether images [B, C, H, W] have three channels that differ by `LEAST_COLOUR` or more."""
     return images.shape[1] == 3 and float((images.amax(1) - images.amin(1)).max()) >= LEAST_COLOUR
 
 
 def _pictures(images: Tensor, channels: int) -> tuple[bytes, ...]:
-    """Convert images [B, C, H, W] from 0 to 1 to bytes, pixel by pixel, shrunk to at most `LARGEST_PICTURE` a side."""
+    """Convert images [B, C, H, W] from 0 to 1 to bytes, pixel by pixel, after shrinking them."""
     height, width = (min(side, LARGEST_PICTURE[channels]) for side in images.shape[-2:])
     shown = images if channels == 3 else images.mean(dim=1, keepdim=True)
     small = torch.nn.functional.adaptive_avg_pool2d(shown, (height, width)).movedim(1, -1)

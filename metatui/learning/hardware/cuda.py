@@ -28,7 +28,7 @@ class Cuda:
     """GPU architectures that torch was built for: `sm_90`, or `compute_90` for code compiled when it is loaded."""
     driver: Driver
     problem: str | None
-    """One sentence if there is a GPU that cannot be used."""
+    """Sentence about a GPU that cannot be used; None if there is no such GPU."""
 
 
 def cuda_status() -> Cuda:
@@ -48,7 +48,7 @@ def cuda_problem() -> str | None:
 
 
 def visible_gpus() -> int:
-    """Count the devices that torch sees; 0 if CUDA cannot be used, without a warning: `cuda_problem` explains why."""
+    """Count the GPUs that torch sees. If CUDA cannot be used, return 0 without a warning; see `cuda_problem`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -105,7 +105,8 @@ def is_built_for(capability: tuple[int, int], architectures: Sequence[str]) -> b
     """Return whether code for any of `architectures` runs on a GPU of this compute capability.
 
     Compiled code (`sm_`) runs on GPUs of the same major and the same or a later minor version, intermediate code
-    (`compute_`) on GPUs of the same or any later version. Code that ends in `a` runs on exactly its own version.
+    (`compute_`) on GPUs of the same or any later version. Code for an architecture whose name ends in `a` runs only on
+    exactly this version.
     """
     for architecture in architectures:
         match = re.fullmatch(r"(sm|compute)_(\d+)(\d)([af]?)", architecture)

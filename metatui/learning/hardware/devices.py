@@ -17,12 +17,12 @@ from metatui.utils.errors import Problem, SettingsError
 
 @dataclass(frozen=True)
 class Device:
-    """A device, as torch names it."""
+    """A device of this machine."""
 
     name: str
-    """Name in `compute.device`: `cpu`, `cuda:0`, `mps`."""
+    """Name in torch and in `compute.device`: `cpu`, `cuda:0`, `mps`."""
     title: str
-    """Product name."""
+    """Product name of the device."""
     memory_bytes: int
 
 

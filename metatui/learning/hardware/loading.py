@@ -26,7 +26,7 @@ def load_libraries() -> None:
     """Import everything that training and evaluation need.
 
     An import in the middle of a run can fail. If a limit on address space leaves no memory for OpenBLAS, which scipy
-    loads, it even retries forever, and no signal handler runs in the meantime.
+    loads, OpenBLAS even retries forever, and no signal handler runs in the meantime.
 
     Raises:
         MetatuiError: if the limit on address space is too low (`ulimit -v`).

@@ -37,7 +37,7 @@ OUT_OF_MEMORY = (
     "cannot allocate memory",  # the C library
     "failed to allocate",  # Metal
     "invalid buffer size",  # MPS: larger than any buffer of the GPU
-    "alloc_failed",  # CUBLAS_STATUS_ALLOC_FAILED, and the same of cuDNN, cuSOLVER and cuSPARSE
+    "alloc_failed",  # CUBLAS_STATUS_ALLOC_FAILED; cuDNN, cuSOLVER and cuSPARSE have the same ending
     "allocation_failed",  # CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED
     "unable to find an engine to execute",  # cuDNN: no algorithm whose workspace fits
     "unable to find a valid cudnn algorithm",
@@ -57,7 +57,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_unused_memory(device: torch.device) -> None:
-    """Return memory that torch caches for later tensors to `device`."""
+    """Give memory that torch caches for later tensors back to `device`."""
     if device.type == "cuda":
         with torch.cuda.device(device):
             torch.cuda.empty_cache()

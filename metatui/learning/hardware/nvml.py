@@ -1,4 +1,4 @@
-"""NVIDIA GPUs as reported by the driver through NVML, without torch and also without a driver."""
+"""NVIDIA GPUs as the driver reports them through NVML. This needs no torch, and also works without a driver."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 
 PCI = Path("/sys/bus/pci/devices")
 NVIDIA = "0x10de"
-"""PCI vendor ID."""
+"""PCI vendor ID of NVIDIA."""
 
 DISPLAY = "0x03"
-"""First digits of the PCI class of display and 3D controllers."""
+"""First digits of the PCI classes of display controllers and 3D controllers."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def handle_of(index: int, environ: Mapping[str, str], pid: int) -> Any | None:
 def visible_words(value: str, count: int) -> list[str]:
     """Parse the value of `CUDA_VISIBLE_DEVICES` as CUDA does.
 
-    The list ends before the first entry that names no device, and is empty if a device is named twice.
+    The returned list ends before the first entry that names no device. It is empty if a device is named twice.
 
     Args:
         count: number of physical GPUs in the machine.
@@ -131,7 +131,7 @@ def _gpu(pynvml: Any, handle: Any) -> Gpu:
 
 
 def _by_uuid(pynvml: Any, word: str, gpus: Iterable[Any]) -> Any | None:
-    """Find the only device whose identifier begins with `word`."""
+    """Find the device whose identifier begins with `word`; None if there is not exactly one."""
     devices = gpus if word.startswith("GPU-") else [part for gpu in gpus for part in _mig_parts(pynvml, gpu)]
     matches = [device for device in devices if str(pynvml.nvmlDeviceGetUUID(device)).startswith(word)]
     if len(matches) == 1:

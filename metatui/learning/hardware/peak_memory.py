@@ -17,10 +17,10 @@ RESET_PEAK = "5"
 
 
 class PeakMemory:
-    """The peak since construction, in the process that trains on `device`.
+    """The peak memory since construction, in the process that trains on `device`.
 
-    On CUDA it is the memory that torch allocated on the device. On the CPU it is the resident memory of the process,
-    including the interpreter and torch.
+    On CUDA, this is the memory that torch allocated on the device. On the CPU, this is the resident memory of the
+    process, including the interpreter and torch.
     """
 
     def __init__(self, device: str, *, over_current: bool = False) -> None:
@@ -28,7 +28,7 @@ class PeakMemory:
 
         Args:
             device: value of `compute.device`, with `auto` resolved.
-            over_current: count only memory beyond what is in use now. Caches are released first.
+            over_current: whether to count only memory in addition to that in use now. Caches are released first.
         """
         self._device = device
         self._base = 0
@@ -52,7 +52,7 @@ class PeakMemory:
             self._base = (_status("VmRSS") if self._was_reset else self._before) or 0
 
     def bytes(self) -> int | None:
-        """Return the peak so far; None if it is unknown, or if the process used more memory before."""
+        """Return the peak so far; None if it cannot be measured, or if the process used more memory before."""
         if self._device.startswith("cuda"):
             import torch
 

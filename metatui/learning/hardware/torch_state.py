@@ -21,7 +21,7 @@ Y = TypeVar("Y")
 
 
 class TorchState:
-    """A reusable context with the global settings of one computation. On exit, it restores those of the caller.
+    """A reusable context with the global torch settings of one computation. On exit, it restores those of the caller.
 
     Settings that the computation changes (threads, precision) are saved at the end of the context and set again when
     it is entered the next time. They belong to the process, so two threads cannot use different ones at the same time.
@@ -96,7 +96,7 @@ def _current() -> dict[str, Any]:
 
 
 def _apply(wanted: Mapping[str, Any], present: Mapping[str, Any]) -> None:
-    """Set the values that differ from `present`, except those that could not be read (None)."""
+    """Set those values in `wanted` that differ from `present`. None means that a value could not be read."""
     for name, value in wanted.items():
         if value != present[name] and value is not None:
             _SETTINGS[name][1](value)
@@ -185,4 +185,5 @@ _SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], object], Any]] = {
         for operator in ("matmul", "conv", "rnn")
     },
 }
-"""Getter, setter, and value at the start of a computation: torch's default, or None for the caller's value."""
+"""Getter, setter and initial value of each setting. A computation starts with the initial value (torch's default), or
+with the caller's value if it is None."""

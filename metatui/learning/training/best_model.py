@@ -12,7 +12,7 @@ from metatui.learning.optim.inner import Params
 from metatui.learning.training.trainer_state import live_values
 
 REQUIRED = ("best", "best_iteration", "since_best", "validated_at")
-"""Values that every checkpoint has; checkpoints of older versions lack the others."""
+"""Values of `BestModel` that every checkpoint has. Checkpoints of older versions lack the other values."""
 
 
 @dataclass
@@ -24,11 +24,11 @@ class BestModel:
     theta: Params = field(default_factory=dict)
     iteration: int = 0
     settings: dict[str, Any] | None = None
-    """Live settings of the best validation, by path."""
+    """Values of the live settings at the best validation, by path; None before the first finite validation."""
     diverged: int = 0
-    """Tasks that diverged in the best validation."""
+    """Number of tasks that diverged in the best validation."""
     since_best: int = 0
-    """Validations since the best one."""
+    """Number of validations since the best one."""
     diverging: int = 0
     """Number of consecutive validations, up to the latest, in which tasks diverged."""
     validated_at: int | None = None
@@ -38,8 +38,8 @@ class BestModel:
         """Record a validation of `theta`.
 
         Returns:
-            Whether it is the best one so far. Means leave out diverged tasks, so the number of diverged tasks takes
-            precedence over the mean.
+            Whether this validation is the best one so far. Fewer diverged tasks count more than a better mean, because
+            the mean leaves out diverged tasks.
         """
         value, diverged = result.final[0] if result.accuracy else -result.final[0], result.diverged or 0
         is_best = result.is_finite and (self.value is None or (-diverged, value) > (-self.diverged, self.value))

@@ -2,8 +2,8 @@
 
 Training starts immediately on the batched engine, while another process compiles (see `compile_worker`). The meta-step
 of the switch depends only on the settings and the live changes, not on the speed of the compiler, so that the same
-settings and seed give the same numbers: a run waits for a late compiler, and a resumed run switches at the same
-meta-step.
+settings and seed give the same numbers. Therefore, a run waits for a late compiler, and a resumed run switches at the
+same meta-step.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class _Phase(Enum):
 
 
 class CompileSwitch:
-    """Switch of each kind of meta-step to its compiled function, `compute.compile_after` meta-steps after the first."""
+    """Switches each kind of meta-step to its compiled form, `compute.compile_after` meta-steps after its first use."""
 
     def __init__(self, learner: Learner, graphs: GraphedStep) -> None:
         self._learner = learner
@@ -40,14 +40,14 @@ class CompileSwitch:
         self._phase = _Phase.NEW
         self._compiler: ChildProcess | None = None
         self.kind: tuple[int, int] | None = None
-        """The current kind of meta-step: inner steps and meta-batch."""
+        """The current kind of meta-step: numbers of inner steps and of tasks in a meta-batch."""
         self.since = 0
-        """Number of meta-steps before the first one of this kind."""
+        """Number of meta-steps before the first one of the current kind."""
         self.outcome: str | None = None
-        """`compiled` or `failed` once the switch of this kind has been reached. A resumed run repeats the outcome."""
+        """`compiled` or `failed` after the switch of the current kind, otherwise None. A resumed run repeats it."""
 
     def restore(self, since: int | None, kind: Sequence[int] | None, outcome: str | None) -> None:
-        """Continue from a checkpoint. The values are None before the first meta-step and in older checkpoints."""
+        """Continue from a checkpoint. The arguments are None before the first meta-step and in older checkpoints."""
         if since is not None and kind is not None:
             inner_steps, meta_batch = kind
             self.since, self.kind, self.outcome = since, (inner_steps, meta_batch), outcome
@@ -55,13 +55,13 @@ class CompileSwitch:
     def prepare_step(
         self, iteration: int, settings: Settings, tasks: range, stop_requested: Callable[[], bool]
     ) -> Iterator[str]:
-        """Start the compiler or switch, if the next meta-step requires it. Yields messages for the user.
+        """Start the compiler, or switch to compiled meta-steps, when it is time to. Yields messages for the user.
 
         Args:
             iteration: meta-steps made so far.
             settings: settings of the next meta-step, with `auto` resolved.
             tasks: task numbers of the next meta-step.
-            stop_requested: checked while waiting for the compiler; if true, this returns without a switch.
+            stop_requested: called repeatedly while this waits for the compiler. If it is true, there is no switch.
         """
         kind = settings.algorithm.inner_steps, settings.algorithm.meta_batch
         if kind != self.kind:
@@ -75,11 +75,11 @@ class CompileSwitch:
                 self._start_compiler(settings, tasks)
         if self._phase is _Phase.COMPILING and iteration >= self.since + settings.compute.compile_after:
             if self._compiler is not None and self._compiler.wait(0) is None:
-                yield "Waiting for the compiler: training continues with compiled meta-steps"
+                yield "Waiting for the compiler: training will continue with compiled meta-steps"
             yield from self._switch(settings, tasks, stop_requested)
 
     def close(self) -> None:
-        """Kill a compiler whose result is no longer needed."""
+        """Kill the compiler if it is still running, because its result is no longer needed."""
         if self._compiler is not None:
             self._compiler.end()
             self._compiler = None
@@ -108,7 +108,7 @@ class CompileSwitch:
         self._phase, self.outcome = _Phase.DONE, "compiled"
         ms = 1000 * self._graphs.seconds(episodes, settings.algorithm)
         self._learner.experiment.measured.add("compiled", ms)
-        yield f"Meta-steps are compiled from here on and agree with the batched engine; measured {ms:.3g} ms"
+        yield f"Meta-steps are compiled from here on and agree with the batched engine; each takes {ms:.3g} ms"
 
     def _wait_for_compiler(self, stop_requested: Callable[[], bool]) -> bool:
         """Wait until the compiler has ended; return False if a stop is requested first.

@@ -24,9 +24,9 @@ UNEXPECTED_END = "the compiler ended unexpectedly"
 
 
 def start(settings: Settings) -> ChildProcess:
-    """Start a process that compiles the meta-step of `settings`. It ends when this process ends.
+    """Start a process that compiles the meta-step of `settings`. The new process ends when this one ends.
 
-    Its only message has the key `error`: None, or the reason why the compilation failed.
+    The only message from the new process has the key `error`: None, or the reason why the compilation failed.
     """
     child = ChildProcess("metatui.learning.training.compile_worker", niceness=10)
     with suppress(OSError):  # if it has already died, the caller receives no answer
@@ -68,6 +68,6 @@ def main() -> None:
 
 
 def _end_with_parent(channel: Channel) -> None:
-    """Kill this process and the C++ compiler in its group when the run ends, even if the run was killed."""
+    """Kill this process and the C++ compiler in its process group when the run ends, even if the run is killed."""
     channel.wait_for_end()
     os.killpg(0, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Messages about the end of a run that diverged or ran out of memory, with the setting to lower."""
+"""Messages about the end of a run that diverged or ran out of memory. They name the settings to lower."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def result_warning(test: Evaluation, settings: Settings, best: Mapping[str, Any]
     """Explain why the final test is not a good result; return None if it is good.
 
     Args:
-        best: live settings of the best validation, by path; None without a finite one.
+        best: live settings at the best validation, by path; None if no validation had a finite result.
     """
     reasons = []
     if test.checkpoint == "last":
-        reasons.append("no validation was finite, so the last parameters were tested instead of the best")
+        reasons.append("no validation had a finite result, so the last parameters were tested instead of the best")
     if test.diverged:
         reasons.append(f"{test.diverged:,} of {test.tasks:,} test tasks diverged")
     if not reasons:
@@ -46,7 +46,7 @@ def result_warning(test: Evaluation, settings: Settings, best: Mapping[str, Any]
 
 
 def _rates_to_lower(settings: Settings, best: Mapping[str, Any] | None) -> str:
-    """Name the learning rates that are higher than at the best validation; name both if neither is higher."""
+    """Name the learning rates that are higher than at the best validation, or both rates if neither is higher."""
     now = _relevant(settings, "algorithm.inner_lr", "algorithm.outer_lr")
     raised = [
         f"{path} (now {rate:g}, {before:g} at the best validation)"
@@ -57,5 +57,5 @@ def _rates_to_lower(settings: Settings, best: Mapping[str, Any] | None) -> str:
 
 
 def _relevant(settings: Settings, *paths: str) -> dict[str, Any]:
-    """Return the values of those settings that the algorithm uses."""
+    """Return the values of the settings `paths`, without settings that the algorithm does not use."""
     return {path: settings.value(path) for path in paths if FIELDS[path].is_relevant(settings)}

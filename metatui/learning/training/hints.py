@@ -1,4 +1,4 @@
-"""Hints about likely problems of a training, noticed from the numbers that it reports anyway.
+"""Hints about likely problems of a training run, recognised from the events that it yields anyway.
 
 Each kind of hint is given at most once per run. Thresholds are cautious: a hint that is given should be right.
 """
@@ -23,23 +23,25 @@ from metatui.utils.errors import BadInput
 from metatui.utils.numbers import interval
 
 LEAST_STEPS = 100
-"""Meta-steps before the movement of the parameters is judged."""
+"""Number of meta-steps after which the movement of the parameters is judged."""
 
 LEAST_MOVEMENT = 0.05
-"""Relative change of the parameters over the whole training, below which they hardly move. It is at least 0.5 in the
-bundled presets."""
+"""Parameters are reported as hardly moving if their relative change, extrapolated to the whole training, is below this.
+With the bundled presets, the change is at least 0.5."""
 
 RISE = 3.0
-"""Ratio of the mean meta-loss between two validations to its lowest mean, above which the training diverges."""
+"""Training is reported as diverging only if the mean meta-loss since the last validation exceeds this multiple of its
+lowest value between earlier validations."""
 
 PATIENCE = 3
-"""Validations without a new best before overfitting is judged."""
+"""Number of validations without a new best one after which overfitting is judged."""
 
 WIDEST_LOSS, WIDEST_ACCURACY = 0.75, 0.075
-"""Half-width of the interval of a validation above which it is noisy: as a share of the loss, and of the accuracy."""
+"""A validation is noisy if the half-width of its interval is above this share of its loss, or above this accuracy."""
 
 USEFUL_LOSS, USEFUL_ACCURACY = 0.3, 0.03
-"""Half-width that the suggested number of validation tasks should have."""
+"""Half-width of the interval that the suggested number of validation tasks should give: a share of the loss, or an
+accuracy."""
 
 MOST_TASKS = 2000
 """Largest suggested number of validation tasks."""
@@ -77,11 +79,11 @@ class Best:
 
     iteration: int
     metric: tuple[float, float]
-    """Metric after the last inner step, and the half-width of its interval."""
+    """Accuracy, or loss for regression, after the last inner step, and the half-width of its interval."""
     trained: tuple[float, float]
-    """The same after as many inner steps as in training."""
+    """Like `metric`, but after as many inner steps as in training."""
     meta_loss: tuple[float, float]
-    """Mean meta-loss since the validation before it, and the half-width of its interval."""
+    """Mean meta-loss since the previous validation, and the half-width of its interval."""
 
 
 @dataclass
@@ -92,25 +94,25 @@ class HintState:
     """Kinds of hints that were given, or that no longer apply."""
     meta_loss: Mean = field(default_factory=Mean)
     lowest: float | None = None
-    """Lowest mean meta-loss between two validations."""
+    """Lowest mean meta-loss so far between two successive validations."""
     best: Best | None = None
     rising: int = 0
-    """Number of validations in a row at which the training diverged."""
+    """Number of validations in a row before which the training diverged."""
     worse: int = 0
-    """Number of validations in a row that were worse than the best one, by more than their intervals."""
+    """Number of validations in a row that were so much worse than the best one that the intervals do not overlap."""
     noisy: int = 0
     """Number of validations in a row that were noisy."""
 
 
 class Hints:
-    """Gives the hints of one training."""
+    """Watches the events of one training run and gives hints."""
 
     def __init__(self, moved: Callable[[], float], *, has_batch_norm: bool) -> None:
         """Initialise.
 
         Args:
-            moved: function that returns the change of the parameters since their initialisation, relative to their
-                norm.
+            moved: function that returns how far the parameters are from their initial values, relative to the norm of
+                the initial values.
             has_batch_norm: whether the model has batch norm.
         """
         self._moved = moved
@@ -129,7 +131,7 @@ class Hints:
                 self._state.meta_loss.add(event.meta_loss)
             case Started():
                 yield from self._batch_norm(event.iteration, settings)
-            case Tweaked(path="algorithm.inner_steps"):  # losses before and after it cannot be compared
+            case Tweaked(path="algorithm.inner_steps"):  # losses before and after this change cannot be compared
                 self._state.lowest = self._state.best = None
             case Evaluated():
                 yield from self._validated(event, settings, model)
@@ -149,7 +151,7 @@ class Hints:
 
     def _validated(self, event: Evaluated, settings: Settings, model: BestModel) -> Iterator[Hinted]:
         state, evaluation, meta_loss = self._state, event.evaluation, self._state.meta_loss
-        if not meta_loss.count and event.iteration:  # the parameters are those of the validation before
+        if not meta_loss.count and event.iteration:  # the parameters have not changed since the last validation
             return
         metric, trained = evaluation.final, _after(evaluation, _training_steps(settings))
         sign, best = -1 if evaluation.accuracy else 1, state.best
@@ -171,7 +173,7 @@ class Hints:
     def _hint(
         self, kind: HintKind, iteration: int, settings: Settings, reason: str, path: str, new: Scalar
     ) -> Iterator[Hinted]:
-        """Yield a hint, unless one of this kind was given before or the setting has the value already."""
+        """Yield a hint to set `path` to `new`, unless this is its value or a hint of this kind was given before."""
         old = settings.value(path)
         if kind not in self._state.done and old != new:
             self._state.done.append(kind)
@@ -193,7 +195,7 @@ class Hints:
             tasks = f"{evaluation.diverged or 0:,} of {evaluation.tasks:,} in the last"
             reason, first = f"Tasks diverged in two validations in a row ({tasks})", "algorithm.inner_lr"
         elif self._state.rising >= 2 and self._state.lowest is not None:
-            now = f"{self._state.meta_loss.mean:.3g}, after {self._state.lowest:.3g}"
+            now = f"{self._state.meta_loss.mean:.3g}, but was {self._state.lowest:.3g} before"
             reason, first = f"Training diverges: the mean meta-loss since the last validation is {now}", _OUTER
         else:
             return
@@ -206,7 +208,7 @@ class Hints:
             return
         values = [_formatted(event.evaluation, *metric) for metric in (event.evaluation.final, best.metric)]
         reason = (
-            f"Overfitting: training improves, but the validation is {values[0]}, after {values[1]} at meta-step "
+            f"Overfitting: training improves, but the validation is {values[0]}, worse than {values[1]} at meta-step "
             f"{best.iteration:,}, whose parameters are tested"
         )
         yield from self._hint("overfitting", event.iteration, settings, reason, "training.iterations", event.iteration)
@@ -243,14 +245,14 @@ def _training_steps(settings: Settings) -> int:
 
 
 def _after(evaluation: Evaluation, steps: int) -> tuple[float, float]:
-    """Return the metric after `steps` inner steps, or after the last one, and the half-width of its interval."""
+    """Return accuracy or loss after `steps` inner steps, or after the last one, with the half-width of its interval."""
     curve = evaluation.accuracy or evaluation.loss
     step = min(steps, len(curve.mean) - 1)
     return curve.mean[step], curve.ci95[step]
 
 
 def _apart(higher: tuple[float, float], lower: tuple[float, float], sign: int) -> bool:
-    """Return whether the interval of `higher` lies above that of `lower`; below it for `sign` = -1."""
+    """Return whether the interval of `higher` lies entirely above that of `lower`, or below it if `sign` is -1."""
     return sign * (higher[0] - lower[0]) > higher[1] + lower[1]
 
 
@@ -268,7 +270,7 @@ def _lower_rate(settings: Settings, best: Mapping[str, Any], first: str) -> tupl
 
     Args:
         best: live settings of the best validation, by path.
-        first: the rate to lower if none is higher than in `best` or than usual.
+        first: the rate to halve if no rate is higher than in `best` or than usual for the algorithm.
     """
     rates = _rates(settings)
     ordered = sorted(rates, key=lambda path: path != first)
@@ -281,7 +283,7 @@ def _lower_rate(settings: Settings, best: Mapping[str, Any], first: str) -> tupl
 
 
 def _higher_rate(settings: Settings) -> tuple[str, float]:
-    """Return a learning rate to raise and its new value: the usual one, if it is higher."""
+    """Return a learning rate to raise and its new value: the usual one, if higher, or ten times the outer rate."""
     usual: Mapping[str, Any] = usual_values(settings)
     for path, rate in _rates(settings).items():
         if (higher := usual.get(path, rate)) > rate:

@@ -27,7 +27,7 @@ from metatui.learning.optim.losses import accuracy
 from metatui.learning.optim.outer import Diverged, OuterAdam, norm_of
 
 METRIC_QUERIES_PER_CLASS = 2
-"""Query images per class for the training metrics of algorithms that do not train on the query set."""
+"""Number of query images per class for the training metrics of algorithms that do not train on the query set."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class PendingStep:
     """A meta-step that was queued on the device and may not have finished yet."""
 
     metrics: Tensor
-    """[4], the fields of `MetaStep` in order.
+    """The fields of `MetaStep` in their order, [4].
 
     If this meta-step or an earlier one diverged, the metrics are not finite, and θ was left unchanged.
     """
@@ -65,18 +65,18 @@ class Learner:
         self.progress = 0.0
         """Completed share of the training, from 0 to 1; set before each meta-step."""
         self.graphs = self._make_graphs()
-        """Compiled meta-steps, if the settings ask for them."""
+        """Compiled meta-steps; None if the engine is not `compiled`."""
         self.captures = self._make_captures()
-        """Meta-steps captured as CUDA graphs, if the device supports them."""
+        """Meta-steps captured as CUDA graphs; None if the device, engine or algorithm does not support them."""
 
     @cached_property
     def outer(self) -> OuterAdam:
-        """The outer optimiser, which not every algorithm uses."""
+        """The outer optimiser. It is created when it is first used, because not every algorithm uses it."""
         return OuterAdam(self.flat)
 
     @property
     def algorithm(self) -> Algorithm:
-        """The algorithm with the current settings and progress, which change between meta-steps."""
+        """The algorithm with the current settings, at the current progress of the training."""
         algorithm = self.experiment.algorithm
         return algorithm.at(self.progress) if algorithm.annealed else algorithm
 
@@ -125,10 +125,10 @@ class Learner:
         return self.outer.step(gradients, lr=outer_lr, clip=self.experiment.settings.algorithm.grad_clip)
 
     def move_towards(self, target: Params, share: float) -> Tensor:
-        """Move the meta-parameters by `share` of the way to `target`. Returns the distance to it.
+        """Move the meta-parameters by `share` of the way to `target`. Returns the length of the whole way.
 
         Raises:
-            Diverged: if the distance is not finite. In that case, nothing is updated.
+            Diverged: if this length is not finite. In that case, nothing is updated.
         """
         change = self.flat.flatten(target) - self.flat.vector
         norm = norm_of(change)
@@ -136,7 +136,7 @@ class Learner:
         return norm
 
     def pooled_batch(self, batch: int, size: int) -> tuple[Tensor, Tensor]:
-        """Return the ordinary training batch numbered `batch`: `size` examples from all training tasks together."""
+        """Return batch number `batch` for ordinary training: `size` examples from all training tasks together."""
         experiment, device = self.experiment, self.experiment.torch_device
         x, y = experiment.source.pooled_batch(batch, seed=experiment.settings.training.seed, size=size)
         return (
@@ -145,13 +145,13 @@ class Learner:
         )
 
     def gradient(self, params: Params, x: Tensor, y: Tensor) -> Params:
-        """Return the gradient of the loss of an ordinary training batch with respect to `params`."""
+        """Return the gradient of the loss of the batch `x`, `y` with respect to `params`, as in ordinary training."""
         fast = leaves(params)
         outputs = functional_call(self.experiment.model, fast, (x,))
         return gradients_of(self.experiment.loss.one(outputs, y), fast)
 
     def adapt(self, episodes: Episodes, order: Tensor | None = None) -> tuple[Params, Tensor]:
-        """Adapt to each task without a graph.
+        """Adapt to each task without recording an autograd graph of the adaptation.
 
         Args:
             order: int64 [T, steps, b], the support examples that each inner step uses; None uses all of them.
@@ -220,7 +220,7 @@ class Learner:
         return CapturedStep(self.engine, self.flat, self.outer)
 
     def graph_step(self, episodes: Episodes, outer_lr: float) -> MetaStep | PendingStep | None:
-        """Make a meta-step with a captured or compiled graph; return None if there is no graph for its kind.
+        """Make a meta-step with a captured or compiled graph; return None if there is no graph for this kind.
 
         Raises:
             Diverged: if a loss or gradient is not finite. For a captured graph, `read` raises it later.
@@ -235,7 +235,7 @@ class Learner:
         return MetaStep(metrics.meta_loss, None, metrics.support_loss, metrics.grad_norm)
 
     def capture(self, tasks: range) -> bool:
-        """Capture the next kind of meta-step as a CUDA graph, if the device supports it and it is not captured yet.
+        """Capture the kind of the next meta-step as a CUDA graph, if this is possible and not done yet.
 
         Returns:
             Whether a graph was captured.
@@ -268,7 +268,7 @@ class Learner:
         """Wait for meta-steps and copy their metrics to the CPU, all in one transfer.
 
         Returns:
-            The metrics up to the first meta-step that diverged.
+            The metrics of the meta-steps before the first one that diverged.
 
         Raises:
             Diverged: if the first meta-step diverged.

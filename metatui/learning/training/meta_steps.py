@@ -16,17 +16,17 @@ from metatui.learning.optim.outer import Diverged, scheduled_lr
 from metatui.learning.training.learner import Learner, MetaStep, PendingStep
 
 MAX_PENDING_STEPS = 10
-"""Meta-steps that are queued on a device before the trainer waits for their metrics."""
+"""Number of meta-steps that are queued on a device before the trainer waits for their metrics."""
 
 
 @dataclass(frozen=True)
 class StepInfo:
-    """The part of a meta-step's progress that is known before its metrics."""
+    """The part of the event `Progress` that is known before the metrics of the meta-step."""
 
     iteration: int
     outer_lr: float
     tasks: int
-    """Size of its meta-batch."""
+    """Number of tasks in the meta-batch."""
     tasks_seen: int
     seconds: float
 
@@ -51,7 +51,7 @@ class MetaSteps:
         return range(self.tasks_seen, self.tasks_seen + self._experiment.settings.algorithm.meta_batch)
 
     def step(self) -> Iterator[Event]:
-        """Make a meta-step. If memory runs out, try again with fewer tasks in memory together.
+        """Make a meta-step. If memory runs out, try again with fewer tasks in memory at the same time.
 
         Raises:
             Diverged: if a loss or gradient is not finite; see `flush`.
@@ -74,10 +74,10 @@ class MetaSteps:
             yield from self.flush()
             self._learner.free_memory()
             self._tried_to_capture = None
-            device, engine = settings.compute.device, settings.compute.engine
+            device = settings.compute.device
             if at_once == 1:  # a graph needs more memory than an eager meta-step
                 self._learner.captures = None
-                text = f"{device} ran out of memory even with one task: {engine} continues without CUDA graphs"
+                text = f"{device} ran out of memory even with one task: training continues without CUDA graphs"
                 yield Noted(self.iteration, text)
             else:
                 yield Noted(self.iteration, f"{device} is out of memory with {at_once} tasks at once")
@@ -88,7 +88,7 @@ class MetaSteps:
         """Wait for pending meta-steps and report their metrics.
 
         Raises:
-            Diverged: if a meta-step diverged. `iteration` and `tasks_seen` go back to the meta-step before it.
+            Diverged: if a meta-step diverged. `iteration` and `tasks_seen` then return to their values before it.
         """
         pending, self._pending = self._pending, []
         while pending:
@@ -115,7 +115,7 @@ class MetaSteps:
             pending = pending[len(metrics) :]
 
     def _capture(self) -> Iterator[Event]:
-        """Capture the next kind of meta-step as a CUDA graph, if the device supports it."""
+        """Capture the kind of the next meta-step as a CUDA graph, if this is possible and was not attempted before."""
         settings = self._experiment.settings
         kind = settings.algorithm.inner_steps, settings.algorithm.meta_batch, settings.compute.tasks_at_once
         if self._learner.captures is None or self._tried_to_capture == kind:

@@ -55,7 +55,7 @@ from metatui.learning.training.trainer_state import TrainerState, as_validated, 
 from metatui.utils.errors import BadInput
 
 VIEWS = 6
-"""Number of held-out tasks in the events of a validation."""
+"""Largest number of held-out tasks that the event of a validation or a test shows."""
 
 Save = Callable[[str, TrainerState], None]
 
@@ -78,8 +78,9 @@ class Trainer:
         """Set up the training, or continue from `state`.
 
         Args:
-            save: called in the training thread with `last` or `best` and the state, before `Checkpointed` is yielded.
-            changes: scheduled changes and validations in order. They precede commands at the same meta-step.
+            save: function that writes the state as checkpoint `last` or `best`. It is called in the training thread,
+                before `Checkpointed` is yielded.
+            changes: scheduled changes and validations in order. At the same meta-step, they come before commands.
 
         Raises:
             BadInput: if the device or the data set is not available, or `state` does not fit `settings`.
@@ -107,7 +108,7 @@ class Trainer:
 
     @property
     def settings(self) -> Settings:
-        """The settings with all live changes so far."""
+        """The current settings, including all changes during the run."""
         return self.experiment.settings
 
     @property
@@ -117,7 +118,7 @@ class Trainer:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether a stop was read from the queue of commands."""
+        """Whether the command to stop was read from the queue of commands."""
         return self._stop is not None
 
     def submit(self, command: Command) -> None:
@@ -163,7 +164,7 @@ class Trainer:
         )
 
     def _train(self) -> Iterator[Event]:
-        if self._validation_is_due():  # a stop interrupted the validation before the checkpoint
+        if self._validation_is_due():  # a stop interrupted it before the checkpoint was written
             yield from self._validate()
         while self.experiment.algorithm.trains:
             yield from self._run_schedule()
@@ -227,7 +228,7 @@ class Trainer:
     # Commands and scheduled changes
 
     def _run_schedule(self) -> Iterator[Event]:
-        """Carry out the changes and validations that are scheduled for this meta-step."""
+        """Carry out the changes and validations that are scheduled for this meta-step or an earlier one."""
         if self._planned and self._planned[0].iteration <= self.iteration:
             yield from self._steps.flush()
         while self._planned and self._planned[0].iteration <= self.iteration and not self._stop:
@@ -270,7 +271,7 @@ class Trainer:
         return Tweaked(self.iteration, command.path, old, new)
 
     def _stop_requested(self) -> bool:
-        """Return whether a stop is in the queue; the other commands stay there in order."""
+        """Return whether the queue contains a command to stop. Other commands stay in the queue, in their order."""
         waiting = []
         while not self.commands.empty():
             waiting.append(self.commands.get())
@@ -302,7 +303,7 @@ class Trainer:
     def _evaluate(
         self, split: Split, tasks: int, theta: Params, iteration: int, experiment: Experiment
     ) -> Generator[Event, None, Evaluation | None]:
-        """Evaluate held-out tasks, yielding the progress; return None if a stop interrupts it."""
+        """Evaluate held-out tasks and yield the progress. Returns None if a stop interrupts the evaluation."""
         evaluation = evaluate(
             experiment,
             theta,

@@ -19,7 +19,7 @@ from metatui.learning.optim.inner import Params
 from metatui.utils.errors import BadInput, quote
 
 ADAPTATION = ("algorithm.inner_lr",)
-"""Live settings that affect the adaptation to held-out tasks."""
+"""The live settings (those that can change during a run) that affect the adaptation to held-out tasks."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class TrainerState:
     """The state of a trainer between two meta-steps."""
 
     tensors: Params
-    """Meta-parameters `theta/...`, those of the best validation `best/...`, and further state of the algorithm
-    `algorithm/...`."""
+    """Tensors by name: meta-parameters as `theta/...`, those of the best validation as `best/...`, and further state of
+    the algorithm as `algorithm/...`."""
     values: dict[str, Any]
     """JSON values: `iteration`, `tasks_seen`, `seconds`, `settings`, the fingerprint of the `data`, the SHA-256 of the
     pretrained `weights` if there are any, `first_meta_batch`, the fields of `BestModel`, and those of `CompileSwitch`
@@ -36,9 +36,9 @@ class TrainerState:
 
 
 def live_values(settings: Settings) -> dict[str, Any]:
-    """Return the values of the live settings by path; all of them are numbers.
+    """Return the values of the live settings (those that can change during a run) by path; all of them are numbers.
 
-    Options of other components are left out, because their plugins may be missing when the checkpoint is read.
+    Options of unused components are left out, because their plugins may be missing when the checkpoint is read.
     """
     return {
         path: settings.value(path)
@@ -48,7 +48,7 @@ def live_values(settings: Settings) -> dict[str, Any]:
 
 
 def as_validated(settings: Settings, validated: Mapping[str, Any] | None) -> Settings:
-    """Return a copy of `settings` with the adaptation settings of the best validation.
+    """Return a copy of `settings` in which the settings `ADAPTATION` have their values at the best validation.
 
     Args:
         validated: live settings of that validation, by path; None if there was no validation.
@@ -65,7 +65,7 @@ def part(tensors: Params, prefix: str) -> Params:
 
 
 def renamed(tensors: Params) -> Params:
-    """Rename tensors of older checkpoints of the baseline `pretrained`, whose wide head was not a meta-parameter."""
+    """Rename tensors of old checkpoints of `pretrained`, in which the head for training was no meta-parameter."""
     current = dict(tensors)
     for name, p in part(tensors, "algorithm/head").items():
         del current[f"algorithm/head/{name}"]
@@ -127,7 +127,7 @@ def evaluate_state(
     shots: int | None = None,
     views: Sequence[int] = (),
 ) -> tuple[Evaluation, tuple[TaskView, ...]]:
-    """Evaluate the parameters with the best validation, or the last ones if there was no validation.
+    """Evaluate the parameters that had the best validation, or the last ones if there was no validation.
 
     Args:
         split: `val` or `test`.

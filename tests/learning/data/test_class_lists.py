@@ -113,8 +113,8 @@ BAD: dict[str, tuple[Files, str]] = {
     "two lists": ({"train.txt": "a\n"}, "which has both train.csv and train.txt: keep one of them"),
     "not UTF-8": ({"val.csv": b"filename,label\n\xff.png,c\n"}, "whose val.csv is not UTF-8 text"),
     "binary": ({"val.csv": b"filename,label\n\0.png,c\n"}, "whose val.csv is not a text file"),
-    "empty list": ({"val.csv": "\n"}, "whose val.csv must begin with the line filename,label or label"),
-    "no header": ({"val.csv": "c0.png,c\n"}, "whose val.csv must begin with the line filename,label or label"),
+    "empty list": ({"val.csv": "\n"}, "whose val.csv must begin with a line of column names, 'filename,label'"),
+    "no header": ({"val.csv": "c0.png,c\n"}, "whose val.csv must begin with a line of column names, 'filename,label'"),
     "only a header": ({"val.csv": "filename,label\n\n"}, "whose val.csv lists no classes"),
     "too few values": ({"val.csv": "filename,label\nc0.png\n"}, "has 1 value in line 2, but must have 2"),
     "too many values": ({"val.csv": "filename,label\na,b,c\n"}, "has 3 values in line 2, but must have 2"),
@@ -127,7 +127,7 @@ BAD: dict[str, tuple[Files, str]] = {
     "not an image": ({"val.csv": "filename,label\nc0.gif,c\n"}, "'c0.gif', which does not end in .png, .jpg or .jpeg"),
     "missing image": ({"val.csv": "filename,label\nc7.png,c\n"}, "in line 2 the image 'c7.png', but there is no such"),
     "repeated image": ({"val.csv": "filename,label\nc0.png,c\nc0.png,c\n"}, "in line 3 the image 'c0.png' again"),
-    "two labels": ({"val.csv": "filename,label\nd0.png,c\n"}, "the image 'd0.png' again, as 'd' after 'c'"),
+    "two labels": ({"val.csv": "filename,label\nd0.png,c\n"}, "the image 'd0.png' again, in the class 'd' after 'c'"),
     "class in two splits": ({"val.csv": "filename,label\nc0.png,b\n"}, "the class 'b', which is also in the train"),
     "images and classes": ({"val.csv": "label\nc\n"}, "whose val list names classes, but whose train list names"),
 }  # fmt: skip
@@ -176,14 +176,14 @@ def test_links_to_outside_are_refused(
     root = write_lists(write_classes(tmp_path / "root", ["cat", "dog", "emu", "fox"], 1), lists)
     write_images(root / "images")
     link(root)
-    check_refused(root, "is a link to outside the folder")
+    check_refused(root, "is a link out of the folder")
 
 
 def test_several_sets_of_lists_need_a_choice(tmp_path: Path, check_refused: Check) -> None:
     write_classes(tmp_path / "data", ["cat", "dog", "emu", "fox"], 1)
     for name in ("bertinetto", "mine"):
         write_lists(tmp_path / "splits" / name, CLASSES)
-    check_refused(tmp_path, "several sets of class lists ('bertinetto', 'mine'): use task.class_lists")
+    check_refused(tmp_path, "several sets of class lists ('bertinetto', 'mine'): choose one with task.class_lists")
     assert len(list_folder(str(tmp_path), str(tmp_path / "splits" / "mine")).classes) == 4
 
 

@@ -275,7 +275,7 @@ def test_left_out_files_are_reported(root: Path, tmp_path: Path) -> None:
     (copy / "class05" / "damaged.png").write_bytes(b"\x89PNG")
     (notice,) = source_of(copy).notices
     assert notice.startswith(
-        f"4 left out of '{copy}': class04/notes0.txt does not end in .png, .jpg or .jpeg; class04/"
+        f"4 files or folders left out of '{copy}': class04/notes0.txt does not end in .png, .jpg or .jpeg; class04/"
     )
     assert notice.endswith(f"; … (metatui data folder '{copy}' lists all of them)")
 
@@ -334,7 +334,7 @@ def test_run_warns_about_left_out_files(root: Path, tmp_path: Path) -> None:
     (copy / "class04" / "damaged.png").write_bytes(b"\x89PNG")
     session = Session.start(settings_for(copy), runs_dir=tmp_path / "runs")
     warnings = [event.text for event in session if isinstance(event, Warned)]
-    assert warnings == [f"1 left out of '{copy}': class04/damaged.png is damaged at its beginning"]
+    assert warnings == [f"1 file or folder left out of '{copy}': class04/damaged.png is damaged at its beginning"]
     assert warnings[0] in [entry.details.get("text") for entry in session.run.journal()]
 
 

@@ -59,13 +59,13 @@ def test_other_files_and_links_are_left_out(tmp_path: Path) -> None:
     assert classes(listing) == {":cat": ["cat/000.png", "cat/001.jpeg"]}
     assert left_out(listing) == {
         "again is the same folder as cat",
-        "cat/elsewhere.png is a link to outside the folder",
+        "cat/elsewhere.png is a link out of the folder",
         "cat/labels.csv does not end in .png, .jpg or .jpeg",
         "cat/loop.png is a broken link",
         "cat/more is a folder inside a class folder",
         "cat/nowhere.png is a broken link",
         "cat/pipe.png is not a file",
-        "linked is a link to outside the folder",
+        "linked is a link out of the folder",
         "loop is a broken link",
         "lost.jpg is not in a class folder",
         "whole is the same folder as the whole folder",
@@ -98,7 +98,7 @@ def test_split_folders(tmp_path: Path) -> None:
     write_classes(tmp_path / "raw", ["e"], 1)
     listing = list_folder(str(tmp_path))
     assert list(classes(listing)) == ["train:a", "train:b", "val:c", "test:d"]
-    assert left_out(listing) == {"raw is next to train and test"}
+    assert left_out(listing) == {"raw is not in the folder of a split"}
     assert split_classes(listing.classes, 0) == {"train": [0, 1], "val": [2], "test": [3]}
 
 

@@ -257,7 +257,7 @@ def test_real_compiler(tiny: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     events = list(Trainer(settings).events())
     last = of(Noted, events)[-1]
     assert last.iteration == 3
-    assert last.text.startswith("Meta-steps are compiled from here on and agree with the batched engine; measured ")
+    assert last.text.startswith("Meta-steps are compiled from here on and agree with the batched engine; each takes ")
     batched = losses(list(Trainer(change(settings, {"compute.engine": "batched"})).events()))
     assert losses(events) == pytest.approx(batched, rel=1e-4)
 

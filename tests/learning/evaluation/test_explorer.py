@@ -165,7 +165,7 @@ def test_unrotated_characters_come_first() -> None:
 
 def test_unlimited_names_are_refused(images: Experiment) -> None:
     assert isinstance(images.source, ImageSource)
-    with pytest.raises(BadInput, match="too many names"):
+    with pytest.raises(BadInput, match="too many classes for names"):
         parse_classes(images.source, "babab-babab", 3)
 
 

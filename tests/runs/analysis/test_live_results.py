@@ -233,7 +233,7 @@ def test_no_result_without_finite_validation(
     assert (record.test.checkpoint, record.test.iteration) == ("last", 10)
     summary = summarise(run)
     assert summary.warning == (
-        "No validation was finite, so the last parameters were tested instead of the best; "
+        "No validation had a finite result, so the last parameters were tested instead of the best; "
         f"{record.test.diverged} of 6 test tasks diverged: lower algorithm.inner_lr (now 2) or algorithm.outer_lr "
         "(now 1e-06) and train again"
     )
@@ -242,7 +242,7 @@ def test_no_result_without_finite_validation(
     listed = " ".join(capsys.readouterr().out.split())
     assert "test, α = 2, last at meta-step 10: loss diverged (10-shot, 8 steps, 6 test tasks, 95 % interval)" in listed
     assert f"95 % interval), {record.test.diverged} of 6 tasks diverged" in listed
-    assert "warning: No validation was finite" in listed
+    assert "warning: No validation had a finite result" in listed
 
 
 def test_report_of_diverged_run(hopeless: tuple[RunFolder, list[Event]], tmp_path: Path) -> None:
@@ -271,4 +271,4 @@ def test_diverged_evaluations_have_warning_colour(hopeless: tuple[RunFolder, lis
     assert len(yellow) == len(starts)
     for line, start in zip(yellow, starts, strict=True):
         assert line.startswith(start)
-    assert "; warning: No validation was finite" in yellow[-1]
+    assert "; warning: No validation had a finite result" in yellow[-1]

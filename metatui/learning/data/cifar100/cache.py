@@ -20,7 +20,7 @@ _METADATA = {"format": "metatui cifar100 1"}
 
 
 def download() -> Path:
-    """Download the published archive unless it is complete in the downloads folder, and return this folder.
+    """Download the published archive to the downloads folder, unless it is already there. Return the folder.
 
     Raises:
         MetatuiError: if the download failed, or the checksum is wrong.

@@ -29,12 +29,12 @@ SUPERCLASSES: Mapping[str, tuple[str, ...]] = {
         "vehicles_2": "lawn_mower rocket streetcar tank tractor",
     }.items()
 }
-"""The classes of each superclass. The label of a class or a superclass is its position by name."""
+"""The classes of each superclass. CIFAR-100 labels classes, and also superclasses, by their alphabetical position."""
 
 CLASSES = tuple(sorted(name for names in SUPERCLASSES.values() for name in names))
 
 IMAGES: dict[str, int] = {"train": 500, "test": 100}
-"""Number of images of each class in the published files. Few-shot splits divide classes and use all images."""
+"""Number of images of each class in each published file. Few-shot splits divide the classes and use both files."""
 
 
 def _of_superclasses(labels: str) -> tuple[str, ...]:
@@ -74,4 +74,4 @@ SPLITS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "test": _TEST,
     },
 }
-"""The classes of each split of each data set, sorted by name."""
+"""The classes of each split of FC100 and of CIFAR-FS, sorted by name."""

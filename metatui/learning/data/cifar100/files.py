@@ -56,7 +56,7 @@ def read(folder: Path) -> NDArray[np.uint8]:
 
 
 def _archived(archive: Path) -> dict[str, tuple[str, bytes]]:
-    """Return the name for messages and the content of each published file in `archive`."""
+    """Return the content of each published file in `archive`, with the name of the file for messages."""
     origin = quote(str(archive), 200)
     files = {}
     try:
@@ -105,8 +105,8 @@ def _images(name: str, data: bytes, per_class: int) -> NDArray[np.uint8]:
 def _values(name: str, data: bytes) -> tuple[bytes, list[int], list[int]]:
     """Return the pixels, the fine labels and the coarse labels in a published file.
 
-    The file is the pickle of a dict, written by Python 2. The pixels are its longest string, and the labels are the
-    numbers after their key.
+    The file is the pickle of a dict, written by Python 2. The pixels are the longest string after the key `data`, and
+    the labels are the numbers after the keys `fine_labels` and `coarse_labels`.
     """
     labels: dict[str, list[int]] = {"fine_labels": [], "coarse_labels": []}
     key, pixels = "", ""

@@ -1,8 +1,8 @@
 """The cache of a folder's decoded images, which is rebuilt when a file in the folder has changed.
 
-`images` is uint8 [files, channels, size, size] with white as 255, in the order of the listing; files that are left out
-are zero. The header holds the format, the digest of the listing, the files that are left out, and a SHA-256 of these
-and of the digest of each image.
+`images` is uint8 [files, channels, size, size] with white as 255, in the order of the listing; the pixels of files that
+are left out are 0. The header holds the format, the digest of the listing, the files that are left out, and a SHA-256
+of the list of these files and of the digests of all images.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Packed:
     """A folder's decoded images."""
 
     pixels: Tensor
-    """uint8 [files, channels, size, size], white as 255, zero for files that are left out."""
+    """uint8 [files, channels, size, size], in which white is 255. The pixels of files that are left out are 0."""
     unusable: dict[int, LeftOut]
     """Files that are left out because they could not be decoded, by their number in the listing."""
     digests: tuple[bytes, ...]
@@ -56,7 +56,7 @@ class Packed:
     packed_now: bool
     """True if the images were decoded now, False if they were read from the cache."""
     problem: str = ""
-    """A sentence that explains why the cache could not be written; empty if it was."""
+    """A sentence that explains why the cache could not be written; empty if it was written."""
 
 
 def load(listing: Listing, *, size: int, rgb: bool, force: bool = False) -> Packed:
@@ -66,7 +66,7 @@ def load(listing: Listing, *, size: int, rgb: bool, force: bool = False) -> Pack
 
     Args:
         size: height and width in pixels.
-        force: ignore an existing cache.
+        force: whether to decode the images even if they are cached.
 
     Raises:
         BadInput: if the images would take more than half of this machine's memory.
@@ -86,7 +86,7 @@ def load(listing: Listing, *, size: int, rgb: bool, force: bool = False) -> Pack
 
 
 def packed_path(root: Path, *, size: int, rgb: bool) -> Path:
-    """Return the path of the cache for the folder `root`."""
+    """Return the path of the cache of the folder `root` for this size and these channels."""
     key = hashlib.sha256(os.fsencode(root) + f"\0{size} {rgb}".encode()).hexdigest()
     return paths.packed_folders_dir() / f"{key[:32]}.safetensors"
 
@@ -113,7 +113,7 @@ def _pack(path: Path, listing: Listing, shape: tuple[int, ...]) -> Packed:
 
 
 def _decode_into(pixels: NDArray[np.uint8], listing: Listing) -> dict[int, str]:
-    """Fill `pixels` and return the numbers of the files that cannot be decoded, with the reasons."""
+    """Decode all images into `pixels`. Return the reasons for files that cannot be decoded, by their numbers."""
     files = listing.files
     channels, size = pixels.shape[1:3]
 
@@ -147,7 +147,7 @@ def _content(root: Path, file: ImageFile) -> bytes:
 
 
 def _read(path: Path, listing: Listing, shape: tuple[int, ...]) -> Packed | None:
-    """Return the cached images, or None if there is no intact cache of this listing."""
+    """Return the cached images; None if there is no intact cache of this listing."""
     try:
         pixels, metadata = read_pixels(path, shape, {"format": _FORMAT, "listing": listing.digest()})
         reasons = {operator.index(number): str(why) for number, why in json.loads(metadata["left_out"])}

@@ -27,7 +27,7 @@ class Entry:
     """One line of a list."""
 
     place: str
-    """The list and the line, as the beginning of a sentence, such as `whose train.csv lists in line 2`."""
+    """Beginning of a sentence about the entry, up to its list and line: `... whose train.csv lists in line 2`."""
     label: str
     """Name of the class."""
     filename: str | None
@@ -35,11 +35,11 @@ class Entry:
 
 
 ClassLists = Mapping[Split, tuple[Entry, ...]]
-"""Entries of each list. Either all entries are images, or all are classes."""
+"""Entries of the list of each split. Either all entries name images, or all name whole classes."""
 
 
 def find_lists(root: Path, name: str) -> Path | None:
-    """Return the folder with the class lists of `root`: itself, its folder `splits`, or a folder in `splits`.
+    """Return the folder with class lists: `root`, its folder `splits`, or a folder in `splits`; None without lists.
 
     Raises:
         BadInput: if several subfolders of `splits` contain lists. The message starts with `name`.
@@ -53,7 +53,10 @@ def find_lists(root: Path, name: str) -> Path | None:
     below = sorted(path for path in folders[1].iterdir() if _has_lists(path))
     if len(below) > 1:
         several = ", ".join(quote(path.name) for path in below)
-        raise BadInput(f"{name}, whose folder splits has several sets of class lists ({several}): use task.class_lists")
+        raise BadInput(
+            f"{name}, whose folder 'splits' contains several sets of class lists ({several}): choose one with "
+            "task.class_lists"
+        )
     return below[0] if below else None
 
 
@@ -122,7 +125,7 @@ def _csv_rows(text: str, whose: str) -> Iterator[tuple[int, str, str | None]]:
     try:
         header = [column.strip().lower() for column in next(reader, [])]
         if "label" not in header:
-            raise BadInput(f"{whose} must begin with the line filename,label or label, the names of its columns")
+            raise BadInput(f"{whose} must begin with a line of column names, 'filename,label' or 'label'")
         for row in reader:
             if not any(map(str.strip, row)):
                 continue
@@ -143,7 +146,7 @@ def _check_kinds(lists: ClassLists, name: str) -> None:
 
 
 def _check_repetition(lists: ClassLists) -> None:
-    """Raise BadInput if a class is in two splits, or is listed as a whole twice."""
+    """Raise BadInput if a class is in two splits, or if a whole class is listed twice."""
     split_of: dict[str, Split] = {}
     for split, entries in lists.items():
         for entry in entries:

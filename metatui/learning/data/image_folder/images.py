@@ -13,15 +13,15 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from metatui.utils.text import sanitize
 
 MOST_PIXELS = 89_478_485
-"""Largest number of pixels of a stored image: Pillow's own limit for a decompression bomb."""
+"""Largest number of pixels of an image file: the number above which Pillow warns of a decompression bomb."""
 
 _LARGE = 16_000_000
-"""Images with more pixels are decoded one at a time, because conversion may need eight bytes per pixel."""
+"""Images with more pixels than this are decoded one at a time, because conversion may need eight bytes per pixel."""
 
 _one_large = threading.Lock()
 
 _REDUCED = 3
-"""Images are first quickly reduced to this multiple of the final size; the Lanczos filter does the rest."""
+"""Images are first reduced to this multiple of the final size by a fast method. The Lanczos filter does the rest."""
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -32,7 +32,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""Transposition that undoes each EXIF orientation."""
+"""Transposition that turns an image upright, by the EXIF orientation of the image."""
 
 
 class Unusable(Exception):

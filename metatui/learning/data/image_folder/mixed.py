@@ -18,7 +18,7 @@ from metatui.learning.hardware.devices import moved
 
 
 def load_mixed(settings: Settings, folders: Sequence[str], device: torch.device | str) -> MixedSource:
-    """Return tasks of all `folders`.
+    """Return the tasks of all `folders`.
 
     Raises:
         BadInput: if a folder is missing, or has too few classes or images for the episodes.
@@ -36,13 +36,13 @@ def load_mixed(settings: Settings, folders: Sequence[str], device: torch.device 
 class MixedSource(ImageSource):
     """Tasks of several sources with the same size of images. Each source is chosen with the same probability.
 
-    All classes of a task come from one source. Class numbers of a split continue from one source to the next.
+    All classes of a task come from one source. The classes of a split are numbered from the first source to the last.
     """
 
     name = "mixed"
 
     def __init__(self, sources: dict[str, ImageSource], *, device: torch.device | str) -> None:
-        """Create the source from other sources by their names."""
+        """Create the source from other sources, which `sources` holds by name."""
         super().__init__(device)
         self._names = tuple(sources)
         self._sources = tuple(sources.values())
@@ -50,7 +50,7 @@ class MixedSource(ImageSource):
             split: torch.tensor([0, *(source.class_count(split) for source in self._sources)]).cumsum(0)
             for split in SPLITS
         }
-        """Number of the first class of each source, and the number of classes."""
+        """For each split, the number of the first class of each source, followed by the total number of classes."""
         self.input_shape = self._sources[0].input_shape
         fingerprints = repr([source.fingerprint for source in self._sources])
         self.fingerprint = f"mixed {hashlib.sha256(fingerprints.encode()).hexdigest()}"
@@ -94,7 +94,7 @@ class MixedSource(ImageSource):
         return images
 
     def _parts(self, split: Split, classes: Tensor) -> Tensor:
-        """Return the number of the source of each class."""
+        """Return the source of each class, as its position among the sources."""
         return torch.bucketize(classes, self._starts[split], right=True) - 1
 
     def _class_name(self, split: Split, part: int, number: int) -> str:

@@ -1,7 +1,8 @@
 """Classes and splits of a folder of images, and the files of each class. No image is opened.
 
 Classes are the folders directly in the root, or in the root's `train`, `val` and `test`. Images are the files directly
-in a class folder. Class lists may define both instead.
+in a class folder. Instead, class lists may define the classes
+and their images.
 """
 
 from __future__ import annotations
@@ -30,15 +31,15 @@ class ImageFile:
     path: str
     """Path relative to the root, with forward slashes."""
     size: int
-    """Bytes."""
+    """Size in bytes."""
     modified: int
-    """Nanoseconds since the epoch."""
+    """Time of the last modification, in nanoseconds since the epoch."""
 
 
 @dataclass(frozen=True)
 class ClassFolder:
     split: Split | None
-    """Split of this class by its folder or by class lists; None if the root has neither."""
+    """Split of this class according to its split folder or its class list; None if the root has neither."""
     name: str
     files: tuple[ImageFile, ...]
 
@@ -63,7 +64,7 @@ class Listing:
     root: Path
     """Resolved path of the folder."""
     classes: tuple[ClassFolder, ...]
-    """Sorted by split, then by name."""
+    """Classes, sorted by split and then by name."""
     left_out: tuple[LeftOut, ...]
     lists: Path | None = None
     """Folder of the class lists; None without class lists."""
@@ -82,12 +83,13 @@ class Listing:
 
 
 def list_folder(folder: str, class_lists: str = "", *, setting: str = "task.folder is") -> Listing:
-    """List the images in `folder` by class. Messages name it as the value of `setting`.
+    """List the images in `folder` by class. Error messages begin with `setting` and the folder.
 
-    The lists in the folder `class_lists`, the value of task.class_lists, define the splits. If this is empty, the
-    folders `train`, `val` and `test` define them, or else class lists in `folder`. Otherwise, classes have no split.
+    The lists in the folder `class_lists`, the value of task.class_lists, define the splits. If `class_lists` is empty,
+    the splits are defined by the folders `train`, `val` and `test`, or else by class lists in `folder`. Without any of
+    these, the classes have no split.
 
-    Hidden files are skipped. Everything else that is not an image of a class is listed as left out: links to outside
+    Hidden files are skipped. Everything else that is not an image of a class is listed as left out: links out of
     the folder, folders inside class folders, and files of other types.
 
     Raises:
@@ -114,7 +116,7 @@ def list_folder(folder: str, class_lists: str = "", *, setting: str = "task.fold
 
 
 class _Scanner:
-    """One scan of the folder `root`. Error messages start with `name`."""
+    """One scan of the folder `root`. Error messages start with `name`, which names this folder."""
 
     def __init__(self, root: Path, name: str) -> None:
         self._root = root
@@ -124,9 +126,9 @@ class _Scanner:
         self._empty = 0
         """Number of class folders without images."""
         self._listed = {str(root): "the whole folder"}
-        """Paths of the class folders by their resolved paths, to leave out links to the same folder."""
+        """Names of the folders that were seen, by resolved path. Further links to these folders are left out."""
         self._images_in: dict[str, dict[str, ImageFile]] = {}
-        """Images of the folders that class lists refer to, by folder and name."""
+        """Images in the folders that class lists refer to, by folder and file name."""
 
     def scan(self) -> Listing:
         folders = self._subfolders(self._root)
@@ -134,7 +136,7 @@ class _Scanner:
         if splits := self._splits(names):
             for path in folders:
                 if os.path.basename(path) not in splits:
-                    self._leave_out(path, "is next to train and test")
+                    self._leave_out(path, "is not in the folder of a split")
             classes = [c for split in splits for c in self._classes(self._subfolders(self._root / split), split)]
             _check_disjoint(classes, self._name)
         elif lists := find_lists(self._root, self._name):
@@ -147,14 +149,14 @@ class _Scanner:
         return Listing(self._root, tuple(classes), tuple(self._left_out))
 
     def scan_lists(self, folder: Path, name: str) -> Listing:
-        """List the classes of the lists in `folder`. Messages about the lists start with `name`."""
+        """List the classes in the class lists of `folder`. Error messages about the lists start with `name`."""
         lists = read_lists(folder, name)
         of_images = lists["train"][0].filename is not None
         classes = tuple(self._listed_images(lists) if of_images else self._listed_classes(lists))
         return Listing(self._root, classes, tuple(self._left_out), folder)
 
     def _listed_classes(self, lists: ClassLists) -> Iterator[ClassFolder]:
-        """Yield the classes of lists of classes. Their folders are in the root, in `data` or in `images`."""
+        """Yield the classes in lists that name no images. Their folders are in the root, in `data` or in `images`."""
         first = lists["train"][0].label
         base = next((base for base in ("", "data", "images") if (self._root / base / first).is_dir()), "")
         for split, entries in lists.items():
@@ -167,9 +169,9 @@ class _Scanner:
                 yield from found
 
     def _listed_images(self, lists: ClassLists) -> Iterator[ClassFolder]:
-        """Yield the classes of lists of images.
+        """Yield the classes in class lists that name images.
 
-        The images are in the folder `images`, in `data` or in the root, in a folder of their class or in none.
+        The images are in `images`, in `data` or in the root: either directly, or in a folder for each class.
         """
         layouts = [(base, labelled) for base in ("images", "data", "") for labelled in (False, True)]
         first = lists["train"][0]
@@ -183,7 +185,7 @@ class _Scanner:
                     raise BadInput(f"{entry.place} the image {quote(entry.filename)}, but there is no such image")
                 if image.path in label_of:
                     other = label_of[image.path]
-                    labels = "" if other == entry.label else f", as {quote(entry.label)} after {quote(other)}"
+                    labels = "" if other == entry.label else f", in the class {quote(entry.label)} after {quote(other)}"
                     raise BadInput(f"{entry.place} the image {quote(entry.filename)} again{labels}")
                 label_of[image.path] = entry.label
                 files.setdefault(entry.label, []).append(image)
@@ -214,10 +216,10 @@ class _Scanner:
     def _check_inside(self, folder: Path) -> None:
         if not Path(os.path.realpath(folder)).is_relative_to(self._root):
             where = quote(self._relative(str(folder)))
-            raise BadInput(f"{self._name}, whose folder {where} is a link to outside the folder")
+            raise BadInput(f"{self._name}, whose folder {where} is a link out of the folder")
 
     def _splits(self, names: set[str]) -> list[Split]:
-        """Return the splits that the root has folders for; none if the classes are to be split at random."""
+        """Return the splits for which the root has a folder; empty if there are no split folders."""
         validation = sorted(names & {"val", "valid", "validation"})
         missing = sorted({"train", "test"} - names)
         if len(missing) == 2 or (missing and not validation):
@@ -252,7 +254,7 @@ class _Scanner:
         return sorted(classes, key=lambda folder: folder.name)
 
     def _subfolders(self, parent: Path) -> list[str]:
-        """Return the folders in `parent` by name, links last, so that a folder precedes the links to it."""
+        """Return the folders in `parent` by name, but all links last, so that a folder precedes the links to it."""
         folders = []
         for entry in self._entries(parent):
             if entry.is_dir():
@@ -277,7 +279,7 @@ class _Scanner:
         return ImageFile(self._relative(entry.path), stat.st_size, stat.st_mtime_ns)
 
     def _entries(self, folder: str | Path) -> Iterator[os.DirEntry[str]]:
-        """Yield the entries of `folder` in order of their names, except hidden entries and unusable links."""
+        """Yield the entries of `folder` by name. Hidden ones, broken links and links out of the root are skipped."""
         visible = []
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -292,7 +294,7 @@ class _Scanner:
                 yield entry
             else:
                 broken = not os.path.exists(target)
-                self._leave_out(entry.path, "is a broken link" if broken else "is a link to outside the folder")
+                self._leave_out(entry.path, "is a broken link" if broken else "is a link out of the folder")
 
     def _leave_out(self, path: str, why: str) -> None:
         self._left_out.append(LeftOut(self._relative(path), why))
@@ -301,10 +303,10 @@ class _Scanner:
         return os.path.relpath(path, self._root).replace(os.sep, "/")
 
     def _what_is_missing(self) -> str:
-        """Explain why there are no images, as a clause to append to a sentence after a comma."""
+        """Explain why there are no classes, as a relative clause that follows the name of the folder."""
         reasons = {left_out.why for left_out in self._left_out}
         if self._empty and "is a folder inside a class folder" in reasons:
-            return "whose folders contain folders but no images: the class folders must be directly in it"
+            return "whose folders contain folders but no images: the class folders must be directly in this folder"
         if self._empty:
             return f"whose {self._empty} class folders contain no PNG or JPEG images"
         if "is not in a class folder" in reasons:

@@ -56,7 +56,7 @@ class FolderSource(PackedSource):
             [file for file in islice(files, len(folder.files)) if file not in packed.unusable]
             for folder in listing.classes
         ]
-        """Numbers of the usable files of each class."""
+        """Usable files of each class, as numbers in the listing."""
         names = [sanitize(folder.name, limit=40) for folder in listing.classes]
         super().__init__(packed.pixels, self._usable, names, splits, device=device)
         self._listing = listing
@@ -76,7 +76,7 @@ class FolderSource(PackedSource):
         """Return two digests of what determines the tasks: the classes of each split and their images in order.
 
         The first depends on pixels: it does not change if the folder is copied, or if files are touched, stored in
-        another lossless format or renamed in the same order. The second, which checkpoints of earlier versions
+        another lossless format or renamed without a change of order. The second, which checkpoints of earlier versions
         contain, depends on file names.
         """
         pixels, names = (hashlib.sha256(repr(self.input_shape).encode()) for _ in range(2))
@@ -89,7 +89,7 @@ class FolderSource(PackedSource):
         return f"pixels {pixels.hexdigest()}", names.hexdigest()
 
     def _repeated(self) -> Iterator[str]:
-        """Yield a sentence about images in several splits, and one about images in several classes of a split."""
+        """Yield a sentence if images are in several splits, and one if images are in several classes of a split."""
         copies: dict[bytes, list[tuple[int, str]]] = {}
         for number, usable in enumerate(self._usable):
             for file in usable:
@@ -114,20 +114,21 @@ class FolderSource(PackedSource):
 
 
 def _images(repeated: Sequence[tuple[str, str]], where: str) -> str:
-    """Describe how many images are repeated, with the first of them as an example."""
+    """Say how many images are repeated in the places `where`, with the first one as an example."""
     (a, b), count = repeated[0], len(repeated)
     example = f"{sanitize(a)} and {sanitize(b)}"
     return f"1 image is {where} ({example})" if count == 1 else f"{count:,} images are {where} (such as {example})"
 
 
 def _summary(listing: Listing, left_out: Sequence[LeftOut]) -> str:
-    """Describe how many files are left out, with the first of them as examples; empty if all are used."""
+    """Describe how many files are left out, with the first few as examples; empty if all files are used."""
     if not left_out:
         return ""
     root = quote(str(listing.root), 200)
     first = "; ".join(map(str, left_out[:3]))
     rest = f"; … (metatui data folder {root} lists all of them)" if len(left_out) > 3 else ""
-    return f"{len(left_out):,} left out of {root}: {first}{rest}"
+    what = "file or folder" if len(left_out) == 1 else "files or folders"
+    return f"{len(left_out):,} {what} left out of {root}: {first}{rest}"
 
 
 def split_classes(classes: Sequence[ClassFolder], seed: int) -> Splits:
@@ -159,7 +160,7 @@ def check_ways(settings: Settings, listing: Listing, splits: Splits) -> None:
     if fewest >= ways:
         if sizes["train"] < settings.ways_in_training[1]:
             sentence = (
-                f"task.ways_range is {quote(settings.task.ways_range)}, but must be at most {sizes['train']}, the "
+                f"task.ways_range is {quote(settings.task.ways_range)}, but must end at {sizes['train']} or less, the "
                 f"number of training classes of {quote(str(listing.root), 200)}"
             )
             raise SettingsError([Problem("task.ways_range", sentence)])
@@ -185,7 +186,7 @@ def check_images(settings: Settings, listing: Listing, splits: Splits, counts: S
     """Raise SettingsError if a class has fewer images than shots and queries together.
 
     Args:
-        counts: usable images of each class.
+        counts: number of usable images of each class.
     """
     shots = shots_of_splits(settings)
     training, held_out = next(iter(shots)), next(reversed(shots))

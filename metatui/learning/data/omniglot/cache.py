@@ -26,10 +26,10 @@ OnProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Omniglot:
-    """All drawings, verified."""
+    """All drawings, after verification of their checksum."""
 
     pixels: Tensor
-    """uint8 [characters, 20, 28, 28], ink as 255, in the order of `manifest.characters()`."""
+    """uint8 [characters, 20, 28, 28], in which ink is 255, in the order of `manifest.characters()`."""
     sha256: str
     """SHA-256 of the pixels."""
 
@@ -43,7 +43,7 @@ def pack(
         folder: holds `images_background` and `images_evaluation`, each as a zip or unpacked, either directly or in its
             subfolder `omniglot-py`.
         to: path of the cache (default: the path that `load` reads).
-        layout: the exact characters that must be present.
+        layout: the characters that the published files must contain, no more and no fewer.
 
     Raises:
         BadInput: if a published file is missing, damaged or unexpected.

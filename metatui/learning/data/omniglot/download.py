@@ -15,9 +15,9 @@ _INSTEAD = (
 
 
 def download(folder: Path | None = None) -> Path:
-    """Download the zips that are not yet complete in `folder` (default: the downloads folder) and return the folder.
+    """Download the zips that are missing or incomplete in `folder` (default: the downloads folder). Return the folder.
 
-    This does not unpack them: torchvision would unpack 32,460 files, and mistake an interrupted unpacking for a
+    The zips are not unpacked: torchvision would unpack 32,460 files, and mistake an interrupted unpacking for a
     complete one.
 
     Raises:

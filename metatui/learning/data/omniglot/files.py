@@ -1,7 +1,7 @@
 """Omniglot's published files, treated as untrusted input.
 
-Nothing is unpacked to disk. Names are only compared with the expected ones. Each file is read into memory, but not
-beyond the largest size of a drawing.
+Nothing is unpacked to disk. Names are only compared with the expected ones. At most the
+largest size of a drawing is read from each file into memory.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def part_drawings(folder: Path, part: str, alphabets: Alphabets) -> Iterator[tup
 def decoded(name: str, data: bytes) -> NDArray[np.uint8]:
     """Decode a published drawing to uint8 [SIDE, SIDE], in which ink is 255.
 
-    It is reduced with the Lanczos filter (Finn et al. 2017), after conversion to grey, because Pillow silently uses the
-    nearest pixel for images with one bit per pixel.
+    The drawing is reduced with the Lanczos filter (Finn et al. 2017). It is first converted to grey, because Pillow
+    silently uses the nearest pixel instead of the filter for images with one bit per pixel.
 
     Raises:
         BadInput: if `data` is not a published drawing.
@@ -78,7 +78,7 @@ def decoded(name: str, data: bytes) -> NDArray[np.uint8]:
 
 @contextmanager
 def _errors_named(origin: str) -> Iterator[None]:
-    """Turn read errors into BadInput that names `origin`."""
+    """Turn read errors into a BadInput that names `origin`."""
     try:
         yield
     except OSError as error:
@@ -94,7 +94,7 @@ def _in_archive(archive: Path, part: str, alphabets: Alphabets) -> Iterator[tupl
             raise BadInput(f"{origin} is too large: at most {_MAX_ARCHIVE:,} bytes are read")
         opened = zipfile.ZipFile(archive)
     with opened:
-        # Not is_dir(), which fails on an empty name.
+        # This does not call is_dir(), which fails on an empty name.
         members = [info for info in opened.infolist() if not info.filename.endswith("/")]
         by_name = {info.filename: info for info in members}
         for path in _in_order(origin, (info.filename for info in members), part, alphabets):

@@ -64,11 +64,11 @@ class Character:
     """Name of the part: `images_background` or `images_evaluation`."""
     alphabet: str
     number: int
-    """Position in its alphabet, from 1."""
+    """Position of the character in its alphabet, from 1."""
 
     @property
     def folder(self) -> str:
-        """Path of its drawings, relative to the data folder."""
+        """Path of the folder with the drawings of this character, relative to the data folder."""
         return character_folder(self.part, self.alphabet, self.number)
 
     def __str__(self) -> str:
@@ -76,7 +76,7 @@ class Character:
 
 
 def character_folder(part: str, alphabet: str, number: int) -> str:
-    """Return the path of a character's drawings, relative to the data folder."""
+    """Return the path of the folder with a character's drawings, relative to the data folder."""
     return f"{part}/{alphabet}/character{number:02d}"
 
 

@@ -53,7 +53,7 @@ class OmniglotSource(ImageSource):
         """Create the source.
 
         Args:
-            pixels: uint8 [1623, 20, 28, 28], ink as 255.
+            pixels: uint8 [1623, 20, 28, 28], in which ink is 255.
             characters: the character in each row of `pixels`.
             split: `chapter`, `finn` or `lake`.
         """
@@ -84,5 +84,5 @@ class OmniglotSource(ImageSource):
         first = (self._numbers[split][position] * self.turns + turns) * DRAWINGS
         rows = first.unsqueeze(1) + random.choose(keys, count, DRAWINGS)
         images = self._images.index_select(0, moved(rows.flatten(), self.device)).reshape(*rows.shape, SIDE, SIDE)
-        # Multiplied, because devices round a division by 255 differently.
+        # A multiplication, because devices round a division by 255 differently.
         return images.to(torch.float32).mul_(1 / 255)

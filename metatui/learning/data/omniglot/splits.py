@@ -12,4 +12,4 @@ CHARACTERS: Mapping[str, Mapping[str, int]] = {
 """Number of characters in each part of each class split, without rotations."""
 
 DRAWINGS = 20
-"""Drawings of each character, one by each of twenty people."""
+"""Number of drawings of each character, one by each of twenty people."""

@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     from metatui.learning.data.sources.table import TableOptions
 
 LARGEST = 256 * 1024 * 1024
-"""Largest size in bytes of a file."""
+"""Largest size in bytes of a table file."""
 MOST_VALUES = 20_000_000
 """Largest number of input and target values, which take eight bytes each."""
 MOST_COLUMNS = 10_000
 LARGEST_NUMBER = 1e30
-"""Largest magnitude of a value: sums of squares must not overflow."""
+"""Largest magnitude of a value, which prevents sums of squares from overflowing."""
 
 _BATCH = 65_536
-"""Rows of a Parquet file that are decoded together."""
+"""Number of rows of a Parquet file that are decoded together."""
 
 
 @dataclass(frozen=True)
@@ -51,25 +51,25 @@ class TableData:
     counts: NDArray[np.int64]
     """Number of rows of each task."""
     x: NDArray[np.float64]
-    """[rows, inputs]."""
+    """Input values, [rows, inputs]."""
     y: NDArray[np.float64]
-    """[rows, targets]."""
+    """Target values, [rows, targets]."""
     splits: tuple[Split, ...] | None
     """Split of each task; None if the table has no split column."""
 
     @property
     def name(self) -> str:
-        """The path, quoted for messages."""
+        """The path of the file, quoted for messages."""
         return quote(str(self.path), 200)
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns that are used, by name."""
+    """Names of the columns that are used."""
 
     task: str
     split: str
-    """Empty if there is no split column."""
+    """Name of the split column; empty if there is none."""
     inputs: tuple[str, ...]
     targets: tuple[str, ...]
 
@@ -88,11 +88,11 @@ class _Rows:
 
     columns: Columns
     values: NDArray[np.float64]
-    """[rows, inputs + targets]."""
+    """Input and target values, [rows, inputs + targets]."""
     texts: Mapping[str, Sequence[str]]
-    """Task column and split column."""
+    """Texts in the task column and in the split column, by name of the column."""
     place: Callable[[int], str]
-    """Position of a row for messages, such as `line 7`."""
+    """Function that returns the position of a row in the file for messages, such as `line 7`."""
 
 
 def read_table(options: TableOptions) -> TableData:
@@ -100,7 +100,7 @@ def read_table(options: TableOptions) -> TableData:
 
     Raises:
         BadInput: if the file cannot be read, is not a table, or contains a value that is not allowed. The message names
-            the file, and the line and the column of a value.
+            the file, and for a value also the line and the column.
     """
     path = Path(options.file)
     name = quote(str(path), 200)
@@ -150,7 +150,7 @@ def _splits(name: str, rows: _Rows, task_of: NDArray[np.int64]) -> tuple[Split, 
         if split != text:
             raise BadInput(
                 f"{name}, {rows.place(row)}: column {column} is {quote(text)}, but {rows.place(before)} has "
-                f"{quote(split)} for the same task: all rows of a task must be in one split"
+                f"{quote(split)} for the same task; all rows of a task must be in one split"
             )
     of_name: dict[str, Split] = {split: split for split in SPLITS}
     return tuple(of_name[first[task][1]] for task in sorted(first))
@@ -164,7 +164,7 @@ def _check_numbers(rows: _Rows, name: str) -> None:
     row, column = map(int, np.unravel_index(np.argmin(good), good.shape))
     value = float(rows.values[row, column])
     allowed = f"must be a number from {-LARGEST_NUMBER:g} to {LARGEST_NUMBER:g}"
-    missing = ": remove rows with missing values" if np.isnan(value) else ""
+    missing = "; remove rows with missing values" if np.isnan(value) else ""
     raise BadInput(
         f"{name}, {rows.place(row)}: column {quote(rows.columns.numeric[column])} is {value:g}, but {allowed}{missing}"
     )
@@ -174,10 +174,10 @@ def _choose_columns(name: str, header: Sequence[str], options: TableOptions, num
     """Return the columns that `options` select.
 
     Args:
-        numeric: whether a column contains numbers.
+        numeric: function that returns whether a column contains numbers.
 
     Raises:
-        BadInput: if a name is missing from the file, occurs twice, or is used twice.
+        BadInput: if a name is missing from the file or occurs twice in it, or if a column is used twice.
     """
     named = [column for column in header if column]
     column, count = Counter(named).most_common(1)[0] if named else ("", 0)
@@ -190,7 +190,7 @@ def _choose_columns(name: str, header: Sequence[str], options: TableOptions, num
             columns = quote(", ".join(named), 200)[1:-1]
             raise _problem(field, column, f"must be a column of {name}: {columns}")
         if column in used:
-            raise _problem(field, column, f"must be another column, because it is used in {used[column]}")
+            raise _problem(field, column, f"must be another column, because this one is used in {used[column]}")
         used[column] = field
         return column
 
@@ -203,7 +203,7 @@ def _choose_columns(name: str, header: Sequence[str], options: TableOptions, num
     rest = tuple(column for column in named if column not in used and numeric(column))
     for field, columns in chosen.items():
         if not columns and not rest:
-            raise _problem(field, "", f"must name columns: {name} has no other numeric columns")
+            raise _problem(field, "", f"must name columns, because {name} has no other numeric columns")
     return Columns(task, split, chosen["table.inputs"] or rest, chosen["table.targets"] or rest)
 
 
@@ -263,7 +263,7 @@ def _row_problem(row: Sequence[str], header: Sequence[str], places: Sequence[int
     """Describe the mistake in a row that must have numbers at `places`."""
     if len(row) != len(header):
         values = "1 value" if len(row) == 1 else f"{len(row):,} values"
-        return f"has {values}, but the header names {len(header):,} columns"
+        return f"the row has {values}, but the header names {len(header):,} columns"
     place = next(place for place in places if not _is_number(row[place]))
     value = quote(row[place]) if row[place].strip() else "empty"
     hint = ", with a decimal point" if "," in row[place] else ""
@@ -276,7 +276,7 @@ def _lines(data: bytes, name: str) -> Iterator[str]:
         try:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError:
-            raise BadInput(f"{name}, line {number:,}: is not UTF-8 text: save the file as UTF-8") from None
+            raise BadInput(f"{name}, line {number:,} is not UTF-8 text: save the file as UTF-8") from None
 
 
 def _records(reader: Any, name: str) -> Iterator[list[str]]:
@@ -289,7 +289,7 @@ def _records(reader: Any, name: str) -> Iterator[list[str]]:
         except csv.Error as error:
             limit = f"a value must have at most {csv.field_size_limit():,} characters; is a quotation mark missing?"
             cause = limit if "field limit" in str(error) else quote(str(error).split(" - ")[0], 120)[1:-1]
-            raise BadInput(f"{name}, line {reader.line_num:,}: is not valid CSV: {cause}") from None
+            raise BadInput(f"{name}, line {reader.line_num:,} is not valid CSV: {cause}") from None
         if any(row):
             yield row
 

@@ -30,7 +30,7 @@ MOST_NAMED = 3
 """Largest number of tasks or targets that a sentence names."""
 
 _SHUFFLED = 2**22
-"""Largest number of row numbers that are shuffled together, 32 MB."""
+"""Largest number of row numbers that are shuffled together. They take 32 MB."""
 
 Splits = Mapping[Split, Sequence[int]]
 """Numbers of the tasks of a table in each split. The splits are disjoint."""
@@ -68,7 +68,7 @@ class TableSource(TaskSource):
         Args:
             shots: largest number of shots in each split, with the setting that it comes from. Tasks with fewer rows
                 than shots and queries are left out.
-            test_tasks: number of held-out tasks that will be evaluated, for a notice.
+            test_tasks: number of test tasks that will be evaluated, to warn if the table has fewer.
 
         Raises:
             SettingsError: if a split has no task with enough rows.
@@ -107,8 +107,8 @@ class TableSource(TaskSource):
         if (fewest := int(counts.min())) < shots + queries:
             name = quote(self.table.tasks[int(chosen[counts.argmin()])])
             raise BadInput(
-                f"shots are {shots} and task.queries is {queries}, but their sum must be at most {fewest}, the number "
-                f"of rows of task {name} in {self.table.name}"
+                f"the number of shots is {shots} and task.queries is {queries}, but their sum must be at most "
+                f"{fewest}, the number of rows of task {name} in {self.table.name}"
             )
         key = keys(seed, f"table/{split}/rows", task_numbers(tasks))
         chunk = max(1, _SHUFFLED // int(counts.max()))
@@ -149,24 +149,26 @@ class TableSource(TaskSource):
         return [(int(self._count[n]), int(self._first[n])) for n in self._tasks[split].tolist()]
 
     def _choose(self, split: Split, tasks: Sequence[int], *, seed: int) -> Tensor:
-        """Return the index in the table for each task number, int64 [T]. Each block of numbers permutes the tasks."""
+        """Return the position in the table of the task with each number, int64 [T].
+
+        Each block of as many successive numbers as there are tasks contains every task once."""
         numbers, count = task_numbers(tasks), self.task_count(split)
         blocks, block_of = torch.unique(numbers // count, return_inverse=True)
         orders = choose(keys(seed, f"table/{split}", blocks), count, count)
         return self._tasks[split][orders[block_of, numbers % count]]
 
     def _units(self) -> str:
-        """Describe the unit of losses."""
+        """Describe the unit of losses in a sentence."""
         scales = zip(self.table.targets, self.y_scale.tolist(), strict=True)
         units = ", ".join(f"{scale:.3g} for {sanitize(name, limit=40)}" for name, scale in list(scales)[:MOST_NAMED])
         more = ", …" if self.targets > MOST_NAMED else ""
         return (
-            "Losses are mean squared errors of standardised targets, after division by the standard deviation of the "
-            f"training rows: {units}{more}"
+            "Losses are mean squared errors of standardised targets, which are divided by their standard deviation in "
+            f"the training rows: {units}{more}"
         )
 
     def _left_out(self, splits: Splits, needed: Mapping[Split, int]) -> str:
-        """Describe how many tasks are left out; empty if all are used."""
+        """Describe how many tasks are left out; empty if all tasks are used."""
         small = [n for split in SPLITS for n in splits[split] if self.table.counts[n] < needed[split]]
         if not small:
             return ""
@@ -174,11 +176,11 @@ class TableSource(TaskSource):
         more = f" and {len(small) - MOST_NAMED:,} more" if len(small) > MOST_NAMED else ""
         return (
             f"{len(small):,} of {len(self.table.tasks):,} tasks of {self.table.name} are left out, because they have "
-            f"fewer rows than shots and queries ({max(needed.values())}): {examples}{more}"
+            f"fewer rows than shots and queries together ({max(needed.values())}): {examples}{more}"
         )
 
     def _repeated(self, test_tasks: int) -> str:
-        """Return a warning that test tasks repeat, so that the interval covers only these; empty if none repeats."""
+        """Return a warning if test tasks repeat, because an interval then describes only them; otherwise ''."""
         count = self.task_count("test")
         if test_tasks <= count:
             return ""

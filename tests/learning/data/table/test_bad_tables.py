@@ -60,10 +60,10 @@ BAD: dict[str, tuple[Callable[[Path], object], Sets, str]] = {
     "missing input": (good, {"table.inputs": "X"}, "table.inputs is 'X', but must be a column of FILE: task, x, y"),
     "missing split column": (good, {"table.split_column": "fold"}, "table.split_column is 'fold', but must be a"),
     "column used twice": (
-        good, {"table.inputs": "x,y"}, "table.targets is 'y', but must be another column, because it is used in table"
+        good, {"table.inputs": "x,y"}, "table.targets is 'y', but must be another column, because this one is used"
     ),
     "no other columns": (
-        good, {"table.targets": "x,y"}, "table.inputs is '', but must name columns: FILE has no other numeric columns"
+        good, {"table.targets": "x,y"}, "table.inputs is '', but must name columns, because FILE has no other numeric"
     ),
     "duplicate columns": (rows(header="task,y,y"), {}, "FILE has 2 columns called 'y', but column names must differ"),
     "text in a row": (rows("a,1,many"), {}, f"FILE, line {LATER}: column 'y' is 'many', but must be a number"),
@@ -78,12 +78,12 @@ BAD: dict[str, tuple[Callable[[Path], object], Sets, str]] = {
     "empty number": (rows("", "a,,2"), {}, f"FILE, line {LATER + 1}: column 'x' is empty, but must be a number"),
     "nan": (
         rows("a,1,nan"), {},
-        f"FILE, line {LATER}: column 'y' is nan, but must be a number from -1e+30 to 1e+30: remove rows with missing",
+        f"FILE, line {LATER}: column 'y' is nan, but must be a number from -1e+30 to 1e+30; remove rows with missing",
     ),
     "infinity": (rows("a,-inf,1"), {}, f"FILE, line {LATER}: column 'x' is -inf, but must be a number from -1e+30"),
     "too large a number": (rows("a,1,1e31"), {}, f"FILE, line {LATER}: column 'y' is 1e+31, but must be a number from"),
-    "short row": (rows("a,1"), {}, f"FILE, line {LATER}: has 2 values, but the header names 3 columns"),
-    "long row": (rows("a,1,2,3"), {}, f"FILE, line {LATER}: has 4 values, but the header names 3 columns"),
+    "short row": (rows("a,1"), {}, f"FILE, line {LATER}: the row has 2 values, but the header names 3 columns"),
+    "long row": (rows("a,1,2,3"), {}, f"FILE, line {LATER}: the row has 4 values, but the header names 3 columns"),
     "no task name": (rows(" ,1,2"), {}, f"FILE, line {LATER}: column 'task' is empty, but must name the task"),
     "one task": (
         content(table_text(few_tasks(1))), {},
@@ -91,17 +91,17 @@ BAD: dict[str, tuple[Callable[[Path], object], Sets, str]] = {
     ),
     "wrong encoding": (
         content(table_text(["Länge,1,2"]).decode().encode("latin-1")), {},
-        "FILE, line 2: is not UTF-8 text: save the file as UTF-8",
+        "FILE, line 2 is not UTF-8 text: save the file as UTF-8",
     ),
     "utf-16": (content("task,x,y\na,1,2\n".encode("utf-16")), {}, "FILE is not UTF-8 text, but must be a CSV file"),
     "spreadsheet": (content(b"PK\x03\x04\x00\x00"), {}, "FILE is not UTF-8 text, but must be a CSV file in UTF-8 or a"),
     "huge field": (
         rows("a" * 200_000 + ",1,2"), {},
-        f"FILE, line {LATER}: is not valid CSV: a value must have at most 131,072 characters; is a quotation mark",
+        f"FILE, line {LATER} is not valid CSV: a value must have at most 131,072 characters; is a quotation mark",
     ),
     "open quotation mark": (rows('"a,1,2'), {}, "is not valid CSV: unexpected end of data"),
-    "text after a quotation mark": (rows('"a"b,1,2'), {}, f"FILE, line {LATER}: is not valid CSV: ',' expected after"),
-    "old line ends": (content(b"task,x,y\ra,1,2\r"), {}, "FILE, line 1: is not valid CSV: new-line character seen in"),
+    "text after a quotation mark": (rows('"a"b,1,2'), {}, f"FILE, line {LATER} is not valid CSV: ',' expected after"),
+    "old line ends": (content(b"task,x,y\ra,1,2\r"), {}, "FILE, line 1 is not valid CSV: new-line character seen in"),
     "unknown split": (
         content(table_text(["a,1,2,training"], "task,x,y,fold")), {"table.split_column": "fold"},
         "FILE, line 2: column 'fold' is 'training', but must be one of train, val, test",
@@ -109,7 +109,7 @@ BAD: dict[str, tuple[Callable[[Path], object], Sets, str]] = {
     "task in two splits": (
         content(table_text(["a,1,2,train", "b,1,2,val", "a,1,2,test"], "task,x,y,fold")),
         {"table.split_column": "fold"},
-        "FILE, line 4: column 'fold' is 'test', but line 2 has 'train' for the same task: all rows of a task must be",
+        "FILE, line 4: column 'fold' is 'test', but line 2 has 'train' for the same task; all rows of a task must be",
     ),
     "no test tasks": (
         content(table_text(["a,1,2,train", "b,1,2,train"], "task,x,y,fold")), {"table.split_column": "fold"},

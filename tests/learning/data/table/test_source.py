@@ -133,7 +133,7 @@ def test_tasks_with_too_few_rows_are_left_out(tmp_path: Path) -> None:
     source = source_of(path, shots=2, queries=3, targets="y", test_tasks=2)
     (notice,) = source.notices
     assert notice == (
-        f"5 of 20 tasks of '{path}' are left out, because they have fewer rows than shots and queries (5): "
+        f"5 of 20 tasks of '{path}' are left out, because they have fewer rows than shots and queries together (5): "
         f"{notice.split('(5): ')[1]}"
     )
     assert notice.endswith(" (3) and 2 more")
@@ -145,7 +145,9 @@ def test_tasks_with_too_few_rows_are_left_out(tmp_path: Path) -> None:
         names = {source.describe(split, task, seed=0) for task in range(20)}
         assert names <= {larger.describe(split, task, seed=0) for task in range(20)}
     assert source.fingerprint == larger.fingerprint
-    with pytest.raises(BadInput, match=r"shots are 9 and task.queries is 3, but their sum must be at most 10, the num"):
+    with pytest.raises(
+        BadInput, match=r"the number of shots is 9 and task.queries is 3, but their sum must be at most 10, the num"
+    ):
         source.episodes("test", [0], seed=0, shots=9, queries=3)
 
 

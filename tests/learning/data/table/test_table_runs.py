@@ -138,7 +138,9 @@ def test_run_notes_what_losses_refer_to(curves: Path, tmp_path: Path) -> None:
     session = Session.start(settings_for(curves, evaluation__test_tasks=16), runs_dir=tmp_path)
     events = list(session)
     (note,) = (event.text for event in events if isinstance(event, Noted))
-    assert note.startswith("Losses are mean squared errors of standardised targets, after division by the standard")
+    assert note.startswith(
+        "Losses are mean squared errors of standardised targets, which are divided by their standard"
+    )
     assert note.endswith(" for y0")
     (warning,) = (event.text for event in events if isinstance(event, Warned))
     assert warning.startswith(f"'{curves}' has 8 test tasks, so 16 evaluated tasks use each of them several times")
