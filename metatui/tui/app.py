@@ -160,8 +160,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
 
     def on_mount(self) -> None:
         self.theme_changed_signal.subscribe(self, self._save_theme)
-        if pictures := self.pictures:
-            self.app_resume_signal.subscribe(self, lambda _: pictures.send_again())
+        self.app_resume_signal.subscribe(self, self._draw_again)
         self.background.handle_signals()
         if self.warning:
             self.notify(self.warning, severity="warning")
@@ -170,6 +169,12 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         self.run_controller.start_timers()
         self.runs.start_timers()
         self.call_after_refresh(self._first_frame_drawn)
+
+    def _draw_again(self, _: object) -> None:
+        """Draw everything after a suspension, during which the terminal has forgotten the screen and its pictures."""
+        if self.pictures:
+            self.pictures.send_again()
+        self.refresh(layout=True)
 
     async def _first_frame_drawn(self) -> None:
         # The command line disables garbage collection; objects created so far live as long as the app.

@@ -15,6 +15,9 @@ PRIVATE_MODES = re.compile(rb"\x1b\[\?([\d;]+)([hl])")
 ESCAPES = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][0-9A-B]|[=>78cDEHM])")
 TRUE_COLOURS = re.compile(rb"[34]8;2;(\d+);(\d+);(\d+)")
 
+ENTER, CLEAR = b"\x1b[?1049h", b"\x1b[2J"
+"""The alternate screen is empty when a program enters it, which pyte does not know."""
+
 ALTERNATE_SCREEN, CURSOR, BRACKETED_PASTE, FOCUS_EVENTS = 1049, 25, 2004, 1004
 MOUSE = (1000, 1002, 1003, 1005, 1006, 1015, 1016)
 
@@ -35,7 +38,7 @@ class Emulator:
         data = self._waiting + data
         cut = UNFINISHED.search(data)
         data, self._waiting = (data[: cut.start()], data[cut.start() :]) if cut else (data, b"")
-        self._stream.feed(BEYOND_PYTE.sub(b"", data))
+        self._stream.feed(BEYOND_PYTE.sub(b"", data).replace(ENTER, ENTER + CLEAR))
         self._rows = None
 
     def resize(self, columns: int, rows: int) -> None:

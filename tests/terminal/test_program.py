@@ -85,6 +85,18 @@ def test_terminals_without_unicode(open_program: Open, variables: dict[str, str]
         assert program.emulator.plain_bytes.isascii()
 
 
+def test_the_screen_is_drawn_again_after_a_suspension(open_program: Open) -> None:
+    with open_program() as program:
+        program.see("form: ", "Algorithm details", "F5 Start", "T starts a tour")
+        rows = program.rows
+        program.press("ctrl+z")
+        program.until(lambda: program.stopped, "stopped as a job")
+        os.kill(program.process.pid, signal.SIGCONT)
+        program.until(lambda: program.rows == rows, "the same screen")
+        program.press("f10")
+        assert program.ended() == 0
+
+
 def test_no_color(open_program: Open) -> None:
     with open_program(NO_COLOR="1") as program:
         look_around(program)

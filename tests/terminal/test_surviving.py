@@ -204,7 +204,7 @@ def test_suspend_resume_and_resize(live: LiveRun) -> None:
         trains_on(live.run)
         os.kill(program.process.pid, signal.SIGCONT)
         program.until(lambda: program.emulator.modes[ALTERNATE_SCREEN], "the app's screen")
-        program.see("Running", "F6 Pause")
+        program.see("Running", "F6 Pause", "Settings  Run  Adaptation")
         program.see_progress()
         program.resize(100, 30)
         program.until(lambda: "╭─ Curves" in program.text, "the curves beside the run")

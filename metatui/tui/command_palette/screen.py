@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from textual import on
 from textual.command import CommandPalette
 from textual.events import ScreenResume
+from textual.widgets import Input
 
 from metatui.tui.command_palette.actions import ActionCommands
 from metatui.tui.command_palette.help import HelpCommands
@@ -27,6 +29,12 @@ class Palette(CommandPalette):
 
     def on_screen_resume(self, event: ScreenResume) -> None:
         event.refresh_styles = False  # as for dialogs
+
+    @on(Input.Submitted)
+    def _ignore_repeated_enter(self, event: Input.Submitted) -> None:
+        """Ignore an enter that arrives while the palette closes: Textual would close the screen below instead."""
+        if not self.is_active:
+            event.prevent_default()
 
     def _action_command_list(self, action: str) -> None:
         # Textual raises these errors on page down in a terminal of a few rows.

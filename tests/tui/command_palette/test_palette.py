@@ -7,6 +7,7 @@ from pathlib import Path
 
 from textual.command import CommandInput, CommandList, CommandPalette
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from metatui.config import presets
 from metatui.config.settings import Settings
@@ -73,7 +74,7 @@ async def test_actions(make: Make, runs_dir: Path) -> None:
         assert first(await search(app, pilot, "training stop")) == "Training: Stop   F7 or x"
         await pilot.press("enter")
         await settled(app, pilot)
-        assert last_message(app).startswith("No run is training here.")
+        assert "No run is training here." in last_message(app)
         await search(app, pilot, "training start")
         await pilot.press("enter")
         await settled(app, pilot)
@@ -154,3 +155,17 @@ async def test_presets_and_runs(make: Make, sessions: FakeSessions, runs_dir: Pa
         await pilot.press("enter")
         await settled(app, pilot)
         assert last_message(app).startswith("A run is already training")
+
+
+async def test_enter_twice_performs_the_action_once(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        await search(app, pilot, "training stop")
+        entry = app.screen.query_one(CommandInput)
+        await pilot.press("down")
+        for _ in range(2):
+            entry.post_message(Input.Submitted(entry, entry.value))
+        await settled(app, pilot)
+        assert len(app.screen_stack) == 1
+        assert len(app._notifications) == 1
+        assert "No run is training here." in last_message(app)

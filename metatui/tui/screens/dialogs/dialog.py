@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.events import ScreenResume
@@ -21,6 +22,10 @@ class Dialog(ModalScreen[ScreenResultType]):
     def on_screen_resume(self, event: ScreenResume) -> None:
         # The widgets were styled when they were mounted; Textual would style them again, which delays the dialog.
         event.refresh_styles = False
+
+    def dismiss(self, result: ScreenResultType | None = None) -> AwaitComplete:
+        """Close the dialog, unless it is already closing: Textual would close the screen below instead."""
+        return super().dismiss(result) if self.is_active else AwaitComplete.nothing()
 
 
 class InputDialog(Dialog[ScreenResultType | None]):
