@@ -19,11 +19,11 @@ GAP = 2
 """Number of spaces between two columns."""
 
 NARROWEST = 20
-"""Minimum width to which a column of text is wrapped; in a narrower terminal, each row becomes a list of values."""
+"""Minimum width of a wrapped column. If a table has no room for it, each of its rows is printed as a list of values."""
 
 
 def say(screen: Console, *sentences: str, style: str = "", indent: int = 0, hanging: int = 0) -> None:
-    """Print each sentence on lines of its own, wrapped between words. Longer words, such as paths, are not cut.
+    """Print each sentence on lines of its own, wrapped between words. Long words, such as paths, are not cut.
 
     Args:
         indent: number of spaces before each line.
@@ -96,7 +96,7 @@ def show_table(
 
 
 def column_widths(lines: Sequence[Sequence[str]], room: int) -> list[int] | None:
-    """Return the widths of columns that together fit `room`; None if a word would be broken or a column too narrow."""
+    """Return column widths that fit `room` together; None if a word would break or a column would be too narrow."""
     columns = list(zip(*lines, strict=True))
     widths = [max(map(cell_len, column)) for column in columns]
     least = [

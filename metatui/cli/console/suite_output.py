@@ -57,7 +57,7 @@ def show_plan(suites: Sequence[Suite], store: RunStore, as_json: bool) -> None:
 
 
 def show_results(suite: Suite, comparisons: Mapping[str, Comparison | None]) -> None:
-    """Print tables and conclusions of each comparison."""
+    """Print the conclusions and tables of each comparison."""
     from metatui.cli.console.comparison import show
 
     screen = console()
@@ -65,7 +65,7 @@ def show_results(suite: Suite, comparisons: Mapping[str, Comparison | None]) -> 
         if len(comparisons) > 1:
             title(screen, f"{suite.name}: {name}")
         if comparison is None:
-            say(screen, "none of its runs is finished")
+            say(screen, "None of the runs of this comparison is finished.")
         else:
             show(comparison)
 

@@ -32,7 +32,7 @@ class Display(Protocol):
 
 @contextmanager
 def display(suite: Suite, finished: int) -> Iterator[Display]:
-    """Show the progress of a suite on standard error; `finished` of its runs are already finished."""
+    """Show the progress of a suite on standard error. `finished` is the number of runs that finished earlier."""
     screen = console(stderr=True)
     if not is_interactive(screen):
         yield PlainDisplay(screen, suite, finished)
@@ -90,7 +90,7 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """Display with a bar for the suite, counted in runs, and one for each current run. Ended runs are printed above."""
+    """Display with a bar for the suite and a bar for each current run. Ended runs are printed above the bars."""
 
     def __init__(self, bar: Progress, suite: Suite, finished: int) -> None:
         self._bar = bar
@@ -143,7 +143,7 @@ class LiveDisplay:
 
 
 def ended(event: RunEnded) -> str:
-    """Describe the end of a run."""
+    """Return a line about the end of a run."""
     return f"{event.planned.name}: {event.status}" + (f": {event.sentence}" if event.sentence else "")
 
 
