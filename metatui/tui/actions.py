@@ -46,39 +46,39 @@ class AppContext:
     row: bool = False
     """True if a row of the tab's table is selected."""
     live_row: bool = False
-    """True if that row is a run in training."""
+    """True if the selected row is a run that is training."""
     own_preset: bool = False
-    """True if that row is a user preset."""
+    """True if the selected row is one of the user's presets."""
     missing_data: bool = False
-    """True if the data of that preset are not on this machine, or are being downloaded."""
+    """True if the data of the selected preset can be downloaded, or a download is in progress."""
     undoable: bool = False
     """True if the followed run has a live change that can be undone."""
     restorable: bool = False
-    """True if usual values that were taken in the form can be undone."""
+    """True if the form was filled with the usual values of an algorithm, and this can be undone."""
     hinted: bool = False
-    """True if a hint or an offer of usual values can be followed."""
+    """True if there is a hint, or the form offers the usual values of an algorithm."""
     classification: bool = False
     """True if the shown run classifies images."""
     curves: bool = False
-    """True if there are curves of the shown run."""
+    """True if the shown run has curves."""
     group: str = ""
-    """Group of the actions of the focused pane in the work tab."""
+    """Group of the actions that belong to the focused pane of the work tab."""
     cursor: bool = False
-    """True if the keys move the cursor of the curves."""
+    """True if the curves show a cursor, which keys move."""
     marked: int = 0
     """Number of runs marked in the runs tab."""
     studied: int = 0
-    """Number of runs that can be analysed: marked, selected or shown."""
+    """Number of runs that an analysis would use: the marked, the selected or the shown ones."""
 
 
 Refusal = Callable[[AppContext], str]
-"""Function that returns the reason why an action is not possible, for `with_keys`, or an empty string."""
+"""Function that returns why an action is not possible, as a text for `with_keys`; an empty string if it is."""
 
 
 @dataclass(frozen=True)
 class Action:
     id: str
-    """The action is implemented by the method `action_<id>` of a tab, a controller or the app."""
+    """Name of the action. The method `action_<id>` of a tab, a controller or the app implements the action."""
     default_keys: str
     label: str
     """One or two words, for the key bar."""
@@ -103,7 +103,7 @@ class Action:
 
     @property
     def key(self) -> str:
-        """The preferred key."""
+        """The first key, which messages name."""
         return self.keys.split(",")[0]
 
 
@@ -278,7 +278,7 @@ def bindings_of(tab: Tab) -> list[BindingType]:
 
 
 def with_keys(text: str) -> str:
-    """Replace ids of actions in braces by their keys: `{start} starts a run`."""
+    """Return `text` with keys in place of the ids of actions in braces, as in `{start} starts a run`."""
     return text.format_map({action.id: _in_sentence(action.key) for action in ACTIONS}) if "{" in text else text
 
 
@@ -293,7 +293,7 @@ def key_names(keys: str) -> str:
 
 
 _UNICODE_NAMES = {name: unicode_name for unicode_name, name in KEY_NAME_REPLACEMENTS.items()}
-"""Unicode names of the keys to which Textual gives another name."""
+"""The Unicode name of each key that has another name in Textual, by that name."""
 
 
 def key_name(key: str) -> str:

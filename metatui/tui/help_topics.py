@@ -15,9 +15,9 @@ class Topic:
     title: str
     text: str
     terms: tuple[str, ...] = ()
-    """Titles of the terms that it shows."""
+    """Terms that are explained below the text, from TERMS."""
     group: str = ""
-    """Group of the actions that belong to it."""
+    """Group of the actions that belong to the pane or screen."""
 
 
 TERMS: Mapping[str, str] = {
@@ -190,4 +190,4 @@ TOPICS: Mapping[str, Topic] = {
         ("Inner loop", "Outer loop", "Second order"),
     ),
 }
-"""Help by CSS name of a pane or a screen."""
+"""The help about each pane and screen, by its CSS selector."""

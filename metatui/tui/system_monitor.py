@@ -1,4 +1,4 @@
-"""Memory and load of a training run, on its GPU or in its CPU process."""
+"""Memory and load of a training run: of its GPU or, if it trains on the CPU, of its process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Load:
     process: int | None = None
     """Id of the process to which `memory` and `cpu_percent` belong."""
     memory: int | None = None
-    """Resident bytes."""
+    """Resident memory of the process in bytes."""
     cpu_percent: float | None = None
     """Load as a percentage of one core: four busy cores give 400."""
 
@@ -55,7 +55,7 @@ class Sampler:
         self._last_cpu: tuple[int, float, float] | None = None
         """Process id, time and CPU seconds of the last sample."""
         self._gpus: dict[tuple[str, int], Any] = {}
-        """NVML handle of the GPU that was sampled last, with its device and process as the key."""
+        """NVML handle of the GPU that was sampled last, by its device and the process that uses it."""
 
     def sample(self, pid: int, device: str) -> Load:
         """Measure a run that process `pid` trains on `device` (`cpu`, `mps` or `cuda:N`)."""

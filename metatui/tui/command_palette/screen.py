@@ -15,7 +15,8 @@ from metatui.tui.command_palette.settings import SettingCommands
 
 
 class Palette(CommandPalette):
-    """Searches actions, settings, presets, runs and the help; over another screen, only its actions and the help."""
+    """Searches actions, settings, presets, runs and the help; above another screen, only that screen's actions and the
+    help."""
 
     def __init__(self, *, over_tabs: bool) -> None:
         providers: list[type[CommandProvider]] = [ActionCommands, HelpCommands]
