@@ -62,7 +62,7 @@ class Helper:
         self._stopped = False
 
     def ask(self, call: Callable[[], Generator[Any, None, Any]]) -> int:
-        """Run `call` in place of the current request. Returns its number, which its replies have as `request`.
+        """Run `call` in place of the current request. Returns the number of the new request, which its replies carry.
 
         Args:
             call: picklable, such as a `functools.partial` of a function and plain values.
