@@ -53,7 +53,7 @@ class Replay:
         """Return a model of the run as it is on disk now. Call this method in a thread, because it reads files.
 
         Raises:
-            BadInput: if the journal or the results cannot be read.
+            BadInput: if the results of the run cannot be read.
         """
         run = self.run
         self._read_metrics()
@@ -79,7 +79,7 @@ def outline(run: RunFolder) -> RunModel:
     Call this function in a thread, because it reads files.
 
     Raises:
-        BadInput: if the settings, the journal or the results cannot be read.
+        BadInput: if the settings or the results of the run cannot be read.
     """
     model = RunModel(run.settings(), run.id, run.status().capitalize())
     model.take_steps([Step(progress) for progress in sampled(run.metrics_path)])

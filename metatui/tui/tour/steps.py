@@ -82,7 +82,7 @@ STEPS: tuple[Step, ...] = (
     Step(
         "list the runs",
         "{tab_runs} lists all runs with their results. Function keys work everywhere; letters and digits work outside "
-        "text fields, which escape leaves.",
+        "text fields. Escape leaves a text field.",
         lambda _, state: state.context.tab == "runs",
     ),
     Step(
