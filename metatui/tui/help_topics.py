@@ -42,8 +42,8 @@ TERMS: Mapping[str, str] = {
     ),
     "Adaptation curve": "Loss or accuracy on the query set after each inner step. Step 0 is before adaptation.",
     "Validation": (
-        "Adaptation to held-out tasks at regular intervals of meta-steps. Nothing is learned from these tasks, but their "
-        "results determine the best checkpoint."
+        "Adaptation to held-out tasks at regular intervals of meta-steps. Nothing is learned from these tasks, but "
+        "their results determine the best checkpoint."
     ),
     "Test": "Adaptation, usually after training, to held-out tasks that are used for nothing else.",
     "Held-out task": "A task that is never trained on. In classification, its classes are never trained on, either.",
@@ -156,8 +156,8 @@ TOPICS: Mapping[str, Topic] = {
     "LineChart": Topic(
         "Cursor of a chart",
         "The legend shows the values under the cursor. Left and right move it, with shift by ten columns; home and end "
-        "go to the first and the last value. + and - or the wheel zoom around the cursor, dragging pans, 0 shows everything. "
-        "Escape hides the cursor.",
+        "go to the first and the last value. + and - or the wheel zoom around the cursor, dragging pans, "
+        "0 shows everything. Escape hides the cursor.",
     ),
     "CompareScreen": Topic(
         "Comparison",
