@@ -64,7 +64,7 @@ class AppContext:
     group: str = ""
     """Group of the actions that belong to the focused pane of the work tab."""
     cursor: bool = False
-    """True if the curves show a cursor, which keys move."""
+    """True if the curves show a cursor that keys can move."""
     marked: int = 0
     """Number of runs marked in the runs tab."""
     studied: int = 0
@@ -72,7 +72,7 @@ class AppContext:
 
 
 Refusal = Callable[[AppContext], str]
-"""Function that returns why an action is not possible, as a text for `with_keys`; an empty string if it is."""
+"""Function that returns why an action is not possible, as a text for `with_keys`, or an empty string."""
 
 
 @dataclass(frozen=True)
@@ -303,7 +303,7 @@ def key_names(keys: str) -> str:
 
 
 _UNICODE_NAMES = {name: unicode_name for unicode_name, name in KEY_NAME_REPLACEMENTS.items()}
-"""The Unicode name of each key that has another name in Textual, by that name."""
+"""Unicode names of the keys that Textual names differently, by their names in Textual."""
 
 
 def key_name(key: str) -> str:

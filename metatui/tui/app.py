@@ -96,7 +96,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             for action in ACTIONS
             if action.tab in (None, "work")
         ),
-        # Handled before the focused widget, so that text typed right after them goes to the next field.
+        # Handled even before the focused widget, so that text typed right afterwards goes to the next field.
         Binding("tab", "focus_next", show=False, priority=True),
         Binding("shift+tab", "focus_previous", show=False, priority=True),
         Binding("ctrl+c,q", "help_quit", show=False, system=True),

@@ -20,7 +20,7 @@ MARK: Final = 3.0
 """Smallest contrast ratio of lines and marks (success criterion 1.4.11)."""
 
 STEPS: Final = 20
-"""Number of steps from a colour to black or white, in which a readable colour is searched."""
+"""Number of steps in which a colour is changed to black or white until it is readable."""
 
 _LETTERS: Final = re.compile(r"[^\W_]")
 _MARKS: Final = re.compile(r"[^\s\u2580-\u259f]")
@@ -42,7 +42,7 @@ def contrast_ratio(one: Color, other: Color) -> float:
 
 
 def readable(colour: Color, background: Color, least: float) -> Color:
-    """Return `colour`, darkened or brightened only as far as needed for the contrast ratio `least` to `background`."""
+    """Return `colour`, darkened or brightened as little as the contrast ratio `least` to `background` requires."""
     end = max(Color(0, 0, 0), Color(255, 255, 255), key=lambda end: contrast_ratio(end, background))
     changed = (colour.blend(end, step / STEPS) for step in range(STEPS + 1))
     return next((each for each in changed if contrast_ratio(each, background) >= least), end)

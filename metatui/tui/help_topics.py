@@ -15,7 +15,7 @@ class Topic:
     title: str
     text: str
     terms: tuple[str, ...] = ()
-    """Terms that are explained below the text, from TERMS."""
+    """Names of terms in TERMS that are explained below the text."""
     group: str = ""
     """Group of the actions that belong to the pane or screen."""
 

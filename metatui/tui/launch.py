@@ -55,7 +55,7 @@ def run_app(
         changes: planned changes of the preset.
         start: whether to start training immediately.
         tour: whether to start the tour.
-        attach: live run to follow.
+        attach: live run to follow; None if there is none.
         ascii: whether to draw with ASCII characters only.
         theme: name of a Textual theme; None selects the saved theme.
 

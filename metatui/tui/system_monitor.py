@@ -1,4 +1,4 @@
-"""Memory and load of a training run: of its GPU or, if it trains on the CPU, of its process."""
+"""Memory and load of the GPU on which a run trains or, without a GPU, of the run's process."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Sampler:
         self._last_cpu: tuple[int, float, float] | None = None
         """Process id, time and CPU seconds of the last sample."""
         self._gpus: dict[tuple[str, int], Any] = {}
-        """NVML handle of the GPU that was sampled last, by its device and the process that uses it."""
+        """NVML handle of the GPU that was sampled last. The key is the device and the id of the process."""
 
     def sample(self, pid: int, device: str) -> Load:
         """Measure a run that process `pid` trains on `device` (`cpu`, `mps` or `cuda:N`)."""

@@ -70,7 +70,7 @@ def bench(
     ascii_only: bool,
     as_json: bool,
 ) -> None:
-    """Measure all engines, algorithms and tasks on this machine: speed, memory, and share of the peak speed.
+    """Measure all engines, algorithms and tasks on this machine: speed, memory, share of the peak speed.
 
     On CUDA, each engine is measured twice: without CUDA graphs, and with each meta-step as one CUDA graph, as in
     training.

@@ -84,7 +84,7 @@ def _published(*, contents: str) -> Callable[[F], F]:
             click.option("--force", is_flag=True, help="Pack again even if the packed file is valid."),
             click.option(
                 "--from", "folder", type=click.Path(path_type=Path), metavar="PATH",
-                help=f"Folder with {contents}; default: download them.",
+                help=f"Folder with {contents}, to use instead of a download.",
             ),
         ):  # fmt: skip
             command = option(command)

@@ -111,7 +111,7 @@ def run(
             if automatic and (session := _continue_unfinished(store, settings, planned, continue_)):
                 return session
             started = start(settings, runs_dir=runs_dir, preset=_origin(loaded, settings), changes=planned)
-        if note := _usual_note(settings, overrides):  # after errors, which are one sentence
+        if note := _usual_note(settings, overrides):  # not before an error message, which is a single sentence
             click.echo(note, err=True)
         return started
 
@@ -132,9 +132,9 @@ def run(
 
 
 def _usual_note(settings: Settings, overrides: Mapping[str, Scalar]) -> str:
-    """Return a note on usual values that `settings` do not have; empty if there are none.
+    """Return a note on the algorithm's usual values that `settings` do not have; empty if no note is needed.
 
-    There is a note only if `overrides` select an algorithm or a data set. It leaves out settings in `overrides`.
+    A note is needed only if `overrides` select an algorithm or a data set. It does not mention settings in `overrides`.
     """
     selected = not overrides.keys().isdisjoint(SELECTORS)
     values = {path: value for path, value in unusual(settings).items() if selected and path not in overrides}

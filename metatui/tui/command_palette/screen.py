@@ -15,8 +15,10 @@ from metatui.tui.command_palette.settings import SettingCommands
 
 
 class Palette(CommandPalette):
-    """Searches actions, settings, presets, runs and the help; above another screen, only that screen's actions and the
-    help."""
+    """Searches actions, settings, presets, runs and the help.
+
+    Above another screen, it searches only the actions of that screen and the help.
+    """
 
     def __init__(self, *, over_tabs: bool) -> None:
         providers: list[type[CommandProvider]] = [ActionCommands, HelpCommands]

@@ -58,7 +58,7 @@ class BackgroundController:
     def _start(
         self, work: Callable[[], Coroutine[None, None, None]], *, group: str, exclusive: bool = False
     ) -> Worker[None]:
-        """Start a worker that calls `work`, a function because a coroutine is never awaited if the app ends first."""
+        """Start a worker that calls `work`. A coroutine instead would never be awaited if the app ended first."""
         return self._app.run_worker(work, group=group, exclusive=exclusive)
 
     def write_followed_run(self) -> None:

@@ -58,7 +58,7 @@ class PresetsController:
         self._source = f"preset {source}" if preset else f"run {source}"
         self._app.form.load(settings)
         self._app.open_tab("work", "settings")
-        planned = f" It plans {len(changes):,} changes during training." if changes else ""
+        planned = f" It makes {len(changes):,} changes during training." if changes else ""
         data = DATA[settings.task.source]
         start = with_keys("{start} starts it.")
         if data.missing():

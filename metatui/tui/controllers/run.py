@@ -82,7 +82,7 @@ class RunController:
         self.show(model)
 
     def show(self, model: RunModel) -> None:
-        """Open the work tab with a run."""
+        """Open the work tab and show a run in it."""
         self.shown, self.side_by_side = model, ()
         self._app.work_tab.opened(has_run=True)
         self._app.open_tab("work", "run")

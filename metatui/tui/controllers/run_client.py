@@ -85,7 +85,7 @@ class Receiver:
         self._lock = threading.Lock()
         self._waiting: list[Command] = []
         self._left = False
-        # A daemon thread does not keep this process alive, which the run does not need.
+        # A daemon thread does not keep this process alive; the run continues without this process.
         threading.Thread(target=self._receive, name="receiver", daemon=True).start()
 
     def submit(self, command: Command) -> None:

@@ -120,7 +120,7 @@ class RunModel:
         return other
 
     def reopen(self, settings: Settings) -> None:
-        """Mark a run that was read from disk as training now, with `settings`."""
+        """Mark the run, which was read from disk, as one that is training with `settings`."""
         self.settings, self.status, self.ended = settings, "", None
 
     @property
@@ -134,7 +134,7 @@ class RunModel:
 
     @property
     def speeds(self) -> tuple[float, float] | None:
-        """Recent meta-steps per second and tasks per second; None before two meta-steps."""
+        """Recent meta-steps per second and tasks per second; None before the second meta-step."""
         if len(self._recent) < 2:
             return None
         first, last = self._recent[0], self._recent[-1]

@@ -50,4 +50,4 @@ def describe_background_run(run: RunFolder) -> str:
 
     in_default_folder = run.path.parent == paths.runs_dir()
     name = run.id if in_default_folder else shlex.quote(str(run.path))
-    return f"Run {run.id} continues in the background: metatui attach {name}, metatui stop {name}"
+    return f"Run {run.id} continues in the background: metatui attach {name} follows it, metatui stop {name} stops it"

@@ -19,7 +19,7 @@ class Symbols(StrEnum):
 
 
 class Glyphs(NamedTuple):
-    """The characters of a set, by purpose."""
+    """The characters of a glyph set, by purpose."""
 
     levels: str
     """Bars of a sparkline, lowest first."""
