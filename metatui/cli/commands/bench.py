@@ -54,7 +54,12 @@ MAX_SECONDS = 3600.0
     "--engine", "engines", multiple=True, type=click.Choice(ENGINES), help="Measure only this engine; may be repeated."
 )
 @click.option(
-    "--seconds", type=float, default=SECONDS, show_default=True, metavar="S", help="Seconds of each measurement."
+    "--seconds",
+    type=float,
+    default=SECONDS,
+    show_default=True,
+    metavar="S",
+    help="Seconds that each measurement takes.",
 )
 @click.option("--device", metavar="DEVICE", help="Device to compute on; the default is auto.")
 @click.option("--ascii", "ascii_only", is_flag=True, help="Use ASCII characters only.")

@@ -158,11 +158,11 @@ def sentence(event: events.Event, run: RunFolder) -> str | None:
             )
         case events.Evaluated(evaluation=evaluation):
             best = ", best so far" if event.best else ""
-            text = f"meta-step {evaluation.iteration:,}: validation: {headline(evaluation, level=True)}{best}"
+            text = f"meta-step {evaluation.iteration:,}, validation: {headline(evaluation, level=True)}{best}"
         case events.Warned():
             text = f"warning: {event.text}"
         case events.Hinted():
-            text = f"meta-step {event.iteration:,}: hint: {hint_text(event)}"
+            text = f"meta-step {event.iteration:,}, hint: {hint_text(event)}"
         case events.Finished(test=test):
             ending = FINISHED.get(event.reason, event.reason)
             tested = f"; test: {headline(test, level=True)}, {parameters(test)}" if test else ""

@@ -53,7 +53,7 @@ def show_plan(suites: Sequence[Suite], store: RunStore, as_json: bool) -> None:
                     rows.append((run.label, f"{done:,}/{run.iterations:,}", status, folder.id if folder else ""))
             title(screen, part.name)
             show_table(screen, ("run", "meta-steps", "status", "name"), rows, numbers=("meta-steps",))
-            say(screen, *(f"warning: {part.name}: {warning}" for warning in part.warnings), style="yellow")
+            say(screen, *(f"warning about {part.name}: {warning}" for warning in part.warnings), style="yellow")
 
 
 def show_results(suite: Suite, comparisons: Mapping[str, Comparison | None]) -> None:

@@ -78,9 +78,9 @@ class PlainDisplay:
                 last_time, last = self._last[run.name]
                 if now - last_time >= EVERY_SECONDS or event.iteration - last >= EVERY_SHARE * run.iterations:
                     self._last[run.name] = now, event.iteration
-                    self._print(f"{run.name}: meta-step {event.iteration:,} of {run.iterations:,}: {metrics(event)}")
+                    self._print(f"{run.name}, meta-step {event.iteration:,} of {run.iterations:,}: {metrics(event)}")
             case RunWarned():
-                self._print(f"{run.name}: warning: {event.text}")
+                self._print(f"warning about {run.name}: {event.text}")
             case RunEnded():
                 self._finished += event.status == "finished"
                 self._print(f"{ended(event)} ({self._finished} of {self._runs} runs finished)")
@@ -122,7 +122,7 @@ class LiveDisplay:
                 self._bar.update(self._tasks[run.name], completed=event.iteration, count=count, metrics=below)
                 self._shares[run.name] = event.iteration / total
             case RunWarned():
-                self._print(f"{run.name}: warning: {event.text}")
+                self._print(f"warning about {run.name}: {event.text}")
             case RunEnded():
                 self._remove(run.name)
                 self._shares.pop(run.name, None)
