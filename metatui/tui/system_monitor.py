@@ -15,7 +15,7 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Load:
-    """Current usage. Unknown values are None."""
+    """Current memory and load of a run. Unknown values are None."""
 
     gpu_memory: tuple[int, int] | None = None
     """Used and total bytes of GPU memory."""
