@@ -17,11 +17,11 @@ COLOR_SYSTEMS = ("auto", "standard", "256", "truecolor", "windows")
 
 
 def open_app(arguments: Callable[[], dict[str, Any]], *, ascii_only: bool, theme: str | None) -> int:
-    """Run the app in a child process until the user quits, and return its exit code in both processes.
+    """Run the app in a child process until the user quits. Both processes return the app's exit code.
 
     Args:
-        arguments: function called in the child process that returns further arguments of `run_app`. Its errors are
-            raised before anything is drawn.
+        arguments: function that returns the other arguments of `run_app`. It is called in the child process before
+            anything is drawn, so that its errors can be printed.
 
     Raises:
         BadInput: if TEXTUAL_COLOR_SYSTEM names a colour system that rich does not know.

@@ -18,7 +18,7 @@ from metatui.utils.errors import MetatuiError, did_you_mean, quote
 from metatui.utils.text import sanitize
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
-"""Exit codes of failures."""
+"""Exit codes after a failure, after invalid input, and after an interruption."""
 
 COMMANDS = {
     "run": "Train a preset or a TOML file without the app.",
@@ -36,7 +36,7 @@ COMMANDS = {
     "settings": "List all settings with defaults, allowed values and meaning.",
     "keys": "List the actions of the app, with their keys.",
     "data": "List, download and pack data sets.",
-    "check": "Check the meta-gradients against finite differences and higher.",
+    "check": "Check the meta-gradients of every algorithm and engine.",
     "bench": "Measure the training speed of every engine on this machine.",
     "doctor": "Show versions, devices, data sets, the terminal and file locations.",
     "completion": "Print the completion script for bash, zsh or fish.",
@@ -44,7 +44,7 @@ COMMANDS = {
 
 
 MODULES = {"report": "compare", "explain": "reference", "settings": "reference"}
-"""Modules of commands whose module has another name."""
+"""Modules of the commands that have no module of the same name."""
 
 
 class LazyGroup(click.Group):
@@ -66,7 +66,7 @@ class LazyGroup(click.Group):
 
 
 def _select_plugins(context: click.Context, parameter: click.Parameter, files: tuple[str, ...]) -> tuple[str, ...]:
-    """Select plugin files before the command is looked up, also when the shell completes its arguments."""
+    """Select the files of --plugin before the command is looked up, also during shell completion."""
     if files:
         from metatui.config.plugins import select_plugin_files
 
@@ -95,7 +95,7 @@ def _select_plugins(context: click.Context, parameter: click.Parameter, files: t
     callback=_select_plugins,
     help="Load an algorithm, a model or a data set from a Python file, for any command; may be repeated.",
 )
-@click.option("--preset", metavar="PRESET|FILE", help="Load these settings.")
+@click.option("--preset", metavar="PRESET|FILE", help="Load the settings of this preset or TOML file.")
 @set_option
 @click.option("--start", is_flag=True, help="Start training immediately.")
 @runs_dir_option

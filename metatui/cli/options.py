@@ -62,7 +62,7 @@ def complete_presets_and_runs(
 
 
 def examples(*commands: str) -> str:
-    """Return the end of a help text that lists commands, each of which may have a comment after ` # `."""
+    """Return the list of examples at the end of a help text. A command may have a comment after ` # `."""
     parts = [command.partition(" # ") for command in commands]
     width = max((len(command) for command, _, comment in parts if comment), default=0)
     lines = (f"  {command:{width}}  {f'# {comment}' if comment else ''}".rstrip() for command, _, comment in parts)
@@ -78,7 +78,7 @@ device_option = click.option("--device", metavar="DEVICE", help="Device to compu
 
 runs_dir_option = click.option(
     "--runs-dir", type=click.Path(path_type=Path), metavar="DIR",
-    help="Folder of the runs; default: METATUI_RUNS or the user's data directory.",
+    help="Folder of the runs; default: the folder in METATUI_RUNS, or the user's data directory.",
 )  # fmt: skip
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

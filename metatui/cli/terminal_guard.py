@@ -1,6 +1,7 @@
-"""Parent process of the app, which restores the terminal and reports the run if the app crashes.
+"""Parent process of the app. If the app crashes, it restores the terminal and tells what happened to the run.
 
-It imports neither torch nor Textual. Parent and child form one process group: both receive signals from the terminal.
+The parent imports neither torch nor Textual. Parent and child form one process group: both receive signals from the
+terminal.
 """
 
 from __future__ import annotations
@@ -28,16 +29,17 @@ RESTORE = (
 )
 
 GRACE_SECONDS = 5
-"""Maximum time for the app to exit after a signal. It has nothing to save, because runs have their own processes."""
+"""Maximum time for the app to exit after a signal. It is short, because the app has nothing to save."""
 
 TERMINAL_SECONDS = 2
 """Maximum number of seconds to wait until the terminal accepts output."""
 
 
 def supervised(body: Callable[[CrashInfo], int]) -> int:
-    """Call `body` in a child process, and return its exit code in both processes.
+    """Call `body` in a child process. Both processes return its exit code.
 
-    Call it before large imports and before threads are started. Without a terminal, `body` is called in this process.
+    Call this function before large imports and before threads are started. Without a terminal, `body` is called in this
+    process.
     """
     from metatui.tui.terminal.crash_info import CrashInfo
 
@@ -63,7 +65,10 @@ def supervised(body: Callable[[CrashInfo], int]) -> int:
 
 
 def _waited(child: int) -> int:
-    """Wait for the child and return its status, forwarding signals; suspend this process together with the child."""
+    """Wait until the child ends, and return its wait status.
+
+    Signals are forwarded to the child. When the child is suspended, this process is suspended, too.
+    """
 
     def end(number: int, frame: FrameType | None) -> None:
         _signal(child, number)

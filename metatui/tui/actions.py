@@ -46,39 +46,39 @@ class AppContext:
     row: bool = False
     """True if a row of the tab's table is selected."""
     live_row: bool = False
-    """True if that row is a run in training."""
+    """True if the selected row is a run that is training."""
     own_preset: bool = False
-    """True if that row is a user preset."""
+    """True if the selected row is one of the user's presets."""
     missing_data: bool = False
-    """True if the data of that preset are not on this machine, or are being downloaded."""
+    """True if the data of the selected preset can be downloaded, or a download is in progress."""
     undoable: bool = False
     """True if the followed run has a live change that can be undone."""
     restorable: bool = False
-    """True if usual values that were taken in the form can be undone."""
+    """True if the form was filled with the usual values of an algorithm, and this can be undone."""
     hinted: bool = False
-    """True if a hint or an offer of usual values can be followed."""
+    """True if there is a hint, or the form offers the usual values of an algorithm."""
     classification: bool = False
     """True if the shown run classifies images."""
     curves: bool = False
-    """True if there are curves of the shown run."""
+    """True if the shown run has curves."""
     group: str = ""
-    """Group of the actions of the focused pane in the work tab."""
+    """Group of the actions that belong to the focused pane of the work tab."""
     cursor: bool = False
-    """True if the keys move the cursor of the curves."""
+    """True if the curves show a cursor that keys can move."""
     marked: int = 0
     """Number of runs marked in the runs tab."""
     studied: int = 0
-    """Number of runs that can be analysed: marked, selected or shown."""
+    """Number of runs that an analysis would use: the marked, the selected or the shown ones."""
 
 
 Refusal = Callable[[AppContext], str]
-"""Function that returns the reason why an action is not possible, for `with_keys`, or an empty string."""
+"""Function that returns why an action is not possible, as a text for `with_keys`, or an empty string."""
 
 
 @dataclass(frozen=True)
 class Action:
     id: str
-    """The action is implemented by the method `action_<id>` of a tab, a controller or the app."""
+    """Name of the action. The method `action_<id>` of a tab, a controller or the app implements the action."""
     default_keys: str
     label: str
     """One or two words, for the key bar."""
@@ -103,14 +103,14 @@ class Action:
 
     @property
     def key(self) -> str:
-        """The preferred key."""
+        """The first key, which messages name."""
         return self.keys.split(",")[0]
 
 
 def _running(now: AppContext) -> str:
     match now.phase:
         case Phase.IDLE:
-            return "No run is training here. {start} starts one, {attach} follows one in the background."
+            return "No run is training here. {start} starts one, {attach} follows one that trains in the background."
         case Phase.STOPPING:
             return "The run is stopping and will be saved."
         case _:
@@ -157,7 +157,7 @@ def _studied(now: AppContext) -> str:
 
 
 def _fetch(now: AppContext) -> str:
-    return _row(now) or ("" if now.missing_data else "The data of this preset are on this machine.")
+    return _row(now) or ("" if now.missing_data else "The data of this preset are already on this machine.")
 
 
 def _own(now: AppContext) -> str:
@@ -183,7 +183,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("checkpoint", "f9,c", "Save", "Save a checkpoint now.", TRAINING, _running),
     Action("live", "f4,l", "Change", "Change learning rates and other live settings.", TRAINING, _running),
     Action("undo", "r,ctrl+underscore", "Undo", "Undo the last change.", TRAINING, _undoable, tab="work"),
-    Action("hint", "h", "Hint", "Follow the hint, or take the usual values.", TRAINING, _hinted, tab="work"),
+    Action("hint", "h", "Hint", "Follow the hint, or fill in usual values.", TRAINING, _hinted, tab="work"),
     Action("detach", "d", "Detach", "Leave the run training in the background.", TRAINING, _running, tab="work"),
     Action("attach", "j", "Attach", "Follow the newest run in the background.", TRAINING, bar=False, tab="work"),
     Action("save_preset", "f2,w", "Save preset", "Save the settings in the form as a preset.", TRAINING),
@@ -195,12 +195,12 @@ ACTIONS: tuple[Action, ...] = (
     Action("next_pane", "ctrl+o,n", "Pane", "Next pane.", WINDOW, tab="work"),
     Action("previous_pane", "b", "Pane back", "Previous pane.", WINDOW, bar=False, tab="work"),
     Action("maximize", "f3,z", "Maximise", "Maximise or restore the pane.", WINDOW, tab="work"),
-    Action("form", "ctrl+l,f", "Form", "Go to the form, or hide it; runs remember the choice.", WINDOW, tab="work"),
+    Action("form", "ctrl+l,f", "Form", "Go to the form, or hide it, also in later runs.", WINDOW, tab="work"),
     Action("wider", "greater_than_sign", "Wider", "Make the focused pane wider.", WINDOW, bar=False, tab="work"),
     Action("narrower", "less_than_sign", "Narrower", "Make the focused pane narrower.", WINDOW, bar=False, tab="work"),
-    Action("higher", "right_curly_bracket", "Higher", "Make the focused pane higher.", WINDOW, bar=False, tab="work"),
-    Action("lower", "left_curly_bracket", "Lower", "Make the focused pane lower.", WINDOW, bar=False, tab="work"),
-    Action("usual_sizes", "0", "Usual sizes", "Return to the usual sizes of panes.", WINDOW, bar=False, tab="work"),
+    Action("higher", "right_curly_bracket", "Taller", "Make the focused pane taller.", WINDOW, bar=False, tab="work"),
+    Action("lower", "left_curly_bracket", "Shorter", "Make the focused pane shorter.", WINDOW, bar=False, tab="work"),
+    Action("usual_sizes", "0", "Usual sizes", "Give all panes their usual sizes.", WINDOW, bar=False, tab="work"),
     Action("leave", "escape", "Back", "Restore a maximised pane, or leave a text field.", WINDOW, bar=False),
     Action("command_palette", "ctrl+p", "Palette", "Search actions, settings, presets, runs.", WINDOW, everywhere=True),
     Action("theme", "ctrl+t", "Theme", "Next theme: dark, light, and two for 16 colours.", WINDOW),
@@ -230,11 +230,11 @@ ACTIONS: tuple[Action, ...] = (
     Action("next_shots", "k", "Shots", "Next support images.", ADAPTATION, bar=False, tab="work"),
     Action("explore", "ctrl+r,a", "Explore", "Adapt to any held-out task, or one that you draw.", ADAPTATION, _studied),
     Action("parameters", "f11,v", "Space", "Plot how adaptation moves the parameters of a run.", ADAPTATION, _studied),
-    Action("filter", "slash,ctrl+f", "Filter", "Show only runs that contain some words.", RUNS, tab="runs"),
+    Action("filter", "slash,ctrl+f", "Filter", "Show only runs that contain the typed words.", RUNS, tab="runs"),
     Action("open_run", "enter", "Open", "Show the run; follow it if it is training.", RUNS, _row, tab="runs"),
     Action("preview_run", "n,ctrl+o", "Preview", "Go to the preview, or back to the list.", RUNS, _row, tab="runs"),
     Action("stop_run", "x", "Stop run", "Stop and save the selected run.", RUNS, _live_row, tab="runs"),
-    Action("mark_run", "space", "Mark", "Mark runs; the first three are shown together.", RUNS, _row, tab="runs"),
+    Action("mark_run", "space", "Mark", "Mark or unmark a run; three are shown side by side.", RUNS, _row, tab="runs"),
     Action("mark_all_runs", "m", "All/none", "Mark all listed runs, or unmark all runs.", RUNS, _row, tab="runs"),
     Action("sort_runs", "o", "Sort", "Sort by the next column.", RUNS, _row, tab="runs"),
     Action("reverse_runs", "t", "Reverse", "Reverse the order of the list.", RUNS, _row, bar=False, tab="runs"),
@@ -252,9 +252,19 @@ ACTIONS: tuple[Action, ...] = (
         tab="runs",
     ),
     Action("load_preset", "enter,l", "Load", "Put the preset into the form.", PRESETS, _idle_row, tab="presets"),
-    Action("preview_preset", "n,ctrl+o", "Preview", "Go to the preview, or back.", PRESETS, _row, tab="presets"),
-    Action("fetch_data", "f", "Download", "Download the preset's data, or cancel.", PRESETS, _fetch, tab="presets"),
-    Action("delete_preset", "d,delete", "Delete", "Delete a preset of your own.", PRESETS, _own, tab="presets"),
+    Action(
+        "preview_preset", "n,ctrl+o", "Preview", "Go to the preview, or back to the list.", PRESETS, _row, tab="presets"
+    ),
+    Action(
+        "fetch_data",
+        "f",
+        "Download",
+        "Download the preset's data, or cancel the download.",
+        PRESETS,
+        _fetch,
+        tab="presets",
+    ),
+    Action("delete_preset", "d,delete", "Delete", "Delete one of your presets.", PRESETS, _own, tab="presets"),
 )
 
 BY_ID = {action.id: action for action in ACTIONS}
@@ -278,7 +288,7 @@ def bindings_of(tab: Tab) -> list[BindingType]:
 
 
 def with_keys(text: str) -> str:
-    """Replace ids of actions in braces by their keys: `{start} starts a run`."""
+    """Return `text` with keys in place of the ids of actions in braces, as in `{start} starts a run`."""
     return text.format_map({action.id: _in_sentence(action.key) for action in ACTIONS}) if "{" in text else text
 
 
@@ -293,7 +303,7 @@ def key_names(keys: str) -> str:
 
 
 _UNICODE_NAMES = {name: unicode_name for unicode_name, name in KEY_NAME_REPLACEMENTS.items()}
-"""Unicode names of the keys to which Textual gives another name."""
+"""Unicode names of the keys that Textual names differently, by their names in Textual."""
 
 
 def key_name(key: str) -> str:

@@ -96,7 +96,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             for action in ACTIONS
             if action.tab in (None, "work")
         ),
-        # Handled before the focused widget, so that text typed right after them goes to the next field.
+        # Handled even before the focused widget, so that text typed right afterwards goes to the next field.
         Binding("tab", "focus_next", show=False, priority=True),
         Binding("shift+tab", "focus_previous", show=False, priority=True),
         Binding("ctrl+c,q", "help_quit", show=False, system=True),
@@ -119,17 +119,17 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         warning: str = "",
         keymap: Mapping[str, str] | None = None,
     ) -> None:
-        """See `launch.run_app`."""
+        """The arguments are explained in `launch.run_app`."""
         super().__init__(driver_class=Keyboard)
         self.symbols = symbols
-        """Glyphs for drawing charts."""
+        """Set of characters in which charts are drawn."""
         self.pictures = KittyPictures(self._write) if pictures else None
-        """None if the terminal cannot show pictures."""
+        """Sends pictures to the terminal; None if the terminal cannot show them."""
         self.runs_dir = runs_dir
         self.opening_settings = settings
         self.preferences = preferences
         self.warning = warning
-        """Shown after the first frame."""
+        """Warning to show when the app starts; empty if there is none."""
         self.run_controller = RunController(self, sessions)
         self.background = BackgroundController(self, sessions)
         self.runs = RunsController(self, sessions)
@@ -307,7 +307,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         return [*filters, self._ascii] if self.symbols is Symbols.ASCII else filters
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Disable the keys of other tabs, so that other widgets can use them."""
+        """Disable the actions of tabs that are not shown, so that widgets can use their keys."""
         if action == "perform" and parameters:
             tab = BY_ID[str(parameters[0])].tab
             return tab is None or tab == self.tab
@@ -349,7 +349,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             self.push_screen(HelpScreen(sections_about(self.focused or self.screen, self.context), self.context))
 
     async def open_field(self, path: str) -> None:
-        """Show and focus the field of a setting, which explains it."""
+        """Show and focus the field of a setting. A focused field explains its setting."""
         self.open_tab("work", "settings")
         field = await self.form.reveal(path)
         if field.control.disabled:
@@ -390,7 +390,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         self.open_tab(TABS[(TABS.index(self.tab) + 1) % len(TABS)])
 
     def action_leave(self) -> None:
-        """Go back one step: leave a preview or text field, clear a filter, restore a pane, or hide a hint."""
+        """Go back: leave a preview or text field, clear a filter, restore a pane, end the tour, or hide a hint."""
         if self._leave_place():
             return
         if tour := self.screen_stack[0].query("#tour"):
@@ -399,7 +399,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             self.hints.hide()
 
     def _leave_place(self) -> bool:
-        """Leave a preview, a filter, a maximised pane or a text field. Return whether there was one."""
+        """Leave a preview, a filter, a maximised pane or a text field. Return whether there was one of these."""
         if self.tab != "work":
             return (self.runs_tab if self.tab == "runs" else self.presets_tab).leave()
         if self.work_tab.maximised:

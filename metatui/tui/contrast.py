@@ -20,11 +20,11 @@ MARK: Final = 3.0
 """Smallest contrast ratio of lines and marks (success criterion 1.4.11)."""
 
 STEPS: Final = 20
-"""Steps in which a colour is changed to black or white."""
+"""Number of steps in which a colour is changed to black or white until it is readable."""
 
 _LETTERS: Final = re.compile(r"[^\W_]")
 _MARKS: Final = re.compile(r"[^\s\u2580-\u259f]")
-"""All characters except blanks and block elements, which are pixels of pictures and parts of scroll bars."""
+"""Matches all characters except blanks and block elements, which draw pixels of pictures and parts of scroll bars."""
 _WEIGHTS: Final = (0.2126, 0.7152, 0.0722)
 
 
@@ -42,7 +42,7 @@ def contrast_ratio(one: Color, other: Color) -> float:
 
 
 def readable(colour: Color, background: Color, least: float) -> Color:
-    """Return `colour`, or the nearest darker or brighter one that has a contrast ratio of `least` to `background`."""
+    """Return `colour`, darkened or brightened as little as the contrast ratio `least` to `background` requires."""
     end = max(Color(0, 0, 0), Color(255, 255, 255), key=lambda end: contrast_ratio(end, background))
     changed = (colour.blend(end, step / STEPS) for step in range(STEPS + 1))
     return next((each for each in changed if contrast_ratio(each, background) >= least), end)
@@ -60,7 +60,7 @@ def least_ratio(text: str) -> float:
 class ReadableFilter(LineFilter):
     """Changes the colour of text and marks that have too little contrast to their background.
 
-    The terminal's own 16 colours are not changed, because they are not known.
+    The terminal's own 16 colours are not changed, because their exact shades are not known.
     """
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:

@@ -1,4 +1,4 @@
-"""Background process that provides a data set, by the command that the data set names."""
+"""Background process that downloads and packs a data set, with the command that the data set specifies."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ PROGRAM = "metatui"
 
 
 async def provide(command: str, on_progress: Callable[[str], None]) -> str:
-    """Run `command`, which begins with `metatui`, and return the reason of a failure; empty if it succeeded.
+    """Run `command`, which begins with `metatui`. Return the reason if it fails, otherwise an empty string.
 
-    If this coroutine is cancelled, the process is killed. An interrupted download starts again the next time.
+    If this coroutine is cancelled, the process is killed. An interrupted download starts from the beginning next time.
 
     Args:
         on_progress: function that takes each line that the command writes to standard error.

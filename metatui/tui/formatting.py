@@ -1,4 +1,4 @@
-"""Short strings for numbers and validations. Those shared with the command line are in `metatui.runs.formatting`."""
+"""Short strings for numbers and validations. The app and the command line share `metatui.runs.formatting`."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def value(evaluation: Evaluation) -> str:
 
 
 def number(value: float) -> str:
-    """Format with three significant digits: `0.123`, `12.3`, `4.56k`, `1.20e-5`; ints below 10,000 in full.
+    """Format a number with three significant digits: `0.123`, `12.3`, `4.56k`, `1.20e-5`; ints below 10,000 in full.
 
-    A value that is not finite is `diverged`.
+    A value that is not finite is shown as `diverged`.
     """
     if isinstance(value, int) and abs(value) < 10_000:
         return f"{value:,}"

@@ -15,9 +15,9 @@ class Topic:
     title: str
     text: str
     terms: tuple[str, ...] = ()
-    """Titles of the terms that it shows."""
+    """Names of terms in TERMS that are explained below the text."""
     group: str = ""
-    """Group of the actions that belong to it."""
+    """Group of the actions that belong to the pane or screen."""
 
 
 TERMS: Mapping[str, str] = {
@@ -34,36 +34,40 @@ TERMS: Mapping[str, str] = {
     ),
     "Outer loop": "Training over tasks: it changes the initial parameters, so that the inner loop gives good results.",
     "Meta-step": "One update of the outer loop, made from the tasks of one meta-batch.",
-    "Meta-batch": "The tasks of one meta-step. A larger one gives a less noisy meta-gradient and takes longer.",
+    "Meta-batch": "The tasks of one meta-step. More tasks give a less noisy meta-gradient, but take longer.",
     "Meta-loss": "The mean loss over the query sets of a meta-batch after adaptation, which the outer loop minimises.",
     "Meta-gradient norm": (
         "The length of the gradient of the meta-loss. If it stays near 0, hardly anything is learned; if it grows "
         "without limit, training diverges."
     ),
-    "Adaptation curve": "Loss or accuracy on the query set against the inner step, from step 0, before adaptation.",
+    "Adaptation curve": "Loss or accuracy on the query set after each inner step. Step 0 is before adaptation.",
     "Validation": (
-        "Adaptation to held-out tasks every so many meta-steps. Nothing is learned from them, but the best checkpoint "
-        "is chosen by them."
+        "Adaptation to held-out tasks at regular intervals of meta-steps. Nothing is learned from these tasks, but "
+        "their results determine the best checkpoint."
     ),
-    "Test": "Adaptation to other held-out tasks, which are used for nothing else, usually after training.",
-    "Held-out task": "A task, and in classification also its classes, that is never trained on.",
+    "Test": "Adaptation, usually after training, to held-out tasks that are used for nothing else.",
+    "Held-out task": "A task that is never trained on. In classification, its classes are never trained on, either.",
     "Interval": (
         "0.40 ± 0.05 means a mean of 0.40 over tasks, with a 95 % confidence interval of 0.05 on each side. Four times"
         " as many tasks make it half as wide."
     ),
     "Transductive": (
         "Batch norm with the statistics of the whole query set, as in the papers on MAML. The examples of the query "
-        "set help each other, so accuracies are higher than per example."
+        "set help each other, so accuracies are higher than if each example is normalised on its own."
     ),
     "Second order": (
-        "The exact meta-gradient, through the inner steps. FOMAML and Reptile leave its second derivatives out."
+        "The exact meta-gradient, which is computed through the inner steps. FOMAML and Reptile leave its second "
+        "derivatives out."
     ),
-    "Diverged": "A task diverges if its loss after adaptation is not finite or far too large, often at a high rate.",
+    "Diverged": (
+        "A task diverges if its loss after adaptation is not finite or far too large, often because the inner learning "
+        "rate is too high."
+    ),
     "Live change": (
         "A setting changed during a run. The journal records it, and a rerun repeats it at the same meta-step."
     ),
     "Engine": (
-        "The way in which meta-gradients are computed. All engines give the same numbers; auto takes the fastest."
+        "The way in which meta-gradients are computed. All engines give the same numbers; auto selects the fastest."
     ),
     "Checkpoint": "The state of a run on disk, from which it can be resumed, evaluated and explored.",
     "Preset": (
@@ -95,7 +99,7 @@ TOPICS: Mapping[str, Topic] = {
     "#about": Topic(
         "Next run",
         "The algorithm with the settings in the form, while no run is shown: idea, update rule, pseudo-code, cost of "
-        "a meta-step, and paper. It changes with the form.",
+        "a meta-step, and paper. This text is updated when the form changes.",
         ("Inner loop", "Outer loop", "Meta-step", "Second order"),
         TRAINING,
     ),
@@ -103,14 +107,14 @@ TOPICS: Mapping[str, Topic] = {
         "Run",
         "The state of the run: progress, test or validations, time, speed, memory and load, device and engine. The "
         "two small curves show the meta-loss, and the accuracy or the norm of the meta-gradient. The line above the "
-        "panes has the name of the run, and what the form has.",
+        "panes names the run, and the preset or run that was put into the form.",
         ("Meta-step", "Meta-loss", "Meta-gradient norm", "Validation", "Interval", "Engine"),
         TRAINING,
     ),
     "#curves": Topic(
         "Curves",
         "Loss or accuracy on the query sets after adaptation: of training tasks at each meta-step, and of validation "
-        "tasks. Dashed lines show where a setting was changed, a point the best validation, and crosses on the axis "
+        "tasks. Dashed lines mark changes of settings, a point marks the best validation, and crosses on the axis mark "
         "values that are not finite. A validation curve that rises while the training curve falls shows overfitting. "
         "Enter or a click shows a cursor that reads values, zooms and pans.",
         ("Meta-loss", "Meta-step", "Validation", "Interval", "Smoothing", "Live change"),
@@ -152,8 +156,8 @@ TOPICS: Mapping[str, Topic] = {
     "LineChart": Topic(
         "Cursor of a chart",
         "The legend shows the values under the cursor. Left and right move it, with shift by ten columns; home and end "
-        "go to the first and the last value. + and - or the wheel zoom around it, dragging pans, 0 shows everything. "
-        "Escape hides the cursor.",
+        "go to the first and the last value. + and - or the wheel zoom around the cursor, dragging pans, "
+        "0 shows everything. Escape hides the cursor.",
     ),
     "CompareScreen": Topic(
         "Comparison",
@@ -190,4 +194,4 @@ TOPICS: Mapping[str, Topic] = {
         ("Inner loop", "Outer loop", "Second order"),
     ),
 }
-"""Help by CSS name of a pane or a screen."""
+"""The help about each pane and screen, by its CSS selector."""

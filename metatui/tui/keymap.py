@@ -16,7 +16,7 @@ from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import read_bounded
 
 LARGEST = 64 * 1024
-"""Maximum size of the file in bytes."""
+"""Maximum size of the keymap file in bytes."""
 
 RESERVED = ("tab", "shift+tab", "ctrl+c", "ctrl+i", "ctrl+m")
 """Keys with a fixed meaning. Terminals send ctrl+i and ctrl+m for tab and enter."""
@@ -47,7 +47,7 @@ def load() -> dict[str, str]:
 
 
 def _keys(name: str, value: object) -> str:
-    """Return the keys of an action as Textual spells them."""
+    """Return the keys of the action `name`, separated by commas and spelled as in Textual. Raises BadInput."""
     if name not in BY_ID:
         near = difflib.get_close_matches(name, BY_ID, n=1)
         hint = f"did you mean {near[0]}?" if near else "metatui keys lists the actions"
@@ -68,7 +68,7 @@ def _keys(name: str, value: object) -> str:
 
 
 def _check_conflicts(keymap: Mapping[str, str]) -> None:
-    """Raise BadInput if two actions that work in the same tab have the same key and do not share it by default."""
+    """Raise BadInput if two actions that work in the same tab have the same key, unless it is a default key of both."""
     for tab in TABS:
         owners: dict[str, Action] = {}
         for action in ACTIONS:

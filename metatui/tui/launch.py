@@ -49,13 +49,13 @@ def run_app(
     """Run the app and return its exit code.
 
     Args:
-        words: information for the parent process, kept up to date.
+        words: information for the parent process, which the app keeps up to date.
         settings: settings in the form; None selects a preset that needs no data.
         preset: name of the preset that `settings` come from, if any.
         changes: planned changes of the preset.
         start: whether to start training immediately.
         tour: whether to start the tour.
-        attach: live run to follow.
+        attach: live run to follow; None if there is none.
         ascii: whether to draw with ASCII characters only.
         theme: name of a Textual theme; None selects the saved theme.
 
@@ -108,14 +108,18 @@ def make_app(
     theme: str | None = None,
     sessions: Sessions | None = None,
 ) -> MetatuiApp:
-    """Create the app. Tests pass `sessions` that do not train. Raises BadInput for an unknown theme."""
+    """Create the app. The other arguments are explained in `run_app`. Raises BadInput for an unknown theme.
+
+    Args:
+        sessions: access to runs; None for real runs. Tests pass sessions that do not train.
+    """
     if settings is None:
         settings, preset = opening_settings()
     saved, warning = saved_preferences()
     try:
         keys = keymap.load()
     except BadInput as error:
-        keys, warning = {}, f"{error}. All keys are the default ones. {warning}".strip()
+        keys, warning = {}, f"{error}. The default keys are used. {warning}".strip()
     use_keymap(keys)
     pictures = kitty.is_supported(os.environ)
     if pictures:

@@ -36,10 +36,10 @@ HUES: Final[Mapping[str, Hue]] = {
 TRAIN: Final = "hue-blue"
 VALIDATION: Final = "hue-orange"
 BEFORE: Final = "hue-grey"
-"""Predictions before adaptation."""
+"""Colour of predictions before adaptation."""
 TRUTH: Final = "hue-plain"
 SUPPORT: Final = "hue-plain"
-"""Support examples, which lie on the true function."""
+"""Colour of support examples: that of the true function, on which they lie."""
 RIGHT: Final = "hue-green"
 WRONG: Final = "hue-vermillion"
 

@@ -13,7 +13,7 @@ from metatui.utils.errors import BadInput, MetatuiError, quote
 from metatui.utils.files import read_bounded, write_atomically
 
 LARGEST = 64 * 1024
-"""Maximum size of the file in bytes."""
+"""Maximum size of the preferences file in bytes."""
 
 
 ALLOWED = {
@@ -25,7 +25,7 @@ ALLOWED = {
     "panes.journal": "a number of rows from 1 to 1,000",
     "panes.curves": "a percentage from 1 to 99",
 }
-"""The allowed values of each key."""
+"""The allowed values of each key of the preferences file, for error messages."""
 
 
 class _Table(BaseModel):
@@ -34,14 +34,14 @@ class _Table(BaseModel):
 
 
 class PaneSizes(_Table):
-    """Sizes of panes. None selects the usual size for the terminal."""
+    """Sizes of panes that the user has changed. None stands for the usual size in the terminal."""
 
     left: int | None = Field(default=None, ge=1, le=1000)
-    """Columns of the left column."""
+    """Width of the left column of panes, in characters."""
     journal: int | None = Field(default=None, ge=1, le=1000)
-    """Rows of the journal."""
+    """Height of the journal pane, in rows."""
     curves: int | None = Field(default=None, ge=1, le=99)
-    """Percentage of the space of curves and adaptation that the curves take."""
+    """Size of the curves pane, as a percentage of the space of the curves and adaptation panes."""
 
 
 class Preferences(_Table):
@@ -50,7 +50,7 @@ class Preferences(_Table):
     """Whether the form is folded while a run is shown."""
     panes: PaneSizes = PaneSizes()
     tour_offered: bool = False
-    """Whether the line of the first start was shown."""
+    """Whether the offer of the tour, which the first start shows, was already shown."""
 
 
 def load() -> Preferences:
@@ -81,7 +81,7 @@ def save(preferences: Preferences) -> None:
 
 
 def _read() -> dict[str, Any]:
-    """Return the content of the file; empty without a file. Raises BadInput if it is not TOML."""
+    """Return the content of the preferences file; empty if it does not exist. Raises BadInput if it is not TOML."""
     path = paths.app_state_file()
     if not os.path.lexists(path):
         return {}

@@ -1,4 +1,4 @@
-"""Memory and load of a training run, on its GPU or in its CPU process."""
+"""Memory and load of the GPU on which a run trains or, without a GPU, of the run's process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Load:
-    """Current usage. Unknown values are None."""
+    """Current memory and load of a run. Unknown values are None."""
 
     gpu_memory: tuple[int, int] | None = None
     """Used and total bytes of GPU memory."""
@@ -23,12 +23,12 @@ class Load:
     process: int | None = None
     """Id of the process to which `memory` and `cpu_percent` belong."""
     memory: int | None = None
-    """Resident bytes."""
+    """Resident memory of the process in bytes."""
     cpu_percent: float | None = None
     """Load as a percentage of one core: four busy cores give 400."""
 
     def facts(self) -> list[tuple[str, str]]:
-        """Format the known values, each with its name."""
+        """Return the known values as texts, each with its name."""
         facts = []
         gpu = []
         if self.gpu_memory:
@@ -55,7 +55,7 @@ class Sampler:
         self._last_cpu: tuple[int, float, float] | None = None
         """Process id, time and CPU seconds of the last sample."""
         self._gpus: dict[tuple[str, int], Any] = {}
-        """NVML handle of the GPU that was sampled last, with its device and process as the key."""
+        """NVML handle of the GPU that was sampled last. The key is the device and the id of the process."""
 
     def sample(self, pid: int, device: str) -> Load:
         """Measure a run that process `pid` trains on `device` (`cpu`, `mps` or `cuda:N`)."""

@@ -29,8 +29,8 @@ def test_pack_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert first.startswith("Packed in ")
     assert str(tmp_path / "packs") in first
     assert rest == [
-        "Images: 127 of 16x16 pixels in rgb, 4 to 7 per class (shots + queries at most 4)",
-        "Classes: 20 for training, 5 for validation, 6 for test: at most 5 ways",
+        "Images: 127 of 16x16 pixels in rgb, 4 to 7 per class (so shots + queries is at most 4)",
+        "Classes: 20 for training, 5 for validation, 6 for test, so at most 5 ways",
         "Left out: 2",
         "more/notes.txt does not end in .png, .jpg or .jpeg",
         "more/bad.png is not a PNG or JPEG image",
@@ -62,8 +62,8 @@ def test_too_few_images_are_reported(tmp_path: Path, capsys: pytest.CaptureFixtu
     root = write_classes(tmp_path / "images", ["cat"], 1)
     assert main(["data", "folder", str(root)]) == 0
     out = capsys.readouterr().out
-    assert "1 to 1 per class (shots + queries at most 1)" in out
-    assert "Classes: 1 for training, 0 for validation, 0 for test: too few for 2 ways" in out
+    assert "1 to 1 per class (so shots + queries is at most 1)" in out
+    assert "Classes: 1 for training, 0 for validation, 0 for test, too few for 2 ways" in out
     assert "Left out: 0\n" in out
 
 

@@ -105,7 +105,7 @@ def test_progress_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> 
     assert main(["run", *SMALL]) == 0
     out, err = capsys.readouterr()
     assert out == ""
-    assert "meta-step 10: validation: loss" in err
+    assert "meta-step 10, validation: loss" in err
     assert "(10-shot, 2 steps, 5 validation tasks, 95 % interval)" in err
     assert err.splitlines()[-1].startswith("meta-step 20: Finished; test: loss")
     assert err.splitlines()[-2] == "meta-step 20: testing on 5 tasks"
@@ -167,7 +167,7 @@ def started(*arguments: str) -> subprocess.Popen[str]:
     while validations < 2:  # the first one is then saved as the best
         text = process.stderr.readline()
         assert text, "the run ended too early"
-        validations += ": validation: " in text
+        validations += ", validation: " in text
     return process
 
 

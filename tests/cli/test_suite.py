@@ -162,7 +162,7 @@ def test_crashed_process_is_reported(
     monkeypatch.setattr(child_process, "command", lambda *_: [sys.executable, "-c", code])
     assert main(["suite", file(TINY)]) == 1
     out, err = capsys.readouterr()
-    assert "none of its runs is finished" in out
+    assert "None of the runs of this comparison is finished." in out
     assert err.splitlines()[-1].startswith("metatui: 2 runs failed (run the same command to try again): waves: MAML: ")
     messages = store.root / ".suites" / "tiny" / "messages.log"
     death = "its process ended with exit code 3 without reporting an error"

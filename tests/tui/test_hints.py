@@ -107,7 +107,7 @@ async def test_hints_of_a_run(make: Callable[..., MetatuiApp], sessions: FakeSes
         session.emit(progress(100), SLOW, progress(200), NOISY)
         await session.heard(app, pilot)
         put = "h puts the run's settings with validation tasks 150 into the form"
-        assert line(app) == f"Hint (1 more): {NOISY.reason}. {put} after the run, Esc hides this."
+        assert line(app) == f"Hint (1 more): {NOISY.reason}. {put} when the run has ended, Esc hides this."
         assert app.run_controller.shown
         said = "The parameters hardly move. Try algorithm.outer_lr = 0.1 instead of 0.001"
         assert said in [entry.text for entry in app.run_controller.shown.journal]

@@ -85,7 +85,7 @@ async def test_key_undoes_live_changes_in_turn(make: Make, sessions: FakeSession
         assert "undo" in [action.id for action in offered(app.screen.query_one(KeyBar).context)]
         await pilot.press("r", "ctrl+underscore")  # the second before the first is applied
         assert session.commands[-2:] == [Change(OUTER, 0.001), Change(INNER, 0.01)]
-        assert notes(app)[-1] == "Inner learning rate: back from 0.1 to 0.01 after this meta-step."
+        assert notes(app)[-1] == "Inner learning rate changes back from 0.1 to 0.01 after this meta-step."
         await session.heard(app, pilot)
         assert app.run_controller.shown is not None
         assert app.run_controller.shown.settings == Settings()

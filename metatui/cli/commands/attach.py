@@ -1,4 +1,4 @@
-"""`metatui attach`: open a run that trains in another process in the app."""
+"""`metatui attach`: open the app with a run that trains in another process."""
 
 from __future__ import annotations
 

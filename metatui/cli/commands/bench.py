@@ -53,9 +53,16 @@ MAX_SECONDS = 3600.0
 @click.option(
     "--engine", "engines", multiple=True, type=click.Choice(ENGINES), help="Measure only this engine; may be repeated."
 )
-@click.option("--seconds", type=float, default=SECONDS, show_default=True, metavar="S", help="Time for each cell.")
+@click.option(
+    "--seconds",
+    type=float,
+    default=SECONDS,
+    show_default=True,
+    metavar="S",
+    help="Seconds that each measurement takes.",
+)
 @click.option("--device", metavar="DEVICE", help="Device to compute on; the default is auto.")
-@click.option("--ascii", "ascii_only", is_flag=True, help="Draw with ASCII only.")
+@click.option("--ascii", "ascii_only", is_flag=True, help="Use ASCII characters only.")
 @json_option
 @click.pass_context
 def bench(
@@ -68,11 +75,12 @@ def bench(
     ascii_only: bool,
     as_json: bool,
 ) -> None:
-    """Measure all engines, algorithms and tasks on this machine: speed, memory, and share of the peak rates.
+    """Measure all engines, algorithms and tasks on this machine: speed, memory, share of the peak speed.
 
-    On CUDA, each engine is measured twice: eager, and with each meta-step captured as one CUDA graph, as in training.
+    On CUDA, each engine is measured twice: without CUDA graphs, and with each meta-step as one CUDA graph, as in
+    training.
 
-    Ctrl-C ends the benchmark and shows the cells measured so far.
+    Ctrl-C ends the benchmark and shows the results so far.
     """
     if not 0 < seconds <= MAX_SECONDS:
         raise BadInput(f"--seconds is {seconds:g}, but must be a number above 0 up to {MAX_SECONDS:,.0f}")
@@ -95,7 +103,7 @@ def bench(
                     machine = report.machine
                 elif isinstance(report, Measurement):
                     measurements.append(report)
-    finally:  # show the cells measured so far, even if the benchmark was interrupted
+    finally:  # show the results so far, even if the benchmark was interrupted
         if as_json:
             emit(_json(machine, measurements))
         elif measurements:
@@ -105,7 +113,7 @@ def bench(
     if benchmark.stopped:
         context.exit(130)
     if all(measurement.error for measurement in measurements):
-        raise MetatuiError("nothing could be measured")
+        raise MetatuiError("every measurement failed: the output has the reasons")
 
 
 def _json(machine: Machine | None, measurements: Sequence[Measurement]) -> dict[str, Any]:
@@ -137,7 +145,7 @@ def _cell_json(measurement: Measurement) -> dict[str, Any]:
 
 @contextmanager
 def _progress(benchmark: Benchmark) -> Iterator[Callable[[Report], None]]:
-    """Show progress on standard error: a bar in a terminal, otherwise a line for each cell."""
+    """Show progress on standard error: a bar in a terminal, otherwise a line for each measurement."""
     screen = console(stderr=True)
     if not screen.is_terminal or screen.is_dumb_terminal:
         yield lambda report: _print_line(report, lambda text: say(screen, text))

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def check(context: click.Context, device: str, as_json: bool) -> None:
-    """Check the meta-gradients of every algorithm and engine against finite differences and higher, in float64.
+    """Check the meta-gradients of every algorithm and engine in float64.
 
-    Modules and losses that are difficult for fast engines are also compared with plain autograd. On a GPU, full-size
-    networks are checked too.
+    They are compared with finite differences and with the library higher. Gradients of modules and losses that are
+    difficult for fast engines are also compared with plain autograd. On a GPU, full-size networks are checked, too.
     """
     device = changed(Settings(), (), device).compute.device
 

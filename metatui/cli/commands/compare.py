@@ -38,13 +38,13 @@ target_option = click.option(
     help="Show when the validations of each run first reach this accuracy (0.95 or 95%) or loss.",
 )
 comparison_tasks_option = click.option(
-    "--tasks", type=int, metavar="N", help="Number of held-out tasks; default: the first run's settings."
+    "--tasks", type=int, metavar="N", help="Number of held-out tasks; default: as in the first run's settings."
 )
 comparison_steps_option = click.option(
-    "--steps", type=int, metavar="N", help="Number of inner steps; default: the first run's settings."
+    "--steps", type=int, metavar="N", help="Number of inner steps; default: as in the first run's settings."
 )
 comparison_device_option = click.option(
-    "--device", metavar="DEVICE", help="Device to compute on; default: each run's settings."
+    "--device", metavar="DEVICE", help="Device to compute on; default: as in each run's settings."
 )
 
 
@@ -64,7 +64,7 @@ comparison_device_option = click.option(
     type=click.Choice(["test", "val"]),
     default="test",
     show_default=True,
-    help="Split of held-out tasks.",
+    help="Held-out tasks of this split: test, or val for validation.",
 )
 @target_option
 @comparison_device_option
@@ -97,8 +97,8 @@ def compare(
     """
     if len(runs) < 2:
         raise click.UsageError(
-            "a comparison needs at least two runs: metatui runs lists them; latest is the newest run, latest~1 the run "
-            "before it"
+            "a comparison needs at least two runs: metatui runs lists all runs, latest is the newest one, and latest~1 "
+            "the one before it"
         )
     store = RunStore(runs_dir)
     folders = [store.find(run) for run in runs]
@@ -142,7 +142,7 @@ def compare(
     default=Path("report.html"),
     metavar="FILE",
     show_default=True,
-    help="A .html file, or a .md file with its figures in files next to it.",
+    help="File to write: .html, or .md with the figures in files next to it.",
 )
 @comparison_tasks_option
 @comparison_steps_option
@@ -190,8 +190,10 @@ def report(
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[Comparing], object]]:
-    """Show progress on standard error, and yield the function that updates it: a bar in a terminal, otherwise a line
-    every ten seconds."""
+    """Show progress on standard error, and yield the function that updates it.
+
+    The progress is a bar in a terminal, otherwise a line every ten seconds.
+    """
     screen = console(stderr=True)
     if not is_interactive(screen):
         with images_shown():

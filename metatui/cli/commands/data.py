@@ -76,7 +76,7 @@ def _list(as_json: bool) -> None:
 
 
 def _published(*, contents: str) -> Callable[[F], F]:
-    """Return the options of a command that packs a published data set."""
+    """Return a decorator that adds the options of a command that packs a published data set."""
 
     def decorate(command: F) -> F:
         for option in (
@@ -84,7 +84,7 @@ def _published(*, contents: str) -> Callable[[F], F]:
             click.option("--force", is_flag=True, help="Pack again even if the packed file is valid."),
             click.option(
                 "--from", "folder", type=click.Path(path_type=Path), metavar="PATH",
-                help=f"Folder with {contents}; default: download them.",
+                help=f"Folder with {contents}, to use instead of a download.",
             ),
         ):  # fmt: skip
             command = option(command)
@@ -131,7 +131,7 @@ def omniglot(folder: Path | None, force: bool, as_json: bool) -> None:
 )
 @_published(contents="cifar-100-python (archive or folder)")
 def cifar100(folder: Path | None, force: bool, as_json: bool) -> None:
-    """Download and pack CIFAR-100, for FC100 and CIFAR-FS."""
+    """Download and pack CIFAR-100, which the data sets FC100 and CIFAR-FS use."""
     from metatui.learning.data.cifar100.cache import download, load, pack
 
     pixels, report = _packed(paths.cifar100_cache(), folder, force, download, pack, load)
@@ -171,7 +171,7 @@ def _report_packed(report: dict[str, object], summary: str, as_json: bool) -> No
         return
     seconds, path = report["seconds"], report["file"]
     how = f"Packed in {seconds:.1f} s" if report["packed_now"] else "Already packed (--force packs again)"
-    say(console(), f"{how}: {path}", summary, f"SHA-256 of the pixels {report['sha256']}")
+    say(console(), f"{how}: {path}", summary, f"SHA-256 of the pixels: {report['sha256']}")
 
 
 @data.command(
@@ -232,9 +232,9 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
         console(),
         packed.problem or f"{how}: {packed.path}",
         f"Images: {sum(counts):,} of {task.image_size}x{task.image_size} pixels in {task.image_mode}, "
-        f"{min(counts):,} to {max(counts):,} per class (shots + queries at most {min(counts):,})",
-        f"Classes: {sizes['train']:,} for training, {sizes['val']:,} for validation, {sizes['test']:,} for test: "
-        + (f"at most {ways:,} ways" if ways > 1 else "too few for 2 ways"),
+        f"{min(counts):,} to {max(counts):,} per class (so shots + queries is at most {min(counts):,})",
+        f"Classes: {sizes['train']:,} for training, {sizes['val']:,} for validation, {sizes['test']:,} for test, "
+        + (f"so at most {ways:,} ways" if ways > 1 else "too few for 2 ways"),
         *([f"Class lists: {listing.lists}"] if listing.lists else []),
         *source.repeated,
         f"Left out: {len(source.left_out):,}",

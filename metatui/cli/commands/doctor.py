@@ -60,7 +60,7 @@ LABELS = {
     "tmux": "tmux",
     "ssh": "SSH",
 }
-"""Labels of keys that are not words; the other keys are capitalised."""
+"""Labels of the report's keys that are not words. Other keys, except names of libraries, are capitalised."""
 
 
 @click.command(

@@ -25,8 +25,8 @@ from metatui.utils.numbers import interval
     )
 )
 @click.argument("run", shell_complete=complete_runs)
-@click.option("--tasks", type=int, metavar="N", help="Number of held-out tasks; default: the run's settings.")
-@click.option("--steps", type=int, metavar="N", help="Number of inner steps; default: the run's settings.")
+@click.option("--tasks", type=int, metavar="N", help="Number of held-out tasks; default: as in the run's settings.")
+@click.option("--steps", type=int, metavar="N", help="Number of inner steps; default: as in the run's settings.")
 @click.option("--shots", type=int, metavar="K", help="Support examples per class; may differ from training.")
 @click.option(
     "--inner-lr", type=float, metavar="ALPHA", help="Inner learning rate; default: the rate at the best validation."
@@ -36,14 +36,14 @@ from metatui.utils.numbers import interval
     type=click.Choice(["test", "val"]),
     default="test",
     show_default=True,
-    help="Split of held-out tasks.",
+    help="Held-out tasks of this split: test, or val for validation.",
 )
 @click.option(
     "--batch-norm",
     type=click.Choice(FIELDS["evaluation.batch_norm"].choices),
     help="Batch norm over the whole query set, or over one query example at a time.",
 )
-@click.option("--device", metavar="DEVICE", help="Device to compute on; default: the run's settings.")
+@click.option("--device", metavar="DEVICE", help="Device to compute on; default: as in the run's settings.")
 @runs_dir_option
 @json_option
 def evaluate(
@@ -91,8 +91,8 @@ def _show(run: str, evaluation: Evaluation, *, inner_lr_given: bool) -> None:
     used = parameters(evaluation, rate_source=" (--inner-lr)" if inner_lr_given else "")
     say(screen, f"{run}: {headline(evaluation, level=True)}", f"Parameters: {used}")
     if evaluation.diverged:
-        rest = "the means leave them out" if evaluation.is_finite else "too few tasks remain for a mean"
-        say(screen, f"warning: {evaluation.diverged:,} tasks diverged: {rest}", style="yellow")
+        rest = "and are not part of the means" if evaluation.is_finite else "and too few tasks remain for a mean"
+        say(screen, f"warning: {evaluation.diverged:,} tasks diverged {rest}", style="yellow")
         if not evaluation.is_finite:
             return
     rows = []

@@ -97,7 +97,7 @@ def show(preset: str, as_json: bool) -> None:
     "origin",
     metavar="PRESET|FILE|RUN",
     shell_complete=complete_presets_and_runs,
-    help="What to save; a run is saved with its live changes.",
+    help="Preset, file or run to save; a run is saved with its live changes.",
 )
 @set_option
 @click.option("--title", default="", help="Title of the preset.")
@@ -182,7 +182,7 @@ def _list(as_json: bool) -> None:
 
 @dataclass(frozen=True)
 class _Base:
-    """Source of a saved preset."""
+    """What a preset is saved from: settings and their description."""
 
     settings: Settings
     source: str

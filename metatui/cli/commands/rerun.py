@@ -45,8 +45,8 @@ def rerun(
 ) -> None:
     """Repeat RUN as a new run with the same settings, seed and live changes at the same meta-steps.
 
-    RUN is the name of a run, the start of its name, its folder, or latest for the newest run. The results are the same,
-    bit for bit on the CPU. --set changes the initial settings; live changes still apply.
+    RUN is the name of a run, the start of its name, its folder, or latest for the newest run. The results are the same;
+    on the CPU, they agree bit for bit. --set changes the initial settings; the live changes of RUN still apply.
     """
     repeat = rerun_of(RunStore(runs_dir).find(run), changes(assignments, device))
     from metatui.runs.execution.signals import ending_softly

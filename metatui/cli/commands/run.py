@@ -61,7 +61,8 @@ S = TypeVar("S", "Session", "LiveRun")
     "--resume",
     metavar="RUN|auto",
     shell_complete=complete_runs,
-    help="Continue an unfinished run, or latest; auto: the newest interrupted run with the same settings, if any.",
+    help="Continue this unfinished run; latest: the newest run; auto: the newest interrupted run with the same "
+    "settings, if there is one.",
 )
 @click.option("--detach", is_flag=True, help="Train in the background and return when training has started.")
 @json_option
@@ -78,7 +79,7 @@ def run(
 ) -> None:
     """Train a preset, a TOML file, or the settings given with --set.
 
-    Ctrl-C interrupts the run and saves it after the meta-step; --resume continues it. A second Ctrl-C quits
+    Ctrl-C interrupts the run after the current meta-step and saves it; --resume continues it. A second Ctrl-C quits
     immediately.
     With --detach, the run does not depend on the terminal: metatui attach opens it in the app, metatui stop stops it.
 
@@ -110,7 +111,7 @@ def run(
             if automatic and (session := _continue_unfinished(store, settings, planned, continue_)):
                 return session
             started = start(settings, runs_dir=runs_dir, preset=_origin(loaded, settings), changes=planned)
-        if note := _usual_note(settings, overrides):  # after errors, which are one sentence
+        if note := _usual_note(settings, overrides):  # not before an error message, which is a single sentence
             click.echo(note, err=True)
         return started
 
@@ -131,7 +132,10 @@ def run(
 
 
 def _usual_note(settings: Settings, overrides: Mapping[str, Scalar]) -> str:
-    """Return a line with the usual values of a selected algorithm or data set that `overrides` do not set."""
+    """Return a note on the algorithm's usual values that `settings` do not have; empty if no note is needed.
+
+    A note is needed only if `overrides` select an algorithm or a data set. It does not mention settings in `overrides`.
+    """
     selected = not overrides.keys().isdisjoint(SELECTORS)
     values = {path: value for path, value in unusual(settings).items() if selected and path not in overrides}
     kind = "classification" if settings.is_classification else "regression"
@@ -170,7 +174,7 @@ def train(session: Session, ending: SignalState, context: click.Context, *, as_j
 
 
 def _origin(preset: Preset | None, settings: Settings) -> str | None:
-    """Return the origin of the settings for the run's journal."""
+    """Return the origin of the settings for the run's journal: the preset, and whether its settings were changed."""
     if preset is None:
         return None
     own = preset.path.parent == paths.user_presets_dir()

@@ -113,9 +113,9 @@ def _progress(summary: RunSummary) -> str:
 
 
 def _results(summary: RunSummary) -> Iterator[str]:
-    """Describe the test or, without a test, the best validation, and the last one if it is not the best.
+    """Yield a line about the test or, if there is none, lines about the best and the last validation.
 
-    A run that is not evaluated yet is described by its last meta-step.
+    A run that has not been evaluated yet is described by the meta-loss of its last meta-step.
     """
     best, last = summary.best, summary.validation
     if summary.test:

@@ -30,8 +30,8 @@ WAIT_SECONDS = 60.0
 def stop(run: str, runs_dir: Path | None, as_json: bool) -> None:
     """Stop RUN, which trains on this machine: it finishes its meta-step, saves and ends.
 
-    RUN is the name of a run, the start of its name, its folder, or latest for the newest run. Waits at most a minute
-    for the run to end.
+    RUN is the name of a run, the start of its name, its folder, or latest for the newest run. The command waits at
+    most a minute for the run to end.
     """
     folder = RunStore(runs_dir).find(run)
     last = None
@@ -46,11 +46,11 @@ def stop(run: str, runs_dir: Path | None, as_json: bool) -> None:
             timeout.cancel()
     if not isinstance(last, Finished | Failed):
         raise MetatuiError(
-            f"run {folder.id} did not stop within {WAIT_SECONDS:g} seconds: it stops as soon as its meta-step is done"
+            f"run {folder.id} did not stop within {WAIT_SECONDS:g} seconds: it stops when its meta-step is done"
         )
     if as_json:
         emit({"run": folder.id, "dir": str(folder.path), "status": folder.status(), "iterations": last.iteration})
     elif isinstance(last, Finished):
-        click.echo(f"{folder.id} {folder.status()} after {last.iteration:,} meta-steps and saved")
+        click.echo(f"{folder.id}: {folder.status()} after {last.iteration:,} meta-steps and saved")
     if isinstance(last, Failed):
         raise MetatuiError(last.sentence)

@@ -60,7 +60,7 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Also write a .csv, .html, .json, .md, .pdf, .png or .svg file, one for each comparison; may be repeated.",
+    help="Also write each comparison to a .csv, .html, .json, .md, .pdf, .png or .svg file; may be repeated.",
 )
 @click.pass_context
 def suite(
@@ -130,7 +130,7 @@ def _devices(text: str | None) -> list[str | None]:
 
 
 def _files(loaded: Sequence[Suite], exports: Sequence[Path]) -> dict[str, list[tuple[str, Path]]]:
-    """Return the comparisons of each suite to export and their files, which are checked before training."""
+    """Check the files of `--export`. For each suite name, return the comparisons to export with their files."""
     if not exports:
         return {each.name: [] for each in loaded}
     from metatui.runs.analysis.exports import check
@@ -176,7 +176,7 @@ def _train(suite: Suite, store: RunStore, devices: Sequence[str | None]) -> tupl
 
 
 def _compare(suite: Suite, store: RunStore, device: str | None) -> Comparisons:
-    """Compare the finished runs of each comparison; the result is None without finished runs."""
+    """Compare the finished runs of each comparison. Without finished runs, the result of a comparison is None."""
     from metatui.cli.commands.compare import progress_bar
     from metatui.runs.analysis.comparison import compare
     from metatui.runs.suites import SuiteManifest

@@ -20,7 +20,7 @@ from metatui.tui.terminal import symbols
 from metatui.tui.terminal.symbols import GLYPHS, Glyphs, Symbols
 
 COLOURS = ("cyan", "yellow", "green", "magenta", "red", "blue")
-"""Colours of the engines, in order. They belong to the terminal's theme, because the background is unknown."""
+"""ANSI colours of the engines, in order. The terminal's theme defines them to fit its background."""
 
 STYLES = {
     **{engine: COLOURS[i % len(COLOURS)] for i, engine in enumerate(ENGINES)},
@@ -30,7 +30,7 @@ STYLES = {
 }
 
 WIDEST = 120
-"""Maximum width of the report."""
+"""Maximum width of the report in columns."""
 
 NARROWEST_BAR = 8
 
@@ -90,7 +90,7 @@ def _text(row: plot.Row) -> Text:
 
 
 class _Bar:
-    """A bar over `share` of the available width: empty for 0, otherwise at least one character."""
+    """A bar that fills `share` of the available width: empty for 0, otherwise at least one character."""
 
     def __init__(self, share: float, style: str, glyphs: Glyphs) -> None:
         self._share, self._style, self._glyphs = share, style, glyphs

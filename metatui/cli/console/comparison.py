@@ -32,7 +32,7 @@ def show(comparison: Comparison) -> None:
 
 
 def _fitting(whole: TextTable, width: int) -> Iterator[TextTable]:
-    """Split a table with one column of names into parts with fewer columns if it is too wide."""
+    """Yield the table. If it is too wide and has one column of names, yield parts with fewer columns instead."""
     widths = [max(map(len, column)) + GAP for column in zip(whole.headings, *whole.rows, strict=True)]
     start, columns = whole.names, len(whole.headings)
     if whole.names > 1:

@@ -19,11 +19,11 @@ GAP = 2
 """Number of spaces between two columns."""
 
 NARROWEST = 20
-"""Minimum width to which a column of text is wrapped; in a narrower terminal, each row becomes a list of values."""
+"""Minimum width of a wrapped column. If a table has no room for it, each of its rows is printed as a list of values."""
 
 
 def say(screen: Console, *sentences: str, style: str = "", indent: int = 0, hanging: int = 0) -> None:
-    """Print each sentence on lines of its own, wrapped between words. Longer words, such as paths, are not cut.
+    """Print each sentence on lines of its own, wrapped between words. Long words, such as paths, are not cut.
 
     Args:
         indent: number of spaces before each line.
@@ -50,7 +50,7 @@ def title(screen: Console, text: str) -> None:
 
 
 def show_properties(screen: Console, values: Mapping[str, object], *, indent: int = 0) -> None:
-    """Print a line for each name and value, with the values in one column; None and empty texts are left out."""
+    """Print a line for each name and value, with the values in one column. Names without a value are left out."""
     texts = {plain(screen, name): plain(screen, value) for name, value in values.items()}
     width = max(map(len, texts), default=0)
     start = indent + width + GAP
@@ -96,7 +96,7 @@ def show_table(
 
 
 def column_widths(lines: Sequence[Sequence[str]], room: int) -> list[int] | None:
-    """Return the widths of columns that together fit `room`; None if a word would be broken or a column too narrow."""
+    """Return column widths that fit `room` together; None if a word would break or a column would be too narrow."""
     columns = list(zip(*lines, strict=True))
     widths = [max(map(cell_len, column)) for column in columns]
     least = [
@@ -112,7 +112,10 @@ def column_widths(lines: Sequence[Sequence[str]], room: int) -> list[int] | None
 
 
 def wrapped(text: str, width: int, indent: int = 0, hanging: int = 0) -> list[str]:
-    """Wrap `text` between words to `width`; later lines are indented by `hanging`. Returns at least one line."""
+    """Wrap `text` to `width` between words. The first line is indented by `indent`, later lines by `hanging`.
+
+    Returns at least one line.
+    """
     lines = textwrap.wrap(
         text,
         max(width, indent + NARROWEST, hanging + NARROWEST),
@@ -126,7 +129,7 @@ def wrapped(text: str, width: int, indent: int = 0, hanging: int = 0) -> list[st
 
 
 def plain(screen: Console, value: object) -> str:
-    """Return a value as text for `screen`: on one line, in characters that its encoding has; empty for None."""
+    """Return a value as text for `screen`: on one line, in characters of the screen's encoding; empty for None."""
     return "" if value is None else spelled(screen, sanitize(str(value), limit=2000))
 
 

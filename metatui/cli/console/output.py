@@ -23,7 +23,7 @@ SUBSTITUTES = {"±": "+/-", "−": "-", "–": "-", "µ": "u", "α": "alpha"}
 """Substitutes for characters that a terminal's encoding may lack."""
 
 UNLIMITED = 10_000
-"""Width of output that goes to a file or a pipe."""
+"""Width of output that goes to a file or a pipe, in which lines are not wrapped."""
 
 
 def emit(item: Mapping[str, Any]) -> None:
@@ -118,7 +118,7 @@ def evaluation_json(run: str, evaluation: Evaluation | None) -> dict[str, Any] |
 
 
 def spelled(screen: Console, text: str) -> str:
-    """Replace the characters in `text` that the terminal's encoding lacks."""
+    """Return `text` with SUBSTITUTES for the characters that the terminal's encoding lacks."""
     for character, substitute in SUBSTITUTES.items():
         try:
             character.encode(screen.encoding)

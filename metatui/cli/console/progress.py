@@ -22,7 +22,7 @@ from metatui.utils.text import sanitize
 
 EVERY_SECONDS = 10.0
 EVERY_SHARE = 0.1
-"""Interval between lines without a terminal: this many seconds or this share of the run, whichever is shorter."""
+"""Without a terminal, a line is printed after EVERY_SECONDS or this share of the run, whichever comes first."""
 
 
 class Display(Protocol):
@@ -66,7 +66,7 @@ class MetricsProgress(Progress):
 
 
 class PlainDisplay:
-    """Display that prints a line every ten seconds or tenth of the run, and a line for each other event."""
+    """Display that prints a line every ten seconds or tenth of the run, and a line for each event except meta-steps."""
 
     def __init__(self, screen: Console, run: RunFolder) -> None:
         self._screen = screen
@@ -92,7 +92,7 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """Display of a bar with the metrics below it; other events are printed above it."""
+    """Display of a bar with the metrics below it. Events other than meta-steps are printed above the bar."""
 
     def __init__(self, bar: Progress, run: RunFolder) -> None:
         self._bar = bar
@@ -126,7 +126,7 @@ class LiveDisplay:
 
 
 def testing(event: events.Event) -> str | None:
-    """Announce the final test, at its start; None for other events."""
+    """Return a line about the final test if the event is its start; None for other events."""
     if isinstance(event, events.Evaluating) and event.split == "test" and event.done == 0:
         return f"meta-step {event.iteration:,}: testing on {event.tasks:,} tasks"
     return None
@@ -148,7 +148,7 @@ def style(event: events.Event) -> str:
 
 
 def sentence(event: events.Event, run: RunFolder) -> str | None:
-    """Describe an event other than a meta-step; None for events that need no line."""
+    """Return a line about an event other than a meta-step; None for events that need no line."""
     match event:
         case events.Started():
             text = (
@@ -158,11 +158,11 @@ def sentence(event: events.Event, run: RunFolder) -> str | None:
             )
         case events.Evaluated(evaluation=evaluation):
             best = ", best so far" if event.best else ""
-            text = f"meta-step {evaluation.iteration:,}: validation: {headline(evaluation, level=True)}{best}"
+            text = f"meta-step {evaluation.iteration:,}, validation: {headline(evaluation, level=True)}{best}"
         case events.Warned():
             text = f"warning: {event.text}"
         case events.Hinted():
-            text = f"meta-step {event.iteration:,}: hint: {hint_text(event)}"
+            text = f"meta-step {event.iteration:,}, hint: {hint_text(event)}"
         case events.Finished(test=test):
             ending = FINISHED.get(event.reason, event.reason)
             tested = f"; test: {headline(test, level=True)}, {parameters(test)}" if test else ""
@@ -182,7 +182,7 @@ def sentence(event: events.Event, run: RunFolder) -> str | None:
 
 
 def _iterations(event: events.Event, known: int) -> int:
-    """Return the number of meta-steps of the run after `event`."""
+    """Return the total number of meta-steps: that in `event` if it sets one, otherwise `known`."""
     if isinstance(event, events.Started):
         return event.settings.training.iterations
     if isinstance(event, events.Tweaked) and event.path == "training.iterations" and isinstance(event.new, int):
@@ -191,12 +191,12 @@ def _iterations(event: events.Event, known: int) -> int:
 
 
 OnProgress = Callable[[int, int], None]
-"""Callback that takes the number of packed images and their total."""
+"""Callback that takes the number of items packed so far and the number of all items."""
 
 
 @contextmanager
 def images_shown() -> Iterator[None]:
-    """Show the progress of packing image folders in the block, if any."""
+    """Show the progress of packing if an image folder is packed in the `with` block."""
     with packing_shown("images") as progress, packing_listener(progress):
         yield
 
@@ -226,7 +226,7 @@ def packing_shown(what: str) -> Iterator[OnProgress]:
 
 
 def packing_lines(what: str, write: Callable[[str], object]) -> OnProgress:
-    """Return a function that writes a line at the start of packing and after each tenth."""
+    """Return a function that writes a line at the start of packing and after each tenth of the items."""
     last_tenth = 0
 
     def show(done: int, total: int) -> None:

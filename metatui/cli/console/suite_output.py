@@ -53,11 +53,11 @@ def show_plan(suites: Sequence[Suite], store: RunStore, as_json: bool) -> None:
                     rows.append((run.label, f"{done:,}/{run.iterations:,}", status, folder.id if folder else ""))
             title(screen, part.name)
             show_table(screen, ("run", "meta-steps", "status", "name"), rows, numbers=("meta-steps",))
-            say(screen, *(f"warning: {part.name}: {warning}" for warning in part.warnings), style="yellow")
+            say(screen, *(f"warning about {part.name}: {warning}" for warning in part.warnings), style="yellow")
 
 
 def show_results(suite: Suite, comparisons: Mapping[str, Comparison | None]) -> None:
-    """Print tables and conclusions of each comparison."""
+    """Print the conclusions and tables of each comparison."""
     from metatui.cli.console.comparison import show
 
     screen = console()
@@ -65,7 +65,7 @@ def show_results(suite: Suite, comparisons: Mapping[str, Comparison | None]) -> 
         if len(comparisons) > 1:
             title(screen, f"{suite.name}: {name}")
         if comparison is None:
-            say(screen, "none of its runs is finished")
+            say(screen, "None of the runs of this comparison is finished.")
         else:
             show(comparison)
 

@@ -32,7 +32,7 @@ class Display(Protocol):
 
 @contextmanager
 def display(suite: Suite, finished: int) -> Iterator[Display]:
-    """Show the progress of a suite on standard error; `finished` of its runs are already finished."""
+    """Show the progress of a suite on standard error. `finished` is the number of runs that finished earlier."""
     screen = console(stderr=True)
     if not is_interactive(screen):
         yield PlainDisplay(screen, suite, finished)
@@ -78,9 +78,9 @@ class PlainDisplay:
                 last_time, last = self._last[run.name]
                 if now - last_time >= EVERY_SECONDS or event.iteration - last >= EVERY_SHARE * run.iterations:
                     self._last[run.name] = now, event.iteration
-                    self._print(f"{run.name}: meta-step {event.iteration:,} of {run.iterations:,}: {metrics(event)}")
+                    self._print(f"{run.name}, meta-step {event.iteration:,} of {run.iterations:,}: {metrics(event)}")
             case RunWarned():
-                self._print(f"{run.name}: warning: {event.text}")
+                self._print(f"warning about {run.name}: {event.text}")
             case RunEnded():
                 self._finished += event.status == "finished"
                 self._print(f"{ended(event)} ({self._finished} of {self._runs} runs finished)")
@@ -90,7 +90,7 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """Display with a bar for the suite, counted in runs, and one for each current run. Ended runs are printed above."""
+    """Display with a bar for the suite and a bar for each current run. Ended runs are printed above the bars."""
 
     def __init__(self, bar: Progress, suite: Suite, finished: int) -> None:
         self._bar = bar
@@ -122,7 +122,7 @@ class LiveDisplay:
                 self._bar.update(self._tasks[run.name], completed=event.iteration, count=count, metrics=below)
                 self._shares[run.name] = event.iteration / total
             case RunWarned():
-                self._print(f"{run.name}: warning: {event.text}")
+                self._print(f"warning about {run.name}: {event.text}")
             case RunEnded():
                 self._remove(run.name)
                 self._shares.pop(run.name, None)
@@ -143,7 +143,7 @@ class LiveDisplay:
 
 
 def ended(event: RunEnded) -> str:
-    """Describe the end of a run."""
+    """Return a line about the end of a run."""
     return f"{event.planned.name}: {event.status}" + (f": {event.sentence}" if event.sentence else "")
 
 

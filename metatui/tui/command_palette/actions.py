@@ -1,4 +1,4 @@
-"""The actions as commands: those of the app, or those of the screen above it."""
+"""Provider of commands that perform actions: those of the app, or those of the screen that covers it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ActionCommands(CommandProvider):
-    """Provides every action with its keys. The second line says why an action is not possible now."""
+    """Provides every action with its keys. The second line explains the action, or says why it is not possible now."""
 
     rank = 1.0
 
@@ -55,7 +55,7 @@ class ActionCommands(CommandProvider):
 
 
 def refusal(action: Action, context: AppContext) -> str:
-    """Return why an action is not possible now or in another tab; an empty string if it is possible."""
+    """Return why an action is not possible now, or to which tab it belongs; an empty string if it is possible."""
     if action.tab not in (None, context.tab):
         return f"In the {action.tab} tab ({key_name(BY_ID[f'tab_{action.tab}'].key)}): {action.help}"
     reason = action.refuse(context)
@@ -63,7 +63,7 @@ def refusal(action: Action, context: AppContext) -> str:
 
 
 async def perform(app: MetatuiApp, action: Action) -> None:
-    """Perform an action, in its tab. An action on a row of another tab only shows that tab, and names the key."""
+    """Perform an action in its tab. If it needs a row of another tab, only open that tab and name the key."""
     if action.tab not in (None, app.tab):
         await app.complete()
         app.open_tab(action.tab)

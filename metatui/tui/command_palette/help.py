@@ -1,4 +1,4 @@
-"""The topics of the help as commands."""
+"""Provider of commands that open topics of the help."""
 
 from __future__ import annotations
 

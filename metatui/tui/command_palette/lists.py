@@ -1,4 +1,4 @@
-"""Presets and runs as commands."""
+"""Providers of commands that load presets and open runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from metatui.utils.text import sanitize
 
 
 class PresetCommands(CommandProvider):
-    """Provides every preset by its name. Presets are read when they are loaded, because reading all takes 0.2 s."""
+    """Provides every preset by its name. A preset is read only when it is loaded, because reading all takes 0.2 s."""
 
     rank = 0.6
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from metatui.tui.app import MetatuiApp
 
 MOST_HITS = 10
-"""Largest number of hits of one provider. Textual draws all hits at each key, which takes about 0.1 ms for each."""
+"""Maximum number of hits of one provider. Textual draws all hits after each key, each in about 0.1 ms."""
 
 
 @dataclass(frozen=True)
@@ -27,22 +27,22 @@ class Command:
     name: str
     run: Callable[[], object]
     help: str = ""
-    """The second line."""
+    """Text of the second line."""
     key: str = ""
-    """Displayed names of the keys."""
+    """Displayed names of its keys; empty if it has none."""
     words: str = ""
-    """Further words that find the command."""
+    """Words that find the command in addition to its name."""
 
 
 class _Entry(NamedTuple):
-    """A command with its normalised texts."""
+    """A command with its name and further words, normalised for the search."""
 
     command: Command
     name: str
     words: str
 
     def score(self, words: Sequence[str]) -> float:
-        """Return how well `words` match: best if they are in the name."""
+        """Return how well `words` match the command; best if they are all in its name."""
         return match(words, self.name) or (match(words, self.name + self.words) / 2 if self.words else 0.0)
 
 
@@ -50,7 +50,7 @@ class CommandProvider(Provider):
     """Provides commands in their order, without the fuzzy search of Textual, which is slow for long names."""
 
     rank: ClassVar[float]
-    """Score of the provider among those whose commands match equally well, from 0 to 1."""
+    """Priority of the provider's commands among commands that match equally well, from 0 to 1."""
 
     @property
     def metatui(self) -> MetatuiApp:
@@ -87,7 +87,7 @@ class CommandProvider(Provider):
 
 
 def discovery(command: Command) -> DiscoveryHit:
-    """Return the entry of a command before anything is typed."""
+    """Return the entry that shows a command before anything is typed."""
     return DiscoveryHit(_display(command), command.run, command.name, escape(command.help))
 
 

@@ -17,7 +17,10 @@ from metatui.tui.command_palette.settings import SettingCommands
 
 
 class Palette(CommandPalette):
-    """Searches actions, settings, presets, runs and the help; over another screen, only its actions and the help."""
+    """Searches actions, settings, presets, runs and the help.
+
+    Above another screen, it searches only the actions of that screen and the help.
+    """
 
     def __init__(self, *, over_tabs: bool) -> None:
         providers: list[type[CommandProvider]] = [ActionCommands, HelpCommands]

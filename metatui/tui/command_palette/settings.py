@@ -1,4 +1,4 @@
-"""The settings as commands: a name opens its field, a name and a value change it."""
+"""Provider of commands that open the field of a setting, or change the setting to a typed value."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from metatui.tui.word_search import match, normalised
 from metatui.utils.errors import SettingsError
 
 MOST_CHANGES = 5
-"""Largest number of settings that are offered for one value."""
+"""Maximum number of settings that are offered for a query with a value."""
 
 
 class SettingCommands(CommandProvider):
-    """Provides every setting. The second line has its meaning, its limits, and why it cannot change now."""
+    """Provides every setting. The second line explains the setting, or says why it cannot change now."""
 
     rank = 0.8
 
@@ -55,7 +55,7 @@ class SettingCommands(CommandProvider):
                 return
 
     def _change(self, setting: SettingField, text: str) -> Command:
-        """Return the command that changes a setting, or says why it cannot."""
+        """Return the command that changes a setting or, if that is not possible, shows the reason."""
         app, name = self.metatui, f"Set {setting.label} to {text}"
         refusal = self._refusal(setting)
         if problem := refusal or app.form.problem_with(setting.path, text):
@@ -64,13 +64,13 @@ class SettingCommands(CommandProvider):
         effect = (
             "The change applies after this meta-step."
             if app.form.run_settings
-            else "The next run uses the new value (F5)."
+            else "The next run (F5) uses the new value."
         )
         change = partial(self.app.call_later, self._set, setting, text)
         return Command(name, change, f"{setting.label} is {app.form.text(setting.path) or 'empty'} now. {effect}")
 
     def _refusal(self, setting: SettingField) -> str:
-        """Return why a setting cannot change now."""
+        """Return why a setting cannot change now; an empty string if it can."""
         form = self.metatui.form
         if setting.path not in form.assessment.visible:
             conditions = (
@@ -94,13 +94,13 @@ class SettingCommands(CommandProvider):
             self.metatui.notify(self._refusal(setting), severity="warning")
 
     async def _set(self, setting: SettingField, text: str) -> None:
-        """Change a setting in the form, or of the run in progress."""
+        """Change a setting in the form; during a run, change the setting of the run."""
         self.metatui.form.enter(setting.path, text)
         await self.metatui.open_field(setting.path)
 
 
 def completions(setting: SettingField, text: str) -> Sequence[str]:
-    """Return the values that begin with `text`, if the setting has a few values, else `text` itself."""
+    """Return the choices of a setting that begin with `text`; only `text` itself if there are none."""
     choices = {"on": "true", "off": "false"} if setting.kind == "bool" else {name: name for name in setting.choices}
     return [value for name, value in choices.items() if name.startswith(text.lower())] or [text]
 

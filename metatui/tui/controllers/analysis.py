@@ -14,14 +14,17 @@ if TYPE_CHECKING:
 
 
 class AnalysisController:
-    """Opens the screens. Their modules are imported when they are opened."""
+    """Opens the analysis screens. The module of a screen is imported when the screen is opened."""
 
     def __init__(self, app: MetatuiApp) -> None:
         self._app = app
 
     @property
     def chosen_runs(self) -> Sequence[str]:
-        """Names of the runs to analyse, in the order shown: marked, selected, or those in the work tab."""
+        """Names of the runs to analyse, in displayed order.
+
+        In the runs tab, these are the marked runs or, without marks, the selected run; in the work tab, the shown runs.
+        """
         app, controller = self._app, self._app.run_controller
         if app.tab == "runs":
             selected = app.runs_tab.selected

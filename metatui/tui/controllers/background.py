@@ -32,13 +32,13 @@ class BackgroundController:
     def __init__(self, app: MetatuiApp, sessions: Sessions) -> None:
         self._app, self._sessions = app, sessions
         self.to_attach: RunFolder | None = None
-        """Live run to follow from the start."""
+        """Live run that the app follows when it starts; None without one."""
         self.left: RunFolder | None = None
-        """Run that continues after the app has exited."""
+        """Run that continues after the app has exited; None without one."""
         self.crash_info: CrashInfo | None = None
         """Shared memory that tells the parent process which run is followed; None in tests."""
         self.leaving = False
-        """True if the terminal was lost or the process was asked to end."""
+        """True after the terminal was lost or the process was asked to end."""
 
     def handle_signals(self) -> None:
         if self._app.is_headless:
@@ -58,7 +58,7 @@ class BackgroundController:
     def _start(
         self, work: Callable[[], Coroutine[None, None, None]], *, group: str, exclusive: bool = False
     ) -> Worker[None]:
-        """Start a worker. A coroutine in place of the function would never be awaited if the app ends first."""
+        """Start a worker that calls `work`. A coroutine instead would never be awaited if the app ended first."""
         return self._app.run_worker(work, group=group, exclusive=exclusive)
 
     def write_followed_run(self) -> None:
@@ -78,7 +78,7 @@ class BackgroundController:
         if len(live) == 1:
             text = f"{live[0]} is training in the background: press {attach} to follow it."
         else:
-            follow = f"press {attach} to follow {live[0]}, {runs} to list all."
+            follow = f"press {attach} to follow {live[0]}, or {runs} to list all."
             text = f"{len(live)} runs are training in the background: {follow}"
         self._app.notify(text, timeout=LONG)
 

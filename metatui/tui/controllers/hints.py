@@ -30,13 +30,13 @@ class HintsController:
 
     @property
     def is_possible(self) -> bool:
-        """Whether there is a hint to follow, or an offer of usual values in the form."""
+        """Whether there is a hint, or the form offers the usual values of an algorithm."""
         offer = self._app.form.offer
         return self.current is not None or (offer is not None and not offer.is_taken)
 
     @property
     def text(self) -> str:
-        """The current hint with its keys; empty without one."""
+        """The current hint with the keys that follow and hide it; empty without a hint."""
         hint, model = self.current, self._model
         if hint is None or model is None:
             return ""
@@ -44,12 +44,12 @@ class HintsController:
         return f"Hint{more}: {hint.reason}. {key_name(BY_ID['hint'].key)} {self._effect(hint, model)}, Esc hides this."
 
     def _effect(self, hint: Hinted, model: RunModel) -> str:
-        """Describe what following the hint does now, after the name of the key."""
+        """Return what following the hint does now, as a phrase after the name of the key."""
         new = f"{FIELDS[hint.path].label.lower()} {text_of(hint.new)}"
         if not self._is_training(model):
             return f"puts the run's settings with {new} into the form"
         if not _is_live(hint, model):
-            return f"puts the run's settings with {new} into the form after the run"
+            return f"puts the run's settings with {new} into the form when the run has ended"
         return "ends training now" if hint.kind == "overfitting" else f"sets {new}"
 
     def _is_training(self, model: RunModel) -> bool:
@@ -57,7 +57,7 @@ class HintsController:
         return model is client.model and client.phase.active
 
     def action_hint(self) -> None:
-        """Take the usual values that the form offers, or follow the current hint."""
+        """Fill in the usual values that the form offers, or follow the current hint."""
         app, hint, model = self._app, self.current, self._model
         if app.form.offer and not app.form.offer.is_taken:
             app.form.action_take_usual()
@@ -66,9 +66,9 @@ class HintsController:
             app.notify(f"{FIELDS[hint.path].label} changes to {text_of(hint.new)} after this meta-step.")
             self.hide()
         elif hint and app.run_controller.client.phase.active:
-            label = FIELDS[hint.path].label
+            label, stop = FIELDS[hint.path].label, key_name(BY_ID["stop"].key)
             app.notify(
-                f"{label} cannot change during a run: stop it ({key_name(BY_ID['stop'].key)}) or wait for its end.",
+                f"{label} cannot change during a run: stop the run ({stop}) or wait for its end.",
                 severity="warning",
             )
         elif hint and model:

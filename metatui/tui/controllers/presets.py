@@ -43,13 +43,13 @@ class PresetsController:
         return name if settings == loaded else None
 
     def form_state(self, form: Assessment) -> FormState:
-        """Describe the form by the preset or run that was put into it and the settings that differ from it."""
+        """Return the preset or run that was put into the form, and the settings that were changed since."""
         loaded, now = self._loaded[1], form.settings
         changed = [path for path in FIELDS if now and loaded.effective(path) != now.effective(path)]
         return FormState(self._source, [_short_name(path) for path in changed], len(form.problems))
 
     def take_run(self, settings: Settings, run_id: str) -> None:
-        """Note that the form has the settings of a run, which is followed or resumed."""
+        """Record that the form has the settings of a run that is followed or resumed."""
         self._loaded, self._source, self.changes = (None, settings), f"run {run_id}", ()
 
     def load(self, settings: Settings, preset: str | None, source: str, changes: Sequence[Planned] = ()) -> None:
@@ -58,11 +58,11 @@ class PresetsController:
         self._source = f"preset {source}" if preset else f"run {source}"
         self._app.form.load(settings)
         self._app.open_tab("work", "settings")
-        planned = f" It plans {len(changes):,} changes during training." if changes else ""
+        planned = f" It makes {len(changes):,} changes during training." if changes else ""
         data = DATA[settings.task.source]
         start = with_keys("{start} starts it.")
         if data.missing():
-            start = f"It needs {data.title}: " + with_keys("{tab_presets}, then {fetch_data}, downloads it.")
+            start = f"It needs {data.title}: " + with_keys("press {tab_presets}, then {fetch_data}, to download it.")
         self._app.notify(f"{source} is in the form. {start}{planned}")
 
     def action_load_preset(self) -> None:
@@ -101,7 +101,7 @@ class PresetsController:
     async def _ask_to_cancel(self, download: Worker[None]) -> None:
         from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 
-        question = "Cancel the download? What is downloaded completely is kept."
+        question = "Cancel the download? Files that are already complete are kept."
         if await self._app.push_screen_wait(ConfirmScreen("Cancel download", question, yes="Cancel it")):
             download.cancel()
 

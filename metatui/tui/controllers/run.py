@@ -40,7 +40,7 @@ class RunController:
         self.shown: RunModel | None = None
         """The run in the work tab: the followed one, or one from disk."""
         self.side_by_side: Sequence[RunViews] = ()
-        """Marked runs whose adaptation is displayed instead of that of the shown run."""
+        """Marked runs that the adaptation pane shows instead of the run in the work tab."""
         self._side_by_side_caption = ""
         self._load, self._sampler = Load(), Sampler()
         self._timer: Timer | None = None
@@ -54,7 +54,7 @@ class RunController:
 
     @property
     def followed(self) -> RunFolder | None:
-        """Folder of the followed run, while it trains."""
+        """Folder of the followed run; None if no run is training here."""
         receiver = self.client.receiver
         return receiver.run.run if receiver and receiver.run and self.client.phase.active else None
 
@@ -82,7 +82,7 @@ class RunController:
         self.show(model)
 
     def show(self, model: RunModel) -> None:
-        """Open the work tab with a run."""
+        """Open the work tab and show a run in it."""
         self.shown, self.side_by_side = model, ()
         self._app.work_tab.opened(has_run=True)
         self._app.open_tab("work", "run")
@@ -130,7 +130,7 @@ class RunController:
         if change := self.client.undo():
             label = FIELDS[change.path].label
             old, new = text_of(change.old), text_of(change.new)
-            self._app.notify(f"{label}: back from {new} to {old} after this meta-step.")
+            self._app.notify(f"{label} changes back from {new} to {old} after this meta-step.")
             self._app.update_bars()
 
     def update(self) -> None:
@@ -183,7 +183,7 @@ class RunController:
             )
 
     async def _show_failure(self, model: RunModel, run: RunFolder, sentence: str) -> None:
-        """Show whether the run failed or was interrupted, and the log of an unexpected error."""
+        """Show whether the run failed or was interrupted and, after an unexpected error, the end of its log."""
         from metatui.tui.screens.dialogs.failure import FailureScreen, last_lines
 
         model.status = (await asyncio.to_thread(run.status)).capitalize()
@@ -204,7 +204,7 @@ class RunController:
 
     @property
     def shown_runs(self) -> list[RunState]:
-        """The shown run, if any, and the marked runs whose adaptation is shown in place of its own."""
+        """The run in the work tab, if any, and the marked runs that the adaptation pane shows instead of it."""
         model, phase = self.shown, self.client.phase
         others = [RunState(views.label, "adaptation", views.colour) for views in self.side_by_side]
         if model is None:
@@ -214,7 +214,7 @@ class RunController:
         return [RunState(name, status.lower(), self._colour(model), model.has_no_result), *others]
 
     def _colour(self, model: RunModel) -> str:
-        """Return the colour of a run. A run without a name takes the colour that it will have."""
+        """Return the colour of a run. A run that has no name yet already gets the colour that it will keep."""
         return self._app.runs.colours.of([model.run_id])[model.run_id]
 
     def _state(self) -> tuple[str, ...]:
@@ -236,7 +236,7 @@ class RunController:
             self._load = await asyncio.to_thread(self._sampler.sample, receiver.run.hello.pid, device)
 
     def show_side_by_side(self, runs: Sequence[RunViews], caption: str) -> None:
-        """Show the adaptation of several runs side by side."""
+        """Show the adaptation of several runs side by side in the adaptation pane."""
         self.side_by_side, self._side_by_side_caption = runs, caption
         self._app.work_tab.opened(has_run=self.shown is not None or bool(runs))
         self.show_run()
@@ -244,12 +244,12 @@ class RunController:
 
     @property
     def shown_split(self) -> Literal["test", "val"]:
-        """The split of the tasks in the adaptation pane; `test` if there are none."""
+        """Split of the held-out tasks in the adaptation pane; `test` if the pane shows no tasks."""
         model = self.shown
         return "val" if model and model.views and not model.test and not self.side_by_side else "test"
 
     def show_adaptation(self) -> None:
-        """Show the marked runs side by side, or the last evaluation of the run."""
+        """Show the marked runs side by side in the adaptation pane, or the last evaluation of the shown run."""
         model, show = self.shown, self._app.work_tab.show_adaptation
         if self.side_by_side:
             show(self.side_by_side, self._side_by_side_caption)

@@ -59,7 +59,7 @@ this connection, and they are read from metrics.jsonl later."""
 
 
 class Receiver:
-    """A thread that opens a run and puts its events into a queue. Commands given before the run is open wait for it.
+    """A thread that opens a run and puts its events into a queue. Commands are kept until the run is open.
 
     The thread does not access the app.
     """
@@ -70,22 +70,22 @@ class Receiver:
         smoother: Smoother | None,
         written: Mapping[tuple[str, int], int],
     ) -> None:
-        """`written` is as in `Attached`. `smoother` has already averaged the known meta-steps."""
+        """`written` has the meaning of `Attached.written`. `smoother` has already averaged the known meta-steps."""
         self.queue: Queue[Event | Step] = Queue(QUEUE_SIZE)
         self.opened = threading.Event()
         """Set when the run is training or could not be opened."""
         self.over = threading.Event()
         """Set when no more events will be queued, because the run has ended or is no longer followed."""
         self.packed: tuple[int, int] | None = None
-        """Numbers of packed images and of all images, before training starts."""
+        """Numbers of packed images and of all images, if images are packed before training."""
         self.run: FollowedRun | None = None
-        """None until the run trains."""
+        """The run; None until it trains."""
         self._open_run = open_run
         self._smoother, self._written = smoother, Counter(written)
         self._lock = threading.Lock()
         self._waiting: list[Command] = []
         self._left = False
-        # A daemon thread does not keep this process alive, which the run does not need.
+        # A daemon thread does not keep this process alive; the run continues without this process.
         threading.Thread(target=self._receive, name="receiver", daemon=True).start()
 
     def submit(self, command: Command) -> None:
@@ -97,7 +97,7 @@ class Receiver:
                 self.run.submit(command)
 
     def leave(self) -> None:
-        """Stop following the run, which continues, even if it has not started yet."""
+        """Stop following the run. The run continues, even if it has not started yet."""
         with self._lock:
             self._left = True
             if self.run:
@@ -137,7 +137,7 @@ class Receiver:
                 self._put(event)
 
     def _is_known(self, event: Event) -> bool:
-        """Return whether the event was already read from the journal."""
+        """Return whether the event was already read from the journal. Each journal entry counts for one event."""
         key = JOURNAL_NAMES.get(type(event), ""), event.iteration
         known = self._written[key] > 0
         self._written[key] -= known
@@ -173,14 +173,14 @@ class RunClient:
         self.model: RunModel | None = None
         """Model of the run, also after its end; None before the first run."""
         self._undoing: list[tuple[str, Scalar]] = []
-        """Requested reversals that the trainer has not applied yet, as path and value."""
+        """Path and value of each change back that was requested with `undo`, but not yet made by the trainer."""
 
     def begin(self, open_run: Callable[[], FollowedRun], model: RunModel, attached: Attached | None = None) -> None:
         """Follow the run that `open_run` returns.
 
         Args:
             model: known state of the run.
-            attached: the run, if it is live.
+            attached: the live run, if it is already training; None if `open_run` starts or resumes it.
         """
         if self.phase.active:
             raise RuntimeError("one run is followed at a time")
@@ -222,7 +222,7 @@ class RunClient:
 
     @property
     def undoable(self) -> LiveChange | None:
-        """The newest live change that is neither undone nor requested to be undone."""
+        """The newest live change for which no undo has been requested; None without one."""
         undoable = self.model.undoable if self.model and self.phase.active else []
         last = len(undoable) - 1 - len(self._undoing)
         return undoable[last] if last >= 0 else None
@@ -236,7 +236,7 @@ class RunClient:
         return change
 
     def drain(self) -> Drained:
-        """Update the phase and the model with the events since the last call."""
+        """Update the phase and the model with the events received since the last call."""
         receiver, model = self.receiver, self.model
         if receiver is None or model is None:
             return Drained(False, [])

@@ -198,11 +198,11 @@ class RunsController:
         if side_by_side:
             app.work_tab.pane = "adaptation"
             count = f"{len(side_by_side)} of at most {MOST_SIDE_BY_SIDE}"
-            app.notify(f"{count} runs shown side by side in the work tab (1). c compares all marked runs.")
+            app.notify(f"{count} runs are shown side by side in the work tab (1). c compares all marked runs.")
 
 
 def _delete(store: RunStore, run: RunSummary) -> list[str]:
-    """Delete a run. Returns the reason if it cannot be deleted."""
+    """Delete a run. Return a list with the reason if it cannot be deleted, otherwise an empty list."""
     try:
         store.delete(run.run)
     except MetatuiError as error:

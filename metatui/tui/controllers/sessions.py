@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from metatui.tui.model.run_model import RunModel
 
 NICENESS = 10
-"""Niceness of runs started here. They use every core, and the app must still respond to keys immediately."""
+"""Niceness of runs that the app starts. They use every core, and the app must still respond to keys immediately."""
 
 
 class FollowedRun(Protocol):
@@ -54,14 +54,15 @@ class Attached:
     session: FollowedRun
     model: RunModel
     written: Mapping[tuple[str, int], int]
-    """Number of journal entries written since the connection, by name and meta-step. Their events are sent as well."""
+    """Number of journal entries since the connection, by name and meta-step. Their events are sent, too, and must be
+    ignored, because the model already has them."""
 
 
 class Sessions(Protocol):
     """Operations on runs, called in threads of the app."""
 
     def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> FollowedRun:
-        """Start a run. `changes` are applied during training (`Preset.changes`)."""
+        """Start a run. `changes` are the planned live changes of the preset (`Preset.changes`)."""
         ...
 
     def resume(self, run_id: str) -> FollowedRun: ...
@@ -87,7 +88,7 @@ class Sessions(Protocol):
 
 
 class RealSessions:
-    """Runs in the folder `root`."""
+    """Operations on the runs in the folder `root`."""
 
     def __init__(self, root: Path) -> None:
         self._root = root

@@ -1,4 +1,4 @@
-"""App side of a helper process: send requests, iterate over replies, and stop it."""
+"""The app's side of a helper process: sends requests, iterates over replies, and stops the process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metatui.utils.child_process import ChildProcess, describe_exit
 log = logging.getLogger(__name__)
 
 NICENESS = 10
-"""Niceness of the helper process, so that the app and training take precedence."""
+"""Niceness of the helper process, so that the app responds to keys immediately."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Helper:
         self._stopped = False
 
     def ask(self, call: Callable[[], Generator[Any, None, Any]]) -> int:
-        """Run `call` in place of the current request. Returns the number that its replies carry.
+        """Run `call` in place of the current request. Returns the number of the new request, which its replies carry.
 
         Args:
             call: picklable, such as a `functools.partial` of a function and plain values.

@@ -1,8 +1,8 @@
 """The helper process, which `metatui.tui.helper.client` starts.
 
-Each request is a pickled pair of a number and a function without arguments that returns a generator. Its yielded and
-returned values are sent back. A newer request ends the current one at its next yield. The process exits when its
-channel is closed.
+Each request is a pickled pair of a number and a function without arguments that returns a generator. The values that
+the generator yields and returns are sent back. A newer request ends the current one at its next yield. The process
+exits when its channel is closed.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def answer(number: int, call: Call, requests: Requests, send: Callable[[Reply], 
 
 
 def listen(channel: Channel, requests: Requests) -> None:
-    """Queue every request as it arrives, and None at the end."""
+    """Queue every request as it arrives, and None when the channel is closed."""
     while True:
         try:
             requests.put(pickle.load(channel.file))

@@ -1,4 +1,4 @@
-"""History of a metric over a run of any length, in bounded memory. Metrics are thinned only here."""
+"""History of a metric over a run of any length, in bounded memory. No other module reduces the number of values."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from metatui.events import Progress
 from metatui.utils.smoothing import DECAYS
 
 Averages = tuple[float, ...]
-"""One average for each of DECAYS; empty if unknown."""
+"""Exponential moving averages of a metric, one for each of DECAYS; empty if they are unknown."""
 
 Direction = Literal["falling", "rising", "flat"]
 
 
 class Point(NamedTuple):
-    """A part of a run: its end, and its smallest, mean and largest value; NaN if no value is finite."""
+    """Values of a metric in a part of a run that ends at `x`: smallest, mean and largest; NaN if none is finite."""
 
     x: float
     low: float
@@ -30,7 +30,7 @@ class Point(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A meta-step with the averages over all meta-steps up to it."""
+    """A meta-step, with the averages of meta-loss and accuracy over all meta-steps up to it."""
 
     progress: Progress
     meta_loss: Averages = ()
@@ -40,7 +40,7 @@ class Step(NamedTuple):
 class Trend(NamedTuple):
     direction: Direction
     change: float
-    """Difference between the means of the last two windows, relative to the larger absolute value: from -2 to 2."""
+    """Difference of the means of the last two windows, divided by the larger absolute mean; from -2 to 2."""
 
 
 @dataclass(slots=True)
@@ -56,7 +56,7 @@ class _Bucket:
     low: float = math.inf
     high: float = -math.inf
     averages: Averages = ()
-    """Averages after the last value."""
+    """Averages over all values up to the last one of the bucket."""
 
     def add(self, iteration: int, seconds: float, value: float, averages: Averages) -> None:
         self.iteration, self.seconds, self.averages = iteration, seconds, averages
@@ -100,9 +100,9 @@ def _mean(buckets: Sequence[_Bucket]) -> float:
 
 
 class History:
-    """The values of one metric, in at most `capacity` buckets with the same number of values.
+    """The values of one metric, summarised in at most `capacity` buckets, each of the same number of values.
 
-    When all buckets are full, neighbours are joined, so a million values need no more memory and time than a thousand.
+    When all buckets are full, pairs of neighbours are joined, so a million values need no more memory than a thousand.
     Values that are not finite are gaps: they do not affect means and bounds.
     """
 
@@ -160,7 +160,7 @@ class History:
         self._last = values[-1]
 
     def forget_after(self, iteration: int) -> None:
-        """Remove the values after a meta-step, and its whole bucket if that contains later values."""
+        """Remove the values after a meta-step. A bucket that contains such values is removed as a whole."""
         while self._buckets and self._buckets[-1].iteration > iteration:
             self._buckets.pop()
 
@@ -206,8 +206,8 @@ class History:
     def trend(self) -> Trend:
         """Return how the metric changed between the last two windows, each an eighth of the run.
 
-        The trend is flat if the difference of the means is below 1 % or below its standard error, so that noise is not
-        mistaken for a trend.
+        The trend is flat if the means of the windows differ by less than 1 % or by less than the standard error of the
+        difference, so that noise is not mistaken for a trend.
         """
         known = [bucket for bucket in self._buckets if bucket.count]
         window = max(1, len(known) // 8)
@@ -231,8 +231,8 @@ class History:
 
         Args:
             against: unit of `x`: meta-steps, or seconds of training.
-            smoothing: 0, or one of DECAYS: `mean` is then the exponential moving average after the point's last
-                meta-step (`metatui.utils.smoothing`). The bounds are those of the unsmoothed values.
+            smoothing: 0 for none, or one of DECAYS. With smoothing, `mean` is the exponential moving average after
+                the point's last meta-step (`metatui.utils.smoothing`); `low` and `high` are not smoothed.
         """
         if width < 1 or smoothing not in (0, *DECAYS):
             raise ValueError(

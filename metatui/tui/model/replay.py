@@ -39,7 +39,7 @@ from metatui.utils.text import sanitize
 class Replay:
     """Reads a run from disk, repeatedly if another process trains it.
 
-    The metrics may have a million lines. Each read processes only new lines, in chunks, and keeps only a `History`.
+    The metrics file may have a million lines. Each read takes only new lines, in chunks, and keeps only a `History`.
     """
 
     def __init__(self, run: RunFolder) -> None:
@@ -47,10 +47,14 @@ class Replay:
         self.run = run
         self._smoother = Smoother(run.metrics_path)
         self._metrics = RunModel(run.settings())
-        """A model with the meta-steps, but without other events."""
+        """A model with the meta-steps read so far, but without other events."""
 
     def read(self) -> RunModel:
-        """Return a model of the current run. Reads files, so call it in a thread. Raises BadInput."""
+        """Return a model of the run as it is on disk now. Call this method in a thread, because it reads files.
+
+        Raises:
+            BadInput: if the results of the run cannot be read.
+        """
         run = self.run
         self._read_metrics()
         model = self._metrics.copy_metrics(run.id, run.status().capitalize())
@@ -72,7 +76,10 @@ class Replay:
 def outline(run: RunFolder) -> RunModel:
     """Return a model with the journal and some of the meta-steps, which is fast for a run of any length.
 
-    Reads files, so call it in a thread. Raises BadInput.
+    Call this function in a thread, because it reads files.
+
+    Raises:
+        BadInput: if the settings or the results of the run cannot be read.
     """
     model = RunModel(run.settings(), run.id, run.status().capitalize())
     model.take_steps([Step(progress) for progress in sampled(run.metrics_path)])
@@ -81,7 +88,7 @@ def outline(run: RunFolder) -> RunModel:
 
 
 def _take_journal(model: RunModel, run: RunFolder) -> None:
-    """Update `model`, which has the meta-steps of `run`, with its journal and results. Raises BadInput."""
+    """Update `model`, which has the meta-steps of `run`, with the run's journal and results. Raises BadInput."""
     journal = run.journal()
     reached = max([model.iteration, *(entry.iteration for entry in journal[-1:])])
     record = run.evaluation().holding(reached, finished=last_status(journal) == "finished")
@@ -99,7 +106,7 @@ def event_of(entry: Entry, settings: Settings, test: Evaluation | None = None) -
     Args:
         entry: its details are checked and sanitized, since the file may have been edited.
         settings: the run's settings before the event.
-        test: the run's test result, if the entry is the end of the run.
+        test: the run's test result, if the entry records the end of the run.
     """
     details, iteration = entry.details, entry.iteration
     match entry.event:
@@ -151,7 +158,7 @@ def _hint(entry: Entry, settings: Settings) -> Hinted | Warned:
 
 
 def _changed(entry: Entry, settings: Settings) -> tuple[str, Scalar, Scalar]:
-    """Return the path, the old and the new value of a setting. Raises BadInput if they are not valid."""
+    """Return the path, the old and the new value of the setting in an entry. Raises BadInput if they are not valid."""
     path, *values = (entry.details.get(key) for key in ("path", "old", "new"))
     if not isinstance(path, str) or None in values:
         raise BadInput("the entry has no setting or value")
@@ -173,7 +180,7 @@ def _change(entry: Entry, settings: Settings) -> Tweaked | Noted:
 
 
 def _evaluation(entry: Entry, settings: Settings) -> Evaluation | None:
-    """Return an evaluation with only the last point of its curves, since the journal has no others."""
+    """Return the evaluation in an entry, with only the last point of its curves, as the journal has no other points."""
     details = entry.details
     numbers = [details.get(key) for key in ("tasks", "shots", "inner_step")]
     loss = _curve(details, "loss")
@@ -204,7 +211,7 @@ def _curve(details: Mapping[str, Any], key: str) -> Curve | None:
 
 
 def _number(details: Mapping[str, Any], key: str) -> float | None:
-    """Return a number from the details, or None if it is missing. A JSON null is a number that is not finite."""
+    """Return a number from the details; None if it is missing. A JSON null stands for a number that is not finite."""
     value = details.get(key, "")
     if value is None:
         return math.nan

@@ -13,13 +13,13 @@ class RunColours:
         self._hues: dict[str, str] = {}
 
     def known(self, run: str) -> str | None:
-        """Return the colour of a run that has appeared, else None."""
+        """Return the colour of a run that has already been shown; None for other runs."""
         return self._hues.get(run)
 
     def of(self, runs: Iterable[str]) -> dict[str, str]:
-        """Return the names of the runs' colours in the palette, and keep them.
+        """Return the name of each run's colour in the palette, and remember it.
 
-        Each run keeps its colour, unless another of `runs` has the same one and an unused one is left.
+        A run keeps its colour, unless another of `runs` has the same colour and an unused colour is left.
         """
         runs = list(dict.fromkeys(runs))
         chosen: dict[str, str] = {}

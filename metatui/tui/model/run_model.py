@@ -88,9 +88,9 @@ class RunModel:
         self.settings = settings
         self.run_id = run_id
         self.status = status
-        """Status text; empty for a followed run."""
+        """Displayed status; empty while the run is followed."""
         self.packed: tuple[int, int] | None = None
-        """Numbers of packed images and of all images, before training starts."""
+        """Numbers of packed images and of all images while they are packed before training; otherwise None."""
         self.started: Started | None = None
         self.latest: Progress | None = None
         self.meta_loss, self.grad_norm, self.val_loss = History(), History(), History()
@@ -105,7 +105,7 @@ class RunModel:
         self.hints: list[Hinted] = []
         """Hints that the user has neither followed nor hidden and that still apply, oldest first."""
         self.evaluating: Evaluating | None = None
-        """The validation or test in progress."""
+        """Progress of the current validation or test; None if there is none."""
         self.ended: Finished | Failed | None = None
         self.smoother: Smoother | None = None
         """The smoother that has averaged the meta-steps read from disk; None for a new run."""
@@ -120,7 +120,7 @@ class RunModel:
         return other
 
     def reopen(self, settings: Settings) -> None:
-        """Mark a run that was read from disk as training, with `settings`."""
+        """Mark the run, which was read from disk, as one that is training with `settings`."""
         self.settings, self.status, self.ended = settings, "", None
 
     @property
@@ -134,7 +134,7 @@ class RunModel:
 
     @property
     def speeds(self) -> tuple[float, float] | None:
-        """Recent meta-steps per second and tasks per second; None before two meta-steps."""
+        """Recent meta-steps per second and tasks per second; None before the second meta-step."""
         if len(self._recent) < 2:
             return None
         first, last = self._recent[0], self._recent[-1]
@@ -162,12 +162,12 @@ class RunModel:
 
     @property
     def has_no_result(self) -> bool:
-        """Whether `result` is not finite."""
+        """True if the run has a `result` that is not finite."""
         return self.result is not None and not self.result.is_finite
 
     @property
     def outcome(self) -> str:
-        """Status of a followed run after its end."""
+        """Displayed status of a followed run that has ended."""
         match self.ended:
             case Failed():
                 return "Failed"
@@ -178,10 +178,10 @@ class RunModel:
 
     @property
     def undoable(self) -> list[LiveChange]:
-        """The user's changes that are still in effect, in order. A change back to the previous value cancels both.
+        """The user's live changes that are still in effect, in order. A change and the change back cancel each other.
 
-        Changes of the number of tasks in memory at once are excluded: the trainer itself lowers it when memory runs
-        out, and it does not affect results.
+        Changes of the number of tasks in memory at once are left out: the trainer itself lowers this number when memory
+        runs out, and the number does not affect results.
         """
         in_effect: list[LiveChange] = []
         for made in self.changes:
@@ -194,7 +194,7 @@ class RunModel:
         return in_effect
 
     def take_steps(self, averaged: Sequence[Step]) -> None:
-        """Add meta-steps, in order. This is much faster than adding them individually."""
+        """Add several meta-steps, in order. This is much faster than calling `take` for each."""
         if not averaged:
             return
         steps = [step.progress for step in averaged]
@@ -247,7 +247,7 @@ class RunModel:
         self.journal.append(JournalLine(iteration, text, tone))
 
     def _start(self, event: Started) -> None:
-        """Remove everything after the checkpoint from which the run starts."""
+        """Start or continue the run, and remove everything after the checkpoint from which it continues."""
         self.started, self.settings = event, event.settings
         self.changes = [made for made in self.changes if made.iteration < event.iteration]
         for history in (self.val_loss, self.val_accuracy):
@@ -290,7 +290,7 @@ class RunModel:
         self._add_line(event.iteration, f"{field.label} changed from {text_of(event.old)} to {text_of(event.new)}")
 
     def _keep_hints(self, applies: Callable[[Hinted], bool] = lambda hint: True) -> None:
-        """Remove the hints that do not apply, and those whose setting has the suggested value."""
+        """Remove the hints that do not apply, and those whose setting already has the suggested value."""
         self.hints = [hint for hint in self.hints if applies(hint) and self.settings.value(hint.path) != hint.new]
 
     def _finished(self, event: Finished) -> None:

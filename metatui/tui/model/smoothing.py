@@ -70,8 +70,8 @@ class Smoother:
         """Read up to about a megabyte of new meta-steps from the file.
 
         Returns:
-            The meta-steps, and whether the file was replaced. If so, they begin at its start, and meta-steps read
-            earlier are no longer valid.
+            The meta-steps, and whether the file was replaced. If it was, they begin at the start of the new file, and
+            meta-steps read earlier are no longer valid.
         """
         new = self._reader.read_new()
         if self._reader.restarted:
@@ -79,7 +79,7 @@ class Smoother:
         return self._average(new), self._reader.restarted
 
     def _read_ahead(self) -> bool:
-        """Read more of the file. Returns whether there was more."""
+        """Read more meta-steps of the file. Returns whether there were more."""
         new = self._reader.read_new()
         if self._reader.restarted:
             self._forget()

@@ -1,4 +1,4 @@
-"""Information that the app shares with its parent process in case it crashes. Does not import textual."""
+"""Information that the app shares with its parent process in case the app crashes. Does not import Textual."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class CrashInfo:
 
     @property
     def run(self) -> RunFolder | None:
-        """The run that the app follows."""
+        """The run that the app follows; None without one."""
         from metatui.runs.storage.run_folder import RunFolder
 
         path = self._page[1:].split(b"\0", 1)[0]
@@ -50,4 +50,4 @@ def describe_background_run(run: RunFolder) -> str:
 
     in_default_folder = run.path.parent == paths.runs_dir()
     name = run.id if in_default_folder else shlex.quote(str(run.path))
-    return f"Run {run.id} continues in the background: metatui attach {name}, metatui stop {name}"
+    return f"Run {run.id} continues in the background: metatui attach {name} follows it, metatui stop {name} stops it"

@@ -12,7 +12,7 @@ from textual.events import Event, Key, Paste
 from textual.message_pump import MessagePump
 
 LONGEST_WAIT = 1.0
-"""Seconds after which the next key is handled in any case."""
+"""Seconds after which the next key is handled even if the key before has not had its effect."""
 
 
 class OrderedKeys(App[None], inherit_bindings=False):
@@ -23,7 +23,7 @@ class OrderedKeys(App[None], inherit_bindings=False):
     """
 
     _waiting_since: float | None = None
-    """Time of the key that is being handled."""
+    """Time at which the app began to handle the current key; None if it handles no key."""
 
     def __init__(self, driver_class: type[Driver]) -> None:
         super().__init__(driver_class)
@@ -47,13 +47,13 @@ class OrderedKeys(App[None], inherit_bindings=False):
             self._follow(target.ancestors_with_self if event.is_forwarded else [self])
 
     def _follow(self, path: Sequence[MessagePump]) -> None:
-        """Call `_wait_for_screen` after each node of the path, which ends at the app, has handled its messages."""
+        """Call `_wait_for_screen` when the nodes of `path`, which ends at the app, have handled their messages."""
         for index, node in enumerate(path):
             then = (self._follow, path[index + 1 :]) if node is not self else (self._wait_for_screen,)
             if node.call_later(*then):
                 break
 
     def _wait_for_screen(self) -> None:
-        """Wait until the current screen has set its focus."""
+        """Handle the next key when the current screen has set its focus."""
         if not self.screen.call_later(self.call_later, self._handle_next):
             self.call_later(self._handle_next)

@@ -1,10 +1,10 @@
 """Pictures in terminals with Kitty's graphics protocol (https://sw.kovidgoyal.net/kitty/graphics-protocol/).
 
-A picture is sent once. Its cells then contain placeholder characters, which are text for Textual: their colour is the
-number of the picture, and their diacritics are row and column in it.
+A picture is sent once. Its cells then contain placeholder characters, which are text for Textual. The colour of a
+placeholder is the number of the picture, and its diacritics are the row and the column in the picture.
 
-The name of the terminal tells whether it can show them. A query would delay the first frame and could take keys for its
-reply, and some terminals that reply do not know placeholders.
+Whether the terminal can show pictures is decided by its name. A query would delay the first frame and could mistake
+keys for the reply, and some terminals that reply do not know placeholders.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ _DIACRITICS: Final = [
     *(*range(0x59C, 0x5A2), 0x5A8, 0x5A9, 0x5AB, 0x5AC, 0x5AF, 0x5C4),
 ]
 LARGEST: Final = len(_DIACRITICS)
-"""Largest number of rows and of columns of a picture."""
+"""Maximum number of rows, and of columns, of a picture."""
 
 MOST: Final = 1024
-"""Largest number of pictures in the terminal; older ones are deleted."""
+"""Maximum number of pictures in the terminal. The least recently used ones are deleted."""
 
 CHUNK: Final = 4096
-"""Largest number of bytes of a message's payload."""
+"""Maximum size in bytes of the part of a picture that one message sends."""
 
 
 def is_supported(environ: Mapping[str, str]) -> bool:
-    """Return whether the terminal shows pictures. Multiplexers, which change `TERM`, do not pass them on.
+    """Return whether the terminal shows pictures. Multiplexers, which change `TERM`, do not pass pictures on.
 
-    Placeholders need exact colours, so the user must not have chosen fewer.
+    Placeholders need exact colours, so the user must not have selected a smaller number of colours.
     """
     all_colours = environ.get("TEXTUAL_COLOR_SYSTEM", "auto") in ("auto", "truecolor")
     return all_colours and environ.get("TERM") in ("xterm-kitty", "xterm-ghostty")
@@ -46,7 +46,7 @@ class Picture(NamedTuple):
     """A picture in a rectangle of cells."""
 
     pixels: bytes
-    """Grey, or red, green and blue, pixel by pixel."""
+    """Bytes of the pixels, row by row: one for grey, or three for red, green and blue."""
     height: int
     width: int
     rows: int
@@ -67,7 +67,7 @@ class KittyPictures:
             self._send(picture, number)
 
     def number(self, picture: Picture) -> int:
-        """Return the number of a picture in the terminal, from 1; send it if necessary."""
+        """Return the number of a picture in the terminal, from 1. Send the picture if the terminal does not have it."""
         if picture in self._numbers:
             self._numbers.move_to_end(picture)
             return self._numbers[picture]
@@ -91,6 +91,6 @@ class KittyPictures:
 
 
 def placeholders(rows: int, columns: int) -> list[str]:
-    """Return the characters of each row of a picture."""
+    """Return the placeholder characters of each row of a picture."""
     marks = [chr(code) for code in _DIACRITICS]
     return ["".join(PLACEHOLDER + marks[row] + marks[column] for column in range(columns)) for row in range(rows)]

@@ -19,14 +19,14 @@ class Symbols(StrEnum):
 
 
 class Glyphs(NamedTuple):
-    """The characters of a set, by purpose."""
+    """The characters of a glyph set, by purpose."""
 
     levels: str
     """Bars of a sparkline, lowest first."""
     marker: str
     """Plotext marker for lines: its name for a set of sub-cell dots, or one character."""
     lines: str
-    """One character per line of a chart, if the lines have no colours."""
+    """Characters that draw the lines of a chart without colours, a different one for each line."""
     points: str
     """Character of single points."""
     rings: str
@@ -99,7 +99,7 @@ def detect(environ: Mapping[str, str], encoding: str | None, tmux_utf8: bool | N
         environ: environment, of which `TERM` and the locale are read.
         encoding: encoding of the stream on which the app is drawn; None if unknown.
         tmux_utf8: whether the tmux client uses UTF-8; if not, tmux replaces non-ASCII characters with `_`. None outside
-            tmux, or if unknown.
+            tmux, or if this is unknown.
     """
     # The kernel's console has 256 or 512 glyphs, without braille, eighth bars and quadrants.
     if environ.get("TERM", "") in ("", "dumb", "linux", "vt100", "vt102", "vt220"):
@@ -112,7 +112,7 @@ def detect(environ: Mapping[str, str], encoding: str | None, tmux_utf8: bool | N
 
 
 def _locale(environ: Mapping[str, str]) -> str:
-    """Return the locale of characters that the user has chosen; empty if none is chosen."""
+    """Return the locale that the user has chosen for characters; empty if none is chosen."""
     everything, language = environ.get("LC_ALL", ""), environ.get("LANG", "")
     characters = environ.get("LC_CTYPE", "")
     if not everything and characters == "C.UTF-8" and language in ("C", "POSIX"):

@@ -1,1 +1,1 @@
-"""The offer on the first start, and a tour of the app in eight steps."""
+"""The tour of the app in eight steps, and its offer on the first start."""

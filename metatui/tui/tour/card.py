@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from metatui.tui.app import MetatuiApp
 
 PRESET, ITERATIONS = "quick", 200_000
-"""Settings of the tour: the preset with so many meta-steps that its run does not end during the tour."""
+"""Preset of the tour, and its number of meta-steps: so many that the run does not end during the tour."""
 
 OFFER = "{start} trains MAML on sine waves in under a minute. {tour} starts a tour of the app."
 
 
 class TourWidget(StaticText):
-    """A text above the key bar that sees what happens in the app."""
+    """A text above the key bar that is informed of what happens in the app."""
 
     def __init__(self, text: str = "") -> None:
         super().__init__(text, id="tour")
@@ -37,7 +37,7 @@ class TourWidget(StaticText):
 
 
 class TourOffer(TourWidget):
-    """The line on the first start, until a run is followed."""
+    """The offer of the tour on the first start, shown until a run is followed."""
 
     def __init__(self) -> None:
         super().__init__(with_keys(OFFER))
@@ -86,7 +86,7 @@ class TourCard(TourWidget):
 
 
 async def start(app: MetatuiApp) -> None:
-    """Start the tour: at its second step during a run, otherwise with its settings in the form."""
+    """Start the tour. During a run, begin at its second step; otherwise, put its settings into the form."""
     screen = app.screen_stack[0]
     await screen.query("#tour").remove()
     card = TourCard()

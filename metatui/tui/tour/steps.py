@@ -16,7 +16,7 @@ class State:
 
     context: AppContext
     runs: int
-    """Number of runs in the list of runs."""
+    """Number of runs in the runs tab."""
 
 
 Happening = str | Event | PresetName | AppContext
@@ -27,10 +27,10 @@ Happening = str | Event | PresetName | AppContext
 class Step:
     title: str
     text: str
-    """Ids of actions in braces stand for their keys."""
+    """Text of the step, in which ids of actions in braces stand for their keys."""
     is_done: Callable[[Happening, State], bool]
     note: str = ""
-    """Shown in addition if `needs_note`."""
+    """Text that is added if `needs_note` returns True."""
     needs_note: Callable[[State], bool] = lambda _: False
 
     def shown(self, state: State) -> str:
@@ -82,7 +82,7 @@ STEPS: tuple[Step, ...] = (
     Step(
         "list the runs",
         "{tab_runs} lists all runs with their results. Function keys work everywhere; letters and digits work outside "
-        "text fields, which escape leaves.",
+        "text fields. Escape leaves a text field.",
         lambda _, state: state.context.tab == "runs",
     ),
     Step(

@@ -263,9 +263,9 @@ def test_diverged_evaluations_have_warning_colour(hopeless: tuple[RunFolder, lis
         display.see(event)
     yellow = [line.removeprefix("\x1b[33m") for line in file.getvalue().splitlines() if line.startswith("\x1b[33m")]
     starts = [
-        "meta-step 5: validation: ",
-        "meta-step 10: validation: ",
-        "meta-step 10: hint: Tasks diverged in two validations",
+        "meta-step 5, validation: ",
+        "meta-step 10, validation: ",
+        "meta-step 10, hint: Tasks diverged in two validations",
         "meta-step 10: Finished; test: ",
     ]
     assert len(yellow) == len(starts)
