@@ -81,7 +81,7 @@ def answer(capsys: pytest.CaptureFixture[str]) -> Answer:
 
 def test_json_has_all_results(answer: Answer, store: Path) -> None:
     report = answer("maml", "reptile", "scratch", "--tasks", "7", "--target", "1000")
-    assert report.keys() == {"runs", "pairs", "seeds", "warnings", "protocol", "metric", "target"}
+    assert report.keys() == {"runs", "pairs", "seeds", "groups", "warnings", "protocol", "metric", "target"}
     assert [run["algorithm"] for run in report["runs"]] == ["maml", "reptile", "scratch"]
     for run in report["runs"]:
         assert run.keys() >= RUN_KEYS
@@ -124,7 +124,10 @@ def test_conclusions_and_tables_fit_80_columns(
     assert err == ""
     text = " ".join(out.split())
     assert text.startswith(waves.conclusions[0])
-    assert "Protocol: sinusoid, test split, 6 tasks, 10-shot, 10 queries, 2 inner steps; intervals are 95 %" in text
+    assert (
+        "Protocol: sinusoid, test split, 6 tasks, 10-shot, 10 queries, 2 inner steps; intervals are 95 %, over tasks"
+        in text
+    )
     for title in (
         "Loss after 2 inner steps", "Adaptation", "Pairs on the same tasks", "Cost of training; speed relative to MAML",
         "First validation with a loss of 1000 or better",
@@ -221,12 +224,12 @@ def test_exported_files(store: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     text = (tmp_path / "my (first) report.md").read_text()
     assert text.startswith("# Comparison\n")
     linked = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
-    names = ("training", "adaptation", "result", "time")
+    names = ("training", "validation", "adaptation", "result", "time")
     assert linked == [f"my%20%28first%29%20report-{name}.svg" for name in names]
     for name in names:
         drawn = ET.parse(tmp_path / f"my (first) report-{name}.svg")
         assert "Reptile" in "".join(drawn.getroot().itertext()), "each figure has a legend"
-    assert f"{tmp_path / 'my (first) report.md'}, with 4 figures next to it" in err
+    assert f"{tmp_path / 'my (first) report.md'}, with 5 figures next to it" in err
     ET.parse(tmp_path / "my (first) report.svg")
     assert (tmp_path / "my (first) report.csv").read_text().startswith("run,label,algorithm,seed,")
     (tmp_path / "x.md").mkdir()
@@ -265,7 +268,37 @@ def test_markdown_escapes_names(waves: Comparison) -> None:
 
 def test_markdown_is_complete(waves: Comparison) -> None:
     text = EXPORTS[".md"](waves).decode().replace("\\", "")
-    assert "sinusoid, test split, 6 tasks, 10-shot, 10 queries, 2 inner steps; intervals are 95 %." in text
+    assert "sinusoid, test split, 6 tasks, 10-shot, 10 queries, 2 inner steps; intervals are 95 %, over tasks." in text
     for table in tables(waves):
         assert f"## {table.title}" in text
     assert all(verdict in text for verdict in waves.verdicts)
+
+
+def test_seeds_are_summarised_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [
+        *(train(tmp_path, training__seed=seed).id for seed in (0, 1, 2)),
+        train(tmp_path, algorithm__name="fomaml").id,
+    ]
+    comparison = compare(*names, runs_dir=tmp_path)
+    over_seeds = comparison.groups[0].loss
+    assert main(["compare", *names, "--runs-dir", str(tmp_path), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [(group["label"], group["n"], group["seeds"]) for group in report["groups"]] == [
+        ("MAML", 3, [0, 1, 2]), ("FOMAML", 1, [0]),
+    ]  # fmt: skip
+    first = report["groups"][0]
+    assert (first["mean"], first["sd"], first["ci95"]) == (
+        over_seeds.mean[-1], over_seeds.deviation[-1], over_seeds.ci95[-1],
+    )  # fmt: skip
+    assert report["groups"][1]["sd"] is None
+    assert len(report["pairs"]) == 3, "no pairs of seeds"
+    rows = list(csv.DictReader(io.StringIO(EXPORTS[".csv"](comparison).decode())))
+    assert [row["over"] for row in rows] == ["tasks"] * 12 + ["seeds"] * 3
+    assert [(row["label"], row["seeds"], float(row["sd"])) for row in rows[12:]] == [
+        ("MAML", "3", sd) for sd in over_seeds.deviation
+    ]
+    for kind in (".md", ".html"):
+        text = EXPORTS[kind](comparison).decode()
+        assert "Loss over seeds, after 2 inner steps" in text
+        assert "MAML (3 seeds): mean loss " in text
+        assert "over tasks; those of several seeds are over the seeds" in text

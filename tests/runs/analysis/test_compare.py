@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import metatui
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.experiment import Experiment
 from metatui.runs.analysis.comparison import Comparing, compare, comparing, task_metrics
+from metatui.runs.analysis.comparison.formatting import main_results
 from metatui.runs.analysis.evaluate import evaluate
 from metatui.runs.execution.session import Session
 from metatui.runs.storage.run_folder import RunFolder
@@ -121,7 +123,7 @@ def test_paired_tests_match_scipy(maml: RunFolder, reptile: RunFolder, scratch: 
 
 
 def test_accuracies_are_compared_by_counts(store: Path) -> None:
-    one, other = train(store, GLYPHS), train(store, GLYPHS, training__seed=1)
+    one, other = train(store, GLYPHS), train(store, GLYPHS, training__seed=1, algorithm__name="fomaml")
     comparison = compare(one, other, tasks=30)
     (pair,) = comparison.pairs
     assert (pair.metric, comparison.metric) == ("accuracy", "accuracy")
@@ -131,7 +133,7 @@ def test_accuracies_are_compared_by_counts(store: Path) -> None:
     wins, losses = (a > b)[:, -1].sum(), (a < b)[:, -1].sum()
     assert wins + losses > 5
     assert pair.test.wilcoxon_p == stats.wilcoxon(np.round((a - b)[:, -1] * 6)).pvalue
-    assert [run.label for run in comparison.runs] == ["MAML (seed 0)", "MAML (seed 1)"]
+    assert [run.label for run in comparison.runs] == ["MAML", "FOMAML"]
 
 
 def test_task_values_are_read_only(maml: RunFolder) -> None:
@@ -265,9 +267,32 @@ def test_comparison_over_seeds(store: Path, maml: RunFolder, scratch: RunFolder)
     theirs = stats.ttest_ind(*means, equal_var=False)
     assert pair.test.p == pytest.approx(theirs.pvalue, rel=1e-9)
     assert "MAML (3 seeds)" in pair.verdict
-    assert len(comparison.pairs) == 10
+    assert len(comparison.pairs) == 6, "runs that differ only in the seed are not compared"
+    assert "(95 % interval over seeds)" in pair.verdict
+    assert [group.name for group in comparison.groups] == ["MAML (3 seeds)", "scratch (2 seeds)"]
+    for group, values in zip(comparison.groups, means, strict=True):
+        curve = group.loss
+        low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
+        assert curve.seeds == len(values)
+        assert curve.mean[-1] == pytest.approx(np.mean(values), rel=1e-12)
+        assert curve.deviation[-1] == pytest.approx(np.std(values, ddof=1), rel=1e-9)
+        assert curve.ci95[-1] == pytest.approx((high - low) / 2, rel=1e-9)
+        assert len(curve.mean) == 3
     twice = compare(maml, train(store), scratch, scratches[1])
     assert twice.seeds == (), "a repeated seed is not a second seed"
+    assert sorted(len(group.runs) for group in twice.groups) == [1, 1, 2]
+    alone = compare(*mamls)
+    assert (alone.pairs, alone.seeds, alone.conclusions) == ((), (), ())
+    (sentence,) = main_results(alone)
+    assert re.fullmatch(r"MAML \(3 seeds\): mean loss \S+ ± \S+ over the seeds \(95 % interval, SD [\d.]+\)", sentence)
+
+
+def test_training_is_reported_before_the_first_run_is_evaluated(maml: RunFolder, reptile: RunFolder) -> None:
+    first, *others = list(comparing([maml, reptile], tasks=3))
+    assert isinstance(first, Comparing)
+    assert first.recorded is not None
+    assert [(run.label, run.training is not None) for run in first.recorded.runs] == [("MAML", True), ("Reptile", True)]
+    assert all(now.recorded is None for now in others)
 
 
 def test_diverged_tasks_are_left_out(store: Path, maml: RunFolder) -> None:

@@ -6,7 +6,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from metatui.runs.analysis.comparison.formatting import amount, memory, points, seconds, steps, target_words
+from metatui.runs.analysis.comparison.formatting import (
+    amount,
+    deviation,
+    group_result,
+    memory,
+    points,
+    seconds,
+    steps,
+    target_words,
+)
 from metatui.runs.analysis.comparison.values import Comparison, Pair
 from metatui.utils.numbers import interval
 
@@ -31,8 +40,31 @@ class TextTable:
 
 def tables(comparison: Comparison) -> list[TextTable]:
     """Return all non-empty tables."""
-    every = [results(comparison), adaptation(comparison), paired(comparison), costs(comparison), to_target(comparison)]
-    return [table for table in every if table is not None]
+    makers = (groups, results, adaptation, paired, costs, to_target)
+    return [table for make in makers if (table := make(comparison)) is not None]
+
+
+def groups(comparison: Comparison) -> TextTable | None:
+    """Create a table with a row for each group of runs that differ only in the seed; None without such runs."""
+    if not comparison.repeated:
+        return None
+    metric = comparison.metric
+    rows = []
+    for group in comparison.groups:
+        over_seeds = group.over_seeds(metric)
+        several = over_seeds.seeds > 1
+        left_out = len(group.runs) - over_seeds.seeds
+        rows.append(
+            (
+                group.label,
+                f"{over_seeds.seeds}" + (f" ({left_out} diverged)" if left_out else ""),
+                group_result(metric, group) if over_seeds.seeds else NONE,
+                deviation(metric, over_seeds.deviation[-1]) if several else NONE,
+            )
+        )
+    title = f"{metric.capitalize()} over seeds, after {steps(comparison.protocol.steps)}"
+    headings = ("settings", "seeds", f"mean {metric}, 95 % interval", "SD")
+    return TextTable(title, headings, tuple(rows))
 
 
 def results(comparison: Comparison) -> TextTable:

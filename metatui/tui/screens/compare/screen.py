@@ -11,7 +11,7 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
-from metatui.runs.analysis.comparison import Comparing, Comparison, comparing
+from metatui.runs.analysis.comparison import Comparing, Comparison, Recorded, comparing
 from metatui.runs.analysis.comparison.compare_runs import parse_target
 from metatui.runs.analysis.comparison.formatting import protocol_words
 from metatui.runs.analysis.exports import export
@@ -35,6 +35,7 @@ KEYS: Final = (
     Key("g", "Target", "target"),
     Key("e", "Export", "export"),
     Key("o", "Smooth", "view('next_smoothing')"),
+    Key("v", "Validations", "view('next_curves')"),
     Key("Enter", "Values", "cursor"),
 )
 METRIC: Final = Key("m", "Metric", "metric")
@@ -60,6 +61,12 @@ class CompareScreen(AnalysisScreen[None]):
         ),
         Binding("y", "view('toggle_log')", "Log", tooltip="Switch between a linear and a logarithmic loss axis."),
         Binding("o", "view('next_smoothing')", "Smooth", tooltip="Change the smoothing of the training curves."),
+        Binding(
+            "v",
+            "view('next_curves')",
+            "Validations",
+            tooltip="Show the training curves with the validations as points, only the validations, or only training.",
+        ),
         Binding("m", "metric", "Metric", tooltip="Switch between the loss and the accuracy."),
         Binding("plus,equals_sign", "shots(1)", "More shots", tooltip="Measure again with more support examples."),
         Binding("minus", "shots(-1)", "Fewer shots", tooltip="Measure again with fewer support examples."),
@@ -99,6 +106,8 @@ class CompareScreen(AnalysisScreen[None]):
         self._runs = tuple(runs)
         self._tasks, self._steps, self._shots, self._target = tasks, steps, shots, target
         self.comparison: Comparison | None = None
+        self._recorded: Recorded | None = None
+        """The training of the runs, which is shown until they are measured."""
         self.view = View(colours=colours or {})
 
     def compose(self) -> ComposeResult:
@@ -199,6 +208,9 @@ class CompareScreen(AnalysisScreen[None]):
         self._target = self.comparison.target if self.comparison else None
 
     def show_progress(self, progress: Comparing) -> None:
+        if progress.recorded and self.comparison is None:
+            self._recorded = progress.recorded
+            self._show()
         self._show_state(
             f"Adapting {progress.run} ({progress.number} of {progress.runs}) to the held-out tasks: "
             f"{progress.done:,} of {progress.tasks:,}"
@@ -217,6 +229,8 @@ class CompareScreen(AnalysisScreen[None]):
         if self.comparison is not None:
             self.query_one("#compare-protocol", StaticText).update(protocol_words(self.comparison))
             self.sections.show(self.comparison, self.view)
+        elif self._recorded is not None:
+            self.sections.show_training(self._recorded, self.view)
 
     def _show_state(self, text: str) -> None:
         self.query_one(StatusLine).update(text)
