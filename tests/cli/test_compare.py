@@ -104,6 +104,11 @@ def test_json_has_all_results(answer: Answer, store: Path) -> None:
     assert report["protocol"]["tasks"] == 7
 
 
+def test_own_steps(answer: Answer) -> None:
+    report = answer("maml", "reptile", "--steps", "own")
+    assert (report["protocol"]["own_steps"], report["pairs"][0]["steps"]) == (True, [2, 2])
+
+
 def test_json_of_images(answer: Answer) -> None:
     report = answer("fomaml", "pretrained", "--steps", "1", "--shots", "2", "--split", "val", "--target", "100%")
     run = report["runs"][0]
@@ -129,7 +134,8 @@ def test_conclusions_and_tables_fit_80_columns(
         in text
     )
     for title in (
-        "Loss after 2 inner steps", "Adaptation", "Pairs on the same tasks", "Cost of training; speed relative to MAML",
+        "Loss after 2 inner steps", "Adaptation", "Pairs on the same tasks", "tasks seen",
+        "Cost of training; speed in meta-steps relative to MAML",
         "First validation with a loss of 1000 or better",
     ):  # fmt: skip
         assert title in text
@@ -199,11 +205,12 @@ def test_progress_in_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         (["maml", "fomaml"], "runs on different data cannot be compared: task.source is sinusoid for MAML, glyphs for"),
         (["maml", "scratch", "--tasks", "1"], "evaluation.test_tasks is 1, but must be a whole number from 2"),
         (["maml", "scratch", "--steps", "0"], "evaluation.inner_steps is 0, but must be a whole number from 1"),
+        (["maml", "scratch", "--steps", "many"], "--steps is 'many', but must be a whole number from 1, or own"),
         (["maml", "scratch", "--split", "train"], "'train' is not one of 'test', 'val'"),
         (["maml", "scratch", "--target", "soon"], "--target is 'soon', but must be an accuracy, such as 0.95"),
         (["maml", "scratch", "--target=-1"], "target is -1, but must be a loss of at least 0"),
         (["fomaml", "pretrained", "--target", "95"], "target is 95, but must be an accuracy above 0 and at most 1"),
-        (["maml", "scratch", "--export", "x.docx"], "must end in one of .csv, .html, .json, .md, .pdf, .png, .svg"),
+        (["maml", "scratch", "--export", "x.docx"], "must end in one of .csv, .html, .json, .md, .pdf, .png, .svg, .tex"),
         (["maml", "scratch", "--export", "/nowhere/x.md"], "there is no folder '/nowhere'"),
     ],
 )  # fmt: skip
@@ -302,3 +309,18 @@ def test_seeds_are_summarised_everywhere(tmp_path: Path, capsys: pytest.CaptureF
         assert "Loss over seeds, after 2 inner steps" in text
         assert "MAML (3 seeds): mean loss " in text
         assert "over tasks; those of several seeds are over the seeds" in text
+    tex = EXPORTS[".tex"](comparison).decode()
+    rows = [line.strip().split(" & ") for line in tex.splitlines() if " & " in line]
+    assert [(row[0], row[1]) for row in rows[1:]] == [("MAML", "3"), ("FOMAML", "1")]
+    assert "$\\pm$" in rows[1][2]
+    assert "$\\pm$" not in rows[2][2]
+
+
+def test_tex_is_a_booktabs_table(waves: Comparison) -> None:
+    named = replace(waves.runs[0], label="50 % of_it & $x$")
+    text = EXPORTS[".tex"](replace(waves, runs=(named, *waves.runs[1:]), groups=())).decode()
+    assert text.count(r" \\" + "\n") == 1 + len(waves.runs)
+    assert r"    50 \% of\_it \& \$x\$ & " in text
+    assert "half-width of the 95 \\% interval over tasks" in text
+    assert [rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [True] * 3
+    assert text.isascii()

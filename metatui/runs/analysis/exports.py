@@ -14,6 +14,7 @@ from typing import Any
 from metatui.runs.analysis.comparison.values import Comparison, Pair, RunResult, SeedGroup, SeedPair
 from metatui.runs.analysis.figures import comparison_figure
 from metatui.runs.analysis.report.render import as_html, summary_as_markdown, write_summary
+from metatui.runs.analysis.tex import as_tex
 from metatui.runs.storage.jsonl import finite
 from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import reason, write_atomically
@@ -137,6 +138,7 @@ EXPORTS: dict[str, Callable[[Comparison], bytes]] = {
     ".pdf": partial(comparison_figure, kind="pdf"),
     ".png": partial(comparison_figure, kind="png"),
     ".svg": partial(comparison_figure, kind="svg"),
+    ".tex": lambda comparison: as_tex(comparison).encode(),
 }
 """Functions that return the content of a file, by file name extension."""
 
@@ -175,6 +177,7 @@ def _pair(pair: Pair) -> dict[str, Any]:
         "b": pair.b.id,
         "metric": pair.metric,
         "step": pair.step,
+        "steps": [run.evaluation.steps[-1] for run in (pair.a, pair.b)],
         "tasks": test.tasks,
         "left_out": test.left_out,
         "difference": test.mean,
@@ -197,7 +200,7 @@ def _group(comparison: Comparison, group: SeedGroup) -> dict[str, Any]:
         "runs": [run.id for run in group.runs],
         "seeds": [run.settings.training.seed for run in group.runs],
         "metric": comparison.metric,
-        "step": comparison.protocol.steps,
+        "step": group.runs[0].evaluation.steps[-1],
         "n": over_seeds.seeds,
         "mean": over_seeds.mean[-1],
         "sd": over_seeds.deviation[-1],

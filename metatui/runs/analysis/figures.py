@@ -35,6 +35,9 @@ DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", (0, (4, 2)), (0, (
 WIDTH, HEIGHT = 5.4, 3.4
 """Width and height of one panel in inches."""
 
+TITLE_WIDTH = 130
+"""Maximum number of characters in a line of the title of the figure of a whole comparison."""
+
 NOTE_WIDTH = 75
 """Maximum number of characters in a line of the note of a panel."""
 
@@ -116,7 +119,11 @@ def comparison_figure(comparison: Comparison, kind: Format) -> bytes:
             _draw(panel, ax)
         for ax in list(axes)[len(shown) :]:
             ax.set_axis_off()
-        _legend(figure, comparison, f"{protocol_words(comparison)}; {intervals(comparison)}")
+        lines = [f"{protocol_words(comparison)}; {intervals(comparison)}"]
+        if differences := comparison.protocol.differences:
+            lines.append(f"the runs were set up with different protocols: {'; '.join(differences)}")
+        title = "\n".join(part for line in lines for part in textwrap.wrap(line, TITLE_WIDTH))
+        _legend(figure, comparison, title)
         return _saved(figure, kind, "metatui compare")
 
 
@@ -207,7 +214,7 @@ def result(comparison: Comparison) -> Panel:
         metric = comparison.metric
         words = formatting.amount(metric, mean, half) if several else formatting.result(metric, runs[0].evaluation)
         bars.append((label, scale * mean, scale * half, words))
-    title = f"{comparison.metric.capitalize()} after {formatting.steps(comparison.protocol.steps)}"
+    title = f"{comparison.metric.capitalize()} {formatting.after_steps(comparison)}"
     return Panel("result", title, _bars(bars, "accuracy, %" if accuracy else "loss"), legend=False)
 
 

@@ -17,8 +17,10 @@ import metatui
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.experiment import Experiment
 from metatui.runs.analysis.comparison import Comparing, compare, comparing, task_metrics
-from metatui.runs.analysis.comparison.formatting import main_results
+from metatui.runs.analysis.comparison.formatting import main_results, protocol_words
+from metatui.runs.analysis.comparison.tables import NONE, adaptation, results
 from metatui.runs.analysis.evaluate import evaluate
+from metatui.runs.analysis.figures import comparison_figure
 from metatui.runs.execution.session import Session
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import BadInput
@@ -239,10 +241,34 @@ def test_different_protocols_warn(maml: RunFolder, reptile: RunFolder) -> None:
         f"{own}evaluation.shots is 10 for MAML, 5 for Reptile; the comparison uses 10 for all",
         f"{own}task.queries is 10 for MAML, 7 for Reptile; the comparison uses 10 for all",
         f"{own}evaluation.inner_steps is 2 for MAML, 4 for Reptile; the comparison uses 2 for all",
+        "the runs were trained on different numbers of tasks: 40 for MAML, 60 for Reptile",
     )
+    assert comparison.protocol.differences[2] == "evaluation.inner_steps is 2 for MAML, 4 for Reptile"
+    assert [run.costs.tasks_seen for run in comparison.runs] == [40, 60]
+    (verdict,) = comparison.verdicts
+    assert "on the same 6 tasks, both after 2 inner steps (they were set up with 2 and 4)" in verdict
     shots = compare(reptile, maml, shots=3).warnings[0]
     assert shots == f"{own}evaluation.shots is 5 for Reptile, 10 for MAML; the comparison uses 3 for all"
     assert "the validation split also selected the checkpoints" in compare(maml, split="val").warnings[0]
+
+
+def test_each_run_can_have_its_own_steps(maml: RunFolder, reptile: RunFolder) -> None:
+    comparison = compare(maml, reptile, steps="own", tasks=5)
+    assert comparison.last_steps == (2, 4)
+    assert comparison.protocol.steps == 4
+    assert not any("inner_steps" in each for each in (*comparison.warnings, *comparison.protocol.differences))
+    assert "own inner steps (2 for MAML, 4 for Reptile)" in protocol_words(comparison)
+    (pair,) = comparison.pairs
+    means = [run.evaluation.final[0] for run in comparison.runs]
+    assert pair.test.mean == pytest.approx(means[0] - means[1])
+    assert means[0] == compare(maml, reptile, tasks=5).runs[0].evaluation.final[0]
+    assert "on the same 5 tasks, after 2 and 4 inner steps" in pair.verdict
+    table = adaptation(comparison)
+    assert [(row[0], row[1] == NONE) for row in table.rows] == [
+        ("0", False), ("1", False), ("2", False), ("3", True), ("4", True),
+    ]  # fmt: skip
+    assert results(comparison).title == "Loss after each run's own inner steps"
+    assert b"own inner steps" in comparison_figure(comparison, "svg")
 
 
 def test_runs_with_different_ways_are_not_paired(store: Path) -> None:

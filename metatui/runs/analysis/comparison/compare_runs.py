@@ -21,7 +21,15 @@ from metatui.runs.analysis.comparison.training_curves import (
     training_curve,
     validation_curve,
 )
-from metatui.runs.analysis.comparison.values import Comparing, Comparison, Metric, Recorded, RecordedRun, RunResult
+from metatui.runs.analysis.comparison.values import (
+    Comparing,
+    Comparison,
+    Metric,
+    Recorded,
+    RecordedRun,
+    RunResult,
+    Steps,
+)
 from metatui.runs.execution.replay_log import pin_compute
 from metatui.runs.execution.session import saved_state
 from metatui.runs.storage.run_folder import RunFolder
@@ -33,7 +41,7 @@ def compare(
     *runs: RunFolder | str | Path,
     split: str = "test",
     tasks: int | None = None,
-    steps: int | None = None,
+    steps: Steps | None = None,
     shots: int | None = None,
     target: float | None = None,
     device: str | None = None,
@@ -46,7 +54,7 @@ def compare(
         runs: runs, their names, the starts of their names, or the paths of their folders.
         split: `test` or `val`.
         tasks, steps, shots: default to the first run's settings, like the rest of the protocol (queries, seed of the
-            held-out tasks, batch norm, rotations).
+            held-out tasks, batch norm, rotations). With `steps="own"`, each run makes the inner steps in its settings.
         target: accuracy (a fraction) or loss; the comparison shows when each run reached it.
         device: device for all runs; defaults to the device in each run's settings.
         on_progress: callback before each chunk of tasks.
@@ -82,7 +90,7 @@ def comparing(
     *,
     split: str = "test",
     tasks: int | None = None,
-    steps: int | None = None,
+    steps: Steps | None = None,
     shots: int | None = None,
     target: float | None = None,
     device: str | None = None,

@@ -6,6 +6,7 @@ import math
 
 from metatui.config.registry import DATA
 from metatui.events import Evaluation
+from metatui.runs.analysis.comparison.labels import values_of
 from metatui.runs.analysis.comparison.values import Comparison, Metric, SeedGroup
 from metatui.runs.formatting import headline
 from metatui.utils.numbers import diverged, interval
@@ -64,12 +65,27 @@ def protocol_words(comparison: Comparison) -> str:
     kind = f"{'- and '.join(map(str, ways))}-way " if ways else ""
     parts = [protocol.source, f"{protocol.split} split", f"{protocol.tasks:,} tasks", f"{kind}{protocol.shots}-shot"]
     parts.append(f"{protocol.queries} {'query' if protocol.queries == 1 else 'queries'}{' per class' if ways else ''}")
-    parts.append(steps(protocol.steps))
+    parts.append(inner_steps(comparison))
     if protocol.batch_norm:
         parts.append(f"{protocol.batch_norm.replace('_', ' ')} batch norm")
     if loss_of := DATA[protocol.source].loss_of:
         parts.append(f"loss of {loss_of}")
     return ", ".join(parts)
+
+
+def inner_steps(comparison: Comparison) -> str:
+    """Describe the inner steps of the runs: `3 inner steps`, `own inner steps (3 for MAML, 20 for Reptile)`."""
+    made = comparison.last_steps
+    if len(set(made)) == 1 or not comparison.protocol.own_steps:
+        return steps(comparison.protocol.steps)
+    return f"own inner steps ({values_of([run.label for run in comparison.runs], list(map(str, made)))})"
+
+
+def after_steps(comparison: Comparison) -> str:
+    """Return the end of a title: `after 3 inner steps`, `after each run's own inner steps`."""
+    protocol = comparison.protocol
+    own = protocol.own_steps and len(set(comparison.last_steps)) > 1
+    return "after each run's own inner steps" if own else f"after {steps(protocol.steps)}"
 
 
 def target_words(comparison: Comparison) -> str | None:

@@ -8,7 +8,8 @@ from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from metatui.runs.analysis.comparison.formatting import points, probability
+from metatui.config.fields import FIELDS
+from metatui.runs.analysis.comparison.formatting import points, probability, steps
 from metatui.runs.analysis.comparison.seed_groups import seed_groups, without_seed
 from metatui.runs.analysis.comparison.values import Metric, Pair, RunResult, SeedPair
 from metatui.utils.numbers import interval
@@ -51,7 +52,7 @@ def differences(a: RunResult, b: RunResult, metric: Metric, step: int) -> Floats
     """
     import numpy as np
 
-    x, y = values(a, metric)[:, step], values(b, metric)[:, step]
+    x, y = _after(a, metric, step), _after(b, metric, step)
     lost = a.values.diverged | b.values.diverged
     with np.errstate(invalid="ignore"):  # inf - inf
         difference: Floats = x - y
@@ -79,7 +80,7 @@ def seed_pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple
 def _mean(run: RunResult, metric: Metric, step: int) -> float:
     """Return the mean over the tasks that did not diverge; NaN if most tasks diverged."""
     kept = ~run.values.diverged
-    return float(values(run, metric)[kept, step].mean()) if 2 * kept.sum() > len(kept) else math.nan
+    return float(_after(run, metric, step)[kept].mean()) if 2 * kept.sum() > len(kept) else math.nan
 
 
 def values(run: RunResult, metric: Metric) -> Floats:
@@ -90,6 +91,12 @@ def values(run: RunResult, metric: Metric) -> Floats:
     return run.values.accuracy
 
 
+def _after(run: RunResult, metric: Metric, step: int) -> Floats:
+    """Return the metric of each task after inner step `step`, or after the last one of a run with fewer steps, [T]."""
+    every = values(run, metric)
+    return every[:, min(step, every.shape[1] - 1)]
+
+
 def pair_verdict(pair: Pair) -> str:
     """Return the conclusion of a paired test as a sentence without a full stop.
 
@@ -97,13 +104,14 @@ def pair_verdict(pair: Pair) -> str:
     """
     a, b, test = pair.a.label, pair.b.label, pair.test
     count = test.tasks + test.left_out
-    tasks, lost, both = f"on the same {count:,} tasks", "", f"between {a} and {b}"
+    after = _inner_steps(pair.a, pair.b)
+    tasks, lost, both = f"on the same {count:,} tasks{after}", "", f"between {a} and {b}"
     if test.left_out:
         # Divergence comes first: it is itself a difference, and the remaining tasks are a biased sample.
         lost = f"{a} diverged on {_diverged(pair.a)} of the same {count:,} tasks and {b} on {_diverged(pair.b)}"
         if not pair.is_tested:
             return f"{lost}: too few tasks remain to compare them"
-        tasks, lost, both = f"on the other {test.tasks:,} tasks", f"{lost}; ", "between them"
+        tasks, lost, both = f"on the other {test.tasks:,} tasks{after}", f"{lost}; ", "between them"
     elif test.tasks < 2:
         return f"{a} and {b} cannot be compared on a single task"
     no_difference = f"{lost}{'no' if lost else 'No'} significant difference {both} {tasks}"
@@ -127,14 +135,15 @@ def seed_verdict(pair: SeedPair) -> str:
     if math.isnan(test.ci95):
         return f"{a} and {b} cannot be compared: fewer than two seeds of each have a finite {pair.metric}{diverged}"
     better = _better(pair.metric, test.difference, test.ci95, a, b, " (95 % interval over seeds)")
-    tasks = f"on the same {count:,} tasks"
+    after = _inner_steps(pair.a.runs[0], pair.b.runs[0])
+    tasks = f"on the same {count:,} tasks{after}"
     if math.isnan(pair.p_holm):
         why = "the results do not vary across seeds"
         return f"{_capitalized(better)} {tasks}, but no test is possible: {why}{diverged}"
     p = _corrected(pair.p_holm, "Welch's p", pair.family, "pairs of settings")
     if pair.p_holm < LEVEL:
         return f"{_capitalized(better)} {tasks}; the difference is significant across seeds ({p}){diverged}"
-    tasks = "on the tasks that did not diverge" if diverged else tasks
+    tasks = f"on the tasks that did not diverge{after}" if diverged else tasks
     return f"No significant difference between {a} and {b} {tasks} ({better}, {p}){diverged}"
 
 
@@ -150,6 +159,19 @@ def _better(metric: Metric, difference: float, half: float, a: str, b: str, over
         return f"{first} is {points(abs(difference), half)} points{over} above {second}"
     first, second = (b, a) if a_is_above else (a, b)
     return f"the loss of {first} is {interval(abs(difference), half)}{over} below that of {second}"
+
+
+def _inner_steps(a: RunResult, b: RunResult) -> str:
+    """Return the inner steps of a test as the end of a phrase; empty if both runs were set up with the same number."""
+    if not all(FIELDS["evaluation.inner_steps"].is_relevant(run.settings) for run in (a, b)):
+        return ""
+    own = a.settings.evaluation_steps, b.settings.evaluation_steps
+    if own[0] == own[1]:
+        return ""
+    made = a.evaluation.steps[-1], b.evaluation.steps[-1]
+    if made[0] != made[1]:
+        return f", after {made[0]} and {steps(made[1])}"
+    return f", both after {steps(made[0])} (they were set up with {own[0]} and {own[1]})"
 
 
 def _corrected(p: float, name: str, family: int, of: str) -> str:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from metatui.learning.evaluation.statistics import Floats, PairedTest, WelchTest
 
 Metric = Literal["accuracy", "loss"]
+Steps = int | Literal["own"]
+"""A number of inner steps for all runs, or `own` for the number in the settings of each run."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,17 @@ class Protocol:
     shots: int
     queries: int
     steps: int
-    """Number of inner steps; every curve has `steps` + 1 values."""
+    """Number of inner steps; every curve has `steps` + 1 values, unless `own_steps` is True."""
     seed: int
     """Seed of the held-out tasks."""
     batch_norm: str | None
     """Setting `evaluation.batch_norm`; None for regression."""
     rotations: bool | None
     """Setting `task.rotations`; None if the data set does not use this setting."""
+    own_steps: bool = False
+    """Whether each run has the number of inner steps in its own settings. `steps` is then the largest of them."""
+    differences: tuple[str, ...] = ()
+    """Differences between the protocols that the runs were set up with, which the comparison overrides."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +154,8 @@ class Costs:
     device: str | None
     device_name: str | None
     host: str | None
+    tasks_seen: int | None = None
+    """Number of training tasks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -347,6 +355,11 @@ class Comparison:
     def timed(self) -> RunResult | None:
         """Reference run of speed ratios: the first run with a known time per meta-step."""
         return next((run for run in self.runs if run.costs.seconds_per_step), None)
+
+    @property
+    def last_steps(self) -> tuple[int, ...]:
+        """The last inner step of each run."""
+        return tuple(run.evaluation.steps[-1] for run in self.runs)
 
     def speed_ratio(self, run: RunResult) -> float | None:
         """Return the speed of `run` in meta-steps relative to `timed`; None if unknown."""

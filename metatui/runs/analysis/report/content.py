@@ -9,7 +9,13 @@ from typing import TypeVar
 from metatui.config.fields import FIELDS, text_of
 from metatui.runs.analysis import figures
 from metatui.runs.analysis.comparison import tables
-from metatui.runs.analysis.comparison.formatting import intervals, main_results, note_on_seeds, protocol_words
+from metatui.runs.analysis.comparison.formatting import (
+    inner_steps,
+    intervals,
+    main_results,
+    note_on_seeds,
+    protocol_words,
+)
 from metatui.runs.analysis.comparison.labels import algorithm_title, listed
 from metatui.runs.analysis.comparison.tables import NONE, TextTable
 from metatui.runs.analysis.comparison.values import Comparison
@@ -126,7 +132,7 @@ def _protocol(comparison: Comparison) -> TextTable:
         "ways": ", ".join(map(str, ways)) or None,
         "shots": str(protocol.shots),
         "queries": str(protocol.queries),
-        "inner steps": str(protocol.steps),
+        "inner steps": inner_steps(comparison) if protocol.own_steps else str(protocol.steps),
         "batch norm": protocol.batch_norm,
         "rotations as classes": {True: "yes", False: "no", None: None}[protocol.rotations],
         "parameters": "those of the best validation, with its inner learning rate; adaptation to each task starts from "

@@ -108,7 +108,7 @@ def training(comparison: Comparison | Recorded, view: View) -> ChartData:
     groups = run_groups(comparison.runs, view)
     in_training, in_validation = measured_in([group.runs[0].settings for group in groups])
     measured = in_training if lines else in_validation
-    differs = len({each for each, group in zip(measured, groups, strict=True) if group.runs[0].training}) > 1
+    differs = len({each for each, group in zip(measured, groups, strict=True) if each and group.runs[0].training}) > 1
     series: list[Series] = []
     spans, marks = set(), []
     for group, how in zip(groups, measured, strict=True):

@@ -12,12 +12,12 @@ from rich.segment import Segment
 
 from metatui.runs.analysis.comparison import Comparison, Pair
 from metatui.runs.analysis.comparison.formatting import (
+    after_steps,
     deviation,
     group_result,
     note_on_seeds,
     points,
     results_over_seeds,
-    steps,
 )
 from metatui.runs.analysis.comparison.formatting import result as result_words
 from metatui.runs.analysis.comparison.tables import TextTable, adaptation, costs, groups, paired, results, to_target
@@ -48,7 +48,7 @@ def result_page(comparison: Comparison, view: View, width: int, theme: ChartThem
         rows += paragraph("Section 4 compares every pair of runs.", width, theme, theme.muted)
     if note := note_on_seeds(comparison):
         rows += paragraph(note, width, theme, theme.muted)
-    after = f"{comparison.metric.capitalize()} after {steps(comparison.protocol.steps)}"
+    after = f"{comparison.metric.capitalize()} {after_steps(comparison)}"
     if comparison.repeated:
         rows += [[], *_title(f"{after}: mean over seeds, with 95 % interval over seeds", theme)]
         rows += bars(_group_means(comparison, view), width, theme)

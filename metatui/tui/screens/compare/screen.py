@@ -14,6 +14,7 @@ from textual.binding import Binding, BindingType
 from metatui.runs.analysis.comparison import Comparing, Comparison, Recorded, comparing
 from metatui.runs.analysis.comparison.compare_runs import parse_target
 from metatui.runs.analysis.comparison.formatting import protocol_words
+from metatui.runs.analysis.comparison.values import Steps
 from metatui.runs.analysis.exports import export
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.tui.screens.analysis_screen import AnalysisScreen
@@ -27,6 +28,9 @@ from metatui.tui.widgets.static_text import StaticText, StatusLine
 SHOTS: Final = (1, 2, 3, 5, 10, 15, 20, 30, 50)
 """Numbers of support examples that the keys step through."""
 
+STEPS: Final = (1, 2, 3, 5, 10, 15, 20, 30, 50, 100)
+"""Numbers of inner steps that the keys step through."""
+
 KEYS: Final = (
     Key("1-4", "Section", "next_section(1)"),
     Key("t", "Against", "view('next_axis')"),
@@ -35,6 +39,8 @@ KEYS: Final = (
     Key("g", "Target", "target"),
     Key("e", "Export", "export"),
     Key("o", "Smooth", "view('next_smoothing')"),
+    Key("[ ]", "Steps", "steps(1)"),
+    Key("s", "Own steps", "own_steps"),
     Key("v", "Validations", "view('next_curves')"),
     Key("Enter", "Values", "cursor"),
 )
@@ -71,6 +77,24 @@ class CompareScreen(AnalysisScreen[None]):
         Binding("plus,equals_sign", "shots(1)", "More shots", tooltip="Measure again with more support examples."),
         Binding("minus", "shots(-1)", "Fewer shots", tooltip="Measure again with fewer support examples."),
         Binding(
+            "right_square_bracket",
+            "steps(1)",
+            "More steps",
+            tooltip="Measure again with more inner steps for all runs.",
+        ),
+        Binding(
+            "left_square_bracket",
+            "steps(-1)",
+            "Fewer steps",
+            tooltip="Measure again with fewer inner steps for all runs.",
+        ),
+        Binding(
+            "s",
+            "own_steps",
+            "Own steps",
+            tooltip="Measure again with each run's own number of inner steps, or with that of the first run for all.",
+        ),
+        Binding(
             "g",
             "target",
             "Target",
@@ -90,7 +114,7 @@ class CompareScreen(AnalysisScreen[None]):
         runs: Sequence[RunFolder],
         *,
         tasks: int | None = None,
-        steps: int | None = None,
+        steps: Steps | None = None,
         shots: int | None = None,
         target: float | None = None,
         colours: Mapping[str, str] | None = None,
@@ -98,7 +122,7 @@ class CompareScreen(AnalysisScreen[None]):
         """
         Args:
             tasks, steps, shots: Numbers of held-out tasks, inner steps and support examples. None uses the settings of
-                the first run.
+                the first run, and `own` the inner steps in the settings of each run.
             target: Accuracy (a fraction) or loss; the tables show when each run's validations first reached it.
             colours: Names of the runs' colours in the palette.
         """
@@ -160,6 +184,24 @@ class CompareScreen(AnalysisScreen[None]):
             self._shots = choices[index]
             self._measure()
 
+    def action_steps(self, by: int) -> None:
+        """Measure again with more or fewer inner steps, the same number for all runs."""
+        if self.comparison is None:
+            return
+        last = self.comparison.protocol.steps
+        current = self._steps if isinstance(self._steps, int) else last
+        choices = sorted({current, last, *STEPS})
+        index = choices.index(current) + by
+        if 0 <= index < len(choices):
+            self._steps = choices[index]
+            self._measure()
+
+    def action_own_steps(self) -> None:
+        """Measure again with each run's own number of inner steps, or with that of the first run for all."""
+        if self.comparison is not None:
+            self._steps = None if self._steps == "own" else "own"
+            self._measure()
+
     @work
     async def action_target(self) -> None:
         """Ask for a target and measure again."""
@@ -203,7 +245,9 @@ class CompareScreen(AnalysisScreen[None]):
         self._show_state("Reading the runs…")
 
     def _restore_request(self) -> None:
-        """Restore the shots and target of the comparison on the screen."""
+        """Restore the shots, inner steps and target of the comparison on the screen."""
+        protocol = self.comparison.protocol if self.comparison else None
+        self._steps = None if protocol is None else "own" if protocol.own_steps else protocol.steps
         self._shots = self.comparison.protocol.shots if self.comparison else None
         self._target = self.comparison.target if self.comparison else None
 
