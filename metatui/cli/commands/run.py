@@ -155,8 +155,19 @@ def _continue_unfinished(
     return None
 
 
-def train(session: Session, ending: SignalState, context: click.Context, *, as_json: bool) -> None:
-    """Train to the end or until a signal, showing progress; raise MetatuiError if the run fails."""
+def train(
+    session: Session,
+    ending: SignalState,
+    context: click.Context,
+    *,
+    as_json: bool,
+    write: Callable[[dict[str, Any]], object] = emit,
+) -> None:
+    """Train to the end or until a signal, showing progress; raise MetatuiError if the run fails.
+
+    Args:
+        as_json: whether to call `write` with the report on the run.
+    """
     from metatui.cli.console.progress import display
 
     ending.then(session.interrupt)
@@ -166,7 +177,7 @@ def train(session: Session, ending: SignalState, context: click.Context, *, as_j
                 progress.see(event)
     finally:  # scripts need the run and its state even after a failure
         if as_json:
-            emit(_report(session))
+            write(_report(session))
     if session.outcome.sentence:
         raise MetatuiError(session.outcome.sentence)
     if session.outcome.status == "interrupted":
