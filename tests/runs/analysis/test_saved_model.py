@@ -1,8 +1,9 @@
-"""Models of runs: adaptation in Python gives the numbers of an evaluation, without the data set, and export to files."""
+"""Models of runs: adaptation gives the numbers of an evaluation, without the data set; export to files."""
 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,6 @@ from tests.learning.data.table.tables import regressions
 from tests.runs.analysis.comparisons import GLYPHS, SINUSOID, train
 
 IMAGES = change(GLYPHS, {"compute.engine": "loop", "task.shots": 2})
-BUILT_IN = [name for name in ALGORITHMS.names() if not name.startswith("test_")]
 CLASSIFIERS = ("protonet", "proto_maml")
 
 
@@ -44,40 +44,39 @@ def runs_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def held_out(run: RunFolder) -> tuple[Episodes, torch.Tensor]:
-    """Return test task 0 of a run, and the predictions for its query set in an evaluation."""
+    """Return the test tasks 0 and 1 of a run, and the predictions for their query sets in an evaluation."""
     settings, state = saved_state(run)
     experiment = set_up_again(settings, state)
     theta, *_ = best_of(experiment, state)
-    episodes = experiment.episodes("test", [0], seed=settings.evaluation.seed, shots=settings.evaluation_shots)
+    episodes = experiment.episodes("test", [0, 1], seed=settings.evaluation.seed, shots=settings.evaluation_shots)
     *_, (_, outputs) = predictions(experiment, theta, episodes, experiment.algorithm.evaluation_steps)
-    return episodes, outputs[0]
+    return episodes, outputs
 
 
 @pytest.mark.parametrize("kind", ["regression", "classification", "per_example"])
-@pytest.mark.parametrize("algorithm", BUILT_IN)
+@pytest.mark.parametrize("algorithm", ALGORITHMS.names())
 def test_adaptation_is_that_of_an_evaluation(algorithm: str, kind: str, runs_dir: Path) -> None:
     if kind == "regression" and algorithm in CLASSIFIERS:
         pytest.skip("for classification only")
     base = SINUSOID if kind == "regression" else IMAGES
     options: dict[str, Scalar] = {"evaluation__batch_norm": "per_example"} if kind == "per_example" else {}
     run = train(runs_dir, base, algorithm__name=algorithm, algorithm__inner_steps=2, **options)
-    task, expected = held_out(run)
+    tasks, expected = held_out(run)
+    evaluation = metatui.evaluate(run, tasks=2)
     model = metatui.load_model(run)
     before = {name: t.clone() for name, t in model.module.state_dict().items()}
-    adapted = model.adapt(task.support_x[0], task.support_y[0])
-    outputs = adapted(task.query_x[0])
-    torch.testing.assert_close(outputs, expected, rtol=1e-5, atol=1e-5)
-    loss = (F.mse_loss if kind == "regression" else F.cross_entropy)(outputs, task.query_y[0])
-    evaluation = metatui.evaluate(run, tasks=1)
-    assert float(loss) == pytest.approx(evaluation.loss.mean[-1], rel=1e-4)
+    losses, hits = [], []
+    for x, y, query_x, query_y, outputs in zip(*tasks.tensors(), expected, strict=True):
+        adapted = model.adapt(x, y)
+        torch.testing.assert_close(adapted(query_x), outputs, rtol=1e-5, atol=1e-5)
+        losses.append(float((F.mse_loss if kind == "regression" else F.cross_entropy)(adapted(query_x), query_y)))
+        hits += (adapted.predict(query_x) == query_y).flatten().tolist()
+        if kind != "per_example":
+            torch.testing.assert_close(adapted.module(query_x).detach(), outputs, rtol=1e-4, atol=1e-4)
+    assert sum(losses) / 2 == pytest.approx(evaluation.loss.mean[-1], rel=1e-4)
     assert (adapted.steps, model.iteration) == (evaluation.steps[-1], evaluation.iteration)
     if evaluation.accuracy:
-        labels = adapted.predict(task.query_x[0])
-        assert float((labels == task.query_y[0]).double().mean()) == pytest.approx(evaluation.accuracy.mean[-1])
-    else:
-        assert torch.equal(adapted.predict(task.query_x[0]), outputs)
-    if kind != "per_example":
-        torch.testing.assert_close(adapted.module(task.query_x[0]).detach(), outputs, rtol=1e-4, atol=1e-4)
+        assert sum(hits) / len(hits) == pytest.approx(evaluation.accuracy.mean[-1])
     assert all(torch.equal(t, before[name]) for name, t in model.module.state_dict().items())
 
 
@@ -126,7 +125,7 @@ def table_settings(path: Path, targets: str) -> Settings:
 
 def test_table_in_its_units_without_the_table(tmp_path: Path, runs_dir: Path) -> None:
     path = regressions(tmp_path / "curves.csv")
-    run = train(runs_dir, table_settings(path, "y"))
+    run = train(runs_dir, table_settings(path, "y0"))
     (view,) = views(run, [1])
     assert isinstance(view, CurveView)
     path.unlink()
@@ -135,13 +134,13 @@ def test_table_in_its_units_without_the_table(tmp_path: Path, runs_dir: Path) ->
     curve = adapted.predict([[x] for x in view.grid])
     assert curve[:, 0].tolist() == pytest.approx(view.predictions[-1], rel=1e-4, abs=1e-4)
     assert model.data.inputs is not None
-    assert model.data.inputs.columns == ("x",)
+    assert model.data.inputs.columns == ("x0",)
 
 
 def test_table_with_several_columns(tmp_path: Path, runs_dir: Path) -> None:
-    run = train(runs_dir, table_settings(regressions(tmp_path / "wide.csv", inputs=3, targets=2), "y1,y2"))
+    run = train(runs_dir, table_settings(regressions(tmp_path / "wide.csv", inputs=3, targets=2), "y0,y1"))
     task, _ = held_out(run)
-    settings, state = saved_state(run)
+    settings, _ = saved_state(run)
     source: Any = set_up(settings).source
     (view,) = views(run, [0])
     assert isinstance(view, ScatterView)
@@ -155,7 +154,7 @@ def test_table_with_several_columns(tmp_path: Path, runs_dir: Path) -> None:
 
 def test_run_without_a_recorded_schema_needs_the_data(tmp_path: Path, runs_dir: Path) -> None:
     path = regressions(tmp_path / "curves.csv")
-    run = train(runs_dir, table_settings(path, "y"))
+    run = train(runs_dir, table_settings(path, "y0"))
     run.data_path.unlink()
     x = [[0.0], [1.0]]
     assert metatui.load_model(run).adapt(x, x)(x).shape == (2, 1)
@@ -173,28 +172,38 @@ def test_frozen_parameters_without_the_file_of_weights(tmp_path: Path, runs_dir:
     weights.unlink()
     model = metatui.load_model(run)
     assert torch.equal(model.module.state_dict()["0.weight"], network.state_dict()["0.weight"])
-    torch.testing.assert_close(model.adapt(task.support_x[0], task.support_y[0])(task.query_x[0]), expected)
+    torch.testing.assert_close(model.adapt(task.support_x[0], task.support_y[0])(task.query_x[0]), expected[0])
     # The checkpoint as pretrained weights of another run gives the whole network, learned or not.
     again = set_up(change(SINUSOID, {"model.weights": str(run.checkpoints_path / "last.safetensors")}))
     assert all(torch.equal(t, model.module.state_dict()[name]) for name, t in again.model.state_dict().items())
 
 
-SHAPES: list[tuple[Settings, Any, Any, str]] = [
-    (SINUSOID, [1.0, 2.0], [[1.0], [2.0]], "x has the shape [2], but must have the shape [B, 1] with at least one example"),
-    (SINUSOID, torch.zeros(0, 1), torch.zeros(0, 1), "x has the shape [0, 1], but must have the shape [B, 1] with at least one example"),
+ARRAY = "x is a list, but must be a tensor or an array of numbers, all rows of one length"
+SHAPE = "but must have the shape [B, {}] with at least one example"
+PIXELS = torch.zeros(3, 1, 28, 28)
+RANGE = change(IMAGES, {"task.ways_range": "2-4"})
+EXAMPLES: list[tuple[Settings, Any, Any, str]] = [
+    (SINUSOID, [1.0, 2.0], [[1.0], [2.0]], f"x has the shape [2], {SHAPE.format(1)}"),
+    (SINUSOID, torch.zeros(0, 1), torch.zeros(0, 1), f"x has the shape [0, 1], {SHAPE.format(1)}"),
     (SINUSOID, [[1.0], [2.0]], [1.0, 2.0], "y has the shape [2], but must have the shape [2, 1] for this x"),
-    (SINUSOID, [[1.0], []], [1.0, 2.0], "x is a list, but must be a tensor or an array of numbers, all rows of one length"),
-    (SINUSOID, [["a"]], [[1.0]], "x is a list, but must be a tensor or an array of numbers, all rows of one length"),
-    (SINUSOID, [[float("nan")]], [[1.0]], "x has values that are not finite real numbers, but all values must be"),
-    (IMAGES, torch.zeros(3, 28, 28), [0, 1, 2], "x has the shape [3, 28, 28], but must have the shape [B, 1, 28, 28] with at least one example"),
-    (IMAGES, torch.full((3, 1, 28, 28), 255.0), [0, 1, 2], "x has pixels from 255 to 255, but they must be from 0 to 1, or uint8 values from 0 to 255"),
-    (IMAGES, torch.zeros(3, 1, 28, 28), [1, 2, 3], "y has the labels 1, 2, 3, but must have all labels from 0 to 2"),
-    (IMAGES, torch.zeros(3, 1, 28, 28), [0.0, 1.0, 2.0], "y has values of type float64, but must have integer labels"),
-    (change(IMAGES, {"task.ways_range": "2-4"}), torch.zeros(2, 1, 28, 28), [0, 3], "y has the labels 0, 3, but must have all labels from 0 to N - 1 for a task of N classes, N at most 4"),
+    (SINUSOID, [[1.0], []], [1.0, 2.0], ARRAY),
+    (SINUSOID, [["a"]], [[1.0]], ARRAY),
+    (SINUSOID, [[math.nan]], [[1.0]], "x has values that are not finite real numbers, but all values must be"),
+    (IMAGES, PIXELS[:, 0], [0, 1, 2], f"x has the shape [3, 28, 28], {SHAPE.format('1, 28, 28')}"),
+    (
+        IMAGES, PIXELS + 255, [0, 1, 2],
+        "x has pixels from 255 to 255, but they must be from 0 to 1, or uint8 values from 0 to 255",
+    ),
+    (IMAGES, PIXELS, [1, 2, 3], "y has the labels 1, 2, 3, but must have all labels from 0 to 2"),
+    (IMAGES, PIXELS, [0.0, 1.0, 2.0], "y has values of type float64, but must have integer labels"),
+    (
+        RANGE, PIXELS[:2], [0, 3],
+        "y has the labels 0, 3, but must have all labels from 0 to N - 1 for a task of N classes, N at most 4",
+    ),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("settings", "x", "y", "sentence"), SHAPES)
+@pytest.mark.parametrize(("settings", "x", "y", "sentence"), EXAMPLES)
 def test_bad_examples(settings: Settings, x: object, y: object, sentence: str, runs_dir: Path) -> None:
     model = metatui.load_model(train(runs_dir, settings, training__iterations=1))
     with pytest.raises(BadInput) as error:
