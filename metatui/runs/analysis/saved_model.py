@@ -31,10 +31,13 @@ from metatui.runs.execution.replay_log import pin_compute
 from metatui.runs.execution.session import saved_state
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import BadInput, quote
-from metatui.utils.files import write_atomically
+from metatui.utils.files import read_bounded, write_atomically
 
 Array = Tensor | NDArray[Any] | Sequence[Any]
 """Numbers that can be converted to a tensor."""
+
+LARGEST = 256 * 1024 * 1024
+"""Largest size in bytes of an image file."""
 
 OUTSIDE = 0.01
 """Largest distance of the pixels of an image from the range 0 to 1, which rounding in a resize may cause."""
@@ -113,6 +116,28 @@ class LoadedModel:
             steps = experiment.algorithm.evaluation_steps
             *_, last = experiment.engine.adaptation(experiment.algorithm, self._theta, episodes, steps)
         return AdaptedModel(experiment, last.params, episodes, self._torch_state, steps)
+
+    def read_images(self, paths: Sequence[str | Path]) -> Tensor:
+        """Read PNG or JPEG files as the data set of the run does: uint8 [B, C, H, W], an input of `adapt`.
+
+        Raises:
+            BadInput: if the run was not trained on image files, or a file is not an intact image.
+        """
+        from metatui.learning.data.image_folder.images import Unusable, decoded
+
+        if self.settings.task.source not in ("folder", "mixed"):
+            source = quote(self.settings.task.source)
+            raise BadInput(f"the run has task.source = {source}, but read_images needs a run on a folder of images")
+        channels, size, _ = self.data.input_shape
+        images = []
+        for path in map(Path, paths):
+            try:
+                images.append(decoded(read_bounded(path, LARGEST), size, rgb=channels == 3))
+            except Unusable as problem:
+                raise BadInput(f"{quote(str(path), 200)} {problem}") from None
+        if not images:
+            raise BadInput("paths is empty, but must name at least one file")
+        return torch.from_numpy(np.stack(images))
 
     def save(self, path: str | Path) -> tuple[Path, ...]:
         """Write the parameters of `module` as a safetensors file, with everything to use them in its metadata.

@@ -29,6 +29,7 @@ from metatui.runs.analysis.evaluate import views
 from metatui.runs.execution.session import saved_state
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import BadInput
+from tests.folder_files import names, write_classes
 from tests.learning.data.table.tables import regressions
 from tests.runs.analysis.comparisons import GLYPHS, SINUSOID, train
 
@@ -108,6 +109,24 @@ def test_uint8_images_are_scaled(runs_dir: Path) -> None:
     labels = [0, 1, 2, 0, 1, 2]
     scaled = pixels.float() * (1 / 255)
     assert torch.equal(model.adapt(pixels, labels)(pixels), model.adapt(scaled, labels)(scaled))
+
+
+def test_image_files_are_read_as_by_the_data_set(runs_dir: Path, tmp_path: Path) -> None:
+    root = write_classes(tmp_path / "pictures", names(20))
+    run = train(runs_dir, IMAGES, task__source="folder", task__folder=str(root), task__image_size=16, task__shots=1)
+    task, _ = held_out(run)
+    files = sorted(root.glob("*/*"))
+    model = metatui.load_model(run)
+    images = model.read_images(files)
+    assert images.shape == (80, 3, 16, 16)
+    scaled = images.float() * (1 / 255)
+    assert all((scaled == image).flatten(1).all(1).any() for image in task.support_x[0])
+    assert sum(map(len, model.data.classes.values())) == 20
+    files[0].write_bytes(b"text")
+    with pytest.raises(BadInput, match=r"000\.png' is not a PNG or JPEG image"):
+        model.read_images(files[:1])
+    with pytest.raises(BadInput, match="but read_images needs a run on a folder of images"):
+        metatui.load_model(train(runs_dir, IMAGES)).read_images(files)
 
 
 def table_settings(path: Path, targets: str) -> Settings:
