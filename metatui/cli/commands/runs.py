@@ -61,7 +61,7 @@ def list_runs(runs_dir: Path | None, as_json: bool) -> None:
     epilog=examples(
         "metatui runs export latest # print the metrics of each meta-step",
         "metatui runs export latest --evaluations --to validations.csv",
-        "metatui runs export latest --model --to model.safetensors # the meta-learned network",
+        "metatui runs export latest --model --to model.safetensors",
     )
 )
 @click.argument("run", shell_complete=complete_runs)
@@ -112,7 +112,7 @@ def _export_model(run: RunFolder, to: str, *, force: bool) -> None:
     screen, count = console(), len(model.module.state_dict())
     say(screen, f"Wrote {count} tensors to {path}: parameters {model.checkpoint} at meta-step {model.iteration:,}")
     if model.extra:
-        say(screen, f"Wrote {len(model.extra)} meta-parameters that the network does not have to {extra_file(path)}")
+        say(screen, f"Wrote {len(model.extra)} meta-parameters that are not part of the network to {extra_file(path)}")
 
 
 def _list(runs_dir: Path | None, as_json: bool) -> None:
