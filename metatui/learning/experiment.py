@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, change, fixed_because
@@ -81,6 +81,11 @@ class Experiment:
         params = {name: p.detach() for name, p in meta_parameters(self.model).items()}
         return self.algorithm.meta_parameters(params, self.source)
 
+    def frozen(self) -> Params:
+        """Return the tensors of the model that are never learned: frozen parameters and buffers."""
+        learned = meta_parameters(self.model)
+        return {name: t for name, t in self.model.state_dict().items() if name not in learned}
+
     def change_setting(self, path: str, value: Scalar) -> tuple[Scalar, Scalar]:
         """Change a setting during the run.
 
@@ -131,7 +136,13 @@ class Experiment:
         return self._prefetched[tasks]
 
 
-def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experiment:
+def set_up(
+    settings: Settings,
+    *,
+    first_meta_batch: int | None = None,
+    source: TaskSource | None = None,
+    frozen: Mapping[str, Tensor] | None = None,
+) -> Experiment:
     """Create everything that `settings` describe.
 
     This also sets the number of CPU threads, the matmul precision and the CUDA device of the calling thread.
@@ -139,6 +150,8 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
     Args:
         first_meta_batch: size of the meta-batch at the start of the training, if it has changed since. It determines
             the number of threads, on which the rounding of sums depends.
+        source: the data set, if it is not the one that `settings` select.
+        frozen: saved values of the tensors that are never learned, by name; see `Experiment.frozen`.
 
     Raises:
         BadInput: if the device or the data set is not available, or the device does not support the settings.
@@ -147,9 +160,10 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
     _check_device(settings, device)
     torch_device = torch.device(device.name)
     use(torch_device)
-    source = DATA[settings.task.source].load(settings, torch_device)
+    source = DATA[settings.task.source].load(settings, torch_device) if source is None else source
     dtype = _dtype(settings)
     model, weights = _model(settings, source)
+    _write_frozen(model, frozen or {})
     model = model.to(device=torch_device, dtype=dtype)
     algorithm = algorithm_class(settings.algorithm.name)(settings, model)
     loss = CROSS_ENTROPY if settings.is_classification else MEAN_SQUARED_ERROR
@@ -232,6 +246,15 @@ def _model(settings: Settings, source: TaskSource) -> tuple[nn.Module, LoadedWei
         sentence = f"algorithm.freeze is {frozen}, but must leave at least one parameter of the model to learn"
         raise SettingsError([Problem("algorithm.freeze", sentence)])
     return model, weights
+
+
+def _write_frozen(model: nn.Module, frozen: Mapping[str, Tensor]) -> None:
+    """Copy saved tensors into the model. Raises BadInput if a name or a shape differs."""
+    slots = model.state_dict()
+    for name, t in frozen.items():
+        if name not in slots or slots[name].shape != t.shape:
+            raise BadInput(f"the checkpoint's tensor {quote(name)} does not fit the model that the settings describe")
+        slots[name].copy_(t)
 
 
 def _check_device(settings: Settings, device: Device) -> None:

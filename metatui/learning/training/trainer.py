@@ -350,6 +350,7 @@ class Trainer:
         tensors = {f"theta/{name}": p for name, p in self.learner.theta.items()}
         tensors |= {f"best/{name}": p for name, p in self.best.theta.items()}
         tensors |= {f"algorithm/{name}": p for name, p in self.learner.tensors().items()}
+        tensors |= {f"frozen/{name}": t for name, t in self.experiment.frozen().items()}
         values: dict[str, Any] = {
             "iteration": self.iteration,
             "tasks_seen": self._steps.tasks_seen,

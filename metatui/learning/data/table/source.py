@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,7 @@ from metatui.learning.data.data_set import shots_of_splits
 from metatui.learning.data.episodes import SPLITS, Episodes, Split, TaskSource
 from metatui.learning.data.image_source import shuffled
 from metatui.learning.data.random import choose, keys, task_numbers, uniform
+from metatui.learning.data.schema import DataSchema, Standardisation
 from metatui.learning.data.table.reader import TableData, read_table
 from metatui.utils.errors import BadInput, Problem, SettingsError, quote
 from metatui.utils.text import sanitize
@@ -135,6 +137,17 @@ class TableSource(TaskSource):
     def task_count(self, split: Split) -> int:
         """Return the number of tasks that episodes of `split` are drawn from."""
         return len(self._tasks[split])
+
+    @property
+    def schema(self) -> DataSchema:
+        def standardisation(columns: tuple[str, ...], mean: Tensor, scale: Tensor) -> Standardisation:
+            return Standardisation(columns, tuple(mean.tolist()), tuple(scale.tolist()))
+
+        return replace(
+            super().schema,
+            inputs=standardisation(self.table.inputs, self.x_mean, self.x_scale),
+            outputs=standardisation(self.table.targets, self.y_mean, self.y_scale),
+        )
 
     def inputs_in_units(self, x: Tensor) -> Tensor:
         """Convert standardised inputs [..., inputs] to the units of the columns, float64 on the CPU."""
