@@ -7,6 +7,8 @@ Python API:
 >>> result = metatui.train(preset.settings, on_event=print)  # doctest: +SKIP
 >>> metatui.evaluate(result.run, shots=5).final  # doctest: +SKIP
 
+`metatui plugin` prints a file with a model, an algorithm or a data set to start your own from.
+
 Names are imported on first use, so that `import metatui` is fast and does not import torch.
 """
 
