@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from math import comb
 
 import torch
 
 from metatui.config.settings import Settings
 from metatui.learning.data import random
 from metatui.learning.data.data_set import shots_of_splits
-from metatui.learning.data.episodes import SPLITS, Split
+from metatui.learning.data.episodes import NAMES, SPLITS, Split
 from metatui.learning.data.image_folder.cache import Packed, load
 from metatui.learning.data.image_folder.scan import ClassFolder, LeftOut, Listing, list_folder
 from metatui.learning.data.image_source import PackedSource, Splits
@@ -41,6 +42,7 @@ def load_listing(settings: Settings, listing: Listing, device: torch.device | st
     check_images(settings, listing, splits, [len(folder.files) for folder in listing.classes])
     packed = load(listing, size=task.image_size, rgb=task.image_mode == "rgb")
     source = FolderSource(listing, packed, splits, device=device)
+    source.notices += tuple(_few_classes(settings, listing, splits))
     check_images(settings, listing, splits, source.counts)
     return source
 
@@ -131,6 +133,23 @@ def _summary(listing: Listing, left_out: Sequence[LeftOut]) -> str:
     return f"{len(left_out):,} {what} left out of {root}: {first}{rest}"
 
 
+def _few_classes(settings: Settings, listing: Listing, splits: Splits) -> Iterator[str]:
+    """Yield a warning if held-out tasks repeat their classes, because an interval then describes only these classes."""
+    ways, evaluated = settings.task.ways, settings.evaluation
+    tasks: dict[Split, int] = {"val": evaluated.tasks, "test": evaluated.test_tasks}
+    few = [split for split in tasks if comb(len(splits[split]), ways) < tasks[split]]
+    if few:
+        counts = " and ".join(f"{_classes(len(splits[split]))} for {NAMES[split]}" for split in few)
+        yield (
+            f"{quote(str(listing.root), 200)} has only {counts}, so several {ways}-way tasks have the same classes "
+            "with other images: the 95 % interval describes tasks of these classes, not of new ones"
+        )
+
+
+def _classes(count: int) -> str:
+    return "1 class" if count == 1 else f"{count:,} classes"
+
+
 def split_classes(classes: Sequence[ClassFolder], seed: int) -> Splits:
     """Return the classes of each split.
 
@@ -166,20 +185,36 @@ def check_ways(settings: Settings, listing: Listing, splits: Splits) -> None:
             raise SettingsError([Problem("task.ways_range", sentence)])
         return
     remedy = f"use at most {fewest} ways, or " if fewest > 1 else ""
+    sentence = f"task.ways is {ways}, but {too_few_classes(ways, listing, splits, remedy)}"
+    raise SettingsError([Problem("task.ways", sentence)])
+
+
+def too_few_classes(ways: int, listing: Listing, splits: Splits, remedy: str = "") -> str:
+    """Say that a split of a folder has fewer than `ways` classes, and what to change.
+
+    Args:
+        remedy: beginning of the list of possible changes.
+    """
+    count = len(listing.classes)
     if listing.classes[0].split is None:
         # The fewest classes whose random split leaves `ways` in each part.
         needed = ways
         while min(_percent(16, needed), _percent(20, needed)) < ways:
             needed += 1
         remedy += f"provide at least {needed} class folders"
+        if count >= len(SPLITS) * ways:
+            remedy += (
+                ", or name the classes of each split in the files train.txt, val.txt and test.txt of this folder, one "
+                "class per line"
+            )
     else:
         remedy += "add classes to the smaller splits"
-    sentence = (
-        f"task.ways is {ways}, but the {len(listing.classes)} classes of {quote(str(listing.root), 200)} are "
-        f"divided into {sizes['train']} for training, {sizes['val']} for validation and {sizes['test']} for test: "
-        f"{remedy}"
+    are = "is" if count == 1 else "are"
+    sizes = ", ".join(f"{len(splits[split])} for {NAMES[split]}" for split in SPLITS[:-1])
+    return (
+        f"the {_classes(count)} of {quote(str(listing.root), 200)} {are} divided into {sizes} and "
+        f"{len(splits['test'])} for test: {remedy}"
     )
-    raise SettingsError([Problem("task.ways", sentence)])
 
 
 def check_images(settings: Settings, listing: Listing, splits: Splits, counts: Sequence[int]) -> None:
