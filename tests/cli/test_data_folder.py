@@ -58,6 +58,16 @@ def test_json_summary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert Path(report["file"]).is_file()
 
 
+def test_shares_of_the_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_classes(tmp_path / "images", names(12), 2)
+    shares = ["--set", "folder.val_fraction=0.25", "--set", "folder.test_fraction=0.25"]
+    assert main(["data", "folder", str(root), *shares]) == 0
+    assert "Classes: 6 for training, 3 for validation, 3 for test, so at most 3 ways" in capsys.readouterr().out
+    shares[-1] = "folder.test_fraction=0.7"
+    assert main(["data", "folder", str(root), *shares]) == 2
+    assert "folder.val_fraction is 0.25, but must be at most 0.9 together with" in capsys.readouterr().err
+
+
 def test_too_few_images_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write_classes(tmp_path / "images", ["cat"], 1)
     assert main(["data", "folder", str(root)]) == 2

@@ -188,25 +188,27 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
 
     Classes may be in the folders train, val and test of PATH, or named in its files train.csv, val.csv and test.csv (or
     .txt); otherwise they are split at random into 64, 16 and 20 %.
-    Use --set to give task.image_size, task.image_mode and task.split_seed the values that the run will have.
+    Use --set to give task.image_size, task.image_mode, task.split_seed, folder.val_fraction and folder.test_fraction
+    the values that the run will have.
     """
     folder_task = {"task.source": "folder", "task.folder": FIELDS["task.folder"].read(path)}
-    task = change(Settings(), changes(assignments) | folder_task).task
+    settings = change(Settings(), changes(assignments) | folder_task)
+    task = settings.task
 
     from metatui.learning.data.image_folder.cache import load
     from metatui.learning.data.image_folder.scan import list_folder
-    from metatui.learning.data.image_folder.source import FolderSource, split_classes, too_few_classes
+    from metatui.learning.data.image_folder.source import FolderSource, shares_of, split_classes, too_few_classes
 
     start = time.perf_counter()
     listing = list_folder(task.folder, task.class_lists)
     with images_shown():
         packed = load(listing, size=task.image_size, rgb=task.image_mode == "rgb", force=force)
-    splits = split_classes(listing.classes, task.split_seed)
+    splits = split_classes(listing.classes, task.split_seed, shares_of(settings))
     source = FolderSource(listing, packed, splits, device="cpu")
     seconds = time.perf_counter() - start
     sizes = {split: len(numbers) for split, numbers in splits.items()}
     ways = min(sizes.values())
-    unusable = f"a task has at least 2 ways, but {too_few_classes(2, listing, splits)}" if ways < 2 else ""
+    unusable = f"a task has at least 2 ways, but {too_few_classes(2, settings, listing, splits)}" if ways < 2 else ""
     if as_json:
         emit(
             {

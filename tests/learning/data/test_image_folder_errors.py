@@ -205,7 +205,8 @@ BAD: list[tuple[Build, str]] = [
     (
         too_few_classes,
         "10 for training, 2 for validation and 3 for test: use at most 2 ways, or provide at least 16 class folders, "
-        "or name the classes of each split in the files train.txt, val.txt and test.txt",
+        "or set folder.val_fraction and folder.test_fraction to 0.2, or name "
+        "the classes of each split in the files train.txt, val.txt and test.txt",
     ),
     (one_class, "1 for training, 0 for validation and 0 for test: provide at least 16 class folders"),
     (
