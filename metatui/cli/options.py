@@ -74,7 +74,7 @@ set_option = click.option(
     help="Change one setting, such as training.seed=1; may be repeated.",
 )  # fmt: skip
 
-device_option = click.option("--device", metavar="DEVICE", help="Device to compute on: auto, cpu, cuda or cuda:N.")
+device_option = click.option("--device", metavar="DEVICE", help="Device to compute on: auto, cpu, cuda, cuda:N or mps.")
 
 runs_dir_option = click.option(
     "--runs-dir", type=click.Path(path_type=Path), metavar="DIR",

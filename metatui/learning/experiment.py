@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -18,7 +18,7 @@ from metatui.learning.data.episodes import Episodes, Split, TaskSource, training
 from metatui.learning.engines.autotune import Measured, choose, measured_for
 from metatui.learning.engines.base import GRAPH_OF_GRADIENT, Engine, meta_parameters
 from metatui.learning.engines.native.build import library
-from metatui.learning.engines.registry import make_engine
+from metatui.learning.engines.registry import EngineName, make_engine
 from metatui.learning.engines.sequential import is_chain, is_perceptron
 from metatui.learning.hardware.cuda import cuda_problem
 from metatui.learning.hardware.devices import Device, physical_cores, resolve, use
@@ -54,7 +54,9 @@ class Experiment:
     measured: Measured
     """Measured times of the engines on this machine."""
     notices: tuple[str, ...]
-    """Sentences to show to the user before the training starts."""
+    """Warnings to show to the user before the training starts."""
+    notes: tuple[str, ...] = ()
+    """Sentences for the journal of a run that are not warnings."""
     weights: str = ""
     """SHA-256 of the file of pretrained weights that the model started from; empty without such a file."""
     _prefetched: dict[range, Episodes] = field(default_factory=dict, repr=False)
@@ -194,6 +196,12 @@ def set_up(
         threads = settings.compute.threads or physical_cores()
     if name == "native" and library(dtype) is None:
         reason = f"{reason}; without a C compiler it is slow"
+    notices = [*source.notices]
+    notes = [*source.notes]
+    if weights:
+        (notes if weights.is_complete else notices).append(weights.report)
+    if name == settings.compute.engine:
+        notices += _without_effect(name, model)
     problem = cuda_problem() if settings.compute.device == "auto" and device.name != "cuda:0" else None
     engine = make_engine(name, model, loss, workers=workers, second_order=settings.compute.second_order)
     if why := engine.unsupported(algorithm):
@@ -208,7 +216,8 @@ def set_up(
         engine=engine,
         engine_reason=reason,
         measured=measured,
-        notices=(*([problem] if problem else []), *source.notices, *([weights.report] if weights else [])),
+        notices=(*([problem] if problem else []), *notices),
+        notes=tuple(notes),
         weights=weights.digest if weights else "",
     )
 
@@ -269,6 +278,18 @@ def _check_device(settings: Settings, device: Device) -> None:
             f"'{compute.engine}' only runs on the CPU"
         )
         raise SettingsError([Problem("compute.engine", sentence)])
+
+
+def _without_effect(engine: EngineName, model: nn.Module) -> Iterator[str]:
+    """Yield a warning if `engine` trains `model` exactly like another engine."""
+    has_convolutions = any(isinstance(module, nn.Conv2d) for module in model.modules())
+    if engine == "unfolded" and not has_convolutions:
+        yield "compute.engine is 'unfolded', which differs from 'batched' only in convolutions, but the model has none"
+    if engine == "native" and not (has_convolutions and is_chain(model)):
+        yield (
+            "compute.engine is 'native', which differs from 'loop' only in the convolutions of an nn.Sequential, but "
+            "the model has none"
+        )
 
 
 def _thread_counts(settings: Settings, device: Device, first_meta_batch: int | None) -> tuple[int, int]:

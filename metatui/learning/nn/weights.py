@@ -39,6 +39,8 @@ class LoadedWeights:
     """SHA-256 of the file, in hexadecimal."""
     report: str
     """Sentence that states which tensors were loaded and which were not."""
+    is_complete: bool
+    """Whether all parameters and buffers of the model were loaded."""
 
 
 def load_weights(model: nn.Module, path: str) -> LoadedWeights:
@@ -89,7 +91,7 @@ def load_weights(model: nn.Module, path: str) -> LoadedWeights:
     if prefix:
         parts[0] += f", where their names start with {quote(prefix)}"
     parts += [f"{what}: {_listed(names)}" for what, names in lists.items() if names]
-    return LoadedWeights(digest, "; ".join(parts))
+    return LoadedWeights(digest, "; ".join(parts), is_complete=len(fitting) == len(slots))
 
 
 def check_weights(path: str, digest: str, saved: str) -> None:

@@ -136,7 +136,7 @@ class Trainer:
         yield self._started()
         for text in self.experiment.notices:
             yield Warned(self.iteration, text)
-        for text in self.experiment.source.notes:
+        for text in self.experiment.notes:
             yield Noted(self.iteration, text)
         try:
             yield from self._train()
