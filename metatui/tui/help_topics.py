@@ -35,7 +35,10 @@ TERMS: Mapping[str, str] = {
     "Outer loop": "Training over tasks: it changes the initial parameters, so that the inner loop gives good results.",
     "Meta-step": "One update of the outer loop, made from the tasks of one meta-batch.",
     "Meta-batch": "The tasks of one meta-step. More tasks give a less noisy meta-gradient, but take longer.",
-    "Meta-loss": "The mean loss over the query sets of a meta-batch after adaptation, which the outer loop minimises.",
+    "Meta-loss": (
+        "The mean loss over the query sets of a meta-batch after adaptation. Most algorithms minimise it, but Reptile "
+        "does not. It depends on the shots and inner steps of training, so compare algorithms by their validations."
+    ),
     "Meta-gradient norm": (
         "The length of the gradient of the meta-loss. If it stays near 0, hardly anything is learned; if it grows "
         "without limit, training diverges."
