@@ -166,7 +166,8 @@ def sentence(event: events.Event, run: RunFolder) -> str | None:
         case events.Finished(test=test):
             ending = FINISHED.get(event.reason, event.reason)
             tested = f"; test: {headline(test, level=True)}, {parameters(test)}" if test else ""
-            warning = f"; warning: {event.warning}" if event.warning else ""
+            # Without a result, the command ends with the warning.
+            warning = f"; warning: {event.warning}" if event.warning and test and test.is_finite else ""
             resume = ""
             if event.reason == "interrupted":
                 resume = f"; to continue: metatui run --resume {shlex.quote(str(run.path))}"
