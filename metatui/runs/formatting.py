@@ -132,7 +132,8 @@ def entry_message(entry: Entry) -> str | None:
     match entry.event:
         case "started":
             verb = "Resumed" if entry.iteration else "Started"
-            return f"{verb} on {detail(details, 'device_name')}, engine {detail(details, 'engine')}"
+            reason = f" ({detail(details, 'engine_reason')})" if details.get("engine_reason") else ""
+            return f"{verb} on {detail(details, 'device_name')}, engine {detail(details, 'engine')}{reason}"
         case "tweaked":
             return change_text(detail(details, "path"), detail(details, "old"), detail(details, "new"))
         case "undone":

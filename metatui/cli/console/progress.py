@@ -153,7 +153,7 @@ def sentence(event: events.Event, run: RunFolder) -> str | None:
         case events.Started():
             text = (
                 f"{run.id}: {event.settings.algorithm.name} on {event.settings.task.source}, {event.device} "
-                f"({event.device_name}), {event.engine} engine, {event.parameters:,} parameters"
+                f"({event.device_name}), {event.engine} engine ({event.engine_reason}), {event.parameters:,} parameters"
                 + (f", from meta-step {event.iteration:,}" if event.iteration else "")
             )
         case events.Evaluated(evaluation=evaluation):

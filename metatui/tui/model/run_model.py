@@ -259,7 +259,8 @@ class RunModel:
         if self.best and self.best.iteration > event.iteration:
             self.best = None
         verb = "Resumed" if event.iteration else "Started"
-        self._add_line(event.iteration, f"{verb} on {event.device}, engine {event.engine}")
+        reason = f" ({event.engine_reason})" if event.engine_reason else ""
+        self._add_line(event.iteration, f"{verb} on {event.device}, engine {event.engine}{reason}")
 
     def _evaluated(self, event: Evaluated) -> None:
         evaluation, previous = event.evaluation, self.evaluation
