@@ -186,7 +186,7 @@ def _origin(preset: Preset | None, settings: Settings) -> str | None:
         return None
     own = preset.path.parent == paths.user_presets_dir()
     name = preset.name if preset.bundled or own else str(preset.path)
-    return name if settings == preset.settings else f"{name} (changed)"
+    return name if settings == preset.settings else presets.as_changed(name)
 
 
 def print_detached(live: LiveRun, *, as_json: bool) -> None:

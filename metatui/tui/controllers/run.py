@@ -66,7 +66,7 @@ class RunController:
             app.open_tab("work", "settings")
             app.notify(f"Not started. {await app.form.go_to_first_problem()}", severity="error")
             return
-        preset, changes = app.presets.name_of(settings), app.presets.changes
+        preset, changes = app.presets.origin_of(settings), app.presets.changes
         self.begin(lambda: self._sessions.start(settings, preset, changes), RunModel(settings))
 
     def begin(self, open_run: Callable[[], FollowedRun], model: RunModel, attached: Attached | None = None) -> None:

@@ -87,7 +87,7 @@ class RunsController:
     def action_load_run(self) -> None:
         run = self._app.runs_tab.selected
         if run and run.settings:
-            self._app.presets.load(run.settings, None, run.id)
+            self._app.presets.load(run.settings, None, run.id, origin=run.preset)
         elif run:
             self._say_unreadable(run)
 

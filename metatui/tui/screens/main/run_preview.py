@@ -53,7 +53,7 @@ def read_details(run: RunSummary) -> RunDetails:
         model = outline(run.run)
     except (MetatuiError, OSError):  # OSError: deleted in the meantime
         return RunDetails()
-    name = (run.preset or "").removesuffix(" (changed)")
+    name = presets.without_changed(run.preset or "")
     with suppress(MetatuiError):  # the preset was deleted or renamed
         if name:
             return RunDetails(model, presets.load(name).settings, name)
