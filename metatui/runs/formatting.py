@@ -77,6 +77,16 @@ def result_words(test: Evaluation, best: Evaluation | None) -> str:
     return f"{headline(test)}; {', '.join([*used, f'{which} at meta-step {test.iteration:,}'])}"
 
 
+def file_size(size: int) -> str:
+    """Format a number of bytes: `412 KiB`, `1.4 MiB`, `23 GiB`."""
+    value, unit = size / 2**10, "KiB"
+    for larger in ("MiB", "GiB"):
+        if value < 1000:
+            break
+        value, unit = value / 2**10, larger
+    return f"{value:.1f} {unit}" if 0 < value < 9.95 else f"{value:,.0f} {unit}"
+
+
 def split_name(split: str) -> str:
     """Return the full name of a split, such as `validation` for `val`."""
     return {"train": "training", "val": "validation"}.get(split, split)

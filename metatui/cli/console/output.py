@@ -122,7 +122,12 @@ def result_json(test: Evaluation | None) -> dict[str, Any] | None:
     if test is None or not test.is_finite:
         return None
     mean, ci95 = test.final
-    return {"metric": "accuracy" if test.accuracy else "loss", "mean": mean, "ci95": ci95, "inner_steps": test.steps[-1]}
+    return {
+        "metric": "accuracy" if test.accuracy else "loss",
+        "mean": mean,
+        "ci95": ci95,
+        "inner_steps": test.steps[-1],
+    }
 
 
 def spelled(screen: Console, text: str) -> str:

@@ -153,7 +153,8 @@ def facts_of(model: RunModel, load: Load, phase: Phase) -> list[Fact]:
     if model.packed:
         facts.append(Fact("images", "{:,} of {:,} packed".format(*model.packed)))
     if now := model.evaluating:
-        facts.append(Fact("evaluating", f"{now.done:,} of {now.tasks:,} {split_name(now.split)} tasks"))
+        left = f", {clock(model.evaluation_left)} left" if model.evaluation_left is not None else ""
+        facts.append(Fact("evaluating", f"{now.done:,} of {now.tasks:,} {split_name(now.split)} tasks{left}"))
     facts += _results(model)
     spent = clock(model.seconds)
     if model.is_followed and model.remaining is not None:

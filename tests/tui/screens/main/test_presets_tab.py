@@ -107,9 +107,7 @@ async def test_presets_are_saved_previewed_loaded_started_and_deleted(make: Make
         await sessions.session.over(app, pilot)
 
 
-async def test_run_of_a_changed_preset_records_its_origin(
-    make: Make, sessions: FakeSessions, runs_dir: Path
-) -> None:
+async def test_run_of_a_changed_preset_records_its_origin(make: Make, sessions: FakeSessions, runs_dir: Path) -> None:
     quick = presets.load("quick")
     saved_run(runs_dir, quick.settings, name="anil-20260102-000000", steps=20, preset="sinusoid-anil (changed)")
     app = make()

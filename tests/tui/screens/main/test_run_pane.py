@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from metatui.config.settings import Settings
+from metatui.events import Evaluating
 from metatui.tui.actions import Phase
+from metatui.tui.model import run_model
 from metatui.tui.model.run_model import RunModel
-from metatui.tui.screens.main.run_pane import Fact, RunNumbers, packed, table
+from metatui.tui.screens.main.run_pane import Fact, RunNumbers, facts_of, packed, table
 from metatui.tui.system_monitor import Load
-from tests.tui.fakes import started
+from tests.tui.fakes import progress, started
 from tests.tui.widgets.test_charts import text, theme
 
 
@@ -26,3 +30,25 @@ def test_reason_for_the_engine_is_left_out_if_it_does_not_fit() -> None:
     assert [row[11:] for row in rows[-4:]] == ["batched", "(all", "tasks at", "once)"]
     assert text(numbers.rows(20, len(rows) - 1, theme()))[-1] == "engine     batched"
     assert model.journal[0].text == "Started on cpu, engine batched (all tasks at once)"
+
+
+def test_time_left_of_the_final_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(run_model.time, "monotonic", lambda: now)
+    model = RunModel(Settings())
+    total = model.settings.training.iterations
+
+    def facts() -> dict[str, str]:
+        return {fact.label: fact.text for fact in facts_of(model, Load(), Phase.RUNNING)}
+
+    model.take(progress(total - 10))
+    model.take(progress(total - 9))
+    assert facts()["time"].endswith("0:00 left")
+    for iteration in range(total - 8, total + 1):
+        model.take(progress(iteration))
+    model.take(Evaluating(total, "test", 0, 600))
+    assert facts()["evaluating"] == "0 of 600 test tasks"
+    assert "left" not in facts()["time"]
+    now += 20
+    model.take(Evaluating(total, "test", 200, 600))
+    assert facts()["evaluating"] == "200 of 600 test tasks, 0:40 left"
