@@ -87,8 +87,10 @@ def run(
     (SIGUSR1, SIGUSR2, SIGXCPU). The exit code is then 128 plus the signal number. In a Slurm job it is 75, which
     requeues the job: with --resume auto, the same command then continues the same run.
 
-    The exit code is 1 if the run fails, or if at least half of its test tasks diverged, so that it has no result. In the
-    JSON object, "error" is then the reason, and "result" is null.
+    The exit code is 1 if the run fails, or if at least half of its test tasks diverged, so that it has no result. In
+    the JSON object, "error" is then the reason, and "result" is null.
+
+    Ctrl-\\ ends the process without saving; --resume continues from the last checkpoint.
     """
     automatic = resume == "auto"
     if preset is not None and resume is not None and not automatic:

@@ -25,7 +25,6 @@ from metatui.utils.errors import BadInput, MetatuiError, quote
 from metatui.utils.files import replacing
 from metatui.utils.paths import expanded
 
-
 size_option = click.option("--size", is_flag=True, help="Also show the disk space that each run takes.")
 
 
@@ -108,8 +107,8 @@ def export(run: str, to: str, evaluations: bool, force: bool, runs_dir: Path | N
 def delete(runs: tuple[str, ...], yes: bool, runs_dir: Path | None, as_json: bool) -> None:
     """Delete runs with their metrics and checkpoints. This cannot be undone.
 
-    RUN is the name of a run, the start of its name, its folder, or latest for the newest run. A live run is not deleted:
-    stop it first. If one of the runs cannot be found or is live, nothing is deleted.
+    RUN is the name of a run, the start of its name, its folder, or latest for the newest run. A live run is not
+    deleted: stop it first. If one of the runs cannot be found or is live, nothing is deleted.
     """
     store = RunStore(runs_dir)
     folders = list({folder.path.resolve(): folder for folder in map(store.find, runs)}.values())

@@ -7,7 +7,6 @@ import pytest
 from metatui.config.settings import Settings
 from metatui.events import Evaluating
 from metatui.tui.actions import Phase
-from metatui.tui.model import run_model
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.screens.main.run_pane import Fact, RunNumbers, facts_of, packed, table
 from metatui.tui.system_monitor import Load
@@ -34,7 +33,7 @@ def test_reason_for_the_engine_is_left_out_if_it_does_not_fit() -> None:
 
 def test_time_left_of_the_final_test(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(run_model.time, "monotonic", lambda: now)
+    monkeypatch.setattr("metatui.tui.model.run_model.time.monotonic", lambda: now)
     model = RunModel(Settings())
     total = model.settings.training.iterations
 
