@@ -30,7 +30,7 @@ COMMANDS = {
     "compare": "Compare runs on identical held-out tasks.",
     "report": "Write a report of one or more runs as HTML or Markdown.",
     "suite": "Train a list of runs and compare them.",
-    "runs": "List the saved runs, or export one as CSV.",
+    "runs": "List the saved runs, export one as CSV, or delete some.",
     "presets": "List, show, save and delete presets.",
     "explain": "Explain an algorithm with pseudo-code for the given settings.",
     "settings": "List all settings with defaults, allowed values and meaning.",
@@ -114,7 +114,7 @@ def cli(
     ascii_only: bool,
     theme: str | None,
 ) -> int:
-    """Train, watch and compare gradient-based meta-learning (MAML, FOMAML, Reptile) in the terminal.
+    """Train, watch and compare few-shot meta-learning (MAML, Reptile, ProtoNet and others) in the terminal.
 
     Without a command, metatui opens the app.
     """

@@ -27,6 +27,9 @@ NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 ABOUT = ("title", "source", "protocol", "published", "measured", "notes")
 """Keys of the `[preset]` table."""
 
+CHANGED = " (changed)"
+"""Mark of changed settings after the name of their preset, in the journals of runs."""
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -204,6 +207,16 @@ def delete(name: str) -> None:
         raise BadInput(f"{quote(name)} is not one of your presets") from None
     except OSError as error:
         raise MetatuiError(f"{quote(str(path), 200)} cannot be deleted: {reason(error)}") from None
+
+
+def as_changed(origin: str) -> str:
+    """Return the origin of changed settings: `quick (changed)` for the preset `quick`."""
+    return f"{without_changed(origin)}{CHANGED}"
+
+
+def without_changed(origin: str) -> str:
+    """Return the origin without the mark of changed settings."""
+    return origin.removesuffix(CHANGED)
 
 
 def check_name(name: str) -> None:

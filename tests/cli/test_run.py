@@ -40,7 +40,7 @@ SMALL = [
 
 RUN_KEYS = {
     "run", "dir", "status", "iterations", "meta_loss", "accuracy", "seconds", "tasks_per_second", "device", "engine",
-    "best", "validation", "test", "hints", "warning",
+    "engine_reason", "settings", "result", "best", "validation", "test", "hints", "warning", "error",
 }  # fmt: skip
 EVALUATION_KEYS = {"run", "split", "tasks", "steps", "loss", "accuracy", "batch_norm"}
 
@@ -66,6 +66,10 @@ def test_run_evaluate_and_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(ran) == RUN_KEYS
     assert (ran["status"], ran["iterations"], ran["accuracy"], ran["device"]) == ("finished", 20, None, "cpu")
     assert ran["test"].keys() >= EVALUATION_KEYS
+    loss = ran["test"]["loss"]
+    assert ran["result"] == {"metric": "loss", "mean": loss["mean"][-1], "ci95": loss["ci95"][-1], "inner_steps": 2}
+    assert (ran["error"], ran["best"]["checkpoint"], ran["test"]["checkpoint"]) == (None, "best", "best")
+    assert (ran["settings"]["model"]["hidden"], ran["settings"]["compute"]["device"]) == ([8], "cpu")
     assert Path(ran["dir"]).name == ran["run"]
 
     evaluated = answer(capsys, "evaluate", ran["run"])
@@ -121,6 +125,21 @@ def test_failed_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert (report["status"], report["test"]) == ("failed", None)
     assert err.splitlines()[-1].startswith("metatui: ")
     assert "lower algorithm.inner_lr" in err.splitlines()[-1]
+
+
+def test_run_without_a_result(capsys: pytest.CaptureFixture[str]) -> None:
+    wild = ["--set", "algorithm.inner_lr=100"]
+    assert main(["run", *SMALL, *wild, "--json"]) == 1
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    assert (report["status"], report["result"], report["test"]["diverged"]) == ("finished", None, 5)
+    assert report["error"] == report["warning"]
+    assert err.splitlines()[-1] == f"metatui: {report['error']}"
+    assert "5 of 5 test tasks diverged: lower algorithm.inner_lr (now 100)" in report["error"]
+    assert err.count(report["error"]) == 1
+    assert main(["evaluate", "latest", "--tasks", "4"]) == 1
+    sentence = "metatui: 4 of 4 tasks diverged, and too few tasks remain for a mean: lower --inner-lr or --steps\n"
+    assert capsys.readouterr().err == sentence
 
 
 @pytest.mark.parametrize(("error", "status", "code"), [(MetatuiError("full"), "failed", 1),

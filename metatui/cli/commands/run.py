@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from metatui.cli.console.output import emit, evaluation_json
+from metatui.cli.console.output import emit, evaluation_json, result_json
 from metatui.cli.console.progress import images_shown
 from metatui.cli.options import (
     changed,
@@ -86,6 +86,11 @@ def run(
     Other signals also interrupt and save the run: SIGTERM, SIGHUP, and those that schedulers send before the time limit
     (SIGUSR1, SIGUSR2, SIGXCPU). The exit code is then 128 plus the signal number. In a Slurm job it is 75, which
     requeues the job: with --resume auto, the same command then continues the same run.
+
+    The exit code is 1 if the run fails, or if at least half of its test tasks diverged, so that it has no result. In
+    the JSON object, "error" is then the reason, and "result" is null.
+
+    Ctrl-\\ ends the process without saving; --resume continues from the last checkpoint.
     """
     automatic = resume == "auto"
     if preset is not None and resume is not None and not automatic:
@@ -156,7 +161,11 @@ def _continue_unfinished(
 
 
 def train(session: Session, ending: SignalState, context: click.Context, *, as_json: bool) -> None:
-    """Train to the end or until a signal, showing progress; raise MetatuiError if the run fails."""
+    """Train to the end or until a signal, showing progress.
+
+    Raises:
+        MetatuiError: if the run fails, or its test has no result because too many tasks diverged.
+    """
     from metatui.cli.console.progress import display
 
     ending.then(session.interrupt)
@@ -167,8 +176,8 @@ def train(session: Session, ending: SignalState, context: click.Context, *, as_j
     finally:  # scripts need the run and its state even after a failure
         if as_json:
             emit(_report(session))
-    if session.outcome.sentence:
-        raise MetatuiError(session.outcome.sentence)
+    if error := session.outcome.error:
+        raise MetatuiError(error)
     if session.outcome.status == "interrupted":
         context.exit(ending.exit_code)
 
@@ -179,7 +188,7 @@ def _origin(preset: Preset | None, settings: Settings) -> str | None:
         return None
     own = preset.path.parent == paths.user_presets_dir()
     name = preset.name if preset.bundled or own else str(preset.path)
-    return name if settings == preset.settings else f"{name} (changed)"
+    return name if settings == preset.settings else presets.as_changed(name)
 
 
 def print_detached(live: LiveRun, *, as_json: bool) -> None:
@@ -197,10 +206,9 @@ def print_detached(live: LiveRun, *, as_json: bool) -> None:
 def _report(session: Session) -> dict[str, Any]:
     from metatui.runs.storage.summary import summarise
 
-    outcome, summary = (
-        session.outcome,
-        summarise(session.run),
-    )  # includes validations before a resumption
+    outcome = session.outcome
+    summary = summarise(session.run)  # includes validations before a resumption
+    best = evaluation_json(session.run.id, summary.best)
     return {
         "run": session.run.id,
         "dir": str(session.run.path),
@@ -212,9 +220,13 @@ def _report(session: Session) -> dict[str, Any]:
         "tasks_per_second": outcome.tasks_per_second,
         "device": outcome.device,
         "engine": outcome.engine,
-        "best": evaluation_json(session.run.id, summary.best),
+        "engine_reason": outcome.engine_reason,
+        "settings": session.settings.model_dump(mode="json"),
+        "result": result_json(outcome.test),
+        "best": best and best | {"checkpoint": "best"},
         "validation": evaluation_json(session.run.id, summary.validation),
         "test": evaluation_json(session.run.id, outcome.test),
         "hints": [asdict(hint) for hint in outcome.hints],
         "warning": outcome.warning,
+        "error": outcome.error,
     }

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty
 from typing import TYPE_CHECKING, Literal
@@ -16,7 +16,7 @@ from metatui.config.fields import FIELDS, change
 from metatui.config.plugins import plugin_failure
 from metatui.config.schedule import Planned, PlannedChange, PlannedValidation, checked
 from metatui.config.settings import Settings
-from metatui.events import Command, Event, Failed, Paused, Resume, Resumed, Stop, Tweaked, Warned
+from metatui.events import Command, Event, Failed, Paused, Resume, Resumed, Started, Stop, Tweaked, Warned
 from metatui.learning.hardware.loading import load_libraries
 from metatui.runs.execution.control.server import ControlServer
 from metatui.runs.execution.replay_log import FREE_ON_RESUME, RunLog, pin_compute, undone
@@ -72,6 +72,8 @@ class Session:
         """Warnings and changes to record and yield after the trainer's first event, `Started`."""
         self._undone: list[PlannedChange] = []
         """Planned changes that a resumed run does not repeat."""
+        self._keeps_engine = False
+        """Whether the engine is the one that `auto` selected before the run was resumed."""
         # Only queue the checkpoint: it is written with the trainer's next event, Checkpointed, where the run can wait
         # for the disk.
         self.trainer = Trainer(
@@ -162,15 +164,18 @@ class Session:
                 f"run {quote(run.id)} is finished after {plan.iteration:,} meta-steps: resume it with a larger "
                 "training.iterations, or start a new run"
             )
+        resumed = change(plan.before, plan.compute)
+        pinned = pin_compute(resumed, log.journal, but=changes)
         session = cls(
             run,
             lock,
-            pin_compute(change(plan.before, plan.compute), log.journal, but=changes),
+            pinned,
             state=state,
             changes=plan.commands,
             preset=log.started.get("preset"),
             origin=log.started.get("origin"),
         )
+        session._keeps_engine = pinned.compute.engine != resumed.compute.engine
         session._undone = plan.undone
         session._notes = [Warned(plan.iteration, f"{problem}; an older checkpoint is used") for problem in problems]
         session._notes += [
@@ -246,6 +251,8 @@ class Session:
 
     def _events(self) -> Generator[Event, None, None]:
         for event in self.trainer.events():
+            if isinstance(event, Started) and self._keeps_engine:  # for the trainer, the engine was set
+                event = replace(event, engine_reason="as before the run was resumed")
             yield from self._recorded(event)
             # Notes follow Started, which begins a new section of the journal.
             while self._undone:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,6 +93,15 @@ class RunFolder:
         """Return the schema of the data set; None in runs of versions that did not record it. Raises BadInput."""
         record = read_record(self.data_path, DataRecord)
         return record.data if record else None
+
+    def size(self) -> int:
+        """Return the number of bytes of all files in the folder; files that disappear in the meantime count as 0."""
+        total = 0
+        for folder, _, names in os.walk(self.path):
+            for name in names:
+                with suppress(OSError):
+                    total += os.lstat(os.path.join(folder, name)).st_size
+        return total
 
     def is_live(self) -> bool:
         """Return whether a process is writing this run."""

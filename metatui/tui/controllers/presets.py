@@ -31,6 +31,8 @@ class PresetsController:
         """`name`, `settings` and `changes` belong to the preset in the form."""
         self._app = app
         self._loaded = name, settings
+        self._origin = name
+        """Origin of the loaded settings, for the journals of runs."""
         self._source = f"preset {name}" if name else "initial settings"
         """Name of the preset or run in the form, for display."""
         self.changes = tuple(changes)
@@ -42,6 +44,12 @@ class PresetsController:
         name, loaded = self._loaded
         return name if settings == loaded else None
 
+    def origin_of(self, settings: Settings) -> str | None:
+        """Return the origin of the settings in the form for the journal of a run; None if they are the user's own."""
+        if self._origin is None or settings == self._loaded[1]:
+            return self._origin
+        return presets.as_changed(self._origin)
+
     def form_state(self, form: Assessment) -> FormState:
         """Return the preset or run that was put into the form, and the settings that were changed since."""
         loaded, now = self._loaded[1], form.settings
@@ -51,10 +59,24 @@ class PresetsController:
     def take_run(self, settings: Settings, run_id: str) -> None:
         """Record that the form has the settings of a run that is followed or resumed."""
         self._loaded, self._source, self.changes = (None, settings), f"run {run_id}", ()
+        self._origin = None
 
-    def load(self, settings: Settings, preset: str | None, source: str, changes: Sequence[Planned] = ()) -> None:
-        """Put settings into the form. `source` is the name of their preset or run."""
-        self._loaded, self.changes = (preset, settings), tuple(changes)
+    def load(
+        self,
+        settings: Settings,
+        preset: str | None,
+        source: str,
+        changes: Sequence[Planned] = (),
+        *,
+        origin: str | None = None,
+    ) -> None:
+        """Put settings into the form.
+
+        Args:
+            source: name of their preset or run.
+            origin: origin of the settings of a run, from its journal.
+        """
+        self._loaded, self.changes, self._origin = (preset, settings), tuple(changes), preset or origin
         self._source = f"preset {source}" if preset else f"run {source}"
         self._app.form.load(settings)
         self._app.open_tab("work", "settings")
@@ -157,6 +179,7 @@ class PresetsController:
         screen = SavePresetScreen(name, protocol, lambda chosen: self._save(chosen, settings))
         if saved := await app.push_screen_wait(screen):
             self._loaded, self._source = (saved.name, settings), f"preset {saved.name}"
+            self._origin = saved.name
             app.work_tab.status.show_form(self.form_state(app.form.assessment))
             app.notify(f"Saved as {saved.name}. It is in the presets tab, and metatui run {saved.name} runs it.")
             app.presets_tab.reload(saved.name)

@@ -174,7 +174,8 @@ def _environment(comparison: Comparison) -> TextTable:
     for run in comparison.runs:
         for entry in run.run.journal():
             if entry.event == "started":
-                details = (entry.details.get(name) for name in STARTED)
+                recorded = {**entry.details, "preset": entry.details.get("preset") or "own settings"}
+                details = (recorded.get(name) for name in STARTED)
                 texts = (NONE if value is None else detail({"": value}, "") for value in details)
                 rows.append((run.label, run.id, _time(entry), f"{entry.iteration:,}", *texts))
     headings = ("run", "name", "started", "at meta-step", *STARTED.values())
