@@ -113,6 +113,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         preferences: Preferences,
         pictures: bool = False,
         preset: str | None = None,
+        base: Settings | None = None,
         changes: Sequence[Planned] = (),
         start: bool = False,
         tour: bool = False,
@@ -133,7 +134,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         self.run_controller = RunController(self, sessions)
         self.background = BackgroundController(self, sessions)
         self.runs = RunsController(self, sessions)
-        self.presets = PresetsController(self, preset, settings, changes)
+        self.presets = PresetsController(self, preset, base or settings, changes)
         self.analysis = AnalysisController(self)
         self.hints = HintsController(self)
         self.happened: Signal[Happening] = Signal(self, "happened")
@@ -198,7 +199,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
     async def _offer_tour(self) -> None:
         from metatui.tui.tour import card
 
-        if self.presets.name_of(self.opening_settings) == card.PRESET:  # the offer says what it does
+        if self.presets.origin_of(self.opening_settings) == card.PRESET:  # the offer says what it does
             await card.offer(self)
 
     async def action_tour(self) -> None:
@@ -391,10 +392,12 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
 
     def action_leave(self) -> None:
         """Go back: leave a preview or text field, clear a filter, restore a pane, end the tour, or hide a hint."""
+        from metatui.tui.tour.card import TourWidget
+
         if self._leave_place():
             return
         if tour := self.screen_stack[0].query("#tour"):
-            tour.remove()
+            tour.first(TourWidget).leave()
         elif self.tab == "work":
             self.hints.hide()
 

@@ -66,7 +66,7 @@ class RunController:
             app.open_tab("work", "settings")
             app.notify(f"Not started. {await app.form.go_to_first_problem()}", severity="error")
             return
-        preset, changes = app.presets.name_of(settings), app.presets.changes
+        preset, changes = app.presets.origin_of(settings), app.presets.changes
         self.begin(lambda: self._sessions.start(settings, preset, changes), RunModel(settings))
 
     def begin(self, open_run: Callable[[], FollowedRun], model: RunModel, attached: Attached | None = None) -> None:
@@ -95,6 +95,7 @@ class RunController:
         self.shown = None
         self._app.work_tab.opened(has_run=bool(self.side_by_side))
         self._app.form.hold(None)
+        self._app.presets.run_ended()
         self._app.runs_tab.reload(newest=True)
         self.show_run()
         self.show_adaptation()
@@ -170,6 +171,7 @@ class RunController:
         app, model, receiver = self._app, self.client.model, self.client.receiver
         assert model is not None
         app.form.hold(None)
+        app.presets.run_ended()
         app.runs_tab.reload(newest=True)
         if isinstance(model.ended, Failed) and receiver and receiver.run:
             app.run_worker(self._show_failure(model, receiver.run.run, model.ended.sentence), group="status")

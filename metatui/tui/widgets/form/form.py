@@ -20,7 +20,7 @@ from metatui.config.usual import SELECTORS
 from metatui.tui.actions import with_keys
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.form.fields import FieldGroup, FormField, explained, field_id
-from metatui.tui.widgets.form.model import Assessment, assess, texts_of
+from metatui.tui.widgets.form.model import Assessment, Texts, assess, texts_of
 from metatui.tui.widgets.form.offer import Offer, offer
 from metatui.tui.widgets.static_text import StaticText
 
@@ -130,9 +130,18 @@ class SettingsForm(Vertical):
                 room -= needed
         self._judge()
 
+    @property
+    def texts(self) -> Texts:
+        """The text of each field, by path."""
+        return dict(self._texts)
+
     def load(self, settings: Settings) -> None:
         """Fill the form with `settings`."""
-        self._texts = texts_of(settings)
+        self.show_texts(texts_of(settings))
+
+    def show_texts(self, texts: Texts) -> None:
+        """Fill the fields with `texts`, which may be invalid."""
+        self._texts = dict(texts)
         self.offer = None
         self._show_texts()
 

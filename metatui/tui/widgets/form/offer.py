@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from metatui.config.fields import FIELDS, text_of
+from metatui.config.fields import FIELDS, label_in_sentence, text_of
 from metatui.config.registry import ALGORITHMS
 from metatui.config.usual import usual_for
 from metatui.tui.widgets.form.model import Texts
@@ -38,7 +38,7 @@ class Offer:
     def _sentence(self) -> str:
         if self.is_taken:
             return f"The usual values of {self.title} are filled in. r restores your values."
-        values = [f"{_name(path)} = {text}" for path, text in self.texts.items()]
+        values = [f"{label_in_sentence(path)} = {text}" for path, text in self.texts.items()]
         listed = " and ".join(filter(None, [", ".join(values[:-1]), values[-1]]))
         them = "them" if len(values) > 1 else "it"
         return f"{self.title} usually uses {listed}: enter fills {them} in, Esc keeps your values."
@@ -61,9 +61,3 @@ def _reads(text: str, path: str, value: object) -> bool:
         return FIELDS[path].read(text) == value
     except SettingsError:
         return False
-
-
-def _name(path: str) -> str:
-    """Return the label of a setting, as it is written within a sentence."""
-    label = FIELDS[path].label
-    return label if label[:2].isupper() else label[0].lower() + label[1:]
