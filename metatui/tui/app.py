@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on
+from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
@@ -99,7 +100,8 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         # Handled even before the focused widget, so that text typed right afterwards goes to the next field.
         Binding("tab", "focus_next", show=False, priority=True),
         Binding("shift+tab", "focus_previous", show=False, priority=True),
-        Binding("ctrl+c,q", "help_quit", show=False, system=True),
+        Binding("ctrl+c", "interrupt", show=False, system=True, priority=True),
+        Binding("q", "help_quit", show=False, system=True),
     ]
 
     def __init__(
@@ -358,6 +360,12 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             self.notify(explained(field.setting))
         else:
             self.call_after_refresh(field.control.focus)
+
+    def action_interrupt(self) -> None:
+        """Name the keys that quit, unless text is selected, which ctrl+C copies."""
+        if (isinstance(self.focused, Input) and self.focused.selected_text) or self.screen.get_selected_text():
+            raise SkipAction
+        self.action_help_quit()
 
     def action_help_quit(self) -> None:
         """Name the keys that quit, for users who press ctrl+C or q."""
