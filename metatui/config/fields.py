@@ -156,6 +156,12 @@ def labelled(values: Mapping[str, Scalar]) -> str:
     return ", ".join(f"{FIELDS[path].label} {text_of(value)}" for path, value in values.items())
 
 
+def label_in_sentence(path: str) -> str:
+    """Return the label of a setting as it is written within a sentence: `inner steps`, `CG steps`."""
+    label = FIELDS[path].label
+    return label if label[:2].isupper() else label[0].lower() + label[1:]
+
+
 def _unknown(path: str) -> Problem:
     same_key = [name for name in FIELDS if name.split(".")[1] == path.split(".")[-1]][:1]
     groups = f"the groups are {', '.join(Settings.model_fields)}, and those of plugins"

@@ -25,7 +25,10 @@ LONGEST_LINE: Final = 100
 
 
 class ExplainScreen(ModalScreen[None]):
-    """Explains the algorithm of `settings`, and the other algorithms with the same settings."""
+    """Explains the algorithm of `settings`, and the other algorithms with the same settings.
+
+    `algorithm` is explained first; None is the algorithm of `settings`.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,ctrl+g", "dismiss", "Close", tooltip="Close the explanation."),
@@ -43,10 +46,10 @@ class ExplainScreen(ModalScreen[None]):
     ExplainScreen TabStrip { margin-bottom: 1; }
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, algorithm: str | None = None) -> None:
         super().__init__()
         self._settings = settings
-        self.algorithm: str = settings.algorithm.name
+        self.algorithm: str = algorithm or settings.algorithm.name
         self._names = tuple(algorithm.name for algorithm in ALGORITHMS.components())
 
     def compose(self) -> ComposeResult:
