@@ -155,7 +155,9 @@ class ModelSettings(Group):
         "linear", "Head", "Last layer: linear, or cosine similarities times a learned scale.",
         when=used(MODELS, "model.head"))
     weights: str = setting(
-        "", "Pretrained weights", "File of weights (safetensors) that training starts from; empty for random weights.",
+        "", "Pretrained weights",
+        "File of weights (safetensors) that training starts from, such as a checkpoint of a run, of which the best "
+        "parameters are used; empty for random weights.",
         allowed="empty, or the path of a safetensors file, in TOML files and in Python an absolute one, "
         "starting with / or ~", path=True, pattern=r"^([/~][^\x00]*)?$", max_length=4096)
 

@@ -372,6 +372,15 @@ def test_progress_bar_in_a_terminal(capsys: pytest.CaptureFixture[str], monkeypa
     assert shown.endswith("\x1b[?25h")  # the cursor is visible again
 
 
+def test_settings_without_effect_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["run", *SMALL, "--set", "training.iterations=1"]
+    assert main([*small, "--set", "algorithm.name=imaml", "--set", "algorithm.inner_optimizer=adam"]) == 0
+    line = "note: algorithm.inner_optimizer has no effect with algorithm.name=imaml"
+    assert [text for text in capsys.readouterr().err.splitlines() if "no effect" in text] == [line]
+    assert main(["run", "quick", *small[1:], "--set", "algorithm.inner_optimizer=adam"]) == 0
+    assert "no effect" not in capsys.readouterr().err
+
+
 def test_usual_values_of_a_selected_algorithm(capsys: pytest.CaptureFixture[str]) -> None:
     select = ["run", *SMALL, "--set", "training.iterations=1", "--set", "algorithm.name=reptile"]
     assert main([*select, "--json"]) == 0
