@@ -210,7 +210,10 @@ def test_progress_in_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         (["maml", "scratch", "--target", "soon"], "--target is 'soon', but must be an accuracy, such as 0.95"),
         (["maml", "scratch", "--target=-1"], "target is -1, but must be a loss of at least 0"),
         (["fomaml", "pretrained", "--target", "95"], "target is 95, but must be an accuracy above 0 and at most 1"),
-        (["maml", "scratch", "--export", "x.docx"], "must end in one of .csv, .html, .json, .md, .pdf, .png, "),
+        (
+            ["maml", "scratch", "--export", "x.docx"],
+            "must end in one of .csv, .html, .json, .md, .pdf, .png, .svg, .tex",
+        ),
         (["maml", "scratch", "--export", "/nowhere/x.md"], "there is no folder '/nowhere'"),
     ],
 )  # fmt: skip

@@ -178,7 +178,8 @@ def _environment(comparison: Comparison) -> TextTable:
     for run in comparison.runs:
         for entry in run.run.journal():
             if entry.event == "started":
-                details = (entry.details.get(name) for name in STARTED)
+                recorded = {**entry.details, "preset": entry.details.get("preset") or "own settings"}
+                details = (recorded.get(name) for name in STARTED)
                 texts = (NONE if value is None else detail({"": value}, "") for value in details)
                 resumed = entry.iteration
                 rows.append((run.label, run.id, _time(entry), f"{resumed:,}" if resumed else NONE, *texts))

@@ -88,7 +88,7 @@ def chart_of(model: RunModel | None, view: View, width: int) -> ChartData:
             name,
             colour,
             [(p.x, scale * p.mean) for p in history.points(points, view.against, smoothing)],
-            short=name.split(" after ")[0],
+            short=name.split(" after ")[0] + _averaged(history, points, smoothing),
         )
         for name, colour, history, smoothing in (
             (names[0], palette.TRAIN, training, view.smoothing),
@@ -107,8 +107,17 @@ def chart_of(model: RunModel | None, view: View, width: int) -> ChartData:
         title=_title(view, accuracy),
         x_label="meta-steps" if view.against == "iteration" else "seconds of training",
         log_y=view.log and not accuracy,
+        integer_x=view.against == "iteration",
         empty=ENDED if model and model.ended else EMPTY,
     )
+
+
+def _averaged(history: History, points: int, smoothing: float) -> str:
+    """Return how the values at the cursor are averaged; an empty string if they are those of single meta-steps."""
+    if smoothing:
+        return " (smoothed)"
+    count = history.values_per_point(points)
+    return f" (mean of {count})" if count > 1 else ""
 
 
 def _title(view: View, accuracy: bool) -> str:
