@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from metatui.cli.console.progress import images_shown
+from metatui.cli.console.progress import start_shown
 from metatui.cli.options import (
     changes,
     complete_runs,
@@ -56,7 +56,7 @@ def rerun(
             from metatui.cli.commands.run import print_detached
             from metatui.runs.execution.control import start_detached
 
-            with images_shown():
+            with start_shown():
                 live = start_detached(
                     repeat.settings,
                     runs_dir=runs_dir,
@@ -71,7 +71,7 @@ def rerun(
         from metatui.runs.execution.session import Session
 
         ending.defer()
-        with images_shown():
+        with start_shown():
             session = Session.start(
                 repeat.settings, runs_dir=runs_dir, preset=repeat.preset, changes=repeat.changes, origin=repeat.origin
             )
