@@ -36,6 +36,7 @@ COMMANDS = {
     "settings": "List all settings with defaults, allowed values and meaning.",
     "keys": "List the actions of the app, with their keys.",
     "data": "List, download and pack data sets.",
+    "plugin": "Print a complete plugin: a model, an algorithm or a data set of your own.",
     "check": "Check the meta-gradients of every algorithm and engine.",
     "bench": "Measure the training speed of every engine on this machine.",
     "doctor": "Show versions, devices, data sets, the terminal and file locations.",
@@ -93,7 +94,8 @@ def _select_plugins(context: click.Context, parameter: click.Parameter, files: t
     type=click.Path(),
     metavar="FILE.py",
     callback=_select_plugins,
-    help="Load an algorithm, a model or a data set from a Python file, for any command; may be repeated.",
+    help="Load an algorithm, a model or a data set from a Python file, for any command; may be repeated. "
+    "metatui plugin prints one.",
 )
 @click.option("--preset", metavar="PRESET|FILE", help="Load the settings of this preset or TOML file.")
 @set_option

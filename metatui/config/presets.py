@@ -24,7 +24,7 @@ from metatui.utils.text import sanitize
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """Names under which presets can be saved. Files from elsewhere may have any printable name."""
-ABOUT = ("title", "source", "protocol", "published", "measured", "notes")
+ABOUT = ("title", "source", "protocol", "published", "published_protocol", "measured", "notes")
 """Keys of the `[preset]` table."""
 
 CHANGED = " (changed)"
@@ -48,6 +48,8 @@ class Preset:
     protocol: str
     """Protocol of the measurement: split, tasks, shots, inner steps, batch-norm mode."""
     published: str | None
+    published_protocol: str
+    """Protocol of the published result, and whether results of this preset can be compared with it."""
     measured: str | None
     notes: str
     settings: Settings
@@ -146,6 +148,7 @@ def read(path: Path) -> Preset:
         source=about.get("source", ""),
         protocol=about.get("protocol", ""),
         published=about.get("published"),
+        published_protocol=about.get("published_protocol", ""),
         measured=about.get("measured"),
         notes=about.get("notes", ""),
         settings=settings,

@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -286,7 +287,9 @@ def test_check_on_missing_device(capsys: pytest.CaptureFixture[str], device: str
     assert err.startswith(f"metatui: {message}")
 
 
-def test_doctor_report(capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_report(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(paths, "keymap_file", lambda: tmp_path / "keymap.toml")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     report = answer(capsys, "doctor")
     assert report["versions"]["metatui"] == metatui.__version__
     assert report["devices"][-1]["device"] == "cpu"
@@ -298,6 +301,12 @@ def test_doctor_report(capsys: pytest.CaptureFixture[str]) -> None:
     assert out.startswith(f"metatui {metatui.__version__} trains on {report['devices'][0]['device']} (")
     assert all(f"problem: {problem}\n" in out for problem in report["problems"])
     assert "Omniglot file" in out
+    assert report["threads"]["usable_cores"] >= 1
+    assert report["environment"]["METATUI_RUNS"] == os.environ["METATUI_RUNS"]
+    assert re.search(r"^CUDA_VISIBLE_DEVICES +not set$", out, re.MULTILINE)
+    assert Path(report["files"]["settings of the app"]).name == "app.toml"
+    assert re.search(r"^Own keys +.*keymap\.toml \(does not exist yet\)$", out, re.MULTILINE)
+    assert not re.search(r"^Bundled presets .*does not exist", out, re.MULTILINE)
     keys = [key for section in ("cuda", "data", "terminal") for key in report[section] if "_" in key]
     assert [key for key in keys if key in out] == ["NO_COLOR"]
 
@@ -362,6 +371,15 @@ def test_progress_bar_in_a_terminal(capsys: pytest.CaptureFixture[str], monkeypa
     assert "meta-loss" in shown
     assert "(10-shot, 2 steps, 5 test tasks, 95 % interval)" in shown
     assert shown.endswith("\x1b[?25h")  # the cursor is visible again
+
+
+def test_settings_without_effect_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["run", *SMALL, "--set", "training.iterations=1"]
+    assert main([*small, "--set", "algorithm.name=imaml", "--set", "algorithm.inner_optimizer=adam"]) == 0
+    line = "note: algorithm.inner_optimizer has no effect with algorithm.name=imaml"
+    assert [text for text in capsys.readouterr().err.splitlines() if "no effect" in text] == [line]
+    assert main(["run", "quick", *small[1:], "--set", "algorithm.inner_optimizer=adam"]) == 0
+    assert "no effect" not in capsys.readouterr().err
 
 
 def test_usual_values_of_a_selected_algorithm(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,12 +21,13 @@ from metatui.cli.options import (
     device_option,
     examples,
     json_option,
+    note_without_effect,
     runs_dir_option,
     set_option,
 )
 from metatui.config import presets
 from metatui.config.declarations import Scalar
-from metatui.config.fields import assigned
+from metatui.config.fields import FIELDS, assigned
 from metatui.config.presets import Preset
 from metatui.config.registry import ALGORITHMS
 from metatui.config.settings import Settings
@@ -102,7 +103,8 @@ def run(
     overrides = changes(assignments, device)
     loaded = presets.load(preset) if preset is not None else None
     fresh = resume is None or automatic
-    settings = changed(loaded.settings if loaded else Settings(), assignments, device) if fresh else None
+    base = loaded.settings if loaded else Settings()
+    settings = changed(base, assignments, device) if fresh else None
     planned = loaded.changes if loaded else ()
 
     from metatui.runs.storage.store import RunStore
@@ -118,6 +120,7 @@ def run(
             started = start(settings, runs_dir=runs_dir, preset=_origin(loaded, settings), changes=planned)
         if note := _usual_note(settings, overrides):  # not before an error message, which is a single sentence
             click.echo(note, err=True)
+        note_without_effect(settings, overrides.keys() | _lost(base, settings))
         return started
 
     from metatui.runs.execution.signals import ending_softly
@@ -146,6 +149,15 @@ def _usual_note(settings: Settings, overrides: Mapping[str, Scalar]) -> str:
     kind = "classification" if settings.is_classification else "regression"
     title = ALGORITHMS[settings.algorithm.name].title
     return f"note: {title} usually takes {assigned(values)} for {kind}" if values else ""
+
+
+def _lost(base: Settings, settings: Settings) -> set[str]:
+    """Return the paths of the settings that a preset sets and that have no effect in its changed `settings`."""
+    return {
+        path
+        for path, field in FIELDS.items()
+        if base.value(path) != field.default and field.is_relevant(base) and not field.is_relevant(settings)
+    }
 
 
 def _continue_unfinished(

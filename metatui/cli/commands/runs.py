@@ -1,4 +1,4 @@
-"""`metatui runs`: list the saved runs, export one, or delete some."""
+"""`metatui runs`: list the saved runs, export the metrics or the model of one, or delete some."""
 
 from __future__ import annotations
 
@@ -68,19 +68,29 @@ def list_runs(size: bool, runs_dir: Path | None, as_json: bool) -> None:
     epilog=examples(
         "metatui runs export latest # print the metrics of each meta-step",
         "metatui runs export latest --evaluations --to validations.csv",
+        "metatui runs export latest --model --to model.safetensors",
     )
 )
 @click.argument("run", shell_complete=complete_runs)
 @click.option("--to", metavar="FILE|-", default="-", help="File to write; -, the default, is standard output.")
 @click.option("--evaluations", is_flag=True, help="Export the validations instead of the meta-steps.")
+@click.option("--model", is_flag=True, help="Export the best parameters of the model, to a safetensors file.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @runs_dir_option
-def export(run: str, to: str, evaluations: bool, force: bool, runs_dir: Path | None) -> None:
-    """Export the metrics of every meta-step of RUN as CSV.
+def export(run: str, to: str, evaluations: bool, model: bool, force: bool, runs_dir: Path | None) -> None:
+    """Export the metrics of every meta-step of RUN as CSV, or its model.
 
     RUN is the name of a run, the start of its name, its folder, or latest for the newest run.
+
+    The file of a model has the tensors of module.state_dict(), and the settings, columns and names of classes in its
+    metadata. In Python, metatui.load_model loads a run to adapt its model to new tasks.
     """
+    if model and evaluations:
+        raise click.UsageError("--model and --evaluations cannot be used together")
     folder = RunStore(runs_dir).find(run)
+    if model:
+        _export_model(folder, to, force=force)
+        return
     rows = validation_rows(folder) if evaluations else metrics_rows(folder)
     if to == "-":
         write_csv(rows, sys.stdout)
@@ -92,6 +102,24 @@ def export(run: str, to: str, evaluations: bool, force: bool, runs_dir: Path | N
         count = write_csv(rows, text) - 1
         text.detach()
     say(console(), f"Wrote {count:,} row{'' if count == 1 else 's'} to {path}")
+
+
+def _export_model(run: RunFolder, to: str, *, force: bool) -> None:
+    if not to.endswith(".safetensors"):
+        raise BadInput(f"--to is {quote(to, 200)}, but must be a file name that ends in .safetensors with --model")
+    path = expanded(to)
+    check_new_file(path, "--to", force=force)
+
+    from metatui.runs.analysis.saved_model import extra_file, load_model
+
+    model = load_model(run, device="cpu")
+    if model.extra:
+        check_new_file(extra_file(path), "the second file of --to", force=force)
+    model.save(path)
+    screen, count = console(), len(model.module.state_dict())
+    say(screen, f"Wrote {count} tensors to {path}: parameters {model.checkpoint} at meta-step {model.iteration:,}")
+    if model.extra:
+        say(screen, f"Wrote {len(model.extra)} meta-parameters that are not part of the network to {extra_file(path)}")
 
 
 @runs.command(

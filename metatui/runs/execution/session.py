@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, change
@@ -86,6 +86,7 @@ class Session:
             preset=preset,
             origin=origin,
             tensorboard=settings.logging.tensorboard,
+            data=self.trainer.experiment.source.schema,
         )
         if reached := last_progress(run.metrics_path):  # a resumed run may have no meta-steps left
             self.outcome.see(reached)
@@ -371,10 +372,13 @@ def _plan_resume(log: RunLog, state: TrainerState | None, changes: Mapping[str, 
     )
 
 
-def saved_state(run: RunFolder) -> tuple[Settings, TrainerState]:
+def saved_state(run: RunFolder, *, checkpoint: Literal["best", "last"] = "best") -> tuple[Settings, TrainerState]:
     """Return the settings for an evaluation of `run`, and its newest intact checkpoint.
 
     The settings are those of training, including live changes, but with the adaptation settings of the best validation.
+
+    Args:
+        checkpoint: parameters to evaluate. For `last`, the adaptation settings are those of the newest checkpoint.
 
     Raises:
         BadInput: if the run has no intact checkpoint.
@@ -388,7 +392,7 @@ def saved_state(run: RunFolder) -> tuple[Settings, TrainerState]:
         raise BadInput(f"run {quote(run.id)} has no checkpoint yet")
     settings = log.settings_after(int(state.values["iteration"]))
     _add_best_settings(state, log)
-    return as_validated(settings, state.values["best_settings"]), state
+    return as_validated(settings, state.values["best_settings"] if checkpoint == "best" else None), state
 
 
 def _add_best_settings(state: TrainerState, log: RunLog) -> None:

@@ -95,6 +95,7 @@ class RunController:
         self.shown = None
         self._app.work_tab.opened(has_run=bool(self.side_by_side))
         self._app.form.hold(None)
+        self._app.presets.run_ended()
         self._app.runs_tab.reload(newest=True)
         self.show_run()
         self.show_adaptation()
@@ -170,6 +171,7 @@ class RunController:
         app, model, receiver = self._app, self.client.model, self.client.receiver
         assert model is not None
         app.form.hold(None)
+        app.presets.run_ended()
         app.runs_tab.reload(newest=True)
         if isinstance(model.ended, Failed) and receiver and receiver.run:
             app.run_worker(self._show_failure(model, receiver.run.run, model.ended.sentence), group="status")
