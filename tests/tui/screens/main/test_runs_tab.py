@@ -144,7 +144,9 @@ async def test_list_and_preview(make: Make, runs_dir: Path) -> None:
         assert selected(app) == NAMES[2]
         await pilot.press("m", "d")
         await pilot.pause()
-        assert "the 2 marked runs" in text_of(app.screen, ".dialog StaticText")
+        question = text_of(app.screen, ".dialog StaticText")
+        assert f"the 2 marked runs ({NAMES[1]}, {NAMES[2]}) with their metrics and checkpoints, " in question
+        assert "KiB? This cannot be undone." in question
         await pilot.press("y")
         while order(app):
             await pilot.pause()
