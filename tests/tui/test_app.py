@@ -90,6 +90,16 @@ async def test_key_bar_fits_the_width(make: Make) -> None:
                 await pilot.pause()
                 assert f"F6 Pause  F7 Stop  F4 Change  {keys}" in bar.render().plain
                 assert bar.render().plain.endswith("^O Pane  F1 Help  ^Q Quit ")
+        bar.context = AppContext(phase=Phase.RUNNING, group=ADAPTATION, curves=True, studied=1, undoable=True)
+        for width in range(62, 74, 2):  # a pair of keys is shown as a whole
+            await pilot.resize_terminal(width, 24)
+            await pilot.pause()
+            assert ("[" in bar.render().plain) == ("[ ] Step " in bar.render().plain)
+        await pilot.resize_terminal(80, 24)
+        for marked, keys in ((0, "d Delete  g Report  l Load  / Filter"), (2, "c Compare  d Delete  g Report ")):
+            bar.context = AppContext(tab="runs", row=True, marked=marked)
+            await pilot.pause()
+            assert bar.render().plain.startswith(f" Enter Open  Space Mark  {keys}")
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
