@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-
 _SPELLED: Final = str.maketrans(
     {
         "+": " plus ", "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "η": "eta", "θ": "theta",

@@ -7,7 +7,7 @@ from contextlib import suppress
 from textual import on
 from textual.command import CommandPalette
 from textual.events import ScreenResume
-from textual.widgets import Input
+from textual.widgets import Input, OptionList
 
 from metatui.tui.command_palette.actions import ActionCommands
 from metatui.tui.command_palette.help import HelpCommands
@@ -34,7 +34,8 @@ class Palette(CommandPalette):
         event.refresh_styles = False  # as for dialogs
 
     @on(Input.Submitted)
-    def _ignore_repeated_enter(self, event: Input.Submitted) -> None:
+    @on(OptionList.OptionSelected)
+    def _ignore_repeated_enter(self, event: Input.Submitted | OptionList.OptionSelected) -> None:
         """Ignore an enter that arrives while the palette closes: Textual would close the screen below instead."""
         if not self.is_active:
             event.prevent_default()

@@ -122,7 +122,8 @@ class SettingCommands(CommandProvider):
 def completions(setting: SettingField, text: str) -> Sequence[str]:
     """Return the choices of a setting whose name or title begins with `text`; only `text` itself if there are none."""
     if setting.kind == "bool":
-        return [value for name, value in {"on": "true", "off": "false"}.items() if name.startswith(text.lower())] or [text]
+        values = {"on": "true", "off": "false"}
+        return [value for name, value in values.items() if name.startswith(text.lower())] or [text]
     typed = normalised(text).rstrip()
     return [
         name
@@ -134,7 +135,8 @@ def completions(setting: SettingField, text: str) -> Sequence[str]:
 
 def _title(setting: SettingField, name: str) -> str:
     """Return the title of the component that a choice selects; an empty string for other choices."""
-    return next((each.title for each in all_components() if (each.registry.setting, each.name) == (setting.path, name)), "")
+    titles = (each.title for each in all_components() if (each.registry.setting, each.name) == (setting.path, name))
+    return next(titles, "")
 
 
 def _named_choices(name: str) -> list[tuple[SettingField, str]]:

@@ -43,6 +43,7 @@ class PresetsController:
         """`name`, `settings` and `changes` belong to the preset that was put into the form."""
         self._app = app
         self._loaded = name, settings
+        """Origin of the settings that were put into the form, and these settings."""
         self._source = f"preset {name}" if name else "initial settings"
         """Name of the preset or run in the form, for display."""
         self.changes = tuple(changes)
@@ -54,9 +55,9 @@ class PresetsController:
         self._download: Worker[None] | None = None
 
     def origin_of(self, settings: Settings) -> str | None:
-        """Return the preset from which `settings` come: `quick`, or `quick (changed)`; None if they come from none."""
-        name, loaded = self._loaded
-        return name if name is None or settings == loaded else f"{name} (changed)"
+        """Return the origin of `settings` in the form: `quick`, or `quick (changed)`; None without a preset."""
+        origin, loaded = self._loaded
+        return origin if origin is None or settings == loaded else presets.as_changed(origin)
 
     def form_state(self, form: Assessment) -> FormState:
         """Return the preset or run that was put into the form, and the settings that were changed since."""
@@ -69,10 +70,23 @@ class PresetsController:
         self._kept = None
         self._loaded, self._source, self.changes = (None, settings), f"run {run_id}", ()
 
-    def load(self, settings: Settings, preset: str | None, source: str, changes: Sequence[Planned] = ()) -> None:
-        """Put settings into the form. `source` is the name of their preset or run."""
+    def load(
+        self,
+        settings: Settings,
+        preset: str | None,
+        source: str,
+        changes: Sequence[Planned] = (),
+        *,
+        origin: str | None = None,
+    ) -> None:
+        """Put settings into the form.
+
+        Args:
+            source: name of their preset or run.
+            origin: origin of the settings of a run, from its journal.
+        """
         self._kept = None
-        self._put_in(settings, preset, source, changes)
+        self._put_in(settings, preset or origin, f"preset {source}" if preset else f"run {source}", changes)
         planned = f" It makes {len(changes):,} changes during training." if changes else ""
         data = DATA[settings.task.source]
         start = with_keys("{start} starts it.")
@@ -80,16 +94,15 @@ class PresetsController:
             start = f"It needs {data.title}: " + with_keys("press {tab_presets}, then {fetch_data}, to download it.")
         self._app.notify(f"{source} is in the form. {start}{planned}")
 
-    def _put_in(self, settings: Settings, preset: str | None, source: str, changes: Sequence[Planned] = ()) -> None:
-        self._loaded, self.changes = (preset, settings), tuple(changes)
-        self._source = f"preset {source}" if preset else f"run {source}"
+    def _put_in(self, settings: Settings, origin: str | None, source: str, changes: Sequence[Planned]) -> None:
+        self._loaded, self._source, self.changes = (origin, settings), source, tuple(changes)
         self._app.form.load(settings)
         self._app.open_tab("work", "settings")
 
     def lend_form(self, preset: Preset, iterations: int) -> None:
         """Put `preset` with another number of meta-steps into the form, until `restore_form` is called."""
         kept = self._kept or _Form(self._app.form.texts, self._loaded, self._source, self.changes)
-        self._put_in(preset.settings, preset.name, preset.name, preset.changes)
+        self._put_in(preset.settings, preset.name, f"preset {preset.name}", preset.changes)
         self._app.form.enter("training.iterations", str(iterations))
         self._kept, self._restores = kept, False
 
@@ -208,6 +221,7 @@ class PresetsController:
         screen = SavePresetScreen(name, protocol, lambda chosen: self._save(chosen, settings))
         if saved := await app.push_screen_wait(screen):
             self._loaded, self._source = (saved.name, settings), f"preset {saved.name}"
+            self._origin = saved.name
             app.work_tab.status.show_form(self.form_state(app.form.assessment))
             app.notify(f"Saved as {saved.name}. It is in the presets tab, and metatui run {saved.name} runs it.")
             app.presets_tab.reload(saved.name)

@@ -201,7 +201,7 @@ class RunController:
         self._app.work_tab.hint.update(self._app.hints.text)
         top_bar.phase, top_bar.state = client.phase, self._state()
         self._app.work_tab.status.show_runs(self.shown_runs)
-        top_bar.warned = client.model is not None and client.model.has_no_result
+        top_bar.warned = bool(top_bar.state) and client.model is not None and client.model.has_no_result
         self._app.update_bars()
 
     @property
@@ -220,9 +220,12 @@ class RunController:
         return self._app.runs.colours.of([model.run_id])[model.run_id]
 
     def _state(self) -> tuple[str, ...]:
-        """Return the state of the followed run for the top bar, with the most important parts first."""
+        """Return the state of the followed run for the top bar, with the most important parts first.
+
+        The state is empty after the end of this run if another run is shown, which may be the same one from disk.
+        """
         model, phase = self.client.model, self.client.phase
-        if model is None:
+        if model is None or not (phase.active or model is self.shown):
             return ()
         kind = "test" if model.test else "validation"
         warning = [f"{kind} {value(model.result)}"] if model.result and model.has_no_result else []

@@ -105,7 +105,7 @@ class TourCard(TourWidget):
 
 
 async def start(app: MetatuiApp) -> None:
-    """Start the tour. During a run, begin at its second step; otherwise, put its settings into the form until its end."""
+    """Start the tour: during a run, at its second step; otherwise, with its settings in the form until its end."""
     screen = app.screen_stack[0]
     await screen.query("#tour").remove()
     card = TourCard()

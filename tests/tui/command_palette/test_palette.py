@@ -186,8 +186,7 @@ async def test_enter_twice_performs_the_action_once(make: Make) -> None:
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         await search(app, pilot, "training stop")
         entry = app.screen.query_one(CommandInput)
-        await pilot.press("down")
-        for _ in range(2):
+        for _ in range(3):
             entry.post_message(Input.Submitted(entry, entry.value))
         await settled(app, pilot)
         assert len(app.screen_stack) == 1

@@ -135,12 +135,20 @@ def _histories(model: RunModel | None, accuracy: bool) -> tuple[History, History
 
 
 def curve_names(settings: Settings) -> tuple[str, str]:
-    """Return the names of the training and the validation curve, with the inner steps after which they are measured."""
+    """Return the names of the training and the validation curve, with the inner steps after which they are measured.
+
+    If their numbers of shots differ, the names contain them too.
+    """
+    low, high = settings.shots_in_training
+    training, validation = "training", "validation"
+    if (low, high) != (settings.evaluation_shots,) * 2:
+        training = f"{low if low == high else f'{low}–{high}'}-shot training"
+        validation = f"{settings.evaluation_shots}-shot validation"
     if not FIELDS["algorithm.inner_steps"].is_relevant(settings):
-        return "training", "validation"
+        return training, validation
     return (
-        f"training after {_steps(settings.algorithm.inner_steps)}",
-        f"validation after {_steps(settings.evaluation_steps)}",
+        f"{training} after {_steps(settings.algorithm.inner_steps)}",
+        f"{validation} after {_steps(settings.evaluation_steps)}",
     )
 
 
