@@ -308,6 +308,17 @@ def test_opening_settings_need_no_data() -> None:
     assert settings.task.source == "sinusoid"
 
 
+async def test_messages_are_spelled_out_in_ascii(make: Make) -> None:
+    app = make(ascii=True)
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        app.notify("2.01 ± 0.27, α = 0.01")
+        await pilot.pause()
+        text = "\n".join(lines(app))
+        assert "2.01 +/- 0.27, alpha = 0.01" in text
+        assert "| 2.01" in text, "the border"
+        assert "?" not in text
+
+
 async def test_ascii_option_draws_only_ascii(make: Make, runs_dir: Path) -> None:
     saved_run(runs_dir, GLYPHS, name="maml-glyphs-20260102-000000", steps=40)
     app = make(GLYPHS, ascii=True)
