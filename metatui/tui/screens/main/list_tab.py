@@ -15,6 +15,9 @@ from metatui.tui.widgets.text_input import Entry
 WIDE = 120
 """Minimum width of the terminal to show the preview next to the list. In a narrower one, it is below the list."""
 
+LEAST_ROWS = 4
+"""Minimum height of the list, which has a text while it is empty."""
+
 
 class ListTab(Vertical):
     """Arranges a list and a preview. In a narrow terminal, the preview replaces the list while it has the focus.
@@ -96,17 +99,21 @@ class ListTab(Vertical):
 
     def on_mount(self) -> None:
         self.filter.display = False
-        self._lay_out()
+        self.lay_out()
 
     def on_resize(self) -> None:
-        self._lay_out()
+        self.lay_out()
 
     @on(DescendantFocus)
     @on(DescendantBlur)
-    def _lay_out(self) -> None:
+    def lay_out(self) -> None:
+        """Adapt the layout to the terminal, the focus and the number of rows."""
         wide = self.app.size.width >= WIDE
         reading = self.screen.focused is self.preview
         self.table.display = wide or not reading
+        # A list that needs less than its share of the rows leaves the others to the preview.
+        needed, share = max(LEAST_ROWS, self.table.needed_rows), 3 * self.size.height // 5
+        self.table.styles.height = needed if not wide and needed < share else None
         for widget in (*self.query(".list-and-preview"), self.table, self.preview):
             widget.set_class(wide, "-wide")
             widget.set_class(wide and widget in (self.table, self.preview), "pane")

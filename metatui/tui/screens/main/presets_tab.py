@@ -83,6 +83,7 @@ class PresetsTab(ListTab):
         self.table.show(list(preset_list.rows(listed)), empty=NO_MATCH if self._presets else with_keys(EMPTY))
         shown = "" if len(listed) == len(self._presets) else f"{len(listed):,} of "
         self.table.border_title = f"{shown}{len(self._presets):,} presets"
+        self.lay_out()
 
     def show_download(self, text: str) -> None:
         """Show the state of a download; an empty text hides it."""

@@ -185,6 +185,7 @@ class RunsTab(ListTab):
             self.table.select(max(self._listed, key=lambda each: (each.run.started, each.id)).key)
         self._placed = self.selected.id if self.selected else ""
         self.table.border_title = self._title()
+        self.lay_out()
         self.show_preview()
         self.post_message(ContextChanged())
 

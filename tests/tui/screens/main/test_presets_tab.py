@@ -66,6 +66,11 @@ async def test_presets_are_filtered(make: Make) -> None:
         await pilot.press("enter")
         await pilot.pause()
         assert app.focused is table
+        await pilot.resize_terminal(80, 24)
+        await pilot.pause()
+        assert table.size.height == 4, "the preview gets the rows that the list does not need"
+        assert app.presets_tab.preview.size.height > 12
+        await pilot.resize_terminal(*SIZE)
         assert selected(app) == "sinusoid-reptile"
         await pilot.press("n", "escape", "escape")  # from the preview, then from the filter
         await pilot.pause()
