@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from metatui.cli.console.output import emit
-from metatui.cli.console.progress import images_shown
+from metatui.cli.console.progress import start_shown
 from metatui.cli.options import (
     changes,
     complete_runs,
@@ -86,7 +86,7 @@ def rerun(
             from metatui.cli.commands.run import print_detached
             from metatui.runs.execution.control import start_detached
 
-            with images_shown():
+            with start_shown():
                 live = start_detached(
                     repeat.settings,
                     runs_dir=runs_dir,
@@ -105,7 +105,7 @@ def rerun(
         names = []
         try:
             for repeat in repeats:
-                with images_shown():
+                with start_shown():
                     session = Session.start(
                         repeat.settings,
                         runs_dir=runs_dir,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from metatui.cli.console.output import emit, evaluation_json, result_json
-from metatui.cli.console.progress import images_shown
+from metatui.cli.console.progress import start_shown
 from metatui.cli.options import (
     changed,
     changes,
@@ -112,7 +112,7 @@ def run(
     store = RunStore(runs_dir)
 
     def opened(start: Callable[..., S], continue_: Callable[..., S]) -> S:
-        with images_shown():
+        with start_shown():
             if settings is None:
                 return continue_(store.find(str(resume)), overrides)
             if automatic and (session := _continue_unfinished(store, settings, planned, continue_)):
