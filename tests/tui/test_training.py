@@ -11,7 +11,7 @@ from textual.widgets import Input
 
 from metatui.config.fields import change
 from metatui.config.settings import Settings
-from metatui.events import Change, Checkpoint, Evaluate, Failed, Finished, Pause, Resume, Stop, Warned
+from metatui.events import Change, Checkpoint, Evaluate, Failed, Finished, Pause, Paused, Resume, Resumed, Stop, Warned
 from metatui.tui.actions import Phase
 from metatui.tui.app import MetatuiApp
 from metatui.tui.screens.dialogs.live_settings import LiveScreen
@@ -121,9 +121,16 @@ async def test_commands_and_their_effects(make: Make, sessions: FakeSessions) ->
         await pilot.press("f6")
         await session.heard(app, pilot)
         assert phase(app) is Phase.PAUSED
+        assert app.top_bar.state[0] == "Paused"
         await pilot.press("p")
         await session.heard(app, pilot)
         assert phase(app) is Phase.RUNNING
+        session.emit(Warned(0, "metrics.jsonl cannot be written: the disk is full"), Paused(0))
+        await session.heard(app, pilot)
+        assert app.top_bar.state[0] == "Paused: its files cannot be written"
+        session.emit(Resumed(0))
+        await session.heard(app, pilot)
+        assert app.top_bar.state[0] == "Running"
         await pilot.press("f8", "f9")
         await session.heard(app, pilot)
         assert app.run_controller.shown is not None

@@ -114,6 +114,10 @@ class RunModel:
         """Number of tasks that were evaluated when the current evaluation was first seen."""
         self._evaluating_since = self._evaluated_at = 0.0
         """Times of the first and of the newest progress of the current evaluation."""
+        self.waits_because = ""
+        """Warning that made the run pause, because its files cannot be written; empty if it does not wait."""
+        self._warning = ""
+        """Text of the last event if it was a warning."""
         self.ended: Finished | Failed | None = None
         self.smoother: Smoother | None = None
         """The smoother that has averaged the meta-steps read from disk; None for a new run."""
@@ -230,6 +234,7 @@ class RunModel:
 
     def take(self, event: Event) -> None:
         """Update the model with one event."""
+        warning, self._warning = self._warning, event.text if isinstance(event, Warned) else ""
         match event:
             case Started():
                 self._start(event)
@@ -247,8 +252,11 @@ class RunModel:
             case Tweaked():
                 self._tweaked(event)
             case Paused() | Resumed():
+                # Before a pause that was asked for, a checkpoint is saved.
+                self.waits_because = warning if isinstance(event, Paused) else ""
                 self._add_line(event.iteration, type(event).__name__)
             case Warned():
+                self.waits_because = event.text if self.waits_because else ""
                 self._add_line(event.iteration, event.text, "warning")
             case Hinted():
                 self.hints.append(event)

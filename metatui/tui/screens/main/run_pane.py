@@ -150,6 +150,8 @@ def facts_of(model: RunModel, load: Load, phase: Phase) -> list[Fact]:
     facts = []
     if phase is Phase.STARTING:
         facts.append(Fact("starting", "loading PyTorch…"))
+    if model.waits_because and phase is Phase.PAUSED:
+        facts.append(Fact("paused", model.waits_because, warning=True))
     if model.packed:
         facts.append(Fact("images", "{:,} of {:,} packed".format(*model.packed)))
     if now := model.evaluating:
