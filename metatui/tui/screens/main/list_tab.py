@@ -16,7 +16,7 @@ WIDE = 120
 """Minimum width of the terminal to show the preview next to the list. In a narrower one, it is below the list."""
 
 LEAST_ROWS = 4
-"""Minimum height of the list, which has a text while it is empty."""
+"""Minimum height of the list."""
 
 
 class ListTab(Vertical):
@@ -112,8 +112,8 @@ class ListTab(Vertical):
         reading = self.screen.focused is self.preview
         self.table.display = wide or not reading
         # A list that needs less than its share of the rows leaves the others to the preview.
-        needed, share = max(LEAST_ROWS, self.table.needed_rows), 3 * self.size.height // 5
-        self.table.styles.height = needed if not wide and needed < share else None
+        rows, share = self.table.needed_rows, 3 * self.size.height // 5
+        self.table.styles.height = max(LEAST_ROWS, rows) if not wide and 1 < rows < share else None
         for widget in (*self.query(".list-and-preview"), self.table, self.preview):
             widget.set_class(wide, "-wide")
             widget.set_class(wide and widget in (self.table, self.preview), "pane")

@@ -189,7 +189,7 @@ async def test_data_set_is_downloaded_in_the_background(make: Make, monkeypatch:
         await pilot.press("3")
         await settled(app, pilot)
         await pilot.press("f")
-        await until("are on this machine")
+        await until("are already on this machine")
         await pilot.press("end")
         assert "Needs Omniglot, which is not on this machine" in text_of(app.screen, "#preset-preview")
 
