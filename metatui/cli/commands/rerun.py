@@ -38,7 +38,7 @@ def _seeds(context: click.Context, parameter: click.Parameter, text: str | None)
     epilog=examples(
         "metatui rerun latest # repeat exactly",
         "metatui rerun latest --set training.seed=1 # with another seed",
-        "metatui rerun latest --seeds 1,2,3 # with three other seeds, one after the other",
+        "metatui rerun latest --seeds 1,2,3 # one run for each seed",
     )
 )
 @click.argument("run", shell_complete=complete_runs)

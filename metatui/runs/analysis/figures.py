@@ -207,7 +207,7 @@ def result(comparison: Comparison) -> Panel:
     """Return a bar chart of the metric after the last inner step, with 95 % intervals over seeds or tasks."""
     accuracy = comparison.metric == "accuracy"
     scale = 100 if accuracy else 1
-    bars = []
+    bars: list[tuple[str, float, float, str, int]] = []
     for label, runs, curve in _groups(comparison):
         mean, half = curve.mean[-1], curve.ci95[-1]
         several = len(runs) > 1
