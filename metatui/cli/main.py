@@ -95,7 +95,7 @@ def _select_plugins(context: click.Context, parameter: click.Parameter, files: t
     metavar="FILE.py",
     callback=_select_plugins,
     help="Load an algorithm, a model or a data set from a Python file, for any command; may be repeated. "
-    "metatui plugin prints one.",
+    "'metatui plugin' prints an example.",
 )
 @click.option("--preset", metavar="PRESET|FILE", help="Load the settings of this preset or TOML file.")
 @set_option

@@ -47,7 +47,7 @@ def _range_violations(settings: Settings) -> Iterator[tuple[str, str]]:
     if task.shots_range and not 1 <= low <= high <= 1000:
         yield "task.shots_range", "empty, or a range from 1 to 1,000 such as 1-5, with the smaller number first"
     if task.shots_range and settings.training_shots != task.shots:
-        yield "task.shots_range", f"empty with algorithm.train_shots = {settings.training_shots}"
+        yield "task.shots_range", f"empty if algorithm.train_shots = {settings.training_shots}"
 
 
 def compiles(settings: Settings) -> bool:

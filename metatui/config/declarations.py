@@ -124,7 +124,7 @@ class SettingField:
         return not self.unmet(settings)
 
     def unmet(self, settings: Settings) -> dict[str, Scalar]:
-        """Return the other settings, with their values, because of which this setting has no effect."""
+        """Return the other settings, with their values, that leave this setting without an effect."""
         others = {path: settings.effective(path) for path in self.when}
         return {path: value for path, value in others.items() if value not in self.when[path]}
 

@@ -171,7 +171,8 @@ class Registry(Generic[AnyComponent]):
         """Remove the component of an unusable plugin.
 
         Raises:
-            BadInput: if the plugin is not installed. For an installed one, the reason is only recorded and logged.
+            BadInput: if the plugin was loaded from a file or defined in Python code. For a plugin of an installed
+                package, the reason is only recorded and logged.
         """
         del self._classes[component.name]
         if component.name not in self._installed():

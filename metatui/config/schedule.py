@@ -140,5 +140,5 @@ def _read(item: Mapping[str, Any], here: str) -> Planned:
     except SettingsError as error:
         raise BadInput(f"{here}: {error.problems[0].sentence}") from None
     if not field.live:
-        raise BadInput(f"{here}: {path} cannot change during a run, but {live} can")
+        raise BadInput(f"{here}: {path} cannot be changed during a run, but {live} can")
     return PlannedChange(iteration, path, item["value"])

@@ -156,8 +156,8 @@ class ModelSettings(Group):
         when=used(MODELS, "model.head"))
     weights: str = setting(
         "", "Pretrained weights",
-        "File of weights (safetensors) that training starts from, such as a checkpoint of a run, of which the best "
-        "parameters are used; empty for random weights.",
+        "File of weights (safetensors) that training starts from, such as a checkpoint of a run (its best parameters "
+        "are used); empty for random weights.",
         allowed="empty, or the path of a safetensors file, in TOML files and in Python an absolute one, "
         "starting with / or ~", path=True, pattern=r"^([/~][^\x00]*)?$", max_length=4096)
 

@@ -95,13 +95,13 @@ class Experiment:
             The old and the new value.
 
         Raises:
-            BadInput: if the setting does not exist, cannot change during this run, or does not allow this value.
+            BadInput: if the setting does not exist, cannot be changed during this run, or does not allow this value.
         """
         if path not in FIELDS or not FIELDS[path].live:
             live = ", ".join(name for name, field in FIELDS.items() if field.live)
-            raise BadInput(f"{path} cannot change during a run; these settings can: {live}")
+            raise BadInput(f"{path} cannot be changed during a run; these settings can: {live}")
         if reason := fixed_because(path, self.settings):
-            raise BadInput(f"{path} cannot change during this run: {reason}")
+            raise BadInput(f"{path} cannot be changed during this run: {reason}")
         old = self.settings.value(path)
         self.settings = change(self.settings, {path: value})
         return old, self.settings.value(path)

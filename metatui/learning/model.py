@@ -55,7 +55,7 @@ class Model(Component):
         kind: Kind = "classification" if settings.is_classification else "regression"
         if kind not in cls.kinds:
             names = [model.name for model in MODELS.components() if issubclass(model, Model) and kind in model.kinds]
-            yield "model.name", f"one of auto, {', '.join(names)} with task.source = {quote(settings.task.source)}"
+            yield "model.name", f"one of auto, {', '.join(names)} if task.source = {quote(settings.task.source)}"
 
 
 def make_model(settings: Settings, input_shape: tuple[int, ...], targets: int = 1) -> nn.Module:
@@ -135,4 +135,4 @@ def group_violations(settings: Settings, widths: Iterable[int]) -> Iterator[tupl
     """Yield a violation if the number of groups does not divide the channels of every group norm."""
     uneven = [width for width in widths if width % settings.model.groups]
     if settings.model.norm == "group" and uneven:
-        yield "model.groups", f"a divisor of {uneven[0]}, the number of channels, with model.norm = 'group'"
+        yield "model.groups", f"a divisor of {uneven[0]}, the number of channels, if model.norm = 'group'"

@@ -103,7 +103,7 @@ class Action:
 
     @property
     def key(self) -> str:
-        """The first key, which messages name."""
+        """The first key, which is the one shown in messages."""
         return self.keys.split(",")[0]
 
 

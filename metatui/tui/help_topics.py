@@ -143,9 +143,9 @@ TOPICS: Mapping[str, Topic] = {
     ),
     "#journal": Topic(
         "Journal",
-        "The events of the run, newest last: validations, live changes, checkpoints and warnings, each after its "
-        "number of finished meta-steps. A validation has its mean and 95 % interval; its protocol is above the "
-        "held-out tasks.",
+        "The events of the run, newest last: validations, live changes, checkpoints and warnings. Each line starts "
+        "with the number of meta-steps finished at that point. A validation shows its mean and 95 % interval; the "
+        "protocol is shown above the held-out tasks.",
         ("Journal", "Validation", "Live change", "Checkpoint", "Diverged"),
         TRAINING,
     ),

@@ -25,7 +25,7 @@ KNOWN = frozenset(key.value for key in Keys if not key.value.startswith("<"))
 
 
 def load() -> dict[str, str]:
-    """Return the keys of the actions in the user's keymap, separated by commas; an empty mapping without a file.
+    """Return the keys of the actions in the user's keymap, separated by commas; empty if there is no file.
 
     Raises:
         BadInput: if the file cannot be used. The message names the file, the action and what is allowed.

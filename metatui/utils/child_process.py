@@ -125,7 +125,7 @@ class ChildProcess(Channel):
         return code
 
     def detach(self) -> None:
-        """Let the child continue to run. A thread waits for its end, so that it leaves no zombie."""
+        """Let the child continue to run. A thread waits until it ends, so that it leaves no zombie."""
         threading.Thread(target=self._process.wait, name=f"process {self.pid}", daemon=True).start()
 
 

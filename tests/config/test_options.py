@@ -180,12 +180,12 @@ def test_violations_of_components() -> None:
         @classmethod
         def violations(cls, settings: Settings) -> Any:
             if settings.task.shots < 3:
-                yield "task.shots", "at least 3 with algorithm.name = 'strict'"
+                yield "task.shots", "at least 3 if algorithm.name = 'strict'"
 
     add_components([Strict])
     assert parse({"algorithm": {"name": "strict"}}).task.shots == 10
     problems = problems_of({"algorithm": {"name": "strict"}, "task": {"shots": 2}})
-    assert problems == {"task.shots": "task.shots is 2, but must be at least 3 with algorithm.name = 'strict'"}
+    assert problems == {"task.shots": "task.shots is 2, but must be at least 3 if algorithm.name = 'strict'"}
 
 
 def test_options_need_a_description_and_a_known_type() -> None:

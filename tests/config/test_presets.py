@@ -193,7 +193,7 @@ def plan(*changes: str) -> str:
         (plan("iteration = 1\nsetting = 'x.y'\nvalue = 1"), "change 1: 'x.y' is not a setting"),
         (
             plan("iteration = 1\nsetting = 'task.shots'\nvalue = 1"),
-            "change 1: task.shots cannot change during a run, but",
+            "change 1: task.shots cannot be changed during a run, but",
         ),
         (
             plan("iteration = 1\nsetting = 'algorithm.inner_lr'\nvalue = 0"),

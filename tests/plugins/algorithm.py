@@ -21,7 +21,9 @@ class LearnedRate(GradientBased):
     title = "MAML with a learned rate"
 
     class Options(Group):
-        decay: float = setting(0.9, "Decay", "Factor of the learned rate after each inner step.", gt=0, le=1)
+        decay: float = setting(
+            0.9, "Decay", "Factor by which the learned rate is multiplied after each inner step.", gt=0, le=1
+        )
 
     options: Options
     uses = META_GRADIENT | {

@@ -118,7 +118,7 @@ async def test_hints_of_a_run(make: Callable[..., MetatuiApp], sessions: FakeSes
         said = "The parameters hardly move. Try algorithm.outer_lr = 0.1 instead of 0.001"
         assert said in [entry.text for entry in app.run_controller.shown.journal]
         await pilot.press("h")
-        assert session.commands == [], "the number of tasks cannot change during a run"
+        assert session.commands == [], "the number of tasks cannot be changed during a run"
         await pilot.press("escape")
         assert line(app) == f"Hint: {SLOW.reason}. h sets outer learning rate 0.1, Esc hides this."
         await pilot.press("h")

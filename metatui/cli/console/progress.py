@@ -204,7 +204,7 @@ def images_shown() -> Iterator[None]:
 
 @contextmanager
 def start_shown() -> Iterator[None]:
-    """Show in a terminal that a run is being prepared, which takes seconds, and the progress of packing images."""
+    """Show in a terminal that a run is being prepared, which takes a few seconds, and how far images are packed."""
     screen = console(stderr=True)
     with ExitStack() as stack:
         if is_interactive(screen):

@@ -171,4 +171,4 @@ def classification_only(settings: Settings, title: str) -> Iterator[tuple[str, s
     """Yield a violation if the tasks are regression tasks."""
     if not settings.is_classification:
         source = settings.task.source
-        yield "algorithm.name", f"another algorithm with task.source = '{source}': {title} is for classification only"
+        yield "algorithm.name", f"another algorithm if task.source = '{source}': {title} is for classification only"

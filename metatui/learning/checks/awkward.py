@@ -232,7 +232,7 @@ AWKWARD: tuple[Awkward, ...] = (
         lambda: Written(_read_inside_block, block=_block(), last=nn.Linear(36, 2), skip=nn.Linear(4, 2)), IMAGES,
     ),
     Awkward(
-        "convolution whose attribute is read",
+        "convolution with an attribute that the model reads",
         lambda: Written(lambda m, x: m.last(m.conv(x).flatten(1)) * m.conv.stride[0], conv=nn.Conv2d(2, 3, 3, stride=2),
                         last=nn.Linear(12, 2)), IMAGES,
     ),

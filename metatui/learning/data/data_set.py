@@ -59,7 +59,7 @@ def size_violations(
         if shots > most:
             yield (
                 path,
-                f"at most {most} with task.queries = {task.queries}, because {of_class} has only {images} {noun}",
+                f"at most {most} if task.queries = {task.queries}, because {of_class} has only {images} {noun}",
             )
     fewest = min(classes.values())
     if task.ways > fewest:

@@ -125,7 +125,7 @@ class TaskSource(ABC):
 
 
 class SchemaSource(TaskSource):
-    """The data set of a saved model, of which only the schema is known. It has no examples."""
+    """The data set of a saved model. Only its schema is known; it has no examples."""
 
     def __init__(self, schema: DataSchema) -> None:
         self._schema = schema

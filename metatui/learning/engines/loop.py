@@ -64,7 +64,10 @@ class FunctionalModule:
         return FunctionalModule(*self._source)
 
     def __call__(self, params: Params, x: Tensor) -> Tensor:
-        """Return the module's output for x. Parameters that no call has given are the module's own."""
+        """Return the module's output for x.
+
+        For parameters that have not been passed in any call, use the module's own values.
+        """
         for name, p in params.items():
             for parameters, key in self._slots[name]:
                 parameters[key] = p

@@ -38,7 +38,7 @@ class Conv4(Model):
             yield "model.kernel", "an odd number"
         yield from group_violations(settings, [settings.model.filters])
         if settings.model.downsample == "max_pool":
-            reason = "with model.downsample = 'max_pool', because the model halves an image four times"
+            reason = "if model.downsample = 'max_pool', because the model halves an image four times"
             yield from image_size_violations(settings, 2**BLOCKS, reason)
 
     @classmethod

@@ -53,7 +53,7 @@ class ResNet12(Model):
     def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:
         yield from super().violations(settings)
         yield from group_violations(settings, settings.options_of(cls.name, ResNet12Options).widths)
-        reason = "with model.name = 'resnet12', because the model halves an image four times"
+        reason = "if model.name = 'resnet12', because the model halves an image four times"
         yield from image_size_violations(settings, SMALLEST_IMAGE, reason)
 
     @classmethod

@@ -21,7 +21,9 @@ class MyAlgorithm(GradientBased):
     title = "My algorithm"  # the name in the app
 
     class Options(Group):
-        decay: float = setting(0.9, "Decay", "Factor of the inner learning rate after each inner step.", gt=0, le=1)
+        decay: float = setting(
+            0.9, "Decay", "Factor by which the inner learning rate is multiplied after each inner step.", gt=0, le=1
+        )
 
     options: Options  # --set my_algorithm.decay=0.5
     uses = META_GRADIENT | {  # the common settings that it reads

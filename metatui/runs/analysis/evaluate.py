@@ -77,7 +77,7 @@ def with_protocol(
         )
         raise SettingsError([Problem("evaluation.inner_steps", sentence)])
     if inner_lr is not None and (reason := fixed_because("algorithm.inner_lr", settings)):
-        sentence = f"algorithm.inner_lr is {inner_lr:g}, but cannot change in an evaluation of this run: {reason}"
+        sentence = f"algorithm.inner_lr is {inner_lr:g}, but cannot be changed in an evaluation of this run: {reason}"
         raise SettingsError([Problem("algorithm.inner_lr", sentence)])
     protocol: dict[str, Any] = {
         "evaluation.test_tasks": tasks,

@@ -411,6 +411,6 @@ def _allowed(changes: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
         field = FIELDS[path]
         if not field.live and field.group not in FREE_ON_RESUME:
             live = ", ".join(name for name, other in FIELDS.items() if other.live)
-            sentence = f"{path} cannot change when a run is resumed, but {live} and compute settings can"
+            sentence = f"{path} cannot be changed when a run is resumed, but {live} and compute settings can"
             raise SettingsError([Problem(path, sentence)])
     return changes

@@ -78,7 +78,7 @@ class MetricsReader:
     """
 
     def read_new(self, limit: int = CHUNK) -> list[Progress]:
-        """Return the new meta-steps in at most about `limit` bytes."""
+        """Return the new meta-steps, reading about `limit` bytes at most."""
         data = read_range(self.path, self.offset - len(self._seam), len(self._seam) + limit)
         self.restarted = not data.startswith(self._seam)
         if self.restarted:

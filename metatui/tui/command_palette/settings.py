@@ -19,7 +19,7 @@ MOST_CHANGES = 5
 
 
 class SettingCommands(CommandProvider):
-    """Provides every setting. The second line explains the setting, or says why it cannot change now."""
+    """Provides every setting. The second line explains the setting, or says why it cannot be changed now."""
 
     rank = 0.8
 
@@ -84,7 +84,7 @@ class SettingCommands(CommandProvider):
         return Command(name, change, f"{setting.label} is {app.form.text(setting.path) or 'empty'} now. {effect}")
 
     def _refusal(self, setting: SettingField) -> str:
-        """Return why a setting cannot change now; an empty string if it can."""
+        """Return why a setting cannot be changed now; an empty string if it can."""
         form = self.metatui.form
         if setting.path not in form.assessment.visible:
             conditions = (
@@ -96,9 +96,9 @@ class SettingCommands(CommandProvider):
         if form.run_settings is None:
             return ""
         if not setting.live:
-            return with_keys("It cannot change during a run: {stop} stops the run, {detach} detaches it.")
+            return with_keys("It cannot be changed during a run: {stop} stops the run, {detach} detaches it.")
         reason = fixed_because(setting.path, form.run_settings)
-        return f"It cannot change during this run: {reason}." if reason else ""
+        return f"It cannot be changed during this run: {reason}." if reason else ""
 
     async def _open(self, setting: SettingField) -> None:
         """Show the field of a setting, or why it does not apply."""

@@ -32,9 +32,9 @@ class BackgroundController:
     def __init__(self, app: MetatuiApp, sessions: Sessions) -> None:
         self._app, self._sessions = app, sessions
         self.to_attach: RunFolder | None = None
-        """Live run that the app follows when it starts; None without one."""
+        """Live run that the app follows when it starts; None if there is none."""
         self.left: RunFolder | None = None
-        """Run that continues after the app has exited; None without one."""
+        """Run that continues after the app has exited; None if there is none."""
         self.crash_info: CrashInfo | None = None
         """Shared memory that tells the parent process which run is followed; None in tests."""
         self._asking_to_quit = False
@@ -50,7 +50,7 @@ class BackgroundController:
         continue_only_after_suspend()
 
     def announce(self, *, silent: bool) -> None:
-        """Attach to the run given on the command line; without one, show the names of live runs unless `silent`."""
+        """Attach to the run given on the command line; if none is, show the names of live runs unless `silent`."""
         if self.to_attach:
             self._app.run_worker(self.attach(self.to_attach), exclusive=True, group="open")
         elif not silent:

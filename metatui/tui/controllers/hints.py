@@ -36,7 +36,7 @@ class HintsController:
 
     @property
     def text(self) -> str:
-        """The current hint with the keys that follow and hide it; empty without a hint."""
+        """The current hint with the keys that follow and hide it; empty if there is none."""
         hint, model = self.current, self._model
         if hint is None or model is None:
             return ""
@@ -68,7 +68,7 @@ class HintsController:
         elif hint and app.run_controller.client.phase.active:
             label, stop = FIELDS[hint.path].label, key_name(BY_ID["stop"].key)
             app.notify(
-                f"{label} cannot change during a run: stop the run ({stop}) or wait for its end.",
+                f"{label} cannot be changed during a run: stop the run ({stop}) or wait until it ends.",
                 severity="warning",
             )
         elif hint and model:

@@ -55,7 +55,7 @@ class PresetsController:
         self._download: Worker[None] | None = None
 
     def origin_of(self, settings: Settings) -> str | None:
-        """Return the origin of `settings` in the form: `quick`, or `quick (changed)`; None without a preset."""
+        """Return the origin of `settings` in the form: `quick`, or `quick (changed)`; None if there is no preset."""
         origin, loaded = self._loaded
         return origin if origin is None or settings == loaded else presets.as_changed(origin)
 

@@ -171,7 +171,7 @@ class RunClient:
         self.phase = Phase.IDLE
         self.receiver: Receiver | None = None
         self.model: RunModel | None = None
-        """Model of the run, also after its end; None before the first run."""
+        """Model of the run, kept after the run ends; None before the first run."""
         self._undoing: list[tuple[str, Scalar]] = []
         """Path and value of each change back that was requested with `undo`, but not yet made by the trainer."""
 
@@ -198,7 +198,7 @@ class RunClient:
         self.phase = Phase.IDLE
 
     def submit(self, command: Command) -> None:
-        """Send a command to the trainer; without a run, nothing happens."""
+        """Send a command to the trainer. If there is no run, nothing happens."""
         if self.receiver and self.phase.active:
             self.receiver.submit(command)
 
@@ -222,7 +222,7 @@ class RunClient:
 
     @property
     def undoable(self) -> LiveChange | None:
-        """The newest live change for which no undo has been requested; None without one."""
+        """The newest live change for which no undo has been requested; None if there is none."""
         undoable = self.model.undoable if self.model and self.phase.active else []
         last = len(undoable) - 1 - len(self._undoing)
         return undoable[last] if last >= 0 else None

@@ -39,7 +39,7 @@ TASKS_SIDE_BY_SIDE = 4
 """Number of held-out tasks on which runs are shown side by side."""
 
 MOST_NAMED = 8
-"""Largest number of runs that are named before they are deleted."""
+"""Maximum number of runs that the confirmation lists by name."""
 
 
 class RunsController:

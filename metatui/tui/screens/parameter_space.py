@@ -41,7 +41,8 @@ class ParameterScreen(AnalysisScreen[None]):
             "n,b,left,right,space",
             "other",
             "Other picture",
-            tooltip="Switch between the meta-learned and the ordinary initialisation, if only one fits.",
+            tooltip="If there is room for only one initialisation, switch between the meta-learned and the ordinary "
+            "one.",
         ),
     ]
     DEFAULT_CSS = """

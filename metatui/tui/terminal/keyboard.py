@@ -15,7 +15,7 @@ from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 
 EXIT_CHECK_SECONDS = 0.1
-"""Seconds between checks of whether the thread that reads the keyboard should end."""
+"""Interval in seconds at which the keyboard thread checks whether to end."""
 
 ESCAPE = "\x1b"
 

@@ -96,7 +96,7 @@ def detect(environ: Mapping[str, str], encoding: str | None, tmux_utf8: bool | N
     """Return the finest set that the terminal is known to support.
 
     Args:
-        environ: environment, of which `TERM` and the locale are read.
+        environ: environment variables; only `TERM` and the locale are read.
         encoding: encoding of the stream on which the app is drawn; None if unknown.
         tmux_utf8: whether the tmux client uses UTF-8; if not, tmux replaces non-ASCII characters with `_`. None outside
             tmux, or if this is unknown.
@@ -121,7 +121,7 @@ def _locale(environ: Mapping[str, str]) -> str:
 
 
 def tmux_utf8(environ: Mapping[str, str]) -> bool | None:
-    """Return whether the attached tmux client uses UTF-8; None outside tmux, or without a reply within a second."""
+    """Return whether the attached tmux client uses UTF-8; None outside tmux, or if it sends no reply in a second."""
     if "TMUX" not in environ:
         return None
     try:

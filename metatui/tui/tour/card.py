@@ -105,7 +105,11 @@ class TourCard(TourWidget):
 
 
 async def start(app: MetatuiApp) -> None:
-    """Start the tour: during a run, at its second step; otherwise, with its settings in the form until its end."""
+    """Start the tour.
+
+    During a run, begin at the second step of the tour; otherwise, fill the form with the settings of the tour until the
+    tour ends.
+    """
     screen = app.screen_stack[0]
     await screen.query("#tour").remove()
     card = TourCard()

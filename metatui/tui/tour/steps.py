@@ -90,8 +90,8 @@ STEPS: tuple[Step, ...] = (
         "{mark_run} marks the selected run. Mark two runs, then {compare_runs} compares them on the same held-out "
         "tasks, with intervals and a paired test.",
         lambda happening, _: happening == "compare_runs",
-        "The list has one run: {tab_work} and {start} train another, {stop} stops it, and {tab_runs} returns to the "
-        "list.",
+        "The list has one run. To train another one, press {tab_work}, then {start}; press {stop} to stop it, and "
+        "{tab_runs} to return to the list.",
         lambda state: state.runs < 2,
     ),
     Step(

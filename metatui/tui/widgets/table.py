@@ -1,4 +1,4 @@
-"""Table of any number of rows, of which only the visible ones are drawn.
+"""Table of any number of rows; only the visible ones are drawn.
 
 Textual's DataTable draws and measures all rows. With a thousand runs, it takes a tenth of a second or more after a
 change of one cell or of the order.

@@ -276,7 +276,7 @@ def test_settings_that_shape_meta_parameters_are_fixed(
     paths = ("algorithm.inner_lr", "algorithm.inner_steps", "algorithm.meta_batch", "algorithm.outer_lr")
     assert {path for path in paths if fixed_because(path, experiment.settings)} == fixed
     for path in sorted(fixed):
-        with pytest.raises(BadInput, match=f"{path} cannot change during this run: "):
+        with pytest.raises(BadInput, match=f"{path} cannot be changed during this run: "):
             experiment.change_setting(path, 2)
 
 

@@ -116,11 +116,11 @@ def test_more_steps_at_test_repeat_the_rates(tiny: Callable[..., Settings]) -> N
 def test_inner_lr_is_only_the_initial_value(tiny: Callable[..., Settings]) -> None:
     settings = tiny(algorithm__name="meta_sgd", algorithm__inner_lr=0.03, training__iterations=2)
     assert torch.all(set_up(settings).theta()["inner_lr/0.bias"] == 0.03)
-    sentence = "algorithm.inner_lr cannot change during this run: it is the initial value of the learned rates"
+    sentence = "algorithm.inner_lr cannot be changed during this run: it is the initial value of the learned rates"
     trainer = Trainer(settings, changes=[PlannedChange(1, "algorithm.inner_lr", 0.5)])
     assert [event.text for event in trainer.events() if isinstance(event, Warned)] == [sentence]
     assert trainer.settings == settings.model_copy(update={"compute": trainer.settings.compute})
-    with pytest.raises(SettingsError, match="cannot change in an evaluation of this run: it is the initial value"):
+    with pytest.raises(SettingsError, match="cannot be changed in an evaluation of this run: it is the initial value"):
         with_protocol(
             settings, tasks=None, steps=None, shots=None, inner_lr=0.1, batch_norm=None, device=None
         )  # fmt: skip

@@ -140,8 +140,8 @@ def test_regression_is_refused() -> None:
     with pytest.raises(SettingsError) as refused:
         settings_of(WAVES, "protonet")
     assert str(refused.value) == (
-        "algorithm.name is 'protonet', but must be another algorithm with task.source = 'sinusoid': ProtoNet does not "
-        "fit regression"
+        "algorithm.name is 'protonet', but must be another algorithm if task.source = 'sinusoid': ProtoNet is "
+        "for classification only"
     )
 
 

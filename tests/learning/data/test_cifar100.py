@@ -217,7 +217,7 @@ def test_impossible_episodes_are_refused_early() -> None:
     task = {"source": "cifar_fs", "ways": 17, "shots": 4, "queries": 2}
     problems = violations(Settings(task=task))  # type: ignore[arg-type]
     assert [problem.sentence for problem in problems] == [
-        "task.shots is 4, but must be at most 3 with task.queries = 2, because a class of CIFAR-100 has only 5 images",
+        "task.shots is 4, but must be at most 3 if task.queries = 2, because a class of CIFAR-100 has only 5 images",
         "task.ways is 17, but must be at most 16, the number of classes in the smallest of train, val and test",
     ]
     assert parse({"task": {"source": "cifar_fs", "ways": 16, "shots": 3, "queries": 2}}).is_classification

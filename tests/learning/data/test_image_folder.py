@@ -270,8 +270,8 @@ def test_images_in_several_classes_are_reported(root: Path, tmp_path: Path) -> N
 def test_few_held_out_classes_are_reported(root: Path) -> None:
     (notice,) = source_of(root).notices
     assert notice == (
-        f"'{root}' has only 5 classes for validation, so several 5-way tasks have the same classes with other images: "
-        "the 95 % interval describes tasks of these classes, not of new ones"
+        f"'{root}' has only 5 classes for validation, so several 5-way tasks have the same classes, with different "
+        "images: the 95 % interval applies to tasks of these classes, not of new ones"
     )
     (notice,) = source_of(root, evaluation__test_tasks=7).notices
     assert "has only 5 classes for validation and 6 classes for test, so several 5-way tasks" in notice

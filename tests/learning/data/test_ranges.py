@@ -138,7 +138,7 @@ def test_engines_agree(tmp_path: Path, engine: str) -> None:
         ({"ways_range": "3..7"}, "task.ways_range", "but must be empty, or a range from 2 to 100 such as 3-7"),
         ({"shots_range": "0-3"}, "task.shots_range", "but must be empty, or a range from 1 to 1,000"),
         ({"shots_range": "5-3"}, "task.shots_range", "but must be empty, or a range from 1 to 1,000"),
-        ({"source": "omniglot", "shots_range": "1-19"}, "task.shots_range", "at most 18 with task.queries = 2"),
+        ({"source": "omniglot", "shots_range": "1-19"}, "task.shots_range", "at most 18 if task.queries = 2"),
     ],
 )
 def test_bad_ranges_are_named(task: dict[str, Any], field: str, words: str) -> None:

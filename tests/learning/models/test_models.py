@@ -179,7 +179,7 @@ def test_images_of_another_shape(model: dict[str, Any], shape: tuple[int, ...], 
     [
         (
             {"model": {"name": "conv4"}},
-            "model.name is 'conv4', but must be one of auto, mlp with task.source = 'sinusoid'",
+            "model.name is 'conv4', but must be one of auto, mlp if task.source = 'sinusoid'",
         ),
         ({"model": {"kernel": 4}}, "model.kernel is 4, but must be an odd number"),
         ({"model": {"norm": "group", "groups": 7}}, "model.groups is 7, but must be a divisor of 64, "),
@@ -189,7 +189,7 @@ def test_images_of_another_shape(model: dict[str, Any], shape: tuple[int, ...], 
         ),
         (
             {"model": {"name": "resnet12"}, "task": {"source": "folder", "folder": "/images", "image_size": 15}},
-            "task.image_size is 15, but must be at least 16 with model.name = 'resnet12'",
+            "task.image_size is 15, but must be at least 16 if model.name = 'resnet12'",
         ),
         ({"resnet12": {"widths": [8, 16]}}, "resnet12.widths is [8, 16], but must be four whole numbers"),
         ({"model": {"name": "conv5"}}, "model.name is 'conv5', but must be one of auto, conv4, mlp, resnet12"),

@@ -212,8 +212,8 @@ def test_live_changes_apply_to_next_meta_step(tiny: Make) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        ("training.seed", 3, "cannot change during a run"),
-        ("no.such", 3, "cannot change during a run"),
+        ("training.seed", 3, "cannot be changed during a run"),
+        ("no.such", 3, "cannot be changed during a run"),
         ("algorithm.inner_lr", -1.0, "must be a number above 0"),
         ("algorithm.meta_batch", 0, "must be a whole number from 1"),
     ],

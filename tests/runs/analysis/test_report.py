@@ -148,7 +148,7 @@ def test_report_is_complete(kind: str, waves: Comparison, pages: dict[str, str])
     start = run.run.journal()[0].details
     for message in (
         "MAML and scratch on sinusoid", "sinusoid, test split, 6 tasks, 10-shot, 10 queries, 3 inner steps",
-        "Loss after 3 inner steps", "Adaptation", "Validations while training", "Pairs on the same tasks",
+        "Loss after 3 inner steps", "Adaptation", "Validations during training", "Pairs on the same tasks",
         "Cost of training", "First validation with a loss of 1000 or better", run.id, "algorithm.inner_lr", "0.02",
         "Inner learning rate changed from 0.01 to 0.02", f"note {MOST_EVENTS - 5}", "and 4 more events",
         str(start["torch"]), str(start["host"]), str(start["device_name"]), "model.hidden",

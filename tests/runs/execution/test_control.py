@@ -107,7 +107,7 @@ def test_commands_are_executed_and_recorded(trained: Trained) -> None:
     live.submit(events.Evaluate())
     until(events.Evaluated, seen)
     live.submit(Change("task.shots", 3))
-    assert "task.shots cannot change during a run" in until(events.Warned, seen)[-1].text  # type: ignore[union-attr]
+    assert "task.shots cannot be changed during a run" in until(events.Warned, seen)[-1].text  # type: ignore[union-attr]
     live.submit(Stop())
     *_, finished = seen
     assert isinstance(finished, events.Finished)

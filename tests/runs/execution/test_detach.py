@@ -68,7 +68,7 @@ def test_detached_run_reports_every_event_and_resumes() -> None:
     assert live.run.settings() == SMALL
     assert (live.run.path / "output.log").read_text() == ""
 
-    with pytest.raises(SettingsError, match="cannot change when a run is resumed") as refused:
+    with pytest.raises(SettingsError, match="cannot be changed when a run is resumed") as refused:
         resume_detached(live.run, {"model.hidden": (4,)})
     assert [problem.field for problem in refused.value.problems] == ["model.hidden"]
 

@@ -272,7 +272,7 @@ def test_finished_run_resumes_only_for_more_steps(tmp_path: Path) -> None:
 def test_resume_refuses_other_settings(tmp_path: Path) -> None:
     session = Session.start(SMALL, runs_dir=tmp_path)
     session.close()
-    with pytest.raises(SettingsError, match=r"task\.shots cannot change when a run is resumed"):
+    with pytest.raises(SettingsError, match=r"task\.shots cannot be changed when a run is resumed"):
         Session.resume(session.run, {"task.shots": 5})
     with pytest.raises(SettingsError, match=r"training\.iterations is 0, but must be"):
         Session.resume(session.run, {"training.iterations": 0})

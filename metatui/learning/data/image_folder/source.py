@@ -150,15 +150,15 @@ def _summary(listing: Listing, left_out: Sequence[LeftOut]) -> str:
 
 
 def _few_classes(settings: Settings, listing: Listing, splits: Splits) -> Iterator[str]:
-    """Yield a warning if held-out tasks repeat their classes, because an interval then describes only these classes."""
+    """Yield a warning if held-out tasks repeat their classes, because an interval then applies only to these."""
     ways, evaluated = settings.task.ways, settings.evaluation
     tasks: dict[Split, int] = {"val": evaluated.tasks, "test": evaluated.test_tasks}
     few = [split for split in tasks if comb(len(splits[split]), ways) < tasks[split]]
     if few:
         counts = " and ".join(f"{_classes(len(splits[split]))} for {NAMES[split]}" for split in few)
         yield (
-            f"{quote(str(listing.root), 200)} has only {counts}, so several {ways}-way tasks have the same classes "
-            "with other images: the 95 % interval describes tasks of these classes, not of new ones"
+            f"{quote(str(listing.root), 200)} has only {counts}, so several {ways}-way tasks have the same "
+            "classes, with different images: the 95 % interval applies to tasks of these classes, not of new ones"
         )
 
 

@@ -147,7 +147,10 @@ def _in_order(origin: str, names: Iterable[str], part: str, alphabets: Alphabets
         if drawings is None or not 1 <= person <= DRAWINGS:
             raise BadInput(f"{origin} contains {quote(name, 200)}, which is not a drawing of Omniglot")
         if drawings[person - 1]:
-            raise BadInput(f"{origin} contains {quote(name, 200)}, a second drawing {person:02d} of its character")
+            raise BadInput(
+                f"{origin} contains {quote(name, 200)}, but already has a drawing of this character by person "
+                f"{person:02d}"
+            )
         drawings[person - 1] = name
     for character, drawings in expected.items():
         missing = [f"{person:02d}" for person, name in enumerate(drawings, 1) if not name]

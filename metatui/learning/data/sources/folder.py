@@ -46,7 +46,7 @@ class Folder(DataSet):
     @classmethod
     def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:
         if not settings.task.folder:
-            yield "task.folder", "the path of a folder of images with task.source = 'folder'"
+            yield "task.folder", "the path of a folder of images if task.source = 'folder'"
         options = settings.options_of(cls.name, FolderOptions)
         if options.val_fraction + options.test_fraction > 0.9:
             yield "folder.val_fraction", "at most 0.9 together with folder.test_fraction, to leave classes for training"

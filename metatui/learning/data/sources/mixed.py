@@ -42,7 +42,7 @@ class Mixed(DataSet):
         if len(folders) < 2 or len(set(folders)) < len(folders) or not all(path[:1] in ("/", "~") for path in folders):
             yield (
                 "mixed.folders",
-                f"absolute paths of two or more different folders, separated by '{os.pathsep}', with task.source = "
+                f"absolute paths of two or more different folders, separated by '{os.pathsep}', if task.source = "
                 "'mixed'",
             )
 

@@ -64,7 +64,7 @@ class Table(DataSet):
     def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:
         options = settings.options_of(cls.name, TableOptions)
         if not options.file:
-            yield "table.file", "the path of a CSV or Parquet file with task.source = 'table'"
+            yield "table.file", "the path of a CSV or Parquet file if task.source = 'table'"
         if not options.inputs and not options.targets:
             yield "table.targets", "names of columns, unless table.inputs names columns"
         if options.val_fraction + options.test_fraction > 0.9:

@@ -63,7 +63,7 @@ class TableSource(TaskSource):
     """Tasks of a table. Each episode has rows of one task, and no row is in both its support and its query set.
 
     Consecutive task numbers of a split go through all its tasks in random order, repeatedly, so that each task is used
-    equally often, every time with other rows.
+    equally often, with different rows each time.
     """
 
     kind = "regression"
@@ -213,15 +213,15 @@ class TableSource(TaskSource):
         )
 
     def _repeated(self, evaluated: Mapping[Split, int]) -> str:
-        """Return a warning if held-out tasks repeat, because an interval then describes only them; otherwise ''."""
+        """Return a warning if held-out tasks repeat, because an interval then applies only to them; otherwise ''."""
         few = {split: self.task_count(split) for split in evaluated if self.task_count(split) < evaluated[split]}
         if not few:
             return ""
         tasks = " and ".join(f"{n:,} {NAMES[split]} {'task' if n == 1 else 'tasks'}" for split, n in few.items())
         counts = " and ".join(f"{evaluated[split]:,}" for split in few)
         return (
-            f"{self.table.name} has {tasks}, so {counts} evaluated tasks use each of them several times with other "
-            "rows: the 95 % interval describes these tasks, not new ones"
+            f"{self.table.name} has only {tasks}, so the {counts} evaluated episodes use tasks more than once, with "
+            "different rows each time: the 95 % interval applies to the tasks in this table, not to new tasks"
         )
 
 

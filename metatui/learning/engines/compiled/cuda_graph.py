@@ -134,7 +134,7 @@ class _Capture:
     episodes: Episodes
     """The tensors that the graph reads its tasks from."""
     metrics: Tensor
-    """[4], see `CapturedStep.__call__`."""
+    """[4]: meta-loss, accuracy, support loss before adaptation, norm of the gradient."""
 
 
 def captures(algorithm: Algorithm, engine: Engine, device: torch.device) -> bool:

@@ -185,12 +185,13 @@ def derivatives(g: Tensor, x: Tensor, k: Tensor, *, for_x: bool, for_w: bool) ->
 def second_derivatives(
     u: Tensor | None, v: Tensor | None, g: Tensor, x: Tensor, k: Tensor, *, for_x: bool
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Compute the derivatives of <u, X> + <v, W> with respect to g, w and, if `for_x` is True, x.
+    """Compute the derivatives of <u, X> + <v, W> with respect to g, x (if `for_x` is True) and w.
+
+    X and W are the gradients of <g, Y(x, w)> with respect to x and w, where Y is the convolution.
 
     Args:
-        u: gradient with respect to X, which is the derivative with respect to x; None if zero.
-        v: gradient with respect to W, which is the derivative with respect to w; None if zero. At most one of `u` and
-            `v` is None.
+        u: incoming gradient for X; None if zero.
+        v: incoming gradient for W; None if zero. At most one of `u` and `v` is None.
     """
     images, gradients, t = _images(x), _images(g), transforms(g.dtype)
     of_g = torch.empty_like(gradients)

@@ -63,7 +63,7 @@ def differences(a: RunResult, b: RunResult, metric: Metric, step: int) -> Floats
 
 
 def seed_pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple[SeedPair, ...]:
-    """Compare all pairs of settings that were trained with at least two seeds, by the means of their runs."""
+    """Compare all pairs of settings that were trained with at least two seeds, using the mean result of each run."""
     from metatui.learning.evaluation.statistics import holm, welch_test
 
     groups = [group for group in seed_groups(runs) if group.is_repeated]

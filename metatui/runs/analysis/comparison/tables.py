@@ -124,7 +124,7 @@ def validations(comparison: Comparison) -> TextTable | None:
         )
         for iteration in shown
     )
-    return TextTable("Validations while training", ("meta-step", *(run.label for run in comparison.runs)), rows)
+    return TextTable("Validations during training", ("meta-step", *(run.label for run in comparison.runs)), rows)
 
 
 def _validated(comparison: Comparison, mean: float, half: float, diverged: int) -> str:

@@ -52,7 +52,7 @@ MOST_NEWS = 8192
 MOST_VIEWERS = 16
 
 LINGER_SECONDS = 0.5
-"""Maximum seconds that a run waits at its end for viewers to read all events."""
+"""Maximum number of seconds that a run waits, before its process ends, for viewers to read all events."""
 
 MOST_BATCHES = 64
 """Maximum number of batches queued for a viewer.

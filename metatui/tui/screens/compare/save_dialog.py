@@ -76,7 +76,7 @@ class SaveDialog(InputDialog[Path]):
 
     @work(group="save")
     async def write_file(self, write: Callable[[Path], object], path: Path) -> None:
-        """Write the file in a thread, because drawing figures takes seconds, and then close the dialog."""
+        """Write the file in a thread, because drawing figures takes a few seconds, and then close the dialog."""
         self._writing = True
         self._typed = False
         self.show_state("Writing the file…")

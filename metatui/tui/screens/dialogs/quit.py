@@ -35,7 +35,7 @@ class QuitScreen(Dialog[Answer]):
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = "Quit"
             yield StaticText(
-                f"{self._run} is training. It can continue in the background: the command metatui attach follows it "
+                f"{self._run} is training. It can continue in the background: use 'metatui attach' to follow it "
                 "again. Or it can be saved and stopped after this meta-step, and resumed later."
             )
             with Vertical(classes="dialog-choices"):

@@ -43,7 +43,7 @@ class SavePresetScreen(InputDialog[PresetName]):
         yield Label("Title, in one line")
         yield Entry(id="preset-title")
         with Horizontal(classes="field-row"):
-            yield Label("Replace a preset with this name  ")
+            yield Label("Replace an existing preset  ")
             yield Toggle(animate=False, id="preset-overwrite")
 
     def accept(self) -> None:

@@ -55,7 +55,7 @@ class ExplorerQuery:
         return replace(self, rate_steps=steps)
 
     def change_wave(self, amplitude: int, phase: int) -> ExplorerQuery:
-        """Change the drawn wave within its parameter limits; return the query unchanged without a drawn wave."""
+        """Change the drawn wave within its parameter limits. If no wave is drawn, return the query unchanged."""
         if not isinstance(self.drawn, Wave):
             return self
         a = self.drawn.amplitude + amplitude * WAVE_STEP

@@ -37,7 +37,7 @@ def is_live(run: RunSummary) -> bool:
 
 
 def result(run: RunSummary) -> str:
-    """Format the test metric with its interval, or, without a test, the best and the last validation."""
+    """Format the test metric with its interval, or, if there is no test, the best and the last validation."""
     test, last = run.test, run.validation or run.best
     if test is None:
         return best_and_last(run.best, last) if last else "no validation yet"

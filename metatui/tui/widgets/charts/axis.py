@@ -33,7 +33,7 @@ class Axis:
     high: float
     ticks: tuple[float, ...]
     labels: tuple[str, ...]
-    """The label of each tick; empty for a tick without a label."""
+    """The label of each tick; empty for a tick that has none."""
     log: bool = False
 
     def at(self, value: float) -> float:

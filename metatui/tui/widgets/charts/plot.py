@@ -33,7 +33,7 @@ class View:
     window: tuple[float, float] | None = None
     """Ends of the x axis; None shows everything."""
     cursor: float | None = None
-    """The x coordinate whose values are shown in the legend; None without a cursor."""
+    """The x coordinate whose values are shown in the legend; None if there is no cursor."""
 
 
 EVERYTHING: Final = View()

@@ -61,9 +61,9 @@ class SettingsForm(Vertical):
         self._texts = texts_of(settings)
         self._symbols = symbols
         self.run_settings: Settings | None = None
-        """Settings of the run in progress; None without one."""
+        """Settings of the run in progress; None if there is none."""
         self.offer: Offer | None = None
-        """Offer to fill in usual values, still open or already accepted; None without one."""
+        """Offer to fill in usual values, still open or already accepted; None if there is none."""
         self._groups = set[str]()
         """Names of the groups of settings that have widgets."""
         self.assessment = assess(self._texts)
@@ -147,7 +147,7 @@ class SettingsForm(Vertical):
         self._show_texts()
 
     def hold(self, running: Settings | None) -> None:
-        """Show the settings of the run in progress, and lock those that cannot change. None unlocks all settings."""
+        """Show the settings of the run in progress, and lock those that cannot be changed. None unlocks them all."""
         self.run_settings = running
         if running:
             self.load(running)

@@ -197,12 +197,12 @@ def test_sizes_of_random_splits(tmp_path: Path, tasks: int, sizes: list[int]) ->
 def test_repeated_test_tasks_are_noted(path: Path) -> None:
     (notice,) = source_of(path, targets="y0,y1", test_tasks=9).notices
     assert notice == (
-        f"'{path}' has 8 test tasks, so 9 evaluated tasks use each of them several times with other rows: the 95 % "
-        "interval describes these tasks, not new ones"
+        f"'{path}' has only 8 test tasks, so the 9 evaluated episodes use tasks more than once, with different rows "
+        "each time: the 95 % interval applies to the tasks in this table, not to new tasks"
     )
     assert not source_of(path, targets="y0,y1", test_tasks=8).notices
     (notice,) = source_of(path, targets="y0,y1", val_tasks=100, test_tasks=600).notices
-    assert " has 6 validation tasks and 8 test tasks, so 100 and 600 evaluated tasks use each of them " in notice
+    assert " has only 6 validation tasks and 8 test tasks, so the 100 and 600 evaluated episodes use " in notice
 
 
 def test_columns_and_tasks_are_noted(path: Path, source: TableSource, tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def test_run_notes_what_losses_refer_to(curves: Path, tmp_path: Path) -> None:
     )
     assert note.endswith(" for y0")
     (warning,) = (event.text for event in events if isinstance(event, Warned))
-    assert warning.startswith(f"'{curves}' has 8 test tasks, so 16 evaluated tasks use each of them several times")
+    assert warning.startswith(f"'{curves}' has only 8 test tasks, so the 16 evaluated episodes use tasks more")
 
 
 def test_settings_round_trip(runs: list[RunFolder], curves: Path) -> None:
