@@ -258,6 +258,14 @@ ACTIONS: tuple[Action, ...] = (
         _row,
         tab="runs",
     ),
+    Action(
+        "filter_presets",
+        "slash,ctrl+f",
+        "Filter",
+        "Show only presets that contain the typed words.",
+        PRESETS,
+        tab="presets",
+    ),
     Action("load_preset", "enter,l", "Load", "Put the preset into the form.", PRESETS, _idle_row, tab="presets"),
     Action(
         "preview_preset", "n,ctrl+o", "Preview", "Go to the preview, or back to the list.", PRESETS, _row, tab="presets"

@@ -172,8 +172,18 @@ def _continue_unfinished(
     return None
 
 
-def train(session: Session, ending: SignalState, context: click.Context, *, as_json: bool) -> None:
+def train(
+    session: Session,
+    ending: SignalState,
+    context: click.Context,
+    *,
+    as_json: bool,
+    write: Callable[[dict[str, Any]], object] = emit,
+) -> None:
     """Train to the end or until a signal, showing progress.
+
+    Args:
+        as_json: whether to call `write` with the report on the run.
 
     Raises:
         MetatuiError: if the run fails, or its test has no result because too many tasks diverged.
@@ -187,7 +197,7 @@ def train(session: Session, ending: SignalState, context: click.Context, *, as_j
                 progress.see(event)
     finally:  # scripts need the run and its state even after a failure
         if as_json:
-            emit(_report(session))
+            write(_report(session))
     if error := session.outcome.error:
         raise MetatuiError(error)
     if session.outcome.status == "interrupted":

@@ -38,6 +38,9 @@ MOST_NAMED = 3
 TASKS_SIDE_BY_SIDE = 4
 """Number of held-out tasks on which runs are shown side by side."""
 
+MOST_NAMED = 8
+"""Largest number of runs that are named before they are deleted."""
+
 
 class RunsController:
     def __init__(self, app: MetatuiApp, sessions: Sessions) -> None:
@@ -169,11 +172,12 @@ class RunsController:
         from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 
         several = len(runs) > 1
-        size = file_size(sum(run.run.size() for run in runs))  # not in a thread: the next key must reach the dialog
-        more = f" and {len(runs) - MOST_NAMED} more" if len(runs) > MOST_NAMED else ""
-        names = f" ({', '.join(run.id for run in runs[:MOST_NAMED])}{more})"
-        which = f"the {len(runs):,} marked runs{names} with their" if several else f"run {runs[0].id} with its"
-        question = f"Delete {which} metrics and checkpoints, {size}? This cannot be undone."
+        size = file_size(sum(run.run.size() for run in runs))  # at once, so that keys typed after d go to the dialog
+        which = f"these {len(runs):,} runs with their" if several else f"run {runs[0].id} with its"
+        question = f"Delete {which} metrics and checkpoints ({size})? This cannot be undone."
+        if several:
+            more = [f"and {len(runs) - MOST_NAMED:,} more"] if len(runs) > MOST_NAMED else []
+            question += "\n\n" + "\n".join([*(run.id for run in runs[:MOST_NAMED]), *more])
         title = "Delete runs" if several else "Delete run"
         if not await self._app.push_screen_wait(ConfirmScreen(title, question, yes="Delete")):
             return
