@@ -379,6 +379,35 @@ def test_permanent_disk_error_ends_the_run(tmp_path: Path, monkeypatch: pytest.M
     assert [iteration for iteration, *_ in measured(session.run)] == list(range(1, 11))
 
 
+@pytest.mark.parametrize("then", ["deleted", "emptied", "moved", "created again"])
+def test_run_ends_when_its_folder_is_gone(then: str, tmp_path: Path) -> None:
+    session = Session.start(SMALL, runs_dir=tmp_path)
+    moved, path = tmp_path / "moved", session.run.path
+    with pytest.raises(MetatuiError, match=r"ended after meta-step \d+, because its folder .* was deleted, moved or re"):
+        for event in session:
+            if isinstance(event, Progress) and event.iteration == 5:
+                path.rename(moved)
+                if then in ("emptied", "created again"):
+                    path.mkdir()
+                if then == "created again":
+                    shutil.copytree(moved, path, ignore=lambda *_: ["control.sock"], dirs_exist_ok=True)
+                if then != "moved":
+                    shutil.rmtree(moved)
+    assert session.outcome.status == "failed"
+    left = [file.name for file in path.rglob("*")] if path.exists() else []
+    assert "adaptation.json" not in left
+    if then == "moved":
+        assert told(RunFolder(moved))[-1] == ("failed", 10)
+
+
+def test_deleted_lock_file_does_not_end_the_run(tmp_path: Path) -> None:
+    session = Session.start(SMALL, runs_dir=tmp_path)
+    for event in session:
+        if isinstance(event, Progress) and event.iteration == 5:
+            session.run.lock_path.unlink()
+    assert session.run.status() == "finished"
+
+
 def test_diverged_run_is_failed(tmp_path: Path) -> None:
     session = Session.start(
         change(SMALL, {"algorithm.inner_lr": 100.0, "algorithm.inner_steps": 200}), runs_dir=tmp_path
