@@ -267,6 +267,22 @@ def test_check_on_missing_device(capsys: pytest.CaptureFixture[str], device: str
     assert err.startswith(f"metatui: {message}")
 
 
+def test_doctor_names_unusable_folders_and_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "app_state_file", lambda: tmp_path / "app.toml")
+    monkeypatch.setattr(paths, "keymap_file", lambda: tmp_path / "keymap.toml")
+    (tmp_path / "file").touch()
+    (tmp_path / "app.toml").write_text("theme = 3")
+    (tmp_path / "keymap.toml").write_text("[[[broken")
+    problems = answer(capsys, "doctor", "--runs-dir", "/proc/runs")["problems"]
+    assert any(problem.startswith("'/proc' cannot be written: ") for problem in problems)
+    assert any("app.toml' is ignored: theme is 3" in problem for problem in problems)
+    assert any("keymap.toml' is not a TOML file" in problem for problem in problems)
+    problems = answer(capsys, "doctor", "--runs-dir", str(tmp_path / "file" / "runs"))["problems"]
+    assert any(f"{tmp_path / 'file'}' is not a folder, but" in problem for problem in problems)
+
+
 def test_doctor_report(capsys: pytest.CaptureFixture[str]) -> None:
     report = answer(capsys, "doctor")
     assert report["versions"]["metatui"] == metatui.__version__
