@@ -19,17 +19,21 @@ import metatui
 from metatui import events
 from metatui.cli import main
 from metatui.cli.console import progress
+from metatui.config.settings import Settings
 from metatui.learning.checks import awkward
 from metatui.learning.checks import check as checks
 from metatui.learning.checks.comparison import Check
 from metatui.runs.execution import session
 from metatui.runs.storage import writer
 from metatui.runs.storage.checkpoints import save_checkpoint
+from metatui.runs.storage.journal import JournalWriter
+from metatui.runs.storage.lock import RunLock
 from metatui.runs.storage.store import RunStore
 from metatui.utils import paths
 from metatui.utils.errors import MetatuiError
 from metatui.utils.files import WriteRefused
 from tests.metrics import read_all
+from tests.tui.fakes import saved_run
 
 SMALL = [
     "--set", "training.iterations=20", "--set", "evaluation.every=10", "--set", "evaluation.tasks=5",
@@ -265,6 +269,24 @@ def test_check_on_missing_device(capsys: pytest.CaptureFixture[str], device: str
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(f"metatui: {message}")
+
+
+def test_list_tells_reasons_and_processes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("failed", "live"):
+        run = saved_run(tmp_path / "runs", Settings(), name=name, test=False)
+        start = run.journal_path.read_bytes().splitlines(keepends=True)[0]
+        run.journal_path.write_bytes(start)
+    journal = JournalWriter(tmp_path / "runs" / "failed" / "journal.jsonl")
+    journal.write("failed", 50, sentence="the meta-loss is not finite")
+    journal.close()
+    lock = RunLock(run.lock_path)
+    found = {each["run"]: (each["status"], each["reason"], each["pid"]) for each in answer(capsys, "runs")["runs"]}
+    assert found == {"failed": ("failed", "the meta-loss is not finite", None), "live": ("running", None, os.getpid())}
+    assert main(["runs"]) == 0
+    out = capsys.readouterr().out
+    assert "    failed: the meta-loss is not finite\n" in out
+    assert "live    running      50 of 5,000 meta-steps, this process\n" in out
+    lock.release()
 
 
 def test_doctor_names_unusable_folders_and_files(

@@ -17,6 +17,7 @@ from metatui.cli.options import check_new_file, complete_runs, examples, json_op
 from metatui.events import Evaluation
 from metatui.runs.analysis.metrics_csv import metrics_rows, validation_rows, write_csv
 from metatui.runs.formatting import headline, parameters
+from metatui.runs.storage.lock import holder, owner_of
 from metatui.runs.storage.store import RunStore
 from metatui.runs.storage.summary import RunSummary
 from metatui.utils.files import replacing
@@ -99,10 +100,12 @@ def _list(runs_dir: Path | None, as_json: bool) -> None:
     width = max(len(summary.id) for summary in summaries)
     lines = Text()  # printed in one call, because ten thousand calls take seconds
     for summary in summaries:
-        first = f"{summary.id:{width}}  {summary.status:11}  {_progress(summary)}"
+        process = f", {holder(summary.run.lock_path)}" if summary.status in ("running", "paused") else ""
+        first = f"{summary.id:{width}}  {summary.status:11}  {_progress(summary)}{process}"
         lines.append("\n".join(wrapped(plain(screen, first), screen.width, 0, 4)) + "\n")
         warning = f"warning: {summary.warning}" if summary.warning else None
-        for detail in filter(None, (*_results(summary), warning, summary.problem)):
+        reason = f"{summary.status}: {summary.reason}" if summary.reason else None
+        for detail in filter(None, (reason, *_results(summary), warning, summary.problem)):
             lines.append("\n".join(wrapped(plain(screen, detail), screen.width, 4, 4)) + "\n", "dim")
     screen.print(lines, end="", soft_wrap=True)
 
@@ -133,12 +136,21 @@ def _result(name: str, evaluation: Evaluation) -> str:
     return f"{name}, {parameters(evaluation)}: {headline(evaluation, level=True)}"
 
 
+def _pid(summary: RunSummary) -> int | None:
+    """Return the process that trains a live run."""
+    owner = owner_of(summary.run.lock_path) if summary.status in ("running", "paused") else None
+    pid = owner.get("pid") if owner else None
+    return pid if isinstance(pid, int) else None
+
+
 def _report(summary: RunSummary) -> dict[str, Any]:
     settings, progress = summary.settings, summary.progress
     return {
         "run": summary.id,
         "dir": str(summary.run.path),
         "status": summary.status,
+        "reason": summary.reason,
+        "pid": _pid(summary),
         "started": summary.started.isoformat(timespec="seconds"),
         "preset": summary.preset,
         "algorithm": settings.algorithm.name if settings else None,
