@@ -30,11 +30,17 @@ class Phase(Enum):
     RUNNING = "Running"
     PAUSING = "Pausing…"
     PAUSED = "Paused"
+    WAITING = "Waiting for the disk"
     STOPPING = "Stopping…"
 
     @property
     def active(self) -> bool:
         return self is not Phase.IDLE
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the run does not train, because the user paused it or the disk refuses writes."""
+        return self in (Phase.PAUSED, Phase.WAITING)
 
 
 @dataclass(frozen=True)

@@ -146,8 +146,8 @@ class BackgroundController:
         controller = self._app.run_controller
         receiver = controller.client.receiver
         assert receiver is not None
-        name = receiver.run.run.id if receiver.run else "The run that is starting"
-        match await self._app.push_screen_wait(QuitScreen(name)):
+        state = f"{receiver.run.run.id} is training" if receiver.run else "A run is starting"
+        match await self._app.push_screen_wait(QuitScreen(state)):
             case "keep":
                 # A run that is starting has no name yet, and may fail to start.
                 await asyncio.to_thread(receiver.opened.wait)
@@ -158,6 +158,13 @@ class BackgroundController:
                 controller.action_stop()
                 await asyncio.to_thread(receiver.over.wait)
                 self._app.exit(return_code=0)
+
+    def close_question(self) -> None:
+        """Close the dialog that asks what happens to the followed run, because the run has ended."""
+        from metatui.tui.screens.dialogs.quit import QuitScreen
+
+        if isinstance(self._app.screen, QuitScreen):
+            self._app.screen.dismiss("cancel")
 
     def terminal_lost(self) -> None:
         self.hang_up(128 + signal.SIGHUP)

@@ -172,6 +172,8 @@ class RunClient:
         self.receiver: Receiver | None = None
         self.model: RunModel | None = None
         """Model of the run, also after its end; None before the first run."""
+        self.stop_requested = False
+        """Whether `stop` was called for the run."""
         self._undoing: list[tuple[str, Scalar]] = []
         """Path and value of each change back that was requested with `undo`, but not yet made by the trainer."""
 
@@ -185,7 +187,7 @@ class RunClient:
         if self.phase.active:
             raise RuntimeError("one run is followed at a time")
         self._undoing.clear()
-        self.model, self.phase = model, Phase.STARTING
+        self.model, self.phase, self.stop_requested = model, Phase.STARTING, False
         if attached:
             self.phase = Phase.PAUSED if attached.session.hello.phase == "paused" else Phase.RUNNING
         self.receiver = Receiver(open_run, model.smoother, attached.written if attached else {})
@@ -203,7 +205,7 @@ class RunClient:
             self.receiver.submit(command)
 
     def toggle_pause(self) -> None:
-        if self.phase in (Phase.PAUSING, Phase.PAUSED):
+        if self.phase is Phase.PAUSING or self.phase.is_paused:
             self.submit(Resume())
         else:
             self.submit(Pause())
@@ -214,7 +216,7 @@ class RunClient:
         """End the run after this meta-step and save it."""
         self.submit(Stop())
         if self.phase.active:
-            self.phase = Phase.STOPPING
+            self.phase, self.stop_requested = Phase.STOPPING, True
 
     def change(self, path: str, value: Scalar) -> None:
         """Change a live setting from the next meta-step on."""
@@ -277,7 +279,7 @@ class RunClient:
             case Started() | Resumed():
                 self.phase = Phase.RUNNING
             case Paused():
-                self.phase = Phase.PAUSED
+                self.phase = Phase.WAITING if event.reason else Phase.PAUSED
             case Tweaked(path=path, new=new) if (path, new) in self._undoing:
                 self._undoing.remove((path, new))
             case Warned():  # a change may have been refused

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from metatui.config.fields import FIELDS
 from metatui.config.settings import Settings
-from metatui.tui.actions import BY_ID
+from metatui.tui.actions import BY_ID, with_keys
 from metatui.tui.controllers.sessions import Sessions
 from metatui.tui.model.run_colours import RunColours
 from metatui.tui.widgets.adaptation import RunViews
@@ -37,10 +37,13 @@ class RunsController:
         self._app, self._sessions = app, sessions
         self._replay: Replay | None = None
         """The run last opened from disk."""
+        self._on_disk: str | None = None
+        """Name of the shown run if its folder was found at the last check."""
         self.colours = RunColours()
 
     def start_timers(self) -> None:
         self._app.set_interval(READ_EVERY, self.read_again)
+        self._app.set_interval(READ_EVERY, self.check_folder)
 
     def action_filter(self) -> None:
         self._app.runs_tab.show_filter()
@@ -83,6 +86,20 @@ class RunsController:
             controller.shown = model
             controller.show_run()
             controller.show_adaptation()
+
+    async def check_folder(self) -> None:
+        """Say that the folder of the shown run was deleted. The process of a live run reports it itself."""
+        from metatui.runs.storage.run_folder import RunFolder
+
+        shown = self._app.run_controller.shown
+        if shown is None or shown.is_followed:
+            return
+        folder = self._app.runs_tab.store.root / shown.run_id
+        if await asyncio.to_thread(RunFolder(folder).is_run):
+            self._on_disk = shown.run_id
+        elif self._on_disk == shown.run_id:
+            self._on_disk = None
+            self._app.notify(f"The folder of {shown.run_id}, which is shown, was deleted or moved.", severity="warning")
 
     def action_load_run(self) -> None:
         run = self._app.runs_tab.selected
@@ -143,13 +160,21 @@ class RunsController:
     async def _ask_to_delete(self, runs: Sequence[RunSummary]) -> None:
         from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 
+        live = await asyncio.to_thread(lambda: [run for run in runs if run.run.is_live()])
+        runs = [run for run in runs if run not in live]
+        if not runs:
+            which = f"{live[0].id} is" if len(live) == 1 else f"The {len(live):,} marked runs are"
+            stop = with_keys("{stop_run} stops the selected run.")
+            self._app.notify(f"{which} training, so nothing is deleted. {stop}", severity="warning")
+            return
         several = len(runs) > 1
         which = f"the {len(runs):,} marked runs with their" if several else f"run {runs[0].id} with its"
-        question = f"Delete {which} metrics and checkpoints? This cannot be undone."
+        kept = f" {len(live):,} that {'is' if len(live) == 1 else 'are'} training will be kept." if live else ""
+        question = f"Delete {which} metrics and checkpoints? This cannot be undone.{kept}"
         title = "Delete runs" if several else "Delete run"
         if not await self._app.push_screen_wait(ConfirmScreen(title, question, yes="Delete")):
             return
-        tab = self._app.runs_tab
+        tab, self._on_disk = self._app.runs_tab, None
         problems = await asyncio.to_thread(lambda: [each for run in runs for each in _delete(tab.store, run)])
         if problems:
             others = f" {len(problems) - 1:,} more could not be deleted." if len(problems) > 1 else ""

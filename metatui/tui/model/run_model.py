@@ -106,6 +106,8 @@ class RunModel:
         """Hints that the user has neither followed nor hidden and that still apply, oldest first."""
         self.evaluating: Evaluating | None = None
         """Progress of the current validation or test; None if there is none."""
+        self.waiting: str | None = None
+        """Why training waits for the disk; None if it does not wait."""
         self.ended: Finished | Failed | None = None
         self.smoother: Smoother | None = None
         """The smoother that has averaged the meta-steps read from disk; None for a new run."""
@@ -199,7 +201,7 @@ class RunModel:
             return
         steps = [step.progress for step in averaged]
         last = steps[-1]
-        self.latest, self.evaluating = last, None
+        self.latest, self.evaluating, self.waiting = last, None, None
         iterations, seconds = [step.iteration for step in steps], [step.seconds for step in steps]
         self.meta_loss.extend(iterations, seconds, [s.meta_loss for s in steps], [s.meta_loss for s in averaged])
         self.grad_norm.extend(iterations, seconds, [step.grad_norm for step in steps])
@@ -229,6 +231,8 @@ class RunModel:
             case Tweaked():
                 self._tweaked(event)
             case Paused() | Resumed():
+                self.waiting = event.reason if isinstance(event, Paused) else None
+                self.evaluating = None if self.waiting else self.evaluating
                 self._add_line(event.iteration, type(event).__name__)
             case Warned():
                 self._add_line(event.iteration, event.text, "warning")
@@ -240,7 +244,7 @@ class RunModel:
             case Finished():
                 self._finished(event)
             case Failed():
-                self.ended = event
+                self.ended, self.waiting = event, None
                 self._add_line(event.iteration or self.iteration, event.sentence, "error")
 
     def _add_line(self, iteration: int, text: str, tone: Tone = "plain") -> None:
@@ -294,7 +298,7 @@ class RunModel:
         self.hints = [hint for hint in self.hints if applies(hint) and self.settings.value(hint.path) != hint.new]
 
     def _finished(self, event: Finished) -> None:
-        self.ended, self.test, self.evaluating = event, event.test, None
+        self.ended, self.test, self.evaluating, self.waiting = event, event.test, None, None
         self.views = event.views or self.views
         warned = event.warning or event.reason == "interrupted" or self.has_no_result
         self._add_line(event.iteration, FINISH_TEXTS.get(event.reason, event.reason), "warning" if warned else "good")

@@ -74,7 +74,7 @@ class TopBar(Widget):
             if left.cell_length + len(state) + len(part) + 3 <= self.size.width:
                 state += f"  {part}"
         failed = self.state[:1] == ("Failed",)
-        if self.phase is Phase.PAUSED or (self.warned and not failed):
+        if self.phase.is_paused or (self.warned and not failed):
             colour = "$text-warning"
         elif self.phase is Phase.IDLE:
             colour = "$text-error" if failed else "$foreground"
@@ -129,7 +129,7 @@ class KeyBar(Widget):
         for action in actions:
             if key := next(filter(self._works, action.keys.split(",")), None):
                 label = PAIRS.get(action.id, action.label)
-                if action.id == "pause" and self.context.phase in (Phase.PAUSED, Phase.PAUSING):
+                if action.id == "pause" and (self.context.phase is Phase.PAUSING or self.context.phase.is_paused):
                     label = "Continue"
                 perform = f"perform('{action.id}')"
                 name = link(f" {key_name(key)}{' ' if label else ''}", perform, "$footer-key-foreground bold")

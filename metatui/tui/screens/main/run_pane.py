@@ -146,6 +146,8 @@ def facts_of(model: RunModel, load: Load, phase: Phase) -> list[Fact]:
         facts.append(Fact("starting", "loading PyTorch…"))
     if model.packed:
         facts.append(Fact("images", "{:,} of {:,} packed".format(*model.packed)))
+    if model.waiting:
+        facts.append(Fact("waiting", model.waiting, True))
     if now := model.evaluating:
         facts.append(Fact("evaluating", f"{now.done:,} of {now.tasks:,} {split_name(now.split)} tasks"))
     facts += _results(model)
