@@ -61,7 +61,7 @@ MAX_SECONDS = 3600.0
     metavar="S",
     help="Seconds that each measurement takes.",
 )
-@click.option("--device", metavar="DEVICE", help="Device to compute on; the default is auto.")
+@click.option("--device", metavar="DEVICE", help="Device to compute on.  [default: auto]")
 @click.option("--ascii", "ascii_only", is_flag=True, help="Use ASCII characters only.")
 @json_option
 @click.pass_context

@@ -63,7 +63,7 @@ def list_runs(runs_dir: Path | None, as_json: bool) -> None:
     )
 )
 @click.argument("run", shell_complete=complete_runs)
-@click.option("--to", metavar="FILE|-", default="-", help="File to write; -, the default, is standard output.")
+@click.option("--to", metavar="FILE|-", default="-", show_default=True, help="File to write, or - for standard output.")
 @click.option("--evaluations", is_flag=True, help="Export the validations instead of the meta-steps.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @runs_dir_option
