@@ -6,6 +6,10 @@ Python API:
 >>> preset = metatui.load_preset("quick")
 >>> result = metatui.train(preset.settings, on_event=print)  # doctest: +SKIP
 >>> metatui.evaluate(result.run, shots=5).final  # doctest: +SKIP
+>>> model = metatui.load_model(result.run)  # doctest: +SKIP
+>>> model.adapt(support_x, support_y).predict(query_x)  # doctest: +SKIP
+
+`metatui plugin` prints a file with a model, an algorithm or a data set to start your own from.
 
 Names are imported on first use, so that `import metatui` is fast and does not import torch.
 """
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
     from metatui.config.settings import Settings
     from metatui.learning.engines.any_module.meta_gradient import meta_gradient
     from metatui.runs.analysis.comparison import compare
-    from metatui.runs.api import Result, evaluate, train
+    from metatui.runs.api import Result, evaluate, load_model, train
     from metatui.utils.errors import BadInput, MetatuiError, SettingsError
 
 __version__ = "0.1.0"
@@ -36,6 +40,7 @@ __all__ = [
     "__version__",
     "compare",
     "evaluate",
+    "load_model",
     "load_preset",
     "meta_gradient",
     "train",
@@ -50,6 +55,7 @@ _ORIGINS = {
     "SettingsError": ("metatui.utils.errors", "SettingsError"),
     "compare": ("metatui.runs.analysis.comparison", "compare"),
     "evaluate": ("metatui.runs.api", "evaluate"),
+    "load_model": ("metatui.runs.api", "load_model"),
     "load_preset": ("metatui.config.presets", "load"),
     "meta_gradient": ("metatui.learning.engines.any_module.meta_gradient", "meta_gradient"),
     "train": ("metatui.runs.api", "train"),

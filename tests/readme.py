@@ -15,6 +15,7 @@ from typing import Any
 
 from metatui.config import presets
 from metatui.config.fields import FIELDS, text_of
+from metatui.config.presets import Preset
 from tests.benchmarks import finn_table, memory, product, report
 
 ROOT = Path(__file__).parent.parent
@@ -53,13 +54,17 @@ def settings_table() -> str:
 
 
 def presets_table() -> str:
-    """Format every bundled preset: protocol, published number, measured number."""
+    """Format every bundled preset: protocol, published number with its protocol, measured number."""
     rows = ["| preset | protocol | published | measured |", "|---|---|---|---|"]
     rows += (
-        f"| `{preset.name}` | {preset.protocol} | {preset.published or '–'} | {preset.measured or '–'} |"
+        f"| `{preset.name}` | {preset.protocol} | {_published(preset)} | {preset.measured or '–'} |"
         for preset in presets.bundled()
     )
     return "\n".join(rows)
+
+
+def _published(preset: Preset) -> str:
+    return f"{preset.published}. {preset.published_protocol}" if preset.published else "–"
 
 
 def headline_table() -> str:

@@ -53,12 +53,12 @@ def app_arguments(
     from metatui.utils import paths
 
     loaded = presets.load(preset) if preset is not None else None
-    settings = loaded.settings if loaded else None
-    if assignments:
-        settings = changed(settings or Settings(), assignments)
+    base = loaded.settings if loaded else Settings()
+    settings = changed(base, assignments) if assignments else loaded and loaded.settings
     return {
         "settings": settings,
-        "preset": loaded.name if loaded and not assignments else None,
+        "preset": loaded.name if loaded else None,
+        "base": base if assignments else None,
         "changes": loaded.changes if loaded else (),
         "start": start,
         "runs_dir": paths.runs_dir(runs_dir),

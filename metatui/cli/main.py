@@ -30,12 +30,13 @@ COMMANDS = {
     "compare": "Compare runs on identical held-out tasks.",
     "report": "Write a report of one or more runs as HTML or Markdown.",
     "suite": "Train a list of runs and compare them.",
-    "runs": "List the saved runs, or export one as CSV.",
+    "runs": "List the saved runs, export one as CSV, or delete some.",
     "presets": "List, show, save and delete presets.",
     "explain": "Explain an algorithm with pseudo-code for the given settings.",
     "settings": "List all settings with defaults, allowed values and meaning.",
     "keys": "List the actions of the app, with their keys.",
     "data": "List, download and pack data sets.",
+    "plugin": "Print a complete plugin: a model, an algorithm or a data set of your own.",
     "check": "Check the meta-gradients of every algorithm and engine.",
     "bench": "Measure the training speed of every engine on this machine.",
     "doctor": "Show versions, devices, data sets, the terminal and file locations.",
@@ -93,7 +94,8 @@ def _select_plugins(context: click.Context, parameter: click.Parameter, files: t
     type=click.Path(),
     metavar="FILE.py",
     callback=_select_plugins,
-    help="Load an algorithm, a model or a data set from a Python file, for any command; may be repeated.",
+    help="Load an algorithm, a model or a data set from a Python file, for any command; may be repeated. "
+    "metatui plugin prints one.",
 )
 @click.option("--preset", metavar="PRESET|FILE", help="Load the settings of this preset or TOML file.")
 @set_option
@@ -112,7 +114,7 @@ def cli(
     ascii_only: bool,
     theme: str | None,
 ) -> int:
-    """Train, watch and compare gradient-based meta-learning (MAML, FOMAML, Reptile) in the terminal.
+    """Train, watch and compare few-shot meta-learning (MAML, Reptile, ProtoNet and others) in the terminal.
 
     Without a command, metatui opens the app.
     """

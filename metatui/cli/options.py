@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,7 +74,7 @@ set_option = click.option(
     help="Change one setting, such as training.seed=1; may be repeated.",
 )  # fmt: skip
 
-device_option = click.option("--device", metavar="DEVICE", help="Device to compute on: auto, cpu, cuda or cuda:N.")
+device_option = click.option("--device", metavar="DEVICE", help="Device to compute on: auto, cpu, cuda, cuda:N or mps.")
 
 runs_dir_option = click.option(
     "--runs-dir", type=click.Path(path_type=Path), metavar="DIR",
@@ -103,6 +103,14 @@ def changed(settings: Settings, assignments: Sequence[str], device: str | None =
     from metatui.config.fields import change
 
     return change(settings, changes(assignments, device))
+
+
+def note_without_effect(settings: Settings, paths: Iterable[str]) -> None:
+    """Print a note on stderr for those of the settings `paths` that have no effect in `settings`."""
+    from metatui.config.fields import without_effect
+
+    for sentence in without_effect(settings, sorted(paths)):
+        click.echo(f"note: {sentence}", err=True)
 
 
 def check_new_file(path: Path, option: str, *, force: bool) -> None:

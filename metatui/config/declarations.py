@@ -121,7 +121,12 @@ class SettingField:
 
     def is_relevant(self, settings: Settings) -> bool:
         """Return whether this setting has any effect in `settings`."""
-        return all(settings.effective(path) in values for path, values in self.when.items())
+        return not self.unmet(settings)
+
+    def unmet(self, settings: Settings) -> dict[str, Scalar]:
+        """Return the other settings, with their values, because of which this setting has no effect."""
+        others = {path: settings.effective(path) for path in self.when}
+        return {path: value for path, value in others.items() if value not in self.when[path]}
 
 
 def group_fields(name: str, group: type[Group], when: When | None = None) -> Iterator[SettingField]:

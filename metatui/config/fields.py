@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterator, Mapping, ValuesView
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
 from itertools import groupby
 from typing import Any
 
@@ -114,6 +114,21 @@ def differences(settings: Settings, other: Settings) -> list[str]:
     ]
 
 
+def without_effect(settings: Settings, paths: Iterable[str]) -> list[str]:
+    """Return a sentence, without a full stop, for the settings among `paths` that have no effect in `settings`.
+
+    Settings that have no effect for the same reason share a sentence.
+    """
+    reasons: dict[str, list[str]] = {}
+    for path in paths:
+        if unmet := FIELDS[path].unmet(settings):
+            reasons.setdefault(assigned(unmet), []).append(path)
+    return [
+        f"{', '.join(same)} {'has' if len(same) == 1 else 'have'} no effect with {reason}"
+        for reason, same in reasons.items()
+    ]
+
+
 def fixed_because(path: str, settings: Settings) -> str | None:
     """Return why the live setting `path` cannot change during a run with `settings`; None if it can."""
     if not FIELDS[path].is_relevant(settings):
@@ -156,10 +171,18 @@ def labelled(values: Mapping[str, Scalar]) -> str:
     return ", ".join(f"{FIELDS[path].label} {text_of(value)}" for path, value in values.items())
 
 
+def label_in_sentence(path: str) -> str:
+    """Return the label of a setting as it is written within a sentence: `inner steps`, `CG steps`."""
+    label = FIELDS[path].label
+    return label if label[:2].isupper() else label[0].lower() + label[1:]
+
+
 def _unknown(path: str) -> Problem:
-    same_key = [name for name in FIELDS if name.split(".")[1] == path.split(".")[-1]][:1]
+    same_key = [name for name in FIELDS if name.split(".")[1] == path.split(".")[-1]]
     groups = f"the groups are {', '.join(Settings.model_fields)}, and those of plugins"
-    hint = did_you_mean(path, FIELDS, f"did you mean {same_key[0]}?" if same_key else groups)
+    # Similar groups, such as `algorithms.inner_lr`, come before other groups with the same key.
+    near = did_you_mean(path, same_key, "", cutoff=0.8)
+    hint = near or (f"did you mean {' or '.join(same_key[:3])}?" if same_key else did_you_mean(path, FIELDS, groups))
     return Problem(path, f"{quote(path)} is not a setting: {hint}")
 
 

@@ -24,8 +24,11 @@ from metatui.utils.text import sanitize
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """Names under which presets can be saved. Files from elsewhere may have any printable name."""
-ABOUT = ("title", "source", "protocol", "published", "measured", "notes")
+ABOUT = ("title", "source", "protocol", "published", "published_protocol", "measured", "notes")
 """Keys of the `[preset]` table."""
+
+CHANGED = " (changed)"
+"""Mark of changed settings after the name of their preset, in the journals of runs."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class Preset:
     protocol: str
     """Protocol of the measurement: split, tasks, shots, inner steps, batch-norm mode."""
     published: str | None
+    published_protocol: str
+    """Protocol of the published result, and whether results of this preset can be compared with it."""
     measured: str | None
     notes: str
     settings: Settings
@@ -143,6 +148,7 @@ def read(path: Path) -> Preset:
         source=about.get("source", ""),
         protocol=about.get("protocol", ""),
         published=about.get("published"),
+        published_protocol=about.get("published_protocol", ""),
         measured=about.get("measured"),
         notes=about.get("notes", ""),
         settings=settings,
@@ -204,6 +210,16 @@ def delete(name: str) -> None:
         raise BadInput(f"{quote(name)} is not one of your presets") from None
     except OSError as error:
         raise MetatuiError(f"{quote(str(path), 200)} cannot be deleted: {reason(error)}") from None
+
+
+def as_changed(origin: str) -> str:
+    """Return the origin of changed settings: `quick (changed)` for the preset `quick`."""
+    return f"{without_changed(origin)}{CHANGED}"
+
+
+def without_changed(origin: str) -> str:
+    """Return the origin without the mark of changed settings."""
+    return origin.removesuffix(CHANGED)
 
 
 def check_name(name: str) -> None:

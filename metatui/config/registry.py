@@ -289,7 +289,10 @@ def _load_file(path: Path) -> None:
         spec.loader.exec_module(module)
         components = _defined_in(module)
         if not components:
-            raise BadInput("it defines no algorithm, model or data set")
+            raise BadInput(
+                "it defines no algorithm, model or data set: it must contain a subclass of Algorithm, Model or DataSet "
+                "that has a `name`, as in the files that metatui plugin model, algorithm or data prints"
+            )
         add_components(components)
     except BadInput as error:
         raise BadInput(f"{origin} cannot be used: {error}") from error

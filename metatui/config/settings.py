@@ -82,13 +82,13 @@ class TaskSettings(Group):
         main=True, **_choices(DATA))
     folder: str = setting(
         "", "Folder", "Contains one folder of images (PNG, JPEG) per class, or train, val and test folders of these.",
-        allowed="the absolute path of a folder, starting with / or ~", path=True, main=True,
-        when=used(DATA, "task.folder"), pattern=r"^([/~][^\x00]*)?$", max_length=4096)
+        allowed="the path of a folder, in TOML files and in Python an absolute one, starting with / or ~",
+        path=True, main=True, when=used(DATA, "task.folder"), pattern=r"^([/~][^\x00]*)?$", max_length=4096)
     class_lists: str = setting(
         "", "Class lists",
         "Contains train, val and test lists of classes or images (CSV, text); if empty, lists in task.folder are used.",
-        allowed="the absolute path of a folder, starting with / or ~", path=True,
-        when=used(DATA, "task.class_lists"), pattern=r"^([/~][^\x00]*)?$", max_length=4096)
+        allowed="the path of a folder, in TOML files and in Python an absolute one, starting with / or ~",
+        path=True, when=used(DATA, "task.class_lists"), pattern=r"^([/~][^\x00]*)?$", max_length=4096)
     ways: int = setting(
         5, "Ways (N)", "Number of classes in an episode.", unit="classes", main=True, when=_IMAGES, ge=2, le=100)
     ways_range: str = setting(
@@ -155,9 +155,11 @@ class ModelSettings(Group):
         "linear", "Head", "Last layer: linear, or cosine similarities times a learned scale.",
         when=used(MODELS, "model.head"))
     weights: str = setting(
-        "", "Pretrained weights", "File of weights (safetensors) that training starts from; empty for random weights.",
-        allowed="empty, or the absolute path of a safetensors file, starting with / or ~", path=True,
-        pattern=r"^([/~][^\x00]*)?$", max_length=4096)
+        "", "Pretrained weights",
+        "File of weights (safetensors) that training starts from, such as a checkpoint of a run, of which the best "
+        "parameters are used; empty for random weights.",
+        allowed="empty, or the path of a safetensors file, in TOML files and in Python an absolute one, "
+        "starting with / or ~", path=True, pattern=r"^([/~][^\x00]*)?$", max_length=4096)
 
 
 class AlgorithmSettings(Group):

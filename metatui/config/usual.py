@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from metatui.config.declarations import Scalar
 from metatui.config.registry import ALGORITHMS, DATA
 from metatui.config.settings import Settings
@@ -21,6 +23,15 @@ def usual_for(algorithm: str, source: str) -> dict[str, Scalar]:
 def usual_values(settings: Settings) -> dict[str, Scalar]:
     """Return the usual values for the algorithm and the data set of `settings`, by path of the setting."""
     return usual_for(settings.algorithm.name, settings.task.source)
+
+
+def with_algorithm(settings: Settings, name: str) -> Settings:
+    """Return `settings` with the algorithm `name` and its usual values. Limits between settings are not checked."""
+    groups: dict[str, dict[str, Any]] = {group: dict(values) for group, values in settings}
+    for path, value in ({"algorithm.name": name} | usual_for(name, settings.task.source)).items():
+        group, key = path.split(".")
+        groups.setdefault(group, {})[key] = value
+    return Settings.model_validate(groups)
 
 
 def unusual(settings: Settings) -> dict[str, Scalar]:

@@ -183,6 +183,11 @@ class Algorithm(Component):
         return False
 
     @property
+    def stage(self) -> str:
+        """Sentence for the journal when it changes: what meta-steps compute at this `progress`, without a full stop."""
+        return ""
+
+    @property
     def inner_steps(self) -> int:
         """Number of inner steps in training; 1 if the algorithm adapts in a single step without gradients."""
         return self.settings.algorithm.inner_steps if "algorithm.inner_steps" in self.uses else 1

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, change, fixed_because
@@ -18,7 +18,7 @@ from metatui.learning.data.episodes import Episodes, Split, TaskSource, training
 from metatui.learning.engines.autotune import Measured, choose, measured_for
 from metatui.learning.engines.base import GRAPH_OF_GRADIENT, Engine, meta_parameters
 from metatui.learning.engines.native.build import library
-from metatui.learning.engines.registry import make_engine
+from metatui.learning.engines.registry import EngineName, make_engine
 from metatui.learning.engines.sequential import is_chain, is_perceptron
 from metatui.learning.hardware.cuda import cuda_problem
 from metatui.learning.hardware.devices import Device, physical_cores, resolve, use
@@ -54,7 +54,9 @@ class Experiment:
     measured: Measured
     """Measured times of the engines on this machine."""
     notices: tuple[str, ...]
-    """Sentences to show to the user before the training starts."""
+    """Warnings to show to the user before the training starts."""
+    notes: tuple[str, ...] = ()
+    """Sentences for the journal of a run that are not warnings."""
     weights: str = ""
     """SHA-256 of the file of pretrained weights that the model started from; empty without such a file."""
     _prefetched: dict[range, Episodes] = field(default_factory=dict, repr=False)
@@ -80,6 +82,11 @@ class Experiment:
         """Return the initial meta-parameters. Those that are parameters of the model share memory with it."""
         params = {name: p.detach() for name, p in meta_parameters(self.model).items()}
         return self.algorithm.meta_parameters(params, self.source)
+
+    def frozen(self) -> Params:
+        """Return the tensors of the model that are never learned: frozen parameters and buffers."""
+        learned = meta_parameters(self.model)
+        return {name: t for name, t in self.model.state_dict().items() if name not in learned}
 
     def change_setting(self, path: str, value: Scalar) -> tuple[Scalar, Scalar]:
         """Change a setting during the run.
@@ -131,7 +138,13 @@ class Experiment:
         return self._prefetched[tasks]
 
 
-def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experiment:
+def set_up(
+    settings: Settings,
+    *,
+    first_meta_batch: int | None = None,
+    source: TaskSource | None = None,
+    frozen: Mapping[str, Tensor] | None = None,
+) -> Experiment:
     """Create everything that `settings` describe.
 
     This also sets the number of CPU threads, the matmul precision and the CUDA device of the calling thread.
@@ -139,6 +152,8 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
     Args:
         first_meta_batch: size of the meta-batch at the start of the training, if it has changed since. It determines
             the number of threads, on which the rounding of sums depends.
+        source: the data set, if it is not the one that `settings` select.
+        frozen: saved values of the tensors that are never learned, by name; see `Experiment.frozen`.
 
     Raises:
         BadInput: if the device or the data set is not available, or the device does not support the settings.
@@ -147,9 +162,10 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
     _check_device(settings, device)
     torch_device = torch.device(device.name)
     use(torch_device)
-    source = DATA[settings.task.source].load(settings, torch_device)
+    source = DATA[settings.task.source].load(settings, torch_device) if source is None else source
     dtype = _dtype(settings)
     model, weights = _model(settings, source)
+    _write_frozen(model, frozen or {})
     model = model.to(device=torch_device, dtype=dtype)
     algorithm = algorithm_class(settings.algorithm.name)(settings, model)
     loss = CROSS_ENTROPY if settings.is_classification else MEAN_SQUARED_ERROR
@@ -180,6 +196,12 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
         threads = settings.compute.threads or physical_cores()
     if name == "native" and library(dtype) is None:
         reason = f"{reason}; without a C compiler it is slow"
+    notices = [*source.notices]
+    notes = [*source.notes]
+    if weights:
+        (notes if weights.is_complete else notices).append(weights.report)
+    if name == settings.compute.engine:
+        notices += _without_effect(name, model)
     problem = cuda_problem() if settings.compute.device == "auto" and device.name != "cuda:0" else None
     engine = make_engine(name, model, loss, workers=workers, second_order=settings.compute.second_order)
     if why := engine.unsupported(algorithm):
@@ -194,7 +216,8 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
         engine=engine,
         engine_reason=reason,
         measured=measured,
-        notices=(*([problem] if problem else []), *source.notices, *([weights.report] if weights else [])),
+        notices=(*([problem] if problem else []), *notices),
+        notes=tuple(notes),
         weights=weights.digest if weights else "",
     )
 
@@ -234,6 +257,15 @@ def _model(settings: Settings, source: TaskSource) -> tuple[nn.Module, LoadedWei
     return model, weights
 
 
+def _write_frozen(model: nn.Module, frozen: Mapping[str, Tensor]) -> None:
+    """Copy saved tensors into the model. Raises BadInput if a name or a shape differs."""
+    slots = model.state_dict()
+    for name, t in frozen.items():
+        if name not in slots or slots[name].shape != t.shape:
+            raise BadInput(f"the checkpoint's tensor {quote(name)} does not fit the model that the settings describe")
+        slots[name].copy_(t)
+
+
 def _check_device(settings: Settings, device: Device) -> None:
     """Raise `SettingsError` if `device` does not support the precision or the engine."""
     compute = settings.compute
@@ -246,6 +278,18 @@ def _check_device(settings: Settings, device: Device) -> None:
             f"'{compute.engine}' only runs on the CPU"
         )
         raise SettingsError([Problem("compute.engine", sentence)])
+
+
+def _without_effect(engine: EngineName, model: nn.Module) -> Iterator[str]:
+    """Yield a warning if `engine` trains `model` exactly like another engine."""
+    has_convolutions = any(isinstance(module, nn.Conv2d) for module in model.modules())
+    if engine == "unfolded" and not has_convolutions:
+        yield "compute.engine is 'unfolded', which differs from 'batched' only in convolutions, but the model has none"
+    if engine == "native" and not (has_convolutions and is_chain(model)):
+        yield (
+            "compute.engine is 'native', which differs from 'loop' only in the convolutions of an nn.Sequential, but "
+            "the model has none"
+        )
 
 
 def _thread_counts(settings: Settings, device: Device, first_meta_batch: int | None) -> tuple[int, int]:

@@ -72,10 +72,12 @@ class Rates:
 def explanation(settings: Settings, algorithm: str | None = None) -> Explanation:
     """Explain the algorithm of `settings`, or the one called `algorithm` with the same settings."""
     name = algorithm or settings.algorithm.name
-    # Skip validation, because another algorithm may refuse a setting that it does not use.
-    group = settings.algorithm.model_copy(update={"name": name})
-    explained = ALGORITHMS[name].explain(settings.model_copy(update={"algorithm": group}))
-    return replace(explained, usual=ALGORITHMS[name].usual)
+    return replace(ALGORITHMS[name].explain(selecting(settings, name)), usual=ALGORITHMS[name].usual)
+
+
+def selecting(settings: Settings, algorithm: str) -> Settings:
+    """Return `settings` with another algorithm, which may refuse some of the other settings."""
+    return settings.model_copy(update={"algorithm": settings.algorithm.model_copy(update={"name": algorithm})})
 
 
 def gradient_based(

@@ -31,6 +31,8 @@ class Model(Component):
     """Kinds of tasks that the model supports."""
     compiles: ClassVar[bool] = False
     """Whether the compiled engine supports the model: only linear layers and elementwise functions."""
+    batch_norm: ClassVar[bool] = True
+    """Whether the model can contain batch norm."""
 
     @classmethod
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Public API for training and evaluation."""
+"""Public API for training, evaluation, and models of runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from metatui.config.fields import change
 from metatui.config.presets import Preset
@@ -18,6 +19,9 @@ from metatui.runs.execution.session import Session
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.utils.errors import BadInput, MetatuiError
+
+if TYPE_CHECKING:
+    from metatui.runs.analysis.saved_model import LoadedModel
 
 
 @dataclass(frozen=True)
@@ -167,3 +171,40 @@ def evaluate(
         batch_norm=batch_norm,
         device=device,
     )
+
+
+def load_model(
+    run: RunFolder | str | Path,
+    *,
+    checkpoint: Literal["best", "last"] = "best",
+    device: str | None = None,
+    runs_dir: str | Path | None = None,
+) -> LoadedModel:
+    """Load the meta-learned model of a run, to adapt it to the examples of a new task.
+
+    `model.adapt(x, y)` returns an adapted model: `adapted(x)` returns logits or target values, and `adapted.predict(x)`
+    labels or target values. Inputs and targets are those of the data set: rows of a table in their units, or images
+    [B, C, H, W] from 0 to 1. `model.module` is the network as an nn.Module, `model.save(path)` exports it, and
+    `model.settings` are the settings of the run. The data set itself is not needed.
+
+    Args:
+        run: a run, its name, the start of its name, the path of its folder, or `latest`.
+        checkpoint: `best` for the parameters with the best validation, or the last ones if there was none; `last` for
+            the last ones.
+        device: defaults to the device of the run.
+
+    Raises:
+        BadInput: if the run does not exist or has no intact checkpoint, or the device is not available.
+
+    Example:
+        >>> run = metatui.train(metatui.Settings(training={"iterations": 20})).run
+        >>> model = metatui.load_model(run)
+        >>> x = torch.tensor([[-1.0], [0.0], [1.0]])
+        >>> adapted = model.adapt(x, torch.sin(x), steps=5)
+        >>> adapted.predict(torch.tensor([[0.5], [2.0]])).shape
+        torch.Size([2, 1])
+    """
+    from metatui.runs.analysis.saved_model import load_model as load_saved_model
+
+    folder = run if isinstance(run, RunFolder) else RunStore(runs_dir).find(run)
+    return load_saved_model(folder, checkpoint=checkpoint, device=device)

@@ -77,6 +77,16 @@ def result_words(test: Evaluation, best: Evaluation | None) -> str:
     return f"{headline(test)}; {', '.join([*used, f'{which} at meta-step {test.iteration:,}'])}"
 
 
+def file_size(size: int) -> str:
+    """Format a number of bytes: `412 KiB`, `1.4 MiB`, `23 GiB`."""
+    value, unit = size / 2**10, "KiB"
+    for larger in ("MiB", "GiB"):
+        if value < 1000:
+            break
+        value, unit = value / 2**10, larger
+    return f"{value:.1f} {unit}" if 0 < value < 9.95 else f"{value:,.0f} {unit}"
+
+
 def split_name(split: str) -> str:
     """Return the full name of a split, such as `validation` for `val`."""
     return {"train": "training", "val": "validation"}.get(split, split)
@@ -132,7 +142,8 @@ def entry_message(entry: Entry) -> str | None:
     match entry.event:
         case "started":
             verb = "Resumed" if entry.iteration else "Started"
-            return f"{verb} on {detail(details, 'device_name')}, engine {detail(details, 'engine')}"
+            reason = f" ({detail(details, 'engine_reason')})" if details.get("engine_reason") else ""
+            return f"{verb} on {detail(details, 'device_name')}, engine {detail(details, 'engine')}{reason}"
         case "tweaked":
             return change_text(detail(details, "path"), detail(details, "old"), detail(details, "new"))
         case "undone":

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on
+from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
@@ -99,7 +100,8 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         # Handled even before the focused widget, so that text typed right afterwards goes to the next field.
         Binding("tab", "focus_next", show=False, priority=True),
         Binding("shift+tab", "focus_previous", show=False, priority=True),
-        Binding("ctrl+c,q", "help_quit", show=False, system=True),
+        Binding("ctrl+c", "interrupt", show=False, system=True, priority=True),
+        Binding("q", "help_quit", show=False, system=True),
     ]
 
     def __init__(
@@ -113,6 +115,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         preferences: Preferences,
         pictures: bool = False,
         preset: str | None = None,
+        base: Settings | None = None,
         changes: Sequence[Planned] = (),
         start: bool = False,
         tour: bool = False,
@@ -133,7 +136,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         self.run_controller = RunController(self, sessions)
         self.background = BackgroundController(self, sessions)
         self.runs = RunsController(self, sessions)
-        self.presets = PresetsController(self, preset, settings, changes)
+        self.presets = PresetsController(self, preset, base or settings, changes)
         self.analysis = AnalysisController(self)
         self.hints = HintsController(self)
         self.happened: Signal[Happening] = Signal(self, "happened")
@@ -198,7 +201,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
     async def _offer_tour(self) -> None:
         from metatui.tui.tour import card
 
-        if self.presets.name_of(self.opening_settings) == card.PRESET:  # the offer says what it does
+        if self.presets.origin_of(self.opening_settings) == card.PRESET:  # the offer says what it does
             await card.offer(self)
 
     async def action_tour(self) -> None:
@@ -358,6 +361,12 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         else:
             self.call_after_refresh(field.control.focus)
 
+    def action_interrupt(self) -> None:
+        """Name the keys that quit, unless text is selected, which ctrl+C copies."""
+        if (isinstance(self.focused, Input) and self.focused.selected_text) or self.screen.get_selected_text():
+            raise SkipAction
+        self.action_help_quit()
+
     def action_help_quit(self) -> None:
         """Name the keys that quit, for users who press ctrl+C or q."""
         self.notify(f"Press {key_names(BY_ID['quit'].keys)} to quit.")
@@ -391,10 +400,12 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
 
     def action_leave(self) -> None:
         """Go back: leave a preview or text field, clear a filter, restore a pane, end the tour, or hide a hint."""
+        from metatui.tui.tour.card import TourWidget
+
         if self._leave_place():
             return
         if tour := self.screen_stack[0].query("#tour"):
-            tour.remove()
+            tour.first(TourWidget).leave()
         elif self.tab == "work":
             self.hints.hide()
 

@@ -35,7 +35,10 @@ TERMS: Mapping[str, str] = {
     "Outer loop": "Training over tasks: it changes the initial parameters, so that the inner loop gives good results.",
     "Meta-step": "One update of the outer loop, made from the tasks of one meta-batch.",
     "Meta-batch": "The tasks of one meta-step. More tasks give a less noisy meta-gradient, but take longer.",
-    "Meta-loss": "The mean loss over the query sets of a meta-batch after adaptation, which the outer loop minimises.",
+    "Meta-loss": (
+        "The mean loss over the query sets of a meta-batch after adaptation. Most algorithms minimise it, but Reptile "
+        "does not. It depends on the shots and inner steps of training, so compare algorithms by their validations."
+    ),
     "Meta-gradient norm": (
         "The length of the gradient of the meta-loss. If it stays near 0, hardly anything is learned; if it grows "
         "without limit, training diverges."
@@ -70,11 +73,21 @@ TERMS: Mapping[str, str] = {
         "The way in which meta-gradients are computed. All engines give the same numbers; auto selects the fastest."
     ),
     "Checkpoint": "The state of a run on disk, from which it can be resumed, evaluated and explored.",
+    "Export the model": (
+        "In a shell, metatui runs export RUN --model --to model.safetensors writes the network with the best "
+        "parameters of a run, to be loaded with load_state_dict. In Python, metatui.load_model(RUN).adapt(x, y) "
+        "adapts it to examples of your own."
+    ),
     "Preset": (
         "Named settings of an experiment, with their source, their protocol and the published and measured results."
     ),
     "Journal": "The list of events of a run: validations, changes, checkpoints and warnings, each with its meta-step.",
     "Smoothing": "An average of the training curve over past meta-steps. The unsmoothed values stay visible behind it.",
+    "Plugin": (
+        "A Python file with a model, an algorithm or a data set of your own. In a shell, metatui plugin model > "
+        "my_model.py writes a complete one, and metatui --plugin my_model.py opens the app with it, so that the form "
+        "offers it."
+    ),
 }
 """Explanation of each term."""
 

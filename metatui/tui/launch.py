@@ -39,6 +39,7 @@ def run_app(
     words: CrashInfo,
     settings: Settings | None = None,
     preset: str | None = None,
+    base: Settings | None = None,
     changes: Sequence[Planned] = (),
     start: bool = False,
     tour: bool = False,
@@ -52,6 +53,7 @@ def run_app(
         words: information for the parent process, which the app keeps up to date.
         settings: settings in the form; None selects a preset that needs no data.
         preset: name of the preset that `settings` come from, if any.
+        base: settings of this preset, or the default settings; None if `settings` do not differ from them.
         changes: planned changes of the preset.
         start: whether to start training immediately.
         tour: whether to start the tour.
@@ -67,6 +69,7 @@ def run_app(
     app = make_app(
         settings=settings,
         preset=preset,
+        base=base,
         changes=changes,
         start=start,
         tour=tour,
@@ -100,6 +103,7 @@ def make_app(
     *,
     settings: Settings | None = None,
     preset: str | None = None,
+    base: Settings | None = None,
     changes: Sequence[Planned] = (),
     start: bool = False,
     tour: bool = False,
@@ -134,6 +138,7 @@ def make_app(
         preferences=saved,
         pictures=pictures,
         preset=preset,
+        base=base,
         changes=changes,
         start=start,
         tour=tour,

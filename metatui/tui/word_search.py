@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Final
+
+_SPELLED: Final = str.maketrans(
+    {
+        "+": " plus ", "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "η": "eta", "θ": "theta",
+        "λ": "lambda", "μ": "mu", "π": "pi", "σ": "sigma", "φ": "phi",
+    }
+)  # fmt: skip
+"""Characters that are found by their names, so that `lambda` and `λ`, and `maml++` and `maml_plus_plus`, are equal."""
 
 
 def normalised(text: str) -> str:
-    """Return the words of `text` in lower case, with a space before and after each."""
-    words = re.findall(r"[^\W_]+", text.lower())
+    """Return the words of `text` in lower case, with a space before and after each, and Greek letters spelled out."""
+    words = re.findall(r"[^\W_]+", text.lower().translate(_SPELLED))
     return f" {' '.join(words)} "
 
 

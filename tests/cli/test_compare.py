@@ -81,7 +81,7 @@ def answer(capsys: pytest.CaptureFixture[str]) -> Answer:
 
 def test_json_has_all_results(answer: Answer, store: Path) -> None:
     report = answer("maml", "reptile", "scratch", "--tasks", "7", "--target", "1000")
-    assert report.keys() == {"runs", "pairs", "seeds", "warnings", "protocol", "metric", "target"}
+    assert report.keys() == {"runs", "pairs", "seeds", "groups", "warnings", "protocol", "metric", "target"}
     assert [run["algorithm"] for run in report["runs"]] == ["maml", "reptile", "scratch"]
     for run in report["runs"]:
         assert run.keys() >= RUN_KEYS
@@ -104,6 +104,11 @@ def test_json_has_all_results(answer: Answer, store: Path) -> None:
     assert report["protocol"]["tasks"] == 7
 
 
+def test_own_steps(answer: Answer) -> None:
+    report = answer("maml", "reptile", "--steps", "own")
+    assert (report["protocol"]["own_steps"], report["pairs"][0]["steps"]) == (True, [2, 2])
+
+
 def test_json_of_images(answer: Answer) -> None:
     report = answer("fomaml", "pretrained", "--steps", "1", "--shots", "2", "--split", "val", "--target", "100%")
     run = report["runs"][0]
@@ -124,9 +129,13 @@ def test_conclusions_and_tables_fit_80_columns(
     assert err == ""
     text = " ".join(out.split())
     assert text.startswith(waves.conclusions[0])
-    assert "Protocol: sinusoid, test split, 6 tasks, 10-shot, 10 queries, 2 inner steps; intervals are 95 %" in text
+    assert (
+        "Protocol: sinusoid, test split, 6 tasks, 10-shot, 10 queries, 2 inner steps; intervals are 95 %, over tasks"
+        in text
+    )
     for title in (
-        "Loss after 2 inner steps", "Adaptation", "Pairs on the same tasks", "Cost of training; speed relative to MAML",
+        "Loss after 2 inner steps", "Adaptation", "Pairs on the same tasks", "tasks seen",
+        "Cost of training; speed in meta-steps relative to MAML",
         "First validation with a loss of 1000 or better",
     ):  # fmt: skip
         assert title in text
@@ -196,11 +205,15 @@ def test_progress_in_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         (["maml", "fomaml"], "runs on different data cannot be compared: task.source is sinusoid for MAML, glyphs for"),
         (["maml", "scratch", "--tasks", "1"], "evaluation.test_tasks is 1, but must be a whole number from 2"),
         (["maml", "scratch", "--steps", "0"], "evaluation.inner_steps is 0, but must be a whole number from 1"),
+        (["maml", "scratch", "--steps", "many"], "--steps is 'many', but must be a whole number from 1, or own"),
         (["maml", "scratch", "--split", "train"], "'train' is not one of 'test', 'val'"),
         (["maml", "scratch", "--target", "soon"], "--target is 'soon', but must be an accuracy, such as 0.95"),
         (["maml", "scratch", "--target=-1"], "target is -1, but must be a loss of at least 0"),
         (["fomaml", "pretrained", "--target", "95"], "target is 95, but must be an accuracy above 0 and at most 1"),
-        (["maml", "scratch", "--export", "x.docx"], "must end in one of .csv, .html, .json, .md, .pdf, .png, .svg"),
+        (
+            ["maml", "scratch", "--export", "x.docx"],
+            "must end in one of .csv, .html, .json, .md, .pdf, .png, .svg, .tex",
+        ),
         (["maml", "scratch", "--export", "/nowhere/x.md"], "there is no folder '/nowhere'"),
     ],
 )  # fmt: skip
@@ -221,12 +234,12 @@ def test_exported_files(store: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     text = (tmp_path / "my (first) report.md").read_text()
     assert text.startswith("# Comparison\n")
     linked = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
-    names = ("training", "adaptation", "result", "time")
+    names = ("training", "validation", "adaptation", "result", "time")
     assert linked == [f"my%20%28first%29%20report-{name}.svg" for name in names]
     for name in names:
         drawn = ET.parse(tmp_path / f"my (first) report-{name}.svg")
         assert "Reptile" in "".join(drawn.getroot().itertext()), "each figure has a legend"
-    assert f"{tmp_path / 'my (first) report.md'}, with 4 figures next to it" in err
+    assert f"{tmp_path / 'my (first) report.md'}, with 5 figures next to it" in err
     ET.parse(tmp_path / "my (first) report.svg")
     assert (tmp_path / "my (first) report.csv").read_text().startswith("run,label,algorithm,seed,")
     (tmp_path / "x.md").mkdir()
@@ -265,7 +278,52 @@ def test_markdown_escapes_names(waves: Comparison) -> None:
 
 def test_markdown_is_complete(waves: Comparison) -> None:
     text = EXPORTS[".md"](waves).decode().replace("\\", "")
-    assert "sinusoid, test split, 6 tasks, 10-shot, 10 queries, 2 inner steps; intervals are 95 %." in text
+    assert "sinusoid, test split, 6 tasks, 10-shot, 10 queries, 2 inner steps; intervals are 95 %, over tasks." in text
     for table in tables(waves):
         assert f"## {table.title}" in text
     assert all(verdict in text for verdict in waves.verdicts)
+
+
+def test_seeds_are_summarised_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [
+        *(train(tmp_path, training__seed=seed).id for seed in (0, 1, 2)),
+        train(tmp_path, algorithm__name="fomaml").id,
+    ]
+    comparison = compare(*names, runs_dir=tmp_path)
+    over_seeds = comparison.groups[0].loss
+    assert main(["compare", *names, "--runs-dir", str(tmp_path), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [(group["label"], group["n"], group["seeds"]) for group in report["groups"]] == [
+        ("MAML", 3, [0, 1, 2]), ("FOMAML", 1, [0]),
+    ]  # fmt: skip
+    first = report["groups"][0]
+    assert (first["mean"], first["sd"], first["ci95"]) == (
+        over_seeds.mean[-1], over_seeds.deviation[-1], over_seeds.ci95[-1],
+    )  # fmt: skip
+    assert report["groups"][1]["sd"] is None
+    assert len(report["pairs"]) == 3, "no pairs of seeds"
+    rows = list(csv.DictReader(io.StringIO(EXPORTS[".csv"](comparison).decode())))
+    assert [row["over"] for row in rows] == ["tasks"] * 12 + ["seeds"] * 3
+    assert [(row["label"], row["seeds"], float(row["sd"])) for row in rows[12:]] == [
+        ("MAML", "3", sd) for sd in over_seeds.deviation
+    ]
+    for kind in (".md", ".html"):
+        text = EXPORTS[kind](comparison).decode()
+        assert "Loss over seeds, after 2 inner steps" in text
+        assert "MAML (3 seeds): mean loss " in text
+        assert "over tasks; those of several seeds are over the seeds" in text
+    tex = EXPORTS[".tex"](comparison).decode()
+    rows = [line.strip().split(" & ") for line in tex.splitlines() if " & " in line]
+    assert [(row[0], row[1]) for row in rows[1:]] == [("MAML", "3"), ("FOMAML", "1")]
+    assert "$\\pm$" in rows[1][2]
+    assert "$\\pm$" not in rows[2][2]
+
+
+def test_tex_is_a_booktabs_table(waves: Comparison) -> None:
+    named = replace(waves.runs[0], label="50 % of_it & $x$")
+    text = EXPORTS[".tex"](replace(waves, runs=(named, *waves.runs[1:]), groups=())).decode()
+    assert text.count(r" \\" + "\n") == 1 + len(waves.runs)
+    assert r"    50 \% of\_it \& \$x\$ & " in text
+    assert "half-width of the 95 \\% interval over tasks" in text
+    assert [rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [True] * 3
+    assert text.isascii()

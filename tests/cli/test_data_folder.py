@@ -44,27 +44,46 @@ def test_pack_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
 
 
 def test_json_summary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for part, count in (("train", 3), ("test", 2)):
+    for part, count in (("train", 8), ("test", 2)):
         write_classes(tmp_path / "images" / part, names(count, part), 2)
     (tmp_path / "images" / "test" / "test00" / "\udcff.png").write_bytes(b"")
     assert main(["data", "folder", str(tmp_path / "images"), "--set", "task.image_mode=grey", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["folder"] == str(tmp_path / "images")
-    assert (report["images"], report["image_size"], report["image_mode"]) == (10, 32, "grey")
+    assert (report["images"], report["image_size"], report["image_mode"]) == (20, 32, "grey")
     assert report["packed_now"] is True
-    assert [len(report["classes"][split]) for split in ("train", "val", "test")] == [2, 1, 2]
+    assert [len(report["classes"][split]) for split in ("train", "val", "test")] == [6, 2, 2]
     assert report["classes"]["test"] == [{"name": "test00", "images": 2}, {"name": "test01", "images": 2}]
     assert report["left_out"] == [{"path": "test/test00/\udcff.png", "why": "is empty"}]
     assert Path(report["file"]).is_file()
 
 
+def test_shares_of_the_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_classes(tmp_path / "images", names(12), 2)
+    shares = ["--set", "folder.val_fraction=0.25", "--set", "folder.test_fraction=0.25"]
+    assert main(["data", "folder", str(root), *shares]) == 0
+    assert "Classes: 6 for training, 3 for validation, 3 for test, so at most 3 ways" in capsys.readouterr().out
+    shares[-1] = "folder.test_fraction=0.7"
+    assert main(["data", "folder", str(root), *shares]) == 2
+    assert "folder.val_fraction is 0.25, but must be at most 0.9 together with" in capsys.readouterr().err
+
+
 def test_too_few_images_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write_classes(tmp_path / "images", ["cat"], 1)
-    assert main(["data", "folder", str(root)]) == 0
-    out = capsys.readouterr().out
-    assert "1 to 1 per class (so shots + queries is at most 1)" in out
+    assert main(["data", "folder", str(root)]) == 2
+    out, err = capsys.readouterr()
+    assert "Images: 1 of 32x32 pixels in rgb, 1 per class (so shots + queries is at most 1)" in out
     assert "Classes: 1 for training, 0 for validation, 0 for test, too few for 2 ways" in out
     assert "Left out: 0\n" in out
+    refused = (
+        f"metatui: a task has at least 2 ways, but the 1 class of '{root}' is divided into 1 for training, 0 for "
+        "validation and 0 for test: provide at least 10 class folders\n"
+    )
+    assert err.endswith(refused)
+    assert main(["data", "folder", str(root), "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert json.loads(out)["classes"]["val"] == []
+    assert err == refused
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,21 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert report["usual"]["regression"]["algorithm.inner_steps"] == 1
 
 
+def test_settings_of_the_algorithm(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--set", "imaml.cg_steps=7", "--set", "algorithm.inner_optimizer=adam")
+    assert main(["explain", "imaml", *arguments]) == 0
+    out, err = capsys.readouterr()
+    lines = " ".join(out.split())
+    assert "- imaml.regularization=2: Strength λ of the proximal term" in lines
+    assert "(4 tasks x (7 CG steps + 1 for the first residual))" in lines
+    assert "inner_optimizer" not in out
+    assert err == "note: algorithm.inner_optimizer has no effect with algorithm.name=imaml\n"
+    assert main(["explain", "imaml", *arguments, "--json"]) == 0
+    settings = json.loads(capsys.readouterr().out)["settings"]
+    assert settings["imaml.cg_steps"] == 7
+    assert "algorithm.inner_optimizer" not in settings
+
+
 def test_settings_of_a_preset(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "maml", "--preset", "omniglot-5way-1shot-finn"]) == 0
     assert "classes" in capsys.readouterr().out

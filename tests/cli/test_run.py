@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,7 +28,6 @@ from metatui.runs.execution import session
 from metatui.runs.storage import writer
 from metatui.runs.storage.checkpoints import save_checkpoint
 from metatui.runs.storage.journal import JournalWriter
-from metatui.runs.storage.lock import RunLock
 from metatui.runs.storage.store import RunStore
 from metatui.utils import paths
 from metatui.utils.errors import MetatuiError
@@ -43,7 +43,7 @@ SMALL = [
 
 RUN_KEYS = {
     "run", "dir", "status", "iterations", "meta_loss", "accuracy", "seconds", "tasks_per_second", "device", "engine",
-    "best", "validation", "test", "hints", "warning",
+    "engine_reason", "settings", "result", "best", "validation", "test", "hints", "warning", "error",
 }  # fmt: skip
 EVALUATION_KEYS = {"run", "split", "tasks", "steps", "loss", "accuracy", "batch_norm"}
 
@@ -69,6 +69,10 @@ def test_run_evaluate_and_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(ran) == RUN_KEYS
     assert (ran["status"], ran["iterations"], ran["accuracy"], ran["device"]) == ("finished", 20, None, "cpu")
     assert ran["test"].keys() >= EVALUATION_KEYS
+    loss = ran["test"]["loss"]
+    assert ran["result"] == {"metric": "loss", "mean": loss["mean"][-1], "ci95": loss["ci95"][-1], "inner_steps": 2}
+    assert (ran["error"], ran["best"]["checkpoint"], ran["test"]["checkpoint"]) == (None, "best", "best")
+    assert (ran["settings"]["model"]["hidden"], ran["settings"]["compute"]["device"]) == ([8], "cpu")
     assert Path(ran["dir"]).name == ran["run"]
 
     evaluated = answer(capsys, "evaluate", ran["run"])
@@ -124,6 +128,21 @@ def test_failed_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert (report["status"], report["test"]) == ("failed", None)
     assert err.splitlines()[-1].startswith("metatui: ")
     assert "lower algorithm.inner_lr" in err.splitlines()[-1]
+
+
+def test_run_without_a_result(capsys: pytest.CaptureFixture[str]) -> None:
+    wild = ["--set", "algorithm.inner_lr=100"]
+    assert main(["run", *SMALL, *wild, "--json"]) == 1
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    assert (report["status"], report["result"], report["test"]["diverged"]) == ("finished", None, 5)
+    assert report["error"] == report["warning"]
+    assert err.splitlines()[-1] == f"metatui: {report['error']}"
+    assert "5 of 5 test tasks diverged: lower algorithm.inner_lr (now 100)" in report["error"]
+    assert err.count(report["error"]) == 1
+    assert main(["evaluate", "latest", "--tasks", "4"]) == 1
+    sentence = "metatui: 4 of 4 tasks diverged, and too few tasks remain for a mean: lower --inner-lr or --steps\n"
+    assert capsys.readouterr().err == sentence
 
 
 @pytest.mark.parametrize(("error", "status", "code"), [(MetatuiError("full"), "failed", 1),
@@ -271,22 +290,16 @@ def test_check_on_missing_device(capsys: pytest.CaptureFixture[str], device: str
     assert err.startswith(f"metatui: {message}")
 
 
-def test_list_tells_reasons_and_processes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("failed", "live"):
-        run = saved_run(tmp_path / "runs", Settings(), name=name, test=False)
-        start = run.journal_path.read_bytes().splitlines(keepends=True)[0]
-        run.journal_path.write_bytes(start)
-    journal = JournalWriter(tmp_path / "runs" / "failed" / "journal.jsonl")
+def test_list_tells_why_a_run_failed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = saved_run(tmp_path / "runs", Settings(), name="failed", test=False)
+    run.journal_path.write_bytes(run.journal_path.read_bytes().splitlines(keepends=True)[0])
+    journal = JournalWriter(run.journal_path)
     journal.write("failed", 50, sentence="the meta-loss is not finite")
     journal.close()
-    lock = RunLock(run.lock_path)
-    found = {each["run"]: (each["status"], each["reason"], each["pid"]) for each in answer(capsys, "runs")["runs"]}
-    assert found == {"failed": ("failed", "the meta-loss is not finite", None), "live": ("running", None, os.getpid())}
+    (report,) = answer(capsys, "runs")["runs"]
+    assert (report["status"], report["reason"]) == ("failed", "the meta-loss is not finite")
     assert main(["runs"]) == 0
-    out = capsys.readouterr().out
-    assert "    failed: the meta-loss is not finite\n" in out
-    assert "live    running      50 of 5,000 meta-steps, this process\n" in out
-    lock.release()
+    assert "    failed: the meta-loss is not finite\n" in capsys.readouterr().out
 
 
 def test_doctor_names_unusable_folders_and_files(
@@ -305,7 +318,9 @@ def test_doctor_names_unusable_folders_and_files(
     assert any(f"{tmp_path / 'file'}' is not a folder, but" in problem for problem in problems)
 
 
-def test_doctor_report(capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_report(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(paths, "keymap_file", lambda: tmp_path / "keymap.toml")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     report = answer(capsys, "doctor")
     assert report["versions"]["metatui"] == metatui.__version__
     assert report["devices"][-1]["device"] == "cpu"
@@ -317,6 +332,12 @@ def test_doctor_report(capsys: pytest.CaptureFixture[str]) -> None:
     assert out.startswith(f"metatui {metatui.__version__} trains on {report['devices'][0]['device']} (")
     assert all(f"problem: {problem}\n" in out for problem in report["problems"])
     assert "Omniglot file" in out
+    assert report["threads"]["usable_cores"] >= 1
+    assert report["environment"]["METATUI_RUNS"] == os.environ["METATUI_RUNS"]
+    assert re.search(r"^CUDA_VISIBLE_DEVICES +not set$", out, re.MULTILINE)
+    assert Path(report["files"]["settings of the app"]).name == "app.toml"
+    assert re.search(r"^Own keys +.*keymap\.toml \(does not exist yet\)$", out, re.MULTILINE)
+    assert not re.search(r"^Bundled presets .*does not exist", out, re.MULTILINE)
     keys = [key for section in ("cuda", "data", "terminal") for key in report[section] if "_" in key]
     assert [key for key in keys if key in out] == ["NO_COLOR"]
 
@@ -380,6 +401,15 @@ def test_progress_bar_in_a_terminal(capsys: pytest.CaptureFixture[str], monkeypa
     assert "meta-loss" in shown
     assert "(10-shot, 2 steps, 5 test tasks, 95 % interval)" in shown
     assert shown.endswith("\x1b[?25h")  # the cursor is visible again
+
+
+def test_settings_without_effect_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["run", *SMALL, "--set", "training.iterations=1"]
+    assert main([*small, "--set", "algorithm.name=imaml", "--set", "algorithm.inner_optimizer=adam"]) == 0
+    line = "note: algorithm.inner_optimizer has no effect with algorithm.name=imaml"
+    assert [text for text in capsys.readouterr().err.splitlines() if "no effect" in text] == [line]
+    assert main(["run", "quick", *small[1:], "--set", "algorithm.inner_optimizer=adam"]) == 0
+    assert "no effect" not in capsys.readouterr().err
 
 
 def test_usual_values_of_a_selected_algorithm(capsys: pytest.CaptureFixture[str]) -> None:

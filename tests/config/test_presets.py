@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,8 @@ def test_bundled_presets_have_descriptions(path: Path) -> None:
     assert preset.title
     assert preset.source
     assert preset.protocol
+    assert bool(preset.published_protocol) == bool(preset.published)
+    assert not preset.published or re.search(r"\b(Comparable|Not comparable)\b", preset.published_protocol)
 
 
 def test_save_load_list_and_delete(own_folder: Path) -> None:

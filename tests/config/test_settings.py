@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metatui.config.fields import FIELDS, assignment, change, find_field, fixed_because, parse, text_of
+from metatui.config.fields import FIELDS, assignment, change, find_field, fixed_because, parse, text_of, without_effect
 from metatui.config.settings import Settings
 from metatui.learning.data.omniglot.splits import CHARACTERS
 from metatui.utils.errors import Problem, SettingsError, quote
@@ -115,7 +115,7 @@ def test_any_assignment_is_accepted_or_refused(text: str) -> None:
         (
             {"task": {"folder": "images"}},
             "task.folder",
-            "but must be the absolute path of a folder, starting with / or ~",
+            "but must be the path of a folder, in TOML files and in Python an absolute one, starting with / or ~",
         ),
     ],
 )
@@ -177,6 +177,20 @@ def test_change_keeps_other_settings() -> None:
     assert changed.task == Settings().task
     with pytest.raises(SettingsError, match=r"did you mean algorithm.inner_lr\?"):
         change(Settings(), {"algorithm.inner_rl": 0.5})
+
+
+def test_settings_without_effect_are_named_with_the_reason() -> None:
+    imaml = parse({"algorithm": {"name": "imaml"}})
+    paths = ("algorithm.inner_lr", "algorithm.inner_optimizer", "algorithm.inner_clip", "task.ways")
+    assert without_effect(imaml, paths) == [
+        "algorithm.inner_optimizer, algorithm.inner_clip have no effect with algorithm.name=imaml",
+        "task.ways has no effect with task.source=sinusoid",
+    ]
+
+
+def test_options_of_algorithms_are_suggested() -> None:
+    with pytest.raises(SettingsError, match=r"did you mean maml_plus_plus.first_order or proto_maml.first_order\?"):
+        find_field("algorithm.first_order")
 
 
 def test_find_field_suggests_the_group() -> None:

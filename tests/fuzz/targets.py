@@ -62,6 +62,7 @@ RUN_FILES: Mapping[str, tuple[Mutation, ...]] = {
     "metrics.jsonl": (of_lines,),
     "evaluation.json": (of_json,),
     "adaptation.json": (of_json,),
+    "data.json": (of_json,),
     "lock": (of_json,),
 }
 BESIDE_SETTINGS = {name: own for name, own in RUN_FILES.items() if name != "settings.toml"}

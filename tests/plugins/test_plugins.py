@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from metatui.cli.commands.plugin import KINDS
 from metatui.cli.main import main
 from metatui.config.plugins import select_plugin_files
 from metatui.config.registry import ALGORITHMS, PLUGINS_VARIABLE, REGISTRIES
@@ -171,10 +172,10 @@ def test_options(from_files: list[str], capsys: pytest.CaptureFixture[str]) -> N
     }
 
 
-def checked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Check]:
-    """Check the algorithm alone on one problem, and return the result for each engine."""
-    assert "learned_rate" in ALGORITHMS.names()
-    monkeypatch.setattr(checks, "ALGORITHMS", SimpleNamespace(names=lambda: ["learned_rate"]))
+def checked(monkeypatch: pytest.MonkeyPatch, name: str = "learned_rate") -> dict[str, Check]:
+    """Check an algorithm alone on one problem, and return the result for each engine."""
+    assert name in ALGORITHMS.names()
+    monkeypatch.setattr(checks, "ALGORITHMS", SimpleNamespace(names=lambda: [name]))
     monkeypatch.setattr(checks, "WORKS", {"waves": checks.WORKS["waves"]})
     return {result.engine: result for result in checks.check_algorithms()}
 
@@ -200,6 +201,49 @@ def test_examples_in_the_readme(tmp_path: Path, registries: None, capsys: pytest
     }  # fmt: skip
     changes = [word for path, value in settings.items() for word in ("--set", f"{path}={value}")]
     assert answer(capsys, "--plugin", str(file), "run", *changes)["status"] == "finished"
+
+
+@pytest.fixture
+def templates(tmp_path: Path, registries: None, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Print the template of each kind to a file, and return the options that load these files."""
+    options = []
+    for kind in KINDS:
+        assert main(["plugin", kind]) == 0
+        file = tmp_path / f"my_{kind}.py"
+        file.write_text(capsys.readouterr().out, encoding="utf-8")
+        options += ["--plugin", str(file)]
+    return options
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_printed_plugin(kind: str, templates: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Train with the command in the first lines of the file."""
+    file = Path(templates[2 * KINDS.index(kind) + 1])
+    (words,) = re.findall(rf"metatui --plugin my_{kind}.py (run quick .*?)(?:\"\"\")?\n", file.read_text("utf-8"))
+    small = ["training.iterations=2", "evaluation.tasks=2", "evaluation.test_tasks=2", "compute.device=cpu"]
+    changes = [word for change in small for word in ("--set", change)]
+    ran = answer(capsys, "--plugin", str(file), *words.split(), *changes)
+    run = RunStore().find(ran["run"])
+    setting, _, name = words.split()[-1].partition("=")
+    assert (ran["status"], run.settings().value(setting)) == ("finished", name)
+
+
+def test_printed_plugins_together(templates: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Their options can be set, and the model also learns images."""
+    small = {"training.iterations": 1, "evaluation.tasks": 2, "evaluation.test_tasks": 2, "compute.device": "cpu"}
+    names = {"model.name": "my_model", "my_model.width": 4, "algorithm.name": "my_algorithm"}
+    lines = {"my_algorithm.decay": 0.5, "task.source": "my_data", "my_data.steepest": 3}
+    images = {"task.source": "glyphs", "task.ways": 2, "task.shots": 1, "task.queries": 1}
+    for settings in (names | lines, names | images):
+        changes = [word for path, value in (small | settings).items() for word in ("--set", f"{path}={value}")]
+        assert answer(capsys, *templates, "run", *changes)["status"] == "finished"
+
+
+def test_gradients_of_the_printed_algorithm(templates: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    select_plugin_files(templates[1::2])
+    results = checked(monkeypatch, "my_algorithm")
+    assert results.keys() >= {"loop", "batched"}
+    assert all(result.ok for result in results.values())
 
 
 def test_failing_plugin(

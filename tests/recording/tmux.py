@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from string import ascii_lowercase
 from types import TracebackType
 from typing import Final
 
@@ -14,8 +15,10 @@ from tests.terminal.watching import Terminal
 
 KEYS: Final[Mapping[str, str]] = {
     "enter": "Enter", "tab": "Tab", "escape": "Escape", "space": "Space", "down": "Down", "up": "Up",
-    "ctrl+n": "C-n", "ctrl+o": "C-o", "ctrl+home": "C-Home", "ctrl+end": "C-End",
-} | {f"f{number}": f"F{number}" for number in range(1, 13)}  # fmt: skip
+    "ctrl+home": "C-Home", "ctrl+end": "C-End",
+    **{f"ctrl+{letter}": f"C-{letter}" for letter in ascii_lowercase},
+    **{f"f{number}": f"F{number}" for number in range(1, 13)},
+}  # fmt: skip
 
 LOOK_EVERY = 0.3
 """Seconds between captures; tmux does not report changes."""
@@ -25,6 +28,7 @@ class Tmux(Terminal):
     """A window of `size` columns and rows that runs the app; leaving the `with` block closes both."""
 
     def __init__(self, *arguments: str, size: tuple[int, int], env: Mapping[str, str]) -> None:
+        super().__init__()
         columns, rows = map(str, size)
         self._server = ["tmux", "-L", f"metatui-recording-{os.getpid()}", "-f", os.devnull]
         self._env = env

@@ -35,57 +35,47 @@ def journey(at: Terminal, *, iterations: int, watched: int, marked: range) -> It
     at.tab_to("Iterations")
     at.type(str(iterations))
     at.see(f" {iterations}")
-    at.press("f5")
-    at.see("Running")
+    at.act("start", "Running")
     yield "03-started"
 
     at.until(lambda: at.meta_step >= watched, f"meta-step {watched}")
     yield "04-watch"
 
-    at.press("f4")
-    at.see("Change settings")
+    at.act("live", "Change settings")
     at.type(INNER_LR)
     at.see("The current value is 0.01.")
     yield "05-change"
 
     at.press("enter")
     at.see_gone("Change settings")
-    at.press("f6")
-    at.see("Paused", "Continue")
+    at.act("pause", "Paused", "Continue")
     yield "06-paused"
 
-    at.press("f6")
-    at.see("Running", "F6 Pause")
-    at.press("f8")
-    at.see("Validating")
+    at.act("pause", "Running", "F6 Pause")
+    at.act("evaluate", "Validating")
     at.press("ctrl+o")
     at.see("Validation: loss", "truth")
     yield "07-evaluated"
 
-    at.press("f2")
-    at.see("Save preset", "Test protocol", "Name")
+    at.act("save_preset", "Test protocol", "Name: ")
     at.type(PRESET)
     at.see(PRESET)
     yield "08-save-preset"
 
     at.press("enter")
     at.see(f"Saved as {PRESET}")
-    at.press("f7")
-    at.see("F5 Start", "Stopped")
+    at.act("stop", "F5 Start", "Stopped")
     yield "09-stopped"
 
-    at.press("2")
-    at.see("Result", "MAML on Sinusoids", "own settings")
+    at.act("tab_runs", "Result", "MAML on Sinusoids", "own settings")
     yield "10-runs"
 
-    at.press("3")
-    at.see("Preset", "Protocol:")
+    at.act("tab_presets", "Protocol:")
     at.press("ctrl+end")
     at.see("Source: saved from metatui")
     yield "11-presets"
 
-    at.press("enter")
-    at.see(f"{PRESET} is in the form")
+    at.act("load_preset", f"{PRESET} is in the form")
     yield "12-loaded"
 
     at.press("f5")
@@ -100,8 +90,7 @@ def journey(at: Terminal, *, iterations: int, watched: int, marked: range) -> It
     at.see(f"preset {PRESET}")
     for row in range(marked.stop):
         if row in marked:
-            at.press("space")
-            at.see(f"[{row - marked.start + 1}]")
+            at.act("mark_run", f"[{row - marked.start + 1}]")
         if row + 1 in marked or row + 1 < marked.start:
             at.press("down")
     at.see(f"{len(marked)} of at most 3")
@@ -112,14 +101,12 @@ def journey(at: Terminal, *, iterations: int, watched: int, marked: range) -> It
     at.see("The marked runs on the same")
     yield "14-marked"
 
-    at.press("f1")
-    at.see("Help", "Press / to search")
+    at.act("help", "Press / to search")
     yield "15-help"
 
     at.press("escape")
     at.see_gone("Press / to search")
-    at.press("f10")
-    at.see("Continue in the background", "Stop, save and quit")
+    at.act("quit", "Continue in the background", "Stop, save and quit")
     yield "16-quit"
 
     at.press("s")

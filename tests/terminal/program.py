@@ -13,6 +13,7 @@ import sys
 import termios
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from string import ascii_lowercase
 from types import TracebackType
 from typing import Any, Final
 
@@ -29,9 +30,8 @@ KEYS: Final[Mapping[str, bytes]] = {
     "enter": b"\r", "tab": b"\t", "escape": b"\x1b", "space": b" ", "down": b"\x1b[B",
     "f1": b"\x1bOP", "f2": b"\x1bOQ", "f3": b"\x1bOR", "f4": b"\x1bOS", "f5": b"\x1b[15~", "f6": b"\x1b[17~",
     "f7": b"\x1b[18~", "f8": b"\x1b[19~", "f9": b"\x1b[20~", "f10": b"\x1b[21~",
-    "ctrl+n": b"\x0e", "ctrl+o": b"\x0f", "ctrl+p": b"\x10", "ctrl+z": b"\x1a",
-    "ctrl+home": b"\x1b[1;5H", "ctrl+end": b"\x1b[1;5F",
-}  # fmt: skip
+    "f11": b"\x1b[23~", "f12": b"\x1b[24~", "ctrl+home": b"\x1b[1;5H", "ctrl+end": b"\x1b[1;5F",
+} | {f"ctrl+{letter}": bytes([ord(letter) & 31]) for letter in ascii_lowercase}  # fmt: skip
 """Byte sequences that xterm and tmux send for keys."""
 
 
@@ -46,6 +46,7 @@ class Program(Terminal):
         env: Mapping[str, str] | None = None,
     ) -> None:
         """`size` is in columns and rows; `env` is added to `environment()`."""
+        super().__init__()
         self.emulator = Emulator(*size)
         self._terminal, self._line = pty.openpty()
         self._set_size(*size)
@@ -115,6 +116,10 @@ class Program(Terminal):
     def resize(self, columns: int, rows: int) -> None:
         self.emulator.resize(columns, rows)
         self._set_size(columns, rows)
+
+    def resume(self) -> None:
+        """Continue the program after a stop, as the shell's `fg` does."""
+        os.kill(self.process.pid, signal.SIGCONT)
 
     def hang_up(self) -> None:
         """Close the terminal, as if the connection dropped."""

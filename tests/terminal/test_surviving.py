@@ -202,7 +202,7 @@ def test_suspend_resume_and_resize(live: LiveRun) -> None:
         program.until(lambda: program.stopped, "stopped as a job")
         assert_usable(program)
         trains_on(live.run)
-        os.kill(program.process.pid, signal.SIGCONT)
+        program.resume()
         program.until(lambda: program.emulator.modes[ALTERNATE_SCREEN], "the app's screen")
         program.see("Running", "F6 Pause", "Settings  Run  Adaptation")
         program.see_progress()

@@ -7,12 +7,18 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
+from metatui.tui.actions import BY_ID, key_name
+
 PATIENCE = 60.0
 """Timeout in seconds, much longer than a busy machine needs, so that it is reached only on failure."""
 
 
 class Terminal(ABC):
     """A terminal in which metatui runs."""
+
+    def __init__(self) -> None:
+        self.performed: set[str] = set()
+        """Ids of the actions that `act` performed."""
 
     @property
     @abstractmethod
@@ -31,6 +37,25 @@ class Terminal(ABC):
     @abstractmethod
     def press(self, key: str) -> None:
         """Press a key, given as a character or as a Textual key name."""
+
+    def act(self, action: str, *texts: str, gone: str = "") -> None:
+        """Press the preferred key of an action, and wait for its effect.
+
+        Args:
+            texts: texts that the action shows. None of them may be visible before.
+            gone: text that the action hides. It must be visible before.
+        """
+        self.look()
+        for text in texts:
+            assert text not in self.text, f"visible before {action}: {text}\n{self.text}"
+        assert gone in self.text, f"not visible before {action}: {gone}\n{self.text}"
+        self.performed.add(action)
+        key = BY_ID[action].key
+        name = key_name(key)
+        self.press(name if len(name) == 1 else key)
+        self.see(*texts)
+        if gone:
+            self.see_gone(gone)
 
     def type(self, text: str) -> None:
         for character in text:
@@ -56,7 +81,7 @@ class Terminal(ABC):
     def explained(self) -> str:
         """Label of the field that is explained below the form, or empty."""
         for row in reversed(self.rows):
-            if found := re.match(r"[ │]*([A-Z][\w -]+(?: \([KQN]\))?)(?: \([^)]*\))?: ", row):
+            if found := re.match(r"[ │]{0,2}([A-Z][\w -]+(?: \([KQN]\))?)(?: \([^)]*\))?: ", row):
                 return found[1]
         return ""
 

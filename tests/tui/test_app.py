@@ -13,6 +13,9 @@ from textual.widgets import Input
 
 from metatui.config.fields import change
 from metatui.config.settings import Settings
+from metatui.events import Finished
+from metatui.runs.storage.journal import JournalWriter
+from metatui.runs.storage.lock import RunLock
 from metatui.runs.storage.metrics import MetricsWriter
 from metatui.tui.actions import ACTIONS, ADAPTATION, CHARTS, TABS, AppContext, Phase, Tab
 from metatui.tui.app import MetatuiApp
@@ -340,6 +343,40 @@ async def test_live_run_that_is_not_followed_is_read_again(make: Make, runs_dir:
         metrics.close()
         await app.runs.read_again()
         assert app.run_controller.shown.iteration == 31
+
+
+async def test_run_that_another_process_resumed_is_read_again(
+    make: Make, sessions: FakeSessions, runs_dir: Path
+) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("f5")
+        await pilot.pause()
+        session = sessions.session
+        assert session is not None
+        session.end(Finished(20, "stopped", 2.0, None))
+        await session.over(app, pilot)
+        assert app.top_bar.state[0] == "Stopped"
+        saved_run(runs_dir, Settings(), name="elsewhere", steps=20).path.rename(session.run.path)
+        await app.runs.read_again()
+        assert app.top_bar.state[0] == "Stopped"  # the journal has not changed since the run was shown
+
+        journal = JournalWriter(session.run.journal_path)
+        journal.write("started", 20, device="cpu", device_name="a CPU", engine="loop", parameters=1)
+        journal.close()
+        lock = RunLock(session.run.lock_path)
+        await app.runs.read_again()
+        assert app.run_controller.shown is not None
+        assert app.run_controller.shown.status == "Running"
+        assert app.top_bar.state == ()
+        lock.release()
+        await app.runs.read_again()
+        assert app.run_controller.shown.status == "Interrupted"
+        journal = JournalWriter(session.run.journal_path)
+        journal.write("finished", 30, reason="iterations")
+        journal.close()
+        await app.runs.read_again()
+        assert app.run_controller.shown.status == "Finished"
 
 
 async def test_opened_run_is_visible_in_a_small_terminal(make: Make, runs_dir: Path) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Input
+from textual.widgets.input import Selection
 
 from metatui.config.settings import Settings
 from metatui.events import Failed, Finished, Pause, Stop
@@ -129,6 +131,35 @@ async def test_quit_without_a_run_does_not_ask(make: Make) -> None:
         await pilot.press("f10")
     assert app.return_code == 0
     assert app.background.left is None
+
+
+@pytest.mark.parametrize("opening", ["f1", "f2", "ctrl+p", "ctrl+g", "ctrl+s"])
+async def test_quit_from_every_screen(make: Make, sessions: FakeSessions, opening: str) -> None:
+    app = make()
+    async with app.run_test(size=SMALL, notifications=True) as pilot:
+        await started(app, pilot, sessions)
+        await pilot.press(opening)
+        await pilot.pause()
+        opened = app.screen
+        assert len(app.screen_stack) == 2
+        if isinstance(app.focused, Input):
+            app.focused.selection = Selection.cursor(0)  # ctrl+C copies selected text
+        await pilot.press("ctrl+c")
+        await pilot.pause()
+        assert app.screen is opened
+        assert "Press ^Q or F10 to quit." in notes(app)
+        await pilot.press("ctrl+q", "f10")  # asks once
+        await pilot.pause()
+        assert isinstance(app.screen, QuitScreen)
+        assert len(app.screen_stack) == 3
+        await pilot.press("c")
+        await pilot.pause()
+        assert app.screen is opened
+        await pilot.press("f10")
+        await pilot.pause()
+        await pilot.press("k")
+        await app.workers.wait_for_complete()
+    assert app.return_code == 0
 
 
 async def test_lost_terminal_does_not_stop_the_run(make: Make, sessions: FakeSessions) -> None:

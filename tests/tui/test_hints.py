@@ -60,6 +60,12 @@ async def test_usual_values_are_offered_taken_and_restored(make: Callable[..., M
         await pilot.press("enter")
         assert app.form.assessment.settings == USUAL
         assert notes(app) == {"algorithm.name": "The usual values of Reptile are filled in. r restores your values."}
+        await pilot.press("tab")  # to a text field, in which r is a letter
+        assert notes(app) == {"algorithm.name": "The usual values of Reptile are filled in. ^_ restores your values."}
+        await pilot.press("ctrl+underscore")
+        assert app.form.assessment.settings == SELECTED
+        await pilot.press("shift+tab", "enter")
+        assert "r restores your values." in notes(app)["algorithm.name"]
         await pilot.press("r")
         assert app.form.assessment.settings == SELECTED
         assert app.context.hinted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
@@ -20,6 +21,7 @@ from metatui.learning.benchmark import (
     SECONDS,
     TASKS,
     Benchmark,
+    Cell,
     Machine,
     Measurement,
     Measuring,
@@ -59,7 +61,8 @@ MAX_SECONDS = 3600.0
     default=SECONDS,
     show_default=True,
     metavar="S",
-    help="Seconds that each measurement takes.",
+    help="Seconds for the meta-steps of each measurement, without set-up and compilation; a slow engine makes at least "
+    "four meta-steps.",
 )
 @click.option("--device", metavar="DEVICE", help="Device to compute on.  [default: auto]")
 @click.option("--ascii", "ascii_only", is_flag=True, help="Use ASCII characters only.")
@@ -94,7 +97,7 @@ def bench(
     try:
         with (
             ending_softly(lambda cause: benchmark.stop()),
-            _progress(benchmark) as show,
+            _progress(benchmark, seconds) as show,
             closing(iter(benchmark)) as reports,
         ):
             for report in reports:
@@ -114,6 +117,21 @@ def bench(
         context.exit(130)
     if all(measurement.error for measurement in measurements):
         raise MetatuiError("every measurement failed: the output has the reasons")
+
+
+def _duration(wanted: Sequence[Cell], seconds: float) -> str:
+    """Describe how long the benchmark takes."""
+    count = f"{len(wanted)} measurement{'' if len(wanted) == 1 else 's'}"
+    text = f"{count}, at least {_clock(len(wanted) * seconds)}: more for slow engines, which make at least 4 meta-steps"
+    if compiled := sum(cell.engine == "compiled" for cell in wanted):
+        each = "the one" if compiled == 1 else f"each of the {compiled}"
+        text += f", and about 20 s more for {each} with the compiled engine if it is compiled for the first time"
+    return text
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(math.ceil(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _json(machine: Machine | None, measurements: Sequence[Measurement]) -> dict[str, Any]:
@@ -144,11 +162,17 @@ def _cell_json(measurement: Measurement) -> dict[str, Any]:
 
 
 @contextmanager
-def _progress(benchmark: Benchmark) -> Iterator[Callable[[Report], None]]:
+def _progress(benchmark: Benchmark, seconds: float) -> Iterator[Callable[[Report], None]]:
     """Show progress on standard error: a bar in a terminal, otherwise a line for each measurement."""
     screen = console(stderr=True)
     if not screen.is_terminal or screen.is_dumb_terminal:
-        yield lambda report: _print_line(report, lambda text: say(screen, text))
+
+        def say_line(report: Report) -> None:
+            _print_line(report, lambda text: say(screen, text))
+            if isinstance(report, Ready):
+                say(screen, _duration(benchmark.cells, seconds))
+
+        yield say_line
         return
     columns = TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=screen, refresh_per_second=4, transient=True) as bar:
@@ -157,6 +181,7 @@ def _progress(benchmark: Benchmark) -> Iterator[Callable[[Report], None]]:
         def show(report: Report) -> None:
             match report:
                 case Ready():
+                    say(screen, _duration(benchmark.cells, seconds))
                     bar.update(task, total=len(benchmark.cells))
                 case Measuring(cell):
                     bar.update(task, description=rows.full_name(cell))

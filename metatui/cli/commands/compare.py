@@ -23,12 +23,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from metatui.runs.analysis.comparison import Comparing
+    from metatui.runs.analysis.comparison.values import Steps
 
 
 def _target(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
     from metatui.runs.analysis.comparison.compare_runs import parse_target
 
     return None if text is None else parse_target(text, "--target")
+
+
+def _steps(context: click.Context, parameter: click.Parameter, text: str | None) -> Steps | None:
+    if text is None or text == "own":
+        return "own" if text else None
+    try:
+        return int(text)
+    except ValueError:
+        raise BadInput(f"--steps is {quote(text)}, but must be a whole number from 1, or own") from None
 
 
 target_option = click.option(
@@ -41,7 +51,10 @@ comparison_tasks_option = click.option(
     "--tasks", type=int, metavar="N", help="Number of held-out tasks; default: as in the first run's settings."
 )
 comparison_steps_option = click.option(
-    "--steps", type=int, metavar="N", help="Number of inner steps; default: as in the first run's settings."
+    "--steps",
+    metavar="N|own",
+    callback=_steps,
+    help="Number of inner steps; own: as in each run's settings; default: as in the first run's settings.",
 )
 comparison_device_option = click.option(
     "--device", metavar="DEVICE", help="Device to compute on; default: as in each run's settings."
@@ -76,12 +89,12 @@ comparison_device_option = click.option(
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Also write a .csv, .html, .json, .md, .pdf, .png or .svg file; may be repeated.",
+    help="Also write a .csv, .html, .json, .md, .pdf, .png, .svg or .tex file; may be repeated.",
 )
 def compare(
     runs: tuple[str, ...],
     tasks: int | None,
-    steps: int | None,
+    steps: Steps | None,
     shots: int | None,
     split: str,
     target: float | None,
@@ -93,7 +106,8 @@ def compare(
     """Compare runs on identical held-out tasks: adaptation, paired tests and cost.
 
     Each RUN is the name of a run, the start of its name, its folder, or latest, latest~1 and so on for the newest run
-    and those before it. All runs are evaluated with the protocol of the first one; their folders are not changed.
+    and those before it. All runs are evaluated with the protocol of the first one; their folders are not changed. Runs
+    that differ only in the seed are also summarised: mean, standard deviation and 95 % interval over the seeds.
     """
     if len(runs) < 2:
         raise click.UsageError(
@@ -154,7 +168,7 @@ def report(
     runs: tuple[str, ...],
     path: Path,
     tasks: int | None,
-    steps: int | None,
+    steps: Steps | None,
     target: float | None,
     device: str | None,
     runs_dir: Path | None,

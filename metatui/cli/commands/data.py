@@ -189,22 +189,27 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
     PATH has a folder of PNG or JPEG images for each class.
     Classes may be in the folders train, val and test of PATH, or named in its files train.csv, val.csv and test.csv (or
     .txt); otherwise they are split at random into 64, 16 and 20 %.
-    Use --set to give task.image_size, task.image_mode and task.split_seed the values that the run will have.
+    Use --set to give task.image_size, task.image_mode, task.split_seed, folder.val_fraction and folder.test_fraction
+    the values that the run will have.
     """
     folder_task = {"task.source": "folder", "task.folder": FIELDS["task.folder"].read(path)}
-    task = change(Settings(), changes(assignments) | folder_task).task
+    settings = change(Settings(), changes(assignments) | folder_task)
+    task = settings.task
 
     from metatui.learning.data.image_folder.cache import load
     from metatui.learning.data.image_folder.scan import list_folder
-    from metatui.learning.data.image_folder.source import FolderSource, split_classes
+    from metatui.learning.data.image_folder.source import FolderSource, shares_of, split_classes, too_few_classes
 
     start = time.perf_counter()
     listing = list_folder(task.folder, task.class_lists)
     with images_shown():
         packed = load(listing, size=task.image_size, rgb=task.image_mode == "rgb", force=force)
-    splits = split_classes(listing.classes, task.split_seed)
+    splits = split_classes(listing.classes, task.split_seed, shares_of(settings))
     source = FolderSource(listing, packed, splits, device="cpu")
     seconds = time.perf_counter() - start
+    sizes = {split: len(numbers) for split, numbers in splits.items()}
+    ways = min(sizes.values())
+    unusable = f"a task has at least 2 ways, but {too_few_classes(2, settings, listing, splits)}" if ways < 2 else ""
     if as_json:
         emit(
             {
@@ -225,15 +230,18 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
                 "seconds": seconds,
             }
         )
+        if unusable:
+            raise BadInput(unusable)
         return
-    sizes = {split: len(numbers) for split, numbers in splits.items()}
-    counts, ways = source.counts, min(sizes.values())
+    counts = source.counts
+    fewest, most = min(counts), max(counts)
     how = f"Packed in {seconds:.1f} s" if packed.packed_now else "Already packed and unchanged"
     say(
         console(),
         packed.problem or f"{how}: {packed.path}",
         f"Images: {sum(counts):,} of {task.image_size}x{task.image_size} pixels in {task.image_mode}, "
-        f"{min(counts):,} to {max(counts):,} per class (so shots + queries is at most {min(counts):,})",
+        f"{f'{fewest:,} to {most:,}' if fewest < most else f'{most:,}'} per class (so shots + queries is at most "
+        f"{fewest:,})",
         f"Classes: {sizes['train']:,} for training, {sizes['val']:,} for validation, {sizes['test']:,} for test, "
         + (f"so at most {ways:,} ways" if ways > 1 else "too few for 2 ways"),
         *([f"Class lists: {listing.lists}"] if listing.lists else []),
@@ -241,3 +249,5 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
         f"Left out: {len(source.left_out):,}",
     )
     say(console(), *map(str, source.left_out), style="dim", indent=4)
+    if unusable:
+        raise BadInput(unusable)

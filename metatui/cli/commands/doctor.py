@@ -59,11 +59,26 @@ LABELS = {
     "omniglot": "Omniglot is packed",
     "omniglot_path": "Omniglot file",
     "omniglot_bytes": "Omniglot size",
+    "threads": "CPU threads",
+    "processors": "Logical processors",
+    "usable_cores": "Cores that runs may use",
+    "environment": "Environment variables",
     "is_terminal": "Is a terminal",
     "tmux": "tmux",
     "ssh": "SSH",
 }
 """Labels of the report's keys that are not words. Other keys, except names of libraries, are capitalised."""
+
+VARIABLES = (
+    "METATUI_RUNS",
+    "METATUI_PLUGINS",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_CACHE_HOME",
+    "XDG_STATE_HOME",
+    "CUDA_VISIBLE_DEVICES",
+)
+"""Environment variables that change where files are, or what metatui finds."""
 
 
 @click.command(
@@ -75,16 +90,18 @@ LABELS = {
 @runs_dir_option
 @json_option
 def doctor(runs_dir: Path | None, as_json: bool) -> None:
-    """Show versions, devices, CUDA, compilers, data sets, plugins, the terminal's capabilities and file locations."""
+    """Show the installation, devices, data sets, plugins, the terminal, environment variables and file locations."""
     screen = console()
     report: dict[str, Any] = {
         "versions": _versions(),
         "devices": _devices(),
+        "threads": _threads(),
         "cuda": _cuda(),
         "compilers": _compilers(),
         "data": _data(),
         "plugins": _plugins(),
         "terminal": _terminal(screen),
+        "environment": {name: os.environ.get(name) for name in VARIABLES},
         "files": _files(runs_dir),
     }
     report["problems"] = _problems(report, runs_dir)
@@ -95,6 +112,10 @@ def doctor(runs_dir: Path | None, as_json: bool) -> None:
     problems = report.pop("problems")
     say(screen, f"metatui {metatui.__version__} trains on {device['device']} ({device['title']})")
     say(screen, *(f"problem: {problem}" for problem in problems) if problems else ("No problems found",))
+    if not any(report["cuda"].values()):
+        report["cuda"] = {"cuda": "not available: there is no NVIDIA driver, and torch was built without CUDA"}
+    for name, file in report["files"].items():
+        report["files"][name] = file if Path(file).exists() else f"{file} (does not exist yet)"
     for name, items in report.items():
         for item in items if isinstance(items, list) else filter(None, [items]):
             title(screen, _label(name))
@@ -158,6 +179,12 @@ def _devices() -> list[dict[str, Any]]:
     from metatui.learning.hardware.devices import available
 
     return [{"device": d.name, "title": d.title, "memory_bytes": d.memory_bytes} for d in available()]
+
+
+def _threads() -> dict[str, int | None]:
+    from metatui.learning.hardware.devices import physical_cores
+
+    return {"processors": os.cpu_count(), "usable_cores": physical_cores()}
 
 
 def _cuda() -> dict[str, Any]:
@@ -228,6 +255,8 @@ def _terminal(screen: Console) -> dict[str, Any]:
 def _files(runs_dir: Path | None) -> dict[str, str]:
     return {
         "runs": str(paths.runs_dir(runs_dir)),
+        "settings of the app": str(paths.app_state_file()),
+        "own keys": str(paths.keymap_file()),
         "own presets": str(paths.user_presets_dir()),
         "bundled presets": str(presets.bundled_dir()),
         "data": str(paths.omniglot_cache().parent),
@@ -251,4 +280,6 @@ def _text(key: str, value: object) -> object:
         from metatui.runs.analysis.comparison.formatting import memory
 
         return memory(value)
-    return "-" if value is None else value
+    if value is None:
+        return "not set" if key in VARIABLES else "-"
+    return value

@@ -14,7 +14,8 @@ from metatui.config.fields import FIELDS
 from metatui.events import Evaluation
 from metatui.runs.formatting import accuracy, headline, parameters
 from metatui.runs.storage.store import RunStore
-from metatui.utils.numbers import interval
+from metatui.utils.errors import MetatuiError
+from metatui.utils.numbers import diverged, interval
 
 
 @click.command(
@@ -60,7 +61,8 @@ def evaluate(
 ) -> None:
     """Adapt the best parameters of RUN to held-out tasks and show the metrics at every inner step.
 
-    RUN is the name of a run, the start of its name, its folder, or latest for the newest run.
+    RUN is the name of a run, the start of its name, its folder, or latest for the newest run. The exit code is 1 if at
+    least half of the tasks diverged, so that there is no result.
     """
     folder = RunStore(runs_dir).find(run)
 
@@ -83,6 +85,9 @@ def evaluate(
         emit(report)
     else:
         _show(folder.id, evaluation, inner_lr_given=inner_lr is not None)
+    if not evaluation.is_finite:
+        lost = diverged(evaluation.diverged or 0, evaluation.tasks)
+        raise MetatuiError(f"{lost}, and too few tasks remain for a mean: lower --inner-lr or --steps")
 
 
 def _show(run: str, evaluation: Evaluation, *, inner_lr_given: bool) -> None:
@@ -90,11 +95,11 @@ def _show(run: str, evaluation: Evaluation, *, inner_lr_given: bool) -> None:
     columns = ("inner step", "loss", "accuracy") if evaluation.accuracy else ("inner step", "loss")
     used = parameters(evaluation, rate_source=" (--inner-lr)" if inner_lr_given else "")
     say(screen, f"{run}: {headline(evaluation, level=True)}", f"Parameters: {used}")
+    if not evaluation.is_finite:
+        return
     if evaluation.diverged:
-        rest = "and are not part of the means" if evaluation.is_finite else "and too few tasks remain for a mean"
-        say(screen, f"warning: {evaluation.diverged:,} tasks diverged {rest}", style="yellow")
-        if not evaluation.is_finite:
-            return
+        text = f"warning: {evaluation.diverged:,} tasks diverged and are not part of the means"
+        say(screen, text, style="yellow")
     rows = []
     for index, step in enumerate(evaluation.steps):
         rows.append([str(step), interval(evaluation.loss.mean[index], evaluation.loss.ci95[index])])

@@ -11,16 +11,17 @@ import click
 from metatui.cli.console.layout import heading, say, show_properties, show_table, title
 from metatui.cli.console.output import console, emit
 from metatui.cli.options import (
-    changed,
+    changes,
     complete_presets,
     complete_presets_and_runs,
     examples,
     json_option,
+    note_without_effect,
     runs_dir_option,
     set_option,
 )
 from metatui.config import presets as stored
-from metatui.config.fields import FIELDS, text_of
+from metatui.config.fields import FIELDS, change, text_of
 from metatui.config.presets import Preset
 from metatui.config.schedule import Planned, as_tables, in_words
 from metatui.config.settings import Settings
@@ -116,9 +117,11 @@ def save(
     """Save settings as your own preset NAME."""
     stored.check_name(name)
     base = _Base(Settings(), "own settings") if origin is None else _base(origin, runs_dir)
+    overrides = changes(assignments)
+    settings = change(base.settings, overrides)
     saved = stored.save(
         name,
-        changed(base.settings, assignments),
+        settings,
         title=title or base.title,
         source=base.source,
         protocol=base.protocol,
@@ -129,6 +132,7 @@ def save(
         emit(_report(saved))
     else:
         say(console(), f"Saved as {saved.path}")
+    note_without_effect(settings, overrides)
 
 
 @presets.command(

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
 import click
 
 from metatui.cli.console.layout import say, show_table
 from metatui.cli.console.output import console, emit
-from metatui.cli.options import changed, complete_algorithms, complete_presets, examples, json_option, set_option
-from metatui.config.declarations import SettingField
-from metatui.config.fields import FIELDS, assigned, text_of
-from metatui.learning.explanations import Explanation, explanation
+from metatui.cli.options import (
+    changes,
+    complete_algorithms,
+    complete_presets,
+    examples,
+    json_option,
+    note_without_effect,
+    set_option,
+)
+from metatui.config.declarations import Scalar, SettingField
+from metatui.config.fields import FIELDS, assigned, change, text_of
+from metatui.learning.explanations import Explanation, explanation, selecting
 
 
 @click.command(
@@ -36,22 +44,30 @@ def explain(algorithm: str, preset: str | None, assignments: tuple[str, ...], as
     from metatui.config import presets
     from metatui.config.settings import Settings
 
-    current = changed(presets.load(preset).settings if preset else Settings(), assignments)
-    result = explanation(current, algorithm)
+    overrides = changes(assignments)
+    current = change(presets.load(preset).settings if preset else Settings(), overrides)
+    result, shown = explanation(current, algorithm), selecting(current, algorithm)
+    own = {
+        path: shown.value(path)
+        for path, field in FIELDS.items()
+        if field.group in ("algorithm", algorithm) and path != "algorithm.name" and field.is_relevant(shown)
+    }
     if as_json:
-        emit(asdict(result))
+        emit({**asdict(result), "settings": own})
     else:
-        for line in _lines(result):
+        for line in _lines(result, own):
             spaces = len(line) - len(line.lstrip())
             say(console(), line, hanging=spaces + 2 if line.startswith(("  ", "- ")) else 0)
+    note_without_effect(shown, overrides.keys() - {"algorithm.name"})
 
 
-def _lines(explanation: Explanation) -> Iterator[str]:
+def _lines(explanation: Explanation, own: Mapping[str, Scalar]) -> Iterator[str]:
     yield from (explanation.title, "", explanation.idea)
     sections = {
         "Update rule": [*(f"  {line}" for line in explanation.rule), *filter(None, [explanation.symbols])],
         "Pseudo-code": [f"  {line}" for line in explanation.code],
         "Cost of a meta-step": [f"- {sentence}" for sentence in explanation.costs],
+        "Settings of the algorithm": [f"- {assigned({path: own[path]})}: {FIELDS[path].help}" for path in own],
         "Usual values": [f"- {line}" for line in explanation.usual_lines(assigned)],
         "Paper": [f"- {paper}" for paper in explanation.paper],
     }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from metatui.cli.console.output import emit, evaluation_json
+from metatui.cli.console.output import emit, evaluation_json, result_json
 from metatui.cli.console.progress import images_shown
 from metatui.cli.options import (
     changed,
@@ -21,12 +21,13 @@ from metatui.cli.options import (
     device_option,
     examples,
     json_option,
+    note_without_effect,
     runs_dir_option,
     set_option,
 )
 from metatui.config import presets
 from metatui.config.declarations import Scalar
-from metatui.config.fields import assigned
+from metatui.config.fields import FIELDS, assigned
 from metatui.config.presets import Preset
 from metatui.config.registry import ALGORITHMS
 from metatui.config.settings import Settings
@@ -86,6 +87,11 @@ def run(
     Other signals also interrupt and save the run: SIGTERM, SIGHUP, and those that schedulers send before the time limit
     (SIGUSR1, SIGUSR2, SIGXCPU). The exit code is then 128 plus the signal number. In a Slurm job it is 75, which
     requeues the job: with --resume auto, the same command then continues the same run.
+
+    The exit code is 1 if the run fails, or if at least half of its test tasks diverged, so that it has no result. In
+    the JSON object, "error" is then the reason, and "result" is null.
+
+    Ctrl-\\ ends the process without saving; --resume continues from the last checkpoint.
     """
     automatic = resume == "auto"
     if preset is not None and resume is not None and not automatic:
@@ -97,7 +103,8 @@ def run(
     overrides = changes(assignments, device)
     loaded = presets.load(preset) if preset is not None else None
     fresh = resume is None or automatic
-    settings = changed(loaded.settings if loaded else Settings(), assignments, device) if fresh else None
+    base = loaded.settings if loaded else Settings()
+    settings = changed(base, assignments, device) if fresh else None
     planned = loaded.changes if loaded else ()
 
     from metatui.runs.storage.store import RunStore
@@ -113,6 +120,7 @@ def run(
             started = start(settings, runs_dir=runs_dir, preset=_origin(loaded, settings), changes=planned)
         if note := _usual_note(settings, overrides):  # not before an error message, which is a single sentence
             click.echo(note, err=True)
+        note_without_effect(settings, overrides.keys() | _lost(base, settings))
         return started
 
     from metatui.runs.execution.signals import ending_softly
@@ -143,6 +151,15 @@ def _usual_note(settings: Settings, overrides: Mapping[str, Scalar]) -> str:
     return f"note: {title} usually takes {assigned(values)} for {kind}" if values else ""
 
 
+def _lost(base: Settings, settings: Settings) -> set[str]:
+    """Return the paths of the settings that a preset sets and that have no effect in its changed `settings`."""
+    return {
+        path
+        for path, field in FIELDS.items()
+        if base.value(path) != field.default and field.is_relevant(base) and not field.is_relevant(settings)
+    }
+
+
 def _continue_unfinished(
     store: RunStore, settings: Settings, planned: Sequence[Planned], continue_: Callable[[RunFolder], S]
 ) -> S | None:
@@ -156,7 +173,11 @@ def _continue_unfinished(
 
 
 def train(session: Session, ending: SignalState, context: click.Context, *, as_json: bool) -> None:
-    """Train to the end or until a signal, showing progress; raise MetatuiError if the run fails."""
+    """Train to the end or until a signal, showing progress.
+
+    Raises:
+        MetatuiError: if the run fails, or its test has no result because too many tasks diverged.
+    """
     from metatui.cli.console.progress import display
 
     ending.then(session.interrupt)
@@ -167,8 +188,8 @@ def train(session: Session, ending: SignalState, context: click.Context, *, as_j
     finally:  # scripts need the run and its state even after a failure
         if as_json:
             emit(_report(session))
-    if session.outcome.sentence:
-        raise MetatuiError(session.outcome.sentence)
+    if error := session.outcome.error:
+        raise MetatuiError(error)
     if session.outcome.status == "interrupted":
         context.exit(ending.exit_code)
 
@@ -179,7 +200,7 @@ def _origin(preset: Preset | None, settings: Settings) -> str | None:
         return None
     own = preset.path.parent == paths.user_presets_dir()
     name = preset.name if preset.bundled or own else str(preset.path)
-    return name if settings == preset.settings else f"{name} (changed)"
+    return name if settings == preset.settings else presets.as_changed(name)
 
 
 def print_detached(live: LiveRun, *, as_json: bool) -> None:
@@ -197,10 +218,9 @@ def print_detached(live: LiveRun, *, as_json: bool) -> None:
 def _report(session: Session) -> dict[str, Any]:
     from metatui.runs.storage.summary import summarise
 
-    outcome, summary = (
-        session.outcome,
-        summarise(session.run),
-    )  # includes validations before a resumption
+    outcome = session.outcome
+    summary = summarise(session.run)  # includes validations before a resumption
+    best = evaluation_json(session.run.id, summary.best)
     return {
         "run": session.run.id,
         "dir": str(session.run.path),
@@ -212,9 +232,13 @@ def _report(session: Session) -> dict[str, Any]:
         "tasks_per_second": outcome.tasks_per_second,
         "device": outcome.device,
         "engine": outcome.engine,
-        "best": evaluation_json(session.run.id, summary.best),
+        "engine_reason": outcome.engine_reason,
+        "settings": session.settings.model_dump(mode="json"),
+        "result": result_json(outcome.test),
+        "best": best and best | {"checkpoint": "best"},
         "validation": evaluation_json(session.run.id, summary.validation),
         "test": evaluation_json(session.run.id, outcome.test),
         "hints": [asdict(hint) for hint in outcome.hints],
         "warning": outcome.warning,
+        "error": outcome.error,
     }

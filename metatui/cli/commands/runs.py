@@ -1,10 +1,10 @@
-"""`metatui runs`: list the saved runs, or export one."""
+"""`metatui runs`: list the saved runs, export the metrics or the model of one, or delete some."""
 
 from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,16 @@ from metatui.cli.console.output import console, emit, evaluation_json
 from metatui.cli.options import check_new_file, complete_runs, examples, json_option, runs_dir_option
 from metatui.events import Evaluation
 from metatui.runs.analysis.metrics_csv import metrics_rows, validation_rows, write_csv
-from metatui.runs.formatting import headline, parameters
-from metatui.runs.storage.lock import holder, owner_of
+from metatui.runs.formatting import file_size, headline, parameters
+from metatui.runs.storage.lock import holder
+from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
-from metatui.runs.storage.summary import RunSummary
+from metatui.runs.storage.summary import RunSummary, summarise
+from metatui.utils.errors import BadInput, MetatuiError, quote
 from metatui.utils.files import replacing
 from metatui.utils.paths import expanded
+
+size_option = click.option("--size", is_flag=True, help="Also show the disk space that each run takes.")
 
 
 @click.group(
@@ -29,16 +33,18 @@ from metatui.utils.paths import expanded
     epilog=examples(
         "metatui runs # list the runs",
         "metatui runs export latest --to metrics.csv",
+        "metatui runs delete latest # delete the newest run",
     ),
 )
+@size_option
 @runs_dir_option
 @json_option
 @click.pass_context
-def runs(context: click.Context, runs_dir: Path | None, as_json: bool) -> None:
-    """List the saved runs, newest first, or export one; without a command, list them."""
+def runs(context: click.Context, size: bool, runs_dir: Path | None, as_json: bool) -> None:
+    """List the saved runs, newest first, export one, or delete some; without a command, list them."""
     if context.invoked_subcommand is None:
-        _list(runs_dir, as_json)
-    elif runs_dir or as_json:
+        _list(runs_dir, size, as_json)
+    elif size or runs_dir or as_json:
         raise click.UsageError(f"give options of '{context.invoked_subcommand}' after its name")
 
 
@@ -46,33 +52,45 @@ def runs(context: click.Context, runs_dir: Path | None, as_json: bool) -> None:
     "list",
     epilog=examples(
         "metatui runs list",
+        "metatui runs list --size # with the disk space of each run",
         "metatui runs list --json",
     ),
 )
+@size_option
 @runs_dir_option
 @json_option
-def list_runs(runs_dir: Path | None, as_json: bool) -> None:
+def list_runs(size: bool, runs_dir: Path | None, as_json: bool) -> None:
     """List the saved runs, newest first."""
-    _list(runs_dir, as_json)
+    _list(runs_dir, size, as_json)
 
 
 @runs.command(
     epilog=examples(
         "metatui runs export latest # print the metrics of each meta-step",
         "metatui runs export latest --evaluations --to validations.csv",
+        "metatui runs export latest --model --to model.safetensors",
     )
 )
 @click.argument("run", shell_complete=complete_runs)
 @click.option("--to", metavar="FILE|-", default="-", show_default=True, help="File to write, or - for standard output.")
 @click.option("--evaluations", is_flag=True, help="Export the validations instead of the meta-steps.")
+@click.option("--model", is_flag=True, help="Export the best parameters of the model, to a safetensors file.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @runs_dir_option
-def export(run: str, to: str, evaluations: bool, force: bool, runs_dir: Path | None) -> None:
-    """Export the metrics of every meta-step of RUN as CSV.
+def export(run: str, to: str, evaluations: bool, model: bool, force: bool, runs_dir: Path | None) -> None:
+    """Export the metrics of every meta-step of RUN as CSV, or its model.
 
     RUN is the name of a run, the start of its name, its folder, or latest for the newest run.
+
+    The file of a model has the tensors of module.state_dict(), and the settings, columns and names of classes in its
+    metadata. In Python, metatui.load_model loads a run to adapt its model to new tasks.
     """
+    if model and evaluations:
+        raise click.UsageError("--model and --evaluations cannot be used together")
     folder = RunStore(runs_dir).find(run)
+    if model:
+        _export_model(folder, to, force=force)
+        return
     rows = validation_rows(folder) if evaluations else metrics_rows(folder)
     if to == "-":
         write_csv(rows, sys.stdout)
@@ -86,12 +104,87 @@ def export(run: str, to: str, evaluations: bool, force: bool, runs_dir: Path | N
     say(console(), f"Wrote {count:,} row{'' if count == 1 else 's'} to {path}")
 
 
-def _list(runs_dir: Path | None, as_json: bool) -> None:
+def _export_model(run: RunFolder, to: str, *, force: bool) -> None:
+    if not to.endswith(".safetensors"):
+        raise BadInput(f"--to is {quote(to, 200)}, but must be a file name that ends in .safetensors with --model")
+    path = expanded(to)
+    check_new_file(path, "--to", force=force)
+
+    from metatui.runs.analysis.saved_model import extra_file, load_model
+
+    model = load_model(run, device="cpu")
+    if model.extra:
+        check_new_file(extra_file(path), "the second file of --to", force=force)
+    model.save(path)
+    screen, count = console(), len(model.module.state_dict())
+    say(screen, f"Wrote {count} tensors to {path}: parameters {model.checkpoint} at meta-step {model.iteration:,}")
+    if model.extra:
+        say(screen, f"Wrote {len(model.extra)} meta-parameters that are not part of the network to {extra_file(path)}")
+
+
+@runs.command(
+    epilog=examples(
+        "metatui runs delete maml-sinusoid-20261122",
+        "metatui runs delete latest latest~1 --yes # the two newest runs, without a question",
+    )
+)
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, shell_complete=complete_runs)
+@click.option("--yes", is_flag=True, help="Delete without asking.")
+@runs_dir_option
+@json_option
+def delete(runs: tuple[str, ...], yes: bool, runs_dir: Path | None, as_json: bool) -> None:
+    """Delete runs with their metrics and checkpoints. This cannot be undone.
+
+    RUN is the name of a run, the start of its name, its folder, or latest for the newest run. A live run is not
+    deleted: stop it first. If one of the runs cannot be found or is live, nothing is deleted.
+    """
+    store = RunStore(runs_dir)
+    folders = list({folder.path.resolve(): folder for folder in map(store.find, runs)}.values())
+    for folder in folders:
+        if folder.is_live():
+            raise BadInput(f"run {quote(folder.id)} is being written by {holder(folder.lock_path)}: stop it first")
+    sizes = [folder.size() for folder in folders]
+    if not yes:
+        _confirm(folders, sizes)
+    for folder in folders:
+        store.delete(folder)
+        if not as_json:
+            say(console(), f"Deleted {folder.id}")
+    if as_json:
+        emit({"deleted": [folder.id for folder in folders], "bytes": sum(sizes)})
+
+
+def _confirm(folders: Sequence[RunFolder], sizes: Sequence[int]) -> None:
+    """Ask on standard error whether to delete runs.
+
+    Raises:
+        BadInput: if standard input is not a terminal.
+        MetatuiError: if the answer is no.
+    """
+    if not is_interactive():
+        raise BadInput("standard input is not a terminal to confirm on: give --yes to delete without a question")
+    for folder, size in zip(folders, sizes, strict=True):
+        summary = summarise(folder)
+        text = f"{folder.id}  {summary.status}, {_progress(summary)}, {file_size(size)}"
+        say(console(stderr=True), text)
+    which = "this run" if len(folders) == 1 else f"these {len(folders)} runs ({file_size(sum(sizes))})"
+    if not click.confirm(f"Delete {which}? This cannot be undone.", err=True):
+        raise MetatuiError("nothing was deleted")
+
+
+def is_interactive() -> bool:
+    """Return whether a user can answer on standard input."""
+    return bool(sys.stdin and sys.stdin.isatty())
+
+
+def _list(runs_dir: Path | None, with_size: bool, as_json: bool) -> None:
     store = RunStore(runs_dir)
     store.check_root()
     summaries = store.summaries()
+    sizes = [summary.run.size() if with_size else None for summary in summaries]
     if as_json:
-        emit({"dir": str(store.root), "runs": [_report(summary) for summary in summaries]})
+        reports = [_report(summary, size) for summary, size in zip(summaries, sizes, strict=True)]
+        emit({"dir": str(store.root), "runs": reports})
         return
     screen = console()
     if not summaries:
@@ -99,20 +192,23 @@ def _list(runs_dir: Path | None, as_json: bool) -> None:
         return
     width = max(len(summary.id) for summary in summaries)
     lines = Text()  # printed in one call, because ten thousand calls take seconds
-    for summary in summaries:
-        process = f", {holder(summary.run.lock_path)}" if summary.status in ("running", "paused") else ""
-        first = f"{summary.id:{width}}  {summary.status:11}  {_progress(summary)}{process}"
+    for summary, size in zip(summaries, sizes, strict=True):
+        space = f"{file_size(size):>8}  " if size is not None else ""
+        first = f"{summary.id:{width}}  {summary.status:11}  {space}{_progress(summary)}"
         lines.append("\n".join(wrapped(plain(screen, first), screen.width, 0, 4)) + "\n")
         warning = f"warning: {summary.warning}" if summary.warning else None
         reason = f"{summary.status}: {summary.reason}" if summary.reason else None
         for detail in filter(None, (reason, *_results(summary), warning, summary.problem)):
             lines.append("\n".join(wrapped(plain(screen, detail), screen.width, 4, 4)) + "\n", "dim")
+    if with_size:
+        total = file_size(sum(size or 0 for size in sizes))
+        lines.append(f"{len(summaries):,} run{'' if len(summaries) == 1 else 's'}, {total}\n")
     screen.print(lines, end="", soft_wrap=True)
 
 
 def _progress(summary: RunSummary) -> str:
-    total = f" of {summary.settings.training.iterations:,}" if summary.settings else ""
-    return f"{summary.iteration:,}{total} meta-steps"
+    total = f" of {summary.iterations:,}" if summary.iterations is not None else ""
+    return ", ".join(filter(None, (f"{summary.iteration:,}{total} meta-steps", summary.activity, summary.process)))
 
 
 def _results(summary: RunSummary) -> Iterator[str]:
@@ -136,26 +232,19 @@ def _result(name: str, evaluation: Evaluation) -> str:
     return f"{name}, {parameters(evaluation)}: {headline(evaluation, level=True)}"
 
 
-def _pid(summary: RunSummary) -> int | None:
-    """Return the process that trains a live run."""
-    owner = owner_of(summary.run.lock_path) if summary.status in ("running", "paused") else None
-    pid = owner.get("pid") if owner else None
-    return pid if isinstance(pid, int) else None
-
-
-def _report(summary: RunSummary) -> dict[str, Any]:
+def _report(summary: RunSummary, size: int | None) -> dict[str, Any]:
     settings, progress = summary.settings, summary.progress
     return {
         "run": summary.id,
         "dir": str(summary.run.path),
         "status": summary.status,
         "reason": summary.reason,
-        "pid": _pid(summary),
         "started": summary.started.isoformat(timespec="seconds"),
         "preset": summary.preset,
         "algorithm": settings.algorithm.name if settings else None,
         "task": settings.task.source if settings else None,
         "iterations": summary.iteration,
+        "total_iterations": summary.iterations,
         "meta_loss": progress.meta_loss if progress else None,
         "accuracy": progress.accuracy if progress else None,
         "best": evaluation_json(summary.id, summary.best),
@@ -163,4 +252,8 @@ def _report(summary: RunSummary) -> dict[str, Any]:
         "test": evaluation_json(summary.id, summary.test),
         "warning": summary.warning,
         "problem": summary.problem,
+        "pid": summary.pid if summary.status in ("running", "paused") else None,
+        "host": summary.host,
+        "died": summary.died,
+        "bytes": size,
     }

@@ -60,7 +60,7 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Also write each comparison to a .csv, .html, .json, .md, .pdf, .png or .svg file; may be repeated.",
+    help="Also write each comparison to a .csv, .html, .json, .md, .pdf, .png, .svg or .tex file; may be repeated.",
 )
 @click.pass_context
 def suite(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def show(comparison: Comparison) -> None:
     """Print conclusions, warnings, protocol and tables."""
-    from metatui.runs.analysis.comparison.formatting import main_results, note_on_seeds, protocol_words
+    from metatui.runs.analysis.comparison.formatting import intervals, main_results, note_on_seeds, protocol_words
     from metatui.runs.analysis.comparison.tables import tables
 
     screen = console()
@@ -24,7 +24,7 @@ def show(comparison: Comparison) -> None:
     if note := note_on_seeds(comparison):
         say(screen, note, style="dim", indent=4)
     say(screen, *(f"warning: {warning}" for warning in comparison.warnings), style="yellow")
-    say(screen, f"Protocol: {protocol_words(comparison)}; intervals are 95 %")
+    say(screen, f"Protocol: {protocol_words(comparison)}; {intervals(comparison)}")
     for each in tables(comparison):
         for part in _fitting(each, screen.width):
             title(screen, part.title)

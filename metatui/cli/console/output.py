@@ -117,6 +117,19 @@ def evaluation_json(run: str, evaluation: Evaluation | None) -> dict[str, Any] |
     }
 
 
+def result_json(test: Evaluation | None) -> dict[str, Any] | None:
+    """Return the metric of a test after the last inner step; None if there is no test, or too many tasks diverged."""
+    if test is None or not test.is_finite:
+        return None
+    mean, ci95 = test.final
+    return {
+        "metric": "accuracy" if test.accuracy else "loss",
+        "mean": mean,
+        "ci95": ci95,
+        "inner_steps": test.steps[-1],
+    }
+
+
 def spelled(screen: Console, text: str) -> str:
     """Return `text` with SUBSTITUTES for the characters that the terminal's encoding lacks."""
     for character, substitute in SUBSTITUTES.items():

@@ -153,7 +153,7 @@ def sentence(event: events.Event, run: RunFolder) -> str | None:
         case events.Started():
             text = (
                 f"{run.id}: {event.settings.algorithm.name} on {event.settings.task.source}, {event.device} "
-                f"({event.device_name}), {event.engine} engine, {event.parameters:,} parameters"
+                f"({event.device_name}), {event.engine} engine ({event.engine_reason}), {event.parameters:,} parameters"
                 + (f", from meta-step {event.iteration:,}" if event.iteration else "")
             )
         case events.Evaluated(evaluation=evaluation):
@@ -166,7 +166,8 @@ def sentence(event: events.Event, run: RunFolder) -> str | None:
         case events.Finished(test=test):
             ending = FINISHED.get(event.reason, event.reason)
             tested = f"; test: {headline(test, level=True)}, {parameters(test)}" if test else ""
-            warning = f"; warning: {event.warning}" if event.warning else ""
+            # Without a result, the command ends with the warning.
+            warning = f"; warning: {event.warning}" if event.warning and test and test.is_finite else ""
             resume = ""
             if event.reason == "interrupted":
                 resume = f"; to continue: metatui run --resume {shlex.quote(str(run.path))}"

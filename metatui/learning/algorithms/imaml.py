@@ -51,7 +51,7 @@ class IMAML(GradientBased):
         """Options of iMAML."""
 
         regularization: float = setting(
-            2.0, "Regularisation (λ)", "Strength of the proximal term, which keeps adapted parameters close to θ.",
+            2.0, "Regularisation (λ)", "Strength λ of the proximal term, which keeps adapted parameters close to θ.",
             gt=0, le=1e6)  # fmt: skip
         cg_steps: int = setting(
             5, "CG steps", "Steps of the conjugate gradient method for the implicit gradient.",
@@ -158,7 +158,8 @@ class IMAML(GradientBased):
             costs=(
                 inner_cost(settings, "support"),
                 f"{count(tasks, 'gradient')} of query losses, one per task.",
-                f"{count(products, 'Hessian-vector product')} at φ, for the conjugate gradients.",
+                f"{count(products, 'Hessian-vector product')} at φ, for the conjugate gradients "
+                f"({count(tasks, 'task')} x ({count(options.cg_steps, 'CG step')} + 1 for the first residual)).",
                 "Memory does not grow with the number of inner steps.",
             ),
             gradients=inner_gradients(settings) + tasks,

@@ -26,8 +26,9 @@ import math
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
-from metatui.config.declarations import Group, setting
-from metatui.config.registry import Usual
+from metatui.config.declarations import Group, When, setting
+from metatui.config.fields import FIELDS
+from metatui.config.registry import MODELS, Names, Usual
 from metatui.learning.algorithm import RATE, RATE_IS_LEARNED
 from metatui.learning.algorithms.maml import MAML
 from metatui.learning.explanations import Explanation, Rates, count, gradient_based, inner_gradients
@@ -45,6 +46,10 @@ if TYPE_CHECKING:
 NORM = "norm/"
 """Prefix of a meta-parameter [steps - 1, channels] with the values of one batch-norm parameter for inner steps 1 and
 later. Step 0 uses the model's own parameter."""
+
+HAS_BATCH_NORM: When = {
+    "model.name": Names(MODELS, lambda model: model.batch_norm), "model.norm": frozenset({"batch"}),
+}  # fmt: skip
 
 LEAST_WEIGHT = 0.03
 """Minimum of the annealed weight of every query loss except the last, as a multiple of the initial weight. The value is
@@ -76,7 +81,8 @@ class MAMLPlusPlus(MAML):
             "Learn an inner learning rate for each inner step and parameter tensor, starting at algorithm.inner_lr.")
         per_step_norm: bool = setting(
             True, "Per-step batch norm",
-            "Learn scale and shift of batch norm for each inner step, and do not adapt them in the inner loop.")
+            "Learn scale and shift of batch norm for each inner step, and do not adapt them in the inner loop.",
+            when=HAS_BATCH_NORM)
     # fmt: on
 
     options: Options
@@ -103,9 +109,15 @@ class MAMLPlusPlus(MAML):
     @classmethod
     def fixed(cls, settings: Settings) -> Mapping[str, str]:
         fixed = dict(RATE_IS_LEARNED) if settings.value("maml_plus_plus.learned_rates") else {}
-        if fixed or settings.value("maml_plus_plus.per_step_norm"):
+        if fixed or cls.has_step_norms(settings):
             fixed["algorithm.inner_steps"] = "every inner step has its own learned rates or batch norm"
         return fixed
+
+    @classmethod
+    def has_step_norms(cls, settings: Settings) -> bool:
+        """Return whether batch norm has a scale and a shift for each inner step."""
+        path = "maml_plus_plus.per_step_norm"
+        return bool(settings.value(path)) and FIELDS[path].is_relevant(settings)
 
     def meta_parameters(self, params: Params, source: TaskSource) -> Params:
         steps, meta = self.inner_steps, dict(params)
@@ -153,6 +165,14 @@ class MAMLPlusPlus(MAML):
         return self.options.multi_step > 0 or self.options.first_order > 0
 
     @property
+    def stage(self) -> str:
+        order = "second-order" if self.second_order else "first-order"
+        losses = "the query loss after the last inner step"
+        if self.query_weights is not None:
+            losses = "the query losses after all inner steps"
+        return f"Meta-gradients are {order} ones of {losses} from here on"
+
+    @property
     def second_order(self) -> bool:
         return self.progress >= self.options.first_order
 
@@ -171,6 +191,7 @@ class MAMLPlusPlus(MAML):
         options = settings.options_of(cls.name, cls.Options)
         iterations, rate = settings.training.iterations, settings.algorithm.inner_lr
         changes, costs = [], []
+        symbols = constants = ""
         products = count(inner_gradients(settings), "Hessian-vector product")
         if options.multi_step:
             annealed = count(math.ceil(options.multi_step * iterations), "meta-step")
@@ -178,18 +199,20 @@ class MAMLPlusPlus(MAML):
                 f"in the first {annealed}, the loss is a sum of the query losses after all inner steps, with weights "
                 "w_k that move to the last step, and later it is the query loss after the last step alone"
             )
+            symbols = f"w_k: weight of the query loss after step k, 0 except for the last step after {annealed}."
             costs.append(
                 f"In the first {annealed}, a query loss is computed after every inner step, not only after the last."
             )
         if options.first_order:
             first = count(math.ceil(options.first_order * iterations), "meta-step")
             changes.append(f"the first {first} use first-order meta-gradients")
+            constants = f"; in the first {first}, inner gradients are constants"
             costs.append(f"No second derivatives in the first {first}; then {products}, one for each inner step.")
         else:
             costs.append(f"{products}, one for each inner step of each task.")
         if options.learned_rates:
             changes.append("each inner step k has its own learned rate α_k for each parameter tensor")
-        if options.per_step_norm:
+        if cls.has_step_norms(settings):
             changes.append("scale and shift of batch norm are learned for each inner step and not adapted")
         costs.append("Memory grows with the number of inner steps, because the graph of all of them is kept.")
         learned = "(θ, α)" if options.learned_rates else "θ"
@@ -205,7 +228,8 @@ class MAMLPlusPlus(MAML):
             ),
             inner_rule=f"θ'_i,k+1 = θ'_i,k − {'α_k' if options.learned_rates else 'α'} ∇L_i(D_i; θ'_i,k)",
             outer_rule=f"{learned} ← {learned} − β d/d{learned} mean_i {loss_of_task}",
-            outer_gradient=f"g ← d/d{learned} of the mean over tasks of {loss}, through the inner steps",
+            outer_gradient=f"g ← d/d{learned} of the mean over tasks of {loss}, through the inner steps{constants}",
+            symbols=symbols,
             learned=learned,
             rates=Rates(
                 f"inner learning rates for each step k and parameter tensor, {rate:g} at the start",

@@ -20,7 +20,7 @@ class Scratch(GradientBased):
 
     name = "scratch"
     title = "scratch"
-    uses = INNER_STEPS | {"algorithm.adapt"}
+    uses = INNER_STEPS | {"algorithm.adapt", "algorithm.freeze"}  # inner steps do not change frozen parameters
     trains = False
     timed = None
 

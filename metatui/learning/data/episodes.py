@@ -6,7 +6,7 @@ Shapes use T for the number of tasks (episodes) in a batch, N for ways, K for sh
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,10 +15,14 @@ from torch import Tensor
 
 from metatui.config.settings import Settings
 from metatui.learning.data import random
+from metatui.learning.data.schema import DataSchema
 from metatui.learning.hardware.devices import moved
+from metatui.utils.errors import BadInput
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+NAMES: Mapping[Split, str] = {"train": "training", "val": "validation", "test": "test"}
+"""The word for each split in sentences."""
 
 Kind = Literal["regression", "classification"]
 
@@ -113,6 +117,41 @@ class TaskSource(ABC):
     def pooled_classes(self) -> int:
         """Number of classes that `pooled_batch` draws from; 0 for regression."""
         return 0
+
+    @property
+    def schema(self) -> DataSchema:
+        """What a saved model needs of this data set."""
+        return DataSchema(self.kind, self.input_shape, self.targets, self.pooled_classes)
+
+
+class SchemaSource(TaskSource):
+    """The data set of a saved model, of which only the schema is known. It has no examples."""
+
+    def __init__(self, schema: DataSchema) -> None:
+        self._schema = schema
+        self.kind, self.input_shape, self.targets = schema.kind, schema.input_shape, schema.targets
+
+    def episodes(
+        self, split: Split, tasks: Sequence[int], *, seed: int, ways: int, shots: int, queries: int
+    ) -> Episodes:
+        raise BadInput(_NO_EXAMPLES)
+
+    def describe(self, split: Split, task: int, *, seed: int, ways: int) -> str:
+        raise BadInput(_NO_EXAMPLES)
+
+    def pooled_batch(self, batch: int, *, seed: int, size: int) -> tuple[Tensor, Tensor]:
+        raise BadInput(_NO_EXAMPLES)
+
+    @property
+    def pooled_classes(self) -> int:
+        return self._schema.pooled_classes
+
+    @property
+    def schema(self) -> DataSchema:
+        return self._schema
+
+
+_NO_EXAMPLES = "the data set of a saved model has no examples"
 
 
 def training_size(settings: Settings, first_task: int) -> tuple[int, int]:

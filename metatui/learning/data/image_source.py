@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from metatui.learning.data import random
 from metatui.learning.data.episodes import SPLITS, Episodes, Split, TaskSource
+from metatui.learning.data.schema import MOST_CLASSES, DataSchema
 from metatui.learning.hardware.devices import moved
 from metatui.utils.errors import BadInput
+from metatui.utils.text import sanitize
 
 Splits = Mapping[Split, Sequence[int]]
 """Ascending numbers of the classes in each split. The splits are disjoint."""
@@ -114,6 +117,16 @@ class ImageSource(TaskSource):
     @property
     def pooled_classes(self) -> int:
         return self.class_count("train")
+
+    @property
+    def schema(self) -> DataSchema:
+        counts = {split: self.class_count(split) for split in SPLITS}
+        names: dict[str, tuple[str, ...]] = {
+            split: tuple(sanitize(self.class_name(split, number)) for number in range(count))
+            for split, count in counts.items()
+            if count <= MOST_CLASSES
+        }
+        return replace(super().schema, classes=names)
 
     def classes(self, split: Split, tasks: Sequence[int], *, seed: int, ways: int) -> Tensor:
         """Return the class numbers of each task, int64 [T, ways]. The classes of a task are distinct.

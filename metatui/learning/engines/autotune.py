@@ -13,7 +13,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import suppress
 
 import torch
@@ -121,6 +121,7 @@ def choose(
     if usual == "loop" and library(next(model.parameters()).dtype) is not None:
         others.append("native")
     failed: dict[EngineName, Exception] = {}
+    earlier = set(measured.ms)
     for name in (usual, *others):
         if name in measured.ms:
             continue
@@ -141,8 +142,8 @@ def choose(
     if _worth_compiling(settings, device, measured, fastest):
         which = "compiled" if "compiled" in measured.ms else fastest
         after = f"after {settings.compute.compile_after:,} meta-steps"
-        return "compiled", f"{after}; {which} measured {_against(measured, which)}{without}"
-    return fastest, f"measured {_against(measured, fastest)}{without}"
+        return "compiled", f"{after}; {which} {_against(measured, which, earlier)}{without}"
+    return fastest, f"{_against(measured, fastest, earlier)}{without}"
 
 
 def _worth_compiling(settings: Settings, device: Device, measured: Measured, fastest: str) -> bool:
@@ -168,9 +169,11 @@ def has_compiler() -> bool:
     return any(shutil.which(name) for name in ([command] if command else ["g++", "c++", "clang++"]))
 
 
-def _against(measured: Measured, chosen: str) -> str:
+def _against(measured: Measured, chosen: str, earlier: Container[str]) -> str:
+    """Describe the times of the chosen engine and the others; `earlier` are the engines whose times were cached."""
     others = ", ".join(f"{name}: {_in_ms(ms)}" for name, ms in sorted(measured.ms.items()) if name != chosen)
-    return f"{_in_ms(measured.ms[chosen])} per meta-step" + (f"; {others}" if others else "")
+    when = "measured earlier:" if chosen in earlier else "measured"
+    return f"{when} {_in_ms(measured.ms[chosen])} per meta-step" + (f"; {others}" if others else "")
 
 
 def _in_ms(value: float) -> str:

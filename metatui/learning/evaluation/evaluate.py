@@ -129,13 +129,24 @@ def predictions(
     Yields:
         For each inner step from 0 to `steps`, the stack of the tasks' parameters and the predictions [T, B, ...].
     """
-    per_example = experiment.settings.is_classification and experiment.settings.evaluation.batch_norm == "per_example"
     engine, algorithm = experiment.engine, experiment.algorithm
-    if not per_example:
+    if not _is_per_example(experiment):
         yield from engine.evaluation(algorithm, theta, episodes, steps)
         return
     for step in engine.adaptation(algorithm, theta, episodes, steps):
         yield step.params, _outputs_per_example(experiment, step.params, episodes)
+
+
+def adapted_predictions(experiment: Experiment, stack: Params, episodes: Episodes) -> Tensor:
+    """Predict the query sets [T, B, ...] with parameters that are adapted to the support sets."""
+    if _is_per_example(experiment):
+        return _outputs_per_example(experiment, stack, episodes)
+    return experiment.engine.predictions(experiment.algorithm, stack, episodes, episodes.query_x)
+
+
+def _is_per_example(experiment: Experiment) -> bool:
+    settings = experiment.settings
+    return settings.is_classification and settings.evaluation.batch_norm == "per_example"
 
 
 def _outputs_per_example(experiment: Experiment, stack: Params, episodes: Episodes) -> Tensor:

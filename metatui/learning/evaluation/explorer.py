@@ -30,6 +30,9 @@ MAX_NAMES = 2000
 
 MAX_TASK = 2**31 - 1
 
+QUERIES_PER_CLASS = 10
+"""Largest number of query images per class in a view."""
+
 _CHARACTER_NUMBER: Final = re.compile(r"[ /]\w*\d+$")
 """Pattern of the number of a character in its alphabet, at the end of a class name."""
 
@@ -69,6 +72,7 @@ def explore(
         tasks=[task],
         steps=steps,
         shots=settings.evaluation_shots,
+        queries=QUERIES_PER_CLASS,
     )
     return view
 

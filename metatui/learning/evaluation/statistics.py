@@ -112,6 +112,30 @@ def paired_test(differences: ArrayLike) -> PairedTest:
 
 
 @dataclass(frozen=True)
+class SampleSummary:
+    """Statistics of a sample, such as the results of several seeds; NaN if undefined."""
+
+    size: int
+    """Number of finite values."""
+    mean: float
+    deviation: float
+    """Standard deviation of the sample, with `size` - 1 in the denominator."""
+    ci95: float
+    """Half-width of the 95 % interval of the mean, by Student's t with `size` - 1 degrees of freedom."""
+
+
+def sample_summary(values: ArrayLike) -> SampleSummary:
+    """Summarise a sample. Values that are not finite are left out."""
+    x = np.asarray(values, dtype=np.float64).reshape(-1)
+    x = x[np.isfinite(x)]
+    n, nan = len(x), math.nan
+    if n < 2:
+        return SampleSummary(n, float(x[0]) if n else nan, nan, nan)
+    deviation = _deviation(x)
+    return SampleSummary(n, _mean(x), deviation, _t_quantile(n - 1) * deviation / math.sqrt(n))
+
+
+@dataclass(frozen=True)
 class WelchTest:
     """Statistics of the difference between the means of two samples with unequal variances (Welch 1947).
 

@@ -37,23 +37,33 @@ LEAST_COLOUR = 0.05
 smaller differences."""
 
 QUERIES_PER_CLASS = 2
-"""Largest number of query images per class in an image view."""
+"""Largest number of query images per class in the image views of a run, which its folder stores."""
 
 
 def task_views(
-    experiment: Experiment, theta: Params, *, split: Split, tasks: Sequence[int], steps: int, shots: int
+    experiment: Experiment,
+    theta: Params,
+    *,
+    split: Split,
+    tasks: Sequence[int],
+    steps: int,
+    shots: int,
+    queries: int = QUERIES_PER_CLASS,
 ) -> tuple[TaskView, ...]:
     """Adapt to the held-out tasks numbered `tasks` and record the predictions at inner steps 0 to `steps`.
 
     If the tasks do not fit into memory together, they are computed in parts.
+
+    Args:
+        queries: largest number of query images per class in an image view.
     """
     try:
         if isinstance(experiment.source, SinusoidSource):
             return _wave_views(experiment, experiment.source, theta, split, tasks, steps, shots)
-        draw = _image_views
-        if experiment.source.kind == "regression":
-            is_curve = experiment.source.input_shape == (1,) and experiment.source.targets == 1
-            draw = _curve_views if is_curve else _scatter_views
+        if experiment.source.kind == "classification":
+            return _image_views(experiment, theta, split, tasks, steps, shots, queries)
+        is_curve = experiment.source.input_shape == (1,) and experiment.source.targets == 1
+        draw = _curve_views if is_curve else _scatter_views
         return draw(experiment, theta, split, tasks, steps, shots)
     except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error) or len(tasks) == 1:
@@ -63,7 +73,7 @@ def task_views(
     return tuple(
         view
         for part in (tasks[:half], tasks[half:])
-        for view in task_views(experiment, theta, split=split, tasks=part, steps=steps, shots=shots)
+        for view in task_views(experiment, theta, split=split, tasks=part, steps=steps, shots=shots, queries=queries)
     )
 
 
@@ -187,13 +197,13 @@ def _scatter_views(
 
 
 def _image_views(
-    experiment: Experiment, theta: Params, split: Split, tasks: Sequence[int], steps: int, shots: int
+    experiment: Experiment, theta: Params, split: Split, tasks: Sequence[int], steps: int, shots: int, most: int
 ) -> tuple[TaskView, ...]:
     settings = experiment.settings
     episodes = experiment.episodes(split, tasks, seed=settings.evaluation.seed, shots=shots)
     # Query images are ordered by class.
     queries = settings.task.queries
-    rows = [n * queries + q for n in range(settings.task.ways) for q in range(min(queries, QUERIES_PER_CLASS))]
+    rows = [n * queries + q for n in range(settings.task.ways) for q in range(min(queries, most))]
     channels = [3 if _is_coloured(images) else 1 for images in episodes.support_x]
     views = [
         ImageView(

@@ -20,6 +20,7 @@ class Mlp(Model):
     name = "mlp"
     title = "Multilayer perceptron"
     compiles = True
+    batch_norm = False
     default_for = frozenset({"regression"})
     uses = frozenset({"model.hidden"})
 

@@ -27,6 +27,9 @@ FIRST = ("", "best/")
 """Prefixes that are preferred to other prefixes with which the same number of tensors fits. A metatui checkpoint stores
 the best parameters as `best/`, and the last ones as `theta/`."""
 
+FROZEN = "frozen/"
+"""Prefix of the tensors of the model that are never learned, in a metatui checkpoint."""
+
 
 @dataclass(frozen=True)
 class LoadedWeights:
@@ -36,6 +39,8 @@ class LoadedWeights:
     """SHA-256 of the file, in hexadecimal."""
     report: str
     """Sentence that states which tensors were loaded and which were not."""
+    is_complete: bool
+    """Whether all parameters and buffers of the model were loaded."""
 
 
 def load_weights(model: nn.Module, path: str) -> LoadedWeights:
@@ -53,8 +58,11 @@ def load_weights(model: nn.Module, path: str) -> LoadedWeights:
     """
     tensors, digest = _read(path)
     slots = model.state_dict()
-    prefix = _prefix(tensors, slots)
+    is_checkpoint = any(name.startswith("theta/") for name in tensors)
+    frozen = [name for name in sorted(tensors) if is_checkpoint and name.startswith(FROZEN)]
+    prefix = _prefix({name: t for name, t in tensors.items() if name not in frozen}, slots)
     named = {name[len(prefix) :]: t for name, t in sorted(tensors.items()) if name.startswith(prefix)}
+    named = {name.removeprefix(FROZEN): tensors[name] for name in frozen} | named
     fitting = {name: t for name, t in named.items() if name in slots and _fits(t, slots[name])}
     wrong = {name: t for name, t in named.items() if name in slots and name not in fitting}
     if not fitting:
@@ -83,7 +91,7 @@ def load_weights(model: nn.Module, path: str) -> LoadedWeights:
     if prefix:
         parts[0] += f", where their names start with {quote(prefix)}"
     parts += [f"{what}: {_listed(names)}" for what, names in lists.items() if names]
-    return LoadedWeights(digest, "; ".join(parts))
+    return LoadedWeights(digest, "; ".join(parts), is_complete=len(fitting) == len(slots))
 
 
 def check_weights(path: str, digest: str, saved: str) -> None:

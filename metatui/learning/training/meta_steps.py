@@ -57,6 +57,7 @@ class MetaSteps:
             Diverged: if a loss or gradient is not finite; see `flush`.
             RuntimeError: if a single task does not fit into memory, see `is_out_of_memory`.
         """
+        yield from self._new_stage()
         while True:
             try:
                 yield from self._capture()
@@ -114,6 +115,20 @@ class MetaSteps:
                 )
             pending = pending[len(metrics) :]
 
+    def _new_stage(self) -> Iterator[Event]:
+        """Note what changes if an annealed training enters another stage with the next meta-step."""
+        algorithm = self._experiment.algorithm
+        if not algorithm.annealed or not self.iteration:
+            return
+        before, now = (algorithm.at(self._progress(made)).stage for made in (self.iteration - 1, self.iteration))
+        if before != now:
+            yield from self.flush()
+            yield Noted(self.iteration, now)
+
+    def _progress(self, made: int) -> float:
+        """Return the share of the training that is completed after `made` meta-steps."""
+        return min(made / self._experiment.settings.training.iterations, 1.0)
+
     def _capture(self) -> Iterator[Event]:
         """Capture the kind of the next meta-step as a CUDA graph, if this is possible and was not attempted before."""
         settings = self._experiment.settings
@@ -133,7 +148,7 @@ class MetaSteps:
         settings = self._experiment.settings
         outer_lr = scheduled_lr(settings.algorithm, self.iteration, settings.training.iterations)
         tasks = self.next_tasks()
-        self._learner.progress = min(self.iteration / settings.training.iterations, 1.0)
+        self._learner.progress = self._progress(self.iteration)
         step = self._learner.meta_step(tasks, outer_lr)
         self.iteration += 1
         self.tasks_seen = tasks.stop

@@ -136,7 +136,7 @@ class Trainer:
         yield self._started()
         for text in self.experiment.notices:
             yield Warned(self.iteration, text)
-        for text in self.experiment.source.notes:
+        for text in self.experiment.notes:
             yield Noted(self.iteration, text)
         try:
             yield from self._train()
@@ -350,6 +350,7 @@ class Trainer:
         tensors = {f"theta/{name}": p for name, p in self.learner.theta.items()}
         tensors |= {f"best/{name}": p for name, p in self.best.theta.items()}
         tensors |= {f"algorithm/{name}": p for name, p in self.learner.tensors().items()}
+        tensors |= {f"frozen/{name}": t for name, t in self.experiment.frozen().items()}
         values: dict[str, Any] = {
             "iteration": self.iteration,
             "tasks_seen": self._steps.tasks_seen,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from metatui.config.fields import FIELDS, change
 from metatui.config.settings import Settings
 from metatui.events import Evaluation, TaskView
-from metatui.learning.data.episodes import SPLITS, Split
+from metatui.learning.data.episodes import SPLITS, Split, TaskSource
 from metatui.learning.evaluation.evaluate import evaluate
 from metatui.learning.evaluation.task_views import task_views
 from metatui.learning.experiment import Experiment, set_up
@@ -27,8 +27,8 @@ class TrainerState:
     """The state of a trainer between two meta-steps."""
 
     tensors: Params
-    """Tensors by name: meta-parameters as `theta/...`, those of the best validation as `best/...`, and further state of
-    the algorithm as `algorithm/...`."""
+    """Tensors by name: meta-parameters as `theta/...`, those of the best validation as `best/...`, tensors of
+    the model that are never learned as `frozen/...`, and the state of the outer optimiser as `algorithm/...`."""
     values: dict[str, Any]
     """JSON values: `iteration`, `tasks_seen`, `seconds`, `settings`, the fingerprint of the `data`, the SHA-256 of the
     pretrained `weights` if there are any, `first_meta_batch`, the fields of `BestModel`, and those of `CompileSwitch`
@@ -176,9 +176,10 @@ def held_out_split(name: str) -> Split:
     raise BadInput(f"split is '{name}', but must be one of {', '.join(SPLITS[1:])}")
 
 
-def set_up_again(settings: Settings, state: TrainerState) -> Experiment:
+def set_up_again(settings: Settings, state: TrainerState, *, source: TaskSource | None = None) -> Experiment:
     """Set up an experiment to evaluate `state`, with the same use of threads as in training. See `set_up`."""
-    return set_up(settings, first_meta_batch=state.values.get("first_meta_batch"))
+    frozen = part(state.tensors, "frozen")
+    return set_up(settings, first_meta_batch=state.values.get("first_meta_batch"), source=source, frozen=frozen)
 
 
 def best_of(experiment: Experiment, state: TrainerState) -> tuple[Params, int, str]:
@@ -191,9 +192,20 @@ def best_of(experiment: Experiment, state: TrainerState) -> tuple[Params, int, s
         BadInput: if the data set has changed since the training.
     """
     check_data(experiment, state)
+    return parameters_of(experiment, state)
+
+
+def parameters_of(
+    experiment: Experiment, state: TrainerState, checkpoint: Literal["best", "last"] = "best"
+) -> tuple[Params, int, str]:
+    """Load the parameters in `state`, whatever the data set. The result is that of `best_of`.
+
+    Args:
+        checkpoint: `best` for the best parameters, or the last ones if there was no validation; `last` for the last.
+    """
     theta = experiment.theta()
     tensors = renamed(state.tensors)
-    best = part(tensors, "best")
+    best = part(tensors, "best") if checkpoint == "best" else {}
     write_theta(theta, best or part(tensors, "theta"))
     iteration = int(state.values.get("best_iteration" if best else "iteration", 0))
     return theta, iteration, "best" if best else "last"

@@ -39,7 +39,7 @@ def evaluate(
     from metatui.learning.training.trainer_state import evaluate_state
 
     settings, state = saved_state(run)
-    settings = _with_protocol(
+    settings = with_protocol(
         settings, tasks=tasks, steps=steps, shots=shots, inner_lr=inner_lr, batch_norm=batch_norm, device=device
     )
     settings = pin_compute(settings, run.journal(), but={"compute.device": device} if device else {})
@@ -57,7 +57,7 @@ def views(run: RunFolder, tasks: Sequence[int], *, split: str = "test") -> tuple
     return views_of_state(settings, state, split=split, tasks=tasks, steps=steps, shots=shots)
 
 
-def _with_protocol(
+def with_protocol(
     settings: Settings,
     *,
     tasks: int | None,

@@ -11,16 +11,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from metatui.runs.analysis.comparison.values import Comparison, Pair, RunResult, SeedPair
+from metatui.runs.analysis.comparison.values import Comparison, Pair, RunResult, SeedGroup, SeedPair
 from metatui.runs.analysis.figures import comparison_figure
 from metatui.runs.analysis.report.render import as_html, summary_as_markdown, write_summary
+from metatui.runs.analysis.tex import as_tex
 from metatui.runs.storage.jsonl import finite
 from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import reason, write_atomically
 
 CSV_COLUMNS = (
     "run", "label", "algorithm", "seed", "iteration", "split", "tasks", "ways", "shots", "queries", "batch_norm",
-    "metric", "inner_step", "mean", "ci95", "inner_lr", "diverged", "checkpoint",
+    "metric", "inner_step", "mean", "ci95", "inner_lr", "diverged", "checkpoint", "over", "seeds", "sd",
 )  # fmt: skip
 
 
@@ -67,7 +68,10 @@ def written(files: Sequence[Path]) -> str:
 
 
 def as_csv(comparison: Comparison) -> str:
-    """Return the adaptation curves as CSV, with one row for each run, metric and inner step."""
+    """Return the adaptation curves as CSV, with one row for each run, metric and inner step.
+
+    Rows for each group of runs that differ only in the seed follow; `over` says whether `ci95` is over tasks or seeds.
+    """
     file = io.StringIO()
     rows = csv.writer(file, lineterminator="\n")
     rows.writerow(CSV_COLUMNS)
@@ -80,7 +84,17 @@ def as_csv(comparison: Comparison) -> str:
         for metric, curve in (("accuracy", e.accuracy), ("loss", e.loss)):
             if curve is not None:
                 for step, mean, half in zip(e.steps, curve.mean, curve.ci95, strict=True):
-                    rows.writerow((*about, metric, step, mean, half, e.inner_lr, run.diverged, e.checkpoint))
+                    row = (*about, metric, step, mean, half, e.inner_lr, run.diverged, e.checkpoint)
+                    rows.writerow((*row, "tasks", 1, None))
+    for group in comparison.repeated:
+        run, e = group.runs[0], group.runs[0].evaluation
+        name = run.settings.algorithm.name
+        common = (None, group.label, name, None, None, e.split, e.tasks, e.ways, e.shots, e.queries, e.batch_norm)
+        for metric, over_seeds in (("accuracy", group.accuracy), ("loss", group.loss)):
+            if over_seeds is not None:
+                values = zip(over_seeds.mean, over_seeds.ci95, over_seeds.deviation, strict=True)
+                for step, (mean, half, sd) in enumerate(values):
+                    rows.writerow((*common, metric, step, mean, half, None, None, None, "seeds", over_seeds.seeds, sd))
     return file.getvalue()
 
 
@@ -92,12 +106,17 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
     numbers of meta-steps (`iterations`), tasks and seconds at each point. `curves.training.averages` contains the
     training curve with other degrees of smoothing, and `curves.training.changes` contains the live changes. Accuracies
     are fractions, and differences are a minus b. Unknown and non-finite values are null.
+
+    Each of `groups` contains the runs that differ only in the seed. Its `n`, `mean`, `sd` and `ci95` are statistics
+    over the seeds after the last inner step, and its `loss` and `accuracy` contain them at each step. The intervals in
+    `runs` are over tasks. All intervals are 95 % intervals by Student's t, given as half-widths.
     """
     described: dict[str, Any] = finite(
         {
             "runs": [_run(comparison, run) for run in comparison.runs],
             "pairs": [_pair(pair) for pair in comparison.pairs],
             "seeds": [_seeds(pair) for pair in comparison.seeds],
+            "groups": [_group(comparison, group) for group in comparison.groups],
             "warnings": comparison.warnings,
             "protocol": asdict(comparison.protocol),
             "metric": comparison.metric,
@@ -119,6 +138,7 @@ EXPORTS: dict[str, Callable[[Comparison], bytes]] = {
     ".pdf": partial(comparison_figure, kind="pdf"),
     ".png": partial(comparison_figure, kind="png"),
     ".svg": partial(comparison_figure, kind="svg"),
+    ".tex": lambda comparison: as_tex(comparison).encode(),
 }
 """Functions that return the content of a file, by file name extension."""
 
@@ -157,6 +177,7 @@ def _pair(pair: Pair) -> dict[str, Any]:
         "b": pair.b.id,
         "metric": pair.metric,
         "step": pair.step,
+        "steps": [run.evaluation.steps[-1] for run in (pair.a, pair.b)],
         "tasks": test.tasks,
         "left_out": test.left_out,
         "difference": test.mean,
@@ -169,6 +190,23 @@ def _pair(pair: Pair) -> dict[str, Any]:
         "wilcoxon_p_holm": pair.wilcoxon_p_holm,
         "effect_size": test.effect_size,
         "verdict": pair.verdict,
+    }
+
+
+def _group(comparison: Comparison, group: SeedGroup) -> dict[str, Any]:
+    over_seeds = group.over_seeds(comparison.metric)
+    return {
+        "label": group.label,
+        "runs": [run.id for run in group.runs],
+        "seeds": [run.settings.training.seed for run in group.runs],
+        "metric": comparison.metric,
+        "step": group.runs[0].evaluation.steps[-1],
+        "n": over_seeds.seeds,
+        "mean": over_seeds.mean[-1],
+        "sd": over_seeds.deviation[-1],
+        "ci95": over_seeds.ci95[-1],
+        "loss": asdict(group.loss),
+        "accuracy": asdict(group.accuracy) if group.accuracy else None,
     }
 
 

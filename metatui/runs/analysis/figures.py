@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import io
 import math
+import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from metatui.events import Curve
 from metatui.runs.analysis.comparison import formatting
-from metatui.runs.analysis.comparison.formatting import protocol_words, seconds
-from metatui.runs.analysis.comparison.values import Comparison
+from metatui.runs.analysis.comparison.formatting import intervals, protocol_words, seconds
+from metatui.runs.analysis.comparison.labels import measured_in, values_of
+from metatui.runs.analysis.comparison.values import Comparison, RunResult
 from metatui.utils.text import sanitize
 
 if TYPE_CHECKING:
@@ -31,6 +34,12 @@ DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", (0, (4, 2)), (0, (
 
 WIDTH, HEIGHT = 5.4, 3.4
 """Width and height of one panel in inches."""
+
+TITLE_WIDTH = 130
+"""Maximum number of characters in a line of the title of the figure of a whole comparison."""
+
+NOTE_WIDTH = 75
+"""Maximum number of characters in a line of the note of a panel."""
 
 MARK_ROWS = 4
 """Number of rows for the labels of marks, used alternately so that labels of adjacent marks do not overlap."""
@@ -55,6 +64,8 @@ STYLE: dict[Any, Any] = {
 
 Against = Literal["iterations", "tasks", "seconds"]
 AGAINST: dict[Against, str] = {"iterations": "meta-steps", "tasks": "tasks seen", "seconds": "seconds of training"}
+AGAINST_TITLE: dict[Against, str] = {"iterations": "meta-steps", "tasks": "tasks seen", "seconds": "time"}
+"""The same in the title of a panel."""
 
 Format = Literal["svg", "png", "pdf"]
 
@@ -67,6 +78,8 @@ class Series:
     y: Sequence[float]
     half: Sequence[float] | None = None
     """Half-width of the band at each point."""
+    colour: int | None = None
+    """Index of the colour; None for the position of the series in the panel."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +88,8 @@ class Mark:
 
     x: float
     label: str
-    series: int
-    """Index of the marked series in the panel, which gives the mark its colour."""
+    colour: int
+    """Index of the colour of the marked series."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +102,8 @@ class Panel:
     draw: Callable[[Axes], None]
     legend: bool = True
     """Whether the figure needs a legend that shows the colours of the runs."""
+    note: str = ""
+    """Text below the x axis, for example on how the curves were measured."""
 
 
 def comparison_figure(comparison: Comparison, kind: Format) -> bytes:
@@ -104,7 +119,11 @@ def comparison_figure(comparison: Comparison, kind: Format) -> bytes:
             _draw(panel, ax)
         for ax in list(axes)[len(shown) :]:
             ax.set_axis_off()
-        _legend(figure, comparison, f"{protocol_words(comparison)}; intervals are 95 %")
+        lines = [f"{protocol_words(comparison)}; {intervals(comparison)}"]
+        if differences := comparison.protocol.differences:
+            lines.append(f"the runs were set up with different protocols: {'; '.join(differences)}")
+        title = "\n".join(part for line in lines for part in textwrap.wrap(line, TITLE_WIDTH))
+        _legend(figure, comparison, title)
         return _saved(figure, kind, "metatui compare")
 
 
@@ -121,9 +140,10 @@ def panel_figure(panel: Panel, comparison: Comparison, kind: Format = "svg") -> 
 
 
 def panels(comparison: Comparison, *, against: Against = "iterations") -> list[Panel]:
-    """Return all non-empty panels: training, adaptation, result, time."""
+    """Return all non-empty panels: training, validation, adaptation, result, time."""
     all_panels = (
         training(comparison, against=against),
+        validation(comparison),
         adaptation(comparison),
         result(comparison),
         step_time(comparison),
@@ -133,54 +153,68 @@ def panels(comparison: Comparison, *, against: Against = "iterations") -> list[P
 
 def training(comparison: Comparison, *, against: Against = "iterations") -> Panel | None:
     """Return the smoothed training curves with marks at live changes; None if no run trained."""
-    curves = [run.training for run in comparison.runs]
-    spans = [curve.span for curve in curves if curve]
+    spans = [run.training.span for run in comparison.runs if run.training]
     if not spans:
         return None
     accuracy = comparison.metric == "accuracy"
     series: list[Series] = []
     marks: list[Mark] = []
-    for curve in curves:
-        if curve is None:
-            series.append(Series((), ()))
-            continue
-        marks += [Mark(getattr(change.at, against), change.label, len(series)) for change in curve.changes]
-        y = tuple(100 * v for v in curve.accuracy or ()) if accuracy else curve.meta_loss
-        series.append(Series(getattr(curve, against), y))
-    title = f"While training, smoothed over {spans[0]:,} meta-steps"
+    groups = _groups(comparison)
+    for number, (_, runs, _) in enumerate(groups):
+        for run in runs:
+            if (curve := run.training) is None:
+                continue
+            marks += [Mark(getattr(change.at, against), change.label, number) for change in curve.changes]
+            y = tuple(100 * v for v in curve.accuracy or ()) if accuracy else curve.meta_loss
+            series.append(Series(getattr(curve, against), y, colour=number))
+    title = f"Training against {AGAINST_TITLE[against]}, smoothed over {spans[0]:,} meta-steps"
     y_label = "query accuracy, %" if accuracy else "meta-loss"
     name = "training" if against == "iterations" else f"training-{against}"
-    return Panel(name, title, _lines(series, AGAINST[against], y_label, log=not accuracy, marks=marks))
+    in_training, in_validation = measured_in([runs[0].settings for _, runs, _ in groups])
+    names = [label for label, _, _ in groups]
+    # Curves that are not measured in the same way must not be compared.
+    note = f"in training: {values_of(names, in_training)}" if len({*in_training, *in_validation}) > 1 else ""
+    return Panel(name, title, _lines(series, AGAINST[against], y_label, log=not accuracy, marks=marks), note=note)
 
 
 def validation(comparison: Comparison) -> Panel | None:
     """Return the validations with 95 % bands against meta-steps; None if there are no validations."""
     if not any(run.validation.iterations for run in comparison.runs):
         return None
-    curves = (run.validation for run in comparison.runs)
-    series = [_scaled(comparison, curve.iterations, curve.mean, curve.ci95) for curve in curves]
-    return Panel("validation", "Validations while training", _metric_lines(comparison, series, "meta-steps"))
+    groups = _groups(comparison)
+    series = [
+        _scaled(comparison, run.validation.iterations, run.validation.mean, run.validation.ci95, number)
+        for number, (_, runs, _) in enumerate(groups)
+        for run in runs
+    ]
+    _, measured = measured_in([runs[0].settings for _, runs, _ in groups])
+    names = [label for label, _, _ in groups]
+    note = f"in validation: {values_of(names, measured)}" if len(set(measured)) > 1 else ""
+    draw = _metric_lines(comparison, series, "meta-steps")
+    return Panel("validation", "Validation while training, with 95 % interval over tasks", draw, note=note)
 
 
 def adaptation(comparison: Comparison) -> Panel:
-    """Return the adaptation curves on held-out tasks, with 95 % bands."""
+    """Return the adaptation curves on held-out tasks, with 95 % bands over seeds or tasks."""
     series = []
-    for run in comparison.runs:
-        curve = run.evaluation.accuracy or run.evaluation.loss
-        series.append(_scaled(comparison, run.evaluation.steps, curve.mean, curve.ci95))
+    for number, (_, runs, curve) in enumerate(_groups(comparison)):
+        series.append(_scaled(comparison, runs[0].evaluation.steps, curve.mean, curve.ci95, number))
     title = f"Adaptation on held-out tasks ({comparison.protocol.split} split)"
     return Panel("adaptation", title, _metric_lines(comparison, series, "inner step"))
 
 
 def result(comparison: Comparison) -> Panel:
-    """Return a bar chart of the metric after the last inner step, with 95 % intervals."""
+    """Return a bar chart of the metric after the last inner step, with 95 % intervals over seeds or tasks."""
     accuracy = comparison.metric == "accuracy"
     scale = 100 if accuracy else 1
     bars = []
-    for run in comparison.runs:
-        mean, half = run.evaluation.final
-        bars.append((run.label, scale * mean, scale * half, formatting.result(comparison.metric, run.evaluation)))
-    title = f"{comparison.metric.capitalize()} after {comparison.protocol.steps} inner steps"
+    for label, runs, curve in _groups(comparison):
+        mean, half = curve.mean[-1], curve.ci95[-1]
+        several = len(runs) > 1
+        metric = comparison.metric
+        words = formatting.amount(metric, mean, half) if several else formatting.result(metric, runs[0].evaluation)
+        bars.append((label, scale * mean, scale * half, words))
+    title = f"{comparison.metric.capitalize()} {formatting.after_steps(comparison)}"
     return Panel("result", title, _bars(bars, "accuracy, %" if accuracy else "loss"), legend=False)
 
 
@@ -196,9 +230,18 @@ def step_time(comparison: Comparison) -> Panel | None:
     return Panel("time", "Time per meta-step", _bars(bars, "ms"), legend=False)
 
 
-def _scaled(comparison: Comparison, x: Sequence[float], mean: Sequence[float], half: Sequence[float]) -> Series:
+def _groups(comparison: Comparison) -> list[tuple[str, Sequence[RunResult], Curve]]:
+    """Return the label, the runs and the adaptation curve of each group of runs that is drawn in one colour."""
+    if comparison.groups:
+        return [(group.name, group.runs, group.curve(comparison.metric)) for group in comparison.groups]
+    return [(run.label, (run,), run.evaluation.accuracy or run.evaluation.loss) for run in comparison.runs]
+
+
+def _scaled(
+    comparison: Comparison, x: Sequence[float], mean: Sequence[float], half: Sequence[float], colour: int
+) -> Series:
     scale = 100 if comparison.metric == "accuracy" else 1
-    return Series(x, [scale * v for v in mean], [scale * v for v in half])
+    return Series(x, [scale * v for v in mean], [scale * v for v in half], colour)
 
 
 def _metric_lines(comparison: Comparison, series: Sequence[Series], x_label: str) -> Callable[[Axes], None]:
@@ -227,7 +270,8 @@ def _lines(
             ax.yaxis.set_minor_locator(NullLocator())
             floor = every.min() / 2  # a band may reach below zero, which a logarithmic axis cannot show
         for number, (s, values) in enumerate(zip(series, y, strict=True)):
-            colour, dash = _colour(number), DASHES[number // len(COLOURS) % len(DASHES)]
+            index = number if s.colour is None else s.colour
+            colour, dash = _colour(index), DASHES[index // len(COLOURS) % len(DASHES)]
             marker = "o" if len(s.x) <= 25 else ""
             ax.plot(s.x, np.where(np.isfinite(values), values, math.nan), marker, ls=dash, color=colour, ms=3)
             if s.half is not None:
@@ -248,7 +292,7 @@ def _draw_marks(ax: Axes, marks: Sequence[Mark]) -> None:
     low, high = ax.get_xlim()
     for number, mark in enumerate(mark for mark in marks if low <= mark.x <= high):
         left = mark.x < (low + high) / 2
-        ax.axvline(mark.x, color=_colour(mark.series), ls=(0, (3, 3)), lw=1)
+        ax.axvline(mark.x, color=_colour(mark.colour), ls=(0, (3, 3)), lw=1)
         ax.annotate(
             mark.label,
             (mark.x, 1 - 0.07 * (number % MARK_ROWS)),
@@ -288,12 +332,14 @@ def _bars(bars: Sequence[tuple[str, float, float, str]], x_label: str) -> Callab
 def _draw(panel: Panel, ax: Axes) -> None:
     panel.draw(ax)
     ax.set_title(panel.title)
+    if panel.note:
+        ax.set_xlabel("\n".join([ax.get_xlabel(), *textwrap.wrap(sanitize(panel.note, limit=1000), NOTE_WIDTH)]))
 
 
 def _legend(figure: Figure, comparison: Comparison, title: str | None = None) -> None:
     from matplotlib.lines import Line2D
 
-    names = [sanitize(run.label) for run in comparison.runs]
+    names = [sanitize(label) for label, _, _ in _groups(comparison)]
     handles = [
         Line2D([], [], color=_colour(number), ls=DASHES[number // len(COLOURS) % len(DASHES)])
         for number in range(len(names))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from metatui.config.declarations import Scalar
 from metatui.config.fields import change
+from metatui.config.presets import as_changed
 from metatui.config.schedule import Planned, PlannedChange, PlannedValidation
 from metatui.config.settings import Settings
 from metatui.runs.execution.replay_log import pin_compute, replay_log
@@ -45,7 +46,7 @@ def rerun_of(run: RunFolder, changes: Mapping[str, Scalar] | None = None) -> Rer
     if not isinstance(preset, str):
         preset = None
     elif settings != before:
-        preset = f"{preset.removesuffix(' (changed)')} (changed)"
+        preset = as_changed(preset)
     return Rerun(
         settings=pin_compute(settings, first_start, but=changes),
         preset=preset,

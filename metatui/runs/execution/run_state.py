@@ -23,6 +23,7 @@ class Outcome:
     tasks_seen: int = 0
     device: str = ""
     engine: str = ""
+    engine_reason: str = ""
     best: Evaluation | None = None
     """Best validation in this process; None before the first validation with a finite result."""
     validation: Evaluation | None = None
@@ -39,13 +40,20 @@ class Outcome:
     def tasks_per_second(self) -> float:
         return self.tasks_seen / self.seconds if self.seconds > 0 else 0.0
 
+    @property
+    def error(self) -> str | None:
+        """Reason why the run has no result: it failed, or too many tasks of its test diverged; None otherwise."""
+        diverged = self.test is not None and not self.test.is_finite
+        return self.sentence or (self.warning if diverged else None)
+
     def see(self, event: Event) -> None:
         match event:
             case Progress():
                 self.iteration, self.meta_loss, self.accuracy = event.iteration, event.meta_loss, event.accuracy
                 self.tasks_seen, self.seconds = event.tasks_seen, event.seconds
             case Started():
-                self.iteration, self.device, self.engine = event.iteration, event.device, event.engine
+                self.iteration, self.device = event.iteration, event.device
+                self.engine, self.engine_reason = event.engine, event.engine_reason
             case Evaluated():
                 self.validation = event.evaluation
                 self.best = event.evaluation if event.best else self.best

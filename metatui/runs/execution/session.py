@@ -7,17 +7,17 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, change
 from metatui.config.plugins import plugin_failure
 from metatui.config.schedule import Planned, PlannedChange, PlannedValidation, checked
 from metatui.config.settings import Settings
-from metatui.events import Command, Event, Failed, Paused, Resume, Resumed, Stop, Tweaked, Warned
+from metatui.events import Command, Event, Failed, Paused, Resume, Resumed, Started, Stop, Tweaked, Warned
 from metatui.learning.hardware.loading import load_libraries
 from metatui.runs.execution.control.server import ControlServer
 from metatui.runs.execution.replay_log import FREE_ON_RESUME, RunLog, pin_compute, undone
@@ -75,6 +75,8 @@ class Session:
         """Warnings and changes to record and yield after the trainer's first event, `Started`."""
         self._undone: list[PlannedChange] = []
         """Planned changes that a resumed run does not repeat."""
+        self._keeps_engine = False
+        """Whether the engine is the one that `auto` selected before the run was resumed."""
         # Only queue the checkpoint: it is written with the trainer's next event, Checkpointed, where the run can wait
         # for the disk.
         self.trainer = Trainer(
@@ -87,6 +89,7 @@ class Session:
             preset=preset,
             origin=origin,
             tensorboard=settings.logging.tensorboard,
+            data=self.trainer.experiment.source.schema,
         )
         if reached := last_progress(run.metrics_path):  # a resumed run may have no meta-steps left
             self.outcome.see(reached)
@@ -164,15 +167,18 @@ class Session:
                 f"run {quote(run.id)} is finished after {plan.iteration:,} meta-steps: resume it with a larger "
                 "training.iterations, or start a new run"
             )
+        resumed = change(plan.before, plan.compute)
+        pinned = pin_compute(resumed, log.journal, but=changes)
         session = cls(
             run,
             lock,
-            pin_compute(change(plan.before, plan.compute), log.journal, but=changes),
+            pinned,
             state=state,
             changes=plan.commands,
             preset=log.started.get("preset"),
             origin=log.started.get("origin"),
         )
+        session._keeps_engine = pinned.compute.engine != resumed.compute.engine
         session._undone = plan.undone
         session._notes = [Warned(plan.iteration, f"{problem}; an older checkpoint is used") for problem in problems]
         session._notes += [
@@ -248,6 +254,8 @@ class Session:
 
     def _events(self) -> Generator[Event, None, None]:
         for event in self.trainer.events():
+            if isinstance(event, Started) and self._keeps_engine:  # for the trainer, the engine was set
+                event = replace(event, engine_reason="as before the run was resumed")
             yield from self._recorded(event)
             # Notes follow Started, which begins a new section of the journal.
             while self._undone:
@@ -367,10 +375,13 @@ def _plan_resume(log: RunLog, state: TrainerState | None, changes: Mapping[str, 
     )
 
 
-def saved_state(run: RunFolder) -> tuple[Settings, TrainerState]:
+def saved_state(run: RunFolder, *, checkpoint: Literal["best", "last"] = "best") -> tuple[Settings, TrainerState]:
     """Return the settings for an evaluation of `run`, and its newest intact checkpoint.
 
     The settings are those of training, including live changes, but with the adaptation settings of the best validation.
+
+    Args:
+        checkpoint: parameters to evaluate. For `last`, the adaptation settings are those of the newest checkpoint.
 
     Raises:
         BadInput: if the run has no intact checkpoint.
@@ -386,7 +397,7 @@ def saved_state(run: RunFolder) -> tuple[Settings, TrainerState]:
         logger.warning("%s; the checkpoint of meta-step %s is used", problem, f"{state.values['iteration']:,}")
     settings = log.settings_after(int(state.values["iteration"]))
     _add_best_settings(state, log)
-    return as_validated(settings, state.values["best_settings"]), state
+    return as_validated(settings, state.values["best_settings"] if checkpoint == "best" else None), state
 
 
 def _add_best_settings(state: TrainerState, log: RunLog) -> None:

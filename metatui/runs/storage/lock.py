@@ -88,18 +88,12 @@ def is_held(path: Path) -> bool:
         os.close(handle)
 
 
-def owner_of(path: Path) -> dict[str, Any] | None:
-    """Return the `pid` and `host` of the process that holds or last held the lock file `path`; None if unknown."""
-    with suppress(MetatuiError, ValueError, RecursionError):
-        owner = json.loads(read_bounded(path, 1000))
-        return owner if isinstance(owner, dict) else None
-    return None
-
-
 def holder(path: Path) -> str:
     """Describe the process that holds or last held the lock file `path`."""
-    owner = owner_of(path)
-    if owner is None:
+    owner: Any = None
+    with suppress(MetatuiError, ValueError, RecursionError):
+        owner = json.loads(read_bounded(path, 1000))
+    if not isinstance(owner, dict):
         return "another process"
     pid, host = owner.get("pid"), str(owner.get("host"))
     if pid == os.getpid() and host == socket.gethostname():

@@ -1,8 +1,9 @@
-"""Result files `evaluation.json` and `adaptation.json`: last validation, best validation and test."""
+"""Files `evaluation.json` and `adaptation.json`, with validations, test and held-out tasks, and `data.json`."""
 
 from __future__ import annotations
 
 import json
+import math
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, FailFast, ValidationError, field_val
 
 from metatui.config.format_version import FORMAT, check_format
 from metatui.events import CurveView, Evaluation, RegressionView, ScatterView, TaskView
+from metatui.learning.data.schema import DataSchema
 from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import read_bounded, write_atomically
 
@@ -23,6 +25,11 @@ The limit exists because the error about an invalid file may need half a kilobyt
 MOST_PROBLEMS = 1000
 LARGEST_SIDE = 4096
 """Maximum width of an image in pixels."""
+
+LENGTHS = (1, 3)
+"""Numbers of dimensions of an example: inputs, or channels, height and width."""
+LARGEST_SIZE = 10_000
+"""Maximum size of a dimension of an example, and maximum number of targets."""
 
 R = TypeVar("R", bound="_Record")
 
@@ -85,6 +92,27 @@ class AdaptationRecord(_Record):
         if not all(_is_consistent(view) for view in views):
             raise ValueError("every task must have a value for each of its points and images")
         return views
+
+
+class DataRecord(_Record):
+    """Schema of the data set, with which a saved model is used without it."""
+
+    data: DataSchema
+
+    @field_validator("data")
+    @classmethod
+    def _check_data(cls, data: DataSchema) -> DataSchema:
+        sizes = (*data.input_shape, data.targets)
+        if len(data.input_shape) not in LENGTHS or not all(0 < size <= LARGEST_SIZE for size in sizes):
+            raise ValueError("the shape of an example must be positive numbers")
+        for columns, count in ((data.inputs, data.input_shape[0]), (data.outputs, data.targets)):
+            if columns and not len(columns.columns) == len(columns.mean) == len(columns.scale) == count:
+                raise ValueError("every column must have a mean and a scale")
+            if columns and not all(math.isfinite(value) for value in (*columns.mean, *columns.scale)):
+                raise ValueError("means and scales must be finite")
+            if columns and not all(scale > 0 for scale in columns.scale):
+                raise ValueError("scales must be positive")
+        return data
 
 
 def _is_consistent(view: TaskView) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +11,12 @@ from metatui.config import presets
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
 from metatui.events import TaskView
+from metatui.learning.data.schema import DataSchema
 from metatui.runs.storage.checkpoints import saved_meta_step
 from metatui.runs.storage.journal import Entry, Status, effective_entries, last_status, read_journal
 from metatui.runs.storage.lock import is_held
 from metatui.runs.storage.metrics import MetricsReader
-from metatui.runs.storage.result_files import AdaptationRecord, EvaluationRecord, read_record
+from metatui.runs.storage.result_files import AdaptationRecord, DataRecord, EvaluationRecord, read_record
 from metatui.utils.errors import BadInput, quote
 from metatui.utils.text import sanitize
 
@@ -44,6 +47,7 @@ class RunFolder:
     metrics_path = _File("metrics.jsonl")
     evaluation_path = _File("evaluation.json")
     adaptation_path = _File("adaptation.json")
+    data_path = _File("data.json")
     checkpoints_path = _File("checkpoints")
     tensorboard_path = _File("tensorboard")
     lock_path = _File("lock")
@@ -85,6 +89,20 @@ class RunFolder:
         """Return the held-out tasks of the last evaluation; empty before the first evaluation. Raises BadInput."""
         record = read_record(self.adaptation_path, AdaptationRecord)
         return record.views if record else ()
+
+    def schema(self) -> DataSchema | None:
+        """Return the schema of the data set; None in runs of versions that did not record it. Raises BadInput."""
+        record = read_record(self.data_path, DataRecord)
+        return record.data if record else None
+
+    def size(self) -> int:
+        """Return the number of bytes of all files in the folder; files that disappear in the meantime count as 0."""
+        total = 0
+        for folder, _, names in os.walk(self.path):
+            for name in names:
+                with suppress(OSError):
+                    total += os.lstat(os.path.join(folder, name)).st_size
+        return total
 
     def is_live(self) -> bool:
         """Return whether a process is writing this run."""

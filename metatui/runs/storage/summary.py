@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
@@ -16,7 +17,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 import metatui
 from metatui.config.settings import Settings
 from metatui.events import Evaluation, Progress
-from metatui.runs.storage.journal import Entry, Status, check_journal
+from metatui.runs.storage.journal import Entry, Status, check_journal, last_status
 from metatui.runs.storage.metrics import last_progress
 from metatui.runs.storage.result_files import EvaluationRecord
 from metatui.runs.storage.run_folder import RunFolder, end_reason, status_of
@@ -46,6 +47,14 @@ class RunSummary:
     test: Evaluation | None
     """Final test; None before the test, or if the run was resumed after it."""
     problem: str | None
+    iterations: int | None
+    """Number of meta-steps of the whole training, including live changes; None if `settings` is None."""
+    pid: int | None
+    """Process that started or resumed the run last."""
+    host: str | None
+    """Machine of this process."""
+    died: bool
+    """Whether this process ended without recording the end of the run, for example because it was killed."""
     validation: Evaluation | None = None
     """Last validation, which may not be the best."""
     warning: str | None = None
@@ -62,6 +71,21 @@ class RunSummary:
         """Number of finished meta-steps."""
         return self.progress.iteration if self.progress else 0
 
+    @property
+    def activity(self) -> str:
+        """What a run that has made all its meta-steps still does, `validating` or `testing`; empty for other runs."""
+        if self.status != "running" or self.iterations is None or self.iteration < self.iterations:
+            return ""
+        return "testing" if self.validation and self.validation.iteration == self.iteration else "validating"
+
+    @property
+    def process(self) -> str:
+        """The process that trains the run, or that died: `process 4211`; empty for other runs."""
+        if self.pid is None or not (self.died or self.status in ("running", "paused")):
+            return ""
+        where = f" on {self.host}" if self.host and self.host != socket.gethostname() else ""
+        return f"process {self.pid}{where}{' died' if self.died else ''}"
+
 
 def summarise(run: RunFolder) -> RunSummary:
     """Summarise `run` without raising errors; `problem` describes anything that cannot be read."""
@@ -77,7 +101,9 @@ def summarise(run: RunFolder) -> RunSummary:
     except OSError as error:  # deleted in the meantime
         problem = f"{quote(run.id)} cannot be read: {reason(error)}"
     first = next((entry for entry in entries if entry.event == "started"), None)
+    last = next((entry for entry in reversed(entries) if entry.event == "started"), None)
     preset = first.details.get("preset") if first else None
+    pid, host = (last.details.get(key) if last else None for key in ("pid", "host"))
     status = status_of(entries, live=live)
     progress = last_progress(run.metrics_path)
     reached = max([progress.iteration if progress else 0, *(entry.iteration for entry in entries[-1:])])
@@ -93,6 +119,10 @@ def summarise(run: RunFolder) -> RunSummary:
         best=records.best,
         test=records.test,
         problem=problem,
+        iterations=_iterations(settings, entries) if settings else None,
+        pid=pid if type(pid) is int else None,
+        host=sanitize(host, limit=80) if isinstance(host, str) else None,
+        died=not live and last_status(entries) in ("running", "paused"),
         validation=records.validation,
         warning=_warning(entries),
         reason=end_reason(run, entries, status),
@@ -108,6 +138,20 @@ def _lost(run: RunFolder, entries: list[Entry], progress: Progress | None, statu
         name = run.metrics_path.name
         return f"{quote(run.id)} reached meta-step {reached:,}, but its {name} ends at {progress.iteration:,}"
     return None
+
+
+def _iterations(settings: Settings, entries: Iterable[Entry]) -> int:
+    """Return the number of meta-steps of the training with `settings` and the live changes that were not undone."""
+    made: list[tuple[object, int]] = []
+    for entry in entries:
+        new = entry.details.get("new")
+        if entry.details.get("path") != "training.iterations" or type(new) is not int:
+            continue
+        if entry.event == "tweaked":
+            made.append((entry.iteration, new))
+        elif entry.event == "undone":
+            made = [change for change in made if change != (entry.details.get("at"), new)]
+    return made[-1][1] if made else settings.training.iterations
 
 
 def _warning(entries: list[Entry]) -> str | None:

@@ -15,12 +15,13 @@ import metatui
 from metatui import events
 from metatui.config.format_version import FORMAT
 from metatui.events import Evaluation, Event, TaskView
+from metatui.learning.data.schema import DataSchema
 from metatui.learning.hardware.peak_memory import PeakMemory
 from metatui.runs.storage.checkpoints import clean_checkpoints, save_checkpoint
 from metatui.runs.storage.journal import JournalWriter
 from metatui.runs.storage.lock import RunLock
 from metatui.runs.storage.metrics import MetricsWriter
-from metatui.runs.storage.result_files import AdaptationRecord, EvaluationRecord, write_record
+from metatui.runs.storage.result_files import AdaptationRecord, DataRecord, EvaluationRecord, write_record
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.tensorboard import TensorBoardLog
 from metatui.utils import slurm
@@ -47,20 +48,25 @@ class RunWriter:
         preset: str | None = None,
         origin: str | None = None,
         tensorboard: bool = False,
+        data: DataSchema | None = None,
     ) -> None:
-        """Open the files of the run. Raises WriteRefused."""
+        """Open the files of the run. Raises WriteRefused.
+
+        Args:
+            data: schema of the data set, which is written when the run starts; None to write none.
+        """
         self.run = run
         self.saved_at = iteration
         """Meta-step of the newest checkpoint; 0 before the first checkpoint."""
         self.cause: str | None = None
         """Reason for an interruption, such as the name of a signal, which the journal records."""
         self._lock = lock
-        self._preset, self._origin = preset, origin
+        self._preset, self._origin, self._data = preset, origin, data
         self._iteration = iteration
         self._memory: PeakMemory | None = None
         self._evaluations = _evaluations_until(run, iteration)
         self._queue: deque[tuple[str, Callable[[], None]]] = deque()
-        written_whole = (run.settings_path, run.evaluation_path, run.adaptation_path, run.crash_path)
+        written_whole = (run.settings_path, run.evaluation_path, run.adaptation_path, run.data_path, run.crash_path)
         remove_leftovers(run.path, [path.name for path in written_whole])
         clean_checkpoints(run.checkpoints_path)
         self._metrics = MetricsWriter(run.metrics_path, after=iteration)
@@ -209,6 +215,9 @@ class RunWriter:
             second_order=event.settings.compute.second_order,
             parameters=event.parameters,
         )
+        if self._data is not None:
+            record = DataRecord(data=self._data)
+            self._queue.append(("data.json", lambda: write_record(self.run.data_path, record)))
 
     def _write_evaluated(self, event: events.Evaluated) -> None:
         best = {"best": event.evaluation} if event.best else {}

@@ -13,7 +13,7 @@ from typing import Any
 from metatui.config import presets
 from metatui.config.declarations import Scalar
 from metatui.config.fields import change
-from metatui.config.presets import NAME, Preset
+from metatui.config.presets import NAME, Preset, as_changed
 from metatui.config.settings import Settings
 from metatui.config.toml import names_file
 from metatui.runs.analysis.comparison.compare_runs import check_target
@@ -50,7 +50,7 @@ def comparisons(
 def planned(preset: Preset, changes: Changes, origin: SourceLocation) -> PlannedRun:
     """Return a run with the settings of `preset` and `changes`."""
     settings = _changed(_settings_of(preset, origin), changes, origin)
-    return PlannedRun("", "", settings, preset.name if settings == preset.settings else f"{preset.name} (changed)")
+    return PlannedRun("", "", settings, preset.name if settings == preset.settings else as_changed(preset.name))
 
 
 def comparison(

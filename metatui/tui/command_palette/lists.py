@@ -1,4 +1,4 @@
-"""Providers of commands that load presets and open runs."""
+"""Providers of commands that load presets, open runs and explain algorithms."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from metatui.config import presets
+from metatui.config.registry import ALGORITHMS
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.tui.actions import BY_ID
@@ -41,6 +42,24 @@ class PresetCommands(CommandProvider):
             app.presets.load_preset(presets.load(name))
         except MetatuiError as error:
             app.notify_error(error)
+
+
+class ExplanationCommands(CommandProvider):
+    """Provides the explanation of every algorithm."""
+
+    rank = 0.5
+
+    async def commands(self) -> Sequence[Command]:
+        explain = self.metatui.analysis.explain
+        return [
+            Command(
+                f"Explain: {algorithm.title}",
+                partial(self.app.call_later, explain, algorithm.name),
+                "Pseudo-code and costs, with the settings in the form.",
+                words=algorithm.name,
+            )
+            for algorithm in ALGORITHMS.components()
+        ]
 
 
 class RunCommands(CommandProvider):

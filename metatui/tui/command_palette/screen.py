@@ -11,7 +11,7 @@ from textual.widgets import Input, OptionList
 
 from metatui.tui.command_palette.actions import ActionCommands
 from metatui.tui.command_palette.help import HelpCommands
-from metatui.tui.command_palette.lists import PresetCommands, RunCommands
+from metatui.tui.command_palette.lists import ExplanationCommands, PresetCommands, RunCommands
 from metatui.tui.command_palette.provider import CommandProvider
 from metatui.tui.command_palette.settings import SettingCommands
 
@@ -26,7 +26,7 @@ class Palette(CommandPalette):
         providers: list[type[CommandProvider]] = [ActionCommands, HelpCommands]
         placeholder = "An action of this screen, or a term"
         if over_tabs:
-            providers += [SettingCommands, PresetCommands, RunCommands]
+            providers += [SettingCommands, PresetCommands, ExplanationCommands, RunCommands]
             placeholder = "An action, a preset, a run, a term, or a setting: inner lr 0.05"
         super().__init__(providers, placeholder=placeholder, id="--command-palette")
 

@@ -7,6 +7,8 @@ from functools import partial
 
 from metatui.config.declarations import SettingField
 from metatui.config.fields import FIELDS, fixed_because
+from metatui.config.registry import all_components
+from metatui.tui.actions import with_keys
 from metatui.tui.command_palette.provider import Command, CommandProvider
 from metatui.tui.widgets.form.fields import explained
 from metatui.tui.word_search import match, normalised
@@ -50,9 +52,21 @@ class SettingCommands(CommandProvider):
                 if count > 1 or "=" in query or _is_value(setting, text)
             ]
             if values:
-                for setting, text in values:
-                    yield 0.2 if self._refusal(setting) else 1.0, self._change(setting, text)
+                yield from self._scored(values)
                 return
+        if len(parts) == 1:
+            yield from self._scored(_named_choices(query))
+
+    def _scored(self, values: Sequence[tuple[SettingField, str]]) -> Iterator[tuple[float, Command]]:
+        """Yield the commands that set `values`.
+
+        Refused ones come last. If all are refused, those that would be possible without the run come first.
+        """
+        possible = any(not self._refusal(setting) for setting, _ in values)
+        visible = self.metatui.form.assessment.visible
+        for setting, text in values:
+            is_last = setting.path not in visible or (possible and self._refusal(setting))
+            yield 0.2 if is_last else 1.0, self._change(setting, text)
 
     def _change(self, setting: SettingField, text: str) -> Command:
         """Return the command that changes a setting or, if that is not possible, shows the reason."""
@@ -64,7 +78,7 @@ class SettingCommands(CommandProvider):
         effect = (
             "The change applies after this meta-step."
             if app.form.run_settings
-            else "The next run (F5) uses the new value."
+            else with_keys("The next run ({start}) uses the new value.")
         )
         change = partial(self.app.call_later, self._set, setting, text)
         return Command(name, change, f"{setting.label} is {app.form.text(setting.path) or 'empty'} now. {effect}")
@@ -82,7 +96,7 @@ class SettingCommands(CommandProvider):
         if form.run_settings is None:
             return ""
         if not setting.live:
-            return "It cannot change during a run."
+            return with_keys("It cannot change during a run: {stop} stops the run, {detach} detaches it.")
         reason = fixed_because(setting.path, form.run_settings)
         return f"It cannot change during this run: {reason}." if reason else ""
 
@@ -94,15 +108,46 @@ class SettingCommands(CommandProvider):
             self.metatui.notify(self._refusal(setting), severity="warning")
 
     async def _set(self, setting: SettingField, text: str) -> None:
-        """Change a setting in the form; during a run, change the setting of the run."""
-        self.metatui.form.enter(setting.path, text)
-        await self.metatui.open_field(setting.path)
+        """Change a setting in the form; during a run, change the setting of the run. The focus stays where it is."""
+        form = self.metatui.form
+        form.enter(setting.path, text)
+        shown = form.text(setting.path) or "empty"
+        if form.run_settings:
+            self.metatui.notify(f"{setting.label} changes to {shown} after this meta-step.")
+        else:
+            offered = with_keys(" {hint} fills in the usual values.") if form.offer and not form.offer.is_taken else ""
+            self.metatui.notify(f"{setting.label} is {shown} in the form.{offered}")
 
 
 def completions(setting: SettingField, text: str) -> Sequence[str]:
-    """Return the choices of a setting that begin with `text`; only `text` itself if there are none."""
-    choices = {"on": "true", "off": "false"} if setting.kind == "bool" else {name: name for name in setting.choices}
-    return [value for name, value in choices.items() if name.startswith(text.lower())] or [text]
+    """Return the choices of a setting whose name or title begins with `text`; only `text` itself if there are none."""
+    if setting.kind == "bool":
+        values = {"on": "true", "off": "false"}
+        return [value for name, value in values.items() if name.startswith(text.lower())] or [text]
+    typed = normalised(text).rstrip()
+    return [
+        name
+        for name in setting.choices
+        if name.startswith(text.lower())
+        or (typed and any(normalised(each).startswith(typed) for each in (name, _title(setting, name))))
+    ] or [text]
+
+
+def _title(setting: SettingField, name: str) -> str:
+    """Return the title of the component that a choice selects; an empty string for other choices."""
+    titles = (each.title for each in all_components() if (each.registry.setting, each.name) == (setting.path, name))
+    return next(titles, "")
+
+
+def _named_choices(name: str) -> list[tuple[SettingField, str]]:
+    """Return the settings and choices that are called `name`, such as the algorithm `maml++`."""
+    typed = normalised(name)
+    return [
+        (setting, choice)
+        for setting in FIELDS.values()
+        for choice in setting.choices
+        if typed in (normalised(choice), normalised(_title(setting, choice)))
+    ][:MOST_CHANGES]
 
 
 def _is_value(setting: SettingField, text: str) -> bool:

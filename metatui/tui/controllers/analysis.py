@@ -87,6 +87,10 @@ class AnalysisController:
             self._app.push_screen(ParameterScreen(runs[0]))
 
     def action_explain(self) -> None:
+        self.explain()
+
+    def explain(self, algorithm: str | None = None) -> None:
+        """Explain an algorithm; None is that of the selected run or preset or, in the work tab, of the form."""
         from metatui.tui.screens.explain import ExplainScreen
 
         app = self._app
@@ -95,7 +99,7 @@ class AnalysisController:
             settings = run.settings
         elif app.tab == "presets" and (preset := app.presets_tab.selected):
             settings = preset.settings
-        app.push_screen(ExplainScreen(settings or app.opening_settings))
+        app.push_screen(ExplainScreen(settings or app.opening_settings, algorithm))
 
     def action_benchmark(self) -> None:
         from metatui.tui.screens.benchmark.screen import BenchmarkScreen, question

@@ -37,6 +37,7 @@ class BackgroundController:
         """Run that continues after the app has exited; None without one."""
         self.crash_info: CrashInfo | None = None
         """Shared memory that tells the parent process which run is followed; None in tests."""
+        self._asking_to_quit = False
         self.leaving = False
         """True after the terminal was lost or the process was asked to end."""
 
@@ -135,6 +136,8 @@ class BackgroundController:
         self._app.action_suspend_process()
 
     def action_quit(self) -> None:
+        if self._asking_to_quit:
+            return
         if self._app.run_controller.client.phase.active:
             self._start(self._ask_to_quit, group="quit", exclusive=True)
         else:
@@ -147,7 +150,12 @@ class BackgroundController:
         receiver = controller.client.receiver
         assert receiver is not None
         state = f"{receiver.run.run.id} is training" if receiver.run else "A run is starting"
-        match await self._app.push_screen_wait(QuitScreen(state)):
+        self._asking_to_quit = True
+        try:
+            answer = await self._app.push_screen_wait(QuitScreen(state))
+        finally:
+            self._asking_to_quit = False
+        match answer:
             case "keep":
                 # A run that is starting has no name yet, and may fail to start.
                 await asyncio.to_thread(receiver.opened.wait)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from metatui.config import presets
-from metatui.config.fields import FIELDS
+from metatui.config.fields import FIELDS, label_in_sentence
 from metatui.config.presets import Preset
 from metatui.config.registry import ALGORITHMS, DATA
 from metatui.config.schedule import Planned
@@ -26,44 +26,105 @@ if TYPE_CHECKING:
     from metatui.tui.screens.dialogs.save_preset import PresetName
 
 
+RESTORED = "Your settings are in the form again."
+
+
+class _Form(NamedTuple):
+    """What is in the form: its texts, and the preset or run that they come from."""
+
+    texts: Mapping[str, str]
+    loaded: tuple[str | None, Settings]
+    source: str
+    changes: tuple[Planned, ...]
+
+
 class PresetsController:
     def __init__(self, app: MetatuiApp, name: str | None, settings: Settings, changes: Sequence[Planned]) -> None:
-        """`name`, `settings` and `changes` belong to the preset in the form."""
+        """`name`, `settings` and `changes` belong to the preset that was put into the form."""
         self._app = app
         self._loaded = name, settings
+        """Origin of the settings that were put into the form, and these settings."""
         self._source = f"preset {name}" if name else "initial settings"
         """Name of the preset or run in the form, for display."""
         self.changes = tuple(changes)
         """Planned changes of the preset in the form."""
+        self._kept: _Form | None = None
+        """The form before the tour; None if the tour is over or other settings were loaded since."""
+        self._restores = False
+        """True if the tour is over, but its run still trains with the settings in the form."""
         self._download: Worker[None] | None = None
 
-    def name_of(self, settings: Settings) -> str | None:
-        """Return the name of the last loaded preset if its settings equal `settings`, else None."""
-        name, loaded = self._loaded
-        return name if settings == loaded else None
+    def origin_of(self, settings: Settings) -> str | None:
+        """Return the origin of `settings` in the form: `quick`, or `quick (changed)`; None without a preset."""
+        origin, loaded = self._loaded
+        return origin if origin is None or settings == loaded else presets.as_changed(origin)
 
     def form_state(self, form: Assessment) -> FormState:
         """Return the preset or run that was put into the form, and the settings that were changed since."""
         loaded, now = self._loaded[1], form.settings
         changed = [path for path in FIELDS if now and loaded.effective(path) != now.effective(path)]
-        return FormState(self._source, [_short_name(path) for path in changed], len(form.problems))
+        return FormState(self._source, list(map(label_in_sentence, changed)), len(form.problems))
 
     def take_run(self, settings: Settings, run_id: str) -> None:
         """Record that the form has the settings of a run that is followed or resumed."""
+        self._kept = None
         self._loaded, self._source, self.changes = (None, settings), f"run {run_id}", ()
 
-    def load(self, settings: Settings, preset: str | None, source: str, changes: Sequence[Planned] = ()) -> None:
-        """Put settings into the form. `source` is the name of their preset or run."""
-        self._loaded, self.changes = (preset, settings), tuple(changes)
-        self._source = f"preset {source}" if preset else f"run {source}"
-        self._app.form.load(settings)
-        self._app.open_tab("work", "settings")
+    def load(
+        self,
+        settings: Settings,
+        preset: str | None,
+        source: str,
+        changes: Sequence[Planned] = (),
+        *,
+        origin: str | None = None,
+    ) -> None:
+        """Put settings into the form.
+
+        Args:
+            source: name of their preset or run.
+            origin: origin of the settings of a run, from its journal.
+        """
+        self._kept = None
+        self._put_in(settings, preset or origin, f"preset {source}" if preset else f"run {source}", changes)
         planned = f" It makes {len(changes):,} changes during training." if changes else ""
         data = DATA[settings.task.source]
         start = with_keys("{start} starts it.")
         if data.missing():
             start = f"It needs {data.title}: " + with_keys("press {tab_presets}, then {fetch_data}, to download it.")
         self._app.notify(f"{source} is in the form. {start}{planned}")
+
+    def _put_in(self, settings: Settings, origin: str | None, source: str, changes: Sequence[Planned]) -> None:
+        self._loaded, self._source, self.changes = (origin, settings), source, tuple(changes)
+        self._app.form.load(settings)
+        self._app.open_tab("work", "settings")
+
+    def lend_form(self, preset: Preset, iterations: int) -> None:
+        """Put `preset` with another number of meta-steps into the form, until `restore_form` is called."""
+        kept = self._kept or _Form(self._app.form.texts, self._loaded, self._source, self.changes)
+        self._put_in(preset.settings, preset.name, f"preset {preset.name}", preset.changes)
+        self._app.form.enter("training.iterations", str(iterations))
+        self._kept, self._restores = kept, False
+
+    def restore_form(self) -> str:
+        """Put back what `lend_form` has replaced, now or at the end of the run.
+
+        Returns:
+            A sentence for the user; empty if there is nothing to put back.
+        """
+        if self._kept is None:
+            return ""
+        self._restores = True
+        self.run_ended()
+        return "Your settings return to the form when the run ends." if self._kept else RESTORED
+
+    def run_ended(self) -> None:
+        """Put back what `lend_form` has replaced, if that had to wait for the end of the run."""
+        kept = self._kept
+        if kept and self._restores and not self._app.run_controller.client.phase.active:
+            self._kept, self._restores = None, False
+            self._loaded, self._source, self.changes = kept.loaded, kept.source, kept.changes
+            self._app.form.show_texts(kept.texts)
 
     def action_load_preset(self) -> None:
         if preset := self._app.presets_tab.selected:
@@ -157,6 +218,7 @@ class PresetsController:
         screen = SavePresetScreen(name, protocol, lambda chosen: self._save(chosen, settings))
         if saved := await app.push_screen_wait(screen):
             self._loaded, self._source = (saved.name, settings), f"preset {saved.name}"
+            self._origin = saved.name
             app.work_tab.status.show_form(self.form_state(app.form.assessment))
             app.notify(f"Saved as {saved.name}. It is in the presets tab, and metatui run {saved.name} runs it.")
             app.presets_tab.reload(saved.name)
@@ -177,9 +239,3 @@ class PresetsController:
             changes=self.changes,
             overwrite=chosen.overwrite,
         )
-
-
-def _short_name(path: str) -> str:
-    """Return the last part of a setting's path: `inner_lr`; `algorithm` for `algorithm.name`."""
-    group, _, name = path.rpartition(".")
-    return group if name == "name" else name

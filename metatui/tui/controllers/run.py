@@ -66,7 +66,7 @@ class RunController:
             app.open_tab("work", "settings")
             app.notify(f"Not started. {await app.form.go_to_first_problem()}", severity="error")
             return
-        preset, changes = app.presets.name_of(settings), app.presets.changes
+        preset, changes = app.presets.origin_of(settings), app.presets.changes
         self.begin(lambda: self._sessions.start(settings, preset, changes), RunModel(settings))
 
     def begin(self, open_run: Callable[[], FollowedRun], model: RunModel, attached: Attached | None = None) -> None:
@@ -95,6 +95,7 @@ class RunController:
         self.shown = None
         self._app.work_tab.opened(has_run=bool(self.side_by_side))
         self._app.form.hold(None)
+        self._app.presets.run_ended()
         self._app.runs_tab.reload(newest=True)
         self.show_run()
         self.show_adaptation()
@@ -171,6 +172,7 @@ class RunController:
         assert model is not None
         app.form.hold(None)
         app.background.close_question()
+        app.presets.run_ended()
         app.runs_tab.reload(newest=True)
         if isinstance(model.ended, Failed) and receiver and receiver.run:
             app.run_worker(self._show_failure(model, receiver.run.run, model.ended.sentence), group="status")
@@ -202,7 +204,7 @@ class RunController:
         self._app.work_tab.hint.update(self._app.hints.text)
         top_bar.phase, top_bar.state = client.phase, self._state()
         self._app.work_tab.status.show_runs(self.shown_runs)
-        top_bar.warned = client.model is not None and client.model.has_no_result
+        top_bar.warned = bool(top_bar.state) and client.model is not None and client.model.has_no_result
         self._app.update_bars()
 
     @property
@@ -221,9 +223,12 @@ class RunController:
         return self._app.runs.colours.of([model.run_id])[model.run_id]
 
     def _state(self) -> tuple[str, ...]:
-        """Return the state of the followed run for the top bar, with the most important parts first."""
+        """Return the state of the followed run for the top bar, with the most important parts first.
+
+        The state is empty after the end of this run if another run is shown, which may be the same one from disk.
+        """
         model, phase = self.client.model, self.client.phase
-        if model is None:
+        if model is None or not (phase.active or model is self.shown):
             return ()
         kind = "test" if model.test else "validation"
         warning = [f"{kind} {value(model.result)}"] if model.result and model.has_no_result else []

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metatui.config.fields import FIELDS
@@ -21,9 +23,10 @@ if TYPE_CHECKING:
     from metatui.runs.storage.summary import RunSummary
     from metatui.tui.app import MetatuiApp
     from metatui.tui.model.replay import Replay
+    from metatui.tui.model.run_model import RunModel
 
 READ_EVERY = 5.0
-"""Seconds between reads of the shown run if it is live but cannot be followed."""
+"""Seconds between reads of the shown run if another process trains it."""
 
 MOST_SIDE_BY_SIDE = 3
 """Maximum number of marked runs whose adaptation is shown side by side."""
@@ -37,8 +40,10 @@ class RunsController:
         self._app, self._sessions = app, sessions
         self._replay: Replay | None = None
         """The run last opened from disk."""
-        self._on_disk: str | None = None
-        """Name of the shown run if its folder was found at the last check."""
+        self._on_disk: RunFolder | None = None
+        """The shown run, if its folder was found at the last check."""
+        self._journal: tuple[RunModel | None, tuple[int, int]] = None, (0, 0)
+        """The shown run when it was last looked at, and the time and size of its journal then."""
         self.colours = RunColours()
 
     def start_timers(self) -> None:
@@ -71,40 +76,53 @@ class RunsController:
         self._app.run_controller.show(model)
 
     async def read_again(self) -> None:
-        """Read the shown run again if it is live, but not followed."""
-        controller, replay = self._app.run_controller, self._replay
-        before = controller.shown
-        if before is None or replay is None or before.run_id != replay.run.id:
+        """Read the shown run again if it is not followed, and another process trains it or has trained it."""
+        from metatui.tui.model.replay import Replay
+
+        controller = self._app.run_controller
+        before, run = controller.shown, self._shown_from_disk()
+        if before is None or run is None:
             return
-        if before.status not in ("Running", "Paused"):
+        journal = before, await asyncio.to_thread(_stamp, run.journal_path)
+        changed, self._journal = self._journal[0] is before and self._journal != journal, journal
+        if not (changed or before.status in ("Running", "Paused") or await asyncio.to_thread(run.is_live)):
             return
         try:
-            model = await asyncio.to_thread(replay.read)
+            if self._replay is None or self._replay.run != run:
+                self._replay = await asyncio.to_thread(Replay, run)
+            model = await asyncio.to_thread(self._replay.read)
         except MetatuiError:
             return  # its files are being written, moved or deleted
         if controller.shown is before and not self._app.background.leaving:
-            controller.shown = model
+            controller.shown, self._journal = model, (model, journal[1])
             controller.show_run()
             controller.show_adaptation()
 
     async def check_folder(self) -> None:
         """Say that the folder of the shown run was deleted. The process of a live run reports it itself."""
-        from metatui.runs.storage.run_folder import RunFolder
-
-        shown = self._app.run_controller.shown
-        if shown is None or shown.is_followed:
+        run = self._shown_from_disk()
+        if run is None:
             return
-        folder = self._app.runs_tab.store.root / shown.run_id
-        if await asyncio.to_thread(RunFolder(folder).is_run):
-            self._on_disk = shown.run_id
-        elif self._on_disk == shown.run_id:
+        if await asyncio.to_thread(run.is_run):
+            self._on_disk = run
+        elif self._on_disk == run:
             self._on_disk = None
-            self._app.notify(f"The folder of {shown.run_id}, which is shown, was deleted or moved.", severity="warning")
+            self._app.notify(f"The folder of {run.id}, which is shown, was deleted or moved.", severity="warning")
+
+    def _shown_from_disk(self) -> RunFolder | None:
+        """Return the folder of the shown run; None if no run is shown, or it is followed."""
+        controller = self._app.run_controller
+        shown, client = controller.shown, controller.client
+        if shown is None or (shown is client.model and client.phase.active):
+            return None
+        if shown is client.model:
+            return client.receiver.run.run if client.receiver and client.receiver.run else None
+        return self._replay.run if self._replay and self._replay.run.id == shown.run_id else None
 
     def action_load_run(self) -> None:
         run = self._app.runs_tab.selected
         if run and run.settings:
-            self._app.presets.load(run.settings, None, run.id)
+            self._app.presets.load(run.settings, None, run.id, origin=run.preset)
         elif run:
             self._say_unreadable(run)
 
@@ -224,6 +242,15 @@ class RunsController:
             app.work_tab.pane = "adaptation"
             count = f"{len(side_by_side)} of at most {MOST_SIDE_BY_SIDE}"
             app.notify(f"{count} runs are shown side by side in the work tab (1). c compares all marked runs.")
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return the time and size of a file; zeros if there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return 0, 0
+    return status.st_mtime_ns, status.st_size
 
 
 def _delete(store: RunStore, run: RunSummary) -> list[str]:

@@ -207,22 +207,16 @@ class History:
         """Return how the metric changed between the last two windows, each an eighth of the run.
 
         The trend is flat if the means of the windows differ by less than 1 % or by less than the standard error of the
-        difference, so that noise is not mistaken for a trend.
+        difference, so that noise is not mistaken for a trend. A slow change is hidden in the noise of short windows,
+        so windows of a quarter of the run decide then, with twice the standard error.
         """
         known = [bucket for bucket in self._buckets if bucket.count]
-        window = max(1, len(known) // 8)
-        before, after = known[-2 * window : -window], known[-window:]
-        if not before:
-            return Trend("flat", 0.0)
-        old, new = _mean(before), _mean(after)
-        scale = max(abs(old), abs(new))
-        if scale == 0:
-            return Trend("flat", 0.0)
-        change = new / scale - old / scale
-        error = math.hypot(_relative_error(before, old, scale), _relative_error(after, new, scale))
-        if abs(change) <= max(0.01, error):
-            return Trend("flat", change)
-        return Trend("rising" if change > 0 else "falling", change)
+        trend = _trend(known, max(1, len(known) // 8))
+        return _trend(known, len(known) // 4, errors=2) if trend.direction == "flat" and len(known) >= 8 else trend
+
+    def values_per_point(self, width: int) -> int:
+        """Return how many values each point of `points(width)` has, apart from the last point."""
+        return self._per_bucket * max(1, -(-len(self._buckets) // width))
 
     def points(
         self, width: int, against: Literal["iteration", "seconds"] = "iteration", smoothing: float = 0.0
@@ -256,6 +250,26 @@ class History:
             else:
                 points.append(Point(x, min(b.low for b in part), mean, max(b.high for b in part)))
         return points
+
+
+def _trend(buckets: Sequence[_Bucket], window: int, *, errors: float = 1.0) -> Trend:
+    """Return the change between the last two windows of `window` buckets, all of which have finite values.
+
+    Args:
+        errors: the trend is flat if the change is at most this number of standard errors.
+    """
+    before, after = buckets[-2 * window : -window], buckets[-window:]
+    if not before:
+        return Trend("flat", 0.0)
+    old, new = _mean(before), _mean(after)
+    scale = max(abs(old), abs(new))
+    if scale == 0:
+        return Trend("flat", 0.0)
+    change = new / scale - old / scale
+    error = math.hypot(_relative_error(before, old, scale), _relative_error(after, new, scale))
+    if abs(change) <= max(0.01, errors * error):
+        return Trend("flat", change)
+    return Trend("rising" if change > 0 else "falling", change)
 
 
 def _relative_error(buckets: Sequence[_Bucket], mean: float, scale: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,9 @@ JOURNAL_LINES = 500
 """Maximum number of journal lines kept in the app; the journal on disk has all."""
 
 CHECKPOINT_SAVED = "Checkpoint saved"
+
+LEAST_EVALUATION = 1.0
+"""Seconds of an evaluation after which the time that is left is estimated."""
 
 RATE_WINDOW = 5.0
 """Seconds of training over which speeds are averaged."""
@@ -108,6 +112,10 @@ class RunModel:
         """Progress of the current validation or test; None if there is none."""
         self.waiting: str | None = None
         """Why training waits for the disk; None if it does not wait."""
+        self._first_done = 0
+        """Number of tasks that were evaluated when the current evaluation was first seen."""
+        self._evaluating_since = self._evaluated_at = 0.0
+        """Times of the first and of the newest progress of the current evaluation."""
         self.ended: Finished | Failed | None = None
         self.smoother: Smoother | None = None
         """The smoother that has averaged the meta-steps read from disk; None for a new run."""
@@ -147,10 +155,20 @@ class RunModel:
 
     @property
     def remaining(self) -> float | None:
-        """Seconds of training left at the current speed."""
+        """Seconds of training left at the current speed; None if this is unknown, or all meta-steps are made."""
         speeds = self.speeds
         left = self.settings.training.iterations - self.iteration
-        return left / speeds[0] if speeds and speeds[0] > 0 and not self.ended else None
+        return left / speeds[0] if left > 0 and speeds and speeds[0] > 0 and not self.ended else None
+
+    @property
+    def evaluation_left(self) -> float | None:
+        """Seconds left of the current evaluation; None if there is none, or its speed is not known yet."""
+        if self.evaluating is None:
+            return None
+        done, took = self.evaluating.done - self._first_done, self._evaluated_at - self._evaluating_since
+        if done <= 0 or took < LEAST_EVALUATION:
+            return None
+        return took * (self.evaluating.tasks - self.evaluating.done) / done
 
     @property
     def is_followed(self) -> bool:
@@ -220,7 +238,7 @@ class RunModel:
             case Progress():
                 self.take_steps([Step(event)])
             case Evaluating():
-                self.evaluating = event
+                self._see_evaluating(event)
             case Evaluated():
                 self._evaluated(event)
             case Checkpointed(kind="last"):
@@ -263,7 +281,14 @@ class RunModel:
         if self.best and self.best.iteration > event.iteration:
             self.best = None
         verb = "Resumed" if event.iteration else "Started"
-        self._add_line(event.iteration, f"{verb} on {event.device}, engine {event.engine}")
+        reason = f" ({event.engine_reason})" if event.engine_reason else ""
+        self._add_line(event.iteration, f"{verb} on {event.device}, engine {event.engine}{reason}")
+
+    def _see_evaluating(self, event: Evaluating) -> None:
+        now = time.monotonic()
+        if self.evaluating is None or self.evaluating.split != event.split:
+            self._first_done, self._evaluating_since = event.done, now
+        self.evaluating, self._evaluated_at = event, now
 
     def _evaluated(self, event: Evaluated) -> None:
         evaluation, previous = event.evaluation, self.evaluation

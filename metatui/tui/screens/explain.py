@@ -14,6 +14,7 @@ from textual.screen import ModalScreen
 from metatui.config.fields import labelled
 from metatui.config.registry import ALGORITHMS
 from metatui.config.settings import Settings
+from metatui.config.usual import with_algorithm
 from metatui.learning.explanations import Explanation, explanation
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row
@@ -25,16 +26,19 @@ LONGEST_LINE: Final = 100
 
 
 class ExplainScreen(ModalScreen[None]):
-    """Explains the algorithm of `settings`, and the other algorithms with the same settings."""
+    """Explains the algorithm of `settings`, and the other algorithms with their usual values.
+
+    `algorithm` is explained first; None is the algorithm of `settings`.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,ctrl+g", "dismiss", "Close", tooltip="Close the explanation."),
-        Binding("n,right", "other(1)", "Next algorithm", tooltip="Explain the next algorithm, with the same settings."),
+        Binding("n,right", "other(1)", "Next algorithm", tooltip="Explain the next algorithm, with its usual values."),
         Binding(
             "b,left",
             "other(-1)",
             "Previous algorithm",
-            tooltip="Explain the previous algorithm, with the same settings.",
+            tooltip="Explain the previous algorithm, with its usual values.",
         ),
     ]
     DEFAULT_CSS = """
@@ -43,10 +47,10 @@ class ExplainScreen(ModalScreen[None]):
     ExplainScreen TabStrip { margin-bottom: 1; }
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, algorithm: str | None = None) -> None:
         super().__init__()
         self._settings = settings
-        self.algorithm: str = settings.algorithm.name
+        self.algorithm: str = algorithm or settings.algorithm.name
         self._names = tuple(algorithm.name for algorithm in ALGORITHMS.components())
 
     def compose(self) -> ComposeResult:
@@ -66,11 +70,19 @@ class ExplainScreen(ModalScreen[None]):
         """Explain the named algorithm."""
         self.algorithm = name
         self.query_one(TabStrip).selected = name
-        self.query_one(ScrollView).show(partial(page, explanation(self._settings, name)), from_start=True)
+        # Settings such as Reptile's outer learning rate do not suit the other algorithms, which have usual values.
+        own = name == self._settings.algorithm.name
+        settings = self._settings if own else with_algorithm(self._settings, name)
+        shown = partial(page, explanation(settings), values="these settings" if own else "its usual values")
+        self.query_one(ScrollView).show(shown, from_start=True)
 
 
-def page(explained: Explanation, width: int, theme: ChartTheme) -> list[Row]:
-    """Lay out an explanation in lines of readable length."""
+def page(explained: Explanation, width: int, theme: ChartTheme, *, values: str = "these settings") -> list[Row]:
+    """Lay out an explanation in lines of readable length.
+
+    Args:
+        values: the origin of the numbers in the pseudo-code.
+    """
     width = min(width, LONGEST_LINE)
 
     def section(title: str, rows: list[Row]) -> list[Row]:
@@ -81,7 +93,7 @@ def page(explained: Explanation, width: int, theme: ChartTheme) -> list[Row]:
     rows += section(
         "Update rule", [*_code(explained.rule, width, theme), *paragraph(explained.symbols, width, theme, theme.muted)]
     )
-    rows += section("Pseudo-code, with these settings", _code(explained.code, width, theme))
+    rows += section(f"Pseudo-code, with {values}", _code(explained.code, width, theme))
     rows += section("What a meta-step takes", _list(explained.costs, width, theme))
     rows += section("Usual values", _list(explained.usual_lines(labelled), width, theme))
     return rows + section("Paper", _list(explained.paper, width, theme))

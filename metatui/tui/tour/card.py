@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 PRESET, ITERATIONS = "quick", 200_000
 """Preset of the tour, and its number of meta-steps: so many that the run does not end during the tour."""
 
-OFFER = "{start} trains MAML on sine waves in under a minute. {tour} starts a tour of the app."
+OFFER = "{tour} starts a tour of the app."
+FIRST_RUN = "{start} trains MAML on sine waves in under a minute."
+"""Text before the offer while the preset of the tour is in the form."""
 
 
 class TourWidget(StaticText):
@@ -35,16 +37,27 @@ class TourWidget(StaticText):
     def see(self, happening: Happening) -> None:
         raise NotImplementedError
 
+    def leave(self) -> None:
+        """Remove the widget because the user has left the tour."""
+        self.remove()
+
 
 class TourOffer(TourWidget):
-    """The offer of the tour on the first start, shown until a run is followed."""
+    """The offer of the tour on the first start, shown until a run is shown."""
 
-    def __init__(self) -> None:
-        super().__init__(with_keys(OFFER))
+    def on_mount(self) -> None:  # in addition to that of the base class, which Textual also calls
+        self._show()
 
     def see(self, happening: Happening) -> None:
-        if isinstance(happening, Started) or (isinstance(happening, AppContext) and happening.phase.active):
+        if isinstance(happening, Started) or self.metatui.run_controller.shown is not None:
             self.remove()
+        elif isinstance(happening, AppContext):
+            self._show()
+
+    def _show(self) -> None:
+        settings = self.metatui.form.assessment.settings
+        is_first = settings is not None and self.metatui.presets.origin_of(settings) == PRESET
+        self.update(with_keys(f"{FIRST_RUN} {OFFER}" if is_first else OFFER))
 
     def on_unmount(self) -> None:
         self.metatui.remember(tour_offered=True)
@@ -73,7 +86,13 @@ class TourCard(TourWidget):
         else:
             self.remove()
             text = "The tour is complete. {tour} in the work tab, or metatui tour in a shell, starts it again."
-            self.metatui.notify(with_keys(text), timeout=15)
+            restored = self.metatui.presets.restore_form()
+            self.metatui.notify(f"{with_keys(text)} {restored}".strip(), timeout=15)
+
+    def leave(self) -> None:
+        self.remove()
+        if restored := self.metatui.presets.restore_form():
+            self.metatui.notify(restored)
 
     @property
     def _state(self) -> State:
@@ -86,15 +105,14 @@ class TourCard(TourWidget):
 
 
 async def start(app: MetatuiApp) -> None:
-    """Start the tour. During a run, begin at its second step; otherwise, put its settings into the form."""
+    """Start the tour: during a run, at its second step; otherwise, with its settings in the form until its end."""
     screen = app.screen_stack[0]
     await screen.query("#tour").remove()
     card = TourCard()
     if app.run_controller.client.phase.active:
         card.step = 1
     else:
-        app.presets.load_preset(presets.load(PRESET))
-        app.form.enter("training.iterations", str(ITERATIONS))
+        app.presets.lend_form(presets.load(PRESET), ITERATIONS)
         app.clear_notifications()
     await screen.mount(card, before="#key-bar")
 

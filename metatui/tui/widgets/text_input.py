@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from textual.binding import Binding
 from textual.events import Paste
 from textual.widgets import Input
 
 LONGEST = 4096
 """Maximum length of the text in characters, sufficient for any path."""
+
+EDITING_KEYS = frozenset(binding.key for binding in Binding.make_bindings(Input.BINDINGS))
+"""Keys that edit text in a field."""
+
+
+def works_in_text(key: str) -> bool:
+    """Return whether a key of the app also works while a text field has the focus."""
+    return (key.startswith("ctrl+") or key[1:].isdigit()) and key not in EDITING_KEYS
 
 
 class Entry(Input):

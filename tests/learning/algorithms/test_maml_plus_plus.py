@@ -13,15 +13,16 @@ from torch import Tensor
 from torch.func import functional_call
 
 from metatui.config.declarations import Scalar
-from metatui.config.fields import fixed_because
+from metatui.config.fields import FIELDS, change, fixed_because
 from metatui.config.settings import Settings
-from metatui.events import Finished, Progress
+from metatui.events import Finished, Noted, Progress
 from metatui.learning.algorithm import Algorithm
 from metatui.learning.algorithms.maml_plus_plus import MAMLPlusPlus
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.compiled.cuda_graph import captures
 from metatui.learning.engines.registry import EngineName, make_engine
 from metatui.learning.experiment import Experiment, set_up
+from metatui.learning.explanations import explanation
 from metatui.learning.optim.inner import Params
 from metatui.learning.training.trainer import Trainer
 from metatui.learning.training.trainer_state import evaluate_state
@@ -204,6 +205,44 @@ def test_run_follows_the_progress_and_resumes_exactly(
     assert seen == [i / 60 for i in range(60)]
 
 
+def test_journal_states_the_stages_of_the_training() -> None:
+    settings = changed(
+        SINUSOID, algorithm__name="maml_plus_plus", algorithm__inner_steps=2, training__iterations=10,
+        evaluation__every=0, evaluation__tasks=2, evaluation__test_tasks=2, evaluation__inner_steps=2,
+    )  # fmt: skip
+    whole = Trainer(settings)
+    notes = [(event.iteration, event.text) for event in whole.events() if isinstance(event, Noted)]
+    assert notes == [
+        (1, "Meta-gradients are first-order ones of the query loss after the last inner step from here on"),
+        (3, "Meta-gradients are second-order ones of the query loss after the last inner step from here on"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("base", "options", "expected"),
+    [
+        (SINUSOID, {}, False),
+        (GLYPHS, {}, True),
+        (GLYPHS, {"maml_plus_plus.per_step_norm": False}, False),
+        (GLYPHS, {"model.norm": "layer"}, False),
+        (GLYPHS, {"model.name": "mlp"}, False),
+    ],
+)
+def test_explanation_mentions_batch_norm_only_if_the_model_has_it(
+    base: Settings, options: dict[str, Scalar], expected: bool
+) -> None:
+    settings = change(base, {"algorithm.name": "maml_plus_plus", **options})
+    assert ("batch norm" in explanation(settings).idea) is expected
+    is_shown = FIELDS["maml_plus_plus.per_step_norm"].is_relevant(settings)
+    assert is_shown is (expected or "maml_plus_plus.per_step_norm" in options)
+
+
+def test_pseudo_code_has_the_stages() -> None:
+    explained = explanation(change(SINUSOID, {"algorithm.name": "maml_plus_plus", "training.iterations": 1000}))
+    assert "in the first 300 meta-steps, inner gradients are constants" in "".join(explained.code)
+    assert "0 except for the last step after 100 meta-steps" in explained.symbols
+
+
 def test_run_with_batch_norm_learns_a_norm_for_each_step() -> None:
     settings = changed(
         GLYPHS, algorithm__name="maml_plus_plus", algorithm__inner_steps=2, training__iterations=3,
@@ -221,16 +260,19 @@ def test_run_with_batch_norm_learns_a_norm_for_each_step() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "fixed"),
+    ("base", "options", "fixed"),
     [
-        ({}, {"algorithm.inner_lr", "algorithm.inner_steps"}),
-        ({"learned_rates": False}, {"algorithm.inner_steps"}),
-        ({"per_step_norm": False}, {"algorithm.inner_lr", "algorithm.inner_steps"}),
-        (OFF, set()),
+        (GLYPHS, {}, {"algorithm.inner_lr", "algorithm.inner_steps"}),
+        (GLYPHS, {"learned_rates": False}, {"algorithm.inner_steps"}),
+        (GLYPHS, {"per_step_norm": False}, {"algorithm.inner_lr", "algorithm.inner_steps"}),
+        (GLYPHS, OFF, set()),
+        (SINUSOID, {"learned_rates": False}, set()),  # the model has no batch norm
     ],
 )
-def test_settings_that_shape_meta_parameters_are_fixed(options: dict[str, Scalar], fixed: set[str]) -> None:
-    experiment = experiment_of(SINUSOID, options)
+def test_settings_that_shape_meta_parameters_are_fixed(
+    base: Settings, options: dict[str, Scalar], fixed: set[str]
+) -> None:
+    experiment = experiment_of(base, options)
     paths = ("algorithm.inner_lr", "algorithm.inner_steps", "algorithm.meta_batch", "algorithm.outer_lr")
     assert {path for path in paths if fixed_because(path, experiment.settings)} == fixed
     for path in sorted(fixed):

@@ -22,7 +22,7 @@ from metatui.learning.experiment import Experiment, set_up
 from metatui.learning.optim.inner import Params
 from metatui.learning.training.trainer import Trainer
 from metatui.learning.training.trainer_state import evaluate_state
-from metatui.runs.analysis.evaluate import _with_protocol
+from metatui.runs.analysis.evaluate import with_protocol
 from metatui.utils.errors import SettingsError
 from tests.learning.algorithms.learned import GLYPHS, SINUSOID, changed, differences, noisy, resumed
 
@@ -121,7 +121,7 @@ def test_inner_lr_is_only_the_initial_value(tiny: Callable[..., Settings]) -> No
     assert [event.text for event in trainer.events() if isinstance(event, Warned)] == [sentence]
     assert trainer.settings == settings.model_copy(update={"compute": trainer.settings.compute})
     with pytest.raises(SettingsError, match="cannot change in an evaluation of this run: it is the initial value"):
-        _with_protocol(
+        with_protocol(
             settings, tasks=None, steps=None, shots=None, inner_lr=0.1, batch_norm=None, device=None
         )  # fmt: skip
 

@@ -241,7 +241,7 @@ def test_empty_class_folder_is_left_out(root: Path, tmp_path: Path) -> None:
     (copy / "empty").mkdir()
     (copy / "notes").mkdir()
     (copy / "notes" / "read.txt").write_text("x")
-    source = source_of(copy)
+    source = source_of(copy, task__ways=4)
     assert source.fingerprint == source_of(root).fingerprint
     (notice,) = source.notices
     assert "empty has no PNG or JPEG images" in notice
@@ -254,26 +254,37 @@ def test_images_in_several_classes_are_reported(root: Path, tmp_path: Path) -> N
     (train, other), (test, _) = splits["train"], splits["test"]
     images = sorted((copy / train).iterdir())
     shutil.copy(images[0], copy / train / f"zz{images[0].suffix}")  # twice in one class is allowed
-    assert source_of(copy).notices == ()
+    assert source_of(copy, task__ways=4).notices == ()
     shutil.copy(images[1], copy / other / "zz.png")
-    (notice,) = source_of(copy).notices
+    (notice,) = source_of(copy, task__ways=4).notices
     assert notice.startswith(f"1 image is in several classes of a split ({train}/{images[1].name} and {other}/zz.png)")
     for n in range(3):
         shutil.copy(images[n + 2], copy / test / f"zz{n}.png")
-    leak, notice = source_of(copy).notices
+    leak, notice = source_of(copy, task__ways=4).notices
     assert leak.startswith("3 images are in several splits (such as ")
     assert f"{train}/{images[2].name}" in leak
     assert f"{test}/zz0.png" in leak
     assert "several classes" in notice
 
 
+def test_few_held_out_classes_are_reported(root: Path) -> None:
+    (notice,) = source_of(root).notices
+    assert notice == (
+        f"'{root}' has only 5 classes for validation, so several 5-way tasks have the same classes with other images: "
+        "the 95 % interval describes tasks of these classes, not of new ones"
+    )
+    (notice,) = source_of(root, evaluation__test_tasks=7).notices
+    assert "has only 5 classes for validation and 6 classes for test, so several 5-way tasks" in notice
+    assert not source_of(root, task__ways=4, evaluation__tasks=5, evaluation__test_tasks=15).notices
+
+
 def test_left_out_files_are_reported(root: Path, tmp_path: Path) -> None:
-    assert source_of(root).notices == ()
+    assert source_of(root, task__ways=4).notices == ()
     copy = Path(shutil.copytree(root, tmp_path / "copy"))
     for number in range(3):
         (copy / "class04" / f"notes{number}.txt").write_text("x")
     (copy / "class05" / "damaged.png").write_bytes(b"\x89PNG")
-    (notice,) = source_of(copy).notices
+    (notice,) = source_of(copy, task__ways=4).notices
     assert notice.startswith(
         f"4 files or folders left out of '{copy}': class04/notes0.txt does not end in .png, .jpg or .jpeg; class04/"
     )
@@ -332,7 +343,7 @@ def test_colour_patterns_are_learned(root: Path, tmp_path: Path) -> None:
 def test_run_warns_about_left_out_files(root: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(root, tmp_path / "copy"))
     (copy / "class04" / "damaged.png").write_bytes(b"\x89PNG")
-    session = Session.start(settings_for(copy), runs_dir=tmp_path / "runs")
+    session = Session.start(settings_for(copy, task__ways=4), runs_dir=tmp_path / "runs")
     warnings = [event.text for event in session if isinstance(event, Warned)]
     assert warnings == [f"1 file or folder left out of '{copy}': class04/damaged.png is damaged at its beginning"]
     assert warnings[0] in [entry.details.get("text") for entry in session.run.journal()]

@@ -183,8 +183,8 @@ BAD: list[tuple[Build, str]] = [
     (a_file, "which is not a folder"),
     (a_pipe, "which is not a folder"),
     (a_loop, "which "),
-    (a_nul, "task.folder is '/a�b', but must be the absolute path of a folder"),
-    (unknown_home, "task.folder is '~nobody-of-this-name/images', but must be the absolute path"),
+    (a_nul, "task.folder is '/a�b', but must be the path of a folder"),
+    (unknown_home, "task.folder is '~nobody-of-this-name/images', but must be the path of a folder"),
     (unreadable, "which cannot be read: permission denied"),
     (empty, "which contains no class folders"),
     (only_hidden, "which contains no class folders"),
@@ -204,7 +204,9 @@ BAD: list[tuple[Build, str]] = [
     (too_many_training_shots, "algorithm.train_shots is 10 and task.queries is 2, but their sum"),
     (
         too_few_classes,
-        "10 for training, 2 for validation and 3 for test: use at most 2 ways, or provide at least 16",
+        "10 for training, 2 for validation and 3 for test: use at most 2 ways, or provide at least 16 class folders, "
+        "or set folder.val_fraction and folder.test_fraction to 0.2, or name "
+        "the classes of each split in the files train.txt, val.txt and test.txt",
     ),
     (one_class, "1 for training, 0 for validation and 0 for test: provide at least 16 class folders"),
     (

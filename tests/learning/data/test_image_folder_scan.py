@@ -6,9 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
+from metatui.learning.data.episodes import SPLITS
 from metatui.learning.data.image_folder.scan import Listing, list_folder
-from metatui.learning.data.image_folder.source import split_classes
+from metatui.learning.data.image_folder.source import _fewest_classes, split_classes
 from metatui.utils.errors import BadInput
 from tests.folder_files import names, write_class, write_classes
 
@@ -125,6 +128,24 @@ def test_seed_splits_the_classes(tmp_path: Path, count: int, sizes: list[int]) -
     assert sorted(number for numbers in splits.values() for number in numbers) == list(range(count))
     assert split_classes(listing.classes, 3) == splits
     assert count < 10 or split_classes(listing.classes, 4) != splits
+
+
+@pytest.mark.parametrize(("shares", "sizes"), [((0.25, 0.25), [6, 3, 3]), ((0.04, 0.5), [6, 0, 6])])
+def test_shares_of_the_split(tmp_path: Path, shares: tuple[float, float], sizes: list[int]) -> None:
+    listing = list_folder(str(write_classes(tmp_path, names(12), 1)))
+    splits = split_classes(listing.classes, 0, shares)
+    assert [len(splits[split]) for split in SPLITS] == sizes
+
+
+@given(st.integers(2, 30), st.floats(0.01, 0.8), st.floats(0.01, 0.8))
+def test_fewest_classes_for_the_ways(ways: int, val: float, test: float) -> None:
+    assume(val + test <= 0.9)
+
+    def smallest_part(count: int) -> int:
+        held_out = int(val * count + 0.5), int(test * count + 0.5)
+        return min(*held_out, count - sum(held_out))
+
+    assert _fewest_classes(ways, (val, test)) == next(n for n in range(1, 10**5) if smallest_part(n) >= ways)
 
 
 def test_unreadable_class_folder_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

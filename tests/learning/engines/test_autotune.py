@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from metatui.config.settings import Settings
+from metatui.learning import experiment as experiment_module
 from metatui.learning.algorithm import Algorithm, algorithm_class
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines import autotune
-from metatui.learning.engines.autotune import _milliseconds
+from metatui.learning.engines.autotune import Measured, _milliseconds
 from metatui.learning.engines.base import Engine
 from metatui.learning.engines.registry import make_engine
 from metatui.learning.experiment import set_up
@@ -47,6 +48,16 @@ def test_failing_engine_is_skipped(tiny: Make, monkeypatch: pytest.MonkeyPatch) 
 def test_reason_names_the_time_of_each_engine(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     measure_as(monkeypatch, {"batched": 28.51, "loop": 1160.4})
     assert set_up(tiny()).engine_reason == "measured 28.5 ms per meta-step; loop: 1,160 ms"
+
+
+def test_reason_marks_times_that_were_measured_earlier(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stored(*_: object) -> Measured:
+        measured = Measured(key="")
+        measured.ms = {"batched": 28.51, "loop": 1160.4}
+        return measured
+
+    monkeypatch.setattr(experiment_module, "measured_for", stored)
+    assert set_up(tiny()).engine_reason == "measured earlier: 28.5 ms per meta-step; loop: 1,160 ms"
 
 
 def test_error_of_usual_engine_is_raised_if_all_fail(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -261,6 +261,18 @@ def test_native_engine_without_a_compiler(
     assert set_up(settings).engine_reason == "as set; without a C compiler it is slow"
 
 
+@pytest.mark.parametrize(
+    ("engine", "model", "warned"),
+    [("native", "mlp", True), ("native", "resnet12", False), ("native", "conv4", False), ("unfolded", "mlp", True),
+     ("unfolded", "resnet12", False), ("loop", "mlp", False)],
+)  # fmt: skip
+def test_engine_of_convolutions_without_convolutions(engine: str, model: str, warned: bool) -> None:
+    sizes = {"task.ways": 2, "task.shots": 1, "task.queries": 1, "algorithm.meta_batch": 1, "compute.device": "cpu"}
+    names = {"task.source": "glyphs", "model.name": model, "model.filters": 2, "compute.engine": engine}
+    notices = set_up(change(Settings(), {**sizes, **names})).notices
+    assert [f"compute.engine is '{engine}', which differs from" in notice for notice in notices] == [True] * warned
+
+
 def test_auto_measures_native_only_with_a_compiler(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -61,6 +61,15 @@ def test_task_is_the_held_out_task(waves: Experiment) -> None:
     assert view == task_views(waves, theta, split="test", tasks=[7], steps=4, shots=10)[0]
 
 
+def test_all_query_images_are_shown_up_to_ten_of_a_class(images: Experiment) -> None:
+    for queries, shown in ((5, 5), (12, 10)):
+        experiment = replace(images, settings=change(images.settings, {"task.queries": queries}))
+        view = explore(experiment, experiment.theta(), task=0, drawn=None, steps=1, inner_lr=0.01)
+        assert isinstance(view, ImageView)
+        assert view.query_labels == tuple(label for label in range(3) for _ in range(shown))
+        assert [len(at) for at in view.predictions] == [3 * shown] * 2
+
+
 def test_fewer_steps_are_a_prefix(waves: Experiment) -> None:
     few, many = (explore(waves, waves.theta(), task=3, drawn=None, steps=n, inner_lr=0.01) for n in (2, 50))
     assert len(many.predictions) == 51

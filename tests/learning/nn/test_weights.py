@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save, save_file
 from torch import Tensor, nn
 
-from metatui.config.fields import parse
+from metatui.config.fields import change, parse
 from metatui.learning.models.conv4 import conv4
 from metatui.learning.nn.weights import load_weights
 from metatui.learning.training.trainer import Trainer
@@ -162,8 +162,13 @@ def test_runs_start_from_the_weights_and_refuse_other_ones(tmp_path: Path, state
         }
     )
     trainer = Trainer(settings)
-    assert trainer.experiment.notices[-1].startswith("model.weights: 14 of 14 tensors of the model loaded from ")
+    assert trainer.experiment.notes[-1].startswith("model.weights: 14 of 14 tensors of the model loaded from ")
+    assert not trainer.experiment.notices
     assert all(torch.equal(p, state[name]) for name, p in trainer.experiment.theta().items())
+    save_file(dict(list(state.items())[:3]), tmp_path / "part.safetensors")
+    part = Trainer(change(settings, {"model.weights": str(tmp_path / "part.safetensors")})).experiment
+    assert part.notices[-1].startswith("model.weights: 3 of 14 tensors of the model loaded from ")
+    assert not part.notes
     saved = trainer.state()
     Trainer(settings, state=saved)
     save_file({name: 2 * t for name, t in state.items()}, file)

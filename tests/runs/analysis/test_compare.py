@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,10 @@ import metatui
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.experiment import Experiment
 from metatui.runs.analysis.comparison import Comparing, compare, comparing, task_metrics
+from metatui.runs.analysis.comparison.formatting import main_results, protocol_words
+from metatui.runs.analysis.comparison.tables import NONE, adaptation, results
 from metatui.runs.analysis.evaluate import evaluate
+from metatui.runs.analysis.figures import comparison_figure
 from metatui.runs.execution.session import Session
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import BadInput
@@ -121,7 +125,7 @@ def test_paired_tests_match_scipy(maml: RunFolder, reptile: RunFolder, scratch: 
 
 
 def test_accuracies_are_compared_by_counts(store: Path) -> None:
-    one, other = train(store, GLYPHS), train(store, GLYPHS, training__seed=1)
+    one, other = train(store, GLYPHS), train(store, GLYPHS, training__seed=1, algorithm__name="fomaml")
     comparison = compare(one, other, tasks=30)
     (pair,) = comparison.pairs
     assert (pair.metric, comparison.metric) == ("accuracy", "accuracy")
@@ -131,7 +135,7 @@ def test_accuracies_are_compared_by_counts(store: Path) -> None:
     wins, losses = (a > b)[:, -1].sum(), (a < b)[:, -1].sum()
     assert wins + losses > 5
     assert pair.test.wilcoxon_p == stats.wilcoxon(np.round((a - b)[:, -1] * 6)).pvalue
-    assert [run.label for run in comparison.runs] == ["MAML (seed 0)", "MAML (seed 1)"]
+    assert [run.label for run in comparison.runs] == ["MAML", "FOMAML"]
 
 
 def test_task_values_are_read_only(maml: RunFolder) -> None:
@@ -237,10 +241,34 @@ def test_different_protocols_warn(maml: RunFolder, reptile: RunFolder) -> None:
         f"{own}evaluation.shots is 10 for MAML, 5 for Reptile; the comparison uses 10 for all",
         f"{own}task.queries is 10 for MAML, 7 for Reptile; the comparison uses 10 for all",
         f"{own}evaluation.inner_steps is 2 for MAML, 4 for Reptile; the comparison uses 2 for all",
+        "the runs were trained on different numbers of tasks: 40 for MAML, 60 for Reptile",
     )
+    assert comparison.protocol.differences[2] == "evaluation.inner_steps is 2 for MAML, 4 for Reptile"
+    assert [run.costs.tasks_seen for run in comparison.runs] == [40, 60]
+    (verdict,) = comparison.verdicts
+    assert "on the same 6 tasks, both after 2 inner steps (they were set up with 2 and 4)" in verdict
     shots = compare(reptile, maml, shots=3).warnings[0]
     assert shots == f"{own}evaluation.shots is 5 for Reptile, 10 for MAML; the comparison uses 3 for all"
     assert "the validation split also selected the checkpoints" in compare(maml, split="val").warnings[0]
+
+
+def test_each_run_can_have_its_own_steps(maml: RunFolder, reptile: RunFolder) -> None:
+    comparison = compare(maml, reptile, steps="own", tasks=5)
+    assert comparison.last_steps == (2, 4)
+    assert comparison.protocol.steps == 4
+    assert not any("inner_steps" in each for each in (*comparison.warnings, *comparison.protocol.differences))
+    assert "own inner steps (2 for MAML, 4 for Reptile)" in protocol_words(comparison)
+    (pair,) = comparison.pairs
+    means = [run.evaluation.final[0] for run in comparison.runs]
+    assert pair.test.mean == pytest.approx(means[0] - means[1])
+    assert means[0] == compare(maml, reptile, tasks=5).runs[0].evaluation.final[0]
+    assert "on the same 5 tasks, after 2 and 4 inner steps" in pair.verdict
+    table = adaptation(comparison)
+    assert [(row[0], row[1] == NONE) for row in table.rows] == [
+        ("0", False), ("1", False), ("2", False), ("3", True), ("4", True),
+    ]  # fmt: skip
+    assert results(comparison).title == "Loss after each run's own inner steps"
+    assert b"own inner steps" in comparison_figure(comparison, "svg")
 
 
 def test_runs_with_different_ways_are_not_paired(store: Path) -> None:
@@ -265,9 +293,32 @@ def test_comparison_over_seeds(store: Path, maml: RunFolder, scratch: RunFolder)
     theirs = stats.ttest_ind(*means, equal_var=False)
     assert pair.test.p == pytest.approx(theirs.pvalue, rel=1e-9)
     assert "MAML (3 seeds)" in pair.verdict
-    assert len(comparison.pairs) == 10
+    assert len(comparison.pairs) == 6, "runs that differ only in the seed are not compared"
+    assert "(95 % interval over seeds)" in pair.verdict
+    assert [group.name for group in comparison.groups] == ["MAML (3 seeds)", "scratch (2 seeds)"]
+    for group, values in zip(comparison.groups, means, strict=True):
+        curve = group.loss
+        low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
+        assert curve.seeds == len(values)
+        assert curve.mean[-1] == pytest.approx(np.mean(values), rel=1e-12)
+        assert curve.deviation[-1] == pytest.approx(np.std(values, ddof=1), rel=1e-9)
+        assert curve.ci95[-1] == pytest.approx((high - low) / 2, rel=1e-9)
+        assert len(curve.mean) == 3
     twice = compare(maml, train(store), scratch, scratches[1])
     assert twice.seeds == (), "a repeated seed is not a second seed"
+    assert sorted(len(group.runs) for group in twice.groups) == [1, 1, 2]
+    alone = compare(*mamls)
+    assert (alone.pairs, alone.seeds, alone.conclusions) == ((), (), ())
+    (sentence,) = main_results(alone)
+    assert re.fullmatch(r"MAML \(3 seeds\): mean loss \S+ ± \S+ over the seeds \(95 % interval, SD [\d.]+\)", sentence)
+
+
+def test_training_is_reported_before_the_first_run_is_evaluated(maml: RunFolder, reptile: RunFolder) -> None:
+    first, *others = list(comparing([maml, reptile], tasks=3))
+    assert isinstance(first, Comparing)
+    assert first.recorded is not None
+    assert [(run.label, run.training is not None) for run in first.recorded.runs] == [("MAML", True), ("Reptile", True)]
+    assert all(now.recorded is None for now in others)
 
 
 def test_diverged_tasks_are_left_out(store: Path, maml: RunFolder) -> None:

@@ -96,7 +96,7 @@ def test_untrained_runs_have_no_training_panel(waves: Comparison) -> None:
     run = waves.runs[1]
     untrained = comparison(replace(run, costs=replace(run.costs, seconds_per_step=None)))
     assert [panel.title for panel in panels(untrained)] == [
-        "Adaptation on held-out tasks (test split)", "Loss after 1 inner steps",
+        "Adaptation on held-out tasks (test split)", "Loss after 1 inner step",
     ]  # fmt: skip
 
 

@@ -182,7 +182,9 @@ def test_conclusions_over_seeds_come_first(tmp_path: Path, capsys: pytest.Captur
     assert comparison.pairs[0].verdict not in first
     assert comparison.pairs[0].verdict in text
     assert main(["compare", *(str(run.path) for run in runs)]) == 0
-    assert [line for line in capsys.readouterr().out.splitlines() if line.endswith(".")] == [f"{of_seeds}."]
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.endswith(".")]
+    assert [line.split(":")[0] for line in lines[:2]] == ["MAML (2 seeds)", "FOMAML (2 seeds)"]
+    assert lines[2:] == [f"{of_seeds}."]
 
 
 @pytest.fixture

@@ -292,6 +292,9 @@ def test_finished_run_resumes_only_for_more_steps(tmp_path: Path) -> None:
     ):
         Session.resume(run.run)
     seen = list(Session.resume(run.run, {"training.iterations": 35}))
+    reasons = [entry.details["engine_reason"] for entry in run.run.journal() if entry.event == "started"]
+    assert reasons[0].startswith("measured ")
+    assert reasons[1] == "as before the run was resumed"
     assert [e.iteration for e in seen if isinstance(e, Progress)] == [31, 32, 33, 34, 35]
     assert ("tweaked", 30) in told(run.run)
     with pytest.raises(BadInput, match="is finished after 35 meta-steps"):

@@ -113,15 +113,21 @@ async def test_settings(make: Make, sessions: FakeSessions) -> None:
         assert first(await search(app, pilot, "sourc gly")) == "Set Task to glyphs"
         assert first(await search(app, pilot, "tf32 on")) == "Set TF32 to true"
         assert "Set Early stop to run" not in await search(app, pilot, "stop run")
+        await pilot.press("escape", "escape", "2", "ctrl+p")
+        before = app.runs_tab
         await search(app, pilot, "inner lr 0.05")
         await pilot.press("enter")
         await settled(app, pilot)
+        assert app.focused is before.table  # the next keys do not change the value
+        assert last_message(app) == "Inner learning rate is 0.05 in the form."
         settings = app.form.assessment.settings
         assert settings is not None
         assert settings.algorithm.inner_lr == 0.05
         await pilot.press("f5")
         await settled(app, pilot)
-        assert (await search(app, pilot, "seed 3"))["Set Seed to 3"] == "Not now: It cannot change during a run."
+        refused = "Not now: It cannot change during a run: F7 stops the run, d detaches it."
+        assert (await search(app, pilot, "seed 3"))["Set Seed to 3"] == refused
+        assert first(await search(app, pilot, "algorithm reptile")) == "Set Algorithm to reptile"
         found = await search(app, pilot, "outer_lr=0.02")
         effect = "Outer learning rate is 0.001 now. The change applies after this meta-step."
         assert found["Set Outer learning rate to 0.02"] == effect
@@ -133,6 +139,24 @@ async def test_settings(make: Make, sessions: FakeSessions) -> None:
         await sessions.session.heard(app, pilot)
         assert app.run_controller.client.model is not None
         assert app.run_controller.client.model.settings.algorithm.outer_lr == 0.02
+
+
+async def test_choices_by_name_and_title(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        for query in ("maml++", "algorithm maml++", "algorithm=MAML++", "maml_plus_plus"):
+            assert first(await search(app, pilot, query)) == "Set Algorithm to maml_plus_plus", query
+        assert "Setting: Regularisation (λ) is 2" in await search(app, pilot, "lambda")
+        assert "Setting: Regularisation (λ) is 2" in await search(app, pilot, "λ")
+        assert first(await search(app, pilot, "reptile")) == "Set Algorithm to reptile"
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert last_message(app) == "Algorithm is reptile in the form. h fills in the usual values."
+        assert first(await search(app, pilot, "explain imaml")) == "Explain: iMAML"
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert isinstance(app.screen, ExplainScreen)
+        assert app.screen.algorithm == "imaml"
 
 
 async def test_presets_and_runs(make: Make, sessions: FakeSessions, runs_dir: Path) -> None:

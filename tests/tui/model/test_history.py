@@ -96,6 +96,7 @@ def test_smoothing_is_unbiased_and_keeps_the_bounds() -> None:
         ([index / 20 for index in range(160)], "rising", 1),
         ([3.0] * 160, "flat", 0),
         ([3.0 + (-1) ** index for index in range(160)], "flat", 0),
+        ([1.35 - index / 200 + 0.1 * (-1) ** (index // 3) for index in range(64)], "falling", -1),  # slow and noisy
         ([0.0] * 20, "flat", 0),
         ([math.nan] * 20, "flat", 0),
     ],
@@ -104,6 +105,12 @@ def test_trend(values: list[float], direction: str, sign: int) -> None:
     trend = history_of(values).trend()
     assert trend.direction == direction
     assert trend.change * sign > 0 or sign == 0
+
+
+def test_values_per_point() -> None:
+    history = history_of([1.0] * 40, capacity=16)
+    assert (history.values_per_point(100), history.values_per_point(5)) == (4, 8)
+    assert [point.x for point in history.points(5)] == [8, 16, 24, 32, 40]
 
 
 def test_earlier_meta_step_removes_later_values() -> None:

@@ -16,8 +16,9 @@ from textual.widgets import Input
 from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.events import Curve
-from metatui.runs.analysis.comparison import Comparing, Comparison, Costs, Protocol, RunResult, TrainingCurve
+from metatui.runs.analysis.comparison import Comparing, Comparison, Costs, Protocol, Recorded, RunResult, TrainingCurve
 from metatui.runs.analysis.comparison.pairwise_tests import pairs
+from metatui.runs.analysis.comparison.seed_groups import seed_groups
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.tui.app import MetatuiApp
 from metatui.tui.helper import Helper
@@ -54,6 +55,7 @@ def compared(images: bool = False, *, shots: int = 10, target: float | None = No
         seeds=(),
         target=target,
         warnings=(f"{NAMES[2]} is not finished: stopped after 300 of 500 meta-steps",) if metric == "loss" else (),
+        groups=seed_groups(runs),
     )  # fmt: skip
 
 
@@ -105,6 +107,8 @@ async def test_marked_runs_are_compared(make: Callable[[], MetatuiApp], runs_dir
         await pilot.press("down", "space", "c")
         screen, helper = await opened(pilot)
         assert [run.id for run in helper.asked[0].args[0]] == app.runs_tab.marked
+        await helper.reply(pilot, Comparing("MAML", 1, 3, 0, 600, Recorded(compared().runs, "loss")))
+        assert "Meta-loss in training, smoothed over 50 meta-steps" in text_of(screen, "#compare-training")
         await helper.reply(pilot, Comparing("FOMAML", 2, 3, 100, 600))
         assert state(screen) == "Adapting FOMAML (2 of 3) to the held-out tasks: 100 of 600"
         await helper.reply(pilot, done=compared())
@@ -116,7 +120,7 @@ async def test_marked_runs_are_compared(make: Callable[[], MetatuiApp], runs_dir
         assert "Warning: Reptile is not finished" in page
         assert all(pair.verdict[:30] in page for pair in compared().pairs)
         assert text_of(screen, "#compare-tables").startswith("Cost of training")
-        assert "MAML 12 ms 1.00x 330" in text_of(screen, "#compare-tables")
+        assert "MAML 12 ms 1.00x – 330" in text_of(screen, "#compare-tables")
 
 
 @pytest.mark.usefixtures("fake_helper")
@@ -168,6 +172,16 @@ async def test_shots_are_measured_again_and_escape_cancels() -> None:
         assert state(screen) == "Not measured: task.shots is 5, but there are 3."
         await pilot.press("escape")
         assert app.screen is not screen
+
+
+@pytest.mark.usefixtures("fake_helper")
+async def test_inner_steps_are_measured_again() -> None:
+    async with ScreenApp(CompareScreen(RUNS)).run_test(size=(120, 40)) as pilot:
+        _, helper = await opened(pilot, compared())
+        await pilot.press("right_square_bracket", "left_square_bracket", "left_square_bracket", "s", "s")
+        assert [call.keywords["steps"] for call in helper.asked] == [None, 10, 5, 3, "own", None]
+        await pilot.press("escape", "right_square_bracket")
+        assert FakeHelper.made[-1].asked[-1].keywords["steps"] == 10
 
 
 @pytest.mark.usefixtures("fake_helper")
@@ -253,7 +267,8 @@ def test_intervals_end_at_the_bottom_of_a_log_axis() -> None:
     comparison = compared()
     first, *others = comparison.runs
     wide = replace(first, evaluation=replace(first.evaluation, loss=Curve((1.0,) * 6, (2.0,) * 6)))
-    chart = adaptation(replace(comparison, runs=(wide, *others)), View())
+    runs = (wide, *others)
+    chart = adaptation(replace(comparison, runs=runs, groups=seed_groups(runs)), View())
     lowest = min(y for series in chart.series for _, y in series.points if not math.isnan(y))
     losses = [run.evaluation.loss for run in others]
     lows = [mean - half for loss in losses for mean, half in zip(loss.mean, loss.ci95, strict=True)]

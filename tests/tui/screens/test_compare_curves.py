@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from metatui.config.fields import change
-from metatui.runs.analysis.comparison import Comparison, Protocol, RunResult, TrainingCurve
+from metatui.runs.analysis.comparison import Comparison, Protocol, RunResult, TrainingCurve, ValidationCurve
 from metatui.runs.analysis.comparison.pairwise_tests import pairs
+from metatui.runs.analysis.comparison.seed_groups import seed_groups
 from metatui.runs.analysis.comparison.values import Averages, LiveChange, TimeToTarget
 from metatui.tui.screens.compare.curves import View, adaptation, run_colours, run_groups, training
 from metatui.utils.smoothing import DECAYS
@@ -27,6 +30,7 @@ def compared(*runs: RunResult) -> Comparison:
             rotations=None,
         ),
         runs=runs, pairs=pairs(runs, metric="loss", step=1), seeds=(), target=None, warnings=(),
+        groups=seed_groups(runs),
     )  # fmt: skip
 
 
@@ -34,7 +38,7 @@ COMPARISON = compared(run("maml", 0), run("reptile", 0), run("maml", 1), run("sc
 
 
 def test_seeds_of_one_setting_are_a_group() -> None:
-    groups = [(group.label, [run.label for run in group.runs]) for group in run_groups(COMPARISON, View())]
+    groups = [(group.label, [run.label for run in group.runs]) for group in run_groups(COMPARISON.runs, View())]
     assert groups == [
         ("MAML (3 seeds)", ["maml 0", "maml 1", "maml 2"]),
         ("reptile 0", ["reptile 0"]),
@@ -45,21 +49,53 @@ def test_seeds_of_one_setting_are_a_group() -> None:
 
 def test_groups_have_the_colours_of_their_first_runs() -> None:
     colours = {COMPARISON.runs[0].id: "hue-purple", COMPARISON.runs[3].id: "hue-purple"}
-    hues = [group.colour for group in run_groups(COMPARISON, View(colours=colours))]
+    hues = [group.colour for group in run_groups(COMPARISON.runs, View(colours=colours))]
     assert hues[0] == "hue-purple"
     assert len(set(hues)) == len(hues)
 
 
 def test_a_repeated_seed_is_kept() -> None:
     twice = compared(run("maml", 0), run("maml", 0), run("maml", 1))
-    assert sorted(len(group.runs) for group in run_groups(twice, View())) == [1, 2]
+    assert sorted(len(group.runs) for group in run_groups(twice.runs, View())) == [1, 2]
 
 
 def test_the_legend_names_each_group_once() -> None:
-    for chart in (training(COMPARISON, View()), adaptation(COMPARISON, View())):
-        lines = [series for series in chart.series if series.style == "line"]
-        assert [series.name for series in lines] == ["MAML (3 seeds)", "", "", "reptile 0", "scratch 0"]
-        assert [series.colour for series in lines] == ["hue-blue"] * 3 + ["hue-orange", "hue-green"]
+    lines = [series for series in training(COMPARISON, View()).series if series.style == "line"]
+    assert [series.name for series in lines] == ["MAML (3 seeds)", "", "", "reptile 0", "scratch 0"]
+    assert [series.colour for series in lines] == ["hue-blue"] * 3 + ["hue-orange", "hue-green"]
+
+
+def test_seeds_are_adapted_as_one_mean_with_an_interval_over_seeds() -> None:
+    runs = [
+        replace(run("maml", seed), evaluation=result("x", [mean] * 3).evaluation) for seed, mean in enumerate((1, 3))
+    ]
+    chart = adaptation(compared(*runs, run("reptile", 0)), View(log=False))
+    lines = [series for series in chart.series if series.style == "line"]
+    assert [series.name for series in lines] == ["MAML (2 seeds)", "reptile 0"]
+    assert list(lines[0].points) == [(0, 5.0), (1, 2.0)]
+    half = 12.706204736174698  # Student's t with one degree of freedom, times SD / sqrt(2) = 1
+    band = next(series for series in chart.series if series.style == "band")
+    assert [y for _, y in band.points] == pytest.approx([5.0, 5.0, 2 - half, 2 + half])
+    assert chart.title.endswith("dotted: 95 % over tasks or seeds")
+
+
+def test_validations_are_points_measured_with_their_own_shots() -> None:
+    validation = ValidationCurve((1, 2), (4, 8), (0.1, 0.2), (2.5, 2.0), (0.1, 0.1), (0, 0))
+    maml, reptile = (replace(run(name, 0), validation=validation) for name in ("maml", "reptile"))
+    few = replace(reptile, settings=change(reptile.settings, {"task.shots": 5, "evaluation.shots": 10}))
+    comparison = compared(maml, few)
+    both = training(comparison, View())
+    assert [(series.name, series.style) for series in both.series] == [
+        ("maml 0, 10-shot, 1 step", "line"), ("", "points"), ("reptile 0, 5-shot, 1 step", "line"), ("", "points"),
+    ]  # fmt: skip
+    assert both.title.endswith("; points: validation, 10-shot, 2 steps")
+    alone = training(comparison, View().next_curves())
+    assert [series.name for series in alone.series] == ["maml 0", "reptile 0"]
+    assert (alone.title, list(alone.series[0].points)) == ("Loss on validation tasks", [(1, 2.5), (2, 2.0)])
+    alike = training(compared(maml, reptile), View())
+    assert [series.name for series in alike.series] == ["maml 0", "", "reptile 0", ""]
+    assert alike.title == "Meta-loss in training, smoothed over 1 meta-steps, 1 step; points: validation, 2 steps"
+    assert {series.style for series in training(comparison, View(curves="training")).series} == {"line"}
 
 
 def test_training_curves_are_smoothed_and_marked() -> None:

@@ -12,6 +12,7 @@ from textual.pilot import Pilot
 from metatui.config.fields import change
 from metatui.config.registry import ALGORITHMS
 from metatui.config.settings import Settings
+from metatui.config.usual import with_algorithm
 from metatui.tui.app import MetatuiApp
 from metatui.tui.screens.explain import ExplainScreen
 from tests.tui.screens.conftest import ScreenApp, text_of
@@ -49,11 +50,27 @@ async def test_every_algorithm_is_explained_with_the_settings() -> None:
         await pilot.press("n")
         assert screen.algorithm == "fomaml"
         assert "regression: Inner learning rate 0.01, Inner steps 1" in page(screen)
-        assert "θ' ← θ' − 0.4 ∇L(D; θ')" in page(screen), "the others have the same settings"
+        assert "Pseudo-code, with its usual values" in page(screen)
+        assert "15 query images of each class" in page(screen), "other settings are the same"
         await pilot.press("b", "b")
         assert page(screen).startswith("Pretrained")
         await pilot.press("escape")
         assert not isinstance(app.screen, ExplainScreen)
+
+
+async def test_other_algorithms_have_their_usual_rates() -> None:
+    """The meta-step size of Reptile is no step size of Adam."""
+    reptile = with_algorithm(OMNIGLOT, "reptile")
+    app = ScreenApp(ExplainScreen(reptile))
+    async with app.run_test(size=(120, 60)) as pilot:
+        screen = await opened(pilot)
+        assert "ε = 1, linear to 0" in page(screen)
+        await pilot.press("b", "b")
+        assert screen.algorithm == "maml"
+        assert "θ ← Adam(θ, g), step size 0.003, cosine to 0" in page(screen)
+        await pilot.press("n", "n")
+        assert "Pseudo-code, with these settings" in page(screen)
+        assert "ε = 1, linear to 0" in page(screen)
 
 
 async def test_selected_algorithm_is_visible_in_a_narrow_terminal() -> None:

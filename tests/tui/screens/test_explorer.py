@@ -21,6 +21,7 @@ from metatui.tui.app import MetatuiApp
 from metatui.tui.screens.dialogs.prompt import AskScreen
 from metatui.tui.screens.explorer.query import STEPS, ExplorerQuery, wave_of
 from metatui.tui.screens.explorer.screen import ExplorerHeader, ExplorerPanel, ExplorerScreen, loss_curves
+from metatui.tui.widgets.charts import LineChart
 from tests.runs.analysis.comparisons import GLYPHS, train
 from tests.tui.drawing import episode, scatter, wave
 from tests.tui.fakes import saved_run
@@ -75,6 +76,16 @@ async def test_steps_need_no_computation(make: Callable[[], MetatuiApp], runs_di
         assert panel.shown_step == 0
         assert len(helper.asked) == 1
         assert header(screen) == "Held-out test task 0"
+
+
+@pytest.mark.usefixtures("fake_helper")
+@pytest.mark.parametrize("images", [False, True])
+async def test_loss_chart_is_for_regression_only(images: bool) -> None:
+    async with ScreenApp(ExplorerScreen(RUNS)).run_test(size=(120, 40)) as pilot:
+        screen, helper = await opened(pilot)
+        assert not screen.query_one(LineChart).display, "the kind of task is not known yet"
+        await helper.reply(pilot, *both(images=images), done=True)
+        assert screen.query_one(LineChart).display is not images
 
 
 @pytest.mark.usefixtures("fake_helper")

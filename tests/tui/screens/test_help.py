@@ -74,6 +74,9 @@ async def test_help_opens_at_what_is_focused(make: Make) -> None:
             search.value = words
             await pilot.pause()
             assert '"f5,ctrl+e"' in shown(app), words
+        search.value = "export"
+        await pilot.pause()
+        assert "metatui.load_model" in shown(app)
         search.value = "zzz"
         await pilot.pause()
         assert "does not contain these words" in shown(app)

@@ -9,14 +9,16 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from metatui.config import presets
 from metatui.config.settings import Settings
 from metatui.events import Evaluated
 from metatui.tui import preferences
 from metatui.tui.app import MetatuiApp
 from metatui.tui.controllers.analysis import AnalysisController
 from metatui.tui.launch import make_app
+from metatui.tui.model.run_model import RunModel
 from metatui.tui.screens.dialogs.help import HelpScreen
-from metatui.tui.tour.card import ITERATIONS, TourCard
+from metatui.tui.tour.card import ITERATIONS, TourCard, TourOffer
 from metatui.tui.tour.steps import STEPS
 from metatui.utils import paths
 from tests.tui.fakes import FakeSessions, evaluation, saved_run, views
@@ -120,7 +122,13 @@ async def test_first_start_offers_the_tour_once(
         await pilot.pause()
         offer = "".join(strip.text for strip in app.screen._compositor.render_strips())
         assert "F5 trains MAML on sine waves in under a minute. T starts a tour of the app." in offer
-        await pilot.press("escape")
+        app.form.enter("task.source", "glyphs")  # trains longer
+        await pilot.pause()
+        assert str(app.screen.query_one("#tour", TourOffer).render()) == "T starts a tour of the app."
+        app.form.enter("task.source", "sinusoid")
+        await pilot.pause()
+        assert "under a minute" in str(app.screen.query_one("#tour", TourOffer).render())
+        app.run_controller.show(RunModel(Settings(), "maml-sinusoid-20260101-000000", "Finished"))
         await pilot.pause()
         assert not app.screen.query("#tour")
         assert preferences.load().tour_offered
@@ -130,3 +138,49 @@ async def test_first_start_offers_the_tour_once(
         while not again.screen.query("#tour"):
             await pilot.pause()
         assert isinstance(again.screen.query_one("#tour"), TourCard)
+
+
+async def test_the_form_is_restored_when_the_tour_is_left(make: Make, sessions: FakeSessions) -> None:
+    own = Settings.model_validate({"task": {"source": "glyphs"}, "training": {"iterations": 200}})
+    app = make(own)
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        field = await app.form.reveal("algorithm.inner_lr")
+        field.control.focus()
+        await pilot.press(*"x", "escape")  # an invalid value is restored as well
+        text = app.form.text("algorithm.inner_lr")
+        await pilot.press("T")
+        await pilot.pause()
+        assert app.form.text("training.iterations") == str(ITERATIONS)
+        assert not app._notifications  # a message would cover the card
+        await pilot.press("escape")
+        await pilot.pause()
+        assert app.form.text("algorithm.inner_lr") == text
+        assert app.form.text("training.iterations") == "200"
+        assert "form: initial settings, changed" not in app.work_tab.status.render_line(0).text
+        assert list(app._notifications)[-1].message == "Your settings are in the form again."
+        app.form.load(own)
+        await pilot.press("T", "f5")
+        await pilot.pause()
+        session = sessions.session
+        assert session is not None
+        await session.heard(app, pilot)
+        await pilot.press("escape")
+        await pilot.pause()
+        assert list(app._notifications)[-1].message == "Your settings return to the form when the run ends."
+        assert app.form.text("task.source") == "sinusoid"
+        await pilot.press("f7")
+        await session.over(app, pilot)
+        assert app.form.assessment.settings == own
+        assert "form: initial settings  " in app.work_tab.status.render_line(0).text
+
+
+async def test_settings_loaded_during_the_tour_stay_in_the_form(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("T")
+        await pilot.pause()
+        app.presets.load_preset(presets.load("sinusoid-finn"))
+        await pilot.press("escape", "escape")
+        await pilot.pause()
+        assert not app.screen.query(TourCard)
+        assert app.form.assessment.settings == presets.load("sinusoid-finn").settings

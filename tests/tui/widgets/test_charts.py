@@ -334,3 +334,19 @@ def test_hostile_text_stays_in_place(words: str, width: int, height: int) -> Non
     assert cell_len(fitted(line, width, "…")) <= width
     rows = centred(line, width, height, Style())
     assert [width_of(row) for row in rows] == [width] * height
+
+
+@pytest.mark.parametrize(
+    ("width", "last", "ticks"),
+    [
+        (34, 3, "0 1 inner step 3"),
+        (60, 3, "0 1 2 inner step 3"),
+        (26, 20, "0 inner step 20"),
+        (60, 20, "0 10 inner step 20"),
+        (16, 3, "0 1 2 3"),
+    ],
+)
+def test_name_of_the_x_axis_hides_neither_the_first_nor_the_last_tick(width: int, last: int, ticks: str) -> None:
+    points = [(float(x), float(x)) for x in range(last + 1)]
+    chart = ChartData((Series("a", "hue-blue", points),), x_label="inner step", x_limits=(0, last), integer_x=True)
+    assert text(paint(chart, width, 8, theme(), Canvas()))[-1].split() == ticks.split()

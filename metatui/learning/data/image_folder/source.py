@@ -5,18 +5,35 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from math import ceil, comb
 
 import torch
 
 from metatui.config.settings import Settings
 from metatui.learning.data import random
 from metatui.learning.data.data_set import shots_of_splits
-from metatui.learning.data.episodes import SPLITS, Split
+from metatui.learning.data.episodes import NAMES, SPLITS, Split
 from metatui.learning.data.image_folder.cache import Packed, load
 from metatui.learning.data.image_folder.scan import ClassFolder, LeftOut, Listing, list_folder
 from metatui.learning.data.image_source import PackedSource, Splits
 from metatui.utils.errors import BadInput, Problem, SettingsError, quote
 from metatui.utils.text import sanitize
+
+Shares = tuple[float, float]
+"""Fractions of the classes that a random split uses for validation and for test."""
+
+SHARES: Shares = (0.16, 0.2)
+"""The proportions of miniImageNet (Ravi and Larochelle 2017), which are the default."""
+
+
+def shares_of(settings: Settings) -> Shares:
+    """Return the sizes of a random split. Only the data set `folder` has settings for them."""
+    if settings.task.source != "folder":
+        return SHARES
+    val, test = settings.value("folder.val_fraction"), settings.value("folder.test_fraction")
+    assert isinstance(val, float)
+    assert isinstance(test, float)
+    return val, test
 
 
 def load_folder(settings: Settings, device: torch.device | str) -> FolderSource:
@@ -35,12 +52,13 @@ def load_listing(settings: Settings, listing: Listing, device: torch.device | st
         BadInput: under the same conditions as in `load_folder`.
     """
     task = settings.task
-    splits = split_classes(listing.classes, task.split_seed)
+    splits = split_classes(listing.classes, task.split_seed, shares_of(settings))
     # Report problems that the listing already shows before decoding, which may take minutes.
     check_ways(settings, listing, splits)
     check_images(settings, listing, splits, [len(folder.files) for folder in listing.classes])
     packed = load(listing, size=task.image_size, rgb=task.image_mode == "rgb")
     source = FolderSource(listing, packed, splits, device=device)
+    source.notices += tuple(_few_classes(settings, listing, splits))
     check_images(settings, listing, splits, source.counts)
     return source
 
@@ -131,22 +149,38 @@ def _summary(listing: Listing, left_out: Sequence[LeftOut]) -> str:
     return f"{len(left_out):,} {what} left out of {root}: {first}{rest}"
 
 
-def split_classes(classes: Sequence[ClassFolder], seed: int) -> Splits:
+def _few_classes(settings: Settings, listing: Listing, splits: Splits) -> Iterator[str]:
+    """Yield a warning if held-out tasks repeat their classes, because an interval then describes only these classes."""
+    ways, evaluated = settings.task.ways, settings.evaluation
+    tasks: dict[Split, int] = {"val": evaluated.tasks, "test": evaluated.test_tasks}
+    few = [split for split in tasks if comb(len(splits[split]), ways) < tasks[split]]
+    if few:
+        counts = " and ".join(f"{_classes(len(splits[split]))} for {NAMES[split]}" for split in few)
+        yield (
+            f"{quote(str(listing.root), 200)} has only {counts}, so several {ways}-way tasks have the same classes "
+            "with other images: the 95 % interval describes tasks of these classes, not of new ones"
+        )
+
+
+def _classes(count: int) -> str:
+    return "1 class" if count == 1 else f"{count:,} classes"
+
+
+def split_classes(classes: Sequence[ClassFolder], seed: int, shares: Shares = SHARES) -> Splits:
     """Return the classes of each split.
 
     Split folders or class lists define the splits; if they do not define `val`, a fifth of the training classes, chosen
-    by `seed`, is used for validation. Without split folders and class lists, `seed` shuffles all classes: 16 % of them,
-    rounded, are for validation, 20 % for test and the rest for training, the proportions of miniImageNet (Ravi and
-    Larochelle 2017).
+    by `seed`, is used for validation. Without split folders and class lists, `seed` shuffles all classes: the rounded
+    `shares` of them are for validation and for test, and the rest is for training.
     """
     numbers = {split: [n for n, folder in enumerate(classes) if folder.split == split] for split in (*SPLITS, None)}
     if numbers[None]:
         shuffled = _shuffled(numbers[None], seed)
-        val, test = _percent(16, len(shuffled)), _percent(20, len(shuffled))
+        val, test = (_share(share, len(shuffled)) for share in shares)
         parts = shuffled[val + test :], shuffled[:val], shuffled[val : val + test]
     elif not numbers["val"]:
         shuffled = _shuffled(numbers["train"], seed)
-        val = _percent(20, len(shuffled))
+        val = _share(0.2, len(shuffled))
         parts = shuffled[val:], shuffled[:val], numbers["test"]
     else:
         parts = numbers["train"], numbers["val"], numbers["test"]
@@ -166,20 +200,49 @@ def check_ways(settings: Settings, listing: Listing, splits: Splits) -> None:
             raise SettingsError([Problem("task.ways_range", sentence)])
         return
     remedy = f"use at most {fewest} ways, or " if fewest > 1 else ""
+    sentence = f"task.ways is {ways}, but {too_few_classes(ways, settings, listing, splits, remedy)}"
+    raise SettingsError([Problem("task.ways", sentence)])
+
+
+def too_few_classes(ways: int, settings: Settings, listing: Listing, splits: Splits, remedy: str = "") -> str:
+    """Say that a split of a folder has fewer than `ways` classes, and what to change.
+
+    Args:
+        remedy: beginning of the list of possible changes.
+    """
+    count = len(listing.classes)
     if listing.classes[0].split is None:
-        # The fewest classes whose random split leaves `ways` in each part.
-        needed = ways
-        while min(_percent(16, needed), _percent(20, needed)) < ways:
-            needed += 1
-        remedy += f"provide at least {needed} class folders"
+        remedy += f"provide at least {_fewest_classes(ways, shares_of(settings)):,} class folders"
+        if count >= len(SPLITS) * ways:
+            share = ceil(100 * ways / count) / 100
+            if settings.task.source == "folder" and count - 2 * _share(share, count) >= ways:
+                remedy += f", or set folder.val_fraction and folder.test_fraction to {share:g}"
+            remedy += (
+                ", or name the classes of each split in the files train.txt, val.txt and test.txt of this folder, one "
+                "class per line"
+            )
     else:
         remedy += "add classes to the smaller splits"
-    sentence = (
-        f"task.ways is {ways}, but the {len(listing.classes)} classes of {quote(str(listing.root), 200)} are "
-        f"divided into {sizes['train']} for training, {sizes['val']} for validation and {sizes['test']} for test: "
-        f"{remedy}"
+    are = "is" if count == 1 else "are"
+    sizes = ", ".join(f"{len(splits[split])} for {NAMES[split]}" for split in SPLITS[:-1])
+    return (
+        f"the {_classes(count)} of {quote(str(listing.root), 200)} {are} divided into {sizes} and "
+        f"{len(splits['test'])} for test: {remedy}"
     )
-    raise SettingsError([Problem("task.ways", sentence)])
+
+
+def _fewest_classes(ways: int, shares: Shares) -> int:
+    """Return the fewest classes whose random split leaves `ways` in each part."""
+
+    def smallest_part(count: int) -> int:
+        held_out = [_share(share, count) for share in shares]
+        return min(*held_out, count - sum(held_out))
+
+    # Rounding makes a held-out part larger by at most 0.5, and so the training part by at most 1.
+    count = ceil(max(*((ways - 0.5) / share for share in shares), (ways - 1) / (1 - sum(shares)))) - 1
+    while smallest_part(count) < ways:
+        count += 1
+    return count
 
 
 def check_images(settings: Settings, listing: Listing, splits: Splits, counts: Sequence[int]) -> None:
@@ -226,6 +289,6 @@ def _shuffled(numbers: Sequence[int], seed: int) -> list[int]:
     return [numbers[place] for place in order.tolist()]
 
 
-def _percent(percent: int, total: int) -> int:
-    """Return `percent` of `total`, rounded half up."""
-    return (percent * total + 50) // 100
+def _share(share: float, total: int) -> int:
+    """Return a fraction of `total`, rounded half up."""
+    return int(share * total + 0.5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from metatui.config.declarations import Group, setting
 from metatui.learning.data.data_set import DataSet
 
 if TYPE_CHECKING:
@@ -14,12 +15,26 @@ if TYPE_CHECKING:
     from metatui.learning.data.image_folder.source import FolderSource
 
 
+# One setting in a few lines reads better than one argument per line.
+# fmt: off
+class FolderOptions(Group):
+    """Sizes of the random split of the classes of a folder."""
+
+    val_fraction: float = setting(
+        0.16, "Validation share", "Fraction of the classes for validation, unless folders or lists split them.",
+        gt=0, le=0.9)
+    test_fraction: float = setting(
+        0.2, "Test share", "Fraction of the classes for test, unless folders or lists split them.", gt=0, le=0.9)
+# fmt: on
+
+
 class Folder(DataSet):
     """The user's own images, in one folder for each class."""
 
     name = "folder"
     title = "Your own images"
     kind = "classification"
+    Options = FolderOptions
     uses = frozenset({"task.folder", "task.class_lists", "task.image_size", "task.image_mode", "task.split_seed"})
 
     @classmethod
@@ -32,3 +47,6 @@ class Folder(DataSet):
     def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:
         if not settings.task.folder:
             yield "task.folder", "the path of a folder of images with task.source = 'folder'"
+        options = settings.options_of(cls.name, FolderOptions)
+        if options.val_fraction + options.test_fraction > 0.9:
+            yield "folder.val_fraction", "at most 0.9 together with folder.test_fraction, to leave classes for training"

@@ -22,8 +22,8 @@ class TableOptions(Group):
 
     file: str = setting(
         "", "Table", "CSV or Parquet file whose rows are examples: a task column, input columns and target columns.",
-        allowed="the absolute path of a file, starting with / or ~", path=True, main=True,
-        pattern=r"^([/~][^\x00]*)?$", max_length=4096)
+        allowed="the path of a file, in TOML files and in Python an absolute one, starting with / or ~",
+        path=True, main=True, pattern=r"^([/~][^\x00]*)?$", max_length=4096)
     task_column: str = setting(
         "task", "Task column", "Column that names the task of each row.", main=True,
         allowed="the name of a column", min_length=1, max_length=1000)

@@ -56,6 +56,8 @@ class TableData:
     """Target values, [rows, targets]."""
     splits: tuple[Split, ...] | None
     """Split of each task; None if the table has no split column."""
+    ignored: tuple[str, ...] = ()
+    """Named columns of the file that are not used."""
 
     @property
     def name(self) -> str:
@@ -72,6 +74,8 @@ class Columns:
     """Name of the split column; empty if there is none."""
     inputs: tuple[str, ...]
     targets: tuple[str, ...]
+    ignored: tuple[str, ...]
+    """Named columns that are not used."""
 
     @property
     def numeric(self) -> tuple[str, ...]:
@@ -134,6 +138,7 @@ def _grouped(path: Path, name: str, rows: _Rows) -> TableData:
         x=values[:, :inputs],
         y=values[:, inputs:],
         splits=_splits(name, rows, task_of) if rows.columns.split else None,
+        ignored=rows.columns.ignored,
     )
 
 
@@ -204,7 +209,9 @@ def _choose_columns(name: str, header: Sequence[str], options: TableOptions, num
     for field, columns in chosen.items():
         if not columns and not rest:
             raise _problem(field, "", f"must name columns, because {name} has no other numeric columns")
-    return Columns(task, split, chosen["table.inputs"] or rest, chosen["table.targets"] or rest)
+    inputs, targets = chosen["table.inputs"] or rest, chosen["table.targets"] or rest
+    ignored = tuple(column for column in named if column not in {task, split, *inputs, *targets})
+    return Columns(task, split, inputs, targets, ignored)
 
 
 def split_names(text: str) -> list[str]:

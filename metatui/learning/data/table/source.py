@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,9 +17,10 @@ from torch import Tensor
 
 from metatui.config.settings import Settings
 from metatui.learning.data.data_set import shots_of_splits
-from metatui.learning.data.episodes import SPLITS, Episodes, Split, TaskSource
+from metatui.learning.data.episodes import NAMES, SPLITS, Episodes, Split, TaskSource
 from metatui.learning.data.image_source import shuffled
 from metatui.learning.data.random import choose, keys, task_numbers, uniform
+from metatui.learning.data.schema import DataSchema, Standardisation
 from metatui.learning.data.table.reader import TableData, read_table
 from metatui.utils.errors import BadInput, Problem, SettingsError, quote
 from metatui.utils.text import sanitize
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 MOST_NAMED = 3
 """Largest number of tasks or targets that a sentence names."""
+MOST_COLUMNS = 8
+"""Largest number of columns of one kind that a sentence names."""
 
 _SHUFFLED = 2**22
 """Largest number of row numbers that are shuffled together. They take 32 MB."""
@@ -47,7 +51,11 @@ def load_table(settings: Settings, options: TableOptions) -> TableSource:
     largest = list(shots_of_splits(settings).items())  # one item if all splits use the same setting
     shots = {split: largest[0 if split == "train" else -1] for split in SPLITS}
     return TableSource(
-        table, splits, shots=shots, queries=settings.task.queries, test_tasks=settings.evaluation.test_tasks
+        table,
+        splits,
+        shots=shots,
+        queries=settings.task.queries,
+        evaluated={"val": settings.evaluation.tasks, "test": settings.evaluation.test_tasks},
     )
 
 
@@ -61,14 +69,20 @@ class TableSource(TaskSource):
     kind = "regression"
 
     def __init__(
-        self, table: TableData, splits: Splits, *, shots: Mapping[Split, tuple[str, int]], queries: int, test_tasks: int
+        self,
+        table: TableData,
+        splits: Splits,
+        *,
+        shots: Mapping[Split, tuple[str, int]],
+        queries: int,
+        evaluated: Mapping[Split, int],
     ) -> None:
         """Standardise the table.
 
         Args:
             shots: largest number of shots in each split, with the setting that it comes from. Tasks with fewer rows
                 than shots and queries are left out.
-            test_tasks: number of test tasks that will be evaluated, to warn if the table has fewer.
+            evaluated: number of held-out tasks that will be evaluated, to warn about splits that have fewer.
 
         Raises:
             SettingsError: if a split has no task with enough rows.
@@ -91,8 +105,8 @@ class TableSource(TaskSource):
         self.x_mean, self.x_scale, self._x = _standardised(table.x, training)
         self.y_mean, self.y_scale, self._y = _standardised(table.y, training)
         self._pool = torch.cat([torch.arange(n) + first for n, first in self._extents("train")])
-        self.notes = (self._units(),)
-        self.notices = tuple(filter(None, (self._left_out(splits, needed), self._repeated(test_tasks))))
+        self.notes = (self._contents(), self._units())
+        self.notices = tuple(filter(None, (self._left_out(splits, needed), self._repeated(evaluated))))
 
     def episodes(
         self, split: Split, tasks: Sequence[int], *, seed: int, ways: int = 1, shots: int, queries: int
@@ -136,6 +150,17 @@ class TableSource(TaskSource):
         """Return the number of tasks that episodes of `split` are drawn from."""
         return len(self._tasks[split])
 
+    @property
+    def schema(self) -> DataSchema:
+        def standardisation(columns: tuple[str, ...], mean: Tensor, scale: Tensor) -> Standardisation:
+            return Standardisation(columns, tuple(mean.tolist()), tuple(scale.tolist()))
+
+        return replace(
+            super().schema,
+            inputs=standardisation(self.table.inputs, self.x_mean, self.x_scale),
+            outputs=standardisation(self.table.targets, self.y_mean, self.y_scale),
+        )
+
     def inputs_in_units(self, x: Tensor) -> Tensor:
         """Convert standardised inputs [..., inputs] to the units of the columns, float64 on the CPU."""
         return x.cpu().double() * self.x_scale + self.x_mean
@@ -156,6 +181,14 @@ class TableSource(TaskSource):
         blocks, block_of = torch.unique(numbers // count, return_inverse=True)
         orders = choose(keys(seed, f"table/{split}", blocks), count, count)
         return self._tasks[split][orders[block_of, numbers % count]]
+
+    def _contents(self) -> str:
+        """Describe in a sentence which columns are used, and how many tasks each split has."""
+        table = self.table
+        columns = {"inputs": table.inputs, "targets": table.targets, "ignored columns": table.ignored}
+        parts = [f"{what}: {_listed(names)}" for what, names in columns.items() if names]
+        sizes = ", ".join(f"{self.task_count(split):,} for {NAMES[split]}" for split in SPLITS)
+        return f"{table.name} has {'; '.join(parts)}; tasks: {sizes}"
 
     def _units(self) -> str:
         """Describe the unit of losses in a sentence."""
@@ -179,16 +212,24 @@ class TableSource(TaskSource):
             f"fewer rows than shots and queries together ({max(needed.values())}): {examples}{more}"
         )
 
-    def _repeated(self, test_tasks: int) -> str:
-        """Return a warning if test tasks repeat, because an interval then describes only them; otherwise ''."""
-        count = self.task_count("test")
-        if test_tasks <= count:
+    def _repeated(self, evaluated: Mapping[Split, int]) -> str:
+        """Return a warning if held-out tasks repeat, because an interval then describes only them; otherwise ''."""
+        few = {split: self.task_count(split) for split in evaluated if self.task_count(split) < evaluated[split]}
+        if not few:
             return ""
-        tasks = "task" if count == 1 else "tasks"
+        tasks = " and ".join(f"{n:,} {NAMES[split]} {'task' if n == 1 else 'tasks'}" for split, n in few.items())
+        counts = " and ".join(f"{evaluated[split]:,}" for split in few)
         return (
-            f"{self.table.name} has {count:,} test {tasks}, so {test_tasks:,} evaluated tasks use each of them several "
-            "times with other rows: the 95 % interval describes these tasks, not new ones"
+            f"{self.table.name} has {tasks}, so {counts} evaluated tasks use each of them several times with other "
+            "rows: the 95 % interval describes these tasks, not new ones"
         )
+
+
+def _listed(columns: Sequence[str]) -> str:
+    """List names of columns, and how many more there are."""
+    more = len(columns) - MOST_COLUMNS
+    names = ", ".join(sanitize(name, limit=40) for name in columns[:MOST_COLUMNS])
+    return f"{names} and {more:,} more" if more > 0 else names
 
 
 def split_tasks(table: TableData, options: TableOptions, seed: int) -> Splits:
@@ -265,11 +306,10 @@ def _fingerprint(table: TableData, splits: Splits) -> str:
 
 
 def _no_tasks(table: TableData, split: Split, tasks: Sequence[int], field: str, shots: int, queries: int) -> Problem:
-    name = {"train": "training", "val": "validation", "test": "test"}[split]
     most = max(table.counts[n] for n in tasks)
     setting = "the upper end of task.shots_range" if field == "task.shots_range" else field
     return Problem(
         field,
         f"{setting} is {shots} and task.queries is {queries}, but their sum must be at most {most}, the largest number "
-        f"of rows of a {name} task in {table.name}",
+        f"of rows of a {NAMES[split]} task in {table.name}",
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from metatui.runs.analysis.comparison.labels import labels
 from metatui.runs.analysis.comparison.pairwise_tests import pairs, seed_pairs
+from metatui.runs.analysis.comparison.seed_groups import seed_groups
 from metatui.runs.analysis.comparison.shared_protocol import agree, result_warnings
 from metatui.runs.analysis.comparison.task_metrics import checkpoints_of, measure
 from metatui.runs.analysis.comparison.training_curves import (
@@ -20,7 +21,15 @@ from metatui.runs.analysis.comparison.training_curves import (
     training_curve,
     validation_curve,
 )
-from metatui.runs.analysis.comparison.values import Comparing, Comparison, Metric, RunResult
+from metatui.runs.analysis.comparison.values import (
+    Comparing,
+    Comparison,
+    Metric,
+    Recorded,
+    RecordedRun,
+    RunResult,
+    Steps,
+)
 from metatui.runs.execution.replay_log import pin_compute
 from metatui.runs.execution.session import saved_state
 from metatui.runs.storage.run_folder import RunFolder
@@ -32,7 +41,7 @@ def compare(
     *runs: RunFolder | str | Path,
     split: str = "test",
     tasks: int | None = None,
-    steps: int | None = None,
+    steps: Steps | None = None,
     shots: int | None = None,
     target: float | None = None,
     device: str | None = None,
@@ -45,7 +54,7 @@ def compare(
         runs: runs, their names, the starts of their names, or the paths of their folders.
         split: `test` or `val`.
         tasks, steps, shots: default to the first run's settings, like the rest of the protocol (queries, seed of the
-            held-out tasks, batch norm, rotations).
+            held-out tasks, batch norm, rotations). With `steps="own"`, each run makes the inner steps in its settings.
         target: accuracy (a fraction) or loss; the comparison shows when each run reached it.
         device: device for all runs; defaults to the device in each run's settings.
         on_progress: callback before each chunk of tasks.
@@ -81,7 +90,7 @@ def comparing(
     *,
     split: str = "test",
     tasks: int | None = None,
-    steps: int | None = None,
+    steps: Steps | None = None,
     shots: int | None = None,
     target: float | None = None,
     device: str | None = None,
@@ -98,34 +107,38 @@ def comparing(
     metric: Metric = "accuracy" if settings[0].is_classification else "loss"
     check_target(target, metric)
     span = smoothing_span(runs)
+    recorded = []
+    for run, name, own, same_tasks in zip(runs, names, settings, agreed.same_tasks, strict=True):
+        made = read_steps(run)
+        validation = validation_curve(run, made, metric)
+        recorded.append(
+            RecordedRun(
+                run=run,
+                label=name,
+                settings=own,
+                same_tasks=same_tasks,
+                training=training_curve(made, span, live_changes(run, made)),
+                validation=validation,
+                costs=costs(run, made),
+                to_target=None if target is None else first_reaching(validation, target, metric),
+            )
+        )
     results = []
+    first: Recorded | None = Recorded(tuple(recorded), metric)
     for i, run in enumerate(runs):
         how = pin_compute(agreed.settings[i], run.journal(), but={"compute.device": device} if device else {})
         work = measure(run, checkpoints[i], how, states[i], split)
         done = 0
         while True:
-            yield Comparing(names[i], i + 1, len(runs), done, agreed.protocol.tasks)
+            yield Comparing(names[i], i + 1, len(runs), done, agreed.protocol.tasks, first)
+            first = None
             try:
                 done = next(work)
             except StopIteration as finished:
                 evaluation, values = finished.value
                 break
-        steps_made = read_steps(run)
-        validation = validation_curve(run, steps_made, metric)
         results.append(
-            RunResult(
-                run=run,
-                label=names[i],
-                settings=settings[i],
-                evaluation=evaluation,
-                values=values,
-                same_tasks=agreed.same_tasks[i],
-                diverged=int(values.diverged.sum()),
-                training=training_curve(steps_made, span, live_changes(run, steps_made)),
-                validation=validation,
-                costs=costs(run, steps_made),
-                to_target=None if target is None else first_reaching(validation, target, metric),
-            )
+            RunResult(**vars(recorded[i]), evaluation=evaluation, values=values, diverged=int(values.diverged.sum()))
         )
     last = agreed.protocol.steps
     return Comparison(
@@ -135,6 +148,7 @@ def comparing(
         seeds=seed_pairs(results, metric=metric, step=last),
         target=target,
         warnings=(*agreed.warnings, *result_warnings(results)),
+        groups=seed_groups(results),
     )
 
 

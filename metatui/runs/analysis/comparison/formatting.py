@@ -6,7 +6,8 @@ import math
 
 from metatui.config.registry import DATA
 from metatui.events import Evaluation
-from metatui.runs.analysis.comparison.values import Comparison, Metric
+from metatui.runs.analysis.comparison.labels import values_of
+from metatui.runs.analysis.comparison.values import Comparison, Metric, SeedGroup
 from metatui.runs.formatting import headline
 from metatui.utils.numbers import diverged, interval
 
@@ -64,12 +65,27 @@ def protocol_words(comparison: Comparison) -> str:
     kind = f"{'- and '.join(map(str, ways))}-way " if ways else ""
     parts = [protocol.source, f"{protocol.split} split", f"{protocol.tasks:,} tasks", f"{kind}{protocol.shots}-shot"]
     parts.append(f"{protocol.queries} {'query' if protocol.queries == 1 else 'queries'}{' per class' if ways else ''}")
-    parts.append(steps(protocol.steps))
+    parts.append(inner_steps(comparison))
     if protocol.batch_norm:
         parts.append(f"{protocol.batch_norm.replace('_', ' ')} batch norm")
     if loss_of := DATA[protocol.source].loss_of:
         parts.append(f"loss of {loss_of}")
     return ", ".join(parts)
+
+
+def inner_steps(comparison: Comparison) -> str:
+    """Describe the inner steps of the runs: `3 inner steps`, `own inner steps (3 for MAML, 20 for Reptile)`."""
+    made = comparison.last_steps
+    if len(set(made)) == 1 or not comparison.protocol.own_steps:
+        return steps(comparison.protocol.steps)
+    return f"own inner steps ({values_of([run.label for run in comparison.runs], list(map(str, made)))})"
+
+
+def after_steps(comparison: Comparison) -> str:
+    """Return the end of a title: `after 3 inner steps`, `after each run's own inner steps`."""
+    protocol = comparison.protocol
+    own = protocol.own_steps and len(set(comparison.last_steps)) > 1
+    return "after each run's own inner steps" if own else f"after {steps(protocol.steps)}"
 
 
 def target_words(comparison: Comparison) -> str | None:
@@ -81,9 +97,43 @@ def target_words(comparison: Comparison) -> str | None:
 
 
 def main_results(comparison: Comparison) -> tuple[str, ...]:
-    """Return the conclusions or, if there are none, the result of each run; each is a sentence without a full stop."""
+    """Return the results over seeds and the conclusions; if there are none, the result of each run.
+
+    Each result is a sentence without a full stop.
+    """
     results = (f"{run.label}: {headline(run.evaluation, level=True)}" for run in comparison.runs)
-    return tuple(comparison.conclusions) or tuple(results)
+    return (*results_over_seeds(comparison), *comparison.conclusions) or tuple(results)
+
+
+def results_over_seeds(comparison: Comparison) -> tuple[str, ...]:
+    """Return the result of each group with several seeds as a sentence without a full stop."""
+    return tuple(
+        f"{group.name}: mean {comparison.metric} {group_result(comparison.metric, group)} over the seeds "
+        f"(95 % interval, SD {deviation(comparison.metric, group.over_seeds(comparison.metric).deviation[-1])})"
+        for group in comparison.repeated
+    )
+
+
+def group_result(metric: Metric, group: SeedGroup) -> str:
+    """Format the metric of a group after the last inner step: the mean and, with several seeds, its interval."""
+    over_seeds = group.over_seeds(metric)
+    mean, half = over_seeds.mean[-1], over_seeds.ci95[-1]
+    if group.is_repeated or not math.isfinite(mean):
+        return amount(metric, mean, half)
+    return f"{100 * mean:.1f} %" if metric == "accuracy" else f"{mean:.4g}"
+
+
+def deviation(metric: Metric, value: float) -> str:
+    """Format a standard deviation: `0.42 points` for an accuracy, `0.031` for a loss; `unknown` if it is undefined."""
+    if not math.isfinite(value):
+        return "unknown"
+    return f"{100 * value:.2g} points" if metric == "accuracy" else f"{value:.2g}"
+
+
+def intervals(comparison: Comparison) -> str:
+    """Say what the intervals are over."""
+    seeds = "; those of several seeds are over the seeds" if comparison.repeated else ""
+    return f"intervals are 95 %, over tasks{seeds}"
 
 
 def note_on_seeds(comparison: Comparison) -> str | None:

@@ -59,6 +59,41 @@ def _setting(settings: Settings, path: str) -> str:
     return f"{path.split('.')[1].replace('_', ' ')} {sanitize(text_of(settings.value(path)))}"
 
 
+def measured_in(runs: Sequence[Settings]) -> tuple[list[str], list[str]]:
+    """Describe how the training curve and the validations of each run are measured, as far as this differs.
+
+    Returns:
+        For training and for validation, the numbers of shots and of inner steps of each run, such as `10-shot`,
+        `5 steps` or `10-shot, 5 steps`. A number is left out if it is the same for all runs, in training and in
+        validation.
+    """
+    shots = [[_range(each.shots_in_training) for each in runs], [str(each.evaluation_shots) for each in runs]]
+    steps = [
+        [each.algorithm.inner_steps if FIELDS["algorithm.inner_steps"].is_relevant(each) else None for each in runs],
+        [each.evaluation_steps if FIELDS["evaluation.inner_steps"].is_relevant(each) else None for each in runs],
+    ]
+    has_shots = len({*shots[0], *shots[1]}) > 1
+    has_steps = len({*steps[0], *steps[1]} - {None}) > 1
+
+    def texts(shots: Sequence[str], steps: Sequence[int | None]) -> list[str]:
+        return [
+            ", ".join(
+                [
+                    *([f"{shot}-shot"] if has_shots else []),
+                    *([f"{step} step{'' if step == 1 else 's'}"] if has_steps and step is not None else []),
+                ]
+            )
+            for shot, step in zip(shots, steps, strict=True)
+        ]
+
+    return texts(shots[0], steps[0]), texts(shots[1], steps[1])
+
+
+def _range(limits: tuple[int, int]) -> str:
+    low, high = limits
+    return str(low) if low == high else f"{low}–{high}"
+
+
 def values_of(labels: Sequence[str], values: Sequence[str]) -> str:
     """Describe which runs have which value: `1 for MAML and FOMAML, 5 for Reptile`."""
     runs_with: dict[str, list[str]] = {}

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from metatui.config.settings import Settings
-from metatui.runs.analysis.comparison.formatting import points, probability
-from metatui.runs.analysis.comparison.labels import labels
-from metatui.runs.analysis.comparison.values import Metric, Pair, RunResult, SeedGroup, SeedPair
-from metatui.runs.execution.replay_log import FREE_ON_RESUME
+from metatui.config.fields import FIELDS
+from metatui.runs.analysis.comparison.formatting import points, probability, steps
+from metatui.runs.analysis.comparison.seed_groups import seed_groups, without_seed
+from metatui.runs.analysis.comparison.values import Metric, Pair, RunResult, SeedPair
 from metatui.utils.numbers import interval
 
 if TYPE_CHECKING:
@@ -24,10 +22,13 @@ LEVEL = 0.05
 
 
 def pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple[Pair, ...]:
-    """Compare the metrics after inner step `step` of all pairs of runs that have the same held-out tasks."""
+    """Compare the metrics after inner step `step` of all pairs of runs that have the same held-out tasks.
+
+    Runs that differ only in the seed are not compared.
+    """
     from metatui.learning.evaluation.statistics import holm, paired_test
 
-    both = [(a, b) for a, b in combinations(runs, 2) if a.same_tasks == b.same_tasks]
+    both = [(a, b) for a, b in combinations(runs, 2) if a.same_tasks == b.same_tasks and not _only_seed_differs(a, b)]
     tests = [paired_test(differences(a, b, metric, step)) for a, b in both]
     p = holm([test.deciding_p if test.most_are_there else math.nan for test in tests])
     ranks = holm([test.wilcoxon_p if test.most_are_there else math.nan for test in tests])
@@ -38,6 +39,11 @@ def pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple[Pair
     return tuple(replace(pair, verdict=pair_verdict(pair)) for pair in tested)
 
 
+def _only_seed_differs(a: RunResult, b: RunResult) -> bool:
+    same_seed = a.settings.training.seed == b.settings.training.seed
+    return not same_seed and without_seed(a.settings) == without_seed(b.settings)
+
+
 def differences(a: RunResult, b: RunResult, metric: Metric, step: int) -> Floats:
     """Return the differences a minus b at inner step `step`, [T]; NaN if either run diverged.
 
@@ -46,7 +52,7 @@ def differences(a: RunResult, b: RunResult, metric: Metric, step: int) -> Floats
     """
     import numpy as np
 
-    x, y = values(a, metric)[:, step], values(b, metric)[:, step]
+    x, y = _after(a, metric, step), _after(b, metric, step)
     lost = a.values.diverged | b.values.diverged
     with np.errstate(invalid="ignore"):  # inf - inf
         difference: Floats = x - y
@@ -60,7 +66,8 @@ def seed_pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple
     """Compare all pairs of settings that were trained with at least two seeds, by the means of their runs."""
     from metatui.learning.evaluation.statistics import holm, welch_test
 
-    both = [(a, b) for a, b in combinations(seed_groups(runs), 2) if a.runs[0].same_tasks == b.runs[0].same_tasks]
+    groups = [group for group in seed_groups(runs) if group.is_repeated]
+    both = [(a, b) for a, b in combinations(groups, 2) if a.runs[0].same_tasks == b.runs[0].same_tasks]
     tests = [welch_test(*([_mean(run, metric, step) for run in group.runs] for group in two)) for two in both]
     p = holm([test.p for test in tests])
     tested = (
@@ -73,21 +80,7 @@ def seed_pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple
 def _mean(run: RunResult, metric: Metric, step: int) -> float:
     """Return the mean over the tasks that did not diverge; NaN if most tasks diverged."""
     kept = ~run.values.diverged
-    return float(values(run, metric)[kept, step].mean()) if 2 * kept.sum() > len(kept) else math.nan
-
-
-def seed_groups(runs: Sequence[RunResult]) -> list[SeedGroup]:
-    """Group the runs that differ only in their seeds.
-
-    Settings that were trained with only one seed are left out. If several runs of a group have the same seed, only the
-    last of them is used.
-    """
-    alike: dict[Hashable, dict[int, RunResult]] = defaultdict(dict)
-    for run in runs:
-        alike[run.same_tasks, _without_seed(run.settings)][run.settings.training.seed] = run
-    groups = [tuple(seeds.values()) for seeds in alike.values() if len(seeds) > 1]
-    names = labels([group[0].run for group in groups], [_without_seed(group[0].settings) for group in groups])
-    return [SeedGroup(name, group) for name, group in zip(names, groups, strict=True)]
+    return float(_after(run, metric, step)[kept].mean()) if 2 * kept.sum() > len(kept) else math.nan
 
 
 def values(run: RunResult, metric: Metric) -> Floats:
@@ -98,10 +91,10 @@ def values(run: RunResult, metric: Metric) -> Floats:
     return run.values.accuracy
 
 
-def _without_seed(settings: Settings) -> Settings:
-    """Return the settings that determine how a run learns, without the seed and the compute settings."""
-    same = {group: Settings.model_fields[group].default for group in FREE_ON_RESUME}
-    return settings.model_copy(update={**same, "training": settings.training.model_copy(update={"seed": 0})})
+def _after(run: RunResult, metric: Metric, step: int) -> Floats:
+    """Return the metric of each task after inner step `step`, or after the last one of a run with fewer steps, [T]."""
+    every = values(run, metric)
+    return every[:, min(step, every.shape[1] - 1)]
 
 
 def pair_verdict(pair: Pair) -> str:
@@ -111,13 +104,14 @@ def pair_verdict(pair: Pair) -> str:
     """
     a, b, test = pair.a.label, pair.b.label, pair.test
     count = test.tasks + test.left_out
-    tasks, lost, both = f"on the same {count:,} tasks", "", f"between {a} and {b}"
+    after = _inner_steps(pair.a, pair.b)
+    tasks, lost, both = f"on the same {count:,} tasks{after}", "", f"between {a} and {b}"
     if test.left_out:
         # Divergence comes first: it is itself a difference, and the remaining tasks are a biased sample.
         lost = f"{a} diverged on {_diverged(pair.a)} of the same {count:,} tasks and {b} on {_diverged(pair.b)}"
         if not pair.is_tested:
             return f"{lost}: too few tasks remain to compare them"
-        tasks, lost, both = f"on the other {test.tasks:,} tasks", f"{lost}; ", "between them"
+        tasks, lost, both = f"on the other {test.tasks:,} tasks{after}", f"{lost}; ", "between them"
     elif test.tasks < 2:
         return f"{a} and {b} cannot be compared on a single task"
     no_difference = f"{lost}{'no' if lost else 'No'} significant difference {both} {tasks}"
@@ -133,33 +127,51 @@ def pair_verdict(pair: Pair) -> str:
 
 def seed_verdict(pair: SeedPair) -> str:
     """Return the conclusion of a test over seeds as a sentence without a full stop."""
-    a, b = (f"{group.label} ({len(group.runs)} seeds)" for group in (pair.a, pair.b))
+    a, b = pair.a.name, pair.b.name
     test = pair.test
     count = pair.a.runs[0].evaluation.tasks
     lost = max(run.diverged for group in (pair.a, pair.b) for run in group.runs)
     diverged = f"; up to {lost:,} of {count:,} tasks per run diverged and are left out" if lost else ""
     if math.isnan(test.ci95):
         return f"{a} and {b} cannot be compared: fewer than two seeds of each have a finite {pair.metric}{diverged}"
-    better = _better(pair.metric, test.difference, test.ci95, a, b)
-    tasks = f"on the same {count:,} tasks"
+    better = _better(pair.metric, test.difference, test.ci95, a, b, " (95 % interval over seeds)")
+    after = _inner_steps(pair.a.runs[0], pair.b.runs[0])
+    tasks = f"on the same {count:,} tasks{after}"
     if math.isnan(pair.p_holm):
         why = "the results do not vary across seeds"
         return f"{_capitalized(better)} {tasks}, but no test is possible: {why}{diverged}"
     p = _corrected(pair.p_holm, "Welch's p", pair.family, "pairs of settings")
     if pair.p_holm < LEVEL:
         return f"{_capitalized(better)} {tasks}; the difference is significant across seeds ({p}){diverged}"
-    tasks = "on the tasks that did not diverge" if diverged else tasks
+    tasks = f"on the tasks that did not diverge{after}" if diverged else tasks
     return f"No significant difference between {a} and {b} {tasks} ({better}, {p}){diverged}"
 
 
-def _better(metric: Metric, difference: float, half: float, a: str, b: str) -> str:
-    """Describe which run is better and by how much, given the difference a minus b."""
+def _better(metric: Metric, difference: float, half: float, a: str, b: str, over: str = "") -> str:
+    """Describe which run is better and by how much, given the difference a minus b.
+
+    Args:
+        over: text after the interval that says what it is over.
+    """
     a_is_above = difference >= 0
     if metric == "accuracy":
         first, second = (a, b) if a_is_above else (b, a)
-        return f"{first} is {points(abs(difference), half)} points above {second}"
+        return f"{first} is {points(abs(difference), half)} points{over} above {second}"
     first, second = (b, a) if a_is_above else (a, b)
-    return f"the loss of {first} is {interval(abs(difference), half)} below that of {second}"
+    return f"the loss of {first} is {interval(abs(difference), half)}{over} below that of {second}"
+
+
+def _inner_steps(a: RunResult, b: RunResult) -> str:
+    """Return the inner steps of a test as the end of a phrase; empty if both runs were set up with the same number."""
+    if not all(FIELDS["evaluation.inner_steps"].is_relevant(run.settings) for run in (a, b)):
+        return ""
+    own = a.settings.evaluation_steps, b.settings.evaluation_steps
+    if own[0] == own[1]:
+        return ""
+    made = a.evaluation.steps[-1], b.evaluation.steps[-1]
+    if made[0] != made[1]:
+        return f", after {made[0]} and {steps(made[1])}"
+    return f", both after {steps(made[0])} (they were set up with {own[0]} and {own[1]})"
 
 
 def _corrected(p: float, name: str, family: int, of: str) -> str:

@@ -9,7 +9,7 @@ from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, change, text_of
 from metatui.config.settings import Settings
 from metatui.runs.analysis.comparison.labels import values_of
-from metatui.runs.analysis.comparison.values import Protocol, RunResult
+from metatui.runs.analysis.comparison.values import Protocol, RunResult, Steps
 from metatui.utils.errors import BadInput
 from metatui.utils.numbers import diverged
 
@@ -37,6 +37,9 @@ SHARED = (
 INPUTS = ("task.image_size", "task.image_mode")
 """Input settings fixed by a trained model; runs that differ in them still have the same tasks."""
 
+LARGEST_BUDGET_RATIO = 1.1
+"""Largest ratio between the numbers of training tasks of runs that are compared without a warning."""
+
 
 @dataclass(frozen=True)
 class SharedProtocol:
@@ -56,7 +59,7 @@ def agree(
     *,
     split: str,
     tasks: int | None,
-    steps: int | None,
+    steps: Steps | None,
     shots: int | None,
     device: str | None,
 ) -> SharedProtocol:
@@ -69,10 +72,10 @@ def agree(
     options = [path for path, field in FIELDS.items() if field.group == first.task.source]
     for path, values in _differing(settings, labels, (*DATA, *options)):
         raise BadInput(f"runs on different data cannot be compared: {path} is {values}")
-    own_steps = (each.evaluation_steps for each in settings if FIELDS["evaluation.inner_steps"].is_relevant(each))
+    own_steps = [each.evaluation_steps for each in settings if FIELDS["evaluation.inner_steps"].is_relevant(each)]
     shared: dict[str, Scalar] = {
         "evaluation.test_tasks": first.evaluation.test_tasks if tasks is None else tasks,
-        "evaluation.inner_steps": next(own_steps, 1) if steps is None else steps,
+        "evaluation.inner_steps": next(iter(own_steps), 1) if steps is None or steps == "own" else steps,
         "evaluation.shots": 0,
         "task.shots": first.evaluation_shots if shots is None else shots,
         "evaluation.seed": first.evaluation.seed,
@@ -86,18 +89,25 @@ def agree(
     }
     if device is not None:
         shared["compute.device"] = device
-    evaluated = tuple(change(each, shared) for each in settings)
+    evaluated = tuple(
+        change(each, {**shared, "evaluation.inner_steps": each.evaluation_steps} if steps == "own" else shared)
+        for each in settings
+    )
     agreed = evaluated[0]
+    overridden = [path for path in SHARED if not (path == "evaluation.inner_steps" and steps == "own")]
+    differences = tuple(_differing(settings, labels, overridden))
     protocol = Protocol(
         source=first.task.source,
         split=split,
         tasks=agreed.evaluation.test_tasks,
         shots=agreed.evaluation_shots,
         queries=agreed.task.queries,
-        steps=agreed.evaluation.inner_steps,
+        steps=max(each.evaluation.inner_steps for each in evaluated),
         seed=agreed.evaluation.seed,
         batch_norm=agreed.evaluation.batch_norm if agreed.is_classification else None,
         rotations=agreed.task.rotations if FIELDS["task.rotations"].is_relevant(agreed) else None,
+        own_steps=steps == "own",
+        differences=tuple(f"{path} is {values}" for path, values in differences),
     )
     return SharedProtocol(
         protocol=protocol,
@@ -105,18 +115,22 @@ def agree(
         same_tasks=tuple(
             tuple(each.value(path) for path in TIED if FIELDS[path].is_relevant(each)) for each in settings
         ),
-        warnings=tuple(_protocol_warnings(settings, labels, agreed, split)),
+        warnings=tuple(_protocol_warnings(settings, labels, agreed, differences, split)),
     )
 
 
 def _protocol_warnings(
-    settings: Sequence[Settings], labels: Sequence[str], agreed: Settings, split: str
+    settings: Sequence[Settings],
+    labels: Sequence[str],
+    agreed: Settings,
+    differences: Sequence[tuple[str, str]],
+    split: str,
 ) -> Iterator[str]:
     for path, values in _differing(settings, labels, TIED):
         yield f"{path} is {values}: these runs have different test tasks and are not compared in pairs"
     for path, values in _differing(settings, labels, INPUTS):
         yield f"{path} is {values}: the runs see the same tasks with different inputs"
-    for path, values in _differing(settings, labels, SHARED):
+    for path, values in differences:
         used = text_of(_value(agreed, path))
         yield f"the runs were set up with different protocols: {path} is {values}; the comparison uses {used} for all"
     if split == "val":
@@ -127,7 +141,7 @@ def _protocol_warnings(
 
 
 def result_warnings(runs: Sequence[RunResult]) -> Iterator[str]:
-    """Yield warnings about unfinished runs, diverged tasks, missing validations and different machines."""
+    """Yield warnings about unfinished runs, diverged tasks, missing validations, and different budgets or machines."""
     for run in runs:
         if (status := run.run.status()) != "finished":
             done, total = run.costs.iterations, run.settings.training.iterations
@@ -144,6 +158,11 @@ def result_warnings(runs: Sequence[RunResult]) -> Iterator[str]:
         if run.evaluation.checkpoint == "last" and run.validation.iterations:
             why = "no finite validation result"
             yield f"{run.label} has {why}, so its last parameters were evaluated instead of its best"
+    trained = [run for run in runs if run.costs.tasks_seen]
+    budgets = [run.costs.tasks_seen or 0 for run in trained]
+    if budgets and max(budgets) > LARGEST_BUDGET_RATIO * min(budgets):
+        values = values_of([run.label for run in trained], [f"{tasks:,}" for tasks in budgets])
+        yield f"the runs were trained on different numbers of tasks: {values}"
     timed = [run for run in runs if run.costs.seconds_per_step]
     machines = [f"{run.costs.device_name or 'an unknown device'} on {run.costs.host}" for run in timed]
     if len(set(machines)) > 1:

@@ -6,7 +6,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from metatui.runs.analysis.comparison.formatting import amount, memory, points, seconds, steps, target_words
+from metatui.runs.analysis.comparison.formatting import (
+    after_steps,
+    amount,
+    deviation,
+    group_result,
+    memory,
+    points,
+    seconds,
+    target_words,
+)
 from metatui.runs.analysis.comparison.values import Comparison, Pair
 from metatui.utils.numbers import interval
 
@@ -31,8 +40,31 @@ class TextTable:
 
 def tables(comparison: Comparison) -> list[TextTable]:
     """Return all non-empty tables."""
-    every = [results(comparison), adaptation(comparison), paired(comparison), costs(comparison), to_target(comparison)]
-    return [table for table in every if table is not None]
+    makers = (groups, results, adaptation, paired, costs, to_target)
+    return [table for make in makers if (table := make(comparison)) is not None]
+
+
+def groups(comparison: Comparison) -> TextTable | None:
+    """Create a table with a row for each group of runs that differ only in the seed; None without such runs."""
+    if not comparison.repeated:
+        return None
+    metric = comparison.metric
+    rows = []
+    for group in comparison.groups:
+        over_seeds = group.over_seeds(metric)
+        several = over_seeds.seeds > 1
+        left_out = len(group.runs) - over_seeds.seeds
+        rows.append(
+            (
+                group.label,
+                f"{over_seeds.seeds}" + (f" ({left_out} diverged)" if left_out else ""),
+                group_result(metric, group) if over_seeds.seeds else NONE,
+                deviation(metric, over_seeds.deviation[-1]) if several else NONE,
+            )
+        )
+    title = f"{metric.capitalize()} over seeds, {after_steps(comparison)}"
+    headings = ("settings", "seeds", f"mean {metric}, 95 % interval", "SD")
+    return TextTable(title, headings, tuple(rows))
 
 
 def results(comparison: Comparison) -> TextTable:
@@ -50,17 +82,25 @@ def results(comparison: Comparison) -> TextTable:
         )
         for run, evaluation in zip(comparison.runs, evaluations, strict=True)
     )
-    title = f"{comparison.metric.capitalize()} after {steps(comparison.protocol.steps)}"
+    title = f"{comparison.metric.capitalize()} {after_steps(comparison)}"
     headings = ("run", "name", "at meta-step", "inner lr", comparison.metric, *(["diverged"] if counted else []))
     return TextTable(title, headings, rows, names=2)
 
 
 def adaptation(comparison: Comparison) -> TextTable:
     """Create a table of the metric at each inner step."""
-    shown = _shown_steps(comparison.protocol.steps)
+    last = {step for step in comparison.last_steps if comparison.protocol.own_steps}
+    shown = sorted({*_shown_steps(comparison.protocol.steps), *last})
     curves = [run.evaluation.accuracy or run.evaluation.loss for run in comparison.runs]
     rows = tuple(
-        (str(step), *(_amount(comparison, curve.mean[step], curve.ci95[step]) for curve in curves)) for step in shown
+        (
+            str(step),
+            *(
+                _amount(comparison, curve.mean[step], curve.ci95[step]) if step < len(curve.mean) else NONE
+                for curve in curves
+            ),
+        )
+        for step in shown
     )
     return TextTable("Adaptation", ("inner step", *(run.label for run in comparison.runs)), rows)
 
@@ -129,14 +169,15 @@ def costs(comparison: Comparison) -> TextTable:
             run.label,
             seconds(run.costs.seconds_per_step) if run.costs.seconds_per_step else NONE,
             f"{ratio:.2f}x" if (ratio := comparison.speed_ratio(run)) else NONE,
+            f"{run.costs.tasks_seen:,}" if run.costs.tasks_seen else NONE,
             f"{run.costs.tasks_per_second:,.0f}" if run.costs.tasks_per_second else NONE,
             seconds(run.costs.seconds) if run.costs.seconds else NONE,
             memory(run.costs.peak_memory_bytes) if run.costs.peak_memory_bytes else NONE,
         )
         for run in comparison.runs
     )
-    relative = f"; speed relative to {comparison.timed.label}" if comparison.timed else ""
-    headings = ("run", "per meta-step", "speed", "tasks/s", "total", "peak memory")
+    relative = f"; speed in meta-steps relative to {comparison.timed.label}" if comparison.timed else ""
+    headings = ("run", "per meta-step", "speed", "tasks seen", "tasks/s", "total", "peak memory")
     return TextTable(f"Cost of training{relative}", headings, rows)
 
 

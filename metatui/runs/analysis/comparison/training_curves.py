@@ -184,6 +184,7 @@ def costs(run: RunFolder, steps: Steps) -> Costs:
         device=device,
         device_name=device_name,
         host=host,
+        tasks_seen=steps.tasks_seen[-1] if steps else None,
     )
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from metatui.config.settings import Settings
-from metatui.events import Evaluation
+from metatui.events import Curve, Evaluation
 from metatui.runs.storage.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from metatui.learning.evaluation.statistics import Floats, PairedTest, WelchTest
 
 Metric = Literal["accuracy", "loss"]
+Steps = int | Literal["own"]
+"""A number of inner steps for all runs, or `own` for the number in the settings of each run."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,17 @@ class Protocol:
     shots: int
     queries: int
     steps: int
-    """Number of inner steps; every curve has `steps` + 1 values."""
+    """Number of inner steps; every curve has `steps` + 1 values, unless `own_steps` is True."""
     seed: int
     """Seed of the held-out tasks."""
     batch_norm: str | None
     """Setting `evaluation.batch_norm`; None for regression."""
     rotations: bool | None
     """Setting `task.rotations`; None if the data set does not use this setting."""
+    own_steps: bool = False
+    """Whether each run has the number of inner steps in its own settings. `steps` is then the largest of them."""
+    differences: tuple[str, ...] = ()
+    """Differences between the protocols that the runs were set up with, which the comparison overrides."""
 
 
 @dataclass(frozen=True)
@@ -148,24 +154,21 @@ class Costs:
     device: str | None
     device_name: str | None
     host: str | None
+    tasks_seen: int | None = None
+    """Number of training tasks."""
 
 
 @dataclass(frozen=True, eq=False)
-class RunResult:
-    """One run of a comparison."""
+class RecordedRun:
+    """One run of a comparison, with the training that is recorded in its files."""
 
     run: RunFolder
     label: str
     """Short label, unique in the comparison."""
     settings: Settings
     """Settings of training, including live changes, with the inner learning rate of the best validation."""
-    evaluation: Evaluation
-    """Adaptation curve with its protocol."""
-    values: TaskValues = field(repr=False)
     same_tasks: Hashable = field(repr=False)
     """Key that is equal for runs with the same held-out tasks."""
-    diverged: int
-    """Number of diverged held-out tasks, which the means of `evaluation` exclude."""
     training: TrainingCurve | None = field(repr=False)
     """Smoothed training curve; None before the first meta-step and for `scratch`."""
     validation: ValidationCurve = field(repr=False)
@@ -176,6 +179,25 @@ class RunResult:
     @property
     def id(self) -> str:
         return self.run.id
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult(RecordedRun):
+    """One run of a comparison, evaluated on held-out tasks."""
+
+    evaluation: Evaluation
+    """Adaptation curve with its protocol."""
+    values: TaskValues = field(repr=False)
+    diverged: int
+    """Number of diverged held-out tasks, which the means of `evaluation` exclude."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The recorded training of all runs, which is known before any run is evaluated."""
+
+    runs: tuple[RecordedRun, ...]
+    metric: Metric
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,12 +225,57 @@ class Pair:
         return not self.test.left_out or (self.test.tasks > 1 and self.test.most_are_there)
 
 
+@dataclass(frozen=True)
+class SeedCurve:
+    """Statistics over seeds at each inner step from 0.
+
+    The values are the means of the runs over their tasks. A run that diverged on most tasks has no mean and is left
+    out.
+    """
+
+    seeds: int
+    """Number of runs that are not left out."""
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    """Standard deviations over the seeds, with `seeds` - 1 in the denominator; NaN with fewer than two."""
+    ci95: tuple[float, ...]
+    """Half-widths of the 95 % intervals of the means over the seeds, by Student's t; NaN with fewer than two."""
+
+
 @dataclass(frozen=True, eq=False)
 class SeedGroup:
-    """Runs with the same settings and different seeds."""
+    """Runs with the same settings and different seeds, or a single run."""
 
     label: str
     runs: tuple[RunResult, ...] = field(repr=False)
+    loss: SeedCurve = field(repr=False)
+    accuracy: SeedCurve | None = field(repr=False)
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether there are several seeds."""
+        return len(self.runs) > 1
+
+    @property
+    def name(self) -> str:
+        """The label and, if there are several, the number of seeds: `MAML (3 seeds)`."""
+        return f"{self.label} ({len(self.runs)} seeds)" if self.is_repeated else self.label
+
+    def over_seeds(self, metric: Metric) -> SeedCurve:
+        """Return the statistics of the metric over the seeds."""
+        curve = self.accuracy if metric == "accuracy" else self.loss
+        assert curve is not None  # only classification has an accuracy
+        return curve
+
+    def curve(self, metric: Metric) -> Curve:
+        """Return means with 95 % intervals, over the seeds if there are several, otherwise over tasks."""
+        if self.is_repeated:
+            seeds = self.over_seeds(metric)
+            return Curve(seeds.mean, seeds.ci95)
+        evaluation = self.runs[0].evaluation
+        curve = evaluation.accuracy if metric == "accuracy" else evaluation.loss
+        assert curve is not None
+        return curve
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,12 +303,22 @@ class Comparison:
     protocol: Protocol
     runs: tuple[RunResult, ...]
     pairs: tuple[Pair, ...]
-    """Tests of all pairs of runs with the same tasks, after the last inner step."""
+    """Tests of all pairs of runs with the same tasks, after the last inner step.
+
+    Runs that differ only in the seed are not tested: their difference says nothing about the settings.
+    """
     seeds: tuple[SeedPair, ...]
     """Tests of all pairs of settings with several seeds each."""
     target: float | None
     """Target accuracy as a fraction, or target loss."""
     warnings: tuple[str, ...]
+    groups: tuple[SeedGroup, ...] = ()
+    """All runs, with those that differ only in the seed in one group."""
+
+    @property
+    def repeated(self) -> tuple[SeedGroup, ...]:
+        """The groups with several seeds."""
+        return tuple(group for group in self.groups if group.is_repeated)
 
     @property
     def metric(self) -> Metric:
@@ -279,6 +356,11 @@ class Comparison:
         """Reference run of speed ratios: the first run with a known time per meta-step."""
         return next((run for run in self.runs if run.costs.seconds_per_step), None)
 
+    @property
+    def last_steps(self) -> tuple[int, ...]:
+        """The last inner step of each run."""
+        return tuple(run.evaluation.steps[-1] for run in self.runs)
+
     def speed_ratio(self, run: RunResult) -> float | None:
         """Return the speed of `run` in meta-steps relative to `timed`; None if unknown."""
         own = run.costs.seconds_per_step
@@ -298,3 +380,5 @@ class Comparing:
     done: int
     """Number of finished held-out tasks."""
     tasks: int
+    recorded: Recorded | None = field(default=None, repr=False)
+    """Training of all runs, in the first report of progress; None in the others."""

@@ -9,7 +9,13 @@ from typing import TypeVar
 from metatui.config.fields import FIELDS, text_of
 from metatui.runs.analysis import figures
 from metatui.runs.analysis.comparison import tables
-from metatui.runs.analysis.comparison.formatting import main_results, note_on_seeds, protocol_words
+from metatui.runs.analysis.comparison.formatting import (
+    inner_steps,
+    intervals,
+    main_results,
+    note_on_seeds,
+    protocol_words,
+)
 from metatui.runs.analysis.comparison.labels import algorithm_title, listed
 from metatui.runs.analysis.comparison.tables import NONE, TextTable
 from metatui.runs.analysis.comparison.values import Comparison
@@ -69,7 +75,9 @@ def report(comparison: Comparison) -> Report:
     training = [figures.training(comparison, against=against) for against in figures.AGAINST]
     sections = (
         Section("Conclusions", sentences=main_results(comparison), note=note_on_seeds(comparison)),
-        Section("Result", (figures.result(comparison),), (tables.results(comparison),)),
+        Section(
+            "Result", (figures.result(comparison),), _present(tables.groups(comparison), tables.results(comparison))
+        ),
         Section("Adaptation", (figures.adaptation(comparison),), (tables.adaptation(comparison),)),
         Section(
             "Training",
@@ -90,7 +98,7 @@ def summary(comparison: Comparison) -> Report:
     """Return protocol, conclusions, figures and tables of a comparison."""
     other_pairs = tuple(verdict for verdict in comparison.verdicts if verdict not in comparison.conclusions)
     sections = (
-        Section("Conclusions", sentences=comparison.conclusions, note=note_on_seeds(comparison)),
+        Section("Conclusions", sentences=main_results(comparison), note=note_on_seeds(comparison)),
         Section("Figures", figures=tuple(figures.panels(comparison))),
         *(Section(table.title, tables=(table,)) for table in tables.tables(comparison)),
         Section("All pairs", sentences=other_pairs),
@@ -99,7 +107,7 @@ def summary(comparison: Comparison) -> Report:
 
 
 def _head(comparison: Comparison) -> tuple[str, tuple[str, ...]]:
-    return f"{protocol_words(comparison)}; intervals are 95 %", comparison.warnings
+    return f"{protocol_words(comparison)}; {intervals(comparison)}", comparison.warnings
 
 
 def _not_empty(sections: Iterable[Section]) -> tuple[Section, ...]:
@@ -124,14 +132,15 @@ def _protocol(comparison: Comparison) -> TextTable:
         "ways": ", ".join(map(str, ways)) or None,
         "shots": str(protocol.shots),
         "queries": str(protocol.queries),
-        "inner steps": str(protocol.steps),
+        "inner steps": inner_steps(comparison) if protocol.own_steps else str(protocol.steps),
         "batch norm": protocol.batch_norm,
         "rotations as classes": {True: "yes", False: "no", None: None}[protocol.rotations],
         "parameters": "those of the best validation, with its inner learning rate; adaptation to each task starts from "
         "them",
         "diverged tasks": f"tasks whose loss after the last inner step is not finite{growth}; means, intervals and "
         "tests leave them out",
-        "intervals": "95 %, over tasks",
+        "intervals": "95 %, by Student's t, over tasks; of means over several seeds and of their differences, over the "
+        "seeds",
     }
     rows = tuple((name, value) for name, value in items.items() if value is not None)
     return TextTable("Evaluation protocol of all runs", ("property", "value"), rows, names=2)
@@ -165,7 +174,8 @@ def _environment(comparison: Comparison) -> TextTable:
     for run in comparison.runs:
         for entry in run.run.journal():
             if entry.event == "started":
-                details = (entry.details.get(name) for name in STARTED)
+                recorded = {**entry.details, "preset": entry.details.get("preset") or "own settings"}
+                details = (recorded.get(name) for name in STARTED)
                 texts = (NONE if value is None else detail({"": value}, "") for value in details)
                 rows.append((run.label, run.id, _time(entry), f"{entry.iteration:,}", *texts))
     headings = ("run", "name", "started", "at meta-step", *STARTED.values())

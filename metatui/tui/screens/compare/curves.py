@@ -6,15 +6,18 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal
+from typing import Final, Generic, Literal, TypeVar
 
 from metatui.events import Curve
-from metatui.runs.analysis.comparison import Comparison, Metric, RunResult, TrainingCurve
-from metatui.runs.analysis.comparison.pairwise_tests import seed_groups
+from metatui.runs.analysis.comparison import Comparison, Metric, Recorded, RecordedRun, TrainingCurve
+from metatui.runs.analysis.comparison.labels import measured_in
+from metatui.runs.analysis.comparison.seed_groups import by_seed
 from metatui.runs.analysis.comparison.values import Averages
 from metatui.tui import palette
 from metatui.tui.widgets.charts import ChartData, Mark, Series
 from metatui.utils.smoothing import DECAYS
+
+R = TypeVar("R", bound=RecordedRun)
 
 Axis = Literal["iterations", "tasks", "seconds"]
 AXES: Final[dict[Axis, str]] = {
@@ -22,6 +25,9 @@ AXES: Final[dict[Axis, str]] = {
     "tasks": "tasks seen",
     "seconds": "seconds of training",
 }
+
+Curves = Literal["both", "validation", "training"]
+CURVES: Final[tuple[Curves, ...]] = ("both", "validation", "training")
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,8 @@ class View:
     """Logarithmic axis for losses; accuracies always have a linear one."""
     smoothing: int = 0
     """Position in `DECAYS` of the decay of the smoothing, from 1. If it is 0, the length of the runs determines it."""
+    curves: Curves = "both"
+    """What is drawn against the meta-steps: the training curves, the validations, or both."""
     metric: Metric | None = None
     """The metric that is shown; None selects the metric that decides the comparison."""
     colours: Mapping[str, str] = field(default_factory=dict)
@@ -45,6 +53,9 @@ class View:
     def next_smoothing(self) -> View:
         return replace(self, smoothing=(self.smoothing + 1) % (1 + len(DECAYS)))
 
+    def next_curves(self) -> View:
+        return replace(self, curves=CURVES[(CURVES.index(self.curves) + 1) % len(CURVES)])
+
     def toggle_log(self) -> View:
         return replace(self, log=not self.log)
 
@@ -52,64 +63,91 @@ class View:
         """Switch between accuracy, which decides the comparison of classifiers, and loss."""
         return replace(self, metric="accuracy" if self.metric == "loss" else "loss")
 
-    def shows_accuracy(self, comparison: Comparison) -> bool:
+    def shows_accuracy(self, comparison: Comparison | Recorded) -> bool:
         return (self.metric or comparison.metric) == "accuracy"
 
 
 @dataclass(frozen=True)
-class RunGroup:
+class RunGroup(Generic[R]):
     """A run, or runs that differ only in their seed, drawn in one colour."""
 
     label: str
     colour: str
     """Name of the colour in the palette."""
-    runs: Sequence[RunResult]
+    runs: Sequence[R]
 
 
-def run_groups(comparison: Comparison, view: View) -> list[RunGroup]:
+def run_groups(runs: Sequence[R], view: View) -> list[RunGroup[R]]:
     """Group runs that differ in their seed only, because a suite may have more runs than there are distinct hues."""
-    groups = [(f"{group.label} ({len(group.runs)} seeds)", group.runs) for group in seed_groups(comparison.runs)]
-    grouped = [run for _, runs in groups for run in runs]
-    groups += [(run.label, (run,)) for run in comparison.runs if run not in grouped]
-    groups.sort(key=lambda group: comparison.runs.index(group[1][0]))
-    coloured: list[RunGroup] = []
-    for label, runs in groups:
+    coloured: list[RunGroup[R]] = []
+    for label, alike in by_seed(runs):
         used = Counter(group.colour for group in coloured)
-        usual = view.colours.get(runs[0].id, "")
+        usual = view.colours.get(alike[0].id, "")
         free = min(palette.RUN_HUES, key=lambda hue: used[hue])
-        coloured.append(RunGroup(label, usual if usual and used[usual] <= used[free] else free, runs))
+        name = f"{label} ({len(alike)} seeds)" if len(alike) > 1 else label
+        coloured.append(RunGroup(name, usual if usual and used[usual] <= used[free] else free, alike))
     return coloured
 
 
 def run_colours(comparison: Comparison, view: View) -> list[str]:
     """Return the colour of each run's group."""
-    colours = {run: group.colour for group in run_groups(comparison, view) for run in group.runs}
+    colours = {run: group.colour for group in run_groups(comparison.runs, view) for run in group.runs}
     return [colours[run] for run in comparison.runs]
 
 
-def training(comparison: Comparison, view: View) -> ChartData:
-    """Return a chart of all training curves, with marks at live changes and at values that are not finite."""
+def training(comparison: Comparison | Recorded, view: View) -> ChartData:
+    """Return a chart of the training curves as lines and the validations as points, or of one of them.
+
+    It has marks at live changes and at values that are not finite.
+    """
     accuracy = view.shows_accuracy(comparison)
-    series, spans, marks, faults = [], set(), [], set[float]()
-    for run, name, colour in _labelled_runs(comparison, view):
-        curve = run.training
-        values: Sequence[float] = ()
-        if curve is not None:
-            smooth: TrainingCurve | Averages = curve
-            if view.smoothing and curve.averages:
-                smooth = curve.averages[view.smoothing - 1]
-            spans.add(f"{smooth.decay:g}" if isinstance(smooth, Averages) else f"over {smooth.span:,} meta-steps")
-            marks += [Mark(getattr(change.at, view.axis), change.label, colour) for change in curve.changes]
-            values = [100 * value for value in smooth.accuracy or ()] if accuracy else smooth.meta_loss
-        points = list(zip(getattr(curve, view.axis), values, strict=False)) if curve else []
-        series.append(Series(name, colour, points))
-        faults.update(x for x, value in points if not math.isfinite(value))
+    # Validations record only the metric that decides the comparison.
+    validated = accuracy == (comparison.metric == "accuracy") and any(run.validation.mean for run in comparison.runs)
+    lines = view.curves != "validation" or not validated
+    points = view.curves != "training" and validated
+    groups = run_groups(comparison.runs, view)
+    in_training, in_validation = measured_in([group.runs[0].settings for group in groups])
+    measured = in_training if lines else in_validation
+    differs = len({each for each, group in zip(measured, groups, strict=True) if each and group.runs[0].training}) > 1
+    series: list[Series] = []
+    spans, marks = set(), []
+    for group, how in zip(groups, measured, strict=True):
+        name = f"{group.label}, {how}" if differs and how else group.label
+        for run in group.runs:
+            if lines:
+                curve, smooth = run.training, _smoothed(run.training, view)
+                if curve and smooth:
+                    spans.add(
+                        f"{smooth.decay:g}" if isinstance(smooth, Averages) else f"over {smooth.span:,} meta-steps"
+                    )
+                values = _values(smooth, accuracy)
+                x: Sequence[float] = getattr(curve, view.axis) if curve else ()
+                series.append(Series(name, group.colour, list(zip(x, values, strict=False))))
+                name = ""
+            if points:
+                scale = 100 if accuracy else 1
+                y = [scale * mean for mean in run.validation.mean]
+                style: Literal["line", "points"] = "points" if lines else "line"
+                series.append(
+                    Series(name, group.colour, [*zip(getattr(run.validation, view.axis), y, strict=True)], style)
+                )
+                name = ""
+            changes = run.training.changes if run.training else ()
+            marks += [Mark(getattr(change.at, view.axis), change.label, group.colour) for change in changes]
+    faults = {x for each in series for x, value in each.points if not math.isfinite(value)}
     smoothed = f", smoothed {max(spans)}" if spans else ""
+    metric = "accuracy" if accuracy else "loss"
+    shown = f"{'Query accuracy' if accuracy else 'Meta-loss'} in training{smoothed}"
+    if points and lines:
+        alike = [in_training[0]] if not differs else []
+        shown = f"{shown}{_all_alike(alike)}; points: validation{_all_alike(in_validation)}"
+    elif points:
+        shown = f"{metric.capitalize()} on validation tasks"
     return ChartData(
         tuple(series),
         tuple(marks),
         tuple(sorted(faults)),
-        title=f"{'Query accuracy' if accuracy else 'Meta-loss'} in training{smoothed}",
+        title=shown,
         x_label=AXES[view.axis],
         y_label="accuracy (%)" if accuracy else "loss",
         log_y=view.log and not accuracy,
@@ -117,25 +155,44 @@ def training(comparison: Comparison, view: View) -> ChartData:
     )
 
 
+def _all_alike(measured: Sequence[str]) -> str:
+    """Return how the curves were measured, as the end of a phrase; empty if they were measured in different ways."""
+    return f", {measured[0]}" if len(set(measured)) == 1 and measured[0] else ""
+
+
+def _smoothed(curve: TrainingCurve | None, view: View) -> TrainingCurve | Averages | None:
+    return curve.averages[view.smoothing - 1] if curve and view.smoothing and curve.averages else curve
+
+
+def _values(curve: TrainingCurve | Averages | None, accuracy: bool) -> Sequence[float]:
+    if curve is None:
+        return ()
+    return [100 * value for value in curve.accuracy or ()] if accuracy else curve.meta_loss
+
+
 def adaptation(comparison: Comparison, view: View) -> ChartData:
-    """Return a chart of the metric against the inner step, with 95 % intervals as bands."""
+    """Return a chart of the metric against the inner step, with 95 % intervals as bands.
+
+    Runs that differ only in the seed are drawn as their mean, with the interval over the seeds.
+    """
     accuracy = view.shows_accuracy(comparison)
     log = view.log and not accuracy
-    runs = _labelled_runs(comparison, view)
-    curves = [_curve(run, accuracy) for run, _, _ in runs]
+    colours = [group.colour for group in run_groups(comparison.runs, view)]
+    curves = [group.curve("accuracy" if accuracy else "loss") for group in comparison.groups]
     # An interval that reaches below zero ends at the lowest value of a logarithmic axis.
     lows = (mean - half for curve in curves for mean, half in zip(curve.mean, curve.ci95, strict=True))
     floor = min((low for low in lows if low > 0), default=math.nan) if log else -math.inf
     scale = 100 if accuracy else 1
     means, bands = [], []
-    for (run, name, colour), curve in zip(runs, curves, strict=True):
-        steps = run.evaluation.steps
-        means.append(Series(name, colour, [*zip(steps, (scale * mean for mean in curve.mean), strict=True)]))
+    for group, colour, curve in zip(comparison.groups, colours, curves, strict=True):
+        steps = group.runs[0].evaluation.steps
+        means.append(Series(group.name, colour, [*zip(steps, (scale * mean for mean in curve.mean), strict=True)]))
         bands.append(Series("", colour, _band(steps, curve, scale, floor), style="band"))
+    over = " over tasks or seeds" if comparison.repeated else ""
     return ChartData(
         (*means, *bands),
         title=f"{'Accuracy' if accuracy else 'Loss'} on {comparison.protocol.tasks:,} held-out tasks, "
-        f"{comparison.protocol.shots}-shot; dotted: 95 %",
+        f"{comparison.protocol.shots}-shot; dotted: 95 %{over}",
         x_label="inner step",
         y_label="accuracy (%)" if accuracy else "loss",
         log_y=log,
@@ -144,21 +201,6 @@ def adaptation(comparison: Comparison, view: View) -> ChartData:
         last_values=False,
         empty="These runs were not adapted to any task.",
     )
-
-
-def _labelled_runs(comparison: Comparison, view: View) -> list[tuple[RunResult, str, str]]:
-    """Return each run with its label in the legend and its colour. In a group, only the first run has a label."""
-    return [
-        (run, "" if index else group.label, group.colour)
-        for group in run_groups(comparison, view)
-        for index, run in enumerate(group.runs)
-    ]
-
-
-def _curve(run: RunResult, accuracy: bool) -> Curve:
-    curve = run.evaluation.accuracy if accuracy else run.evaluation.loss
-    assert curve is not None  # the view shows accuracy only for classification
-    return curve
 
 
 def _band(steps: Sequence[int], curve: Curve, scale: float, floor: float) -> list[tuple[float, float]]:

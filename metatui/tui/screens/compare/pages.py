@@ -11,10 +11,17 @@ from rich.cells import cell_len
 from rich.segment import Segment
 
 from metatui.runs.analysis.comparison import Comparison, Pair
-from metatui.runs.analysis.comparison.formatting import note_on_seeds, points, steps
+from metatui.runs.analysis.comparison.formatting import (
+    after_steps,
+    deviation,
+    group_result,
+    note_on_seeds,
+    points,
+    results_over_seeds,
+)
 from metatui.runs.analysis.comparison.formatting import result as result_words
-from metatui.runs.analysis.comparison.tables import TextTable, adaptation, costs, paired, results, to_target
-from metatui.tui.screens.compare.curves import View, run_colours
+from metatui.runs.analysis.comparison.tables import TextTable, adaptation, costs, groups, paired, results, to_target
+from metatui.tui.screens.compare.curves import View, run_colours, run_groups
 from metatui.tui.widgets.charts.axis import Axis, dot, range_axis
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, fitted, merged, padded
@@ -33,15 +40,19 @@ def result_page(comparison: Comparison, view: View, width: int, theme: ChartThem
         rows += paragraph(f"Warning: {warning}.", width, theme, theme.colour("hue-vermillion", bold=True), hang=2)
     rows += [[]] if rows else []
     rows += _title("In words", theme)
-    sentences = [f"{sentence}." for sentence in comparison.conclusions] or ["No two of these runs have the same tasks."]
+    results = [*results_over_seeds(comparison), *comparison.conclusions]
+    sentences = [f"{sentence}." for sentence in results] or ["No two of these runs have the same tasks."]
     for sentence in sentences:
         rows += paragraph(f"{theme.glyphs.bullet} {sentence}", width, theme, theme.text, hang=2)
     if len(comparison.deciding) < len(comparison.verdicts):
         rows += paragraph("Section 4 compares every pair of runs.", width, theme, theme.muted)
     if note := note_on_seeds(comparison):
         rows += paragraph(note, width, theme, theme.muted)
-    after = steps(comparison.protocol.steps)
-    rows += [[], *_title(f"{comparison.metric.capitalize()} after {after}, with 95 % interval", theme)]
+    after = f"{comparison.metric.capitalize()} {after_steps(comparison)}"
+    if comparison.repeated:
+        rows += [[], *_title(f"{after}: mean over seeds, with 95 % interval over seeds", theme)]
+        rows += bars(_group_means(comparison, view), width, theme)
+    rows += [[], *_title(f"{after}, with 95 % interval over tasks", theme)]
     rows += bars(_finals(comparison, view), width, theme)
     if estimates := _differences(comparison):
         unit = "points" if comparison.metric == "accuracy" else "loss"
@@ -53,7 +64,7 @@ def result_page(comparison: Comparison, view: View, width: int, theme: ChartThem
 
 def tables_page(comparison: Comparison, width: int, theme: ChartTheme) -> list[Row]:
     """Return all tables, beginning with those that no other section shows."""
-    order = (costs, to_target, results, adaptation, paired)
+    order = (groups, costs, to_target, results, adaptation, paired)
     shown = [table for make in order if (table := make(comparison)) is not None]
     return [row for table in shown for row in _table(table, width, theme)]
 
@@ -70,6 +81,17 @@ def _finals(comparison: Comparison, view: View) -> list[Estimate]:
         rate = run.evaluation.inner_lr
         words = result_words(comparison.metric, run.evaluation) + (f", α = {rate:g}" if rate is not None else "")
         estimates.append(Estimate(run.label, colour, scale * mean, scale * half, words))
+    return estimates
+
+
+def _group_means(comparison: Comparison, view: View) -> list[Estimate]:
+    metric, scale = comparison.metric, 100 if comparison.metric == "accuracy" else 1
+    estimates = []
+    for group, drawn in zip(comparison.groups, run_groups(comparison.runs, view), strict=True):
+        seeds = group.over_seeds(metric)
+        words = group_result(metric, group)
+        words += f", SD {deviation(metric, seeds.deviation[-1])}" if group.is_repeated else ", one seed"
+        estimates.append(Estimate(group.name, drawn.colour, scale * seeds.mean[-1], scale * seeds.ci95[-1], words))
     return estimates
 
 

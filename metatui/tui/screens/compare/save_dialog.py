@@ -10,7 +10,8 @@ from pathlib import Path
 from textual import work
 from textual.app import ComposeResult
 from textual.containers import Horizontal
-from textual.widgets import Label
+from textual.events import Key
+from textual.widgets import Button, Label
 
 from metatui.runs.analysis.comparison import Comparing, Comparison, comparing
 from metatui.runs.analysis.exports import EXPORTS, check
@@ -32,6 +33,8 @@ class SaveDialog(InputDialog[Path]):
     """
 
     _writing = False
+    _written: Path | None = None
+    """The written file, if the dialog stays open because keys were pressed during writing."""
 
     def __init__(self, title: str, hint: str, path: str) -> None:
         super().__init__(title, "Write")
@@ -48,6 +51,9 @@ class SaveDialog(InputDialog[Path]):
 
     def accept(self) -> None:
         if self._writing:
+            return
+        if self._written:
+            self.dismiss(self._written)
             return
         try:
             path = paths.expanded(self.text()).absolute()
@@ -72,17 +78,39 @@ class SaveDialog(InputDialog[Path]):
     async def write_file(self, write: Callable[[Path], object], path: Path) -> None:
         """Write the file in a thread, because drawing figures takes seconds, and then close the dialog."""
         self._writing = True
+        self._typed = False
         self.show_state("Writing the file…")
+        self.query_one("#save-path", Entry).disabled = True
         try:
             await asyncio.to_thread(write, path)
         except MetatuiError as error:
             self.show_error(f"Not written: {error}.")
         else:
-            self.dismiss(path)
+            self._finish_writing(path)
         finally:
             self._writing = False
 
+    def _finish_writing(self, path: Path) -> None:
+        """Close the dialog, unless the user is typing: the screen below would take the next characters for keys."""
+        if not self._typed:
+            self.dismiss(path)
+            return
+        self._written = path
+        self.show_state(f"Written to {path}. What was typed in the meantime was ignored.")
+        self.query_one("#accept", Button).label = "Close (enter)"
+        self.query_one("#cancel", Button).display = False
+
+    def on_key(self, event: Key) -> None:
+        """Ignore keys other than escape while a file is being written, and close the dialog with enter afterwards."""
+        if self._writing and event.key != "escape":
+            self._typed = True
+            event.stop()
+        elif self._written and event.key == "enter":
+            event.stop()
+            self.accept()
+
     def show_error(self, error: str) -> None:
+        self.query_one("#save-path", Entry).disabled = False
         self.query_one("#save-state", StatusLine).update("")
         super().show_error(error)
 

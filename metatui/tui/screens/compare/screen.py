@@ -11,9 +11,10 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
-from metatui.runs.analysis.comparison import Comparing, Comparison, comparing
+from metatui.runs.analysis.comparison import Comparing, Comparison, Recorded, comparing
 from metatui.runs.analysis.comparison.compare_runs import parse_target
 from metatui.runs.analysis.comparison.formatting import protocol_words
+from metatui.runs.analysis.comparison.values import Steps
 from metatui.runs.analysis.exports import export
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.tui.screens.analysis_screen import AnalysisScreen
@@ -27,6 +28,9 @@ from metatui.tui.widgets.static_text import StaticText, StatusLine
 SHOTS: Final = (1, 2, 3, 5, 10, 15, 20, 30, 50)
 """Numbers of support examples that the keys step through."""
 
+STEPS: Final = (1, 2, 3, 5, 10, 15, 20, 30, 50, 100)
+"""Numbers of inner steps that the keys step through."""
+
 KEYS: Final = (
     Key("1-4", "Section", "next_section(1)"),
     Key("t", "Against", "view('next_axis')"),
@@ -35,6 +39,9 @@ KEYS: Final = (
     Key("g", "Target", "target"),
     Key("e", "Export", "export"),
     Key("o", "Smooth", "view('next_smoothing')"),
+    Key("[ ]", "Steps", "steps(1)"),
+    Key("s", "Own steps", "own_steps"),
+    Key("v", "Validations", "view('next_curves')"),
     Key("Enter", "Values", "cursor"),
 )
 METRIC: Final = Key("m", "Metric", "metric")
@@ -60,9 +67,33 @@ class CompareScreen(AnalysisScreen[None]):
         ),
         Binding("y", "view('toggle_log')", "Log", tooltip="Switch between a linear and a logarithmic loss axis."),
         Binding("o", "view('next_smoothing')", "Smooth", tooltip="Change the smoothing of the training curves."),
+        Binding(
+            "v",
+            "view('next_curves')",
+            "Validations",
+            tooltip="Show the training curves with the validations as points, only the validations, or only training.",
+        ),
         Binding("m", "metric", "Metric", tooltip="Switch between the loss and the accuracy."),
         Binding("plus,equals_sign", "shots(1)", "More shots", tooltip="Measure again with more support examples."),
         Binding("minus", "shots(-1)", "Fewer shots", tooltip="Measure again with fewer support examples."),
+        Binding(
+            "right_square_bracket",
+            "steps(1)",
+            "More steps",
+            tooltip="Measure again with more inner steps for all runs.",
+        ),
+        Binding(
+            "left_square_bracket",
+            "steps(-1)",
+            "Fewer steps",
+            tooltip="Measure again with fewer inner steps for all runs.",
+        ),
+        Binding(
+            "s",
+            "own_steps",
+            "Own steps",
+            tooltip="Measure again with each run's own number of inner steps, or with that of the first run for all.",
+        ),
         Binding(
             "g",
             "target",
@@ -83,7 +114,7 @@ class CompareScreen(AnalysisScreen[None]):
         runs: Sequence[RunFolder],
         *,
         tasks: int | None = None,
-        steps: int | None = None,
+        steps: Steps | None = None,
         shots: int | None = None,
         target: float | None = None,
         colours: Mapping[str, str] | None = None,
@@ -91,7 +122,7 @@ class CompareScreen(AnalysisScreen[None]):
         """
         Args:
             tasks, steps, shots: Numbers of held-out tasks, inner steps and support examples. None uses the settings of
-                the first run.
+                the first run, and `own` the inner steps in the settings of each run.
             target: Accuracy (a fraction) or loss; the tables show when each run's validations first reached it.
             colours: Names of the runs' colours in the palette.
         """
@@ -99,6 +130,8 @@ class CompareScreen(AnalysisScreen[None]):
         self._runs = tuple(runs)
         self._tasks, self._steps, self._shots, self._target = tasks, steps, shots, target
         self.comparison: Comparison | None = None
+        self._recorded: Recorded | None = None
+        """The training of the runs, which is shown until they are measured."""
         self.view = View(colours=colours or {})
 
     def compose(self) -> ComposeResult:
@@ -151,6 +184,24 @@ class CompareScreen(AnalysisScreen[None]):
             self._shots = choices[index]
             self._measure()
 
+    def action_steps(self, by: int) -> None:
+        """Measure again with more or fewer inner steps, the same number for all runs."""
+        if self.comparison is None:
+            return
+        last = self.comparison.protocol.steps
+        current = self._steps if isinstance(self._steps, int) else last
+        choices = sorted({current, last, *STEPS})
+        index = choices.index(current) + by
+        if 0 <= index < len(choices):
+            self._steps = choices[index]
+            self._measure()
+
+    def action_own_steps(self) -> None:
+        """Measure again with each run's own number of inner steps, or with that of the first run for all."""
+        if self.comparison is not None:
+            self._steps = None if self._steps == "own" else "own"
+            self._measure()
+
     @work
     async def action_target(self) -> None:
         """Ask for a target and measure again."""
@@ -194,11 +245,16 @@ class CompareScreen(AnalysisScreen[None]):
         self._show_state("Reading the runs…")
 
     def _restore_request(self) -> None:
-        """Restore the shots and target of the comparison on the screen."""
+        """Restore the shots, inner steps and target of the comparison on the screen."""
+        protocol = self.comparison.protocol if self.comparison else None
+        self._steps = None if protocol is None else "own" if protocol.own_steps else protocol.steps
         self._shots = self.comparison.protocol.shots if self.comparison else None
         self._target = self.comparison.target if self.comparison else None
 
     def show_progress(self, progress: Comparing) -> None:
+        if progress.recorded and self.comparison is None:
+            self._recorded = progress.recorded
+            self._show()
         self._show_state(
             f"Adapting {progress.run} ({progress.number} of {progress.runs}) to the held-out tasks: "
             f"{progress.done:,} of {progress.tasks:,}"
@@ -217,6 +273,8 @@ class CompareScreen(AnalysisScreen[None]):
         if self.comparison is not None:
             self.query_one("#compare-protocol", StaticText).update(protocol_words(self.comparison))
             self.sections.show(self.comparison, self.view)
+        elif self._recorded is not None:
+            self.sections.show_training(self._recorded, self.view)
 
     def _show_state(self, text: str) -> None:
         self.query_one(StatusLine).update(text)

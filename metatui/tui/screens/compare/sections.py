@@ -12,7 +12,7 @@ from textual.events import DescendantFocus
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from metatui.runs.analysis.comparison import Comparison
+from metatui.runs.analysis.comparison import Comparison, Recorded
 from metatui.tui.screens.compare import curves, pages
 from metatui.tui.screens.compare.curves import View
 from metatui.tui.widgets.charts import LineChart
@@ -61,6 +61,10 @@ class Sections(Vertical):
             widget.border_title = f"{number} {section.capitalize()}"
             widget.can_focus = True
         self.lay_out()
+
+    def show_training(self, recorded: Recorded, view: View) -> None:
+        """Show the training curves while the runs are being measured."""
+        self.query_one("#compare-training", LineChart).show(curves.training(recorded, view))
 
     def show(self, comparison: Comparison, view: View) -> None:
         self.query_one("#compare-training", LineChart).show(curves.training(comparison, view))

@@ -281,9 +281,9 @@ class ExplorerScreen(AnalysisScreen[None]):
         self.query_one(KeyLine).keys = (*wave, *KEYS[:-1], *values, KEYS[-1])
 
     def _lay_out(self) -> None:
-        # The panel of an image task includes a curve.
-        images = any(isinstance(result.view, ImageView) for result in self.results)
-        self.query_one(LineChart).display = self.app.size.height >= CHART_FROM_ROWS and not images
+        # The panel of an image task includes a curve. Before the first result, the kind of task is not known.
+        has_curve = self.results and not any(isinstance(result.view, ImageView) for result in self.results)
+        self.query_one(LineChart).display = self.app.size.height >= CHART_FROM_ROWS and bool(has_curve)
         self._show_keys()
 
 

@@ -88,7 +88,7 @@ def chart_of(model: RunModel | None, view: View, width: int) -> ChartData:
             name,
             colour,
             [(p.x, scale * p.mean) for p in history.points(points, view.against, smoothing)],
-            short=name.split(" after ")[0],
+            short=name.split(" after ")[0] + _averaged(history, points, smoothing),
         )
         for name, colour, history, smoothing in (
             (names[0], palette.TRAIN, training, view.smoothing),
@@ -107,8 +107,17 @@ def chart_of(model: RunModel | None, view: View, width: int) -> ChartData:
         title=_title(view, accuracy),
         x_label="meta-steps" if view.against == "iteration" else "seconds of training",
         log_y=view.log and not accuracy,
+        integer_x=view.against == "iteration",
         empty=ENDED if model and model.ended else EMPTY,
     )
+
+
+def _averaged(history: History, points: int, smoothing: float) -> str:
+    """Return how the values at the cursor are averaged; an empty string if they are those of single meta-steps."""
+    if smoothing:
+        return " (smoothed)"
+    count = history.values_per_point(points)
+    return f" (mean of {count})" if count > 1 else ""
 
 
 def _title(view: View, accuracy: bool) -> str:
@@ -126,12 +135,20 @@ def _histories(model: RunModel | None, accuracy: bool) -> tuple[History, History
 
 
 def curve_names(settings: Settings) -> tuple[str, str]:
-    """Return the names of the training and the validation curve, with the inner steps after which they are measured."""
+    """Return the names of the training and the validation curve, with the inner steps after which they are measured.
+
+    If their numbers of shots differ, the names contain them too.
+    """
+    low, high = settings.shots_in_training
+    training, validation = "training", "validation"
+    if (low, high) != (settings.evaluation_shots,) * 2:
+        training = f"{low if low == high else f'{low}–{high}'}-shot training"
+        validation = f"{settings.evaluation_shots}-shot validation"
     if not FIELDS["algorithm.inner_steps"].is_relevant(settings):
-        return "training", "validation"
+        return training, validation
     return (
-        f"training after {_steps(settings.algorithm.inner_steps)}",
-        f"validation after {_steps(settings.evaluation_steps)}",
+        f"{training} after {_steps(settings.algorithm.inner_steps)}",
+        f"{validation} after {_steps(settings.evaluation_steps)}",
     )
 
 

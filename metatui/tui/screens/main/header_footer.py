@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from textual.binding import Binding
 from textual.content import Content, Span
 from textual.geometry import Region
 from textual.message import Message
 from textual.reactive import reactive
 from textual.style import Style
 from textual.widget import Widget
-from textual.widgets import Input
 
 from metatui.tui.actions import ACTIONS, TABS, Action, AppContext, Phase, Tab, key_name
 from metatui.tui.widgets.charts.chart_theme import symbols_of
 from metatui.tui.widgets.key_line import CURSOR_KEYS, key_entry
-
-EDITING_KEYS = frozenset(binding.key for binding in Binding.make_bindings(Input.BINDINGS))
-"""Keys that edit text in a field."""
+from metatui.tui.widgets.text_input import works_in_text
 
 
 class ContextChanged(Message):
@@ -127,17 +123,13 @@ class KeyBar(Widget):
 
     def _entries(self, actions: Iterable[Action]) -> Iterator[Content]:
         for action in actions:
-            if key := next(filter(self._works, action.keys.split(",")), None):
+            if key := next((key for key in action.keys.split(",") if not self.typing or works_in_text(key)), None):
                 label = PAIRS.get(action.id, action.label)
                 if action.id == "pause" and (self.context.phase is Phase.PAUSING or self.context.phase.is_paused):
                     label = "Continue"
                 perform = f"perform('{action.id}')"
                 name = link(f" {key_name(key)}{' ' if label else ''}", perform, "$footer-key-foreground bold")
                 yield name + link(f"{label} ", perform, "$footer-description-foreground") if label else name
-
-    def _works(self, key: str) -> bool:
-        is_text = not (key.startswith("ctrl+") or key[1:].isdigit())  # other than control and function keys
-        return not self.typing or not (is_text or key in EDITING_KEYS)
 
 
 def offered(context: AppContext) -> list[Action]:

@@ -27,12 +27,12 @@ class ListTab(Vertical):
         & > .list-and-preview.-wide { layout: horizontal; }
         & Table { height: 3fr; padding: 0 1; }
         & Table.-wide { width: 3fr; height: 1fr; }
-        & ScrollView {
+        & > .list-and-preview > ScrollView {  /* not the filter: Textual's Input has a base class of the same name */
             height: 2fr; padding: 0 1; border-top: solid $foreground 30%;
             &:ansi { border-top: solid ansi_bright_black; }
+            &.-wide { width: 2fr; height: 1fr; }
+            &.-alone { border-top: none; }
         }
-        & ScrollView.-wide { width: 2fr; height: 1fr; }
-        & ScrollView.-alone { border-top: none; }
     }
     """
 

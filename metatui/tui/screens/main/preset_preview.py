@@ -31,7 +31,7 @@ def page(preset: Preset, form: Settings | None) -> Page:
         parts = (
             ("Source:", preset.source),
             ("Protocol:", preset.protocol),
-            ("Published:", preset.published or ""),
+            ("Published:", " · ".join(filter(None, (preset.published, preset.published_protocol)))),
             ("Measured:", preset.measured or ""),
             ("Notes:", preset.notes),
         )

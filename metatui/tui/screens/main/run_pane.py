@@ -37,6 +37,8 @@ class Fact(NamedTuple):
     label: str
     text: str
     warning: bool = False
+    detail: str = ""
+    """Text after `text`, which is left out if the facts do not fit."""
 
     @property
     def words(self) -> str:
@@ -69,9 +71,13 @@ class RunNumbers(RowsWidget):
             return [
                 [Segment(row, theme.muted)] for row in textwrap.wrap(theme.printable(with_keys(NO_RUN)), max(1, width))
             ]
-        facts = [fact._replace(text=theme.printable(fact.text)) for fact in facts_of(model, self._load, self._phase)]
+        facts = facts_of(model, self._load, self._phase)
+        short = [fact._replace(text=theme.printable(fact.text)) for fact in facts]
+        full = [fact._replace(text=theme.printable(fact.text + fact.detail)) for fact in facts]
         first = [*self._failure(model, width, theme), _bar(model, width, theme)]
-        return [*first, *(table if height > 6 else packed)(facts, width, theme)]
+        arrange = table if height > 6 else packed
+        rows = [*first, *arrange(full, width, theme)]
+        return rows if len(rows) <= height else [*first, *arrange(short, width, theme)]
 
     def _failure(self, model: RunModel, width: int, theme: ChartTheme) -> list[Row]:
         if not isinstance(model.ended, Failed):
@@ -149,7 +155,8 @@ def facts_of(model: RunModel, load: Load, phase: Phase) -> list[Fact]:
     if model.waiting:
         facts.append(Fact("waiting", model.waiting, True))
     if now := model.evaluating:
-        facts.append(Fact("evaluating", f"{now.done:,} of {now.tasks:,} {split_name(now.split)} tasks"))
+        left = f", {clock(model.evaluation_left)} left" if model.evaluation_left is not None else ""
+        facts.append(Fact("evaluating", f"{now.done:,} of {now.tasks:,} {split_name(now.split)} tasks{left}"))
     facts += _results(model)
     spent = clock(model.seconds)
     if model.is_followed and model.remaining is not None:
@@ -164,7 +171,7 @@ def facts_of(model: RunModel, load: Load, phase: Phase) -> list[Fact]:
         facts.append(Fact("device", f"{started.device} ({started.device_name})"))
         facts += [Fact("parameters", f"{started.parameters:,}")] if started.parameters else []
         reason = f" ({started.engine_reason})" if started.engine_reason else ""
-        facts.append(Fact("engine", f"{started.engine}{reason}"))
+        facts.append(Fact("engine", started.engine, detail=reason))  # the journal has the reason in any case
     return facts
 
 

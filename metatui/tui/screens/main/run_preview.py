@@ -53,7 +53,7 @@ def read_details(run: RunSummary) -> RunDetails:
         model = outline(run.run)
     except (MetatuiError, OSError):  # OSError: deleted in the meantime
         return RunDetails()
-    name = (run.preset or "").removesuffix(" (changed)")
+    name = presets.without_changed(run.preset or "")
     with suppress(MetatuiError):  # the preset was deleted or renamed
         if name:
             return RunDetails(model, presets.load(name).settings, name)
@@ -103,7 +103,8 @@ def _amount(run: RunSummary, details: RunDetails) -> str:
     seconds = f" in {clock(details.model.seconds)}" if details.model and details.model.seconds else ""
     live = " Enter follows it, x stops it." if is_live(run) else ""
     steps = f"{run.iteration:,} meta-step{'' if run.iteration == 1 else 's'}"
-    return f"{run.status.capitalize()}, {steps}{seconds}, started {when(run)}.{live}"
+    now = [text for text in (run.activity, run.process) if text]
+    return f"{', '.join([run.status.capitalize(), f'{steps}{seconds}', *now])}, started {when(run)}.{live}"
 
 
 def results(run: RunSummary) -> list[str]:

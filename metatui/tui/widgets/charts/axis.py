@@ -105,8 +105,10 @@ def range_axis(low: float, high: float, cells: int, *, wide: bool = False, whole
         wide: Whether labels are next to each other (below a horizontal axis) and not one above the other.
         whole: Whether ticks are at whole numbers only.
     """
-    low, high = (clamped(end) if math.isfinite(end) else 0.0 for end in (low, high))
-    return _linear_axis(min(low, high), max(low, high), cells, 2, wide=wide, whole=whole)
+    low, high = sorted(clamped(end) if math.isfinite(end) else 0.0 for end in (low, high))
+    if whole and high < low + 1:  # room for two ticks
+        high = low + max(1.0, 0.1 * abs(low))
+    return _linear_axis(low, high, cells, 2, wide=wide, whole=whole)
 
 
 def _widened(low: float, high: float) -> tuple[float, float]:

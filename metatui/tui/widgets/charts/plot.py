@@ -280,18 +280,40 @@ class Plot:
         return merged([Segment(" " * (self.left - 1) + glyphs.corner, self._theme.muted), *axis])
 
     def x_ticks(self, name: str) -> Row:
-        """Return a row with the labels of ticks, and `name` at the right end. Labels that would touch are omitted."""
+        """Return a row with the labels of ticks. Labels that would touch are omitted.
+
+        `name` is right of the last label or, if there is no room, in the last gap between labels. Labels in its place
+        are omitted, but never the first and the last one.
+        """
         total = self.left + self.width
-        free_until = total
-        line = [" "] * total
-        if name and cell_len(name) <= self.width // 2:
-            free_until = total - cell_len(name) - 1
-            line[free_until + 1 :] = list(name)
+        labels: list[tuple[int, str]] = []
         free_from = 0
         for tick, label in zip(self.x.ticks, self.x.labels, strict=True):
             column = self.x.cell(tick) or 0
             start = max(0, min(self.left + column - len(label) // 2, total - len(label)))
-            if start >= free_from and start + len(label) <= free_until:
-                line[start : start + len(label)] = label
+            if start >= free_from:
+                labels.append((start, label))
                 free_from = start + len(label) + 1
+        texts = _with_name(labels, name, total) if name else labels
+        line = [" "] * total
+        for start, text in sorted(texts, reverse=True):  # a name can have fewer characters than cells
+            line[start : start + cell_len(text)] = text
         return [Segment("".join(line).rstrip(), self._theme.muted)]
+
+
+def _with_name(labels: Sequence[tuple[int, str]], name: str, total: int) -> list[tuple[int, str]]:
+    """Add the name of an axis to its labels, each with the column where it starts, in a row of `total` columns."""
+    kept = list(labels)
+    while True:
+        ends = [0, *(start + len(label) + 1 for start, label in kept)]
+        starts = [*(start - 1 for start, _ in kept), total]
+        gaps = [(start, end) for start, end in zip(ends, starts, strict=True) if end - start >= cell_len(name)]
+        if len(kept) > 1:
+            gaps = [gap for gap in gaps if gap[0] > 0]  # not before the first label
+        if gaps:
+            start, end = gaps[-1]
+            at = end - cell_len(name) if end == total else start + (end - start - cell_len(name)) // 2
+            return [*kept, (at, name)]
+        if len(kept) <= 2:
+            return list(labels)
+        del kept[-2]

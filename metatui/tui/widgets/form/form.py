@@ -12,6 +12,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.events import DescendantBlur, DescendantFocus
 from textual.message import Message
 from textual.widget import Widget
+from textual.widgets import Input
 
 from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, text_of
@@ -20,7 +21,7 @@ from metatui.config.usual import SELECTORS
 from metatui.tui.actions import with_keys
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.form.fields import FieldGroup, FormField, explained, field_id
-from metatui.tui.widgets.form.model import Assessment, assess, texts_of
+from metatui.tui.widgets.form.model import Assessment, Texts, assess, texts_of
 from metatui.tui.widgets.form.offer import Offer, offer
 from metatui.tui.widgets.static_text import StaticText
 
@@ -130,9 +131,18 @@ class SettingsForm(Vertical):
                 room -= needed
         self._judge()
 
+    @property
+    def texts(self) -> Texts:
+        """The text of each field, by path."""
+        return dict(self._texts)
+
     def load(self, settings: Settings) -> None:
         """Fill the form with `settings`."""
-        self._texts = texts_of(settings)
+        self.show_texts(texts_of(settings))
+
+    def show_texts(self, texts: Texts) -> None:
+        """Fill the fields with `texts`, which may be invalid."""
+        self._texts = dict(texts)
         self.offer = None
         self._show_texts()
 
@@ -231,7 +241,7 @@ class SettingsForm(Vertical):
     def _note(self, field: FormField) -> str:
         if self._is_pending(field):
             return "Enter applies the new value."
-        return self.offer.note(field.setting.path) if self.offer else ""
+        return self.offer.note(field.setting.path, typing=isinstance(self.screen.focused, Input)) if self.offer else ""
 
     def _is_pending(self, field: FormField) -> bool:
         """Return whether the text of a live setting differs from the run's value."""
@@ -273,6 +283,9 @@ class SettingsForm(Vertical):
     def _explain(self, event: DescendantFocus) -> None:
         field = next((node for node in event.widget.ancestors if isinstance(node, FormField)), None)
         self.hint.update(explained(field.setting) if field else self._hint)
+        if self.offer and self.offer.is_taken:  # its note names the key that works in the focused field
+            shown = self.query_one(f"#{field_id(self.offer.path)}", FormField)
+            shown.show_problem(self.assessment.problems.get(self.offer.path, ""), self._note(shown))
 
     @on(DescendantBlur)
     def _restore_hint(self) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from metatui.config.fields import FIELDS, text_of
+from metatui.config.fields import FIELDS, label_in_sentence, text_of
 from metatui.config.registry import ALGORITHMS
 from metatui.config.usual import usual_for
+from metatui.tui.actions import BY_ID, key_name
 from metatui.tui.widgets.form.model import Texts
+from metatui.tui.widgets.text_input import works_in_text
 from metatui.utils.errors import SettingsError
 
 
@@ -29,16 +31,22 @@ class Offer:
     def taken(self) -> Offer:
         return replace(self, is_taken=True)
 
-    def note(self, path: str) -> str:
-        """Return the note to show at the field of a setting; empty if there is none."""
+    def note(self, path: str, *, typing: bool = False) -> str:
+        """Return the note to show at the field of a setting; empty if there is none.
+
+        Args:
+            typing: whether a text field has the focus, in which letters are typed.
+        """
         if path == self.path:
-            return self._sentence()
+            return self._sentence(typing)
         return f"Usual: {self.texts[path]}" if path in self.texts and not self.is_taken else ""
 
-    def _sentence(self) -> str:
+    def _sentence(self, typing: bool) -> str:
         if self.is_taken:
-            return f"The usual values of {self.title} are filled in. r restores your values."
-        values = [f"{_name(path)} = {text}" for path, text in self.texts.items()]
+            keys = BY_ID["undo"].keys.split(",")
+            key = next((key for key in keys if not typing or works_in_text(key)), keys[0])
+            return f"The usual values of {self.title} are filled in. {key_name(key)} restores your values."
+        values = [f"{label_in_sentence(path)} = {text}" for path, text in self.texts.items()]
         listed = " and ".join(filter(None, [", ".join(values[:-1]), values[-1]]))
         them = "them" if len(values) > 1 else "it"
         return f"{self.title} usually uses {listed}: enter fills {them} in, Esc keeps your values."
@@ -61,9 +69,3 @@ def _reads(text: str, path: str, value: object) -> bool:
         return FIELDS[path].read(text) == value
     except SettingsError:
         return False
-
-
-def _name(path: str) -> str:
-    """Return the label of a setting, as it is written within a sentence."""
-    label = FIELDS[path].label
-    return label if label[:2].isupper() else label[0].lower() + label[1:]

@@ -43,7 +43,7 @@ LATER = len(GOOD) + 2
 
 BAD: dict[str, tuple[Callable[[Path], object], Sets, str]] = {
     "no file name": (good, {"table.file": ""}, "table.file is '', but must be the path of a CSV or Parquet file with"),
-    "relative name": (good, {"table.file": "~nobody-of-this-name/a.csv"}, "the absolute path of a file, starting with"),
+    "relative name": (good, {"table.file": "~nobody-of-this-name/a.csv"}, "the path of a file"),
     "missing file": (nothing, {}, "FILE: there is no such file"),
     "folder": (folder, {}, "FILE is not a file"),
     "pipe": (pipe, {}, "FILE is not a file"),

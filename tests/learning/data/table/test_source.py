@@ -19,7 +19,14 @@ from tests.learning.data.table.tables import regressions, table_text
 
 
 def source_of(
-    path: Path, *, shots: int = 4, queries: int = 3, test_tasks: int = 4, seed: int = 0, **options: str | float
+    path: Path,
+    *,
+    shots: int = 4,
+    queries: int = 3,
+    val_tasks: int = 2,
+    test_tasks: int = 4,
+    seed: int = 0,
+    **options: str | float,
 ) -> TableSource:
     """Create the source of a file whose task column is called plant or task."""
     column = path.read_text().replace(";", ",").split(",", 1)[0]
@@ -27,7 +34,8 @@ def source_of(
     table = read_table(chosen)
     splits = split_tasks(table, chosen, seed)
     largest = dict.fromkeys(SPLITS, ("task.shots", shots))
-    return TableSource(table, splits, shots=largest, queries=queries, test_tasks=test_tasks)
+    evaluated: dict[Split, int] = {"val": val_tasks, "test": test_tasks}
+    return TableSource(table, splits, shots=largest, queries=queries, evaluated=evaluated)
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +201,27 @@ def test_repeated_test_tasks_are_noted(path: Path) -> None:
         "interval describes these tasks, not new ones"
     )
     assert not source_of(path, targets="y0,y1", test_tasks=8).notices
+    (notice,) = source_of(path, targets="y0,y1", val_tasks=100, test_tasks=600).notices
+    assert " has 6 validation tasks and 8 test tasks, so 100 and 600 evaluated tasks use each of them " in notice
+
+
+def test_columns_and_tasks_are_noted(path: Path, source: TableSource, tmp_path: Path) -> None:
+    contents, units = source.notes
+    assert contents == (
+        f"'{path}' has inputs: x0, x1; targets: y0, y1; tasks: 26 for training, 6 for validation, 8 for test"
+    )
+    assert units.startswith("Losses are mean squared errors")
+    wide = tmp_path / "wide.csv"
+    columns = [f"x{n}" for n in range(12)]
+    rows = [
+        ",".join([str(task), "text", *"0123456789ab".replace("a", "1").replace("b", "2"), "5"]) for task in range(9)
+    ]
+    wide.write_bytes(table_text([row for row in rows for _ in range(7)], ",".join(["task", "site", *columns, "y"])))
+    contents, _ = source_of(wide, inputs=",".join(columns[:10]), targets="y").notes
+    assert (
+        "has inputs: x0, x1, x2, x3, x4, x5, x6, x7 and 2 more; targets: y; ignored columns: site, x10, x11;"
+        in contents
+    )
 
 
 def test_fingerprint(path: Path, source: TableSource, tmp_path: Path) -> None:

@@ -137,7 +137,8 @@ def test_curve_views(runs: list[RunFolder], curves: Path) -> None:
 def test_run_notes_what_losses_refer_to(curves: Path, tmp_path: Path) -> None:
     session = Session.start(settings_for(curves, evaluation__test_tasks=16), runs_dir=tmp_path)
     events = list(session)
-    (note,) = (event.text for event in events if isinstance(event, Noted))
+    contents, note = (event.text for event in events if isinstance(event, Noted))
+    assert contents.startswith(f"'{curves}' has inputs: ")
     assert note.startswith(
         "Losses are mean squared errors of standardised targets, which are divided by their standard"
     )

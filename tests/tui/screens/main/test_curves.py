@@ -6,7 +6,12 @@ import pytest
 
 from metatui.config.fields import change
 from metatui.config.settings import Settings
-from metatui.tui.screens.main.curves import curve_names
+from metatui.tui.model.run_model import RunModel
+from metatui.tui.screens.main.curves import View, chart_of, curve_names
+from metatui.tui.widgets.charts.canvas import Canvas
+from metatui.tui.widgets.charts.plot import paint
+from tests.tui.fakes import progress
+from tests.tui.widgets.test_charts import theme
 
 
 @pytest.mark.parametrize(
@@ -22,3 +27,22 @@ from metatui.tui.screens.main.curves import curve_names
 )
 def test_curves_are_named_after_their_inner_steps(changes: dict[str, str | int], names: tuple[str, str]) -> None:
     assert curve_names(change(Settings(), changes)) == names
+
+
+def test_chart_of_a_run_that_has_just_started() -> None:
+    model = RunModel(Settings())
+    model.take(progress(1))
+    chart = chart_of(model, View(), 60)
+    (name,) = [series.short for series in chart.series]
+    assert name == "training"
+    rows = [str.join("", (part.text for part in row)) for row in paint(chart, 60, 9, theme(), Canvas())]
+    assert any(row.split() == ["1", "meta-steps", "2"] for row in rows), "meta-steps are whole numbers"
+
+
+def test_cursor_says_which_values_are_means() -> None:
+    model = RunModel(Settings())
+    for number in range(1, 401):
+        model.take(progress(number))
+    assert chart_of(model, View(), 60).series[0].short == "training (mean of 4)"
+    assert chart_of(model, View(), 400).series[0].short == "training"
+    assert chart_of(model, View(smoothing=0.9), 60).series[0].short == "training (smoothed)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
@@ -19,7 +20,7 @@ from metatui.tui.screens.main import preset_list
 from metatui.tui.screens.main.presets_tab import PresetsTab
 from metatui.tui.widgets.table import Heading
 from metatui.utils import paths
-from tests.tui.fakes import FakeSessions
+from tests.tui.fakes import FakeSessions, saved_run
 from tests.tui.screens.conftest import text_of
 
 SIZE = (160, 48)
@@ -102,6 +103,33 @@ async def test_presets_are_saved_previewed_loaded_started_and_deleted(make: Make
         await pilot.pause()
         assert sessions.started == [(quick.settings, "quick")]
         assert sessions.session is not None
+        sessions.session.end()
+        await sessions.session.over(app, pilot)
+
+
+async def test_run_of_a_changed_preset_records_its_origin(make: Make, sessions: FakeSessions, runs_dir: Path) -> None:
+    quick = presets.load("quick")
+    saved_run(runs_dir, quick.settings, name="anil-20260102-000000", steps=20, preset="sinusoid-anil (changed)")
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(app, pilot)
+        app.presets.load_preset(quick)
+        app.form.enter("training.seed", "7")
+        await pilot.press("f5")
+        await pilot.pause()
+        seven = change(quick.settings, {"training.seed": 7})
+        assert sessions.started == [(seven, "quick (changed)")]
+        assert sessions.session is not None
+        sessions.session.end()
+        await sessions.session.over(app, pilot)
+
+        await pilot.press("2")
+        await settled(app, pilot)
+        await pilot.press("l")
+        await settled(app, pilot)
+        await pilot.press("f5")
+        await pilot.pause()
+        assert sessions.started[1:] == [(quick.settings, "sinusoid-anil (changed)")]
         sessions.session.end()
         await sessions.session.over(app, pilot)
 

@@ -1,8 +1,16 @@
-"""Test of the rows of facts about a run."""
+"""Tests of the rows of facts about a run."""
 
 from __future__ import annotations
 
-from metatui.tui.screens.main.run_pane import Fact, packed, table
+import pytest
+
+from metatui.config.settings import Settings
+from metatui.events import Evaluating
+from metatui.tui.actions import Phase
+from metatui.tui.model.run_model import RunModel
+from metatui.tui.screens.main.run_pane import Fact, RunNumbers, facts_of, packed, table
+from metatui.tui.system_monitor import Load
+from tests.tui.fakes import progress, started
 from tests.tui.widgets.test_charts import text, theme
 
 
@@ -10,3 +18,36 @@ def test_numbers_stay_with_their_units() -> None:
     fact = Fact("process", "4211, 310 MiB, CPU 13 %")
     assert [row[11:] for row in text(table([fact], 11 + 21, theme()))] == ["4211, 310 MiB, CPU", "13 %"]
     assert text(packed([fact], 28, theme())) == ["process 4211, 310 MiB, CPU", "13 %"]
+
+
+def test_reason_for_the_engine_is_left_out_if_it_does_not_fit() -> None:
+    model = RunModel(Settings())
+    model.take(started(model.settings))
+    numbers = RunNumbers()
+    numbers.show(model, Phase.IDLE, Load())
+    rows = text(numbers.rows(20, 40, theme()))
+    assert [row[11:] for row in rows[-4:]] == ["batched", "(all", "tasks at", "once)"]
+    assert text(numbers.rows(20, len(rows) - 1, theme()))[-1] == "engine     batched"
+    assert model.journal[0].text == "Started on cpu, engine batched (all tasks at once)"
+
+
+def test_time_left_of_the_final_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("metatui.tui.model.run_model.time.monotonic", lambda: now)
+    model = RunModel(Settings())
+    total = model.settings.training.iterations
+
+    def facts() -> dict[str, str]:
+        return {fact.label: fact.text for fact in facts_of(model, Load(), Phase.RUNNING)}
+
+    model.take(progress(total - 10))
+    model.take(progress(total - 9))
+    assert facts()["time"].endswith("0:00 left")
+    for iteration in range(total - 8, total + 1):
+        model.take(progress(iteration))
+    model.take(Evaluating(total, "test", 0, 600))
+    assert facts()["evaluating"] == "0 of 600 test tasks"
+    assert "left" not in facts()["time"]
+    now += 20
+    model.take(Evaluating(total, "test", 200, 600))
+    assert facts()["evaluating"] == "200 of 600 test tasks, 0:40 left"

@@ -19,6 +19,7 @@ from metatui.tui.app import MetatuiApp
 from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 from metatui.tui.screens.main import runs_tab
 from metatui.tui.screens.main.run_preview import RunDetails
+from metatui.tui.themes import CYCLE
 from tests.tui.fakes import saved_run
 from tests.tui.screens.conftest import press_together, text_of
 
@@ -56,6 +57,21 @@ def test_at_most_eight_runs_are_compared() -> None:
     for action in ("compare_runs", "report_runs"):
         assert not BY_ID[action].refuse(AppContext(row=True, marked=8))
         assert "at most 8" in BY_ID[action].refuse(AppContext(row=True, marked=9))
+
+
+@pytest.mark.usefixtures("saved")
+@pytest.mark.parametrize("theme", CYCLE)
+async def test_words_of_the_filter_are_visible(make: Make, theme: str) -> None:
+    """Check the words while they are typed, and while the list has the focus."""
+    app = make(theme=theme)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2", "slash", *"glyphs")
+        await settled(app, pilot)
+        for key in ("end", "enter"):
+            await pilot.press(key)
+            await settled(app, pilot)
+            assert app.screen._compositor.render_strips()[1].text.strip() == "glyphs"
+        assert app.focused is app.runs_tab.table
 
 
 @pytest.mark.usefixtures("saved")

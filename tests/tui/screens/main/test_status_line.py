@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from metatui.cli.app import app_arguments
 from metatui.config.settings import Settings
 from metatui.tui.app import MetatuiApp
+from metatui.tui.launch import make_app
 from metatui.tui.screens.main.status_line import FormState
-from tests.tui.fakes import saved_run
+from tests.tui.fakes import FakeSessions, saved_run
 
 
 @pytest.mark.parametrize(
@@ -49,10 +51,10 @@ async def test_line_follows_the_form_and_the_shown_run(make: Callable[..., Metat
         (await app.form.reveal("algorithm.inner_lr")).control.focus()
         await pilot.press("5")
         await pilot.pause()
-        assert line().startswith(f"form: preset {name}, changed: inner_lr  ")
+        assert line().startswith(f"form: preset {name}, changed: inner learning rate  ")
         app.form.enter("algorithm.name", "fomaml")
         await pilot.pause()
-        assert line().startswith(f"form: preset {name}, changed: algorithm, inner_lr  ")
+        assert line().startswith(f"form: preset {name}, changed: algorithm, inner learning rate  ")
         app.form.enter("algorithm.name", "maml")
         await pilot.press("escape", "2")
         await app.workers.wait_for_complete()
@@ -60,4 +62,24 @@ async def test_line_follows_the_form_and_the_shown_run(make: Callable[..., Metat
         await app.workers.wait_for_complete()
         await pilot.pause()
         assert line().endswith("showing: ━ maml-sinusoid-20260101-000000 (finished)")
-        assert line().startswith(f"form: preset {name}, changed: inner_lr  ")
+        assert line().startswith(f"form: preset {name}, changed: inner learning rate  ")
+
+
+async def test_settings_of_the_command_line_are_changes_of_their_preset(sessions: FakeSessions, runs_dir: Path) -> None:
+    arguments = app_arguments("quick", ["evaluation.tasks=7"], start=False, runs_dir=runs_dir)
+    app = make_app(**arguments, sessions=sessions)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        line = app.work_tab.status.render_line(0).text.strip()
+        assert line.startswith("form: preset quick, changed: validation tasks  ")
+        await pilot.press("f5")
+        await app.workers.wait_for_complete()
+        assert sessions.started[0][0].evaluation.tasks == 7
+        assert sessions.started[0][1] == "quick (changed)"
+
+
+def test_a_preset_without_changes_is_its_own_origin(make: Callable[..., MetatuiApp], runs_dir: Path) -> None:
+    quick = app_arguments("quick", [], start=False, runs_dir=runs_dir)
+    app = make_app(**quick)
+    assert app.presets.origin_of(quick["settings"]) == "quick"
+    assert make(Settings()).presets.origin_of(quick["settings"]) is None

@@ -1,0 +1,40 @@
+"""Description of a data set: what a saved model needs of it to be built, adapted and used without its examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+MOST_CLASSES = 10_000
+"""Largest number of classes of a split whose names are listed. Generated characters have more classes."""
+
+
+@dataclass(frozen=True)
+class Standardisation:
+    """Columns of a table, each of which is standardised as (value - mean) / scale."""
+
+    columns: tuple[str, ...]
+    mean: tuple[float, ...]
+    """Mean of each column in the training rows."""
+    scale: tuple[float, ...]
+    """Standard deviation of each column in the training rows; 1 for a column that is constant in them."""
+
+
+@dataclass(frozen=True)
+class DataSchema:
+    """Inputs and targets of the examples of a data set."""
+
+    kind: Literal["regression", "classification"]
+    input_shape: tuple[int, ...]
+    """Shape of the inputs of one example: (inputs,) for regression, (C, H, W) for an image."""
+    targets: int = 1
+    """Number of target values of a regression task."""
+    pooled_classes: int = 0
+    """Number of training classes of ordinary training without tasks; 0 for regression."""
+    inputs: Standardisation | None = None
+    """Input columns of a table; None for other data sets, whose inputs are not standardised."""
+    outputs: Standardisation | None = None
+    """Target columns of a table; None for other data sets."""
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Names of the classes of each split; without the splits that have more than `MOST_CLASSES`."""

@@ -1,0 +1,84 @@
+"""Groups of runs that differ only in their seeds, with statistics over the seeds."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+from typing import Protocol, TypeVar
+
+from metatui.config.settings import Settings
+from metatui.runs.analysis.comparison.labels import labels
+from metatui.runs.analysis.comparison.values import RunResult, SeedCurve, SeedGroup
+from metatui.runs.execution.replay_log import FREE_ON_RESUME
+from metatui.runs.storage.run_folder import RunFolder
+
+
+class Groupable(Protocol):
+    """A run with the properties that decide which runs are in one group."""
+
+    @property
+    def run(self) -> RunFolder: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def same_tasks(self) -> Hashable: ...
+
+
+R = TypeVar("R", bound=Groupable)
+
+
+def by_seed(runs: Sequence[R]) -> list[tuple[str, tuple[R, ...]]]:
+    """Group the runs that differ only in their seeds, in the order of their first runs.
+
+    Every run is in exactly one group. If several runs have the same settings and the same seed, the group contains the
+    last of them, because a repetition is not a second seed; each of the others is a group of its own.
+
+    Returns:
+        The label and the runs of each group.
+    """
+    alike: dict[Hashable, dict[int, R]] = defaultdict(dict)
+    for run in runs:
+        alike[run.same_tasks, without_seed(run.settings)][run.settings.training.seed] = run
+    groups = [tuple(seeds.values()) for seeds in alike.values()]
+    names = labels([group[0].run for group in groups], [without_seed(group[0].settings) for group in groups])
+    found = [(name if len(group) > 1 else group[0].label, group) for name, group in zip(names, groups, strict=True)]
+    grouped = {id(run) for _, group in found for run in group}
+    found += [(run.label, (run,)) for run in runs if id(run) not in grouped]
+    position = {id(run): number for number, run in enumerate(runs)}
+    return sorted(found, key=lambda each: min(position[id(run)] for run in each[1]))
+
+
+def seed_groups(runs: Sequence[RunResult]) -> tuple[SeedGroup, ...]:
+    """Return the groups of `by_seed` with their statistics over seeds."""
+    return tuple(
+        SeedGroup(
+            label=label,
+            runs=group,
+            loss=_over_seeds([run.evaluation.loss.mean for run in group]),
+            accuracy=_over_seeds([run.evaluation.accuracy.mean for run in group if run.evaluation.accuracy])
+            if group[0].evaluation.accuracy
+            else None,
+        )
+        for label, group in by_seed(runs)
+    )
+
+
+def without_seed(settings: Settings) -> Settings:
+    """Return the settings that determine how a run learns, without the seed and the compute settings."""
+    same = {group: Settings.model_fields[group].default for group in FREE_ON_RESUME}
+    return settings.model_copy(update={**same, "training": settings.training.model_copy(update={"seed": 0})})
+
+
+def _over_seeds(means: Sequence[Sequence[float]]) -> SeedCurve:
+    """Return statistics of the means of runs, [runs, steps + 1], at each step."""
+    from metatui.learning.evaluation.statistics import sample_summary
+
+    steps = [sample_summary(values) for values in zip(*means, strict=True)]
+    return SeedCurve(
+        seeds=steps[-1].size,
+        mean=tuple(step.mean for step in steps),
+        deviation=tuple(step.deviation for step in steps),
+        ci95=tuple(step.ci95 for step in steps),
+    )

@@ -1,0 +1,80 @@
+"""LaTeX table of a comparison, for the package booktabs."""
+
+from __future__ import annotations
+
+import math
+
+from metatui.runs.analysis.comparison.formatting import after_steps, amount, deviation, protocol_words
+from metatui.runs.analysis.comparison.values import Comparison
+from metatui.utils.text import sanitize
+
+SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "–": "--",
+    "−": "$-$",
+    "α": r"$\alpha$",
+    "λ": r"$\lambda$",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+}
+"""Characters that LaTeX would interpret, or that its default fonts lack, and their replacements."""
+
+
+def as_tex(comparison: Comparison) -> str:
+    """Return a table of the metric after the last inner step, with a row for each run or group of seeds.
+
+    The caption states the protocol and defines the intervals.
+    """
+    metric = comparison.metric
+    over_seeds = bool(comparison.repeated)
+    rows = []
+    if over_seeds:
+        heading = ["", "seeds", f"{metric}, mean", "SD"]
+        for group in comparison.groups:
+            seeds = group.over_seeds(metric)
+            mean, half = seeds.mean[-1], seeds.ci95[-1]
+            several = math.isfinite(half)
+            value = amount(metric, mean, half) if several else _mean_only(metric, mean)
+            rows.append(
+                [group.label, str(seeds.seeds), value, deviation(metric, seeds.deviation[-1]) if several else "–"]
+            )
+        meaning = "± is the half-width of the 95 % interval of the mean over seeds (Student's t); SD is over seeds"
+    else:
+        heading = ["", metric]
+        rows = [[run.label, amount(metric, *run.evaluation.final)] for run in comparison.runs]
+        meaning = "± is the half-width of the 95 % interval over tasks (Student's t)"
+    caption = f"{metric.capitalize()} {after_steps(comparison)}: {protocol_words(comparison)}. {meaning}."
+    if comparison.protocol.differences:
+        caption += f" Protocols that the runs were set up with: {'; '.join(comparison.protocol.differences)}."
+    lines = [
+        "% Made by metatui compare. Needs \\usepackage{booktabs}.",
+        r"\begin{table}",
+        r"  \centering",
+        f"  \\caption{{{escape_tex(caption)}}}",
+        f"  \\begin{{tabular}}{{l{'r' * (len(heading) - 1)}}}",
+        r"    \toprule",
+        f"    {_row(heading)}",
+        r"    \midrule",
+        *(f"    {_row(row)}" for row in rows),
+        r"    \bottomrule",
+        r"  \end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def escape_tex(text: str) -> str:
+    """Escape LaTeX syntax in `text`, because names of runs may contain any character."""
+    return "".join(SPECIAL.get(character, character) for character in sanitize(text, limit=max(1, len(text))))
+
+
+def _row(cells: list[str]) -> str:
+    return " & ".join(map(escape_tex, cells)) + r" \\"
+
+
+def _mean_only(metric: str, mean: float) -> str:
+    if not math.isfinite(mean):
+        return "diverged"
+    return f"{100 * mean:.1f} %" if metric == "accuracy" else f"{mean:.4g}"

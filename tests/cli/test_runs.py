@@ -1,0 +1,114 @@
+"""Tests of `metatui runs`: the list of runs, and their deletion."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from metatui.cli import main
+from metatui.cli.commands import runs
+from metatui.config.settings import Settings
+from metatui.runs.storage.journal import JournalWriter
+from metatui.runs.storage.lock import RunLock
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.store import RunStore
+from tests.tui.fakes import saved_run
+
+PID = 4211
+TOTAL = Settings().training.iterations
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METATUI_RUNS", str(tmp_path / "runs"))
+
+
+def saved(tmp_path: Path, name: str = "a") -> RunFolder:
+    return saved_run(tmp_path / "runs", Settings(), name=name)
+
+
+def note(run: RunFolder, event: str, iteration: int, **details: object) -> None:
+    journal = JournalWriter(run.journal_path)
+    journal.write(event, iteration, **details)
+    journal.close()
+
+
+def listed(capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    """Return the first line of `metatui runs`."""
+    assert main(["runs", *options]) == 0
+    return capsys.readouterr().out.splitlines()[0]
+
+
+def test_live_changes_of_the_number_of_meta_steps(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    run = saved(tmp_path)
+    assert listed(capsys) == f"a  finished     50 of {TOTAL:,} meta-steps"
+    note(run, "tweaked", 30, path="training.iterations", old=TOTAL, new=80)
+    note(run, "tweaked", 40, path="training.iterations", old=80, new=60)
+    assert "50 of 60 meta-steps" in listed(capsys)
+    note(run, "undone", 40, path="training.iterations", new=60, at=40)
+    assert "50 of 80 meta-steps" in listed(capsys)
+    assert main(["runs", "--json"]) == 0
+    (report,) = json.loads(capsys.readouterr().out)["runs"]
+    assert (report["iterations"], report["total_iterations"]) == (50, 80)
+
+
+def test_live_run_names_its_process_and_the_final_test(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    run = saved(tmp_path)
+    note(run, "started", 0, pid=PID, host="elsewhere")
+    note(run, "tweaked", 30, path="training.iterations", old=TOTAL, new=50)
+    lock = RunLock(run.lock_path)
+    assert listed(capsys) == f"a  running      50 of 50 meta-steps, testing, process {PID} on elsewhere"
+    lock.release()
+    assert listed(capsys) == f"a  interrupted  50 of 50 meta-steps, process {PID} on elsewhere died"
+    note(run, "interrupted", 50, reason="interrupted", seconds=1.0)
+    assert listed(capsys) == "a  interrupted  50 of 50 meta-steps"
+
+
+def test_size(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    run = saved(tmp_path)
+    (run.path / "large").write_bytes(bytes(3 * 2**20))
+    assert " 3.0 MiB  50 of" in listed(capsys, "--size")
+    assert main(["runs", "list", "--size"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "1 run, 3.0 MiB"
+    assert main(["runs", "--size", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["runs"][0]["bytes"] == run.size() > 3 * 2**20
+
+
+def test_runs_are_deleted(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        saved(tmp_path, name)
+    assert main(["runs", "delete", "a", str(tmp_path / "runs" / "a"), "b", "--yes"]) == 0
+    assert capsys.readouterr().out == "Deleted a\nDeleted b\n"
+    assert [run.id for run in RunStore().runs()] == ["c"]
+    assert main(["runs", "delete", "latest", "--yes", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["deleted"] == ["c"]
+
+
+def test_nothing_is_deleted_if_a_run_is_live_or_unknown(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    saved(tmp_path, "a")
+    lock = RunLock(saved(tmp_path, "live").lock_path)
+    assert main(["runs", "delete", "a", "live", "--yes"]) == 2
+    assert capsys.readouterr().err == "metatui: run 'live' is being written by this process: stop it first\n"
+    assert main(["runs", "delete", "a", "nothing", "--yes"]) == 2
+    assert "'nothing' is not a run" in capsys.readouterr().err
+    assert main(["runs", "delete", "a"]) == 2
+    assert "give --yes to delete without a question" in capsys.readouterr().err
+    assert len(list(RunStore().runs())) == 2
+    lock.release()
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 1)])
+def test_question(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: str, code: int
+) -> None:
+    saved(tmp_path)
+    monkeypatch.setattr(runs, "is_interactive", lambda: True)
+    monkeypatch.setattr("click.termui.visible_prompt_func", lambda text: answer)
+    assert main(["runs", "delete", "a"]) == code
+    err = capsys.readouterr().err
+    assert "a  finished, 50 of" in err
+    assert ("nothing was deleted" in err) == bool(code)
+    assert os.path.exists(tmp_path / "runs" / "a") == bool(code)

@@ -1,0 +1,35 @@
+"""Performs steps without a program, to learn which actions they perform."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from metatui.tui.actions import BY_ID
+from tests.terminal.program import Program
+from tests.terminal.watching import PATIENCE, Terminal
+
+
+class Rehearsal(Program):
+    """Records actions and ignores other keys. Everything that the steps wait for counts as visible."""
+
+    def __init__(self) -> None:
+        Terminal.__init__(self)
+
+    @property
+    def rows(self) -> Sequence[str]:
+        return ("",)
+
+    def act(self, action: str, *texts: str, gone: str = "") -> None:
+        self.performed.add(BY_ID[action].id)
+
+    def press(self, key: str) -> None:
+        pass
+
+    def resume(self) -> None:
+        pass
+
+    def tab_to(self, label: str, *, most: int = 0) -> None:
+        pass
+
+    def until(self, holds: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
+        pass
