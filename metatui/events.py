@@ -237,8 +237,6 @@ class Tweaked:
 @dataclass(frozen=True)
 class Paused:
     iteration: int
-    reason: str | None = None
-    """Why training waits, for example because the disk is full; None if the user paused the run."""
 
 
 @dataclass(frozen=True)

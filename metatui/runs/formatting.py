@@ -98,7 +98,9 @@ def protocol_of(settings: Settings) -> str:
     shots = f"{settings.evaluation_shots}-shot"
     kind = f"{settings.task.ways}-way {shots}" if settings.is_classification else shots
     batch_norm = f", {evaluation.batch_norm.replace('_', ' ')}" if settings.is_classification else ""
-    steps = f", {evaluation.inner_steps} inner steps" if FIELDS["evaluation.inner_steps"].is_relevant(settings) else ""
+    count = evaluation.inner_steps
+    plural = "" if count == 1 else "s"
+    steps = f", {count} inner step{plural}" if FIELDS["evaluation.inner_steps"].is_relevant(settings) else ""
     loss_of = DATA[settings.task.source].loss_of
     loss = f", loss of {loss_of}" if loss_of else ""
     return f"{kind}{steps}, {evaluation.test_tasks} test tasks{batch_norm}{loss}"

@@ -30,17 +30,11 @@ class Phase(Enum):
     RUNNING = "Running"
     PAUSING = "Pausing…"
     PAUSED = "Paused"
-    WAITING = "Waiting for the disk"
     STOPPING = "Stopping…"
 
     @property
     def active(self) -> bool:
         return self is not Phase.IDLE
-
-    @property
-    def is_paused(self) -> bool:
-        """Whether the run does not train, because the user paused it or the disk refuses writes."""
-        return self in (Phase.PAUSED, Phase.WAITING)
 
 
 @dataclass(frozen=True)
@@ -263,6 +257,14 @@ ACTIONS: tuple[Action, ...] = (
         RUNS,
         _row,
         tab="runs",
+    ),
+    Action(
+        "filter_presets",
+        "slash,ctrl+f",
+        "Filter",
+        "Show only presets that contain the typed words.",
+        PRESETS,
+        tab="presets",
     ),
     Action("load_preset", "enter,l", "Load", "Put the preset into the form.", PRESETS, _idle_row, tab="presets"),
     Action(

@@ -41,6 +41,7 @@ from metatui.tui.terminal.key_order import OrderedKeys
 from metatui.tui.terminal.keyboard import Keyboard, TerminalLost
 from metatui.tui.terminal.kitty import KittyPictures
 from metatui.tui.terminal.symbols import Symbols
+from metatui.tui.terminal.symbols import ascii as ascii_text
 from metatui.tui.themes import CYCLE, AsciiFilter
 from metatui.tui.widgets.charts import LineChart
 from metatui.tui.widgets.form.fields import explained
@@ -432,6 +433,8 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
     ) -> None:
         """Replace the current message. Markup is off, because messages contain names of runs and files."""
         self.clear_notifications()
+        if self.symbols is Symbols.ASCII:  # spelled out before the layout; the filter keeps the width of each character
+            message, title = ascii_text(message), ascii_text(title)
         super().notify(message, title=title, severity=severity, timeout=timeout, markup=False)
 
     def notify_error(self, error: MetatuiError) -> None:

@@ -174,8 +174,9 @@ TOPICS: Mapping[str, Topic] = {
     ),
     "CompareScreen": Topic(
         "Comparison",
-        "Runs adapted to the same held-out test tasks: training curves, adaptation curves with intervals, paired "
-        "tests of the differences over tasks, and conclusions. Enter or a click shows a cursor on a chart.",
+        "Runs adapted to the same held-out test tasks: training curves with validations as points, adaptation curves "
+        "with intervals, tests of the differences, and conclusions. Runs that differ only in the seed are summarised "
+        "over the seeds. Enter or a click shows a cursor on a chart.",
         ("Adaptation curve", "Interval", "Test", "Ways and shots"),
     ),
     "ExplorerScreen": Topic(

@@ -62,10 +62,13 @@ def run_app(
         theme: name of a Textual theme; None selects the saved theme.
 
     Raises:
-        BadInput: if the theme is unknown, or standard input or output is not a terminal.
+        BadInput: if the theme is unknown, standard input or output is not a terminal, or the terminal cannot move the
+            cursor.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise BadInput("the app needs a terminal: use metatui run to train without one")
+    if os.environ.get("TERM") == "dumb":
+        raise BadInput("TERM is 'dumb', a terminal that cannot move the cursor: use metatui run to train in it")
     app = make_app(
         settings=settings,
         preset=preset,

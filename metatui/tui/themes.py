@@ -32,6 +32,8 @@ def _to_ascii(text: str) -> str:
 def _ascii_cells(char: str) -> str:
     """Return ASCII characters of the same width as `char`."""
     width = Segment(char).cell_length
+    if "\u2589" <= char <= "\u2590":  # vertical borders
+        return "|"
     if "\u2500" <= char <= "\u257f" and char not in "│─━":  # corners and junctions of boxes
         return "+"
     return symbols.ascii(char)[:width].ljust(width) if width else ""

@@ -313,10 +313,10 @@ def test_seeds_are_summarised_everywhere(tmp_path: Path, capsys: pytest.CaptureF
         assert "MAML (3 seeds): mean loss " in text
         assert "over tasks; those of several seeds are over the seeds" in text
     tex = EXPORTS[".tex"](comparison).decode()
-    rows = [line.strip().split(" & ") for line in tex.splitlines() if " & " in line]
-    assert [(row[0], row[1]) for row in rows[1:]] == [("MAML", "3"), ("FOMAML", "1")]
-    assert "$\\pm$" in rows[1][2]
-    assert "$\\pm$" not in rows[2][2]
+    lines = [line.strip().split(" & ") for line in tex.splitlines() if " & " in line]
+    assert [(line[0], line[1]) for line in lines[1:]] == [("MAML", "3"), ("FOMAML", "1")]
+    assert "$\\pm$" in lines[1][2]
+    assert "$\\pm$" not in lines[2][2]
 
 
 def test_tex_is_a_booktabs_table(waves: Comparison) -> None:

@@ -108,6 +108,13 @@ def test_bundled_presets_have_descriptions(path: Path) -> None:
     assert not preset.published or re.search(r"\b(Comparable|Not comparable)\b", preset.published_protocol)
 
 
+def test_published_protocol_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["presets", "show", "omniglot-20way-1shot-cpu-anil"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "published_protocol Raghu et al. 2020, Table 2; ± is the standard deviation over 3 init" in shown
+    assert "Not comparable: the training here is far shorter" in shown
+
+
 def test_save_load_list_and_delete(own_folder: Path) -> None:
     settings = change(Settings(), {"training.seed": 7, "model.hidden": (8, 8)})
     saved = presets.save("mine", settings, title="My first")

@@ -109,6 +109,13 @@ def checkpoint(home: Path, chance: Random) -> None:
     views(folder, [0])
 
 
+def model(home: Path, chance: Random) -> None:
+    import metatui
+
+    loaded = metatui.load_model(REGRESSION)
+    loaded.adapt([[0.0], [1.0]], [[0.0], [1.0]], steps=1).predict([[0.5]])
+
+
 def resume(home: Path, chance: Random) -> None:
     from metatui.runs.execution.session import Session
     from metatui.runs.storage.store import RunStore

@@ -88,6 +88,11 @@ TARGETS: Mapping[str, Target] = {
         _in((REGRESSION,), {"checkpoints/*.safetensors": SAVED, "journal.jsonl": (of_lines,)}),
         readers.checkpoint, 15,
     ),
+    "model": Target(
+        (f"{RUNS}/{REGRESSION}",),
+        _in((REGRESSION,), {"checkpoints/*.safetensors": SAVED, "data.json": (of_json,)}),
+        readers.model, 8,
+    ),
     "resume": Target(
         (f"{RUNS}/{REGRESSION}",),
         _in((REGRESSION,), {"checkpoints/*.safetensors": SAVED, **BESIDE_SETTINGS}),

@@ -73,8 +73,8 @@ def test_ascii_until_sigterm(open_program: Open, runs_dir: Path) -> None:
 
 @pytest.mark.parametrize(
     "variables",
-    [{"TERM": "dumb"}, {"LC_ALL": "C"}],
-    ids=["dumb", "C"],
+    [{"TERM": "vt100"}, {"LC_ALL": "C"}],
+    ids=["vt100", "C"],
 )
 def test_terminals_without_unicode(open_program: Open, variables: dict[str, str]) -> None:
     with open_program(**variables) as program:
@@ -83,6 +83,13 @@ def test_terminals_without_unicode(open_program: Open, variables: dict[str, str]
         assert program.ended() == 0
         assert_usable(program)
         assert program.emulator.plain_bytes.isascii()
+
+
+def test_a_terminal_that_cannot_move_the_cursor_is_refused(open_program: Open) -> None:
+    with open_program(TERM="dumb") as program:
+        assert program.ended() == 2
+        assert "TERM is 'dumb', a terminal that cannot move the cursor" in program.said
+        assert b"\x1b[?1049h" not in program.emulator.sent, "the alternate screen"
 
 
 def test_the_screen_is_drawn_again_after_a_suspension(open_program: Open) -> None:

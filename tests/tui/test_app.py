@@ -93,6 +93,16 @@ async def test_key_bar_fits_the_width(make: Make) -> None:
                 await pilot.pause()
                 assert f"F6 Pause  F7 Stop  F4 Change  {keys}" in bar.render().plain
                 assert bar.render().plain.endswith("^O Pane  F1 Help  ^Q Quit ")
+        bar.context = AppContext(phase=Phase.RUNNING, group=ADAPTATION, curves=True, studied=1, undoable=True)
+        for width in range(62, 74, 2):  # a pair of keys is shown as a whole
+            await pilot.resize_terminal(width, 24)
+            await pilot.pause()
+            assert ("[" in bar.render().plain) == ("[ ] Step " in bar.render().plain)
+        await pilot.resize_terminal(80, 24)
+        for marked, keys in ((0, "d Delete  g Report  l Load  / Filter"), (2, "c Compare  d Delete  g Report ")):
+            bar.context = AppContext(tab="runs", row=True, marked=marked)
+            await pilot.pause()
+            assert bar.render().plain.startswith(f" Enter Open  Space Mark  {keys}")
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
@@ -299,6 +309,17 @@ def test_opening_settings_need_no_data() -> None:
     settings, name = opening_settings()
     assert name in ("quick", "sinusoid-maml", None)
     assert settings.task.source == "sinusoid"
+
+
+async def test_messages_are_spelled_out_in_ascii(make: Make) -> None:
+    app = make(ascii=True)
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        app.notify("2.01 ± 0.27, α = 0.01")
+        await pilot.pause()
+        text = "\n".join(lines(app))
+        assert "2.01 +/- 0.27, alpha = 0.01" in text
+        assert "| 2.01" in text, "the border"
+        assert "?" not in text
 
 
 async def test_ascii_option_draws_only_ascii(make: Make, runs_dir: Path) -> None:

@@ -11,19 +11,7 @@ from textual.widgets import Input
 
 from metatui.config.fields import change
 from metatui.config.settings import Settings
-from metatui.events import (
-    Change,
-    Checkpoint,
-    Evaluate,
-    Evaluating,
-    Failed,
-    Finished,
-    Pause,
-    Paused,
-    Resume,
-    Stop,
-    Warned,
-)
+from metatui.events import Change, Checkpoint, Evaluate, Failed, Finished, Pause, Paused, Resume, Resumed, Stop, Warned
 from metatui.tui.actions import Phase
 from metatui.tui.app import MetatuiApp
 from metatui.tui.screens.dialogs.live_settings import LiveScreen
@@ -34,7 +22,7 @@ from metatui.tui.system_monitor import Load
 from metatui.tui.widgets.form.controls import Choice
 from metatui.utils.errors import BadInput
 from tests.tui.fakes import FakeSession, FakeSessions, evaluation, progress
-from tests.tui.screens.conftest import press_together, text_of
+from tests.tui.screens.conftest import press_together
 
 SIZE = (120, 40)
 Make = Callable[..., MetatuiApp]
@@ -115,25 +103,6 @@ async def test_start_and_finish(make: Make, sessions: FakeSessions) -> None:
         assert "Test: loss 0.50 ± 0.10 (10-shot, 2 steps, 100 test tasks)" in notes(app)[-1]
 
 
-async def test_wait_for_the_disk_is_shown(make: Make, sessions: FakeSessions) -> None:
-    app = make()
-    async with app.run_test(size=SIZE) as pilot:
-        session = await started(app, pilot, sessions)
-        session.emit(Evaluating(10, "val", 100, 100), Paused(10, "'metrics.jsonl' cannot be written: no space left"))
-        await session.heard(app, pilot)
-        assert phase(app) is Phase.WAITING
-        assert app.top_bar.state[0] == "Waiting for the disk"
-        shown = text_of(app.screen, "RunNumbers")
-        assert "waiting" in shown
-        assert "no space left" in shown
-        assert "evaluating" not in shown
-        await pilot.press("f6")
-        await session.heard(app, pilot)
-        assert session.commands == [Resume()]
-        assert phase(app) is Phase.RUNNING
-        assert "waiting" not in text_of(app.screen, "RunNumbers")
-
-
 async def test_second_start_is_refused(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:
@@ -152,9 +121,16 @@ async def test_commands_and_their_effects(make: Make, sessions: FakeSessions) ->
         await pilot.press("f6")
         await session.heard(app, pilot)
         assert phase(app) is Phase.PAUSED
+        assert app.top_bar.state[0] == "Paused"
         await pilot.press("p")
         await session.heard(app, pilot)
         assert phase(app) is Phase.RUNNING
+        session.emit(Warned(0, "metrics.jsonl cannot be written: the disk is full"), Paused(0))
+        await session.heard(app, pilot)
+        assert app.top_bar.state[0] == "Paused: its files cannot be written"
+        session.emit(Resumed(0))
+        await session.heard(app, pilot)
+        assert app.top_bar.state[0] == "Running"
         await pilot.press("f8", "f9")
         await session.heard(app, pilot)
         assert app.run_controller.shown is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 import click
@@ -21,6 +21,7 @@ from metatui.cli.options import (
 from metatui.config.declarations import Scalar, SettingField
 from metatui.config.fields import FIELDS, assigned, change, text_of
 from metatui.learning.explanations import Explanation, explanation, selecting
+from metatui.utils.errors import BadInput, quote
 
 
 @click.command(
@@ -79,20 +80,35 @@ def _lines(explanation: Explanation, own: Mapping[str, Scalar]) -> Iterator[str]
 @click.command(
     epilog=examples(
         "metatui settings",
+        "metatui settings task # the settings of a group",
+        "metatui settings learning rate # those whose name or meaning has both words",
         "metatui settings --json",
     )
 )
+@click.argument("words", nargs=-1, metavar="[GROUP|WORD...]")
 @json_option
-def settings(as_json: bool) -> None:
-    """List all settings with their default, allowed values and meaning."""
+def settings(words: tuple[str, ...], as_json: bool) -> None:
+    """List all settings with their default, allowed values and meaning, or only those of a GROUP or with all WORDs."""
+    fields = _found([word.lower() for word in words])
     if as_json:
-        emit({"settings": [_setting_json(field) for field in FIELDS.values()]})
+        emit({"settings": [_setting_json(field) for field in fields]})
         return
     rows = (
-        (field.path, text_of(field.default), field.allowed, "yes" if field.live else "", field.help)
-        for field in FIELDS.values()
+        (field.path, text_of(field.default), field.allowed, "yes" if field.live else "", field.help) for field in fields
     )
     show_table(console(), ("setting", "default", "allowed", "live", "meaning"), rows)
+
+
+def _found(words: Sequence[str]) -> list[SettingField]:
+    """Return the settings of a group, a setting, or those that have all `words`. Raises BadInput if there are none."""
+    groups = list(dict.fromkeys(field.group for field in FIELDS.values()))
+    if len(words) == 1 and (named := [field for field in FIELDS.values() if words[0] in (field.group, field.path)]):
+        return named
+    texts = [(field, f"{field.path} {field.label} {field.help}".lower()) for field in FIELDS.values()]
+    found = [field for field, text in texts if all(word in text for word in words)]
+    if not found:
+        raise BadInput(f"no setting has {quote(' '.join(words))}: the groups are {', '.join(groups)}")
+    return found
 
 
 def _setting_json(field: SettingField) -> dict[str, object]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from metatui.cli.console.output import emit, evaluation_json, result_json
-from metatui.cli.console.progress import images_shown
+from metatui.cli.console.progress import start_shown
 from metatui.cli.options import (
     changed,
     changes,
@@ -112,7 +112,7 @@ def run(
     store = RunStore(runs_dir)
 
     def opened(start: Callable[..., S], continue_: Callable[..., S]) -> S:
-        with images_shown():
+        with start_shown():
             if settings is None:
                 return continue_(store.find(str(resume)), overrides)
             if automatic and (session := _continue_unfinished(store, settings, planned, continue_)):
@@ -172,8 +172,18 @@ def _continue_unfinished(
     return None
 
 
-def train(session: Session, ending: SignalState, context: click.Context, *, as_json: bool) -> None:
+def train(
+    session: Session,
+    ending: SignalState,
+    context: click.Context,
+    *,
+    as_json: bool,
+    write: Callable[[dict[str, Any]], object] = emit,
+) -> None:
     """Train to the end or until a signal, showing progress.
+
+    Args:
+        as_json: whether to call `write` with the report on the run.
 
     Raises:
         MetatuiError: if the run fails, or its test has no result because too many tasks diverged.
@@ -187,7 +197,7 @@ def train(session: Session, ending: SignalState, context: click.Context, *, as_j
                 progress.see(event)
     finally:  # scripts need the run and its state even after a failure
         if as_json:
-            emit(_report(session))
+            write(_report(session))
     if error := session.outcome.error:
         raise MetatuiError(error)
     if session.outcome.status == "interrupted":

@@ -125,7 +125,7 @@ def _export_model(run: RunFolder, to: str, *, force: bool) -> None:
 @runs.command(
     epilog=examples(
         "metatui runs delete maml-sinusoid-20261122",
-        "metatui runs delete latest latest~1 --yes # without a question",
+        "metatui runs delete latest latest~1 --yes # the two newest, without asking",
     )
 )
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, shell_complete=complete_runs)

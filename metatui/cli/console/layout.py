@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import compress
 
 from rich import box
@@ -12,11 +13,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from metatui.cli.console.output import spelled
+from metatui.cli.console.output import UNLIMITED, spelled
 from metatui.utils.text import sanitize
 
 GAP = 2
 """Number of spaces between two columns."""
+
+WIDEST = 52
+"""Width to which the cells of a column are padded at most, if the table is not wrapped."""
 
 NARROWEST = 20
 """Minimum width of a wrapped column. If a table has no room for it, each of its rows is printed as a list of values."""
@@ -79,6 +83,10 @@ def show_table(
     filled = [any(column) for column in zip(*cells, strict=True)] or [True] * len(headings)
     heads = list(compress((plain(screen, heading) for heading in headings), filled))
     cells = [list(compress(row, filled)) for row in cells]
+    right_aligned = {plain(screen, heading) for heading in numbers}
+    if screen.width >= UNLIMITED:
+        _show_unwrapped(screen, heads, cells, right_aligned)
+        return
     widths = column_widths([heads, *cells], screen.width)
     if widths is None:
         for row in cells:
@@ -86,13 +94,29 @@ def show_table(
             show_properties(screen, dict(zip(heads[names:], row[names:], strict=True)), indent=4)
         return
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    right_aligned = {plain(screen, heading) for heading in numbers}
     for head, width in zip(heads, widths, strict=True):
         right = head in right_aligned
         table.add_column(_lines(head, width), justify="right" if right else "left", width=width, overflow="fold")
     for row in cells:
         table.add_row(*(_lines(text, width) for text, width in zip(row, widths, strict=True)))
     screen.print(table)
+
+
+def _show_unwrapped(
+    screen: Console, heads: Sequence[str], rows: Sequence[Sequence[str]], right_aligned: AbstractSet[str]
+) -> None:
+    """Print a table without wrapping its cells. A cell wider than `WIDEST` moves the rest of its row to the right."""
+    widths = [min(WIDEST, max(map(cell_len, column))) for column in zip(heads, *rows, strict=True)]
+    rule = plain(screen, "─" * (sum(widths) + GAP * (len(widths) - 1)))
+    lines = []
+    for row in (heads, *rows):
+        cells = []
+        for head, text, width in zip(heads, row, widths, strict=True):
+            spaces = " " * (width - cell_len(text))
+            cells.append(spaces + text if head in right_aligned else text + spaces)
+        lines.append((" " * GAP).join(cells).rstrip())
+    for line in (lines[0], rule, *lines[1:]):
+        screen.print(Text(line), soft_wrap=True)
 
 
 def column_widths(lines: Sequence[Sequence[str]], room: int) -> list[int] | None:

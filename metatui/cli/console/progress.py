@@ -203,6 +203,19 @@ def images_shown() -> Iterator[None]:
 
 
 @contextmanager
+def start_shown() -> Iterator[None]:
+    """Show in a terminal that a run is being prepared, which takes seconds, and the progress of packing images."""
+    screen = console(stderr=True)
+    with ExitStack() as stack:
+        if is_interactive(screen):
+            status = screen.status("loading PyTorch and the data, and choosing the engine")
+            stack.enter_context(status)
+            stack.enter_context(packing_listener(lambda done, total: status.stop()))  # a bar takes its place
+        stack.enter_context(images_shown())
+        yield
+
+
+@contextmanager
 def packing_shown(what: str) -> Iterator[OnProgress]:
     """Yield a function that shows the progress of packing; nothing is shown before its first call.
 

@@ -114,10 +114,10 @@ def comparison_figure(comparison: Comparison, kind: Format) -> bytes:
     rows = -(-len(shown) // 2)
     with _style():
         figure = Figure(figsize=(2 * WIDTH, rows * HEIGHT + 0.6), layout="constrained")
-        axes = figure.subplots(rows, 2, squeeze=False).flat
+        axes = list(figure.subplots(rows, 2, squeeze=False).flat)
         for panel, ax in zip(shown, axes, strict=False):
             _draw(panel, ax)
-        for ax in list(axes)[len(shown) :]:
+        for ax in axes[len(shown) :]:
             ax.set_axis_off()
         lines = [f"{protocol_words(comparison)}; {intervals(comparison)}"]
         if differences := comparison.protocol.differences:
@@ -173,7 +173,7 @@ def training(comparison: Comparison, *, against: Against = "iterations") -> Pane
     in_training, in_validation = measured_in([runs[0].settings for _, runs, _ in groups])
     names = [label for label, _, _ in groups]
     # Curves that are not measured in the same way must not be compared.
-    note = f"in training: {values_of(names, in_training)}" if len({*in_training, *in_validation}) > 1 else ""
+    note = f"in training: {values_of(names, _spelled(in_training))}" if len({*in_training, *in_validation}) > 1 else ""
     return Panel(name, title, _lines(series, AGAINST[against], y_label, log=not accuracy, marks=marks), note=note)
 
 
@@ -189,7 +189,7 @@ def validation(comparison: Comparison) -> Panel | None:
     ]
     _, measured = measured_in([runs[0].settings for _, runs, _ in groups])
     names = [label for label, _, _ in groups]
-    note = f"in validation: {values_of(names, measured)}" if len(set(measured)) > 1 else ""
+    note = f"in validation: {values_of(names, _spelled(measured))}" if len(set(measured)) > 1 else ""
     draw = _metric_lines(comparison, series, "meta-steps")
     return Panel("validation", "Validation while training, with 95 % interval over tasks", draw, note=note)
 
@@ -207,13 +207,13 @@ def result(comparison: Comparison) -> Panel:
     """Return a bar chart of the metric after the last inner step, with 95 % intervals over seeds or tasks."""
     accuracy = comparison.metric == "accuracy"
     scale = 100 if accuracy else 1
-    bars = []
+    bars: list[tuple[str, float, float, str, int]] = []
     for label, runs, curve in _groups(comparison):
         mean, half = curve.mean[-1], curve.ci95[-1]
         several = len(runs) > 1
         metric = comparison.metric
         words = formatting.amount(metric, mean, half) if several else formatting.result(metric, runs[0].evaluation)
-        bars.append((label, scale * mean, scale * half, words))
+        bars.append((label, scale * mean, scale * half, words, len(bars)))
     title = f"{comparison.metric.capitalize()} {formatting.after_steps(comparison)}"
     return Panel("result", title, _bars(bars, "accuracy, %" if accuracy else "loss"), legend=False)
 
@@ -224,8 +224,10 @@ def step_time(comparison: Comparison) -> Panel | None:
     if not any(times):
         return None
     bars = [
-        (run.label, 1e3 * step if step else math.nan, 0.0, seconds(step) if step else "not trained")
-        for run, step in zip(comparison.runs, times, strict=True)
+        (run.label, 1e3 * step if step else math.nan, 0.0, seconds(step) if step else "not trained", number)
+        for number, (_, runs, _) in enumerate(_groups(comparison))
+        for run in runs
+        for step in (run.costs.seconds_per_step,)
     ]
     return Panel("time", "Time per meta-step", _bars(bars, "ms"), legend=False)
 
@@ -235,6 +237,11 @@ def _groups(comparison: Comparison) -> list[tuple[str, Sequence[RunResult], Curv
     if comparison.groups:
         return [(group.name, group.runs, group.curve(comparison.metric)) for group in comparison.groups]
     return [(run.label, (run,), run.evaluation.accuracy or run.evaluation.loss) for run in comparison.runs]
+
+
+def _spelled(measured: Sequence[str]) -> list[str]:
+    """Replace the commas in texts of `measured_in`, because they are joined by commas."""
+    return [text.replace(", ", " and ") or "unchanged" for text in measured]
 
 
 def _scaled(
@@ -305,17 +312,18 @@ def _draw_marks(ax: Axes, marks: Sequence[Mark]) -> None:
         )
 
 
-def _bars(bars: Sequence[tuple[str, float, float, str]], x_label: str) -> Callable[[Axes], None]:
+def _bars(bars: Sequence[tuple[str, float, float, str, int]], x_label: str) -> Callable[[Axes], None]:
     """Return a function that draws horizontal bars from zero.
 
     Args:
-        bars: name, value, half-width of the interval (0 for none) and text at the end of each bar.
+        bars: name, value, half-width of the interval (0 for none), text at the end, and index of the colour of each
+            bar.
     """
 
     def draw(ax: Axes) -> None:
-        for row, (_, value, half, text) in enumerate(bars):
+        for row, (_, value, half, text, colour) in enumerate(bars):
             value, half = (v if math.isfinite(v) else 0.0 for v in (value, half))
-            ax.barh(row, value, height=min(0.7, 0.2 * len(bars)), color=_colour(row), alpha=0.75)
+            ax.barh(row, value, height=min(0.7, 0.2 * len(bars)), color=_colour(colour), alpha=0.75)
             if half:
                 ax.errorbar(value, row, xerr=half, color="#333333", capsize=3, lw=1.2)
             ax.annotate(text, (value + half, row), xytext=(5, 0), textcoords="offset points", va="center")

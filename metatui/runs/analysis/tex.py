@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
-from metatui.runs.analysis.comparison.formatting import after_steps, amount, deviation, protocol_words
+from metatui.runs.analysis.comparison.formatting import after_steps, amount, deviation, group_result, protocol_words
+from metatui.runs.analysis.comparison.tables import NONE
 from metatui.runs.analysis.comparison.values import Comparison
 from metatui.utils.text import sanitize
 
@@ -34,12 +33,8 @@ def as_tex(comparison: Comparison) -> str:
         heading = ["", "seeds", f"{metric}, mean", "SD"]
         for group in comparison.groups:
             seeds = group.over_seeds(metric)
-            mean, half = seeds.mean[-1], seeds.ci95[-1]
-            several = math.isfinite(half)
-            value = amount(metric, mean, half) if several else _mean_only(metric, mean)
-            rows.append(
-                [group.label, str(seeds.seeds), value, deviation(metric, seeds.deviation[-1]) if several else "–"]
-            )
+            spread = deviation(metric, seeds.deviation[-1]) if seeds.seeds > 1 else NONE
+            rows.append([group.label, str(seeds.seeds), group_result(metric, group), spread])
         meaning = "± is the half-width of the 95 % interval of the mean over seeds (Student's t); SD is over seeds"
     else:
         heading = ["", metric]
@@ -72,9 +67,3 @@ def escape_tex(text: str) -> str:
 
 def _row(cells: list[str]) -> str:
     return " & ".join(map(escape_tex, cells)) + r" \\"
-
-
-def _mean_only(metric: str, mean: float) -> str:
-    if not math.isfinite(mean):
-        return "diverged"
-    return f"{100 * mean:.1f} %" if metric == "accuracy" else f"{mean:.4g}"

@@ -275,7 +275,7 @@ class Session:
         at, since, noted = self.outcome.iteration, time.monotonic(), False
         text = f"{refused}; training waits, with unsaved data in memory, and continues when the data can be written"
         self._writer.note("warned", at, text=text)
-        yield from self._seen(Warned(at, text), Paused(at, str(refused)))
+        yield from self._seen(Warned(at, text), Paused(at))
         stopped = self.trainer.is_stopped
         received: list[Command] = []
         try:

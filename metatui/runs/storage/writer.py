@@ -150,9 +150,15 @@ class RunWriter:
                 self._write_evaluated(event)
             case events.Finished():
                 self._write_finished(event)
-            case events.Paused() | events.Resumed():
-                self.note(type(event).__name__.lower(), event.iteration)
-            case events.Tweaked() | events.Warned() | events.Hinted() | events.Noted() | events.Failed():
+            case (
+                events.Tweaked()
+                | events.Paused()
+                | events.Resumed()
+                | events.Warned()
+                | events.Hinted()
+                | events.Noted()
+                | events.Failed()
+            ):
                 self.note(type(event).__name__.lower(), **vars(event))
             case _:
                 pass  # the journal omits `Evaluating`, which is transient

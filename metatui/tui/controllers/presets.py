@@ -133,6 +133,9 @@ class PresetsController:
     def load_preset(self, preset: Preset) -> None:
         self.load(preset.settings, preset.name, preset.name, preset.changes)
 
+    def action_filter_presets(self) -> None:
+        self._app.presets_tab.show_filter()
+
     def action_preview_preset(self) -> None:
         self._app.presets_tab.switch_pane()
 

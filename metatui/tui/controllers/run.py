@@ -235,7 +235,8 @@ class RunController:
         if not phase.active:
             return model.status, *warning, model.run_id
         done, total = model.packed or (model.iteration, model.settings.training.iterations)
-        return phase.value, f"{done:,} of {total:,}", *warning, model.run_id
+        why = ": its files cannot be written" if phase is Phase.PAUSED and model.waits_because else ""
+        return f"{phase.value}{why}", f"{done:,} of {total:,}", *warning, model.run_id
 
     async def _sample(self) -> None:
         model, receiver = self.client.model, self.client.receiver

@@ -205,7 +205,7 @@ class RunClient:
             self.receiver.submit(command)
 
     def toggle_pause(self) -> None:
-        if self.phase is Phase.PAUSING or self.phase.is_paused:
+        if self.phase in (Phase.PAUSING, Phase.PAUSED):
             self.submit(Resume())
         else:
             self.submit(Pause())
@@ -279,7 +279,7 @@ class RunClient:
             case Started() | Resumed():
                 self.phase = Phase.RUNNING
             case Paused():
-                self.phase = Phase.WAITING if event.reason else Phase.PAUSED
+                self.phase = Phase.PAUSED
             case Tweaked(path=path, new=new) if (path, new) in self._undoing:
                 self._undoing.remove((path, new))
             case Warned():  # a change may have been refused

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from metatui.config.fields import FIELDS
 from metatui.config.settings import Settings
+from metatui.runs.formatting import file_size
 from metatui.tui.actions import BY_ID, with_keys
 from metatui.tui.controllers.sessions import Sessions
 from metatui.tui.model.run_colours import RunColours
@@ -31,8 +32,14 @@ READ_EVERY = 5.0
 MOST_SIDE_BY_SIDE = 3
 """Maximum number of marked runs whose adaptation is shown side by side."""
 
+MOST_NAMED = 3
+"""Maximum number of runs that the question whether to delete them names."""
+
 TASKS_SIDE_BY_SIDE = 4
 """Number of held-out tasks on which runs are shown side by side."""
+
+MOST_NAMED = 8
+"""Largest number of runs that are named before they are deleted."""
 
 
 class RunsController:
@@ -178,7 +185,8 @@ class RunsController:
     async def _ask_to_delete(self, runs: Sequence[RunSummary]) -> None:
         from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 
-        live = await asyncio.to_thread(lambda: [run for run in runs if run.run.is_live()])
+        # The files are read at once, not in a thread, so that keys typed after d go to the dialog.
+        live = [run for run in runs if run.run.is_live()]
         runs = [run for run in runs if run not in live]
         if not runs:
             which = f"{live[0].id} is" if len(live) == 1 else f"The {len(live):,} marked runs are"
@@ -186,9 +194,13 @@ class RunsController:
             self._app.notify(f"{which} training, so nothing is deleted. {stop}", severity="warning")
             return
         several = len(runs) > 1
-        which = f"the {len(runs):,} marked runs with their" if several else f"run {runs[0].id} with its"
+        size = file_size(sum(run.run.size() for run in runs))
+        which = f"these {len(runs):,} runs with their" if several else f"run {runs[0].id} with its"
         kept = f" {len(live):,} that {'is' if len(live) == 1 else 'are'} training will be kept." if live else ""
-        question = f"Delete {which} metrics and checkpoints? This cannot be undone.{kept}"
+        question = f"Delete {which} metrics and checkpoints ({size})? This cannot be undone.{kept}"
+        if several:
+            more = [f"and {len(runs) - MOST_NAMED:,} more"] if len(runs) > MOST_NAMED else []
+            question += "\n\n" + "\n".join([*(run.id for run in runs[:MOST_NAMED]), *more])
         title = "Delete runs" if several else "Delete run"
         if not await self._app.push_screen_wait(ConfirmScreen(title, question, yes="Delete")):
             return

@@ -110,12 +110,14 @@ class RunModel:
         """Hints that the user has neither followed nor hidden and that still apply, oldest first."""
         self.evaluating: Evaluating | None = None
         """Progress of the current validation or test; None if there is none."""
-        self.waiting: str | None = None
-        """Why training waits for the disk; None if it does not wait."""
         self._first_done = 0
         """Number of tasks that were evaluated when the current evaluation was first seen."""
         self._evaluating_since = self._evaluated_at = 0.0
         """Times of the first and of the newest progress of the current evaluation."""
+        self.waits_because = ""
+        """Warning that made the run pause, because its files cannot be written; empty if it does not wait."""
+        self._warning = ""
+        """Text of the last event if it was a warning."""
         self.ended: Finished | Failed | None = None
         self.smoother: Smoother | None = None
         """The smoother that has averaged the meta-steps read from disk; None for a new run."""
@@ -219,7 +221,7 @@ class RunModel:
             return
         steps = [step.progress for step in averaged]
         last = steps[-1]
-        self.latest, self.evaluating, self.waiting = last, None, None
+        self.latest, self.evaluating = last, None
         iterations, seconds = [step.iteration for step in steps], [step.seconds for step in steps]
         self.meta_loss.extend(iterations, seconds, [s.meta_loss for s in steps], [s.meta_loss for s in averaged])
         self.grad_norm.extend(iterations, seconds, [step.grad_norm for step in steps])
@@ -232,6 +234,7 @@ class RunModel:
 
     def take(self, event: Event) -> None:
         """Update the model with one event."""
+        warning, self._warning = self._warning, event.text if isinstance(event, Warned) else ""
         match event:
             case Started():
                 self._start(event)
@@ -249,10 +252,12 @@ class RunModel:
             case Tweaked():
                 self._tweaked(event)
             case Paused() | Resumed():
-                self.waiting = event.reason if isinstance(event, Paused) else None
-                self.evaluating = None if self.waiting else self.evaluating
+                # Before a pause that was asked for, a checkpoint is saved.
+                self.waits_because = warning if isinstance(event, Paused) else ""
+                self.evaluating = None if self.waits_because else self.evaluating
                 self._add_line(event.iteration, type(event).__name__)
             case Warned():
+                self.waits_because = event.text if self.waits_because else ""
                 self._add_line(event.iteration, event.text, "warning")
             case Hinted():
                 self.hints.append(event)
@@ -262,7 +267,7 @@ class RunModel:
             case Finished():
                 self._finished(event)
             case Failed():
-                self.ended, self.waiting = event, None
+                self.ended = event
                 self._add_line(event.iteration or self.iteration, event.sentence, "error")
 
     def _add_line(self, iteration: int, text: str, tone: Tone = "plain") -> None:
@@ -323,7 +328,7 @@ class RunModel:
         self.hints = [hint for hint in self.hints if applies(hint) and self.settings.value(hint.path) != hint.new]
 
     def _finished(self, event: Finished) -> None:
-        self.ended, self.test, self.evaluating, self.waiting = event, event.test, None, None
+        self.ended, self.test, self.evaluating = event, event.test, None
         self.views = event.views or self.views
         warned = event.warning or event.reason == "interrupted" or self.has_no_result
         self._add_line(event.iteration, FINISH_TEXTS.get(event.reason, event.reason), "warning" if warned else "good")

@@ -145,6 +145,11 @@ class Table(RowsWidget, can_focus=True):
         return item.key if item else None
 
     @property
+    def needed_rows(self) -> int:
+        """Number of rows that show everything, with the titles of the columns."""
+        return len(self._rows) + 1
+
+    @property
     def visible_columns(self) -> Sequence[int]:
         return [column for column, _, _ in self._shown]
 

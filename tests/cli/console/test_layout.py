@@ -76,3 +76,28 @@ def test_output_to_a_pipe_is_plain_and_not_wrapped(capsys: Capture, monkeypatch:
     assert len(out.splitlines()) == 2 + out.count("ready") + out.count("run metatui data")
     assert main(["data", "list"]) == 0
     assert capsys.readouterr().out == out
+
+
+def test_columns_are_not_padded_without_bounds_in_a_pipe() -> None:
+    on = screen(UNLIMITED)
+    rows = [("a", 1, "x" * 300, "meaning"), ("long name", 10, "short", "y" * 200)]
+    show_table(on, ("setting", "n", "allowed", "meaning"), rows, numbers=("n",))
+    assert printed(on).splitlines() == [
+        f"setting     n  {'allowed':52}  meaning",
+        "─" * (9 + 2 + 2 + 2 + 52 + 2 + 52),
+        f"a           1  {'x' * 300}  meaning",
+        f"long name  10  {'short':52}  {'y' * 200}",
+    ]
+
+
+def test_settings_are_selected_by_group_or_words(capsys: Capture) -> None:
+    def names(*words: str) -> list[str]:
+        assert main(["settings", *words]) == 0
+        return [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:]]
+
+    assert names() == list(FIELDS)
+    assert names("task") == [path for path, field in FIELDS.items() if field.group == "task"]
+    assert names("Inner", "rate") == ["algorithm.inner_lr", "maml_plus_plus.learned_rates"]
+    assert names("algorithm.inner_lr") == ["algorithm.inner_lr"]
+    assert main(["settings", "nonsense"]) == 2
+    assert capsys.readouterr().err.startswith("metatui: no setting has 'nonsense': the groups are task, ")

@@ -198,7 +198,7 @@ def test_command_names_the_lists(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(paths, "packed_folders_dir", lambda: tmp_path / "packs")
-    lists = {"train.txt": "cat\ndog\n", "val.txt": "emu\ngnu\n", "test.txt": "fox\nhen\n"}
+    lists: Files = {"train.txt": "cat\ndog\n", "val.txt": "emu\ngnu\n", "test.txt": "fox\nhen\n"}
     root = write_classes(write_lists(tmp_path / "root", lists), ["cat", "dog", "emu", "fox", "gnu", "hen"], 1)
     assert main(["data", "folder", str(root), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["class_lists"] == str(root)

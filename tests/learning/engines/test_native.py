@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from metatui.config.declarations import Scalar
 from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.learning.data.episodes import Episodes
@@ -267,8 +268,19 @@ def test_native_engine_without_a_compiler(
      ("unfolded", "resnet12", False), ("loop", "mlp", False)],
 )  # fmt: skip
 def test_engine_of_convolutions_without_convolutions(engine: str, model: str, warned: bool) -> None:
-    sizes = {"task.ways": 2, "task.shots": 1, "task.queries": 1, "algorithm.meta_batch": 1, "compute.device": "cpu"}
-    names = {"task.source": "glyphs", "model.name": model, "model.filters": 2, "compute.engine": engine}
+    sizes: dict[str, Scalar] = {
+        "task.ways": 2,
+        "task.shots": 1,
+        "task.queries": 1,
+        "algorithm.meta_batch": 1,
+        "compute.device": "cpu",
+    }
+    names: dict[str, Scalar] = {
+        "task.source": "glyphs",
+        "model.name": model,
+        "model.filters": 2,
+        "compute.engine": engine,
+    }
     notices = set_up(change(Settings(), {**sizes, **names})).notices
     assert [f"compute.engine is '{engine}', which differs from" in notice for notice in notices] == [True] * warned
 

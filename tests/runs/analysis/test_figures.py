@@ -12,11 +12,13 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from metatui.config.fields import change
 from metatui.runs.analysis import figures
-from metatui.runs.analysis.comparison import Comparison, Protocol, RunResult, TrainingCurve
+from metatui.runs.analysis.comparison import Comparison, Protocol, RunResult, TrainingCurve, ValidationCurve
+from metatui.runs.analysis.comparison.seed_groups import seed_groups
 from metatui.runs.analysis.comparison.values import LiveChange, TimeToTarget
 from metatui.runs.analysis.figures import Panel, Series, comparison_figure, panel_figure, panels, tick_text
-from tests.runs.analysis.comparisons import result
+from tests.runs.analysis.comparisons import SINUSOID, result
 
 PROTOCOL = Protocol("sinusoid", "test", 4, 1, 10, 1, 0, None, None)
 
@@ -114,6 +116,27 @@ def test_marks_within_the_curve(waves: Comparison) -> None:
     assert isinstance(panel, Panel)
     labels = [text.get_text() for text in axes_of(panel.draw).texts]
     assert labels == ["inner_lr 0.1"]
+
+
+def test_seeds_are_drawn_as_one_group_and_spare_panels_are_hidden(waves: Comparison) -> None:
+    validation = ValidationCurve((1, 50), (4, 200), (0.1, 5.0), (5.0, 1.0), (0.1, 0.1), (0, 0))
+    runs = [
+        replace(
+            result(f"MAML {seed}", [loss] * 4, settings=change(SINUSOID, {"training.seed": seed})),
+            training=curve(),
+            validation=validation,
+        )
+        for seed, loss in enumerate((0.4, 0.6))
+    ]
+    compared = replace(comparison(*runs), groups=seed_groups(runs))
+    shown = panels(compared)
+    assert [panel.name for panel in shown] == ["training", "validation", "adaptation", "result", "time"]
+    svg = comparison_figure(compared, "svg")
+    assert svg.count(b'id="matplotlib.axis_') == 2 * len(shown)
+    assert texts(svg).count("MAML (2 seeds)") == 2, "in the legend and at the bar"
+    assert "0.5 ± 1.3" in texts(svg)
+    notes = [axes_of(panel.draw).get_xlabel() + panel.note for panel in shown[:2]]
+    assert notes == ["meta-stepsin training: 1 step for MAML (2 seeds)", "meta-steps"]
 
 
 def test_logarithmic_axis_only_over_decades() -> None:

@@ -18,8 +18,9 @@ import pytest
 from metatui.cli import main
 from metatui.events import Change, Progress
 from metatui.runs.analysis.comparison import Comparison, compare
+from metatui.runs.analysis.comparison.tables import NONE
 from metatui.runs.analysis.report import as_html, as_markdown
-from metatui.runs.analysis.report.content import MOST_EVENTS
+from metatui.runs.analysis.report.content import MOST_EVENTS, report
 from metatui.runs.execution.session import Session
 from metatui.runs.storage.journal import JournalWriter
 from metatui.runs.storage.store import RunStore
@@ -156,6 +157,19 @@ def test_report_is_complete(kind: str, waves: Comparison, pages: dict[str, str])
     assert f"note {MOST_EVENTS - 1}" not in text
     for verdict in waves.verdicts:
         assert verdict in text.replace("\\", "")
+
+
+def test_report_has_no_empty_or_repeated_labels(images: Comparison) -> None:
+    content = report(images)
+    titles = [panel.title for section in content.sections for panel in section.figures]
+    assert len(set(titles)) == len(titles) >= 5
+    tables = {table.title: table for section in content.sections for table in section.tables}
+    settings = {row[0]: row[1] for row in tables["Settings of the run"].rows}
+    assert settings["model.name"] == "conv4"
+    assert (settings["task.ways_range"], settings["task.ways"]) == (NONE, "3 classes")
+    headings = tables["Where the runs were trained"].headings
+    assert "started" in headings
+    assert not any("meta-step" in heading for heading in headings), "no run was resumed"
 
 
 def test_report_of_single_run(pages: dict[str, str]) -> None:

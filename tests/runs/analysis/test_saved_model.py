@@ -300,6 +300,16 @@ def test_refused_exports(arguments: list[str], message: str, capsys: pytest.Capt
     assert err.count("\n") == 1
 
 
+def test_run_of_a_device_that_this_machine_does_not_have(runs_dir: Path) -> None:
+    run = train(runs_dir, compute__device="auto")
+    x = torch.linspace(-2, 2, 5).unsqueeze(1)
+    expected = metatui.load_model(run).adapt(x, x)(x)
+    run.journal_path.write_text(run.journal_path.read_text().replace('"device":"cpu"', '"device":"cuda:7"'))
+    torch.testing.assert_close(metatui.load_model(run, device="cpu").adapt(x, x)(x), expected)
+    with pytest.raises(BadInput, match=r"compute\.device is 'cuda:7'"):
+        metatui.load_model(run, device="cuda:7")
+
+
 def test_damaged_schema(runs_dir: Path) -> None:
     run = train(runs_dir)
     content = json.loads(run.data_path.read_text())

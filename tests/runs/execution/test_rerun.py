@@ -22,6 +22,7 @@ from metatui.runs.execution.rerun import rerun_of, schedule_of
 from metatui.runs.execution.session import Session
 from metatui.runs.storage.checkpoints import newest_checkpoint
 from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.store import RunStore
 from metatui.utils import paths
 from tests.metrics import read_all
 
@@ -262,3 +263,23 @@ def test_planned_validation_is_not_skipped_on_resume(tmp_path: Path) -> None:
     list(Session.resume(killed))
     assert [e.iteration for e in killed.validations()] == [10, 14, 20, 30]
     assert_same(first, killed)
+
+
+def test_rerun_with_several_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = train(Session.start(SMALL, runs_dir=tmp_path), {})
+    runs_dir = ("--runs-dir", str(tmp_path))
+    assert main(["rerun", first.id, "--seeds", "0, 3", "--json", *runs_dir]) == 0
+    out, err = capsys.readouterr()
+    names = [report["run"] for report in json.loads(out)["runs"]]
+    again, other = (RunStore(tmp_path).find(name) for name in names)
+    assert [run.settings().training.seed for run in (again, other)] == [0, 3]
+    assert f"compare the seeds with: metatui compare {names[0]} {names[1]}" in err
+    assert read_all(again.metrics())[-1].meta_loss == read_all(first.metrics())[-1].meta_loss
+    for arguments, message in (
+        (["--seeds", "1,1"], "--seeds is '1,1', but must be different whole numbers from 0, such as 0,1,2"),
+        (["--seeds", "one"], "--seeds is 'one', but must be"),
+        (["--seeds", "1", "--set", "training.seed=2"], "give only one of them"),
+        (["--seeds", "1", "--detach"], "--seeds cannot be combined with --detach"),
+    ):
+        assert main(["rerun", first.id, *arguments, *runs_dir]) == 2
+        assert message in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -247,6 +248,29 @@ async def test_export(tmp_path: Path) -> None:
         assert "file name too long" in await write(f"{'x' * 4000}.svg")
         assert "not known on this machine" in await write("~nobody-of-this-name/made.svg")
         assert [file.name for file in tmp_path.glob("made*")] == ["made.svg"]
+
+
+@pytest.mark.usefixtures("fake_helper")
+async def test_typing_while_a_file_is_written_does_not_reach_the_screen_below(tmp_path: Path) -> None:
+    written = threading.Event()
+    dialog = ExportScreen(tmp_path / "made.md", lambda path: written.wait())
+    app = ScreenApp(CompareScreen(RUNS))
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen, _ = await opened(pilot, compared())
+        results: list[Path | None] = []
+        await app.push_screen(dialog, results.append)
+        await pilot.press("enter", "t", "o", "enter")
+        assert app.screen is dialog
+        written.set()
+        await until_written(pilot)
+        assert app.screen is dialog
+        assert "What was typed in the meantime was ignored" in text_of(dialog, "#save-state")
+        await pilot.press("t", "m")
+        assert screen.view == View(colours={})
+        await pilot.press("enter")
+        await pilot.pause()
+        assert results == [tmp_path / "made.md"]
+        assert isinstance(app.screen, CompareScreen)
 
 
 @pytest.mark.usefixtures("fake_helper")

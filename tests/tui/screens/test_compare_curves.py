@@ -79,6 +79,14 @@ def test_seeds_are_adapted_as_one_mean_with_an_interval_over_seeds() -> None:
     assert chart.title.endswith("dotted: 95 % over tasks or seeds")
 
 
+def test_intervals_of_many_runs_are_left_out() -> None:
+    for names in (("maml", "fomaml", "reptile", "anil"), ("maml", "fomaml", "reptile", "anil", "scratch")):
+        chart = adaptation(compared(*(run(name, 0) for name in names)), View(log=False))
+        bands = [series for series in chart.series if series.style == "band"]
+        assert len(bands) == (4 if len(names) == 4 else 0)
+        assert ("dotted" in chart.title) == (len(names) == 4)
+
+
 def test_validations_are_points_measured_with_their_own_shots() -> None:
     validation = ValidationCurve((1, 2), (4, 8), (0.1, 0.2), (2.5, 2.0), (0.1, 0.1), (0, 0))
     maml, reptile = (replace(run(name, 0), validation=validation) for name in ("maml", "reptile"))

@@ -61,7 +61,10 @@ async def test_help_opens_at_what_is_focused(make: Make) -> None:
         assert titles[:3] == ["Setting algorithm.inner_lr", "Settings", "Keys: Training"]
         assert len(titles) == len(set(titles))
         assert "Inner learning rate: Step size of adaptation" in shown(app)
-        await press_together(pilot, "slash", *"meta", "ctrl+u", *"transd")
+        await press_together(pilot, *"lambda", "enter")
+        await pilot.pause()
+        assert "imaml.regularization" in shown(app)
+        await press_together(pilot, "slash", "ctrl+u", *"meta", "ctrl+u", *"transd")
         await pilot.pause()
         assert "Transductive" in shown(app)
         assert "Meta-loss" not in shown(app)

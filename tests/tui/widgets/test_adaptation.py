@@ -238,7 +238,8 @@ def test_captions() -> None:
     assert captions(view, 10)[0] == "Task 3 · A = 2.31, φ = 1.07 · loss 3.21 → 0.180 after 10 steps"
     assert captions(view, 1)[1] == "Task 3 · loss 3.21 → 1.00 after 1 step"
     assert captions(view, 0)[1] == "Task 3 · loss 3.21 before adaptation"
-    assert captions(view, 99)[-1] == "loss 3.21 → 0.180"
+    assert captions(view, 10)[-1] == "loss 3.21 → 0.180"
+    assert captions(view, 99)[-1] == "loss 3.21 → 0.180 at step 10"
     assert captions(episode(0), 5)[1] == "Task 0 · accuracy 20.0 % → 80.0 % after 5 steps"
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, change, text_of
 from metatui.config.settings import Settings
+from metatui.runs.analysis.comparison.formatting import steps as steps_words
 from metatui.runs.analysis.comparison.labels import values_of
 from metatui.runs.analysis.comparison.values import Protocol, RunResult, Steps
 from metatui.utils.errors import BadInput
@@ -148,11 +149,11 @@ def result_warnings(runs: Sequence[RunResult]) -> Iterator[str]:
             yield f"{run.label} is not finished: {status} after {done:,} of {total:,} meta-steps"
     for run in runs:
         if run.diverged:
-            steps, rate = run.evaluation.steps[-1], run.evaluation.inner_lr
+            made, rate = steps_words(run.evaluation.steps[-1]), run.evaluation.inner_lr
             inner_lr = "" if rate is None else f" at an inner learning rate of {rate:g}"
             yield (
-                f"{diverged(run.diverged, run.evaluation.tasks)} in the evaluation of {run.label} ({steps} inner "
-                f"steps{inner_lr}): means, intervals and tests leave them out"
+                f"{diverged(run.diverged, run.evaluation.tasks)} in the evaluation of {run.label} ({made}"
+                f"{inner_lr}): means, intervals and tests leave them out"
             )
     for run in runs:
         if run.evaluation.checkpoint == "last" and run.validation.iterations:

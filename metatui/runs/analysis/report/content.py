@@ -153,7 +153,10 @@ def _settings(comparison: Comparison) -> Iterator[TextTable]:
     shared: dict[str, str] = {}
     for path, field in FIELDS.items():
         relevant = [field.is_relevant(run.settings) for run in runs]
-        values = [text_of(run.settings.value(path)) if has else NONE for run, has in zip(runs, relevant, strict=True)]
+        values = [
+            (text_of(run.settings.effective(path)) or NONE) if has else NONE
+            for run, has in zip(runs, relevant, strict=True)
+        ]
         if len(set(values)) > 1:
             differing[path] = values
         elif any(relevant):
@@ -163,7 +166,8 @@ def _settings(comparison: Comparison) -> Iterator[TextTable]:
         yield TextTable("Settings that differ", ("run", *differing), rows)
     title = "Settings that all runs share" if len(runs) > 1 else "Settings of the run"
     shared_rows = tuple(
-        (path, f"{value} {FIELDS[path].unit}".strip(), FIELDS[path].help) for path, value in shared.items()
+        (path, value if value == NONE else f"{value} {FIELDS[path].unit}".strip(), FIELDS[path].help)
+        for path, value in shared.items()
     )
     yield TextTable(title, ("setting", "value", "meaning"), shared_rows, names=3)
 
@@ -177,8 +181,11 @@ def _environment(comparison: Comparison) -> TextTable:
                 recorded = {**entry.details, "preset": entry.details.get("preset") or "own settings"}
                 details = (recorded.get(name) for name in STARTED)
                 texts = (NONE if value is None else detail({"": value}, "") for value in details)
-                rows.append((run.label, run.id, _time(entry), f"{entry.iteration:,}", *texts))
-    headings = ("run", "name", "started", "at meta-step", *STARTED.values())
+                resumed = entry.iteration
+                rows.append((run.label, run.id, _time(entry), f"{resumed:,}" if resumed else NONE, *texts))
+    headings = ("run", "name", "started", "resumed after meta-step", *STARTED.values())
+    if all(row[3] == NONE for row in rows):  # no run was resumed
+        rows, headings = [(*row[:3], *row[4:]) for row in rows], (*headings[:3], *headings[4:])
     return TextTable("Where the runs were trained", headings, tuple(rows), names=len(headings))
 
 

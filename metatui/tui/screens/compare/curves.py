@@ -29,6 +29,9 @@ AXES: Final[dict[Axis, str]] = {
 Curves = Literal["both", "validation", "training"]
 CURVES: Final[tuple[Curves, ...]] = ("both", "validation", "training")
 
+MOST_BANDS: Final = 4
+"""Largest number of runs or groups of runs whose intervals are drawn. The tables have all intervals."""
+
 
 @dataclass(frozen=True)
 class View:
@@ -171,7 +174,7 @@ def _values(curve: TrainingCurve | Averages | None, accuracy: bool) -> Sequence[
 
 
 def adaptation(comparison: Comparison, view: View) -> ChartData:
-    """Return a chart of the metric against the inner step, with 95 % intervals as bands.
+    """Return a chart of the metric against the inner step, with 95 % intervals as bands unless they would hide curves.
 
     Runs that differ only in the seed are drawn as their mean, with the interval over the seeds.
     """
@@ -187,12 +190,13 @@ def adaptation(comparison: Comparison, view: View) -> ChartData:
     for group, colour, curve in zip(comparison.groups, colours, curves, strict=True):
         steps = group.runs[0].evaluation.steps
         means.append(Series(group.name, colour, [*zip(steps, (scale * mean for mean in curve.mean), strict=True)]))
-        bands.append(Series("", colour, _band(steps, curve, scale, floor), style="band"))
-    over = " over tasks or seeds" if comparison.repeated else ""
+        if len(comparison.groups) <= MOST_BANDS:
+            bands.append(Series("", colour, _band(steps, curve, scale, floor), style="band"))
+    dotted = f"; dotted: 95 %{' over tasks or seeds' if comparison.repeated else ''}" if bands else ""
     return ChartData(
         (*means, *bands),
         title=f"{'Accuracy' if accuracy else 'Loss'} on {comparison.protocol.tasks:,} held-out tasks, "
-        f"{comparison.protocol.shots}-shot; dotted: 95 %{over}",
+        f"{comparison.protocol.shots}-shot{dotted}",
         x_label="inner step",
         y_label="accuracy (%)" if accuracy else "loss",
         log_y=log,

@@ -104,9 +104,9 @@ class SaveDialog(InputDialog[Path]):
         """Ignore keys other than escape while a file is being written, and close the dialog with enter afterwards."""
         if self._writing and event.key != "escape":
             self._typed = True
-            event.stop()
+            event.stop().prevent_default()
         elif self._written and event.key == "enter":
-            event.stop()
+            event.stop().prevent_default()
             self.accept()
 
     def show_error(self, error: str) -> None:

@@ -39,10 +39,10 @@ KEYS: Final = (
     Key("g", "Target", "target"),
     Key("e", "Export", "export"),
     Key("o", "Smooth", "view('next_smoothing')"),
+    Key("Enter", "Values", "cursor"),
+    Key("v", "Validations", "view('next_curves')"),
     Key("[ ]", "Steps", "steps(1)"),
     Key("s", "Own steps", "own_steps"),
-    Key("v", "Validations", "view('next_curves')"),
-    Key("Enter", "Values", "cursor"),
 )
 METRIC: Final = Key("m", "Metric", "metric")
 

@@ -15,6 +15,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.dom import DOMNode
+from textual.events import Key
 from textual.screen import Screen
 from textual.widgets import Input
 
@@ -85,8 +86,18 @@ class HelpScreen(Dialog[None]):
         ascii_only = symbols_of(self) is Symbols.ASCII
         keys = "up and down scroll, / searches, " if ascii_only else "↑ ↓ scroll · / searches · "
         self.query_one(".dialog", Vertical).border_subtitle = f"{keys}escape closes"
+        self.query_one(Entry).select_on_focus = False  # the first letter of a search is typed before
         self._page.focus()
         self._show(self.sections)
+
+    def on_key(self, event: Key) -> None:
+        """Search for a letter or digit typed outside the search field, except q, which closes the help."""
+        if self._page.has_focus and event.character and event.character.isalnum() and event.key != "q":
+            event.stop()
+            search = self.query_one(Entry)
+            search.value += event.character
+            search.cursor_position = len(search.value)
+            self.action_search()
 
     @property
     def _page(self) -> ScrollView:

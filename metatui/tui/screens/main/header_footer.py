@@ -70,7 +70,7 @@ class TopBar(Widget):
             if left.cell_length + len(state) + len(part) + 3 <= self.size.width:
                 state += f"  {part}"
         failed = self.state[:1] == ("Failed",)
-        if self.phase.is_paused or (self.warned and not failed):
+        if self.phase is Phase.PAUSED or (self.warned and not failed):
             colour = "$text-warning"
         elif self.phase is Phase.IDLE:
             colour = "$text-error" if failed else "$foreground"
@@ -92,8 +92,11 @@ LATER = ("checkpoint", "detach")
 LAST = ("next_pane", "help", "quit")
 """Actions at the end of the key bar, which are always shown."""
 
-PAIRS = {"step_back": "", "step_on": "Step", "previous_tasks": "", "next_tasks": "Tasks"}
-"""Labels of actions whose keys are shown in pairs: only the second key of a pair has a label."""
+IN_LISTS = ("open_run", "load_preset", "mark_run", "compare_runs", "delete_run", "report_runs", "load_run")
+"""Actions that the key bar shows before the others of the runs and presets tabs."""
+
+LABELS = {"step_back": "", "step_on": "Step", "previous_tasks": "", "next_tasks": "Tasks", "load_run": "Load"}
+"""Labels of actions that the key bar shortens. An action with an empty label forms a pair with the next one."""
 
 
 class KeyBar(Widget):
@@ -122,14 +125,18 @@ class KeyBar(Widget):
         return Content("").join([*shown, *last])
 
     def _entries(self, actions: Iterable[Action]) -> Iterator[Content]:
+        pair = Content("")
         for action in actions:
             if key := next((key for key in action.keys.split(",") if not self.typing or works_in_text(key)), None):
-                label = PAIRS.get(action.id, action.label)
-                if action.id == "pause" and (self.context.phase is Phase.PAUSING or self.context.phase.is_paused):
+                label = LABELS.get(action.id, action.label)
+                if action.id == "pause" and self.context.phase in (Phase.PAUSED, Phase.PAUSING):
                     label = "Continue"
                 perform = f"perform('{action.id}')"
                 name = link(f" {key_name(key)}{' ' if label else ''}", perform, "$footer-key-foreground bold")
-                yield name + link(f"{label} ", perform, "$footer-description-foreground") if label else name
+                pair += name + link(f"{label} " if label else "", perform, "$footer-description-foreground")
+                if label:
+                    yield pair
+                    pair = Content("")
 
 
 def offered(context: AppContext) -> list[Action]:
@@ -142,7 +149,7 @@ def offered(context: AppContext) -> list[Action]:
 
     def rank(action: Action) -> int:
         if context.tab != "work":
-            return action.tab is None
+            return IN_LISTS.index(action.id) if action.id in IN_LISTS else len(IN_LISTS) + (action.tab is None)
         if action.id in FIRST:
             return 0
         if action.group == context.group:

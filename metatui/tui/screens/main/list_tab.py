@@ -1,24 +1,29 @@
-"""Base class of tabs with a list and a preview of the selected row."""
+"""Base class of tabs with a list, a filter, and a preview of the selected row."""
 
 from __future__ import annotations
 
 from textual import on
 from textual.containers import Vertical
 from textual.events import DescendantBlur, DescendantFocus
+from textual.widgets import Input
 
 from metatui.tui.screens.main.header_footer import ContextChanged
 from metatui.tui.widgets.scroll_view import ScrollView
 from metatui.tui.widgets.table import Table
+from metatui.tui.widgets.text_input import Entry
 
 WIDE = 120
 """Minimum width of the terminal to show the preview next to the list. In a narrower one, it is below the list."""
+
+LEAST_ROWS = 4
+"""Minimum height of the list."""
 
 
 class ListTab(Vertical):
     """Arranges a list and a preview. In a narrow terminal, the preview replaces the list while it has the focus.
 
-    A subclass yields `table` and `preview` in a container with the CSS class `list-and-preview`, and implements
-    `show_preview`.
+    A subclass yields `filter`, and `table` and `preview` in a container with the CSS class `list-and-preview`. It
+    implements `fill` and `show_preview`.
     """
 
     DEFAULT_CSS = """
@@ -39,15 +44,38 @@ class ListTab(Vertical):
     table: Table
     preview: ScrollView
 
+    def __init__(self, *, id: str, row: str) -> None:  # noqa: A002 - Textual's name
+        """`row` names a row of the list, with its article."""
+        super().__init__(id=id)
+        hint = f"Words that {row} must contain; enter goes to the list, escape clears them"
+        self.filter = Entry(placeholder=hint, id="filter")
+
+    @property
+    def words(self) -> list[str]:
+        """The words that a row must contain, in lower case."""
+        return self.filter.value.lower().split()
+
+    def show_filter(self) -> None:
+        self.filter.display = True
+        self.filter.focus()
+
+    def clear_filter(self) -> None:
+        self.filter.value = ""
+        self.filter.display = False
+        self.focus_list()
+
     def leave(self) -> bool:
-        """Go from the preview back to the list.
+        """Go from the preview back to the list, or clear the filter.
 
         Returns:
-            Whether the preview had the focus.
+            Whether there was a preview or a filter to leave.
         """
-        if self.screen.focused is not self.preview:
+        if self.screen.focused is self.preview:
+            self.focus_list()
+        elif self.filter.display:
+            self.clear_filter()
+        else:
             return False
-        self.focus_list()
         return True
 
     def focus_list(self) -> None:
@@ -56,31 +84,50 @@ class ListTab(Vertical):
 
     def switch_pane(self) -> None:
         """Go to the preview, or back to the list."""
-        if not self.leave():
+        if self.screen.focused is self.preview:
+            self.focus_list()
+        else:
             self.preview.focus()
+
+    def fill(self) -> None:
+        """Show the rows that contain the words of the filter."""
+        raise NotImplementedError
 
     def show_preview(self) -> None:
         """Show the selected row in the preview."""
         raise NotImplementedError
 
     def on_mount(self) -> None:
-        self._lay_out()
+        self.filter.display = False
+        self.lay_out()
 
     def on_resize(self) -> None:
-        self._lay_out()
+        self.lay_out()
 
     @on(DescendantFocus)
     @on(DescendantBlur)
-    def _lay_out(self) -> None:
+    def lay_out(self) -> None:
+        """Adapt the layout to the terminal, the focus and the number of rows."""
         wide = self.app.size.width >= WIDE
         reading = self.screen.focused is self.preview
         self.table.display = wide or not reading
+        # A list that needs less than its share of the rows leaves the others to the preview.
+        rows, share = self.table.needed_rows, 3 * self.size.height // 5
+        self.table.styles.height = max(LEAST_ROWS, rows) if not wide and 1 < rows < share else None
         for widget in (*self.query(".list-and-preview"), self.table, self.preview):
             widget.set_class(wide, "-wide")
             widget.set_class(wide and widget in (self.table, self.preview), "pane")
         self.table.set_class(wide and self.table.has_focus, "-focused")
         self.preview.set_class(wide and reading, "-focused")
         self.preview.set_class(not wide and reading, "-alone")
+
+    @on(Input.Changed, "#filter")
+    def _filtered(self) -> None:
+        self.fill()
+
+    @on(Input.Submitted, "#filter")
+    def _to_list(self) -> None:
+        self.focus_list()
 
     @on(Table.Highlighted)
     def _highlighted(self) -> None:

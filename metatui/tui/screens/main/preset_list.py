@@ -28,6 +28,13 @@ def in_order(presets: Sequence[Preset]) -> list[Preset]:
     return sorted(presets, key=lambda preset: (_place(preset), preset.name))
 
 
+def contains(preset: Preset, words: Sequence[str]) -> bool:
+    """Return whether the name, the title, the group or the algorithm of a preset contains each of the words."""
+    algorithm = preset.settings.algorithm.name
+    searched = f"{preset.name} {preset.title} {_group(preset)} {algorithm} {ALGORITHMS[algorithm].title}".lower()
+    return all(word in searched for word in words)
+
+
 def rows(presets: Sequence[Preset]) -> Iterator[Item | Heading]:
     """Yield a heading for each group of presets, followed by its presets. `presets` must be sorted by `in_order`."""
     for group, members in groupby(presets, key=_group):

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 EMPTY = "No presets. {save_preset} saves the settings in the form as a preset."
 
+NO_MATCH = "No preset contains these words. Escape shows all presets again."
+
 
 class PresetsTab(ListTab):
     """The list of presets by task, the state of a download, and a preview."""
@@ -40,7 +42,7 @@ class PresetsTab(ListTab):
     """
 
     def __init__(self) -> None:
-        super().__init__(id="presets")
+        super().__init__(id="presets", row="a preset")
         self.table = Table(preset_list.COLUMNS, id="presets-table")
         self.preview = ScrollView(id="preset-preview")
         self.preview.border_title = "Preset"
@@ -48,6 +50,7 @@ class PresetsTab(ListTab):
         self._previewed: tuple[object, ...] = ()
 
     def compose(self) -> ComposeResult:
+        yield self.filter
         yield StatusLine(id="presets-problems")
         yield StatusLine(id="download-state")
         with Container(classes="list-and-preview"):
@@ -68,12 +71,19 @@ class PresetsTab(ListTab):
         self.query_one("#presets-problems", StatusLine).update(
             "\n".join(f"Cannot be used: {each}" for each in problems)
         )
-        self.table.show(list(preset_list.rows(self._presets)), empty=with_keys(EMPTY))
-        self.table.border_title = f"{len(self._presets):,} presets"
+        self.fill()
         if saved:
             self.table.select(next((str(preset.path) for preset in own if preset.name == saved), ""))
         self.show_preview()
         self.post_message(ContextChanged())
+
+    def fill(self) -> None:
+        """Show the presets that contain the words of the filter."""
+        listed = [preset for preset in self._presets if preset_list.contains(preset, self.words)]
+        self.table.show(list(preset_list.rows(listed)), empty=NO_MATCH if self._presets else with_keys(EMPTY))
+        shown = "" if len(listed) == len(self._presets) else f"{len(listed):,} of "
+        self.table.border_title = f"{shown}{len(self._presets):,} presets"
+        self.lay_out()
 
     def show_download(self, text: str) -> None:
         """Show the state of a download; an empty text hides it."""

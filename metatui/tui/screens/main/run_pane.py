@@ -150,10 +150,10 @@ def facts_of(model: RunModel, load: Load, phase: Phase) -> list[Fact]:
     facts = []
     if phase is Phase.STARTING:
         facts.append(Fact("starting", "loading PyTorch…"))
+    if model.waits_because and phase is Phase.PAUSED:
+        facts.append(Fact("paused", model.waits_because, warning=True))
     if model.packed:
         facts.append(Fact("images", "{:,} of {:,} packed".format(*model.packed)))
-    if model.waiting:
-        facts.append(Fact("waiting", model.waiting, True))
     if now := model.evaluating:
         left = f", {clock(model.evaluation_left)} left" if model.evaluation_left is not None else ""
         facts.append(Fact("evaluating", f"{now.done:,} of {now.tasks:,} {split_name(now.split)} tasks{left}"))

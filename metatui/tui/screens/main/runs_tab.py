@@ -10,7 +10,6 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
-from textual.widgets import Input
 
 from metatui.runs.storage.store import RunStore
 from metatui.runs.storage.summary import RunSummary, summarise
@@ -31,7 +30,6 @@ from metatui.tui.screens.main.run_preview import RunDetails, page, read_details
 from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.scroll_view import ScrollView
 from metatui.tui.widgets.table import Table
-from metatui.tui.widgets.text_input import Entry
 
 if TYPE_CHECKING:
     pass
@@ -55,7 +53,7 @@ class RunsTab(ListTab):
     """
 
     def __init__(self, store: RunStore, colours: RunColours) -> None:
-        super().__init__(id="runs")
+        super().__init__(id="runs", row="a run")
         self.store = store
         self._colours = colours
         self.table = Table(table_columns(), id="runs-table")
@@ -82,20 +80,13 @@ class RunsTab(ListTab):
         self._canvas = Canvas()
 
     def compose(self) -> ComposeResult:
-        yield Entry(
-            placeholder="Words that a run must contain; enter goes to the list, escape clears them", id="filter"
-        )
+        yield self.filter
         with Container(classes="list-and-preview"):
             yield self.table
             yield self.preview
 
     def on_mount(self) -> None:
-        self.filter.display = False
         self.set_interval(UPDATE_EVERY, self.update_live)
-
-    @property
-    def filter(self) -> Input:
-        return self.query_one("#filter", Input)
 
     @property
     def selected(self) -> RunSummary | None:
@@ -133,7 +124,7 @@ class RunsTab(ListTab):
         known = {each.id for each in self._all.values()}
         self.marked = [run_id for run_id in self.marked if run_id in known]
         newest, self._go_to_newest = self._go_to_newest, False
-        self._fill(newest=newest)
+        self.fill(newest=newest)
 
     async def update_live(self) -> None:
         """Update the runs that were live when they were last read."""
@@ -146,7 +137,7 @@ class RunsTab(ListTab):
             if changed:
                 self._all = listed_runs(runs, self._all)
         if changed:
-            self._fill()
+            self.fill()
 
     def mark_selected(self) -> None:
         """Mark or unmark the selected run."""
@@ -160,11 +151,11 @@ class RunsTab(ListTab):
         self.marked = [*self.marked, *new] if new else []
 
     def show_marks(self) -> None:
-        self._fill()
+        self.fill()
 
     def sort(self, order: Order) -> None:
         self._order = order
-        self._fill()
+        self.fill()
         if order.column not in self.table.visible_columns:
             way = "descending" if order.descends else "ascending"
             self.notify(f"Sorted by {COLUMNS[order.column].title.lower()}, {way}.")
@@ -173,38 +164,16 @@ class RunsTab(ListTab):
     def order(self) -> Order:
         return self._order
 
-    def show_filter(self) -> None:
-        self.filter.display = True
-        self.filter.focus()
-
-    def clear_filter(self) -> None:
-        self.filter.value = ""
-        self.filter.display = False
-        self.focus_list()
-
     @property
     def count(self) -> int:
         """Number of runs when the list was last read."""
         return len(self._all)
 
-    def leave(self) -> bool:
-        """Go from the preview back to the list, or clear the filter.
-
-        Returns:
-            Whether there was a preview or a filter to leave.
-        """
-        if super().leave():
-            return True
-        if not self.filter.display:
-            return False
-        self.clear_filter()
-        return True
-
-    def _fill(self, *, newest: bool = False) -> None:
+    def fill(self, *, newest: bool = False) -> None:
+        """Show the runs that contain the words of the filter. `newest` selects the newest run."""
         before = self.selected
         self._moved = self._moved or (before is not None and before.id != self._placed)
-        words = self.filter.value.lower().split()
-        self._listed = self._order.sorted([each for each in self._all.values() if each.contains(words)])
+        self._listed = self._order.sorted([each for each in self._all.values() if each.contains(self.words)])
         self._colours.of(self.marked)
         marks = {run_id: number for number, run_id in enumerate(self.marked, 1)}
         self.table.show(
@@ -216,6 +185,7 @@ class RunsTab(ListTab):
             self.table.select(max(self._listed, key=lambda each: (each.run.started, each.id)).key)
         self._placed = self.selected.id if self.selected else ""
         self.table.border_title = self._title()
+        self.lay_out()
         self.show_preview()
         self.post_message(ContextChanged())
 
@@ -277,11 +247,3 @@ class RunsTab(ListTab):
 
     def _perform(self, action: str) -> None:
         self.app.call_later(self.app.run_action, f"perform('{action}')")
-
-    @on(Input.Changed, "#filter")
-    def _filtered(self) -> None:
-        self._fill()
-
-    @on(Input.Submitted, "#filter")
-    def _to_list(self) -> None:
-        self.focus_list()

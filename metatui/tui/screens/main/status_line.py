@@ -84,13 +84,16 @@ class ShownLine(RowsWidget):
         """Return the longest description of the runs that leaves at least a third of the line free."""
         if not self._runs:
             return [Segment("no run is shown", theme.muted)]
-        for label, statuses in (("showing: ", True), ("", True), ("", False)):
+        count = len(self._runs)
+        fewer = [("", False, named) for named in range(count - 1, 0, -1)]
+        for label, statuses, named in (("showing: ", True, count), ("", True, count), ("", False, count), *fewer):
             row: Row = [Segment(label, theme.text)] if label else []
-            for index, run in enumerate(self._runs):
+            for index, run in enumerate(self._runs[:named]):
                 row += [Segment("  ")] if index else []
                 row += [Segment(f"{theme.glyphs.sample} ", theme.colour(run.colour)), Segment(run.run, theme.text)]
                 if statuses:
                     row.append(Segment(f" ({run.status})", theme.warning if run.warned else theme.text))
+            row += [Segment(f"  and {count - named} more", theme.text)] if named < count else []
             if width_of(row) <= 2 * width // 3:
                 break
         return row

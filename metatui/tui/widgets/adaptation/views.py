@@ -69,9 +69,12 @@ def outcome(view: TaskView, step: int) -> str:
 
 
 def captions(view: TaskView, step: int) -> list[str]:
-    """Return captions of a task, from the longest to the shortest."""
-    task, result = f"Task {view.task}", outcome(view, step)
-    short = result.split(" after ")[0]
+    """Return captions of a task, from the longest to the shortest.
+
+    If the run has fewer inner steps than `step`, all captions name the step that is shown.
+    """
+    task, result, last = f"Task {view.task}", outcome(view, step), last_step(view)
+    short = result.split(" after ")[0] + (f" at step {last}" if result and step > last else "")
     variants = ((task, view.title, result), (task, result), (task, short), (short,))
     return [" · ".join(part for part in parts if part) for parts in variants]
 

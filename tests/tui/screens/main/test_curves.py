@@ -23,6 +23,14 @@ from tests.tui.widgets.test_charts import theme
             ("training after 5 steps", "validation after 1 step"),
         ),
         ({"task.source": "glyphs", "algorithm.name": "protonet"}, ("training", "validation")),
+        (
+            {"algorithm.name": "reptile", "algorithm.train_shots": 10, "task.shots": 1},
+            ("10-shot training after 1 step", "1-shot validation after 10 steps"),
+        ),
+        (
+            {"task.source": "glyphs", "algorithm.name": "protonet", "task.shots_range": "1-5", "task.shots": 5},
+            ("1–5-shot training", "5-shot validation"),
+        ),
     ],
 )
 def test_curves_are_named_after_their_inner_steps(changes: dict[str, str | int], names: tuple[str, str]) -> None:

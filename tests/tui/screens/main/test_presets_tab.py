@@ -53,6 +53,36 @@ def test_presets_are_grouped_by_task() -> None:
     ]
 
 
+async def test_presets_are_filtered(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("3")
+        await settled(app, pilot)
+        count = len(presets.all_presets())
+        await pilot.press("slash", *"sinus rept")
+        await pilot.pause()
+        table = app.presets_tab.table
+        assert table.border_title == f"1 of {count} presets"
+        await pilot.press("enter")
+        await pilot.pause()
+        assert app.focused is table
+        await pilot.resize_terminal(80, 24)
+        await pilot.pause()
+        assert table.size.height == 4, "the preview gets the rows that the list does not need"
+        assert app.presets_tab.preview.size.height > 12
+        await pilot.resize_terminal(*SIZE)
+        assert selected(app) == "sinusoid-reptile"
+        await pilot.press("n", "escape", "escape")  # from the preview, then from the filter
+        await pilot.pause()
+        assert table.border_title == f"{count} presets"
+        await pilot.press("slash", *"zzz")
+        await pilot.pause()
+        assert app.presets_tab.selected is None
+        assert "No preset contains these words." in "".join(table.render_line(y).text for y in range(table.size.height))
+        await pilot.press("escape")
+        assert app.focused is table
+
+
 async def test_presets_are_saved_previewed_loaded_started_and_deleted(make: Make, sessions: FakeSessions) -> None:
     app = make(GLYPHS)
     async with app.run_test(size=SIZE) as pilot:
@@ -159,7 +189,7 @@ async def test_data_set_is_downloaded_in_the_background(make: Make, monkeypatch:
         await pilot.press("3")
         await settled(app, pilot)
         await pilot.press("f")
-        await until("are on this machine")
+        await until("are already on this machine")
         await pilot.press("end")
         assert "Needs Omniglot, which is not on this machine" in text_of(app.screen, "#preset-preview")
 

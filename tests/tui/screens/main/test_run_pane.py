@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from metatui.config.settings import Settings
-from metatui.events import Evaluating
+from metatui.events import Checkpointed, Evaluating, Paused, Resumed, Warned
 from metatui.tui.actions import Phase
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.screens.main.run_pane import Fact, RunNumbers, facts_of, packed, table
@@ -51,3 +51,18 @@ def test_time_left_of_the_final_test(monkeypatch: pytest.MonkeyPatch) -> None:
     now += 20
     model.take(Evaluating(total, "test", 200, 600))
     assert facts()["evaluating"] == "200 of 600 test tasks, 0:40 left"
+
+
+def test_run_that_waits_for_the_disk_says_so() -> None:
+    def waits() -> list[Fact]:
+        return [fact for fact in facts_of(model, Load(), Phase.PAUSED) if fact.label == "paused"]
+
+    model = RunModel(Settings())
+    text = "metrics.jsonl cannot be written: No space left on device; training waits"
+    model.take(Warned(5, text))
+    model.take(Paused(5))
+    assert waits() == [Fact("paused", text, warning=True)]
+    model.take(Resumed(5))
+    model.take(Checkpointed(6, "last"))
+    model.take(Paused(6))
+    assert not waits()

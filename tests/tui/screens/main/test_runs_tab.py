@@ -20,6 +20,7 @@ from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 from metatui.tui.screens.main import runs_tab
 from metatui.tui.screens.main.run_preview import RunDetails
 from metatui.tui.themes import CYCLE
+from metatui.tui.widgets.static_text import StaticText
 from tests.tui.fakes import saved_run
 from tests.tui.screens.conftest import press_together, text_of
 
@@ -46,6 +47,11 @@ def saved(runs_dir: Path) -> None:
 
 def order(app: MetatuiApp) -> list[str]:
     return [run.id for run in app.runs_tab.listed]
+
+
+def question(app: MetatuiApp) -> str:
+    """Return the text of the dialog."""
+    return str(app.screen.query_one(StaticText).render())
 
 
 def selected(app: MetatuiApp) -> str:
@@ -133,6 +139,7 @@ async def test_list_and_preview(make: Make, runs_dir: Path) -> None:
         await pilot.press("d")
         await pilot.pause()
         assert isinstance(app.screen, ConfirmScreen)
+        assert f"Delete run {NAMES[0]} with its metrics and checkpoints (" in question(app)
         await pilot.press("escape")
         await settled(app, pilot)
         assert (runs_dir / NAMES[0]).exists()
@@ -145,7 +152,8 @@ async def test_list_and_preview(make: Make, runs_dir: Path) -> None:
         assert selected(app) == NAMES[2]
         await pilot.press("m", "d")
         await pilot.pause()
-        assert "the 2 marked runs" in text_of(app.screen, ".dialog StaticText")
+        assert "Delete these 2 runs" in question(app)
+        assert question(app).splitlines()[-2:] == list(NAMES[1:])
         await pilot.press("y")
         while order(app):
             await pilot.pause()
@@ -170,7 +178,7 @@ async def test_live_runs_are_not_deleted(make: Make, runs_dir: Path) -> None:
         while not isinstance(app.screen, ConfirmScreen):
             await pilot.pause()
         asked = text_of(app.screen, ".dialog StaticText")
-        assert "the 2 marked runs" in asked
+        assert "these 2 runs" in asked
         assert "1 that is training will be kept" in asked
         await pilot.press("y")
         while len(order(app)) > 1:

@@ -11,7 +11,7 @@ from metatui.cli.app import app_arguments
 from metatui.config.settings import Settings
 from metatui.tui.app import MetatuiApp
 from metatui.tui.launch import make_app
-from metatui.tui.screens.main.status_line import FormState
+from metatui.tui.screens.main.status_line import FormState, RunState
 from tests.tui.fakes import FakeSessions, saved_run
 
 
@@ -63,6 +63,17 @@ async def test_line_follows_the_form_and_the_shown_run(make: Callable[..., Metat
         await pilot.pause()
         assert line().endswith("showing: ━ maml-sinusoid-20260101-000000 (finished)")
         assert line().startswith(f"form: preset {name}, changed: inner learning rate  ")
+
+
+async def test_runs_that_do_not_fit_are_counted(make: Callable[..., MetatuiApp]) -> None:
+    app = make()
+    async with app.run_test(size=(100, 40)) as pilot:
+        runs = [RunState(f"reptile-sinusoid-2026010{n}-000000", "adaptation", "hue-blue") for n in range(4)]
+        app.work_tab.status.show_runs(runs)
+        await pilot.pause()
+        line = app.work_tab.status.render_line(0).text.strip()
+        assert line.startswith("form: initial settings  ")
+        assert line.endswith("━ reptile-sinusoid-20260100-000000  and 3 more")
 
 
 async def test_settings_of_the_command_line_are_changes_of_their_preset(sessions: FakeSessions, runs_dir: Path) -> None:
