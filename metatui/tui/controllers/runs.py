@@ -32,9 +32,6 @@ READ_EVERY = 5.0
 MOST_SIDE_BY_SIDE = 3
 """Maximum number of marked runs whose adaptation is shown side by side."""
 
-MOST_NAMED = 3
-"""Maximum number of runs that the question whether to delete them names."""
-
 TASKS_SIDE_BY_SIDE = 4
 """Number of held-out tasks on which runs are shown side by side."""
 
