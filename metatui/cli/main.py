@@ -228,7 +228,7 @@ def _unexpected(error: Exception) -> str:
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} metatui {metatui.__version__}\n")
+            file.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} metatui {metatui.__version__}, process {os.getpid()}\n")
             file.write("".join(traceback.format_exception(error)))
     except OSError:
         return f"{what}; the log {log} cannot be written"

@@ -455,6 +455,9 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         """Change preferences and save them."""
         self.preferences = self.preferences.model_copy(update=changes)
         try:
-            save(self.preferences)
+            kept = save(self.preferences)
         except MetatuiError as error:
             self.notify(f"The preferences could not be saved: {error}.", severity="warning")
+        else:
+            if kept:
+                self.notify(f"The preferences are saved. The file that was ignored is now {kept.name}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from metatui.config.toml import parse_text
 from metatui.utils import paths
 from metatui.utils.errors import BadInput, MetatuiError, quote
-from metatui.utils.files import read_bounded, write_atomically
+from metatui.utils.files import read_bounded, write_atomically, writing
 
 LARGEST = 64 * 1024
 """Maximum size of the preferences file in bytes."""
@@ -66,18 +67,31 @@ def load() -> Preferences:
         ) from None
 
 
-def save(preferences: Preferences) -> None:
-    """Save the preferences that differ from the defaults. Raises MetatuiError if they cannot be saved."""
+def save(preferences: Preferences) -> Path | None:
+    """Save the preferences that differ from the defaults.
+
+    Returns:
+        The path to which a file that `load` ignores was renamed; None without such a file.
+
+    Raises:
+        MetatuiError: if the preferences cannot be saved.
+    """
     import tomlkit  # imported late, because it takes 60 ms and reading does not need it
 
     if preferences.theme is not None and not preferences.theme.isprintable():
         raise MetatuiError(f"{quote(preferences.theme)} is not the name of a theme")
+    path, kept, others = paths.app_state_file(), None, {}
     try:
         others = {key: value for key, value in _read().items() if key not in Preferences.model_fields}
+        load()
     except BadInput:
-        others = {}  # the file is damaged
+        if path.is_file():
+            kept = path.with_name(f"{path.name}.bad")
+            with writing(kept):
+                path.replace(kept)
     own = preferences.model_dump(exclude_defaults=True, exclude_none=True)
-    write_atomically(paths.app_state_file(), tomlkit.dumps(others | own).encode())
+    write_atomically(path, tomlkit.dumps(others | own).encode())
+    return kept
 
 
 def _read() -> dict[str, Any]:
@@ -87,5 +101,6 @@ def _read() -> dict[str, Any]:
         return {}
     try:
         return parse_text(read_bounded(path, LARGEST))
-    except (ValueError, RecursionError):  # not TOML, not UTF-8, a huge number, or deep nesting
-        raise BadInput(f"{quote(str(path), 200)} is not a TOML file and is ignored") from None
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, a huge number, or deep nesting
+        why = quote(str(error), 200)[1:-1]
+        raise BadInput(f"{quote(str(path), 200)} is ignored, because it is not a TOML file: {why}") from None

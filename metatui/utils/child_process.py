@@ -74,10 +74,13 @@ class ChildProcess(Channel):
     on its import path.
     """
 
-    def __init__(self, module: str, *, niceness: int = 0, output: IO[bytes] | int = subprocess.DEVNULL) -> None:
+    def __init__(
+        self, module: str, *, title: str = "", niceness: int = 0, output: IO[bytes] | int = subprocess.DEVNULL
+    ) -> None:
         """Start `module`.
 
         Args:
+            title: what the child does, for lists of processes such as `ps`; by default, the name of the module.
             niceness: niceness of the child, from 0 (normal priority) to 19 (lowest).
             output: file for the child's output.
 
@@ -88,7 +91,7 @@ class ChildProcess(Channel):
         try:
             with theirs:
                 self._process = subprocess.Popen(
-                    command(module, theirs.fileno(), niceness),
+                    command(module, theirs.fileno(), niceness, title),
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
@@ -129,10 +132,13 @@ class ChildProcess(Channel):
         threading.Thread(target=self._process.wait, name=f"process {self.pid}", daemon=True).start()
 
 
-def command(module: str, handle: int, niceness: int) -> list[str]:
-    """Return the command that runs `main` of `module` with file descriptor `handle` as its channel."""
+def command(module: str, handle: int, niceness: int, title: str = "") -> list[str]:
+    """Return the command that runs `main` of `module` with file descriptor `handle` as its channel.
+
+    The command starts with `title`, or with the name of the module, as a string that Python ignores.
+    """
     start = (
-        f"import os, sys; os.nice({niceness}); sys.path.append(sys.argv.pop()); "
+        f"{title or module!r}; import os, sys; os.nice({niceness}); sys.path.append(sys.argv.pop()); "
         f"from {module} import main; sys.exit(main())"
     )
     return [sys.executable, "-P", "-c", start, str(handle), str(Path(__file__).parents[2])]

@@ -5,14 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import BinaryIO
 
 from metatui.utils import paths
 from metatui.utils.errors import quote
 from metatui.utils.files import reason
+from metatui.utils.text import sanitize
 
 LARGEST = 4 * 1024 * 1024
 """Size in bytes above which the log is renamed and a new log is started."""
+
+
+def write_log(text: str) -> None:
+    """Append a line to the log, with the time in UTC and the process. Nothing happens if the log cannot be written."""
+    line = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} process {os.getpid()}: {sanitize(text, limit=4000)}\n"
+    with open_log() as (log, _), suppress(OSError):
+        log.write(line.encode())
 
 
 @contextmanager

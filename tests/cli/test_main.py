@@ -59,6 +59,7 @@ def test_help_and_examples_of_every_command(capsys: Capture, monkeypatch: pytest
         path = " ".join(("metatui", *words))
         assert text.startswith(f"Usage: {path} ")
         assert max(map(len, text.splitlines())) <= 80, path
+        assert "...\n" not in text.partition("Commands:\n")[2], f"a summary in {path} is cut"
         shown = text.partition("Examples:\n")[2].splitlines()
         assert shown, f"{path} has no examples"
         for line in shown:

@@ -20,17 +20,20 @@ import metatui
 from metatui import events
 from metatui.cli import main
 from metatui.cli.console import progress
+from metatui.config.settings import Settings
 from metatui.learning.checks import awkward
 from metatui.learning.checks import check as checks
 from metatui.learning.checks.comparison import Check
 from metatui.runs.execution import session
 from metatui.runs.storage import writer
 from metatui.runs.storage.checkpoints import save_checkpoint
+from metatui.runs.storage.journal import JournalWriter
 from metatui.runs.storage.store import RunStore
 from metatui.utils import paths
 from metatui.utils.errors import MetatuiError
 from metatui.utils.files import WriteRefused
 from tests.metrics import read_all
+from tests.tui.fakes import saved_run
 
 SMALL = [
     "--set", "training.iterations=20", "--set", "evaluation.every=10", "--set", "evaluation.tasks=5",
@@ -285,6 +288,34 @@ def test_check_on_missing_device(capsys: pytest.CaptureFixture[str], device: str
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(f"metatui: {message}")
+
+
+def test_list_tells_why_a_run_failed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = saved_run(tmp_path / "runs", Settings(), name="failed", test=False)
+    run.journal_path.write_bytes(run.journal_path.read_bytes().splitlines(keepends=True)[0])
+    journal = JournalWriter(run.journal_path)
+    journal.write("failed", 50, sentence="the meta-loss is not finite")
+    journal.close()
+    (report,) = answer(capsys, "runs")["runs"]
+    assert (report["status"], report["reason"]) == ("failed", "the meta-loss is not finite")
+    assert main(["runs"]) == 0
+    assert "    failed: the meta-loss is not finite\n" in capsys.readouterr().out
+
+
+def test_doctor_names_unusable_folders_and_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "app_state_file", lambda: tmp_path / "app.toml")
+    monkeypatch.setattr(paths, "keymap_file", lambda: tmp_path / "keymap.toml")
+    (tmp_path / "file").touch()
+    (tmp_path / "app.toml").write_text("theme = 3")
+    (tmp_path / "keymap.toml").write_text("[[[broken")
+    problems = answer(capsys, "doctor", "--runs-dir", "/proc/runs")["problems"]
+    assert any(problem.startswith("'/proc' cannot be written: ") for problem in problems)
+    assert any("app.toml' is ignored: theme is 3" in problem for problem in problems)
+    assert any("keymap.toml' is not a TOML file" in problem for problem in problems)
+    problems = answer(capsys, "doctor", "--runs-dir", str(tmp_path / "file" / "runs"))["problems"]
+    assert any(f"{tmp_path / 'file'}' is not a folder, but" in problem for problem in problems)
 
 
 def test_doctor_report(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

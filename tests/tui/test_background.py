@@ -12,7 +12,7 @@ from textual.widgets import Input
 from textual.widgets.input import Selection
 
 from metatui.config.settings import Settings
-from metatui.events import Failed, Pause, Stop
+from metatui.events import Failed, Finished, Pause, Stop
 from metatui.runs.storage.journal import JournalWriter
 from metatui.runs.storage.lock import RunLock
 from metatui.runs.storage.run_folder import RunFolder
@@ -100,6 +100,29 @@ async def test_quit_is_cancelled(make: Make, sessions: FakeSessions, keys: list[
         assert session.commands == []
         assert session.followed
         assert app.run_controller.client.phase is Phase.RUNNING
+
+
+async def test_question_is_closed_when_the_run_ends(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=SMALL, notifications=True) as pilot:
+        session = await started(app, pilot, sessions)
+        await pilot.press("f10")
+        await pilot.pause()
+        assert isinstance(app.screen, QuitScreen)
+        session.end(Failed(3, "the disk is full"))
+        await session.over(app, pilot)
+        assert not isinstance(app.screen, QuitScreen)
+        assert "the disk is full" in notes(app)
+    assert app.return_code is None
+
+
+async def test_stop_by_others_is_told(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=SMALL, notifications=True) as pilot:
+        session = await started(app, pilot, sessions)
+        session.end(Finished(3, "stopped", 1.0, None))
+        await session.over(app, pilot)
+        assert "Stopped by another viewer or by metatui stop." in notes(app)
 
 
 async def test_quit_without_a_run_does_not_ask(make: Make) -> None:

@@ -40,10 +40,22 @@ def test_saving_keeps_unknown_keys() -> None:
         ("[panes]\nleft = 4.5", "panes.left is 4.5, but must be a number of columns from 1 to 1,000"),
         ("[panes]\njournal = 0", "panes.journal is 0, but must be a number of rows from 1 to 1,000"),
         ("[panes]\ncurves = 100", "panes.curves is 100, but must be a percentage from 1 to 99"),
-        ("theme = ", "not a TOML file"),
+        ("fold_form = true\ntheme = \n", r"is ignored, because it is not a TOML file: .*line 2"),
     ],
 )
 def test_wrong_preferences_are_refused_with_a_sentence(text: str, problem: str) -> None:
     write(text)
     with pytest.raises(BadInput, match=problem):
         load()
+
+
+@pytest.mark.parametrize("text", ["fold_form = false\n[[[broken", "fold_form = false\ntheme = 3\nlater = 1"])
+def test_saving_keeps_a_file_that_is_ignored_under_another_name(text: str) -> None:
+    write(text)
+    path = paths.app_state_file()
+    kept = save(Preferences(theme="nord"))
+    assert kept == path.with_name("app.toml.bad")
+    assert kept.read_text() == text
+    assert load() == Preferences(theme="nord")
+    assert ("later = 1" in path.read_text()) == ("later" in text)
+    assert save(Preferences()) is None

@@ -48,5 +48,5 @@ def _live(name: str | None, root: Path) -> RunFolder:
         raise BadInput(f"no run in {quote(str(root), 200)} is live: metatui runs lists all runs")
     run = store.find(name)
     if not run.is_live():
-        raise BadInput(f"run {quote(run.id)} is not live: it is {run.status()}")
+        raise run.not_live()
     return run

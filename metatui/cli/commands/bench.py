@@ -64,7 +64,7 @@ MAX_SECONDS = 3600.0
     help="Seconds for the meta-steps of each measurement, without set-up and compilation; a slow engine makes at least "
     "four meta-steps.",
 )
-@click.option("--device", metavar="DEVICE", help="Device to compute on; the default is auto.")
+@click.option("--device", metavar="DEVICE", help="Device to compute on.  [default: auto]")
 @click.option("--ascii", "ascii_only", is_flag=True, help="Use ASCII characters only.")
 @json_option
 @click.pass_context

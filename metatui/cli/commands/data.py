@@ -50,7 +50,7 @@ def data(context: click.Context, as_json: bool) -> None:
 )
 @json_option
 def list_data(as_json: bool) -> None:
-    """List the data sets that task.source can select, including those of plugins."""
+    """List the data sets of task.source, including those of plugins."""
     _list(as_json)
 
 
@@ -101,7 +101,7 @@ def _published(*, contents: str) -> Callable[[F], F]:
 )
 @_published(contents="images_background and images_evaluation (zips or folders)")
 def omniglot(folder: Path | None, force: bool, as_json: bool) -> None:
-    """Download and pack Omniglot, with its 1,623 handwritten characters."""
+    """Download and pack Omniglot: 1,623 handwritten characters."""
     from metatui.learning.data.omniglot.cache import load, pack
     from metatui.learning.data.omniglot.download import download
     from metatui.learning.data.omniglot.manifest import OMNIGLOT
@@ -131,7 +131,7 @@ def omniglot(folder: Path | None, force: bool, as_json: bool) -> None:
 )
 @_published(contents="cifar-100-python (archive or folder)")
 def cifar100(folder: Path | None, force: bool, as_json: bool) -> None:
-    """Download and pack CIFAR-100, which the data sets FC100 and CIFAR-FS use."""
+    """Download and pack CIFAR-100, which FC100 and CIFAR-FS use."""
     from metatui.learning.data.cifar100.cache import download, load, pack
 
     pixels, report = _packed(paths.cifar100_cache(), folder, force, download, pack, load)
@@ -184,8 +184,9 @@ def _report_packed(report: dict[str, object], summary: str, as_json: bool) -> No
 @click.option("--force", is_flag=True, help="Pack again even if the packed file is valid.")
 @json_option
 def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) -> None:
-    """Pack the images of PATH, which has a folder of PNG or JPEG images for each class, and summarise them.
+    """Pack the images of PATH and summarise them.
 
+    PATH has a folder of PNG or JPEG images for each class.
     Classes may be in the folders train, val and test of PATH, or named in its files train.csv, val.csv and test.csv (or
     .txt); otherwise they are split at random into 64, 16 and 20 %.
     Use --set to give task.image_size, task.image_mode, task.split_seed, folder.val_fraction and folder.test_fraction

@@ -6,9 +6,10 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,6 +23,8 @@ from metatui.config import presets
 from metatui.config.plugins import exclude_conflicts
 from metatui.config.registry import REGISTRIES
 from metatui.utils import paths
+from metatui.utils.errors import BadInput, quote
+from metatui.utils.files import reason
 
 if TYPE_CHECKING:
     from metatui.learning.hardware.nvml import Gpu
@@ -101,7 +104,7 @@ def doctor(runs_dir: Path | None, as_json: bool) -> None:
         "environment": {name: os.environ.get(name) for name in VARIABLES},
         "files": _files(runs_dir),
     }
-    report["problems"] = _problems(report)
+    report["problems"] = _problems(report, runs_dir)
     if as_json:
         emit(report)
         return
@@ -119,7 +122,7 @@ def doctor(runs_dir: Path | None, as_json: bool) -> None:
             show_properties(screen, {_label(key): _text(key, value) for key, value in item.items()})
 
 
-def _problems(report: Mapping[str, Any]) -> list[str]:
+def _problems(report: Mapping[str, Any], runs_dir: Path | None) -> list[str]:
     """Return a sentence for each part of metatui that cannot be used here."""
     missing = [name for name in LIBRARIES if report["versions"][name] is None]
     compilers = {engine: found for engine, found in report["compilers"].items() if not found}
@@ -127,7 +130,39 @@ def _problems(report: Mapping[str, Any]) -> list[str]:
         *(f"{name} is not installed: install metatui again" for name in missing),
         *(f"there is no compiler for {engine}" for engine in compilers),
         *filter(None, [report["cuda"]["problem"]]),
+        *dict.fromkeys(problem for problem in map(_refusal, _written(runs_dir)) if problem),
+        *_ignored_files(),
     ]
+
+
+def _written(runs_dir: Path | None) -> list[Path]:
+    """Return the folders to which metatui writes."""
+    files = (paths.omniglot_cache(), paths.summaries_file(), paths.app_state_file(), paths.log_file())
+    return list(dict.fromkeys([paths.runs_dir(runs_dir), *(path.parent for path in files)]))
+
+
+def _refusal(folder: Path) -> str | None:
+    """Return a sentence if files cannot be created in `folder`, which may not exist yet; otherwise None."""
+    found = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), folder)
+    name = quote(str(found), 200)
+    if not found.is_dir():
+        return f"{name} is not a folder, but metatui writes to {quote(str(folder), 200)}"
+    try:
+        with TemporaryFile(dir=found):
+            return None
+    except OSError as error:
+        return f"{name} cannot be written: {reason(error)}"
+
+
+def _ignored_files() -> Iterator[str]:
+    """Yield a sentence for each file of the app's preferences and keys that it cannot use."""
+    from metatui.tui import keymap, preferences  # imported here, because they import Textual
+
+    for load in (preferences.load, keymap.load):
+        try:
+            load()
+        except BadInput as error:
+            yield str(error)
 
 
 def _versions() -> dict[str, str | None]:

@@ -68,7 +68,7 @@ def list_presets(as_json: bool) -> None:
 @click.argument("preset", shell_complete=complete_presets)
 @json_option
 def show(preset: str, as_json: bool) -> None:
-    """Show the source, protocol, results and relevant settings of PRESET."""
+    """Show the source, protocol, results and settings of PRESET."""
     loaded = stored.load(preset)
     if as_json:
         emit(_report(loaded))

@@ -62,8 +62,8 @@ S = TypeVar("S", "Session", "LiveRun")
     "--resume",
     metavar="RUN|auto",
     shell_complete=complete_runs,
-    help="Continue this unfinished run; latest: the newest run; auto: the newest interrupted run with the same "
-    "settings, if there is one.",
+    help="Run to continue: its name, 'latest' for the newest run, or 'auto' for the newest interrupted run with the "
+    "same settings, if there is one.",
 )
 @click.option("--detach", is_flag=True, help="Train in the background and return when training has started.")
 @json_option

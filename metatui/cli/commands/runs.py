@@ -72,7 +72,7 @@ def list_runs(size: bool, runs_dir: Path | None, as_json: bool) -> None:
     )
 )
 @click.argument("run", shell_complete=complete_runs)
-@click.option("--to", metavar="FILE|-", default="-", help="File to write; -, the default, is standard output.")
+@click.option("--to", metavar="FILE|-", default="-", show_default=True, help="File to write, or - for standard output.")
 @click.option("--evaluations", is_flag=True, help="Export the validations instead of the meta-steps.")
 @click.option("--model", is_flag=True, help="Export the best parameters of the model, to a safetensors file.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
@@ -197,7 +197,8 @@ def _list(runs_dir: Path | None, with_size: bool, as_json: bool) -> None:
         first = f"{summary.id:{width}}  {summary.status:11}  {space}{_progress(summary)}"
         lines.append("\n".join(wrapped(plain(screen, first), screen.width, 0, 4)) + "\n")
         warning = f"warning: {summary.warning}" if summary.warning else None
-        for detail in filter(None, (*_results(summary), warning, summary.problem)):
+        reason = f"{summary.status}: {summary.reason}" if summary.reason else None
+        for detail in filter(None, (reason, *_results(summary), warning, summary.problem)):
             lines.append("\n".join(wrapped(plain(screen, detail), screen.width, 4, 4)) + "\n", "dim")
     if with_size:
         total = file_size(sum(size or 0 for size in sizes))
@@ -237,6 +238,7 @@ def _report(summary: RunSummary, size: int | None) -> dict[str, Any]:
         "run": summary.id,
         "dir": str(summary.run.path),
         "status": summary.status,
+        "reason": summary.reason,
         "started": summary.started.isoformat(timespec="seconds"),
         "preset": summary.preset,
         "algorithm": settings.algorithm.name if settings else None,

@@ -7,17 +7,31 @@ have written it.
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from metatui.utils import paths
 
+LONGEST = 3600.0
+"""Age in seconds above which a temporary folder belongs to no compilation, because compilations take minutes."""
+
 
 def private_folder() -> Path:
-    """Create the cache folder, writable only by its owner, and return its path. Raises OSError."""
+    """Create the cache folder, writable only by its owner, and return its path. Raises OSError.
+
+    Temporary folders of compilations that were killed, usually because their run ended, are removed.
+    """
     folder = paths.compiled_dir()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
+    for path in folder.glob(f"{tempfile.gettempprefix()}*"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > LONGEST:
+                shutil.rmtree(path)
     return folder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -34,6 +35,8 @@ from metatui.utils.files import WriteRefused
 
 if TYPE_CHECKING:
     from metatui.learning.training.trainer_state import TrainerState
+
+logger = logging.getLogger(__name__)
 
 TRY_EVERY = 3.0
 """Seconds between attempts to write after the disk refused a write."""
@@ -387,9 +390,11 @@ def saved_state(run: RunFolder, *, checkpoint: Literal["best", "last"] = "best")
     from metatui.learning.training.trainer_state import as_validated
 
     log = RunLog.read(run)
-    state, _ = newest_checkpoint(run.checkpoints_path)
+    state, problems = newest_checkpoint(run.checkpoints_path)
     if state is None:
         raise BadInput(f"run {quote(run.id)} has no checkpoint yet")
+    for problem in problems:
+        logger.warning("%s; the checkpoint of meta-step %s is used", problem, f"{state.values['iteration']:,}")
     settings = log.settings_after(int(state.values["iteration"]))
     _add_best_settings(state, log)
     return as_validated(settings, state.values["best_settings"] if checkpoint == "best" else None), state

@@ -25,6 +25,7 @@ from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils import paths
 from metatui.utils.child_process import Channel
 from metatui.utils.errors import MetatuiError, SettingsError
+from metatui.utils.logs import write_log
 
 if TYPE_CHECKING:
     from metatui.runs.execution.session import Session
@@ -41,9 +42,17 @@ def main() -> None:
         if session is None:
             return
         ending.then(session.interrupt)
+        train(session)
+
+
+def train(session: Session) -> None:
+    """Train to the end. A failure is logged, because this process has no terminal."""
+    try:
         with closing(iter(session)) as training:
             for _ in training:
                 pass
+    except MetatuiError as error:
+        write_log(f"run {session.run_id} {session.outcome.status}: {error}")
 
 
 def _open_session(channel: Channel) -> Session | None:

@@ -12,12 +12,14 @@ import os
 import re
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from metatui.config.fields import FIELDS
+from metatui.runs.storage.jsonl import read_range
 from metatui.runs.storage.metrics import MOST
 from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import read_bounded, remove_leftovers, sync_directory, write_atomically, writing
@@ -141,7 +143,23 @@ def newest_checkpoint(folder: Path) -> tuple[TrainerState | None, list[str]]:
     return max(good.values(), key=lambda state: int(state.values["iteration"]), default=None), problems
 
 
+def saved_meta_step(folder: Path) -> int | None:
+    """Return the meta-step of the newest checkpoint, read from the headers alone; None without a checkpoint."""
+    found = []
+    for kind in ("last", "best", "previous"):
+        path = folder / f"{kind}.safetensors"
+        start = read_range(path, 0, 8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        if 0 < length <= LARGEST_HEADER:
+            with suppress(BadInput, ValueError, RecursionError):
+                values = json.loads(_metadata(start + read_range(path, 8, length), str(path))["values"])
+                found.append(_Values.model_validate(values).iteration)
+    return max(found, default=None)
+
+
 def _metadata(data: bytes, name: str) -> Mapping[str, str]:
+    if not data:
+        raise BadInput(f"{name} is not an intact checkpoint: it is empty")
     length = struct.unpack("<Q", data[:8])[0] if len(data) >= 8 else 0
     if not 0 < length <= min(len(data) - 8, LARGEST_HEADER):
         raise BadInput(

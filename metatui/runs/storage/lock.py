@@ -55,6 +55,18 @@ class RunLock:
             if os.pread(self._handle, 1000, 0) != self._mark:
                 raise BadInput(f"run {quote(self._path.parent.name)} was taken over by {holder(self._path)}")
 
+    def was_replaced(self) -> bool | None:
+        """Return whether `path` names another file than the locked one; None if there is no file. Raises WriteRefused.
+
+        The open handle keeps the inode from being used again, so a folder that was created again is recognised.
+        """
+        with writing(self._path):
+            try:
+                found = os.stat(self._path, follow_symlinks=False)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            return not os.path.samestat(found, os.fstat(self._handle))
+
     def release(self) -> None:
         """Release the lock. A second call does nothing."""
         if self._handle >= 0:

@@ -12,6 +12,7 @@ from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
 from metatui.events import TaskView
 from metatui.learning.data.schema import DataSchema
+from metatui.runs.storage.checkpoints import saved_meta_step
 from metatui.runs.storage.journal import Entry, Status, effective_entries, last_status, read_journal
 from metatui.runs.storage.lock import is_held
 from metatui.runs.storage.metrics import MetricsReader
@@ -110,6 +111,34 @@ class RunFolder:
     def status(self) -> Status:
         """Return the status; `interrupted` if the run's process died."""
         return status_of(self.journal(), live=self.is_live())
+
+    def not_live(self) -> BadInput:
+        """Return the error that the run is not live. Its sentence names the status, the reason and what to do."""
+        entries = self.journal()
+        status = status_of(entries, live=False)
+        why = end_reason(self, entries, status)
+        reason = f" ({why})" if why else ""
+        advice = f"; metatui run --resume {self.id} continues it" if status in ("interrupted", "stopped") else ""
+        return BadInput(f"run {quote(self.id)} is not live: it is {status}{reason}{advice}")
+
+
+def end_reason(run: RunFolder, entries: list[Entry], status: Status) -> str | None:
+    """Return why `run`, which has the given journal, failed or was interrupted.
+
+    The result is None for other statuses, and if the journal does not tell the reason.
+    """
+    if status not in ("failed", "interrupted") or not entries:
+        return None
+    if last_status(entries) != status:  # the process could not record its end
+        saved = saved_meta_step(run.checkpoints_path)
+        what = "it had saved no checkpoint" if saved is None else f"its newest checkpoint is of meta-step {saved:,}"
+        return f"the process was killed or crashed, and {what}"
+    details = next(entry.details for entry in reversed(entries) if entry.event == status)
+    if status == "failed":
+        sentence = details.get("sentence")
+        return sanitize(sentence, limit=400) if isinstance(sentence, str) else None
+    cause = details.get("cause", details.get("reason"))
+    return f"it received {sanitize(cause)}" if isinstance(cause, str) and cause != "interrupted" else None
 
 
 def status_of(entries: list[Entry], *, live: bool) -> Status:

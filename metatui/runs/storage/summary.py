@@ -20,7 +20,7 @@ from metatui.events import Evaluation, Progress
 from metatui.runs.storage.journal import Entry, Status, check_journal, last_status
 from metatui.runs.storage.metrics import last_progress
 from metatui.runs.storage.result_files import EvaluationRecord
-from metatui.runs.storage.run_folder import RunFolder, status_of
+from metatui.runs.storage.run_folder import RunFolder, end_reason, status_of
 from metatui.utils import paths
 from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import reason
@@ -59,6 +59,8 @@ class RunSummary:
     """Last validation, which may not be the best."""
     warning: str | None = None
     """Reason why a finished run has no good result; None if the result is good."""
+    reason: str | None = None
+    """Why the run failed or was interrupted; None for other statuses, or if the journal does not tell."""
 
     @property
     def id(self) -> str:
@@ -105,6 +107,7 @@ def summarise(run: RunFolder) -> RunSummary:
     status = status_of(entries, live=live)
     progress = last_progress(run.metrics_path)
     reached = max([progress.iteration if progress else 0, *(entry.iteration for entry in entries[-1:])])
+    problem = problem or _lost(run, entries, progress, status)
     records = records.holding(reached, finished=status == "finished")
     return RunSummary(
         run=run,
@@ -122,7 +125,19 @@ def summarise(run: RunFolder) -> RunSummary:
         died=not live and last_status(entries) in ("running", "paused"),
         validation=records.validation,
         warning=_warning(entries),
+        reason=end_reason(run, entries, status),
     )
+
+
+def _lost(run: RunFolder, entries: list[Entry], progress: Progress | None, status: Status) -> str | None:
+    """Return a sentence if the journal or the end of the metrics is missing; otherwise None."""
+    if progress and not entries:
+        return f"{quote(run.id)} has no readable {run.journal_path.name}, so its status is not known"
+    reached = entries[-1].iteration if entries else 0
+    if progress and status in ("finished", "stopped") and progress.iteration < reached:
+        name = run.metrics_path.name
+        return f"{quote(run.id)} reached meta-step {reached:,}, but its {name} ends at {progress.iteration:,}"
+    return None
 
 
 def _iterations(settings: Settings, entries: Iterable[Entry]) -> int:
@@ -220,6 +235,9 @@ class SummaryCache:
         return database
 
 
+VERSION = 2
+"""Version of the contents of a summary, to be increased when `summarise` returns more."""
+
 FILES = ("journal.jsonl", "metrics.jsonl", "evaluation.json")
 """Source files of a summary, except settings.toml, which never changes."""
 
@@ -227,7 +245,7 @@ FILES = ("journal.jsonl", "metrics.jsonl", "evaluation.json")
 def _signature(run: RunFolder) -> str:
     """Identify the contents of the source files of a summary."""
     folder = str(run.path)
-    parts = [metatui.__version__]
+    parts = [f"{metatui.__version__} {VERSION}"]
     for name in FILES:
         try:
             status = os.stat(f"{folder}/{name}")

@@ -25,7 +25,7 @@ from metatui.runs.storage.result_files import AdaptationRecord, DataRecord, Eval
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.tensorboard import TensorBoardLog
 from metatui.utils import slurm
-from metatui.utils.errors import BadInput, MetatuiError
+from metatui.utils.errors import BadInput, MetatuiError, quote
 from metatui.utils.files import remove_leftovers, write_atomically
 
 if TYPE_CHECKING:
@@ -91,11 +91,27 @@ class RunWriter:
         self.catch_up()
 
     def catch_up(self) -> None:
-        """Write all queued data in order. Raises WriteRefused."""
+        """Write all queued data in order.
+
+        Raises:
+            WriteRefused: if the disk refuses a write.
+            MetatuiError: if the folder was deleted, moved or replaced. Nothing is written, because no list would show
+                a folder without the settings and the journal.
+        """
+        if self._queue:
+            self._check_folder()
         while self._queue:
             _, write = self._queue[0]
             write()
             self._queue.popleft()
+
+    def _check_folder(self) -> None:
+        replaced = self._lock.was_replaced()
+        if replaced or (replaced is None and not self.run.is_run()):  # a deleted lock file alone does no harm
+            raise MetatuiError(
+                f"the run ended after meta-step {self._iteration:,}, because its folder "
+                f"{quote(str(self.run.path), 200)} was deleted, moved or replaced"
+            )
 
     def try_again(self) -> None:
         """Write all queued data after the disk temporarily refused writes.
@@ -155,6 +171,7 @@ class RunWriter:
         """Record an unexpected error and write its traceback to crash.log."""
         text = "".join(traceback.format_exception(error))
         with suppress(MetatuiError):
+            self._check_folder()
             write_atomically(self.run.crash_path, text.encode(errors="replace"))
         self.failed(f"{type(error).__name__}: see crash.log")
 

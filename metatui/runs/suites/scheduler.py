@@ -157,7 +157,7 @@ class SuiteRunner:
     def _run(
         self, planned: PlannedRun, folder: RunFolder | None, device: str | None, messages: BinaryIO, emit: Emit
     ) -> None:
-        child = ChildProcess("metatui.runs.suites.worker", output=messages)
+        child = ChildProcess("metatui.runs.suites.worker", title=f"metatui suite {planned.name}", output=messages)
         self._children.add(child)
         ended = False
         try:

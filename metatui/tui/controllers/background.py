@@ -149,10 +149,10 @@ class BackgroundController:
         controller = self._app.run_controller
         receiver = controller.client.receiver
         assert receiver is not None
-        name = receiver.run.run.id if receiver.run else "The run that is starting"
+        state = f"{receiver.run.run.id} is training" if receiver.run else "A run is starting"
         self._asking_to_quit = True
         try:
-            answer = await self._app.push_screen_wait(QuitScreen(name))
+            answer = await self._app.push_screen_wait(QuitScreen(state))
         finally:
             self._asking_to_quit = False
         match answer:
@@ -166,6 +166,13 @@ class BackgroundController:
                 controller.action_stop()
                 await asyncio.to_thread(receiver.over.wait)
                 self._app.exit(return_code=0)
+
+    def close_question(self) -> None:
+        """Close the dialog that asks what happens to the followed run, because the run has ended."""
+        from metatui.tui.screens.dialogs.quit import QuitScreen
+
+        if isinstance(self._app.screen, QuitScreen):
+            self._app.screen.dismiss("cancel")
 
     def terminal_lost(self) -> None:
         self.hang_up(128 + signal.SIGHUP)

@@ -171,6 +171,7 @@ class RunController:
         app, model, receiver = self._app, self.client.model, self.client.receiver
         assert model is not None
         app.form.hold(None)
+        app.background.close_question()
         app.presets.run_ended()
         app.runs_tab.reload(newest=True)
         if isinstance(model.ended, Failed) and receiver and receiver.run:
@@ -178,8 +179,10 @@ class RunController:
         if isinstance(model.ended, Finished):
             result = f" Test: {result_words(model.test, model.best)}." if model.test else ""
             warning = f" {model.ended.warning}." if model.ended.warning else ""
+            others = model.ended.reason == "stopped" and not self.client.stop_requested
+            by = " by another viewer or by metatui stop" if others else ""
             app.notify(
-                f"{model.status}.{result}{warning}",
+                f"{model.status}{by}.{result}{warning}",
                 title=model.run_id or "Run",
                 severity="warning" if warning or model.has_no_result else "information",
             )

@@ -172,6 +172,8 @@ class RunClient:
         self.receiver: Receiver | None = None
         self.model: RunModel | None = None
         """Model of the run, kept after the run ends; None before the first run."""
+        self.stop_requested = False
+        """Whether `stop` was called for the run."""
         self._undoing: list[tuple[str, Scalar]] = []
         """Path and value of each change back that was requested with `undo`, but not yet made by the trainer."""
 
@@ -185,7 +187,7 @@ class RunClient:
         if self.phase.active:
             raise RuntimeError("one run is followed at a time")
         self._undoing.clear()
-        self.model, self.phase = model, Phase.STARTING
+        self.model, self.phase, self.stop_requested = model, Phase.STARTING, False
         if attached:
             self.phase = Phase.PAUSED if attached.session.hello.phase == "paused" else Phase.RUNNING
         self.receiver = Receiver(open_run, model.smoother, attached.written if attached else {})
@@ -214,7 +216,7 @@ class RunClient:
         """End the run after this meta-step and save it."""
         self.submit(Stop())
         if self.phase.active:
-            self.phase = Phase.STOPPING
+            self.phase, self.stop_requested = Phase.STOPPING, True
 
     def change(self, path: str, value: Scalar) -> None:
         """Change a live setting from the next meta-step on."""

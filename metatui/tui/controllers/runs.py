@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from metatui.config.fields import FIELDS
 from metatui.config.settings import Settings
 from metatui.runs.formatting import file_size
-from metatui.tui.actions import BY_ID
+from metatui.tui.actions import BY_ID, with_keys
 from metatui.tui.controllers.sessions import Sessions
 from metatui.tui.model.run_colours import RunColours
 from metatui.tui.widgets.adaptation import RunViews
@@ -32,9 +32,6 @@ READ_EVERY = 5.0
 MOST_SIDE_BY_SIDE = 3
 """Maximum number of marked runs whose adaptation is shown side by side."""
 
-MOST_NAMED = 3
-"""Maximum number of runs that the question whether to delete them names."""
-
 TASKS_SIDE_BY_SIDE = 4
 """Number of held-out tasks on which runs are shown side by side."""
 
@@ -47,12 +44,15 @@ class RunsController:
         self._app, self._sessions = app, sessions
         self._replay: Replay | None = None
         """The run last opened from disk."""
+        self._on_disk: RunFolder | None = None
+        """The shown run, if its folder was found at the last check."""
         self._journal: tuple[RunModel | None, tuple[int, int]] = None, (0, 0)
         """The shown run when it was last looked at, and the time and size of its journal then."""
         self.colours = RunColours()
 
     def start_timers(self) -> None:
         self._app.set_interval(READ_EVERY, self.read_again)
+        self._app.set_interval(READ_EVERY, self.check_folder)
 
     def action_filter(self) -> None:
         self._app.runs_tab.show_filter()
@@ -101,6 +101,17 @@ class RunsController:
             controller.shown, self._journal = model, (model, journal[1])
             controller.show_run()
             controller.show_adaptation()
+
+    async def check_folder(self) -> None:
+        """Say that the folder of the shown run was deleted. The process of a live run reports it itself."""
+        run = self._shown_from_disk()
+        if run is None:
+            return
+        if await asyncio.to_thread(run.is_run):
+            self._on_disk = run
+        elif self._on_disk == run:
+            self._on_disk = None
+            self._app.notify(f"The folder of {run.id}, which is shown, was deleted or moved.", severity="warning")
 
     def _shown_from_disk(self) -> RunFolder | None:
         """Return the folder of the shown run; None if no run is shown, or it is followed."""
@@ -171,17 +182,26 @@ class RunsController:
     async def _ask_to_delete(self, runs: Sequence[RunSummary]) -> None:
         from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 
+        # The files are read at once, not in a thread, so that keys typed after d go to the dialog.
+        live = [run for run in runs if run.run.is_live()]
+        runs = [run for run in runs if run not in live]
+        if not runs:
+            which = f"{live[0].id} is" if len(live) == 1 else f"The {len(live):,} marked runs are"
+            stop = with_keys("{stop_run} stops the selected run.")
+            self._app.notify(f"{which} training, so nothing is deleted. {stop}", severity="warning")
+            return
         several = len(runs) > 1
-        size = file_size(sum(run.run.size() for run in runs))  # at once, so that keys typed after d go to the dialog
+        size = file_size(sum(run.run.size() for run in runs))
         which = f"these {len(runs):,} runs with their" if several else f"run {runs[0].id} with its"
-        question = f"Delete {which} metrics and checkpoints ({size})? This cannot be undone."
+        kept = f" {len(live):,} that {'is' if len(live) == 1 else 'are'} training will be kept." if live else ""
+        question = f"Delete {which} metrics and checkpoints ({size})? This cannot be undone.{kept}"
         if several:
             more = [f"and {len(runs) - MOST_NAMED:,} more"] if len(runs) > MOST_NAMED else []
             question += "\n\n" + "\n".join([*(run.id for run in runs[:MOST_NAMED]), *more])
         title = "Delete runs" if several else "Delete run"
         if not await self._app.push_screen_wait(ConfirmScreen(title, question, yes="Delete")):
             return
-        tab = self._app.runs_tab
+        tab, self._on_disk = self._app.runs_tab, None
         problems = await asyncio.to_thread(lambda: [each for run in runs for each in _delete(tab.store, run)])
         if problems:
             others = f" {len(problems) - 1:,} more could not be deleted." if len(problems) > 1 else ""

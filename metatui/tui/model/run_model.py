@@ -254,6 +254,7 @@ class RunModel:
             case Paused() | Resumed():
                 # Before a pause that was asked for, a checkpoint is saved.
                 self.waits_because = warning if isinstance(event, Paused) else ""
+                self.evaluating = None if self.waits_because else self.evaluating
                 self._add_line(event.iteration, type(event).__name__)
             case Warned():
                 self.waits_because = event.text if self.waits_because else ""

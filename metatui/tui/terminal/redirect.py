@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import faulthandler
 import io
 import logging
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -30,8 +34,9 @@ def own_terminal(log: BinaryIO) -> Iterator[None]:
         for descriptor in terminal
     ]
     handler = logging.StreamHandler(io.TextIOWrapper(log, encoding="utf-8", errors="replace", write_through=True))
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(logging.Formatter("%(asctime)s process %(process)d %(levelname)s %(name)s: %(message)s"))
     logging.getLogger("metatui").addHandler(handler)
+    threading.excepthook, thread_hook = _log_thread_failure, threading.excepthook
     try:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
@@ -39,6 +44,7 @@ def own_terminal(log: BinaryIO) -> Iterator[None]:
         sys.__stdout__, sys.__stderr__ = streams  # type: ignore[misc]
         yield
     finally:
+        threading.excepthook = thread_hook
         faulthandler.disable()
         sys.__stdout__, sys.__stderr__ = before  # type: ignore[misc]
         for stream in streams:
@@ -50,3 +56,14 @@ def own_terminal(log: BinaryIO) -> Iterator[None]:
             os.close(descriptor)
         logging.getLogger("metatui").removeHandler(handler)
         handler.stream.detach()  # the caller closes the log
+
+
+def _log_thread_failure(failure: threading.ExceptHookArgs) -> None:
+    """Log the exception of a thread, with the time and the process."""
+    error = failure.exc_value
+    if isinstance(error, SystemExit):
+        return
+    if isinstance(error, OSError) and error.errno == errno.EIO:  # Textual writes to a terminal that is gone
+        logger.warning("the terminal was closed")
+    else:
+        logger.error("the thread %s failed", failure.thread.name if failure.thread else "?", exc_info=error)

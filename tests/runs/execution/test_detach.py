@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +21,9 @@ from metatui.cli import main
 from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.events import Event, Progress
+from metatui.runs.execution import worker
 from metatui.runs.execution.control import LiveRun, launcher, resume_detached, start_detached
+from metatui.runs.execution.session import Session
 from metatui.runs.storage.store import RunStore
 from metatui.utils import child_process, paths
 from metatui.utils.errors import BadInput, MetatuiError, SettingsError
@@ -57,6 +61,9 @@ def until_progress(live: Iterator[Event]) -> Progress:
 def test_detached_run_reports_every_event_and_resumes() -> None:
     live = start_detached(SMALL, preset="small")
     assert live.hello.pid != os.getpid()
+    if sys.platform == "linux":
+        title = b"'metatui maml-sinusoid'; import os"
+        assert Path(f"/proc/{live.hello.pid}/cmdline").read_bytes().split(b"\0")[3].startswith(title)
     assert live.hello.iteration == 0
     seen = list(live)
     assert isinstance(seen[0], events.Started)
@@ -191,11 +198,20 @@ def test_commands_detach_and_stop(capsys: pytest.CaptureFixture[str]) -> None:
     assert run.journal()[0].details["preset"] == "quick (changed)"
 
     assert main(["stop", begun["run"]]) == 2
-    assert capsys.readouterr().err == f"metatui: run '{begun['run']}' is not live: it is stopped\n"
+    advice = f"metatui run --resume {begun['run']} continues it"
+    assert capsys.readouterr().err == f"metatui: run '{begun['run']}' is not live: it is stopped; {advice}\n"
+
+
+def test_failure_is_logged() -> None:
+    session = Session.start(SMALL)
+    shutil.rmtree(session.run.path)
+    worker.train(session)
+    (line,) = paths.log_file().read_text().splitlines()
+    assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ process \d+: run maml-sinusoid-\S+ failed: the run ended", line)
 
 
 def test_bad_input_starts_no_process(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launcher, "_train", lambda request, niceness: pytest.fail("a process was started"))
+    monkeypatch.setattr(launcher, "_train", lambda request, title, niceness: pytest.fail("a process was started"))
     assert main(["run", "quick", "--set", "task.shots=0", "--detach"]) == 2
     assert "task.shots is 0" in capsys.readouterr().err
     assert main(["run", "--resume", "nosuch", "--detach"]) == 2

@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, tzinfo
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from metatui.runs.storage.checkpoints import save_checkpoint
 from metatui.runs.storage.lock import is_held
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
+from metatui.runs.storage.summary import summarise
 from metatui.utils.errors import BadInput, MetatuiError, SettingsError
 from metatui.utils.files import WriteRefused
 from tests.metrics import read_all
@@ -64,6 +65,13 @@ def train(session: Session) -> list[Event]:
         if isinstance(event, Progress) and event.iteration == 15:
             session.submit(Change("algorithm.inner_lr", 0.02))
     return seen
+
+
+def train_until(session: Session, iteration: int, call: Callable[[], object]) -> None:
+    """Train to completion, and call `call` after a meta-step."""
+    for event in session:
+        if isinstance(event, Progress) and event.iteration == iteration:
+            call()
 
 
 def test_run_is_recorded(whole: tuple[RunFolder, list[Event]]) -> None:
@@ -137,6 +145,31 @@ def test_torn_checkpoint_falls_back_to_an_older_one(whole: tuple[RunFolder, list
     assert isinstance(seen[1], events.Warned)
     assert "last.safetensors' is not an intact checkpoint" in seen[1].text
     assert measured(session.run) == measured(whole[0])
+
+
+def test_killed_run_tells_what_is_saved(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    session = Session.start(SMALL, runs_dir=tmp_path / "killed")
+    train_until(session, 7, lambda: session.submit(events.Checkpoint()))
+    run = session.run
+    lines = run.journal_path.read_bytes().splitlines(keepends=True)
+    run.journal_path.write_bytes(lines[0])
+    reason = "the process was killed or crashed, and its newest checkpoint is of meta-step 30"
+    assert (summarise(run).status, summarise(run).reason) == ("interrupted", reason)
+    advice = f"metatui run --resume {run.id} continues it"
+    assert str(run.not_live()) == f"run '{run.id}' is not live: it is interrupted ({reason}); {advice}"
+    (run.checkpoints_path / "last.safetensors").write_bytes(b"")
+    assert evaluate(run).loss
+    assert "last.safetensors' is not an intact checkpoint: it is empty; the checkpoint of" in caplog.text
+    for path in run.checkpoints_path.iterdir():
+        path.unlink()
+    assert summarise(run).reason == "the process was killed or crashed, and it had saved no checkpoint"
+
+
+@pytest.mark.parametrize("cause", ["SIGTERM", None])
+def test_summary_tells_the_signal(cause: str | None, tmp_path: Path) -> None:
+    session = Session.start(SMALL, runs_dir=tmp_path)
+    train_until(session, 3, lambda: session.interrupt(cause))
+    assert summarise(session.run).reason == (f"it received {cause}" if cause else None)
 
 
 def test_interrupt_saves_and_records_the_cause(tmp_path: Path) -> None:
@@ -380,6 +413,36 @@ def test_permanent_disk_error_ends_the_run(tmp_path: Path, monkeypatch: pytest.M
     assert told(session.run)[-1] == ("failed", 10)
     assert not session.run.crash_path.exists()
     assert [iteration for iteration, *_ in measured(session.run)] == list(range(1, 11))
+
+
+@pytest.mark.parametrize("then", ["deleted", "emptied", "moved", "created again"])
+def test_run_ends_when_its_folder_is_gone(then: str, tmp_path: Path) -> None:
+    session = Session.start(SMALL, runs_dir=tmp_path)
+    moved, path = tmp_path / "moved", session.run.path
+
+    def remove() -> None:
+        path.rename(moved)
+        if then in ("emptied", "created again"):
+            path.mkdir()
+        if then == "created again":
+            for file in (session.run.settings_path, session.run.lock_path):
+                shutil.copy(moved / file.name, file)
+        if then != "moved":
+            shutil.rmtree(moved)
+
+    with pytest.raises(MetatuiError, match=r"ended after meta-step \d+, because its folder .* was deleted, moved or"):
+        train_until(session, 5, remove)
+    assert session.outcome.status == "failed"
+    left = [file.name for file in path.rglob("*")] if path.exists() else []
+    assert "adaptation.json" not in left
+    if then == "moved":
+        assert told(RunFolder(moved))[-1] == ("failed", 10)
+
+
+def test_deleted_lock_file_does_not_end_the_run(tmp_path: Path) -> None:
+    session = Session.start(SMALL, runs_dir=tmp_path)
+    train_until(session, 5, session.run.lock_path.unlink)
+    assert session.run.status() == "finished"
 
 
 def test_diverged_run_is_failed(tmp_path: Path) -> None:

@@ -66,6 +66,17 @@ def test_live_runs_are_read_every_time(tmp_path: Path, read: list[str]) -> None:
     assert store.summaries()[0].status == "interrupted"
 
 
+def test_lost_files_are_reported(tmp_path: Path) -> None:
+    run = saved_run(tmp_path, Settings(), name="a")
+    assert summarise(run).problem is None
+    run.metrics_path.write_bytes(b"".join(run.metrics_path.read_bytes().splitlines(keepends=True)[:20]))
+    assert summarise(run).problem == "'a' reached meta-step 50, but its metrics.jsonl ends at 20"
+    run.journal_path.unlink()
+    found = summarise(run)
+    assert (found.status, found.reason) == ("interrupted", None)
+    assert found.problem == "'a' has no readable journal.jsonl, so its status is not known"
+
+
 def test_broken_database_is_not_needed(tmp_path: Path) -> None:
     saved_run(tmp_path, Settings(), name="a")
     paths.summaries_file().parent.mkdir(parents=True, exist_ok=True)

@@ -63,7 +63,7 @@ class LiveRun:
     def attach(cls, run: RunFolder) -> LiveRun:
         """Connect to a run. Raises BadInput if the run is not live or its process cannot be reached."""
         if not run.is_live():
-            raise BadInput(f"run {quote(run.id)} is not live: it is {run.status()}")
+            raise run.not_live()
         channel = None
         try:
             channel = Channel(connect(run, timeout=ANSWER_SECONDS))

@@ -42,7 +42,8 @@ def start_detached(
         "planned": as_tables(changes),
         "origin": origin,
     }
-    return _train(request, niceness)
+    # The process itself creates the run's folder, whose name starts like this.
+    return _train(request, f"metatui {settings.algorithm.name}-{settings.task.source}", niceness)
 
 
 def resume_detached(run: RunFolder, changes: Mapping[str, Scalar] | None = None, *, niceness: int = 0) -> LiveRun:
@@ -51,12 +52,12 @@ def resume_detached(run: RunFolder, changes: Mapping[str, Scalar] | None = None,
     Raises:
         BadInput, MetatuiError: if `Session.resume` fails in the process.
     """
-    return _train({"resume": str(run.path.absolute()), "changes": dict(changes or {})}, niceness)
+    return _train({"resume": str(run.path.absolute()), "changes": dict(changes or {})}, f"metatui {run.id}", niceness)
 
 
-def _train(request: Mapping[str, Any], niceness: int) -> LiveRun:
+def _train(request: Mapping[str, Any], title: str, niceness: int) -> LiveRun:
     with open_log() as (log, _):
-        child = ChildProcess("metatui.runs.execution.worker", niceness=niceness, output=log)
+        child = ChildProcess("metatui.runs.execution.worker", title=title, niceness=niceness, output=log)
     child.detach()
     try:
         try:

@@ -17,7 +17,7 @@ Answer = Literal["keep", "stop", "cancel"]
 
 
 class QuitScreen(Dialog[Answer]):
-    """Asks what happens to the run named `run`. Enter lets the run continue."""
+    """Asks what happens to the run described by `state`, such as "NAME is training". Enter lets the run continue."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape,c", "answer('cancel')", "Cancel"),
@@ -27,15 +27,15 @@ class QuitScreen(Dialog[Answer]):
         ("up,left", "app.focus_previous", "Previous"),
     ]
 
-    def __init__(self, run: str) -> None:
+    def __init__(self, state: str) -> None:
         super().__init__()
-        self._run = run
+        self._state = state
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = "Quit"
             yield StaticText(
-                f"{self._run} is training. It can continue in the background: use 'metatui attach' to follow it "
+                f"{self._state}. It can continue in the background: use 'metatui attach' to follow it "
                 "again. Or it can be saved and stopped after this meta-step, and resumed later."
             )
             with Vertical(classes="dialog-choices"):

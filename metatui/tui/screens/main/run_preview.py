@@ -85,7 +85,8 @@ def _summary(run: RunSummary, details: RunDetails, width: int, theme: ChartTheme
     texts = [line for line in (_about(run), _amount(run, details)) if line]
     texts += [text for text in results(run) if text]
     rows = [row for text in texts for row in paragraph(text, width, theme, theme.text, hang=2)]
-    warnings = [f"{run.warning}." if run.warning else "", run.problem or ""]
+    reason = f"{run.status.capitalize()}: {run.reason}." if run.reason else ""
+    warnings = [reason, f"{run.warning}." if run.warning else "", run.problem or ""]
     return rows + [row for text in warnings if text for row in paragraph(text, width, theme, theme.warning, hang=2)]
 
 

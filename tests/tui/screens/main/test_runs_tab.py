@@ -12,6 +12,7 @@ from textual.pilot import Pilot
 from metatui.config import presets
 from metatui.config.fields import change
 from metatui.config.settings import Settings
+from metatui.runs.storage.lock import RunLock
 from metatui.runs.storage.summary import RunSummary
 from metatui.tui.actions import BY_ID, AppContext
 from metatui.tui.app import MetatuiApp
@@ -159,6 +160,47 @@ async def test_list_and_preview(make: Make, runs_dir: Path) -> None:
         await pilot.pause()
         assert not list(runs_dir.iterdir())
         assert "No runs yet" in text_of(app.screen, "#runs-table")
+
+
+@pytest.mark.usefixtures("saved")
+async def test_live_runs_are_not_deleted(make: Make, runs_dir: Path) -> None:
+    lock = RunLock(runs_dir / NAMES[0] / "lock")
+    app = make()
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        await pilot.press("2")
+        await settled(app, pilot)
+        await pilot.press("d")
+        await settled(app, pilot)
+        assert not isinstance(app.screen, ConfirmScreen)
+        notes = [note.message for note in app._notifications]
+        assert f"{NAMES[0]} is training, so nothing is deleted. x stops the selected run." in notes
+        await pilot.press("m", "d")
+        while not isinstance(app.screen, ConfirmScreen):
+            await pilot.pause()
+        asked = text_of(app.screen, ".dialog StaticText")
+        assert "these 2 runs" in asked
+        assert "1 that is training will be kept" in asked
+        await pilot.press("y")
+        while len(order(app)) > 1:
+            await pilot.pause()
+        assert [path.name for path in runs_dir.iterdir()] == [NAMES[0]]
+    lock.release()
+
+
+@pytest.mark.usefixtures("saved")
+async def test_deletion_of_the_shown_run_is_told(make: Make, runs_dir: Path) -> None:
+    app = make()
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        await pilot.press("2")
+        await settled(app, pilot)
+        await pilot.press("enter")
+        await settled(app, pilot)
+        await app.runs.check_folder()
+        (runs_dir / NAMES[0]).rename(runs_dir / "elsewhere")
+        for _ in range(2):
+            await app.runs.check_folder()
+        text = f"The folder of {NAMES[0]}, which is shown, was deleted or moved."
+        assert [note.message for note in app._notifications].count(text) == 1
 
 
 @pytest.mark.usefixtures("saved")
