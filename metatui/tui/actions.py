@@ -47,6 +47,8 @@ class AppContext:
     """True if a row of the tab's table is selected."""
     live_row: bool = False
     """True if the selected row is a run that is training."""
+    unfinished_row: bool = False
+    """True if the selected row is a run that ended before its last meta-step."""
     own_preset: bool = False
     """True if the selected row is one of the user's presets."""
     missing_data: bool = False
@@ -120,6 +122,8 @@ def _running(now: AppContext) -> str:
 def _undoable(now: AppContext) -> str:
     if now.restorable:
         return ""
+    if now.phase is Phase.IDLE:  # the same key resumes a run in the runs tab
+        return f"{_running(now)} In the runs tab ({{tab_runs}}), {{resume_run}} resumes a stopped run."
     return _running(now) or ("" if now.undoable else "Nothing to undo: no setting was changed during training.")
 
 
@@ -207,7 +211,15 @@ ACTIONS: tuple[Action, ...] = (
     Action("explain", "ctrl+g,i", "Explain", "Explain the algorithm: pseudo-code and costs.", WINDOW),
     Action("tour", "T", "Tour", "Take a tour of the app in eight steps.", WINDOW, bar=False, tab="work"),
     Action("benchmark", "f12", "Benchmark", "Measure the speed of each engine on this machine.", WINDOW, bar=False),
-    Action("suspend", "ctrl+z", "Suspend", "Return to the shell; fg resumes. Runs continue.", WINDOW, bar=False),
+    Action(
+        "suspend",
+        "ctrl+z",
+        "Suspend",
+        "Return to the shell; fg resumes. Runs continue.",
+        WINDOW,
+        bar=False,
+        everywhere=True,
+    ),
     Action("suites", "ctrl+s,u", "Suites", "Train lists of runs, then compare them.", WINDOW, bar=False),
     Action(
         "quit",

@@ -264,6 +264,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             tab=tab,
             row=run is not None or preset is not None,
             live_row=run is not None and run.status in ("running", "paused"),
+            unfinished_row=run is not None and run.status in ("interrupted", "failed", "stopped"),
             own_preset=preset is not None and not preset.bundled,
             missing_data=preset is not None and self.presets.can_fetch(preset),
             undoable=client.undoable is not None,

@@ -26,6 +26,7 @@ from metatui.tui.controllers.presets import PresetsController
 from metatui.tui.controllers.run import RunController
 from metatui.tui.controllers.runs import RunsController
 from metatui.tui.launch import make_app, opening_settings
+from metatui.tui.model.run_model import RunModel
 from metatui.tui.preferences import PaneSizes, load
 from metatui.tui.screens.main.header_footer import KeyBar, offered
 from metatui.tui.screens.main.work import PANES, WorkTab
@@ -279,6 +280,9 @@ async def test_first_three_marked_runs_are_shown_together(make: Make, runs_dir: 
         assert [len(runs.views) for runs in app.run_controller.side_by_side] == [3, 3, 3]
         assert len({runs.colour for runs in app.run_controller.side_by_side}) == 3
         assert [run.status for run in app.run_controller.shown_runs] == ["adaptation"] * 3
+        model = RunModel(Settings(), app.runs_tab.marked[0], "Finished")
+        app.run_controller.shown = model  # the run that is open before runs are marked
+        assert [run.status for run in app.run_controller.shown_runs] == ["finished", "adaptation", "adaptation"]
 
 
 async def test_theme_is_saved(make: Make) -> None:

@@ -76,13 +76,25 @@ async def test_usual_values_are_offered_taken_and_restored(make: Callable[..., M
 
         await select(app, pilot, "task.source", "glyphs")
         assert "inner optimiser = adam" in notes(app)["task.source"]
-        await pilot.press("tab", "escape", "h")  # h follows the offer from any place
+        await pilot.press("tab", "enter")
+        assert notes(app)["task.source"].endswith("Esc, then h, fills them in."), "letters select in the open list"
+        await pilot.press("escape", "escape", "h")  # h follows the offer from any place
         assert app.form.assessment.settings is not None
         assert text_of(app.form.assessment.settings.value("algorithm.inner_optimizer")) == "adam"
         app.form.load(Settings())
         assert notes(app) == {}
+        await pilot.pause()
         app.form.enter("algorithm.name", "reptile")  # as the palette does
         assert app.form.offer
+        assert notes(app)["algorithm.name"].endswith("0.1: h fills them in.")
+        (await app.form.reveal("algorithm.inner_steps")).control.focus()
+        await pilot.pause()
+        assert notes(app)["algorithm.name"].endswith("0.1: Esc, then h, fills them in.")
+        await pilot.press("escape")
+        await pilot.pause()
+        assert notes(app)["algorithm.name"].endswith("0.1: h fills them in.")
+        await pilot.press("h")
+        assert app.form.assessment.settings == USUAL
 
 
 def test_values_that_are_not_numbers_are_replaced() -> None:

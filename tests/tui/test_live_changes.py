@@ -100,6 +100,7 @@ async def test_key_undoes_live_changes_in_turn(make: Make, sessions: FakeSession
         await session.over(app, pilot)
         await pilot.press("r")
         assert "No run is training here" in notes(app)[-1]
+        assert notes(app)[-1].endswith("In the runs tab (2), r resumes a stopped run.")
 
 
 async def test_change_of_another_viewer_is_undone_too(make: Make, sessions: FakeSessions) -> None:

@@ -209,9 +209,13 @@ class RunController:
 
     @property
     def shown_runs(self) -> list[RunState]:
-        """The run in the work tab, if any, and the marked runs that the adaptation pane shows instead of it."""
+        """The run in the work tab, if any, and the other marked runs that the adaptation pane shows instead of it."""
         model, phase = self.shown, self.client.phase
-        others = [RunState(views.label, "adaptation", views.colour) for views in self.side_by_side]
+        others = [
+            RunState(views.label, "adaptation", views.colour)
+            for views in self.side_by_side
+            if model is None or views.run != model.run_id
+        ]
         if model is None:
             return others
         status = phase.value if model is self.client.model and phase.active else model.status

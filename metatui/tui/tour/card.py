@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from metatui.config import presets
-from metatui.events import Progress, Started
+from metatui.events import Finished, Progress, Started
 from metatui.tui.actions import AppContext, with_keys
-from metatui.tui.tour.steps import STEPS, Happening, State
+from metatui.tui.tour.steps import ITERATIONS, STEPS, Happening, State
 from metatui.tui.widgets.static_text import StaticText
 
 if TYPE_CHECKING:
     from metatui.tui.app import MetatuiApp
 
-PRESET, ITERATIONS = "quick", 200_000
-"""Preset of the tour, and its number of meta-steps: so many that the run does not end during the tour."""
+PRESET = "quick"
+"""Preset of the tour."""
 
 OFFER = "{tour} starts a tour of the app."
 FIRST_RUN = "{start} trains MAML on sine waves in under a minute."
@@ -69,6 +69,8 @@ class TourCard(TourWidget):
     def __init__(self) -> None:
         super().__init__()
         self.step = 0
+        self._changes_iterations = False
+        """True from the step that stops the run until the run has ended and the form can be edited."""
         self.border_subtitle = "escape leaves the tour"
 
     def on_mount(self) -> None:  # in addition to that of the base class, which Textual also calls
@@ -81,6 +83,10 @@ class TourCard(TourWidget):
             return
         if STEPS[self.step].is_done(happening, self._state):
             self.step += 1
+            self._changes_iterations = isinstance(happening, Finished)
+        if self._changes_iterations and isinstance(happening, AppContext) and not happening.phase.active:
+            self._changes_iterations = False
+            self._show_usual_iterations()
         if self.step < len(STEPS):
             self._show()
         else:
@@ -93,6 +99,11 @@ class TourCard(TourWidget):
         self.remove()
         if restored := self.metatui.presets.restore_form():
             self.metatui.notify(restored)
+
+    def _show_usual_iterations(self) -> None:
+        """Put the preset's number of meta-steps into the form, because the next step saves the form."""
+        if self.metatui.form.text("training.iterations") == str(ITERATIONS):
+            self.metatui.form.enter("training.iterations", str(presets.load(PRESET).settings.training.iterations))
 
     @property
     def _state(self) -> State:

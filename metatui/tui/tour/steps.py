@@ -42,26 +42,30 @@ def _idle(state: State) -> bool:
     return not state.context.phase.active
 
 
+ITERATIONS = 200_000
+"""Number of meta-steps of the tour: so many that the run does not end before the user stops it."""
+
 NO_RUN = "No run is training now: {start} starts one."
 
 STEPS: tuple[Step, ...] = (
     Step(
         "train",
         "{start} starts training: MAML learns initial parameters from which one gradient step on 10 points fits a new "
-        "sine wave. Press {start}.",
+        f"sine wave. The form has {ITERATIONS:,} iterations, so that the run does not end during the tour. "
+        "Press {start}.",
         lambda happening, _: isinstance(happening, Started),
     ),
     Step(
         "watch adaptation",
         "The adaptation pane shows waves that are never trained on: the true wave, the 10 points, and the prediction "
-        "before and after the inner steps. {next_pane} goes to the next pane. {step_back} and {step_on} show the "
-        "previous and the next inner step. Press {step_back}.",
+        "before and after the inner steps. {next_pane} goes to the next pane. The keys {step_back} and {step_on} show "
+        "the previous and the next inner step. Press the key {step_back} once.",
         lambda happening, _: happening in ("step_back", "step_on"),
     ),
     Step(
         "change a setting",
         "{live} shows the settings that can change during a run. Give the inner learning rate another value, such as "
-        "0.02, and press enter. The curves mark the change, and {undo} undoes it.",
+        "0.005, and press enter. The curves mark the change, and {undo} undoes it.",
         lambda happening, _: isinstance(happening, Tweaked),
         NO_RUN,
         _idle,
@@ -75,8 +79,8 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         "save a preset",
-        "{save_preset} saves the settings in the form as a preset, so that they can be run again by its name. Press "
-        "{save_preset}, then enter.",
+        "{save_preset} saves the settings in the form as a preset, so that they can be run again by its name. The form "
+        "has its usual number of iterations again. Press {save_preset}, then enter.",
         lambda happening, _: isinstance(happening, PresetName),
     ),
     Step(
@@ -90,8 +94,8 @@ STEPS: tuple[Step, ...] = (
         "{mark_run} marks the selected run. Mark two runs, then {compare_runs} compares them on the same held-out "
         "tasks, with intervals and a paired test.",
         lambda happening, _: happening == "compare_runs",
-        "The list has one run. To train another one, press {tab_work}, then {start}; press {stop} to stop it, and "
-        "{tab_runs} to return to the list.",
+        "The list has one run. To train another algorithm, press {command_palette}, type algorithm fomaml and press "
+        "enter, then press {start}. {tab_runs} returns to the list.",
         lambda state: state.runs < 2,
     ),
     Step(

@@ -50,6 +50,23 @@ def test_keys_of_screens_are_explained_in_sentences(screen: type[Screen[None]]) 
         assert binding.tooltip.endswith("."), binding.description
 
 
+@pytest.mark.parametrize("keys", [("f1",), ("f1", "slash"), ("ctrl+p",), ("f2",)])
+async def test_app_is_suspended_from_every_screen(
+    make: Make, monkeypatch: pytest.MonkeyPatch, keys: tuple[str, ...]
+) -> None:
+    suspended = []
+    monkeypatch.setattr(MetatuiApp, "action_suspend_process", lambda self: suspended.append(self.screen))
+    app = make()
+    async with app.run_test(size=(120, 40)) as pilot:
+        for key in keys:
+            await pilot.press(key)
+            await pilot.pause()
+        assert app.screen.is_modal
+        await pilot.press("ctrl+z")
+        await pilot.pause()
+        assert suspended == [app.screen]
+
+
 async def test_help_opens_at_what_is_focused(make: Make) -> None:
     app = make()
     async with app.run_test(size=(120, 40)) as pilot:

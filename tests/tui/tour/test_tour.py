@@ -18,8 +18,8 @@ from metatui.tui.controllers.analysis import AnalysisController
 from metatui.tui.launch import make_app
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.screens.dialogs.help import HelpScreen
-from metatui.tui.tour.card import ITERATIONS, TourCard, TourOffer
-from metatui.tui.tour.steps import STEPS
+from metatui.tui.tour.card import PRESET, TourCard, TourOffer
+from metatui.tui.tour.steps import ITERATIONS, STEPS
 from metatui.utils import paths
 from tests.tui.fakes import FakeSessions, evaluation, saved_run, views
 
@@ -56,6 +56,7 @@ async def test_each_step_ends_when_the_user_has_done_it(
         await pilot.press("T", "ctrl+o", "f6")  # pausing is not possible, and does not end the step
         await pilot.pause()
         assert step() == "train"
+        assert "The form has 200,000 iterations" in text()
         assert "Press F5." in text()
         await pilot.press("f5")
         await pilot.pause()
@@ -64,6 +65,7 @@ async def test_each_step_ends_when_the_user_has_done_it(
         assert session is not None
         await session.heard(app, pilot)
         assert step() == "watch adaptation"
+        assert "Press the key [ once." in text()
         session.emit(Evaluated(evaluation(session.settings, 1), views(session.settings), best=True))
         await session.heard(app, pilot)
         app.work_tab.go_to("adaptation")
@@ -73,7 +75,7 @@ async def test_each_step_ends_when_the_user_has_done_it(
         assert "No run is training" not in text()
         await pilot.press("f4")
         await pilot.pause()
-        app.screen.query_one("#field-algorithm-inner_lr Input", Input).value = "0.02"
+        app.screen.query_one("#field-algorithm-inner_lr Input", Input).value = "0.005"
         await pilot.pause()
         await pilot.press("enter")
         await pilot.pause()
@@ -83,16 +85,19 @@ async def test_each_step_ends_when_the_user_has_done_it(
         await pilot.pause()
         await session.over(app, pilot)
         assert step() == "save a preset"
+        usual = presets.load(PRESET).settings.training.iterations
+        assert app.form.text("training.iterations") == str(usual)
         await pilot.press("f2")
         await pilot.pause()
         await pilot.press("enter")
         await settled(app, pilot)
+        assert presets.load("maml-sinusoid").settings.training.iterations == usual
         assert step() == "list the runs"
         saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000", steps=1)
         await pilot.press("2")
         await settled(app, pilot)
         assert step() == "compare"
-        assert "The list has one run" in text()
+        assert "The list has one run. To train another algorithm, press ^P, type algorithm fomaml" in text()
         saved_run(runs_dir, Settings(), name="maml-sinusoid-20260102-000000", steps=1)
         app.runs_tab.reload()
         await settled(app, pilot)

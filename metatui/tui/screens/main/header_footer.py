@@ -92,7 +92,9 @@ LATER = ("checkpoint", "detach")
 LAST = ("next_pane", "help", "quit")
 """Actions at the end of the key bar, which are always shown."""
 
-IN_LISTS = ("open_run", "load_preset", "mark_run", "compare_runs", "delete_run", "report_runs", "load_run")
+IN_LISTS = (
+    "open_run", "load_preset", "mark_run", "compare_runs", "resume_run", "delete_run", "report_runs", "load_run"
+)  # fmt: skip
 """Actions that the key bar shows before the others of the runs and presets tabs."""
 
 LABELS = {"step_back": "", "step_on": "Step", "previous_tasks": "", "next_tasks": "Tasks", "load_run": "Load"}
@@ -149,7 +151,8 @@ def offered(context: AppContext) -> list[Action]:
 
     def rank(action: Action) -> int:
         if context.tab != "work":
-            return IN_LISTS.index(action.id) if action.id in IN_LISTS else len(IN_LISTS) + (action.tab is None)
+            is_first = action.id in IN_LISTS and (action.id != "resume_run" or context.unfinished_row)
+            return IN_LISTS.index(action.id) if is_first else len(IN_LISTS) + (action.tab is None)
         if action.id in FIRST:
             return 0
         if action.group == context.group:

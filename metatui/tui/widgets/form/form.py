@@ -20,6 +20,7 @@ from metatui.config.settings import Settings
 from metatui.config.usual import SELECTORS
 from metatui.tui.actions import with_keys
 from metatui.tui.terminal.symbols import Symbols
+from metatui.tui.widgets.form.controls import ChoiceList
 from metatui.tui.widgets.form.fields import FieldGroup, FormField, explained, field_id
 from metatui.tui.widgets.form.model import Assessment, Texts, assess, texts_of
 from metatui.tui.widgets.form.offer import Offer, offer
@@ -213,10 +214,13 @@ class SettingsForm(Vertical):
         """Enable the keys of an offer only while it is open and the field that shows it has the focus."""
         if action not in ("take_usual", "decline_usual"):
             return True
+        return self.offer is not None and not self.offer.is_taken and self._focused_path == self.offer.path
+
+    @property
+    def _focused_path(self) -> str:
+        """Path of the setting whose field has the focus; empty if there is none."""
         field = self.screen.focused.parent if self.screen.focused else None
-        if self.offer is None or self.offer.is_taken or not isinstance(field, FormField):
-            return False
-        return field.setting.path == self.offer.path
+        return field.setting.path if isinstance(field, FormField) else ""
 
     def _show_texts(self) -> None:
         for field in self.fields:
@@ -241,7 +245,10 @@ class SettingsForm(Vertical):
     def _note(self, field: FormField) -> str:
         if self._is_pending(field):
             return "Enter applies the new value."
-        return self.offer.note(field.setting.path, typing=isinstance(self.screen.focused, Input)) if self.offer else ""
+        if self.offer is None:
+            return ""
+        here, typing = self._focused_path == self.offer.path, isinstance(self.screen.focused, Input | ChoiceList)
+        return self.offer.note(field.setting.path, here=here, typing=typing)
 
     def _is_pending(self, field: FormField) -> bool:
         """Return whether the text of a live setting differs from the run's value."""
@@ -283,15 +290,20 @@ class SettingsForm(Vertical):
     def _explain(self, event: DescendantFocus) -> None:
         field = next((node for node in event.widget.ancestors if isinstance(node, FormField)), None)
         self.hint.update(explained(field.setting) if field else self._hint)
-        if self.offer and self.offer.is_taken:  # its note names the key that works in the focused field
-            shown = self.query_one(f"#{field_id(self.offer.path)}", FormField)
-            shown.show_problem(self.assessment.problems.get(self.offer.path, ""), self._note(shown))
+        self._update_note()
 
     @on(DescendantBlur)
     def _restore_hint(self) -> None:
         focused = self.screen.focused
         if focused is None or self not in focused.ancestors:  # otherwise the next focus event explains its field
             self.hint.update(self._hint)
+            self._update_note()
+
+    def _update_note(self) -> None:
+        """Name the keys that answer the offer where the focus is now."""
+        if self.offer:
+            shown = self.query_one(f"#{field_id(self.offer.path)}", FormField)
+            shown.show_problem(self.assessment.problems.get(self.offer.path, ""), self._note(shown))
 
     @property
     def _hint(self) -> str:

@@ -31,25 +31,36 @@ class Offer:
     def taken(self) -> Offer:
         return replace(self, is_taken=True)
 
-    def note(self, path: str, *, typing: bool = False) -> str:
+    def note(self, path: str, *, here: bool = True, typing: bool = False) -> str:
         """Return the note to show at the field of a setting; empty if there is none.
 
         Args:
-            typing: whether a text field has the focus, in which letters are typed.
+            here: whether the field that shows the offer has the focus, in which enter and escape answer the offer.
+            typing: whether a text field or an open list has the focus, in which letters are typed.
         """
         if path == self.path:
-            return self._sentence(typing)
+            return self._sentence(here, typing)
         return f"Usual: {self.texts[path]}" if path in self.texts and not self.is_taken else ""
 
-    def _sentence(self, typing: bool) -> str:
+    def _sentence(self, here: bool, typing: bool) -> str:
         if self.is_taken:
-            keys = BY_ID["undo"].keys.split(",")
-            key = next((key for key in keys if not typing or works_in_text(key)), keys[0])
+            key = _working_key("undo", typing) or BY_ID["undo"].key
             return f"The usual values of {self.title} are filled in. {key_name(key)} restores your values."
         values = [f"{label_in_sentence(path)} = {text}" for path, text in self.texts.items()]
         listed = " and ".join(filter(None, [", ".join(values[:-1]), values[-1]]))
         them = "them" if len(values) > 1 else "it"
-        return f"{self.title} usually uses {listed}: enter fills {them} in, Esc keeps your values."
+        if here:
+            keys = f"enter fills {them} in, Esc keeps your values"
+        elif key := _working_key("hint", typing):
+            keys = f"{key_name(key)} fills {them} in"
+        else:
+            keys = f"Esc, then {key_name(BY_ID['hint'].key)}, fills {them} in"
+        return f"{self.title} usually uses {listed}: {keys}."
+
+
+def _working_key(action: str, typing: bool) -> str:
+    """Return the first key of an action that works where the focus is; empty if there is none."""
+    return next((key for key in BY_ID[action].keys.split(",") if not typing or works_in_text(key)), "")
 
 
 def offer(texts: Texts, path: str) -> Offer | None:

@@ -18,6 +18,7 @@ from metatui.tui.actions import BY_ID, AppContext
 from metatui.tui.app import MetatuiApp
 from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 from metatui.tui.screens.main import runs_tab
+from metatui.tui.screens.main.header_footer import KeyBar
 from metatui.tui.screens.main.run_preview import RunDetails
 from metatui.tui.themes import CYCLE
 from metatui.tui.widgets.static_text import StaticText
@@ -91,9 +92,11 @@ async def test_list_and_preview(make: Make, runs_dir: Path) -> None:
         assert "MAML on Glyphs, 5-way 1-shot" in preview
         assert "Test: accuracy 90.0 ± 1.0 % (5-way 1-shot" in preview
         assert "Settings that differ from the defaults" in preview
+        assert "r Resume" not in app.query_one(KeyBar).render().plain
         await pilot.press("end")
         await settled(app, pilot)
         assert selected(app) == NAMES[2]
+        assert "r Resume" in app.query_one(KeyBar).render().plain, "the run was stopped"
         preview = text_of(app.screen, "#run-preview")
         assert "Settings that differ from preset quick Seed: 7 (preset 0) Journal" in preview
         assert "Stopped, 20 meta-steps in 0:02" in preview
