@@ -59,7 +59,7 @@ STEPS: tuple[Step, ...] = (
         "watch adaptation",
         "The adaptation pane shows waves that are never trained on: the true wave, the 10 points, and the prediction "
         "before and after the inner steps. {next_pane} goes to the next pane. The keys {step_back} and {step_on} show "
-        "the previous and the next inner step. Press the key {step_back} once.",
+        "the previous and the next inner step. Press the key {step_back}.",
         lambda happening, _: happening in ("step_back", "step_on"),
     ),
     Step(

@@ -65,7 +65,7 @@ async def test_each_step_ends_when_the_user_has_done_it(
         assert session is not None
         await session.heard(app, pilot)
         assert step() == "watch adaptation"
-        assert "Press the key [ once." in text()
+        assert "Press the key [." in text()
         session.emit(Evaluated(evaluation(session.settings, 1), views(session.settings), best=True))
         await session.heard(app, pilot)
         app.work_tab.go_to("adaptation")
