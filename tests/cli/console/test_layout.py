@@ -62,9 +62,9 @@ def test_long_words_are_not_cut() -> None:
 
 def test_characters_are_replaced_if_the_encoding_lacks_them() -> None:
     on = Console(file=io.TextIOWrapper(io.BytesIO(), encoding="ascii"), width=80)
-    show_table(on, ("a − b",), [("1.0 ± 0.1",)], numbers=("a − b",))
+    show_table(on, ("a − b",), [("1.0 ± 0.1",), ("φ = π",)], numbers=("a − b",))
     on.file.seek(0)
-    assert on.file.read().split() == ["a", "-", "b", "-----------", "1.0", "+/-", "0.1"]
+    assert on.file.read().split() == ["a", "-", "b", "-----------", "1.0", "+/-", "0.1", "phi", "=", "pi"]
 
 
 def test_output_to_a_pipe_is_plain_and_not_wrapped(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
