@@ -9,7 +9,8 @@ Python API:
 >>> model = metatui.load_model(result.run)  # doctest: +SKIP
 >>> model.adapt(support_x, support_y).predict(query_x)  # doctest: +SKIP
 
-`metatui plugin` prints a file with a model, an algorithm or a data set to start your own from.
+`metatui plugin` prints a file with a model, an algorithm or a data set to start your own from;
+`metatui.load_plugin` loads it.
 
 Names are imported on first use, so that `import metatui` is fast and does not import torch.
 """
@@ -20,6 +21,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from metatui.config.plugins import load_plugin
     from metatui.config.presets import Preset
     from metatui.config.presets import load as load_preset
     from metatui.config.settings import Settings
@@ -41,6 +43,7 @@ __all__ = [
     "compare",
     "evaluate",
     "load_model",
+    "load_plugin",
     "load_preset",
     "meta_gradient",
     "train",
@@ -56,6 +59,7 @@ _ORIGINS = {
     "compare": ("metatui.runs.analysis.comparison", "compare"),
     "evaluate": ("metatui.runs.api", "evaluate"),
     "load_model": ("metatui.runs.api", "load_model"),
+    "load_plugin": ("metatui.config.plugins", "load_plugin"),
     "load_preset": ("metatui.config.presets", "load"),
     "meta_gradient": ("metatui.learning.engines.any_module.meta_gradient", "meta_gradient"),
     "train": ("metatui.runs.api", "train"),

@@ -13,6 +13,7 @@ import metatui
 DOCUMENTED = [name for name in metatui.__all__ if name != "__version__"]
 
 
+@pytest.mark.usefixtures("registries")
 @pytest.mark.parametrize("name", DOCUMENTED)
 def test_examples_work(name: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -84,6 +84,33 @@ runs_dir_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
+def _seeds(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...]:
+    if text is None:
+        return ()
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() for part in parts) or len({int(part) for part in parts}) < len(parts):
+        raise BadInput(f"--seeds is {quote(text)}, but must be different whole numbers from 0, such as 0,1,2")
+    return tuple(map(int, parts))
+
+
+seeds_option = click.option(
+    "--seeds", metavar="N,N,...", callback=_seeds,
+    help="Train one run with each of these values of training.seed, one after the other.",
+)  # fmt: skip
+
+
+def check_seeds(seeds: Sequence[int], settings: Iterable[str], *, detach: bool) -> None:
+    """Check that `--seeds` can be combined with the changed `settings` and with `--detach`.
+
+    Raises:
+        BadInput: if it cannot.
+    """
+    if seeds and "training.seed" in settings:
+        raise BadInput("--seeds and --set training.seed set the same setting: give only one of them")
+    if seeds and detach:
+        raise BadInput("--seeds cannot be combined with --detach: the runs would train at the same time")
+
+
 def changes(assignments: Sequence[str], device: str | None = None) -> dict[str, Scalar]:
     """Return the settings given with `--set` and `--device`.
 

@@ -33,6 +33,31 @@ def select_plugin_files(files: Sequence[str]) -> None:
     os.environ[PLUGINS_VARIABLE] = os.pathsep.join(dict.fromkeys((*plugin_files(), *paths)))
 
 
+def load_plugin(file: str | Path) -> None:
+    """Load an algorithm, a model or a data set from a Python file, as `metatui --plugin FILE.py` does.
+
+    Afterwards, settings can select it, and `load_model` opens the runs that used it. A file is loaded once per process.
+
+    Raises:
+        BadInput: if the file cannot be used.
+
+    Example:
+        >>> from importlib.resources import files
+        >>> template = files("metatui.learning.templates").joinpath("model.py")  # printed by metatui plugin model
+        >>> _ = pathlib.Path("my_model.py").write_text(template.read_text())
+        >>> metatui.load_plugin("my_model.py")
+        >>> metatui.Settings(model={"name": "my_model"}).model.name
+        'my_model'
+    """
+    before = os.environ.get(PLUGINS_VARIABLE, "")
+    try:
+        select_plugin_files([os.fspath(file)])
+        load_plugins()
+    except BadInput as error:
+        os.environ[PLUGINS_VARIABLE] = before  # later look-ups would load the file again and fail
+        raise BadInput(f"the plugin {str(error).removeprefix('--plugin ')}") from error
+
+
 def load_plugins() -> None:
     """Load the selected plugin files and check them.
 

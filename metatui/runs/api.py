@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,7 +18,7 @@ from metatui.runs.execution.run_state import Outcome
 from metatui.runs.execution.session import Session
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
-from metatui.utils.errors import BadInput, MetatuiError
+from metatui.utils.errors import BadInput, MetatuiError, SettingsError
 
 if TYPE_CHECKING:
     from metatui.runs.analysis.saved_model import LoadedModel
@@ -161,16 +161,17 @@ def evaluate(
         20
     """
     folder = run if isinstance(run, RunFolder) else RunStore(runs_dir).find(run)
-    return evaluate_run(
-        folder,
-        split=split,
-        tasks=tasks,
-        steps=steps,
-        shots=shots,
-        inner_lr=inner_lr,
-        batch_norm=batch_norm,
-        device=device,
-    )
+    with _load_plugin_named():
+        return evaluate_run(
+            folder,
+            split=split,
+            tasks=tasks,
+            steps=steps,
+            shots=shots,
+            inner_lr=inner_lr,
+            batch_norm=batch_norm,
+            device=device,
+        )
 
 
 def load_model(
@@ -185,7 +186,8 @@ def load_model(
     `model.adapt(x, y)` returns an adapted model: `adapted(x)` returns logits or target values, and `adapted.predict(x)`
     labels or target values. Inputs and targets are those of the data set: rows of a table in their units, or images
     [B, C, H, W] from 0 to 1. `model.module` is the network as an nn.Module, `model.save(path)` exports it, and
-    `model.settings` are the settings of the run. The data set itself is not needed.
+    `model.settings` are the settings of the run. The data set itself is not needed. If the run used a plugin file, load
+    it first with `metatui.load_plugin`. Adaptation works for tasks like the training tasks.
 
     Args:
         run: a run, its name, the start of its name, the path of its folder, or `latest`.
@@ -207,4 +209,18 @@ def load_model(
     from metatui.runs.analysis.saved_model import load_model as load_saved_model
 
     folder = run if isinstance(run, RunFolder) else RunStore(runs_dir).find(run)
-    return load_saved_model(folder, checkpoint=checkpoint, device=device)
+    with _load_plugin_named():
+        return load_saved_model(folder, checkpoint=checkpoint, device=device)
+
+
+@contextmanager
+def _load_plugin_named() -> Iterator[None]:
+    """Name `metatui.load_plugin` instead of the option --plugin in errors about the settings of a run."""
+    try:
+        yield
+    except SettingsError as error:
+        problems = (
+            replace(each, sentence=each.sentence.replace("--plugin FILE.py", 'metatui.load_plugin("FILE.py")'))
+            for each in error.problems
+        )
+        raise SettingsError(problems, error.origin) from error

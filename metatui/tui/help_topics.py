@@ -25,6 +25,11 @@ TERMS: Mapping[str, str] = {
         "A small problem with its own few examples: a sine wave from 10 points, or 5 characters from one drawing of "
         "each. Meta-learning trains on many tasks, so that a new one is learned quickly."
     ),
+    "Sinusoid (sine waves)": (
+        "y = A sin(x - φ): the tasks of the data set sinusoid, with amplitude A from 0.1 to 5, phase φ from 0 to π, "
+        "and examples x from -5 to 5, all drawn uniformly. A trained model adapts well to tasks like these, but not to "
+        "other functions."
+    ),
     "Support set": "The examples of a task that the model adapts to: K of them (shots) for each of N classes (ways).",
     "Query set": "Other examples of the same task, Q for each class, which measure how well the model has adapted.",
     "Ways and shots": "5-way 1-shot is a task with N = 5 classes and K = 1 support example of each.",

@@ -54,6 +54,7 @@ class SettingsError(BadInput):
 
     def __init__(self, problems: Iterable[Problem], origin: str = "") -> None:
         self.problems = tuple(problems)
+        self.origin = origin
         sentences = "; ".join(problem.sentence for problem in self.problems)
         super().__init__(f"{origin}: {sentences}" if origin else sentences)
 

@@ -20,7 +20,7 @@ from metatui.cli import main
 from metatui.cli.commands import compare as compare_command
 from metatui.cli.console import comparison as comparison_console
 from metatui.runs.analysis.comparison import Comparison, compare
-from metatui.runs.analysis.comparison.tables import tables
+from metatui.runs.analysis.comparison.tables import costs, tables
 from metatui.runs.analysis.exports import EXPORTS, export
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
@@ -307,6 +307,11 @@ def test_seeds_are_summarised_everywhere(tmp_path: Path, capsys: pytest.CaptureF
     assert [(row["label"], row["seeds"], float(row["sd"])) for row in rows[12:]] == [
         ("MAML", "3", sd) for sd in over_seeds.deviation
     ]
+    seeds_only = replace(comparison, runs=comparison.runs[:3], groups=comparison.groups[:1])
+    for compared, has_speed in ((comparison, True), (seeds_only, False)):
+        table = costs(compared)
+        assert ("speed" in table.headings, "relative to" in table.title) == (has_speed, has_speed)
+        assert {len(row) for row in table.rows} == {len(table.headings)}
     for kind in (".md", ".html"):
         text = EXPORTS[kind](comparison).decode()
         assert "Loss over seeds, after 2 inner steps" in text

@@ -109,6 +109,25 @@ def test_resume(capsys: pytest.CaptureFixture[str]) -> None:
     assert (more["run"], more["iterations"]) == (ran["run"], 25)
 
 
+def test_several_seeds(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["run", "quick", *SMALL, "--seeds", "0,3"]
+    assert main([*arguments, "--set", "algorithm.name=reptile", "--json"]) == 0
+    out, err = capsys.readouterr()
+    reports = json.loads(out)["runs"]
+    assert [report["settings"]["training"]["seed"] for report in reports] == [0, 3]
+    assert {report["status"] for report in reports} == {"finished"}
+    assert err.count("note: Reptile usually takes") == 1
+    first, second = (report["run"] for report in reports)
+    assert f"compare the seeds with: metatui compare {first} {second}" in err
+    for options, message in (
+        (["--set", "training.seed=2"], "give only one of them"),
+        (["--detach"], "--seeds cannot be combined with --detach"),
+        (["--resume", "auto"], "--seeds cannot be combined with --resume"),
+    ):
+        assert main([*arguments, *options]) == 2
+        assert message in capsys.readouterr().err
+
+
 def test_progress_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", *SMALL]) == 0
     out, err = capsys.readouterr()

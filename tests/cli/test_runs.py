@@ -67,6 +67,11 @@ def test_live_run_names_its_process_and_the_final_test(capsys: pytest.CaptureFix
     assert listed(capsys) == "a  interrupted  50 of 50 meta-steps"
 
 
+def test_seed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    saved_run(tmp_path / "runs", Settings.model_validate({"training": {"seed": 2}}), name="a")
+    assert listed(capsys) == f"a  finished     50 of {TOTAL:,} meta-steps, seed 2"
+
+
 def test_size(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     run = saved(tmp_path)
     (run.path / "large").write_bytes(bytes(3 * 2**20))

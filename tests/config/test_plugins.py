@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import metatui
 from metatui.cli.main import main
 from metatui.config import presets
 from metatui.config.fields import FIELDS, change, parse
@@ -62,6 +63,21 @@ def test_file(plugin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ALGORITHMS["ridge"].title == "Ridge regression"
     assert parse({"algorithm": {"name": "ridge"}, "ridge": {"strength": 2}}).value("ridge.strength") == 2
     assert os.environ[PLUGINS_VARIABLE] == str(plugin)
+
+
+def test_file_in_python(plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BadInput, match=r"^the plugin '.*nowhere\.py' is not a file$"):
+        metatui.load_plugin("nowhere.py")
+    assert os.environ[PLUGINS_VARIABLE] == ""
+    metatui.load_plugin(plugin)
+    run = RunStore(tmp_path / "runs").create(parse({"algorithm": {"name": "ridge"}}))
+    monkeypatch.delitem(ALGORITHMS._classes, "ridge")
+    monkeypatch.setenv(PLUGINS_VARIABLE, "")
+    for function in (metatui.load_model, metatui.evaluate):
+        with pytest.raises(SettingsError, match=r'loaded with metatui\.load_plugin\("FILE\.py"\)') as error:
+            function(run)
+        assert error.value.problems[0].field == "algorithm.name"
+        assert "settings.toml" in str(error.value)
 
 
 def test_file_before_any_command(plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:

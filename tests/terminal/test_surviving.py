@@ -221,7 +221,7 @@ def redraw_at_every_size(program: Program) -> None:
         program.until(lambda: program.rows[0].startswith(" metatui   1 Work"), "the top row")
         program.until(lambda: "F6 Pause" in program.keys and "Quit" in program.keys, "the keys")
         if (columns, rows) == LARGE:
-            program.until(lambda: any(row.endswith("╯") for row in program.rows[-3:]), "the frames")
+            program.until(lambda: any(row.endswith("╯") for row in program.rows[-5:]), "the frames")
             program.see("Run", "Curves", "Journal", "Adaptation", "Meta-loss")
         else:
             program.until(lambda: "Settings  Run  Adaptation" in program.rows[2], "the names of the panes")

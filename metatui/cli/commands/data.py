@@ -69,10 +69,10 @@ def _list(as_json: bool) -> None:
         emit({"data_sets": found})
         return
     rows = (
-        (each["name"], each["kind"], each["description"], f"run {each['missing']}" if each["missing"] else "ready")
+        (each["name"], each["kind"], f"run {each['missing']}" if each["missing"] else "ready", each["description"])
         for each in found
     )
-    show_table(console(), ("data set", "kind", "description", "data"), rows)
+    show_table(console(), ("data set", "kind", "data", "description"), rows)
 
 
 def _published(*, contents: str) -> Callable[[F], F]:

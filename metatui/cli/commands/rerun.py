@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import shlex
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from metatui.cli.console.output import emit
 from metatui.cli.console.progress import start_shown
 from metatui.cli.options import (
     changes,
+    check_seeds,
     complete_runs,
     device_option,
     examples,
     json_option,
     runs_dir_option,
+    seeds_option,
     set_option,
 )
-from metatui.runs.execution.rerun import rerun_of
+from metatui.runs.execution.rerun import Rerun, rerun_of
 from metatui.runs.storage.store import RunStore
-from metatui.utils.errors import BadInput, quote
 
-
-def _seeds(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...]:
-    if text is None:
-        return ()
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() for part in parts) or len({int(part) for part in parts}) < len(parts):
-        raise BadInput(f"--seeds is {quote(text)}, but must be different whole numbers from 0, such as 0,1,2")
-    return tuple(map(int, parts))
+if TYPE_CHECKING:
+    from metatui.runs.execution.session import Session
 
 
 @click.command(
@@ -43,12 +36,7 @@ def _seeds(context: click.Context, parameter: click.Parameter, text: str | None)
 )
 @click.argument("run", shell_complete=complete_runs)
 @set_option
-@click.option(
-    "--seeds",
-    metavar="N,N,...",
-    callback=_seeds,
-    help="Train one run with each of these values of training.seed, one after the other.",
-)
+@seeds_option
 @device_option
 @runs_dir_option
 @click.option("--detach", is_flag=True, help="Train in the background and return when training has started.")
@@ -73,10 +61,7 @@ def rerun(
     then prints the list runs.
     """
     own, given = RunStore(runs_dir).find(run), changes(assignments, device)
-    if seeds and "training.seed" in given:
-        raise BadInput("--seeds and --set training.seed set the same setting: give only one of them")
-    if seeds and detach:
-        raise BadInput("--seeds cannot be combined with --detach: the runs would train at the same time")
+    check_seeds(seeds, given, detach=detach)
     repeats = [rerun_of(own, {**given, "training.seed": seed}) for seed in seeds] or [rerun_of(own, given)]
     repeat = repeats[0]
     from metatui.runs.execution.signals import ending_softly
@@ -97,26 +82,22 @@ def rerun(
             with closing(live):
                 print_detached(live, as_json=as_json)
             return
-        from metatui.cli.commands.run import train
+        from metatui.cli.commands.run import train, train_seeds
         from metatui.runs.execution.session import Session
 
         ending.defer()
-        reports: list[dict[str, Any]] = []
-        names = []
-        try:
-            for repeat in repeats:
-                with start_shown():
-                    session = Session.start(
-                        repeat.settings,
-                        runs_dir=runs_dir,
-                        preset=repeat.preset,
-                        changes=repeat.changes,
-                        origin=repeat.origin,
-                    )
-                names.append(session.run.id)
-                train(session, ending, context, as_json=as_json, write=reports.append if seeds else emit)
-        finally:
-            if seeds and as_json:
-                emit({"runs": reports})
-    if len(names) > 1:
-        click.echo(f"compare the seeds with: metatui compare {shlex.join(names)}", err=True)
+
+        def started(repeat: Rerun) -> Session:
+            with start_shown():
+                return Session.start(
+                    repeat.settings,
+                    runs_dir=runs_dir,
+                    preset=repeat.preset,
+                    changes=repeat.changes,
+                    origin=repeat.origin,
+                )
+
+        if seeds:
+            train_seeds(map(started, repeats), ending, context, as_json=as_json)
+        else:
+            train(started(repeat), ending, context, as_json=as_json)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +16,7 @@ from metatui.cli.console.progress import start_shown
 from metatui.cli.options import (
     changed,
     changes,
+    check_seeds,
     complete_presets,
     complete_runs,
     device_option,
@@ -23,11 +24,12 @@ from metatui.cli.options import (
     json_option,
     note_without_effect,
     runs_dir_option,
+    seeds_option,
     set_option,
 )
 from metatui.config import presets
 from metatui.config.declarations import Scalar
-from metatui.config.fields import FIELDS, assigned
+from metatui.config.fields import FIELDS, assigned, change
 from metatui.config.presets import Preset
 from metatui.config.registry import ALGORITHMS
 from metatui.config.settings import Settings
@@ -50,12 +52,14 @@ S = TypeVar("S", "Session", "LiveRun")
     epilog=examples(
         "metatui run quick # train a preset",
         "metatui run quick --set algorithm.name=fomaml --set training.seed=1",
+        "metatui run quick --seeds 0,1,2 # one run for each seed",
         "metatui run my-settings.toml --detach # train in the background",
         "metatui run --resume latest # continue the newest run",
     )
 )
 @click.argument("preset", metavar="[PRESET|FILE]", required=False, shell_complete=complete_presets)
 @set_option
+@seeds_option
 @device_option
 @runs_dir_option
 @click.option(
@@ -72,6 +76,7 @@ def run(
     context: click.Context,
     preset: str | None,
     assignments: tuple[str, ...],
+    seeds: tuple[int, ...],
     device: str | None,
     runs_dir: Path | None,
     resume: str | None,
@@ -83,6 +88,9 @@ def run(
     Ctrl-C interrupts the run after the current meta-step and saves it; --resume continues it. A second Ctrl-C quits
     immediately.
     With --detach, the run does not depend on the terminal: metatui attach opens it in the app, metatui stop stops it.
+
+    With --seeds, metatui compare summarises the runs: mean, standard deviation and 95 % interval over the seeds. --json
+    then prints the list runs.
 
     Other signals also interrupt and save the run: SIGTERM, SIGHUP, and those that schedulers send before the time limit
     (SIGUSR1, SIGUSR2, SIGXCPU). The exit code is then 128 plus the signal number. In a Slurm job it is 75, which
@@ -96,28 +104,34 @@ def run(
     automatic = resume == "auto"
     if preset is not None and resume is not None and not automatic:
         raise click.UsageError("a preset cannot be combined with --resume: a resumed run has its own settings")
+    if seeds and resume is not None:
+        raise click.UsageError("--seeds cannot be combined with --resume: a resumed run has its own seed")
     if preset is None and (resume is None or automatic) and not assignments:
         raise click.UsageError("nothing to run: give a preset (metatui presets lists them), a TOML file or --set")
 
     # Checked before importing torch, so that mistakes are reported immediately.
     overrides = changes(assignments, device)
+    check_seeds(seeds, overrides, detach=detach)
     loaded = presets.load(preset) if preset is not None else None
     fresh = resume is None or automatic
     base = loaded.settings if loaded else Settings()
     settings = changed(base, assignments, device) if fresh else None
     planned = loaded.changes if loaded else ()
+    repeats = [change(settings, {"training.seed": seed}) for seed in seeds] if settings else []
 
     from metatui.runs.storage.store import RunStore
 
     store = RunStore(runs_dir)
 
-    def opened(start: Callable[..., S], continue_: Callable[..., S]) -> S:
+    def opened(start: Callable[..., S], continue_: Callable[..., S], settings: Settings | None = settings) -> S:
         with start_shown():
             if settings is None:
                 return continue_(store.find(str(resume)), overrides)
             if automatic and (session := _continue_unfinished(store, settings, planned, continue_)):
                 return session
             started = start(settings, runs_dir=runs_dir, preset=_origin(loaded, settings), changes=planned)
+        if settings in repeats[1:]:
+            return started  # the notes on the first run apply to all seeds
         if note := _usual_note(settings, overrides):  # not before an error message, which is a single sentence
             click.echo(note, err=True)
         note_without_effect(settings, overrides.keys() | _lost(base, settings))
@@ -136,7 +150,11 @@ def run(
         from metatui.runs.execution.session import Session
 
         ending.defer()
-        train(opened(Session.start, Session.resume), ending, context, as_json=as_json)
+        if repeats:
+            sessions = (opened(Session.start, Session.resume, repeat) for repeat in repeats)
+            train_seeds(sessions, ending, context, as_json=as_json)
+        else:
+            train(opened(Session.start, Session.resume), ending, context, as_json=as_json)
 
 
 def _usual_note(settings: Settings, overrides: Mapping[str, Scalar]) -> str:
@@ -202,6 +220,25 @@ def train(
         raise MetatuiError(error)
     if session.outcome.status == "interrupted":
         context.exit(ending.exit_code)
+
+
+def train_seeds(sessions: Iterable[Session], ending: SignalState, context: click.Context, *, as_json: bool) -> None:
+    """Train runs that differ in the seed, one after the other. Print their reports, and the command to compare them.
+
+    Raises:
+        MetatuiError: in the same cases as `train`.
+    """
+    reports: list[dict[str, Any]] = []
+    names = []
+    try:
+        for session in sessions:
+            names.append(session.run.id)
+            train(session, ending, context, as_json=as_json, write=reports.append)
+    finally:
+        if as_json:
+            emit({"runs": reports})
+    if len(names) > 1:
+        click.echo(f"compare the seeds with: metatui compare {shlex.join(names)}", err=True)
 
 
 def _origin(preset: Preset | None, settings: Settings) -> str | None:

@@ -208,7 +208,9 @@ def _list(runs_dir: Path | None, with_size: bool, as_json: bool) -> None:
 
 def _progress(summary: RunSummary) -> str:
     total = f" of {summary.iterations:,}" if summary.iterations is not None else ""
-    return ", ".join(filter(None, (f"{summary.iteration:,}{total} meta-steps", summary.activity, summary.process)))
+    seed = f"seed {summary.settings.training.seed}" if summary.settings and summary.settings.training.seed else ""
+    parts = (f"{summary.iteration:,}{total} meta-steps", seed, summary.activity, summary.process)
+    return ", ".join(filter(None, parts))
 
 
 def _results(summary: RunSummary) -> Iterator[str]:

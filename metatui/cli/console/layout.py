@@ -22,6 +22,9 @@ GAP = 2
 WIDEST = 52
 """Width to which the cells of a column are padded at most, if the table is not wrapped."""
 
+LONGEST_RULE = 160
+"""Length to which the rule of a table that is not wrapped extends at most, if its rows are longer than its columns."""
+
 NARROWEST = 20
 """Minimum width of a wrapped column. If a table has no room for it, each of its rows is printed as a list of values."""
 
@@ -107,7 +110,6 @@ def _show_unwrapped(
 ) -> None:
     """Print a table without wrapping its cells. A cell wider than `WIDEST` moves the rest of its row to the right."""
     widths = [min(WIDEST, max(map(cell_len, column))) for column in zip(heads, *rows, strict=True)]
-    rule = plain(screen, "─" * (sum(widths) + GAP * (len(widths) - 1)))
     lines = []
     for row in (heads, *rows):
         cells = []
@@ -115,6 +117,8 @@ def _show_unwrapped(
             spaces = " " * (width - cell_len(text))
             cells.append(spaces + text if head in right_aligned else text + spaces)
         lines.append((" " * GAP).join(cells).rstrip())
+    columns = sum(widths) + GAP * (len(widths) - 1)
+    rule = plain(screen, "─" * max(columns, min(LONGEST_RULE, max(map(cell_len, lines)))))
     for line in (lines[0], rule, *lines[1:]):
         screen.print(Text(line), soft_wrap=True)
 

@@ -19,7 +19,7 @@ from metatui.runs.storage.jsonl import finite
 from metatui.utils.errors import MetatuiError
 from metatui.utils.files import reason
 
-SUBSTITUTES = {"±": "+/-", "−": "-", "–": "-", "µ": "u", "α": "alpha", "─": "-"}
+SUBSTITUTES = {"±": "+/-", "−": "-", "–": "-", "µ": "u", "α": "alpha", "φ": "phi", "π": "pi", "─": "-"}
 """Substitutes for characters that a terminal's encoding may lack."""
 
 UNLIMITED = 10_000

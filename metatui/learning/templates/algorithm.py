@@ -2,6 +2,7 @@
 
 To train with it: metatui --plugin my_algorithm.py run quick --set algorithm.name=my_algorithm
 To check its meta-gradient: metatui --plugin my_algorithm.py check
+To load it in Python: metatui.load_plugin("my_algorithm.py")
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""A data set plugin for metatui. To train on it: metatui --plugin my_data.py run quick --set task.source=my_data"""
+"""A data set plugin for metatui.
+
+To train on it: metatui --plugin my_data.py run quick --set task.source=my_data
+To load it in Python: metatui.load_plugin("my_data.py")
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""A model plugin for metatui. To train it: metatui --plugin my_model.py run quick --set model.name=my_model"""
+"""A model plugin for metatui.
+
+To train it: metatui --plugin my_model.py run quick --set model.name=my_model
+To load it in Python: metatui.load_plugin("my_model.py")
+"""
 
 from __future__ import annotations
 

@@ -62,9 +62,9 @@ def test_long_words_are_not_cut() -> None:
 
 def test_characters_are_replaced_if_the_encoding_lacks_them() -> None:
     on = Console(file=io.TextIOWrapper(io.BytesIO(), encoding="ascii"), width=80)
-    show_table(on, ("a − b",), [("1.0 ± 0.1",)], numbers=("a − b",))
+    show_table(on, ("a − b",), [("1.0 ± 0.1",), ("φ = π",)], numbers=("a − b",))
     on.file.seek(0)
-    assert on.file.read().split() == ["a", "-", "b", "-----------", "1.0", "+/-", "0.1"]
+    assert on.file.read().split() == ["a", "-", "b", "-----------", "1.0", "+/-", "0.1", "phi", "=", "pi"]
 
 
 def test_output_to_a_pipe_is_plain_and_not_wrapped(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,6 +74,9 @@ def test_output_to_a_pipe_is_plain_and_not_wrapped(capsys: Capture, monkeypatch:
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert len(out.splitlines()) == 2 + out.count("ready") + out.count("run metatui data")
+    heads, rule, *rows = out.splitlines()
+    assert len(rule) == max(map(len, rows))
+    assert {row[heads.index("description") - 1] for row in rows} == {" "}
     assert main(["data", "list"]) == 0
     assert capsys.readouterr().out == out
 
@@ -84,7 +87,7 @@ def test_columns_are_not_padded_without_bounds_in_a_pipe() -> None:
     show_table(on, ("setting", "n", "allowed", "meaning"), rows, numbers=("n",))
     assert printed(on).splitlines() == [
         f"setting     n  {'allowed':52}  meaning",
-        "─" * (9 + 2 + 2 + 2 + 52 + 2 + 52),
+        "─" * 160,
         f"a           1  {'x' * 300}  meaning",
         f"long name  10  {'short':52}  {'y' * 200}",
     ]

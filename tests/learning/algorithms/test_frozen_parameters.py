@@ -15,7 +15,10 @@ from metatui.learning.training.trainer import Trainer
 from metatui.utils.errors import SettingsError
 from tests.learning.algorithms.learned import GLYPHS, SINUSOID, changed
 
-FREEZING = [name for name in ALGORITHMS.names() if "algorithm.freeze" in ALGORITHMS[name].uses]
+LEARNS_NOTHING = "scratch"
+FREEZING = [
+    name for name in ALGORITHMS.names() if "algorithm.freeze" in ALGORITHMS[name].uses and name != LEARNS_NOTHING
+]
 
 
 @pytest.mark.parametrize("name", FREEZING)

@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metatui.learning.data.episodes import SPLITS, Split
-from metatui.learning.data.sinusoid import SinusoidSource
+from metatui.learning.data.sinusoid import AMPLITUDE, PHASE, SinusoidSource, X
+from metatui.learning.data.sources.sinusoid import Sinusoid
+from metatui.tui.help_topics import TERMS
 
 SOURCE = SinusoidSource()
 
@@ -35,6 +37,15 @@ def test_more_shots_only_add_support(seed: int, task: int, extra: int) -> None:
     many = SOURCE.episodes("test", [task], seed=seed, shots=5 + extra, queries=7)
     assert torch.equal(few.query_x, many.query_x)
     assert torch.equal(few.support_x, many.support_x[:, :5])
+
+
+@pytest.mark.parametrize("text", [Sinusoid.__doc__, TERMS["Sinusoid (sine waves)"]])
+def test_ranges_in_texts(text: str) -> None:
+    (low, high), (start, end) = AMPLITUDE, X
+    assert (PHASE, "φ from 0 to π" in text) == ((0, torch.pi), True)
+    assert f"A from {low:g} to {high:g}, " in text
+    assert f"x from {start:g} to {end:g}" in text
+    assert "y = A sin(x - φ)" in text
 
 
 def test_splits_and_seeds_differ() -> None:

@@ -265,7 +265,11 @@ def test_only_plain_sgd_is_recomputed(rule: dict[str, Scalar]) -> None:
     [
         ("compute.engine", "higher", "is 'higher', but must be another engine: higher only computes plain SGD"),
         ("compute.engine", "compiled", "is 'compiled', but must be another engine: only meta-steps of small networks"),
-        ("compute.second_order", "recomputed", "is 'recomputed', but must be auto or unrolled: only plain SGD"),
+        (
+            "compute.second_order",
+            "recomputed",
+            "is 'recomputed', but must be auto or unrolled, because only steps of plain SGD",
+        ),
     ],
 )
 def test_unsuitable_computation_is_refused(path: str, value: str, words: str, rule: dict[str, Scalar]) -> None:

@@ -97,6 +97,10 @@ async def test_help_opens_at_what_is_focused(make: Make) -> None:
         search.value = "export"
         await pilot.pause()
         assert "metatui.load_model" in shown(app)
+        for words in ("sinusoid", "sine", "phase"):
+            search.value = words
+            await pilot.pause()
+            assert "y = A sin(x - φ)" in shown(app), words
         search.value = "zzz"
         await pilot.pause()
         assert "does not contain these words" in shown(app)

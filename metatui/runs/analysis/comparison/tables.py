@@ -163,12 +163,13 @@ def _tested(pair: Pair) -> list[str]:
 
 
 def costs(comparison: Comparison) -> TextTable:
-    """Create a table of the time and memory of training."""
+    """Create a table of the time and memory of training, without relative speeds if only the seeds differ."""
+    timed = None if len(comparison.groups) == 1 and comparison.repeated else comparison.timed
     rows = tuple(
         (
             run.label,
             seconds(run.costs.seconds_per_step) if run.costs.seconds_per_step else NONE,
-            f"{ratio:.2f}x" if (ratio := comparison.speed_ratio(run)) else NONE,
+            *([f"{ratio:.2f}x" if (ratio := comparison.speed_ratio(run)) else NONE] if timed else []),
             f"{run.costs.tasks_seen:,}" if run.costs.tasks_seen else NONE,
             f"{run.costs.tasks_per_second:,.0f}" if run.costs.tasks_per_second else NONE,
             seconds(run.costs.seconds) if run.costs.seconds else NONE,
@@ -176,8 +177,8 @@ def costs(comparison: Comparison) -> TextTable:
         )
         for run in comparison.runs
     )
-    relative = f"; speed in meta-steps relative to {comparison.timed.label}" if comparison.timed else ""
-    headings = ("run", "per meta-step", "speed", "tasks seen", "tasks/s", "total", "peak memory")
+    relative = f"; speed in meta-steps relative to {timed.label}" if timed else ""
+    headings = ("run", "per meta-step", *(["speed"] if timed else []), "tasks seen", "tasks/s", "total", "peak memory")
     return TextTable(f"Cost of training{relative}", headings, rows)
 
 

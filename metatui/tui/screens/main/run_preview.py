@@ -125,7 +125,8 @@ def _settings(run: RunSummary, details: RunDetails, width: int, theme: ChartThem
     rows = changed_settings(run.settings, details.base, "preset" if details.preset else "default", width, theme)
     base = f"preset {details.preset}" if details.preset else "the defaults"
     if not rows:
-        return [[], [Segment(theme.printable(f"The settings are those of {base}."), theme.title)]]
+        same = f"The settings are {'those of ' if details.preset else ''}{base}."
+        return [[], [Segment(theme.printable(same), theme.title)]]
     return section(f"Settings that differ from {base}", rows, theme)
 
 
