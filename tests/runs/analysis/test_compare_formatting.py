@@ -275,7 +275,7 @@ def test_training_episodes_do_not_restrict_evaluation() -> None:
     other = change(OMNIGLOT, {"task.queries": 15})
     found = agreed(other, reptile)
     assert [settings.task.queries for settings in found.settings] == [15, 15]
-    with pytest.raises(BadInput, match=r"task\.shots is 6, but must be at most 5 with task\.queries = 15"):
+    with pytest.raises(BadInput, match=r"task\.shots is 6, but must be at most 5 if task\.queries = 15"):
         agreed(other, reptile, shots=6)
 
 

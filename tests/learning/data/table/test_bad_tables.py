@@ -42,7 +42,7 @@ LATER = len(GOOD) + 2
 """Line of the first of the rows passed to `rows`."""
 
 BAD: dict[str, tuple[Callable[[Path], object], Sets, str]] = {
-    "no file name": (good, {"table.file": ""}, "table.file is '', but must be the path of a CSV or Parquet file with"),
+    "no file name": (good, {"table.file": ""}, "table.file is '', but must be the path of a CSV or Parquet file if"),
     "relative name": (good, {"table.file": "~nobody-of-this-name/a.csv"}, "the path of a file"),
     "missing file": (nothing, {}, "FILE: there is no such file"),
     "folder": (folder, {}, "FILE is not a file"),
