@@ -9,7 +9,7 @@ import time
 from tests.benchmarks.app_table import Figure
 from tests.benchmarks.app_terminal import COMMAND, Watched, children_cpu, new_home, surroundings
 
-PARTS = ("1 Work", "Settings", "Iterations", "No run yet", "Curves", "Journal", "Adaptation", "F5 Start", "Quit")
+PARTS = ("1 Work", "form: preset quick", "Settings", "Iterations", "Next run", "No run is shown", "F5 Start", "Quit")
 """Texts in a complete frame, from the first row to the last."""
 
 
