@@ -186,7 +186,7 @@ def _list(as_json: bool) -> None:
 
 @dataclass(frozen=True)
 class _Base:
-    """What a preset is saved from: settings and their description."""
+    """Settings that are saved as a preset, with their description."""
 
     settings: Settings
     source: str

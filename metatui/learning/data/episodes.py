@@ -120,7 +120,7 @@ class TaskSource(ABC):
 
     @property
     def schema(self) -> DataSchema:
-        """What a saved model needs of this data set."""
+        """Description of the data set that a saved model needs."""
         return DataSchema(self.kind, self.input_shape, self.targets, self.pooled_classes)
 
 

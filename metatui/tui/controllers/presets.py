@@ -30,7 +30,7 @@ RESTORED = "Your settings are in the form again."
 
 
 class _Form(NamedTuple):
-    """What is in the form: its texts, and the preset or run that they come from."""
+    """Content of the form: its texts, and the preset or run that they come from."""
 
     texts: Mapping[str, str]
     loaded: tuple[str | None, Settings]

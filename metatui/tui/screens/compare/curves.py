@@ -43,7 +43,7 @@ class View:
     smoothing: int = 0
     """Position in `DECAYS` of the decay of the smoothing, from 1. If it is 0, the length of the runs determines it."""
     curves: Curves = "both"
-    """What is drawn against the meta-steps: the training curves, the validations, or both."""
+    """Curves that are drawn against the meta-steps: those of training, those of validation, or both."""
     metric: Metric | None = None
     """The metric that is shown; None selects the metric that decides the comparison."""
     colours: Mapping[str, str] = field(default_factory=dict)

@@ -92,7 +92,7 @@ def visible(terminal: Size, view: View) -> tuple[Part, ...]:
 class Arrangement:
     regions: Mapping[Part, Region]
     dividers: Mapping[Divider, tuple[Region, Region]]
-    """For each divider, the region to the left of it or above it, and the region on its other side."""
+    """The two regions that each divider separates: the left or upper one first."""
 
     def divider_at(self, at: Offset) -> Divider | None:
         """Return the divider at a position; None if there is none. The borders on both sides belong to the divider."""
