@@ -24,8 +24,8 @@ from textual.widgets import ContentSwitcher, Input
 
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
-from metatui.tui.actions import ACTIONS, BY_ID, TABS, Action, AppContext, Tab, key_names
-from metatui.tui.contrast import ReadableFilter
+from metatui.tui.colors.contrast import ReadableFilter
+from metatui.tui.colors.themes import CYCLE, AsciiFilter
 from metatui.tui.controllers.analysis import AnalysisController
 from metatui.tui.controllers.background import BackgroundController
 from metatui.tui.controllers.hints import HintsController
@@ -33,6 +33,7 @@ from metatui.tui.controllers.presets import PresetsController
 from metatui.tui.controllers.run import RunController
 from metatui.tui.controllers.runs import RunsController
 from metatui.tui.controllers.sessions import Sessions
+from metatui.tui.keyboard.actions import ACTIONS, BY_ID, TABS, Action, AppContext, Tab, key_names
 from metatui.tui.preferences import Preferences, save
 from metatui.tui.screens.main.header_footer import ContextChanged, KeyBar, TopBar
 from metatui.tui.screens.main.layout import Pane
@@ -42,7 +43,6 @@ from metatui.tui.terminal.keyboard import Keyboard, TerminalLost
 from metatui.tui.terminal.kitty import KittyPictures
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.terminal.symbols import ascii as ascii_text
-from metatui.tui.themes import CYCLE, AsciiFilter
 from metatui.tui.widgets.charts import LineChart
 from metatui.tui.widgets.form.fields import explained
 from metatui.tui.widgets.form.form import SettingsForm
@@ -52,8 +52,8 @@ from metatui.utils.errors import MetatuiError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from metatui.tui.screens.main.presets_tab import PresetsTab
-    from metatui.tui.screens.main.runs_tab import RunsTab
+    from metatui.tui.screens.main.tabs.presets_tab import PresetsTab
+    from metatui.tui.screens.main.tabs.runs_tab import RunsTab
     from metatui.tui.tour.steps import Happening
 
 COMPLETE_AFTER = 0.5
@@ -217,8 +217,8 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             if len(tabs.children) == len(TABS):
                 return
             from metatui.runs.storage.store import RunStore
-            from metatui.tui.screens.main.presets_tab import PresetsTab
-            from metatui.tui.screens.main.runs_tab import RunsTab
+            from metatui.tui.screens.main.tabs.presets_tab import PresetsTab
+            from metatui.tui.screens.main.tabs.runs_tab import RunsTab
 
             runs, presets = RunsTab(RunStore(self.runs_dir), self.runs.colours), PresetsTab()
             runs.display = presets.display = False

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 from metatui.config import presets
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
-from metatui.tui import keymap, preferences, themes
-from metatui.tui.actions import use_keymap
+from metatui.tui import preferences
 from metatui.tui.app import MetatuiApp
+from metatui.tui.colors import themes
 from metatui.tui.controllers.sessions import RealSessions, Sessions
+from metatui.tui.keyboard import keymap
+from metatui.tui.keyboard.actions import use_keymap
 from metatui.tui.preferences import Preferences
 from metatui.tui.terminal import kitty, symbols
 from metatui.tui.terminal.crash_info import CrashInfo, describe_background_run

@@ -38,7 +38,7 @@ from metatui.learning.benchmark.flops import count
 from metatui.learning.benchmark.measurement import Timing, measure
 from metatui.learning.benchmark.workloads import OF_CONVOLUTIONS
 from metatui.learning.data.episodes import Episodes, Split
-from metatui.learning.data.glyphs import GlyphSource
+from metatui.learning.data.glyphs.source import GlyphSource
 from metatui.learning.training.learner import METRIC_QUERIES_PER_CLASS
 from metatui.utils import child_process, paths
 from metatui.utils.errors import BadInput, MetatuiError, SettingsError

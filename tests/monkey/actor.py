@@ -8,8 +8,8 @@ from random import Random
 from textual import events
 from textual.pilot import Pilot
 
-from metatui.tui.actions import ACTIONS
 from metatui.tui.app import MetatuiApp
+from metatui.tui.keyboard.actions import ACTIONS
 from metatui.tui.screens.dialogs.help import HelpScreen
 
 HEAVY = frozenset({"explore", "parameters", "benchmark", "compare_runs", "mark_run"})

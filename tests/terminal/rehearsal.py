@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from metatui.tui.actions import BY_ID
+from metatui.tui.keyboard.actions import BY_ID
 from tests.terminal.program import Program
 from tests.terminal.watching import PATIENCE, Terminal
 

@@ -11,8 +11,8 @@ from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.runs.storage.result_files import AdaptationRecord, write_record
 from metatui.runs.storage.run_folder import RunFolder
-from metatui.tui.actions import BY_ID
-from metatui.tui.themes import LIGHT
+from metatui.tui.colors.themes import LIGHT
+from metatui.tui.keyboard.actions import BY_ID
 from tests.readme import ROOT
 from tests.terminal.checks import assert_nothing_lost, assert_usable, processes_of, wait_for
 from tests.terminal.conftest import Open

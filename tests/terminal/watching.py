@@ -7,7 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
-from metatui.tui.actions import BY_ID, key_name
+from metatui.tui.keyboard.actions import BY_ID, key_name
 
 PATIENCE = 60.0
 """Timeout in seconds, much longer than a busy machine needs, so that it is reached only on failure."""

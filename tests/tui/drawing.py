@@ -10,7 +10,7 @@ from textual.app import App, ComposeResult
 from textual.widget import Widget
 
 from metatui.events import CurveView, ImageView, RegressionView, ScatterView, TaskView
-from metatui.tui import palette
+from metatui.tui.colors import palette
 from metatui.tui.model.history import History
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.adaptation import RunViews

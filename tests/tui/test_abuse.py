@@ -9,8 +9,8 @@ from textual import events
 from textual.widgets import Input
 
 from metatui.events import Failed
-from metatui.tui.actions import Phase
 from metatui.tui.app import MetatuiApp
+from metatui.tui.keyboard.actions import Phase
 from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 from metatui.tui.screens.dialogs.failure import FailureScreen
 from metatui.tui.widgets.static_text import StaticText

@@ -17,7 +17,6 @@ from metatui.events import Finished
 from metatui.runs.storage.journal import JournalWriter
 from metatui.runs.storage.lock import RunLock
 from metatui.runs.storage.metrics import MetricsWriter
-from metatui.tui.actions import ACTIONS, ADAPTATION, CHARTS, TABS, AppContext, Phase, Tab
 from metatui.tui.app import MetatuiApp
 from metatui.tui.controllers.analysis import AnalysisController
 from metatui.tui.controllers.background import BackgroundController
@@ -25,6 +24,7 @@ from metatui.tui.controllers.hints import HintsController
 from metatui.tui.controllers.presets import PresetsController
 from metatui.tui.controllers.run import RunController
 from metatui.tui.controllers.runs import RunsController
+from metatui.tui.keyboard.actions import ACTIONS, ADAPTATION, CHARTS, TABS, AppContext, Phase, Tab
 from metatui.tui.launch import make_app, opening_settings
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.preferences import PaneSizes, load

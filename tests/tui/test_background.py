@@ -16,8 +16,8 @@ from metatui.events import Failed, Finished, Pause, Stop
 from metatui.runs.storage.journal import JournalWriter
 from metatui.runs.storage.lock import RunLock
 from metatui.runs.storage.run_folder import RunFolder
-from metatui.tui.actions import Phase
 from metatui.tui.app import MetatuiApp
+from metatui.tui.keyboard.actions import Phase
 from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 from metatui.tui.screens.dialogs.quit import QuitScreen
 from metatui.utils.errors import BadInput

@@ -23,8 +23,8 @@ from metatui.tui.formatting import best_and_last, result_words
 from metatui.tui.model.replay import Replay
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.screens.main.header_footer import KeyBar, TopBar, offered
-from metatui.tui.screens.main.run_list import has_no_result, result
-from metatui.tui.screens.main.run_preview import results
+from metatui.tui.screens.main.tabs.run_list import has_no_result, result
+from metatui.tui.screens.main.tabs.run_preview import results
 from tests.tui.fakes import FakeSession, FakeSessions, evaluation, progress, saved_run
 
 SIZE = (120, 40)

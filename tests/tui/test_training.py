@@ -12,8 +12,8 @@ from textual.widgets import Input
 from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.events import Change, Checkpoint, Evaluate, Failed, Finished, Pause, Paused, Resume, Resumed, Stop, Warned
-from metatui.tui.actions import Phase
 from metatui.tui.app import MetatuiApp
+from metatui.tui.keyboard.actions import Phase
 from metatui.tui.screens.dialogs.live_settings import LiveScreen
 from metatui.tui.screens.main.curves import ENDED, View, chart_of
 from metatui.tui.screens.main.header_footer import TopBar

@@ -156,7 +156,8 @@ def _refusal(folder: Path) -> str | None:
 
 def _ignored_files() -> Iterator[str]:
     """Yield a sentence for each file of the app's preferences and keys that it cannot use."""
-    from metatui.tui import keymap, preferences  # imported here, because they import Textual
+    from metatui.tui import preferences  # imported here, because it imports Textual
+    from metatui.tui.keyboard import keymap
 
     for load in (preferences.load, keymap.load):
         try:

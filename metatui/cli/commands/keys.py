@@ -18,8 +18,8 @@ def keys(as_json: bool) -> None:
     digits, f1 to f24, combinations such as ctrl+e, and names such as space or question_mark. The last line of the list
     has the path of the file.
     """
-    from metatui.tui import keymap
-    from metatui.tui.actions import ACTIONS, use_keymap
+    from metatui.tui.keyboard import keymap
+    from metatui.tui.keyboard.actions import ACTIONS, use_keymap
     from metatui.utils import paths
 
     use_keymap(keymap.load())

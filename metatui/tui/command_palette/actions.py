@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from textual.command import Hits
 
-from metatui.tui.actions import ACTIONS, BY_ID, Action, AppContext, key_name, key_names
 from metatui.tui.command_palette.provider import Command, CommandProvider, discovery
+from metatui.tui.keyboard.actions import ACTIONS, BY_ID, Action, AppContext, key_name, key_names
 
 if TYPE_CHECKING:
     from metatui.tui.app import MetatuiApp

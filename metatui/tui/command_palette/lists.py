@@ -11,8 +11,8 @@ from metatui.config import presets
 from metatui.config.registry import ALGORITHMS
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
-from metatui.tui.actions import BY_ID
 from metatui.tui.command_palette.provider import Command, CommandProvider
+from metatui.tui.keyboard.actions import BY_ID
 from metatui.utils.errors import MetatuiError
 from metatui.utils.text import sanitize
 

@@ -11,7 +11,7 @@ from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 from textual.markup import escape
 
-from metatui.tui.word_search import match, normalised
+from metatui.tui.help.word_search import match, normalised
 
 if TYPE_CHECKING:
     from metatui.tui.app import MetatuiApp

@@ -8,10 +8,10 @@ from functools import partial
 from metatui.config.declarations import SettingField
 from metatui.config.fields import FIELDS, fixed_because
 from metatui.config.registry import all_components
-from metatui.tui.actions import with_keys
 from metatui.tui.command_palette.provider import Command, CommandProvider
+from metatui.tui.help.word_search import match, normalised
+from metatui.tui.keyboard.actions import with_keys
 from metatui.tui.widgets.form.fields import explained
-from metatui.tui.word_search import match, normalised
 from metatui.utils.errors import SettingsError
 
 MOST_CHANGES = 5

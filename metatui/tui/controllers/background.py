@@ -7,8 +7,8 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING
 
-from metatui.tui.actions import BY_ID, key_name, with_keys
 from metatui.tui.controllers.sessions import Sessions
+from metatui.tui.keyboard.actions import BY_ID, key_name, with_keys
 from metatui.tui.terminal.suspend import continue_only_after_suspend
 from metatui.utils.end_signals import SIGNALS
 from metatui.utils.errors import MetatuiError

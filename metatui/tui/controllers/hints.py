@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from metatui.config.fields import FIELDS, change, fixed_because, text_of
 from metatui.events import Hinted
-from metatui.tui.actions import BY_ID, key_name
+from metatui.tui.keyboard.actions import BY_ID, key_name
 from metatui.tui.model.run_model import RunModel
 from metatui.utils.errors import BadInput
 

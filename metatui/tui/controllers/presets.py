@@ -11,8 +11,8 @@ from metatui.config.presets import Preset
 from metatui.config.registry import ALGORITHMS, DATA
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
-from metatui.tui.actions import with_keys
 from metatui.tui.formatting import headline, protocol_of
+from metatui.tui.keyboard.actions import with_keys
 from metatui.tui.screens.main.status_line import FormState
 from metatui.tui.widgets.form.model import Assessment
 from metatui.utils.errors import MetatuiError
@@ -170,7 +170,7 @@ class PresetsController:
             download.cancel()
 
     async def _fetch(self, data: type[DataSet]) -> None:
-        from metatui.tui.data_download import provide
+        from metatui.tui.controllers.data_download import provide
 
         tab = self._app.presets_tab
         tab.show_download(f"Downloading {data.title}. f cancels.")

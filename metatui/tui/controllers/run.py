@@ -10,10 +10,10 @@ from textual.timer import Timer
 
 from metatui.config.fields import FIELDS, text_of
 from metatui.events import Checkpoint, Checkpointed, Evaluate, Evaluated, Event, Failed, Finished, Started, Tweaked
-from metatui.tui.actions import Phase
 from metatui.tui.controllers.run_client import RunClient
 from metatui.tui.controllers.sessions import Attached, FollowedRun, Sessions
 from metatui.tui.formatting import headline, result_words, value
+from metatui.tui.keyboard.actions import Phase
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.screens.main.status_line import RunState
 from metatui.tui.system_monitor import Load, Sampler

@@ -29,8 +29,8 @@ from metatui.events import (
     Warned,
 )
 from metatui.learning.data.packing import packing_listener
-from metatui.tui.actions import Phase
 from metatui.tui.controllers.sessions import Attached, FollowedRun
+from metatui.tui.keyboard.actions import Phase
 from metatui.tui.model.history import Step
 from metatui.tui.model.run_model import LiveChange, RunModel
 from metatui.utils import paths

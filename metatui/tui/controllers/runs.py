@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from metatui.config.fields import FIELDS
 from metatui.config.settings import Settings
 from metatui.runs.formatting import file_size
-from metatui.tui.actions import BY_ID, with_keys
 from metatui.tui.controllers.sessions import Sessions
+from metatui.tui.keyboard.actions import BY_ID, with_keys
 from metatui.tui.model.run_colours import RunColours
 from metatui.tui.widgets.adaptation import RunViews
 from metatui.utils.errors import MetatuiError

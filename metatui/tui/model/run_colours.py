@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from metatui.tui.palette import RUN_HUES
+from metatui.tui.colors.palette import RUN_HUES
 
 
 class RunColours:

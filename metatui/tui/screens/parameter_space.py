@@ -14,7 +14,7 @@ from metatui.config.fields import FIELDS
 from metatui.learning.evaluation.trajectories import AdaptationTrajectories, mean
 from metatui.runs.analysis.parameter_space import ParameterSpace, ProjectionProgress, Start, walking
 from metatui.runs.storage.run_folder import RunFolder
-from metatui.tui import palette
+from metatui.tui.colors import palette
 from metatui.tui.screens.analysis_screen import AnalysisScreen
 from metatui.tui.terminal.symbols import GLYPHS, Symbols
 from metatui.tui.widgets.charts import ChartData, LineChart, Series, number

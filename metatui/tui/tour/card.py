@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from metatui.config import presets
 from metatui.events import Finished, Progress, Started
-from metatui.tui.actions import AppContext, with_keys
+from metatui.tui.keyboard.actions import AppContext, with_keys
 from metatui.tui.tour.steps import ITERATIONS, STEPS, Happening, State
 from metatui.tui.widgets.static_text import StaticText
 

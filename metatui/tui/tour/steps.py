@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from metatui.events import Event, Finished, Started, Tweaked
-from metatui.tui.actions import AppContext, with_keys
+from metatui.tui.keyboard.actions import AppContext, with_keys
 from metatui.tui.screens.dialogs.save_preset import PresetName
 
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from metatui.learning.data import glyph_renderer as renderer
 from metatui.learning.data.episodes import SPLITS, Split
-from metatui.learning.data.glyphs import GlyphSource, pronounceable
+from metatui.learning.data.glyphs import renderer
+from metatui.learning.data.glyphs.source import GlyphSource, pronounceable
 from metatui.utils.errors import BadInput
 from tests.learning.data.baselines import nearest_neighbour_accuracy
 
@@ -131,6 +131,6 @@ def test_class_names_are_pronounceable() -> None:
 
 
 def test_too_many_ways_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metatui.learning.data.glyphs.CLASSES", 4)
+    monkeypatch.setattr("metatui.learning.data.glyphs.source.CLASSES", 4)
     with pytest.raises(BadInput, match=r"task.ways is 5, but must be at most 4, the number of classes in the"):
         source.episodes("val", [0], seed=0, ways=5, shots=1, queries=1)

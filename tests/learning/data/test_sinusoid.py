@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from metatui.learning.data.episodes import SPLITS, Split
 from metatui.learning.data.sinusoid import AMPLITUDE, PHASE, SinusoidSource, X
 from metatui.learning.data.sources.sinusoid import Sinusoid
-from metatui.tui.help_topics import TERMS
+from metatui.tui.help.topics import TERMS
 
 SOURCE = SinusoidSource()
 

@@ -11,8 +11,8 @@ from textual.widgets import Input
 
 from metatui.config import presets
 from metatui.config.settings import Settings
-from metatui.tui.actions import ACTIONS
 from metatui.tui.app import MetatuiApp
+from metatui.tui.keyboard.actions import ACTIONS
 from metatui.tui.screens.explain import ExplainScreen
 from tests.tui.fakes import FakeSessions, saved_run
 

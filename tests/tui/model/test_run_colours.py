@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from metatui.tui.colors.palette import RUN_HUES
 from metatui.tui.model.run_colours import RunColours
-from metatui.tui.palette import RUN_HUES
 
 
 def test_runs_keep_their_colours() -> None:

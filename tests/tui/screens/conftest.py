@@ -14,9 +14,9 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 import metatui.tui
+from metatui.tui.colors.themes import AsciiFilter
 from metatui.tui.terminal.key_order import OrderedKeys
 from metatui.tui.terminal.symbols import Symbols
-from metatui.tui.themes import AsciiFilter
 from tests.tui.screens.fake_helper import FakeHelper
 
 

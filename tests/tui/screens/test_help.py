@@ -13,9 +13,9 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from metatui.config.fields import FIELDS
-from metatui.tui.actions import ACTIONS
 from metatui.tui.app import MetatuiApp
-from metatui.tui.help_topics import ABOUT, TERMS, TOPICS
+from metatui.tui.help.topics import ABOUT, TERMS, TOPICS
+from metatui.tui.keyboard.actions import ACTIONS
 from metatui.tui.screens.benchmark.screen import BenchmarkScreen
 from metatui.tui.screens.compare.screen import CompareScreen
 from metatui.tui.screens.dialogs.help import HelpScreen

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from textual._border import BORDER_CHARS  # the names allowed in a `border:` rule
 
-from metatui.tui import palette
+from metatui.tui.colors import palette
 from metatui.tui.terminal import symbols
 from metatui.tui.terminal.symbols import GLYPHS, Symbols, detect
 

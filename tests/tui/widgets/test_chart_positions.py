@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metatui.tui import palette
+from metatui.tui.colors import palette
 from metatui.tui.terminal.symbols import GLYPHS, Symbols
 from metatui.tui.widgets.charts import ChartData, Mark, Series
 from metatui.tui.widgets.charts.axis import Axis

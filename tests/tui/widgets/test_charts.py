@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.style import Style
 
-from metatui.tui import palette
+from metatui.tui.colors import palette
 from metatui.tui.formatting import tick_labels
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.charts import ChartData, Series, number, percent

@@ -8,7 +8,7 @@ import pytest
 from rich.color import Color
 from rich.style import Style
 
-from metatui.tui.contrast import least_ratio
+from metatui.tui.colors.contrast import least_ratio
 from metatui.tui.terminal.kitty import PLACEHOLDER, KittyPictures, placeholders
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.adaptation.photograph import columns_of, draw

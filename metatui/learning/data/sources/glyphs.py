@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import torch
 
     from metatui.config.settings import Settings
-    from metatui.learning.data.glyphs import GlyphSource
+    from metatui.learning.data.glyphs.source import GlyphSource
 
 
 class Glyphs(DataSet):
@@ -22,6 +22,6 @@ class Glyphs(DataSet):
 
     @classmethod
     def load(cls, settings: Settings, device: torch.device) -> GlyphSource:
-        from metatui.learning.data.glyphs import GlyphSource
+        from metatui.learning.data.glyphs.source import GlyphSource
 
         return GlyphSource(device)

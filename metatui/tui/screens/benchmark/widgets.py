@@ -12,7 +12,7 @@ from textual.coordinate import Coordinate
 from textual.widgets import DataTable, Static
 
 from metatui.learning.benchmark import ENGINES, Cell, Measurement, described, rows
-from metatui.tui import palette
+from metatui.tui.colors import palette
 from metatui.tui.screens.benchmark import plot
 from metatui.tui.terminal.symbols import GLYPHS
 from metatui.tui.widgets.charts.chart_theme import symbols_of

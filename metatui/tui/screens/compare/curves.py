@@ -13,7 +13,7 @@ from metatui.runs.analysis.comparison import Comparison, Metric, Recorded, Recor
 from metatui.runs.analysis.comparison.labels import measured_in
 from metatui.runs.analysis.comparison.seed_groups import by_seed
 from metatui.runs.analysis.comparison.values import Averages
-from metatui.tui import palette
+from metatui.tui.colors import palette
 from metatui.tui.widgets.charts import ChartData, Mark, Series
 from metatui.utils.smoothing import DECAYS
 

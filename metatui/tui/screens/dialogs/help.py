@@ -20,8 +20,9 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from metatui.config.fields import FIELDS
-from metatui.tui.actions import ACTIONS, AppContext, key_names
-from metatui.tui.help_topics import ABOUT, TERMS, TOPICS, Topic
+from metatui.tui.help.topics import ABOUT, TERMS, TOPICS, Topic
+from metatui.tui.help.word_search import match, normalised
+from metatui.tui.keyboard.actions import ACTIONS, AppContext, key_names
 from metatui.tui.screens.dialogs.dialog import Dialog
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.charts.chart_theme import ChartTheme, symbols_of
@@ -29,7 +30,6 @@ from metatui.tui.widgets.charts.row_widget import Row
 from metatui.tui.widgets.form.fields import FormField, explained
 from metatui.tui.widgets.scroll_view import ScrollView
 from metatui.tui.widgets.text_input import Entry
-from metatui.tui.word_search import match, normalised
 from metatui.utils import paths
 
 

@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 
 from metatui.config.settings import Settings
-from metatui.tui.actions import with_keys
+from metatui.tui.keyboard.actions import with_keys
 from metatui.tui.screens.main.run_pane import NO_RUN
 from metatui.tui.widgets.scroll_view import ScrollView
 from metatui.tui.widgets.static_text import StaticText

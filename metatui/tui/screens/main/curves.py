@@ -11,8 +11,8 @@ from textual.containers import Vertical
 
 from metatui.config.fields import FIELDS
 from metatui.config.settings import Settings
-from metatui.tui import palette
-from metatui.tui.actions import Phase
+from metatui.tui.colors import palette
+from metatui.tui.keyboard.actions import Phase
 from metatui.tui.model.history import History
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.widgets.charts import ChartData, LineChart, Mark, Series

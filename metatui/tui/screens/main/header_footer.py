@@ -11,7 +11,7 @@ from textual.reactive import reactive
 from textual.style import Style
 from textual.widget import Widget
 
-from metatui.tui.actions import ACTIONS, TABS, Action, AppContext, Phase, Tab, key_name
+from metatui.tui.keyboard.actions import ACTIONS, TABS, Action, AppContext, Phase, Tab, key_name
 from metatui.tui.widgets.charts.chart_theme import symbols_of
 from metatui.tui.widgets.key_line import CURSOR_KEYS, key_entry
 from metatui.tui.widgets.text_input import works_in_text

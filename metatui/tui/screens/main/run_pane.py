@@ -14,8 +14,8 @@ from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
 from metatui.events import Failed
-from metatui.tui.actions import Phase, with_keys
 from metatui.tui.formatting import headline, number, result_words, short_metric, split_name
+from metatui.tui.keyboard.actions import Phase, with_keys
 from metatui.tui.model.history import History
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.system_monitor import Load

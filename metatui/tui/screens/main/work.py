@@ -16,7 +16,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from metatui.config.settings import Settings
-from metatui.tui.actions import ADAPTATION, CHARTS, Phase, with_keys
+from metatui.tui.keyboard.actions import ADAPTATION, CHARTS, Phase, with_keys
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.preferences import PaneSizes, Preferences
 from metatui.tui.screens.main.about import AboutPane

@@ -12,7 +12,7 @@ from typing import Final
 from rich.segment import Segment
 
 from metatui.events import ImageView
-from metatui.tui import palette
+from metatui.tui.colors import palette
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.adaptation import photograph
 from metatui.tui.widgets.adaptation.bitmap import are_drawings, draw_bitmap

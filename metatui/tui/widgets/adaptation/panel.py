@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 
 from metatui.events import CurveView, ImageView, RegressionView, ScatterView, TaskView
-from metatui.tui import palette
+from metatui.tui.colors import palette
 from metatui.tui.widgets.adaptation import images
 from metatui.tui.widgets.adaptation.photograph import SMALLEST
 from metatui.tui.widgets.adaptation.views import (

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from metatui.events import CurveView, ImageView, RegressionView, ScatterView, TaskView
-from metatui.tui import palette
+from metatui.tui.colors import palette
 from metatui.tui.formatting import number, percent
 from metatui.tui.widgets.charts import ChartData, Series
 

@@ -8,7 +8,7 @@ from rich.color import Color, ColorParseError
 from rich.style import Style
 from textual.widget import Widget
 
-from metatui.tui import palette
+from metatui.tui.colors import palette
 from metatui.tui.terminal import symbols
 from metatui.tui.terminal.kitty import KittyPictures
 from metatui.tui.terminal.symbols import GLYPHS, Glyphs, Symbols

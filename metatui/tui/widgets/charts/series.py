@@ -22,7 +22,7 @@ class Series:
     name: str
     """Name in the legend. A series without a name belongs to the named series before it, and has the same marker."""
     colour: str
-    """A name in metatui.tui.palette, a run's colour, or any colour that rich can parse."""
+    """A name in metatui.tui.colors.palette, a run's colour, or any colour that rich can parse."""
     points: Sequence[tuple[float, float]]
     style: Literal["line", "points", "rings", "band"] = "line"
     short: str = ""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 from rich.segment import Segment
 
-from metatui.tui import palette
+from metatui.tui.colors import palette
 from metatui.tui.formatting import number, percent
 from metatui.tui.model.history import History, Trend
 from metatui.tui.widgets.charts.chart_theme import ChartTheme

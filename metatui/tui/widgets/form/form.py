@@ -18,7 +18,7 @@ from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, text_of
 from metatui.config.settings import Settings
 from metatui.config.usual import SELECTORS
-from metatui.tui.actions import with_keys
+from metatui.tui.keyboard.actions import with_keys
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.form.controls import ChoiceList
 from metatui.tui.widgets.form.fields import FieldGroup, FormField, explained, field_id

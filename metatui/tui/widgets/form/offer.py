@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from metatui.config.fields import FIELDS, label_in_sentence, text_of
 from metatui.config.registry import ALGORITHMS
 from metatui.config.usual import usual_for
-from metatui.tui.actions import BY_ID, key_name
+from metatui.tui.keyboard.actions import BY_ID, key_name
 from metatui.tui.widgets.form.model import Texts
 from metatui.tui.widgets.text_input import works_in_text
 from metatui.utils.errors import SettingsError

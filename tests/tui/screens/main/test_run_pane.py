@@ -6,7 +6,7 @@ import pytest
 
 from metatui.config.settings import Settings
 from metatui.events import Checkpointed, Evaluating, Paused, Resumed, Warned
-from metatui.tui.actions import Phase
+from metatui.tui.keyboard.actions import Phase
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.screens.main.run_pane import Fact, RunNumbers, facts_of, packed, table
 from metatui.tui.system_monitor import Load

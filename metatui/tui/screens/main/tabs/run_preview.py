@@ -17,9 +17,9 @@ from metatui.tui.model.replay import outline
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.screens.main.curves import View, chart_of
 from metatui.tui.screens.main.journal import wrapped
-from metatui.tui.screens.main.previews import changed_settings, section
-from metatui.tui.screens.main.run_list import is_live, when
 from metatui.tui.screens.main.run_pane import clock
+from metatui.tui.screens.main.tabs.previews import changed_settings, section
+from metatui.tui.screens.main.tabs.run_list import is_live, when
 from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.plot import paint

@@ -10,7 +10,7 @@ from textual.binding import Binding, InvalidBinding
 from textual.keys import Keys, key_to_character
 
 from metatui.config.toml import parse_text
-from metatui.tui.actions import ACTIONS, BY_ID, TABS, Action
+from metatui.tui.keyboard.actions import ACTIONS, BY_ID, TABS, Action
 from metatui.utils import paths
 from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import read_bounded

@@ -14,13 +14,13 @@ from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.runs.storage.lock import RunLock
 from metatui.runs.storage.summary import RunSummary
-from metatui.tui.actions import BY_ID, AppContext
 from metatui.tui.app import MetatuiApp
+from metatui.tui.colors.themes import CYCLE
+from metatui.tui.keyboard.actions import BY_ID, AppContext
 from metatui.tui.screens.dialogs.confirm import ConfirmScreen
-from metatui.tui.screens.main import runs_tab
 from metatui.tui.screens.main.header_footer import KeyBar
-from metatui.tui.screens.main.run_preview import RunDetails
-from metatui.tui.themes import CYCLE
+from metatui.tui.screens.main.tabs import runs_tab
+from metatui.tui.screens.main.tabs.run_preview import RunDetails
 from metatui.tui.widgets.static_text import StaticText
 from tests.tui.fakes import saved_run
 from tests.tui.screens.conftest import press_together, text_of
@@ -242,8 +242,8 @@ async def test_snapshots(
     make: Make, compare_sizes: Callable[[Pilot[None]], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("run_list", "run_preview"):
-        monkeypatch.setattr(f"metatui.tui.screens.main.{module}.when", lambda run: "2026-01-02 03:04")
-    monkeypatch.setattr("metatui.tui.screens.main.run_preview.place", lambda run: "/runs")
+        monkeypatch.setattr(f"metatui.tui.screens.main.tabs.{module}.when", lambda run: "2026-01-02 03:04")
+    monkeypatch.setattr("metatui.tui.screens.main.tabs.run_preview.place", lambda run: "/runs")
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("2")

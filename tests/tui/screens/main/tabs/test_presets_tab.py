@@ -16,8 +16,8 @@ from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.tui.app import MetatuiApp
 from metatui.tui.screens.dialogs.save_preset import SavePresetScreen
-from metatui.tui.screens.main import preset_list
-from metatui.tui.screens.main.presets_tab import PresetsTab
+from metatui.tui.screens.main.tabs import preset_list
+from metatui.tui.screens.main.tabs.presets_tab import PresetsTab
 from metatui.tui.widgets.table import Heading
 from metatui.utils import paths
 from tests.tui.fakes import FakeSessions, saved_run
@@ -169,7 +169,9 @@ WRITE = "import sys; print('packed 10 of 20 drawings', file=sys.stderr, flush=Tr
 
 async def test_data_set_is_downloaded_in_the_background(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     def program(script: str) -> None:
-        monkeypatch.setattr("metatui.tui.data_download.program", lambda: [sys.executable, "-c", WRITE + script])
+        monkeypatch.setattr(
+            "metatui.tui.controllers.data_download.program", lambda: [sys.executable, "-c", WRITE + script]
+        )
 
     app = make()
     told: asyncio.Queue[str] = asyncio.Queue()

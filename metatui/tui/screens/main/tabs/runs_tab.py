@@ -13,11 +13,11 @@ from textual.containers import Container
 
 from metatui.runs.storage.store import RunStore
 from metatui.runs.storage.summary import RunSummary, summarise
-from metatui.tui.actions import bindings_of, with_keys
+from metatui.tui.keyboard.actions import bindings_of, with_keys
 from metatui.tui.model.run_colours import RunColours
 from metatui.tui.screens.main.header_footer import ContextChanged
-from metatui.tui.screens.main.list_tab import ListTab
-from metatui.tui.screens.main.run_list import (
+from metatui.tui.screens.main.tabs.list_tab import ListTab
+from metatui.tui.screens.main.tabs.run_list import (
     COLUMNS,
     MARK,
     ListedRun,
@@ -26,7 +26,7 @@ from metatui.tui.screens.main.run_list import (
     listed_runs,
     table_columns,
 )
-from metatui.tui.screens.main.run_preview import RunDetails, page, read_details
+from metatui.tui.screens.main.tabs.run_preview import RunDetails, page, read_details
 from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.scroll_view import ScrollView
 from metatui.tui.widgets.table import Table

@@ -13,9 +13,9 @@ from rich.style import Style
 from textual.color import Color
 from textual.theme import BUILTIN_THEMES
 
-from metatui.tui import palette
 from metatui.tui.app import MetatuiApp
-from metatui.tui.contrast import MARK, TEXT, ReadableFilter, contrast_ratio, least_ratio
+from metatui.tui.colors import palette
+from metatui.tui.colors.contrast import MARK, TEXT, ReadableFilter, contrast_ratio, least_ratio
 from tests.tui.fakes import saved_run
 from tests.tui.test_app import GLYPHS, Make, settled
 

@@ -13,11 +13,11 @@ from textual.containers import Container
 
 from metatui.config import presets
 from metatui.config.presets import Preset
-from metatui.tui.actions import bindings_of, with_keys
-from metatui.tui.screens.main import preset_list
+from metatui.tui.keyboard.actions import bindings_of, with_keys
 from metatui.tui.screens.main.header_footer import ContextChanged
-from metatui.tui.screens.main.list_tab import ListTab
-from metatui.tui.screens.main.preset_preview import page
+from metatui.tui.screens.main.tabs import preset_list
+from metatui.tui.screens.main.tabs.list_tab import ListTab
+from metatui.tui.screens.main.tabs.preset_preview import page
 from metatui.tui.widgets.scroll_view import ScrollView
 from metatui.tui.widgets.static_text import StatusLine
 from metatui.tui.widgets.table import Table

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from metatui.learning.data import random
 from metatui.learning.data.episodes import SPLITS, Split
-from metatui.learning.data.glyph_renderer import drawings, length, point, sampled
+from metatui.learning.data.glyphs.renderer import drawings, length, point, sampled
 from metatui.learning.data.image_source import ImageSource
 from metatui.learning.hardware.devices import moved
 

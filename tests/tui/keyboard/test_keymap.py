@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from metatui.tui import keymap
-from metatui.tui.actions import BY_ID, use_keymap
 from metatui.tui.app import MetatuiApp
+from metatui.tui.keyboard import keymap
+from metatui.tui.keyboard.actions import BY_ID, use_keymap
 from metatui.tui.screens.dialogs.help import HelpScreen
 from metatui.tui.screens.main.header_footer import KeyBar
 from metatui.utils import paths

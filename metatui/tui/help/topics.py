@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from metatui.tui.actions import ADAPTATION, CHARTS, PRESETS, RUNS, TRAINING
+from metatui.tui.keyboard.actions import ADAPTATION, CHARTS, PRESETS, RUNS, TRAINING
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from metatui.config.schedule import in_words
 from metatui.config.settings import Settings
 from metatui.learning.explanations import explanation
 from metatui.tui.screens.explain import page as explanation_page
-from metatui.tui.screens.main.preset_list import missing_data
-from metatui.tui.screens.main.previews import changed_settings, labelled, section
+from metatui.tui.screens.main.tabs.preset_list import missing_data
+from metatui.tui.screens.main.tabs.previews import changed_settings, labelled, section
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row
 from metatui.tui.widgets.scroll_view import Page, paragraph

@@ -1,0 +1,1 @@
+"""Generated alphabets: their drawing and their tasks."""

@@ -1,0 +1,1 @@
+"""Colours: themes, colours of runs and splits, and contrast."""

@@ -1,0 +1,1 @@
+"""Tabs with the lists of runs and presets."""
