@@ -27,6 +27,8 @@ from metatui.utils.errors import BadInput, MetatuiError, quote
 from metatui.utils.files import read_bounded
 from metatui.utils.logs import open_log
 
+NICENESS = 10
+"""Niceness of the runs. They use every core, and the app must still respond to keys immediately."""
 LARGEST = 1000
 """Maximum bytes of a lock file."""
 
@@ -40,7 +42,7 @@ def start(suite: Suite, store: RunStore) -> None:
     """
     assert suite.path is not None
     with open_log() as (log, no_log):
-        child = ChildProcess(__name__, output=log)
+        child = ChildProcess(__name__, niceness=NICENESS, output=log)
     child.detach()
     with closing(child):
         with suppress(OSError):  # the process has already died

@@ -23,6 +23,7 @@ from metatui.tui.model.run_model import RunModel
 from metatui.tui.system_monitor import Sampler
 from metatui.tui.terminal.crash_info import CrashInfo, describe_background_run
 from metatui.utils import paths
+from metatui.utils.child_process import AUTOGROUP, session_niceness
 from metatui.utils.errors import BadInput, MetatuiError
 from tests.tui.fakes import FakeSession, evaluation, saved_run, views
 
@@ -55,6 +56,10 @@ def until(events: Iterator[Event], kind: type[Event]) -> Event:
 def test_start_detach_attach_and_stop(real: RealSessions) -> None:
     first = real.start(TINY, "tiny")
     assert first.hello.pid != os.getpid()
+    niceness = min(19, os.getpriority(os.PRIO_PROCESS, 0) + 10)
+    assert os.getpriority(os.PRIO_PROCESS, first.hello.pid) == niceness
+    if AUTOGROUP.exists():
+        assert Path(f"/proc/{first.hello.pid}/autogroup").read_text().split()[-1] == str(session_niceness(niceness))
     events = iter(first)
     until(events, Evaluated)
     first.submit(Pause())
