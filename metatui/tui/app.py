@@ -20,7 +20,7 @@ from textual.screen import Screen
 from textual.signal import Signal
 from textual.theme import Theme
 from textual.widget import Widget
-from textual.widgets import ContentSwitcher, Input
+from textual.widgets import Button, ContentSwitcher, Input
 
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
@@ -193,6 +193,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         if self.screen_stack:  # otherwise the app has ended
             await self.work_tab.complete()
             await self.complete()
+            self.prepare_dialogs()
             self.background.announce(silent=bool(self.warning))
             if self._tour:
                 await self.action_tour()
@@ -223,6 +224,19 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             runs, presets = RunsTab(RunStore(self.runs_dir), self.runs.colours), PresetsTab()
             runs.display = presets.display = False
             await tabs.mount(runs, presets)
+
+    def prepare_dialogs(self) -> None:
+        """Import the palette and parse the style sheets of dialogs, so that the first one opens as fast as the next."""
+        from textual.command import CommandInput, CommandList, SearchIcon
+        from textual.widgets import LoadingIndicator
+
+        from metatui.tui.command_palette.screen import Palette
+        from metatui.tui.screens.dialogs.dialog import Dialog
+
+        palette = Palette(over_tabs=True), CommandInput(), CommandList(), SearchIcon(), LoadingIndicator()
+        for widget in (Dialog(), Button(), *palette):
+            widget._post_register(self)  # adds the style sheet, as when Textual mounts the widget
+        self.stylesheet.parse()
 
     def on_unmount(self) -> None:
         self.background.close()
