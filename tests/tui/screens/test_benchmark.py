@@ -31,6 +31,7 @@ from metatui.tui.widgets.static_text import StaticText
 from metatui.utils.errors import MetatuiError
 from tests.tui.fakes import FakeSessions
 from tests.tui.screens.conftest import ScreenApp, text_of
+from tests.tui.sizes import SIZES
 
 MACHINE = Machine(
     processor="a processor", device="cpu", device_name="a processor", memory_bytes=2**34, threads=2, torch="2.13.0",
@@ -283,7 +284,7 @@ def filled(count: int, failing: int = -1) -> Callable[[Pilot[Any]], Awaitable[No
     return run
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+@pytest.mark.parametrize("size", SIZES)
 def test_half_way(snap_compare: Callable[..., bool], size: tuple[int, int]) -> None:
     assert snap_compare(bench_app(), terminal_size=size, run_before=filled(21, failing=18))
 
