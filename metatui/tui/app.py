@@ -189,7 +189,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             await self.action_perform("start")
 
     async def settle(self) -> None:
-        """Do the work that the first frame does not need."""
+        """Do the work that was postponed until after the first frame."""
         if self.screen_stack:  # otherwise the app has ended
             await self.work_tab.complete()
             await self.complete()
@@ -211,7 +211,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         await card.start(self)
 
     async def complete(self) -> None:
-        """Create the tabs that the first frame does not need, if they do not exist yet."""
+        """Create the tabs that the first frame does not need, unless they exist already."""
         async with self._completing:
             tabs = self.screen_stack[0].query_one(ContentSwitcher)
             if len(tabs.children) == len(TABS):
@@ -364,13 +364,13 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             self.call_after_refresh(field.control.focus)
 
     def action_interrupt(self) -> None:
-        """Name the keys that quit, unless text is selected, which ctrl+C copies."""
+        """Show which keys quit the app. If text is selected, leave ctrl+C to the widget, which copies the text."""
         if (isinstance(self.focused, Input) and self.focused.selected_text) or self.screen.get_selected_text():
             raise SkipAction
         self.action_help_quit()
 
     def action_help_quit(self) -> None:
-        """Name the keys that quit, for users who press ctrl+C or q."""
+        """Show which keys quit the app, for users who press ctrl+C or q."""
         self.notify(f"Press {key_names(BY_ID['quit'].keys)} to quit.")
 
     def open_tab(self, tab: Tab, pane: Pane | None = None) -> None:

@@ -20,7 +20,7 @@ MARK: Final = 3.0
 """Smallest contrast ratio of lines and marks (success criterion 1.4.11)."""
 
 STEPS: Final = 20
-"""Number of steps in which a colour is changed to black or white until it is readable."""
+"""Number of steps in which a colour is blended with black or white, until it is readable."""
 
 _LETTERS: Final = re.compile(r"[^\W_]")
 _MARKS: Final = re.compile(r"[^\s\u2580-\u259f]")

@@ -90,7 +90,7 @@ class AnalysisController:
         self.explain()
 
     def explain(self, algorithm: str | None = None) -> None:
-        """Explain an algorithm; None is that of the selected run or preset or, in the work tab, of the form."""
+        """Explain an algorithm. None selects that of the selected run or preset or, in the work tab, of the form."""
         from metatui.tui.screens.explain import ExplainScreen
 
         app = self._app

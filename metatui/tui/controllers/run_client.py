@@ -175,7 +175,7 @@ class RunClient:
         self.stop_requested = False
         """Whether `stop` was called for the run."""
         self._undoing: list[tuple[str, Scalar]] = []
-        """Path and value of each change back that was requested with `undo`, but not yet made by the trainer."""
+        """Path and restored value of each change that `undo` has requested and the trainer has not made yet."""
 
     def begin(self, open_run: Callable[[], FollowedRun], model: RunModel, attached: Attached | None = None) -> None:
         """Follow the run that `open_run` returns.
@@ -230,7 +230,7 @@ class RunClient:
         return undoable[last] if last >= 0 else None
 
     def undo(self) -> LiveChange | None:
-        """Undo the newest live change and return it; return None without such a change."""
+        """Undo the newest live change and return it; return None if there is no such change."""
         change = self.undoable
         if change is not None:
             self._undoing.append((change.path, change.old))

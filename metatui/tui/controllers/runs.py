@@ -47,7 +47,7 @@ class RunsController:
         self._on_disk: RunFolder | None = None
         """The shown run, if its folder was found at the last check."""
         self._journal: tuple[RunModel | None, tuple[int, int]] = None, (0, 0)
-        """The shown run when it was last looked at, and the time and size of its journal then."""
+        """The run that was shown at the last check, and the modification time and size of its journal at that time."""
         self.colours = RunColours()
 
     def start_timers(self) -> None:
@@ -80,7 +80,7 @@ class RunsController:
         self._app.run_controller.show(model)
 
     async def read_again(self) -> None:
-        """Read the shown run again if it is not followed, and another process trains it or has trained it."""
+        """Read the shown run again if its files may have changed, unless the app follows the run."""
         from metatui.tui.model.replay import Replay
 
         controller = self._app.run_controller
@@ -103,7 +103,7 @@ class RunsController:
             controller.show_adaptation()
 
     async def check_folder(self) -> None:
-        """Say that the folder of the shown run was deleted. The process of a live run reports it itself."""
+        """Warn the user if the folder of the shown run was deleted. The process of a followed run does this itself."""
         run = self._shown_from_disk()
         if run is None:
             return
@@ -254,7 +254,7 @@ class RunsController:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """Return the time and size of a file; zeros if there is none."""
+    """Return the modification time and the size of a file; zeros if there is no such file."""
     try:
         status = os.stat(path)
     except OSError:

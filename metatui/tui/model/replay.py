@@ -211,7 +211,7 @@ def _curve(details: Mapping[str, Any], key: str) -> Curve | None:
 
 
 def _number(details: Mapping[str, Any], key: str) -> float | None:
-    """Return a number from the details; None if it is missing. A JSON null stands for a number that is not finite."""
+    """Return a number from an entry's details; None if it is missing. A JSON null is a number that is not finite."""
     value = details.get(key, "")
     if value is None:
         return math.nan
@@ -219,7 +219,7 @@ def _number(details: Mapping[str, Any], key: str) -> float | None:
 
 
 def _text(details: Mapping[str, Any], key: str) -> str:
-    """Return a value from the details as one sanitized line."""
+    """Return a value from the details of an entry as one sanitized line."""
     value = details.get(key)
     if isinstance(value, float):
         return f"{value:.4g}"

@@ -115,7 +115,7 @@ class RunModel:
         self._evaluating_since = self._evaluated_at = 0.0
         """Times of the first and of the newest progress of the current evaluation."""
         self.waits_because = ""
-        """Warning that made the run pause, because its files cannot be written; empty if it does not wait."""
+        """Warning that made the run wait, because its files cannot be written; empty if the run does not wait."""
         self._warning = ""
         """Text of the last event if it was a warning."""
         self.ended: Finished | Failed | None = None

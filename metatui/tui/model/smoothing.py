@@ -79,7 +79,7 @@ class Smoother:
         return self._average(new), self._reader.restarted
 
     def _read_ahead(self) -> bool:
-        """Read more meta-steps of the file. Returns whether there were more."""
+        """Read more meta-steps of the file, and return whether there were any."""
         new = self._reader.read_new()
         if self._reader.restarted:
             self._forget()

@@ -33,7 +33,7 @@ LINE_MARKERS = len(GLYPHS[Symbols.ASCII].lines)
 
 
 class ParameterScreen(AnalysisScreen[None]):
-    """Adapts from `run`'s meta-learned and from a random initialisation, and shows the paths in two dimensions."""
+    """Adapts from the meta-learned initialisation of `run` and from a random one, and shows the paths in a plane."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "dismiss", "Close", tooltip="Close the parameter space."),
@@ -58,7 +58,7 @@ class ParameterScreen(AnalysisScreen[None]):
         super().__init__()
         self._run = run
         self._ordinary_first = False
-        """True to show the ordinary initialisation where there is room for only one chart."""
+        """True if the ordinary initialisation is shown in a terminal with room for only one chart."""
         self.space: ParameterSpace | None = None
 
     def compose(self) -> ComposeResult:

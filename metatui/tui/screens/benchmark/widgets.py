@@ -23,7 +23,7 @@ NARROW = 84
 LEFT_OUT = rows.HEADINGS.index("meta-\nsteps/s")
 
 WIDTHS = (16, 9, 7, 7, 8, 7, 7)
-"""Widths of the columns before the bars."""
+"""Widths of the columns to the left of the bars."""
 
 
 def engine_style(index: int, app: Any) -> Style:
@@ -45,7 +45,8 @@ class BenchmarkTable(DataTable[Text]):
         self._width = 0
         """Width for which the columns were laid out."""
         self._followed = 0
-        """Row to which the widget last moved the cursor. Once the user has moved it, the widget leaves it alone."""
+        """Row to which the widget last moved the cursor. If the cursor is on another row, the user has moved it, and it
+        no longer follows the measurements."""
 
     def show(self, cells: Sequence[Cell]) -> None:
         """Replace the cells. This must be called before the first measurement."""
@@ -83,7 +84,7 @@ class BenchmarkTable(DataTable[Text]):
             self.move_cursor(row=self._followed, scroll=True)
 
     def add(self, measurement: Measurement) -> None:
-        """Show a measurement. It may change all bars of its workload, because they show relative speeds."""
+        """Show a measurement, and redraw all bars of its workload, because they show relative speeds."""
         self.measurements[measurement.cell] = measurement
         for cell in self._cells:
             if cell.work == measurement.cell.work:

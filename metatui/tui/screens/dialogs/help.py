@@ -91,7 +91,7 @@ class HelpScreen(Dialog[None]):
         self._show(self.sections)
 
     def on_key(self, event: Key) -> None:
-        """Search for a letter or digit typed outside the search field, except q, which closes the help."""
+        """Start a search when a letter or digit is typed outside the search field; but q closes the help."""
         if self._page.has_focus and event.character and event.character.isalnum() and event.key != "q":
             event.stop()
             search = self.query_one(Entry)
@@ -155,7 +155,7 @@ def _keys_of(screen: Screen[object]) -> Iterator[Line]:
 
 
 def sections_of(topic: Topic, context: AppContext) -> Iterator[Section]:
-    """Yield the sections about a pane or a screen: its text, its terms and its keys."""
+    """Yield the sections about a pane or a screen: its description, its terms and its keys."""
     terms = [Line((name,), TERMS[name]) for name in topic.terms]
     yield Section(topic.title, [Line((), topic.text), *terms])
     yield from (section for section in _keys(context) if section.title == _title(topic.group))

@@ -154,7 +154,7 @@ class ExplorerScreen(AnalysisScreen[None]):
         self.query_state = query or ExplorerQuery()
         """The newest request."""
         self._answered = self.query_state
-        """The request whose results are on the screen."""
+        """The request to which the results on the screen belong."""
         self._incoming: dict[int, Explored] = {}
         self.results: tuple[Explored, ...] = ()
         self.step = FIRST_STEP
@@ -188,7 +188,7 @@ class ExplorerScreen(AnalysisScreen[None]):
         self._request_results(self.query_state.change_rate(by))
 
     def action_wave(self, amplitude: int, phase: int) -> None:
-        """Change the drawn wave. If no wave is drawn, change the inner step with left and right."""
+        """Change the drawn wave. If no wave is drawn, the keys left and right change the inner step instead."""
         if isinstance(self.query_state.drawn, Wave):
             self._request_results(self.query_state.change_wave(amplitude, phase))
         else:
@@ -299,7 +299,7 @@ def parse_task(text: str) -> int:
 
 
 def describe_rates(results: Sequence[Explored]) -> str:
-    """Format the inner learning rates, one per run if they differ: `Inner rate 0.0125 (validated with 0.01)`."""
+    """Format the inner learning rates, listed by run if they differ: `Inner rate 0.0125 (validated with 0.01)`."""
 
     def rate(result: Explored) -> str:
         current = f"{result.inner_lr:.3g}"
@@ -313,7 +313,7 @@ def describe_rates(results: Sequence[Explored]) -> str:
 
 
 def describe_checkpoints(results: Sequence[Explored]) -> str:
-    """Format the checkpoints: `Best checkpoint, meta-step 1,000`, or one per run."""
+    """Format the checkpoints, listed by run if there are several runs: `Best checkpoint, meta-step 1,000`."""
     if len(results) == 1:
         return f"{results[0].checkpoint.capitalize()} checkpoint, meta-step {results[0].iteration:,}"
     texts = ", ".join(f"{result.label} {result.checkpoint} at {result.iteration:,}" for result in results)

@@ -38,7 +38,7 @@ class Fact(NamedTuple):
     text: str
     warning: bool = False
     detail: str = ""
-    """Text after `text`, which is left out if the facts do not fit."""
+    """Further text, which is left out if the facts do not fit."""
 
     @property
     def words(self) -> str:
@@ -46,7 +46,7 @@ class Fact(NamedTuple):
 
 
 class RunNumbers(RowsWidget):
-    """Shows a progress bar, and facts about the run: a table if there is room, else a few rows of text.
+    """Shows a progress bar and facts about the run, as a table if there is room, otherwise as a few rows of text.
 
     If the run failed, the reason is shown first.
     """
@@ -87,7 +87,7 @@ class RunNumbers(RowsWidget):
 
 
 def table(facts: Iterable[Fact], width: int, theme: ChartTheme) -> list[Row]:
-    """Return one fact per row, wrapped if necessary."""
+    """Return a table with one fact per row. Long facts are wrapped."""
     rows = []
     for fact in facts:
         style = theme.warning if fact.warning else theme.text
@@ -129,7 +129,7 @@ class RunPane(Vertical, can_focus=True):
         self._loss, self._other = MetricSparkline(id="spark-loss"), MetricSparkline(id="spark-other")
         row = Horizontal(self._loss, self._other, id="sparklines")
         self.resizable: tuple[Widget, ...] = (row, self._loss, self._other)
-        """The widgets whose layout is different while the pane is in the column on the left."""
+        """The widgets that have a different layout while the pane is in the left column."""
 
     def compose(self) -> ComposeResult:
         yield self._numbers

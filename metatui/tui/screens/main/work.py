@@ -71,7 +71,7 @@ class PaneStrip(Widget):
 
 
 class HintLine(StatusLine):
-    """Shows a hint about the run. A click does what the hint suggests."""
+    """Shows a hint about the run. A click on the line follows the hint."""
 
     def __init__(self) -> None:
         super().__init__(id="hint")
@@ -112,7 +112,7 @@ class Panes(Widget):
         return self._arranger
 
     def show(self, sizes: PaneSizes) -> None:
-        """Show the panes with other sizes."""
+        """Change the sizes of the panes."""
         if sizes != self._arranger.sizes:
             self._arranger.sizes = sizes
             self._first.refresh(layout=True)  # Textual would keep the arrangement if only this widget changed
@@ -177,9 +177,9 @@ class WorkTab(Vertical):
         self.status = ShownLine()
         self._fold_form = preferences.fold_form
         self._shows_run = False
-        """True if a run is shown, or the adaptation of marked runs."""
+        """True if the tab shows a run, or compares the adaptation of runs that are marked in the list of runs."""
         self._pane_before: Pane = "run"
-        """The pane that was selected before the form."""
+        """The pane that was selected before the form was selected."""
         self._strip = PaneStrip()
         self._about = AboutPane(settings)
         self._run = RunPane()
@@ -269,7 +269,7 @@ class WorkTab(Vertical):
     def action_form(self) -> None:
         """Go to the form, or back to the previous pane if the form has the focus.
 
-        If there is room for several panes, going back hides the form. Whether the form is hidden is saved for later
+        If there is room for several panes, going back hides the form. Whether the form is shown is remembered for later
         runs.
         """
         leaves = self.screen.focused is not None and self.form in self.screen.focused.ancestors

@@ -97,7 +97,7 @@ def _last_drawn(series: Series, log: bool) -> float:
 
 
 def _with_marks(blank: str, start: int, marks: Mapping[int, Segment]) -> Row:
-    """Return the blanks, the first of which is in column `start`, with marks instead of blanks where there are any."""
+    """Return the blanks with the marks that are drawn in their columns. The first blank is in column `start`."""
     if not marks:
         return [Segment(blank)]
     return merged([marks.get(column, Segment(" ")) for column in range(start, start + len(blank))])
@@ -114,7 +114,7 @@ def _is_free(runs: Sequence[Run], columns: range) -> bool:
 
 
 def _spread(wanted: Sequence[int], count: int) -> list[int]:
-    """Return a row near each wanted row. The rows are all different, in ascending order, and less than `count`.
+    """Return a different row near each wanted row, in ascending order. All rows are from 0 to `count` - 1.
 
     Args:
         wanted: At most `count` rows in ascending order.
@@ -187,7 +187,7 @@ class Plot:
         return None if cell is None else self.height - 1 - cell
 
     def _last_values(self) -> dict[int, tuple[str, Series]]:
-        """Return the last values by row. Values that would share a row are moved to neighbouring rows, in order."""
+        """Return the last value of each line, by row. Values that would share a row are moved to neighbouring rows."""
         lines = [series for _, series in self.drawn if series.style == "line"]
         lasts = sorted(((_last_drawn(series, self._data.log_y), series) for series in lines), key=lambda last: -last[0])
         visible = [(row, series) for value, series in lasts if (row := self._row(value)) is not None]

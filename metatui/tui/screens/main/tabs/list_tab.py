@@ -20,7 +20,7 @@ LEAST_ROWS = 4
 
 
 class ListTab(Vertical):
-    """Arranges a list and a preview. In a narrow terminal, the preview replaces the list while it has the focus.
+    """Arranges a list and a preview. In a narrow terminal, a focused preview replaces the list.
 
     A subclass yields `filter`, and `table` and `preview` in a container with the CSS class `list-and-preview`. It
     implements `fill` and `show_preview`.
@@ -45,7 +45,7 @@ class ListTab(Vertical):
     preview: ScrollView
 
     def __init__(self, *, id: str, row: str) -> None:  # noqa: A002 - Textual's name
-        """`row` names a row of the list, with its article."""
+        """`row` is what a row of the list is called, with an article, such as `a run`."""
         super().__init__(id=id)
         hint = f"Words that {row} must contain; enter goes to the list, escape clears them"
         self.filter = Entry(placeholder=hint, id="filter")
@@ -68,7 +68,7 @@ class ListTab(Vertical):
         """Go from the preview back to the list, or clear the filter.
 
         Returns:
-            Whether there was a preview or a filter to leave.
+            True if the preview was left or the filter was cleared, False if there was nothing to do.
         """
         if self.screen.focused is self.preview:
             self.focus_list()
