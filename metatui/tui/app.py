@@ -83,7 +83,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
     TITLE = "metatui"
     NOTIFICATION_TIMEOUT = 4
     CSS_PATH = Path("metatui.tcss")
-    ENABLE_COMMAND_PALETTE = False  # Textual would bind its key, which the user may change
+    ENABLE_COMMAND_PALETTE = False  # Textual would bind a fixed key, but the user may change it
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
             Binding(
@@ -98,7 +98,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             for action in ACTIONS
             if action.tab in (None, "work")
         ),
-        # Handled even before the focused widget, so that text typed right afterwards goes to the next field.
+        # Handled before the focused widget, so that text typed immediately after tab goes to the next field.
         Binding("tab", "focus_next", show=False, priority=True),
         Binding("shift+tab", "focus_previous", show=False, priority=True),
         Binding("ctrl+c", "interrupt", show=False, system=True, priority=True),
@@ -181,7 +181,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         self.refresh(layout=True)
 
     async def _first_frame_drawn(self) -> None:
-        # The command line disables garbage collection; objects created so far live as long as the app.
+        # The command line disabled garbage collection. Objects created until now live as long as the app.
         gc.freeze()
         gc.enable()
         self.set_timer(COMPLETE_AFTER, self.settle)
@@ -202,7 +202,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
     async def _offer_tour(self) -> None:
         from metatui.tui.tour import card
 
-        if self.presets.origin_of(self.opening_settings) == card.PRESET:  # the offer says what it does
+        if self.presets.origin_of(self.opening_settings) == card.PRESET:  # the offer describes this preset
             await card.offer(self)
 
     async def action_tour(self) -> None:
@@ -434,7 +434,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
     ) -> None:
         """Replace the current message. Markup is off, because messages contain names of runs and files."""
         self.clear_notifications()
-        if self.symbols is Symbols.ASCII:  # spelled out before the layout; the filter keeps the width of each character
+        if self.symbols is Symbols.ASCII:  # done before the layout, because it changes the length of the text
             message, title = ascii_text(message), ascii_text(title)
         super().notify(message, title=title, severity=severity, timeout=timeout, markup=False)
 
@@ -461,4 +461,4 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             self.notify(f"The preferences could not be saved: {error}.", severity="warning")
         else:
             if kept:
-                self.notify(f"The preferences are saved. The file that was ignored is now {kept.name}.")
+                self.notify(f"The preferences are saved. The old file, which was ignored, is now {kept.name}.")

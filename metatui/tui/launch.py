@@ -99,7 +99,7 @@ def run_app(
 
 
 def _write(sentence: str, descriptor: int) -> None:
-    # Not through a stream: if the terminal is lost, its unwritten text would change the exit code of Python.
+    # Not written through a stream: if the terminal is lost, text left in its buffer would change Python's exit code.
     with suppress(OSError):
         os.write(descriptor, f"{sentence}\n".encode())
 

@@ -22,7 +22,7 @@ class Hue:
     ansi_light: str
 
 
-# Many terminals show blue, red and bright black hardly visibly on black, and yellow and most bright colours on white.
+# On black, many terminals show blue, red and bright black hardly visibly; on white, yellow and most bright colours.
 HUES: Final[Mapping[str, Hue]] = {
     "hue-blue": Hue("#5c8dff", "#2c60e6", "bright_blue", "blue"),
     "hue-orange": Hue("#f7c52e", "#8f7415", "bright_yellow", "bright_red"),

@@ -31,7 +31,7 @@ class Palette(CommandPalette):
         super().__init__(providers, placeholder=placeholder, id="--command-palette")
 
     def on_screen_resume(self, event: ScreenResume) -> None:
-        event.refresh_styles = False  # as for dialogs
+        event.refresh_styles = False  # saves restyling all widgets, as in dialogs
 
     @on(Input.Submitted)
     @on(OptionList.OptionSelected)

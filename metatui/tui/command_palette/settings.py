@@ -92,13 +92,13 @@ class SettingCommands(CommandProvider):
                 for path, values in setting.when.items()
                 if form.text(path) not in values
             )
-            return f"It applies only if {' and '.join(conditions)}."
+            return f"This setting applies only if {' and '.join(conditions)}."
         if form.run_settings is None:
             return ""
         if not setting.live:
-            return with_keys("It cannot be changed during a run: {stop} stops the run, {detach} detaches it.")
+            return with_keys("This setting cannot be changed during a run: {stop} stops the run, {detach} detaches it.")
         reason = fixed_because(setting.path, form.run_settings)
-        return f"It cannot be changed during this run: {reason}." if reason else ""
+        return f"This setting cannot be changed during this run: {reason}." if reason else ""
 
     async def _open(self, setting: SettingField) -> None:
         """Show the field of a setting, or why it does not apply."""

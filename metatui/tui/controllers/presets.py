@@ -87,7 +87,7 @@ class PresetsController:
         """
         self._kept = None
         self._put_in(settings, preset or origin, f"preset {source}" if preset else f"run {source}", changes)
-        planned = f" It makes {len(changes):,} changes during training." if changes else ""
+        planned = f" Planned changes during training: {len(changes):,}." if changes else ""
         data = DATA[settings.task.source]
         start = with_keys("{start} starts it.")
         if data.missing():
@@ -230,7 +230,8 @@ class PresetsController:
     def _save(self, chosen: PresetName, settings: Settings) -> Preset:
         title = f"{ALGORITHMS[settings.algorithm.name].title} on {DATA[settings.task.source].title}"
         shown, test = self._app.run_controller.shown, None
-        if shown and shown.settings == settings and not shown.changes:  # otherwise the preset would not reproduce it
+        # With other settings or with live changes, the preset would not reproduce the test.
+        if shown and shown.settings == settings and not shown.changes:
             test = shown.test
         return presets.save(
             chosen.name,

@@ -252,7 +252,7 @@ class RunModel:
             case Tweaked():
                 self._tweaked(event)
             case Paused() | Resumed():
-                # Before a pause that was asked for, a checkpoint is saved.
+                # If a pause is requested, a checkpoint is saved before it.
                 self.waits_because = warning if isinstance(event, Paused) else ""
                 self.evaluating = None if self.waits_because else self.evaluating
                 self._add_line(event.iteration, type(event).__name__)

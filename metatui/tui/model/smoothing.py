@@ -55,7 +55,7 @@ class Smoother:
                 if self._path.exists():
                     yield Step(progress)
                     return
-                break  # without a file there is nothing to wait for
+                break  # without a file, the skipped meta-steps cannot be read
             skipped = []
             while self._ahead and self._ahead[0].iteration < progress.iteration:
                 step = self._ahead.popleft()

@@ -122,7 +122,7 @@ def charts(space: ParameterSpace) -> tuple[ChartData, ChartData]:
 def _chart(start: Start, colour: str, x_limits: tuple[float, float], y_limits: tuple[float, float]) -> ChartData:
     cloud = start.cloud
     first, second = (100 * share for share in cloud.explained)
-    # Without colours, lines cycle through LINE_MARKERS characters. Empty series between paths give all the same one.
+    # Without colours, series cycle through LINE_MARKERS characters. Empty series give all paths the same character.
     gap = [Series("", "", ())] * (LINE_MARKERS - 1)
     paths = [
         series

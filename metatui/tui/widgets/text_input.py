@@ -31,7 +31,7 @@ class Entry(Input):
         id: str | None = None,  # noqa: A002 - Textual's name
         classes: str | None = None,
     ) -> None:
-        # Not `compact`, and no validation: both would restyle the input when it is created.
+        # `compact` and validation are not used, because both would restyle the input when it is created.
         super().__init__(value, placeholder=placeholder, max_length=LONGEST, validate_on=(), id=id, classes=classes)
         self.cursor_blink = False
 

@@ -213,7 +213,7 @@ async def test_measuring_waits_for_the_run_to_end(make: Callable[[], MetatuiApp]
         assert not FakeBenchmark.made
         await pilot.press("y")
         screen, measurer = await opened(pilot)
-        assert "They start when the run ends" in state(screen)
+        assert "The benchmark starts when the run ends" in state(screen)
         screen.start()
         assert not any(worker.group == "analysis" for worker in app.workers)
         screen._training = lambda: False

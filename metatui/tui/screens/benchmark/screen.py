@@ -25,7 +25,7 @@ NICENESS = 10
 POLL_SECONDS = 0.5
 """Seconds between checks of whether the run in progress has ended."""
 
-WAITING = "A run is in progress and would distort the measurements. They start when the run ends."
+WAITING = "A run is in progress, which would distort the measurements. The benchmark starts when the run ends."
 
 
 def question() -> str:

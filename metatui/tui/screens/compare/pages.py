@@ -41,7 +41,7 @@ def result_page(comparison: Comparison, view: View, width: int, theme: ChartThem
     rows += [[]] if rows else []
     rows += _title("In words", theme)
     results = [*results_over_seeds(comparison), *comparison.conclusions]
-    sentences = [f"{sentence}." for sentence in results] or ["No two of these runs have the same tasks."]
+    sentences = [f"{sentence}." for sentence in results] or ["No two of these runs were evaluated on the same tasks."]
     for sentence in sentences:
         rows += paragraph(f"{theme.glyphs.bullet} {sentence}", width, theme, theme.text, hang=2)
     if len(comparison.deciding) < len(comparison.verdicts):

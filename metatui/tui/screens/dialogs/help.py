@@ -86,7 +86,7 @@ class HelpScreen(Dialog[None]):
         ascii_only = symbols_of(self) is Symbols.ASCII
         keys = "up and down scroll, / searches, " if ascii_only else "↑ ↓ scroll · / searches · "
         self.query_one(".dialog", Vertical).border_subtitle = f"{keys}escape closes"
-        self.query_one(Entry).select_on_focus = False  # the first letter of a search is typed before
+        self.query_one(Entry).select_on_focus = False  # or the focus would select the letter that starts the search
         self._page.focus()
         self._show(self.sections)
 

@@ -39,7 +39,7 @@ LARGEST_GROWTH: Final = 1000
 CHART_FROM_ROWS: Final = 32
 """Minimum rows of the terminal to show the loss curve."""
 
-EMPTY: Final = "Adapting. The first time takes a few seconds, while torch loads."
+EMPTY: Final = "Adapting. The first adaptation takes a few seconds longer, because torch is loaded."
 
 KEYS: Final = (
     Key("[ ]", "Step", "step(1)"),
@@ -213,8 +213,8 @@ class ExplorerScreen(AnalysisScreen[None]):
         elif isinstance(view, ImageView):
             question = (
                 f"Enter {self.results[0].ways} held-out classes, separated by commas: numbers from 0, names, or the "
-                "start of names. An alphabet stands for as many of its characters as are needed; several alphabets "
-                "share the classes."
+                "start of names. The name of an alphabet selects as many of its characters as are needed. If several "
+                "alphabets are named, each provides some of the classes."
             )
             dialog = AskScreen("Classes", question, check=lambda _: None)
             if answer := await self.app.push_screen_wait(dialog):

@@ -171,7 +171,7 @@ def facts_of(model: RunModel, load: Load, phase: Phase) -> list[Fact]:
         facts.append(Fact("device", f"{started.device} ({started.device_name})"))
         facts += [Fact("parameters", f"{started.parameters:,}")] if started.parameters else []
         reason = f" ({started.engine_reason})" if started.engine_reason else ""
-        facts.append(Fact("engine", started.engine, detail=reason))  # the journal has the reason in any case
+        facts.append(Fact("engine", started.engine, detail=reason))  # the journal has the reason, too
     return facts
 
 
@@ -180,7 +180,7 @@ def _results(model: RunModel) -> list[Fact]:
     facts = [Fact("test", result_words(model.test, model.best), not model.test.is_finite)] if model.test else []
     best, last = model.best, model.evaluation
     if best:
-        # The protocol of a test is that of the validations, apart from the tasks.
+        # A test has the same protocol as the validations, apart from the tasks, so the protocol is shown only once.
         words = short_metric(best) if model.test or model.is_followed else headline(best)
         facts.append(Fact("best val", f"{words} at {best.iteration:,}"))
     if last and (best is None or best.iteration != last.iteration):

@@ -185,7 +185,7 @@ class SuiteScreen(ModalScreen[None]):
             )
 
     def _show(self) -> None:
-        # Room for all suites and a heading, up to a quarter of the screen.
+        # The list has room for all suites and a heading, but takes at most a quarter of the screen.
         self._list.styles.height = min(len(self._suites) + 1, max(3, self.app.size.height // 4))
         self._list.show(
             [suite_row(key, listed.suite, listed.own, listed.status) for key, listed in self._suites.items()]

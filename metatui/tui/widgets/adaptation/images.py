@@ -116,7 +116,7 @@ def layout(view: ImageView, width: int, height: int, theme: ChartTheme) -> Layou
     largest = max(SMALLEST, min(finest, LARGEST_DRAWING if drawing else LARGEST))
     sizes = [(rows, across) for rows in range(SMALLEST, largest + 1) for across in range(1, shots + 1)]
     if fitting := [found for size in sizes if (found := plan(*size, shots))]:
-        # Five rows are easy to read; beyond that, more queries are worth more than larger images.
+        # Images of five rows are easy to read. More query images are then more useful than larger images.
         return max(fitting, key=lambda plan: (min(plan.rows, 5), plan.queries, plan.rows, -plan.across))
     for shown in range(shots - 1, 0, -1):
         smallest = (plan(SMALLEST, across, shown) for across in range(1, shown + 1))

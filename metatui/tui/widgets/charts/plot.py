@@ -238,7 +238,7 @@ class Plot:
         for column, line in lines:
             for row in rows:
                 row[column] = line
-        for column, mark, style in reversed(styled):  # the newest first: it explains the current values
+        for column, mark, style in reversed(styled):  # newest first, because it explains the current values
             label = self._theme.printable(mark.label)
             places = (
                 (row, range(start, start + len(label)))

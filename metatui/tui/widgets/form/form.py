@@ -295,7 +295,7 @@ class SettingsForm(Vertical):
     @on(DescendantBlur)
     def _restore_hint(self) -> None:
         focused = self.screen.focused
-        if focused is None or self not in focused.ancestors:  # otherwise the next focus event explains its field
+        if focused is None or self not in focused.ancestors:  # otherwise, the next focus event sets the hint
             self.hint.update(self._hint)
             self._update_note()
 

@@ -111,7 +111,7 @@ class ListTab(Vertical):
         wide = self.app.size.width >= WIDE
         reading = self.screen.focused is self.preview
         self.table.display = wide or not reading
-        # A list that needs less than its share of the rows leaves the others to the preview.
+        # If the list needs fewer rows than its share, the preview gets the remaining rows.
         rows, share = self.table.needed_rows, 3 * self.size.height // 5
         self.table.styles.height = max(LEAST_ROWS, rows) if not wide and 1 < rows < share else None
         for widget in (*self.query(".list-and-preview"), self.table, self.preview):
