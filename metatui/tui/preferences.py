@@ -71,7 +71,7 @@ def save(preferences: Preferences) -> Path | None:
     """Save the preferences that differ from the defaults.
 
     Returns:
-        The path to which a file that `load` ignores was renamed; None without such a file.
+        The new path of an existing file that `load` could not use, which is renamed; None if there was no such file.
 
     Raises:
         MetatuiError: if the preferences cannot be saved.

@@ -49,7 +49,7 @@ class Load:
 
 
 class Sampler:
-    """Measures `Load`. A measurement takes milliseconds, so do not call it in the app's thread. Not thread-safe."""
+    """Measures `Load`. A measurement takes milliseconds, so do not measure in the app's thread. Not thread-safe."""
 
     def __init__(self) -> None:
         self._last_cpu: tuple[int, float, float] | None = None

@@ -60,7 +60,8 @@ class SettingCommands(CommandProvider):
     def _scored(self, values: Sequence[tuple[SettingField, str]]) -> Iterator[tuple[float, Command]]:
         """Yield the commands that set `values`.
 
-        Refused ones come last. If all are refused, those that would be possible without the run come first.
+        Commands that are not possible now come last. If none is possible, those that would be possible without the run
+        come first.
         """
         possible = any(not self._refusal(setting) for setting, _ in values)
         visible = self.metatui.form.assessment.visible

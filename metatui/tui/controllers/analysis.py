@@ -23,7 +23,8 @@ class AnalysisController:
     def chosen_runs(self) -> Sequence[str]:
         """Names of the runs to analyse, in displayed order.
 
-        In the runs tab, these are the marked runs or, without marks, the selected run; in the work tab, the shown runs.
+        In the runs tab, these are the marked runs or, if no run is marked, the selected run; in the work tab, the shown
+        runs.
         """
         app, controller = self._app, self._app.run_controller
         if app.tab == "runs":

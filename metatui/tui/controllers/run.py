@@ -54,7 +54,7 @@ class RunController:
 
     @property
     def followed(self) -> RunFolder | None:
-        """Folder of the followed run; None if no run is training here."""
+        """Folder of the followed run; None if no run is followed."""
         receiver = self.client.receiver
         return receiver.run.run if receiver and receiver.run and self.client.phase.active else None
 

@@ -70,7 +70,7 @@ class Receiver:
         smoother: Smoother | None,
         written: Mapping[tuple[str, int], int],
     ) -> None:
-        """`written` has the meaning of `Attached.written`. `smoother` has already averaged the known meta-steps."""
+        """For `written`, see `Attached.written`. `smoother` has already averaged the known meta-steps."""
         self.queue: Queue[Event | Step] = Queue(QUEUE_SIZE)
         self.opened = threading.Event()
         """Set when the run is training or could not be opened."""
@@ -137,7 +137,7 @@ class Receiver:
                 self._put(event)
 
     def _is_known(self, event: Event) -> bool:
-        """Return whether the event was already read from the journal. Each journal entry counts for one event."""
+        """Return whether the event was already read from the journal. Each journal entry matches only one event."""
         key = JOURNAL_NAMES.get(type(event), ""), event.iteration
         known = self._written[key] > 0
         self._written[key] -= known

@@ -43,7 +43,7 @@ class RunsController:
     def __init__(self, app: MetatuiApp, sessions: Sessions) -> None:
         self._app, self._sessions = app, sessions
         self._replay: Replay | None = None
-        """The run last opened from disk."""
+        """Replay of the run that was last opened from disk."""
         self._on_disk: RunFolder | None = None
         """The shown run, if its folder was found at the last check."""
         self._journal: tuple[RunModel | None, tuple[int, int]] = None, (0, 0)
@@ -103,7 +103,7 @@ class RunsController:
             controller.show_adaptation()
 
     async def check_folder(self) -> None:
-        """Warn the user if the folder of the shown run was deleted. The process of a followed run does this itself."""
+        """Warn the user if the folder of the shown run was deleted. A followed run reports this through its process."""
         run = self._shown_from_disk()
         if run is None:
             return

@@ -207,8 +207,9 @@ class History:
         """Return how the metric changed between the last two windows, each an eighth of the run.
 
         The trend is flat if the means of the windows differ by less than 1 % or by less than the standard error of the
-        difference, so that noise is not mistaken for a trend. A slow change is hidden in the noise of short windows,
-        so windows of a quarter of the run decide then, with twice the standard error.
+        difference, so that noise is not mistaken for a trend. In such short windows, noise can hide a slow change.
+        Therefore, if the trend is flat, windows of a quarter of the run are compared, with twice the standard error as
+        the threshold.
         """
         known = [bucket for bucket in self._buckets if bucket.count]
         trend = _trend(known, max(1, len(known) // 8))

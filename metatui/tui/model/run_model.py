@@ -47,7 +47,7 @@ JOURNAL_LINES = 500
 CHECKPOINT_SAVED = "Checkpoint saved"
 
 LEAST_EVALUATION = 1.0
-"""Seconds of an evaluation after which the time that is left is estimated."""
+"""Minimum duration of an evaluation, in seconds, before its remaining time is estimated."""
 
 RATE_WINDOW = 5.0
 """Seconds of training over which speeds are averaged."""
@@ -117,7 +117,7 @@ class RunModel:
         self.waits_because = ""
         """Warning that made the run wait, because its files cannot be written; empty if the run does not wait."""
         self._warning = ""
-        """Text of the last event if it was a warning."""
+        """Text of the last event if it was a warning, otherwise empty."""
         self.ended: Finished | Failed | None = None
         self.smoother: Smoother | None = None
         """The smoother that has averaged the meta-steps read from disk; None for a new run."""

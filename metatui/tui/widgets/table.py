@@ -131,7 +131,7 @@ class Table(RowsWidget, can_focus=True):
         self._natural: tuple[Symbols, Sequence[int]] | None = None
         """The glyph set, and the width of the longest cell of each column in these glyphs."""
         self._shown: Sequence[tuple[int, int, int]] = ()
-        """Number, first cell and width of each visible column."""
+        """Index, first cell and width of each visible column."""
 
     @property
     def keys(self) -> list[str]:
@@ -157,7 +157,7 @@ class Table(RowsWidget, can_focus=True):
         """Show `rows`. The cursor stays on its item, or at its position if the item is gone.
 
         Args:
-            empty: text to show without items.
+            empty: text to show if there are no items.
             order: column by which the rows are sorted, and whether in descending order.
         """
         before = self.selected
@@ -259,7 +259,7 @@ class Table(RowsWidget, can_focus=True):
         self._top = min(max(self._top, row - self._height + 1), first)
 
     def _placed(self, width: int) -> list[tuple[int, int, int]]:
-        """Return the number, first cell and width of each column that fits into `width` cells."""
+        """Return the index, first cell and width of each column that fits into `width` cells."""
         placed = []
         start = self._indent
         for number, (column, natural) in enumerate(zip(self._columns, self._widths(), strict=True)):

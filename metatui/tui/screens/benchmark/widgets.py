@@ -45,8 +45,8 @@ class BenchmarkTable(DataTable[Text]):
         self._width = 0
         """Width for which the columns were laid out."""
         self._followed = 0
-        """Row to which the widget last moved the cursor. If the cursor is on another row, the user has moved it, and it
-        no longer follows the measurements."""
+        """Row to which the widget last moved the cursor. If the cursor is on another row, the user has moved it, and
+        the cursor no longer follows the measurements."""
 
     def show(self, cells: Sequence[Cell]) -> None:
         """Replace the cells. This must be called before the first measurement."""

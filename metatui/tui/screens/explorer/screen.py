@@ -31,13 +31,13 @@ from metatui.tui.widgets.static_text import StatusLine
 from metatui.utils.errors import BadInput, quote
 
 FIRST_STEP: Final = 10
-"""Inner step that is shown at first."""
+"""Inner step that is shown first."""
 
 LARGEST_GROWTH: Final = 1000
 """Losses above this multiple of the loss before adaptation are not drawn."""
 
 CHART_FROM_ROWS: Final = 32
-"""Minimum rows of the terminal to show the loss curve."""
+"""Minimum number of rows of the terminal to show the loss curve."""
 
 EMPTY: Final = "Adapting. The first adaptation takes a few seconds longer, because torch is loaded."
 

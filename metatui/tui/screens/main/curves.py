@@ -70,7 +70,7 @@ class CurvesPane(Vertical, can_focus=True):
         yield self.chart
 
     def show(self, model: RunModel | None, phase: Phase) -> None:
-        """Show the curves of a run. `phase` is IDLE for a run that is not followed."""
+        """Show the curves of a run. `phase` must be IDLE if the app does not follow the run."""
         self._model, self._phase = model, phase
         chart = chart_of(model, self._view, self.size.width)
         self.chart.show(replace(chart, empty=STARTING) if phase is Phase.STARTING else chart)

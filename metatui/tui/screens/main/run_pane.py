@@ -61,7 +61,7 @@ class RunNumbers(RowsWidget):
         self._load = Load()
 
     def show(self, model: RunModel | None, phase: Phase, load: Load) -> None:
-        """Show a run. `phase` is IDLE for a run that is not followed."""
+        """Show a run. `phase` must be IDLE if the app does not follow the run."""
         self._model, self._phase, self._load = model, phase, load
         self.redraw()
 
@@ -136,7 +136,7 @@ class RunPane(Vertical, can_focus=True):
         yield self.resizable[0]
 
     def show(self, model: RunModel | None, phase: Phase, load: Load) -> None:
-        """Show a run. `phase` is IDLE for a run that is not followed."""
+        """Show a run. `phase` must be IDLE if the app does not follow the run."""
         self._numbers.show(model, phase, load)
         self._loss.show(model.meta_loss if model else History(), name="Meta-loss")
         if model and model.settings.is_classification:
@@ -146,7 +146,7 @@ class RunPane(Vertical, can_focus=True):
 
 
 def facts_of(model: RunModel, load: Load, phase: Phase) -> list[Fact]:
-    """Return the facts about a run, most important first. `phase` is IDLE for a run that is not followed."""
+    """Return the facts about a run, most important first. `phase` must be IDLE if the app does not follow the run."""
     facts = []
     if phase is Phase.STARTING:
         facts.append(Fact("starting", "loading PyTorch…"))

@@ -198,7 +198,7 @@ class WorkTab(Vertical):
         yield self.hint
 
     async def complete(self) -> None:
-        """Add the parts that the first frame leaves out, so that the app starts faster."""
+        """Add the parts that were left out of the first frame to make the app start faster."""
         self._about.complete()
         await self.form.unfold_groups()
 
@@ -226,7 +226,8 @@ class WorkTab(Vertical):
 
     @property
     def reachable(self) -> tuple[Pane, ...]:
-        """The panes that have content. In a narrow terminal, the run and its curves are one pane."""
+        """The panes that have content and can be selected. In a narrow terminal, the run and its curves are one
+        pane."""
         if not self._shows_run:
             return PANES[:2]
         return tuple(pane for pane in PANES if pane != "curves" or self.app.size.width >= NARROW)

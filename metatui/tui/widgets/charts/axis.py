@@ -155,7 +155,7 @@ def _labels(ticks: list[float], step: float) -> tuple[str, ...]:
 
 
 def _steps(span: float, cells: int) -> Iterator[float]:
-    """Yield 1, 2 and 5 times powers of ten, from below the length of a cell to above the span."""
+    """Yield possible tick distances: 1, 2 and 5 times powers of ten, from below a cell's length to above `span`."""
     for power in range(math.floor(math.log10(span / cells)), math.ceil(math.log10(span)) + 2):
         yield from (factor * 10.0**power for factor in (1, 2, 5))
 

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, NamedTuple
 from metatui.tui.widgets.charts.dots import Position, band_dots, line_dots, point_dots
 
 STRIPE: Final = 4
-"""Where lines cover each other, their colours or characters alternate every this many columns."""
+"""Number of columns after which the colours or characters of lines that cover each other alternate."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ def _figure() -> Any:
 class Canvas:
     """Draws curves with a plotext figure, which is created at first use because importing plotext is slow.
 
-    plotext gets one finished character per cell. The lines and dots that it draws itself are up to two dots away from
-    their values, and a signal hides the dots of earlier signals in the same cell.
+    plotext gets one finished character per cell, because the lines and dots that it draws itself are up to two dots
+    away from their values, and because each signal would hide the dots of earlier signals in the same cell.
     """
 
     def __init__(self) -> None:

@@ -51,7 +51,7 @@ def chart_header(
 
 
 def _with_values(named: Series, lines: Sequence[Series], x: float) -> Series:
-    """Add the value of a line nearest to `x` to its name, with the x coordinate of the value if that is not `x`.
+    """Add to the name of a line its value nearest to `x`, and the x coordinate of this value if it is not `x`.
 
     The name of a series of points does not change.
 

@@ -148,7 +148,7 @@ class SettingsForm(Vertical):
         self._show_texts()
 
     def hold(self, running: Settings | None) -> None:
-        """Show the settings of the run in progress, and lock those that cannot be changed. None unlocks them all."""
+        """Show the settings of a run in progress, and lock those that cannot be changed. None unlocks all fields."""
         self.run_settings = running
         if running:
             self.load(running)
@@ -204,7 +204,7 @@ class SettingsForm(Vertical):
         self._judge()
 
     def restore(self) -> None:
-        """Put the values back that were replaced by the usual values."""
+        """Put back the values that were replaced by the usual values."""
         if self.offer and self.offer.is_taken:
             self._texts |= self.offer.before
             self.offer = offer(self._texts, self.offer.path)
