@@ -303,7 +303,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         self.background.terminal_lost()
 
     def panic(self, *renderables: RenderableType) -> None:
-        """Exit with code 1, even if Textual fails outside its message loop."""
+        """Exit with code 1, even if the error occurred outside Textual's message loop."""
         self._return_code = 1
         super().panic(*renderables)
 
@@ -412,7 +412,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             self.hints.hide()
 
     def _leave_place(self) -> bool:
-        """Leave a preview, a filter, a maximised pane or a text field. Return whether there was one of these."""
+        """Leave a preview, filter, maximised pane or text field, and return True; return False if there is none."""
         if self.tab != "work":
             return (self.runs_tab if self.tab == "runs" else self.presets_tab).leave()
         if self.work_tab.maximised:

@@ -1,4 +1,4 @@
-"""Provider of commands that perform actions: those of the app, or those of the screen that covers it."""
+"""Provider of commands that perform actions of the app or, if a screen covers the app, of this screen."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class SettingCommands(CommandProvider):
         )
 
     def commands_for(self, query: str) -> Iterator[tuple[float, Command]]:
-        """Yield the changes that a query such as `inner lr 0.05` or `seed=1` describes."""
+        """Yield commands for the changes that a query such as `inner lr 0.05` or `seed=1` describes."""
         parts = query.replace("=", " ", 1).split()
         for count in range(len(parts) - 1, 0, -1):
             words = normalised(" ".join(parts[:count])).split()
@@ -121,7 +121,7 @@ class SettingCommands(CommandProvider):
 
 
 def completions(setting: SettingField, text: str) -> Sequence[str]:
-    """Return the choices of a setting whose name or title begins with `text`; only `text` itself if there are none."""
+    """Return the choices of a setting whose name or title begins with `text`; if there are none, only `text` itself."""
     if setting.kind == "bool":
         values = {"on": "true", "off": "false"}
         return [value for name, value in values.items() if name.startswith(text.lower())] or [text]

@@ -91,7 +91,12 @@ class AnalysisController:
         self.explain()
 
     def explain(self, algorithm: str | None = None) -> None:
-        """Explain an algorithm. None selects that of the selected run or preset or, in the work tab, of the form."""
+        """Explain an algorithm.
+
+        Args:
+            algorithm: name of the algorithm; None selects that of the selected run or preset or, in the work tab, of
+                the form.
+        """
         from metatui.tui.screens.explain import ExplainScreen
 
         app = self._app

@@ -32,9 +32,9 @@ class BackgroundController:
     def __init__(self, app: MetatuiApp, sessions: Sessions) -> None:
         self._app, self._sessions = app, sessions
         self.to_attach: RunFolder | None = None
-        """Live run that the app follows when it starts; None if there is none."""
+        """Live run that the app will follow when it starts; None if it will follow no run."""
         self.left: RunFolder | None = None
-        """Run that continues after the app has exited; None if there is none."""
+        """Run that continues after the app has exited; None if no run continues."""
         self.crash_info: CrashInfo | None = None
         """Shared memory that tells the parent process which run is followed; None in tests."""
         self._asking_to_quit = False

@@ -60,7 +60,7 @@ class PresetsController:
         return origin if origin is None or settings == loaded else presets.as_changed(origin)
 
     def form_state(self, form: Assessment) -> FormState:
-        """Return the preset or run that was put into the form, and the settings that were changed since."""
+        """Return the preset or run that was put into the form, and the settings that have been changed afterwards."""
         loaded, now = self._loaded[1], form.settings
         changed = [path for path in FIELDS if now and loaded.effective(path) != now.effective(path)]
         return FormState(self._source, list(map(label_in_sentence, changed)), len(form.problems))

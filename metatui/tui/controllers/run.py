@@ -38,7 +38,7 @@ class RunController:
         self._app, self._sessions = app, sessions
         self.client = RunClient()
         self.shown: RunModel | None = None
-        """The run in the work tab: the followed one, or one from disk."""
+        """The run in the work tab, which is the followed run or a run from disk."""
         self.side_by_side: Sequence[RunViews] = ()
         """Marked runs that the adaptation pane shows instead of the run in the work tab."""
         self._side_by_side_caption = ""

@@ -180,7 +180,7 @@ def _change(entry: Entry, settings: Settings) -> Tweaked | Noted:
 
 
 def _evaluation(entry: Entry, settings: Settings) -> Evaluation | None:
-    """Return the evaluation in an entry, with only the last point of its curves, as the journal has no other points."""
+    """Return the evaluation in an entry, with only the last point of its curves: the journal has no other points."""
     details = entry.details
     numbers = [details.get(key) for key in ("tasks", "shots", "inner_step")]
     loss = _curve(details, "loss")

@@ -164,7 +164,7 @@ class RunModel:
 
     @property
     def evaluation_left(self) -> float | None:
-        """Seconds left of the current evaluation; None if there is none, or its speed is not known yet."""
+        """Seconds left of the current evaluation; None if there is no evaluation, or its speed is not known yet."""
         if self.evaluating is None:
             return None
         done, took = self.evaluating.done - self._first_done, self._evaluated_at - self._evaluating_since
@@ -339,7 +339,7 @@ class RunModel:
             self._add_line(event.iteration, text, _tone(event.test, "good"))
 
     def _seconds_at(self, iteration: int) -> float:
-        """Return the seconds of training until a meta-step, which may be before the latest one."""
+        """Return the seconds of training until a meta-step, which can be an earlier one than the latest."""
         seconds = self.meta_loss.seconds_at(iteration)
         return self.seconds if seconds is None else seconds
 

@@ -41,8 +41,7 @@ class ParameterScreen(AnalysisScreen[None]):
             "n,b,left,right,space",
             "other",
             "Other picture",
-            tooltip="If there is room for only one initialisation, switch between the meta-learned and the ordinary "
-            "one.",
+            tooltip="If only one chart fits, switch between the meta-learned and the ordinary initialisation.",
         ),
     ]
     DEFAULT_CSS = """

@@ -1,7 +1,7 @@
-"""Table of any number of rows; only the visible ones are drawn.
+"""Table of any number of rows; only the visible rows are drawn.
 
-Textual's DataTable draws and measures all rows. With a thousand runs, it takes a tenth of a second or more after a
-change of one cell or of the order.
+Textual's DataTable draws and measures all rows. With a thousand runs, each change of a cell or of the order would take
+a tenth of a second or more.
 """
 
 from __future__ import annotations

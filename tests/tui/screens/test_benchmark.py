@@ -165,7 +165,7 @@ async def test_end() -> None:
     async with app.run_test(size=(120, 40)) as pilot:
         screen, measurer = await opened(pilot)
         await measurer.measure(pilot, len(measurer.cells))
-        assert state(screen) == f"All {len(measurer.cells)} measured."
+        assert state(screen) == f"All {len(measurer.cells)} measurements are done."
         assert screen.query_one("#benchmark").border_subtitle == "escape closes"
         await pilot.press("escape")
         assert not isinstance(app.screen, BenchmarkScreen)

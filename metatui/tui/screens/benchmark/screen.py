@@ -123,7 +123,7 @@ class BenchmarkScreen(AnalysisScreen[None]):
         measurements = self.table.measurements.values()
         failed = sum(1 for measurement in measurements if measurement.error)
         done = len(measurements) - failed
-        counts = f"{done} measured, {failed} failed." if failed else f"All {done} measured."
+        counts = f"{done} measured, {failed} failed." if failed else f"All {done} measurements are done."
         self._end(f"{counts} {rows.floor_warning(measurements)}".strip())
 
     def show_failure(self, reason: str) -> None:

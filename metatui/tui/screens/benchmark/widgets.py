@@ -33,7 +33,7 @@ def engine_style(index: int, app: Any) -> Style:
 
 
 class BenchmarkTable(DataTable[Text]):
-    """Table of all benchmark cells, grouped by task. The cursor moves to the cell that is being measured."""
+    """Table with a row for each cell of the benchmark, grouped by task. The cursor follows the measurements."""
 
     DEFAULT_CSS = "BenchmarkTable { height: 1fr; scrollbar-size-vertical: 1; overflow-x: hidden; }"
 

@@ -35,7 +35,7 @@ from metatui.utils import paths
 
 @dataclass(frozen=True)
 class Line:
-    """An entry of the help: a few short columns, then a text."""
+    """An entry of the help, which has a few short columns followed by a text."""
 
     columns: tuple[str, ...]
     text: str

@@ -33,7 +33,7 @@ class ExplorerQuery:
 
     @property
     def rate(self) -> float:
-        """Factor applied to each run's own inner learning rate."""
+        """Factor by which each run's own inner learning rate is multiplied."""
         return RATE_FACTOR**self.rate_steps
 
     def describe(self) -> str:

@@ -79,7 +79,7 @@ class ExplorerHeader(RowsWidget):
 
 
 class ExplorerPanel(AdaptationPanel, can_focus=False):
-    """An adaptation panel whose keys change the inner step of the whole screen, including that of the loss curve."""
+    """An adaptation panel whose keys change the inner step on the whole screen, including the loss curve."""
 
     def action_step(self, by: int) -> None:
         assert isinstance(self.screen, ExplorerScreen)
@@ -87,7 +87,7 @@ class ExplorerPanel(AdaptationPanel, can_focus=False):
 
 
 class ExplorerScreen(AnalysisScreen[None]):
-    """Requests an adaptation after each change of the task or the rate, and then shows any step without computation."""
+    """Requests an adaptation when the task or the rate changes. Any inner step is then shown without computation."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "dismiss", "Close", tooltip="Close the explorer."),
@@ -108,7 +108,7 @@ class ExplorerScreen(AnalysisScreen[None]):
             "d",
             "draw",
             "Draw",
-            tooltip="Define a task: bend the wave, or choose the classes. The same key returns to the held-out task.",
+            tooltip="Define a task: change the wave, or choose the classes. The same key returns to the held-out task.",
         ),
         Binding("up", "wave(1, 0)", "Raise the amplitude", tooltip="Raise the amplitude of the wave that you drew."),
         Binding("down", "wave(-1, 0)", "Lower the amplitude", tooltip="Lower the amplitude of the wave that you drew."),
@@ -116,13 +116,13 @@ class ExplorerScreen(AnalysisScreen[None]):
             "left",
             "wave(0, -1)",
             "Move left",
-            tooltip="Move the wave that you drew to the left. Without such a wave, show the previous step.",
+            tooltip="Move the wave that you drew to the left. If you drew no wave, show the previous step.",
         ),
         Binding(
             "right",
             "wave(0, 1)",
             "Move right",
-            tooltip="Move the wave that you drew to the right. Without such a wave, show the next step.",
+            tooltip="Move the wave that you drew to the right. If you drew no wave, show the next step.",
         ),
         Binding(
             "enter", "cursor", "Values", tooltip="Read values, zoom and pan with a cursor on the chart of the loss."

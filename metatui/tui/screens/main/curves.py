@@ -27,7 +27,7 @@ ENDED = "This run ended before its first meta-step."
 
 @dataclass(frozen=True)
 class View:
-    """Display options of the curves. Each key changes one of them."""
+    """Display options of the curves. Each key changes one option."""
 
     log: bool = False
     smoothing: float = 0.0

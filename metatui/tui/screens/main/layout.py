@@ -32,7 +32,7 @@ Part = Literal["form", "about", "run", "curves", "adaptation", "journal"]
 """ID of a widget of the work tab."""
 
 Divider = Literal["left", "journal", "curves"]
-"""A line that the user can move. It is named after the field of `PaneSizes` that moving it changes."""
+"""A line that the user can move. It has the name of the field of `PaneSizes` that changes when it is moved."""
 
 NARROW, SHORT, WIDE = 100, 32, 160
 """The terminal is narrow below NARROW columns, short below SHORT rows, and wide from WIDE columns on."""
@@ -93,7 +93,7 @@ def visible(terminal: Size, view: View) -> tuple[Part, ...]:
 class Arrangement:
     regions: Mapping[Part, Region]
     dividers: Mapping[Divider, tuple[Region, Region]]
-    """The two regions that each divider separates: the left or upper one first."""
+    """The two regions that each divider separates. The left or upper region comes first."""
 
     def divider_at(self, at: Offset) -> Divider | None:
         """Return the divider at a position; None if there is none. The borders on both sides belong to the divider."""
@@ -208,7 +208,7 @@ class PanesLayout(Layout):
     def __init__(self, sizes: PaneSizes) -> None:
         self.sizes = sizes
         self.arrangement = Arrangement({}, {})
-        """The newest arrangement."""
+        """The newest arrangement of the panes."""
 
     def arrange(self, parent: Widget, children: list[Widget], size: Size, greedy: bool = True) -> list[WidgetPlacement]:
         parent.pre_layout(self)

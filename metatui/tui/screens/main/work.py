@@ -226,8 +226,7 @@ class WorkTab(Vertical):
 
     @property
     def reachable(self) -> tuple[Pane, ...]:
-        """The panes that have content and can be selected. In a narrow terminal, the run and its curves are one
-        pane."""
+        """The panes that have content and can be selected. The run and its curves are one pane in a narrow terminal."""
         if not self._shows_run:
             return PANES[:2]
         return tuple(pane for pane in PANES if pane != "curves" or self.app.size.width >= NARROW)

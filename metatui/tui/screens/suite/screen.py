@@ -87,7 +87,7 @@ class SuiteScreen(ModalScreen[None]):
         Binding("f7,x", "stop", "Stop", tooltip="Stop the suite and save the run in progress."),
         Binding("c", "compare", "Compare", tooltip="Compare the runs of the suite on the same held-out tasks."),
         Binding("o", "other", "Other file", tooltip="Open the file of another suite."),
-        Binding("enter", "choose", "Choose", tooltip="Go to the runs of the selected suite, or compare them."),
+        Binding("enter", "choose", "Choose", tooltip="Go to the list of runs; in this list, compare the runs."),
     ]
     DEFAULT_CSS = """
     SuiteScreen { layout: vertical; background: $background; align: left top; }

@@ -64,7 +64,8 @@ class LineChart(RowsWidget):
         self._dragged_from: tuple[int, tuple[float, float]] | None = None
         """Column in which the mouse button was pressed, and the part of the chart that was visible at that time."""
         self._previous: tuple[Widget | None, bool] = (None, False)
-        """The widget that had the focus before the cursor appeared, and whether this chart could get the focus then."""
+        """The widget that had the focus before the cursor appeared, and whether this chart could be focused at that
+        time."""
 
     def show(self, data: ChartData) -> None:
         """Show a chart. The cursor and the visible part stay where they are, unless the meaning of x has changed."""

@@ -13,7 +13,7 @@ from metatui.tui.widgets.table import Table
 from metatui.tui.widgets.text_input import Entry
 
 WIDE = 120
-"""Minimum width of the terminal to show the preview next to the list. In a narrower one, it is below the list."""
+"""Minimum width of the terminal to show the preview next to the list. In a narrower terminal, it is below the list."""
 
 LEAST_ROWS = 4
 """Minimum height of the list."""
