@@ -432,7 +432,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         timeout: float | None = None,
         markup: bool = False,
     ) -> None:
-        """Replace the current message. Markup is off, because messages contain names of runs and files."""
+        """Show a message instead of the current one. Markup is off, because messages have names of runs and files."""
         self.clear_notifications()
         if self.symbols is Symbols.ASCII:  # done before the layout, because it changes the length of the text
             message, title = ascii_text(message), ascii_text(title)

@@ -36,7 +36,7 @@ class Palette(CommandPalette):
     @on(Input.Submitted)
     @on(OptionList.OptionSelected)
     def _ignore_repeated_enter(self, event: Input.Submitted | OptionList.OptionSelected) -> None:
-        """Ignore an enter that arrives while the palette closes: Textual would close the screen below instead."""
+        """Ignore an enter that arrives while the palette closes. Otherwise, Textual would close the screen below."""
         if not self.is_active:
             event.prevent_default()
 

@@ -1,4 +1,4 @@
-"""Controller of runs that continue without the app: attach, detach, quit and a lost terminal."""
+"""Controller of runs that continue without the app. It attaches, detaches, quits, and handles a lost terminal."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ class RunsController:
         several = len(runs) > 1
         size = file_size(sum(run.run.size() for run in runs))
         which = f"these {len(runs):,} runs with their" if several else f"run {runs[0].id} with its"
-        kept = f" {len(live):,} that {'is' if len(live) == 1 else 'are'} training will be kept." if live else ""
+        kept = f" {len(live):,} more {'is' if len(live) == 1 else 'are'} training and will be kept." if live else ""
         question = f"Delete {which} metrics and checkpoints ({size})? This cannot be undone.{kept}"
         if several:
             more = [f"and {len(runs) - MOST_NAMED:,} more"] if len(runs) > MOST_NAMED else []

@@ -216,7 +216,7 @@ class History:
         return _trend(known, len(known) // 4, errors=2) if trend.direction == "flat" and len(known) >= 8 else trend
 
     def values_per_point(self, width: int) -> int:
-        """Return how many values each point of `points(width)` has, apart from the last point."""
+        """Return how many values are summarised in each point of `points(width)`, except for the last point."""
         return self._per_bucket * max(1, -(-len(self._buckets) // width))
 
     def points(

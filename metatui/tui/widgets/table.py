@@ -127,7 +127,7 @@ class Table(RowsWidget, can_focus=True):
         """Position of the cursor in `_items`."""
         self._top = 0
         self._height = 1
-        """Number of visible rows, without the titles."""
+        """Number of visible rows, not counting the titles of the columns."""
         self._natural: tuple[Symbols, Sequence[int]] | None = None
         """The glyph set, and the width of the longest cell of each column in these glyphs."""
         self._shown: Sequence[tuple[int, int, int]] = ()
@@ -146,7 +146,7 @@ class Table(RowsWidget, can_focus=True):
 
     @property
     def needed_rows(self) -> int:
-        """Number of rows that show everything, with the titles of the columns."""
+        """Number of rows that are needed to show everything, including the titles of the columns."""
         return len(self._rows) + 1
 
     @property

@@ -43,7 +43,7 @@ class BenchmarkTable(DataTable[Text]):
         self.measurements: dict[Cell, Measurement] = {}
         self._measuring: Cell | None = None
         self._width = 0
-        """Width for which the columns were laid out."""
+        """Width for which the columns were last laid out."""
         self._followed = 0
         """Row to which the widget last moved the cursor. If the cursor is on another row, the user has moved it, and
         the cursor no longer follows the measurements."""

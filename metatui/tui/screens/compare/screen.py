@@ -185,7 +185,7 @@ class CompareScreen(AnalysisScreen[None]):
             self._measure()
 
     def action_steps(self, by: int) -> None:
-        """Measure again with more or fewer inner steps, the same number for all runs."""
+        """Measure again with more or fewer inner steps. Their number is the same for all runs."""
         if self.comparison is None:
             return
         last = self.comparison.protocol.steps

@@ -1,4 +1,4 @@
-"""Pane that is shown while there is no run: how to start one, and the algorithm with the settings in the form."""
+"""Pane that is shown while there is no run. It explains how to start a run, and the algorithm in the form."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ class SuiteScreen(ModalScreen[None]):
             await self._refresh(selected)
 
     async def _refresh(self, listed: ListedSuite) -> None:
-        """Read and show the progress of a suite, and compare its runs if it has just ended."""
+        """Read and show the progress of a suite. If the suite has just ended, compare its runs."""
         async with self._reading:
             before = listed.status
             try:

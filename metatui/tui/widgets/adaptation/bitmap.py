@@ -31,7 +31,7 @@ def are_drawings(images: Sequence[bytes]) -> bool:
 
 
 def _ground(image: bytes) -> float:
-    """Return the median of an image, scaled so that 0 is its darkest value and 1 its brightest."""
+    """Return the background of an image: its median, scaled so that its darkest value is 0 and its brightest is 1."""
     ordered = sorted(image)
     low, middle, high = ordered[0], ordered[len(ordered) // 2], ordered[-1]
     return (middle - low) / (high - low) if high > low else 0.0

@@ -196,7 +196,7 @@ def _images(view: ImageView, step: int, plan: Layout, theme: ChartTheme, first_s
 
 
 def _image_rows(name: str, images: list[list[bytes]], view: ImageView, plan: Layout, theme: ChartTheme) -> list[Row]:
-    """Draw one line of images side by side. `images` has a list for each class."""
+    """Draw one image after the other in a line. `images` has a list for each class."""
     drawn = [[_image(image, view, plan, theme) for image in each] for each in images]
     middle = plan.rows // 2
     return [
@@ -218,7 +218,7 @@ def _image(image: bytes, view: ImageView, plan: Layout, theme: ChartTheme) -> li
 
 
 def _in_columns(parts: list[Row], plan: Layout) -> Row:
-    """Put parts of the images of one class side by side."""
+    """Put one line of each image of a class side by side."""
     row: Row = []
     for index, part in enumerate(parts):
         row += ([Segment(" ")] if index else []) + padded(part, plan.columns)
@@ -226,7 +226,7 @@ def _in_columns(parts: list[Row], plan: Layout) -> Row:
 
 
 def _row(name: str, parts: list[Row], plan: Layout, theme: ChartTheme) -> Row:
-    """Put the parts of all classes side by side, after a label."""
+    """Put one line of each class side by side, after a label."""
     row: Row = [Segment(name.ljust(plan.lead)[: plan.lead], theme.muted)] if plan.lead else []
     for index, part in enumerate(parts):
         row += ([Segment(" " * plan.gap)] if index else []) + padded(part, plan.class_width)

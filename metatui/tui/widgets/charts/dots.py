@@ -39,7 +39,7 @@ def line_dots(points: Iterable[Position], columns: int, rows: int) -> Iterator[D
 
 
 def band_dots(points: Sequence[Position], columns: int, rows: int) -> Iterator[Dot]:
-    """Yield the dots of the lower and upper ends of a band, which alternate in `points`, in every second column."""
+    """Yield dots at both ends of a band, in every second column. Lower and upper ends alternate in `points`."""
     for end in (points[::2], points[1::2]):
         yield from (each for each in line_dots(end, columns, rows) if each[0] % 2 == 0)
 

@@ -114,7 +114,7 @@ def _is_free(runs: Sequence[Run], columns: range) -> bool:
 
 
 def _spread(wanted: Sequence[int], count: int) -> list[int]:
-    """Return a different row near each wanted row, in ascending order. All rows are from 0 to `count` - 1.
+    """Return rows near the wanted rows, all different and in ascending order. They are from 0 to `count` - 1.
 
     Args:
         wanted: At most `count` rows in ascending order.

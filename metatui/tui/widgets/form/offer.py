@@ -1,4 +1,4 @@
-"""Offer to fill in the usual values of an algorithm, after the algorithm or the data set was selected in the form."""
+"""The offer to fill in the usual values of an algorithm, made after the algorithm or the data set was selected."""
 
 from __future__ import annotations
 
