@@ -71,7 +71,7 @@ def save(preferences: Preferences) -> Path | None:
     """Save the preferences that differ from the defaults.
 
     Returns:
-        The new path of an existing file that `load` could not use, which is renamed; None if there was no such file.
+        The new path of the previous file if it was renamed because `load` could not use it; otherwise None.
 
     Raises:
         MetatuiError: if the preferences cannot be saved.

@@ -24,7 +24,8 @@ STEPS: Final = 20
 
 _LETTERS: Final = re.compile(r"[^\W_]")
 _MARKS: Final = re.compile(r"[^\s\u2580-\u259f]")
-"""Matches all characters except blanks and block elements, which draw pixels of pictures and parts of scroll bars."""
+"""Matches all characters except blanks and block elements. Block elements draw pixels of pictures and parts of scroll
+bars."""
 _WEIGHTS: Final = (0.2126, 0.7152, 0.0722)
 
 

@@ -39,7 +39,7 @@ BEFORE: Final = "hue-grey"
 """Colour of predictions before adaptation."""
 TRUTH: Final = "hue-plain"
 SUPPORT: Final = "hue-plain"
-"""Colour of support examples: that of the true function, on which they lie."""
+"""Colour of support examples. It is also the colour of the true function, on which these examples lie."""
 RIGHT: Final = "hue-green"
 WRONG: Final = "hue-vermillion"
 

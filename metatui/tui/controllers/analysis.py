@@ -94,8 +94,8 @@ class AnalysisController:
         """Explain an algorithm.
 
         Args:
-            algorithm: name of the algorithm; None selects that of the selected run or preset or, in the work tab, of
-                the form.
+            algorithm: name of the algorithm. None selects the algorithm of the selected run or preset or, in the work
+                tab, of the form.
         """
         from metatui.tui.screens.explain import ExplainScreen
 

@@ -59,7 +59,7 @@ class BackgroundController:
     def _start(
         self, work: Callable[[], Coroutine[None, None, None]], *, group: str, exclusive: bool = False
     ) -> Worker[None]:
-        """Start a worker that calls `work`. A coroutine object would never be awaited if the app ended first."""
+        """Start a worker that calls `work`. This is a function: a coroutine is not awaited if the app ends first."""
         return self._app.run_worker(work, group=group, exclusive=exclusive)
 
     def write_followed_run(self) -> None:

@@ -74,7 +74,7 @@ class Replay:
 
 
 def outline(run: RunFolder) -> RunModel:
-    """Return a model with the journal and some of the meta-steps, which is fast for a run of any length.
+    """Return a model with the journal and some of the meta-steps. This is fast even for a long run.
 
     Call this function in a thread, because it reads files.
 

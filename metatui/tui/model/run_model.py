@@ -132,7 +132,7 @@ class RunModel:
         return other
 
     def reopen(self, settings: Settings) -> None:
-        """Mark the run, which was read from disk, as one that is training with `settings`."""
+        """Mark a run that was read from disk as training with `settings`."""
         self.settings, self.status, self.ended = settings, "", None
 
     @property
@@ -339,7 +339,7 @@ class RunModel:
             self._add_line(event.iteration, text, _tone(event.test, "good"))
 
     def _seconds_at(self, iteration: int) -> float:
-        """Return the seconds of training until a meta-step, which can be an earlier one than the latest."""
+        """Return the seconds of training until a meta-step. It can be an earlier meta-step than the latest one."""
         seconds = self.meta_loss.seconds_at(iteration)
         return self.seconds if seconds is None else seconds
 

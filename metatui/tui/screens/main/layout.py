@@ -32,7 +32,7 @@ Part = Literal["form", "about", "run", "curves", "adaptation", "journal"]
 """ID of a widget of the work tab."""
 
 Divider = Literal["left", "journal", "curves"]
-"""A line that the user can move. It has the name of the field of `PaneSizes` that changes when it is moved."""
+"""A line that the user can move. It has the name of the field of `PaneSizes` that changes when the line is moved."""
 
 NARROW, SHORT, WIDE = 100, 32, 160
 """The terminal is narrow below NARROW columns, short below SHORT rows, and wide from WIDE columns on."""

@@ -221,7 +221,7 @@ class SuiteScreen(ModalScreen[None]):
         await self._refresh_selected()
 
     def action_choose(self) -> None:
-        """Go from the suites to the runs, or compare the runs."""
+        """Go from the list of suites to the list of runs. In the list of runs, compare the runs instead."""
         if self._list.has_focus:
             self._runs.focus()
         else:
