@@ -254,7 +254,7 @@ class History:
 
 
 def _trend(buckets: Sequence[_Bucket], window: int, *, errors: float = 1.0) -> Trend:
-    """Return the change between the last two windows of `window` buckets, all of which have finite values.
+    """Return the change between the last two windows of `window` buckets. Each bucket must have finite values.
 
     Args:
         errors: the trend is flat if the change is at most this number of standard errors.

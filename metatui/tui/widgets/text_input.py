@@ -36,8 +36,7 @@ class Entry(Input):
         self.cursor_blink = False
 
     def on_paste(self, event: Paste) -> None:
-        """Shorten and clean pasted text before Textual inserts it. The text may be long or contain control
-        characters."""
+        """Shorten and clean pasted text before Textual inserts it. It may be long or contain control characters."""
         event.text = self._fitting(event.text)
 
     def action_paste(self) -> None:
