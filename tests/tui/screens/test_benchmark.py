@@ -166,7 +166,7 @@ async def test_end() -> None:
     async with app.run_test(size=(120, 40)) as pilot:
         screen, measurer = await opened(pilot)
         await measurer.measure(pilot, len(measurer.cells))
-        assert state(screen) == f"All {len(measurer.cells)} measured."
+        assert state(screen) == f"All {len(measurer.cells)} measurements are done."
         assert screen.query_one("#benchmark").border_subtitle == "escape closes"
         await pilot.press("escape")
         assert not isinstance(app.screen, BenchmarkScreen)
@@ -214,7 +214,7 @@ async def test_measuring_waits_for_the_run_to_end(make: Callable[[], MetatuiApp]
         assert not FakeBenchmark.made
         await pilot.press("y")
         screen, measurer = await opened(pilot)
-        assert "They start when the run ends" in state(screen)
+        assert "The benchmark starts when the run ends" in state(screen)
         screen.start()
         assert not any(worker.group == "analysis" for worker in app.workers)
         screen._training = lambda: False
