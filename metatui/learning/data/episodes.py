@@ -22,7 +22,7 @@ from metatui.utils.errors import BadInput
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 NAMES: Mapping[Split, str] = {"train": "training", "val": "validation", "test": "test"}
-"""The word for each split in sentences."""
+"""The word that stands for each split in sentences."""
 
 Kind = Literal["regression", "classification"]
 
@@ -110,7 +110,8 @@ class TaskSource(ABC):
     def pooled_batch(self, batch: int, *, seed: int, size: int) -> tuple[Tensor, Tensor]:
         """Return a batch for ordinary training, without tasks: `size` examples from all training tasks together.
 
-        Labels of images are class numbers below `pooled_classes`. The examples are a pure function of (seed, batch).
+        The label of an image is the number of its class, below `pooled_classes`. The examples are a pure function of
+        (seed, batch).
         """
 
     @property

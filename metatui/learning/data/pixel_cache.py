@@ -91,7 +91,7 @@ def read_data_set(
         command: command that creates the file.
 
     Raises:
-        BadInput: if the file is missing, damaged or of another format.
+        BadInput: if the file is missing, damaged or in another format.
     """
     name = quote(str(path), 200)
     if not os.path.exists(path):  # Path.exists raises if a folder may not be searched

@@ -23,7 +23,7 @@ _MIX_2 = -7723592293110705685  # 0x94D049BB133111EB
 def seeded(seed: int) -> Iterator[None]:
     """Seed torch's CPU generator, which initialises layers, and restore its state afterwards.
 
-    Unlike `torch.manual_seed`, this leaves the generators of GPUs alone, which would take time to save and restore.
+    Unlike `torch.manual_seed`, this does not seed the generators of GPUs, because saving and restoring them takes time.
     """
     before = torch.default_generator.get_state()
     torch.default_generator.manual_seed(seed)

@@ -28,13 +28,13 @@ R = TypeVar("R")
 SecondOrder = Literal["auto", "unrolled", "recomputed"]
 
 GRAPH_OF_GRADIENT = 3
-"""Memory of the graph of a gradient, in multiples of the graph of a prediction: it holds the tensors of the forward
-pass, of the backward pass, and of the backward pass through both."""
+"""Memory of the graph of a gradient, as a multiple of the memory of the graph of a prediction. The graph of a gradient
+holds the tensors of the forward pass, of the backward pass, and of the backward pass through both."""
 
 
 @dataclass(frozen=True)
 class MetaGradient:
-    """The gradient of the meta-loss, with the losses and predictions behind it. All tensors are detached."""
+    """The gradient of the meta-loss, with losses and predictions. All tensors are detached."""
 
     loss: Tensor
     """[T], query loss of each task after adaptation. The mean over the tasks is the meta-loss."""
@@ -68,15 +68,15 @@ class Adaptation:
 
 
 class Engine(ABC):
-    """A way to compute inner loops and meta-gradients of one model and one loss.
+    """An implementation of inner loops and meta-gradients for one model and one loss.
 
     Parameters that do not require gradients are not adapted.
     """
 
     name: ClassVar[str]
     capturable: ClassVar[bool] = True
-    """Whether `meta_gradient` can be captured as a CUDA graph: it never waits for the device, and accepts a learning
-    rate that is a tensor on the device."""
+    """Whether `meta_gradient` can be captured as a CUDA graph. For this, it must never wait for the device, and must
+    accept a learning rate that is a tensor on the device."""
 
     def __init__(self, model: nn.Module, loss: Loss, second_order: SecondOrder = "auto") -> None:
         self.model = model
@@ -110,7 +110,7 @@ class Engine(ABC):
         """Return whether second-order gradients are computed by Hessian-vector products instead of a stored graph.
 
         Hessian-vector products evaluate each inner step twice. This is correct only for plain chains, because their
-        forward pass has neither state nor randomness, and only for steps of plain SGD. If the method is `auto`, the
+        forward pass has neither state nor randomness, and only for steps of plain SGD. With the method `auto`, the
         graph of the inner steps is stored if it needs no more memory than the graph of the query set, which is always
         stored.
         """
@@ -153,7 +153,7 @@ class Engine(ABC):
     def adaptation(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, steps: int, order: Tensor | None = None
     ) -> Iterator[Adaptation]:
-        """Adapt to the support sets with `algorithm`, without a graph, yielding steps 0 to `steps`.
+        """Adapt to the support sets with `algorithm`, without a graph. Yield the states after 0 to `steps` inner steps.
 
         Args:
             order: int64 [T, steps, b], see `adapt`.
@@ -245,13 +245,13 @@ class Engine(ABC):
         )
 
     def network(self, changing: frozenset[str]) -> Network:
-        """Divide the model before the first layer with a parameter in `changing`."""
+        """Return the model, divided before the first layer that has a parameter in `changing`."""
         if changing not in self._networks:
             self._networks[changing] = self.make_network(changing)
         return self._networks[changing]
 
     def make_network(self, changing: frozenset[str]) -> Network:
-        """Create the divided model, which `network` keeps for later calls."""
+        """Create the divided model for `network`, which keeps it for later calls."""
         body, head = divided(self.model, changing)
         return Network(
             None if body is None else self.forward_of(body, twice=False),
@@ -283,7 +283,7 @@ class Engine(ABC):
     def adapt(
         self, theta: Params, x: Tensor, y: Tensor, inner: InnerLoop, order: Tensor | None = None
     ) -> Iterator[Adaptation]:
-        """Adapt from `theta` to each task's support set, without a graph, yielding steps 0 to `inner.steps`.
+        """Adapt from `theta` to the support sets, without a graph. Yield the states after 0 to `inner.steps` steps.
 
         Args:
             x: inputs [T, B, ...].
@@ -307,7 +307,7 @@ class Engine(ABC):
         return torch.stack(self.map_tasks(one, len(x)))
 
     def map_tasks(self, one: Callable[[int], R], tasks: int) -> list[R]:
-        """Call `one` with each task number from 0 to `tasks` - 1. Returns the results in this order."""
+        """Call `one` with each task number from 0 to `tasks` - 1. Return the results in the order of the tasks."""
         return [one(t) for t in range(tasks)]
 
     def forward(self, params: Params, x: Tensor) -> Tensor:

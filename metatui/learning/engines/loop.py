@@ -41,7 +41,7 @@ class FunctionalModule:
         """Copy `model`.
 
         Args:
-            rewrite: replaces layers of the copy. It may rename parameters, but must keep their tensors.
+            rewrite: function that replaces layers of the copy. It may rename parameters, but must keep their tensors.
         """
         self._source = model, rewrite
         copy = deepcopy(model)
@@ -81,7 +81,7 @@ class LoopEngine(Engine):
     It is the fastest engine if the arithmetic of one task keeps the machine busy.
 
     Tasks may be spread over `workers` threads. The result is the same, bit for bit, for any number of workers: the
-    numbers of a task do not depend on the thread, and sums are in the order of the tasks.
+    result of a task does not depend on the thread that computes it, and sums are computed in the order of the tasks.
     """
 
     name = "loop"

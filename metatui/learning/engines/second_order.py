@@ -62,11 +62,11 @@ def unrolled(task: Objective, start: Params, inner: InnerLoop) -> GradientResult
 
 
 def recomputed(task: Objective, start: Params, inner: InnerLoop) -> GradientResult:
-    """Pull the query gradient back through the inner steps by Hessian-vector products, from the last to the first.
+    """Pull the query gradient back through the inner steps by Hessian-vector products, last step first.
 
-    The step θ_k+1 = θ_k - α ∇L(θ_k) has the symmetric Jacobian I - α H_k, so v ← v - α H_k v with the Hessian at the
-    stored θ_k. Only one step's graph exists at a time: memory for activations does not grow with the number of steps,
-    but each step's gradient is computed twice.
+    The step θ_k+1 = θ_k - α ∇L(θ_k) has the symmetric Jacobian I - α H_k, so going back through the step is v ← v - α
+    H_k v, with the Hessian H_k at the stored θ_k. Only one step's graph exists at a time: memory for activations does
+    not grow with the number of steps, but each step's gradient is computed twice.
     """
     fast, update, losses, trajectory = start, inner.start(stacked=task.stacked), [], []
     for _ in range(inner.steps):

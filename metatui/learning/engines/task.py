@@ -39,7 +39,7 @@ class Network:
 
 
 class Task:
-    """One task, or a stack of tasks, whose tensors then have a leading task axis."""
+    """One task, or a stack of tasks. The tensors of a stack have a leading task axis."""
 
     def __init__(
         self,
@@ -55,11 +55,11 @@ class Task:
         """Create the task.
 
         Args:
-            network: returns the model of the current thread, divided before the first layer that changes during
-                adaptation. Inner steps of a task may run in different threads.
-            embedding: returns the same model divided before its last layer; the same object as `network` if both
-                divisions are the same.
-            loss: maps predictions and targets to a scalar, or to [T] for a stack.
+            network: function that returns the model of the current thread, divided before the first layer that changes
+                during adaptation. Inner steps of a task may run in different threads.
+            embedding: function that returns the same model, divided before its last layer. It returns the same object
+                as `network` if both divisions are the same.
+            loss: function that maps predictions and targets to a scalar, or to [T] for a stack.
             episodes: a stack of tasks, or a single one without the task axis.
             mini_batches: int64 [..., steps, b], the support examples that each inner step uses; None uses all.
         """
@@ -123,7 +123,7 @@ class Task:
         return gradients_of(loss.sum(), wrt, create_graph=second)
 
     def hessian_vector_product(self, params: Params, v: Params) -> Params:
-        """Multiply `v` by the Hessian of the support loss with respect to the parameters that `v` names."""
+        """Multiply `v` by the Hessian of the support loss with respect to those parameters that are in `v`."""
         constant = {name: p.detach() for name, p in params.items()}
 
         def support_loss(moved: Params) -> Tensor:
@@ -147,8 +147,8 @@ class Task:
     def differentiate(self, algorithm: Algorithm, meta: Params) -> GradientResult:
         """Compute the gradient of the query loss after adaptation with respect to `meta`, through all inner steps.
 
-        If there are `Algorithm.query_weights`, the weighted sum of the query losses is differentiated. The returned
-        loss is always the query loss after the last inner step.
+        If the algorithm has `query_weights`, the weighted sum of the query losses at all steps is differentiated. The
+        returned loss is always the query loss after the last inner step.
         """
         steps, weights = algorithm.inner_steps, algorithm.query_weights
         start = leaves(meta)
@@ -185,7 +185,7 @@ class Task:
         return self.support_losses[step - 1] if 0 < step <= len(self.support_losses) else None
 
     def support_loss_before(self, params: Params) -> Tensor:
-        """Return the support loss, detached, of `params` before the first inner step."""
+        """Return the support loss of `params` before the first inner step, detached from the graph."""
         if not self.support_losses:
             with torch.no_grad():
                 self.support_losses.append(self.loss(params))

@@ -1,6 +1,6 @@
 """Class lists: files that name the classes, or the images, of each split of a folder.
 
-The lists are called `train`, `val` and `test`. Each is a CSV or a text file, as published by the authors of
+The lists are called `train`, `val` and `test`. Each list is a CSV file or a text file, as published by the authors of
 miniImageNet (Ravi and Larochelle 2017) and of CIFAR-FS (Bertinetto et al. 2019). A CSV file has the column `label`, the
 name of a class, and may have the column `filename`, an image of this class. A text file has one class name per line.
 """

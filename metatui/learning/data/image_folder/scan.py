@@ -1,8 +1,7 @@
 """Classes and splits of a folder of images, and the files of each class. No image is opened.
 
 Classes are the folders directly in the root, or in the root's `train`, `val` and `test`. Images are the files directly
-in a class folder. Instead, class lists may define the classes
-and their images.
+in a class folder. Instead, class lists may define the classes and their images.
 """
 
 from __future__ import annotations

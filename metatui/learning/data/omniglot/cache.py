@@ -70,7 +70,7 @@ def load(path: Path | None = None, *, layout: Layout = OMNIGLOT) -> Omniglot:
     """Read the cache that `pack` wrote.
 
     Raises:
-        BadInput: if it is missing, damaged or of another format.
+        BadInput: if the cache is missing, damaged or in another format.
     """
     shape = (len(characters(layout)), DRAWINGS, SIDE, SIDE)
     pixels, sha256 = read_data_set(

@@ -213,7 +213,7 @@ class TableSource(TaskSource):
         )
 
     def _repeated(self, evaluated: Mapping[Split, int]) -> str:
-        """Return a warning if held-out tasks repeat, because an interval then applies only to them; otherwise ''."""
+        """Return a warning if held-out tasks repeat, because an interval then applies only to them; empty if not."""
         few = {split: self.task_count(split) for split in evaluated if self.task_count(split) < evaluated[split]}
         if not few:
             return ""
@@ -267,7 +267,7 @@ def split_tasks(table: TableData, options: TableOptions, seed: int) -> Splits:
 
 
 def _take(tasks: Sequence[int], share: float, seed: int, split: str, *, leave: int) -> tuple[list[int], list[int]]:
-    """Divide `tasks` at random into a share of at least one task and a rest of at least `leave`, both sorted."""
+    """Divide `tasks` at random into a share of at least one task and a rest of at least `leave` tasks, both sorted."""
     count = min(max(1, round(share * len(tasks))), len(tasks) - leave)
     order = choose(keys(seed, f"table/split/{split}", torch.tensor(0)), len(tasks), len(tasks)).tolist()
     taken = {tasks[place] for place in order[:count]}

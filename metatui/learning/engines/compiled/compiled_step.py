@@ -1,4 +1,4 @@
-"""Compiled meta-steps of an algorithm, and the number of threads that they are called with."""
+"""Compiled meta-steps of an algorithm, and the choice of the number of threads for them."""
 
 from __future__ import annotations
 
@@ -32,15 +32,16 @@ MEASURED = 20
 """Number of meta-steps that `GraphedStep.seconds` times."""
 
 REPEATED = 20
-"""Number of meta-steps that must give the same results, bit for bit, with several threads as with one."""
+"""Number of meta-steps that are taken with one thread and with several threads. Several threads are used only if all
+results are the same, bit for bit."""
 
 TRIED = 5
-"""Number of calls that a trial times with each number of threads."""
+"""Number of calls that are timed with each number of threads in a trial, which finds the fastest number of threads."""
 
 TRIAL_INTERVAL = 2000
 """Number of calls from the start of one trial to the start of the next. The best number of threads changes with the
-load on the machine: a few threads that synchronise at every operation all wait if anything else needs one of their
-cores."""
+load on the machine: threads that synchronise at every operation all have to wait while another program uses one of
+their cores."""
 
 MAX_THREADS = 8
 """Largest number of threads to try. The tensors are too small to benefit from more."""
@@ -68,7 +69,7 @@ class GraphedStep:
         Args:
             name: `maml`, `fomaml` or `reptile`.
             outer: the outer Adam; None for Reptile.
-            threads: largest number of threads, which does not affect the results.
+            threads: largest number of threads. The results do not depend on it.
         """
         self.name = name
         self.engine = engine
@@ -84,7 +85,7 @@ class GraphedStep:
         return self._kind(episodes, algorithm) in self._runs
 
     def __call__(self, episodes: Episodes, algorithm: AlgorithmSettings, outer_lr: float) -> StepMetrics:
-        """Take a compiled meta-step. Raises Diverged if it is not finite; the parameters are then unchanged."""
+        """Take a compiled meta-step. Raises Diverged if its result is not finite; the parameters are then unchanged."""
         run = self._runs[self._kind(episodes, algorithm)]
         *losses, norm = run(self._inputs(episodes, algorithm, outer_lr)).tolist()
         tasks = len(episodes)
@@ -186,7 +187,7 @@ class ThreadTuner:
 
         Args:
             most: largest number of threads.
-            repeats: calls a function several times on the same inputs and returns all results.
+            repeats: function that calls a compiled function several times on the same inputs and returns all results.
         """
         self._run = run
         expected = repeats(self._alone)

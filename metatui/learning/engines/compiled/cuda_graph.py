@@ -1,8 +1,9 @@
 """Whole meta-steps as CUDA graphs, which replace thousands of kernel launches with one.
 
-Learning rates are tensors, so live changes of them need no new capture; other shapes or numbers of inner steps do.
-Nothing waits for the device: the metrics of a meta-step stay on it until they are read. If a meta-step is not finite,
-neither it nor any later one changes the parameters, so that divergence can be detected later.
+Learning rates are tensors, so they can change during training without a new capture. Other shapes and other numbers of
+inner steps need a new capture. Nothing waits for the device: the metrics of a meta-step stay on the device until they
+are read. If the result of a meta-step is not finite, neither this nor any later meta-step changes the parameters, so
+that divergence can be detected later.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ KEPT = 4
 """Largest number of captures that are kept. Each holds device memory, so the least recently used ones are dropped."""
 
 Record = Callable[[Callable[[], None]], Callable[[], None]]
-"""Function that calls its argument at least once and returns a function that repeats the work on the same tensors."""
+"""Function that calls its argument at least once, and returns a function that repeats this call on the same tensors."""
 
 
 class CaptureFailed(MetatuiError):
@@ -46,7 +47,7 @@ class CudaGraphs:
     """CUDA graphs on one device that share a memory pool.
 
     A graph reserves the memory of its intermediate results as long as it exists. Graphs can share that memory because
-    no result of a graph is read after another graph has started. For this, all graphs are captured on one stream.
+    no result of a graph is read after another graph has started. To ensure this, all graphs are captured on one stream.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -156,7 +157,7 @@ class CapturedStep:
         """Prepare the meta-steps without capturing any.
 
         Args:
-            record: captures the work of a function as a graph; None captures CUDA graphs.
+            record: function that captures the work of a function as a graph; None captures CUDA graphs.
         """
         self._engine = engine
         self._flat = flat
@@ -178,7 +179,7 @@ class CapturedStep:
         return _kind(episodes, algorithm, at_once) in self._captures
 
     def capture(self, episodes: Episodes, algorithm: Algorithm, *, at_once: int = 0) -> None:
-        """Capture meta-steps of this kind. Parameters and optimiser are unchanged afterwards.
+        """Capture meta-steps of this kind. This leaves the parameters and the optimiser unchanged.
 
         Raises:
             CaptureFailed: if no graph can be captured, or replaying it does not reproduce the meta-step.

@@ -26,7 +26,7 @@ WORTH_IT = 2**21
 
 
 class _PooledNorm(Function):
-    """ReLU(max-pool(batch norm(y))) as a function of y [B, C, H, W], γ ≥ 0 [C], β [C], ε to [B, C, H/2, W/2]."""
+    """ReLU(max-pool(batch norm(y))), [B, C, H/2, W/2], as a function of y [B, C, H, W], γ ≥ 0 [C], β [C] and ε."""
 
     @staticmethod
     def forward(ctx: Any, y: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
@@ -87,7 +87,7 @@ class NativePooledNorm(Function):
 
 
 class PooledNorm(nn.Module):
-    """One layer for the batch norm `like`, a 2x2 max-pooling and a ReLU."""
+    """A layer that replaces the batch norm `like`, a 2x2 max-pooling and a ReLU."""
 
     def __init__(self, like: nn.BatchNorm2d) -> None:
         super().__init__()

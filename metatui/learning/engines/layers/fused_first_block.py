@@ -2,12 +2,13 @@
 
 The first block of an image network takes a tenth of the arithmetic but has the largest tensors, which do not fit into a
 CPU's caches: memory traffic takes longer than the arithmetic. So the convolution is computed for a few images at a
-time, and again in the backward pass. The stored tensors have a quarter of the size of the convolution's output.
+time, and is computed again in the backward pass. The tensors that are stored for the backward pass are a quarter of the
+size of the convolution's output.
 
 The C version avoids storing the convolution's output altogether. Batch norm of a convolution is a convolution with
 another kernel, and its statistics follow from those of the images: with the mean m and the covariance C of the 3x3
-pixels around each pixel, the output of kernel w has mean w·m and variance wᵀ C w. So each value can be computed in
-final form, and only the maxima are stored.
+pixels around each pixel, the output of kernel w has mean w·m and variance wᵀ C w. So each value can be normalised as
+soon as it is computed, and only the maxima are stored.
 
 Shapes: images x [B, C, H, W], kernels w [D, C, 3, 3], K = 9 C.
 """
@@ -37,14 +38,15 @@ WORTH_IT = 2**21
 """Smallest number of elements of the convolution's output for which fusing is faster."""
 
 FEW = 64
-"""Maximum number of products per output element. With more, computing the convolution twice takes too long."""
+"""Largest number of products for each element of the convolution's output. With more products, computing the
+convolution twice would take too long."""
 
 THIN = 3
 """Largest number of input channels for which the C version is faster."""
 
 
 class _ThinBlock(Function):
-    """The block as a function of x, w, γ ≥ 0 [D], β [D], padding and ε to [B, D, H/2, W/2]. x gets no gradient."""
+    """The block, [B, D, H/2, W/2], as a function of x, w, γ ≥ 0 [D], β [D], padding and ε. It has no gradient for x."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, gamma: Tensor, beta: Tensor, padding: Any, eps: float) -> Tensor:
@@ -94,7 +96,7 @@ class _ThinBlock(Function):
 
 
 def _parts(x: Tensor, weight: Tensor) -> Iterator[Tensor]:
-    """Split x into the images that are computed together."""
+    """Split x into groups of images that are computed together."""
     yield from torch.split(x, max(1, AT_ONCE // (len(weight) * x.shape[-2] * x.shape[-1])))
 
 
@@ -106,7 +108,7 @@ def _together(means: Tensor, variances: Tensor, counts: list[int]) -> tuple[Tens
 
 
 class NativeFirstBlock(Function):
-    """The block in C, as a function of x, w, any γ [D], β [D] and ε to [B, D, H/2, W/2]. x gets no gradient."""
+    """The block in C, [B, D, H/2, W/2], as a function of x, w, any γ [D], β [D] and ε. It has no gradient for x."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> Tensor:
@@ -159,7 +161,7 @@ def _scratch(kernel: Tensor, channels: int) -> Tensor:
 
 
 class ThinBlock(nn.Module):
-    """One layer for the convolution `conv`, the batch norm `norm`, a 2x2 max-pooling and a ReLU."""
+    """A layer that replaces the convolution `conv`, the batch norm `norm`, a 2x2 max-pooling and a ReLU."""
 
     def __init__(self, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
         super().__init__()
@@ -203,6 +205,6 @@ def is_thin(conv: nn.Module) -> TypeGuard[nn.Conv2d]:
 
 
 def suits_first_block(conv: nn.Conv2d) -> bool:
-    """Return whether `NativeFirstBlock` supports this convolution, and is faster."""
+    """Return whether `NativeFirstBlock` supports this convolution and is faster for it."""
     filters, channels = conv.weight.shape[:2]
     return conv.padding == (1, 1) and conv.kernel_size == (3, 3) and filters % LANES == 0 and channels <= THIN

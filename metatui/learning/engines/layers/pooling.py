@@ -1,7 +1,8 @@
 """Max-pooling with an explicit double backward.
 
 The backward pass is linear in the incoming gradient and depends on the images only through the positions of the maxima.
-So the derivative of <u, gx> for g is u at the maxima, and that for x is zero. torch's double backward creates the zeros
+Let gx be the gradient with respect to the images x for the incoming gradient g. Then the derivative of <u, gx> with
+respect to g is u at the maxima, and the derivative with respect to x is zero. torch's double backward creates the zeros
 for x, and returns both results in contiguous memory format, with which a following batch norm is ten times slower.
 """
 
@@ -55,7 +56,7 @@ def _pixels(x: Tensor) -> Tensor:
 
 
 class MaxPool(nn.Module):
-    """Max-pooling layer with the settings of `like` that returns no indices."""
+    """Max-pooling with the settings of the layer `like`. It returns no indices."""
 
     def __init__(self, like: nn.MaxPool2d) -> None:
         super().__init__()

@@ -75,13 +75,13 @@ class Transforms:
     """The transforms before and after the matrix products, and their transposes."""
 
     input_tiles: Transform
-    """T: images [B, H, W, C] to [36, P, C]. Each tile becomes Bᵀ d B."""
+    """The transform T from images [B, H, W, C] to tiles [36, P, C]. Each tile d becomes Bᵀ d B."""
     input_tiles_back: Transform
-    """T*: [36, P, C] to images. Each tile becomes B v Bᵀ; values are summed where tiles overlap."""
+    """The transform T* from tiles [36, P, C] to images. Each tile v becomes B v Bᵀ. Overlapping values are added."""
     output_tiles: Transform
-    """O: [36, P, C] to images. Each tile becomes Aᵀ M A."""
+    """The transform O from tiles [36, P, C] to images. Each tile M becomes Aᵀ M A."""
     output_tiles_back: Transform
-    """O*: images to [36, P, C]. Each tile becomes A Y Aᵀ."""
+    """The transform O* from images to tiles [36, P, C]. Each tile Y becomes A Y Aᵀ."""
 
 
 def tiles_of(height: int, width: int) -> int:
@@ -132,7 +132,7 @@ def _both_ways(matrix: Tensor, tiles: Tensor) -> Tensor:
 
 
 TORCH_TRANSFORMS = Transforms(input_tiles, input_tiles_back, output_tiles, output_tiles_back)
-"""Slow transforms for machines without a C compiler."""
+"""The transforms in torch, which are slower, for machines without a C compiler."""
 
 SCRATCH = 72
 """Number of elements of scratch memory that the C functions need for each channel."""
@@ -236,6 +236,6 @@ def _tiled(transform: Transform, images: Tensor) -> Tensor:
 
 
 def _parts(images: Tensor) -> Iterator[slice]:
-    """Yield the images that are computed together."""
+    """Yield groups of images that are computed together."""
     step = max(1, TILES_AT_ONCE // tiles_of(*images.shape[1:3]))
     return (slice(start, start + step) for start in range(0, len(images), step))
