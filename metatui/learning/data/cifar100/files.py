@@ -64,7 +64,7 @@ def _archived(archive: Path) -> dict[str, tuple[str, bytes]]:
             for count, member in enumerate(opened):
                 if count == _MAX_MEMBERS or member.size > _MAX_FILE:
                     raise BadInput(
-                        f"{origin} is not the published archive: it contains too many files, or files that are too large"
+                        f"{origin} is not the published archive: it has too many files, or files that are too large"
                     )
                 folder, _, part = member.name.rpartition("/")
                 content = opened.extractfile(member) if folder == FOLDER and part in IMAGES else None
