@@ -22,8 +22,8 @@ class DataSet(Component):
     kind: ClassVar[Kind]
     """The kind of tasks: regression, or N-way K-shot classification of images."""
     loss_of: ClassVar[str] = ""
-    """Words for what losses are computed on, such as `standardised targets`, for use in texts; empty if the targets are
-    used as they are."""
+    """Words for the targets that losses refer to, such as `standardised targets`; empty if the targets are not
+    transformed."""
 
     @classmethod
     @abstractmethod
@@ -70,7 +70,7 @@ def size_violations(
 
 
 def shots_of_splits(settings: Settings) -> dict[str, int]:
-    """Return the largest numbers of shots in training tasks and in held-out tasks, each by the path of its setting.
+    """Return the largest number of shots in training tasks and in held-out tasks, keyed by the path of the setting.
 
     The result has one item if the same setting determines both numbers."""
     if settings.task.shots_range:

@@ -23,7 +23,7 @@ from metatui.utils.errors import BadInput, MetatuiError, class_and_message, quot
 
 
 class AutogradEngine(Engine):
-    """Engine that computes each task on a fresh copy of the module. Second order uses the graph of all inner steps.
+    """Engine that computes each task on a fresh copy of the module, and stores the graph of all inner steps if needed.
 
     Any module is supported. Every task starts from the state of the caller's module, even if the forward pass changes
     the state. Random numbers are drawn in the order of a loop over tasks. An exception in the module, the loss or
@@ -91,7 +91,9 @@ class AutogradEngine(Engine):
             # A module with its own way of copying, such as one of torch.jit, may not contain `params`.
             is_bound = all(id(p) in own for p in params.values())
             predicted = model(x) if is_bound else functional_call(model, params, (x,))
-        returned = "" if isinstance(predicted, Tensor) else f", given the {type(predicted).__name__} of the model"
+        returned = (
+            "" if isinstance(predicted, Tensor) else f", given the {type(predicted).__name__} that the model returned"
+        )
         with _explained(f"loss_fn failed on {where}{returned}"):
             loss = self.loss.one(predicted, y)
         if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.is_floating_point():

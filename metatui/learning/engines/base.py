@@ -63,7 +63,7 @@ class Adaptation:
     params: Params
     """Each task's parameters after this inner step, with a leading task axis."""
     support_loss: Tensor | None
-    """[T], loss on the examples of this step before the step is taken; None at step 0 and for steps without a
+    """[T], loss on the examples of this step before the step is taken; None at step 0 and for steps that compute no
     gradient."""
 
 
@@ -141,7 +141,7 @@ class Engine(ABC):
         return _in_parts(compute, episodes, at_once)
 
     def general_meta_gradient(self, algorithm: Algorithm, meta: Params, episodes: Episodes) -> MetaGradient:
-        """Compute the meta-gradient by the algorithm's own `adapt`, one task after another."""
+        """Compute the meta-gradient with the algorithm's own `adapt`, one task after another."""
         order: Order = "second" if algorithm.second_order else "first"
 
         def one(t: int) -> GradientResult:
@@ -168,7 +168,7 @@ class Engine(ABC):
     def general_adaptation(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, steps: int, order: Tensor | None
     ) -> Iterator[Adaptation]:
-        """Adapt by the algorithm's own `adapt`, one task after another."""
+        """Adapt with the algorithm's own `adapt`, one task after another."""
         tasks = [self.task(algorithm, episodes, t, "none", order) for t in range(len(episodes))]
         paths = [algorithm.adapt(task, self.arranged(meta), steps) for task in tasks]
         for step in range(steps + 1):
@@ -211,7 +211,8 @@ class Engine(ABC):
     def adapted(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, order: Tensor | None = None
     ) -> tuple[Params, Tensor]:
-        """Return the stack of parameters after the inner steps of training, and the first support losses [T]."""
+        """Return the stack of parameters after the inner steps of training, and the support losses [T] before any
+        step."""
         steps = algorithm.inner_steps
         if (inner := algorithm.plain) is not None:
             theta = {name: meta[name] for name in algorithm.parameters}

@@ -205,7 +205,7 @@ class LoopEngine(Engine):
         return gradients_of(loss, fast), loss.detach()
 
     def _support_gradients(self, stack: Params, x: Tensor, y: Tensor) -> tuple[Params, Tensor]:
-        """Compute the gradients of `_support_gradient` for a stack of tasks, and the losses [T]."""
+        """Compute the same as `_support_gradient` for a stack of tasks: the stack of gradients, and the losses [T]."""
 
         def one(t: int) -> tuple[Params, Tensor]:
             return self._support_gradient(task_of(stack, t), x[t], y[t])

@@ -31,7 +31,7 @@ class Network:
     """The model, divided into a body whose parameters stay the same during adaptation, and a head."""
 
     body: Forward | None
-    """Function of the layers before the head; None if the first layer changes as well."""
+    """Function of the layers before the head; None if the head is the whole model."""
     head: Forward
     """Function of the layers after the body. Its result can be differentiated twice."""
     head_once: Forward
@@ -73,7 +73,7 @@ class Task:
         self._features: dict[str, Tensor] = {}
         """Outputs of the body for `support_x` and `query_x`."""
         self.support_losses: list[Tensor] = []
-        """Support loss before each inner step that was taken so far, detached from the graph."""
+        """Support losses before each of the inner steps taken so far, detached from the graph."""
 
     # The model and its losses
 
@@ -198,7 +198,7 @@ class Task:
         """Return the input of the head for x; x itself if there is no body.
 
         Args:
-            differentiable: whether a first-order meta-gradient includes the derivative of the result.
+            differentiable: whether a first-order meta-gradient is also computed through the result.
         """
         if self._network.body is None:
             return x

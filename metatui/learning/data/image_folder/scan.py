@@ -125,7 +125,7 @@ class _Scanner:
         self._empty = 0
         """Number of class folders without images."""
         self._listed = {str(root): "the whole folder"}
-        """Names of the folders that were seen, by resolved path. Further links to these folders are left out."""
+        """Names of the folders found so far, by resolved path. Further links to these folders are left out."""
         self._images_in: dict[str, dict[str, ImageFile]] = {}
         """Images in the folders that class lists refer to, by folder and file name."""
 

@@ -29,7 +29,7 @@ ROUNDING = 1e-6
 """Error that is accepted in addition to `AGREEMENT`, relative to the tensor that is updated."""
 
 MEASURED = 20
-"""Number of meta-steps that `GraphedStep.seconds` times."""
+"""Number of meta-steps whose time `GraphedStep.seconds` measures."""
 
 REPEATED = 20
 """Number of meta-steps that are taken with one thread and with several threads. Several threads are used only if all
@@ -179,7 +179,7 @@ class GraphedStep:
 class ThreadTuner:
     """Calls a compiled function with the number of threads that was the fastest in the last trial.
 
-    A number of threads is used only if the result is the same, bit for bit, as with one thread.
+    Several threads are used only if the results are the same, bit for bit, as with one thread.
     """
 
     def __init__(self, run: Run, most: int, repeats: Callable[[Run], Sequence[Tensor]]) -> None:

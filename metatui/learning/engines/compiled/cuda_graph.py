@@ -33,7 +33,8 @@ WARM_UP = 3
 """Number of eager meta-steps before a capture, in which libraries choose and set up their kernels."""
 
 KEPT = 4
-"""Largest number of captures that are kept. Each holds device memory, so the least recently used ones are dropped."""
+"""Largest number of captures that are kept. When there are more, the least recently used one is dropped, because every
+capture holds device memory."""
 
 Record = Callable[[Callable[[], None]], Callable[[], None]]
 """Function that calls its argument at least once, and returns a function that repeats this call on the same tensors."""
@@ -108,8 +109,8 @@ class CudaGraphs:
 def capturing(graph: torch.cuda.CUDAGraph, pool: Any, stream: torch.cuda.Stream) -> Iterator[None]:
     """Capture the work on `stream` as `graph`, with memory from `pool`.
 
-    If the capture fails, torch's allocator stops using the pool, and the first error is raised instead of the one that
-    torch.cuda.graph raises after it.
+    If the capture fails, torch's allocator is told to stop using the pool. The error that made the capture fail is
+    raised, even if torch.cuda.graph raises another error afterwards.
     """
     first: BaseException | None = None
     try:
@@ -147,7 +148,7 @@ def captures(algorithm: Algorithm, engine: Engine, device: torch.device) -> bool
 
 
 class CapturedStep:
-    """Meta-steps of Adam along a meta-gradient, as CUDA graphs.
+    """Meta-steps that take a step of Adam along a meta-gradient, captured as CUDA graphs.
 
     There is one graph for each kind of meta-step, which is given by the shapes of the episodes, the number of inner
     steps, the inner optimiser, and the number of tasks in memory at the same time.
@@ -246,7 +247,7 @@ class CapturedStep:
         self._rates.copy_(host, non_blocking=True)
 
     def _meta_step(self, episodes: Episodes, algorithm: Algorithm, metrics: Tensor, at_once: int) -> None:
-        """Take a meta-step (Finn et al. 2017, Algorithm 2) with all state and rates in tensors."""
+        """Take a meta-step (Finn et al. 2017, Algorithm 2) in which all state and all learning rates are tensors."""
         result = self._engine.meta_gradient_of(algorithm, self._flat.views, episodes, at_once=at_once)
         gradient = self._flat.flatten(result.gradients)
         norm = torch.linalg.vector_norm(gradient)

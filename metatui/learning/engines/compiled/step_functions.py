@@ -85,7 +85,7 @@ def adam_update(
             that the gradient is clipped to.
 
     Returns:
-        The new θ, first and second moment.
+        The new θ, the new first moment and the new second moment.
     """
     beta1, beta2 = betas
     _, outer_lr, correction1, correction2, largest = rates.unbind()

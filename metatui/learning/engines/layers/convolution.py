@@ -36,8 +36,8 @@ MIN_TILES = 40
 """Smallest number of tiles, over all images, for which Winograd's algorithm is faster."""
 
 MIN_PIXELS_PER_TILE = 12
-"""Smallest average number of image pixels in a tile of 16 for which Winograd's algorithm is faster. Tiles at the edge
-of an image contain fewer than 16, because they are padded."""
+"""Smallest average number of image pixels in a tile of 4x4 for which Winograd's algorithm is faster. Tiles at the edge
+of an image may contain fewer than 16 image pixels, because they are padded."""
 
 MIN_CHANNELS = 16
 """Smallest number of input channels, and of output channels, for which Winograd's algorithm is faster."""
@@ -59,8 +59,8 @@ class Geometry:
     def back(self, g: Tensor, x: Tensor, w: Tensor, *, for_x: bool, for_w: bool) -> tuple[Tensor | None, Tensor | None]:
         """Compute the gradients X(g, w) if `for_x` and W(x, g) if `for_w`.
 
-        X does not depend on the values of x, and W does not depend on the values of w. Such values are not read if only
-        one of the gradients is computed.
+        X(g, w) depends only on the shape of x, and W(x, g) only on the shape of w. So if only X is computed, the values
+        of x are not read, and if only W is computed, those of w are not read.
         """
         of_x, of_w, _ = torch.ops.aten.convolution_backward(
             g, x, w, None, self.stride, self.padding, self.dilation, False, [0, 0], self.groups, [for_x, for_w, False]
@@ -125,7 +125,7 @@ class _Winograd(Function):
 
 
 class _WinogradBackward(Function):
-    """Derivatives of `_Winograd`. `w` is an unused input that makes autograd differentiate with respect to it."""
+    """Derivatives of `_Winograd`. The value of `w` is not used, but autograd needs `w` to compute its gradient."""
 
     @staticmethod
     def forward(ctx: Any, g: Tensor, x: Tensor, w: Tensor, k: Tensor, for_x: bool, for_w: bool) -> Any:

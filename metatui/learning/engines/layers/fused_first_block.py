@@ -46,7 +46,10 @@ THIN = 3
 
 
 class _ThinBlock(Function):
-    """The block, [B, D, H/2, W/2], as a function of x, w, γ ≥ 0 [D], β [D], padding and ε. It has no gradient for x."""
+    """The output [B, D, H/2, W/2] of the block as a function of x, w, γ ≥ 0 [D], β [D], padding and ε.
+
+    The gradient with respect to x is not computed.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, gamma: Tensor, beta: Tensor, padding: Any, eps: float) -> Tensor:
@@ -108,7 +111,10 @@ def _together(means: Tensor, variances: Tensor, counts: list[int]) -> tuple[Tens
 
 
 class NativeFirstBlock(Function):
-    """The block in C, [B, D, H/2, W/2], as a function of x, w, any γ [D], β [D] and ε. It has no gradient for x."""
+    """The output [B, D, H/2, W/2] of the block as a function of x, w, any γ [D], β [D] and ε, computed in C.
+
+    The gradient with respect to x is not computed.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> Tensor:

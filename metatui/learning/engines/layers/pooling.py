@@ -1,9 +1,10 @@
 """Max-pooling with an explicit double backward.
 
 The backward pass is linear in the incoming gradient and depends on the images only through the positions of the maxima.
-Let gx be the gradient with respect to the images x for the incoming gradient g. Then the derivative of <u, gx> with
-respect to g is u at the maxima, and the derivative with respect to x is zero. torch's double backward creates the zeros
-for x, and returns both results in contiguous memory format, with which a following batch norm is ten times slower.
+Let gx be the gradient with respect to the images x for the incoming gradient g, and let u be the incoming gradient of
+the double backward pass. Then the derivative of <u, gx> with respect to g is u at the maxima, and the derivative with
+respect to x is zero. torch's double backward creates the zeros for x, and returns both results in contiguous memory
+format, with which a following batch norm is ten times slower.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class _MaxPoolBackward(Function):
 
 
 def _pixels(x: Tensor) -> Tensor:
-    """Reshape [B, C, H, W] to [B, H·W, C], a view in channels-last memory format."""
+    """Reshape [B, C, H, W] to [B, H·W, C]. In channels-last memory format, the result is a view."""
     return x.permute(0, 2, 3, 1).flatten(1, 2)
 
 
