@@ -62,8 +62,7 @@ class Workload:
 
     @property
     def engines(self) -> tuple[str, ...]:
-        """The engines that can compute the workload, except those that would compute it exactly as another engine
-        does."""
+        """The engines that can compute the workload, except those that would do so exactly as another engine does."""
 
         def can(engine: str) -> bool:
             try:

@@ -213,7 +213,7 @@ class TableSource(TaskSource):
         )
 
     def _repeated(self, evaluated: Mapping[Split, int]) -> str:
-        """Return a warning if held-out tasks repeat, because the interval then applies only to them; empty if none
+        """Return a warning if held-out tasks repeat, because the interval then applies only to them; '' if none
         repeat."""
         few = {split: self.task_count(split) for split in evaluated if self.task_count(split) < evaluated[split]}
         if not few:

@@ -30,7 +30,7 @@ from metatui.learning.optim.outer import OuterAdam
 from metatui.utils.errors import MetatuiError, class_and_message
 
 WARM_UP = 3
-"""Number of eager meta-steps before a capture, in which libraries choose and set up their kernels."""
+"""Number of eager meta-steps before a capture. During these, libraries choose and set up their kernels."""
 
 KEPT = 4
 """Largest number of captures that are kept. When there are more, the least recently used one is dropped, because every
