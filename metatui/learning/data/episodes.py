@@ -47,7 +47,7 @@ class Episodes:
         return self.support_x.shape[0]
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Episodes:
-        """Move to `device`, and convert floating-point tensors to `dtype`."""
+        """Move all tensors to `device`, and convert floating-point tensors to `dtype`."""
 
         def converted(t: Tensor) -> Tensor:
             return moved(t, torch.device(device), dtype if t.is_floating_point() else None)

@@ -27,7 +27,8 @@ class Entry:
     """One line of a list."""
 
     place: str
-    """Beginning of a sentence about the entry, up to its list and line: `... whose train.csv lists in line 2`."""
+    """Beginning of a sentence about the entry, which names the list and the line: `... whose train.csv lists in line
+    2`."""
     label: str
     """Name of the class."""
     filename: str | None
@@ -39,7 +40,7 @@ ClassLists = Mapping[Split, tuple[Entry, ...]]
 
 
 def find_lists(root: Path, name: str) -> Path | None:
-    """Return the folder with class lists: `root`, its folder `splits`, or a folder in `splits`; None without lists.
+    """Return the folder with class lists: `root`, its folder `splits`, or a folder in `splits`; None if there is none.
 
     Raises:
         BadInput: if several subfolders of `splits` contain lists. The message starts with `name`.

@@ -32,7 +32,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""Transposition that turns an image upright, by the EXIF orientation of the image."""
+"""The transposition that turns an image upright, for each EXIF orientation of the image."""
 
 
 class Unusable(Exception):

@@ -1,7 +1,7 @@
 """Classes and splits of a folder of images, and the files of each class. No image is opened.
 
-Classes are the folders directly in the root, or in the root's `train`, `val` and `test`. Images are the files directly
-in a class folder. Instead, class lists may define the classes and their images.
+Classes are the folders directly in the root, or directly in its folders `train`, `val` and `test`. Images are the files
+directly in a class folder. Class lists may define the classes and their images instead.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Listing:
     """Classes, sorted by split and then by name."""
     left_out: tuple[LeftOut, ...]
     lists: Path | None = None
-    """Folder of the class lists; None without class lists."""
+    """Folder of the class lists; None if there are none."""
 
     @cached_property
     def files(self) -> tuple[ImageFile, ...]:

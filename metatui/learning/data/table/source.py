@@ -213,8 +213,7 @@ class TableSource(TaskSource):
         )
 
     def _repeated(self, evaluated: Mapping[Split, int]) -> str:
-        """Return a warning if held-out tasks repeat, because the interval then applies only to them; '' if none
-        repeat."""
+        """Return a warning if held-out tasks repeat, because the interval then applies only to them; otherwise ''."""
         few = {split: self.task_count(split) for split in evaluated if self.task_count(split) < evaluated[split]}
         if not few:
             return ""
