@@ -14,7 +14,7 @@ from metatui.utils.child_process import ChildProcess, describe_exit
 from metatui.utils.errors import BadInput, MetatuiError
 
 SECONDS = 1.5
-"""Approximate time spent on the meta-steps of each cell, after its warm-up."""
+"""Approximate number of seconds spent on the meta-steps of each cell, after the warm-up."""
 
 GRACE = 10.0
 """Seconds within which a child process must end after it has closed its output."""
@@ -22,7 +22,7 @@ GRACE = 10.0
 
 @dataclass(frozen=True)
 class Machine:
-    """The machine of a benchmark, with its peak rates."""
+    """The machine on which a benchmark runs, with its peak rates."""
 
     processor: str
     device: str
@@ -114,7 +114,7 @@ Report = Ready | Measuring | Measurement
 class Benchmark:
     """Measurement of cells in a child process, which is replaced if it dies.
 
-    Iterate over it to measure the cells in order. On CUDA, it also measures meta-steps captured as CUDA graphs.
+    Iterating over a benchmark measures the cells in order. On CUDA, this includes meta-steps captured as CUDA graphs.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Benchmark:
 
         Args:
             device: a value of `compute.device`.
-            seconds: approximate time spent on the meta-steps of each cell.
+            seconds: approximate number of seconds spent on the meta-steps of each cell.
             niceness: niceness of the child process.
         """
         self.cells = cells

@@ -38,7 +38,7 @@ from metatui.utils.errors import BadInput
 
 @dataclass(frozen=True)
 class Case:
-    """A small problem to compare engines on."""
+    """A small problem on which engines are compared."""
 
     name: str
     model: nn.Module

@@ -1,4 +1,4 @@
-"""Results of checks, and the errors that they measure."""
+"""Results of checks, and the errors that checks measure."""
 
 from __future__ import annotations
 

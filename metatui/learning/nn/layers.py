@@ -49,7 +49,7 @@ class CosineLinear(nn.Module):
 class FiLM(nn.Module):
     """Scaling and shift of each channel by linear functions of a context vector: [B, C, ...] to the same shape.
 
-    Feature-wise linear modulation (Perez et al. 2018) by the context parameters of Zintgraf et al. 2019. The context
+    Feature-wise linear modulation (Perez et al. 2018) with the context parameters of Zintgraf et al. 2019. The context
     starts at zero and is not learned. With a context of zero, a new layer is the identity.
     """
 

@@ -138,8 +138,7 @@ def _placed(control: Tensor, deviations: Tensor) -> tuple[Tensor, Tensor]:
 
 @functools.cache
 def _profiles() -> Tensor:
-    """Tabulate the ink of a spot on the pixels of a line, for each pen and place: float32 [pens * SIDE * _PLACES,
-    SIDE].
+    """Tabulate the ink of a spot on a line of pixels, for each pen and place: float32 [pens * SIDE * _PLACES, SIDE].
 
     The values are integers up to 255, so that sums of their products are exact in float32.
     """

@@ -253,7 +253,8 @@ class _Scanner:
         return sorted(classes, key=lambda folder: folder.name)
 
     def _subfolders(self, parent: Path) -> list[str]:
-        """Return the folders in `parent` by name, but all links last, so that a folder precedes the links to it."""
+        """Return the folders in `parent`, sorted by name, but with links at the end, so that folders precede links to
+        them."""
         folders = []
         for entry in self._entries(parent):
             if entry.is_dir():
@@ -278,7 +279,8 @@ class _Scanner:
         return ImageFile(self._relative(entry.path), stat.st_size, stat.st_mtime_ns)
 
     def _entries(self, folder: str | Path) -> Iterator[os.DirEntry[str]]:
-        """Yield the entries of `folder` by name. Hidden ones, broken links and links out of the root are skipped."""
+        """Yield the entries of `folder`, sorted by name. Hidden entries, broken links and links out of the root are
+        skipped."""
         visible = []
         with os.scandir(folder) as entries:
             for entry in entries:

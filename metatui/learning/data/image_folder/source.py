@@ -170,8 +170,8 @@ def split_classes(classes: Sequence[ClassFolder], seed: int, shares: Shares = SH
     """Return the classes of each split.
 
     Split folders or class lists define the splits; if they do not define `val`, a fifth of the training classes, chosen
-    by `seed`, is used for validation. Without split folders and class lists, `seed` shuffles all classes: the rounded
-    `shares` of them are for validation and for test, and the rest is for training.
+    by `seed`, is used for validation. Without split folders and class lists, `seed` assigns the classes at random: the
+    fractions `shares` of them, rounded, to validation and to test, and the rest to training.
     """
     numbers = {split: [n for n, folder in enumerate(classes) if folder.split == split] for split in (*SPLITS, None)}
     if numbers[None]:

@@ -89,7 +89,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class _Rows:
-    """The used columns in the order of the file."""
+    """The values of the columns that are used. Rows are in the order of the file."""
 
     columns: Columns
     values: NDArray[np.float64]
@@ -101,7 +101,7 @@ class _Rows:
 
 
 def read_table(options: TableOptions) -> TableData:
-    """Read the file that `options` name.
+    """Read the table from the file that `options` select.
 
     Raises:
         BadInput: if the file cannot be read, is not a table, or contains a value that is not allowed. The message names

@@ -82,7 +82,7 @@ class TableSource(TaskSource):
         Args:
             shots: largest number of shots in each split, with the setting that it comes from. Tasks with fewer rows
                 than shots and queries are left out.
-            evaluated: number of held-out tasks that will be evaluated, to warn about splits that have fewer.
+            evaluated: number of held-out tasks that will be evaluated, to warn about splits that have fewer tasks.
 
         Raises:
             SettingsError: if a split has no task with enough rows.
