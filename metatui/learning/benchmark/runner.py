@@ -96,7 +96,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Ready:
-    """Event after the measurement of the machine's rates."""
+    """Event that follows the measurement of the machine's rates."""
 
     machine: Machine
 

@@ -253,8 +253,7 @@ class _Scanner:
         return sorted(classes, key=lambda folder: folder.name)
 
     def _subfolders(self, parent: Path) -> list[str]:
-        """Return the folders in `parent`, sorted by name, but with links at the end, so that folders precede links to
-        them."""
+        """Return the folders in `parent`, sorted by name. Links are last, so that folders precede the links to them."""
         folders = []
         for entry in self._entries(parent):
             if entry.is_dir():
@@ -279,8 +278,7 @@ class _Scanner:
         return ImageFile(self._relative(entry.path), stat.st_size, stat.st_mtime_ns)
 
     def _entries(self, folder: str | Path) -> Iterator[os.DirEntry[str]]:
-        """Yield the entries of `folder`, sorted by name. Hidden entries, broken links and links out of the root are
-        skipped."""
+        """Yield the entries of `folder` by name. Hidden entries, broken links and links out of the root are skipped."""
         visible = []
         with os.scandir(folder) as entries:
             for entry in entries:
