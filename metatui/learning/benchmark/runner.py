@@ -52,7 +52,7 @@ class Measured:
     """Peak memory, excluding the memory in use before the first meta-step; None if unknown."""
     flops: int
     bytes: int
-    """Bytes of unavoidable memory traffic of a meta-step. See flops.py for this and for `flops`."""
+    """Bytes of unavoidable memory traffic of a meta-step. The definitions of `flops` and `bytes` are in flops.py."""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ MATRICES = tuple(2**n for n in range(8, 15))
 """Numbers of rows of the square matrices, 256 to 16,384. Sizes that would take too long are left out."""
 
 COPIES = tuple(2**n for n in range(20, 30, 2))
-"""Numbers of bytes that are copied, 1 MiB to 256 MiB. The smaller ones fit into caches."""
+"""Numbers of bytes that are copied, 1 MiB to 256 MiB. The smaller copies fit into caches."""
 
 
 def seconds_of(call: Callable[[], object], device: torch.device, *, spend: float) -> list[float]:

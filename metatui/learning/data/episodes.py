@@ -121,7 +121,7 @@ class TaskSource(ABC):
 
     @property
     def schema(self) -> DataSchema:
-        """Description of the data set that a saved model needs."""
+        """Description of the data set, for use with a saved model."""
         return DataSchema(self.kind, self.input_shape, self.targets, self.pooled_classes)
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 MOST_CLASSES = 10_000
-"""Largest number of classes of a split for which class names are listed. Generated characters have more classes."""
+"""Largest number of classes of a split for which class names are listed. Data sets of generated characters have more
+classes."""
 
 
 @dataclass(frozen=True)

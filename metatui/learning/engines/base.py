@@ -109,10 +109,10 @@ class Engine(ABC):
     def recomputes(self, episodes: Episodes, inner: InnerLoop) -> bool:
         """Return whether second-order gradients are computed by Hessian-vector products instead of a stored graph.
 
-        Hessian-vector products evaluate each inner step twice. This is correct only for plain chains, because their
-        forward pass has neither state nor randomness, and only for steps of plain SGD. With the method `auto`, the
-        graph of the inner steps is stored if it needs no more memory than the graph of the query set, which is always
-        stored.
+        Hessian-vector products evaluate each inner step twice. The results are correct only for plain chains, because
+        their forward pass has neither state nor randomness, and only for steps of plain SGD. With the method `auto`,
+        the graph of the inner steps is stored if it needs no more memory than the graph of the query set, which is
+        always stored.
         """
         if not self.is_chain or not inner.is_sgd:
             return False
@@ -375,7 +375,7 @@ def stacked(tasks: list[Params]) -> Params:
 
 
 def repeated(theta: Params, tasks: int) -> Params:
-    """Return a stack in which every task has the parameters `theta`, as views that share its memory."""
+    """Return a stack in which every task has the parameters `theta`, as views of the same memory."""
     return {name: p.detach().expand(tasks, *p.shape) for name, p in theta.items()}
 
 

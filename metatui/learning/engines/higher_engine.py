@@ -1,6 +1,7 @@
 """The reference engine: the `higher` library (Grefenstette et al. 2019), used as in the library's examples.
 
-The results and the speed of the other engines are compared with it. The development of the library ended in 2021.
+The other engines are compared with this one, in their results and in their speed. The development of the library ended
+in 2021.
 """
 
 from __future__ import annotations

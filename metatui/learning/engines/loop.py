@@ -99,7 +99,7 @@ class LoopEngine(Engine):
 
         Args:
             workers: number of threads that share the tasks.
-            native: whether to use metatui's own C functions where they are faster, on a CPU.
+            native: whether to use metatui's own C functions on a CPU, where they are faster.
         """
         super().__init__(model, loss, second_order)
         self._rewrite_once = partial(fuse_pooling, native_code=native)

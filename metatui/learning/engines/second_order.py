@@ -22,7 +22,7 @@ class Objective:
     support: Callable[[Params], Tensor]
     """Function from parameters to the support loss (a scalar or [T]), which can be differentiated twice."""
     support_once: Callable[[Params], Tensor]
-    """Function for the same loss as `support`, whose result may be differentiable only once."""
+    """The same function as `support`, but its result may be differentiable only once."""
     query: Callable[[Params], tuple[Tensor, Tensor]]
     """Function from parameters to the query loss (a scalar or [T]) and the predictions, differentiable once."""
     stacked: bool = False

@@ -23,7 +23,7 @@ Order = Literal["none", "first", "second"]
 second order through the inner gradients."""
 
 Forward = Callable[[Params, Tensor], Tensor]
-"""Function from parameters, which may include unused ones, and x [..., B, ...] to outputs."""
+"""Function that maps parameters, some of which may be unused, and x [..., B, ...] to outputs."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Network:
     head: Forward
     """Function of the layers after the body. Its result can be differentiated twice."""
     head_once: Forward
-    """The same function as `head`, but it may be differentiable only once."""
+    """The same function as `head`, but its result may be differentiable only once."""
 
 
 class Task:
@@ -106,8 +106,8 @@ class Task:
     def gradient(self, params: Params, names: Iterable[str]) -> Params:
         """Return the gradient of the support loss with respect to the parameters `names`.
 
-        If the engine computes a second-order meta-gradient, the result can be differentiated. Otherwise, it is a
-        constant.
+        If the engine computes a second-order meta-gradient, the result can be differentiated. Otherwise, the result is
+        a constant.
         """
         second = self._order == "second"
         wrt = {name: params[name] for name in names}
@@ -181,7 +181,7 @@ class Task:
         return self._loss(outputs, self.query_y), outputs
 
     def loss_before_step(self, step: int) -> Tensor | None:
-        """Return the support loss before inner step `step`, counted from 1; None if no gradient was computed then."""
+        """Return the support loss before inner step `step`, counted from 1; None if that step computed no gradient."""
         return self.support_losses[step - 1] if 0 < step <= len(self.support_losses) else None
 
     def support_loss_before(self, params: Params) -> Tensor:

@@ -27,8 +27,8 @@ class Entry:
     """One line of a list."""
 
     place: str
-    """Beginning of a sentence about the entry, which names the list and the line: `... whose train.csv lists in line
-    2`."""
+    """Beginning of a sentence about the entry, which names the list and the line, such as
+    `... whose train.csv lists in line 2`."""
     label: str
     """Name of the class."""
     filename: str | None
@@ -65,7 +65,7 @@ def read_lists(folder: Path, name: str) -> ClassLists:
     """Read and check the class lists in `folder`.
 
     Raises:
-        BadInput: if a list is missing, cannot be read or contradicts another one. The message starts with `name`.
+        BadInput: if a list is missing, cannot be read or contradicts another list. The message starts with `name`.
     """
     files = {split: _file(folder, split, name) for split in SPLITS}
     for split in ("train", "test"):

@@ -84,7 +84,7 @@ class CudaGraphs:
     def release(self) -> None:
         """Return the pool's memory to the device, after all graphs that use it have been deleted.
 
-        torch cannot use a pool again after its last graph is deleted, so later graphs get a new one.
+        torch cannot use a pool again after its last graph is deleted, so later graphs get a new pool.
         """
         self._pool = None
         free_unused_memory(self._device)
@@ -183,7 +183,7 @@ class CapturedStep:
         """Capture meta-steps of this kind. This leaves the parameters and the optimiser unchanged.
 
         Raises:
-            CaptureFailed: if no graph can be captured, or replaying it does not reproduce the meta-step.
+            CaptureFailed: if no graph can be captured, or if its replay does not reproduce the meta-step.
             RuntimeError: if the device is out of memory, see `is_out_of_memory`.
         """
         static = Episodes(*(t.clone() for t in episodes.tensors()))

@@ -1,9 +1,9 @@
 """A whole meta-step as one function of tensors, for the compiler: inner loops, meta-gradient and outer update.
 
-The mathematics is that of the algorithms' own files, with parameters as one vector and rates as inputs, so that rates
-can change during training without a new compilation. Every function updates the parameters in place, unless a loss or
-the gradient is not finite, and returns metrics [2T + 1]: each task's query loss, each task's support loss before
-adaptation, and the norm of the gradient.
+The mathematics is the same as in the algorithms' own files, with parameters as one vector and rates as inputs, so that
+rates can change during training without a new compilation. Every function updates the parameters in place, unless a
+loss or the gradient is not finite, and returns metrics [2T + 1]: each task's query loss, each task's support loss
+before adaptation, and the norm of the gradient.
 
 No single sum runs over all tasks or all parameters, because several threads would share the work of such a sum, and its
 last bits would depend on the number of threads. Each task's gradient is a row of a matrix [T, P] whose columns are

@@ -2,8 +2,8 @@
 
 torch's double backward of an affine batch norm makes some forty passes over the activations and takes longer than all
 convolutions of a small network together. This module computes it with three sums and two passes: in each channel, every
-derivative is a linear combination of the saved tensors whose coefficients follow from a few sums. The forward and the
-first backward pass use torch's kernels.
+derivative is a linear combination of the saved tensors, with coefficients that follow from a few sums. The forward and
+the first backward pass use torch's kernels.
 
 With n values in each channel, mean μ, s = (σ² + ε)^-½, x̂ = s (x - μ) and incoming gradient g, the backward pass is
 

@@ -1,8 +1,8 @@
 """Convolutions as matrix products of unfolded images (im2col).
 
 If each task has its own weights, a convolution over many tasks is a grouped convolution, for which some GPUs have slow
-kernels, especially for its derivatives (pytorch/functorch#365). On unfolded images it is a batched matrix product, and
-so are its derivatives of any order. For a 3x3 kernel, the unfolded images need nine times the memory.
+kernels, especially for its derivatives (pytorch/functorch#365). On unfolded images, the convolution is a batched matrix
+product, and so are its derivatives of any order. For a 3x3 kernel, the unfolded images need nine times the memory.
 """
 
 from __future__ import annotations

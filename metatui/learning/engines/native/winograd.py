@@ -1,7 +1,7 @@
 """Winograd's convolution F(4x4, 3x3), padding 1 and stride 1, with its first and second derivatives.
 
-Images x [B, C, H, W] are cut into P = B ⌈H/4⌉ ⌈W/4⌉ tiles of 4x4 pixels, the last ones padded with zeros. A tile Y of
-the output is
+Images x [B, C, H, W] are cut into P = B ⌈H/4⌉ ⌈W/4⌉ tiles of 4x4 pixels. Tiles at the lower and right edge are padded
+with zeros. A tile Y of the output is
 
     Y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A
 
@@ -61,7 +61,7 @@ OUTPUT = torch.tensor(
 """The matrix Aᵀ, which transforms products to tiles of the output."""
 
 KERNELS = torch.kron(KERNEL, KERNEL)
-"""The matrix [36, 9] that maps the 9 elements of a kernel g to those of G g Gᵀ."""
+"""The matrix [36, 9] that maps the 9 elements of a kernel g to the 36 elements of G g Gᵀ."""
 
 TILES_AT_ONCE = 128
 """Number of tiles that are transformed and multiplied together, so that they stay in the CPU's cache."""
@@ -140,7 +140,7 @@ SCRATCH = 72
 
 @cache
 def transforms(dtype: torch.dtype) -> Transforms:
-    """Return the C transforms for a dtype, or those in torch if there is no C compiler."""
+    """Return the C transforms for a dtype, or `TORCH_TRANSFORMS` if there is no C compiler."""
     native = library(dtype)
     if native is None:
         return TORCH_TRANSFORMS
