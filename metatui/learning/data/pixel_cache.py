@@ -26,7 +26,7 @@ _MAX_HEADER = 4 * 1024 * 1024
 
 
 def write_pixels(path: Path, pixels: NDArray[np.uint8], metadata: Mapping[str, str]) -> None:
-    """Write `pixels` and `metadata`, replacing `path` atomically.
+    """Write `pixels` and `metadata` to the file `path`, which is replaced atomically.
 
     The header is written by hand, because the safetensors library would copy all pixels.
 

@@ -113,7 +113,7 @@ def _pack(path: Path, listing: Listing, shape: tuple[int, ...]) -> Packed:
 
 
 def _decode_into(pixels: NDArray[np.uint8], listing: Listing) -> dict[int, str]:
-    """Decode all images into `pixels`. Return the files that cannot be decoded, with reasons, by their numbers."""
+    """Decode all images into `pixels`. Return the files that cannot be decoded, by number, with the reasons."""
     files = listing.files
     channels, size = pixels.shape[1:3]
 

@@ -67,7 +67,7 @@ def compile_to(path: Path, function: Callable[..., Tensor], inputs: Sequence[Ten
     from torch.fx.experimental.proxy_tensor import make_fx
 
     logging.disable(logging.WARNING)  # messages about the internals of the compiler
-    # Multiply-adds are not fused: which of them are would depend on how threads split the vector loops. Testing the
+    # Multiply-adds are not fused, because fusing them would depend on how threads split the vector loops. Testing the
     # instruction set would take three seconds. Precompiling headers takes ten seconds once and saves four later.
     options = {
         "cpp.threads": threads,
