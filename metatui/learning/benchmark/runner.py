@@ -137,7 +137,7 @@ class Benchmark:
         """Yield `Ready` once, then `Measuring` and a `Measurement` for each cell.
 
         Raises:
-            BadInput: if there is no such device.
+            BadInput: if the device does not exist.
             MetatuiError: if the machine's rates cannot be measured.
         """
         try:

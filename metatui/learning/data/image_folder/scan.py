@@ -84,9 +84,9 @@ class Listing:
 def list_folder(folder: str, class_lists: str = "", *, setting: str = "task.folder is") -> Listing:
     """List the images in `folder` by class. Error messages begin with `setting` and the folder.
 
-    The lists in the folder `class_lists`, the value of task.class_lists, define the splits. If `class_lists` is empty,
-    the splits are defined by the folders `train`, `val` and `test`, or else by class lists in `folder`. Without any of
-    these, the classes have no split.
+    If the setting task.class_lists, given as `class_lists`, names a folder, the class lists in that folder define the
+    splits. If `class_lists` is empty, the splits are defined by the folders `train`, `val` and `test`, or else by class
+    lists in `folder`. Without any of these, the classes have no split.
 
     Hidden files are skipped. Everything else that is not an image of a class is listed as left out: links out of
     the folder, folders inside class folders, and files of other types.
