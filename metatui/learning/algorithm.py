@@ -69,8 +69,8 @@ class Algorithm(Component):
     """The part of a meta-step that `compute.engine = "auto"` measures. If None, the default engine is used without a
     measurement."""
     captured: ClassVar[bool] = False
-    """Whether a meta-step can be captured as a CUDA graph: it is a step of Adam along the meta-gradient, and nothing
-    else changes between meta-steps."""
+    """Whether a meta-step can be captured as a CUDA graph. It can if it is a step of Adam along the meta-gradient, and
+    nothing else changes between meta-steps."""
     published_batch_norm: ClassVar[Literal["transductive", "per_example"] | None] = None
     """The value of `evaluation.batch_norm` that is closest to the published results; None if publications use different
     values or the value is unknown."""
@@ -156,12 +156,13 @@ class Algorithm(Component):
 
     @classmethod
     def fixed(cls, settings: Settings) -> Mapping[str, str]:
-        """Return the live settings that cannot be changed during a run with `settings`, and the reason for each."""
+        """Return the live settings that a run with `settings` cannot change after its start, and the reason for
+        each."""
         return {}
 
     @classmethod
     def explain(cls, settings: Settings) -> Explanation:
-        """Describe the algorithm with the numbers of `settings`. The default is only the docstring of the class."""
+        """Describe the algorithm with the numbers of `settings`; by default, with the docstring of the class only."""
         from metatui.learning.explanations import Explanation
 
         idea = " ".join((cls.__doc__ or "").split())
@@ -184,7 +185,7 @@ class Algorithm(Component):
 
     @property
     def stage(self) -> str:
-        """Sentence for the journal when it changes: what meta-steps compute at this `progress`, without a full stop."""
+        """Sentence on what meta-steps compute at this `progress`, without a full stop. The journal records changes."""
         return ""
 
     @property

@@ -56,7 +56,7 @@ class Experiment:
     notices: tuple[str, ...]
     """Warnings to show to the user before the training starts."""
     notes: tuple[str, ...] = ()
-    """Sentences for the journal of a run that are not warnings."""
+    """Sentences, other than warnings, that the journal of a run records."""
     weights: str = ""
     """SHA-256 of the file of pretrained weights that the model started from; empty without such a file."""
     _prefetched: dict[range, Episodes] = field(default_factory=dict, repr=False)
@@ -195,7 +195,7 @@ def set_up(
     if name == "compiled":  # chooses its own number of threads, up to this one
         threads = settings.compute.threads or physical_cores()
     if name == "native" and library(dtype) is None:
-        reason = f"{reason}; without a C compiler it is slow"
+        reason = f"{reason}; this engine is slow without a C compiler"
     notices = [*source.notices]
     notes = [*source.notes]
     if weights:

@@ -49,7 +49,7 @@ class Explanation:
         Rarely used settings whose usual value is their default are left out.
 
         Args:
-            write: formats settings and their values: `assigned` or `labelled`.
+            write: function that formats settings and their values: `assigned` or `labelled`.
         """
         shown = {
             kind: {path: value for path, value in values.items() if FIELDS[path].main or value != FIELDS[path].default}
@@ -76,7 +76,7 @@ def explanation(settings: Settings, algorithm: str | None = None) -> Explanation
 
 
 def selecting(settings: Settings, algorithm: str) -> Settings:
-    """Return `settings` with another algorithm, which may refuse some of the other settings."""
+    """Return `settings` with another algorithm, even if that algorithm does not accept the other settings."""
     return settings.model_copy(update={"algorithm": settings.algorithm.model_copy(update={"name": algorithm})})
 
 

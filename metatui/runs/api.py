@@ -51,7 +51,7 @@ class Result:
     device: str
     engine: str
     test: Evaluation | None
-    """Test of the best parameters, with the settings used in their validation; None for a stopped run."""
+    """Final test of the best parameters, with the settings used in their validation; None for a stopped run."""
     best: Evaluation | None
     """Best validation; None if no validation had a finite result."""
     validation: Evaluation | None
@@ -184,10 +184,10 @@ def load_model(
     """Load the meta-learned model of a run, to adapt it to the examples of a new task.
 
     `model.adapt(x, y)` returns an adapted model: `adapted(x)` returns logits or target values, and `adapted.predict(x)`
-    labels or target values. Inputs and targets are those of the data set: rows of a table in their units, or images
-    [B, C, H, W] from 0 to 1. `model.module` is the network as an nn.Module, `model.save(path)` exports it, and
+    returns labels or target values. Inputs and targets are those of the data set: rows of a table in their units, or
+    images [B, C, H, W] from 0 to 1. `model.module` is the network as an nn.Module, `model.save(path)` exports it, and
     `model.settings` are the settings of the run. The data set itself is not needed. If the run used a plugin file, load
-    it first with `metatui.load_plugin`. Adaptation works for tasks like the training tasks.
+    it first with `metatui.load_plugin`. Adaptation works well only for tasks that resemble the training tasks.
 
     Args:
         run: a run, its name, the start of its name, the path of its folder, or `latest`.

@@ -1,4 +1,4 @@
-"""Evaluations, events and journal entries as text, the same on the command line, in the app and in reports."""
+"""Formatting of evaluations, events and journal entries as text, shared by the command line, the app and reports."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from metatui.utils.text import sanitize
 
 
 def headline(evaluation: Evaluation, *, level: bool = False) -> str:
-    """Format a result with its protocol: metric, interval, inner steps, split, tasks, shots and batch norm.
+    """Format a result and its protocol: metric, interval, inner steps, split, tasks, shots and batch norm.
 
     Args:
         level: whether to add that the interval is a 95 % interval.

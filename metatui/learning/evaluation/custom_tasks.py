@@ -9,7 +9,7 @@ from metatui.utils.errors import BadInput
 
 AMPLITUDE = (0.1, 5.0)
 PHASE = (0.0, math.pi)
-"""Ranges of the training tasks; custom waves may exceed them."""
+"""Ranges of the amplitude and the phase of training tasks; custom waves may exceed them."""
 
 LARGEST_AMPLITUDE = 10.0
 

@@ -92,7 +92,7 @@ def parse_classes(source: ImageSource, text: str, ways: int) -> tuple[int, ...]:
     Args:
         text: numbers, names or prefixes of names, separated by commas. A prefix of several names, such as the name of
             an alphabet, selects as many of these classes as are needed to have `ways` in total, unrotated ones first.
-            Several such prefixes share the number of classes that are needed.
+            If there are several such prefixes, each selects an equal share of the classes that are needed.
 
     Returns:
         The numbers of `ways` classes, in the order of `text`.
@@ -125,11 +125,12 @@ def _matching_classes(source: ImageSource, word: str) -> list[int]:
     count = source.class_count(SPLIT)
     if word.isascii() and word.isdigit():
         if int(word) >= count:
-            raise BadInput(f"class is {word}, but must be from 0 to {count - 1}, the classes of the {SPLIT} split")
+            raise BadInput(f"class is {word}, but must be one of the classes 0 to {count - 1} of the {SPLIT} split")
         return [int(word)]
     if count > MAX_NAMES:
         raise BadInput(
-            f"class is {quote(word)}, but must be a number from 0 to {count - 1}: there are too many classes for names"
+            f"class is {quote(word)}, but must be a number from 0 to {count - 1}: there are too many classes to "
+            "search for a name"
         )
     names = [source.class_name(SPLIT, number) for number in range(count)]
     lower = [name.lower() for name in names]

@@ -178,7 +178,8 @@ def welch_test(a: ArrayLike, b: ArrayLike) -> WelchTest:
 def holm(p: Sequence[float]) -> tuple[float, ...]:
     """Correct p-values for multiple testing (Holm 1979).
 
-    It limits the probability that any of the tests is a false positive. NaN stays NaN and does not count as a test.
+    The correction limits the probability that any of the tests is a false positive. NaN stays NaN and does not count as
+    a test.
     """
     corrected = [math.nan] * len(p)
     tested = sorted((value, i) for i, value in enumerate(p) if not math.isnan(value))

@@ -175,7 +175,7 @@ def _scatter_views(
     shown = min(len(units.targets), MOST_TARGETS)
 
     def rows(values: Tensor) -> tuple[tuple[float, ...], ...]:
-        """Convert values [Q, targets] to a row of the first values for each target that is shown."""
+        """Convert values [Q, targets] to one row for each target in the view, with its first values."""
         return tuple(_floats(column) for column in units.y(values)[: MOST_POINTS // shown, :shown].T)
 
     predicted, losses = [], []

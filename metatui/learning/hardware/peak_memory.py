@@ -52,7 +52,7 @@ class PeakMemory:
             self._base = (_status("VmRSS") if self._was_reset else self._before) or 0
 
     def bytes(self) -> int | None:
-        """Return the peak so far; None if it cannot be measured, or if the process used more memory before."""
+        """Return the peak so far; None if it cannot be measured, or if an earlier peak of the process was higher."""
         if self._device.startswith("cuda"):
             import torch
 

@@ -1,7 +1,8 @@
 """Isolation of the caller's global torch settings from those of a computation.
 
 A caller of the library may have changed the default dtype, autocast, grad mode or thread count. These must not affect
-the results of a run, and a run must not change them. Only `TorchState` switches between them.
+the results of a run, and a run must not change them. Only `TorchState` switches between the settings of the caller and
+those of a run.
 """
 
 from __future__ import annotations
@@ -186,4 +187,4 @@ _SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], object], Any]] = {
     },
 }
 """Getter, setter and initial value of each setting. A computation starts with the initial value (torch's default), or
-with the caller's value if it is None."""
+with the caller's value if the initial value is None."""

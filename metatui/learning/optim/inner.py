@@ -32,7 +32,7 @@ class InnerLoop:
     momentum: float = 0.9
     """Decay of the running sum of gradients, for the optimiser `momentum`."""
     weight_decay: float = 0.0
-    """Multiple of the parameters that is added to their gradient, after clipping."""
+    """Weight decay: this multiple of the parameters is added to their gradient after clipping."""
     clip: float = 0.0
     """Largest norm of the gradient of a task's loss; 0 disables clipping."""
 
@@ -46,8 +46,8 @@ class InnerLoop:
 
         Args:
             stacked: whether parameters have a leading task axis.
-            constant: whether steps are constants in derivatives. The caller's gradients are then constants already, and
-                weight decay is treated as a constant as well.
+            constant: whether inner steps are treated as constants in derivatives. If so, the gradients that the caller
+                passes must be constants, and weight decay is treated as a constant as well.
         """
         return Update(self, stacked=stacked, constant=constant)
 
@@ -88,8 +88,8 @@ class Update:
         """Return the parameters after one step.
 
         Args:
-            rates: a learning rate for each parameter in place of `InnerLoop.lr`, of a shape that broadcasts to the
-                parameter.
+            rates: a learning rate for each parameter, which replaces `InnerLoop.lr`. Its shape must be broadcastable to
+                that of the parameter.
         """
         inner = self._inner
         lr = inner.lr if rates is None else rates

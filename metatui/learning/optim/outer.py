@@ -111,7 +111,7 @@ class OuterAdam:
         return 1 - first ** (self._steps + 1), 1 - second ** (self._steps + 1)
 
     def count(self, steps: int = 1) -> None:
-        """Add `steps` to the step count, after meta-steps by a CUDA graph or a compiled function; may be negative."""
+        """Add `steps`, which may be negative, to the step count after meta-steps that this class did not make."""
         self._steps += steps
 
     def tensors(self) -> Params:

@@ -61,7 +61,8 @@ class CompileSwitch:
             iteration: meta-steps made so far.
             settings: settings of the next meta-step, with `auto` resolved.
             tasks: task numbers of the next meta-step.
-            stop_requested: called repeatedly while this waits for the compiler. If it is true, there is no switch.
+            stop_requested: called repeatedly while this waits for the compiler. If it returns True, the engine is not
+                switched.
         """
         kind = settings.algorithm.inner_steps, settings.algorithm.meta_batch
         if kind != self.kind:

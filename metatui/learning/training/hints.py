@@ -97,11 +97,12 @@ class HintState:
     """Lowest mean meta-loss so far between two successive validations."""
     best: Best | None = None
     rising: int = 0
-    """Number of validations in a row before which the training diverged."""
+    """Number of consecutive validations at which the training was diverging (see `RISE`), up to the latest."""
     worse: int = 0
-    """Number of validations in a row that were so much worse than the best one that the intervals do not overlap."""
+    """Number of consecutive validations, up to the latest, whose intervals lie entirely on the worse side of the best
+    one's."""
     noisy: int = 0
-    """Number of validations in a row that were noisy."""
+    """Number of consecutive noisy validations, up to the latest."""
 
 
 class Hints:
@@ -173,7 +174,7 @@ class Hints:
     def _hint(
         self, kind: HintKind, iteration: int, settings: Settings, reason: str, path: str, new: Scalar
     ) -> Iterator[Hinted]:
-        """Yield a hint to set `path` to `new`, unless this is its value or a hint of this kind was given before."""
+        """Yield a hint to set `path` to `new`, unless it already has this value or this kind of hint was given."""
         old = settings.value(path)
         if kind not in self._state.done and old != new:
             self._state.done.append(kind)

@@ -125,10 +125,10 @@ class Learner:
         return self.outer.step(gradients, lr=outer_lr, clip=self.experiment.settings.algorithm.grad_clip)
 
     def move_towards(self, target: Params, share: float) -> Tensor:
-        """Move the meta-parameters by `share` of the way to `target`. Returns the length of the whole way.
+        """Move the meta-parameters by `share` of the way to `target`. Returns their distance from it before the move.
 
         Raises:
-            Diverged: if this length is not finite. In that case, nothing is updated.
+            Diverged: if this distance is not finite. In that case, nothing is updated.
         """
         change = self.flat.flatten(target) - self.flat.vector
         norm = norm_of(change)
@@ -154,7 +154,8 @@ class Learner:
         """Adapt to each task without recording an autograd graph of the adaptation.
 
         Args:
-            order: int64 [T, steps, b], the support examples that each inner step uses; None uses all of them.
+            order: indices of the support examples that each inner step uses, int64 [T, steps, b]; None to use all
+                examples.
 
         Returns:
             The stack of adapted parameters, and the support loss [T] before adaptation.

@@ -65,7 +65,7 @@ def part(tensors: Params, prefix: str) -> Params:
 
 
 def renamed(tensors: Params) -> Params:
-    """Rename tensors of old checkpoints of `pretrained`, in which the head for training was no meta-parameter."""
+    """Rename tensors of old checkpoints of `pretrained`, in which the head for training was not a meta-parameter."""
     current = dict(tensors)
     for name, p in part(tensors, "algorithm/head").items():
         del current[f"algorithm/head/{name}"]
@@ -198,7 +198,7 @@ def best_of(experiment: Experiment, state: TrainerState) -> tuple[Params, int, s
 def parameters_of(
     experiment: Experiment, state: TrainerState, checkpoint: Literal["best", "last"] = "best"
 ) -> tuple[Params, int, str]:
-    """Load the parameters in `state`, whatever the data set. The result is that of `best_of`.
+    """Load the parameters in `state` without checking the data set. The result has the form of that of `best_of`.
 
     Args:
         checkpoint: `best` for the best parameters, or the last ones if there was no validation; `last` for the last.

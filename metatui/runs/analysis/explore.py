@@ -57,7 +57,7 @@ def exploring(
     steps: int = 50,
     rate: float = 1.0,
 ) -> Generator[Explored, None, None]:
-    """Adapt the best parameters of each run to one task, all with the first run's shots, queries and seed.
+    """Adapt the best parameters of each run to one task. The first run's shots, queries and seed are used for all runs.
 
     Yields each run after its adaptation. For classification with more than `FIRST_STEPS` inner steps, all runs are
     first yielded after `FIRST_STEPS` inner steps, and then again after all inner steps.

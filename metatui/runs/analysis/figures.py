@@ -65,7 +65,7 @@ STYLE: dict[Any, Any] = {
 Against = Literal["iterations", "tasks", "seconds"]
 AGAINST: dict[Against, str] = {"iterations": "meta-steps", "tasks": "tasks seen", "seconds": "seconds of training"}
 AGAINST_TITLE: dict[Against, str] = {"iterations": "meta-steps", "tasks": "tasks seen", "seconds": "time"}
-"""The same in the title of a panel."""
+"""Names of the quantities in `AGAINST` as they are written in the title of a panel."""
 
 Format = Literal["svg", "png", "pdf"]
 
@@ -240,7 +240,7 @@ def _groups(comparison: Comparison) -> list[tuple[str, Sequence[RunResult], Curv
 
 
 def _spelled(measured: Sequence[str]) -> list[str]:
-    """Replace the commas in texts of `measured_in`, because they are joined by commas."""
+    """Replace the commas in texts of `measured_in`, because `values_of` separates the texts by commas."""
     return [text.replace(", ", " and ") or "unchanged" for text in measured]
 
 

@@ -101,7 +101,7 @@ class RunLog:
 
     @cached_property
     def _compute_changes(self) -> dict[str, Scalar]:
-        """Compute settings that were changed when the run was resumed.
+        """New values of compute settings that were changed when the run was resumed, by path.
 
         They are kept even if the run is later resumed from an earlier checkpoint.
         """

@@ -29,7 +29,7 @@ class Rerun:
 def rerun_of(run: RunFolder, changes: Mapping[str, Scalar] | None = None) -> Rerun:
     """Return arguments to repeat `run` with the same commands, initial engine and initial number of threads.
 
-    On the same kind of device, results are the same (on the CPU bit for bit). If the run was resumed on another device
+    On the same kind of device, results are the same (on the CPU, bit for bit). If the run was resumed on another device
     or engine, the repetition uses the initial device and engine until the end.
 
     Args:

@@ -249,7 +249,7 @@ class Session:
         what = plugin_failure(error)
         cause = f"because {what}" if what else f"with an unexpected error ({type(error).__name__})"
         return MetatuiError(
-            f"the run ended after meta-step {self.outcome.iteration} {cause}: its traceback is in {self.run.crash_path}"
+            f"the run ended after meta-step {self.outcome.iteration} {cause}: the traceback is in {self.run.crash_path}"
         )
 
     def _events(self) -> Generator[Event, None, None]:

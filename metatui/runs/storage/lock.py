@@ -45,7 +45,7 @@ class RunLock:
             fcntl.flock(self._handle, fcntl.LOCK_UN)
 
     def confirm(self) -> None:
-        """Check that no other process took the lock in the meantime. File servers allow this after a disconnection.
+        """Check that no other process has taken the lock, which file servers allow after a disconnection.
 
         Raises:
             BadInput: if another process holds the lock or held it in the meantime.
@@ -56,7 +56,7 @@ class RunLock:
                 raise BadInput(f"run {quote(self._path.parent.name)} was taken over by {holder(self._path)}")
 
     def was_replaced(self) -> bool | None:
-        """Return whether `path` names another file than the locked one; None if there is no file. Raises WriteRefused.
+        """Return whether `path` is now a file other than the locked one; None if it is missing. Raises WriteRefused.
 
         The open handle keeps the inode from being used again, so a folder that was created again is recognised.
         """

@@ -27,7 +27,7 @@ LARGEST_SIDE = 4096
 """Maximum width of an image in pixels."""
 
 LENGTHS = (1, 3)
-"""Numbers of dimensions of an example: inputs, or channels, height and width."""
+"""Allowed numbers of dimensions of an example: 1 for a row of inputs, or 3 for channels, height and width."""
 LARGEST_SIZE = 10_000
 """Maximum size of a dimension of an example, and maximum number of targets."""
 
@@ -95,7 +95,7 @@ class AdaptationRecord(_Record):
 
 
 class DataRecord(_Record):
-    """Schema of the data set, with which a saved model is used without it."""
+    """Schema of the data set. With the schema, a saved model can be used without the data set."""
 
     data: DataSchema
 
@@ -104,7 +104,7 @@ class DataRecord(_Record):
     def _check_data(cls, data: DataSchema) -> DataSchema:
         sizes = (*data.input_shape, data.targets)
         if len(data.input_shape) not in LENGTHS or not all(0 < size <= LARGEST_SIZE for size in sizes):
-            raise ValueError("the shape of an example must be positive numbers")
+            raise ValueError("the shape of an example must consist of positive numbers")
         for columns, count in ((data.inputs, data.input_shape[0]), (data.outputs, data.targets)):
             if columns and not len(columns.columns) == len(columns.mean) == len(columns.scale) == count:
                 raise ValueError("every column must have a mean and a scale")

@@ -125,7 +125,7 @@ class RunFolder:
 def end_reason(run: RunFolder, entries: list[Entry], status: Status) -> str | None:
     """Return why `run`, which has the given journal, failed or was interrupted.
 
-    The result is None for other statuses, and if the journal does not tell the reason.
+    The result is None if the run has another status, or if the journal does not contain the reason.
     """
     if status not in ("failed", "interrupted") or not entries:
         return None

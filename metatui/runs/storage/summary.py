@@ -50,17 +50,17 @@ class RunSummary:
     iterations: int | None
     """Number of meta-steps of the whole training, including live changes; None if `settings` is None."""
     pid: int | None
-    """Process that started or resumed the run last."""
+    """ID of the process that last started or resumed the run."""
     host: str | None
-    """Machine of this process."""
+    """Name of the machine on which that process was started."""
     died: bool
-    """Whether this process ended without recording the end of the run, for example because it was killed."""
+    """Whether that process ended without recording the end of the run, for example because it was killed."""
     validation: Evaluation | None = None
     """Last validation, which may not be the best."""
     warning: str | None = None
     """Reason why a finished run has no good result; None if the result is good."""
     reason: str | None = None
-    """Why the run failed or was interrupted; None for other statuses, or if the journal does not tell."""
+    """Why the run failed or was interrupted; None for other statuses, or if the journal does not contain the reason."""
 
     @property
     def id(self) -> str:

@@ -49,7 +49,7 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class PlannedComparison:
-    """Runs to compare, and the protocol. If a value of the protocol is None, the first run's setting is used."""
+    """Runs to compare, and the protocol of the comparison. If a value is None, the setting of the first run is used."""
 
     name: str
     runs: tuple[PlannedRun, ...]
@@ -64,7 +64,7 @@ class PlannedComparison:
 
 @dataclass(frozen=True)
 class Suite:
-    """A list of comparisons of runs. Strings that are missing from the file are empty."""
+    """A list of comparisons of runs. Strings that the file does not contain are empty."""
 
     name: str
     title: str

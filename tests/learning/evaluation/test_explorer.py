@@ -174,7 +174,7 @@ def test_unrotated_characters_come_first() -> None:
 
 def test_unlimited_names_are_refused(images: Experiment) -> None:
     assert isinstance(images.source, ImageSource)
-    with pytest.raises(BadInput, match="too many classes for names"):
+    with pytest.raises(BadInput, match="too many classes to search for a name"):
         parse_classes(images.source, "babab-babab", 3)
 
 

@@ -197,7 +197,7 @@ def test_frozen_parameters_without_the_file_of_weights(tmp_path: Path, runs_dir:
     assert all(torch.equal(t, model.module.state_dict()[name]) for name, t in again.model.state_dict().items())
 
 
-ARRAY = "x is a list, but must be a tensor or an array of numbers, all rows of one length"
+ARRAY = "x is a list, but must be a tensor or an array of numbers with rows of equal length"
 SHAPE = "but must have the shape [B, {}] with at least one example"
 PIXELS = torch.zeros(3, 1, 28, 28)
 RANGE = change(IMAGES, {"task.ways_range": "2-4"})

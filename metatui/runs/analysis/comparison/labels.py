@@ -60,7 +60,7 @@ def _setting(settings: Settings, path: str) -> str:
 
 
 def measured_in(runs: Sequence[Settings]) -> tuple[list[str], list[str]]:
-    """Describe how the training curve and the validations of each run are measured, as far as this differs.
+    """Describe the shots and inner steps of the training curves and of the validations, as far as they differ.
 
     Returns:
         For training and for validation, the numbers of shots and of inner steps of each run, such as `10-shot`,

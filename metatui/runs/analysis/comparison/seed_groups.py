@@ -72,7 +72,7 @@ def without_seed(settings: Settings) -> Settings:
 
 
 def _over_seeds(means: Sequence[Sequence[float]]) -> SeedCurve:
-    """Return statistics of the means of runs, [runs, steps + 1], at each step."""
+    """Return statistics over seeds at each inner step, given the mean results of the runs, [runs, steps + 1]."""
     from metatui.learning.evaluation.statistics import sample_summary
 
     steps = [sample_summary(values) for values in zip(*means, strict=True)]

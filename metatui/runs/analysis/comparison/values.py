@@ -26,7 +26,8 @@ Steps = int | Literal["own"]
 class Protocol:
     """Evaluation protocol of all runs.
 
-    Properties fixed by a trained model, such as its ways, are in the evaluation and settings of each run.
+    Properties that a trained model fixes, such as the number of classes, may differ between the runs. They are in the
+    evaluation and settings of each run.
     """
 
     source: str
@@ -44,7 +45,8 @@ class Protocol:
     rotations: bool | None
     """Setting `task.rotations`; None if the data set does not use this setting."""
     own_steps: bool = False
-    """Whether each run has the number of inner steps in its own settings. `steps` is then the largest of them."""
+    """Whether each run makes as many inner steps as its own settings say. If True, `steps` is the largest of these
+    numbers."""
     differences: tuple[str, ...] = ()
     """Differences between the protocols that the runs were set up with, which the comparison overrides."""
 
@@ -92,10 +94,10 @@ class LiveChange:
 
 @dataclass(frozen=True)
 class Averages:
-    """A training curve with the smoothing of the app's charts."""
+    """A training curve, smoothed as in the app's charts."""
 
     decay: float
-    """Decay, one of `metatui.utils.smoothing.DECAYS`."""
+    """Decay of the smoothing, one of `metatui.utils.smoothing.DECAYS`."""
     meta_loss: tuple[float, ...]
     accuracy: tuple[float, ...] | None
 
@@ -122,7 +124,7 @@ class TrainingCurve:
     changes: tuple[LiveChange, ...] = ()
     """Live changes, in order."""
     averages: tuple[Averages, ...] = ()
-    """The same curve with each smoothing of the app's charts."""
+    """The same curve, smoothed as in the app's charts, once for each decay that can be selected there."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ class ValidationCurve:
     mean: tuple[float, ...]
     ci95: tuple[float, ...]
     diverged: tuple[int, ...]
-    """Diverged validation tasks, which the means exclude; 0 if the journal does not count them."""
+    """Number of diverged tasks in each validation, which the means exclude; 0 if the journal does not record it."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ class RecordedRun:
     label: str
     """Short label, unique in the comparison."""
     settings: Settings
-    """Settings of training, including live changes, with the inner learning rate of the best validation."""
+    """Settings of the training, including live changes, but with the inner learning rate of the best validation."""
     same_tasks: Hashable = field(repr=False)
     """Key that is equal for runs with the same held-out tasks."""
     training: TrainingCurve | None = field(repr=False)
@@ -210,7 +212,7 @@ class Pair:
     step: int
     """Inner step of the test."""
     test: PairedTest
-    """Test of a minus b over the tasks on which neither run diverged. Accuracies are fractions."""
+    """Test of the differences a minus b on the tasks on which neither run diverged. Accuracies are fractions."""
     p_holm: float
     """`test.deciding_p` with Holm's correction over all pairs; NaN if at least half of the tasks were excluded."""
     wilcoxon_p_holm: float

@@ -27,7 +27,7 @@ from metatui.utils.errors import BadInput, quote
 PROTOCOL = 1
 
 LONGEST_COMMAND = 16 * 1024
-"""Maximum bytes of a line from a viewer."""
+"""Maximum number of bytes in a line from a viewer."""
 
 LONGEST_REPORT = 64 * 1024 * 1024
 """Maximum number of bytes in a line from a run. Lines with validations are long because they include images."""

@@ -61,10 +61,11 @@ If there are more, progress and superseded events are dropped; the viewer has to
 """
 
 MOST_OTHERS = 4096
-"""Maximum number of queued events other than progress for a viewer that does not read; the oldest are dropped."""
+"""Maximum number of events, not counting progress, that are queued for a viewer that does not read. If there are more,
+the oldest are dropped."""
 
 MOST_UNREAD = 64 * 1024
-"""Number of bytes that a viewer has not read, above which invalid lines from this viewer get no answer."""
+"""Maximum number of bytes that a viewer may leave unread and still get an answer to an invalid line."""
 
 CHUNK = 64 * 1024
 
@@ -178,7 +179,7 @@ class ControlServer:
         """Whether a viewer is connected. Events are queued only then."""
         self._viewers: list[Viewer] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        """References to running tasks, because the event loop keeps only weak references."""
+        """References to running asyncio tasks, because the event loop keeps only weak references."""
         self._listener: socket.socket | None = None
         self._wake = asyncio.Event()
         self._runner: asyncio.Runner | None = None

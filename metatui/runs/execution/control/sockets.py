@@ -15,7 +15,7 @@ from pathlib import Path
 from metatui.runs.storage.run_folder import RunFolder
 
 LONGEST = 100
-"""Maximum length in bytes of a socket path, accepted by every system: Linux allows 107, macOS 103."""
+"""Maximum length in bytes of a socket path that every system accepts: Linux allows 107, macOS 103."""
 
 BACKLOG = 16
 """Maximum number of connections that wait to be accepted."""
