@@ -156,8 +156,7 @@ class Algorithm(Component):
 
     @classmethod
     def fixed(cls, settings: Settings) -> Mapping[str, str]:
-        """Return the live settings that a run with `settings` cannot change after its start, and the reason for
-        each."""
+        """Return the live settings that a run with `settings` cannot change after its start, with the reasons."""
         return {}
 
     @classmethod

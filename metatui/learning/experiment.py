@@ -230,7 +230,7 @@ def _graphs_fit(algorithm: Algorithm, model: nn.Module, input_shape: tuple[int, 
     settings = algorithm.settings
     if settings.compute.second_order != "auto" or not algorithm.second_order or algorithm.plain is None:
         return False
-    if not is_chain(model) or is_perceptron(model):  # engines always keep their graphs
+    if not is_chain(model) or is_perceptron(model):  # the engines keep the graphs of such models in any case
         return False
     task, batch = settings.task, settings.algorithm.meta_batch
     examples = settings.training_shots * (task.ways if settings.is_classification else 1)

@@ -58,7 +58,7 @@ class TorchState:
             self.__enter__()
 
     def steps(self, generator: Generator[Y, None, R]) -> Generator[Y, None, R]:
-        """Iterate over `generator` with its code inside this context, and the caller's code outside."""
+        """Iterate over `generator`, running its code inside this context and the caller's code outside of it."""
         step: Callable[[], Y] = partial(next, generator)
         while True:
             with self:

@@ -1,4 +1,4 @@
-"""Hints about likely problems of a training run, recognised from the events that it yields anyway.
+"""Hints about likely problems of a training run, which are recognised from the events of the run alone.
 
 Each kind of hint is given at most once per run. Thresholds are cautious: a hint that is given should be right.
 """
@@ -23,7 +23,7 @@ from metatui.utils.errors import BadInput
 from metatui.utils.numbers import interval
 
 LEAST_STEPS = 100
-"""Number of meta-steps after which the movement of the parameters is judged."""
+"""The movement of the parameters is judged only after this number of meta-steps."""
 
 LEAST_MOVEMENT = 0.05
 """Parameters are reported as hardly moving if their relative change, extrapolated to the whole training, is below this.
@@ -34,7 +34,7 @@ RISE = 3.0
 lowest value between earlier validations."""
 
 PATIENCE = 3
-"""Number of validations without a new best one after which overfitting is judged."""
+"""Overfitting is judged only after this number of validations without a new best one."""
 
 WIDEST_LOSS, WIDEST_ACCURACY = 0.75, 0.075
 """A validation is noisy if the half-width of its interval is above this share of its loss, or above this accuracy."""

@@ -221,7 +221,7 @@ class Learner:
         return CapturedStep(self.engine, self.flat, self.outer)
 
     def graph_step(self, episodes: Episodes, outer_lr: float) -> MetaStep | PendingStep | None:
-        """Make a meta-step with a captured or compiled graph; return None if there is no graph for this kind.
+        """Make a meta-step with a captured or compiled graph; return None if there is no suitable graph.
 
         Raises:
             Diverged: if a loss or gradient is not finite. For a captured graph, `read` raises it later.
@@ -236,7 +236,7 @@ class Learner:
         return MetaStep(metrics.meta_loss, None, metrics.support_loss, metrics.grad_norm)
 
     def capture(self, tasks: range) -> bool:
-        """Capture the kind of the next meta-step as a CUDA graph, if this is possible and not done yet.
+        """Capture meta-steps like the next one as a CUDA graph, if this is possible and was not done yet.
 
         Returns:
             Whether a graph was captured.

@@ -198,7 +198,7 @@ def best_of(experiment: Experiment, state: TrainerState) -> tuple[Params, int, s
 def parameters_of(
     experiment: Experiment, state: TrainerState, checkpoint: Literal["best", "last"] = "best"
 ) -> tuple[Params, int, str]:
-    """Load the parameters in `state` without checking the data set. The result has the form of that of `best_of`.
+    """Load the parameters in `state` without checking the data set. Returns the same values as `best_of`.
 
     Args:
         checkpoint: `best` for the best parameters, or the last ones if there was no validation; `last` for the last.

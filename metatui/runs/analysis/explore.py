@@ -30,7 +30,7 @@ FIRST_STEPS = 10
 
 @dataclass(frozen=True)
 class Explored:
-    """One run adapted to the chosen task."""
+    """Adaptation of one run to the chosen task."""
 
     number: int
     """Index of the run in the list of explored runs."""

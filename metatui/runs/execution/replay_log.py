@@ -74,7 +74,7 @@ class RunLog:
 
     @classmethod
     def read(cls, run: RunFolder) -> RunLog:
-        """Read the log of `run`. Raises BadInput."""
+        """Read the log of `run`. Raises BadInput if its settings are invalid."""
         journal = run.journal()
         return cls(run.settings(), journal, replay_log(run.changes(), journal))
 

@@ -56,7 +56,7 @@ def rerun_of(run: RunFolder, changes: Mapping[str, Scalar] | None = None) -> Rer
 
 
 def schedule_of(run: RunFolder) -> tuple[PlannedChange, ...]:
-    """Return all executed and planned changes of settings of `run`, in order. Raises BadInput."""
+    """Return all executed and planned changes of settings, in order. Raises BadInput if `run` cannot be read."""
     return tuple(planned for planned in _commands(run) if isinstance(planned, PlannedChange))
 
 

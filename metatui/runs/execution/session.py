@@ -254,7 +254,7 @@ class Session:
 
     def _events(self) -> Generator[Event, None, None]:
         for event in self.trainer.events():
-            if isinstance(event, Started) and self._keeps_engine:  # for the trainer, the engine was set
+            if isinstance(event, Started) and self._keeps_engine:  # otherwise, the reason would be `as set`
                 event = replace(event, engine_reason="as before the run was resumed")
             yield from self._recorded(event)
             # Notes follow Started, which begins a new section of the journal.
@@ -381,7 +381,8 @@ def saved_state(run: RunFolder, *, checkpoint: Literal["best", "last"] = "best")
     The settings are those of training, including live changes, but with the adaptation settings of the best validation.
 
     Args:
-        checkpoint: parameters to evaluate. For `last`, the adaptation settings are those of the newest checkpoint.
+        checkpoint: parameters to evaluate: `best` or `last`. For `last`, the adaptation settings are those at the
+            newest checkpoint.
 
     Raises:
         BadInput: if the run has no intact checkpoint.

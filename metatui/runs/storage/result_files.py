@@ -1,4 +1,4 @@
-"""Files `evaluation.json` and `adaptation.json`, with validations, test and held-out tasks, and `data.json`."""
+"""The files `evaluation.json` (validations, test), `adaptation.json` (held-out tasks) and `data.json` (data schema)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LARGEST = 64 * 1024 * 1024
 MOST_VALUES = 1_000_000
 """Maximum number of numbers and images in a file.
 
-The limit exists because the error about an invalid file may need half a kilobyte of memory for each of them.
+The limit exists because the error about an invalid file may need half a kilobyte of memory for each value.
 """
 MOST_PROBLEMS = 1000
 LARGEST_SIDE = 4096

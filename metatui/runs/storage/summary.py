@@ -48,7 +48,7 @@ class RunSummary:
     """Final test; None before the test, or if the run was resumed after it."""
     problem: str | None
     iterations: int | None
-    """Number of meta-steps of the whole training, including live changes; None if `settings` is None."""
+    """Number of meta-steps of the whole training, after live changes of this number; None if `settings` is None."""
     pid: int | None
     """ID of the process that last started or resumed the run."""
     host: str | None
@@ -90,7 +90,7 @@ class RunSummary:
 def summarise(run: RunFolder) -> RunSummary:
     """Summarise `run` without raising errors; `problem` describes anything that cannot be read."""
     settings, records, problem = None, EvaluationRecord(), None
-    live = run.is_live()  # before the journal, so that a run that ends in between does not look interrupted
+    live = run.is_live()  # read before the journal, so that a run that ends in between does not look interrupted
     entries = run.journal()
     try:
         records = run.evaluation()

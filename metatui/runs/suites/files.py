@@ -104,7 +104,7 @@ def read(path: Path, changes: Mapping[str, Scalar] | None = None) -> Suite:
 
 
 def _file(reference: str | Path) -> Path | None:
-    """Return the file of a suite or preset, preferring the user's own suites; None for a preset name."""
+    """Return the file of a suite or preset, preferring the user's own suites; None if `name` is that of a preset."""
     text = str(reference)
     if names_file(reference):
         return paths.expanded(text)

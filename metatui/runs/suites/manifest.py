@@ -46,7 +46,7 @@ class SuiteManifest:
 
     @property
     def failures_path(self) -> Path:
-        """File with the errors of runs that failed since the suite was last started; they may have no folder."""
+        """File with the errors of runs that failed since the suite was last started. Such runs may have no folder."""
         return self.folder / "failures.json"
 
     @property

@@ -58,7 +58,7 @@ def compare(
             `steps="own"`, each run makes as many inner steps as its own settings say.
         target: accuracy (a fraction) or loss; the comparison shows when each run first reached this value.
         device: device for all runs; defaults to the device in each run's settings.
-        on_progress: callback before each chunk of tasks.
+        on_progress: callback that receives the progress before each chunk of tasks.
 
     Raises:
         BadInput: if a run does not exist or has no intact checkpoint, the runs use different data, or a value is not

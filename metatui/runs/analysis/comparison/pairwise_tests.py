@@ -22,7 +22,7 @@ LEVEL = 0.05
 
 
 def pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple[Pair, ...]:
-    """Compare the metrics after inner step `step` of all pairs of runs that have the same held-out tasks.
+    """Compare all pairs of runs with the same held-out tasks by their metrics after inner step `step`.
 
     Runs that differ only in the seed are not compared.
     """
@@ -47,8 +47,8 @@ def _only_seed_differs(a: RunResult, b: RunResult) -> bool:
 def differences(a: RunResult, b: RunResult, metric: Metric, step: int) -> Floats:
     """Return the differences a minus b at inner step `step`, [T]; NaN if either run diverged.
 
-    Differences of accuracies are computed from counts of correct predictions. Ranking requires that equal differences
-    are exactly equal, which fractions do not guarantee.
+    Differences of accuracies are computed from counts of correct predictions. The differences are ranked, so equal ones
+    must be equal to the last bit. Subtracting fractions would not ensure this.
     """
     import numpy as np
 

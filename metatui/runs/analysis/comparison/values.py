@@ -80,7 +80,7 @@ class TimeToTarget:
     iterations: int
     tasks: int
     seconds: float
-    """Training time, excluding pauses, validations and checkpoints."""
+    """Training time up to this point, excluding pauses, validations and checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -260,7 +260,7 @@ class SeedGroup:
 
     @property
     def name(self) -> str:
-        """The label and, if there are several, the number of seeds: `MAML (3 seeds)`."""
+        """The label and, if there are several seeds, their number: `MAML (3 seeds)`."""
         return f"{self.label} ({len(self.runs)} seeds)" if self.is_repeated else self.label
 
     def over_seeds(self, metric: Metric) -> SeedCurve:
@@ -383,4 +383,4 @@ class Comparing:
     """Number of finished held-out tasks."""
     tasks: int
     recorded: Recorded | None = field(default=None, repr=False)
-    """Training of all runs, in the first report of progress; None in the others."""
+    """Recorded training of all runs in the first progress report; None in later reports."""

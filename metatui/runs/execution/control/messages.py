@@ -121,7 +121,7 @@ def command_line(command: Command) -> bytes:
 
 
 def read_report(line: bytes) -> Report | None:
-    """Parse a line from a run. Returns None for a message kind that a later version added."""
+    """Parse a line from a run. Returns None if only later versions know this kind of message."""
     try:
         return Report.model_validate_json(line)
     except ValidationError:

@@ -339,7 +339,7 @@ class ControlServer:
 
 
 def _without_stale(events: Sequence[Event]) -> list[Event]:
-    """Drop progress, events that later events supersede, and the oldest events above `MOST_OTHERS`."""
+    """Drop progress, superseded events and, if more than `MOST_OTHERS` events remain, the oldest of them."""
     kept: list[Event] = []
     newest: set[type] = set()
     for event in reversed(events):
