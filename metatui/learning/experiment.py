@@ -58,7 +58,7 @@ class Experiment:
     notes: tuple[str, ...] = ()
     """Sentences, other than warnings, that the journal of a run records."""
     weights: str = ""
-    """SHA-256 of the file of pretrained weights that the model started from; empty without such a file."""
+    """SHA-256 of the file of pretrained weights that the model started from; empty if there is no such file."""
     _prefetched: dict[range, Episodes] = field(default_factory=dict, repr=False)
     """Meta-batches of regression tasks that were sampled in advance, by their task numbers."""
     _algorithm: Algorithm | None = field(default=None, repr=False)

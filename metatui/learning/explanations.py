@@ -1,4 +1,4 @@
-"""Explanations of algorithms with the user's settings filled in, and the sentences that they share.
+"""Explanations of algorithms with the user's settings filled in, and sentences that several explanations contain.
 
 Each algorithm explains itself (`Algorithm.explain`). This module does not import torch, so the app can show an
 explanation immediately.
@@ -36,8 +36,7 @@ class Explanation:
     costs: tuple[str, ...]
     """Cost of a meta-step, one sentence each."""
     gradients: int
-    """Number of gradients of a single task's loss in a meta-step, not counting those that are only needed for
-    metrics."""
+    """Number of gradients of a single task's loss in a meta-step. Gradients that only metrics need are not counted."""
     hessian_products: int
     """Number of Hessian-vector products in a meta-step."""
     paper: tuple[str, ...]
@@ -102,7 +101,7 @@ def gradient_based(
     """Explain an algorithm that adapts by gradient steps and takes steps of Adam along a meta-gradient.
 
     Args:
-        symbols: meaning of further symbols.
+        symbols: meaning of additional symbols.
         before: lines of pseudo-code before the inner loop of a task.
         start: the first line of the inner loop.
         adapted: name of the parameters that inner steps change.

@@ -29,7 +29,7 @@ CHUNK = {"regression": 200, "classification": 10}
 """Number of held-out tasks adapted together on a CPU: enough to keep it busy, but few enough to stop soon."""
 
 LARGEST = 2**31 - 1
-"""Largest number of elements in one tensor on a GPU, where many kernels use 32-bit indices."""
+"""Maximum number of elements in one tensor on a GPU, where many kernels use 32-bit indices."""
 
 DIVERGED = 1000.0
 """A regression task has diverged if its loss after adaptation is above this multiple of the loss before."""
@@ -59,7 +59,7 @@ def evaluate(
     """Adapt to held-out tasks and summarise the results; see `measure` and `summary`.
 
     Args:
-        iteration: number of meta-steps that `theta` was trained for, which is stored in the result.
+        iteration: number of meta-steps that `theta` was trained for. It is stored in the result.
     """
     measured = yield from measure(experiment, theta, split=split, tasks=tasks, steps=steps, shots=shots)
     return summary(measured, experiment.settings, iteration=iteration)
@@ -72,7 +72,7 @@ def measure(
 
     Args:
         steps: number of inner steps; there are `steps` + 1 results per task.
-        shots: number of shots, which may differ from that in training.
+        shots: number of shots; it may differ from the number in training.
 
     Yields:
         The number of finished tasks, after each inner step.

@@ -26,12 +26,12 @@ SPLIT: Split = "test"
 """The split from which classes are chosen. It is used neither for training nor to select a checkpoint."""
 
 MAX_NAMES = 2000
-"""Largest number of classes in which names are looked up. Generated characters have too many classes for this."""
+"""Maximum number of classes in which names are looked up. Generated characters have too many classes for this."""
 
 MAX_TASK = 2**31 - 1
 
 QUERIES_PER_CLASS = 10
-"""Largest number of query images per class in a view."""
+"""Maximum number of query images per class in a view."""
 
 _CHARACTER_NUMBER: Final = re.compile(r"[ /]\w*\d+$")
 """Pattern of the number of a character in its alphabet, at the end of a class name."""
@@ -52,7 +52,7 @@ def explore(
     Args:
         task: number of the held-out task.
         drawn: a custom task to use instead. `task` then only determines which points or images are sampled.
-        inner_lr: inner learning rate, which may differ from the one used in training. Learned rates are scaled in
+        inner_lr: inner learning rate; it may differ from the one used in training. Learned rates are scaled in
             proportion, because the setting is only their initial value.
         split: split of the task; chosen classes are always those of the test split.
 

@@ -1,4 +1,4 @@
-"""Isolation of the caller's global torch settings from those of a computation.
+"""Isolation of the global torch settings of a computation from the settings of its caller.
 
 A caller of the library may have changed the default dtype, autocast, grad mode or thread count. These must not affect
 the results of a run, and a run must not change them. Only `TorchState` switches between the settings of the caller and
@@ -22,7 +22,7 @@ Y = TypeVar("Y")
 
 
 class TorchState:
-    """A reusable context with the global torch settings of one computation. On exit, it restores those of the caller.
+    """A reusable context with the global torch settings of one computation. On exit, it restores the caller's settings.
 
     Settings that the computation changes (threads, precision) are saved at the end of the context and set again when
     it is entered the next time. They belong to the process, so two threads cannot use different ones at the same time.

@@ -15,7 +15,7 @@ from torch import Tensor
 from metatui.config.settings import AlgorithmSettings
 
 Params = dict[str, Tensor]
-"""Tensors by parameter name: those of one task, or a stack with a leading task axis [T, ...]."""
+"""Tensors by parameter name. They belong to one task, or are stacks with a leading task axis [T, ...]."""
 
 ADAM_BETA2 = 0.999
 ADAM_EPSILON = 1e-8

@@ -37,8 +37,8 @@ CROSS_ENTROPY = Loss(F.cross_entropy, _cross_entropy)
 def as_loss(loss_fn: LossFn) -> Loss:
     """Vectorise a loss function of one task over many tasks.
 
-    F.mse_loss and F.cross_entropy are replaced by functions of this module, which take a third of the time, if shapes
-    and labels show that the results are the same.
+    F.mse_loss and F.cross_entropy are replaced by functions of this module if shapes and labels show that the results
+    are the same. These functions take a third of the time.
     """
     vectorised: LossFn = torch.vmap(loss_fn)
 

@@ -41,8 +41,8 @@ def norm_of(vector: Tensor) -> Tensor:
 class OuterAdam:
     """Adam (Kingma and Ba 2015) on the meta-parameters, updated in place.
 
-    This uses the functional form of Adam. `torch.optim.Adam` computes the same numbers, but imports `torch._dynamo`,
-    which takes longer than a short training run.
+    This uses the functional form of Adam. `torch.optim.Adam` computes the same numbers, but imports `torch._dynamo`.
+    This import takes longer than a short training run.
     """
 
     betas = (0.9, 0.999)
@@ -62,7 +62,7 @@ class OuterAdam:
         """Update the meta-parameters with `gradients`. Meta-parameters without a gradient do not change.
 
         Args:
-            clip: largest norm of the gradient, which is scaled down to it if necessary; 0 disables clipping.
+            clip: maximum norm of the gradient. A longer gradient is scaled down to this norm; 0 disables clipping.
 
         Returns:
             The norm of the gradient before clipping.

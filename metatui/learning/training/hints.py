@@ -99,8 +99,8 @@ class HintState:
     rising: int = 0
     """Number of consecutive validations at which the training was diverging (see `RISE`), up to the latest."""
     worse: int = 0
-    """Number of consecutive validations, up to the latest, whose intervals lie entirely on the worse side of the best
-    one's."""
+    """Number of consecutive validations, up to the latest, that were worse than the best one without overlapping
+    intervals."""
     noisy: int = 0
     """Number of consecutive noisy validations, up to the latest."""
 
@@ -109,7 +109,7 @@ class Hints:
     """Watches the events of one training run and gives hints."""
 
     def __init__(self, moved: Callable[[], float], *, has_batch_norm: bool) -> None:
-        """Initialise.
+        """Create the hints for one run.
 
         Args:
             moved: function that returns how far the parameters are from their initial values, relative to the norm of

@@ -55,7 +55,7 @@ from metatui.learning.training.trainer_state import TrainerState, as_validated, 
 from metatui.utils.errors import BadInput
 
 VIEWS = 6
-"""Largest number of held-out tasks that the event of a validation or a test shows."""
+"""Maximum number of held-out tasks that the event after a validation or a test contains for display."""
 
 Save = Callable[[str, TrainerState], None]
 

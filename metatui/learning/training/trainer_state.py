@@ -36,7 +36,7 @@ class TrainerState:
 
 
 def live_values(settings: Settings) -> dict[str, Any]:
-    """Return the values of the live settings (those that can change during a run) by path; all of them are numbers.
+    """Return the values of the live settings (those that can change during a run) by path. All values are numbers.
 
     Options of unused components are left out, because their plugins may be missing when the checkpoint is read.
     """
@@ -177,7 +177,7 @@ def held_out_split(name: str) -> Split:
 
 
 def set_up_again(settings: Settings, state: TrainerState, *, source: TaskSource | None = None) -> Experiment:
-    """Set up an experiment to evaluate `state`, with the same use of threads as in training. See `set_up`."""
+    """Set up an experiment to evaluate `state`, with the same numbers of threads as in training. See `set_up`."""
     frozen = part(state.tensors, "frozen")
     return set_up(settings, first_meta_batch=state.values.get("first_meta_batch"), source=source, frozen=frozen)
 

@@ -100,7 +100,7 @@ class LoadedModel:
             y: targets [B, targets] in the units of the data set, or labels [B], integers from 0 to N - 1. Each of the N
                 classes needs at least one example.
             steps: number of inner steps; defaults to `evaluation.inner_steps` of the run.
-            inner_lr: inner learning rate; defaults to that of the run at the checkpoint.
+            inner_lr: inner learning rate; defaults to the run's inner learning rate at the checkpoint.
             batch_norm: `transductive` or `per_example`; defaults to `evaluation.batch_norm` of the run.
 
         Raises:
@@ -145,8 +145,7 @@ class LoadedModel:
         """Write the parameters of `module` to a safetensors file. Its metadata describes how to use them.
 
         `module.load_state_dict(safetensors.torch.load_file(path))` reads them. Meta-parameters that are not parameters
-        of `module` are written to a second file with the same name, except that it ends in
-        `.meta-parameters.safetensors`.
+        of `module` are written to a second file with the same name, but the extension `.meta-parameters.safetensors`.
 
         Returns:
             The files that were written.

@@ -139,7 +139,7 @@ class Session:
         """Resume from the newest intact checkpoint, or start over if no checkpoint was saved.
 
         Live changes in the journal are repeated at their meta-steps, and settings that were `auto` keep their resolved
-        values, so the results are those of an uninterrupted run.
+        values, so the results are the same as without the interruption.
 
         Args:
             changes: live or compute settings to change. Later changes of the same settings, planned or applied after
@@ -187,7 +187,7 @@ class Session:
         return session
 
     def submit(self, command: Command) -> None:
-        """Submit a command, which the trainer executes after the current meta-step."""
+        """Submit a command. The trainer executes it after the current meta-step."""
         self.trainer.submit(command)
 
     def interrupt(self, cause: str | None = None) -> None:
@@ -378,11 +378,12 @@ def _plan_resume(log: RunLog, state: TrainerState | None, changes: Mapping[str, 
 def saved_state(run: RunFolder, *, checkpoint: Literal["best", "last"] = "best") -> tuple[Settings, TrainerState]:
     """Return the settings for an evaluation of `run`, and its newest intact checkpoint.
 
-    The settings are those of training, including live changes, but with the adaptation settings of the best validation.
+    The settings are those of the training, including live changes, except that the settings of the adaptation have
+    their values at the best validation.
 
     Args:
-        checkpoint: parameters to evaluate: `best` or `last`. For `last`, the adaptation settings are those at the
-            newest checkpoint.
+        checkpoint: parameters to evaluate: `best` or `last`. For `last`, the settings of the adaptation have their
+            values at the newest checkpoint.
 
     Raises:
         BadInput: if the run has no intact checkpoint.

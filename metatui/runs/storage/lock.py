@@ -1,4 +1,4 @@
-"""Lock that makes a process the only writer of a run. The operating system releases it when its holder dies.
+"""Lock that makes a process the only writer of a run. The operating system releases the lock if the process dies.
 
 It uses `flock`, which Linux supports over NFS (as a lock on all bytes of the file, since 2.6.12), so writers on other
 machines are also excluded. This assumes that the mount has neither `nolock` nor `local_lock=flock`, and that the server

@@ -62,7 +62,7 @@ class MetricsWriter:
 
 @dataclass
 class MetricsReader:
-    """Reader of the lines added since the last call.
+    """Reader that returns the lines added since the last call.
 
     If the file no longer continues the data read so far (its run was resumed from an earlier meta-step), reading
     restarts at the beginning: `restarted` is then True after the call, and earlier results are invalid.
@@ -114,7 +114,7 @@ def sampled(path: Path, *, most: int = CHUNK // 2, parts: int = 64) -> list[Prog
 
 
 def last_progress(path: Path) -> Progress | None:
-    """Return the last meta-step without reading the others."""
+    """Return the last meta-step without reading the whole file."""
     for text in reversed(read_tail(path, 2 * LONGEST_LINE).split(b"\n")):
         for item in parse_lines(text):
             if (progress := _progress(item)) is not None:

@@ -56,7 +56,7 @@ class RunSummary:
     died: bool
     """Whether that process ended without recording the end of the run, for example because it was killed."""
     validation: Evaluation | None = None
-    """Last validation, which may not be the best."""
+    """Last validation; it may not be the best one."""
     warning: str | None = None
     """Reason why a finished run has no good result; None if the result is good."""
     reason: str | None = None
@@ -239,7 +239,7 @@ VERSION = 2
 """Version of the contents of a summary, to be increased when `summarise` returns more."""
 
 FILES = ("journal.jsonl", "metrics.jsonl", "evaluation.json")
-"""Source files of a summary, except settings.toml, which never changes."""
+"""Source files of a summary. settings.toml is left out, because it never changes."""
 
 
 def _signature(run: RunFolder) -> str:

@@ -59,7 +59,7 @@ class RunWriter:
         self.saved_at = iteration
         """Meta-step of the newest checkpoint; 0 before the first checkpoint."""
         self.cause: str | None = None
-        """Reason for an interruption, such as the name of a signal, which the journal records."""
+        """Reason for an interruption, such as the name of a signal. The journal records it."""
         self._lock = lock
         self._preset, self._origin, self._data = preset, origin, data
         self._iteration = iteration
@@ -265,7 +265,7 @@ class RunWriter:
 
 
 def _evaluations_until(run: RunFolder, iteration: int) -> EvaluationRecord:
-    """Return the validations up to meta-step `iteration` of a resumed run, without the test, which is outdated."""
+    """Return the validations of a resumed run up to meta-step `iteration`, without the test, which is outdated."""
     try:
         return run.evaluation().holding(iteration, finished=False)
     except BadInput:  # the next evaluation replaces the file

@@ -29,7 +29,7 @@ class PlannedRun:
     """Label of the run in the comparison."""
     settings: Settings
     origin: str
-    """Text about the origin of the settings, which the run's journal records."""
+    """Text about the origin of the settings, for the run's journal."""
 
     @property
     def name(self) -> str:

@@ -45,7 +45,7 @@ def algorithm_title(settings: Settings) -> str:
 
 
 def _differing(settings: Sequence[Settings]) -> list[str]:
-    """Return the paths of the settings that differ, except those that are not used or cannot change results."""
+    """Return the paths of the settings that differ between runs, are used and can change results."""
     return [
         path
         for path, field in FIELDS.items()

@@ -32,8 +32,8 @@ R = TypeVar("R", bound=Groupable)
 def by_seed(runs: Sequence[R]) -> list[tuple[str, tuple[R, ...]]]:
     """Group the runs that differ only in their seeds, in the order of their first runs.
 
-    Every run is in exactly one group. If several runs have the same settings and the same seed, the group contains the
-    last of them, because a repetition is not a second seed; each of the others is a group of its own.
+    Every run is in exactly one group. If several runs have the same settings and the same seed, the group contains only
+    the last of these runs, because a repetition is not a second seed. Each of the earlier ones forms its own group.
 
     Returns:
         The label and the runs of each group.

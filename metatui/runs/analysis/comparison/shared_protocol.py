@@ -33,7 +33,7 @@ SHARED = (
     "evaluation.inner_steps",
     "evaluation.batch_norm",
 )
-"""Evaluation settings that are the same for all runs of a comparison; by default, they are those of the first run."""
+"""Evaluation settings that are the same for all runs of a comparison. The values of the first run are the default."""
 
 INPUTS = ("task.image_size", "task.image_mode")
 """Input settings fixed by a trained model; runs that differ in them still have the same tasks."""
@@ -49,7 +49,7 @@ class SharedProtocol:
 
     protocol: Protocol
     settings: tuple[Settings, ...]
-    """Evaluation settings of each run, which combine its own model and inner loop with the shared protocol."""
+    """Evaluation settings of each run: its own model and inner loop, combined with the shared protocol."""
     same_tasks: tuple[tuple[Scalar, ...], ...]
     """Key of each run; runs with equal keys have the same held-out tasks."""
     warnings: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Data classes for the result of a comparison, which the command line, the app and reports show."""
+"""Data classes for the result of a comparison. The command line, the app and reports show these data."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Protocol:
 
     source: str
     split: str
-    """Split: `test` or `val`."""
+    """Name of the split: `test` or `val`."""
     tasks: int
     shots: int
     queries: int
@@ -41,14 +41,15 @@ class Protocol:
     seed: int
     """Seed of the held-out tasks."""
     batch_norm: str | None
-    """Setting `evaluation.batch_norm`; None for regression."""
+    """Value of the setting `evaluation.batch_norm`; None for regression."""
     rotations: bool | None
-    """Setting `task.rotations`; None if the data set does not use this setting."""
+    """Value of the setting `task.rotations`; None if the data set does not use it."""
     own_steps: bool = False
     """Whether each run makes as many inner steps as its own settings say. If True, `steps` is the largest of these
     numbers."""
     differences: tuple[str, ...] = ()
-    """Differences between the protocols that the runs were set up with, which the comparison overrides."""
+    """Differences between the protocols that the runs were set up with. The comparison replaces them by one
+    protocol."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,8 @@ class ValidationCurve:
     mean: tuple[float, ...]
     ci95: tuple[float, ...]
     diverged: tuple[int, ...]
-    """Number of diverged tasks in each validation, which the means exclude; 0 if the journal does not record it."""
+    """Number of diverged tasks in each validation; 0 if the journal does not record it. The means exclude these
+    tasks."""
 
 
 @dataclass(frozen=True)
@@ -191,12 +193,12 @@ class RunResult(RecordedRun):
     """Adaptation curve with its protocol."""
     values: TaskValues = field(repr=False)
     diverged: int
-    """Number of diverged held-out tasks, which the means of `evaluation` exclude."""
+    """Number of held-out tasks that diverged. The means of `evaluation` exclude them."""
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """The recorded training of all runs, which is known before any run is evaluated."""
+    """The recorded training of all runs. It is known before any run is evaluated."""
 
     runs: tuple[RecordedRun, ...]
     metric: Metric
@@ -315,7 +317,7 @@ class Comparison:
     """Target accuracy as a fraction, or target loss."""
     warnings: tuple[str, ...]
     groups: tuple[SeedGroup, ...] = ()
-    """All runs, with those that differ only in the seed in one group."""
+    """All runs in groups. Runs that differ only in the seed are in the same group."""
 
     @property
     def repeated(self) -> tuple[SeedGroup, ...]:
@@ -329,7 +331,7 @@ class Comparison:
 
     @property
     def verdicts(self) -> tuple[str, ...]:
-        """Conclusions of all tests, those over seeds first."""
+        """Conclusions of all tests, starting with the tests over seeds."""
         return (*(pair.verdict for pair in self.seeds), *(pair.verdict for pair in self.pairs))
 
     @property
@@ -360,7 +362,7 @@ class Comparison:
 
     @property
     def last_steps(self) -> tuple[int, ...]:
-        """The last inner step of each run."""
+        """Number of the last inner step of each run."""
         return tuple(run.evaluation.steps[-1] for run in self.runs)
 
     def speed_ratio(self, run: RunResult) -> float | None:

@@ -69,7 +69,7 @@ class Report:
 
 
 def report(comparison: Comparison) -> Report:
-    """Return the full report on a comparison, which may consist of a single run."""
+    """Return the full report on a comparison of one or more runs."""
     algorithms = listed(list(dict.fromkeys(algorithm_title(run.settings) for run in comparison.runs)))
     other_pairs = tuple(verdict for verdict in comparison.verdicts if verdict not in comparison.conclusions)
     training = [figures.training(comparison, against=against) for against in figures.AGAINST]
@@ -147,7 +147,7 @@ def _protocol(comparison: Comparison) -> TextTable:
 
 
 def _settings(comparison: Comparison) -> Iterator[TextTable]:
-    """Yield tables of the relevant settings: first those that differ between runs, then the shared ones."""
+    """Yield tables of the settings that are used: first those that differ between the runs, then the shared ones."""
     runs = comparison.runs
     differing: dict[str, list[str]] = {}
     shared: dict[str, str] = {}

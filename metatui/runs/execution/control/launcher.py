@@ -1,4 +1,4 @@
-"""Launcher of detached runs, whose processes outlive the terminal and the process that started them."""
+"""Launcher of detached runs. Their processes outlive the terminal and the process that started them."""
 
 from __future__ import annotations
 

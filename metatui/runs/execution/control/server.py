@@ -1,7 +1,8 @@
 """Control server of a run: a background thread that sends events to viewers and receives their commands.
 
-The training thread only queues events, and only while a viewer is connected. Each viewer has its own queue, which is
-thinned if the viewer does not keep up, so a stalled viewer slows down neither training nor other viewers.
+The training thread only queues events, and only while a viewer is connected. Each viewer has its own queue. If the
+viewer does not keep up, events are dropped from this queue, so a stalled viewer slows down neither training nor other
+viewers.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class Viewer:
         self._over = False
 
     def put(self, batch: Batch) -> None:
-        """Queue `batch`; thin the queue if it is full."""
+        """Queue `batch`; drop events from the queue if it is full."""
         if not self._listens:
             return
         self._batches.append(batch)
