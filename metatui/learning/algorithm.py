@@ -1,9 +1,9 @@
 """The base classes of algorithms.
 
-An algorithm is a set of pure functions of one task, written like its paper. They define the meta-parameters, their
-adaptation to a support set, and their update by a meta-step. Engines run these functions for many tasks, one after
-another or as a stack. In a stack, every tensor of a task and every meta-parameter has a leading task axis, so the
-functions index axes from the end (`x.mean(-2)`), and both cases are computed by the same code.
+An algorithm is a set of pure functions of one task, written like the pseudo-code of its paper. They define the
+meta-parameters, their adaptation to a support set, and their update by a meta-step. Engines run these functions for
+many tasks, one after another or as a stack. In a stack, every tensor of a task and every meta-parameter has a leading
+task axis, so the functions index axes from the end (`x.mean(-2)`), and both cases are computed by the same code.
 
 This module and those of the algorithms import torch only inside functions, because the app reads titles, options and
 explanations at start-up.
@@ -148,7 +148,7 @@ class Algorithm(Component):
         return changed
 
     def with_inner_lr(self, lr: Tensor) -> Self:
-        """Return a copy with the scalar tensor `lr` as inner learning rate; a CUDA graph reads it at every replay.
+        """Return a copy with the scalar tensor `lr` as its inner learning rate; a CUDA graph reads it at every replay.
 
         An algorithm without an inner learning rate returns itself.
         """
@@ -184,7 +184,7 @@ class Algorithm(Component):
 
     @property
     def stage(self) -> str:
-        """Sentence on what meta-steps compute at this `progress`, without a full stop. The journal records changes."""
+        """Sentence about what meta-steps compute at this `progress`, without a full stop, for the journal."""
         return ""
 
     @property

@@ -79,7 +79,7 @@ class Experiment:
         return _dtype(self.settings)
 
     def theta(self) -> Params:
-        """Return the initial meta-parameters. Those that are parameters of the model share memory with it."""
+        """Return the initial meta-parameters. If they are parameters of the model, they share memory with it."""
         params = {name: p.detach() for name, p in meta_parameters(self.model).items()}
         return self.algorithm.meta_parameters(params, self.source)
 

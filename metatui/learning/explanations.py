@@ -34,7 +34,7 @@ class Explanation:
     code: tuple[str, ...]
     """Indented lines of pseudo-code, with numbers in place of the symbols."""
     costs: tuple[str, ...]
-    """Cost of a meta-step, one sentence each."""
+    """Costs of a meta-step, each as one sentence."""
     gradients: int
     """Number of gradients of a single task's loss in a meta-step. Gradients that only metrics need are not counted."""
     hessian_products: int
@@ -69,7 +69,7 @@ class Rates:
 
 
 def explanation(settings: Settings, algorithm: str | None = None) -> Explanation:
-    """Explain the algorithm of `settings`, or the one called `algorithm` with the same settings."""
+    """Explain the algorithm of `settings`, or, with the same settings, the algorithm called `algorithm`."""
     name = algorithm or settings.algorithm.name
     return replace(ALGORITHMS[name].explain(selecting(settings, name)), usual=ALGORITHMS[name].usual)
 

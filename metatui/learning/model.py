@@ -1,6 +1,6 @@
 """The base class of models, and the creation of the model that the settings select.
 
-This module imports no torch, because forms and `--help` read the declarations of models.
+This module does not import torch, because forms and `--help` read the declarations of models.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Public API for training, evaluation, and models of runs."""
+"""Public API for training and evaluation, and for the models of runs."""
 
 from __future__ import annotations
 
@@ -192,8 +192,8 @@ def load_model(
 
     Args:
         run: a run, its name, the start of its name, the path of its folder, or `latest`.
-        checkpoint: `best` for the parameters with the best validation, or the last ones if there was none; `last` for
-            the last ones.
+        checkpoint: `best` for the parameters with the best validation, or the last ones if there was no validation;
+            `last` for the last ones.
         device: defaults to the device of the run.
 
     Raises:

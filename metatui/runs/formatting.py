@@ -115,7 +115,7 @@ def training_metrics(meta_loss: float | None, accuracy: float | None, tasks_seen
 
 
 def event_message(event: Event) -> str | None:
-    """Describe a change, a hint, a note, a pause or its end; None for other events."""
+    """Describe a change, a hint, a note, a pause or the end of a pause; None for other events."""
     match event:
         case events.Tweaked():
             return change_text(event.path, text_of(event.old), text_of(event.new))

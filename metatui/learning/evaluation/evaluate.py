@@ -1,6 +1,6 @@
 """Adaptation to held-out tasks: curves of loss and accuracy against the inner step.
 
-Every task starts from the same parameters. Nothing that one task learns reaches the next one.
+Every task starts from the same parameters. The adaptation to one task does not influence the adaptation to another.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from metatui.learning.optim.inner import Params
 from metatui.learning.optim.losses import accuracy
 
 CHUNK = {"regression": 200, "classification": 10}
-"""Number of held-out tasks adapted together on a CPU: enough to keep it busy, but few enough to stop soon."""
+"""Number of held-out tasks adapted together on a CPU: enough to keep the CPU busy, but few enough that a stop takes
+effect soon."""
 
 LARGEST = 2**31 - 1
 """Maximum number of elements in one tensor on a GPU, where many kernels use 32-bit indices."""

@@ -26,7 +26,7 @@ SPLIT: Split = "test"
 """The split from which classes are chosen. It is used neither for training nor to select a checkpoint."""
 
 MAX_NAMES = 2000
-"""Maximum number of classes in which names are looked up. Generated characters have too many classes for this."""
+"""If there are more classes than this, they cannot be chosen by name. Generated characters have too many classes."""
 
 MAX_TASK = 2**31 - 1
 

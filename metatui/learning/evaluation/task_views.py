@@ -29,7 +29,7 @@ MOST_TARGETS = 4
 """Maximum number of targets in a view."""
 
 LARGEST_PICTURE = {1: 64, 3: 32}
-"""Largest height and width in pixels of an image in a view, by its number of channels. A terminal shows fewer pixels.
+"""Maximum height and width in pixels of an image in a view, for each number of channels. A terminal shows fewer pixels.
 Colour images are smaller, so that their three channels take no more space on disk than one grey channel."""
 
 LEAST_COLOUR = 0.05

@@ -10,8 +10,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class AdaptationTrajectories:
-    """Trajectories from one initialisation to the adapted parameters of many held-out tasks. The initialisation is the
-    point (0, 0)."""
+    """Trajectories from one initialisation, the point (0, 0), to the adapted parameters of many held-out tasks."""
 
     paths: tuple[tuple[Point, ...], ...]
     """Parameters of each task at each inner step from 0, projected onto the first two principal components."""

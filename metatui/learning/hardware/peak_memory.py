@@ -24,11 +24,11 @@ class PeakMemory:
     """
 
     def __init__(self, device: str, *, over_current: bool = False) -> None:
-        """Start to measure.
+        """Start the measurement.
 
         Args:
             device: value of `compute.device`, with `auto` resolved.
-            over_current: whether to count only memory in addition to that in use now. Caches are released first.
+            over_current: whether to count only memory beyond the amount that is in use now. Caches are released first.
         """
         self._device = device
         self._base = 0

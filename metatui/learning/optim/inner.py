@@ -34,7 +34,7 @@ class InnerLoop:
     weight_decay: float = 0.0
     """Weight decay: this multiple of the parameters is added to their gradient after clipping."""
     clip: float = 0.0
-    """Largest norm of the gradient of a task's loss; 0 disables clipping."""
+    """Maximum norm of the gradient of a task's loss; 0 disables clipping."""
 
     @property
     def is_sgd(self) -> bool:
@@ -117,7 +117,7 @@ class Update:
         return self._moment
 
     def _adam(self, params: Params, gradients: Params, lr: float | Tensor | Params) -> Params:
-        """Make a step of Adam with β1 = 0, which has no momentum (Nichol, Achiam and Schulman 2018, section 6)."""
+        """Make a step of Adam with β1 = 0, that is, without momentum (Nichol, Achiam and Schulman 2018, section 6)."""
         correction = 1 - ADAM_BETA2**self._steps
         updated = {}
         for name, p in params.items():

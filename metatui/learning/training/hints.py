@@ -99,8 +99,8 @@ class HintState:
     rising: int = 0
     """Number of consecutive validations at which the training was diverging (see `RISE`), up to the latest."""
     worse: int = 0
-    """Number of consecutive validations, up to the latest, that were worse than the best one without overlapping
-    intervals."""
+    """Number of consecutive validations, up to the latest, that were worse than the best one and whose intervals do not
+    overlap with its interval."""
     noisy: int = 0
     """Number of consecutive noisy validations, up to the latest."""
 
@@ -246,7 +246,7 @@ def _training_steps(settings: Settings) -> int:
 
 
 def _after(evaluation: Evaluation, steps: int) -> tuple[float, float]:
-    """Return accuracy or loss after `steps` inner steps, or after the last one, with the half-width of its interval."""
+    """Return the metric after `steps` inner steps, or after the last one if there are fewer, with its half-width."""
     curve = evaluation.accuracy or evaluation.loss
     step = min(steps, len(curve.mean) - 1)
     return curve.mean[step], curve.ci95[step]

@@ -64,7 +64,7 @@ class Trainer:
     """The training loop of one experiment.
 
     Iterate `events` in one thread; any thread or signal handler may call `submit`. Commands take effect between
-    meta-steps. A stop also interrupts an evaluation, between its inner steps.
+    meta-steps. A stop also interrupts an evaluation, between two inner steps.
     """
 
     def __init__(
@@ -347,7 +347,7 @@ class Trainer:
             yield Checkpointed(self.iteration, kind)
 
     def state(self) -> TrainerState:
-        """Return a copy of everything that is needed to continue from here."""
+        """Return a copy of everything that is needed to continue the training from this point."""
         tensors = {f"theta/{name}": p for name, p in self.learner.theta.items()}
         tensors |= {f"best/{name}": p for name, p in self.best.theta.items()}
         tensors |= {f"algorithm/{name}": p for name, p in self.learner.tensors().items()}

@@ -31,8 +31,8 @@ class TrainerState:
     the model that are never learned as `frozen/...`, and the state of the outer optimiser as `algorithm/...`."""
     values: dict[str, Any]
     """JSON values: `iteration`, `tasks_seen`, `seconds`, `settings`, the fingerprint of the `data`, the SHA-256 of the
-    pretrained `weights` if there are any, `first_meta_batch`, the fields of `BestModel`, and those of `CompileSwitch`
-    as `upgrade_...`."""
+    pretrained `weights` if there are any, `first_meta_batch`, the fields of `BestModel`, and the fields of
+    `CompileSwitch` as `upgrade_...`."""
 
 
 def live_values(settings: Settings) -> dict[str, Any]:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from metatui.learning.training.trainer_state import TrainerState
 
 FIRST_STEPS = 10
-"""Number of inner steps after which classification tasks are first shown, because all inner steps take long."""
+"""Number of inner steps after which classification tasks are first shown, because it takes long to compute all inner
+steps."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Explored:
     inner_lr: float
     """Inner learning rate of the adaptation."""
     own_lr: float
-    """Inner learning rate of the best validation."""
+    """Inner learning rate of the run at its best validation."""
     ways: int | None
     """Number of classes of a task; None for regression."""
     checkpoint: str

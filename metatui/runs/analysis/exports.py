@@ -44,7 +44,7 @@ def check(path: Path) -> None:
 
 
 def export(comparison: Comparison, path: Path) -> tuple[Path, ...]:
-    """Write a comparison to `path`, in the format of its extension; Markdown figures are written next to it.
+    """Write a comparison to `path`, in the format of its extension; figures of Markdown files are written next to it.
 
     Returns all written files, `path` first.
 
@@ -109,8 +109,8 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
     are fractions, and differences are a minus b. Unknown and non-finite values are null.
 
     Each of `groups` contains the runs that differ only in the seed. Its `n`, `mean`, `sd` and `ci95` are statistics
-    over the seeds after the last inner step, and its `loss` and `accuracy` contain them at each step. The intervals in
-    `runs` are over tasks. All intervals are 95 % intervals by Student's t, given as half-widths.
+    over the seeds after the last inner step, and its `loss` and `accuracy` contain the same statistics at each step.
+    The intervals in `runs` are over tasks. All intervals are 95 % intervals by Student's t, given as half-widths.
     """
     described: dict[str, Any] = finite(
         {

@@ -1,4 +1,4 @@
-"""Repetition of runs with the same results, and their export as presets."""
+"""Repetition of runs with the same results, and export of runs as presets."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _commands(run: RunFolder) -> list[Planned]:
 
 
 def _without_final_validation(plan: list[Planned], settings: Settings) -> tuple[Planned, ...]:
-    """Drop planned validations at the end of training, where a validation always takes place."""
+    """Drop planned validations at the end of the training, because a validation always takes place there."""
     last = change(settings, {planned.path: planned.value for planned in plan if isinstance(planned, PlannedChange)})
     while plan and plan[-1] == PlannedValidation(last.training.iterations):
         plan = plan[:-1]

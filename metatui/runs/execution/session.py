@@ -118,7 +118,7 @@ class Session:
         Args:
             preset: name of the preset from which `settings` come.
             changes: planned changes, each applied after its meta-step (`Preset.changes`).
-            origin: origin of the run if it is not a preset, for example the run that it repeats.
+            origin: origin of the run if its settings do not come from a preset: for example, the run that is repeated.
 
         Raises:
             BadInput: if the device or the data set is not available, or a change is not possible; no folder is created.
@@ -191,12 +191,12 @@ class Session:
         self.trainer.submit(command)
 
     def interrupt(self, cause: str | None = None) -> None:
-        """Finish the meta-step, save, and end as `interrupted`, recording `cause`. Safe in signal handlers."""
+        """Finish the meta-step, save, and end as `interrupted`, recording `cause`. Signal handlers may call this."""
         self._writer.cause = cause
         self.submit(Stop("interrupted"))
 
     def close(self) -> None:
-        """Release the run. Only needed if the session is never iterated over."""
+        """Release the run. This is only needed if the session is never iterated over."""
         self.control.close()
         self._writer.close()
 

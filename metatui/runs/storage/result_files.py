@@ -80,7 +80,7 @@ class EvaluationRecord(_Record):
 
 
 class AdaptationRecord(_Record):
-    """Held-out tasks after `iteration` meta-steps, with the data to draw them."""
+    """Held-out tasks after `iteration` meta-steps, with the data for their charts."""
 
     iteration: int
     split: str

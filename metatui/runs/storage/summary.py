@@ -130,7 +130,7 @@ def summarise(run: RunFolder) -> RunSummary:
 
 
 def _lost(run: RunFolder, entries: list[Entry], progress: Progress | None, status: Status) -> str | None:
-    """Return a sentence if the journal or the end of the metrics is missing; otherwise None."""
+    """Describe what the folder lacks: the journal or the end of the metrics; None if neither is missing."""
     if progress and not entries:
         return f"{quote(run.id)} has no readable {run.journal_path.name}, so its status is not known"
     reached = entries[-1].iteration if entries else 0
@@ -172,8 +172,8 @@ _SUMMARY = TypeAdapter(RunSummary)
 class SummaryCache:
     """Cache of the summaries of the runs in one folder.
 
-    A cached summary is valid while the time, size and inode of its source files are unchanged. Without a usable
-    database (a read-only cache folder, a corrupt file), every run is read.
+    A cached summary is valid while the time, size and inode of its source files are unchanged. If the database cannot
+    be used (a read-only cache folder, a corrupt file), every run is read.
     """
 
     def __init__(self, root: Path) -> None:

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 class RunWriter:
     """Writer of the events of `run` that follow meta-step `iteration`. Metrics of later meta-steps are removed first.
 
-    Every write is queued first. If the disk refuses a write, it stays in the queue, and the next call to `catch_up`
-    continues with it, so nothing is lost or written twice. `lock` is held until `close`.
+    Every write is queued first. If the disk refuses a write, this write stays in the queue, and the next call to
+    `catch_up` continues with it, so nothing is lost or written twice. `lock` is held until `close`.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class RunWriter:
         """Open the files of the run. Raises WriteRefused.
 
         Args:
-            data: schema of the data set, which is written when the run starts; None to write none.
+            data: schema of the data set, which is written when the run starts; None to write no schema.
         """
         self.run = run
         self.saved_at = iteration

@@ -59,7 +59,7 @@ class PlannedComparison:
     target: float | None = None
     """Target accuracy as a fraction, or target loss."""
     warnings: tuple[str, ...] = ()
-    """Differences between the protocols of the runs."""
+    """Warnings about differences between the protocols of the runs."""
 
 
 @dataclass(frozen=True)

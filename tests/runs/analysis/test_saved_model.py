@@ -314,5 +314,5 @@ def test_damaged_schema(runs_dir: Path) -> None:
     run = train(runs_dir)
     content = json.loads(run.data_path.read_text())
     run.data_path.write_text(json.dumps(content | {"data": content["data"] | {"input_shape": [0]}}))
-    with pytest.raises(BadInput, match=r"data\.json' cannot be used: .*the shape of an example must be positive"):
+    with pytest.raises(BadInput, match=r"data\.json' cannot be used: .*an example must consist of positive numbers"):
         metatui.load_model(run)

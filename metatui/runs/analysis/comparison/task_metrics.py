@@ -27,7 +27,7 @@ _lock = Lock()
 
 
 def checkpoints_of(run: RunFolder) -> Checkpoints:
-    """Return the name, modification time and size of each checkpoint file. They change when the run continues."""
+    """Return the name, time and size of each checkpoint file. These values change when the run continues."""
     try:
         files = sorted(run.checkpoints_path.glob("*.safetensors"))
         return tuple((file.name, (stat := file.stat()).st_mtime_ns, stat.st_size) for file in files)

@@ -366,7 +366,7 @@ class Comparison:
         return tuple(run.evaluation.steps[-1] for run in self.runs)
 
     def speed_ratio(self, run: RunResult) -> float | None:
-        """Return the speed of `run` in meta-steps relative to `timed`; None if unknown."""
+        """Return the meta-steps per second of `run`, divided by those of `timed`; None if unknown."""
         own = run.costs.seconds_per_step
         first = self.timed.costs.seconds_per_step if self.timed else None
         return first / own if first and own else None

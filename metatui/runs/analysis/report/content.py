@@ -173,7 +173,7 @@ def _settings(comparison: Comparison) -> Iterator[TextTable]:
 
 
 def _environment(comparison: Comparison) -> TextTable:
-    """Return a table with a row for each start of each run, because runs can be resumed on another machine."""
+    """Return a table of the machines and versions that were used, with a row for each start or resumption of a run."""
     rows = []
     for run in comparison.runs:
         for entry in run.run.journal():

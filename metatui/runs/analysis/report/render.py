@@ -62,7 +62,7 @@ def write_summary(comparison: Comparison, path: Path) -> tuple[Path, ...]:
 
 
 def _write_markdown(comparison: Comparison, content: Report, path: Path) -> tuple[Path, ...]:
-    """Write a Markdown file, and its figures next to it, named `report-training.svg` and so on for `report.md`."""
+    """Write a Markdown file such as `report.md` and, next to it, its figures `report-training.svg` and so on."""
     figures = {
         panel.name: path.with_name(f"{path.stem}-{panel.name}.svg")
         for section in content.sections

@@ -78,7 +78,7 @@ def connect(run: RunFolder, *, timeout: float) -> socket.socket:
 
 
 def is_own(connection: socket.socket) -> bool:
-    """Return whether the process at the other end belongs to this user."""
+    """Return whether the process at the other end of the connection belongs to this user."""
     if sys.platform == "darwin":
         # struct xucred: version, user, ...
         peer = struct.unpack_from("II", connection.getsockopt(0, socket.LOCAL_PEERCRED, 76))[1]
