@@ -149,7 +149,7 @@ def evaluate(
     Args:
         run: a run, its name, the start of its name, the path of its folder, or `latest`.
         split: `val` or `test`.
-        tasks, steps, shots, batch_norm, device: default to the run's settings.
+        tasks, steps, shots, batch_norm, device: protocol and device of the evaluation; by default, those of the run.
         inner_lr: inner learning rate; defaults to the rate at the best validation.
 
     Raises:

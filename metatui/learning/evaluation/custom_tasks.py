@@ -23,7 +23,7 @@ class Wave:
 
     def __post_init__(self) -> None:
         if not 0 < self.amplitude <= LARGEST_AMPLITUDE:
-            raise BadInput(f"amplitude is {self.amplitude:g}, but must be above 0 and up to {LARGEST_AMPLITUDE:g}")
+            raise BadInput(f"amplitude is {self.amplitude:g}, but must be above 0 and at most {LARGEST_AMPLITUDE:g}")
         if not -2 * math.pi <= self.phase <= 2 * math.pi:
             raise BadInput(f"phase is {self.phase:g}, but must be from -2π to 2π")
 

@@ -35,7 +35,7 @@ class PendingStep:
     """A meta-step that was queued on the device and may not have finished yet."""
 
     metrics: Tensor
-    """The fields of `MetaStep` in their order, [4].
+    """The values of the fields of `MetaStep`, in the same order, [4].
 
     If this meta-step or an earlier one diverged, the metrics are not finite, and θ was left unchanged.
     """

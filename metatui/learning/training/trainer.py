@@ -222,7 +222,7 @@ class Trainer:
                 test = replace(test, checkpoint=checkpoint)
                 views = self._views("test", theta, experiment)
                 warning = result_warning(test, self.settings, self.best.settings)
-        if self._stop:  # possibly during the validation or the test
+        if self._stop:  # the stop may have come during the validation or the test
             reason = self._stop.reason
         yield Finished(self.iteration, reason, self._steps.seconds, test, views, warning)
 

@@ -32,7 +32,7 @@ def check(path: Path) -> None:
         BadInput: if the extension is unknown, or the folder does not exist.
     """
     if path.suffix.lower() not in EXPORTS:
-        raise BadInput(f"{quote(str(path), 200)} must end in one of {', '.join(EXPORTS)}, to select the format")
+        raise BadInput(f"{quote(str(path), 200)} must end in one of {', '.join(EXPORTS)}, which selects the format")
     try:
         if not path.parent.is_dir():
             missing = f"there is no folder {quote(str(path.parent), 200)}"

@@ -96,7 +96,7 @@ class RunLog:
         return change(self.settings, changes)
 
     def settings_after(self, iteration: int) -> Settings:
-        """Return the settings after `iteration` meta-steps and the commands at that point."""
+        """Return the settings after `iteration` meta-steps and after the commands at that point."""
         return self.settings_before(iteration + 1)
 
     @cached_property
@@ -133,7 +133,7 @@ def pin_compute(settings: Settings, journal: Sequence[Entry], *, but: Mapping[st
         resolved["compute.engine"] = started.get("engine")
     if compute.threads == 0:
         resolved["compute.threads"] = started.get("threads")
-    if compute.second_order == "auto":  # older journals do not have it, and keep `auto`
+    if compute.second_order == "auto":  # older journals do not contain a value: `auto` is kept
         resolved["compute.second_order"] = started.get("second_order")
     resolved = {path: value for path, value in resolved.items() if value is not None and path not in but}
     try:

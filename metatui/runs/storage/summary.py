@@ -48,7 +48,7 @@ class RunSummary:
     """Final test; None before the test, or if the run was resumed after it."""
     problem: str | None
     iterations: int | None
-    """Number of meta-steps of the whole training, after live changes of this number; None if `settings` is None."""
+    """Number of meta-steps of the whole training, with live changes of this setting; None if `settings` is None."""
     pid: int | None
     """ID of the process that last started or resumed the run."""
     host: str | None

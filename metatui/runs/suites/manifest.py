@@ -1,4 +1,4 @@
-"""Manifest of a suite: a record of its runs, which makes it possible to continue the suite."""
+"""Manifest of a suite: a record of its runs. With this record, an interrupted suite can be continued."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def deviation(metric: Metric, value: float) -> str:
 
 def intervals(comparison: Comparison) -> str:
     """Describe the intervals: their level, and whether they are over tasks or over seeds."""
-    seeds = "; those of several seeds are over the seeds" if comparison.repeated else ""
+    seeds = "; for groups of several seeds, over the seeds" if comparison.repeated else ""
     return f"intervals are 95 %, over tasks{seeds}"
 
 

@@ -95,7 +95,7 @@ def report(comparison: Comparison) -> Report:
 
 
 def summary(comparison: Comparison) -> Report:
-    """Return protocol, conclusions, figures and tables of a comparison."""
+    """Return the protocol, the conclusions, the figures and the tables of a comparison."""
     other_pairs = tuple(verdict for verdict in comparison.verdicts if verdict not in comparison.conclusions)
     sections = (
         Section("Conclusions", sentences=main_results(comparison), note=note_on_seeds(comparison)),
@@ -139,7 +139,7 @@ def _protocol(comparison: Comparison) -> TextTable:
         "them",
         "diverged tasks": f"tasks whose loss after the last inner step is not finite{growth}; means, intervals and "
         "tests leave them out",
-        "intervals": "95 %, by Student's t, over tasks; of means over several seeds and of their differences, over the "
+        "intervals": "95 %, by Student's t, over tasks; for means over several seeds and their differences, over the "
         "seeds",
     }
     rows = tuple((name, value) for name, value in items.items() if value is not None)

@@ -40,7 +40,7 @@ def as_markdown(comparison: Comparison) -> str:
 
 
 def summary_as_markdown(comparison: Comparison) -> str:
-    """Render protocol, conclusions and tables as Markdown without figures."""
+    """Render the protocol, the conclusions and the tables as Markdown without figures."""
     return _render("report.md.jinja", summary(comparison), None)
 
 
@@ -57,7 +57,7 @@ def write(comparison: Comparison, path: Path) -> tuple[Path, ...]:
 
 
 def write_summary(comparison: Comparison, path: Path) -> tuple[Path, ...]:
-    """Write protocol, conclusions, figures and tables as Markdown. Returns and raises the same as `write`."""
+    """Write the summary of a comparison as Markdown. Returns the same values and raises the same errors as `write`."""
     return _write_markdown(comparison, summary(comparison), path)
 
 

@@ -1,4 +1,4 @@
-"""Socket in a run folder. Both ends must belong to the same user."""
+"""Socket in a run folder. The processes at both ends must belong to the same user."""
 
 from __future__ import annotations
 
