@@ -171,7 +171,7 @@ def _outputs_per_example(experiment: Experiment, stack: Params, episodes: Episod
 
 
 def _chunk(experiment: Experiment, shots: int) -> int:
-    """Return the number of tasks to adapt together. On a GPU, it is limited by `LARGEST`."""
+    """Return the number of tasks to adapt together. On a GPU, `LARGEST` limits this number."""
     if experiment.device.name == "cpu":
         return CHUNK[experiment.source.kind]
     settings = experiment.settings

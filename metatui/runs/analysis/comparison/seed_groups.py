@@ -14,7 +14,7 @@ from metatui.runs.storage.run_folder import RunFolder
 
 
 class Groupable(Protocol):
-    """A run with the properties that decide which runs are in one group."""
+    """A run with the properties that decide to which group it belongs."""
 
     @property
     def run(self) -> RunFolder: ...

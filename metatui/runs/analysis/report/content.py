@@ -38,7 +38,7 @@ STARTED = {
     "device_name": "device name",
     "engine": "engine",
 }
-"""Headings of the columns in the table of the starts of runs, by the name of the detail that the journal records."""
+"""Headings of the table of machines and versions, by the name of the detail that the journal records."""
 
 
 @dataclass(frozen=True)
