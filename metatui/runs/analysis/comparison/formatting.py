@@ -82,7 +82,7 @@ def inner_steps(comparison: Comparison) -> str:
 
 
 def after_steps(comparison: Comparison) -> str:
-    """Return the end of a title: `after 3 inner steps`, `after each run's own inner steps`."""
+    """Return the end of a title, such as `after 3 inner steps` or `after each run's own inner steps`."""
     protocol = comparison.protocol
     own = protocol.own_steps and len(set(comparison.last_steps)) > 1
     return "after each run's own inner steps" if own else f"after {steps(protocol.steps)}"

@@ -151,7 +151,7 @@ class Costs:
     seconds: float | None
     """Training time."""
     seconds_per_step: float | None
-    """Mean over all meta-steps, including warm-up."""
+    """Mean time per meta-step, including the warm-up."""
     tasks_per_second: float | None
     peak_memory_bytes: int | None
     """Peak memory of the process on the CPU, or of the device on CUDA (see `learning.hardware.peak_memory`)."""
@@ -336,7 +336,7 @@ class Comparison:
 
     @property
     def deciding(self) -> tuple[SeedPair | Pair, ...]:
-        """Main tests: all tests over seeds, and the paired tests except between runs that are tested over seeds."""
+        """Main tests: all tests over seeds, and the paired tests of runs that are not tested over seeds."""
         over_seeds = {run for pair in self.seeds for group in (pair.a, pair.b) for run in group.runs}
         return (*self.seeds, *(pair for pair in self.pairs if not {pair.a, pair.b} <= over_seeds))
 
