@@ -336,7 +336,7 @@ class Comparison:
 
     @property
     def deciding(self) -> tuple[SeedPair | Pair, ...]:
-        """Main tests: all tests over seeds, and the paired tests of runs that are not tested over seeds."""
+        """Main tests: all tests over seeds, and the paired tests unless both runs are also tested over seeds."""
         over_seeds = {run for pair in self.seeds for group in (pair.a, pair.b) for run in group.runs}
         return (*self.seeds, *(pair for pair in self.pairs if not {pair.a, pair.b} <= over_seeds))
 
