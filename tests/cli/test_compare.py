@@ -316,7 +316,7 @@ def test_seeds_are_summarised_everywhere(tmp_path: Path, capsys: pytest.CaptureF
         text = EXPORTS[kind](comparison).decode()
         assert "Loss over seeds, after 2 inner steps" in text
         assert "MAML (3 seeds): mean loss " in text
-        assert "over tasks; those of several seeds are over the seeds" in text
+        assert "over tasks; for groups of several seeds, over the seeds" in text
     tex = EXPORTS[".tex"](comparison).decode()
     lines = [line.strip().split(" & ") for line in tex.splitlines() if " & " in line]
     assert [(line[0], line[1]) for line in lines[1:]] == [("MAML", "3"), ("FOMAML", "1")]

@@ -197,7 +197,7 @@ def test_frozen_parameters_without_the_file_of_weights(tmp_path: Path, runs_dir:
     assert all(torch.equal(t, model.module.state_dict()[name]) for name, t in again.model.state_dict().items())
 
 
-ARRAY = "x is a list, but must be a tensor or an array of numbers, all rows of one length"
+ARRAY = "x is a list, but must be a tensor or an array of numbers with rows of equal length"
 SHAPE = "but must have the shape [B, {}] with at least one example"
 PIXELS = torch.zeros(3, 1, 28, 28)
 RANGE = change(IMAGES, {"task.ways_range": "2-4"})
@@ -314,5 +314,5 @@ def test_damaged_schema(runs_dir: Path) -> None:
     run = train(runs_dir)
     content = json.loads(run.data_path.read_text())
     run.data_path.write_text(json.dumps(content | {"data": content["data"] | {"input_shape": [0]}}))
-    with pytest.raises(BadInput, match=r"data\.json' cannot be used: .*the shape of an example must be positive"):
+    with pytest.raises(BadInput, match=r"data\.json' cannot be used: .*an example must consist of positive numbers"):
         metatui.load_model(run)
