@@ -89,7 +89,7 @@ def _seeds(context: click.Context, parameter: click.Parameter, text: str | None)
         return ()
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() for part in parts) or len({int(part) for part in parts}) < len(parts):
-        raise BadInput(f"--seeds is {quote(text)}, but must be different whole numbers from 0, such as 0,1,2")
+        raise BadInput(f"--seeds is {quote(text)}, but must be different whole numbers of at least 0, such as 0,1,2")
     return tuple(map(int, parts))
 
 

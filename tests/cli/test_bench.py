@@ -200,7 +200,7 @@ def test_nothing_measured_is_a_failure(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["bench", "--engine", "higher"]) == 1
     out, err = capsys.readouterr()
     assert "was not measured" in out
-    assert err.splitlines()[-1] == "metatui: every measurement failed: the output has the reasons"
+    assert err.splitlines()[-1] == "metatui: every measurement failed: the reasons are in the output"
 
 
 @pytest.mark.parametrize(
