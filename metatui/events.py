@@ -15,7 +15,7 @@ from metatui.config.settings import Settings
 
 @dataclass(frozen=True)
 class Curve:
-    """Mean of a metric over tasks at each inner step from 0, and the half-width of the 95 % interval of the mean.
+    """Means of a metric over tasks, from step 0 to the last inner step, with the half-widths of their 95 % intervals.
 
     Tasks that diverged are not included. All values are NaN if most tasks diverged.
     """
@@ -54,7 +54,7 @@ class Evaluation:
 
     @property
     def is_finite(self) -> bool:
-        """True if the value of `final` is finite, which it is not if most tasks diverged."""
+        """True if the value of `final` is finite. It is not finite if most tasks diverged."""
         return math.isfinite(self.final[0])
 
     @property
@@ -269,7 +269,7 @@ class Hinted:
 
 @dataclass(frozen=True)
 class Noted:
-    """Information for the journal that is not a warning."""
+    """Information that is recorded in the journal, but is not a warning."""
 
     iteration: int
     text: str
@@ -284,8 +284,8 @@ class Finished:
     """Why the run ended: `iterations`, `early_stop`, `stopped` or `interrupted`."""
     seconds: float
     test: Evaluation | None
-    """Test result of the best parameters, with the live settings at the time of their validation; None for a stopped
-    run."""
+    """Test result of the best parameters, with the live settings that were in use when they were validated. None for a
+    stopped run."""
     views: tuple[TaskView, ...] = ()
     warning: str | None = None
     """Reason why the result is not usable, and the setting to change; None if the result is usable."""

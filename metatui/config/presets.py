@@ -1,7 +1,7 @@
 """Presets: named experiments, one TOML file each, bundled with metatui or saved by the user.
 
-In addition to its settings, a preset states its source, its protocol, the published number if there is one, and the
-number that was measured with metatui.
+In addition to its settings, a preset states its source, its protocol, the published result if there is one, and the
+result that was measured with metatui.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ABOUT = ("title", "source", "protocol", "published", "published_protocol", "meas
 """Keys of the `[preset]` table."""
 
 CHANGED = " (changed)"
-"""Mark of changed settings after the name of their preset, in the journals of runs."""
+"""Suffix of a preset's name in the journal of a run that trained with changed settings of the preset."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Preset:
     path: Path
     bundled: bool
     changes: tuple[Planned, ...] = ()
-    """Changes and validations during training, by meta-step."""
+    """Changes of live settings and additional validations that are planned for the training, in order."""
 
 
 def bundled_dir() -> Path:
@@ -218,7 +218,7 @@ def as_changed(origin: str) -> str:
 
 
 def without_changed(origin: str) -> str:
-    """Return the origin without the mark of changed settings."""
+    """Return the origin without the suffix `CHANGED`."""
     return origin.removesuffix(CHANGED)
 
 

@@ -82,25 +82,25 @@ class TaskSettings(Group):
         main=True, **_choices(DATA))
     folder: str = setting(
         "", "Folder", "Contains one folder of images (PNG, JPEG) per class, or train, val and test folders of these.",
-        allowed="the path of a folder, in TOML files and in Python an absolute one, starting with / or ~",
+        allowed="the path of a folder, which must start with / or ~ in TOML files and in Python",
         path=True, main=True, when=used(DATA, "task.folder"), pattern=r"^([/~][^\x00]*)?$", max_length=4096)
     class_lists: str = setting(
         "", "Class lists",
-        "Contains train, val and test lists of classes or images (CSV, text); if empty, lists in task.folder are used.",
-        allowed="the path of a folder, in TOML files and in Python an absolute one, starting with / or ~",
+        "Contains train, val and test lists of classes or images (CSV, text); if unset, lists in task.folder are used.",
+        allowed="the path of a folder, which must start with / or ~ in TOML files and in Python",
         path=True, when=used(DATA, "task.class_lists"), pattern=r"^([/~][^\x00]*)?$", max_length=4096)
     ways: int = setting(
         5, "Ways (N)", "Number of classes in an episode.", unit="classes", main=True, when=_IMAGES, ge=2, le=100)
     ways_range: str = setting(
         "", "Ways in training",
         "Range from which each meta-step draws the ways of its tasks; if empty, task.ways is used.",
-        allowed="empty, or a range from 2 to 100 such as 3-7", unit="classes", when=_IMAGES, pattern=_RANGE)
+        allowed="empty, or a range within 2-100, such as 3-7", unit="classes", when=_IMAGES, pattern=_RANGE)
     shots: int = setting(
         10, "Shots (K)", "Support examples: points of a task, or images per class.", main=True, ge=1, le=1000)
     shots_range: str = setting(
         "", "Shots in training",
         "Range from which each meta-step draws the shots of its tasks; if empty, task.shots is used.",
-        allowed="empty, or a range from 1 to 1,000 such as 1-5", pattern=_RANGE)
+        allowed="empty, or a range within 1-1,000, such as 1-5", pattern=_RANGE)
     queries: int = setting(
         10, "Queries (Q)", "Query examples: points of a task, or images per class.", main=True, ge=1, le=1000)
     split: Literal["chapter", "finn", "lake"] = setting(
@@ -158,8 +158,8 @@ class ModelSettings(Group):
         "", "Pretrained weights",
         "File of weights (safetensors) that training starts from, such as a checkpoint of a run (its best parameters "
         "are used); empty for random weights.",
-        allowed="empty, or the path of a safetensors file, in TOML files and in Python an absolute one, "
-        "starting with / or ~", path=True, pattern=r"^([/~][^\x00]*)?$", max_length=4096)
+        allowed="empty, or the path of a safetensors file, which must start with / or ~ in TOML files and in Python",
+        path=True, pattern=r"^([/~][^\x00]*)?$", max_length=4096)
 
 
 class AlgorithmSettings(Group):
@@ -253,7 +253,7 @@ class EvaluationSettings(Group):
         "Batch statistics of the whole query set, or of the support set and one query example at a time.",
         when=_IMAGES)
     seed: int = setting(
-        0, "Evaluation seed", "Seed of the held-out tasks; use the same for runs that you compare.",
+        0, "Evaluation seed", "Seed of the held-out tasks; use the same seed for runs that you compare.",
         ge=0, le=2**31 - 1)
 
 
@@ -282,7 +282,7 @@ class ComputeSettings(Group):
         True, "CUDA graphs", "On CUDA, run each meta-step as one CUDA graph.",
         when=used(ALGORITHMS, "compute.cuda_graphs"))
     tf32: bool = setting(
-        False, "TF32", "On CUDA, multiply float32 matrices with a 10-bit mantissa: faster, less accurate.")
+        False, "TF32", "On CUDA, multiply float32 matrices with a 10-bit mantissa: faster, but less accurate.")
     tasks_at_once: int = setting(
         0, "Tasks at once",
         "Number of tasks of a meta-batch in memory at once; does not affect the gradient; 0 uses as many as fit.",

@@ -49,7 +49,7 @@ class Channel:
         return message
 
     def wait_for_end(self) -> None:
-        """Wait until the other process has ended or has called `end_sending`. Drops messages.
+        """Wait until the other process has ended or has called `end_sending`. Messages that arrive are dropped.
 
         This is suitable for daemon threads: unlike `receive`, it holds no lock that Python needs to exit.
         """
@@ -115,7 +115,7 @@ class ChildProcess(Channel):
                 os.killpg(self.pid, signal.SIGKILL)
 
     def wait(self, timeout: float | None = None) -> int | None:
-        """Wait for the child to end. Returns its exit code (negative after a signal), or None after `timeout`."""
+        """Wait for the child to end. Returns its exit code (negative after a signal), or None on a timeout."""
         with suppress(subprocess.TimeoutExpired):
             return self._process.wait(timeout)
         return None

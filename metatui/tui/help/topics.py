@@ -64,8 +64,8 @@ TERMS: Mapping[str, str] = {
         "set help each other, so accuracies are higher than if each example is normalised on its own."
     ),
     "Second order": (
-        "The exact meta-gradient, which is computed through the inner steps. FOMAML and Reptile leave its second "
-        "derivatives out."
+        "The exact meta-gradient, which is computed through the inner steps. FOMAML and Reptile omit its second "
+        "derivatives."
     ),
     "Diverged": (
         "A task diverges if its loss after adaptation is not finite or far too large, often because the inner learning "

@@ -23,7 +23,7 @@ SEQUENCE_START = re.compile(f"(?={ESCAPE})")
 
 
 class TerminalLost(Message):
-    """Posted when the terminal is closed. Not every closed terminal also sends a hang-up signal."""
+    """Posted when the terminal is closed. A hang-up signal is not always sent in this case."""
 
 
 class Keyboard(LinuxDriver):

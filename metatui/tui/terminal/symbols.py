@@ -30,11 +30,11 @@ class Glyphs(NamedTuple):
     points: str
     """Character of single points."""
     rings: str
-    """Character of single points that are less important."""
+    """Character of less important single points."""
     ramp: str
     """Shades of grey from blank to full, for images."""
     sample: str
-    """Line in a legend."""
+    """Sample of a line, for a legend."""
     bullet: str
     up: str
     down: str
