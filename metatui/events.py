@@ -45,10 +45,10 @@ class Evaluation:
     """Accuracies from 0 to 1; None for regression."""
     seconds: float
     inner_lr: float | None = None
-    """Inner learning rate of the adaptation; None in records of versions that did not store it."""
+    """Inner learning rate of the adaptation; None in records of old versions of metatui, which did not store it."""
     diverged: int | None = None
     """Number of tasks that diverged (see `learning.evaluation.evaluate.diverged`) and are excluded from `loss` and
-    `accuracy`; None in records of versions that did not count such tasks."""
+    `accuracy`; None in records of old versions of metatui, which did not count such tasks."""
     checkpoint: str | None = None
     """The evaluated checkpoint, `best` or `last`; None for a validation."""
 
@@ -141,7 +141,8 @@ class ImageView:
     """Accuracy on the whole query set after each inner step, from step 0."""
     loss: tuple[float, ...]
     channels: int = 1
-    """Number of channels: 3 for red, green and blue; 1 for grey images and in records of versions without colours."""
+    """Number of channels: 3 for red, green and blue; 1 for grey images, and in records of old versions of metatui,
+    which had no colours."""
 
 
 TaskView = RegressionView | CurveView | ScatterView | ImageView
@@ -204,7 +205,7 @@ class Evaluated:
     """The first few held-out tasks, to be displayed."""
     best: bool
     """True if no earlier validation was better. Validations are compared by the number of diverged tasks, then by the
-    metric. A validation that is not finite (`Evaluation.is_finite`) is never the best."""
+    metric. A validation whose result is not finite (see `Evaluation.is_finite`) is never the best."""
     regular: bool = True
     """True if `evaluation.every` scheduled the validation. Otherwise, the user requested it, or it follows the last
     meta-step."""
@@ -255,7 +256,7 @@ HintKind = Literal["batch_norm", "diverging", "hardly_moving", "noisy_validation
 
 @dataclass(frozen=True)
 class Hinted:
-    """A likely problem of the training, and a setting that may solve it. A run gives at most one hint of each kind."""
+    """A likely problem with the training, and a setting to change. A run gives at most one hint of each kind."""
 
     iteration: int
     kind: HintKind

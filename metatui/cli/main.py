@@ -45,7 +45,7 @@ COMMANDS = {
 
 
 MODULES = {"report": "compare", "explain": "reference", "settings": "reference"}
-"""Modules of the commands whose module has another name than the command."""
+"""Modules of the commands whose module has a different name from the command."""
 
 
 class LazyGroup(click.Group):

@@ -62,7 +62,7 @@ def complete_presets_and_runs(
 
 
 def examples(*commands: str) -> str:
-    """Return the list of examples at the end of a help text. A command may have a comment after ` # `."""
+    """Return the examples at the end of a command's help. A comment may follow an example after ` # `."""
     parts = [command.partition(" # ") for command in commands]
     width = max((len(command) for command, _, comment in parts if comment), default=0)
     lines = (f"  {command:{width}}  {f'# {comment}' if comment else ''}".rstrip() for command, _, comment in parts)

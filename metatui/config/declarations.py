@@ -89,7 +89,7 @@ class SettingField:
         return self.path.split(".")[0]
 
     def read(self, text: str) -> Scalar:
-        """Parse a value as the user types it.
+        """Parse the text of a value that the user has typed.
 
         Raises:
             SettingsError: if the text is not a value of this type.

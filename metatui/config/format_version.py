@@ -23,5 +23,5 @@ def check_format(value: Any, name: str) -> None:
         raise BadInput(f"{name}: format is {quote(value)}, but must be a whole number from 1 to {FORMAT}")
     if value > FORMAT:
         raise BadInput(
-            f"{name} was written by a newer metatui (format {value}, and this one reads up to {FORMAT}): update metatui"
+            f"{name} was written by a newer metatui (format {value}; this one reads up to {FORMAT}): update metatui"
         )

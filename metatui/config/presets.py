@@ -23,7 +23,7 @@ from metatui.utils.files import reason, write_atomically
 from metatui.utils.text import sanitize
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-"""Names under which presets can be saved. Files from elsewhere may have any printable name."""
+"""Pattern of the names under which metatui saves presets. Files from elsewhere may have any printable name."""
 ABOUT = ("title", "source", "protocol", "published", "published_protocol", "measured", "notes")
 """Keys of the `[preset]` table."""
 
@@ -109,7 +109,9 @@ def names() -> list[str]:
 
 
 def load(name_or_path: str | Path) -> Preset:
-    """Return a preset by its name or by the path of a TOML file. Presets of the user take precedence.
+    """Return a preset by its name or by the path of a TOML file.
+
+    A preset of the user takes precedence over a bundled one of the same name.
 
     Raises:
         BadInput: if there is no such preset (the message suggests the nearest name), or if the file cannot be used.

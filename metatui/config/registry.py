@@ -74,7 +74,7 @@ AnyComponent = TypeVar("AnyComponent", bound=Component)
 
 
 class Registry(Generic[AnyComponent]):
-    """The components of one kind by name."""
+    """The components of one kind, by name."""
 
     def __init__(self, kind: str, package: str, *, group: str, setting: str) -> None:
         """Create an empty registry.

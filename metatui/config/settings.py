@@ -171,7 +171,7 @@ class AlgorithmSettings(Group):
         main=True, **_choices(ALGORITHMS))
     adapt: str = setting(
         "all", "Adapted parameters",
-        "Parameters that the inner loop changes: all, the head (last layer), the body (the others), or name patterns.",
+        "Parameters that the inner loop changes: all, the head (last layer), the body (the rest), or name patterns.",
         allowed="all, head, body, or patterns of parameter names such as 'net.0.*', comma-separated",
         when=used(ALGORITHMS, "algorithm.adapt"), min_length=1, max_length=1000, pattern=f"^{PATTERNS}$")
     freeze: str = setting(
@@ -192,7 +192,7 @@ class AlgorithmSettings(Group):
         0.9, "Inner momentum", "Momentum of the inner optimiser.", when=_MOMENTUM, ge=0, le=1)
     inner_weight_decay: float = setting(
         0.0, "Inner weight decay",
-        "Multiple of the parameters that is added to their gradient in the inner loop, after clipping.",
+        "Weight with which the parameters are added to their gradient in the inner loop, after clipping.",
         when=used(ALGORITHMS, "algorithm.inner_weight_decay"), ge=0, le=100)
     inner_clip: float = setting(
         0.0, "Inner clipping", "Maximum norm of the gradient of a task's loss in an inner step; 0 disables clipping.",

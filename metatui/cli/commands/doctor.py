@@ -61,7 +61,7 @@ LABELS = {
     "omniglot_bytes": "Omniglot size",
     "threads": "CPU threads",
     "processors": "Logical processors",
-    "usable_cores": "Cores that runs may use",
+    "usable_cores": "CPU cores available to runs",
     "environment": "Environment variables",
     "is_terminal": "Is a terminal",
     "tmux": "tmux",

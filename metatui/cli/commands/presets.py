@@ -102,7 +102,7 @@ def show(preset: str, as_json: bool) -> None:
 )
 @set_option
 @click.option("--title", default="", help="Title of the preset.")
-@click.option("--overwrite", is_flag=True, help="Replace your own preset of this name.")
+@click.option("--overwrite", is_flag=True, help="Replace your existing preset of this name.")
 @runs_dir_option
 @json_option
 def save(

@@ -193,7 +193,7 @@ TOPICS: Mapping[str, Topic] = {
     "ParameterScreen": Topic(
         "Parameter space",
         "The adapted parameters of many tasks and the inner steps that lead to them, from a meta-learned and from an "
-        "ordinary initialisation, in the two directions in which the adapted parameters vary most.",
+        "ordinary (random) initialisation, in the two directions in which the adapted parameters vary most.",
         ("Inner loop", "Task"),
     ),
     "SuiteScreen": Topic(

@@ -90,7 +90,7 @@ class Action:
     bar: bool = True
     """True if the key bar shows the action when there is room."""
     tab: Tab | None = None
-    """The only tab in which the keys work."""
+    """The only tab in which the keys work; None if they work in all tabs."""
     everywhere: bool = False
     """True if the keys also work in dialogs and other screens above the tabs."""
 

@@ -67,8 +67,7 @@ class KittyPictures:
             self._send(picture, number)
 
     def number(self, picture: Picture) -> int:
-        """Return the number, from 1, of a picture in the terminal. Sends the picture if the terminal does not have
-        it."""
+        """Return the number of a picture in the terminal, from 1. Sends the picture if the terminal lacks it."""
         if picture in self._numbers:
             self._numbers.move_to_end(picture)
             return self._numbers[picture]

@@ -43,7 +43,7 @@ class TourWidget(StaticText):
 
 
 class TourOffer(TourWidget):
-    """The offer of the tour on the first start. It disappears when a run is shown."""
+    """Widget that offers the tour on the first start. It disappears when a run is shown."""
 
     def on_mount(self) -> None:  # in addition to that of the base class, which Textual also calls
         self._show()
@@ -64,7 +64,7 @@ class TourOffer(TourWidget):
 
 
 class TourCard(TourWidget):
-    """The current step of the tour."""
+    """Widget that shows the current step of the tour."""
 
     def __init__(self) -> None:
         super().__init__()
