@@ -153,7 +153,7 @@ class Started:
     """The run has started or resumed."""
 
     settings: Settings
-    """Settings of the run, with `auto` replaced by the actual choice."""
+    """Settings of the run, with each `auto` replaced by the value that was chosen."""
     device: str
     device_name: str
     engine: str
@@ -298,7 +298,7 @@ class Failed:
 
     iteration: int
     sentence: str
-    """The reason for the failure, and the setting to change."""
+    """Sentence for the user: the reason for the failure, and the setting to change."""
 
 
 Event = (

@@ -100,10 +100,14 @@ seeds_option = click.option(
 
 
 def check_seeds(seeds: Sequence[int], settings: Iterable[str], *, detach: bool) -> None:
-    """Check that `--seeds` can be combined with the changed `settings` and with `--detach`.
+    """Check that `--seeds` can be combined with the other options.
+
+    Args:
+        settings: paths of the settings given with `--set`.
+        detach: whether `--detach` is given.
 
     Raises:
-        BadInput: if it cannot.
+        BadInput: if `--seeds` cannot be combined with these options.
     """
     if seeds and "training.seed" in settings:
         raise BadInput("--seeds and --set training.seed set the same setting: give only one of them")
@@ -133,7 +137,7 @@ def changed(settings: Settings, assignments: Sequence[str], device: str | None =
 
 
 def note_without_effect(settings: Settings, paths: Iterable[str]) -> None:
-    """Print a note on stderr for those of the settings `paths` that have no effect in `settings`."""
+    """Print a note on standard error if some of the settings in `paths` have no effect in `settings`."""
     from metatui.config.fields import without_effect
 
     for sentence in without_effect(settings, sorted(paths)):

@@ -10,7 +10,7 @@ from metatui.utils.errors import Problem, quote
 
 
 def violations(settings: Settings) -> list[Problem]:
-    """Return one problem for each setting that does not fit the others."""
+    """Return one problem for each setting that is incompatible with other settings."""
     return [
         Problem(path, f"{path} is {quote(settings.value(path))}, but must be {requirement}")
         for path, requirement in _violations(settings)
@@ -18,7 +18,7 @@ def violations(settings: Settings) -> list[Problem]:
 
 
 def _violations(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield the path of each setting that does not fit the others, and its requirement."""
+    """Yield the path of each setting that is incompatible with other settings, and the requirement that it violates."""
     algorithm, engine = settings.algorithm, settings.compute.engine
     if engine == "higher" and not has_plain_steps(settings):
         yield "compute.engine", "another engine: higher supports only plain SGD in the inner loop"

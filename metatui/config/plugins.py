@@ -24,7 +24,7 @@ def select_plugin_files(files: Sequence[str]) -> None:
     """Add `files` to the plugin files that this process and its children load when they look up a component.
 
     Raises:
-        BadInput: if a path contains the separator of paths.
+        BadInput: if a path contains the character that separates paths.
     """
     for file in files:
         if os.pathsep in file:

@@ -66,7 +66,7 @@ class Component:
 
     @classmethod
     def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:
-        """Yield the path of each setting that does not fit this component, and its requirement after "must be"."""
+        """Yield the path of each setting that does not fit this component, and what it must be instead."""
         yield from ()
 
 

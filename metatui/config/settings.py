@@ -355,7 +355,7 @@ class Settings(Group):
         return components_with_options()[name].Options() if group is None else group
 
     def options_of(self, name: str, kind: type[G]) -> G:
-        """Return the options of the component called `name`, whose class of options is `kind`."""
+        """Return the options of the component called `name`. The class of these options is `kind`."""
         options = self.group(name)
         assert isinstance(options, kind)
         return options

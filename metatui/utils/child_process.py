@@ -70,8 +70,8 @@ class Channel:
 class ChildProcess(Channel):
     """A child process that runs `main` of a module and opens its end of the channel with `Channel.of_child`.
 
-    The child leads its own session, so Ctrl-C in the terminal does not reach it, and its current directory is not
-    on its import path.
+    The child leads its own session, so Ctrl-C in the terminal does not reach it. It does not import modules from its
+    current directory.
     """
 
     def __init__(

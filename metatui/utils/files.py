@@ -1,4 +1,4 @@
-"""Reading of files with a size limit, and atomic writing."""
+"""Functions that read files up to a size limit, and write files atomically."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def presets(context: click.Context, as_json: bool) -> None:
     if context.invoked_subcommand is None:
         _list(as_json)
     elif as_json:
-        raise click.UsageError(f"give --json after '{context.invoked_subcommand}'")
+        raise click.UsageError(f"--json must come after '{context.invoked_subcommand}'")
 
 
 @presets.command(

@@ -93,8 +93,8 @@ def run(
     --json, the reports are printed as one object with the list "runs".
 
     Other signals also interrupt and save the run: SIGTERM, SIGHUP, and those that schedulers send before the time limit
-    (SIGUSR1, SIGUSR2, SIGXCPU). The exit code is then 128 plus the signal number. In a Slurm job it is 75, which
-    requeues the job: with --resume auto, the same command then continues the same run.
+    (SIGUSR1, SIGUSR2, SIGXCPU). The exit code is then 128 plus the signal number. In a Slurm job, the exit code is 75,
+    which requeues the job; with --resume auto, the same command then continues the run.
 
     The exit code is 1 if the run fails, or if at least half of its test tasks diverged, so that it has no result. In
     the JSON object, "error" is then the reason, and "result" is null.

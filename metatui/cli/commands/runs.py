@@ -45,7 +45,7 @@ def runs(context: click.Context, size: bool, runs_dir: Path | None, as_json: boo
     if context.invoked_subcommand is None:
         _list(runs_dir, size, as_json)
     elif size or runs_dir or as_json:
-        raise click.UsageError(f"give options of '{context.invoked_subcommand}' after its name")
+        raise click.UsageError(f"options of '{context.invoked_subcommand}' must come after its name")
 
 
 @runs.command(

@@ -24,7 +24,7 @@ class Glyphs(NamedTuple):
     levels: str
     """Bars of a sparkline, lowest first."""
     marker: str
-    """Plotext marker for lines: its name for a set of sub-cell dots, or one character."""
+    """Plotext marker for lines: the name of a set of sub-cell dots, or one character."""
     lines: str
     """Characters that draw the lines of a chart without colours, a different one for each line."""
     points: str
