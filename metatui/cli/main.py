@@ -49,7 +49,7 @@ MODULES = {"report": "compare", "explain": "reference", "settings": "reference"}
 
 
 class LazyGroup(click.Group):
-    """A group that imports the module of a command only when the command is used."""
+    """A click group that imports the module of a command only when the command is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

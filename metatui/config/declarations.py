@@ -124,7 +124,7 @@ class SettingField:
         return not self.unmet(settings)
 
     def unmet(self, settings: Settings) -> dict[str, Scalar]:
-        """Return those settings, with their values, because of which this setting has no effect."""
+        """Return the settings, with their values, that prevent this setting from having an effect."""
         others = {path: settings.effective(path) for path in self.when}
         return {path: value for path, value in others.items() if value not in self.when[path]}
 

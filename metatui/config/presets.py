@@ -72,7 +72,7 @@ def bundled() -> list[Preset]:
 
 
 def user() -> list[Preset]:
-    """Return the user's presets, sorted by name, except those in `problems`."""
+    """Return the user's presets, sorted by name, except those that cannot be read."""
     return _user()[0]
 
 

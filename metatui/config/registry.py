@@ -255,7 +255,7 @@ def components_with_options() -> Mapping[str, type[Component]]:
 
 
 def load_plugin_files() -> None:
-    """Load each plugin file once.
+    """Load the selected plugin files that have not been loaded yet.
 
     Raises:
         BadInput: if a file cannot be loaded, or defines no component.

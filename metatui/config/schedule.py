@@ -15,7 +15,7 @@ from metatui.config.settings import Settings
 from metatui.utils.errors import BadInput, SettingsError, quote
 
 MOST = 1000
-"""Largest number of planned changes."""
+"""Maximum number of planned changes and validations."""
 
 LAST = 100_000_000
 """Upper bound of the meta-step numbers in a plan, which must be less than this."""

@@ -81,12 +81,12 @@ class TaskSettings(Group):
         "Where tasks come from: generated ones, a published data set, or your own images or table.",
         main=True, **_choices(DATA))
     folder: str = setting(
-        "", "Folder", "Contains one folder of images (PNG, JPEG) per class, or train, val and test folders of these.",
+        "", "Folder", "Folder with a subfolder of images (PNG, JPEG) per class, directly or in train, val and test.",
         allowed="the path of a folder, which must start with / or ~ in TOML files and in Python",
         path=True, main=True, when=used(DATA, "task.folder"), pattern=r"^([/~][^\x00]*)?$", max_length=4096)
     class_lists: str = setting(
         "", "Class lists",
-        "Contains train, val and test lists of classes or images (CSV, text); if unset, lists in task.folder are used.",
+        "Folder with train, val and test lists of classes or images (CSV, text); default: the lists in task.folder.",
         allowed="the path of a folder, which must start with / or ~ in TOML files and in Python",
         path=True, when=used(DATA, "task.class_lists"), pattern=r"^([/~][^\x00]*)?$", max_length=4096)
     ways: int = setting(

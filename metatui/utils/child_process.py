@@ -128,7 +128,7 @@ class ChildProcess(Channel):
         return code
 
     def detach(self) -> None:
-        """Let the child continue to run. A thread waits until it ends, so that it leaves no zombie."""
+        """Let the child continue to run. A thread waits for its end, so that no zombie process remains."""
         threading.Thread(target=self._process.wait, name=f"process {self.pid}", daemon=True).start()
 
 

@@ -59,7 +59,7 @@ def evaluate(
     runs_dir: Path | None,
     as_json: bool,
 ) -> None:
-    """Adapt the best parameters of RUN to held-out tasks and show the metrics at every inner step.
+    """Adapt the best parameters of RUN to held-out tasks and show the metrics after every inner step.
 
     RUN is the name of a run, the start of its name, its folder, or latest for the newest run. The exit code is 1 if at
     least half of the tasks diverged, so that there is no result.

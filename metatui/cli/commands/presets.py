@@ -186,7 +186,7 @@ def _list(as_json: bool) -> None:
 
 @dataclass(frozen=True)
 class _Base:
-    """Settings that are saved as a preset, with their description."""
+    """Settings to save as a preset, and their description."""
 
     settings: Settings
     source: str

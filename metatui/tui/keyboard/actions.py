@@ -44,7 +44,7 @@ class AppContext:
     phase: Phase = Phase.IDLE
     tab: Tab = "work"
     row: bool = False
-    """True if a row of the tab's table is selected."""
+    """True if a row in the table of the current tab is selected."""
     live_row: bool = False
     """True if the selected row is a run that is training."""
     unfinished_row: bool = False

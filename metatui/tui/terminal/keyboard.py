@@ -1,4 +1,4 @@
-"""Keyboard input that reports escape without delay, and accepts any bytes."""
+"""Keyboard driver that reports escape without delay and accepts any bytes."""
 
 from __future__ import annotations
 

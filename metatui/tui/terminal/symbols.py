@@ -28,9 +28,9 @@ class Glyphs(NamedTuple):
     lines: str
     """Characters that draw the lines of a chart without colours, a different one for each line."""
     points: str
-    """Character of single points."""
+    """Character for single points."""
     rings: str
-    """Character of less important single points."""
+    """Character for less important single points."""
     ramp: str
     """Shades of grey from blank to full, for images."""
     sample: str
