@@ -81,7 +81,7 @@ def _lines(explanation: Explanation, own: Mapping[str, Scalar]) -> Iterator[str]
     epilog=examples(
         "metatui settings",
         "metatui settings task # the settings of a group",
-        "metatui settings learning rate # settings with both words in their name or meaning",
+        "metatui settings learning rate # settings that contain both words",
         "metatui settings --json",
     )
 )
