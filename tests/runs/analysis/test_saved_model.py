@@ -253,7 +253,7 @@ def test_export_of_the_model(runs_dir: Path, tmp_path: Path, capsys: pytest.Capt
     assert main(["runs", "export", run.id, "--model", "--to", "model.safetensors"]) == 0
     model = metatui.load_model(run)
     count = len(model.module.state_dict())
-    written = f"Wrote {count} tensors to model.safetensors: parameters best at meta-step {model.iteration}\n"
+    written = f"Wrote {count} tensors to model.safetensors: the best parameters, of meta-step {model.iteration}\n"
     assert capsys.readouterr().out == written
     network = set_up(run.settings()).model
     network.load_state_dict(load_file("model.safetensors"))
@@ -277,14 +277,17 @@ def test_learned_rates_are_exported_to_a_second_file(
     assert "Wrote 4 meta-parameters" in " ".join(capsys.readouterr().out.split())
     (tmp_path / "model.safetensors").unlink()
     assert main(command) == 2
-    assert "the second file of --to is 'model.meta-parameters.safetensors', which exists" in capsys.readouterr().err
+    assert (
+        "the file of meta-parameters next to --to is 'model.meta-parameters.safetensors', which exists"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "--to is '-', but must be a file name that ends in .safetensors with --model"),
-        (["--to", "x.pt"], "--to is 'x.pt', but must be a file name that ends in .safetensors with --model"),
+        ([], "--to is '-', but with --model it must be a file name that ends in .safetensors"),
+        (["--to", "x.pt"], "--to is 'x.pt', but with --model it must be a file name that ends in .safetensors"),
         (["--evaluations"], "--model and --evaluations cannot be used together"),
         (["--to", "x.safetensors"], "has no checkpoint yet"),
     ],

@@ -486,7 +486,7 @@ def test_lock_takeover_is_detected(tmp_path: Path) -> None:
     lock.release()
 
 
-NEWER = r"was written by a newer metatui \(format 2, and this one reads up to 1\): update metatui"
+NEWER = r"was written by a newer metatui \(format 2; this one reads up to 1\): update metatui"
 
 
 def test_newer_formats_are_reported(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ class TableOptions(Group):
 
     file: str = setting(
         "", "Table", "CSV or Parquet file whose rows are examples: a task column, input columns and target columns.",
-        allowed="the path of a file, in TOML files and in Python an absolute one, starting with / or ~",
+        allowed="the path of a file, which must start with / or ~ in TOML files and in Python",
         path=True, main=True, pattern=r"^([/~][^\x00]*)?$", max_length=4096)
     task_column: str = setting(
         "task", "Task column", "Column that names the task of each row.", main=True,
