@@ -30,7 +30,7 @@ from metatui.utils.logs import open_log
 NICENESS = 10
 """Niceness of the runs. They use every core, and the app must still respond to keys immediately."""
 LARGEST = 1000
-"""Maximum bytes of a lock file."""
+"""Maximum number of bytes in a lock file."""
 
 
 def start(suite: Suite, store: RunStore) -> None:
