@@ -233,8 +233,9 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         from metatui.tui.command_palette.screen import Palette
         from metatui.tui.screens.dialogs.dialog import Dialog
 
+        dialog: Dialog[None] = Dialog()
         palette = Palette(over_tabs=True), CommandInput(), CommandList(), SearchIcon(), LoadingIndicator()
-        for widget in (Dialog(), Button(), *palette):
+        for widget in (dialog, Button(), *palette):
             widget._post_register(self)  # adds the style sheet, as when Textual mounts the widget
         self.stylesheet.parse()
 

@@ -251,6 +251,6 @@ def test_lower_priority(
     monkeypatch.setattr(child_process, "AUTOGROUP", file)
     monkeypatch.setattr(os, "nice", lambda by: own)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(processors)), raising=False)
-    monkeypatch.setattr(child_process.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
     child_process.lower_priority(5)
     assert file.texts == written
