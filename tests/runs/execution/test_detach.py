@@ -254,3 +254,10 @@ def test_lower_priority(
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     child_process.lower_priority(5)
     assert file.texts == written
+
+
+@pytest.mark.skipif(not child_process.AUTOGROUP.exists(), reason="this system compares the niceness of all processes")
+def test_niceness_of_a_session() -> None:
+    code = "from metatui.utils.child_process import *; lower_priority(19); print(AUTOGROUP.read_text().split()[-1])"
+    found = subprocess.run([sys.executable, "-c", code], start_new_session=True, capture_output=True, text=True)
+    assert int(found.stdout) == child_process.session_niceness(19)
