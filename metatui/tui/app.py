@@ -189,15 +189,26 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             await self.action_perform("start")
 
     async def settle(self) -> None:
-        """Do the work that the first frame does not need."""
-        if self.screen_stack:  # otherwise the app has ended
-            await self.work_tab.complete()
-            await self.complete()
-            self.background.announce(silent=bool(self.warning))
-            if self._tour:
-                await self.action_tour()
-            elif not (self.preferences.tour_offered or self.background.to_attach or self._start_at_once):
-                await self._offer_tour()
+        """Do the work that the first frame does not need, unless the user quits in the meantime."""
+        for work in (self._complete_work_tab, self.complete, self._welcome):
+            if not self.is_ending:
+                await work()
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the app was asked to end, after which Textual refuses to mount widgets."""
+        return not (self.screen_stack and self.screen_stack[0].is_attached)
+
+    async def _complete_work_tab(self) -> None:
+        await self.work_tab.complete()
+
+    async def _welcome(self) -> None:
+        """Announce other runs, and start or offer the tour."""
+        self.background.announce(silent=bool(self.warning))
+        if self._tour:
+            await self.action_tour()
+        elif not (self.preferences.tour_offered or self.background.to_attach or self._start_at_once):
+            await self._offer_tour()
 
     async def _offer_tour(self) -> None:
         from metatui.tui.tour import card
@@ -320,6 +331,8 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
 
     async def action_perform(self, action_id: str) -> None:
         """Perform an action, or show why it is not possible now."""
+        if self.is_ending:  # for example if a key is pressed right after the key that quits
+            return
         await self.complete()
         action = BY_ID[action_id]
         if reason := action.refuse(self.context):

@@ -145,6 +145,25 @@ async def test_first_start_offers_the_tour_once(
         assert isinstance(again.screen.query_one("#tour"), TourCard)
 
 
+@pytest.mark.parametrize("tour", [False, True], ids=["offered", "started"])
+async def test_user_can_quit_before_the_tour_is_shown(
+    sessions: FakeSessions, runs_dir: Path, monkeypatch: pytest.MonkeyPatch, *, tour: bool
+) -> None:
+    paths.app_state_file().unlink()
+    app = make_app(runs_dir=runs_dir, sessions=sessions, tour=tour)
+    async with app.run_test(size=(80, 24)):
+        complete = app.complete
+
+        async def quit_meanwhile() -> None:
+            await complete()
+            app.exit(return_code=0)
+
+        monkeypatch.setattr(app, "complete", quit_meanwhile)
+        await app.settle()
+        await app.action_perform("tour")  # as if the key was pressed right after the one that quits
+    assert app.return_code == 0
+
+
 async def test_the_form_is_restored_when_the_tour_is_left(make: Make, sessions: FakeSessions) -> None:
     own = Settings.model_validate({"task": {"source": "glyphs"}, "training": {"iterations": 200}})
     app = make(own)
