@@ -13,7 +13,7 @@ import click
 from metatui.cli.console.comparison import show
 from metatui.cli.console.layout import say
 from metatui.cli.console.output import console, emit
-from metatui.cli.console.progress import EVERY_SECONDS, images_shown, is_interactive
+from metatui.cli.console.progress import EVERY_SECONDS, images_shown, can_redraw
 from metatui.cli.options import check_new_file, complete_runs, examples, json_option, runs_dir_option
 from metatui.learning.data.packing import packing_listener
 from metatui.runs.storage.store import RunStore
@@ -209,7 +209,7 @@ def progress_bar() -> Iterator[Callable[[Comparing], object]]:
     The progress is a bar in a terminal, otherwise a line every ten seconds.
     """
     screen = console(stderr=True)
-    if not is_interactive(screen):
+    if not can_redraw(screen):
         with images_shown():
             yield _lines(lambda text: say(screen, text))
         return

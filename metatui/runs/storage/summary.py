@@ -17,10 +17,10 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 import metatui
 from metatui.config.settings import Settings
 from metatui.events import Evaluation, Progress
-from metatui.runs.storage.journal import Entry, Status, check_journal, last_status
+from metatui.runs.storage.journal import Entry, Status, check_journal
 from metatui.runs.storage.metrics import last_progress
 from metatui.runs.storage.result_files import EvaluationRecord
-from metatui.runs.storage.run_folder import RunFolder, end_reason, status_of
+from metatui.runs.storage.run_folder import RunFolder, end_reason, has_died, status_of
 from metatui.utils import paths
 from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import reason
@@ -80,11 +80,10 @@ class RunSummary:
 
     @property
     def process(self) -> str:
-        """The process that trains the run, or that died: `process 4211`; empty for other runs."""
+        """The process that trains the run, or trained it until it died: `process 4211`; empty for other runs."""
         if self.pid is None or not (self.died or self.status in ("running", "paused")):
             return ""
-        where = f" on {self.host}" if self.host and self.host != socket.gethostname() else ""
-        return f"process {self.pid}{where}{' died' if self.died else ''}"
+        return f"process {self.pid}{f' on {self.host}' if self.host and self.host != socket.gethostname() else ''}"
 
 
 def summarise(run: RunFolder) -> RunSummary:
@@ -122,7 +121,7 @@ def summarise(run: RunFolder) -> RunSummary:
         iterations=_iterations(settings, entries) if settings else None,
         pid=pid if type(pid) is int else None,
         host=sanitize(host, limit=80) if isinstance(host, str) else None,
-        died=not live and last_status(entries) in ("running", "paused"),
+        died=has_died(entries, status),
         validation=records.validation,
         warning=_warning(entries),
         reason=end_reason(run, entries, status),
