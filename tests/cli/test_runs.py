@@ -48,7 +48,8 @@ def test_live_changes_of_the_number_of_meta_steps(capsys: pytest.CaptureFixture[
     note(run, "tweaked", 30, path="training.iterations", old=TOTAL, new=80)
     note(run, "tweaked", 40, path="training.iterations", old=80, new=60)
     assert "50 of 60 meta-steps" in listed(capsys)
-    note(run, "undone", 40, path="training.iterations", new=60, at=40)
+    note(run, "started", 35)
+    note(run, "undone", 35, path="training.iterations", new=60, at=40)
     assert "50 of 80 meta-steps" in listed(capsys)
     assert main(["runs", "--json"]) == 0
     (report,) = json.loads(capsys.readouterr().out)["runs"]

@@ -13,7 +13,7 @@ import click
 from metatui.cli.console.comparison import show
 from metatui.cli.console.layout import say
 from metatui.cli.console.output import console, emit
-from metatui.cli.console.progress import EVERY_SECONDS, images_shown, can_redraw
+from metatui.cli.console.progress import EVERY_SECONDS, can_redraw, images_shown
 from metatui.cli.options import check_new_file, complete_runs, examples, json_option, runs_dir_option
 from metatui.learning.data.packing import packing_listener
 from metatui.runs.storage.store import RunStore

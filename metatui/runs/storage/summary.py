@@ -15,8 +15,10 @@ from typing import ClassVar
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 import metatui
+from metatui.config.schedule import PlannedChange
 from metatui.config.settings import Settings
 from metatui.events import Evaluation, Progress
+from metatui.runs.storage.commands import replay_log
 from metatui.runs.storage.journal import Entry, Status, check_journal
 from metatui.runs.storage.metrics import last_progress
 from metatui.runs.storage.result_files import EvaluationRecord
@@ -141,16 +143,10 @@ def _lost(run: RunFolder, entries: list[Entry], progress: Progress | None, statu
 
 def _iterations(settings: Settings, entries: Iterable[Entry]) -> int:
     """Return the number of meta-steps of the training with `settings` and the live changes that were not undone."""
-    made: list[tuple[object, int]] = []
-    for entry in entries:
-        new = entry.details.get("new")
-        if entry.details.get("path") != "training.iterations" or type(new) is not int:
-            continue
-        if entry.event == "tweaked":
-            made.append((entry.iteration, new))
-        elif entry.event == "undone":
-            made = [change for change in made if change != (entry.details.get("at"), new)]
-    return made[-1][1] if made else settings.training.iterations
+    path = "training.iterations"
+    about = (entry for entry in entries if entry.event == "started" or entry.details.get("path") == path)
+    made = [c.planned.value for c in replay_log((), about) if isinstance(c.planned, PlannedChange)]
+    return next((value for value in reversed(made) if type(value) is int), settings.training.iterations)
 
 
 def _warning(entries: list[Entry]) -> str | None:

@@ -19,7 +19,7 @@ from metatui.runs.analysis.comparison.values import (
     TrainingCurve,
     ValidationCurve,
 )
-from metatui.runs.execution.replay_log import replay_log
+from metatui.runs.storage.commands import replay_log
 from metatui.runs.storage.metrics import last_progress
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.smoothing import DECAYS, span_of
