@@ -152,10 +152,6 @@ def _few(now: AppContext) -> str:
     return _row(now) or (too_many if now.marked > MOST_COMPARED else "")
 
 
-def _marked(now: AppContext) -> str:
-    return _few(now) if now.marked > 1 else "Mark at least two runs first: {mark_run} marks the selected one."
-
-
 def _studied(now: AppContext) -> str:
     return "" if now.studied else "No run is open: open or select one in the runs tab ({tab_runs})."
 
@@ -257,7 +253,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("mark_all_runs", "m", "All/none", "Mark all listed runs, or unmark all runs.", RUNS, _row, tab="runs"),
     Action("sort_runs", "o", "Sort", "Sort by the next column.", RUNS, _row, tab="runs"),
     Action("reverse_runs", "t", "Reverse", "Reverse the order of the list.", RUNS, _row, bar=False, tab="runs"),
-    Action("compare_runs", "c", "Compare", "Compare marked runs on the same tasks.", RUNS, _marked, tab="runs"),
+    Action("compare_runs", "c", "Compare", "Compare marked runs, or test one with more steps.", RUNS, _few, tab="runs"),
     Action("report_runs", "g", "Report", "Write a report on the marked or selected runs.", RUNS, _few, tab="runs"),
     Action("load_run", "l", "Load settings", "Put the run's settings into the form.", RUNS, _idle_row, tab="runs"),
     Action("resume_run", "r", "Resume", "Continue from the run's last checkpoint.", RUNS, _idle_row, tab="runs"),
