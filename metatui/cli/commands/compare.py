@@ -14,7 +14,15 @@ from metatui.cli.console.comparison import show
 from metatui.cli.console.layout import say
 from metatui.cli.console.output import console, emit
 from metatui.cli.console.progress import EVERY_SECONDS, can_redraw, images_shown
-from metatui.cli.options import check_new_file, complete_runs, examples, json_option, runs_dir_option
+from metatui.cli.options import (
+    check_new_file,
+    complete_runs,
+    examples,
+    json_option,
+    runs_dir_option,
+    shots_option,
+    split_option,
+)
 from metatui.learning.data.packing import packing_listener
 from metatui.runs.storage.store import RunStore
 from metatui.utils.errors import BadInput, quote
@@ -71,14 +79,8 @@ comparison_device_option = click.option(
 @click.argument("runs", nargs=-1, metavar="RUN RUN...", shell_complete=complete_runs)
 @comparison_tasks_option
 @comparison_steps_option
-@click.option("--shots", type=int, metavar="K", help="Support examples per class; may differ from training.")
-@click.option(
-    "--split",
-    type=click.Choice(["test", "val"]),
-    default="test",
-    show_default=True,
-    help="Held-out tasks of this split: test, or val for validation.",
-)
+@shots_option
+@split_option
 @target_option
 @comparison_device_option
 @runs_dir_option
