@@ -46,7 +46,7 @@ def _steps(context: click.Context, parameter: click.Parameter, text: str | None)
     try:
         return int(text)
     except ValueError:
-        raise BadInput(f"--steps is {quote(text)}, but must be a whole number from 1, or own") from None
+        raise BadInput(f"--steps is {quote(text)}, but must be a whole number of at least 1, or own") from None
 
 
 target_option = click.option(
@@ -62,7 +62,7 @@ comparison_steps_option = click.option(
     "--steps",
     metavar="N|own",
     callback=_steps,
-    help="Number of inner steps; own: as in each run's settings; default: as in the first run's settings.",
+    help="Number of inner steps, or own for that of each run's settings; default: as in the first run's settings.",
 )
 comparison_device_option = click.option(
     "--device", metavar="DEVICE", help="Device to compute on; default: as in each run's settings."
@@ -91,7 +91,7 @@ comparison_device_option = click.option(
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Also write a .csv, .html, .json, .md, .pdf, .png, .svg or .tex file; may be repeated.",
+    help="Also write the comparison to a .csv, .html, .json, .md, .pdf, .png, .svg or .tex file; may be repeated.",
 )
 def compare(
     runs: tuple[str, ...],
@@ -158,7 +158,7 @@ def compare(
     default=Path("report.html"),
     metavar="FILE",
     show_default=True,
-    help="File to write: .html, or .md with the figures in files next to it.",
+    help="File to write: an .html file, or an .md file whose figures are written to files next to it.",
 )
 @comparison_tasks_option
 @comparison_steps_option

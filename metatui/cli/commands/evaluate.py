@@ -36,7 +36,7 @@ from metatui.utils.numbers import diverged, interval
 @click.option(
     "--batch-norm",
     type=click.Choice(FIELDS["evaluation.batch_norm"].choices),
-    help="Batch norm over the whole query set, or over one query example at a time.",
+    help="Batch statistics of the whole query set, or of the support set and one query example at a time.",
 )
 @click.option("--device", metavar="DEVICE", help="Device to compute on; default: as in the run's settings.")
 @runs_dir_option
@@ -53,7 +53,7 @@ def evaluate(
     runs_dir: Path | None,
     as_json: bool,
 ) -> None:
-    """Adapt the best parameters of RUN to held-out tasks and show the metrics at every inner step.
+    """Adapt the best parameters of RUN to held-out tasks and show the metrics after every inner step.
 
     RUN is the name of a run, the start of its name, its folder, or latest for the newest run. The exit code is 1 if at
     least half of the tasks diverged, so that there is no result.

@@ -31,7 +31,7 @@ class RunLog:
 
     @classmethod
     def read(cls, run: RunFolder) -> RunLog:
-        """Read the log of `run`. Raises BadInput."""
+        """Read the log of `run`. Raises BadInput if its settings are invalid."""
         journal = run.journal()
         return cls(run.settings(), journal, replay_log(run.changes(), journal))
 
@@ -53,12 +53,12 @@ class RunLog:
         return change(self.settings, changes)
 
     def settings_after(self, iteration: int) -> Settings:
-        """Return the settings after `iteration` meta-steps and the commands at that point."""
+        """Return the settings after `iteration` meta-steps and after the commands at that point."""
         return self.settings_before(iteration + 1)
 
     @cached_property
     def _compute_changes(self) -> dict[str, Scalar]:
-        """Compute settings that were changed when the run was resumed.
+        """New values of compute settings that were changed when the run was resumed, by path.
 
         They are kept even if the run is later resumed from an earlier checkpoint.
         """
@@ -90,7 +90,7 @@ def pin_compute(settings: Settings, journal: Sequence[Entry], *, but: Mapping[st
         resolved["compute.engine"] = started.get("engine")
     if compute.threads == 0:
         resolved["compute.threads"] = started.get("threads")
-    if compute.second_order == "auto":  # older journals do not have it, and keep `auto`
+    if compute.second_order == "auto":  # older journals do not contain a value: `auto` is kept
         resolved["compute.second_order"] = started.get("second_order")
     resolved = {path: value for path, value in resolved.items() if value is not None and path not in but}
     try:

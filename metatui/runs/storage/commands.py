@@ -26,8 +26,8 @@ class ReplayedCommand:
 def replay_log(plan: Iterable[Planned], journal: Iterable[Entry]) -> list[ReplayedCommand]:
     """Return each command to a run once, in the order of meta-steps.
 
-    A run resumed from an earlier checkpoint repeats the commands after it, so the journal may record them several
-    times. Commands undone by a resumption (see `undone`) are omitted.
+    A run resumed from an earlier checkpoint repeats the commands that followed this checkpoint, so the journal may
+    record a command several times. Commands undone by a resumption (see `undone`) are omitted.
 
     Args:
         plan: commands that were planned at the start of the run.
@@ -60,7 +60,7 @@ def _find_ahead(items: Iterable[ReplayedCommand], planned: Planned) -> ReplayedC
 
 
 def _planned(entry: Entry) -> Planned | None:
-    """Return the command that `entry` records; None if it records no command, or one that repetitions do not need."""
+    """Return the command that `entry` records; None if there is none, or if repetitions do not need it."""
     if entry.event == "evaluated" and entry.details.get("regular") is False:
         return PlannedValidation(entry.iteration)
     if entry.event == "tweaked" and (made := recorded_change(entry, entry.iteration)) and FIELDS[made.path].live:
