@@ -281,7 +281,8 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             undoable=client.undoable is not None,
             restorable=self.form.offer is not None and self.form.offer.is_taken,
             hinted=self.hints.is_possible,
-            classification=bool(shown and shown.settings.is_classification),
+            failed=shown is not None and shown.status == "Failed",
+            classification=self.run_controller.shows_classification,
             curves=self.work_tab.curves.chart.has_values,
             group=self.work_tab.group,
             cursor=tab == "work" and self.work_tab.curves.chart.has_cursor,
@@ -359,12 +360,15 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
 
     async def action_help(self) -> None:
         """Explain what is focused, or close the help."""
-        from metatui.tui.screens.dialogs.help import HelpScreen, sections_about
+        from metatui.tui.screens.dialogs.help import HelpScreen, changed_in_form, sections_about
 
         if isinstance(self.screen, HelpScreen):
             self.screen.dismiss()
         else:
-            self.push_screen(HelpScreen(sections_about(self.focused or self.screen, self.context), self.context))
+            opening = list(sections_about(self.focused or self.screen, self.context))
+            if len(self.screen_stack) == 1 and self.tab == "work":
+                opening[1:1] = changed_in_form(*self.presets.changes_in_form())
+            self.push_screen(HelpScreen(opening, self.context))
 
     async def open_field(self, path: str) -> None:
         """Show and focus the field of a setting. A focused field explains its setting."""

@@ -60,7 +60,9 @@ class AppContext:
     hinted: bool = False
     """True if there is a hint, or the form offers the usual values of an algorithm."""
     classification: bool = False
-    """True if the shown run classifies images."""
+    """True if the shown run, or each of the marked runs in the curves pane, classifies images."""
+    failed: bool = False
+    """True if the shown run failed."""
     curves: bool = False
     """True if the shown run has curves."""
     group: str = ""
@@ -128,7 +130,12 @@ def _undoable(now: AppContext) -> str:
 
 
 def _hinted(now: AppContext) -> str:
-    return "" if now.hinted else "There is no hint."
+    if now.hinted:
+        return ""
+    if not now.failed:
+        return "There is no hint."
+    load = "In the runs tab ({tab_runs}), {load_run} puts its settings into the form."
+    return f"There is no hint. The run pane says why the run failed. {load}"
 
 
 def _idle(now: AppContext) -> str:

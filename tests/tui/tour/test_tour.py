@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
+from textual.widgets._toast import Toast
 
 from metatui.config import presets
 from metatui.config.settings import Settings
@@ -50,6 +51,11 @@ async def test_each_step_ends_when_the_user_has_done_it(
         await pilot.press("T")
         await pilot.pause()
         assert step() == "train"
+        app.notify("A note. " * 20)
+        await pilot.pause()
+        card, note = app.screen.query_one(TourCard), app.screen.query_one(Toast)
+        assert note.region.height > 1
+        assert not card.region.overlaps(note.region)
         await pilot.press("escape")
         await pilot.pause()
         assert not app.screen.query(TourCard)
