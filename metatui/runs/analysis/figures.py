@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from metatui.events import Curve
 from metatui.runs.analysis.comparison import formatting
-from metatui.runs.analysis.comparison.formatting import intervals, protocol_words, seconds
+from metatui.runs.analysis.comparison.formatting import changes_in_training, intervals, protocol_words, seconds
 from metatui.runs.analysis.comparison.labels import measured_in, values_of
 from metatui.runs.analysis.comparison.values import Comparison, RunResult
 from metatui.utils.text import sanitize
@@ -122,6 +122,7 @@ def comparison_figure(comparison: Comparison, kind: Format) -> bytes:
         lines = [f"{protocol_words(comparison)}; {intervals(comparison)}"]
         if differences := comparison.protocol.differences:
             lines.append(f"the runs were set up with different protocols: {'; '.join(differences)}")
+        lines += changes_in_training(comparison)
         title = "\n".join(part for line in lines for part in textwrap.wrap(line, TITLE_WIDTH))
         _legend(figure, comparison, title)
         return _saved(figure, kind, "metatui compare")

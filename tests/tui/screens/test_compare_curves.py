@@ -107,7 +107,7 @@ def test_validations_are_points_measured_with_their_own_shots() -> None:
 
 
 def test_training_curves_are_smoothed_and_marked() -> None:
-    change = LiveChange(TimeToTarget(1, 4, 0.1), "inner_lr 0.1")
+    change = LiveChange(TimeToTarget(1, 4, 0.1), "inner_lr 0.1", "algorithm.inner_lr", 0.01, 0.1)
     averages = tuple(Averages(decay, (decay, decay / 2), None) for decay in DECAYS)
     curve = replace(CURVE, changes=(change,), averages=averages)
     comparison = compared(*(replace(run(name, 0), training=curve) for name in ("maml", "reptile")))

@@ -13,6 +13,7 @@ from rich.segment import Segment
 from metatui.runs.analysis.comparison import Comparison, Pair
 from metatui.runs.analysis.comparison.formatting import (
     after_steps,
+    changes_in_training,
     deviation,
     group_result,
     note_on_seeds,
@@ -41,8 +42,8 @@ def result_page(comparison: Comparison, view: View, width: int, theme: ChartThem
     rows += [[]] if rows else []
     rows += _title("In words", theme)
     results = [*results_over_seeds(comparison), *comparison.conclusions]
-    sentences = [f"{sentence}." for sentence in results] or ["No two of these runs have the same tasks."]
-    for sentence in sentences:
+    results = results or ["No two of these runs have the same tasks"]
+    for sentence in (f"{result}." for result in (*results, *changes_in_training(comparison))):
         rows += paragraph(f"{theme.glyphs.bullet} {sentence}", width, theme, theme.text, hang=2)
     if len(comparison.deciding) < len(comparison.verdicts):
         rows += paragraph("Section 4 compares every pair of runs.", width, theme, theme.muted)
