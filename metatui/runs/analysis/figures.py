@@ -188,9 +188,10 @@ def validation(comparison: Comparison) -> Panel | None:
         for number, (_, runs, _) in enumerate(groups)
         for run in runs
     ]
-    _, measured = measured_in([runs[0].settings for _, runs, _ in groups])
+    in_training, measured = measured_in([runs[0].settings for _, runs, _ in groups])
     names = [label for label, _, _ in groups]
-    note = f"in validation: {values_of(names, _spelled(measured))}" if len(set(measured)) > 1 else ""
+    # Named in the same cases as in the panel of training.
+    note = f"in validation: {values_of(names, _spelled(measured))}" if len({*in_training, *measured}) > 1 else ""
     draw = _metric_lines(comparison, series, "meta-steps")
     return Panel("validation", "Validation while training, with 95 % interval over tasks", draw, note=note)
 
