@@ -80,7 +80,10 @@ def test_names_of_curves_are_shorter_in_a_narrow_chart() -> None:
 
 @pytest.mark.parametrize(
     ("last", "end"),
-    [(1, 1), (2, 2), (4, 5), (6, 7.5), (8, 10), (101, 150), (200, 200), (999, 1000), (1001, 1500), (1500, 1500), (1501, 3000), (2999, 3000)],
+    [
+        (1, 1), (2, 2), (4, 5), (6, 7.5), (8, 10), (101, 150), (200, 200), (999, 1000), (1001, 1500), (1500, 1500),
+        (1501, 3000), (2999, 3000),
+    ],
 )  # fmt: skip
 def test_the_axis_of_a_training_run_grows_in_few_steps(last: int, end: float) -> None:
     model = RunModel(change(Settings(), {"training.iterations": 3000}))
@@ -102,7 +105,7 @@ def test_the_time_axis_grows_without_a_planned_end() -> None:
 def test_the_axis_follows_the_later_values_after_a_large_early_one() -> None:
     model = RunModel(Settings())
     for number in range(1, 201):
-        model.meta_loss.add(number, number / 100, 30.0 if number < 10 else 1.0 + 0.1 * (number % 2))
+        model.meta_loss.add(number, number / 100, 30.0 if number < 10 else 1.0 + 0.1 * (number // 10 % 2))
     chart = chart_of(model, View(), 60)
     plot = draw(chart, 60, 12, theme(), Canvas()).plot
     assert plot is not None
