@@ -83,7 +83,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
     TITLE = "metatui"
     NOTIFICATION_TIMEOUT = 4
     CSS_PATH = Path("metatui.tcss")
-    ENABLE_COMMAND_PALETTE = False  # Textual would bind its key, which the user may change
+    ENABLE_COMMAND_PALETTE = False  # Textual would bind a fixed key, but the user may change it
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
             Binding(
@@ -98,7 +98,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             for action in ACTIONS
             if action.tab in (None, "work")
         ),
-        # Handled even before the focused widget, so that text typed right afterwards goes to the next field.
+        # Handled before the focused widget, so that text typed immediately after tab goes to the next field.
         Binding("tab", "focus_next", show=False, priority=True),
         Binding("shift+tab", "focus_previous", show=False, priority=True),
         Binding("ctrl+c", "interrupt", show=False, system=True, priority=True),
@@ -181,7 +181,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         self.refresh(layout=True)
 
     async def _first_frame_drawn(self) -> None:
-        # The command line disables garbage collection; objects created so far live as long as the app.
+        # The command line disabled garbage collection. Objects created until now live as long as the app.
         gc.freeze()
         gc.enable()
         self.set_timer(COMPLETE_AFTER, self.settle)
@@ -189,7 +189,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             await self.action_perform("start")
 
     async def settle(self) -> None:
-        """Do the work that the first frame does not need."""
+        """Do the work that was postponed until after the first frame."""
         if self.screen_stack:  # otherwise the app has ended
             await self.work_tab.complete()
             await self.complete()
@@ -202,7 +202,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
     async def _offer_tour(self) -> None:
         from metatui.tui.tour import card
 
-        if self.presets.origin_of(self.opening_settings) == card.PRESET:  # the offer says what it does
+        if self.presets.origin_of(self.opening_settings) == card.PRESET:  # the offer describes this preset
             await card.offer(self)
 
     async def action_tour(self) -> None:
@@ -211,7 +211,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         await card.start(self)
 
     async def complete(self) -> None:
-        """Create the tabs that the first frame does not need, if they do not exist yet."""
+        """Create the tabs that the first frame does not need, unless they exist already."""
         async with self._completing:
             tabs = self.screen_stack[0].query_one(ContentSwitcher)
             if len(tabs.children) == len(TABS):
@@ -303,7 +303,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         self.background.terminal_lost()
 
     def panic(self, *renderables: RenderableType) -> None:
-        """Exit with code 1, even if Textual fails outside its message loop."""
+        """Exit with code 1, even if the error occurred outside Textual's message loop."""
         self._return_code = 1
         super().panic(*renderables)
 
@@ -364,13 +364,13 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             self.call_after_refresh(field.control.focus)
 
     def action_interrupt(self) -> None:
-        """Name the keys that quit, unless text is selected, which ctrl+C copies."""
+        """Show which keys quit the app. If text is selected, leave ctrl+C to the widget, which copies the text."""
         if (isinstance(self.focused, Input) and self.focused.selected_text) or self.screen.get_selected_text():
             raise SkipAction
         self.action_help_quit()
 
     def action_help_quit(self) -> None:
-        """Name the keys that quit, for users who press ctrl+C or q."""
+        """Show which keys quit the app, for users who press ctrl+C or q."""
         self.notify(f"Press {key_names(BY_ID['quit'].keys)} to quit.")
 
     def open_tab(self, tab: Tab, pane: Pane | None = None) -> None:
@@ -412,7 +412,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             self.hints.hide()
 
     def _leave_place(self) -> bool:
-        """Leave a preview, a filter, a maximised pane or a text field. Return whether there was one of these."""
+        """Leave a preview, filter, maximised pane or text field, and return True; return False if there is none."""
         if self.tab != "work":
             return (self.runs_tab if self.tab == "runs" else self.presets_tab).leave()
         if self.work_tab.maximised:
@@ -432,9 +432,9 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         timeout: float | None = None,
         markup: bool = False,
     ) -> None:
-        """Replace the current message. Markup is off, because messages contain names of runs and files."""
+        """Show a message instead of the current one. Markup is off, because messages have names of runs and files."""
         self.clear_notifications()
-        if self.symbols is Symbols.ASCII:  # spelled out before the layout; the filter keeps the width of each character
+        if self.symbols is Symbols.ASCII:  # done before the layout, because it changes the length of the text
             message, title = ascii_text(message), ascii_text(title)
         super().notify(message, title=title, severity=severity, timeout=timeout, markup=False)
 
@@ -461,4 +461,4 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             self.notify(f"The preferences could not be saved: {error}.", severity="warning")
         else:
             if kept:
-                self.notify(f"The preferences are saved. The file that was ignored is now {kept.name}.")
+                self.notify(f"The preferences are saved. The old file, which was ignored, is now {kept.name}.")

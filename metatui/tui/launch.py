@@ -52,7 +52,7 @@ def run_app(
     """Run the app and return its exit code.
 
     Args:
-        words: information for the parent process, which the app keeps up to date.
+        words: shared memory with information for the parent process, in case the app crashes.
         settings: settings in the form; None selects a preset that needs no data.
         preset: name of the preset that `settings` come from, if any.
         base: settings of this preset, or the default settings; None if `settings` do not differ from them.
@@ -99,7 +99,7 @@ def run_app(
 
 
 def _write(sentence: str, descriptor: int) -> None:
-    # Not through a stream: if the terminal is lost, its unwritten text would change the exit code of Python.
+    # Not written through a stream: if the terminal is lost, text left in its buffer would change Python's exit code.
     with suppress(OSError):
         os.write(descriptor, f"{sentence}\n".encode())
 

@@ -51,7 +51,7 @@ class Preferences(_Table):
     """Whether the form is folded while a run is shown."""
     panes: PaneSizes = PaneSizes()
     tour_offered: bool = False
-    """Whether the offer of the tour, which the first start shows, was already shown."""
+    """Whether the app has already offered the tour, which it does when it is started for the first time."""
 
 
 def load() -> Preferences:
@@ -71,7 +71,7 @@ def save(preferences: Preferences) -> Path | None:
     """Save the preferences that differ from the defaults.
 
     Returns:
-        The path to which a file that `load` ignores was renamed; None without such a file.
+        The new path of the previous file if it was renamed because `load` could not use it; otherwise None.
 
     Raises:
         MetatuiError: if the preferences cannot be saved.

@@ -1,4 +1,4 @@
-"""Memory and load of the GPU on which a run trains or, without a GPU, of the run's process."""
+"""Memory and load of the GPU on which a run trains or, if it trains on no GPU, of its process."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Load:
 
 
 class Sampler:
-    """Measures `Load`. Not thread-safe. Takes milliseconds, so call it outside the app's thread."""
+    """Measures `Load`. A measurement takes milliseconds, so do not measure in the app's thread. Not thread-safe."""
 
     def __init__(self) -> None:
         self._last_cpu: tuple[int, float, float] | None = None
@@ -104,7 +104,7 @@ def _environment(pid: int) -> Mapping[str, str]:
 
 
 def _resident(pid: int) -> int | None:
-    """Return the resident bytes of a process; None without /proc or without the process."""
+    """Return the resident bytes of a process; None if there is no such process, or no /proc."""
     try:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError):
@@ -112,7 +112,7 @@ def _resident(pid: int) -> int | None:
 
 
 def _cpu_seconds(pid: int) -> float | None:
-    """Return the CPU seconds of all threads of a process; None without /proc or without the process."""
+    """Return the CPU seconds of all threads of a process; None if there is no such process, or no /proc."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
         # The second field is the command in brackets, which may contain anything; see proc_pid_stat(5).

@@ -100,7 +100,7 @@ def test_nothing_is_deleted_if_a_run_is_live_or_unknown(capsys: pytest.CaptureFi
     assert main(["runs", "delete", "a", "nothing", "--yes"]) == 2
     assert "'nothing' is not a run" in capsys.readouterr().err
     assert main(["runs", "delete", "a"]) == 2
-    assert "give --yes to delete without a question" in capsys.readouterr().err
+    assert "give --yes to delete without asking" in capsys.readouterr().err
     assert len(list(RunStore().runs())) == 2
     lock.release()
 

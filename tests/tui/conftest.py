@@ -15,6 +15,7 @@ from metatui.config.settings import Settings
 from metatui.tui.app import MetatuiApp
 from metatui.tui.launch import make_app
 from tests.tui.fakes import FakeSessions
+from tests.tui.sizes import SIZES
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -33,10 +34,10 @@ class PlainNames(SVGImageExtension):  # type: ignore[misc]
 
 @pytest.fixture
 def compare_sizes(snapshot: SnapshotAssertion) -> Callable[[Pilot[None]], Awaitable[None]]:
-    """Return a function that compares the screen with a snapshot at each of four terminal sizes."""
+    """Return a function that compares the screen with a snapshot at each size in `SIZES`."""
 
     async def compare(pilot: Pilot[None]) -> None:
-        for width, height in ((80, 24), (120, 40), (160, 48), (200, 60)):
+        for width, height in SIZES:
             await pilot.resize_terminal(width, height)
             await pilot.pause()
             expected = snapshot(name=f"{width}x{height}", extension_class=PlainNames)

@@ -20,7 +20,7 @@ async def test_planned_changes_are_started(make: Make, sessions: FakeSessions) -
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         app.presets.load_preset(mine)
         await pilot.pause()
-        assert "It makes 2 changes during training." in [n.message for n in app._notifications][-1]
+        assert "Planned changes during training: 2." in [n.message for n in app._notifications][-1]
         await pilot.press("f5")
         await pilot.pause()
         assert sessions.changes == changes

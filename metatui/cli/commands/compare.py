@@ -38,7 +38,7 @@ def _steps(context: click.Context, parameter: click.Parameter, text: str | None)
     try:
         return int(text)
     except ValueError:
-        raise BadInput(f"--steps is {quote(text)}, but must be a whole number from 1, or own") from None
+        raise BadInput(f"--steps is {quote(text)}, but must be a whole number of at least 1, or own") from None
 
 
 target_option = click.option(
@@ -54,7 +54,7 @@ comparison_steps_option = click.option(
     "--steps",
     metavar="N|own",
     callback=_steps,
-    help="Number of inner steps; own: as in each run's settings; default: as in the first run's settings.",
+    help="Number of inner steps, or own for that of each run's settings; default: as in the first run's settings.",
 )
 comparison_device_option = click.option(
     "--device", metavar="DEVICE", help="Device to compute on; default: as in each run's settings."
@@ -71,13 +71,13 @@ comparison_device_option = click.option(
 @click.argument("runs", nargs=-1, metavar="RUN RUN...", shell_complete=complete_runs)
 @comparison_tasks_option
 @comparison_steps_option
-@click.option("--shots", type=int, metavar="K", help="Support examples per class; may differ from training.")
+@click.option("--shots", type=int, metavar="K", help="Support examples per class; training may use another number.")
 @click.option(
     "--split",
     type=click.Choice(["test", "val"]),
     default="test",
     show_default=True,
-    help="Held-out tasks of this split: test, or val for validation.",
+    help="Split from which the held-out tasks are drawn: test, or val for validation.",
 )
 @target_option
 @comparison_device_option
@@ -89,7 +89,7 @@ comparison_device_option = click.option(
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Also write a .csv, .html, .json, .md, .pdf, .png, .svg or .tex file; may be repeated.",
+    help="Also write the comparison to a .csv, .html, .json, .md, .pdf, .png, .svg or .tex file; may be repeated.",
 )
 def compare(
     runs: tuple[str, ...],
@@ -156,7 +156,7 @@ def compare(
     default=Path("report.html"),
     metavar="FILE",
     show_default=True,
-    help="File to write: .html, or .md with the figures in files next to it.",
+    help="File to write: an .html file, or an .md file whose figures are written to files next to it.",
 )
 @comparison_tasks_option
 @comparison_steps_option

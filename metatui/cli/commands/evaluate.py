@@ -28,7 +28,7 @@ from metatui.utils.numbers import diverged, interval
 @click.argument("run", shell_complete=complete_runs)
 @click.option("--tasks", type=int, metavar="N", help="Number of held-out tasks; default: as in the run's settings.")
 @click.option("--steps", type=int, metavar="N", help="Number of inner steps; default: as in the run's settings.")
-@click.option("--shots", type=int, metavar="K", help="Support examples per class; may differ from training.")
+@click.option("--shots", type=int, metavar="K", help="Support examples per class; training may use another number.")
 @click.option(
     "--inner-lr", type=float, metavar="ALPHA", help="Inner learning rate; default: the rate at the best validation."
 )
@@ -37,12 +37,12 @@ from metatui.utils.numbers import diverged, interval
     type=click.Choice(["test", "val"]),
     default="test",
     show_default=True,
-    help="Held-out tasks of this split: test, or val for validation.",
+    help="Split from which the held-out tasks are drawn: test, or val for validation.",
 )
 @click.option(
     "--batch-norm",
     type=click.Choice(FIELDS["evaluation.batch_norm"].choices),
-    help="Batch norm over the whole query set, or over one query example at a time.",
+    help="Batch statistics of the whole query set, or of the support set and one query example at a time.",
 )
 @click.option("--device", metavar="DEVICE", help="Device to compute on; default: as in the run's settings.")
 @runs_dir_option
@@ -59,7 +59,7 @@ def evaluate(
     runs_dir: Path | None,
     as_json: bool,
 ) -> None:
-    """Adapt the best parameters of RUN to held-out tasks and show the metrics at every inner step.
+    """Adapt the best parameters of RUN to held-out tasks and show the metrics after every inner step.
 
     RUN is the name of a run, the start of its name, its folder, or latest for the newest run. The exit code is 1 if at
     least half of the tasks diverged, so that there is no result.

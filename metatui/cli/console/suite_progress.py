@@ -90,7 +90,7 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """Display with a bar for the suite and a bar for each current run. Ended runs are printed above the bars."""
+    """Display with a bar for the suite and a bar for each current run. Lines about ended runs are printed above."""
 
     def __init__(self, bar: Progress, suite: Suite, finished: int) -> None:
         self._bar = bar

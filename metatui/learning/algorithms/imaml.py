@@ -68,9 +68,9 @@ class IMAML(GradientBased):
             "algorithm.outer_schedule": "constant", "evaluation.inner_steps": 10, "imaml.regularization": 1.0,
         },
         "classification": {
-            "algorithm.inner_lr": 0.2, "algorithm.inner_steps": 5, "algorithm.outer_lr": 0.003,
+            "algorithm.inner_lr": 0.1, "algorithm.inner_steps": 8, "algorithm.outer_lr": 0.001,
             "algorithm.outer_schedule": "cosine", "algorithm.outer_lr_final": 0.0, "evaluation.inner_steps": 10,
-            "imaml.regularization": 2.0,
+            "imaml.regularization": 0.5,
         },
     }  # fmt: skip
 

@@ -34,8 +34,8 @@ class ReplayedCommand:
 def replay_log(plan: Iterable[Planned], journal: Iterable[Entry]) -> list[ReplayedCommand]:
     """Return each command to a run once, in the order of meta-steps.
 
-    A run resumed from an earlier checkpoint repeats the commands after it, so the journal may record them several
-    times. Commands undone by a resumption (see `undone`) are omitted.
+    A run resumed from an earlier checkpoint repeats the commands that followed this checkpoint, so the journal may
+    record a command several times. Commands undone by a resumption (see `undone`) are omitted.
 
     Args:
         plan: commands that were planned at the start of the run.
@@ -74,7 +74,7 @@ class RunLog:
 
     @classmethod
     def read(cls, run: RunFolder) -> RunLog:
-        """Read the log of `run`. Raises BadInput."""
+        """Read the log of `run`. Raises BadInput if its settings are invalid."""
         journal = run.journal()
         return cls(run.settings(), journal, replay_log(run.changes(), journal))
 
@@ -96,12 +96,12 @@ class RunLog:
         return change(self.settings, changes)
 
     def settings_after(self, iteration: int) -> Settings:
-        """Return the settings after `iteration` meta-steps and the commands at that point."""
+        """Return the settings after `iteration` meta-steps and after the commands at that point."""
         return self.settings_before(iteration + 1)
 
     @cached_property
     def _compute_changes(self) -> dict[str, Scalar]:
-        """Compute settings that were changed when the run was resumed.
+        """New values of compute settings that were changed when the run was resumed, by path.
 
         They are kept even if the run is later resumed from an earlier checkpoint.
         """
@@ -133,7 +133,7 @@ def pin_compute(settings: Settings, journal: Sequence[Entry], *, but: Mapping[st
         resolved["compute.engine"] = started.get("engine")
     if compute.threads == 0:
         resolved["compute.threads"] = started.get("threads")
-    if compute.second_order == "auto":  # older journals do not have it, and keep `auto`
+    if compute.second_order == "auto":  # older journals do not contain a value: `auto` is kept
         resolved["compute.second_order"] = started.get("second_order")
     resolved = {path: value for path, value in resolved.items() if value is not None and path not in but}
     try:
@@ -156,7 +156,7 @@ def _find_ahead(items: Iterable[ReplayedCommand], planned: Planned) -> ReplayedC
 
 
 def _planned(entry: Entry) -> Planned | None:
-    """Return the command that `entry` records; None if it records no command, or one that repetitions do not need."""
+    """Return the command that `entry` records; None if there is none, or if repetitions do not need it."""
     if entry.event == "evaluated" and entry.details.get("regular") is False:
         return PlannedValidation(entry.iteration)
     if entry.event == "tweaked" and (made := _change(entry, entry.iteration)) and FIELDS[made.path].live:

@@ -48,19 +48,19 @@ class RunSummary:
     """Final test; None before the test, or if the run was resumed after it."""
     problem: str | None
     iterations: int | None
-    """Number of meta-steps of the whole training, including live changes; None if `settings` is None."""
+    """Number of meta-steps of the whole training, with live changes of this setting; None if `settings` is None."""
     pid: int | None
-    """Process that started or resumed the run last."""
+    """ID of the process that last started or resumed the run."""
     host: str | None
-    """Machine of this process."""
+    """Name of the machine on which that process was started."""
     died: bool
-    """Whether this process ended without recording the end of the run, for example because it was killed."""
+    """Whether that process ended without recording the end of the run, for example because it was killed."""
     validation: Evaluation | None = None
-    """Last validation, which may not be the best."""
+    """Last validation; it may not be the best one."""
     warning: str | None = None
     """Reason why a finished run has no good result; None if the result is good."""
     reason: str | None = None
-    """Why the run failed or was interrupted; None for other statuses, or if the journal does not tell."""
+    """Why the run failed or was interrupted; None for other statuses, or if the journal does not contain the reason."""
 
     @property
     def id(self) -> str:
@@ -90,7 +90,7 @@ class RunSummary:
 def summarise(run: RunFolder) -> RunSummary:
     """Summarise `run` without raising errors; `problem` describes anything that cannot be read."""
     settings, records, problem = None, EvaluationRecord(), None
-    live = run.is_live()  # before the journal, so that a run that ends in between does not look interrupted
+    live = run.is_live()  # read before the journal, so that a run that ends in between does not look interrupted
     entries = run.journal()
     try:
         records = run.evaluation()
@@ -130,7 +130,7 @@ def summarise(run: RunFolder) -> RunSummary:
 
 
 def _lost(run: RunFolder, entries: list[Entry], progress: Progress | None, status: Status) -> str | None:
-    """Return a sentence if the journal or the end of the metrics is missing; otherwise None."""
+    """Describe what the folder lacks: the journal or the end of the metrics; None if neither is missing."""
     if progress and not entries:
         return f"{quote(run.id)} has no readable {run.journal_path.name}, so its status is not known"
     reached = entries[-1].iteration if entries else 0
@@ -172,8 +172,8 @@ _SUMMARY = TypeAdapter(RunSummary)
 class SummaryCache:
     """Cache of the summaries of the runs in one folder.
 
-    A cached summary is valid while the time, size and inode of its source files are unchanged. Without a usable
-    database (a read-only cache folder, a corrupt file), every run is read.
+    A cached summary is valid while the time, size and inode of its source files are unchanged. If the database cannot
+    be used (a read-only cache folder, a corrupt file), every run is read.
     """
 
     def __init__(self, root: Path) -> None:
@@ -239,7 +239,7 @@ VERSION = 2
 """Version of the contents of a summary, to be increased when `summarise` returns more."""
 
 FILES = ("journal.jsonl", "metrics.jsonl", "evaluation.json")
-"""Source files of a summary, except settings.toml, which never changes."""
+"""Source files of a summary. settings.toml is left out, because it never changes."""
 
 
 def _signature(run: RunFolder) -> str:

@@ -20,11 +20,12 @@ MARK: Final = 3.0
 """Smallest contrast ratio of lines and marks (success criterion 1.4.11)."""
 
 STEPS: Final = 20
-"""Number of steps in which a colour is changed to black or white until it is readable."""
+"""Number of steps in which a colour is blended with black or white, until it is readable."""
 
 _LETTERS: Final = re.compile(r"[^\W_]")
 _MARKS: Final = re.compile(r"[^\s\u2580-\u259f]")
-"""Matches all characters except blanks and block elements, which draw pixels of pictures and parts of scroll bars."""
+"""Matches all characters except blanks and block elements. Block elements draw pixels of pictures and parts of scroll
+bars."""
 _WEIGHTS: Final = (0.2126, 0.7152, 0.0722)
 
 

@@ -22,7 +22,7 @@ class Hue:
     ansi_light: str
 
 
-# Many terminals show blue, red and bright black hardly visibly on black, and yellow and most bright colours on white.
+# On black, many terminals show blue, red and bright black hardly visibly; on white, yellow and most bright colours.
 HUES: Final[Mapping[str, Hue]] = {
     "hue-blue": Hue("#5c8dff", "#2c60e6", "bright_blue", "blue"),
     "hue-orange": Hue("#f7c52e", "#8f7415", "bright_yellow", "bright_red"),
@@ -39,7 +39,7 @@ BEFORE: Final = "hue-grey"
 """Colour of predictions before adaptation."""
 TRUTH: Final = "hue-plain"
 SUPPORT: Final = "hue-plain"
-"""Colour of support examples: that of the true function, on which they lie."""
+"""Colour of support examples. It is also the colour of the true function, on which these examples lie."""
 RIGHT: Final = "hue-green"
 WRONG: Final = "hue-vermillion"
 

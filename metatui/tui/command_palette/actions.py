@@ -1,4 +1,4 @@
-"""Provider of commands that perform actions: those of the app, or those of the screen that covers it."""
+"""Provider of commands that perform actions of the app or, if a screen covers the app, of this screen."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def refusal(action: Action, context: AppContext) -> str:
 
 
 async def perform(app: MetatuiApp, action: Action) -> None:
-    """Perform an action in its tab. If it needs a row of another tab, only open that tab and name the key."""
+    """Perform an action in its tab. If it needs a row of another tab, only open that tab and show the key to press."""
     if action.tab not in (None, app.tab):
         await app.complete()
         app.open_tab(action.tab)

@@ -42,7 +42,7 @@ class _Entry(NamedTuple):
     words: str
 
     def score(self, words: Sequence[str]) -> float:
-        """Return how well `words` match the command; best if they are all in its name."""
+        """Return how well `words` match the command. The score is highest if all of them are in its name."""
         return match(words, self.name) or (match(words, self.name + self.words) / 2 if self.words else 0.0)
 
 

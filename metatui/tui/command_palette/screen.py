@@ -31,12 +31,12 @@ class Palette(CommandPalette):
         super().__init__(providers, placeholder=placeholder, id="--command-palette")
 
     def on_screen_resume(self, event: ScreenResume) -> None:
-        event.refresh_styles = False  # as for dialogs
+        event.refresh_styles = False  # saves restyling all widgets, as in dialogs
 
     @on(Input.Submitted)
     @on(OptionList.OptionSelected)
     def _ignore_repeated_enter(self, event: Input.Submitted | OptionList.OptionSelected) -> None:
-        """Ignore an enter that arrives while the palette closes: Textual would close the screen below instead."""
+        """Ignore an enter that arrives while the palette closes. Otherwise, Textual would close the screen below."""
         if not self.is_active:
             event.prevent_default()
 

@@ -37,7 +37,7 @@ class SettingCommands(CommandProvider):
         )
 
     def commands_for(self, query: str) -> Iterator[tuple[float, Command]]:
-        """Yield the changes that a query such as `inner lr 0.05` or `seed=1` describes."""
+        """Yield commands for the changes that a query such as `inner lr 0.05` or `seed=1` describes."""
         parts = query.replace("=", " ", 1).split()
         for count in range(len(parts) - 1, 0, -1):
             words = normalised(" ".join(parts[:count])).split()
@@ -60,7 +60,8 @@ class SettingCommands(CommandProvider):
     def _scored(self, values: Sequence[tuple[SettingField, str]]) -> Iterator[tuple[float, Command]]:
         """Yield the commands that set `values`.
 
-        Refused ones come last. If all are refused, those that would be possible without the run come first.
+        Commands that are not possible now come last. If none is possible, those that would be possible without the run
+        come first.
         """
         possible = any(not self._refusal(setting) for setting, _ in values)
         visible = self.metatui.form.assessment.visible
@@ -92,13 +93,13 @@ class SettingCommands(CommandProvider):
                 for path, values in setting.when.items()
                 if form.text(path) not in values
             )
-            return f"It applies only if {' and '.join(conditions)}."
+            return f"This setting applies only if {' and '.join(conditions)}."
         if form.run_settings is None:
             return ""
         if not setting.live:
-            return with_keys("It cannot be changed during a run: {stop} stops the run, {detach} detaches it.")
+            return with_keys("This setting cannot be changed during a run: {stop} stops the run, {detach} detaches it.")
         reason = fixed_because(setting.path, form.run_settings)
-        return f"It cannot be changed during this run: {reason}." if reason else ""
+        return f"This setting cannot be changed during this run: {reason}." if reason else ""
 
     async def _open(self, setting: SettingField) -> None:
         """Show the field of a setting, or why it does not apply."""
@@ -120,7 +121,7 @@ class SettingCommands(CommandProvider):
 
 
 def completions(setting: SettingField, text: str) -> Sequence[str]:
-    """Return the choices of a setting whose name or title begins with `text`; only `text` itself if there are none."""
+    """Return the choices of a setting whose name or title begins with `text`; if there are none, only `text` itself."""
     if setting.kind == "bool":
         values = {"on": "true", "off": "false"}
         return [value for name, value in values.items() if name.startswith(text.lower())] or [text]

@@ -23,7 +23,8 @@ class AnalysisController:
     def chosen_runs(self) -> Sequence[str]:
         """Names of the runs to analyse, in displayed order.
 
-        In the runs tab, these are the marked runs or, without marks, the selected run; in the work tab, the shown runs.
+        In the runs tab, these are the marked runs or, if no run is marked, the selected run; in the work tab, the shown
+        runs.
         """
         app, controller = self._app, self._app.run_controller
         if app.tab == "runs":
@@ -90,7 +91,12 @@ class AnalysisController:
         self.explain()
 
     def explain(self, algorithm: str | None = None) -> None:
-        """Explain an algorithm; None is that of the selected run or preset or, in the work tab, of the form."""
+        """Explain an algorithm.
+
+        Args:
+            algorithm: name of the algorithm. None selects the algorithm of the selected run or preset or, in the work
+                tab, of the form.
+        """
         from metatui.tui.screens.explain import ExplainScreen
 
         app = self._app

@@ -1,4 +1,4 @@
-"""Controller of runs that continue without the app: attach, detach, quit and a lost terminal."""
+"""Controller of runs that continue without the app. It attaches, detaches, quits, and handles a lost terminal."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class BackgroundController:
     def __init__(self, app: MetatuiApp, sessions: Sessions) -> None:
         self._app, self._sessions = app, sessions
         self.to_attach: RunFolder | None = None
-        """Live run that the app follows when it starts; None if there is none."""
+        """Live run that the app will follow when it starts; None if it will follow no run."""
         self.left: RunFolder | None = None
-        """Run that continues after the app has exited; None if there is none."""
+        """Run that continues after the app has exited; None if no run continues."""
         self.crash_info: CrashInfo | None = None
         """Shared memory that tells the parent process which run is followed; None in tests."""
         self._asking_to_quit = False
@@ -50,7 +50,7 @@ class BackgroundController:
         continue_only_after_suspend()
 
     def announce(self, *, silent: bool) -> None:
-        """Attach to the run given on the command line; if none is, show the names of live runs unless `silent`."""
+        """Attach to the run given on the command line. Without one, name the live runs, unless `silent` is true."""
         if self.to_attach:
             self._app.run_worker(self.attach(self.to_attach), exclusive=True, group="open")
         elif not silent:
@@ -59,7 +59,7 @@ class BackgroundController:
     def _start(
         self, work: Callable[[], Coroutine[None, None, None]], *, group: str, exclusive: bool = False
     ) -> Worker[None]:
-        """Start a worker that calls `work`. A coroutine instead would never be awaited if the app ended first."""
+        """Start a worker that calls `work`. This is a function: a coroutine is not awaited if the app ends first."""
         return self._app.run_worker(work, group=group, exclusive=exclusive)
 
     def write_followed_run(self) -> None:

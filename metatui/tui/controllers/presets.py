@@ -40,18 +40,18 @@ class _Form(NamedTuple):
 
 class PresetsController:
     def __init__(self, app: MetatuiApp, name: str | None, settings: Settings, changes: Sequence[Planned]) -> None:
-        """`name`, `settings` and `changes` belong to the preset that was put into the form."""
+        """`name`, `settings` and `changes` are those of the preset in the form when the app starts."""
         self._app = app
         self._loaded = name, settings
-        """Origin of the settings that were put into the form, and these settings."""
+        """Origin of the settings that were put into the form, and the settings themselves."""
         self._source = f"preset {name}" if name else "initial settings"
         """Name of the preset or run in the form, for display."""
         self.changes = tuple(changes)
         """Planned changes of the preset in the form."""
         self._kept: _Form | None = None
-        """The form before the tour; None if the tour is over or other settings were loaded since."""
+        """Content of the form before the tour, to be put back; None if there is nothing to put back."""
         self._restores = False
-        """True if the tour is over, but its run still trains with the settings in the form."""
+        """True if the tour is over, but `_kept` must wait until the run of the tour ends."""
         self._download: Worker[None] | None = None
 
     def origin_of(self, settings: Settings) -> str | None:
@@ -60,7 +60,7 @@ class PresetsController:
         return origin if origin is None or settings == loaded else presets.as_changed(origin)
 
     def form_state(self, form: Assessment) -> FormState:
-        """Return the preset or run that was put into the form, and the settings that were changed since."""
+        """Return the preset or run that was put into the form, and the settings that have been changed afterwards."""
         loaded, now = self._loaded[1], form.settings
         changed = [path for path in FIELDS if now and loaded.effective(path) != now.effective(path)]
         return FormState(self._source, list(map(label_in_sentence, changed)), len(form.problems))
@@ -82,12 +82,12 @@ class PresetsController:
         """Put settings into the form.
 
         Args:
-            source: name of their preset or run.
+            source: name of the preset or run that has the settings.
             origin: origin of the settings of a run, from its journal.
         """
         self._kept = None
         self._put_in(settings, preset or origin, f"preset {source}" if preset else f"run {source}", changes)
-        planned = f" It makes {len(changes):,} changes during training." if changes else ""
+        planned = f" Planned changes during training: {len(changes):,}." if changes else ""
         data = DATA[settings.task.source]
         start = with_keys("{start} starts it.")
         if data.missing():
@@ -100,7 +100,7 @@ class PresetsController:
         self._app.open_tab("work", "settings")
 
     def lend_form(self, preset: Preset, iterations: int) -> None:
-        """Put `preset` with another number of meta-steps into the form, until `restore_form` is called."""
+        """Put `preset` with `iterations` meta-steps into the form, until `restore_form` is called."""
         kept = self._kept or _Form(self._app.form.texts, self._loaded, self._source, self.changes)
         self._put_in(preset.settings, preset.name, f"preset {preset.name}", preset.changes)
         self._app.form.enter("training.iterations", str(iterations))
@@ -230,7 +230,8 @@ class PresetsController:
     def _save(self, chosen: PresetName, settings: Settings) -> Preset:
         title = f"{ALGORITHMS[settings.algorithm.name].title} on {DATA[settings.task.source].title}"
         shown, test = self._app.run_controller.shown, None
-        if shown and shown.settings == settings and not shown.changes:  # otherwise the preset would not reproduce it
+        # With other settings or with live changes, the preset would not reproduce the test.
+        if shown and shown.settings == settings and not shown.changes:
             test = shown.test
         return presets.save(
             chosen.name,

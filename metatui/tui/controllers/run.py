@@ -38,7 +38,7 @@ class RunController:
         self._app, self._sessions = app, sessions
         self.client = RunClient()
         self.shown: RunModel | None = None
-        """The run in the work tab: the followed one, or one from disk."""
+        """The run in the work tab, which is the followed run or a run from disk."""
         self.side_by_side: Sequence[RunViews] = ()
         """Marked runs that the adaptation pane shows instead of the run in the work tab."""
         self._side_by_side_caption = ""
@@ -54,7 +54,7 @@ class RunController:
 
     @property
     def followed(self) -> RunFolder | None:
-        """Folder of the followed run; None if no run is training here."""
+        """Folder of the followed run; None if no run is followed."""
         receiver = self.client.receiver
         return receiver.run.run if receiver and receiver.run and self.client.phase.active else None
 
@@ -197,7 +197,7 @@ class RunController:
             self._app.push_screen(FailureScreen(run, sentence, await asyncio.to_thread(last_lines, run)))
 
     def show_run(self) -> None:
-        """Show the run's state and the actions that are possible."""
+        """Show the run's state, and update the bars with the possible actions."""
         client, top_bar = self.client, self._app.top_bar
         is_followed = self.shown is not None and self.shown is client.model
         self._app.work_tab.show(self.shown, client.phase if is_followed else Phase.IDLE, self._load)
@@ -209,7 +209,7 @@ class RunController:
 
     @property
     def shown_runs(self) -> list[RunState]:
-        """The run in the work tab, if any, and the other marked runs that the adaptation pane shows instead of it."""
+        """The run in the work tab, if any, followed by the other runs in the adaptation pane."""
         model, phase = self.shown, self.client.phase
         others = [
             RunState(views.label, "adaptation", views.colour)
@@ -223,13 +223,13 @@ class RunController:
         return [RunState(name, status.lower(), self._colour(model), model.has_no_result), *others]
 
     def _colour(self, model: RunModel) -> str:
-        """Return the colour of a run. A run that has no name yet already gets the colour that it will keep."""
+        """Return the colour of a run. A run that has no name yet gets the colour that it will keep."""
         return self._app.runs.colours.of([model.run_id])[model.run_id]
 
     def _state(self) -> tuple[str, ...]:
         """Return the state of the followed run for the top bar, with the most important parts first.
 
-        The state is empty after the end of this run if another run is shown, which may be the same one from disk.
+        After the end of this run, the state is empty if a run from disk is shown, even if it is the same run.
         """
         model, phase = self.client.model, self.client.phase
         if model is None or not (phase.active or model is self.shown):

@@ -70,7 +70,7 @@ class Receiver:
         smoother: Smoother | None,
         written: Mapping[tuple[str, int], int],
     ) -> None:
-        """`written` has the meaning of `Attached.written`. `smoother` has already averaged the known meta-steps."""
+        """For `written`, see `Attached.written`. `smoother` has already averaged the known meta-steps."""
         self.queue: Queue[Event | Step] = Queue(QUEUE_SIZE)
         self.opened = threading.Event()
         """Set when the run is training or could not be opened."""
@@ -137,7 +137,7 @@ class Receiver:
                 self._put(event)
 
     def _is_known(self, event: Event) -> bool:
-        """Return whether the event was already read from the journal. Each journal entry counts for one event."""
+        """Return whether the event was already read from the journal. Each journal entry matches only one event."""
         key = JOURNAL_NAMES.get(type(event), ""), event.iteration
         known = self._written[key] > 0
         self._written[key] -= known
@@ -175,7 +175,7 @@ class RunClient:
         self.stop_requested = False
         """Whether `stop` was called for the run."""
         self._undoing: list[tuple[str, Scalar]] = []
-        """Path and value of each change back that was requested with `undo`, but not yet made by the trainer."""
+        """Path and restored value of each change that `undo` has requested and the trainer has not made yet."""
 
     def begin(self, open_run: Callable[[], FollowedRun], model: RunModel, attached: Attached | None = None) -> None:
         """Follow the run that `open_run` returns.
@@ -230,7 +230,7 @@ class RunClient:
         return undoable[last] if last >= 0 else None
 
     def undo(self) -> LiveChange | None:
-        """Undo the newest live change and return it; return None without such a change."""
+        """Undo the newest live change and return it; return None if there is no such change."""
         change = self.undoable
         if change is not None:
             self._undoing.append((change.path, change.old))

@@ -43,11 +43,11 @@ class RunsController:
     def __init__(self, app: MetatuiApp, sessions: Sessions) -> None:
         self._app, self._sessions = app, sessions
         self._replay: Replay | None = None
-        """The run last opened from disk."""
+        """Replay of the run that was last opened from disk."""
         self._on_disk: RunFolder | None = None
         """The shown run, if its folder was found at the last check."""
         self._journal: tuple[RunModel | None, tuple[int, int]] = None, (0, 0)
-        """The shown run when it was last looked at, and the time and size of its journal then."""
+        """The run that was shown at the last check, and the modification time and size of its journal at that time."""
         self.colours = RunColours()
 
     def start_timers(self) -> None:
@@ -80,7 +80,7 @@ class RunsController:
         self._app.run_controller.show(model)
 
     async def read_again(self) -> None:
-        """Read the shown run again if it is not followed, and another process trains it or has trained it."""
+        """Read the shown run again if its files may have changed, unless the app follows the run."""
         from metatui.tui.model.replay import Replay
 
         controller = self._app.run_controller
@@ -103,7 +103,7 @@ class RunsController:
             controller.show_adaptation()
 
     async def check_folder(self) -> None:
-        """Say that the folder of the shown run was deleted. The process of a live run reports it itself."""
+        """Warn the user if the folder of the shown run was deleted. A followed run reports this through its process."""
         run = self._shown_from_disk()
         if run is None:
             return
@@ -193,7 +193,7 @@ class RunsController:
         several = len(runs) > 1
         size = file_size(sum(run.run.size() for run in runs))
         which = f"these {len(runs):,} runs with their" if several else f"run {runs[0].id} with its"
-        kept = f" {len(live):,} that {'is' if len(live) == 1 else 'are'} training will be kept." if live else ""
+        kept = f" {len(live):,} more {'is' if len(live) == 1 else 'are'} training and will be kept." if live else ""
         question = f"Delete {which} metrics and checkpoints ({size})? This cannot be undone.{kept}"
         if several:
             more = [f"and {len(runs) - MOST_NAMED:,} more"] if len(runs) > MOST_NAMED else []
@@ -254,7 +254,7 @@ class RunsController:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """Return the time and size of a file; zeros if there is none."""
+    """Return the modification time and the size of a file; zeros if there is no such file."""
     try:
         status = os.stat(path)
     except OSError:

@@ -54,8 +54,8 @@ class Attached:
     session: FollowedRun
     model: RunModel
     written: Mapping[tuple[str, int], int]
-    """Number of journal entries since the connection, by name and meta-step. Their events are sent, too, and must be
-    ignored, because the model already has them."""
+    """Number of entries written to the journal after the connection was made, by name and meta-step. The run also sends
+    the events of these entries. They must be ignored, because the model already has them."""
 
 
 class Sessions(Protocol):

@@ -22,7 +22,7 @@ MOST_COMPARED = 8
 
 
 class Phase(Enum):
-    """State of the followed run; the values are shown to the user."""
+    """State of the followed run, whose events the app receives. The values are shown to the user."""
 
     IDLE = "Idle"
     STARTING = "Loading torch…"
@@ -44,7 +44,7 @@ class AppContext:
     phase: Phase = Phase.IDLE
     tab: Tab = "work"
     row: bool = False
-    """True if a row of the tab's table is selected."""
+    """True if a row in the table of the current tab is selected."""
     live_row: bool = False
     """True if the selected row is a run that is training."""
     unfinished_row: bool = False
@@ -56,7 +56,7 @@ class AppContext:
     undoable: bool = False
     """True if the followed run has a live change that can be undone."""
     restorable: bool = False
-    """True if the form was filled with the usual values of an algorithm, and this can be undone."""
+    """True if the usual values of an algorithm were filled into the form, and the form can be restored."""
     hinted: bool = False
     """True if there is a hint, or the form offers the usual values of an algorithm."""
     classification: bool = False
@@ -70,7 +70,7 @@ class AppContext:
     marked: int = 0
     """Number of runs marked in the runs tab."""
     studied: int = 0
-    """Number of runs that an analysis would use: the marked, the selected or the shown ones."""
+    """Number of runs that an analysis would use: the marked runs, the selected run or the shown run."""
 
 
 Refusal = Callable[[AppContext], str]
@@ -90,7 +90,7 @@ class Action:
     bar: bool = True
     """True if the key bar shows the action when there is room."""
     tab: Tab | None = None
-    """The only tab in which the keys work."""
+    """The only tab in which the keys work; None if they work in all tabs."""
     everywhere: bool = False
     """True if the keys also work in dialogs and other screens above the tabs."""
 
@@ -253,7 +253,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("open_run", "enter", "Open", "Show the run; follow it if it is training.", RUNS, _row, tab="runs"),
     Action("preview_run", "n,ctrl+o", "Preview", "Go to the preview, or back to the list.", RUNS, _row, tab="runs"),
     Action("stop_run", "x", "Stop run", "Stop and save the selected run.", RUNS, _live_row, tab="runs"),
-    Action("mark_run", "space", "Mark", "Mark or unmark a run; three are shown side by side.", RUNS, _row, tab="runs"),
+    Action("mark_run", "space", "Mark", "Mark or unmark a run, to show up to three at once.", RUNS, _row, tab="runs"),
     Action("mark_all_runs", "m", "All/none", "Mark all listed runs, or unmark all runs.", RUNS, _row, tab="runs"),
     Action("sort_runs", "o", "Sort", "Sort by the next column.", RUNS, _row, tab="runs"),
     Action("reverse_runs", "t", "Reverse", "Reverse the order of the list.", RUNS, _row, bar=False, tab="runs"),

@@ -21,7 +21,7 @@ Direction = Literal["falling", "rising", "flat"]
 
 
 class Point(NamedTuple):
-    """Values of a metric in a part of a run that ends at `x`: smallest, mean and largest; NaN if none is finite."""
+    """The smallest, mean and largest value of a metric in a part of a run that ends at `x`; NaN if none is finite."""
 
     x: float
     low: float
@@ -70,7 +70,7 @@ class _Bucket:
             self.low, self.high = min(self.low, value), max(self.high, value)
 
     def extend(self, iteration: int, seconds: float, values: Sequence[float], averages: Averages) -> None:
-        """Add several values, ending with that of meta-step `iteration`."""
+        """Add several values. The last one is that of meta-step `iteration`."""
         total = sum(values)
         if not math.isfinite(total):  # a value is not finite, or the sum overflows
             for value in values:
@@ -92,7 +92,7 @@ class _Bucket:
 
 
 def _mean(buckets: Sequence[_Bucket]) -> float:
-    """Return the mean of all finite values in `buckets`; NaN without finite values."""
+    """Return the mean of all finite values in `buckets`; NaN if there are none."""
     if len(buckets) == 1:
         return buckets[0].mean
     count = sum(bucket.count for bucket in buckets)
@@ -165,7 +165,7 @@ class History:
             self._buckets.pop()
 
     def seconds_at(self, iteration: int) -> float | None:
-        """Return the seconds of training until a meta-step, interpolated within a bucket; None without values."""
+        """Return the seconds of training until a meta-step, interpolated within a bucket; None if no value is known."""
         if not self._buckets:
             return None
         index = bisect_left(self._buckets, iteration, key=lambda bucket: bucket.iteration)
@@ -192,7 +192,7 @@ class History:
 
     @property
     def last(self) -> float | None:
-        """The value added last, finite or not; None without values."""
+        """The value that was added last, finite or not; None if there are no values."""
         return self._last
 
     @property
@@ -207,15 +207,16 @@ class History:
         """Return how the metric changed between the last two windows, each an eighth of the run.
 
         The trend is flat if the means of the windows differ by less than 1 % or by less than the standard error of the
-        difference, so that noise is not mistaken for a trend. A slow change is hidden in the noise of short windows,
-        so windows of a quarter of the run decide then, with twice the standard error.
+        difference, so that noise is not mistaken for a trend. In such short windows, noise can hide a slow change.
+        Therefore, if the trend is flat, windows of a quarter of the run are compared, with twice the standard error as
+        the threshold.
         """
         known = [bucket for bucket in self._buckets if bucket.count]
         trend = _trend(known, max(1, len(known) // 8))
         return _trend(known, len(known) // 4, errors=2) if trend.direction == "flat" and len(known) >= 8 else trend
 
     def values_per_point(self, width: int) -> int:
-        """Return how many values each point of `points(width)` has, apart from the last point."""
+        """Return how many values are summarised in each point of `points(width)`, except for the last point."""
         return self._per_bucket * max(1, -(-len(self._buckets) // width))
 
     def points(
@@ -260,7 +261,7 @@ class History:
 
 
 def _trend(buckets: Sequence[_Bucket], window: int, *, errors: float = 1.0) -> Trend:
-    """Return the change between the last two windows of `window` buckets, all of which have finite values.
+    """Return the change between the last two windows of `window` buckets. Each bucket must have finite values.
 
     Args:
         errors: the trend is flat if the change is at most this number of standard errors.

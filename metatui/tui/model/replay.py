@@ -74,7 +74,7 @@ class Replay:
 
 
 def outline(run: RunFolder) -> RunModel:
-    """Return a model with the journal and some of the meta-steps, which is fast for a run of any length.
+    """Return a model with the journal and some of the meta-steps. This is fast even for a long run.
 
     Call this function in a thread, because it reads files.
 
@@ -180,7 +180,7 @@ def _change(entry: Entry, settings: Settings) -> Tweaked | Noted:
 
 
 def _evaluation(entry: Entry, settings: Settings) -> Evaluation | None:
-    """Return the evaluation in an entry, with only the last point of its curves, as the journal has no other points."""
+    """Return the evaluation in an entry, with only the last point of its curves: the journal has no other points."""
     details = entry.details
     numbers = [details.get(key) for key in ("tasks", "shots", "inner_step")]
     loss = _curve(details, "loss")
@@ -211,7 +211,7 @@ def _curve(details: Mapping[str, Any], key: str) -> Curve | None:
 
 
 def _number(details: Mapping[str, Any], key: str) -> float | None:
-    """Return a number from the details; None if it is missing. A JSON null stands for a number that is not finite."""
+    """Return a number from an entry's details; None if it is missing. A JSON null is a number that is not finite."""
     value = details.get(key, "")
     if value is None:
         return math.nan
@@ -219,7 +219,7 @@ def _number(details: Mapping[str, Any], key: str) -> float | None:
 
 
 def _text(details: Mapping[str, Any], key: str) -> str:
-    """Return a value from the details as one sanitized line."""
+    """Return a value from the details of an entry as one sanitized line."""
     value = details.get(key)
     if isinstance(value, float):
         return f"{value:.4g}"

@@ -47,7 +47,7 @@ JOURNAL_LINES = 500
 CHECKPOINT_SAVED = "Checkpoint saved"
 
 LEAST_EVALUATION = 1.0
-"""Seconds of an evaluation after which the time that is left is estimated."""
+"""Minimum duration of an evaluation, in seconds, before its remaining time is estimated."""
 
 RATE_WINDOW = 5.0
 """Seconds of training over which speeds are averaged."""
@@ -115,9 +115,9 @@ class RunModel:
         self._evaluating_since = self._evaluated_at = 0.0
         """Times of the first and of the newest progress of the current evaluation."""
         self.waits_because = ""
-        """Warning that made the run pause, because its files cannot be written; empty if it does not wait."""
+        """Warning that made the run wait, because its files cannot be written; empty if the run does not wait."""
         self._warning = ""
-        """Text of the last event if it was a warning."""
+        """Text of the last event if it was a warning, otherwise empty."""
         self.ended: Finished | Failed | None = None
         self.smoother: Smoother | None = None
         """The smoother that has averaged the meta-steps read from disk; None for a new run."""
@@ -132,7 +132,7 @@ class RunModel:
         return other
 
     def reopen(self, settings: Settings) -> None:
-        """Mark the run, which was read from disk, as one that is training with `settings`."""
+        """Mark a run that was read from disk as training with `settings`."""
         self.settings, self.status, self.ended = settings, "", None
 
     @property
@@ -164,7 +164,7 @@ class RunModel:
 
     @property
     def evaluation_left(self) -> float | None:
-        """Seconds left of the current evaluation; None if there is none, or its speed is not known yet."""
+        """Seconds left of the current evaluation; None if there is no evaluation, or its speed is not known yet."""
         if self.evaluating is None:
             return None
         done, took = self.evaluating.done - self._first_done, self._evaluated_at - self._evaluating_since
@@ -257,7 +257,7 @@ class RunModel:
             case Tweaked():
                 self._tweaked(event)
             case Paused() | Resumed():
-                # Before a pause that was asked for, a checkpoint is saved.
+                # If a pause is requested, a checkpoint is saved before it.
                 self.waits_because = warning if isinstance(event, Paused) else ""
                 self.evaluating = None if self.waits_because else self.evaluating
                 self._add_line(event.iteration, type(event).__name__)
@@ -344,7 +344,7 @@ class RunModel:
             self._add_line(event.iteration, text, _tone(event.test, "good"))
 
     def _seconds_at(self, iteration: int) -> float:
-        """Return the seconds of training until a meta-step, which may be before the latest one."""
+        """Return the seconds of training until a meta-step. It can be an earlier meta-step than the latest one."""
         seconds = self.meta_loss.seconds_at(iteration)
         return self.seconds if seconds is None else seconds
 

@@ -55,7 +55,7 @@ class Smoother:
                 if self._path.exists():
                     yield Step(progress)
                     return
-                break  # without a file there is nothing to wait for
+                break  # without a file, the skipped meta-steps cannot be read
             skipped = []
             while self._ahead and self._ahead[0].iteration < progress.iteration:
                 step = self._ahead.popleft()
@@ -79,7 +79,7 @@ class Smoother:
         return self._average(new), self._reader.restarted
 
     def _read_ahead(self) -> bool:
-        """Read more meta-steps of the file. Returns whether there were more."""
+        """Read more meta-steps of the file, and return whether there were any."""
         new = self._reader.read_new()
         if self._reader.restarted:
             self._forget()

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class ReplySource(Protocol):
-    """A computation in another process, such as that of a `Helper`."""
+    """Protocol of a computation in another process, such as one that a `Helper` runs."""
 
     def replies(self) -> Iterator[Reply]:
         """Yield replies until the computation ends or is stopped. Called in a thread.
@@ -50,8 +50,8 @@ class AnalysisScreen(ModalScreen[ScreenResultType]):
         reply: Reply
 
     IDLE_SECONDS: ClassVar[float] = 180.0
-    """Seconds after a request until the helper process, which uses up to 1 GB of memory, is ended. The next request
-    starts a new process and therefore takes a few seconds longer."""
+    """Seconds without a request after which the helper process is ended, because it uses up to 1 GB of memory. The next
+    request starts a new process, and therefore takes a few seconds longer."""
 
     _source: ReplySource | None = None
     _helper: Helper | None = None
@@ -64,14 +64,14 @@ class AnalysisScreen(ModalScreen[ScreenResultType]):
         return self._request != 0
 
     def start_analysis(self, analysis: Callable[[], Generator[Any, None, Any]]) -> None:
-        """Run `analysis` in a helper process. It replaces an analysis in progress, which is no longer reported.
+        """Run `analysis` in a helper process. If an analysis is in progress, its replies are ignored from now on.
 
         The helper process stays alive between requests, with torch loaded. It is ended when the screen is closed, or
-        when there is no request for `IDLE_SECONDS`.
+        after `IDLE_SECONDS` without a request.
 
         Args:
-            analysis: Picklable function, such as a `functools.partial`, whose generator yields progress and returns
-                the result.
+            analysis: Picklable function, such as a `functools.partial`, whose generator yields progress and returns the
+                result.
         """
         self._keep_helper()
         if self._helper is None:
@@ -96,7 +96,7 @@ class AnalysisScreen(ModalScreen[ScreenResultType]):
             self._idle.stop()
 
     def _finish(self) -> None:
-        """Note that the request has ended, and end the helper process later unless there is another request."""
+        """Record that the request has ended, and schedule the end of the helper process."""
         self._request = 0
         self._keep_helper()
         if self._helper:
@@ -106,7 +106,7 @@ class AnalysisScreen(ModalScreen[ScreenResultType]):
         self.stop_analysis()
 
     def action_cursor(self) -> None:
-        """Show a cursor on the focused chart, or on the first visible one."""
+        """Show a cursor on the focused chart or, if no chart has the focus, on the first visible chart."""
         charts = [chart for chart in self.query(LineChart) if chart.display]
         for chart in sorted(charts, key=lambda chart: not chart.has_focus)[:1]:
             chart.action_cursor()

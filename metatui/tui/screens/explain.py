@@ -26,9 +26,9 @@ LONGEST_LINE: Final = 100
 
 
 class ExplainScreen(ModalScreen[None]):
-    """Explains the algorithm of `settings`, and the other algorithms with their usual values.
+    """Explains the algorithm of `settings` and, with their usual values, the other algorithms.
 
-    `algorithm` is explained first; None is the algorithm of `settings`.
+    The screen opens with `algorithm` or, if that is None, with the algorithm of `settings`.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -81,7 +81,7 @@ def page(explained: Explanation, width: int, theme: ChartTheme, *, values: str =
     """Lay out an explanation in lines of readable length.
 
     Args:
-        values: the origin of the numbers in the pseudo-code.
+        values: description of the values in the pseudo-code, for its title.
     """
     width = min(width, LONGEST_LINE)
 

@@ -33,7 +33,7 @@ LINE_MARKERS = len(GLYPHS[Symbols.ASCII].lines)
 
 
 class ParameterScreen(AnalysisScreen[None]):
-    """Adapts from `run`'s meta-learned and from a random initialisation, and shows the paths in two dimensions."""
+    """Adapts from the meta-learned initialisation of `run` and from a random one, and shows the paths in a plane."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "dismiss", "Close", tooltip="Close the parameter space."),
@@ -41,8 +41,7 @@ class ParameterScreen(AnalysisScreen[None]):
             "n,b,left,right,space",
             "other",
             "Other picture",
-            tooltip="If there is room for only one initialisation, switch between the meta-learned and the ordinary "
-            "one.",
+            tooltip="If only one chart fits, switch between the meta-learned and the ordinary initialisation.",
         ),
     ]
     DEFAULT_CSS = """
@@ -58,7 +57,7 @@ class ParameterScreen(AnalysisScreen[None]):
         super().__init__()
         self._run = run
         self._ordinary_first = False
-        """True to show the ordinary initialisation where there is room for only one chart."""
+        """True if the ordinary initialisation is shown in a terminal with room for only one chart."""
         self.space: ParameterSpace | None = None
 
     def compose(self) -> ComposeResult:
@@ -122,7 +121,7 @@ def charts(space: ParameterSpace) -> tuple[ChartData, ChartData]:
 def _chart(start: Start, colour: str, x_limits: tuple[float, float], y_limits: tuple[float, float]) -> ChartData:
     cloud = start.cloud
     first, second = (100 * share for share in cloud.explained)
-    # Without colours, lines cycle through LINE_MARKERS characters. Empty series between paths give all the same one.
+    # Without colours, series cycle through LINE_MARKERS characters. Empty series give all paths the same character.
     gap = [Series("", "", ())] * (LINE_MARKERS - 1)
     paths = [
         series

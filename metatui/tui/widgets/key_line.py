@@ -20,7 +20,7 @@ class Key(NamedTuple):
     """Displayed name of the key."""
     label: str
     action: str
-    """Action of the screen, the app (`app.`) or the focused widget (`focused.`), run by a click."""
+    """Action that a click runs: one of the screen, the app (`app.`) or the focused widget (`focused.`)."""
 
 
 CURSOR_KEYS: Final = (
@@ -33,7 +33,7 @@ CURSOR_KEYS: Final = (
 
 
 class KeyLine(Widget):
-    """A line that shows as many of the first keys as fit, and always the last one."""
+    """A line that shows as many keys as fit, from the first one on, and always the last key."""
 
     DEFAULT_CSS = """
     KeyLine {
@@ -66,7 +66,7 @@ class KeyLine(Widget):
 
 
 class TabStrip(Widget):
-    """Shows names, one of them selected. A click on another name calls `action` of the screen with that name.
+    """Shows names, of which one is selected. A click on another name runs the screen's action `action` with this name.
 
     If the names do not fit, the first ones are omitted until the selected one is visible.
     """

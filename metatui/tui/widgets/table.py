@@ -1,7 +1,7 @@
-"""Table of any number of rows; only the visible ones are drawn.
+"""Table of any number of rows; only the visible rows are drawn.
 
-Textual's DataTable draws and measures all rows. With a thousand runs, it takes a tenth of a second or more after a
-change of one cell or of the order.
+Textual's DataTable draws and measures all rows. With a thousand runs, each change of a cell or of the order would take
+a tenth of a second or more.
 """
 
 from __future__ import annotations
@@ -127,11 +127,11 @@ class Table(RowsWidget, can_focus=True):
         """Position of the cursor in `_items`."""
         self._top = 0
         self._height = 1
-        """Number of visible rows, without the titles."""
+        """Number of visible rows, not counting the titles of the columns."""
         self._natural: tuple[Symbols, Sequence[int]] | None = None
         """The glyph set, and the width of the longest cell of each column in these glyphs."""
         self._shown: Sequence[tuple[int, int, int]] = ()
-        """Number, first cell and width of each visible column."""
+        """Index, first cell and width of each visible column."""
 
     @property
     def keys(self) -> list[str]:
@@ -146,7 +146,7 @@ class Table(RowsWidget, can_focus=True):
 
     @property
     def needed_rows(self) -> int:
-        """Number of rows that show everything, with the titles of the columns."""
+        """Number of rows that are needed to show everything, including the titles of the columns."""
         return len(self._rows) + 1
 
     @property
@@ -157,7 +157,7 @@ class Table(RowsWidget, can_focus=True):
         """Show `rows`. The cursor stays on its item, or at its position if the item is gone.
 
         Args:
-            empty: text to show without items.
+            empty: text to show if there are no items.
             order: column by which the rows are sorted, and whether in descending order.
         """
         before = self.selected
@@ -259,7 +259,7 @@ class Table(RowsWidget, can_focus=True):
         self._top = min(max(self._top, row - self._height + 1), first)
 
     def _placed(self, width: int) -> list[tuple[int, int, int]]:
-        """Return the number, first cell and width of each column that fits into `width` cells."""
+        """Return the index, first cell and width of each column that fits into `width` cells."""
         placed = []
         start = self._indent
         for number, (column, natural) in enumerate(zip(self._columns, self._widths(), strict=True)):

@@ -31,12 +31,12 @@ class Entry(Input):
         id: str | None = None,  # noqa: A002 - Textual's name
         classes: str | None = None,
     ) -> None:
-        # Not `compact`, and no validation: both would restyle the input when it is created.
+        # `compact` and validation are not used, because both would restyle the input when it is created.
         super().__init__(value, placeholder=placeholder, max_length=LONGEST, validate_on=(), id=id, classes=classes)
         self.cursor_blink = False
 
     def on_paste(self, event: Paste) -> None:
-        """Shorten and clean pasted text before Textual inserts it: it may be long or contain control characters."""
+        """Shorten and clean pasted text before Textual inserts it. It may be long or contain control characters."""
         event.text = self._fitting(event.text)
 
     def action_paste(self) -> None:

@@ -108,7 +108,7 @@ async def test_settings(make: Make, sessions: FakeSessions) -> None:
         assert first(await search(app, pilot, "inner lr abc")) == "Set Inner learning rate to abc"
         assert listed(app)["Set Inner learning rate to abc"] == "Must be a number above 0 up to 100."
         assert (await search(app, pilot, "cg steps=3"))["Set CG steps to 3"] == (
-            "Not now: It applies only if algorithm.name is imaml."
+            "Not now: This setting applies only if algorithm.name is imaml."
         )
         assert first(await search(app, pilot, "sourc gly")) == "Set Task to glyphs"
         assert first(await search(app, pilot, "tf32 on")) == "Set TF32 to true"
@@ -125,7 +125,7 @@ async def test_settings(make: Make, sessions: FakeSessions) -> None:
         assert settings.algorithm.inner_lr == 0.05
         await pilot.press("f5")
         await settled(app, pilot)
-        refused = "Not now: It cannot be changed during a run: F7 stops the run, d detaches it."
+        refused = "Not now: This setting cannot be changed during a run: F7 stops the run, d detaches it."
         assert (await search(app, pilot, "seed 3"))["Set Seed to 3"] == refused
         assert first(await search(app, pilot, "algorithm reptile")) == "Set Algorithm to reptile"
         found = await search(app, pilot, "outer_lr=0.02")

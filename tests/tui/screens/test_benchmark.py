@@ -31,6 +31,7 @@ from metatui.tui.widgets.static_text import StaticText
 from metatui.utils.errors import MetatuiError
 from tests.tui.fakes import FakeSessions
 from tests.tui.screens.conftest import ScreenApp, text_of
+from tests.tui.sizes import SIZES
 
 MACHINE = Machine(
     processor="a processor", device="cpu", device_name="a processor", memory_bytes=2**34, threads=2, torch="2.13.0",
@@ -165,7 +166,7 @@ async def test_end() -> None:
     async with app.run_test(size=(120, 40)) as pilot:
         screen, measurer = await opened(pilot)
         await measurer.measure(pilot, len(measurer.cells))
-        assert state(screen) == f"All {len(measurer.cells)} measured."
+        assert state(screen) == f"All {len(measurer.cells)} measurements are done."
         assert screen.query_one("#benchmark").border_subtitle == "escape closes"
         await pilot.press("escape")
         assert not isinstance(app.screen, BenchmarkScreen)
@@ -213,7 +214,7 @@ async def test_measuring_waits_for_the_run_to_end(make: Callable[[], MetatuiApp]
         assert not FakeBenchmark.made
         await pilot.press("y")
         screen, measurer = await opened(pilot)
-        assert "They start when the run ends" in state(screen)
+        assert "The benchmark starts when the run ends" in state(screen)
         screen.start()
         assert not any(worker.group == "analysis" for worker in app.workers)
         screen._training = lambda: False
@@ -283,7 +284,7 @@ def filled(count: int, failing: int = -1) -> Callable[[Pilot[Any]], Awaitable[No
     return run
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+@pytest.mark.parametrize("size", SIZES)
 def test_half_way(snap_compare: Callable[..., bool], size: tuple[int, int]) -> None:
     assert snap_compare(bench_app(), terminal_size=size, run_before=filled(21, failing=18))
 

@@ -37,6 +37,7 @@ from tests.tui.drawing import wobble
 from tests.tui.fakes import saved_run
 from tests.tui.screens.conftest import ScreenApp, press_after_reply, text_of, until_written
 from tests.tui.screens.fake_helper import FakeHelper
+from tests.tui.sizes import SIZES
 
 NAMES = ("MAML", "FOMAML", "Reptile")
 RUNS = [RunFolder(Path("/runs/first")), RunFolder(Path("/runs/second"))]
@@ -339,11 +340,8 @@ async def test_real_runs(runs_dir: Path) -> None:
 
 
 @pytest.mark.usefixtures("fake_helper")
-@pytest.mark.parametrize(
-    ("size", "images"),
-    [((80, 24), False), ((120, 40), True), ((200, 60), False), ((200, 60), True)],
-    ids=["80x24-sinusoid", "120x40-images", "200x60-sinusoid", "200x60-images"],
-)
+@pytest.mark.parametrize("images", [False, True], ids=["sinusoid", "images"])
+@pytest.mark.parametrize("size", SIZES)
 def test_result(snap_compare: Callable[..., bool], size: tuple[int, int], images: bool) -> None:
     filled = press_after_reply(result=compared(images))
     assert snap_compare(ScreenApp(CompareScreen(RUNS)), terminal_size=size, run_before=filled)

@@ -16,6 +16,7 @@ from metatui.config.usual import with_algorithm
 from metatui.tui.app import MetatuiApp
 from metatui.tui.screens.explain import ExplainScreen
 from tests.tui.screens.conftest import ScreenApp, text_of
+from tests.tui.sizes import SIZES
 
 OMNIGLOT = change(
     Settings(), {"task.source": "omniglot", "task.shots": 1, "task.queries": 15, "algorithm.inner_lr": 0.4}
@@ -116,7 +117,7 @@ def explained(*keys: str) -> Callable[[Pilot[Any]], Awaitable[None]]:
     return run
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+@pytest.mark.parametrize("size", SIZES)
 def test_page(snap_compare: Callable[..., bool], size: tuple[int, int]) -> None:
     assert snap_compare(ScreenApp(ExplainScreen(OMNIGLOT)), terminal_size=size, run_before=explained())
 

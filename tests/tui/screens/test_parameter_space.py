@@ -22,6 +22,7 @@ from tests.tui.drawing import wobble
 from tests.tui.fakes import saved_run
 from tests.tui.screens.conftest import ScreenApp, press_after_reply, text_of
 from tests.tui.screens.fake_helper import FakeHelper
+from tests.tui.sizes import SIZES
 
 RUN = RunFolder(Path("/runs/maml-sinusoid-20260101-000000"))
 
@@ -122,7 +123,7 @@ def test_rising_loss() -> None:
 
 
 @pytest.mark.usefixtures("fake_helper")
-@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+@pytest.mark.parametrize("size", SIZES)
 def test_charts(snap_compare: Callable[..., bool], size: tuple[int, int]) -> None:
     filled = press_after_reply(result=space())
     assert snap_compare(ScreenApp(ParameterScreen(RUN)), terminal_size=size, run_before=filled)

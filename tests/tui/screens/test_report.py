@@ -19,6 +19,7 @@ from tests.tui.fakes import saved_run
 from tests.tui.screens.conftest import ScreenApp, text_of, until_written
 from tests.tui.screens.fake_helper import FakeHelper
 from tests.tui.screens.test_compare import compared
+from tests.tui.sizes import SIZES
 
 NAMES = ("maml-sinusoid-20260101-000000", "maml-sinusoid-20260100-000000")
 RUNS = [RunFolder(Path("/runs") / name) for name in NAMES]
@@ -107,7 +108,10 @@ async def test_a_failure_is_shown_and_can_be_retried(tmp_path: Path) -> None:
         assert helper.stopped
 
 
-@pytest.mark.parametrize(("size", "ascii"), [((80, 24), True), ((200, 60), False)], ids=["80x24-ascii", "200x60"])
-def test_snapshot(snap_compare: Callable[..., bool], size: tuple[int, int], ascii: bool) -> None:  # noqa: A002
-    app = ScreenApp(ReportScreen(RUNS[:1], Path("/runs")), ascii=ascii)
-    assert snap_compare(app, terminal_size=size)
+@pytest.mark.parametrize("size", SIZES)
+def test_snapshot(snap_compare: Callable[..., bool], size: tuple[int, int]) -> None:
+    assert snap_compare(ScreenApp(ReportScreen(RUNS[:1], Path("/runs"))), terminal_size=size)
+
+
+def test_ascii(snap_compare: Callable[..., bool]) -> None:
+    assert snap_compare(ScreenApp(ReportScreen(RUNS[:1], Path("/runs")), ascii=True), terminal_size=(80, 24))

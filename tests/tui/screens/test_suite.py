@@ -25,6 +25,7 @@ from metatui.utils.errors import BadInput
 from tests.tui.fakes import saved_run
 from tests.tui.screens.conftest import ScreenApp, text_of
 from tests.tui.screens.fake_helper import FakeHelper
+from tests.tui.sizes import SIZES
 from tests.tui.suites import TEXT, made, written
 
 pytestmark = pytest.mark.usefixtures("fake_helper")
@@ -226,8 +227,8 @@ def test_bars_are_full_only_at_the_end(share: float, symbols: Symbols) -> None:
 
 @pytest.mark.parametrize(
     ("size", "ascii"),
-    [((80, 24), True), ((80, 24), False), ((120, 40), False), ((200, 60), False)],
-    ids=["80x24-ascii", "80x24", "120x40", "200x60"],
+    [((80, 24), True), *((size, False) for size in SIZES)],
+    ids=["80x24-ascii", *(f"{width}x{height}" for width, height in SIZES)],
 )
 def test_snapshot(
     snap_compare: Callable[..., bool],

@@ -80,7 +80,7 @@ def _read(run: RunFolder, size: int, modified: int) -> Steps:
 
 
 def smoothing_span(runs: Sequence[RunFolder]) -> int:
-    """Return the number of meta-steps to smooth over, which is the same for all `runs`."""
+    """Return the number of meta-steps to smooth over. It is the same for all `runs`."""
     last = [last_progress(run.metrics_path) for run in runs]
     return max([SHORTEST_SPAN, *(round(SPAN_SHARE * each.iteration) for each in last if each)])
 

@@ -1,1 +1,1 @@
-"""Benchmark screen. `plot` needs neither torch nor textual and also serves the command line."""
+"""Benchmark screen. The command line also uses the module `plot`, which imports neither torch nor textual."""

@@ -1,6 +1,6 @@
 """Plot of milliseconds per meta-step on a logarithmic axis.
 
-Each row is a workload. It has a mark for each engine, and one for the floor: the least time that the machine could
+Each row shows one workload, with a mark for each engine and a mark for the floor: the least time that the machine could
 take.
 """
 
@@ -18,12 +18,12 @@ from metatui.tui.terminal.symbols import Glyphs
 MUTED, FLOOR = "muted", "floor"
 
 MARGIN = 0.06
-"""Part of the logarithmic range that is left free at each end of the axis."""
+"""Fraction of the length of the axis that is left free at each of its ends."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Characters with one meaning: MUTED, FLOOR, the name of an engine, or empty for plain text."""
+    """A piece of text and what it stands for: MUTED, FLOOR, the name of an engine, or empty for plain text."""
 
     text: str
     meaning: str = ""
@@ -41,7 +41,7 @@ def marks() -> dict[str, str]:
 
 
 def mark(cell: Cell) -> str:
-    """Return the letter of a cell's engine, in lower case if its meta-steps are captured as a CUDA graph."""
+    """Return the letter of a cell's engine. It is in lower case if the meta-steps are captured as a CUDA graph."""
     letter = marks()[cell.engine]
     return letter.lower() if cell.captured else letter
 
@@ -60,7 +60,10 @@ def legend(measurements: Sequence[Measurement], glyphs: Glyphs) -> Row:
 
 
 def plot(measurements: Sequence[Measurement], width: int, glyphs: Glyphs) -> list[Row]:
-    """Draw the rows and the axis, at most `width` characters wide; empty without measurements or room."""
+    """Draw the rows and the axis, at most `width` characters wide.
+
+    The result is empty if there are no measurements, or if `width` is too small.
+    """
     groups = [(work, list(each)) for work, each in groupby(measurements, key=lambda each: each.cell.work)]
     values = [value for each in measurements for value in (each.ms, each.floor_ms) if value]
     label = max((len(name(work)) for work, _ in groups), default=0) + 2

@@ -25,7 +25,7 @@ NICENESS = 10
 POLL_SECONDS = 0.5
 """Seconds between checks of whether the run in progress has ended."""
 
-WAITING = "A run is in progress and would distort the measurements. They start when the run ends."
+WAITING = "A run is in progress, which would distort the measurements. The benchmark starts when the run ends."
 
 
 def question() -> str:
@@ -123,7 +123,7 @@ class BenchmarkScreen(AnalysisScreen[None]):
         measurements = self.table.measurements.values()
         failed = sum(1 for measurement in measurements if measurement.error)
         done = len(measurements) - failed
-        counts = f"{done} measured, {failed} failed." if failed else f"All {done} measured."
+        counts = f"{done} measured, {failed} failed." if failed else f"All {done} measurements are done."
         self._end(f"{counts} {rows.floor_warning(measurements)}".strip())
 
     def show_failure(self, reason: str) -> None:

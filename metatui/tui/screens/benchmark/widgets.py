@@ -23,7 +23,7 @@ NARROW = 84
 LEFT_OUT = rows.HEADINGS.index("meta-\nsteps/s")
 
 WIDTHS = (16, 9, 7, 7, 8, 7, 7)
-"""Widths of the columns before the bars."""
+"""Widths of the columns to the left of the bars."""
 
 
 def engine_style(index: int, app: Any) -> Style:
@@ -33,7 +33,7 @@ def engine_style(index: int, app: Any) -> Style:
 
 
 class BenchmarkTable(DataTable[Text]):
-    """Table of all benchmark cells, grouped by task. The cursor moves to the cell that is being measured."""
+    """Table with a row for each cell of the benchmark, grouped by task. The cursor follows the measurements."""
 
     DEFAULT_CSS = "BenchmarkTable { height: 1fr; scrollbar-size-vertical: 1; overflow-x: hidden; }"
 
@@ -43,9 +43,10 @@ class BenchmarkTable(DataTable[Text]):
         self.measurements: dict[Cell, Measurement] = {}
         self._measuring: Cell | None = None
         self._width = 0
-        """Width for which the columns were laid out."""
+        """Width for which the columns were last laid out."""
         self._followed = 0
-        """Row to which the widget last moved the cursor. Once the user has moved it, the widget leaves it alone."""
+        """Row to which the widget last moved the cursor. If the cursor is on another row, the user has moved it, and
+        the cursor no longer follows the measurements."""
 
     def show(self, cells: Sequence[Cell]) -> None:
         """Replace the cells. This must be called before the first measurement."""
@@ -83,7 +84,7 @@ class BenchmarkTable(DataTable[Text]):
             self.move_cursor(row=self._followed, scroll=True)
 
     def add(self, measurement: Measurement) -> None:
-        """Show a measurement. It may change all bars of its workload, because they show relative speeds."""
+        """Show a measurement, and redraw all bars of its workload, because they show relative speeds."""
         self.measurements[measurement.cell] = measurement
         for cell in self._cells:
             if cell.work == measurement.cell.work:

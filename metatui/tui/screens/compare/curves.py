@@ -31,7 +31,8 @@ Curves = Literal["both", "validation", "training"]
 CURVES: Final[tuple[Curves, ...]] = ("both", "validation", "training")
 
 MOST_BANDS: Final = 4
-"""Largest number of runs or groups of runs whose intervals are drawn. The tables have all intervals."""
+"""Intervals are drawn as bands only for up to this many runs or groups of runs. The tables always contain the
+intervals."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +41,16 @@ class View:
 
     axis: Axis = "iterations"
     log: bool = True
-    """Logarithmic axis for losses; accuracies always have a linear one."""
+    """True for a logarithmic axis of losses. The axis of accuracies is always linear."""
     smoothing: int = 0
-    """Position in `DECAYS` of the decay of the smoothing, from 1. If it is 0, the length of the runs determines it."""
+    """Decay of the smoothing, as a position in `DECAYS` that counts from 1. If it is 0, the decay depends on the length
+    of the runs."""
     curves: Curves = "both"
-    """Curves that are drawn against the meta-steps: those of training, those of validation, or both."""
+    """The curves to draw: training, validation, or both."""
     metric: Metric | None = None
     """The metric that is shown; None selects the metric that decides the comparison."""
     colours: Mapping[str, str] = field(default_factory=dict)
-    """Palette name of the colour of each run, by the name of the run. A group has the colour of its first run."""
+    """Name in the palette of each run's colour, by the name of the run. A group has the colour of its first run."""
 
     def next_axis(self) -> View:
         axes = list(AXES)
@@ -82,7 +84,7 @@ class RunGroup(Generic[R]):
 
 
 def run_groups(runs: Sequence[R], view: View) -> list[RunGroup[R]]:
-    """Group runs that differ in their seed only, because a suite may have more runs than there are distinct hues."""
+    """Group the runs that differ only in their seed: a suite may have more runs than there are distinct hues."""
     coloured: list[RunGroup[R]] = []
     for label, alike in by_seed(runs):
         used = Counter(group.colour for group in coloured)
@@ -100,9 +102,9 @@ def run_colours(comparison: Comparison, view: View) -> list[str]:
 
 
 def training(comparison: Comparison | Recorded, view: View) -> ChartData:
-    """Return a chart of the training curves as lines and the validations as points, or of one of them.
+    """Return a chart of the training curves (lines), of the validations (points), or of both.
 
-    It has marks at live changes and at values that are not finite.
+    The chart has marks at live changes and at values that are not finite.
     """
     accuracy = view.shows_accuracy(comparison)
     # Validations record only the metric that decides the comparison.
@@ -163,7 +165,7 @@ def training(comparison: Comparison | Recorded, view: View) -> ChartData:
 
 
 def _all_alike(measured: Sequence[str]) -> str:
-    """Return how the curves were measured, as the end of a phrase; empty if they were measured in different ways."""
+    """Return a note on how all curves were measured, to append to a title; empty if they were measured differently."""
     if len(set(measured)) != 1 or not measured[0]:
         return ""
     return f", {measured[0]}" if "shot" in measured[0] else f" after {measured[0]}"
@@ -180,9 +182,9 @@ def _values(curve: TrainingCurve | Averages | None, accuracy: bool) -> Sequence[
 
 
 def adaptation(comparison: Comparison, view: View) -> ChartData:
-    """Return a chart of the metric against the inner step, with 95 % intervals as bands unless they would hide curves.
+    """Return a chart of the metric against the inner step, with 95 % intervals as bands if they would not hide curves.
 
-    Runs that differ only in the seed are drawn as their mean, with the interval over the seeds.
+    Runs that differ only in the seed are drawn as one curve of their mean, with the interval over the seeds.
     """
     accuracy = view.shows_accuracy(comparison)
     log = view.log and not accuracy

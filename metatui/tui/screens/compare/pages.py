@@ -42,7 +42,7 @@ def result_page(comparison: Comparison, view: View, width: int, theme: ChartThem
     rows += [[]] if rows else []
     rows += _title("In words", width, theme)
     results = [*results_over_seeds(comparison), *comparison.conclusions]
-    results = results or ["No two of these runs have the same tasks"]
+    results = results or ["No two of these runs were evaluated on the same tasks"]
     for sentence in (f"{result}." for result in (*results, *changes_in_training(comparison))):
         rows += paragraph(f"{theme.glyphs.bullet} {sentence}", width, theme, theme.text, hang=2)
     if len(comparison.deciding) < len(comparison.verdicts):
@@ -64,7 +64,7 @@ def result_page(comparison: Comparison, view: View, width: int, theme: ChartThem
 
 
 def tables_page(comparison: Comparison, width: int, theme: ChartTheme) -> list[Row]:
-    """Return all tables, beginning with those that no other section shows."""
+    """Return all tables. Those that no other section shows are first."""
     order = (groups, costs, to_target, results, adaptation, paired)
     shown = [table for make in order if (table := make(comparison)) is not None]
     return [row for table in shown for row in _table(table, width, theme)]
@@ -110,7 +110,7 @@ def _differences(comparison: Comparison) -> list[Estimate]:
 
 
 def _table(table: TextTable, width: int, theme: ChartTheme) -> list[Row]:
-    """Return the title and the table. A table that is too wide is split into parts, which all begin with the names.
+    """Return the title and the table. A table that is too wide is split into parts, each with the names at the left.
 
     The names of runs have a separate column only if they differ from the labels.
     """
@@ -173,12 +173,12 @@ class Estimate:
 
 
 def bars(estimates: Sequence[Estimate], width: int, theme: ChartTheme) -> list[Row]:
-    """Draw a bar from zero for each estimate, its interval at the end of the bar, and an axis below."""
+    """Draw a bar from zero for each estimate, with its interval around the bar's end, and an axis below all bars."""
     return _rows(estimates, (0.0, max([*_finite_ends(estimates), 0.0]) or 1.0), width, theme, filled=True)
 
 
 def differences(estimates: Sequence[Estimate], width: int, theme: ChartTheme) -> list[Row]:
-    """Draw a point with its interval for each estimate, a line at zero, and an axis below."""
+    """Draw a point and its interval for each estimate, a vertical line at zero, and an axis below."""
     ends = [0.0, *_finite_ends(estimates)]
     return _rows(estimates, (min(ends), max(ends)), width, theme, filled=False)
 

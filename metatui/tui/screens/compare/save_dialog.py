@@ -91,7 +91,7 @@ class SaveDialog(InputDialog[Path]):
             self._writing = False
 
     def _finish_writing(self, path: Path) -> None:
-        """Close the dialog, unless the user is typing: the screen below would take the next characters for keys."""
+        """Close the dialog, unless the user is typing: the screen below would interpret the next characters as keys."""
         if not self._typed:
             self.dismiss(path)
             return
@@ -101,7 +101,7 @@ class SaveDialog(InputDialog[Path]):
         self.query_one("#cancel", Button).display = False
 
     def on_key(self, event: Key) -> None:
-        """Ignore keys other than escape while a file is being written, and close the dialog with enter afterwards."""
+        """Ignore all keys except escape while a file is being written. Once it is written, enter closes the dialog."""
         if self._writing and event.key != "escape":
             self._typed = True
             event.stop().prevent_default()
@@ -131,7 +131,7 @@ class ExportScreen(SaveDialog):
 
 
 class ReportScreen(SaveDialog, AnalysisScreen[Path | None]):
-    """Screen that evaluates `runs` and writes a report on them."""
+    """Dialog that evaluates `runs` and writes a report on them."""
 
     def __init__(self, runs: Sequence[RunFolder], folder: Path) -> None:
         """

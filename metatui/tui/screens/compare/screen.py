@@ -26,10 +26,10 @@ from metatui.tui.widgets.key_line import Key, KeyLine
 from metatui.tui.widgets.static_text import StaticText, StatusLine
 
 SHOTS: Final = (1, 2, 3, 5, 10, 15, 20, 30, 50)
-"""Numbers of support examples that the keys step through."""
+"""Numbers of support examples that can be selected with the keys."""
 
 STEPS: Final = (1, 2, 3, 5, 10, 15, 20, 30, 50, 100)
-"""Numbers of inner steps that the keys step through."""
+"""Numbers of inner steps that can be selected with the keys."""
 
 KEYS: Final = (
     Key("1-4", "Section", "next_section(1)"),
@@ -92,13 +92,13 @@ class CompareScreen(AnalysisScreen[None]):
             "s",
             "own_steps",
             "Own steps",
-            tooltip="Measure again with each run's own number of inner steps, or with that of the first run for all.",
+            tooltip="Measure again with each run's own number of inner steps, or with the first run's number for all.",
         ),
         Binding(
             "g",
             "target",
             "Target",
-            tooltip="Set a loss or an accuracy; the tables show when each run first reached it.",
+            tooltip="Set a target loss or accuracy. The tables show when each run first reached it.",
         ),
         Binding("e", "export", "Export", tooltip="Save the comparison to a file."),
         Binding("enter", "cursor", "Values", tooltip="Read values, zoom and pan with a cursor on the chart."),
@@ -119,19 +119,19 @@ class CompareScreen(AnalysisScreen[None]):
         target: float | None = None,
         colours: Mapping[str, str] | None = None,
     ) -> None:
-        """
-        Args:
-            tasks, steps, shots: Numbers of held-out tasks, inner steps and support examples. None uses the settings of
-                the first run, and `own` the inner steps in the settings of each run.
-            target: Accuracy (a fraction) or loss; the tables show when each run's validations first reached it.
-            colours: Names of the runs' colours in the palette.
+        """Args:
+        tasks, steps, shots: Numbers of held-out tasks, inner steps and support examples. None selects the number in
+            the settings of the first run. If `steps` is `own`, each run takes the number of inner steps in its own
+            settings.
+        target: Accuracy (a fraction) or loss; the tables show when each run's validations first reached it.
+        colours: Names of the runs' colours in the palette.
         """
         super().__init__()
         self._runs = tuple(runs)
         self._tasks, self._steps, self._shots, self._target = tasks, steps, shots, target
         self.comparison: Comparison | None = None
         self._recorded: Recorded | None = None
-        """The training of the runs, which is shown until they are measured."""
+        """The training curves of the runs, which are shown until the runs have been evaluated."""
         self.view = View(colours=colours or {})
 
     def compose(self) -> ComposeResult:
@@ -185,7 +185,7 @@ class CompareScreen(AnalysisScreen[None]):
             self._measure()
 
     def action_steps(self, by: int) -> None:
-        """Measure again with more or fewer inner steps, the same number for all runs."""
+        """Measure again with more or fewer inner steps. Their number is the same for all runs."""
         if self.comparison is None:
             return
         last = self.comparison.protocol.steps
@@ -197,7 +197,7 @@ class CompareScreen(AnalysisScreen[None]):
             self._measure()
 
     def action_own_steps(self) -> None:
-        """Measure again with each run's own number of inner steps, or with that of the first run for all."""
+        """Measure again with each run's own number of inner steps, or with the first run's number for all runs."""
         if self.comparison is not None:
             self._steps = None if self._steps == "own" else "own"
             self._measure()

@@ -22,12 +22,12 @@ from metatui.tui.widgets.scroll_view import ScrollView
 Section = Literal["training", "adaptation", "result", "tables"]
 SECTIONS: Final[tuple[Section, ...]] = ("training", "adaptation", "result", "tables")
 PAGES: Final[tuple[Section, ...]] = ("result", "tables")
-"""Sections with text, which are below the charts."""
+"""The text sections, which are below the charts."""
 
 THREE_SECTIONS: Final = (100, 34)
-"""Minimum columns and rows of the terminal to show both charts and one page."""
+"""Minimum numbers of columns and rows of the terminal to show both charts and one text section."""
 ALL_SECTIONS: Final = (160, 48)
-"""Minimum columns and rows of the terminal to show all four sections."""
+"""Minimum numbers of columns and rows of the terminal to show all four sections."""
 
 
 class Sections(Vertical):

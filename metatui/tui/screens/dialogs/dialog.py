@@ -24,7 +24,7 @@ class Dialog(ModalScreen[ScreenResultType]):
         event.refresh_styles = False
 
     def dismiss(self, result: ScreenResultType | None = None) -> AwaitComplete:
-        """Close the dialog, unless it is already closing: Textual would close the screen below instead."""
+        """Close the dialog. Do nothing if it is already closing, because Textual would then close the screen below."""
         return super().dismiss(result) if self.is_active else AwaitComplete()
 
 

@@ -35,7 +35,7 @@ from metatui.utils import paths
 
 @dataclass(frozen=True)
 class Line:
-    """An entry of the help: a few short columns, then a text."""
+    """An entry of the help, which has a few short columns followed by a text."""
 
     columns: tuple[str, ...]
     text: str
@@ -86,12 +86,12 @@ class HelpScreen(Dialog[None]):
         ascii_only = symbols_of(self) is Symbols.ASCII
         keys = "up and down scroll, / searches, " if ascii_only else "↑ ↓ scroll · / searches · "
         self.query_one(".dialog", Vertical).border_subtitle = f"{keys}escape closes"
-        self.query_one(Entry).select_on_focus = False  # the first letter of a search is typed before
+        self.query_one(Entry).select_on_focus = False  # or the focus would select the letter that starts the search
         self._page.focus()
         self._show(self.sections)
 
     def on_key(self, event: Key) -> None:
-        """Search for a letter or digit typed outside the search field, except q, which closes the help."""
+        """Search for a letter or digit that is typed outside the search field. The key q closes the help instead."""
         if self._page.has_focus and event.character and event.character.isalnum() and event.key != "q":
             event.stop()
             search = self.query_one(Entry)
@@ -155,7 +155,7 @@ def _keys_of(screen: Screen[object]) -> Iterator[Line]:
 
 
 def sections_of(topic: Topic, context: AppContext) -> Iterator[Section]:
-    """Yield the sections about a pane or a screen: its text, its terms and its keys."""
+    """Yield the sections about a pane or a screen: its description, its terms and its keys."""
     terms = [Line((name,), TERMS[name]) for name in topic.terms]
     yield Section(topic.title, [Line((), topic.text), *terms])
     yield from (section for section in _keys(context) if section.title == _title(topic.group))

@@ -20,7 +20,7 @@ Changes = Mapping[str, Scalar]
 
 
 class LiveScreen(InputDialog[Changes]):
-    """Shows a field for each setting that can change during a run. The result is the changed values by path."""
+    """Shows a field for each setting that can change during a run. The result maps changed settings to new values."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__("Change settings", "Apply")

@@ -17,7 +17,10 @@ Answer = Literal["keep", "stop", "cancel"]
 
 
 class QuitScreen(Dialog[Answer]):
-    """Asks what happens to the run described by `state`, such as "NAME is training". Enter lets the run continue."""
+    """Asks whether a run continues when the app ends. Enter lets it continue.
+
+    `state` describes the run, such as "NAME is training".
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape,c", "answer('cancel')", "Cancel"),

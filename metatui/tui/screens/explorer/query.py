@@ -15,7 +15,7 @@ STEPS: Final = 50
 
 RATE_FACTOR: Final = 1.25
 MOST_RATE_STEPS: Final = 20
-"""Largest positive or negative exponent of RATE_FACTOR: the rate can be 1/87 to 87 times the run's own rate."""
+"""Largest absolute value of `rate_steps`. The rate can be from 1/87 of the run's own rate to 87 times that rate."""
 
 WAVE_STEP: Final = 0.1
 """Change of amplitude or phase by one key press."""
@@ -33,7 +33,7 @@ class ExplorerQuery:
 
     @property
     def rate(self) -> float:
-        """Factor applied to each run's own inner learning rate."""
+        """Factor by which each run's own inner learning rate is multiplied."""
         return RATE_FACTOR**self.rate_steps
 
     def describe(self) -> str:
@@ -65,7 +65,7 @@ class ExplorerQuery:
 
 
 def wave_of(view: RegressionView) -> Wave:
-    """Compute amplitude and phase of the wave that a view shows."""
+    """Compute the amplitude and the phase of the wave that a view shows."""
     # y = a sin x + b cos x, solved at x = 0 and at another point.
     x, y = min(zip(view.grid, view.truth, strict=True), key=lambda point: abs(abs(point[0]) - 1.5))
     _, b = min(zip(view.grid, view.truth, strict=True), key=lambda point: abs(point[0]))

@@ -31,15 +31,15 @@ from metatui.tui.widgets.static_text import StatusLine
 from metatui.utils.errors import BadInput, quote
 
 FIRST_STEP: Final = 10
-"""Inner step that is shown at first."""
+"""Inner step that is shown first."""
 
 LARGEST_GROWTH: Final = 1000
 """Losses above this multiple of the loss before adaptation are not drawn."""
 
 CHART_FROM_ROWS: Final = 32
-"""Minimum rows of the terminal to show the loss curve."""
+"""Minimum number of rows of the terminal to show the loss curve."""
 
-EMPTY: Final = "Adapting. The first time takes a few seconds, while torch loads."
+EMPTY: Final = "Adapting. The first adaptation takes a few seconds longer, because torch is loaded."
 
 KEYS: Final = (
     Key("[ ]", "Step", "step(1)"),
@@ -79,7 +79,7 @@ class ExplorerHeader(RowsWidget):
 
 
 class ExplorerPanel(AdaptationPanel, can_focus=False):
-    """An adaptation panel whose keys change the inner step of the whole screen, including that of the loss curve."""
+    """An adaptation panel whose keys change the inner step on the whole screen, including the loss curve."""
 
     def action_step(self, by: int) -> None:
         assert isinstance(self.screen, ExplorerScreen)
@@ -87,7 +87,7 @@ class ExplorerPanel(AdaptationPanel, can_focus=False):
 
 
 class ExplorerScreen(AnalysisScreen[None]):
-    """Requests an adaptation after each change of the task or the rate, and then shows any step without computation."""
+    """Requests an adaptation when the task or the rate changes. Any inner step is then shown without computation."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "dismiss", "Close", tooltip="Close the explorer."),
@@ -108,7 +108,7 @@ class ExplorerScreen(AnalysisScreen[None]):
             "d",
             "draw",
             "Draw",
-            tooltip="Define a task: bend the wave, or choose the classes. The same key returns to the held-out task.",
+            tooltip="Define a task: change the wave, or choose the classes. The same key returns to the held-out task.",
         ),
         Binding("up", "wave(1, 0)", "Raise the amplitude", tooltip="Raise the amplitude of the wave that you drew."),
         Binding("down", "wave(-1, 0)", "Lower the amplitude", tooltip="Lower the amplitude of the wave that you drew."),
@@ -116,13 +116,13 @@ class ExplorerScreen(AnalysisScreen[None]):
             "left",
             "wave(0, -1)",
             "Move left",
-            tooltip="Move the wave that you drew to the left. Without such a wave, show the previous step.",
+            tooltip="Move the wave that you drew to the left. If you drew no wave, show the previous step.",
         ),
         Binding(
             "right",
             "wave(0, 1)",
             "Move right",
-            tooltip="Move the wave that you drew to the right. Without such a wave, show the next step.",
+            tooltip="Move the wave that you drew to the right. If you drew no wave, show the next step.",
         ),
         Binding(
             "enter", "cursor", "Values", tooltip="Read values, zoom and pan with a cursor on the chart of the loss."
@@ -154,7 +154,7 @@ class ExplorerScreen(AnalysisScreen[None]):
         self.query_state = query or ExplorerQuery()
         """The newest request."""
         self._answered = self.query_state
-        """The request whose results are on the screen."""
+        """The request to which the results on the screen belong."""
         self._incoming: dict[int, Explored] = {}
         self.results: tuple[Explored, ...] = ()
         self.step = FIRST_STEP
@@ -188,7 +188,7 @@ class ExplorerScreen(AnalysisScreen[None]):
         self._request_results(self.query_state.change_rate(by))
 
     def action_wave(self, amplitude: int, phase: int) -> None:
-        """Change the drawn wave. If no wave is drawn, change the inner step with left and right."""
+        """Change the drawn wave. If no wave is drawn, the keys left and right change the inner step instead."""
         if isinstance(self.query_state.drawn, Wave):
             self._request_results(self.query_state.change_wave(amplitude, phase))
         else:
@@ -213,8 +213,8 @@ class ExplorerScreen(AnalysisScreen[None]):
         elif isinstance(view, ImageView):
             question = (
                 f"Enter {self.results[0].ways} held-out classes, separated by commas: numbers from 0, names, or the "
-                "start of names. An alphabet stands for as many of its characters as are needed; several alphabets "
-                "share the classes."
+                "start of names. The name of an alphabet selects as many of its characters as are needed. If several "
+                "alphabets are named, each provides some of the classes."
             )
             dialog = AskScreen("Classes", question, check=lambda _: None)
             if answer := await self.app.push_screen_wait(dialog):
@@ -299,7 +299,7 @@ def parse_task(text: str) -> int:
 
 
 def describe_rates(results: Sequence[Explored]) -> str:
-    """Format the inner learning rates, one per run if they differ: `Inner rate 0.0125 (validated with 0.01)`."""
+    """Format the inner learning rates, listed by run if they differ: `Inner rate 0.0125 (validated with 0.01)`."""
 
     def rate(result: Explored) -> str:
         current = f"{result.inner_lr:.3g}"
@@ -313,7 +313,7 @@ def describe_rates(results: Sequence[Explored]) -> str:
 
 
 def describe_checkpoints(results: Sequence[Explored]) -> str:
-    """Format the checkpoints: `Best checkpoint, meta-step 1,000`, or one per run."""
+    """Format the checkpoints, listed by run if there are several runs: `Best checkpoint, meta-step 1,000`."""
     if len(results) == 1:
         return f"{results[0].checkpoint.capitalize()} checkpoint, meta-step {results[0].iteration:,}"
     texts = ", ".join(f"{result.label} {result.checkpoint} at {result.iteration:,}" for result in results)

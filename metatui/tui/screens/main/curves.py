@@ -20,7 +20,7 @@ from metatui.tui.widgets.charts import ChartData, LineChart, Mark, Series
 from metatui.utils.smoothing import DECAYS
 
 CHOICES = (0.0, *DECAYS)
-"""Decays of the smoothing, in the order in which the key selects them; 0 is no smoothing."""
+"""Decays of the smoothing, in the order in which the key selects them; 0 turns smoothing off."""
 X_ENDS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.5)
 """Ends of the x axis while a run trains, each times a power of ten."""
 LEGEND = 4
@@ -32,7 +32,7 @@ ENDED = "This run ended before its first meta-step."
 
 @dataclass(frozen=True)
 class View:
-    """Display options of the curves. Each key changes one of them."""
+    """Display options of the curves. Each key changes one option."""
 
     log: bool = False
     smoothing: float = 0.0
@@ -75,7 +75,7 @@ class CurvesPane(Vertical, can_focus=True):
         yield self.chart
 
     def show(self, model: RunModel | None, phase: Phase) -> None:
-        """Show the curves of a run. `phase` is IDLE for a run that is not followed."""
+        """Show the curves of a run. `phase` must be IDLE if the app does not follow the run."""
         self._model, self._phase = model, phase
         chart = chart_of(model, self._view, self.size.width)
         self.chart.show(replace(chart, empty=STARTING) if phase is Phase.STARTING else chart)
@@ -137,7 +137,7 @@ def _x_end(model: RunModel, view: View, last: float) -> float:
 
 
 def _averaged(history: History, points: int, smoothing: float) -> str:
-    """Return how the values at the cursor are averaged; an empty string if they are those of single meta-steps."""
+    """Return how the values at the cursor are averaged, such as ` (mean of 10)`; empty if they are not averaged."""
     if smoothing:
         return " (smoothed)"
     count = history.values_per_point(points)
@@ -161,7 +161,7 @@ def _histories(model: RunModel | None, accuracy: bool) -> tuple[History, History
 def curve_names(settings: Settings) -> tuple[str, str]:
     """Return the names of the training and the validation curve, with the inner steps after which they are measured.
 
-    If their numbers of shots differ, the names contain them too.
+    If training and validation have different numbers of shots, the names contain these numbers too.
     """
     low, high = settings.shots_in_training
     training, validation = "training", "validation"

@@ -22,7 +22,7 @@ class ContextChanged(Message):
 
 
 def link(text: str, action: str, style: str = "$foreground") -> Content:
-    """Return `text`, spaces included, as a link to an action of the app."""
+    """Return `text`, including its spaces, as a link to an action of the app."""
     click = Style.from_meta({"@click": f"app.{action}"})
     return Content(text, [Span(0, len(text), style), Span(0, len(text), click)])
 
@@ -81,10 +81,10 @@ class TopBar(Widget):
 
 
 FIRST = ("start", "pause", "stop", "live")
-"""Actions that the key bar shows before those of the focused pane, in the work tab."""
+"""Actions that come first in the key bar of the work tab, before those of the focused pane."""
 
 PANE_FIRST = ("cursor", "explore")
-"""Actions that the key bar shows before the other actions of the focused pane."""
+"""Actions that come first in the key bar among those of the focused pane."""
 
 LATER = ("checkpoint", "detach")
 """Actions that the key bar omits first if there is too little room."""
@@ -95,14 +95,15 @@ LAST = ("next_pane", "help", "quit")
 IN_LISTS = (
     "open_run", "load_preset", "mark_run", "compare_runs", "resume_run", "delete_run", "report_runs", "load_run"
 )  # fmt: skip
-"""Actions that the key bar shows before the others of the runs and presets tabs."""
+"""Actions that come first in the key bar of the runs and presets tabs."""
 
 LABELS = {"step_back": "", "step_on": "Step", "previous_tasks": "", "next_tasks": "Tasks", "load_run": "Load"}
-"""Labels of actions that the key bar shortens. An action with an empty label forms a pair with the next one."""
+"""Labels that replace those of actions in the key bar, to save room. If the label is empty, the keys of the action and
+of the next action share the label of the next one."""
 
 
 class KeyBar(Widget):
-    """Shows the keys of as many possible actions as fit. Those of next pane, help and quit are always shown."""
+    """Shows the keys of as many possible actions as fit, and always those for the next pane, the help and quitting."""
 
     context: reactive[AppContext] = reactive(AppContext())
     typing: reactive[bool] = reactive(False)

@@ -24,7 +24,7 @@ EMPTY = "Warnings, validations, checkpoints and changes of a run are listed here
 
 
 class Wrapped(NamedTuple):
-    """A row of the journal: the text of its meta-step column, its other text, and the tone of that text."""
+    """A row of the journal: the text of its meta-step column, its other text, and the tone of the other text."""
 
     step: str
     text: str

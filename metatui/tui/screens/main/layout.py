@@ -25,13 +25,14 @@ from textual.widget import Widget
 from metatui.tui.preferences import PaneSizes
 
 Pane = Literal["settings", "run", "curves", "adaptation", "journal"]
-"""A pane that the key for the next pane can reach. If only the pane `run` is shown, the curves are below it."""
+"""A pane that can be selected with the key for the next pane. If `run` is the only visible pane, it includes the
+curves."""
 
 Part = Literal["form", "about", "run", "curves", "adaptation", "journal"]
 """ID of a widget of the work tab."""
 
 Divider = Literal["left", "journal", "curves"]
-"""A line that the user can move. It is named after the field of `PaneSizes` that moving it changes."""
+"""A line that the user can move. It has the name of the field of `PaneSizes` that changes when the line is moved."""
 
 NARROW, SHORT, WIDE = 100, 32, 160
 """The terminal is narrow below NARROW columns, short below SHORT rows, and wide from WIDE columns on."""
@@ -62,9 +63,9 @@ class View:
     pane: Pane = "settings"
     maximised: bool = False
     form: bool = True
-    """Whether the form is shown where there is room for several panes."""
+    """True to show the form if there is room for several panes."""
     run: bool = True
-    """Whether a run is shown, or the adaptation of marked runs."""
+    """True if the tab shows a run, or compares the adaptation of runs that are marked in the list of runs."""
 
 
 def visible(terminal: Size, view: View) -> tuple[Part, ...]:
@@ -92,7 +93,7 @@ def visible(terminal: Size, view: View) -> tuple[Part, ...]:
 class Arrangement:
     regions: Mapping[Part, Region]
     dividers: Mapping[Divider, tuple[Region, Region]]
-    """The two regions that each divider separates: the left or upper one first."""
+    """The two regions that each divider separates. The left or upper region comes first."""
 
     def divider_at(self, at: Offset) -> Divider | None:
         """Return the divider at a position; None if there is none. The borders on both sides belong to the divider."""
@@ -122,7 +123,7 @@ class Arrangement:
         return sizes.model_copy(update={divider: new})
 
     def resized(self, part: str, by: Offset, sizes: PaneSizes) -> PaneSizes:
-        """Return the sizes after a part has become wider or taller by some columns or rows."""
+        """Return the sizes after a part was made wider or taller by some columns or rows."""
         region = next((region for name, region in self.regions.items() if name == part), Region())
         for divider, (before, after) in self.dividers.items():
             if bool(by.y) == (before.x == after.x) and (
@@ -194,7 +195,7 @@ def _bounded(value: int, least: int, most: int) -> int:
 
 
 def _share(total: int, percent: int, least: int) -> int:
-    """Return `percent` of `total`, changed so that each of the two parts gets at least `least` if possible."""
+    """Return `percent` of `total`, limited so that both parts of `total` are at least `least`, if possible."""
     least = min(least, total // 2)
     return _bounded(round(total * percent / 100), least, total - least)
 
@@ -207,7 +208,7 @@ class PanesLayout(Layout):
     def __init__(self, sizes: PaneSizes) -> None:
         self.sizes = sizes
         self.arrangement = Arrangement({}, {})
-        """The newest arrangement."""
+        """The newest arrangement of the panes."""
 
     def arrange(self, parent: Widget, children: list[Widget], size: Size, greedy: bool = True) -> list[WidgetPlacement]:
         parent.pre_layout(self)

@@ -40,7 +40,7 @@ class Fact(NamedTuple):
     text: str
     warning: bool = False
     detail: str = ""
-    """Text after `text`, which is left out if the facts do not fit."""
+    """Further text, which is left out if the facts do not fit."""
 
     @property
     def words(self) -> str:
@@ -48,7 +48,7 @@ class Fact(NamedTuple):
 
 
 class RunNumbers(RowsWidget):
-    """Shows a progress bar, and facts about the run: a table if there is room, else a few rows of text.
+    """Shows a progress bar and facts about the run, as a table if there is room, otherwise as a few rows of text.
 
     If the run failed, the reason is shown first.
     """
@@ -63,7 +63,7 @@ class RunNumbers(RowsWidget):
         self._load = Load()
 
     def show(self, model: RunModel | None, phase: Phase, load: Load) -> None:
-        """Show a run. `phase` is IDLE for a run that is not followed."""
+        """Show a run. `phase` must be IDLE if the app does not follow the run."""
         self._model, self._phase, self._load = model, phase, load
         self.redraw()
 
@@ -89,7 +89,7 @@ class RunNumbers(RowsWidget):
 
 
 def table(facts: Iterable[Fact], width: int, theme: ChartTheme) -> list[Row]:
-    """Return one fact per row, wrapped if necessary."""
+    """Return a table with one fact per row. Long facts are wrapped."""
     rows = []
     for fact in facts:
         style = theme.warning if fact.warning else theme.text
@@ -131,14 +131,14 @@ class RunPane(Vertical, can_focus=True):
         self._loss, self._other = MetricSparkline(id="spark-loss"), MetricSparkline(id="spark-other")
         row = Horizontal(self._loss, self._other, id="sparklines")
         self.resizable: tuple[Widget, ...] = (row, self._loss, self._other)
-        """The widgets whose layout is different while the pane is in the column on the left."""
+        """The widgets that have a different layout while the pane is in the left column."""
 
     def compose(self) -> ComposeResult:
         yield self._numbers
         yield self.resizable[0]
 
     def show(self, model: RunModel | None, phase: Phase, load: Load) -> None:
-        """Show a run. `phase` is IDLE for a run that is not followed."""
+        """Show a run. `phase` must be IDLE if the app does not follow the run."""
         self._numbers.show(model, phase, load)
         self._loss.show(model.meta_loss if model else History(), name="Meta-loss")
         if model and model.settings.is_classification:
@@ -155,7 +155,7 @@ def accuracy_name(settings: Settings) -> str:
 
 
 def facts_of(model: RunModel, load: Load, phase: Phase) -> list[Fact]:
-    """Return the facts about a run, most important first. `phase` is IDLE for a run that is not followed."""
+    """Return the facts about a run, most important first. `phase` must be IDLE if the app does not follow the run."""
     facts = []
     if phase is Phase.STARTING:
         facts.append(Fact("starting", "loading PyTorch…"))
@@ -180,7 +180,7 @@ def facts_of(model: RunModel, load: Load, phase: Phase) -> list[Fact]:
         facts.append(Fact("device", f"{started.device} ({started.device_name})"))
         facts += [Fact("parameters", f"{started.parameters:,}")] if started.parameters else []
         reason = f" ({started.engine_reason})" if started.engine_reason else ""
-        facts.append(Fact("engine", started.engine, detail=reason))  # the journal has the reason in any case
+        facts.append(Fact("engine", started.engine, detail=reason))  # the journal has the reason, too
     return facts
 
 
@@ -189,7 +189,7 @@ def _results(model: RunModel) -> list[Fact]:
     facts = [Fact("test", result_words(model.test, model.best), not model.test.is_finite)] if model.test else []
     best, last = model.best, model.evaluation
     if best:
-        # The protocol of a test is that of the validations, apart from the tasks.
+        # A test has the same protocol as the validations, apart from the tasks, so the protocol is shown only once.
         words = short_metric(best) if model.test or model.is_followed else headline(best)
         facts.append(Fact("best val", f"{words} at {best.iteration:,}"))
     if last and (best is None or best.iteration != last.iteration):

@@ -13,7 +13,7 @@ from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, fitted, spread, width_of
 
 MOST_NAMED = 4
-"""Largest number of changed settings that are named."""
+"""Largest number of changed settings that the line lists by name."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class ShownLine(RowsWidget):
         return [spread([Segment(text, style + click)], runs, width)]
 
     def _right(self, width: int, theme: ChartTheme) -> Row:
-        """Return the longest description of the runs that leaves at least a third of the line free."""
+        """Return the longest description of the runs that fits into two thirds of the line."""
         if not self._runs:
             return [Segment("no run is shown", theme.muted)]
         count = len(self._runs)

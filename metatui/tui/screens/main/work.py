@@ -71,7 +71,7 @@ class PaneStrip(Widget):
 
 
 class HintLine(StatusLine):
-    """Shows a hint about the run. A click does what the hint suggests."""
+    """Shows a hint about the run. A click on the line follows the hint."""
 
     def __init__(self) -> None:
         super().__init__(id="hint")
@@ -112,7 +112,7 @@ class Panes(Widget):
         return self._arranger
 
     def show(self, sizes: PaneSizes) -> None:
-        """Show the panes with other sizes."""
+        """Change the sizes of the panes."""
         if sizes != self._arranger.sizes:
             self._arranger.sizes = sizes
             self._first.refresh(layout=True)  # Textual would keep the arrangement if only this widget changed
@@ -177,9 +177,9 @@ class WorkTab(Vertical):
         self.status = ShownLine()
         self._fold_form = preferences.fold_form
         self._shows_run = False
-        """True if a run is shown, or the adaptation of marked runs."""
+        """True if the tab shows a run, or compares the adaptation of runs that are marked in the list of runs."""
         self._pane_before: Pane = "run"
-        """The pane that was selected before the form."""
+        """The pane that was selected before the form was selected."""
         self._strip = PaneStrip()
         self._about = AboutPane(settings)
         self._run = RunPane()
@@ -198,7 +198,7 @@ class WorkTab(Vertical):
         yield self.hint
 
     async def complete(self) -> None:
-        """Add the parts that the first frame leaves out, so that the app starts faster."""
+        """Add the parts that were left out of the first frame to make the app start faster."""
         self._about.complete()
         await self.form.unfold_groups()
 
@@ -226,7 +226,7 @@ class WorkTab(Vertical):
 
     @property
     def reachable(self) -> tuple[Pane, ...]:
-        """The panes that have content. In a narrow terminal, the run and its curves are one pane."""
+        """The panes that have content and can be selected. The run and its curves are one pane in a narrow terminal."""
         if not self._shows_run:
             return PANES[:2]
         return tuple(pane for pane in PANES if pane != "curves" or self.app.size.width >= NARROW)
@@ -269,7 +269,7 @@ class WorkTab(Vertical):
     def action_form(self) -> None:
         """Go to the form, or back to the previous pane if the form has the focus.
 
-        If there is room for several panes, going back hides the form. Whether the form is hidden is saved for later
+        If there is room for several panes, going back hides the form. Whether the form is shown is remembered for later
         runs.
         """
         leaves = self.screen.focused is not None and self.form in self.screen.focused.ancestors

@@ -100,7 +100,7 @@ def _item(key: str, *texts: str) -> Item:
 
 
 def run_rows(runs: Sequence[RunStatus], glyphs: Glyphs) -> list[Item]:
-    """Return a row for each run, with the run's name as key. The name of a comparison is only in its first row."""
+    """Return a row for each run, with the run's name as key. Only the first run of a comparison shows its name."""
     rows: list[Item] = []
     before = ""
     for run in runs:
@@ -113,7 +113,7 @@ def run_rows(runs: Sequence[RunStatus], glyphs: Glyphs) -> list[Item]:
 
 
 def _state(run: RunStatus) -> str:
-    """Describe the state of a run. A finished run has its test result, others have the metric of the last meta-step."""
+    """Describe the state of a run, with the test result if it is finished, otherwise with the latest metric."""
     match run.status:
         case "finished":
             if run.test is None:
@@ -144,7 +144,7 @@ def _meta_steps(run: RunStatus) -> str:
 
 
 def bar(share: float, width: int, glyphs: Glyphs) -> str:
-    """Draw a bar that is full only at 1 and empty only at 0."""
+    """Draw a bar for a fraction. It is full only if `share` is 1, and empty only if `share` is 0."""
     filled = round(share * width)
     if 0 < share < 1:
         filled = max(1, min(width - 1, filled))

@@ -87,7 +87,7 @@ class SuiteScreen(ModalScreen[None]):
         Binding("f7,x", "stop", "Stop", tooltip="Stop the suite and save the run in progress."),
         Binding("c", "compare", "Compare", tooltip="Compare the runs of the suite on the same held-out tasks."),
         Binding("o", "other", "Other file", tooltip="Open the file of another suite."),
-        Binding("enter", "choose", "Choose", tooltip="Go to the runs of the selected suite, or compare them."),
+        Binding("enter", "choose", "Choose", tooltip="Go to the list of runs; in this list, compare the runs."),
     ]
     DEFAULT_CSS = """
     SuiteScreen { layout: vertical; background: $background; align: left top; }
@@ -159,7 +159,7 @@ class SuiteScreen(ModalScreen[None]):
             await self._refresh(selected)
 
     async def _refresh(self, listed: ListedSuite) -> None:
-        """Read and show the progress of a suite, and compare its runs if it has just ended."""
+        """Read and show the progress of a suite. If the suite has just ended, compare its runs."""
         async with self._reading:
             before = listed.status
             try:
@@ -185,7 +185,7 @@ class SuiteScreen(ModalScreen[None]):
             )
 
     def _show(self) -> None:
-        # Room for all suites and a heading, up to a quarter of the screen.
+        # The list has room for all suites and a heading, but takes at most a quarter of the screen.
         self._list.styles.height = min(len(self._suites) + 1, max(3, self.app.size.height // 4))
         self._list.show(
             [suite_row(key, listed.suite, listed.own, listed.status) for key, listed in self._suites.items()]
@@ -221,7 +221,7 @@ class SuiteScreen(ModalScreen[None]):
         await self._refresh_selected()
 
     def action_choose(self) -> None:
-        """Go from the suites to the runs, or compare the runs."""
+        """Go from the list of suites to the list of runs. In the list of runs, compare the runs instead."""
         if self._list.has_focus:
             self._runs.focus()
         else:

@@ -1,4 +1,4 @@
-"""Line drawings as characters: dots for ink, as fine as the glyph set allows."""
+"""Line drawings made of characters: ink is drawn as dots, as fine as the glyph set allows."""
 
 from __future__ import annotations
 
@@ -12,20 +12,26 @@ from metatui.tui.terminal.symbols import GLYPHS, Symbols
 _BRAILLE: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _QUADRANTS: Final = " ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█"
 _INK: Final = 0.3
-"""Mean ink (0 to 1) above which a dot is drawn. In an image shrunk to a third, one-pixel strokes remain visible."""
+"""Mean ink (0 to 1) above which a dot is drawn. It is low enough that strokes one pixel wide remain visible in an image
+that is shrunk to a third."""
 _GROUND: Final = 0.1
-"""Largest distance of a background from the darkest or brightest value of a drawing, as a share of its range."""
+"""Largest distance of the background of a drawing from its darkest or brightest value, as a fraction of its range of
+values."""
 
 
 @lru_cache(maxsize=256)
 def are_drawings(images: Sequence[bytes]) -> bool:
-    """Return whether the background of at least half of these grey images is their darkest or brightest value."""
+    """Return whether these grey images are line drawings.
+
+    At least half of them must have a background that is about as dark as their darkest value, or as bright as their
+    brightest.
+    """
     grounds = [_ground(image) for image in images if image]
     return 2 * sum(not _GROUND < ground < 1 - _GROUND for ground in grounds) >= len(grounds)
 
 
 def _ground(image: bytes) -> float:
-    """Return the median of an image, scaled so that 0 is its darkest value and 1 its brightest."""
+    """Return the background of an image: its median, scaled so that its darkest value is 0 and its brightest is 1."""
     ordered = sorted(image)
     low, middle, high = ordered[0], ordered[len(ordered) // 2], ordered[-1]
     return (middle - low) / (high - low) if high > low else 0.0
@@ -36,9 +42,9 @@ def draw_bitmap(image: bytes, height: int, width: int, rows: int, columns: int, 
     """Draw an image as `rows` lines of `columns` characters.
 
     Args:
-        image: `height` x `width` grey values, row by row; a drawing on a dark or on a bright background. An image of
-            a wrong size is drawn as blanks.
-        columns: With twice as many columns as rows, a square image looks square.
+        image: `height` x `width` grey values, row by row, of a drawing on a dark or a bright background. An image of a
+            wrong size is drawn as blanks.
+        columns: Number of characters per line. A square image looks square with twice as many columns as rows.
     """
     if len(image) != height * width or not image or rows < 1 or columns < 1:
         return (" " * max(0, columns),) * max(0, rows)

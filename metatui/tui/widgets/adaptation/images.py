@@ -25,9 +25,9 @@ from metatui.tui.widgets.charts.plot import paint
 from metatui.tui.widgets.charts.row_widget import Row, beside, block, fitted, padded, width_of
 
 LARGEST: Final = 16
-"""Maximum rows of a photograph."""
+"""Largest height of a photograph, in rows."""
 LARGEST_DRAWING: Final = 10
-"""Maximum rows of a line drawing."""
+"""Largest height of a line drawing, in rows."""
 LEAD: Final = 9
 """Width of the labels before the images."""
 CHART: Final = 30
@@ -38,7 +38,7 @@ LOWEST_CHART: Final = 5
 
 @dataclass(frozen=True)
 class Layout:
-    """The visible part of an episode: images of `rows` x `columns` cells, `across` side by side in each class."""
+    """The visible part of an episode: images of `rows` x `columns` cells, in each class `across` side by side."""
 
     rows: int
     columns: int
@@ -56,7 +56,7 @@ class Layout:
 
     @property
     def gap(self) -> int:
-        """Blank columns between classes."""
+        """Number of blank columns between classes."""
         return 1 if self.across == 1 else 2
 
     @property
@@ -65,7 +65,7 @@ class Layout:
 
     @property
     def height(self) -> int:
-        """Total rows of the class names, the support images, and the query images with their predictions."""
+        """Height, in rows, of the class names, the support images, and the query images with predictions."""
         return 1 + _lines(self.shots, self.across) * self.rows + _lines(self.queries, self.across) * (self.rows + 1)
 
 
@@ -78,7 +78,7 @@ def classes_of(view: ImageView) -> list[int]:
 
 
 def shots_of(view: ImageView) -> int:
-    """Return the largest number of support images of a class."""
+    """Return the number of support images of the class with the most support images."""
     return max((view.support_labels.count(label) for label in set(view.support_labels)), default=0)
 
 
@@ -107,7 +107,7 @@ def layout(view: ImageView, width: int, height: int, theme: ChartTheme) -> Layou
         return photograph.columns_of(rows, view.height, view.width, theme)
 
     def plan(rows: int, across: int, shown: int) -> Layout | None:
-        """Return the layout with labels if there is room for them, and with as many query images as fit."""
+        """Return `layout` with labels, if there is room for them, and with as many query images as fit."""
         lines = (height - 1 - _lines(shown, across) * rows) // (rows + 1)
         queries = min(per_class, max(0, lines) * across)
         plans = [Layout(rows, columns_of(rows), classes, across, shown, queries, lead) for lead in (LEAD, 0)]
@@ -116,7 +116,7 @@ def layout(view: ImageView, width: int, height: int, theme: ChartTheme) -> Layou
     largest = max(SMALLEST, min(finest, LARGEST_DRAWING if drawing else LARGEST))
     sizes = [(rows, across) for rows in range(SMALLEST, largest + 1) for across in range(1, shots + 1)]
     if fitting := [found for size in sizes if (found := plan(*size, shots))]:
-        # Five rows are easy to read; beyond that, more queries are worth more than larger images.
+        # Images of five rows are easy to read. More query images are then more useful than larger images.
         return max(fitting, key=lambda plan: (min(plan.rows, 5), plan.queries, plan.rows, -plan.across))
     for shown in range(shots - 1, 0, -1):
         smallest = (plan(SMALLEST, across, shown) for across in range(1, shown + 1))
@@ -196,7 +196,7 @@ def _images(view: ImageView, step: int, plan: Layout, theme: ChartTheme, first_s
 
 
 def _image_rows(name: str, images: list[list[bytes]], view: ImageView, plan: Layout, theme: ChartTheme) -> list[Row]:
-    """Draw one line of images side by side. `images` has a list for each class."""
+    """Draw one image after the other in a line. `images` has a list for each class."""
     drawn = [[_image(image, view, plan, theme) for image in each] for each in images]
     middle = plan.rows // 2
     return [
@@ -218,7 +218,7 @@ def _image(image: bytes, view: ImageView, plan: Layout, theme: ChartTheme) -> li
 
 
 def _in_columns(parts: list[Row], plan: Layout) -> Row:
-    """Put parts of the images of one class side by side."""
+    """Put one line of each image of a class side by side."""
     row: Row = []
     for index, part in enumerate(parts):
         row += ([Segment(" ")] if index else []) + padded(part, plan.columns)
@@ -226,7 +226,7 @@ def _in_columns(parts: list[Row], plan: Layout) -> Row:
 
 
 def _row(name: str, parts: list[Row], plan: Layout, theme: ChartTheme) -> Row:
-    """Put the parts of all classes side by side, after a label."""
+    """Put one line of each class side by side, after a label."""
     row: Row = [Segment(name.ljust(plan.lead)[: plan.lead], theme.muted)] if plan.lead else []
     for index, part in enumerate(parts):
         row += ([Segment(" " * plan.gap)] if index else []) + padded(part, plan.class_width)
@@ -234,7 +234,7 @@ def _row(name: str, parts: list[Row], plan: Layout, theme: ChartTheme) -> Row:
 
 
 def _marks(view: ImageView, query: int, step: int, width: int, theme: ChartTheme) -> Row:
-    """Format the predictions before and after adaptation, marked right or wrong: `✗3 → ✓1`, or shorter."""
+    """Format the predictions before and after adaptation, marked as right or wrong: `✗3 → ✓1`, or a shorter form."""
     if not view.predictions:
         return []
     truth = view.query_labels[query]

@@ -53,7 +53,7 @@ CHART: Final = 28
 
 @dataclass(frozen=True)
 class Grid:
-    """Number of cells that fit into the panel. Columns are runs or tasks, and rows are tasks."""
+    """Number of columns and rows of cells that fit into the panel. A column is a run or a task, and a row is a task."""
 
     across: int
     down: int
@@ -82,9 +82,9 @@ class AdaptationPanel(RowsWidget, can_focus=True):
     step: reactive[int | None] = reactive(None, repaint=False)
     """The inner step shown as "after"; None selects the last one."""
     first_task: reactive[int] = reactive(0, repaint=False)
-    """Position of the first visible task, from 0."""
+    """Position of the first visible task, counted from 0."""
     first_shot: reactive[int] = reactive(0, repaint=False)
-    """Position of the first visible support image of each class, from 0, if they do not all fit."""
+    """Position, counted from 0, of the first visible support image of each class. It is above 0 only if not all fit."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id, classes=classes)
@@ -92,10 +92,10 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         self._empty = ""
         self._canvas = Canvas()
         self._shots = (0, 0)
-        """Number of support images of each class, and number of those that are visible."""
+        """Number of support images per class, and how many of these are visible."""
 
     def show_views(self, runs: Sequence[RunViews], *, empty: str) -> None:
-        """Show the tasks of one run side by side, or a column for each of two or three runs.
+        """Show the tasks of one run side by side, or each of two or three runs in its own column.
 
         Args:
             empty: Hint shown while there are no tasks.
@@ -151,7 +151,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         self.redraw()
 
     def _smallest(self) -> tuple[int, int]:
-        """Return the smallest useful width and height of a task, caption included."""
+        """Return the smallest useful width and height of a task with its caption."""
         view = self._runs[0].views[0]
         if isinstance(view, RegressionView | CurveView):
             return CHART, 12
@@ -209,7 +209,10 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         return spread(row, more, width) if hidden else row
 
     def _header(self, width: int, tasks: Sequence[int], shown: Sequence[int], theme: ChartTheme) -> Row:
-        """Lay out the legend on the left, and step and tasks with their keys on the right, shortened if necessary."""
+        """Lay out the legend on the left, and the inner step and the tasks with their keys on the right.
+
+        Parts that do not fit are shortened.
+        """
         legend, remarks = self._legend(theme)
         marks = joined(legend, width, theme)
         full, short = (self._places(tasks, shown, brief, theme) for brief in (False, True))

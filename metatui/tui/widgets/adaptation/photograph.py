@@ -17,7 +17,8 @@ from metatui.tui.widgets.charts.row_widget import Row
 UPPER_HALF = "▀"
 
 LEVELS = 32
-"""Number of shades of each colour channel. More are hardly visible, and cells of the same colour cost fewer bytes."""
+"""Number of shades of each colour channel. More shades would hardly be visible. Fewer shades send fewer bytes, because
+more neighbouring cells have the same colour."""
 
 SMALLEST = 3
 """Minimum rows of a legible image."""
@@ -31,7 +32,7 @@ def halves(theme: ChartTheme) -> bool:
 
 
 def _lines(rows: int, two: bool) -> int:
-    """Return the number of lines of pixels in `rows` rows. If there is room, a gap is left below them."""
+    """Return how many lines of pixels an image of `rows` rows has. If possible, a gap is left below the image."""
     return 2 * rows - 1 if two else rows - (rows > SMALLEST)
 
 
@@ -44,11 +45,10 @@ def columns_of(rows: int, height: int, width: int, theme: ChartTheme) -> int:
 def draw(image: bytes, height: int, width: int, rows: int, columns: int, theme: ChartTheme) -> list[Row]:
     """Draw an image, grey or in colour, as `rows` rows of `columns` cells.
 
-    The end of the last row stays blank, so that images in a column do not touch.
+    If possible, the lower end of the last row stays blank, so that images above each other do not touch.
 
     Args:
-        image: `height` x `width` pixels of one or three bytes, row by row. An image of a wrong size is
-            drawn as blanks.
+        image: `height` x `width` pixels of one or three bytes, row by row. An image of a wrong size is drawn as blanks.
     """
     if theme.pictures and halves(theme) and max(rows, columns) <= LARGEST and _channels(image, height, width):
         number = theme.pictures.number(Picture(image, height, width, rows, columns))
@@ -62,7 +62,7 @@ def draw(image: bytes, height: int, width: int, rows: int, columns: int, theme: 
 
 @lru_cache(maxsize=1024)
 def _shades(image: bytes, height: int, width: int, rows: int, columns: int, ramp: str, style: Style) -> list[Row]:
-    """Draw the brightness of an image. `ramp` has the glyph of the darkest pixels first."""
+    """Draw the brightness of an image. `ramp` has the glyphs from the darkest to the brightest pixels."""
     pixels = _pixels(image, height, width, _lines(rows, False), columns)
     light = [(0.299 * red + 0.587 * green + 0.114 * blue) / 255 for red, green, blue in pixels]
     text = "".join(ramp[min(len(ramp) - 1, int(value * len(ramp)))] for value in light).ljust(rows * columns)

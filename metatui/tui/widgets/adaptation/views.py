@@ -71,7 +71,7 @@ def outcome(view: TaskView, step: int) -> str:
 def captions(view: TaskView, step: int) -> list[str]:
     """Return captions of a task, from the longest to the shortest.
 
-    If the run has fewer inner steps than `step`, all captions name the step that is shown.
+    If the run has fewer inner steps than `step`, each caption names the last step of the run, which is shown instead.
     """
     task, result, last = f"Task {view.task}", outcome(view, step), last_step(view)
     short = result.split(" after ")[0] + (f" at step {last}" if result and step > last else "")

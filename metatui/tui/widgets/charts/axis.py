@@ -1,8 +1,8 @@
 """Axes, which map floating-point values to positions on a row or column of cells, with round ticks.
 
 A position is 0 at the outer edge of the first cell and 1 at the outer edge of the last one. The scale is chosen so that
-ticks are at the centres of cells: a linear axis has the same whole number of cells between all ticks. So a tick, which
-can only be drawn at the centre of a cell, marks its value exactly.
+ticks are at the centres of cells: on a linear axis, neighbouring ticks are always the same whole number of cells apart.
+Therefore, a tick marks its value exactly, although it can only be drawn at the centre of a cell.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from typing import Final
 from metatui.tui.formatting import number, tick_labels
 
 LARGEST: Final = 1e300
-"""Larger values are clamped to this, so that differences and steps stay finite."""
+"""Values farther from 0 than this are clamped to it, so that differences and steps stay finite."""
 SMALLEST: Final = 1e-290
-"""Values closer to 0 are treated as 0, and narrower ranges as empty."""
+"""Values closer to 0 than this are treated as 0, and ranges shorter than this are treated as empty."""
 
 TOLERANCE: Final = 0.25
-"""Largest distance, in cells, of a tick of a logarithmic axis from the centre of its cell: one braille dot."""
+"""Largest allowed distance between a tick of a logarithmic axis and the centre of its cell, in cells: one braille
+dot."""
 MOST_TICKS: Final = 9
 
 
@@ -82,9 +83,9 @@ def drawable(value: float, log: bool) -> bool:
 
 
 def value_axis(values: Iterable[float], cells: int, *, log: bool = False) -> Axis | None:
-    """Return a vertical axis that contains the drawable values, and 0 if they are near it; None without such values.
+    """Return a vertical axis that contains the drawable values, and 0 if they are near 0; None if no value is drawable.
 
-    The axis is linear although `log` is true if the values are so close that a logarithmic axis would have no ticks.
+    Even if `log` is true, the axis is linear when the values are so close that a logarithmic axis would have no ticks.
     """
     kept = [clamped(value) for value in values if drawable(value, log)]
     if not kept:
@@ -99,7 +100,7 @@ def value_axis(values: Iterable[float], cells: int, *, log: bool = False) -> Axi
 
 
 def range_axis(low: float, high: float, cells: int, *, wide: bool = False, whole: bool = False) -> Axis:
-    """Return a linear axis that contains the values from `low` to `high`, and as little else as its ticks allow.
+    """Return a linear axis from `low` to `high`, extended at its ends no more than its ticks require.
 
     Args:
         wide: Whether labels are next to each other (below a horizontal axis) and not one above the other.
@@ -112,7 +113,7 @@ def range_axis(low: float, high: float, cells: int, *, wide: bool = False, whole
 
 
 def _widened(low: float, high: float) -> tuple[float, float]:
-    """Move the ends apart if floating point cannot distinguish positions between them."""
+    """Move the ends apart if floating-point numbers cannot distinguish positions between them."""
     size = max(abs(low), abs(high))
     if high - low > max(1e-9 * size, SMALLEST):
         return low, high
@@ -131,7 +132,7 @@ class _Layout:
     cell: int
     """The cell of the first tick."""
     used: float
-    """Share of the cells that lies between the smallest and the largest value."""
+    """Fraction of the cells that is between the smallest and the largest value."""
 
     def count(self, cells: int) -> int:
         """Return the number of ticks."""
@@ -154,7 +155,7 @@ def _labels(ticks: list[float], step: float) -> tuple[str, ...]:
 
 
 def _steps(span: float, cells: int) -> Iterator[float]:
-    """Yield 1, 2 and 5 times powers of ten, from below the length of a cell to above the span."""
+    """Yield possible tick distances: 1, 2 and 5 times powers of ten, from below a cell's length to above `span`."""
     for power in range(math.floor(math.log10(span / cells)), math.ceil(math.log10(span)) + 2):
         yield from (factor * 10.0**power for factor in (1, 2, 5))
 
@@ -192,7 +193,7 @@ def _layout(low: float, high: float, cells: int, step: float) -> _Layout | None:
 def _log_axis(low: float, high: float, cells: int) -> Axis | None:
     """Return an axis with ticks at 1, 2 and 5 times powers of ten, or only at powers of ten if the range is wide.
 
-    The result is None if the values are too close for such ticks.
+    The result is None if the range is too narrow for such ticks.
     """
     start, end = math.log10(low), math.log10(high)
     largest = math.floor((cells - 1) / (end - start) + 1e-6) if end - start > 1e-9 else 0
@@ -213,7 +214,7 @@ def _log_axis(low: float, high: float, cells: int) -> Axis | None:
 
 
 def _fits_two_and_five(spacing: int) -> bool:
-    """Return whether 2 and 5 are near the centres of cells if 1 and 10 are at centres, `spacing` cells apart."""
+    """Return whether 2 and 5 are near centres of cells if 1 and 10 are at centres that are `spacing` cells apart."""
     places = (spacing * math.log10(2), spacing * math.log10(5))
     return all(abs(place - math.floor(place + 0.5)) <= TOLERANCE for place in places)
 

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, NamedTuple
 from metatui.tui.widgets.charts.dots import Position, band_dots, line_dots, point_dots
 
 STRIPE: Final = 4
-"""Where lines cover each other, their colours or characters alternate after this number of columns."""
+"""Number of columns after which the colours or characters of lines that cover each other alternate."""
 
 
 @dataclass(frozen=True)
@@ -23,18 +23,18 @@ class Signal:
 
 
 class Run(NamedTuple):
-    """Consecutive characters of one signal. `signal` is the position of that signal, or None for blanks."""
+    """Consecutive characters of one signal. `signal` is the index of this signal, or None for blanks."""
 
     text: str
     signal: int | None
 
 
 class _Dots(NamedTuple):
-    """A grid of dots in a cell. `bits` has the bit of each dot by column, from the left, and row, from the bottom."""
+    """A grid of dots in a cell. `bits[column][row]` is the bit of a dot, counted from the lower left corner."""
 
     bits: tuple[tuple[int, ...], ...]
     glyphs: str
-    """The character of each combination of bits."""
+    """The character for each combination of bits."""
 
 
 _GRIDS: Final = {
@@ -71,8 +71,8 @@ def _figure() -> Any:
 class Canvas:
     """Draws curves with a plotext figure, which is created at first use because importing plotext is slow.
 
-    plotext gets one finished character per cell. The lines and dots that it draws itself are up to two dots away from
-    their values, and a signal hides the dots of earlier signals in the same cell.
+    plotext gets one finished character per cell, because the lines and dots that it draws itself are up to two dots
+    away from their values, and because each signal would hide the dots of earlier signals in the same cell.
     """
 
     def __init__(self) -> None:

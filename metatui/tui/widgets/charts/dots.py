@@ -11,13 +11,13 @@ from metatui.tui.widgets.charts.axis import dot
 Position = tuple[float, float]
 """Position on both axes, from (0, 0) in the lower left corner to (1, 1); NaN is a gap in a line."""
 FARTHEST: Final = 1e6
-"""Coordinates farther from 0 than this are clamped to it."""
+"""Coordinates farther from 0 than this are clamped to this distance."""
 Dot = tuple[int, int]
 """Column and row, counted from the lower left corner."""
 
 
 def point_dots(points: Iterable[Position], columns: int, rows: int) -> Iterator[Dot]:
-    """Yield the dots that contain the points; points beyond the edges have none."""
+    """Yield the dot that contains each point. Points beyond the edges are skipped."""
     return (each for point in points if (each := _dot(point, columns, rows)) is not None)
 
 
@@ -39,7 +39,7 @@ def line_dots(points: Iterable[Position], columns: int, rows: int) -> Iterator[D
 
 
 def band_dots(points: Sequence[Position], columns: int, rows: int) -> Iterator[Dot]:
-    """Yield the dots of the two ends of a band, in every second column. Lower and upper ends alternate in `points`."""
+    """Yield dots at both ends of a band, in every second column. Lower and upper ends alternate in `points`."""
     for end in (points[::2], points[1::2]):
         yield from (each for each in line_dots(end, columns, rows) if each[0] % 2 == 0)
 
@@ -71,7 +71,7 @@ def _cut_off(start: Position, end: Position) -> Sequence[Position]:
 
 
 def _near(point: Position) -> Position:
-    """Clamp a position, because differences of very large coordinates are not finite. Lines look the same as before."""
+    """Clamp a position, because differences of very large coordinates are not finite. No line changes visibly."""
     x, y = (max(-FARTHEST, min(FARTHEST, value)) for value in point)
     return x, y
 

@@ -24,8 +24,8 @@ FEWEST: Final = 3
 class LineChart(RowsWidget):
     """Curves on common axes. If there is too little room for curves, the chart shows the last values as text.
 
-    `action_cursor` or a click shows a cursor, and the legend then has the values under the cursor. While the cursor is
-    visible, the chart has the focus, and the keys below work.
+    `action_cursor` or a click shows a cursor, and the legend then shows the values under the cursor. While the cursor
+    is visible, the chart has the focus, and the keys below work.
     """
 
     DEFAULT_CSS = "LineChart { min-height: 6; }"
@@ -44,7 +44,7 @@ class LineChart(RowsWidget):
     ]
 
     class CursorChanged(Message):
-        """Posted when the cursor appears or disappears, because other keys work then."""
+        """Posted when the cursor appears or disappears, because the keys of the chart then change."""
 
         def __init__(self, chart: LineChart) -> None:
             super().__init__()
@@ -62,9 +62,10 @@ class LineChart(RowsWidget):
         self._plot: Plot | None = None
         """The plot that was drawn last."""
         self._dragged_from: tuple[int, tuple[float, float]] | None = None
-        """Column in which the mouse button was pressed, and the visible part of the chart at that time."""
+        """Column in which the mouse button was pressed, and the part of the chart that was visible at that time."""
         self._previous: tuple[Widget | None, bool] = (None, False)
-        """The widget that had the focus before the cursor appeared, and whether this chart could get the focus then."""
+        """The widget that had the focus before the cursor appeared, and whether this chart could be focused at that
+        time."""
 
     def show(self, data: ChartData) -> None:
         """Show a chart. The cursor and the visible part stay where they are, unless the meaning of x has changed."""
@@ -111,7 +112,7 @@ class LineChart(RowsWidget):
             self._put_cursor(xs[-1])
 
     def action_move(self, columns: int) -> None:
-        """Move the cursor by about `columns` columns to the nearest value, but at least to the next value."""
+        """Move the cursor by about `columns` columns to the nearest value, and by at least one value."""
         xs, cursor = self._xs(), self._view.cursor
         if cursor is None or self._plot is None:
             return

@@ -127,7 +127,7 @@ def _later_range(points: Sequence[tuple[float, float]]) -> list[float]:
 
 
 def _with_marks(blank: str, start: int, marks: Mapping[int, Segment]) -> Row:
-    """Return the blanks, the first of which is in column `start`, with marks instead of blanks where there are any."""
+    """Return the blanks with the marks that are drawn in their columns. The first blank is in column `start`."""
     if not marks:
         return [Segment(blank)]
     return merged([marks.get(column, Segment(" ")) for column in range(start, start + len(blank))])
@@ -144,7 +144,7 @@ def _is_free(runs: Sequence[Run], columns: range) -> bool:
 
 
 def _spread(wanted: Sequence[int], count: int) -> list[int]:
-    """Return a row near each wanted row. The rows are all different, in ascending order, and less than `count`.
+    """Return rows near the wanted rows, all different and in ascending order. They are from 0 to `count` - 1.
 
     Args:
         wanted: At most `count` rows in ascending order.
@@ -220,7 +220,7 @@ class Plot:
         return None if cell is None else self.height - 1 - cell
 
     def _last_values(self) -> dict[int, tuple[str, Series]]:
-        """Return the last values by row. Values that would share a row are moved to neighbouring rows, in order."""
+        """Return the last value of each line, by row. Values that would share a row are moved to neighbouring rows."""
         lines = [series for _, series in self.drawn if series.style == "line"]
         lasts = sorted(((_last_drawn(series, self._data.log_y), series) for series in lines), key=lambda last: -last[0])
         visible = [(row, series) for value, series in lasts if (row := self._row(value)) is not None]
@@ -271,7 +271,7 @@ class Plot:
         for column, line in lines:
             for row in rows:
                 row[column] = line
-        for column, mark, style in reversed(styled):  # the newest first: it explains the current values
+        for column, mark, style in reversed(styled):  # newest first, because it explains the current values
             label = self._theme.printable(mark.label)
             places = (
                 (row, range(start, start + len(label)))
@@ -315,8 +315,8 @@ class Plot:
     def x_ticks(self, name: str) -> Row:
         """Return a row with the labels of ticks. Labels that would touch are omitted.
 
-        `name` is right of the last label or, if there is no room, in the last gap between labels. Labels in its place
-        are omitted, but never the first and the last one.
+        `name` is to the right of the last label or, if there is no room, in the last gap between labels. Labels in its
+        place are omitted, but never the first and the last one.
         """
         total = self.left + self.width
         labels: list[tuple[int, str]] = []

@@ -55,7 +55,7 @@ def block(rows: Sequence[Row], width: int, height: int) -> list[Row]:
 
 
 def merged(row: Row) -> Row:
-    """Merge segments that look the same, and blanks with their neighbours. Each segment costs about 20 bytes."""
+    """Merge segments that look the same, and blanks with their neighbours: each segment costs about 20 bytes."""
     kept: Row = []
     for segment in row:
         if kept and (segment.style == kept[-1].style or (_invisible(segment) and _plain(kept[-1].style))):
@@ -103,7 +103,7 @@ def centred(text: str, width: int, height: int, style: Style) -> list[Row]:
 
 
 def difference(before: Strip, now: Strip) -> tuple[int, int]:
-    """Return where two rows of the same width differ: the first such column, and the column after the last."""
+    """Return the first column in which two rows of the same width differ, and the column after the last such column."""
 
     def common(one: Iterable[Segment], other: Iterable[Segment]) -> int:
         return width_of(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
@@ -138,9 +138,9 @@ class RowsWidget(Widget):
 
     _strips: list[Strip] | None = None
     _drawn_for: tuple[object, ...] = ()
-    """Value of `_key` when the strips were drawn."""
+    """Value that `_key` had when the strips were drawn."""
     _theme: ChartTheme | None = None
-    """Cached, because looking up styles is slow."""
+    """The theme, cached because looking up styles is slow."""
 
     def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
         """Return the rows from top to bottom. Missing rows are blank, and longer rows are truncated."""

@@ -69,7 +69,10 @@ class ChartData:
 
 
 class Drawn(NamedTuple):
-    """A series with something to draw. `position` counts the named series before it, and selects its marker."""
+    """A series with something to draw. `position` is its index among the named series, and selects its marker.
+
+    An unnamed series has the position of the named series before it.
+    """
 
     position: int
     series: Series

@@ -16,9 +16,9 @@ from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, fitted, width
 
 
 def bars(values: Sequence[float], height: int, levels: str) -> list[str]:
-    """Draw `values` as bars over `height` rows, scaled from the smallest to the largest; NaN is a blank.
+    """Draw `values` as bars up to `height` rows high, scaled from the smallest to the largest; NaN is a blank.
 
-    If all values are equal, the bars have half the height.
+    If all values are equal, all bars have half of this height.
     """
     finite = [value for value in values if math.isfinite(value)]
     steps = len(levels) * height
@@ -37,7 +37,7 @@ def bars(values: Sequence[float], height: int, levels: str) -> list[str]:
 
 
 class MetricSparkline(RowsWidget):
-    """Shows the name, last and best value and trend of a metric, with a sparkline below or next to them.
+    """Shows the name, the last and the best value and the trend of a metric, with a sparkline below or next to them.
 
     A row of the sparkline is one segment in one colour, so that few bytes are sent to the terminal.
     """

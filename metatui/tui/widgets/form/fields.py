@@ -1,4 +1,4 @@
-"""Fields of the form, and groups that fold them."""
+"""Fields of the form, and groups of fields that can be folded."""
 
 from __future__ import annotations
 

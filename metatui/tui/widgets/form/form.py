@@ -30,7 +30,7 @@ RUNNING_HINT = "During a run, only the bright settings can change; enter applies
 IDLE_HINT = "Tab moves through the fields. {start} starts."
 
 HIGH = 42
-"""Minimum rows of a form that has room for more than the main settings."""
+"""Minimum height of a form, in rows, to have room for more than the main settings."""
 
 
 class SettingsForm(Vertical):
@@ -64,7 +64,7 @@ class SettingsForm(Vertical):
         self.run_settings: Settings | None = None
         """Settings of the run in progress; None if there is none."""
         self.offer: Offer | None = None
-        """Offer to fill in usual values, still open or already accepted; None if there is none."""
+        """Offer to fill in usual values, which may have been accepted already; None if there is none."""
         self._groups = set[str]()
         """Names of the groups of settings that have widgets."""
         self.assessment = assess(self._texts)
@@ -148,7 +148,7 @@ class SettingsForm(Vertical):
         self._show_texts()
 
     def hold(self, running: Settings | None) -> None:
-        """Show the settings of the run in progress, and lock those that cannot be changed. None unlocks them all."""
+        """Show the settings of a run in progress, and lock those that cannot be changed. None unlocks all fields."""
         self.run_settings = running
         if running:
             self.load(running)
@@ -171,7 +171,7 @@ class SettingsForm(Vertical):
         return assess({**self._texts, path: text}).problems.get(path, "")
 
     def enter(self, path: str, text: str) -> None:
-        """Enter a valid text in the field of a setting; during a run, apply it to the run."""
+        """Enter a valid text in the field of a setting. During a run, also apply the value to the run."""
         value = FIELDS[path].read(text)
         self._texts[path] = text_of(value)
         self._update_offer(path)
@@ -204,7 +204,7 @@ class SettingsForm(Vertical):
         self._judge()
 
     def restore(self) -> None:
-        """Fill in again the values that the usual values have replaced."""
+        """Put back the values that were replaced by the usual values."""
         if self.offer and self.offer.is_taken:
             self._texts |= self.offer.before
             self.offer = offer(self._texts, self.offer.path)
@@ -295,12 +295,12 @@ class SettingsForm(Vertical):
     @on(DescendantBlur)
     def _restore_hint(self) -> None:
         focused = self.screen.focused
-        if focused is None or self not in focused.ancestors:  # otherwise the next focus event explains its field
+        if focused is None or self not in focused.ancestors:  # otherwise, the next focus event sets the hint
             self.hint.update(self._hint)
             self._update_note()
 
     def _update_note(self) -> None:
-        """Name the keys that answer the offer where the focus is now."""
+        """Update the note that offers the usual values: it names the keys that work with the current focus."""
         if self.offer:
             shown = self.query_one(f"#{field_id(self.offer.path)}", FormField)
             shown.show_problem(self.assessment.problems.get(self.offer.path, ""), self._note(shown))

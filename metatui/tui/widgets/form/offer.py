@@ -1,4 +1,4 @@
-"""Offer to fill in the usual values of an algorithm, after the algorithm or the data set was selected in the form."""
+"""The offer to fill in the usual values of an algorithm, made after the algorithm or the data set was selected."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Offer:
 
 
 def _working_key(action: str, typing: bool) -> str:
-    """Return the first key of an action that works where the focus is; empty if there is none."""
+    """Return the first key of an action that works with the current focus; empty if there is none."""
     return next((key for key in BY_ID[action].keys.split(",") if not typing or works_in_text(key)), "")
 
 

@@ -13,14 +13,14 @@ from metatui.tui.widgets.table import Table
 from metatui.tui.widgets.text_input import Entry
 
 WIDE = 120
-"""Minimum width of the terminal to show the preview next to the list. In a narrower one, it is below the list."""
+"""Minimum width of the terminal to show the preview next to the list. In a narrower terminal, it is below the list."""
 
 LEAST_ROWS = 4
 """Minimum height of the list."""
 
 
 class ListTab(Vertical):
-    """Arranges a list and a preview. In a narrow terminal, the preview replaces the list while it has the focus.
+    """Arranges a list and a preview. In a narrow terminal, a focused preview replaces the list.
 
     A subclass yields `filter`, and `table` and `preview` in a container with the CSS class `list-and-preview`. It
     implements `fill` and `show_preview`.
@@ -45,7 +45,7 @@ class ListTab(Vertical):
     preview: ScrollView
 
     def __init__(self, *, id: str, row: str) -> None:  # noqa: A002 - Textual's name
-        """`row` names a row of the list, with its article."""
+        """`row` is what a row of the list is called, with an article, such as `a run`."""
         super().__init__(id=id)
         hint = f"Words that {row} must contain; enter goes to the list, escape clears them"
         self.filter = Entry(placeholder=hint, id="filter")
@@ -68,7 +68,7 @@ class ListTab(Vertical):
         """Go from the preview back to the list, or clear the filter.
 
         Returns:
-            Whether there was a preview or a filter to leave.
+            True if the preview was left or the filter was cleared, False if there was nothing to do.
         """
         if self.screen.focused is self.preview:
             self.focus_list()
@@ -111,7 +111,7 @@ class ListTab(Vertical):
         wide = self.app.size.width >= WIDE
         reading = self.screen.focused is self.preview
         self.table.display = wide or not reading
-        # A list that needs less than its share of the rows leaves the others to the preview.
+        # If the list needs fewer rows than its share, the preview gets the remaining rows.
         rows, share = self.table.needed_rows, 3 * self.size.height // 5
         self.table.styles.height = max(LEAST_ROWS, rows) if not wide and 1 < rows < share else None
         for widget in (*self.query(".list-and-preview"), self.table, self.preview):

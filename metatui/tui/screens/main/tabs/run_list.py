@@ -60,7 +60,7 @@ def when(run: RunSummary) -> str:
 
 
 def _goodness(run: RunSummary) -> tuple[bool, float] | None:
-    """Return the sort key of a result. In descending order, accuracies come before losses, and good results first."""
+    """Return the sort key of a result. In descending order, accuracies come before losses, and better results first."""
     best = run.test or run.best
     if best is None or not best.is_finite:
         return None
@@ -90,7 +90,7 @@ class Order(NamedTuple):
 
     column: int = len(COLUMNS) - 1
     reverse: bool = False
-    """True for the opposite of the usual order of the column."""
+    """True if the order is the reverse of the usual order of the column."""
 
     @property
     def descends(self) -> bool:

@@ -101,7 +101,7 @@ def _about(run: RunSummary) -> str:
 
 def _amount(run: RunSummary, details: RunDetails) -> str:
     seconds = f" in {clock(details.model.seconds)}" if details.model and details.model.seconds else ""
-    live = " Enter follows it, x stops it." if is_live(run) else ""
+    live = " Enter follows the run, x stops it." if is_live(run) else ""
     steps = f"{run.iteration:,} meta-step{'' if run.iteration == 1 else 's'}"
     now = [text for text in (run.activity, run.process) if text]
     return f"{', '.join([run.status.capitalize(), f'{steps}{seconds}', *now])}, started {when(run)}.{live}"

@@ -196,7 +196,7 @@ class RunsTab(ListTab):
         return f"{shown}, {len(self.marked):,} marked" if self.marked else shown
 
     def show_preview(self) -> None:
-        """Show the summary of the selected run at once, and read its details; do nothing while the tab is hidden."""
+        """Show the summary of the selected run and start to read its details, unless the tab is hidden."""
         run = self.selected
         if self.display and run != self._previewed:
             same = run is not None and self._previewed is not None and run.run == self._previewed.run
@@ -215,7 +215,7 @@ class RunsTab(ListTab):
 
     @work(group="preview")
     async def _read_details(self) -> None:
-        """Read the details of the previewed run, and read again if another run is previewed by then.
+        """Read the details of the previewed run. If another run is previewed when the read ends, read that one next.
 
         Only one run is read at a time. Runs that the cursor passes while another run is read are skipped.
         """

@@ -182,7 +182,7 @@ async def test_live_runs_are_not_deleted(make: Make, runs_dir: Path) -> None:
             await pilot.pause()
         asked = text_of(app.screen, ".dialog StaticText")
         assert "these 2 runs" in asked
-        assert "1 that is training will be kept" in asked
+        assert "1 more is training and will be kept" in asked
         await pilot.press("y")
         while len(order(app)) > 1:
             await pilot.pause()
