@@ -74,6 +74,9 @@ class CurvesPane(Vertical, can_focus=True):
     def compose(self) -> ComposeResult:
         yield self.chart
 
+    def on_resize(self) -> None:
+        self.show(self._model, self._phase)  # the names and the number of points depend on the width
+
     def show(self, model: RunModel | None, phase: Phase) -> None:
         """Show the curves of a run. `phase` must be IDLE if the app does not follow the run."""
         self._model, self._phase = model, phase
