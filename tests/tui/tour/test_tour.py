@@ -111,8 +111,6 @@ async def test_each_step_ends_when_the_user_has_done_it(
         await pilot.press("c")  # without marks, only the selected run is measured
         await settled(app, pilot)
         assert step() == "compare"
-        await pilot.press("escape")
-        await settled(app, pilot)
         for keys in (["space", "up"], ["space"], ["c"]):
             await pilot.press(*keys)
             await settled(app, pilot)
