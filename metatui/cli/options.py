@@ -81,6 +81,15 @@ runs_dir_option = click.option(
     help="Folder of the runs; default: the folder in METATUI_RUNS, or the user's data directory.",
 )  # fmt: skip
 
+shots_option = click.option(
+    "--shots", type=int, metavar="K", help="Support examples per class; training may use another number."
+)
+
+split_option = click.option(
+    "--split", type=click.Choice(["test", "val"]), default="test", show_default=True,
+    help="Split from which the held-out tasks are drawn: test, or val for validation.",
+)  # fmt: skip
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 

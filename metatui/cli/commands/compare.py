@@ -13,8 +13,16 @@ import click
 from metatui.cli.console.comparison import show
 from metatui.cli.console.layout import say
 from metatui.cli.console.output import console, emit
-from metatui.cli.console.progress import EVERY_SECONDS, images_shown, is_interactive
-from metatui.cli.options import check_new_file, complete_runs, examples, json_option, runs_dir_option
+from metatui.cli.console.progress import EVERY_SECONDS, can_redraw, images_shown
+from metatui.cli.options import (
+    check_new_file,
+    complete_runs,
+    examples,
+    json_option,
+    runs_dir_option,
+    shots_option,
+    split_option,
+)
 from metatui.learning.data.packing import packing_listener
 from metatui.runs.storage.store import RunStore
 from metatui.utils.errors import BadInput, quote
@@ -71,14 +79,8 @@ comparison_device_option = click.option(
 @click.argument("runs", nargs=-1, metavar="RUN RUN...", shell_complete=complete_runs)
 @comparison_tasks_option
 @comparison_steps_option
-@click.option("--shots", type=int, metavar="K", help="Support examples per class; training may use another number.")
-@click.option(
-    "--split",
-    type=click.Choice(["test", "val"]),
-    default="test",
-    show_default=True,
-    help="Split from which the held-out tasks are drawn: test, or val for validation.",
-)
+@shots_option
+@split_option
 @target_option
 @comparison_device_option
 @runs_dir_option
@@ -209,7 +211,7 @@ def progress_bar() -> Iterator[Callable[[Comparing], object]]:
     The progress is a bar in a terminal, otherwise a line every ten seconds.
     """
     screen = console(stderr=True)
-    if not is_interactive(screen):
+    if not can_redraw(screen):
         with images_shown():
             yield _lines(lambda text: say(screen, text))
         return

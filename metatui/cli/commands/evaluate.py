@@ -9,7 +9,7 @@ import click
 from metatui.cli.console.layout import say, show_table
 from metatui.cli.console.output import console, emit, evaluation_json
 from metatui.cli.console.progress import images_shown
-from metatui.cli.options import complete_runs, examples, json_option, runs_dir_option
+from metatui.cli.options import complete_runs, examples, json_option, runs_dir_option, shots_option, split_option
 from metatui.config.fields import FIELDS
 from metatui.events import Evaluation
 from metatui.runs.formatting import accuracy, headline, parameters
@@ -28,17 +28,11 @@ from metatui.utils.numbers import diverged, interval
 @click.argument("run", shell_complete=complete_runs)
 @click.option("--tasks", type=int, metavar="N", help="Number of held-out tasks; default: as in the run's settings.")
 @click.option("--steps", type=int, metavar="N", help="Number of inner steps; default: as in the run's settings.")
-@click.option("--shots", type=int, metavar="K", help="Support examples per class; training may use another number.")
+@shots_option
 @click.option(
     "--inner-lr", type=float, metavar="ALPHA", help="Inner learning rate; default: the rate at the best validation."
 )
-@click.option(
-    "--split",
-    type=click.Choice(["test", "val"]),
-    default="test",
-    show_default=True,
-    help="Split from which the held-out tasks are drawn: test, or val for validation.",
-)
+@split_option
 @click.option(
     "--batch-norm",
     type=click.Choice(FIELDS["evaluation.batch_norm"].choices),

@@ -162,7 +162,7 @@ def _confirm(folders: Sequence[RunFolder], sizes: Sequence[int]) -> None:
         BadInput: if standard input is not a terminal.
         MetatuiError: if the answer is no.
     """
-    if not is_interactive():
+    if not can_answer():
         raise BadInput("standard input is not a terminal, so nobody can confirm: give --yes to delete without asking")
     for folder, size in zip(folders, sizes, strict=True):
         summary = summarise(folder)
@@ -173,7 +173,7 @@ def _confirm(folders: Sequence[RunFolder], sizes: Sequence[int]) -> None:
         raise MetatuiError("nothing was deleted")
 
 
-def is_interactive() -> bool:
+def can_answer() -> bool:
     """Return whether a user can answer on standard input."""
     return bool(sys.stdin and sys.stdin.isatty())
 

@@ -31,7 +31,7 @@ class Display(Protocol):
     def see(self, event: events.Event) -> None: ...
 
 
-def is_interactive(screen: Console) -> bool:
+def can_redraw(screen: Console) -> bool:
     """Return whether `screen` is a terminal that can redraw a bar."""
     return screen.is_terminal and not screen.is_dumb_terminal
 
@@ -40,7 +40,7 @@ def is_interactive(screen: Console) -> bool:
 def display(run: RunFolder) -> Iterator[Display]:
     """Show the progress of a run on standard error."""
     screen = console(stderr=True)
-    if not is_interactive(screen):
+    if not can_redraw(screen):
         yield PlainDisplay(screen, run)
         return
     bar = MetricsProgress(
@@ -207,7 +207,7 @@ def start_shown() -> Iterator[None]:
     """Show in a terminal that a run is being prepared, and how many images have been packed."""
     screen = console(stderr=True)
     with ExitStack() as stack:
-        if is_interactive(screen):
+        if can_redraw(screen):
             status = screen.status("loading PyTorch and the data, and choosing the engine")
             stack.enter_context(status)
             stack.enter_context(packing_listener(lambda done, total: status.stop()))  # a bar takes its place
@@ -223,7 +223,7 @@ def packing_shown(what: str) -> Iterator[OnProgress]:
         what: name of the packed items, such as `images`.
     """
     screen = console(stderr=True)
-    if not is_interactive(screen):
+    if not can_redraw(screen):
         yield packing_lines(what, lambda text: say(screen, text))
         return
     with ExitStack() as stack:

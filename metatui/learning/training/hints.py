@@ -139,6 +139,12 @@ class Hints:
             case _:
                 pass
 
+    def failed(self, iteration: int, quantity: str, settings: Settings, model: BestModel) -> Iterator[Hinted]:
+        """Yield the hint of a run that ends because `quantity` of the meta-step after `iteration` is not finite."""
+        path, new = _lower_rate(settings, model.settings or {}, _INNER)
+        reason = f"The {quantity} of meta-step {iteration + 1} is not finite"
+        yield from self._hint("diverging", iteration, settings, reason, path, new)
+
     def values(self) -> dict[str, Any]:
         """Return the state as JSON values for a checkpoint."""
         return asdict(self._state)

@@ -143,6 +143,7 @@ class Trainer:
             yield from self._train()
         except Diverged as error:
             yield from self._checkpoint("last")
+            yield from self._hints.failed(self.iteration, str(error), self.settings, self.best)
             yield Failed(self.iteration, divergence_message(self.settings, self.iteration, str(error)))
         except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):

@@ -10,7 +10,8 @@ from metatui.config.fields import change
 from metatui.config.presets import as_changed
 from metatui.config.schedule import Planned, PlannedChange, PlannedValidation
 from metatui.config.settings import Settings
-from metatui.runs.execution.replay_log import pin_compute, replay_log
+from metatui.runs.execution.replay_log import pin_compute
+from metatui.runs.storage.commands import replay_log
 from metatui.runs.storage.metrics import last_progress
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import quote

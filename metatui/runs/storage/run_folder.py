@@ -127,18 +127,23 @@ def end_reason(run: RunFolder, entries: list[Entry], status: Status) -> str | No
 
     The result is None if the run has another status, or if the journal does not contain the reason.
     """
-    if status not in ("failed", "interrupted") or not entries:
+    if status not in ("failed", "interrupted"):
         return None
-    if last_status(entries) != status:  # the process could not record its end
+    if has_died(entries, status):
         saved = saved_meta_step(run.checkpoints_path)
         what = "it had saved no checkpoint" if saved is None else f"its newest checkpoint is of meta-step {saved:,}"
         return f"the process was killed or crashed, and {what}"
-    details = next(entry.details for entry in reversed(entries) if entry.event == status)
+    details = next((entry.details for entry in reversed(entries) if entry.event == status), {})
     if status == "failed":
         sentence = details.get("sentence")
         return sanitize(sentence, limit=400) if isinstance(sentence, str) else None
     cause = details.get("cause", details.get("reason"))
     return f"it received {sanitize(cause)}" if isinstance(cause, str) and cause != "interrupted" else None
+
+
+def has_died(entries: list[Entry], status: Status) -> bool:
+    """Return whether the process of a run ended without recording the end of the run, as if it was killed."""
+    return status == "interrupted" and last_status(entries) in ("running", "paused")
 
 
 def status_of(entries: list[Entry], *, live: bool) -> Status:

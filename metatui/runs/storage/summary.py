@@ -15,12 +15,14 @@ from typing import ClassVar
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 import metatui
+from metatui.config.schedule import PlannedChange
 from metatui.config.settings import Settings
 from metatui.events import Evaluation, Progress
-from metatui.runs.storage.journal import Entry, Status, check_journal, last_status
+from metatui.runs.storage.commands import replay_log
+from metatui.runs.storage.journal import Entry, Status, check_journal
 from metatui.runs.storage.metrics import last_progress
 from metatui.runs.storage.result_files import EvaluationRecord
-from metatui.runs.storage.run_folder import RunFolder, end_reason, status_of
+from metatui.runs.storage.run_folder import RunFolder, end_reason, has_died, status_of
 from metatui.utils import paths
 from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import reason
@@ -80,11 +82,10 @@ class RunSummary:
 
     @property
     def process(self) -> str:
-        """The process that trains the run, or that died: `process 4211`; empty for other runs."""
+        """The process that trains the run, or trained it until it died: `process 4211`; empty for other runs."""
         if self.pid is None or not (self.died or self.status in ("running", "paused")):
             return ""
-        where = f" on {self.host}" if self.host and self.host != socket.gethostname() else ""
-        return f"process {self.pid}{where}{' died' if self.died else ''}"
+        return f"process {self.pid}{f' on {self.host}' if self.host and self.host != socket.gethostname() else ''}"
 
 
 def summarise(run: RunFolder) -> RunSummary:
@@ -122,7 +123,7 @@ def summarise(run: RunFolder) -> RunSummary:
         iterations=_iterations(settings, entries) if settings else None,
         pid=pid if type(pid) is int else None,
         host=sanitize(host, limit=80) if isinstance(host, str) else None,
-        died=not live and last_status(entries) in ("running", "paused"),
+        died=has_died(entries, status),
         validation=records.validation,
         warning=_warning(entries),
         reason=end_reason(run, entries, status),
@@ -142,16 +143,10 @@ def _lost(run: RunFolder, entries: list[Entry], progress: Progress | None, statu
 
 def _iterations(settings: Settings, entries: Iterable[Entry]) -> int:
     """Return the number of meta-steps of the training with `settings` and the live changes that were not undone."""
-    made: list[tuple[object, int]] = []
-    for entry in entries:
-        new = entry.details.get("new")
-        if entry.details.get("path") != "training.iterations" or type(new) is not int:
-            continue
-        if entry.event == "tweaked":
-            made.append((entry.iteration, new))
-        elif entry.event == "undone":
-            made = [change for change in made if change != (entry.details.get("at"), new)]
-    return made[-1][1] if made else settings.training.iterations
+    path = "training.iterations"
+    about = (entry for entry in entries if entry.event == "started" or entry.details.get("path") == path)
+    made = [c.planned.value for c in replay_log((), about) if isinstance(c.planned, PlannedChange)]
+    return next((value for value in reversed(made) if type(value) is int), settings.training.iterations)
 
 
 def _warning(entries: list[Entry]) -> str | None:

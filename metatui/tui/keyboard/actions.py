@@ -60,7 +60,9 @@ class AppContext:
     hinted: bool = False
     """True if there is a hint, or the form offers the usual values of an algorithm."""
     classification: bool = False
-    """True if the shown run classifies images."""
+    """True if the shown run, or each of the marked runs in the curves pane, classifies images."""
+    failed: bool = False
+    """True if the shown run failed."""
     curves: bool = False
     """True if the shown run has curves."""
     group: str = ""
@@ -128,7 +130,12 @@ def _undoable(now: AppContext) -> str:
 
 
 def _hinted(now: AppContext) -> str:
-    return "" if now.hinted else "There is no hint."
+    if now.hinted:
+        return ""
+    if not now.failed:
+        return "There is no hint."
+    load = "In the runs tab ({tab_runs}), {load_run} puts its settings into the form."
+    return f"There is no hint. The run pane says why the run failed. {load}"
 
 
 def _idle(now: AppContext) -> str:
@@ -150,10 +157,6 @@ def _live_row(now: AppContext) -> str:
 def _few(now: AppContext) -> str:
     too_many = f"{now.marked:,} runs are marked, but at most {MOST_COMPARED} can be compared: space unmarks a run."
     return _row(now) or (too_many if now.marked > MOST_COMPARED else "")
-
-
-def _marked(now: AppContext) -> str:
-    return _few(now) if now.marked > 1 else "Mark at least two runs first: {mark_run} marks the selected one."
 
 
 def _studied(now: AppContext) -> str:
@@ -257,7 +260,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("mark_all_runs", "m", "All/none", "Mark all listed runs, or unmark all runs.", RUNS, _row, tab="runs"),
     Action("sort_runs", "o", "Sort", "Sort by the next column.", RUNS, _row, tab="runs"),
     Action("reverse_runs", "t", "Reverse", "Reverse the order of the list.", RUNS, _row, bar=False, tab="runs"),
-    Action("compare_runs", "c", "Compare", "Compare marked runs on the same tasks.", RUNS, _marked, tab="runs"),
+    Action("compare_runs", "c", "Compare", "Compare marked runs, or test one with more steps.", RUNS, _few, tab="runs"),
     Action("report_runs", "g", "Report", "Write a report on the marked or selected runs.", RUNS, _few, tab="runs"),
     Action("load_run", "l", "Load settings", "Put the run's settings into the form.", RUNS, _idle_row, tab="runs"),
     Action("resume_run", "r", "Resume", "Continue from the run's last checkpoint.", RUNS, _idle_row, tab="runs"),

@@ -1,4 +1,4 @@
-"""Widgets of the tour, above the key bar: the offer, and the current step."""
+"""Widgets of the tour: the offer above the key bar, and the current step below the top bar."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FIRST_RUN = "{start} trains MAML on sine waves in under a minute."
 
 
 class TourWidget(StaticText):
-    """Base class of the tour's texts above the key bar. `see` is called with everything that happens in the app."""
+    """Base class of the texts of the tour. `see` is called with everything that happens in the app."""
 
     def __init__(self, text: str = "") -> None:
         super().__init__(text, id="tour")
@@ -129,7 +129,8 @@ async def start(app: MetatuiApp) -> None:
     else:
         app.presets.lend_form(presets.load(PRESET), ITERATIONS)
         app.clear_notifications()
-    await screen.mount(card, before="#key-bar")
+    # At the top, because notifications would cover it at the bottom.
+    await screen.mount(card, after="#top-bar")
 
 
 async def offer(app: MetatuiApp) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
+from metatui.config.declarations import Scalar
 from metatui.config.settings import Settings
 from metatui.events import Curve, Evaluation
 from metatui.runs.storage.run_folder import RunFolder
@@ -91,6 +92,10 @@ class LiveChange:
     at: TimeToTarget
     label: str
     """Short description: `inner_lr 0.1`."""
+    path: str
+    """Path of the setting, such as `algorithm.inner_lr`."""
+    old: Scalar
+    new: Scalar
 
 
 @dataclass(frozen=True)
