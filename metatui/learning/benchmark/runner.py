@@ -1,4 +1,4 @@
-"""Benchmarks in child processes, so that a cell that crashes or runs out of memory does not affect the others.
+"""Benchmarks in child processes: a measurement that crashes or runs out of memory does not affect the others.
 
 This module does not import torch.
 """

@@ -22,7 +22,7 @@ from metatui.utils.errors import BadInput
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 NAMES: Mapping[Split, str] = {"train": "training", "val": "validation", "test": "test"}
-"""The word that stands for each split in sentences."""
+"""Word for each split in sentences."""
 
 Kind = Literal["regression", "classification"]
 

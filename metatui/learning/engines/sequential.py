@@ -120,6 +120,6 @@ def _is_in_place(layer: nn.Module | None) -> bool:
 def _makes_output(layer: nn.Module | None) -> bool:
     """Return whether the output of `layer` may be changed in place.
 
-    This is so if the output does not share memory with the input and is not needed for the derivative.
+    This is the case if the output does not share memory with the input and is not needed for the derivative.
     """
     return type(layer) in (*WEIGHTED, nn.MaxPool2d)

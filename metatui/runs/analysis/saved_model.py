@@ -44,7 +44,8 @@ OUTSIDE = 0.01
 errors."""
 
 EXTRA = ".meta-parameters.safetensors"
-"""End of the name of the file with the meta-parameters that are not parameters of the network."""
+"""Suffix of the name of the second exported file, which contains the meta-parameters that are not parameters of the
+network."""
 
 
 class LoadedModel:

@@ -45,7 +45,7 @@ _Live = Annotated[str, BeforeValidator(_check_live)]
 
 
 class _Values(BaseModel):
-    """Values that `Trainer` reads from a state; others are ignored."""
+    """Values that `Trainer` reads from a state; other values are ignored."""
 
     model_config = ConfigDict(strict=True)
 

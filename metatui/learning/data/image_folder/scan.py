@@ -38,7 +38,7 @@ class ImageFile:
 @dataclass(frozen=True)
 class ClassFolder:
     split: Split | None
-    """Split of this class according to its split folder or its class list; None if the root has neither."""
+    """Split of this class according to its split folder or its class list; None if the root has no splits."""
     name: str
     files: tuple[ImageFile, ...]
 

@@ -92,7 +92,7 @@ def values(run: RunResult, metric: Metric) -> Floats:
 
 
 def _after(run: RunResult, metric: Metric, step: int) -> Floats:
-    """Return the metric of each task, [T], after inner step `step`, or after the last one if there are fewer."""
+    """Return the metric of each task, [T], after inner step `step`, or after the last inner step if that is earlier."""
     every = values(run, metric)
     return every[:, min(step, every.shape[1] - 1)]
 
@@ -151,7 +151,7 @@ def _better(metric: Metric, difference: float, half: float, a: str, b: str, over
     """Describe which run is better and by how much, given the difference a minus b.
 
     Args:
-        over: text after the interval that says what it is over.
+        over: text that follows the interval, such as ` (95 % interval over seeds)`.
     """
     a_is_above = difference >= 0
     if metric == "accuracy":

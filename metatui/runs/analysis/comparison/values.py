@@ -45,7 +45,7 @@ class Protocol:
     rotations: bool | None
     """Value of the setting `task.rotations`; None if the data set does not use it."""
     own_steps: bool = False
-    """Whether each run makes as many inner steps as its own settings say. If True, `steps` is the largest of these
+    """Whether each run takes the number of inner steps in its own settings. If True, `steps` is the largest of these
     numbers."""
     differences: tuple[str, ...] = ()
     """Differences between the protocols that the runs were set up with. The comparison replaces them by one
@@ -138,8 +138,8 @@ class ValidationCurve:
     mean: tuple[float, ...]
     ci95: tuple[float, ...]
     diverged: tuple[int, ...]
-    """Number of diverged tasks in each validation; 0 if the journal does not record it. The means exclude these
-    tasks."""
+    """Number of diverged tasks in each validation; 0 if the journal does not record this number. The means
+    exclude these tasks."""
 
 
 @dataclass(frozen=True)
@@ -241,9 +241,10 @@ class SeedCurve:
     """Number of seeds, that is, of runs that are not left out."""
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
-    """Standard deviations over the seeds, with `seeds` - 1 in the denominator; NaN with fewer than two."""
+    """Standard deviations over the seeds, with `seeds` - 1 in the denominator; NaN with fewer than two seeds."""
     ci95: tuple[float, ...]
-    """Half-widths of the 95 % intervals of the means over the seeds, by Student's t; NaN with fewer than two."""
+    """Half-widths of the 95 % intervals of the means over the seeds, by Student's t; NaN with fewer than two
+    seeds."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -121,7 +121,7 @@ def command_line(command: Command) -> bytes:
 
 
 def read_report(line: bytes) -> Report | None:
-    """Parse a line from a run. Returns None if only later versions know this kind of message."""
+    """Parse a line from a run. Returns None for kinds of messages that were added in later versions."""
     try:
         return Report.model_validate_json(line)
     except ValidationError:
