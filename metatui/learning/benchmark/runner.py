@@ -44,7 +44,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Measured:
-    """The measurements of one cell of the benchmark, made by the child process."""
+    """The measurements of one cell of the benchmark, taken in the child process."""
 
     ms: float
     """Median milliseconds of a meta-step: forward, backward and outer update on fixed tasks."""

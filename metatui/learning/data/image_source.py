@@ -93,7 +93,7 @@ class ImageSource(TaskSource):
 
     @abstractmethod
     def class_count(self, split: Split) -> int:
-        """Return the number of classes in `split`. They are numbered from 0."""
+        """Return the number of classes in `split`. Class numbers start at 0."""
 
     @abstractmethod
     def class_name(self, split: Split, number: int) -> str:

@@ -72,8 +72,8 @@ def divided(model: nn.Module, names: Collection[str]) -> tuple[nn.Module | None,
     """Divide an `nn.Sequential` without hooks before its first layer that has one of the parameters `names`.
 
     Returns:
-        The layers before that layer (None if there are none, or if `model` cannot be divided), and the remaining
-        layers.
+        The layers before that layer, and the remaining layers. The first item is None if no layers precede that layer,
+        or if `model` cannot be divided.
     """
     if type(model) is nn.Sequential and not has_hooks(model):
         for at, (layer, _) in enumerate(model.named_children()):

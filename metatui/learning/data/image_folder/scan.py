@@ -66,7 +66,7 @@ class Listing:
     """Classes, sorted by split and then by name."""
     left_out: tuple[LeftOut, ...]
     lists: Path | None = None
-    """Folder of the class lists; None if there are none."""
+    """Folder of the class lists; None if class lists are not used."""
 
     @cached_property
     def files(self) -> tuple[ImageFile, ...]:

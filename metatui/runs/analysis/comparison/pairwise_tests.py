@@ -63,7 +63,7 @@ def differences(a: RunResult, b: RunResult, metric: Metric, step: int) -> Floats
 
 
 def seed_pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple[SeedPair, ...]:
-    """Compare all pairs of settings that were trained with at least two seeds, using the mean result of each run."""
+    """Compare all pairs of groups with at least two seeds each, using the mean result of each run."""
     from metatui.learning.evaluation.statistics import holm, welch_test
 
     groups = [group for group in seed_groups(runs) if group.is_repeated]

@@ -39,8 +39,7 @@ INPUTS = ("task.image_size", "task.image_mode")
 """Input settings fixed by a trained model. Runs that differ in these settings still have the same tasks."""
 
 LARGEST_BUDGET_RATIO = 1.1
-"""A comparison contains a warning if the largest number of training tasks of a run is more than this multiple of the
-smallest."""
+"""If the numbers of training tasks of two runs differ by more than this factor, the comparison contains a warning."""
 
 
 @dataclass(frozen=True)
