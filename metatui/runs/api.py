@@ -216,7 +216,7 @@ def load_model(
 
 @contextmanager
 def _load_plugin_named() -> Iterator[None]:
-    """Name `metatui.load_plugin` instead of the option --plugin in errors about the settings of a run."""
+    """Make errors about the settings of a run name `metatui.load_plugin` instead of the option --plugin."""
     try:
         yield
     except SettingsError as error:

@@ -17,7 +17,7 @@ NUMBERS = HEADINGS[2:]
 NOTES = (
     "ms: median time of a meta-step (forward, backward and outer update) on fixed tasks.",
     "MiB: peak memory of the meta-steps, beyond the memory in use before them.",
-    "of floor: least possible time (FLOPs at the matmul rate, or traffic at the copy rate) divided by ms.",
+    "of floor: least possible time (FLOPs at the matmul rate, or traffic at the copy rate) / measured time (ms).",
 )
 
 

@@ -1,4 +1,4 @@
-"""The batched engine: all tasks together, each with its own weights.
+"""The batched engine, which computes all tasks together, each with its own weights.
 
 The gradient of the *sum* of the tasks' losses with respect to a stack of weights is the stack of the tasks' gradients,
 because no task depends on another's weights. So one backward pass is enough for all tasks, and each operation is

@@ -73,7 +73,7 @@ class RunSummary:
 
     @property
     def activity(self) -> str:
-        """Activity of a run after its last meta-step: `validating` or `testing`. Empty for other runs."""
+        """Activity of a run that has finished its last meta-step: `validating` or `testing`. Empty for other runs."""
         if self.status != "running" or self.iterations is None or self.iteration < self.iterations:
             return ""
         return "testing" if self.validation and self.validation.iteration == self.iteration else "validating"

@@ -136,7 +136,8 @@ def read_hello(line: bytes) -> Hello:
         raise BadInput(NO_HELLO) from None
     if protocol != PROTOCOL:
         raise BadInput(
-            f"it uses protocol {quote(protocol)}, but this metatui uses {PROTOCOL}: use the version that trains the run"
+            f"it uses protocol {quote(protocol)}, but this metatui uses {PROTOCOL}: "
+            "use the version that is training the run"
         )
     message = read_report(line)
     if message is None or message.hello is None:

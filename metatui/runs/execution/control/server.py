@@ -278,7 +278,7 @@ class ControlServer:
             self._close_sockets()
 
     async def _serve(self) -> None:
-        """Send events to the viewers until `close`: progress once in `EVERY_SECONDS`, other events immediately."""
+        """Send events to the viewers until `close`: progress every `EVERY_SECONDS`, other events immediately."""
         loop = asyncio.get_running_loop()
         for viewer in self._viewers:
             self._spawn(self._show(viewer))
