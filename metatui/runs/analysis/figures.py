@@ -72,7 +72,7 @@ Format = Literal["svg", "png", "pdf"]
 
 @dataclass(frozen=True)
 class Series:
-    """A line, optionally with a band around it; values that are not finite are gaps."""
+    """A line, optionally with a band around it; values that are not finite appear as gaps."""
 
     x: Sequence[float]
     y: Sequence[float]

@@ -67,11 +67,11 @@ def stop(manifest: SuiteManifest) -> None:
     if not manifest.is_held() or not isinstance(owner, dict) or type(owner.get("pid")) is not int:
         raise BadInput("the suite is not running")
     if owner.get("host") != socket.gethostname():
-        raise BadInput(f"the suite is trained by {holder(manifest.lock_path)}: stop it there")
+        raise BadInput(f"the suite is being trained by {holder(manifest.lock_path)}: stop it there")
     try:
         os.kill(owner["pid"], signal.SIGTERM)
     except OSError:  # the process has just ended, or belongs to another user
-        raise BadInput(f"{holder(manifest.lock_path)}, which trains the suite, cannot be stopped") from None
+        raise BadInput(f"{holder(manifest.lock_path)}, which is training the suite, cannot be stopped") from None
 
 
 def main() -> None:
