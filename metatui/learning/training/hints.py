@@ -125,7 +125,7 @@ class Hints:
 
         Args:
             settings: the settings after the event.
-            model: the best parameters after the event.
+            model: the best validation result after the event.
         """
         match event:
             case Progress():
@@ -197,7 +197,7 @@ class Hints:
             reason, first = f"Tasks diverged in two validations in a row ({tasks})", "algorithm.inner_lr"
         elif self._state.rising >= 2 and self._state.lowest is not None:
             now = f"{self._state.meta_loss.mean:.3g}, but was {self._state.lowest:.3g} before"
-            reason, first = f"Training diverges: the mean meta-loss since the last validation is {now}", _OUTER
+            reason, first = f"Training is diverging: the mean meta-loss since the last validation is {now}", _OUTER
         else:
             return
         path, new = _lower_rate(settings, model.settings or {}, first)
@@ -209,8 +209,8 @@ class Hints:
             return
         values = [_formatted(event.evaluation, *metric) for metric in (event.evaluation.final, best.metric)]
         reason = (
-            f"Overfitting: training improves, but the validation is {values[0]}, worse than {values[1]} at meta-step "
-            f"{best.iteration:,}, whose parameters are tested"
+            f"Overfitting: training improves, but the validation result is {values[0]}, worse than {values[1]} at "
+            f"meta-step {best.iteration:,}; the final test uses the parameters of that meta-step"
         )
         yield from self._hint("overfitting", event.iteration, settings, reason, "training.iterations", event.iteration)
 

@@ -32,13 +32,13 @@ class StepInfo:
 
 
 class MetaSteps:
-    """A sequence of meta-steps, made one at a time with the current settings, and their metrics."""
+    """Runs meta-steps one at a time with the current settings, and reports their metrics."""
 
     def __init__(self, experiment: Experiment, learner: Learner) -> None:
         self._experiment = experiment
         self._learner = learner
         self.iteration = 0
-        """Number of meta-steps made so far."""
+        """Number of meta-steps so far."""
         self.tasks_seen = 0
         self.seconds = 0.0
         """Time spent in meta-steps."""
@@ -116,7 +116,7 @@ class MetaSteps:
             pending = pending[len(metrics) :]
 
     def _new_stage(self) -> Iterator[Event]:
-        """Note what changes if an annealed training enters another stage with the next meta-step."""
+        """Yield a note on the next meta-step if it is the first one of another stage of an annealed training."""
         algorithm = self._experiment.algorithm
         if not algorithm.annealed or not self.iteration:
             return

@@ -213,8 +213,8 @@ def test_journal_states_the_stages_of_the_training() -> None:
     whole = Trainer(settings)
     notes = [(event.iteration, event.text) for event in whole.events() if isinstance(event, Noted)]
     assert notes == [
-        (1, "Meta-gradients are first-order ones of the query loss after the last inner step from here on"),
-        (3, "Meta-gradients are second-order ones of the query loss after the last inner step from here on"),
+        (1, "From here on, meta-steps use first-order meta-gradients of the query loss after the last inner step"),
+        (3, "From here on, meta-steps use second-order meta-gradients of the query loss after the last inner step"),
     ]
 
 
