@@ -45,7 +45,7 @@ COMMANDS = {
 
 
 MODULES = {"report": "compare", "explain": "reference", "settings": "reference"}
-"""Modules of the commands whose module has a different name from the command."""
+"""Module of each command whose module has a different name."""
 
 
 class LazyGroup(click.Group):

@@ -277,8 +277,8 @@ class ComputeSettings(Group):
     second_order: Literal["auto", "unrolled", "recomputed"] = setting(
         "auto", "Second order",
         "How second-order gradients are computed: through the graph of all inner steps (unrolled), or through one "
-        "step's graph at a time, which needs less memory (recomputed). With the auto engine, auto means unrolled if the "
-        "graphs fit into the memory.",
+        "step's graph at a time, which needs less memory (recomputed). With the auto engine, auto means unrolled if "
+        "the graphs fit into the memory.",
         when=used(ALGORITHMS, "compute.second_order"))
     cuda_graphs: bool = setting(
         True, "CUDA graphs", "On CUDA, run each meta-step as one CUDA graph.",

@@ -48,7 +48,10 @@ class CompileSwitch:
         outcome."""
 
     def restore(self, since: int | None, kind: Sequence[int] | None, outcome: str | None) -> None:
-        """Continue from a checkpoint. The arguments are None before the first meta-step and in old checkpoints."""
+        """Restore the attributes from a checkpoint.
+
+        The arguments are None if the checkpoint was saved before the first meta-step or by an old version.
+        """
         if since is not None and kind is not None:
             inner_steps, meta_batch = kind
             self.since, self.kind, self.outcome = since, (inner_steps, meta_batch), outcome

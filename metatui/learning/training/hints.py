@@ -246,7 +246,7 @@ def _training_steps(settings: Settings) -> int:
 
 
 def _after(evaluation: Evaluation, steps: int) -> tuple[float, float]:
-    """Return the metric after `steps` inner steps, or after the last one if there are fewer, with its half-width."""
+    """Return the metric after `steps` inner steps, or after the last step if there are fewer, with its half-width."""
     curve = evaluation.accuracy or evaluation.loss
     step = min(steps, len(curve.mean) - 1)
     return curve.mean[step], curve.ci95[step]

@@ -224,7 +224,7 @@ class Learner:
         """Make a meta-step with a captured or compiled graph; return None if there is no suitable graph.
 
         Raises:
-            Diverged: if a loss or gradient is not finite. For a captured graph, `read` raises it later.
+            Diverged: if a loss or gradient is not finite. For a captured graph, `read` raises this error later.
         """
         settings = self.experiment.settings
         at_once = settings.compute.tasks_at_once

@@ -89,7 +89,8 @@ class MetaSteps:
         """Wait for pending meta-steps and report their metrics.
 
         Raises:
-            Diverged: if a meta-step diverged. `iteration` and `tasks_seen` then return to their values before it.
+            Diverged: if a meta-step diverged. `iteration` and `tasks_seen` then return to their values before this
+                meta-step.
         """
         pending, self._pending = self._pending, []
         while pending:
