@@ -30,8 +30,8 @@ LEAST_MOVEMENT = 0.05
 With the bundled presets, the change is at least 0.5."""
 
 RISE = 3.0
-"""Training is reported as diverging only if the mean meta-loss since the last validation exceeds this multiple of its
-lowest value between earlier validations."""
+"""Training is reported as diverging only if the mean meta-loss since the last validation exceeds this multiple of the
+lowest mean between two earlier validations."""
 
 PATIENCE = 3
 """Overfitting is judged only after this number of validations without a new best one."""
