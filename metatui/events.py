@@ -76,9 +76,9 @@ class RegressionView:
     truth: tuple[float, ...]
     """The true function on `grid`."""
     predictions: tuple[tuple[float, ...], ...]
-    """Predictions on `grid`, one row for each inner step from 0."""
+    """Predictions on `grid`, one row for each inner step, starting at step 0."""
     loss: tuple[float, ...]
-    """Query loss after each inner step, from step 0."""
+    """Query loss after each inner step, starting at step 0."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,9 @@ class CurveView:
     query_y: tuple[float, ...]
     grid: tuple[float, ...]
     predictions: tuple[tuple[float, ...], ...]
-    """Predictions on `grid`, one row for each inner step from 0."""
+    """Predictions on `grid`, one row for each inner step, starting at step 0."""
     loss: tuple[float, ...]
-    """Query loss after each inner step, from step 0."""
+    """Query loss after each inner step, starting at step 0."""
     loss_name: str
     """Display name of the loss, which states whether targets are standardised."""
 
@@ -113,9 +113,9 @@ class ScatterView:
     truth: tuple[tuple[float, ...], ...]
     """True values, one row for each target in the view."""
     predictions: tuple[tuple[tuple[float, ...], ...], ...]
-    """Predicted values in the order of `truth`, for each inner step from 0."""
+    """Predicted values in the order of `truth`, for each inner step, starting at step 0."""
     loss: tuple[float, ...]
-    """Query loss after each inner step, from step 0."""
+    """Query loss after each inner step, starting at step 0."""
     loss_name: str
     """Display name of the loss, which states whether targets are standardised."""
 
@@ -136,9 +136,9 @@ class ImageView:
     """A few query images of each class."""
     query_labels: tuple[int, ...]
     predictions: tuple[tuple[int, ...], ...]
-    """Labels predicted for `query`, one row for each inner step from 0."""
+    """Labels predicted for `query`, one row for each inner step, starting at step 0."""
     accuracy: tuple[float, ...]
-    """Accuracy on the whole query set after each inner step, from step 0."""
+    """Accuracy on the whole query set after each inner step, starting at step 0."""
     loss: tuple[float, ...]
     channels: int = 1
     """Number of channels: 3 for red, green and blue; 1 for grey images, and in records of old versions of metatui,

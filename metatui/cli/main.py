@@ -24,7 +24,7 @@ COMMANDS = {
     "run": "Train a preset or a TOML file without the app.",
     "tour": "Take a tour of the app in eight steps.",
     "attach": "Open a live run in the app.",
-    "stop": "Stop and save a run that trains in another process.",
+    "stop": "Stop and save a run that is training in another process.",
     "rerun": "Repeat a run with the same settings, seed and live changes.",
     "evaluate": "Evaluate a saved run on held-out tasks.",
     "compare": "Compare runs on identical held-out tasks.",
@@ -45,7 +45,7 @@ COMMANDS = {
 
 
 MODULES = {"report": "compare", "explain": "reference", "settings": "reference"}
-"""Modules of the commands whose module has a different name from the command."""
+"""Module of each command whose module has a different name."""
 
 
 class LazyGroup(click.Group):
@@ -67,7 +67,7 @@ class LazyGroup(click.Group):
 
 
 def _select_plugins(context: click.Context, parameter: click.Parameter, files: tuple[str, ...]) -> tuple[str, ...]:
-    """Select the files of --plugin before the command is looked up, also during shell completion."""
+    """Select the files of --plugin before the command is looked up. Shell completion also needs this."""
     if files:
         from metatui.config.plugins import select_plugin_files
 

@@ -1,4 +1,4 @@
-"""Parent process of the app. If the app crashes, it restores the terminal and tells what happened to the run.
+"""Parent process of the app. If the app crashes, the parent restores the terminal and reports the state of the run.
 
 The parent imports neither torch nor Textual. Parent and child form one process group: both receive signals from the
 terminal.
@@ -29,7 +29,8 @@ RESTORE = (
 )
 
 GRACE_SECONDS = 5
-"""Maximum number of seconds for the app to exit after a signal. It is small, because the app has nothing to save."""
+"""Maximum number of seconds for the app to exit after a signal. A short time is enough, because the app has nothing to
+save."""
 
 TERMINAL_SECONDS = 2
 """Maximum number of seconds to wait until the terminal accepts output."""

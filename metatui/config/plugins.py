@@ -36,7 +36,8 @@ def select_plugin_files(files: Sequence[str]) -> None:
 def load_plugin(file: str | Path) -> None:
     """Load an algorithm, a model or a data set from a Python file, as `metatui --plugin FILE.py` does.
 
-    Afterwards, settings can select it, and `load_model` opens the runs that used it. A file is loaded once per process.
+    Afterwards, settings can select the loaded component, and `load_model` can open runs that used it. A file is loaded
+    once per process.
 
     Raises:
         BadInput: if the file cannot be used.

@@ -291,8 +291,8 @@ def _load_file(path: Path) -> None:
         components = _defined_in(module)
         if not components:
             raise BadInput(
-                "it defines no algorithm, model or data set: it must contain a subclass of Algorithm, Model or DataSet "
-                "that has a `name`, as in the files that metatui plugin model, algorithm or data prints"
+                "it defines no algorithm, model or data set, but must contain a subclass of Algorithm, Model or "
+                "DataSet that has a `name`, like the examples that metatui plugin prints"
             )
         add_components(components)
     except BadInput as error:

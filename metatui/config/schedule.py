@@ -18,7 +18,7 @@ MOST = 1000
 """Maximum number of planned changes and validations."""
 
 LAST = 100_000_000
-"""Upper bound of the meta-step numbers in a plan, which must be less than this."""
+"""Limit of the meta-step numbers in a plan: each must be less than this."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ def read_changes(items: Any, settings: Settings) -> tuple[Planned, ...]:
         settings: settings at the start of training.
 
     Raises:
-        BadInput: if a change is invalid. The message names its number, the field, its value and what is allowed.
+        BadInput: if a change is invalid. The message names the number of the change, the field, its value and the
+            allowed values.
     """
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise BadInput(f"changes is {quote(items)}, but must be a list of tables, each under [[changes]]")

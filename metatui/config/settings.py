@@ -1,8 +1,8 @@
 """Settings of an experiment, each with its type, range, default, unit, help, and conditions under which it applies.
 
 The form in the app, `--set` on the command line, preset files and the reference in `metatui/config/README.md` are
-derived from this file through `metatui.config.fields`. Settings are frozen. Losses are means over examples, so a preset
-from a paper that sums losses converts the paper's learning rates, and says so.
+derived from this file through `metatui.config.fields`. Settings are frozen. Losses are means over examples. If a paper
+sums losses, its presets have converted learning rates and say so.
 """
 
 from __future__ import annotations
@@ -229,7 +229,7 @@ class TrainingSettings(Group):
     seed: int = setting(
         0, "Seed", "Seed of the initialisation and of the training tasks.", main=True, ge=0, le=2**31 - 1)
     early_stop: int = setting(
-        0, "Early stop", "Stop after this many validations without a new best; 0 disables early stopping.",
+        0, "Early stop", "Stop after this many validations without a new best result; 0 disables early stopping.",
         unit="validations", when=used(ALGORITHMS, "training.early_stop"), ge=0, le=100_000)
 
 
@@ -250,7 +250,8 @@ class EvaluationSettings(Group):
         0, "Evaluation shots", "Shots on held-out tasks; 0 uses task.shots.", ge=0, le=1000)
     batch_norm: Literal["transductive", "per_example"] = setting(
         "transductive", "Batch norm at test",
-        "Batch statistics of the whole query set, or of the support set and one query example at a time.",
+        "Batch statistics are computed over the whole query set, or over the support set and one query example at a "
+        "time.",
         when=_IMAGES)
     seed: int = setting(
         0, "Evaluation seed", "Seed of the held-out tasks; use the same seed for runs that you compare.",
@@ -258,7 +259,7 @@ class EvaluationSettings(Group):
 
 
 class ComputeSettings(Group):
-    """Device, engine and precision. They do not change the mathematics."""
+    """Device, engine and precision. These settings do not change the mathematics."""
 
     device: str = setting(
         "auto", "Device", "Device that the run computes on.",
@@ -275,8 +276,9 @@ class ComputeSettings(Group):
         unit="meta-steps", ge=1, le=100_000_000)
     second_order: Literal["auto", "unrolled", "recomputed"] = setting(
         "auto", "Second order",
-        "Gradient through the graph of all inner steps (unrolled), or from one step's graph after another, which needs "
-        "less memory (recomputed). With the auto engine, auto is unrolled if the graphs fit into the memory.",
+        "How second-order gradients are computed: through the graph of all inner steps (unrolled), or through one "
+        "step's graph at a time, which needs less memory (recomputed). With the auto engine, auto means unrolled if "
+        "the graphs fit into the memory.",
         when=used(ALGORITHMS, "compute.second_order"))
     cuda_graphs: bool = setting(
         True, "CUDA graphs", "On CUDA, run each meta-step as one CUDA graph.",
@@ -291,7 +293,8 @@ class ComputeSettings(Group):
         "float32", "Precision", "Floating-point type of parameters and data.")
     threads: int = setting(
         0, "CPU threads",
-        "CPU threads that share the tasks, or the operations of one task; 0 chooses by model and machine.",
+        "CPU threads that share the tasks, or the operations of one task; 0 chooses a number that suits the model and "
+        "the machine.",
         ge=0, le=1024)
 
 
@@ -367,7 +370,7 @@ class Settings(Group):
         return value
 
     def effective(self, path: str) -> Scalar:
-        """Return the value of a setting; if model.name is `auto`, its value is the model that `auto` selects."""
+        """Return the value of a setting, with `auto` as the name of the model replaced by the model that it selects."""
         return self.model_name if path == "model.name" else self.value(path)
 
     @property

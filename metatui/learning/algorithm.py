@@ -69,8 +69,8 @@ class Algorithm(Component):
     """The part of a meta-step that `compute.engine = "auto"` measures. If None, the default engine is used without a
     measurement."""
     captured: ClassVar[bool] = False
-    """Whether a meta-step can be captured as a CUDA graph. It can if it is a step of Adam along the meta-gradient, and
-    nothing else changes between meta-steps."""
+    """Whether meta-steps can be captured as CUDA graphs. This requires that a meta-step is a step of Adam along the
+    meta-gradient, and that nothing else changes between meta-steps."""
     published_batch_norm: ClassVar[Literal["transductive", "per_example"] | None] = None
     """The value of `evaluation.batch_norm` that is closest to the published results; None if publications use different
     values or the value is unknown."""
@@ -121,7 +121,7 @@ class Algorithm(Component):
         return task.outputs(params, x)
 
     def meta_step(self, learner: Learner, tasks: range, outer_lr: float) -> MetaStep | PendingStep:
-        """Make one outer update of `learner` on the training tasks numbered `tasks`.
+        """Update the meta-parameters of `learner` once, on the training tasks numbered `tasks`.
 
         The default is a step of Adam along the mean of the tasks' meta-gradients.
 

@@ -150,8 +150,8 @@ def set_up(
     This also sets the number of CPU threads, the matmul precision and the CUDA device of the calling thread.
 
     Args:
-        first_meta_batch: size of the meta-batch at the start of the training, if it has changed since. It determines
-            the number of threads, on which the rounding of sums depends.
+        first_meta_batch: size of the meta-batch at the start of the training, if the size has changed since then. It
+            determines the number of threads, on which the rounding of sums depends.
         source: the data set, if it is not the one that `settings` select.
         frozen: saved values of the tensors that are never learned, by name; see `Experiment.frozen`.
 

@@ -128,7 +128,7 @@ class ChildProcess(Channel):
         return None
 
     def end(self) -> int:
-        """Kill the child if it still runs, close the channel, and return the exit code."""
+        """Kill the child if it is still running, close the channel, and return the exit code."""
         self.kill()
         code = self._process.wait()
         self.close()

@@ -57,7 +57,7 @@ def cifar100_cache() -> Path:
 
 
 def packed_folders_dir() -> Path:
-    """Return the folder of decoded images of the user's own folders; safe to delete."""
+    """Return the folder for the decoded images of the user's image folders; safe to delete."""
     return user_cache_path(APP) / "folders"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 DECAYS = (0.6, 0.9, 0.97)
-"""Decays that the app offers."""
+"""Smoothing decays that can be chosen in the app."""
 
 
 @dataclass(slots=True)

@@ -205,7 +205,7 @@ def test_progress_in_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         (["maml", "fomaml"], "runs on different data cannot be compared: task.source is sinusoid for MAML, glyphs for"),
         (["maml", "scratch", "--tasks", "1"], "evaluation.test_tasks is 1, but must be a whole number from 2"),
         (["maml", "scratch", "--steps", "0"], "evaluation.inner_steps is 0, but must be a whole number from 1"),
-        (["maml", "scratch", "--steps", "many"], "--steps is 'many', but must be a whole number of at least 1, or own"),
+        (["maml", "scratch", "--steps", "many"], "--steps is 'many', but must be a whole number of at least 1, or"),
         (["maml", "scratch", "--split", "train"], "'train' is not one of 'test', 'val'"),
         (["maml", "scratch", "--target", "soon"], "--target is 'soon', but must be an accuracy, such as 0.95"),
         (["maml", "scratch", "--target=-1"], "target is -1, but must be a loss of at least 0"),

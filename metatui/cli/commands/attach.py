@@ -1,4 +1,4 @@
-"""`metatui attach`: open the app with a run that trains in another process."""
+"""`metatui attach`: open the app with a run that is training in another process."""
 
 from __future__ import annotations
 

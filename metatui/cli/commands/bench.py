@@ -78,7 +78,9 @@ def bench(
     ascii_only: bool,
     as_json: bool,
 ) -> None:
-    """Measure the speed, the memory use and the share of the machine's peak speed of all engines, algorithms and tasks.
+    """Measure the speed and the memory use of all engines, algorithms and tasks.
+
+    The speed is also given as a share of the machine's peak speed.
 
     On CUDA, each engine is measured twice: without CUDA graphs, and with each meta-step as one CUDA graph, as in
     training.

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 def check(context: click.Context, device: str, as_json: bool) -> None:
     """Check the meta-gradients of every algorithm and engine in float64.
 
-    The meta-gradients are compared with finite differences and with results of the library higher. Gradients of modules
-    and losses that are difficult for fast engines are also compared with plain autograd. On a GPU, full-size networks
-    are checked, too.
+    The meta-gradients are compared with finite differences and with results of the library 'higher'. Gradients of
+    modules and losses that are difficult for fast engines are also compared with plain autograd. On a GPU, full-size
+    networks are checked, too.
     """
     device = changed(Settings(), (), device).compute.device
 

@@ -46,14 +46,14 @@ def _steps(context: click.Context, parameter: click.Parameter, text: str | None)
     try:
         return int(text)
     except ValueError:
-        raise BadInput(f"--steps is {quote(text)}, but must be a whole number of at least 1, or own") from None
+        raise BadInput(f"--steps is {quote(text)}, but must be a whole number of at least 1, or 'own'") from None
 
 
 target_option = click.option(
     "--target",
     metavar="X",
     callback=_target,
-    help="Show when the validations of each run first reach this accuracy (0.95 or 95%) or loss.",
+    help="Show at which meta-step each run first reaches this accuracy (0.95 or 95%) or loss in a validation.",
 )
 comparison_tasks_option = click.option(
     "--tasks", type=int, metavar="N", help="Number of held-out tasks; default: as in the first run's settings."
@@ -62,7 +62,7 @@ comparison_steps_option = click.option(
     "--steps",
     metavar="N|own",
     callback=_steps,
-    help="Number of inner steps, or own for that of each run's settings; default: as in the first run's settings.",
+    help="Number of inner steps, or 'own' for the one in each run's settings; default: as in the first run's settings.",
 )
 comparison_device_option = click.option(
     "--device", metavar="DEVICE", help="Device to compute on; default: as in each run's settings."

@@ -50,7 +50,7 @@ def data(context: click.Context, as_json: bool) -> None:
 )
 @json_option
 def list_data(as_json: bool) -> None:
-    """List the data sets for task.source, including those of plugins."""
+    """List the data sets that task.source accepts, including those of plugins."""
     _list(as_json)
 
 
@@ -186,11 +186,10 @@ def _report_packed(report: dict[str, object], summary: str, as_json: bool) -> No
 def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) -> None:
     """Pack the images of PATH and summarise them.
 
-    PATH has a folder of PNG or JPEG images for each class.
-    Classes may be in the folders train, val and test of PATH, or named in its files train.csv, val.csv and test.csv (or
-    .txt); otherwise they are split at random into 64, 16 and 20 %.
-    Use --set to give task.image_size, task.image_mode, task.split_seed, folder.val_fraction and folder.test_fraction
-    the values that the run will have.
+    PATH contains a folder of PNG or JPEG images for each class. Classes may be in the folders train, val and test of
+    PATH, or listed in files train.csv, val.csv and test.csv (or .txt) in PATH; otherwise, 64, 16 and 20 % of the
+    classes are drawn at random for training, validation and test. Use --set to give task.image_size, task.image_mode,
+    task.split_seed, folder.val_fraction and folder.test_fraction the values that the run will have.
     """
     folder_task = {"task.source": "folder", "task.folder": FIELDS["task.folder"].read(path)}
     settings = change(Settings(), changes(assignments) | folder_task)

@@ -67,7 +67,8 @@ LABELS = {
     "tmux": "tmux",
     "ssh": "SSH",
 }
-"""Labels of report keys that need more than a capital letter. Other keys are capitalised, except names of libraries."""
+"""Labels of report keys whose capitalised name is not a good label. All other keys are capitalised, except names of
+libraries."""
 
 VARIABLES = (
     "METATUI_RUNS",

@@ -30,13 +30,16 @@ from metatui.utils.numbers import diverged, interval
 @click.option("--steps", type=int, metavar="N", help="Number of inner steps; default: as in the run's settings.")
 @shots_option
 @click.option(
-    "--inner-lr", type=float, metavar="ALPHA", help="Inner learning rate; default: the rate at the best validation."
+    "--inner-lr",
+    type=float,
+    metavar="ALPHA",
+    help="Inner learning rate; default: the rate in use at the best validation.",
 )
 @split_option
 @click.option(
     "--batch-norm",
     type=click.Choice(FIELDS["evaluation.batch_norm"].choices),
-    help="Batch statistics of the whole query set, or of the support set and one query example at a time.",
+    help="Compute batch statistics over the whole query set, or over the support set and one query example at a time.",
 )
 @click.option("--device", metavar="DEVICE", help="Device to compute on; default: as in the run's settings.")
 @runs_dir_option
@@ -56,7 +59,7 @@ def evaluate(
     """Adapt the best parameters of RUN to held-out tasks and show the metrics after every inner step.
 
     RUN is the name of a run, the start of its name, its folder, or latest for the newest run. The exit code is 1 if at
-    least half of the tasks diverged, so that there is no result.
+    least half of the tasks diverged, because there is no result in this case.
     """
     folder = RunStore(runs_dir).find(run)
 
@@ -92,7 +95,7 @@ def _show(run: str, evaluation: Evaluation, *, inner_lr_given: bool) -> None:
     if not evaluation.is_finite:
         return
     if evaluation.diverged:
-        text = f"warning: {evaluation.diverged:,} tasks diverged and are not part of the means"
+        text = f"warning: {evaluation.diverged:,} tasks diverged and are not included in the means"
         say(screen, text, style="yellow")
     rows = []
     for index, step in enumerate(evaluation.steps):

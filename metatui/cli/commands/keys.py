@@ -14,9 +14,9 @@ from metatui.cli.options import examples, json_option
 def keys(as_json: bool) -> None:
     """List the actions of the app, with their keys.
 
-    To change keys, write a TOML file with a line for each action, such as: start = "f5,ctrl+e". Keys are letters,
-    digits, f1 to f24, combinations such as ctrl+e, and names such as space or question_mark. The last line of the list
-    shows the path of this file.
+    To change keys, write a TOML file with a line for each action to change, such as: start = "f5,ctrl+e". Keys are
+    letters, digits, f1 to f24, combinations such as ctrl+e, and names such as space or question_mark. The last line of
+    the list shows the path of this file.
     """
     from metatui.tui.keyboard import keymap
     from metatui.tui.keyboard.actions import ACTIONS, use_keymap

@@ -88,7 +88,7 @@ def _lines(explanation: Explanation, own: Mapping[str, Scalar]) -> Iterator[str]
 @click.argument("words", nargs=-1, metavar="[GROUP|WORD...]")
 @json_option
 def settings(words: tuple[str, ...], as_json: bool) -> None:
-    """List all settings, those of a GROUP or those with all WORDs, with their default, allowed values and meaning."""
+    """List all settings, or those of a GROUP or with all WORDs, each with its default, allowed values and meaning."""
     fields = _found([word.lower() for word in words])
     if as_json:
         emit({"settings": [_setting_json(field) for field in fields]})

@@ -89,8 +89,8 @@ def run(
     immediately. With --detach, the run continues in the background when the terminal is closed; metatui attach opens
     the run in the app, and metatui stop stops it.
 
-    With --seeds, metatui compare summarises the runs: mean, standard deviation and 95 % interval over the seeds. With
-    --json, the reports are printed as one object with the list "runs".
+    With --seeds, one run is trained for each seed. metatui compare summarises these runs: mean, standard deviation and
+    95 % interval over the seeds. With --json, the reports are printed as one object with the list "runs".
 
     Other signals also interrupt and save the run: SIGTERM, SIGHUP, and those that schedulers send before the time limit
     (SIGUSR1, SIGUSR2, SIGXCPU). The exit code is then 128 plus the signal number. In a Slurm job, the exit code is 75,
@@ -158,7 +158,7 @@ def run(
 
 
 def _usual_note(settings: Settings, overrides: Mapping[str, Scalar]) -> str:
-    """Return a note on the algorithm's usual values that `settings` do not have; empty if no note is needed.
+    """Return a note that lists the algorithm's usual values if `settings` deviate from them; empty otherwise.
 
     A note is needed only if `overrides` select an algorithm or a data set. It does not mention settings in `overrides`.
     """
@@ -170,7 +170,7 @@ def _usual_note(settings: Settings, overrides: Mapping[str, Scalar]) -> str:
 
 
 def _lost(base: Settings, settings: Settings) -> set[str]:
-    """Return the paths of the settings that a preset sets and that have no effect in its changed `settings`."""
+    """Return the paths of settings that the preset `base` sets, but that have no effect in its changed `settings`."""
     return {
         path
         for path, field in FIELDS.items()
@@ -201,8 +201,8 @@ def train(
     """Train to the end or until a signal, showing progress.
 
     Args:
-        as_json: whether to report on the run.
-        write: function that is called with the report.
+        as_json: whether to report the run and its result as JSON.
+        write: function that is called with this report; by default, it is printed.
 
     Raises:
         MetatuiError: if the run fails, or its test has no result because too many tasks diverged.
@@ -258,7 +258,7 @@ def print_detached(live: LiveRun, *, as_json: bool) -> None:
         emit({"run": run.id, "dir": str(run.path), "pid": pid})
         return
     name = shlex.quote(run.id if run.path.parent == paths.runs_dir() else str(run.path))
-    click.echo(f"{run.id} trains in the background, in process {pid}")
+    click.echo(f"{run.id} is training in the background, in process {pid}")
     click.echo(f"  metatui attach {name}  opens it in the app")
     click.echo(f"  metatui stop {name}    stops and saves it")
 

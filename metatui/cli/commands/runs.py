@@ -45,7 +45,9 @@ def runs(context: click.Context, size: bool, runs_dir: Path | None, as_json: boo
     if context.invoked_subcommand is None:
         _list(runs_dir, size, as_json)
     elif size or runs_dir or as_json:
-        raise click.UsageError(f"options of '{context.invoked_subcommand}' must come after its name")
+        raise click.UsageError(
+            f"options of '{context.invoked_subcommand}' must be given after '{context.invoked_subcommand}'"
+        )
 
 
 @runs.command(
@@ -78,13 +80,13 @@ def list_runs(size: bool, runs_dir: Path | None, as_json: bool) -> None:
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @runs_dir_option
 def export(run: str, to: str, evaluations: bool, model: bool, force: bool, runs_dir: Path | None) -> None:
-    """Export the metrics of every meta-step of RUN as CSV, or its model.
+    """Export the metrics of every meta-step of RUN as CSV, or the model of RUN.
 
     RUN is the name of a run, the start of its name, its folder, or latest for the newest run.
 
-    A model file contains the tensors of module.state_dict(). Its metadata contains the settings, and the columns of a
-    table or the names of the classes. In Python, metatui.load_model loads the model of a run, which can then be adapted
-    to new tasks.
+    A model file contains the tensors of module.state_dict(). The metadata of this file contains the settings, and the
+    column names of a table or the names of the classes. In Python, metatui.load_model loads the model of a run, which
+    can then be adapted to new tasks.
     """
     if model and evaluations:
         raise click.UsageError("--model and --evaluations cannot be used together")
@@ -215,7 +217,7 @@ def _progress(summary: RunSummary) -> str:
 
 
 def _results(summary: RunSummary) -> Iterator[str]:
-    """Yield a line about the test or, if there is none, lines about the best and the last validation.
+    """Yield a line about the test or, if the run was not tested, lines about the best and the last validation.
 
     A run that has not been evaluated yet is described by the meta-loss of its last meta-step.
     """

@@ -1,4 +1,4 @@
-"""`metatui stop`: stop a run that trains in another process."""
+"""`metatui stop`: stop a run that is training in another process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WAIT_SECONDS = 60.0
 @runs_dir_option
 @json_option
 def stop(run: str, runs_dir: Path | None, as_json: bool) -> None:
-    """Stop RUN, which trains on this machine: it finishes its meta-step, saves and ends.
+    """Stop RUN, which must be training on this machine: the run finishes its meta-step and is saved.
 
     RUN is the name of a run, the start of its name, its folder, or latest for the newest run. The command waits at
     most a minute for the run to end.
@@ -46,7 +46,7 @@ def stop(run: str, runs_dir: Path | None, as_json: bool) -> None:
             timeout.cancel()
     if not isinstance(last, Finished | Failed):
         raise MetatuiError(
-            f"run {folder.id} did not stop within {WAIT_SECONDS:g} seconds: it stops when its meta-step is done"
+            f"run {folder.id} did not stop within {WAIT_SECONDS:g} seconds: it will stop when its meta-step is done"
         )
     if as_json:
         emit({"run": folder.id, "dir": str(folder.path), "status": folder.status(), "iterations": last.iteration})

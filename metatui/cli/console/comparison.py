@@ -32,7 +32,7 @@ def show(comparison: Comparison) -> None:
 
 
 def _fitting(whole: TextTable, width: int) -> Iterator[TextTable]:
-    """Yield the table. If it is too wide and has one column of names, yield parts with fewer columns instead."""
+    """Yield the table. If it is too wide and has one column of names, yield several narrower tables instead."""
     widths = [max(map(len, column)) + GAP for column in zip(whole.headings, *whole.rows, strict=True)]
     start, columns = whole.names, len(whole.headings)
     if whole.names > 1:

@@ -26,7 +26,8 @@ LONGEST_RULE = 160
 """Maximum length of the line below the headings of a table that is not wrapped, if cells are wider than `WIDEST`."""
 
 NARROWEST = 20
-"""Minimum width of a wrapped column. If a table has no room for it, each of its rows is printed as a list of values."""
+"""Minimum width of a wrapped column. If a column would be narrower, each row of the table is printed as a list of
+values."""
 
 
 def say(screen: Console, *sentences: str, style: str = "", indent: int = 0, hanging: int = 0) -> None:

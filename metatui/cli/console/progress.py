@@ -66,7 +66,7 @@ class MetricsProgress(Progress):
 
 
 class PlainDisplay:
-    """Display that prints a line every ten seconds or tenth of the run, and for each event other than a meta-step."""
+    """Display that prints a line for each event; for meta-steps, only every ten seconds or every tenth of the run."""
 
     def __init__(self, screen: Console, run: RunFolder) -> None:
         self._screen = screen

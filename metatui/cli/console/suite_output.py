@@ -30,7 +30,7 @@ def show_list(as_json: bool) -> None:
         labelled = [f"{key}: {value}" for key in ("measured", "notes") if (value := getattr(suite, key))]
         say(screen, *filter(None, (suite.source,)), *labelled, style="dim", indent=4)
     say(screen, *(f"warning: {problem}" for problem in problems()), style="yellow")
-    say(screen, f"Your own suites belong in {user_dir()}; metatui suite NAME runs one.")
+    say(screen, f"Save your own suites in {user_dir()}; metatui suite NAME runs a suite.")
 
 
 def show_plan(suites: Sequence[Suite], store: RunStore, as_json: bool) -> None:

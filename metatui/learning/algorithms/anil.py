@@ -57,7 +57,7 @@ class ANIL(MAML):
                 "for each inner step of each task.",
                 "The body computes the features of each support and query set once, and is differentiated once. Inner "
                 "steps are steps of a linear model.",
-                "Memory holds one graph of the body for each support and query set; the graph of the inner "
+                "One graph of the body is kept in memory for each support and query set; the graph of the inner "
                 "steps is small.",
             ),
             hessian_products=inner_gradients(settings),

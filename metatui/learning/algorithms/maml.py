@@ -72,8 +72,8 @@ class MAML(GradientBased):
     def explain(cls, settings: Settings) -> Explanation:
         memory = {
             "unrolled": "Memory grows with the number of inner steps, because the graph of all of them is kept.",
-            "recomputed": "Memory holds the graph of one inner step and the parameters after each; in exchange, the "
-            "gradient of each inner step is computed twice.",
+            "recomputed": "The graph of one inner step and the parameters after every inner step are kept in memory. "
+            "In exchange, the gradient of each inner step is computed twice.",
             "auto": "Memory holds the graph of all inner steps if it is small; otherwise the graph of one inner step "
             "and the parameters after each.",
         }

@@ -71,7 +71,7 @@ class MAMLPlusPlus(MAML):
         multi_step: float = setting(
             0.1, "Multi-step loss",
             "Share of the training in which the query losses after all inner steps count, with weights that move to "
-            "the last step. 0 always uses the last step alone.", ge=0, le=1)
+            "the last step; with 0, only the loss after the last step counts.", ge=0, le=1)
         first_order: float = setting(
             0.3, "First-order start",
             "Share of the training with first-order meta-gradients, before those of second order; 0 uses second order "
@@ -170,7 +170,7 @@ class MAMLPlusPlus(MAML):
         losses = "the query loss after the last inner step"
         if self.query_weights is not None:
             losses = "the query losses after all inner steps"
-        return f"Meta-gradients are {order} ones of {losses} from here on"
+        return f"From here on, meta-steps use {order} meta-gradients of {losses}"
 
     @property
     def second_order(self) -> bool:

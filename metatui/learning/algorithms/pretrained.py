@@ -101,8 +101,8 @@ class Pretrained(GradientBased):
             ),
             costs=(
                 f"1 gradient of the loss of {count(size, 'example')}.",
-                "The model is also adapted to the tasks of the meta-batch, but only for the curves: this trains "
-                "nothing.",
+                "The model is also adapted to the tasks of the meta-batch, but only to plot the training curves. This "
+                "does not change the learned parameters.",
             ),
             gradients=1,
             hessian_products=0,

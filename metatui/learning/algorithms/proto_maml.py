@@ -78,8 +78,8 @@ class ProtoMAML(MAML):
             idea=(
                 "MAML in which the last layer of each task starts as that of ProtoNet, computed from the mean features "
                 "of each class. So the prediction before any inner step is ProtoNet's, the order of the classes has "
-                "no influence, and the inner steps improve on it with all layers. Only the layers before the last one "
-                "are learned in the outer loop."
+                "no influence, and the inner steps improve the prediction by changing all layers. Only the layers "
+                "before the last one are learned in the outer loop."
             ),
             inner_rule="(θ'_i, w'_i) = (θ, w_i) − α ∇L_i(D_i; θ, w_i), with w_i = (2 c_in, −‖c_in‖²) for each class n",
             outer_rule="θ ← θ − β d/dθ mean_i L_i(D'_i; θ'_i, w'_i)",
@@ -100,8 +100,8 @@ class ProtoMAML(MAML):
                 if first_order
                 else f"{count(products, 'Hessian-vector product')}, one for each inner step of each task.",
                 "One more pass of each support set through the network, for the prototypes.",
-                "Memory holds the graph of that pass"
-                + ("." if first_order else ", and the graph of all inner steps, which grows with their number."),
+                "The graph of that pass is kept in memory"
+                + ("." if first_order else ", as is the graph of all inner steps, which grows with their number."),
             ),
             hessian_products=products,
             paper=(

@@ -116,7 +116,7 @@ class ProtoNet(Algorithm):
                 f"{count(tasks, 'gradient')} of query losses, one per task. Each goes back through the features of the "
                 "query set and, because of the prototypes, through those of the support set.",
                 "No inner steps, no second derivatives.",
-                "Memory holds the graph of one pass of each set through the network.",
+                "The graph of one forward pass of each set is kept in memory.",
             ),
             gradients=tasks,
             hessian_products=0,

@@ -130,8 +130,8 @@ class Reptile(GradientBased):
             ),
             costs=(
                 inner_cost(settings, "training"),
-                "No second derivatives and no gradient of a query loss; the query loss is computed only for the "
-                "curves.",
+                "No second derivatives and no gradient of a query loss; the query loss is only computed to plot "
+                "training curves.",
                 "Memory does not grow with the number of inner steps.",
             ),
             gradients=inner_gradients(settings),

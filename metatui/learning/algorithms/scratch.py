@@ -1,7 +1,7 @@
 """Scratch: a baseline without meta-learning.
 
 The random initialisation is adapted to each held-out task with the same inner loop as in the other algorithms. The
-improvement of an algorithm over Scratch is what it learned from the training tasks.
+improvement of an algorithm over Scratch is what the algorithm learned from the training tasks.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class Scratch(GradientBased):
             title="Scratch: no meta-learning, a baseline",
             idea=(
                 "The random initialisation, adapted to each held-out task by the same inner loop as the other "
-                "algorithms. The improvement of an algorithm over Scratch is what it learned from the training tasks."
+                "algorithms. The improvement of an algorithm over Scratch is what the algorithm learned from the "
+                "training tasks."
             ),
             rule=("θ'_i = θ − α ∇L_i(D_i; θ)",),
             symbols=(

@@ -38,7 +38,7 @@ DIVERGED = 1000.0
 
 @dataclass(frozen=True)
 class Measured:
-    """Results of each held-out task at each inner step from 0, in float64 on the CPU."""
+    """Results of each held-out task at each inner step, starting at step 0, in float64 on the CPU."""
 
     split: Split
     shots: int
@@ -205,7 +205,7 @@ def diverged(loss: Tensor, *, regression: bool) -> Tensor:
     because a task that the initial parameters happen to fit has a loss near zero.
 
     Args:
-        loss: [T, steps + 1], query loss at each inner step from 0.
+        loss: [T, steps + 1], query loss at each inner step, starting at step 0.
 
     Returns:
         bool [T].

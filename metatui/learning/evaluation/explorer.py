@@ -26,7 +26,7 @@ SPLIT: Split = "test"
 """The split from which classes are chosen. It is used neither for training nor to select a checkpoint."""
 
 MAX_NAMES = 2000
-"""If there are more classes than this, they cannot be chosen by name. Generated characters have too many classes."""
+"""Maximum number of classes if they can be chosen by name. There are more classes of generated characters than this."""
 
 MAX_TASK = 2**31 - 1
 

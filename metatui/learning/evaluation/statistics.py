@@ -21,8 +21,8 @@ from metatui.utils.smoothing import ExponentialAverage
 Floats = NDArray[np.float64]
 
 FEW = 13
-"""Maximum number of differences for which Wilcoxon's test enumerates all outcomes if some are tied, as newer versions
-of scipy do."""
+"""If some differences are tied, Wilcoxon's test enumerates all outcomes for at most this number of differences, as
+newer versions of scipy do."""
 
 
 def mean_ci95(values: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -69,7 +69,7 @@ class PairedTest:
 
     @property
     def most_are_there(self) -> bool:
-        """True if most differences are finite; otherwise, the finite ones would be a biased sample."""
+        """True if most differences are finite; otherwise, the finite ones are a biased sample."""
         return self.left_out < self.tasks
 
     @property

@@ -47,7 +47,7 @@ def resolve(name: str) -> Device:
     """Return the device for a value of `compute.device`; for `auto`, the first one that works.
 
     Raises:
-        SettingsError: if this machine does not have the device. The message lists those that it has.
+        SettingsError: if this machine does not have the device. The message lists the devices of this machine.
     """
     if name == "cpu":  # works even if a GPU or its driver is broken
         return cpu()

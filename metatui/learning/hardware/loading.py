@@ -1,4 +1,4 @@
-"""Import of all libraries that a run needs, before it starts."""
+"""Import of all libraries that a run needs, before the run starts."""
 
 from __future__ import annotations
 

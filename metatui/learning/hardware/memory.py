@@ -57,7 +57,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_unused_memory(device: torch.device) -> None:
-    """Give memory that torch caches for later tensors back to `device`."""
+    """Return memory that torch has cached for later tensors to `device`."""
     if device.type == "cuda":
         with torch.cuda.device(device):
             torch.cuda.empty_cache()

@@ -68,7 +68,7 @@ def handle_of(index: int, environ: Mapping[str, str], pid: int) -> Any | None:
 
     CUDA numbers only the GPUs in `CUDA_VISIBLE_DEVICES`, in an order of its own unless `CUDA_DEVICE_ORDER` is
     `PCI_BUS_ID`; NVML numbers all GPUs in the order of the bus. If the GPUs differ and CUDA's order is unknown, this
-    looks for the GPU that the process computes on.
+    function looks for the GPU that the process computes on.
 
     Args:
         environ: environment variables of the process.

@@ -97,7 +97,7 @@ class OuterAdam:
         return norm
 
     def _concatenated(self, gradients: Params) -> Tensor:
-        """Concatenate the given gradients. Zeros for missing ones would change how the sum of squares is rounded."""
+        """Concatenate `gradients`. Zeros for missing ones would change how the sum of squares is rounded."""
         return torch.cat([gradients[name].reshape(-1) for name in self.flat.shapes if name in gradients])
 
     @property
@@ -111,7 +111,7 @@ class OuterAdam:
         return 1 - first ** (self._steps + 1), 1 - second ** (self._steps + 1)
 
     def count(self, steps: int = 1) -> None:
-        """Add `steps`, which may be negative, to the step count after meta-steps that this class did not make."""
+        """Add `steps`, which may be negative, to the step count, for updates by compiled functions or CUDA graphs."""
         self._steps += steps
 
     def tensors(self) -> Params:

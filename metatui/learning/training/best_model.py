@@ -1,4 +1,4 @@
-"""The parameters with the best validation. The final test uses them."""
+"""The parameters with the best validation result, which are used in the final test."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REQUIRED = ("best", "best_iteration", "since_best", "validated_at")
 
 @dataclass
 class BestModel:
-    """The best validation so far, and the counters for early stopping and divergence warnings."""
+    """The best validation result so far, and the counters for early stopping and divergence warnings."""
 
     value: float | None = None
     """Accuracy, or negative loss for regression; None before the first finite validation."""

@@ -24,7 +24,7 @@ POLL_INTERVAL = 0.1
 
 class _Phase(Enum):
     NEW = auto()
-    """No meta-step of this kind has been made in this process yet."""
+    """No meta-step of this kind has been run in this process yet."""
     COMPILING = auto()
     """The compiler has been started if necessary, but the meta-step of the switch has not been reached yet."""
     DONE = auto()
@@ -48,7 +48,10 @@ class CompileSwitch:
         outcome."""
 
     def restore(self, since: int | None, kind: Sequence[int] | None, outcome: str | None) -> None:
-        """Continue from a checkpoint. The arguments are None before the first meta-step and in older checkpoints."""
+        """Restore the attributes from a checkpoint.
+
+        The arguments are None if the checkpoint was saved before the first meta-step or by an old version.
+        """
         if since is not None and kind is not None:
             inner_steps, meta_batch = kind
             self.since, self.kind, self.outcome = since, (inner_steps, meta_batch), outcome
@@ -59,7 +62,7 @@ class CompileSwitch:
         """Start the compiler, or switch to compiled meta-steps, if either is due. Yields messages for the user.
 
         Args:
-            iteration: meta-steps made so far.
+            iteration: number of meta-steps so far.
             settings: settings of the next meta-step, with `auto` resolved.
             tasks: task numbers of the next meta-step.
             stop_requested: called repeatedly while this waits for the compiler. If it returns True, the engine is not

@@ -29,7 +29,7 @@ def out_of_memory_message(settings: Settings, iteration: int) -> str:
 
 
 def result_warning(test: Evaluation, settings: Settings, best: Mapping[str, Any] | None) -> str | None:
-    """Explain why the final test is not a good result; return None if it is good.
+    """Explain why the result of the final test is not usable; return None if it is usable.
 
     Args:
         best: live settings at the best validation, by path; None if no validation had a finite result.

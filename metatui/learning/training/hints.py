@@ -30,8 +30,8 @@ LEAST_MOVEMENT = 0.05
 With the bundled presets, the change is at least 0.5."""
 
 RISE = 3.0
-"""Training is reported as diverging only if the mean meta-loss since the last validation exceeds this multiple of its
-lowest value between earlier validations."""
+"""Training is reported as diverging only if the mean meta-loss since the last validation exceeds this multiple of the
+lowest mean between two earlier validations."""
 
 PATIENCE = 3
 """Overfitting is judged only after this number of validations without a new best one."""
@@ -125,7 +125,7 @@ class Hints:
 
         Args:
             settings: the settings after the event.
-            model: the best parameters after the event.
+            model: the best validation result after the event.
         """
         match event:
             case Progress():
@@ -203,7 +203,7 @@ class Hints:
             reason, first = f"Tasks diverged in two validations in a row ({tasks})", "algorithm.inner_lr"
         elif self._state.rising >= 2 and self._state.lowest is not None:
             now = f"{self._state.meta_loss.mean:.3g}, but was {self._state.lowest:.3g} before"
-            reason, first = f"Training diverges: the mean meta-loss since the last validation is {now}", _OUTER
+            reason, first = f"Training is diverging: the mean meta-loss since the last validation is {now}", _OUTER
         else:
             return
         path, new = _lower_rate(settings, model.settings or {}, first)
@@ -215,8 +215,8 @@ class Hints:
             return
         values = [_formatted(event.evaluation, *metric) for metric in (event.evaluation.final, best.metric)]
         reason = (
-            f"Overfitting: training improves, but the validation is {values[0]}, worse than {values[1]} at meta-step "
-            f"{best.iteration:,}, whose parameters are tested"
+            f"Overfitting: training improves, but the validation result is {values[0]}, worse than {values[1]} at "
+            f"meta-step {best.iteration:,}; the final test uses the parameters of that meta-step"
         )
         yield from self._hint("overfitting", event.iteration, settings, reason, "training.iterations", event.iteration)
 
@@ -252,7 +252,7 @@ def _training_steps(settings: Settings) -> int:
 
 
 def _after(evaluation: Evaluation, steps: int) -> tuple[float, float]:
-    """Return the metric after `steps` inner steps, or after the last one if there are fewer, with its half-width."""
+    """Return the metric after `steps` inner steps, or after the last step if there are fewer, with its half-width."""
     curve = evaluation.accuracy or evaluation.loss
     step = min(steps, len(curve.mean) - 1)
     return curve.mean[step], curve.ci95[step]

@@ -81,7 +81,7 @@ class Learner:
         return algorithm.at(self.progress) if algorithm.annealed else algorithm
 
     def meta_step(self, tasks: range, outer_lr: float) -> MetaStep | PendingStep:
-        """Make one outer update on the training tasks numbered `tasks`.
+        """Update the meta-parameters once, on the training tasks numbered `tasks`.
 
         Raises:
             Diverged: if a loss or gradient is not finite. The meta-parameters are unchanged.
@@ -125,7 +125,7 @@ class Learner:
         return self.outer.step(gradients, lr=outer_lr, clip=self.experiment.settings.algorithm.grad_clip)
 
     def move_towards(self, target: Params, share: float) -> Tensor:
-        """Move the meta-parameters by `share` of the way to `target`. Returns their distance from it before the move.
+        """Move the meta-parameters by `share` of the way to `target`. Returns the distance before the move.
 
         Raises:
             Diverged: if this distance is not finite. In that case, nothing is updated.
@@ -224,7 +224,7 @@ class Learner:
         """Make a meta-step with a captured or compiled graph; return None if there is no suitable graph.
 
         Raises:
-            Diverged: if a loss or gradient is not finite. For a captured graph, `read` raises it later.
+            Diverged: if a loss or gradient is not finite. For a captured graph, `read` raises this error later.
         """
         settings = self.experiment.settings
         at_once = settings.compute.tasks_at_once

@@ -32,13 +32,13 @@ class StepInfo:
 
 
 class MetaSteps:
-    """A sequence of meta-steps, made one at a time with the current settings, and their metrics."""
+    """Runs meta-steps one at a time with the current settings, and reports their metrics."""
 
     def __init__(self, experiment: Experiment, learner: Learner) -> None:
         self._experiment = experiment
         self._learner = learner
         self.iteration = 0
-        """Number of meta-steps made so far."""
+        """Number of meta-steps so far."""
         self.tasks_seen = 0
         self.seconds = 0.0
         """Time spent in meta-steps."""
@@ -91,7 +91,8 @@ class MetaSteps:
         """Wait for pending meta-steps and report their metrics.
 
         Raises:
-            Diverged: if a meta-step diverged. `iteration` and `tasks_seen` then return to their values before it.
+            Diverged: if a meta-step diverged. `iteration` and `tasks_seen` then return to their values before this
+                meta-step.
         """
         pending, self._pending = self._pending, []
         while pending:
@@ -118,7 +119,7 @@ class MetaSteps:
             pending = pending[len(metrics) :]
 
     def _new_stage(self) -> Iterator[Event]:
-        """Note what changes if an annealed training enters another stage with the next meta-step."""
+        """Yield a note on the next meta-step if it is the first one of another stage of an annealed training."""
         if not self._experiment.algorithm.annealed:
             return
         if self._stage is None:

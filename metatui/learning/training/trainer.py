@@ -114,7 +114,7 @@ class Trainer:
 
     @property
     def iteration(self) -> int:
-        """Number of meta-steps made so far."""
+        """Number of meta-steps so far."""
         return self._steps.iteration
 
     @property

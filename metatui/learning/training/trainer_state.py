@@ -1,4 +1,4 @@
-"""The state of a training run in a checkpoint, and evaluations of it."""
+"""The state of a training run that a checkpoint contains, and functions to evaluate this state."""
 
 from __future__ import annotations
 

@@ -212,7 +212,7 @@ def test_journal_states_the_stages_of_the_training() -> None:
         evaluation__every=0, evaluation__tasks=2, evaluation__test_tasks=2, evaluation__inner_steps=2,
     )  # fmt: skip
     first, second = (
-        f"Meta-gradients are {order}-order ones of the query loss after the last inner step from here on"
+        f"From here on, meta-steps use {order}-order meta-gradients of the query loss after the last inner step"
         for order in ("first", "second")
     )
     assert noted(Trainer(settings)) == [(1, first), (3, second)]

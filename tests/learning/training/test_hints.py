@@ -146,7 +146,7 @@ def test_training_that_diverges() -> None:
     events = [event for event, _ in history(rises, REGRESSION)[3 * (EVERY + 1) :]]
     (hint,) = raised.see(*events)
     assert (hint.path, hint.old, hint.new) == ("algorithm.outer_lr", 0.1, 0.001)
-    assert hint.reason == "Training diverges: the mean meta-loss since the last validation is 3, but was 0.4 before"
+    assert hint.reason == "Training is diverging: the mean meta-loss since the last validation is 3, but was 0.4 before"
 
 
 @pytest.mark.parametrize(
@@ -176,8 +176,8 @@ def test_overfitting() -> None:
     ]
     (hint,) = Monitored(IMAGES).run(blocks(losses, [0.4, 0.6, 0.8, 0.75, 0.65, 0.6, 0.55], half=0.02))
     assert hint.reason == (
-        "Overfitting: training improves, but the validation is 60.0 ± 2.0 %, worse than 80.0 ± 2.0 % at meta-step 300, "
-        "whose parameters are tested"
+        "Overfitting: training improves, but the validation result is 60.0 ± 2.0 %, worse than 80.0 ± 2.0 % at "
+        "meta-step 300; the final test uses the parameters of that meta-step"
     )
 
 

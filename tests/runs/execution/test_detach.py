@@ -108,7 +108,7 @@ def test_run_survives_its_starter_and_resumes_when_killed(
     # The socket of the dead process still exists. The new process has no terminal and its own session.
     assert main(["run", "--resume", live.run_id, "--detach"]) == 0
     output = capsys.readouterr().out
-    assert output.startswith(f"{live.run_id} trains in the background, in process ")
+    assert output.startswith(f"{live.run_id} is training in the background, in process ")
     assert f"metatui attach {live.run_id} " in output
     assert f"metatui stop {live.run_id} " in output
     again = LiveRun.attach(live.run)
