@@ -9,7 +9,7 @@ Python API:
 >>> model = metatui.load_model(result.run)  # doctest: +SKIP
 >>> model.adapt(support_x, support_y).predict(query_x)  # doctest: +SKIP
 
-`metatui plugin` prints a file with a model, an algorithm or a data set to start your own from;
+`metatui plugin` prints a file with a model, an algorithm or a data set, as a starting point for your own;
 `metatui.load_plugin` loads it.
 
 Names are imported on first use, so that `import metatui` is fast and does not import torch.

@@ -15,7 +15,7 @@ from metatui.config.settings import Settings
 
 @dataclass(frozen=True)
 class Curve:
-    """Mean of a metric over tasks at each inner step from 0, and the half-width of the 95 % interval of the mean.
+    """Means of a metric over tasks, from step 0 to the last inner step, with the half-widths of their 95 % intervals.
 
     Tasks that diverged are not included. All values are NaN if most tasks diverged.
     """
@@ -45,16 +45,16 @@ class Evaluation:
     """Accuracies from 0 to 1; None for regression."""
     seconds: float
     inner_lr: float | None = None
-    """Inner learning rate of the adaptation; None in records of versions that did not store it."""
+    """Inner learning rate of the adaptation; None in records of old versions of metatui, which did not store it."""
     diverged: int | None = None
     """Number of tasks that diverged (see `learning.evaluation.evaluate.diverged`) and are excluded from `loss` and
-    `accuracy`; None in records of versions that did not count such tasks."""
+    `accuracy`; None in records of old versions of metatui, which did not count such tasks."""
     checkpoint: str | None = None
     """The evaluated checkpoint, `best` or `last`; None for a validation."""
 
     @property
     def is_finite(self) -> bool:
-        """True if the value of `final` is finite, which it is not if most tasks diverged."""
+        """True if the value of `final` is finite. It is not finite if most tasks diverged."""
         return math.isfinite(self.final[0])
 
     @property
@@ -141,7 +141,8 @@ class ImageView:
     """Accuracy on the whole query set after each inner step, from step 0."""
     loss: tuple[float, ...]
     channels: int = 1
-    """Number of channels: 3 for red, green and blue; 1 for grey images and in records of versions without colours."""
+    """Number of channels: 3 for red, green and blue; 1 for grey images, and in records of old versions of metatui,
+    which had no colours."""
 
 
 TaskView = RegressionView | CurveView | ScatterView | ImageView
@@ -152,7 +153,7 @@ class Started:
     """The run has started or resumed."""
 
     settings: Settings
-    """Settings of the run, with `auto` replaced by the actual choice."""
+    """Settings of the run, with each `auto` replaced by the value that was chosen."""
     device: str
     device_name: str
     engine: str
@@ -204,7 +205,7 @@ class Evaluated:
     """The first few held-out tasks, to be displayed."""
     best: bool
     """True if no earlier validation was better. Validations are compared by the number of diverged tasks, then by the
-    metric. A validation that is not finite (`Evaluation.is_finite`) is never the best."""
+    metric. A validation whose result is not finite (see `Evaluation.is_finite`) is never the best."""
     regular: bool = True
     """True if `evaluation.every` scheduled the validation. Otherwise, the user requested it, or it follows the last
     meta-step."""
@@ -255,7 +256,7 @@ HintKind = Literal["batch_norm", "diverging", "hardly_moving", "noisy_validation
 
 @dataclass(frozen=True)
 class Hinted:
-    """A likely problem of the training, and a setting that may solve it. A run gives at most one hint of each kind."""
+    """A likely problem with the training, and a setting to change. A run gives at most one hint of each kind."""
 
     iteration: int
     kind: HintKind
@@ -269,7 +270,7 @@ class Hinted:
 
 @dataclass(frozen=True)
 class Noted:
-    """Information for the journal that is not a warning."""
+    """Information that is recorded in the journal, but is not a warning."""
 
     iteration: int
     text: str
@@ -284,8 +285,8 @@ class Finished:
     """Why the run ended: `iterations`, `early_stop`, `stopped` or `interrupted`."""
     seconds: float
     test: Evaluation | None
-    """Test result of the best parameters, with the live settings at the time of their validation; None for a stopped
-    run."""
+    """Test result of the best parameters, with the live settings that were in use when they were validated. None for a
+    stopped run."""
     views: tuple[TaskView, ...] = ()
     warning: str | None = None
     """Reason why the result is not usable, and the setting to change; None if the result is usable."""
@@ -297,7 +298,7 @@ class Failed:
 
     iteration: int
     sentence: str
-    """The reason for the failure, and the setting to change."""
+    """Sentence for the user: the reason for the failure, and the setting to change."""
 
 
 Event = (

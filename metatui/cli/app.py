@@ -17,11 +17,11 @@ COLOR_SYSTEMS = ("auto", "standard", "256", "truecolor", "windows")
 
 
 def open_app(arguments: Callable[[], dict[str, Any]], *, ascii_only: bool, theme: str | None) -> int:
-    """Run the app in a child process until the user quits. Both processes return the app's exit code.
+    """Run the app in a child process until the user quits. Parent and child both return the app's exit code.
 
     Args:
-        arguments: function that returns the other arguments of `run_app`. It is called in the child process before
-            anything is drawn, so that its errors can be printed.
+        arguments: function that returns the arguments of `run_app` that do not concern the display. The child process
+            calls it before anything is drawn, so that its errors can be printed.
 
     Raises:
         BadInput: if TEXTUAL_COLOR_SYSTEM names a colour system that rich does not know.
@@ -66,7 +66,7 @@ def app_arguments(
 
 
 def _prepare_process() -> None:
-    """Set up this process for the app, before Textual and other large libraries are imported."""
+    """Set up this process for the app. Call this function before importing Textual and other large libraries."""
     chosen = os.environ.get("TEXTUAL_COLOR_SYSTEM", "auto")
     if chosen not in COLOR_SYSTEMS:
         raise BadInput(f"TEXTUAL_COLOR_SYSTEM is {quote(chosen)}, but must be one of {', '.join(COLOR_SYSTEMS)}")

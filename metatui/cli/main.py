@@ -45,11 +45,11 @@ COMMANDS = {
 
 
 MODULES = {"report": "compare", "explain": "reference", "settings": "reference"}
-"""Modules of the commands that have no module of the same name."""
+"""Modules of the commands whose module has a different name from the command."""
 
 
 class LazyGroup(click.Group):
-    """A group that imports the module of a command only when the command is used."""
+    """A click group that imports the module of a command only when the command is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -81,7 +81,7 @@ def _select_plugins(context: click.Context, parameter: click.Parameter, files: t
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=examples(
         "metatui # open the app",
-        "metatui --preset quick --start # open it and train a preset",
+        "metatui --preset quick --start # open the app and train a preset",
         "metatui run quick # train without the app",
         "metatui compare latest~1 latest # compare the two newest runs",
     ),
@@ -128,7 +128,7 @@ def cli(
         )
     if preset or assignments or start or runs_dir or ascii_only or theme:
         raise click.UsageError(
-            f"options before '{context.invoked_subcommand}' belong to the app: give options of the command after it"
+            f"options before '{context.invoked_subcommand}' belong to the app: give a command's options after its name"
         )
     if plugins and context.invoked_subcommand != "attach":  # the app loads them in its child process
         from metatui.config.plugins import load_plugins
@@ -138,7 +138,7 @@ def cli(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code; errors become one sentence on standard error."""
+    """Run the command line and return the exit code. An error is printed as one sentence on standard error."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
@@ -190,7 +190,7 @@ def _unknown(kind: str, name: str, error: click.UsageError) -> str:
 
 
 def _flush(stream: TextIO | None) -> None:
-    """Flush `stream`. On failure, redirect it to /dev/null, because Python would print an error at exit."""
+    """Flush `stream`. On failure, redirect it to /dev/null, because otherwise Python would print an error at exit."""
     if stream is None:
         return
     try:

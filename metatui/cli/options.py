@@ -62,7 +62,7 @@ def complete_presets_and_runs(
 
 
 def examples(*commands: str) -> str:
-    """Return the list of examples at the end of a help text. A command may have a comment after ` # `."""
+    """Return the examples at the end of a command's help. A comment may follow an example after ` # `."""
     parts = [command.partition(" # ") for command in commands]
     width = max((len(command) for command, _, comment in parts if comment), default=0)
     lines = (f"  {command:{width}}  {f'# {comment}' if comment else ''}".rstrip() for command, _, comment in parts)
@@ -81,6 +81,15 @@ runs_dir_option = click.option(
     help="Folder of the runs; default: the folder in METATUI_RUNS, or the user's data directory.",
 )  # fmt: skip
 
+shots_option = click.option(
+    "--shots", type=int, metavar="K", help="Support examples per class; training may use another number."
+)
+
+split_option = click.option(
+    "--split", type=click.Choice(["test", "val"]), default="test", show_default=True,
+    help="Split from which the held-out tasks are drawn: test, or val for validation.",
+)  # fmt: skip
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
@@ -89,7 +98,7 @@ def _seeds(context: click.Context, parameter: click.Parameter, text: str | None)
         return ()
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() for part in parts) or len({int(part) for part in parts}) < len(parts):
-        raise BadInput(f"--seeds is {quote(text)}, but must be different whole numbers from 0, such as 0,1,2")
+        raise BadInput(f"--seeds is {quote(text)}, but must be different whole numbers of at least 0, such as 0,1,2")
     return tuple(map(int, parts))
 
 
@@ -100,10 +109,14 @@ seeds_option = click.option(
 
 
 def check_seeds(seeds: Sequence[int], settings: Iterable[str], *, detach: bool) -> None:
-    """Check that `--seeds` can be combined with the changed `settings` and with `--detach`.
+    """Check that `--seeds` can be combined with the other options.
+
+    Args:
+        settings: paths of the settings given with `--set`.
+        detach: whether `--detach` is given.
 
     Raises:
-        BadInput: if it cannot.
+        BadInput: if `--seeds` cannot be combined with these options.
     """
     if seeds and "training.seed" in settings:
         raise BadInput("--seeds and --set training.seed set the same setting: give only one of them")
@@ -133,7 +146,7 @@ def changed(settings: Settings, assignments: Sequence[str], device: str | None =
 
 
 def note_without_effect(settings: Settings, paths: Iterable[str]) -> None:
-    """Print a note on stderr for those of the settings `paths` that have no effect in `settings`."""
+    """Print a note on standard error if some of the settings in `paths` have no effect in `settings`."""
     from metatui.config.fields import without_effect
 
     for sentence in without_effect(settings, sorted(paths)):

@@ -29,14 +29,14 @@ RESTORE = (
 )
 
 GRACE_SECONDS = 5
-"""Maximum time for the app to exit after a signal. It is short, because the app has nothing to save."""
+"""Maximum number of seconds for the app to exit after a signal. It is small, because the app has nothing to save."""
 
 TERMINAL_SECONDS = 2
 """Maximum number of seconds to wait until the terminal accepts output."""
 
 
 def supervised(body: Callable[[CrashInfo], int]) -> int:
-    """Call `body` in a child process. Both processes return its exit code.
+    """Call `body` in a child process. In both processes, the result is the exit code of `body`.
 
     Call this function before large imports and before threads are started. Without a terminal, `body` is called in this
     process.

@@ -10,7 +10,7 @@ from metatui.utils.errors import Problem, quote
 
 
 def violations(settings: Settings) -> list[Problem]:
-    """Return one problem for each setting that does not fit the others."""
+    """Return one problem for each setting that is incompatible with other settings."""
     return [
         Problem(path, f"{path} is {quote(settings.value(path))}, but must be {requirement}")
         for path, requirement in _violations(settings)
@@ -18,15 +18,15 @@ def violations(settings: Settings) -> list[Problem]:
 
 
 def _violations(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield the path of each setting that does not fit the others, and its requirement."""
+    """Yield the path of each setting that is incompatible with other settings, and the requirement that it violates."""
     algorithm, engine = settings.algorithm, settings.compute.engine
     if engine == "higher" and not has_plain_steps(settings):
-        yield "compute.engine", "another engine: higher only computes plain SGD in the inner loop"
+        yield "compute.engine", "another engine: higher supports only plain SGD in the inner loop"
     if engine == "compiled" and not compiles(settings):
         names = " or ".join(f"'{component.name}'" for component in ALGORITHMS.components() if component.compiles)
         yield (
             "compute.engine",
-            "another engine: only meta-steps of small networks are compiled, with a regression task, a perceptron, "
+            "another engine: compiled meta-steps need a regression task, a small network (a perceptron), "
             f"algorithm.name = {names}, no task.shots_range, algorithm.inner_batch = 0, and plain SGD on all "
             "parameters in the inner loop",
         )
@@ -42,10 +42,10 @@ def _range_violations(settings: Settings) -> Iterator[tuple[str, str]]:
     task = settings.task
     low, high = settings.ways_in_training
     if task.ways_range and not 2 <= low <= high <= 100:
-        yield "task.ways_range", "empty, or a range from 2 to 100 such as 3-7, with the smaller number first"
+        yield "task.ways_range", "empty, or a range within 2-100, such as 3-7, with the smaller number first"
     low, high = settings.shots_in_training
     if task.shots_range and not 1 <= low <= high <= 1000:
-        yield "task.shots_range", "empty, or a range from 1 to 1,000 such as 1-5, with the smaller number first"
+        yield "task.shots_range", "empty, or a range within 1-1,000, such as 1-5, with the smaller number first"
     if task.shots_range and settings.training_shots != task.shots:
         yield "task.shots_range", f"empty if algorithm.train_shots = {settings.training_shots}"
 

@@ -57,7 +57,7 @@ def setting(
         allowed: description of the allowed values, for settings of type str and `Ints`.
         path: whether the value is a path on disk.
         choices: the allowed strings, if they depend on plugins.
-        limits: limits of pydantic, such as `ge` and `le`.
+        limits: limits that pydantic checks, such as `ge` and `le`.
     """
     extra: dict[str, Any] = {
         "label": label, "unit": unit, "when": when or {}, "live": live, "main": main, "allowed": allowed, "path": path,
@@ -79,7 +79,7 @@ class SettingField:
     unit: str
     choices: tuple[str, ...]
     allowed: str
-    """The allowed values, continuing a sentence after "must be"."""
+    """Description of the allowed values, worded to follow "must be"."""
     when: When
     live: bool
     main: bool
@@ -89,7 +89,7 @@ class SettingField:
         return self.path.split(".")[0]
 
     def read(self, text: str) -> Scalar:
-        """Parse a value as the user types it.
+        """Parse the text of a value that the user has typed.
 
         Raises:
             SettingsError: if the text is not a value of this type.
@@ -124,7 +124,7 @@ class SettingField:
         return not self.unmet(settings)
 
     def unmet(self, settings: Settings) -> dict[str, Scalar]:
-        """Return the other settings, with their values, that leave this setting without an effect."""
+        """Return the settings, with their values, that prevent this setting from having an effect."""
         others = {path: settings.effective(path) for path in self.when}
         return {path: value for path, value in others.items() if value not in self.when[path]}
 

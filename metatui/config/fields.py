@@ -17,7 +17,7 @@ from metatui.utils.errors import Problem, SettingsError, did_you_mean, quote
 
 
 def text_of(value: Scalar) -> str:
-    """Format a setting's value as the user types it. `SettingField.read` parses it back to the same value."""
+    """Format a setting's value as the user would type it. `SettingField.read` parses it back to the same value."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -33,8 +33,8 @@ def text_of(value: Scalar) -> str:
 class _Fields(Mapping[str, SettingField]):
     """All settings by path, including those of plugins that are loaded later.
 
-    The order is that of `Settings`. The options of data sets follow the settings of the task, the options of models
-    those of the model, and the options of algorithms those of the algorithm.
+    The settings are ordered as in `Settings`. The options of data sets follow the settings of the task, the options of
+    models those of the model, and the options of algorithms those of the algorithm.
     """
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from metatui.utils.errors import BadInput, quote
 
 FORMAT = 1
-"""Version of presets, settings.toml, journals with their metrics, and evaluations.
+"""Current version of the formats of presets, settings.toml, journals with their metrics, and evaluations.
 
 Files that state no version have version 1.
 """
@@ -23,5 +23,5 @@ def check_format(value: Any, name: str) -> None:
         raise BadInput(f"{name}: format is {quote(value)}, but must be a whole number from 1 to {FORMAT}")
     if value > FORMAT:
         raise BadInput(
-            f"{name} was written by a newer metatui (format {value}, and this one reads up to {FORMAT}): update metatui"
+            f"{name} was written by a newer metatui (format {value}; this one reads up to {FORMAT}): update metatui"
         )

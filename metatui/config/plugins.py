@@ -1,4 +1,4 @@
-"""Selection of plugin files, and conflicts of plugins with settings and with each other."""
+"""Selection of plugin files, and detection of conflicts of plugins with settings and with each other."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def select_plugin_files(files: Sequence[str]) -> None:
     """Add `files` to the plugin files that this process and its children load when they look up a component.
 
     Raises:
-        BadInput: if a path contains the separator of paths.
+        BadInput: if a path contains the character that separates paths.
     """
     for file in files:
         if os.pathsep in file:
@@ -86,7 +86,7 @@ def exclude_conflicts() -> None:
             registry.exclude(component, f"{here}: `usual` contains {quote(unknown[0])}, which is not a setting")
         elif component.Options.model_fields:
             if name in groups:
-                registry.exclude(component, f"{here}: it has options, but {quote(name)} is {groups[name]}: rename it")
+                registry.exclude(component, f"{here} with options, because {quote(name)} is {groups[name]}: rename it")
             else:
                 groups[name] = f"the name of {registry.one} that has options"
 

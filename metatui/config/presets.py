@@ -1,7 +1,7 @@
 """Presets: named experiments, one TOML file each, bundled with metatui or saved by the user.
 
-In addition to its settings, a preset states its source, its protocol, the published number if there is one, and the
-number that was measured with metatui.
+In addition to its settings, a preset states its source, its protocol, the published result if there is one, and the
+result that was measured with metatui.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from metatui.utils.files import reason, write_atomically
 from metatui.utils.text import sanitize
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-"""Names under which presets can be saved. Files from elsewhere may have any printable name."""
+"""Pattern of the names under which metatui saves presets. Files from elsewhere may have any printable name."""
 ABOUT = ("title", "source", "protocol", "published", "published_protocol", "measured", "notes")
 """Keys of the `[preset]` table."""
 
 CHANGED = " (changed)"
-"""Mark of changed settings after the name of their preset, in the journals of runs."""
+"""Suffix of a preset's name in the journal of a run that trained with changed settings of the preset."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Preset:
     path: Path
     bundled: bool
     changes: tuple[Planned, ...] = ()
-    """Changes and validations during training, by meta-step."""
+    """Changes of live settings and additional validations that are planned for the training, in order."""
 
 
 def bundled_dir() -> Path:
@@ -72,7 +72,7 @@ def bundled() -> list[Preset]:
 
 
 def user() -> list[Preset]:
-    """Return the user's presets, sorted by name, except those in `problems`."""
+    """Return the user's presets, sorted by name, except those that cannot be read."""
     return _user()[0]
 
 
@@ -109,7 +109,9 @@ def names() -> list[str]:
 
 
 def load(name_or_path: str | Path) -> Preset:
-    """Return a preset by its name or by the path of a TOML file. Presets of the user take precedence.
+    """Return a preset by its name or by the path of a TOML file.
+
+    A preset of the user takes precedence over a bundled one of the same name.
 
     Raises:
         BadInput: if there is no such preset (the message suggests the nearest name), or if the file cannot be used.
@@ -218,7 +220,7 @@ def as_changed(origin: str) -> str:
 
 
 def without_changed(origin: str) -> str:
-    """Return the origin without the mark of changed settings."""
+    """Return the origin without the suffix `CHANGED`."""
     return origin.removesuffix(CHANGED)
 
 

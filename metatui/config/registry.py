@@ -56,7 +56,7 @@ class Component:
     title: ClassVar[str]
     """Name for display, as written in the literature."""
     Options: ClassVar[type[Group]] = Group
-    """Settings that only this component has. They form the settings group called `name`."""
+    """Settings that only this component has. They form a group of settings with the component's name."""
     uses: ClassVar[frozenset[str]] = frozenset()
     """Paths of the common settings that this component reads, except those that every component reads."""
     usual: ClassVar[Usual] = {}
@@ -66,7 +66,7 @@ class Component:
 
     @classmethod
     def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:
-        """Yield the path of each setting that does not fit this component, and its requirement after "must be"."""
+        """Yield the path of each setting that does not fit this component, and what it must be instead."""
         yield from ()
 
 
@@ -74,7 +74,7 @@ AnyComponent = TypeVar("AnyComponent", bound=Component)
 
 
 class Registry(Generic[AnyComponent]):
-    """The components of one kind by name."""
+    """The components of one kind, by name."""
 
     def __init__(self, kind: str, package: str, *, group: str, setting: str) -> None:
         """Create an empty registry.
@@ -89,7 +89,7 @@ class Registry(Generic[AnyComponent]):
         self.one = f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
         """`kind` with its article, such as "an algorithm"."""
         self.or_plugin = f", or {self.one} of a plugin, which is installed or loaded with --plugin FILE.py"
-        """End of a list of the allowed names."""
+        """End of a sentence that lists the allowed names."""
         self.setting = setting
         self._package = package
         self._group = group
@@ -244,7 +244,7 @@ _loaded_files: set[str] = set()
 
 
 def loaded_components() -> tuple[type[Component], ...]:
-    """Return all components that have been loaded. A different result means that the registries have changed."""
+    """Return all components that have been loaded. The result changes only if a registry changes."""
     load_plugin_files()
     return tuple(component for registry in REGISTRIES for component in registry.loaded())
 
@@ -255,7 +255,7 @@ def components_with_options() -> Mapping[str, type[Component]]:
 
 
 def load_plugin_files() -> None:
-    """Load each plugin file once.
+    """Load the selected plugin files that have not been loaded yet.
 
     Raises:
         BadInput: if a file cannot be loaded, or defines no component.
@@ -271,7 +271,7 @@ def load_plugin_files() -> None:
 
 
 def plugin_files() -> list[str]:
-    """Return the paths of the plugin files that the user has named."""
+    """Return the paths of the selected plugin files."""
     variable = os.environ.get(PLUGINS_VARIABLE)
     return variable.split(os.pathsep) if variable else []
 

@@ -1,6 +1,6 @@
 """Changes of settings and additional validations that are planned for a run.
 
-A preset can plan them, and a rerun plans all changes and validations of the original run.
+A preset can contain such a plan. A rerun plans all changes and validations of the original run.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from metatui.config.settings import Settings
 from metatui.utils.errors import BadInput, SettingsError, quote
 
 MOST = 1000
-"""Largest number of planned changes."""
+"""Maximum number of planned changes and validations."""
 
 LAST = 100_000_000
-"""Upper bound of meta-step numbers."""
+"""Upper bound of the meta-step numbers in a plan, which must be less than this."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def read_changes(items: Any, settings: Settings) -> tuple[Planned, ...]:
 
 
 def checked(changes: Sequence[Planned], settings: Settings) -> tuple[Planned, ...]:
-    """Apply `changes` in order to check them, and return them with values converted to the types of the settings.
+    """Check `changes` by applying them one after the other, and return them with values of the settings' types.
 
     Raises:
         BadInput: if a change is out of order or not allowed.
@@ -89,7 +89,7 @@ def checked(changes: Sequence[Planned], settings: Settings) -> tuple[Planned, ..
 
 
 def as_tables(changes: Sequence[Planned]) -> list[dict[str, Any]]:
-    """Convert to the tables that `read_changes` reads, for TOML and JSON."""
+    """Convert a plan to the tables that `read_changes` reads, for TOML and JSON."""
     return [
         {"iteration": c.iteration, "setting": c.path, "value": c.value}
         if isinstance(c, PlannedChange)

@@ -81,26 +81,26 @@ class TaskSettings(Group):
         "Where tasks come from: generated ones, a published data set, or your own images or table.",
         main=True, **_choices(DATA))
     folder: str = setting(
-        "", "Folder", "Contains one folder of images (PNG, JPEG) per class, or train, val and test folders of these.",
-        allowed="the path of a folder, in TOML files and in Python an absolute one, starting with / or ~",
+        "", "Folder", "Folder with a subfolder of images (PNG, JPEG) per class, directly or in train, val and test.",
+        allowed="the path of a folder, which must start with / or ~ in TOML files and in Python",
         path=True, main=True, when=used(DATA, "task.folder"), pattern=r"^([/~][^\x00]*)?$", max_length=4096)
     class_lists: str = setting(
         "", "Class lists",
-        "Contains train, val and test lists of classes or images (CSV, text); if empty, lists in task.folder are used.",
-        allowed="the path of a folder, in TOML files and in Python an absolute one, starting with / or ~",
+        "Folder with train, val and test lists of classes or images (CSV, text); default: the lists in task.folder.",
+        allowed="the path of a folder, which must start with / or ~ in TOML files and in Python",
         path=True, when=used(DATA, "task.class_lists"), pattern=r"^([/~][^\x00]*)?$", max_length=4096)
     ways: int = setting(
         5, "Ways (N)", "Number of classes in an episode.", unit="classes", main=True, when=_IMAGES, ge=2, le=100)
     ways_range: str = setting(
         "", "Ways in training",
         "Range from which each meta-step draws the ways of its tasks; if empty, task.ways is used.",
-        allowed="empty, or a range from 2 to 100 such as 3-7", unit="classes", when=_IMAGES, pattern=_RANGE)
+        allowed="empty, or a range within 2-100, such as 3-7", unit="classes", when=_IMAGES, pattern=_RANGE)
     shots: int = setting(
         10, "Shots (K)", "Support examples: points of a task, or images per class.", main=True, ge=1, le=1000)
     shots_range: str = setting(
         "", "Shots in training",
         "Range from which each meta-step draws the shots of its tasks; if empty, task.shots is used.",
-        allowed="empty, or a range from 1 to 1,000 such as 1-5", pattern=_RANGE)
+        allowed="empty, or a range within 1-1,000, such as 1-5", pattern=_RANGE)
     queries: int = setting(
         10, "Queries (Q)", "Query examples: points of a task, or images per class.", main=True, ge=1, le=1000)
     split: Literal["chapter", "finn", "lake"] = setting(
@@ -158,8 +158,8 @@ class ModelSettings(Group):
         "", "Pretrained weights",
         "File of weights (safetensors) that training starts from, such as a checkpoint of a run (its best parameters "
         "are used); empty for random weights.",
-        allowed="empty, or the path of a safetensors file, in TOML files and in Python an absolute one, "
-        "starting with / or ~", path=True, pattern=r"^([/~][^\x00]*)?$", max_length=4096)
+        allowed="empty, or the path of a safetensors file, which must start with / or ~ in TOML files and in Python",
+        path=True, pattern=r"^([/~][^\x00]*)?$", max_length=4096)
 
 
 class AlgorithmSettings(Group):
@@ -171,7 +171,7 @@ class AlgorithmSettings(Group):
         main=True, **_choices(ALGORITHMS))
     adapt: str = setting(
         "all", "Adapted parameters",
-        "Parameters that the inner loop changes: all, the head (last layer), the body (the others), or name patterns.",
+        "Parameters that the inner loop changes: all, the head (last layer), the body (the rest), or name patterns.",
         allowed="all, head, body, or patterns of parameter names such as 'net.0.*', comma-separated",
         when=used(ALGORITHMS, "algorithm.adapt"), min_length=1, max_length=1000, pattern=f"^{PATTERNS}$")
     freeze: str = setting(
@@ -192,7 +192,7 @@ class AlgorithmSettings(Group):
         0.9, "Inner momentum", "Momentum of the inner optimiser.", when=_MOMENTUM, ge=0, le=1)
     inner_weight_decay: float = setting(
         0.0, "Inner weight decay",
-        "Multiple of the parameters that is added to their gradient in the inner loop, after clipping.",
+        "Weight with which the parameters are added to their gradient in the inner loop, after clipping.",
         when=used(ALGORITHMS, "algorithm.inner_weight_decay"), ge=0, le=100)
     inner_clip: float = setting(
         0.0, "Inner clipping", "Maximum norm of the gradient of a task's loss in an inner step; 0 disables clipping.",
@@ -253,7 +253,7 @@ class EvaluationSettings(Group):
         "Batch statistics of the whole query set, or of the support set and one query example at a time.",
         when=_IMAGES)
     seed: int = setting(
-        0, "Evaluation seed", "Seed of the held-out tasks; use the same for runs that you compare.",
+        0, "Evaluation seed", "Seed of the held-out tasks; use the same seed for runs that you compare.",
         ge=0, le=2**31 - 1)
 
 
@@ -282,7 +282,7 @@ class ComputeSettings(Group):
         True, "CUDA graphs", "On CUDA, run each meta-step as one CUDA graph.",
         when=used(ALGORITHMS, "compute.cuda_graphs"))
     tf32: bool = setting(
-        False, "TF32", "On CUDA, multiply float32 matrices with a 10-bit mantissa: faster, less accurate.")
+        False, "TF32", "On CUDA, multiply float32 matrices with a 10-bit mantissa: faster, but less accurate.")
     tasks_at_once: int = setting(
         0, "Tasks at once",
         "Number of tasks of a meta-batch in memory at once; does not affect the gradient; 0 uses as many as fit.",
@@ -355,7 +355,7 @@ class Settings(Group):
         return components_with_options()[name].Options() if group is None else group
 
     def options_of(self, name: str, kind: type[G]) -> G:
-        """Return the options of the component called `name`, whose class of options is `kind`."""
+        """Return the options of the component called `name`. The class of these options is `kind`."""
         options = self.group(name)
         assert isinstance(options, kind)
         return options

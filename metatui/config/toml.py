@@ -23,7 +23,7 @@ from metatui.utils.errors import BadInput, SettingsError, quote
 from metatui.utils.files import read_bounded
 
 LARGEST = 256 * 1024
-"""Largest size in bytes of a settings file. Bundled presets have about 2,000 bytes."""
+"""Maximum size in bytes of a settings file. Bundled presets have about 2,000 bytes."""
 
 
 def names_file(name_or_path: str | Path) -> bool:

@@ -26,7 +26,7 @@ def usual_values(settings: Settings) -> dict[str, Scalar]:
 
 
 def with_algorithm(settings: Settings, name: str) -> Settings:
-    """Return `settings` with the algorithm `name` and its usual values. Limits between settings are not checked."""
+    """Return `settings` with the algorithm `name` and its usual values, without checking constraints."""
     groups: dict[str, dict[str, Any]] = {group: dict(values) for group, values in settings}
     for path, value in ({"algorithm.name": name} | usual_for(name, settings.task.source)).items():
         group, key = path.split(".")

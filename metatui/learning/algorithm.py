@@ -1,9 +1,9 @@
 """The base classes of algorithms.
 
-An algorithm is a set of pure functions of one task, written like its paper. They define the meta-parameters, their
-adaptation to a support set, and their update by a meta-step. Engines run these functions for many tasks, one after
-another or as a stack. In a stack, every tensor of a task and every meta-parameter has a leading task axis, so the
-functions index axes from the end (`x.mean(-2)`), and both cases are computed by the same code.
+An algorithm is a set of pure functions of one task, written like the pseudo-code of its paper. They define the
+meta-parameters, their adaptation to a support set, and their update by a meta-step. Engines run these functions for
+many tasks, one after another or as a stack. In a stack, every tensor of a task and every meta-parameter has a leading
+task axis, so the functions index axes from the end (`x.mean(-2)`), and both cases are computed by the same code.
 
 This module and those of the algorithms import torch only inside functions, because the app reads titles, options and
 explanations at start-up.
@@ -69,8 +69,8 @@ class Algorithm(Component):
     """The part of a meta-step that `compute.engine = "auto"` measures. If None, the default engine is used without a
     measurement."""
     captured: ClassVar[bool] = False
-    """Whether a meta-step can be captured as a CUDA graph: it is a step of Adam along the meta-gradient, and nothing
-    else changes between meta-steps."""
+    """Whether a meta-step can be captured as a CUDA graph. It can if it is a step of Adam along the meta-gradient, and
+    nothing else changes between meta-steps."""
     published_batch_norm: ClassVar[Literal["transductive", "per_example"] | None] = None
     """The value of `evaluation.batch_norm` that is closest to the published results; None if publications use different
     values or the value is unknown."""
@@ -148,7 +148,7 @@ class Algorithm(Component):
         return changed
 
     def with_inner_lr(self, lr: Tensor) -> Self:
-        """Return a copy with the scalar tensor `lr` as inner learning rate; a CUDA graph reads it at every replay.
+        """Return a copy with the scalar tensor `lr` as its inner learning rate; a CUDA graph reads it at every replay.
 
         An algorithm without an inner learning rate returns itself.
         """
@@ -156,12 +156,12 @@ class Algorithm(Component):
 
     @classmethod
     def fixed(cls, settings: Settings) -> Mapping[str, str]:
-        """Return the live settings that cannot be changed during a run with `settings`, and the reason for each."""
+        """Return the live settings that a run with `settings` cannot change after its start, with the reasons."""
         return {}
 
     @classmethod
     def explain(cls, settings: Settings) -> Explanation:
-        """Describe the algorithm with the numbers of `settings`. The default is only the docstring of the class."""
+        """Describe the algorithm with the numbers of `settings`. By default, only the docstring is shown."""
         from metatui.learning.explanations import Explanation
 
         idea = " ".join((cls.__doc__ or "").split())
@@ -184,7 +184,7 @@ class Algorithm(Component):
 
     @property
     def stage(self) -> str:
-        """Sentence for the journal when it changes: what meta-steps compute at this `progress`, without a full stop."""
+        """Sentence about what meta-steps compute at this `progress`, without a full stop, for the journal."""
         return ""
 
     @property

@@ -56,9 +56,9 @@ class Experiment:
     notices: tuple[str, ...]
     """Warnings to show to the user before the training starts."""
     notes: tuple[str, ...] = ()
-    """Sentences for the journal of a run that are not warnings."""
+    """Sentences, other than warnings, that the journal of a run records."""
     weights: str = ""
-    """SHA-256 of the file of pretrained weights that the model started from; empty without such a file."""
+    """SHA-256 of the file of pretrained weights that the model started from; empty if there is no such file."""
     _prefetched: dict[range, Episodes] = field(default_factory=dict, repr=False)
     """Meta-batches of regression tasks that were sampled in advance, by their task numbers."""
     _algorithm: Algorithm | None = field(default=None, repr=False)
@@ -79,7 +79,7 @@ class Experiment:
         return _dtype(self.settings)
 
     def theta(self) -> Params:
-        """Return the initial meta-parameters. Those that are parameters of the model share memory with it."""
+        """Return the initial meta-parameters. If they are parameters of the model, they share memory with it."""
         params = {name: p.detach() for name, p in meta_parameters(self.model).items()}
         return self.algorithm.meta_parameters(params, self.source)
 
@@ -195,7 +195,7 @@ def set_up(
     if name == "compiled":  # chooses its own number of threads, up to this one
         threads = settings.compute.threads or physical_cores()
     if name == "native" and library(dtype) is None:
-        reason = f"{reason}; without a C compiler it is slow"
+        reason = f"{reason}; this engine is slow without a C compiler"
     notices = [*source.notices]
     notes = [*source.notes]
     if weights:
@@ -230,7 +230,7 @@ def _graphs_fit(algorithm: Algorithm, model: nn.Module, input_shape: tuple[int, 
     settings = algorithm.settings
     if settings.compute.second_order != "auto" or not algorithm.second_order or algorithm.plain is None:
         return False
-    if not is_chain(model) or is_perceptron(model):  # engines always keep their graphs
+    if not is_chain(model) or is_perceptron(model):  # the engines keep the graphs of such models in any case
         return False
     task, batch = settings.task, settings.algorithm.meta_batch
     examples = settings.training_shots * (task.ways if settings.is_classification else 1)

@@ -1,4 +1,4 @@
-"""Explanations of algorithms with the user's settings filled in, and the sentences that they share.
+"""Explanations of algorithms with the user's settings filled in, and sentences that several explanations contain.
 
 Each algorithm explains itself (`Algorithm.explain`). This module does not import torch, so the app can show an
 explanation immediately.
@@ -34,10 +34,9 @@ class Explanation:
     code: tuple[str, ...]
     """Indented lines of pseudo-code, with numbers in place of the symbols."""
     costs: tuple[str, ...]
-    """Cost of a meta-step, one sentence each."""
+    """Costs of a meta-step, each as one sentence."""
     gradients: int
-    """Number of gradients of a single task's loss in a meta-step, not counting those that are only needed for
-    metrics."""
+    """Number of gradients of a single task's loss in a meta-step. Gradients that only metrics need are not counted."""
     hessian_products: int
     """Number of Hessian-vector products in a meta-step."""
     paper: tuple[str, ...]
@@ -49,7 +48,7 @@ class Explanation:
         Rarely used settings whose usual value is their default are left out.
 
         Args:
-            write: formats settings and their values: `assigned` or `labelled`.
+            write: function that formats settings and their values: `assigned` or `labelled`.
         """
         shown = {
             kind: {path: value for path, value in values.items() if FIELDS[path].main or value != FIELDS[path].default}
@@ -70,13 +69,13 @@ class Rates:
 
 
 def explanation(settings: Settings, algorithm: str | None = None) -> Explanation:
-    """Explain the algorithm of `settings`, or the one called `algorithm` with the same settings."""
+    """Explain the algorithm of `settings`, or, with the same settings, the algorithm called `algorithm`."""
     name = algorithm or settings.algorithm.name
     return replace(ALGORITHMS[name].explain(selecting(settings, name)), usual=ALGORITHMS[name].usual)
 
 
 def selecting(settings: Settings, algorithm: str) -> Settings:
-    """Return `settings` with another algorithm, which may refuse some of the other settings."""
+    """Return `settings` with another algorithm, even if that algorithm does not accept the other settings."""
     return settings.model_copy(update={"algorithm": settings.algorithm.model_copy(update={"name": algorithm})})
 
 
@@ -102,7 +101,7 @@ def gradient_based(
     """Explain an algorithm that adapts by gradient steps and takes steps of Adam along a meta-gradient.
 
     Args:
-        symbols: meaning of further symbols.
+        symbols: meaning of additional symbols.
         before: lines of pseudo-code before the inner loop of a task.
         start: the first line of the inner loop.
         adapted: name of the parameters that inner steps change.

@@ -1,6 +1,6 @@
-"""The base class of models, and the model that the settings select.
+"""The base class of models, and the creation of the model that the settings select.
 
-This module imports no torch, because forms and `--help` read the declarations of models.
+This module does not import torch, because forms and `--help` read the declarations of models.
 """
 
 from __future__ import annotations
@@ -30,17 +30,19 @@ class Model(Component):
     kinds: ClassVar[frozenset[Kind]] = frozenset({"regression", "classification"})
     """Kinds of tasks that the model supports."""
     compiles: ClassVar[bool] = False
-    """Whether the compiled engine supports the model: only linear layers and elementwise functions."""
+    """Whether the compiled engine supports the model: it must consist of linear layers and elementwise functions
+    only."""
     batch_norm: ClassVar[bool] = True
     """Whether the model can contain batch norm."""
 
     @classmethod
     @abstractmethod
     def build(cls, settings: Settings, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
-        """Create the network, float32 on the default device, initialised from torch's global generator.
+        """Create the network in float32 on the default device, initialised with torch's global random generator.
 
-        The network must be a function of its parameters and its input. Batch norm keeps no running statistics, which
-        would mix those of different tasks. The last linear layer is the head; everything before it is the body.
+        The network must be a function of its parameters and its input. Batch norm must not keep running statistics,
+        because they would mix the statistics of different tasks. The last linear layer is the head; everything before
+        it is the body.
 
         Args:
             input_shape: shape of one example: (C, H, W) for an image, (features,) for a row of numbers.
@@ -59,7 +61,7 @@ class Model(Component):
 
 
 def make_model(settings: Settings, input_shape: tuple[int, ...], targets: int = 1) -> nn.Module:
-    """Create the model that `settings` select, float32 on the default device, initialised from the seed alone.
+    """Create the model that `settings` select, in float32 on the default device, initialised from the seed alone.
 
     Args:
         input_shape: shape of one example.

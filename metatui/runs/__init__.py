@@ -1,1 +1,1 @@
-"""Runs: their folders, execution, analysis, suites and search. Reading a run does not import torch."""
+"""Storage, execution and analysis of runs, and suites of runs. Reading a run does not import torch."""

@@ -1,4 +1,4 @@
-"""Public API for training, evaluation, and models of runs."""
+"""Public API for training and evaluation, and for the models of runs."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Result:
     device: str
     engine: str
     test: Evaluation | None
-    """Test of the best parameters, with the settings used in their validation; None for a stopped run."""
+    """Final test of the best parameters, with the settings used in their validation; None for a stopped run."""
     best: Evaluation | None
     """Best validation; None if no validation had a finite result."""
     validation: Evaluation | None
@@ -149,7 +149,7 @@ def evaluate(
     Args:
         run: a run, its name, the start of its name, the path of its folder, or `latest`.
         split: `val` or `test`.
-        tasks, steps, shots, batch_norm, device: default to the run's settings.
+        tasks, steps, shots, batch_norm, device: protocol and device of the evaluation; by default, those of the run.
         inner_lr: inner learning rate; defaults to the rate at the best validation.
 
     Raises:
@@ -184,15 +184,16 @@ def load_model(
     """Load the meta-learned model of a run, to adapt it to the examples of a new task.
 
     `model.adapt(x, y)` returns an adapted model: `adapted(x)` returns logits or target values, and `adapted.predict(x)`
-    labels or target values. Inputs and targets are those of the data set: rows of a table in their units, or images
-    [B, C, H, W] from 0 to 1. `model.module` is the network as an nn.Module, `model.save(path)` exports it, and
-    `model.settings` are the settings of the run. The data set itself is not needed. If the run used a plugin file, load
-    it first with `metatui.load_plugin`. Adaptation works for tasks like the training tasks.
+    returns labels or target values. Inputs and targets have the form that they have in the data set: rows of a table in
+    their units, or images [B, C, H, W] from 0 to 1. `model.module` is the network as an nn.Module, `model.save(path)`
+    exports it, and `model.settings` are the settings of the run. The data set itself is not needed. If the run used a
+    plugin file, load it first with `metatui.load_plugin`. Adaptation works well only for tasks that resemble the
+    training tasks.
 
     Args:
         run: a run, its name, the start of its name, the path of its folder, or `latest`.
-        checkpoint: `best` for the parameters with the best validation, or the last ones if there was none; `last` for
-            the last ones.
+        checkpoint: `best` for the parameters with the best validation, or the last ones if there was no validation;
+            `last` for the last ones.
         device: defaults to the device of the run.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Evaluations, events and journal entries as text, the same on the command line, in the app and in reports."""
+"""Formatting of evaluations, events and journal entries as text, shared by the command line, the app and reports."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from metatui.utils.text import sanitize
 
 
 def headline(evaluation: Evaluation, *, level: bool = False) -> str:
-    """Format a result with its protocol: metric, interval, inner steps, split, tasks, shots and batch norm.
+    """Format a result and its protocol: metric, interval, inner steps, split, tasks, shots and batch norm.
 
     Args:
         level: whether to add that the interval is a 95 % interval.
@@ -115,7 +115,7 @@ def training_metrics(meta_loss: float | None, accuracy: float | None, tasks_seen
 
 
 def event_message(event: Event) -> str | None:
-    """Describe a change, a hint, a note, a pause or its end; None for other events."""
+    """Describe a change, a hint, a note, a pause or the end of a pause; None for other events."""
     match event:
         case events.Tweaked():
             return change_text(event.path, text_of(event.old), text_of(event.new))
@@ -195,7 +195,7 @@ def setting_label(path: str) -> str:
 
 
 def detail(details: Mapping[str, Any], key: str) -> str:
-    """Return a detail of a journal entry as one safe line. It may have any type, because users can edit journals."""
+    """Return a detail of a journal entry as one safe line. The detail may have any type: users can edit journals."""
     value = details.get(key)
     if isinstance(value, float):
         return f"{value:.4g}"

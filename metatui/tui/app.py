@@ -189,15 +189,26 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             await self.action_perform("start")
 
     async def settle(self) -> None:
-        """Do the work that was postponed until after the first frame."""
-        if self.screen_stack:  # otherwise the app has ended
-            await self.work_tab.complete()
-            await self.complete()
-            self.background.announce(silent=bool(self.warning))
-            if self._tour:
-                await self.action_tour()
-            elif not (self.preferences.tour_offered or self.background.to_attach or self._start_at_once):
-                await self._offer_tour()
+        """Do the work that was postponed until after the first frame, unless the user quits in the meantime."""
+        for work in (self._complete_work_tab, self.complete, self._welcome):
+            if not self.is_ending:
+                await work()
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the app was asked to end, after which Textual refuses to mount widgets."""
+        return not (self.screen_stack and self.screen_stack[0].is_attached)
+
+    async def _complete_work_tab(self) -> None:
+        await self.work_tab.complete()
+
+    async def _welcome(self) -> None:
+        """Announce other runs, and start or offer the tour."""
+        self.background.announce(silent=bool(self.warning))
+        if self._tour:
+            await self.action_tour()
+        elif not (self.preferences.tour_offered or self.background.to_attach or self._start_at_once):
+            await self._offer_tour()
 
     async def _offer_tour(self) -> None:
         from metatui.tui.tour import card
@@ -270,7 +281,8 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             undoable=client.undoable is not None,
             restorable=self.form.offer is not None and self.form.offer.is_taken,
             hinted=self.hints.is_possible,
-            classification=bool(shown and shown.settings.is_classification),
+            failed=shown is not None and shown.status == "Failed",
+            classification=self.run_controller.shows_classification,
             curves=self.work_tab.curves.chart.has_values,
             group=self.work_tab.group,
             cursor=tab == "work" and self.work_tab.curves.chart.has_cursor,
@@ -320,6 +332,8 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
 
     async def action_perform(self, action_id: str) -> None:
         """Perform an action, or show why it is not possible now."""
+        if self.is_ending:  # for example if a key is pressed right after the key that quits
+            return
         await self.complete()
         action = BY_ID[action_id]
         if reason := action.refuse(self.context):
@@ -346,12 +360,15 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
 
     async def action_help(self) -> None:
         """Explain what is focused, or close the help."""
-        from metatui.tui.screens.dialogs.help import HelpScreen, sections_about
+        from metatui.tui.screens.dialogs.help import HelpScreen, changed_in_form, sections_about
 
         if isinstance(self.screen, HelpScreen):
             self.screen.dismiss()
         else:
-            self.push_screen(HelpScreen(sections_about(self.focused or self.screen, self.context), self.context))
+            opening = list(sections_about(self.focused or self.screen, self.context))
+            if len(self.screen_stack) == 1 and self.tab == "work":
+                opening[1:1] = changed_in_form(*self.presets.changes_in_form())
+            self.push_screen(HelpScreen(opening, self.context))
 
     async def open_field(self, path: str) -> None:
         """Show and focus the field of a setting. A focused field explains its setting."""

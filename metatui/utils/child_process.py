@@ -49,7 +49,7 @@ class Channel:
         return message
 
     def wait_for_end(self) -> None:
-        """Wait until the other process has ended or has called `end_sending`. Drops messages.
+        """Wait until the other process has ended or has called `end_sending`. Messages that arrive are dropped.
 
         This is suitable for daemon threads: unlike `receive`, it holds no lock that Python needs to exit.
         """
@@ -70,8 +70,8 @@ class Channel:
 class ChildProcess(Channel):
     """A child process that runs `main` of a module and opens its end of the channel with `Channel.of_child`.
 
-    The child leads its own session, so Ctrl-C in the terminal does not reach it, and its current directory is not
-    on its import path.
+    The child leads its own session, so Ctrl-C in the terminal does not reach it. It does not import modules from its
+    current directory.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class ChildProcess(Channel):
                 os.killpg(self.pid, signal.SIGKILL)
 
     def wait(self, timeout: float | None = None) -> int | None:
-        """Wait for the child to end. Returns its exit code (negative after a signal), or None after `timeout`."""
+        """Wait for the child to end. Returns its exit code (negative after a signal), or None on a timeout."""
         with suppress(subprocess.TimeoutExpired):
             return self._process.wait(timeout)
         return None
@@ -128,7 +128,7 @@ class ChildProcess(Channel):
         return code
 
     def detach(self) -> None:
-        """Let the child continue to run. A thread waits until it ends, so that it leaves no zombie."""
+        """Let the child continue to run. A thread waits for its end, so that no zombie process remains."""
         threading.Thread(target=self._process.wait, name=f"process {self.pid}", daemon=True).start()
 
 

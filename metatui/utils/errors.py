@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 class MetatuiError(Exception):
-    """A failure whose message is one sentence for the user. The command line exits with 1.
+    """A failure whose message is one sentence for the user. The exit code of the command line is 1.
 
     Example:
         >>> try:
@@ -19,7 +19,9 @@ class MetatuiError(Exception):
 
 
 class BadInput(MetatuiError):
-    """Invalid input. The message names the field, its value and the allowed values. The command line exits with 2.
+    """Invalid input. The message names the field, its value and the allowed values.
+
+    The exit code of the command line is 2.
 
     Example:
         >>> metatui.load_preset("quik")  # doctest: +ELLIPSIS

@@ -1,4 +1,4 @@
-"""Reading of files with a size limit, and atomic writing."""
+"""Functions that read files up to a size limit, and write files atomically."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ Examples are a full disk, an unavailable file server and an expired Kerberos tic
 
 
 class WriteRefused(MetatuiError):
-    """The operating system refused to write a file."""
+    """Raised if the operating system refuses to write a file."""
 
     def __init__(self, path: Path, error: OSError) -> None:
         super().__init__(f"{quote(str(path), 200)} cannot be written: {reason(error)}")
         self.passing = error.errno in PASSING
-        """Whether writing may succeed later."""
+        """True if a later attempt to write may succeed."""
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 class NotAFile(OSError):
-    """The path exists, but is not a regular file."""
+    """Raised if a path exists, but is not a regular file."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(errno.EINVAL, "not a file", str(path))

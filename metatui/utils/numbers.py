@@ -12,8 +12,9 @@ def interval(mean: float, half: float, *, decimals: int | None = None) -> str:
     """Format a mean and the half-width of its interval: `1.21 ± 0.30`, `50 ± 12`, `4.41e+35 ± 1.0e+34`.
 
     Args:
-        mean: if not finite, the text is `diverged`.
-        half: if not finite, for example because there is only one value, it is written as `± unknown`.
+        mean: the mean. If it is not finite, the result is `diverged`.
+        half: the half-width. If it is not finite, for example because there is only one value, it is written as
+            `± unknown`.
         decimals: decimal places of both numbers. If None, the half-width has two significant digits, and the mean has
             the same number of decimal places as the half-width.
     """

@@ -21,7 +21,7 @@ class ExponentialAverage:
     """
 
     decay: float
-    """Weight of the past, from 0 (no smoothing) to below 1."""
+    """Factor by which the weight of earlier values shrinks in each step, from 0 (no smoothing) to below 1."""
     value: float = math.nan
     """The average; NaN before the first finite value."""
     weight: float = 0.0
@@ -49,5 +49,5 @@ class ExponentialAverage:
 
 
 def span_of(decay: float) -> float:
-    """Return the length of the moving-average window with the same lag as an exponential average with this decay."""
+    """Return the length of the moving-average window whose lag equals that of an exponential average with `decay`."""
     return 2 / (1 - decay) - 1

@@ -205,7 +205,7 @@ def test_progress_in_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         (["maml", "fomaml"], "runs on different data cannot be compared: task.source is sinusoid for MAML, glyphs for"),
         (["maml", "scratch", "--tasks", "1"], "evaluation.test_tasks is 1, but must be a whole number from 2"),
         (["maml", "scratch", "--steps", "0"], "evaluation.inner_steps is 0, but must be a whole number from 1"),
-        (["maml", "scratch", "--steps", "many"], "--steps is 'many', but must be a whole number from 1, or own"),
+        (["maml", "scratch", "--steps", "many"], "--steps is 'many', but must be a whole number of at least 1, or own"),
         (["maml", "scratch", "--split", "train"], "'train' is not one of 'test', 'val'"),
         (["maml", "scratch", "--target", "soon"], "--target is 'soon', but must be an accuracy, such as 0.95"),
         (["maml", "scratch", "--target=-1"], "target is -1, but must be a loss of at least 0"),
@@ -316,7 +316,7 @@ def test_seeds_are_summarised_everywhere(tmp_path: Path, capsys: pytest.CaptureF
         text = EXPORTS[kind](comparison).decode()
         assert "Loss over seeds, after 2 inner steps" in text
         assert "MAML (3 seeds): mean loss " in text
-        assert "over tasks; those of several seeds are over the seeds" in text
+        assert "over tasks; for groups of several seeds, over the seeds" in text
     tex = EXPORTS[".tex"](comparison).decode()
     lines = [line.strip().split(" & ") for line in tex.splitlines() if " & " in line]
     assert [(line[0], line[1]) for line in lines[1:]] == [("MAML", "3"), ("FOMAML", "1")]

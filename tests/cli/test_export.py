@@ -138,7 +138,7 @@ def test_run_resumed_during_export(
         (["export", "RUN", "--to", "~nobody-of-this-name/x.csv"], "is in a home folder that is not known"),
         (["export", "RUN", "--to", "a\0b"], "not a valid file name"),
         (["export", "RUN", "--to", "x" * 300], "cannot be written: file name too long"),
-        (["--json", "export", "RUN"], "give options of 'export' after its name"),
+        (["--json", "export", "RUN"], "options of 'export' must come after its name"),
         (["exprot", "RUN"], "'exprot' is not a command of metatui runs: did you mean export?"),
     ],
 )

@@ -116,7 +116,7 @@ def test_several_seeds(capsys: pytest.CaptureFixture[str]) -> None:
     reports = json.loads(out)["runs"]
     assert [report["settings"]["training"]["seed"] for report in reports] == [0, 3]
     assert {report["status"] for report in reports} == {"finished"}
-    assert err.count("note: Reptile usually takes") == 1
+    assert err.count("note: the usual settings of Reptile") == 1
     first, second = (report["run"] for report in reports)
     assert f"compare the seeds with: metatui compare {first} {second}" in err
     for options, message in (
@@ -436,8 +436,8 @@ def test_usual_values_of_a_selected_algorithm(capsys: pytest.CaptureFixture[str]
     select = ["run", *SMALL, "--set", "training.iterations=1", "--set", "algorithm.name=reptile"]
     assert main([*select, "--json"]) == 0
     printed = capsys.readouterr()
-    line = "note: Reptile usually takes algorithm.inner_steps=5, algorithm.outer_lr=0.1 for regression"
-    assert [text for text in printed.err.splitlines() if "usually" in text] == [line]
-    assert "usually" not in printed.out
+    line = "note: the usual settings of Reptile for regression are algorithm.inner_steps=5, algorithm.outer_lr=0.1"
+    assert [text for text in printed.err.splitlines() if "usual settings" in text] == [line]
+    assert "usual settings" not in printed.out
     assert main([*select, "--set", "algorithm.inner_steps=5", "--set", "algorithm.outer_lr=0.3"]) == 0
-    assert "usually" not in capsys.readouterr().err
+    assert "usual settings" not in capsys.readouterr().err

@@ -48,7 +48,8 @@ def test_live_changes_of_the_number_of_meta_steps(capsys: pytest.CaptureFixture[
     note(run, "tweaked", 30, path="training.iterations", old=TOTAL, new=80)
     note(run, "tweaked", 40, path="training.iterations", old=80, new=60)
     assert "50 of 60 meta-steps" in listed(capsys)
-    note(run, "undone", 40, path="training.iterations", new=60, at=40)
+    note(run, "started", 35)
+    note(run, "undone", 35, path="training.iterations", new=60, at=40)
     assert "50 of 80 meta-steps" in listed(capsys)
     assert main(["runs", "--json"]) == 0
     (report,) = json.loads(capsys.readouterr().out)["runs"]
@@ -62,7 +63,14 @@ def test_live_run_names_its_process_and_the_final_test(capsys: pytest.CaptureFix
     lock = RunLock(run.lock_path)
     assert listed(capsys) == f"a  running      50 of 50 meta-steps, testing, process {PID} on elsewhere"
     lock.release()
-    assert listed(capsys) == f"a  interrupted  50 of 50 meta-steps, process {PID} on elsewhere died"
+    assert main(["runs"]) == 0
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        f"a  interrupted  50 of 50 meta-steps, process {PID} on elsewhere",
+        "    interrupted: the process was killed or crashed, and it had saved no checkpoint",
+    ]
+    assert main(["runs", "--json"]) == 0
+    (report,) = json.loads(capsys.readouterr().out)["runs"]
+    assert (report["died"], report["host"], report["pid"]) == (True, "elsewhere", None)
     note(run, "interrupted", 50, reason="interrupted", seconds=1.0)
     assert listed(capsys) == "a  interrupted  50 of 50 meta-steps"
 
@@ -100,7 +108,7 @@ def test_nothing_is_deleted_if_a_run_is_live_or_unknown(capsys: pytest.CaptureFi
     assert main(["runs", "delete", "a", "nothing", "--yes"]) == 2
     assert "'nothing' is not a run" in capsys.readouterr().err
     assert main(["runs", "delete", "a"]) == 2
-    assert "give --yes to delete without a question" in capsys.readouterr().err
+    assert "give --yes to delete without asking" in capsys.readouterr().err
     assert len(list(RunStore().runs())) == 2
     lock.release()
 
@@ -110,7 +118,7 @@ def test_question(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: str, code: int
 ) -> None:
     saved(tmp_path)
-    monkeypatch.setattr(runs, "is_interactive", lambda: True)
+    monkeypatch.setattr(runs, "can_answer", lambda: True)
     monkeypatch.setattr("click.termui.visible_prompt_func", lambda text: answer)
     assert main(["runs", "delete", "a"]) == code
     err = capsys.readouterr().err

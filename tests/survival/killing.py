@@ -14,8 +14,8 @@ import torch
 from metatui.config.schedule import Planned, PlannedChange, PlannedValidation
 from metatui.config.toml import settings_toml
 from metatui.events import Progress
-from metatui.runs.execution.replay_log import replay_log
 from metatui.runs.storage.checkpoints import newest_checkpoint
+from metatui.runs.storage.commands import replay_log
 from metatui.runs.storage.result_files import EvaluationRecord
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore

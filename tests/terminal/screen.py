@@ -42,7 +42,9 @@ class Emulator:
         self._rows = None
 
     def resize(self, columns: int, rows: int) -> None:
+        """Change the size, and clear the screen, so that only what the program draws afterwards is seen."""
         self.screen.resize(rows, columns)
+        self.screen.erase_in_display(2)
         self._rows = None
 
     @property

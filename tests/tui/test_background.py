@@ -269,7 +269,7 @@ async def test_killed_run_is_interrupted_in_the_list(make: Make, runs_dir: Path)
         await settled(app, pilot)
         statuses = [app.runs_tab.listed[0].status]
         lock.release()
-        await app.runs_tab.update_live()
+        await app.runs_tab.update()
         statuses.append(app.runs_tab.listed[0].status)
         assert statuses == ["running", "interrupted"]
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from metatui.config.fields import change
 from metatui.config.settings import Settings
@@ -22,9 +23,11 @@ from metatui.tui.app import MetatuiApp
 from metatui.tui.formatting import best_and_last, result_words
 from metatui.tui.model.replay import Replay
 from metatui.tui.model.run_model import RunModel
+from metatui.tui.screens.dialogs.live_settings import LiveScreen
 from metatui.tui.screens.main.header_footer import KeyBar, TopBar, offered
 from metatui.tui.screens.main.tabs.run_list import has_no_result, result
 from metatui.tui.screens.main.tabs.run_preview import results
+from metatui.tui.widgets.static_text import StaticText
 from tests.tui.fakes import FakeSession, FakeSessions, evaluation, progress, saved_run
 
 SIZE = (120, 40)
@@ -164,6 +167,30 @@ def test_resumed_run_forgets_changes_after_its_checkpoint() -> None:
     assert [c.iteration for c in model.changes] == [10]
     model.take(Tweaked(30, INNER, 0.1, 0.2))
     assert [c.iteration for c in model.changes] == [10, 30]
+
+
+async def test_dialog_says_that_the_run_has_ended(make: Make, sessions: FakeSessions) -> None:
+    """Check that a value typed into the dialog of live settings goes into the form if the run ends meanwhile."""
+    app = make()
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        session = await started(app, pilot, sessions)
+        await pilot.press("f4")
+        await pilot.pause()
+        assert isinstance(app.screen, LiveScreen)
+        hint = app.screen.query_one(".dialog-hint", StaticText)
+        assert "Changes apply from the next meta-step" in str(hint.render())
+        app.screen.query_one("#field-algorithm-inner_lr Input", Input).value = "0.005"
+        await pilot.pause()
+        session.end(Finished(20, "iterations", 1.0, None))
+        await session.over(app, pilot)
+        assert isinstance(app.screen, LiveScreen)
+        assert str(hint.render()).startswith("The run has ended")
+        await pilot.press("enter")
+        await pilot.pause()
+        assert not isinstance(app.screen, LiveScreen)
+        assert app.form.text("algorithm.inner_lr") == "0.005"
+        assert not any(isinstance(command, Change) for command in session.commands)
+        assert notes(app) == ["The run has ended: inner learning rate 0.005 went into the form, for the next run."]
 
 
 async def test_nonfinite_validation_is_shown_next_to_the_best(make: Make, sessions: FakeSessions) -> None:

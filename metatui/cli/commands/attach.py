@@ -37,7 +37,11 @@ def attach(run: str | None, runs_dir: Path | None, ascii_only: bool, theme: str 
 
 
 def _live(name: str | None, root: Path) -> RunFolder:
-    """Return the live run `name`, or the newest live run; raise BadInput if it does not exist."""
+    """Return the live run `name`, or the newest live run if `name` is None.
+
+    Raises:
+        BadInput: if there is no such run, or it is not live.
+    """
     from metatui.runs.storage.store import RunStore, live_runs
     from metatui.utils.errors import BadInput, quote
 

@@ -61,8 +61,8 @@ MAX_SECONDS = 3600.0
     default=SECONDS,
     show_default=True,
     metavar="S",
-    help="Seconds for the meta-steps of each measurement, without set-up and compilation; a slow engine makes at least "
-    "four meta-steps.",
+    help="Duration of each measurement in seconds, without set-up and compilation; slow engines may take longer, "
+    "because at least four meta-steps are measured.",
 )
 @click.option("--device", metavar="DEVICE", help="Device to compute on.  [default: auto]")
 @click.option("--ascii", "ascii_only", is_flag=True, help="Use ASCII characters only.")
@@ -78,7 +78,7 @@ def bench(
     ascii_only: bool,
     as_json: bool,
 ) -> None:
-    """Measure all engines, algorithms and tasks on this machine: speed, memory, share of the peak speed.
+    """Measure the speed, the memory use and the share of the machine's peak speed of all engines, algorithms and tasks.
 
     On CUDA, each engine is measured twice: without CUDA graphs, and with each meta-step as one CUDA graph, as in
     training.
@@ -116,13 +116,13 @@ def bench(
     if benchmark.stopped:
         context.exit(130)
     if all(measurement.error for measurement in measurements):
-        raise MetatuiError("every measurement failed: the output has the reasons")
+        raise MetatuiError("every measurement failed: the reasons are in the output")
 
 
 def _duration(wanted: Sequence[Cell], seconds: float) -> str:
-    """Describe how long the benchmark takes."""
+    """Describe how long the benchmark will take."""
     count = f"{len(wanted)} measurement{'' if len(wanted) == 1 else 's'}"
-    text = f"{count}, at least {_clock(len(wanted) * seconds)}: more for slow engines, which make at least 4 meta-steps"
+    text = f"{count}, at least {_clock(len(wanted) * seconds)} (more for slow engines, which run at least 4 meta-steps)"
     if compiled := sum(cell.engine == "compiled" for cell in wanted):
         each = "the one" if compiled == 1 else f"each of the {compiled}"
         text += f", and about 20 s more for {each} with the compiled engine if it is compiled for the first time"

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 def check(context: click.Context, device: str, as_json: bool) -> None:
     """Check the meta-gradients of every algorithm and engine in float64.
 
-    They are compared with finite differences and with the library higher. Gradients of modules and losses that are
-    difficult for fast engines are also compared with plain autograd. On a GPU, full-size networks are checked, too.
+    The meta-gradients are compared with finite differences and with results of the library higher. Gradients of modules
+    and losses that are difficult for fast engines are also compared with plain autograd. On a GPU, full-size networks
+    are checked, too.
     """
     device = changed(Settings(), (), device).compute.device
 
@@ -49,7 +50,7 @@ def check(context: click.Context, device: str, as_json: bool) -> None:
         if not as_json:
             say(console(stderr=True), f"{_word(result)}  {_named(result)}, compared with {result.reference}")
     if not as_json:
-        say(console(stderr=True), "checking difficult modules and losses")
+        say(console(stderr=True), "checking modules and losses that are difficult to differentiate")
     awkward = list(run_awkward_checks())
     ok = all(result.ok for result in checks) and all(result.ok for result in awkward)
     if as_json:

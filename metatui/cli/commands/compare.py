@@ -13,8 +13,16 @@ import click
 from metatui.cli.console.comparison import show
 from metatui.cli.console.layout import say
 from metatui.cli.console.output import console, emit
-from metatui.cli.console.progress import EVERY_SECONDS, images_shown, is_interactive
-from metatui.cli.options import check_new_file, complete_runs, examples, json_option, runs_dir_option
+from metatui.cli.console.progress import EVERY_SECONDS, can_redraw, images_shown
+from metatui.cli.options import (
+    check_new_file,
+    complete_runs,
+    examples,
+    json_option,
+    runs_dir_option,
+    shots_option,
+    split_option,
+)
 from metatui.learning.data.packing import packing_listener
 from metatui.runs.storage.store import RunStore
 from metatui.utils.errors import BadInput, quote
@@ -38,7 +46,7 @@ def _steps(context: click.Context, parameter: click.Parameter, text: str | None)
     try:
         return int(text)
     except ValueError:
-        raise BadInput(f"--steps is {quote(text)}, but must be a whole number from 1, or own") from None
+        raise BadInput(f"--steps is {quote(text)}, but must be a whole number of at least 1, or own") from None
 
 
 target_option = click.option(
@@ -54,7 +62,7 @@ comparison_steps_option = click.option(
     "--steps",
     metavar="N|own",
     callback=_steps,
-    help="Number of inner steps; own: as in each run's settings; default: as in the first run's settings.",
+    help="Number of inner steps, or own for that of each run's settings; default: as in the first run's settings.",
 )
 comparison_device_option = click.option(
     "--device", metavar="DEVICE", help="Device to compute on; default: as in each run's settings."
@@ -71,14 +79,8 @@ comparison_device_option = click.option(
 @click.argument("runs", nargs=-1, metavar="RUN RUN...", shell_complete=complete_runs)
 @comparison_tasks_option
 @comparison_steps_option
-@click.option("--shots", type=int, metavar="K", help="Support examples per class; may differ from training.")
-@click.option(
-    "--split",
-    type=click.Choice(["test", "val"]),
-    default="test",
-    show_default=True,
-    help="Held-out tasks of this split: test, or val for validation.",
-)
+@shots_option
+@split_option
 @target_option
 @comparison_device_option
 @runs_dir_option
@@ -89,7 +91,7 @@ comparison_device_option = click.option(
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Also write a .csv, .html, .json, .md, .pdf, .png, .svg or .tex file; may be repeated.",
+    help="Also write the comparison to a .csv, .html, .json, .md, .pdf, .png, .svg or .tex file; may be repeated.",
 )
 def compare(
     runs: tuple[str, ...],
@@ -156,7 +158,7 @@ def compare(
     default=Path("report.html"),
     metavar="FILE",
     show_default=True,
-    help="File to write: .html, or .md with the figures in files next to it.",
+    help="File to write: an .html file, or an .md file whose figures are written to files next to it.",
 )
 @comparison_tasks_option
 @comparison_steps_option
@@ -209,7 +211,7 @@ def progress_bar() -> Iterator[Callable[[Comparing], object]]:
     The progress is a bar in a terminal, otherwise a line every ten seconds.
     """
     screen = console(stderr=True)
-    if not is_interactive(screen):
+    if not can_redraw(screen):
         with images_shown():
             yield _lines(lambda text: say(screen, text))
         return

@@ -39,7 +39,7 @@ def data(context: click.Context, as_json: bool) -> None:
     if context.invoked_subcommand is None:
         _list(as_json)
     elif as_json:
-        raise click.UsageError(f"give --json after '{context.invoked_subcommand}'")
+        raise click.UsageError(f"--json must come after '{context.invoked_subcommand}'")
 
 
 @data.command(
@@ -50,7 +50,7 @@ def data(context: click.Context, as_json: bool) -> None:
 )
 @json_option
 def list_data(as_json: bool) -> None:
-    """List the data sets of task.source, including those of plugins."""
+    """List the data sets for task.source, including those of plugins."""
     _list(as_json)
 
 
@@ -76,7 +76,7 @@ def _list(as_json: bool) -> None:
 
 
 def _published(*, contents: str) -> Callable[[F], F]:
-    """Return a decorator that adds the options of a command that packs a published data set."""
+    """Return a decorator that adds the options shared by the commands that pack a published data set."""
 
     def decorate(command: F) -> F:
         for option in (
@@ -84,7 +84,7 @@ def _published(*, contents: str) -> Callable[[F], F]:
             click.option("--force", is_flag=True, help="Pack again even if the packed file is valid."),
             click.option(
                 "--from", "folder", type=click.Path(path_type=Path), metavar="PATH",
-                help=f"Folder with {contents}, to use instead of a download.",
+                help=f"Folder with {contents}, to use instead of downloading the data.",
             ),
         ):  # fmt: skip
             command = option(command)
@@ -148,7 +148,7 @@ def _packed(
     build: Callable[[Path], None],
     read: Callable[[], tuple[Tensor, str]],
 ) -> tuple[Tensor, dict[str, object]]:
-    """Return the images of a published data set and the report of the command, packing them if necessary."""
+    """Pack a published data set if necessary. Returns its images and the report that the command prints."""
     start = time.perf_counter()
     packed = None
     if path.exists() and not force:

@@ -61,13 +61,13 @@ LABELS = {
     "omniglot_bytes": "Omniglot size",
     "threads": "CPU threads",
     "processors": "Logical processors",
-    "usable_cores": "Cores that runs may use",
+    "usable_cores": "CPU cores available to runs",
     "environment": "Environment variables",
     "is_terminal": "Is a terminal",
     "tmux": "tmux",
     "ssh": "SSH",
 }
-"""Labels of the report's keys that are not words. Other keys, except names of libraries, are capitalised."""
+"""Labels of report keys that need more than a capital letter. Other keys are capitalised, except names of libraries."""
 
 VARIABLES = (
     "METATUI_RUNS",
@@ -78,7 +78,7 @@ VARIABLES = (
     "XDG_STATE_HOME",
     "CUDA_VISIBLE_DEVICES",
 )
-"""Environment variables that change where files are, or what metatui finds."""
+"""Environment variables that change where metatui keeps its files, or which plugins and GPUs it finds."""
 
 
 @click.command(
@@ -155,7 +155,7 @@ def _refusal(folder: Path) -> str | None:
 
 
 def _ignored_files() -> Iterator[str]:
-    """Yield a sentence for each file of the app's preferences and keys that it cannot use."""
+    """Check the file of preferences and the file of keys. Yields a sentence for each one that the app cannot use."""
     from metatui.tui import preferences  # imported here, because it imports Textual
     from metatui.tui.keyboard import keymap
 

@@ -9,7 +9,7 @@ import click
 from metatui.cli.console.layout import say, show_table
 from metatui.cli.console.output import console, emit, evaluation_json
 from metatui.cli.console.progress import images_shown
-from metatui.cli.options import complete_runs, examples, json_option, runs_dir_option
+from metatui.cli.options import complete_runs, examples, json_option, runs_dir_option, shots_option, split_option
 from metatui.config.fields import FIELDS
 from metatui.events import Evaluation
 from metatui.runs.formatting import accuracy, headline, parameters
@@ -28,21 +28,15 @@ from metatui.utils.numbers import diverged, interval
 @click.argument("run", shell_complete=complete_runs)
 @click.option("--tasks", type=int, metavar="N", help="Number of held-out tasks; default: as in the run's settings.")
 @click.option("--steps", type=int, metavar="N", help="Number of inner steps; default: as in the run's settings.")
-@click.option("--shots", type=int, metavar="K", help="Support examples per class; may differ from training.")
+@shots_option
 @click.option(
     "--inner-lr", type=float, metavar="ALPHA", help="Inner learning rate; default: the rate at the best validation."
 )
-@click.option(
-    "--split",
-    type=click.Choice(["test", "val"]),
-    default="test",
-    show_default=True,
-    help="Held-out tasks of this split: test, or val for validation.",
-)
+@split_option
 @click.option(
     "--batch-norm",
     type=click.Choice(FIELDS["evaluation.batch_norm"].choices),
-    help="Batch norm over the whole query set, or over one query example at a time.",
+    help="Batch statistics of the whole query set, or of the support set and one query example at a time.",
 )
 @click.option("--device", metavar="DEVICE", help="Device to compute on; default: as in the run's settings.")
 @runs_dir_option
@@ -59,7 +53,7 @@ def evaluate(
     runs_dir: Path | None,
     as_json: bool,
 ) -> None:
-    """Adapt the best parameters of RUN to held-out tasks and show the metrics at every inner step.
+    """Adapt the best parameters of RUN to held-out tasks and show the metrics after every inner step.
 
     RUN is the name of a run, the start of its name, its folder, or latest for the newest run. The exit code is 1 if at
     least half of the tasks diverged, so that there is no result.

@@ -16,7 +16,7 @@ def keys(as_json: bool) -> None:
 
     To change keys, write a TOML file with a line for each action, such as: start = "f5,ctrl+e". Keys are letters,
     digits, f1 to f24, combinations such as ctrl+e, and names such as space or question_mark. The last line of the list
-    has the path of the file.
+    shows the path of this file.
     """
     from metatui.tui.keyboard import keymap
     from metatui.tui.keyboard.actions import ACTIONS, use_keymap
@@ -43,4 +43,4 @@ def keys(as_json: bool) -> None:
     screen = console()
     rows = ((action.id, action.keys, action.tab or "all", action.help) for action in ACTIONS)
     show_table(screen, ("action", "keys", "tab", "meaning"), rows)
-    say(screen, f"Your own keys belong in {paths.short(paths.keymap_file())}")
+    say(screen, f"To change keys, write the file {paths.short(paths.keymap_file())}")

@@ -22,7 +22,7 @@ KINDS = ("model", "algorithm", "data")
 def plugin(kind: str) -> None:
     """Print a complete plugin of KIND, to be changed into a model, an algorithm or a data set of your own.
 
-    The first lines of the file say how to train with it: --plugin FILE.py before any command loads a plugin, such as
-    metatui --plugin my_model.py run quick --set model.name=my_model.
+    The first lines of the file say how to train with it. The option --plugin FILE.py, given before a command, loads a
+    plugin: metatui --plugin my_model.py run quick --set model.name=my_model.
     """
     click.echo(files("metatui.learning.templates").joinpath(f"{kind}.py").read_text(encoding="utf-8"), nl=False)

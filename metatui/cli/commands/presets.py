@@ -44,7 +44,7 @@ def presets(context: click.Context, as_json: bool) -> None:
     if context.invoked_subcommand is None:
         _list(as_json)
     elif as_json:
-        raise click.UsageError(f"give --json after '{context.invoked_subcommand}'")
+        raise click.UsageError(f"--json must come after '{context.invoked_subcommand}'")
 
 
 @presets.command(
@@ -102,7 +102,7 @@ def show(preset: str, as_json: bool) -> None:
 )
 @set_option
 @click.option("--title", default="", help="Title of the preset.")
-@click.option("--overwrite", is_flag=True, help="Replace your own preset of this name.")
+@click.option("--overwrite", is_flag=True, help="Replace your existing preset of this name.")
 @runs_dir_option
 @json_option
 def save(
@@ -186,7 +186,7 @@ def _list(as_json: bool) -> None:
 
 @dataclass(frozen=True)
 class _Base:
-    """Settings that are saved as a preset, with their description."""
+    """Settings to save as a preset, and their description."""
 
     settings: Settings
     source: str

@@ -86,15 +86,15 @@ def run(
     """Train a preset, a TOML file, or the settings given with --set.
 
     Ctrl-C interrupts the run after the current meta-step and saves it; --resume continues it. A second Ctrl-C quits
-    immediately.
-    With --detach, the run does not depend on the terminal: metatui attach opens it in the app, metatui stop stops it.
+    immediately. With --detach, the run continues in the background when the terminal is closed; metatui attach opens
+    the run in the app, and metatui stop stops it.
 
-    With --seeds, metatui compare summarises the runs: mean, standard deviation and 95 % interval over the seeds. --json
-    then prints the list runs.
+    With --seeds, metatui compare summarises the runs: mean, standard deviation and 95 % interval over the seeds. With
+    --json, the reports are printed as one object with the list "runs".
 
     Other signals also interrupt and save the run: SIGTERM, SIGHUP, and those that schedulers send before the time limit
-    (SIGUSR1, SIGUSR2, SIGXCPU). The exit code is then 128 plus the signal number. In a Slurm job it is 75, which
-    requeues the job: with --resume auto, the same command then continues the same run.
+    (SIGUSR1, SIGUSR2, SIGXCPU). The exit code is then 128 plus the signal number. In a Slurm job, the exit code is 75,
+    which requeues the job; with --resume auto, the same command then continues the run.
 
     The exit code is 1 if the run fails, or if at least half of its test tasks diverged, so that it has no result. In
     the JSON object, "error" is then the reason, and "result" is null.
@@ -166,7 +166,7 @@ def _usual_note(settings: Settings, overrides: Mapping[str, Scalar]) -> str:
     values = {path: value for path, value in unusual(settings).items() if selected and path not in overrides}
     kind = "classification" if settings.is_classification else "regression"
     title = ALGORITHMS[settings.algorithm.name].title
-    return f"note: {title} usually takes {assigned(values)} for {kind}" if values else ""
+    return f"note: the usual settings of {title} for {kind} are {assigned(values)}" if values else ""
 
 
 def _lost(base: Settings, settings: Settings) -> set[str]:
@@ -201,7 +201,8 @@ def train(
     """Train to the end or until a signal, showing progress.
 
     Args:
-        as_json: whether to call `write` with the report on the run.
+        as_json: whether to report on the run.
+        write: function that is called with the report.
 
     Raises:
         MetatuiError: if the run fails, or its test has no result because too many tasks diverged.

@@ -45,7 +45,7 @@ def runs(context: click.Context, size: bool, runs_dir: Path | None, as_json: boo
     if context.invoked_subcommand is None:
         _list(runs_dir, size, as_json)
     elif size or runs_dir or as_json:
-        raise click.UsageError(f"give options of '{context.invoked_subcommand}' after its name")
+        raise click.UsageError(f"options of '{context.invoked_subcommand}' must come after its name")
 
 
 @runs.command(
@@ -82,8 +82,9 @@ def export(run: str, to: str, evaluations: bool, model: bool, force: bool, runs_
 
     RUN is the name of a run, the start of its name, its folder, or latest for the newest run.
 
-    The file of a model has the tensors of module.state_dict(), and the settings, columns and names of classes in its
-    metadata. In Python, metatui.load_model loads a run to adapt its model to new tasks.
+    A model file contains the tensors of module.state_dict(). Its metadata contains the settings, and the columns of a
+    table or the names of the classes. In Python, metatui.load_model loads the model of a run, which can then be adapted
+    to new tasks.
     """
     if model and evaluations:
         raise click.UsageError("--model and --evaluations cannot be used together")
@@ -106,7 +107,7 @@ def export(run: str, to: str, evaluations: bool, model: bool, force: bool, runs_
 
 def _export_model(run: RunFolder, to: str, *, force: bool) -> None:
     if not to.endswith(".safetensors"):
-        raise BadInput(f"--to is {quote(to, 200)}, but must be a file name that ends in .safetensors with --model")
+        raise BadInput(f"--to is {quote(to, 200)}, but with --model it must be a file name that ends in .safetensors")
     path = expanded(to)
     check_new_file(path, "--to", force=force)
 
@@ -114,10 +115,10 @@ def _export_model(run: RunFolder, to: str, *, force: bool) -> None:
 
     model = load_model(run, device="cpu")
     if model.extra:
-        check_new_file(extra_file(path), "the second file of --to", force=force)
+        check_new_file(extra_file(path), "the file of meta-parameters next to --to", force=force)
     model.save(path)
     screen, count = console(), len(model.module.state_dict())
-    say(screen, f"Wrote {count} tensors to {path}: parameters {model.checkpoint} at meta-step {model.iteration:,}")
+    say(screen, f"Wrote {count} tensors to {path}: the {model.checkpoint} parameters, of meta-step {model.iteration:,}")
     if model.extra:
         say(screen, f"Wrote {len(model.extra)} meta-parameters that are not part of the network to {extra_file(path)}")
 
@@ -161,8 +162,8 @@ def _confirm(folders: Sequence[RunFolder], sizes: Sequence[int]) -> None:
         BadInput: if standard input is not a terminal.
         MetatuiError: if the answer is no.
     """
-    if not is_interactive():
-        raise BadInput("standard input is not a terminal to confirm on: give --yes to delete without a question")
+    if not can_answer():
+        raise BadInput("standard input is not a terminal, so nobody can confirm: give --yes to delete without asking")
     for folder, size in zip(folders, sizes, strict=True):
         summary = summarise(folder)
         text = f"{folder.id}  {summary.status}, {_progress(summary)}, {file_size(size)}"
@@ -172,7 +173,7 @@ def _confirm(folders: Sequence[RunFolder], sizes: Sequence[int]) -> None:
         raise MetatuiError("nothing was deleted")
 
 
-def is_interactive() -> bool:
+def can_answer() -> bool:
     """Return whether a user can answer on standard input."""
     return bool(sys.stdin and sys.stdin.isatty())
 

@@ -16,7 +16,7 @@ from metatui.runs.storage.store import RunStore
 from metatui.utils.errors import MetatuiError
 
 WAIT_SECONDS = 60.0
-"""Maximum time to wait for a run to end; it first finishes its meta-step and any compilation in progress."""
+"""Maximum number of seconds to wait for a run to end. The run first finishes its meta-step and any compilation."""
 
 
 @click.command(

@@ -130,7 +130,7 @@ def _devices(text: str | None) -> list[str | None]:
 
 
 def _files(loaded: Sequence[Suite], exports: Sequence[Path]) -> dict[str, list[tuple[str, Path]]]:
-    """Check the files of `--export`. For each suite name, return the comparisons to export with their files."""
+    """Check the files of `--export`. Returns pairs of a comparison and a file to write, by the name of the suite."""
     if not exports:
         return {each.name: [] for each in loaded}
     from metatui.runs.analysis.exports import check

@@ -20,7 +20,7 @@ from metatui.tui.terminal import symbols
 from metatui.tui.terminal.symbols import GLYPHS, Glyphs, Symbols
 
 COLOURS = ("cyan", "yellow", "green", "magenta", "red", "blue")
-"""ANSI colours of the engines, in order. The terminal's theme defines them to fit its background."""
+"""ANSI colours, assigned to the engines in order. The terminal's theme defines them to suit its background."""
 
 STYLES = {
     **{engine: COLOURS[i % len(COLOURS)] for i, engine in enumerate(ENGINES)},

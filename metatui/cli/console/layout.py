@@ -20,10 +20,10 @@ GAP = 2
 """Number of spaces between two columns."""
 
 WIDEST = 52
-"""Width to which the cells of a column are padded at most, if the table is not wrapped."""
+"""Maximum width to which cells are padded in a table that is not wrapped. Wider cells are printed in full."""
 
 LONGEST_RULE = 160
-"""Length to which the rule of a table that is not wrapped extends at most, if its rows are longer than its columns."""
+"""Maximum length of the line below the headings of a table that is not wrapped, if cells are wider than `WIDEST`."""
 
 NARROWEST = 20
 """Minimum width of a wrapped column. If a table has no room for it, each of its rows is printed as a list of values."""
@@ -124,7 +124,7 @@ def _show_unwrapped(
 
 
 def column_widths(lines: Sequence[Sequence[str]], room: int) -> list[int] | None:
-    """Return column widths that fit `room` together; None if a word would break or a column would be too narrow."""
+    """Return column widths that together fit `room`; None if a word would break or a column would be too narrow."""
     columns = list(zip(*lines, strict=True))
     widths = [max(map(cell_len, column)) for column in columns]
     least = [

@@ -23,7 +23,7 @@ SUBSTITUTES = {"±": "+/-", "−": "-", "–": "-", "µ": "u", "α": "alpha", "�
 """Substitutes for characters that a terminal's encoding may lack."""
 
 UNLIMITED = 10_000
-"""Width of output that goes to a file or a pipe, in which lines are not wrapped."""
+"""Width for output to a file or a pipe, large enough that no line is wrapped."""
 
 
 def emit(item: Mapping[str, Any]) -> None:

@@ -31,7 +31,7 @@ class Display(Protocol):
     def see(self, event: events.Event) -> None: ...
 
 
-def is_interactive(screen: Console) -> bool:
+def can_redraw(screen: Console) -> bool:
     """Return whether `screen` is a terminal that can redraw a bar."""
     return screen.is_terminal and not screen.is_dumb_terminal
 
@@ -40,7 +40,7 @@ def is_interactive(screen: Console) -> bool:
 def display(run: RunFolder) -> Iterator[Display]:
     """Show the progress of a run on standard error."""
     screen = console(stderr=True)
-    if not is_interactive(screen):
+    if not can_redraw(screen):
         yield PlainDisplay(screen, run)
         return
     bar = MetricsProgress(
@@ -57,7 +57,7 @@ def display(run: RunFolder) -> Iterator[Display]:
 
 
 class MetricsProgress(Progress):
-    """Bars with the metrics below them, because both do not fit next to each other in 80 columns."""
+    """Progress bars with the metrics on a line below, because the two do not fit side by side in 80 columns."""
 
     def get_renderables(self) -> Iterator[RenderableType]:
         yield from super().get_renderables()
@@ -66,7 +66,7 @@ class MetricsProgress(Progress):
 
 
 class PlainDisplay:
-    """Display that prints a line every ten seconds or tenth of the run, and a line for each event except meta-steps."""
+    """Display that prints a line every ten seconds or tenth of the run, and for each event other than a meta-step."""
 
     def __init__(self, screen: Console, run: RunFolder) -> None:
         self._screen = screen
@@ -126,7 +126,7 @@ class LiveDisplay:
 
 
 def testing(event: events.Event) -> str | None:
-    """Return a line about the final test if the event is its start; None for other events."""
+    """Return a line if the event is the start of the final test; None for other events."""
     if isinstance(event, events.Evaluating) and event.split == "test" and event.done == 0:
         return f"meta-step {event.iteration:,}: testing on {event.tasks:,} tasks"
     return None
@@ -183,7 +183,7 @@ def sentence(event: events.Event, run: RunFolder) -> str | None:
 
 
 def _iterations(event: events.Event, known: int) -> int:
-    """Return the total number of meta-steps: that in `event` if it sets one, otherwise `known`."""
+    """Return the total number of meta-steps: the number in `event` if the event contains one, otherwise `known`."""
     if isinstance(event, events.Started):
         return event.settings.training.iterations
     if isinstance(event, events.Tweaked) and event.path == "training.iterations" and isinstance(event.new, int):
@@ -204,10 +204,10 @@ def images_shown() -> Iterator[None]:
 
 @contextmanager
 def start_shown() -> Iterator[None]:
-    """Show in a terminal that a run is being prepared, which takes a few seconds, and how far images are packed."""
+    """Show in a terminal that a run is being prepared, and how many images have been packed."""
     screen = console(stderr=True)
     with ExitStack() as stack:
-        if is_interactive(screen):
+        if can_redraw(screen):
             status = screen.status("loading PyTorch and the data, and choosing the engine")
             stack.enter_context(status)
             stack.enter_context(packing_listener(lambda done, total: status.stop()))  # a bar takes its place
@@ -223,7 +223,7 @@ def packing_shown(what: str) -> Iterator[OnProgress]:
         what: name of the packed items, such as `images`.
     """
     screen = console(stderr=True)
-    if not is_interactive(screen):
+    if not can_redraw(screen):
         yield packing_lines(what, lambda text: say(screen, text))
         return
     with ExitStack() as stack:

@@ -17,7 +17,7 @@ from metatui.cli.console.progress import (
     EVERY_SHARE,
     MetricsProgress,
     OnProgress,
-    is_interactive,
+    can_redraw,
     packing_lines,
 )
 from metatui.runs.formatting import training_metrics
@@ -34,7 +34,7 @@ class Display(Protocol):
 def display(suite: Suite, finished: int) -> Iterator[Display]:
     """Show the progress of a suite on standard error. `finished` is the number of runs that finished earlier."""
     screen = console(stderr=True)
-    if not is_interactive(screen):
+    if not can_redraw(screen):
         yield PlainDisplay(screen, suite, finished)
         return
     bar = MetricsProgress(
@@ -90,7 +90,7 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """Display with a bar for the suite and a bar for each current run. Ended runs are printed above the bars."""
+    """Display with a bar for the suite and a bar for each current run. Lines about ended runs are printed above."""
 
     def __init__(self, bar: Progress, suite: Suite, finished: int) -> None:
         self._bar = bar

@@ -58,7 +58,7 @@ class MAML(GradientBased):
         # Line 3: sample a batch of tasks; lines 5 and 8: their support points D and query points D'.
         episodes = learner.sample(tasks)
         if step := learner.graph_step(episodes, outer_lr):
-            return step  # of the lines below as one graph
+            return step  # one graph computed all lines below
         # Lines 4-7: θ'_i = θ - α ∇_θ L_i(f_θ) on D_i, repeated for several inner steps (`adapt`).
         # Line 10: the gradient ∇_θ Σ_i L_i(f_θ'_i) on D'_i, as a mean over tasks instead of a sum.
         result = learner.meta_gradient(episodes)

@@ -15,9 +15,9 @@ paper omits follow the authors' code (github.com/AntreasAntoniou/HowToTrainYourM
   authors' code never reads them: its batch norm always uses the statistics of the batch.
 - Cosine annealing of the outer learning rate (CA) is `algorithm.outer_schedule = "cosine"`.
 
-There are as many rates and norms as inner steps in training. Further steps on held-out tasks use those of the last
-training step. On regression tasks, the learned rates may grow until inner steps diverge, which `algorithm.inner_clip`
-prevents.
+There are as many rates and norms as inner steps in training. Additional steps on held-out tasks use the rates and norms
+of the last training step. On regression tasks, the learned rates may grow until inner steps diverge, which
+`algorithm.inner_clip` prevents.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class Reptile(GradientBased):
         # Sample tasks τ_1, ..., τ_n.
         episodes = learner.sample(tasks)
         if step := learner.graph_step(episodes, outer_lr):
-            return step  # of the lines below as one graph
+            return step  # one graph computed all lines below
         # θ'_i = SGD(L_τi, θ, k): k inner steps from θ on the support set. The query set is only used for the metrics.
         order = self.mini_batches(tasks, examples=episodes.support_x.shape[1])
         adapted, support_loss = learner.adapt(episodes, order)

@@ -1,6 +1,6 @@
 """The child process that measures engines, started by `metatui.learning.benchmark.runner`.
 
-Each message is a request, which is answered by one message: the measurement, or an `error`.
+Each message to the child is a request. The child answers with one message: the measurement, or an `error`.
 """
 
 from __future__ import annotations

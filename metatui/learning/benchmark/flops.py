@@ -2,13 +2,14 @@
 
 FLOPs are those of matrix products and convolutions as `torch.utils.flop_counter` counts them while the loop engine
 computes one task: forward, backward and, for MAML, double backward. A multiplication and an addition are two FLOPs.
-Elementwise operations are not counted. An engine with a faster algorithm, such as Winograd's, performs fewer
-operations than are counted here, so its time can be closer to the minimum than its arithmetic is to the peak rate.
+Elementwise operations are not counted. An engine with a faster algorithm, such as Winograd's, performs fewer operations
+than are counted here, so its time can be closer to the minimum than its actual rate of operations is to the peak rate.
 
 Bytes are the memory traffic that is unavoidable unless intermediate results stay in registers or caches between layers.
 Each forward or backward pass moves the parameters of each task and the output of each layer once. An inner step takes
-two passes, or four in MAML, whose meta-gradient passes backward through both. The query set takes two; in Reptile, a
-part of it takes one, for the metrics. The episodes are read once, and the meta-parameters are read and written once.
+two passes, or four in MAML, whose meta-gradient passes backward through both. The query set takes two passes. In
+Reptile, only a part of the query set is used, for the metrics, and takes one pass. The episodes are read once, and the
+meta-parameters are read and written once.
 """
 
 from __future__ import annotations

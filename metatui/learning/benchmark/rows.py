@@ -68,7 +68,7 @@ def figure(value: float | None) -> str:
 
 
 def by_task(cells: Iterable[Cell]) -> list[tuple[str, list[tuple[str, Cell]]]]:
-    """Group the cells by task. Each cell comes with the text of the first column, empty where it would repeat."""
+    """Group the cells by task, each with the text of its first column, which is empty if the row above has the same."""
     groups = []
     for task, of_task in groupby(cells, key=lambda cell: cell.work.task):
         workloads = [list(same) for _, same in groupby(of_task, key=lambda cell: cell.work)]

@@ -14,7 +14,7 @@ from metatui.utils.child_process import ChildProcess, describe_exit
 from metatui.utils.errors import BadInput, MetatuiError
 
 SECONDS = 1.5
-"""Approximate time spent on the meta-steps of each cell, after its warm-up."""
+"""Approximate number of seconds spent on the meta-steps of each cell, after the warm-up."""
 
 GRACE = 10.0
 """Seconds within which a child process must end after it has closed its output."""
@@ -22,7 +22,7 @@ GRACE = 10.0
 
 @dataclass(frozen=True)
 class Machine:
-    """The machine of a benchmark, with its peak rates."""
+    """The machine on which a benchmark runs, with its peak rates."""
 
     processor: str
     device: str
@@ -52,7 +52,7 @@ class Measured:
     """Peak memory, excluding the memory in use before the first meta-step; None if unknown."""
     flops: int
     bytes: int
-    """Bytes of unavoidable memory traffic of a meta-step. See flops.py for this and for `flops`."""
+    """Bytes of unavoidable memory traffic of a meta-step. The definitions of `flops` and `bytes` are in flops.py."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Ready:
-    """Event after the measurement of the machine's rates."""
+    """Event that follows the measurement of the machine's rates."""
 
     machine: Machine
 
@@ -114,7 +114,7 @@ Report = Ready | Measuring | Measurement
 class Benchmark:
     """Measurement of cells in a child process, which is replaced if it dies.
 
-    Iterate over it to measure the cells in order. On CUDA, it also measures meta-steps captured as CUDA graphs.
+    Iterating over a benchmark measures the cells in order. On CUDA, this includes meta-steps captured as CUDA graphs.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Benchmark:
 
         Args:
             device: a value of `compute.device`.
-            seconds: approximate time spent on the meta-steps of each cell.
+            seconds: approximate number of seconds spent on the meta-steps of each cell.
             niceness: niceness of the child process.
         """
         self.cells = cells
@@ -137,7 +137,7 @@ class Benchmark:
         """Yield `Ready` once, then `Measuring` and a `Measurement` for each cell.
 
         Raises:
-            BadInput: if there is no such device.
+            BadInput: if the device does not exist.
             MetatuiError: if the machine's rates cannot be measured.
         """
         try:

@@ -11,22 +11,23 @@ import torch
 from metatui.learning.hardware.devices import synchronize
 
 SAMPLES = 50
-"""Intended number of clock readings. Each covers as many calls as fit into its share of the time."""
+"""Intended number of clock readings. Each reading covers as many calls as fit into its share of the time."""
 
 FEWEST = 3
 """Smallest number of readings."""
 
 WARM_UP = 0.3
-"""Seconds of warm-up calls before the first reading, but not more than for the readings. There is at least one call."""
+"""Seconds of warm-up calls before the first reading. The warm-up is not longer than the readings, and has at least one
+call."""
 
 SPEND = 0.2
-"""Seconds spent on each size of matrix or copy to measure a peak rate."""
+"""Seconds spent on each size of matrix, or of copy, when a peak rate is measured."""
 
 MATRICES = tuple(2**n for n in range(8, 15))
 """Numbers of rows of the square matrices, 256 to 16,384. Sizes that would take too long are left out."""
 
 COPIES = tuple(2**n for n in range(20, 30, 2))
-"""Numbers of bytes that are copied, 1 MiB to 256 MiB. The smaller ones fit into caches."""
+"""Numbers of bytes that are copied, 1 MiB to 256 MiB. The smaller copies fit into caches."""
 
 
 def seconds_of(call: Callable[[], object], device: torch.device, *, spend: float) -> list[float]:

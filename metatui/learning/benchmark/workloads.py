@@ -62,7 +62,7 @@ class Workload:
 
     @property
     def engines(self) -> tuple[str, ...]:
-        """The engines that can compute the workload, without those that would do it exactly like another engine."""
+        """The engines that can compute the workload, except those that would do so exactly as another engine does."""
 
         def can(engine: str) -> bool:
             try:

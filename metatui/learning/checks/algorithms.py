@@ -43,7 +43,7 @@ WORKS: dict[str, dict[str, Scalar]] = {
 
 
 def check_algorithms(device: str = "cpu") -> Iterator[Check]:
-    """Compare the meta-gradients of all algorithms that compute one with finite differences, on every engine.
+    """Compare the engines' meta-gradients with finite differences, for every algorithm that has a meta-gradient.
 
     Some algorithms define their own meta-gradient, such as a first-order or an implicit one, which is not the
     derivative of the loss after adaptation. For these, the engines are compared with each other.

@@ -1,6 +1,6 @@
 """Comparison of the engines with plain autograd on modules and losses that break assumptions of fast gradient code.
 
-These modules share layers, keep state, draw random numbers or branch on their data; these losses broadcast or ignore
+The modules share layers, keep state, draw random numbers or branch on their data. The losses broadcast or ignore
 targets. An engine must either agree with plain autograd or refuse with a reason.
 """
 

@@ -38,7 +38,7 @@ from metatui.utils.errors import BadInput
 
 @dataclass(frozen=True)
 class Case:
-    """A small problem to compare engines on."""
+    """A small problem on which engines are compared."""
 
     name: str
     model: nn.Module
@@ -82,7 +82,7 @@ def compare(case: Case) -> Iterator[Check]:
 
 
 def compare_full_size(case: Case) -> Iterator[Check]:
-    """Compare like `compare`, but without finite differences of Reptile, which take too long for many parameters."""
+    """Compare as `compare` does, but not Reptile with finite differences: with many parameters, they take too long."""
     engines = _engines(case)
     for algorithm in ("maml", "fomaml"):
         yield from _meta_gradients(case, engines, algorithm)
@@ -98,7 +98,7 @@ def _engines(case: Case) -> dict[str, Engine]:
 
 
 def cases(device: torch.device) -> list[Case]:
-    """Create an MLP on sinusoids, and both kinds of Conv-4 on images. Parameters of batch norm are adapted as well."""
+    """Create an MLP on sinusoids, and Conv-4 with max-pooling and with strides on images. Norms are adapted as well."""
     waves = SinusoidSource().episodes("train", range(3), seed=0, shots=10, queries=10)
     problems = [Case("mlp", mlp((12, 12)), MEAN_SQUARED_ERROR, waves, InnerLoop(0.05, 3))]
     u = uniform(keys(0, "check/images", torch.arange(2)), 9 * 16 * 16).view(2, 9, 1, 16, 16)
@@ -113,7 +113,7 @@ def cases(device: torch.device) -> list[Case]:
 def full_size_cases(device: torch.device) -> Iterator[Case]:
     """Create the convolutional networks of the papers at full size, one at a time to save memory.
 
-    There are so many query images that layers use their code for large inputs.
+    There are enough query images for layers to use their code for large inputs.
     """
     ways, queries, side = 5, 15, 28
     images = 2 * ways * (1 + queries)

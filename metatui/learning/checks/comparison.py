@@ -1,4 +1,4 @@
-"""Results of checks, and the errors that they measure."""
+"""Results of checks, and the errors that checks measure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AGREEMENT = 1e-8
 """Largest allowed relative error between engines, and between an engine and `higher`."""
 
 DIFFERENCES = 1e-6
-"""Largest allowed relative error against central finite differences, whose own error is about 1e-8 with STEP."""
+"""Largest allowed relative error against central finite differences. With STEP, their own error is about 1e-8."""
 
 STEP = 1e-6
 DIRECTIONS = 5

@@ -19,8 +19,8 @@ def plain_meta_gradient(
 ) -> tuple[Tensor, Params]:
     """Compute the MAML meta-gradient of any module, task by task (Finn et al. 2017, Algorithm 1).
 
-    Each task uses a deep copy of `model`, so that buffers and Python state do not carry over from task to task, and a
-    copy of the task's data, which a layer may change in place.
+    Each task uses a deep copy of `model`, so that buffers and Python state do not carry over from task to task. It also
+    uses a copy of the task's data, because a layer may change the data in place.
 
     Args:
         model: the parameters that require gradients are adapted. The model itself stays unchanged.

@@ -20,9 +20,10 @@ class DataSet(Component):
 
     registry = DATA
     kind: ClassVar[Kind]
-    """Kind of the tasks: regression, or N-way K-shot classification of images."""
+    """The kind of tasks: regression, or N-way K-shot classification of images."""
     loss_of: ClassVar[str] = ""
-    """Quantity whose loss is reported, for messages, such as `standardised targets`; empty for the plain data."""
+    """Words for the targets that losses refer to, such as `standardised targets`; empty if the targets are not
+    transformed."""
 
     @classmethod
     @abstractmethod
@@ -42,7 +43,7 @@ class DataSet(Component):
 def size_violations(
     settings: Settings, *, classes: Mapping[str, int], images: int, of_class: str, noun: str = "images"
 ) -> Iterator[tuple[str, str]]:
-    """Yield each setting for which the data set has too few classes or images, and its allowed values.
+    """Yield each setting for which the data set has too few classes or images, and the allowed values of the setting.
 
     Args:
         classes: number of classes in each split.
@@ -69,7 +70,7 @@ def size_violations(
 
 
 def shots_of_splits(settings: Settings) -> dict[str, int]:
-    """Return the largest number of shots in training tasks and in held-out tasks, by the path of its setting.
+    """Return the largest number of shots in training tasks and in held-out tasks, keyed by the path of the setting.
 
     The result has one item if the same setting determines both numbers."""
     if settings.task.shots_range:

@@ -22,7 +22,7 @@ from metatui.utils.errors import BadInput
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 NAMES: Mapping[Split, str] = {"train": "training", "val": "validation", "test": "test"}
-"""The word for each split in sentences."""
+"""The word that stands for each split in sentences."""
 
 Kind = Literal["regression", "classification"]
 
@@ -47,7 +47,7 @@ class Episodes:
         return self.support_x.shape[0]
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Episodes:
-        """Move to `device`, and convert floating-point tensors to `dtype`."""
+        """Move all tensors to `device`, and convert floating-point tensors to `dtype`."""
 
         def converted(t: Tensor) -> Tensor:
             return moved(t, torch.device(device), dtype if t.is_floating_point() else None)
@@ -110,7 +110,8 @@ class TaskSource(ABC):
     def pooled_batch(self, batch: int, *, seed: int, size: int) -> tuple[Tensor, Tensor]:
         """Return a batch for ordinary training, without tasks: `size` examples from all training tasks together.
 
-        Labels of images are class numbers below `pooled_classes`. The examples are a pure function of (seed, batch).
+        The label of an image is the number of its class, below `pooled_classes`. The examples are a pure function of
+        (seed, batch).
         """
 
     @property
@@ -120,7 +121,7 @@ class TaskSource(ABC):
 
     @property
     def schema(self) -> DataSchema:
-        """Description of the data set that a saved model needs."""
+        """Description of the data set, for use with a saved model."""
         return DataSchema(self.kind, self.input_shape, self.targets, self.pooled_classes)
 
 

@@ -30,7 +30,7 @@ def distinct(key: Tensor, count: int, among: int) -> Tensor:
     """Draw `count` distinct numbers below `among` for each key, in random order, in O(count^2).
 
     Floyd's algorithm (Bentley and Floyd 1987, "Programming pearls: a sample of brilliance"): number i is drawn below
-    among - count + i + 1, and a number that is already taken is replaced by the highest of its range.
+    among - count + i + 1, and a number that is already taken is replaced by the highest number of its range.
 
     Args:
         key: int64 [...].
@@ -105,7 +105,7 @@ class ImageSource(TaskSource):
 
     @abstractmethod
     def draw(self, split: Split, classes: Tensor, keys: Tensor, count: int) -> Tensor:
-        """Return `count` distinct images of each class, chosen by the key. A larger `count` only adds images.
+        """Return `count` distinct images of each class, chosen by its key. A larger `count` only adds images.
 
         Args:
             classes, keys: int64 [C], on the CPU.

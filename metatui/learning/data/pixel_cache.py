@@ -26,7 +26,7 @@ _MAX_HEADER = 4 * 1024 * 1024
 
 
 def write_pixels(path: Path, pixels: NDArray[np.uint8], metadata: Mapping[str, str]) -> None:
-    """Write `pixels` and `metadata`, replacing `path` atomically.
+    """Write `pixels` and `metadata` to the file `path`, which is replaced atomically.
 
     The header is written by hand, because the safetensors library would copy all pixels.
 
@@ -91,7 +91,7 @@ def read_data_set(
         command: command that creates the file.
 
     Raises:
-        BadInput: if the file is missing, damaged or of another format.
+        BadInput: if the file is missing, damaged or in another format.
     """
     name = quote(str(path), 200)
     if not os.path.exists(path):  # Path.exists raises if a folder may not be searched

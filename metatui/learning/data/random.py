@@ -23,7 +23,7 @@ _MIX_2 = -7723592293110705685  # 0x94D049BB133111EB
 def seeded(seed: int) -> Iterator[None]:
     """Seed torch's CPU generator, which initialises layers, and restore its state afterwards.
 
-    Unlike `torch.manual_seed`, this leaves the generators of GPUs alone, which would take time to save and restore.
+    Unlike `torch.manual_seed`, this does not seed the generators of GPUs, because saving and restoring them takes time.
     """
     before = torch.default_generator.get_state()
     torch.default_generator.manual_seed(seed)
@@ -67,7 +67,7 @@ def task_numbers(tasks: Sequence[int]) -> Tensor:
 
 
 def bits(key: Tensor, count: int, offset: int = 0) -> Tensor:
-    """Return `count` random int64 values [..., count] for each key [...], from position `offset` of its stream."""
+    """Return `count` random int64 values [..., count] for each key [...], from position `offset` of its stream on."""
     position = torch.arange(offset + 1, offset + count + 1, device=key.device, dtype=torch.int64)
     return mix(key.unsqueeze(-1) + position * _GOLDEN)
 

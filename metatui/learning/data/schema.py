@@ -1,4 +1,4 @@
-"""Description of a data set: what a saved model needs of it to be built, adapted and used without its examples."""
+"""Description of a data set, so that a saved model can be built, adapted and used without the data set."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 MOST_CLASSES = 10_000
-"""Largest number of classes of a split whose names are listed. Generated characters have more classes."""
+"""Largest number of classes of a split for which class names are listed. Data sets of generated characters have more
+classes."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,10 @@ class DataSchema:
     targets: int = 1
     """Number of target values of a regression task."""
     pooled_classes: int = 0
-    """Number of training classes of ordinary training without tasks; 0 for regression."""
+    """Number of classes in ordinary training, without tasks; 0 for regression."""
     inputs: Standardisation | None = None
     """Input columns of a table; None for other data sets, whose inputs are not standardised."""
     outputs: Standardisation | None = None
     """Target columns of a table; None for other data sets."""
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Names of the classes of each split; without the splits that have more than `MOST_CLASSES`."""
+    """Names of the classes of each split. Splits with more than `MOST_CLASSES` classes are omitted."""

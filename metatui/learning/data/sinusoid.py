@@ -39,7 +39,7 @@ class SinusoidSource(TaskSource):
     ) -> Episodes:
         """Return episodes of `shots` support and `queries` query points of the same wave.
 
-        Support and query points come from separate streams: with a different number of shots a task keeps its query
+        Support and query points come from separate streams: with a different number of shots, a task keeps its query
         set, and the smaller support set is the beginning of the larger one.
         """
         amplitude, phase = self.wave(split, tasks, seed=seed)

@@ -1,1 +1,1 @@
-"""Engines, which compute inner loops and meta-gradients. Their results agree; speed and memory differ."""
+"""Engines, which compute inner loops and meta-gradients. They differ only in speed and memory."""

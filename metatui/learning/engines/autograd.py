@@ -23,7 +23,7 @@ from metatui.utils.errors import BadInput, MetatuiError, class_and_message, quot
 
 
 class AutogradEngine(Engine):
-    """Engine that computes each task on a fresh copy of the module; second order uses the graph of all inner steps.
+    """Engine that computes each task on a fresh copy of the module, and stores the graph of all inner steps if needed.
 
     Any module is supported. Every task starts from the state of the caller's module, even if the forward pass changes
     the state. Random numbers are drawn in the order of a loop over tasks. An exception in the module, the loss or
@@ -37,7 +37,7 @@ class AutogradEngine(Engine):
         return MetaGradient.of_tasks(tasks, mean_gradients(tasks))
 
     def tasks(self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> list[GradientResult]:
-        """Compute the result of each task. Its `outputs` are whatever the module returns, not only tensors."""
+        """Compute the result of each task. The `outputs` are what the module returns, which need not be a tensor."""
         return [self._task(theta, episodes, t, inner, first_order) for t in range(len(episodes))]
 
     def _task(self, theta: Params, episodes: Episodes, t: int, inner: InnerLoop, first_order: bool) -> GradientResult:
@@ -65,7 +65,7 @@ class AutogradEngine(Engine):
     def _path(
         self, theta: Params, x: Tensor, y: Tensor, inner: InnerLoop, order: Tensor | None, t: int
     ) -> Iterator[tuple[Params, Tensor]]:
-        """Yield one task's parameters after each inner step, with the loss before the step."""
+        """Yield one task's parameters after each inner step, and the loss before that step."""
         (model, fast), update = self._start(theta), inner.start()
         for step in range(inner.steps):
             step_x, step_y = step_batch(x[t : t + 1], y[t : t + 1], None if order is None else order[t : t + 1], step)
@@ -91,7 +91,9 @@ class AutogradEngine(Engine):
             # A module with its own way of copying, such as one of torch.jit, may not contain `params`.
             is_bound = all(id(p) in own for p in params.values())
             predicted = model(x) if is_bound else functional_call(model, params, (x,))
-        returned = "" if isinstance(predicted, Tensor) else f", given the {type(predicted).__name__} of the model"
+        returned = (
+            "" if isinstance(predicted, Tensor) else f", given the {type(predicted).__name__} that the model returned"
+        )
         with _explained(f"loss_fn failed on {where}{returned}"):
             loss = self.loss.one(predicted, y)
         if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.is_floating_point():
@@ -115,11 +117,11 @@ def copied(model: nn.Module) -> nn.Module:
 
 
 def with_parameters(model: nn.Module, old: Params, new: Params) -> nn.Module:
-    """Copy the structure of `model`, with the parameters `new` in the places of `old`. All other tensors are shared.
+    """Copy the structure of `model` with the parameters `new` in place of `old`. All other tensors are shared.
 
     Like torch.func.functional_call, this replaces parameters only where modules have registered them, not in lists or
-    other attributes. But functional_call removes the new parameters after the call, whereas the copy keeps them:
-    torch.utils.checkpoint runs parts of the forward pass again during the backward pass, with the same parameters.
+    other attributes. But functional_call removes the new parameters after the call, whereas the copy keeps them. They
+    are needed later, because torch.utils.checkpoint runs parts of the forward pass again during the backward pass.
     """
     memo = _empty_containers(model)
     memo.update({id(p): p for p in model.parameters()})
@@ -143,7 +145,7 @@ def _empty_containers(model: nn.Module) -> dict[int, object]:
 
 
 class _SharedTensors(TorchFunctionMode):
-    """A context in which deep copies share their tensors, which may be part of a graph."""
+    """A context in which copy.deepcopy shares tensors, because it cannot copy tensors that are part of a graph."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return args[0] if func is Tensor.__deepcopy__ else func(*args, **(kwargs or {}))

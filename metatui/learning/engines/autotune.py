@@ -1,7 +1,7 @@
 """Choice of the engine for `compute.engine = "auto"`: the fastest one for the model, the tasks and the machine.
 
 Measuring takes a second or two, and its results are cached. The run's settings record the chosen engine, so that a
-rerun uses the same one.
+rerun uses the same engine.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ MAX_BYTES = 4 * 2**20
 """Largest size in bytes of a cache file that is read."""
 
 KEPT = 500
-"""Largest number of entries in the cache file; the oldest ones are dropped."""
+"""Largest number of entries in the cache file. When there are more, the oldest ones are dropped."""
 
 SECONDS = 0.4
-"""Number of seconds for which an engine is measured, unless a single meta-gradient takes longer."""
+"""Number of seconds for which each engine is measured, unless a single meta-gradient takes longer."""
 
 CAPTURE_GAIN = 10.0
 """Largest speed-up that is expected from CUDA graphs. An engine that is slower than the fastest one by more than this
@@ -56,14 +56,14 @@ factor is measured without a graph, because a capture takes as long as several m
 
 
 class Measured:
-    """Milliseconds that each engine takes for a meta-step with one model and one kind of tasks on one machine."""
+    """The milliseconds per meta-step of each engine, for one model and one kind of tasks on one machine."""
 
     def __init__(self, *, key: str) -> None:
         self._key = key
         self.ms: dict[str, float] = _read().get(key, {})
 
     def add(self, engine: str, ms: float) -> None:
-        """Store a measurement. A cache file that cannot be written is ignored."""
+        """Store a measurement in memory and, if the cache file can be written, also there."""
         self.ms[engine] = ms
         known = _read()
         known.pop(self._key, None)
@@ -103,10 +103,10 @@ def choose(
         meta: the meta-parameters.
         measured: cached measurements, to which new ones are added.
         workers: number of threads that share the tasks in the loop engine.
-        sample: draws the given number of tasks to measure on.
+        sample: function that draws the given number of tasks, with which engines are measured.
 
     Returns:
-        The engine and the reason for it.
+        The chosen engine, and the reason for the choice.
 
     Raises:
         Exception: the error that the default engine raised, if every engine fails.
@@ -149,9 +149,9 @@ def choose(
 def _worth_compiling(settings: Settings, device: Device, measured: Measured, fastest: str) -> bool:
     """Return whether meta-steps should be compiled.
 
-    The answer depends on the settings, the available compiler and the cached measurements of the eager engines, so that
-    the same settings keep the same engine. It does not depend on cached packages or on the speed of compiled
-    meta-steps.
+    The answer depends only on the settings, on whether there is a compiler, and on the measurements of the eager
+    engines. It does not depend on cached packages or on the speed of compiled meta-steps, so that the same settings
+    keep the same engine.
     """
     later = settings.training.iterations - settings.compute.compile_after
     return (
@@ -170,7 +170,7 @@ def has_compiler() -> bool:
 
 
 def _against(measured: Measured, chosen: str, earlier: Container[str]) -> str:
-    """Describe the times of the chosen engine and the others; `earlier` are the engines whose times were cached."""
+    """Describe the times of the chosen engine and of the others. The times of the engines in `earlier` were cached."""
     others = ", ".join(f"{name}: {_in_ms(ms)}" for name, ms in sorted(measured.ms.items()) if name != chosen)
     when = "measured earlier:" if chosen in earlier else "measured"
     return f"{when} {_in_ms(measured.ms[chosen])} per meta-step" + (f"; {others}" if others else "")
@@ -183,11 +183,13 @@ def _in_ms(value: float) -> str:
 def _milliseconds(
     engine: Engine, algorithm: Algorithm, meta: Params, sample: Callable[[int], Episodes], *, limit: float | None
 ) -> float:
-    """Measure a meta-gradient (an adaptation for Reptile), or a meta-step as a CUDA graph if runs use CUDA graphs.
+    """Measure the milliseconds of a meta-gradient, or of what replaces it in training.
 
-    The result is the shortest of several measured times, or the first one if that exceeds twice `limit`. On a CPU,
-    where time is proportional to the number of tasks, only two tasks are measured for images. On a GPU, all tasks that
-    fit into memory are measured.
+    For Reptile, an adaptation is measured. If runs use CUDA graphs, a meta-step is measured as a CUDA graph.
+
+    The result is the shortest of several measured times, or the first measured time if it exceeds twice `limit`. On a
+    CPU, where time is proportional to the number of tasks, only two tasks are measured for images. On a GPU, all tasks
+    that fit into memory are measured.
     """
     settings = algorithm.settings
     tasks, on_cpu = settings.algorithm.meta_batch, _device(engine).type == "cpu"

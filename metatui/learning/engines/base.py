@@ -28,13 +28,13 @@ R = TypeVar("R")
 SecondOrder = Literal["auto", "unrolled", "recomputed"]
 
 GRAPH_OF_GRADIENT = 3
-"""Memory of the graph of a gradient, in multiples of the graph of a prediction: it holds the tensors of the forward
-pass, of the backward pass, and of the backward pass through both."""
+"""Memory of the graph of a gradient, as a multiple of the memory of the graph of a prediction. The graph of a gradient
+holds the tensors of the forward pass, of the backward pass, and of the backward pass through both."""
 
 
 @dataclass(frozen=True)
 class MetaGradient:
-    """The gradient of the meta-loss, with the losses and predictions behind it. All tensors are detached."""
+    """The gradient of the meta-loss, with losses and predictions. All tensors are detached."""
 
     loss: Tensor
     """[T], query loss of each task after adaptation. The mean over the tasks is the meta-loss."""
@@ -63,20 +63,20 @@ class Adaptation:
     params: Params
     """Each task's parameters after this inner step, with a leading task axis."""
     support_loss: Tensor | None
-    """[T], loss on the examples of this step before the step is taken; None at step 0 and for steps without a
+    """[T], loss on the examples of this step before the step is taken; None at step 0 and for steps that compute no
     gradient."""
 
 
 class Engine(ABC):
-    """A way to compute inner loops and meta-gradients of one model and one loss.
+    """An implementation of inner loops and meta-gradients for one model and one loss.
 
     Parameters that do not require gradients are not adapted.
     """
 
     name: ClassVar[str]
     capturable: ClassVar[bool] = True
-    """Whether `meta_gradient` can be captured as a CUDA graph: it never waits for the device, and accepts a learning
-    rate that is a tensor on the device."""
+    """Whether `meta_gradient` can be captured as a CUDA graph. For this, it must never wait for the device, and must
+    accept a learning rate that is a tensor on the device."""
 
     def __init__(self, model: nn.Module, loss: Loss, second_order: SecondOrder = "auto") -> None:
         self.model = model
@@ -109,10 +109,10 @@ class Engine(ABC):
     def recomputes(self, episodes: Episodes, inner: InnerLoop) -> bool:
         """Return whether second-order gradients are computed by Hessian-vector products instead of a stored graph.
 
-        Hessian-vector products evaluate each inner step twice. This is correct only for plain chains, because their
-        forward pass has neither state nor randomness, and only for steps of plain SGD. If the method is `auto`, the
-        graph of the inner steps is stored if it needs no more memory than the graph of the query set, which is always
-        stored.
+        Hessian-vector products evaluate each inner step twice. The results are correct only for plain chains, because
+        their forward pass has neither state nor randomness, and only for steps of plain SGD. With the method `auto`,
+        the graph of the inner steps is stored if it needs no more memory than the graph of the query set, which is
+        always stored.
         """
         if not self.is_chain or not inner.is_sgd:
             return False
@@ -141,7 +141,7 @@ class Engine(ABC):
         return _in_parts(compute, episodes, at_once)
 
     def general_meta_gradient(self, algorithm: Algorithm, meta: Params, episodes: Episodes) -> MetaGradient:
-        """Compute the meta-gradient by the algorithm's own `adapt`, one task after another."""
+        """Compute the meta-gradient with the algorithm's own `adapt`, one task after another."""
         order: Order = "second" if algorithm.second_order else "first"
 
         def one(t: int) -> GradientResult:
@@ -153,7 +153,7 @@ class Engine(ABC):
     def adaptation(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, steps: int, order: Tensor | None = None
     ) -> Iterator[Adaptation]:
-        """Adapt to the support sets with `algorithm`, without a graph, yielding steps 0 to `steps`.
+        """Adapt to the support sets with `algorithm`, without a graph. Yield the states after 0 to `steps` inner steps.
 
         Args:
             order: int64 [T, steps, b], see `adapt`.
@@ -168,7 +168,7 @@ class Engine(ABC):
     def general_adaptation(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, steps: int, order: Tensor | None
     ) -> Iterator[Adaptation]:
-        """Adapt by the algorithm's own `adapt`, one task after another."""
+        """Adapt with the algorithm's own `adapt`, one task after another."""
         tasks = [self.task(algorithm, episodes, t, "none", order) for t in range(len(episodes))]
         paths = [algorithm.adapt(task, self.arranged(meta), steps) for task in tasks]
         for step in range(steps + 1):
@@ -211,7 +211,7 @@ class Engine(ABC):
     def adapted(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, order: Tensor | None = None
     ) -> tuple[Params, Tensor]:
-        """Return the stack of parameters after the inner steps of training, and the first support losses [T]."""
+        """Return the stack of parameters after the inner steps of training, and the losses [T] before any step."""
         steps = algorithm.inner_steps
         if (inner := algorithm.plain) is not None:
             theta = {name: meta[name] for name in algorithm.parameters}
@@ -245,13 +245,13 @@ class Engine(ABC):
         )
 
     def network(self, changing: frozenset[str]) -> Network:
-        """Divide the model before the first layer with a parameter in `changing`."""
+        """Return the model, divided before the first layer that has a parameter in `changing`."""
         if changing not in self._networks:
             self._networks[changing] = self.make_network(changing)
         return self._networks[changing]
 
     def make_network(self, changing: frozenset[str]) -> Network:
-        """Create the divided model, which `network` keeps for later calls."""
+        """Create the divided model for `network`, which keeps it for later calls."""
         body, head = divided(self.model, changing)
         return Network(
             None if body is None else self.forward_of(body, twice=False),
@@ -283,7 +283,7 @@ class Engine(ABC):
     def adapt(
         self, theta: Params, x: Tensor, y: Tensor, inner: InnerLoop, order: Tensor | None = None
     ) -> Iterator[Adaptation]:
-        """Adapt from `theta` to each task's support set, without a graph, yielding steps 0 to `inner.steps`.
+        """Adapt from `theta` to the support sets, without a graph. Yield the states after 0 to `inner.steps` steps.
 
         Args:
             x: inputs [T, B, ...].
@@ -307,7 +307,7 @@ class Engine(ABC):
         return torch.stack(self.map_tasks(one, len(x)))
 
     def map_tasks(self, one: Callable[[int], R], tasks: int) -> list[R]:
-        """Call `one` with each task number from 0 to `tasks` - 1. Returns the results in this order."""
+        """Call `one` with each task number from 0 to `tasks` - 1. Return the results in the order of the tasks."""
         return [one(t) for t in range(tasks)]
 
     def forward(self, params: Params, x: Tensor) -> Tensor:
@@ -375,7 +375,7 @@ def stacked(tasks: list[Params]) -> Params:
 
 
 def repeated(theta: Params, tasks: int) -> Params:
-    """Return a stack in which every task has the parameters `theta`, as views that share its memory."""
+    """Return a stack in which every task has the parameters `theta`, as views of the same memory."""
     return {name: p.detach().expand(tasks, *p.shape) for name, p in theta.items()}
 
 

@@ -1,7 +1,7 @@
 """The cache folder for compiled code, and the checks before code is loaded from it.
 
-Loading compiled code runs it. So it is loaded only from the user's own cache folder, and only if no other user could
-have written it.
+Loading compiled code means running it. So compiled code is loaded only from the user's own cache folder, and only if no
+other user could have written it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from pathlib import Path
 from metatui.utils import paths
 
 LONGEST = 3600.0
-"""Age in seconds above which a temporary folder belongs to no compilation, because compilations take minutes."""
+"""Age in seconds after which a temporary folder is removed. Compilations take minutes, so no compilation still uses
+such a folder."""
 
 
 def private_folder() -> Path:
@@ -36,7 +37,7 @@ def private_folder() -> Path:
 
 
 def untrusted(path: Path) -> str:
-    """Return the reason why the file must not be loaded; empty if it may be loaded. Raises OSError."""
+    """Return the reason why the file must not be loaded, or an empty string if it may be loaded. Raises OSError."""
     folder = paths.compiled_dir()
     if path.parent != folder:
         return f"compiled functions are only loaded from {folder}"

@@ -1,6 +1,7 @@
-"""The reference engine: the `higher` library (Grefenstette et al. 2019), used as in its examples.
+"""The reference engine: the `higher` library (Grefenstette et al. 2019), used as in the library's examples.
 
-The results and the speed of the other engines are compared with it. The development of the library ended in 2021.
+The other engines are compared with this one, in their results and in their speed. The development of the library ended
+in 2021.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class HigherEngine(Engine):
     def _path(
         self, theta: Params, x: Tensor, y: Tensor, inner: InnerLoop, order: Tensor | None, t: int
     ) -> list[tuple[Params, Tensor]]:
-        """Return one task's parameters after each inner step, with the loss before the step."""
+        """Return one task's parameters after each inner step, and the loss before that step."""
         row, path = None if order is None else order[t : t + 1], []
         with self._inner_loop(inner, track=False) as (fast, optimizer):
             for step in range(inner.steps):

@@ -41,7 +41,7 @@ class FunctionalModule:
         """Copy `model`.
 
         Args:
-            rewrite: replaces layers of the copy. It may rename parameters, but must keep their tensors.
+            rewrite: function that replaces layers of the copy. It may rename parameters, but must keep their tensors.
         """
         self._source = model, rewrite
         copy = deepcopy(model)
@@ -81,7 +81,7 @@ class LoopEngine(Engine):
     It is the fastest engine if the arithmetic of one task keeps the machine busy.
 
     Tasks may be spread over `workers` threads. The result is the same, bit for bit, for any number of workers: the
-    numbers of a task do not depend on the thread, and sums are in the order of the tasks.
+    result of a task does not depend on the thread that computes it, and sums are computed in the order of the tasks.
     """
 
     name = "loop"
@@ -99,7 +99,7 @@ class LoopEngine(Engine):
 
         Args:
             workers: number of threads that share the tasks.
-            native: whether to use metatui's own C functions where they are faster, on a CPU.
+            native: whether to use metatui's own C functions on a CPU, where they are faster.
         """
         super().__init__(model, loss, second_order)
         self._rewrite_once = partial(fuse_pooling, native_code=native)
@@ -205,7 +205,7 @@ class LoopEngine(Engine):
         return gradients_of(loss, fast), loss.detach()
 
     def _support_gradients(self, stack: Params, x: Tensor, y: Tensor) -> tuple[Params, Tensor]:
-        """Compute the gradients of `_support_gradient` for a stack of tasks, and the losses [T]."""
+        """Compute the same as `_support_gradient` for a stack of tasks: the stack of gradients, and the losses [T]."""
 
         def one(t: int) -> tuple[Params, Tensor]:
             return self._support_gradient(task_of(stack, t), x[t], y[t])

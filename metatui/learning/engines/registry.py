@@ -1,4 +1,4 @@
-"""Engines by name."""
+"""Creation of engines by name."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ EngineName = Literal["batched", "unfolded", "loop", "native", "higher", "compile
 ENGINES: tuple[Literal["loop", "native", "batched", "unfolded", "higher"], ...] = (
     "loop", "native", "batched", "unfolded", "higher",
 )  # fmt: skip
-"""Names of the engines for any module. The engine `compiled` is not among them: it is `batched` with whole meta-steps
-compiled into one function, for perceptrons only."""
+"""Names of the engines that can be selected for any module. The engine `compiled` is not among them, because it only
+supports perceptrons: it is `batched` with whole meta-steps compiled into one function."""
 
 
 def make_engine(
@@ -31,11 +31,11 @@ def make_engine(
     For a module that is not a plain chain, both `loop` and `native` create an AutogradEngine.
 
     Args:
-        workers: threads that the loop engine spreads tasks over.
-        second_order: method for second-order meta-gradients of plain chains; those of other modules are unrolled.
+        workers: number of threads that share the tasks in the loop engine.
+        second_order: method for second-order meta-gradients of plain chains. Other modules always use `unrolled`.
 
     Raises:
-        BadInput: if there is no such engine.
+        BadInput: if there is no engine called `name`.
     """
     match name:
         case "loop" | "native":
@@ -54,6 +54,6 @@ def make_engine(
 
 
 def usual_engine(model: nn.Module, device: torch.device) -> EngineName:
-    """Return the engine to use without measuring: `loop` for convolutions on a CPU, else `batched`."""
+    """Return the engine that is used if none is measured: `loop` for convolutions on a CPU, else `batched`."""
     convolves = any(isinstance(module, nn.Conv2d) for module in model.modules())
     return "loop" if convolves and device.type == "cpu" else "batched"

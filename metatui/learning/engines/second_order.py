@@ -1,7 +1,7 @@
 """Three ways to differentiate the query loss after adaptation: first order, unrolled and recomputed.
 
-They work for one task, with scalar losses, and for a stack of tasks, with losses [T]. Tasks are independent, so the
-gradient of the sum of their losses with respect to the stack is the stack of their gradients.
+All three work for one task, with scalar losses, and for a stack of tasks, with losses [T]. Tasks are independent, so
+the gradient of the sum of the tasks' losses with respect to the stack is the stack of the tasks' gradients.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Objective:
     support: Callable[[Params], Tensor]
     """Function from parameters to the support loss (a scalar or [T]), which can be differentiated twice."""
     support_once: Callable[[Params], Tensor]
-    """Function for the same loss as `support`, whose result may be differentiable only once."""
+    """The same function as `support`, but its result may be differentiable only once."""
     query: Callable[[Params], tuple[Tensor, Tensor]]
     """Function from parameters to the query loss (a scalar or [T]) and the predictions, differentiable once."""
     stacked: bool = False
@@ -62,11 +62,11 @@ def unrolled(task: Objective, start: Params, inner: InnerLoop) -> GradientResult
 
 
 def recomputed(task: Objective, start: Params, inner: InnerLoop) -> GradientResult:
-    """Pull the query gradient back through the inner steps by Hessian-vector products, from the last to the first.
+    """Pull the query gradient back through the inner steps by Hessian-vector products, last step first.
 
-    The step θ_k+1 = θ_k - α ∇L(θ_k) has the symmetric Jacobian I - α H_k, so v ← v - α H_k v with the Hessian at the
-    stored θ_k. Only one step's graph exists at a time: memory for activations does not grow with the number of steps,
-    but each step's gradient is computed twice.
+    The step θ_k+1 = θ_k - α ∇L(θ_k) has the symmetric Jacobian I - α H_k, where H_k is the Hessian at the stored θ_k.
+    So the gradient v is pulled back through the step by v ← v - α H_k v. Only one step's graph exists at a time: memory
+    for activations does not grow with the number of steps, but each step's gradient is computed twice.
     """
     fast, update, losses, trajectory = start, inner.start(stacked=task.stacked), [], []
     for _ in range(inner.steps):

@@ -27,9 +27,9 @@ HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backwa
 def is_chain(model: nn.Module) -> bool:
     """Return whether `model` is an unmodified `nn.Sequential` of known layers and residual blocks, nested or not.
 
-    Each layer occurs once and is exactly of a type in `LAYERS`, with its own parameters and no others, all of one
-    dtype. There are no hooks, no overridden methods, no shared parameters, no running averages being updated, and no
-    in-place operation on a tensor that something else may hold.
+    Each layer occurs once, its type is in `LAYERS` (subclasses do not count), and it has only the parameters of that
+    type. All parameters have the same dtype. There are no hooks, no overridden methods, no shared parameters, no
+    running averages being updated, and no in-place operation on a tensor that may be used elsewhere.
     """
     if type(model) is not nn.Sequential:
         return False
@@ -72,7 +72,8 @@ def divided(model: nn.Module, names: Collection[str]) -> tuple[nn.Module | None,
     """Divide an `nn.Sequential` without hooks before its first layer that has one of the parameters `names`.
 
     Returns:
-        The layers before that layer, or None if there are none or `model` cannot be divided, and the remaining layers.
+        The layers before that layer (None if there are none, or if `model` cannot be divided), and the remaining
+        layers.
     """
     if type(model) is nn.Sequential and not has_hooks(model):
         for at, (layer, _) in enumerate(model.named_children()):
@@ -117,5 +118,8 @@ def _is_in_place(layer: nn.Module | None) -> bool:
 
 
 def _makes_output(layer: nn.Module | None) -> bool:
-    """Return whether the output of `layer` may be changed in place: neither input nor derivative needs its memory."""
+    """Return whether the output of `layer` may be changed in place.
+
+    This is so if the output does not share memory with the input and is not needed for the derivative.
+    """
     return type(layer) in (*WEIGHTED, nn.MaxPool2d)

@@ -23,7 +23,7 @@ Order = Literal["none", "first", "second"]
 second order through the inner gradients."""
 
 Forward = Callable[[Params, Tensor], Tensor]
-"""Function from parameters, which may include unused ones, and x [..., B, ...] to outputs."""
+"""Function that maps parameters, some of which may be unused, and x [..., B, ...] to outputs."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,15 @@ class Network:
     """The model, divided into a body whose parameters stay the same during adaptation, and a head."""
 
     body: Forward | None
-    """Function of the layers before the head; None if the first layer changes as well."""
+    """Function of the layers before the head; None if the head is the whole model."""
     head: Forward
     """Function of the layers after the body. Its result can be differentiated twice."""
     head_once: Forward
-    """The same function as `head`, but it may be differentiable only once."""
+    """The same function as `head`, but its result may be differentiable only once."""
 
 
 class Task:
-    """One task, or a stack of tasks, whose tensors then have a leading task axis."""
+    """One task, or a stack of tasks. The tensors of a stack have a leading task axis."""
 
     def __init__(
         self,
@@ -55,11 +55,11 @@ class Task:
         """Create the task.
 
         Args:
-            network: returns the model of the current thread, divided before the first layer that changes during
-                adaptation. Inner steps of a task may run in different threads.
-            embedding: returns the same model divided before its last layer; the same object as `network` if both
-                divisions are the same.
-            loss: maps predictions and targets to a scalar, or to [T] for a stack.
+            network: function that returns the model of the current thread, divided before the first layer that changes
+                during adaptation. Inner steps of a task may run in different threads.
+            embedding: function that returns the same model, divided before its last layer. It returns the same object
+                as `network` if both divisions are the same.
+            loss: function that maps predictions and targets to a scalar, or to [T] for a stack.
             episodes: a stack of tasks, or a single one without the task axis.
             mini_batches: int64 [..., steps, b], the support examples that each inner step uses; None uses all.
         """
@@ -73,7 +73,7 @@ class Task:
         self._features: dict[str, Tensor] = {}
         """Outputs of the body for `support_x` and `query_x`."""
         self.support_losses: list[Tensor] = []
-        """Support loss before each inner step that was taken so far, detached from the graph."""
+        """Support losses before each of the inner steps taken so far, detached from the graph."""
 
     # The model and its losses
 
@@ -106,8 +106,8 @@ class Task:
     def gradient(self, params: Params, names: Iterable[str]) -> Params:
         """Return the gradient of the support loss with respect to the parameters `names`.
 
-        If the engine computes a second-order meta-gradient, the result can be differentiated. Otherwise, it is a
-        constant.
+        If the engine computes a second-order meta-gradient, the result can be differentiated. Otherwise, the result is
+        a constant.
         """
         second = self._order == "second"
         wrt = {name: params[name] for name in names}
@@ -123,7 +123,7 @@ class Task:
         return gradients_of(loss.sum(), wrt, create_graph=second)
 
     def hessian_vector_product(self, params: Params, v: Params) -> Params:
-        """Multiply `v` by the Hessian of the support loss with respect to the parameters that `v` names."""
+        """Multiply `v` by the Hessian of the support loss with respect to those parameters that are in `v`."""
         constant = {name: p.detach() for name, p in params.items()}
 
         def support_loss(moved: Params) -> Tensor:
@@ -147,8 +147,8 @@ class Task:
     def differentiate(self, algorithm: Algorithm, meta: Params) -> GradientResult:
         """Compute the gradient of the query loss after adaptation with respect to `meta`, through all inner steps.
 
-        If there are `Algorithm.query_weights`, the weighted sum of the query losses is differentiated. The returned
-        loss is always the query loss after the last inner step.
+        If the algorithm has `query_weights`, the weighted sum of the query losses at all steps is differentiated. The
+        returned loss is always the query loss after the last inner step.
         """
         steps, weights = algorithm.inner_steps, algorithm.query_weights
         start = leaves(meta)
@@ -181,11 +181,11 @@ class Task:
         return self._loss(outputs, self.query_y), outputs
 
     def loss_before_step(self, step: int) -> Tensor | None:
-        """Return the support loss before inner step `step`, counted from 1; None if no gradient was computed then."""
+        """Return the support loss before inner step `step`, counted from 1; None if that step computed no gradient."""
         return self.support_losses[step - 1] if 0 < step <= len(self.support_losses) else None
 
     def support_loss_before(self, params: Params) -> Tensor:
-        """Return the support loss, detached, of `params` before the first inner step."""
+        """Return the support loss of `params` before the first inner step, detached from the graph."""
         if not self.support_losses:
             with torch.no_grad():
                 self.support_losses.append(self.loss(params))
@@ -198,7 +198,7 @@ class Task:
         """Return the input of the head for x; x itself if there is no body.
 
         Args:
-            differentiable: whether a first-order meta-gradient includes the derivative of the result.
+            differentiable: whether a first-order meta-gradient is also computed through the result.
         """
         if self._network.body is None:
             return x

@@ -9,7 +9,7 @@ from metatui.utils.errors import BadInput
 
 AMPLITUDE = (0.1, 5.0)
 PHASE = (0.0, math.pi)
-"""Ranges of the training tasks; custom waves may exceed them."""
+"""Ranges of the amplitude and the phase of training tasks; custom waves may exceed them."""
 
 LARGEST_AMPLITUDE = 10.0
 
@@ -23,7 +23,7 @@ class Wave:
 
     def __post_init__(self) -> None:
         if not 0 < self.amplitude <= LARGEST_AMPLITUDE:
-            raise BadInput(f"amplitude is {self.amplitude:g}, but must be above 0 and up to {LARGEST_AMPLITUDE:g}")
+            raise BadInput(f"amplitude is {self.amplitude:g}, but must be above 0 and at most {LARGEST_AMPLITUDE:g}")
         if not -2 * math.pi <= self.phase <= 2 * math.pi:
             raise BadInput(f"phase is {self.phase:g}, but must be from -2π to 2π")
 

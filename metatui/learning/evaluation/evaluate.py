@@ -1,6 +1,6 @@
 """Adaptation to held-out tasks: curves of loss and accuracy against the inner step.
 
-Every task starts from the same parameters. Nothing that one task learns reaches the next one.
+Every task starts from the same parameters. The adaptation to one task does not influence the adaptation to another.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from metatui.learning.optim.inner import Params
 from metatui.learning.optim.losses import accuracy
 
 CHUNK = {"regression": 200, "classification": 10}
-"""Number of held-out tasks adapted together on a CPU: enough to keep it busy, but few enough to stop soon."""
+"""Number of held-out tasks adapted together on a CPU: enough to keep the CPU busy, but few enough that a stop takes
+effect soon."""
 
 LARGEST = 2**31 - 1
-"""Largest number of elements in one tensor on a GPU, where many kernels use 32-bit indices."""
+"""Maximum number of elements in one tensor on a GPU, where many kernels use 32-bit indices."""
 
 DIVERGED = 1000.0
 """A regression task has diverged if its loss after adaptation is above this multiple of the loss before."""
@@ -59,7 +60,7 @@ def evaluate(
     """Adapt to held-out tasks and summarise the results; see `measure` and `summary`.
 
     Args:
-        iteration: number of meta-steps that `theta` was trained for, which is stored in the result.
+        iteration: number of meta-steps that `theta` was trained for. It is stored in the result.
     """
     measured = yield from measure(experiment, theta, split=split, tasks=tasks, steps=steps, shots=shots)
     return summary(measured, experiment.settings, iteration=iteration)
@@ -72,7 +73,7 @@ def measure(
 
     Args:
         steps: number of inner steps; there are `steps` + 1 results per task.
-        shots: number of shots, which may differ from that in training.
+        shots: number of shots; it may differ from the number in training.
 
     Yields:
         The number of finished tasks, after each inner step.
@@ -170,7 +171,7 @@ def _outputs_per_example(experiment: Experiment, stack: Params, episodes: Episod
 
 
 def _chunk(experiment: Experiment, shots: int) -> int:
-    """Return the number of tasks to adapt together. On a GPU, it is limited by `LARGEST`."""
+    """Return the number of tasks to adapt together. On a GPU, `LARGEST` limits this number."""
     if experiment.device.name == "cpu":
         return CHUNK[experiment.source.kind]
     settings = experiment.settings

@@ -26,12 +26,12 @@ SPLIT: Split = "test"
 """The split from which classes are chosen. It is used neither for training nor to select a checkpoint."""
 
 MAX_NAMES = 2000
-"""Largest number of classes in which names are looked up. Generated characters have too many classes for this."""
+"""If there are more classes than this, they cannot be chosen by name. Generated characters have too many classes."""
 
 MAX_TASK = 2**31 - 1
 
 QUERIES_PER_CLASS = 10
-"""Largest number of query images per class in a view."""
+"""Maximum number of query images per class in a view."""
 
 _CHARACTER_NUMBER: Final = re.compile(r"[ /]\w*\d+$")
 """Pattern of the number of a character in its alphabet, at the end of a class name."""
@@ -52,7 +52,7 @@ def explore(
     Args:
         task: number of the held-out task.
         drawn: a custom task to use instead. `task` then only determines which points or images are sampled.
-        inner_lr: inner learning rate, which may differ from the one used in training. Learned rates are scaled in
+        inner_lr: inner learning rate; it may differ from the one used in training. Learned rates are scaled in
             proportion, because the setting is only their initial value.
         split: split of the task; chosen classes are always those of the test split.
 
@@ -92,7 +92,7 @@ def parse_classes(source: ImageSource, text: str, ways: int) -> tuple[int, ...]:
     Args:
         text: numbers, names or prefixes of names, separated by commas. A prefix of several names, such as the name of
             an alphabet, selects as many of these classes as are needed to have `ways` in total, unrotated ones first.
-            Several such prefixes share the number of classes that are needed.
+            If there are several such prefixes, each selects an equal share of the classes that are needed.
 
     Returns:
         The numbers of `ways` classes, in the order of `text`.
@@ -125,11 +125,12 @@ def _matching_classes(source: ImageSource, word: str) -> list[int]:
     count = source.class_count(SPLIT)
     if word.isascii() and word.isdigit():
         if int(word) >= count:
-            raise BadInput(f"class is {word}, but must be from 0 to {count - 1}, the classes of the {SPLIT} split")
+            raise BadInput(f"class is {word}, but must be one of the classes 0 to {count - 1} of the {SPLIT} split")
         return [int(word)]
     if count > MAX_NAMES:
         raise BadInput(
-            f"class is {quote(word)}, but must be a number from 0 to {count - 1}: there are too many classes for names"
+            f"class is {quote(word)}, but must be a number from 0 to {count - 1}: there are too many classes to "
+            "search for a name"
         )
     names = [source.class_name(SPLIT, number) for number in range(count)]
     lower = [name.lower() for name in names]

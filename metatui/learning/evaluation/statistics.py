@@ -21,7 +21,7 @@ from metatui.utils.smoothing import ExponentialAverage
 Floats = NDArray[np.float64]
 
 FEW = 13
-"""Largest number of differences for which Wilcoxon's test enumerates all outcomes if some are tied, as newer versions
+"""Maximum number of differences for which Wilcoxon's test enumerates all outcomes if some are tied, as newer versions
 of scipy do."""
 
 
@@ -32,7 +32,8 @@ def mean_ci95(values: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
         values: [T, S], one row per task.
 
     Returns:
-        S means and S half-widths. Means are NaN without tasks, half-widths with fewer than two.
+        S means and S half-widths. Means are NaN if there are no tasks, and half-widths are NaN if there are fewer than
+        two tasks.
     """
     tasks = len(values)
     if tasks < 2:
@@ -73,7 +74,7 @@ class PairedTest:
 
     @property
     def deciding_p(self) -> float:
-        """The p-value of the t-test, or that of Wilcoxon's test if the t-test is undefined."""
+        """The p-value of the t-test, or the p-value of Wilcoxon's test if the t-test is undefined."""
         return self.wilcoxon_p if math.isnan(self.p) else self.p
 
 
@@ -178,7 +179,8 @@ def welch_test(a: ArrayLike, b: ArrayLike) -> WelchTest:
 def holm(p: Sequence[float]) -> tuple[float, ...]:
     """Correct p-values for multiple testing (Holm 1979).
 
-    It limits the probability that any of the tests is a false positive. NaN stays NaN and does not count as a test.
+    The correction limits the probability that any of the tests is a false positive. NaN stays NaN and does not count as
+    a test.
     """
     corrected = [math.nan] * len(p)
     tested = sorted((value, i) for i, value in enumerate(p) if not math.isnan(value))

@@ -23,13 +23,13 @@ GRID = 101
 """Number of points per curve."""
 
 MOST_POINTS = 100
-"""Largest number of query points in a curve view, and of predicted values for each inner step in a scatter view."""
+"""Maximum number of query points in a curve view, and of predicted values for each inner step in a scatter view."""
 
 MOST_TARGETS = 4
-"""Largest number of targets in a view."""
+"""Maximum number of targets in a view."""
 
 LARGEST_PICTURE = {1: 64, 3: 32}
-"""Largest height and width in pixels of an image in a view, by its number of channels. A terminal shows fewer pixels.
+"""Maximum height and width in pixels of an image in a view, for each number of channels. A terminal shows fewer pixels.
 Colour images are smaller, so that their three channels take no more space on disk than one grey channel."""
 
 LEAST_COLOUR = 0.05
@@ -37,7 +37,7 @@ LEAST_COLOUR = 0.05
 smaller differences."""
 
 QUERIES_PER_CLASS = 2
-"""Largest number of query images per class in the image views of a run, which its folder stores."""
+"""Maximum number of query images per class in the image views that a run folder stores."""
 
 
 def task_views(
@@ -55,7 +55,7 @@ def task_views(
     If the tasks do not fit into memory together, they are computed in parts.
 
     Args:
-        queries: largest number of query images per class in an image view.
+        queries: maximum number of query images per class in an image view.
     """
     try:
         if isinstance(experiment.source, SinusoidSource):
@@ -175,7 +175,7 @@ def _scatter_views(
     shown = min(len(units.targets), MOST_TARGETS)
 
     def rows(values: Tensor) -> tuple[tuple[float, ...], ...]:
-        """Convert values [Q, targets] to a row of the first values for each target that is shown."""
+        """Convert values [Q, targets] to one row for each target in the view, with its first values."""
         return tuple(_floats(column) for column in units.y(values)[: MOST_POINTS // shown, :shown].T)
 
     predicted, losses = [], []

@@ -10,7 +10,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class AdaptationTrajectories:
-    """Trajectories from one initialisation, which is at (0, 0), to the adapted parameters of many held-out tasks."""
+    """Trajectories from one initialisation, the point (0, 0), to the adapted parameters of many held-out tasks."""
 
     paths: tuple[tuple[Point, ...], ...]
     """Parameters of each task at each inner step from 0, projected onto the first two principal components."""
@@ -23,7 +23,7 @@ class AdaptationTrajectories:
     after: tuple[float, ...]
     """Query loss of each task after the last inner step."""
     parameters: int
-    """Number of parameters, which is the dimension of parameter space."""
+    """Number of parameters, that is, the dimension of parameter space."""
 
     @property
     def gained(self) -> tuple[float, ...]:

@@ -87,7 +87,7 @@ def synchronize(device: torch.device) -> None:
 def moved(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
     """Copy `tensor` to `device`, converted to `dtype` if one is given.
 
-    A copy from the CPU to CUDA uses pinned memory, so that neither side waits for the other. Torch keeps the pinned
+    A copy from the CPU to CUDA uses pinned memory, so that neither the CPU nor the device waits. Torch keeps the pinned
     memory until the copy is done. If no memory can be pinned, this makes an ordinary copy.
     """
     tensor = tensor.to(dtype=dtype)

@@ -15,10 +15,10 @@ from metatui.utils.errors import MetatuiError
 MIB = 2**20
 
 BESIDE_TORCH = 256 * MIB
-"""Bytes of address space for everything except the libraries of torch."""
+"""Number of bytes of address space for everything except the libraries of torch."""
 
 PER_CORE = 64 * MIB
-"""Bytes of address space for the stack and buffers of the thread that OpenBLAS starts on each core."""
+"""Number of bytes of address space for the stack and buffers of each thread; OpenBLAS starts one thread per core."""
 
 
 @cache

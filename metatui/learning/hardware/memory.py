@@ -1,4 +1,4 @@
-"""Memory allocation, and detection of errors that mean out of memory."""
+"""Memory allocation, and detection of out-of-memory errors."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def free_unused_memory(device: torch.device) -> None:
 
 
 def out_of_memory_sentence(error: BaseException) -> str | None:
-    """Describe an error that ended an evaluation; return None unless memory ran out."""
+    """Describe an error that ended an evaluation because memory ran out; return None for other errors."""
     if not is_out_of_memory(error):
         return None
     line = first_line(error)[:200]

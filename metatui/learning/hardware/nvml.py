@@ -66,7 +66,7 @@ def pci_gpus() -> int:
 def handle_of(index: int, environ: Mapping[str, str], pid: int) -> Any | None:
     """Find NVML's handle of CUDA device `index` of a process. `nvmlInit` must have been called.
 
-    CUDA numbers only the GPUs in `CUDA_VISIBLE_DEVICES`, and in its own order unless `CUDA_DEVICE_ORDER` is
+    CUDA numbers only the GPUs in `CUDA_VISIBLE_DEVICES`, in an order of its own unless `CUDA_DEVICE_ORDER` is
     `PCI_BUS_ID`; NVML numbers all GPUs in the order of the bus. If the GPUs differ and CUDA's order is unknown, this
     looks for the GPU that the process computes on.
 
@@ -131,7 +131,7 @@ def _gpu(pynvml: Any, handle: Any) -> Gpu:
 
 
 def _by_uuid(pynvml: Any, word: str, gpus: Iterable[Any]) -> Any | None:
-    """Find the device whose identifier begins with `word`; None if there is not exactly one."""
+    """Find the device whose identifier begins with `word`; None if no device or several devices match."""
     devices = gpus if word.startswith("GPU-") else [part for gpu in gpus for part in _mig_parts(pynvml, gpu)]
     matches = [device for device in devices if str(pynvml.nvmlDeviceGetUUID(device)).startswith(word)]
     if len(matches) == 1:

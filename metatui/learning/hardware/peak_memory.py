@@ -24,11 +24,11 @@ class PeakMemory:
     """
 
     def __init__(self, device: str, *, over_current: bool = False) -> None:
-        """Start to measure.
+        """Start the measurement.
 
         Args:
             device: value of `compute.device`, with `auto` resolved.
-            over_current: whether to count only memory in addition to that in use now. Caches are released first.
+            over_current: whether to count only memory beyond the amount that is in use now. Caches are released first.
         """
         self._device = device
         self._base = 0
@@ -52,7 +52,7 @@ class PeakMemory:
             self._base = (_status("VmRSS") if self._was_reset else self._before) or 0
 
     def bytes(self) -> int | None:
-        """Return the peak so far; None if it cannot be measured, or if the process used more memory before."""
+        """Return the peak so far; None if it cannot be measured, or if an earlier peak of the process was higher."""
         if self._device.startswith("cuda"):
             import torch
 

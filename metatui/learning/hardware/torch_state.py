@@ -1,7 +1,8 @@
-"""Isolation of the caller's global torch settings from those of a computation.
+"""Isolation of the global torch settings of a computation from the settings of its caller.
 
 A caller of the library may have changed the default dtype, autocast, grad mode or thread count. These must not affect
-the results of a run, and a run must not change them. Only `TorchState` switches between them.
+the results of a run, and a run must not change them. Only `TorchState` switches between the settings of the caller and
+those of a run.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ Y = TypeVar("Y")
 
 
 class TorchState:
-    """A reusable context with the global torch settings of one computation. On exit, it restores those of the caller.
+    """A reusable context with the global torch settings of one computation. On exit, it restores the caller's settings.
 
     Settings that the computation changes (threads, precision) are saved at the end of the context and set again when
-    it is entered the next time. They belong to the process, so two threads cannot use different ones at the same time.
+    the context is next entered. They belong to the process, so two threads cannot use different ones at the same time.
     """
 
     def __init__(self) -> None:
@@ -57,7 +58,7 @@ class TorchState:
             self.__enter__()
 
     def steps(self, generator: Generator[Y, None, R]) -> Generator[Y, None, R]:
-        """Iterate over `generator` with its code inside this context, and the caller's code outside."""
+        """Iterate over `generator`, running its code inside this context and the caller's code outside of it."""
         step: Callable[[], Y] = partial(next, generator)
         while True:
             with self:
@@ -186,4 +187,4 @@ _SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], object], Any]] = {
     },
 }
 """Getter, setter and initial value of each setting. A computation starts with the initial value (torch's default), or
-with the caller's value if it is None."""
+with the caller's value if the initial value is None."""

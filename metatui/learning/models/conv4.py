@@ -69,10 +69,10 @@ def conv4(
     features: Literal["flatten", "mean"] = "flatten",
     head: Head = "linear",
 ) -> nn.Sequential:
-    """Create a network from images [B, C, H, W] to logits [B, ways].
+    """Create a network that maps images [B, C, H, W] to logits [B, ways].
 
     Each block is a convolution, a norm, ReLU and 2x2 max-pooling. Without max-pooling, the convolution has stride 2.
-    Batch norm always uses the statistics of its batch and stores none: a running average would mix the statistics of
+    Batch norm always uses the statistics of its batch and keeps no running averages, which would mix the statistics of
     different tasks.
 
     Args:

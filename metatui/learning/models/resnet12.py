@@ -80,7 +80,7 @@ def resnet12(
     groups: int = 8,
     head: Head = "linear",
 ) -> nn.Sequential:
-    """Create a network from images [B, C, H, W] to logits [B, ways].
+    """Create a network that maps images [B, C, H, W] to logits [B, ways].
 
     Convolutions are initialised as in MetaOptNet (He et al. 2015, scaled by the number of outputs).
 

@@ -49,7 +49,7 @@ class CosineLinear(nn.Module):
 class FiLM(nn.Module):
     """Scaling and shift of each channel by linear functions of a context vector: [B, C, ...] to the same shape.
 
-    Feature-wise linear modulation (Perez et al. 2018) by the context parameters of Zintgraf et al. 2019. The context
+    Feature-wise linear modulation (Perez et al. 2018) with the context parameters of Zintgraf et al. 2019. The context
     starts at zero and is not learned. With a context of zero, a new layer is the identity.
     """
 
@@ -85,8 +85,8 @@ class DropBlock(nn.Module):
     """Drops square blocks of units of each channel during a meta-step: [B, C, H, W] to the same shape.
 
     Ghiasi et al. 2018, Algorithm 1, with the scaling of its line 6. The masks are a function of the seed, the layer and
-    the position in the batch, so all tasks and inner steps of a meta-step share them. In this way the network stays a
-    function of its parameters and its input, which second derivatives and all engines rely on.
+    the position in the batch, so all tasks and inner steps of a meta-step share them. In this way, the network remains
+    a function of its parameters and its input. Second derivatives and all engines rely on this.
     """
 
     def __init__(self, rate: float, number: int, size: int = 5) -> None:

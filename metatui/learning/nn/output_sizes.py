@@ -12,8 +12,8 @@ from torch import Tensor, nn
 def output_sizes(model: nn.Module, input_shape: tuple[int, ...]) -> list[tuple[nn.Module, int]]:
     """Count the elements of each layer's output for one example.
 
-    A layer is a module without submodules. A copy of the model runs in evaluation mode, so that neither its buffers nor
-    random states change.
+    A layer is a module without submodules. The sizes are found by running a copy of the model in evaluation mode, so
+    that neither the model's buffers nor random states change.
     """
     sizes: list[tuple[nn.Module, int]] = []
 

@@ -24,11 +24,11 @@ LISTED = 4
 """Largest number of tensors that one list in `LoadedWeights.report` names."""
 
 FIRST = ("", "best/")
-"""Prefixes that are preferred to other prefixes with which the same number of tensors fits. A metatui checkpoint stores
-the best parameters as `best/`, and the last ones as `theta/`."""
+"""Prefixes that are preferred if the same number of tensors fits with several prefixes. A metatui checkpoint stores the
+best parameters as `best/`, and the last ones as `theta/`."""
 
 FROZEN = "frozen/"
-"""Prefix of the tensors of the model that are never learned, in a metatui checkpoint."""
+"""Prefix, in a metatui checkpoint, of those tensors of the model that are never learned."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch import Tensor
 from metatui.config.settings import AlgorithmSettings
 
 Params = dict[str, Tensor]
-"""Tensors by parameter name: those of one task, or a stack with a leading task axis [T, ...]."""
+"""Tensors by parameter name. They belong to one task, or are stacks with a leading task axis [T, ...]."""
 
 ADAM_BETA2 = 0.999
 ADAM_EPSILON = 1e-8
@@ -32,9 +32,9 @@ class InnerLoop:
     momentum: float = 0.9
     """Decay of the running sum of gradients, for the optimiser `momentum`."""
     weight_decay: float = 0.0
-    """Multiple of the parameters that is added to their gradient, after clipping."""
+    """Weight decay: this multiple of the parameters is added to their gradient after clipping."""
     clip: float = 0.0
-    """Largest norm of the gradient of a task's loss; 0 disables clipping."""
+    """Maximum norm of the gradient of a task's loss; 0 disables clipping."""
 
     @property
     def is_sgd(self) -> bool:
@@ -46,8 +46,8 @@ class InnerLoop:
 
         Args:
             stacked: whether parameters have a leading task axis.
-            constant: whether steps are constants in derivatives. The caller's gradients are then constants already, and
-                weight decay is treated as a constant as well.
+            constant: whether inner steps are treated as constants in derivatives. If so, the gradients that the caller
+                passes must be constants, and weight decay is treated as a constant as well.
         """
         return Update(self, stacked=stacked, constant=constant)
 
@@ -88,13 +88,13 @@ class Update:
         """Return the parameters after one step.
 
         Args:
-            rates: a learning rate for each parameter in place of `InnerLoop.lr`, of a shape that broadcasts to the
-                parameter.
+            rates: a learning rate for each parameter, which replaces `InnerLoop.lr`. Its shape must be broadcastable to
+                that of the parameter.
         """
         inner = self._inner
         lr = inner.lr if rates is None else rates
         self._steps += 1
-        # Clipping comes first, as clip_grad_norm_ before a step of torch.optim.
+        # Clipping comes first, as with clip_grad_norm_ before a step of an optimiser of torch.optim.
         if inner.clip:
             gradients = clipped(gradients, inner.clip, stacked=self._stacked)
         if inner.weight_decay:
@@ -117,7 +117,7 @@ class Update:
         return self._moment
 
     def _adam(self, params: Params, gradients: Params, lr: float | Tensor | Params) -> Params:
-        """Make a step of Adam with β1 = 0, which has no momentum (Nichol, Achiam and Schulman 2018, section 6)."""
+        """Make a step of Adam with β1 = 0, that is, without momentum (Nichol, Achiam and Schulman 2018, section 6)."""
         correction = 1 - ADAM_BETA2**self._steps
         updated = {}
         for name, p in params.items():

@@ -17,9 +17,9 @@ class Loss:
     """A loss function in two forms."""
 
     one: LossFn
-    """Loss of one task: predictions [B, ...] and targets [B, ...] to a scalar, the mean over the examples."""
+    """Loss of one task: maps predictions [B, ...] and targets [B, ...] to a scalar, the mean over the examples."""
     each: LossFn
-    """Loss of each of several tasks: predictions [T, B, ...] and targets [T, B, ...] to a mean per task, [T]."""
+    """Losses of several tasks: maps predictions [T, B, ...] and targets [T, B, ...] to the mean of each task, [T]."""
 
 
 def _squared_error(predictions: Tensor, targets: Tensor) -> Tensor:
@@ -37,8 +37,8 @@ CROSS_ENTROPY = Loss(F.cross_entropy, _cross_entropy)
 def as_loss(loss_fn: LossFn) -> Loss:
     """Vectorise a loss function of one task over many tasks.
 
-    F.mse_loss and F.cross_entropy are replaced by functions of this module, which take a third of the time, if shapes
-    and labels show that the results are the same.
+    F.mse_loss and F.cross_entropy are replaced by functions of this module if shapes and labels show that the results
+    are the same. These functions take a third of the time.
     """
     vectorised: LossFn = torch.vmap(loss_fn)
 
@@ -68,6 +68,6 @@ def _is_classification(logits: Tensor, labels: Tensor) -> bool:
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the fraction of correct predictions per task: logits [T, B, N] and labels [T, B] to [T]."""
+    """Return the fraction of correct predictions of each task, [T], for logits [T, B, N] and labels [T, B]."""
     precision = torch.float32 if logits.device.type == "mps" else torch.float64  # mps does not support float64
     return (logits.argmax(-1) == labels).to(precision).mean(-1)

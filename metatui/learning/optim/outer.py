@@ -41,8 +41,8 @@ def norm_of(vector: Tensor) -> Tensor:
 class OuterAdam:
     """Adam (Kingma and Ba 2015) on the meta-parameters, updated in place.
 
-    This uses the functional form of Adam. `torch.optim.Adam` computes the same numbers, but imports `torch._dynamo`,
-    which takes longer than a short training run.
+    This uses the functional form of Adam. `torch.optim.Adam` computes the same numbers, but imports `torch._dynamo`.
+    This import takes longer than a short training run.
     """
 
     betas = (0.9, 0.999)
@@ -62,7 +62,7 @@ class OuterAdam:
         """Update the meta-parameters with `gradients`. Meta-parameters without a gradient do not change.
 
         Args:
-            clip: largest norm of the gradient, which is scaled down to it if necessary; 0 disables clipping.
+            clip: maximum norm of the gradient. A longer gradient is scaled down to this norm; 0 disables clipping.
 
         Returns:
             The norm of the gradient before clipping.
@@ -97,7 +97,7 @@ class OuterAdam:
         return norm
 
     def _concatenated(self, gradients: Params) -> Tensor:
-        """Concatenate only the given gradients, because zeros would change how the sum of squares is rounded."""
+        """Concatenate the given gradients. Zeros for missing ones would change how the sum of squares is rounded."""
         return torch.cat([gradients[name].reshape(-1) for name in self.flat.shapes if name in gradients])
 
     @property
@@ -111,7 +111,7 @@ class OuterAdam:
         return 1 - first ** (self._steps + 1), 1 - second ** (self._steps + 1)
 
     def count(self, steps: int = 1) -> None:
-        """Add `steps` to the step count, after meta-steps by a CUDA graph or a compiled function; may be negative."""
+        """Add `steps`, which may be negative, to the step count after meta-steps that this class did not make."""
         self._steps += steps
 
     def tensors(self) -> Params:

@@ -16,7 +16,7 @@ from metatui.learning.model import Model
 
 
 class Network(nn.Module):
-    """Replace this by your own module. Its output must depend only on its parameters and its input."""
+    """Replace this with your own module. Its output must depend only on its parameters and its input."""
 
     def __init__(self, inputs: int, width: int, outputs: int) -> None:
         super().__init__()

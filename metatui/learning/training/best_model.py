@@ -1,4 +1,4 @@
-"""The best parameters by validation, which the final test uses."""
+"""The parameters with the best validation. The final test uses them."""
 
 from __future__ import annotations
 

@@ -44,7 +44,8 @@ class CompileSwitch:
         self.since = 0
         """Number of meta-steps before the first one of the current kind."""
         self.outcome: str | None = None
-        """`compiled` or `failed` after the switch of the current kind, otherwise None. A resumed run repeats it."""
+        """`compiled` or `failed` after the switch of the current kind, otherwise None. A resumed run repeats this
+        outcome."""
 
     def restore(self, since: int | None, kind: Sequence[int] | None, outcome: str | None) -> None:
         """Continue from a checkpoint. The arguments are None before the first meta-step and in older checkpoints."""
@@ -55,13 +56,14 @@ class CompileSwitch:
     def prepare_step(
         self, iteration: int, settings: Settings, tasks: range, stop_requested: Callable[[], bool]
     ) -> Iterator[str]:
-        """Start the compiler, or switch to compiled meta-steps, when it is time to. Yields messages for the user.
+        """Start the compiler, or switch to compiled meta-steps, if either is due. Yields messages for the user.
 
         Args:
             iteration: meta-steps made so far.
             settings: settings of the next meta-step, with `auto` resolved.
             tasks: task numbers of the next meta-step.
-            stop_requested: called repeatedly while this waits for the compiler. If it is true, there is no switch.
+            stop_requested: called repeatedly while this waits for the compiler. If it returns True, the engine is not
+                switched.
         """
         kind = settings.algorithm.inner_steps, settings.algorithm.meta_batch
         if kind != self.kind:

@@ -1,4 +1,4 @@
-"""Hints about likely problems of a training run, recognised from the events that it yields anyway.
+"""Hints about likely problems of a training run, which are recognised from the events of the run alone.
 
 Each kind of hint is given at most once per run. Thresholds are cautious: a hint that is given should be right.
 """
@@ -23,7 +23,7 @@ from metatui.utils.errors import BadInput
 from metatui.utils.numbers import interval
 
 LEAST_STEPS = 100
-"""Number of meta-steps after which the movement of the parameters is judged."""
+"""The movement of the parameters is judged only after this number of meta-steps."""
 
 LEAST_MOVEMENT = 0.05
 """Parameters are reported as hardly moving if their relative change, extrapolated to the whole training, is below this.
@@ -34,7 +34,7 @@ RISE = 3.0
 lowest value between earlier validations."""
 
 PATIENCE = 3
-"""Number of validations without a new best one after which overfitting is judged."""
+"""Overfitting is judged only after this number of validations without a new best one."""
 
 WIDEST_LOSS, WIDEST_ACCURACY = 0.75, 0.075
 """A validation is noisy if the half-width of its interval is above this share of its loss, or above this accuracy."""
@@ -97,18 +97,19 @@ class HintState:
     """Lowest mean meta-loss so far between two successive validations."""
     best: Best | None = None
     rising: int = 0
-    """Number of validations in a row before which the training diverged."""
+    """Number of consecutive validations at which the training was diverging (see `RISE`), up to the latest."""
     worse: int = 0
-    """Number of validations in a row that were so much worse than the best one that the intervals do not overlap."""
+    """Number of consecutive validations, up to the latest, that were worse than the best one and whose intervals do not
+    overlap with its interval."""
     noisy: int = 0
-    """Number of validations in a row that were noisy."""
+    """Number of consecutive noisy validations, up to the latest."""
 
 
 class Hints:
     """Watches the events of one training run and gives hints."""
 
     def __init__(self, moved: Callable[[], float], *, has_batch_norm: bool) -> None:
-        """Initialise.
+        """Create the hints for one run.
 
         Args:
             moved: function that returns how far the parameters are from their initial values, relative to the norm of
@@ -137,6 +138,12 @@ class Hints:
                 yield from self._validated(event, settings, model)
             case _:
                 pass
+
+    def failed(self, iteration: int, quantity: str, settings: Settings, model: BestModel) -> Iterator[Hinted]:
+        """Yield the hint of a run that ends because `quantity` of the meta-step after `iteration` is not finite."""
+        path, new = _lower_rate(settings, model.settings or {}, _INNER)
+        reason = f"The {quantity} of meta-step {iteration + 1} is not finite"
+        yield from self._hint("diverging", iteration, settings, reason, path, new)
 
     def values(self) -> dict[str, Any]:
         """Return the state as JSON values for a checkpoint."""
@@ -173,7 +180,7 @@ class Hints:
     def _hint(
         self, kind: HintKind, iteration: int, settings: Settings, reason: str, path: str, new: Scalar
     ) -> Iterator[Hinted]:
-        """Yield a hint to set `path` to `new`, unless this is its value or a hint of this kind was given before."""
+        """Yield a hint to set `path` to `new`, unless it already has this value or this kind of hint was given."""
         old = settings.value(path)
         if kind not in self._state.done and old != new:
             self._state.done.append(kind)
@@ -245,7 +252,7 @@ def _training_steps(settings: Settings) -> int:
 
 
 def _after(evaluation: Evaluation, steps: int) -> tuple[float, float]:
-    """Return accuracy or loss after `steps` inner steps, or after the last one, with the half-width of its interval."""
+    """Return the metric after `steps` inner steps, or after the last one if there are fewer, with its half-width."""
     curve = evaluation.accuracy or evaluation.loss
     step = min(steps, len(curve.mean) - 1)
     return curve.mean[step], curve.ci95[step]
@@ -283,7 +290,7 @@ def _lower_rate(settings: Settings, best: Mapping[str, Any], first: str) -> tupl
 
 
 def _higher_rate(settings: Settings) -> tuple[str, float]:
-    """Return a learning rate to raise and its new value: the usual one, if higher, or ten times the outer rate."""
+    """Return a learning rate to raise and its new value: the usual one if higher, otherwise 10 times the outer rate."""
     usual: Mapping[str, Any] = usual_values(settings)
     for path, rate in _rates(settings).items():
         if (higher := usual.get(path, rate)) > rate:

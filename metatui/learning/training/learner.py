@@ -35,7 +35,7 @@ class PendingStep:
     """A meta-step that was queued on the device and may not have finished yet."""
 
     metrics: Tensor
-    """The fields of `MetaStep` in their order, [4].
+    """The values of the fields of `MetaStep`, in the same order, [4].
 
     If this meta-step or an earlier one diverged, the metrics are not finite, and θ was left unchanged.
     """
@@ -125,10 +125,10 @@ class Learner:
         return self.outer.step(gradients, lr=outer_lr, clip=self.experiment.settings.algorithm.grad_clip)
 
     def move_towards(self, target: Params, share: float) -> Tensor:
-        """Move the meta-parameters by `share` of the way to `target`. Returns the length of the whole way.
+        """Move the meta-parameters by `share` of the way to `target`. Returns their distance from it before the move.
 
         Raises:
-            Diverged: if this length is not finite. In that case, nothing is updated.
+            Diverged: if this distance is not finite. In that case, nothing is updated.
         """
         change = self.flat.flatten(target) - self.flat.vector
         norm = norm_of(change)
@@ -145,7 +145,7 @@ class Learner:
         )
 
     def gradient(self, params: Params, x: Tensor, y: Tensor) -> Params:
-        """Return the gradient of the loss of the batch `x`, `y` with respect to `params`, as in ordinary training."""
+        """Return the gradient of the loss of the batch `x`, `y` with respect to `params`, without any adaptation."""
         fast = leaves(params)
         outputs = functional_call(self.experiment.model, fast, (x,))
         return gradients_of(self.experiment.loss.one(outputs, y), fast)
@@ -154,7 +154,8 @@ class Learner:
         """Adapt to each task without recording an autograd graph of the adaptation.
 
         Args:
-            order: int64 [T, steps, b], the support examples that each inner step uses; None uses all of them.
+            order: indices of the support examples that each inner step uses, int64 [T, steps, b]; None to use all
+                examples.
 
         Returns:
             The stack of adapted parameters, and the support loss [T] before adaptation.
@@ -172,8 +173,8 @@ class Learner:
     def query_metrics(self, stack: Params, episodes: Episodes) -> tuple[Tensor, Tensor, Episodes]:
         """Evaluate adapted parameters on the query set, for an algorithm that does not train on it.
 
-        Images are limited to `METRIC_QUERIES_PER_CLASS` per class: predicting all of them would take half as long
-        as the training itself.
+        At most `METRIC_QUERIES_PER_CLASS` images per class are used: predicting all images would take half as long as
+        the training itself.
 
         Returns:
             Query loss [T], predictions [T, B, ...], and the episodes with the query examples that were used.
@@ -220,7 +221,7 @@ class Learner:
         return CapturedStep(self.engine, self.flat, self.outer)
 
     def graph_step(self, episodes: Episodes, outer_lr: float) -> MetaStep | PendingStep | None:
-        """Make a meta-step with a captured or compiled graph; return None if there is no graph for this kind.
+        """Make a meta-step with a captured or compiled graph; return None if there is no suitable graph.
 
         Raises:
             Diverged: if a loss or gradient is not finite. For a captured graph, `read` raises it later.
@@ -235,7 +236,7 @@ class Learner:
         return MetaStep(metrics.meta_loss, None, metrics.support_loss, metrics.grad_norm)
 
     def capture(self, tasks: range) -> bool:
-        """Capture the kind of the next meta-step as a CUDA graph, if this is possible and not done yet.
+        """Capture meta-steps like the next one as a CUDA graph, if this is possible and was not done yet.
 
         Returns:
             Whether a graph was captured.

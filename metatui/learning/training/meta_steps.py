@@ -45,6 +45,8 @@ class MetaSteps:
         self._pending: list[tuple[StepInfo, MetaStep | PendingStep]] = []
         self._tried_to_capture: object = None
         """The kind of meta-step for which capturing a CUDA graph was last attempted."""
+        self._stage: str | None = None
+        """Stage of the last annealed meta-step (`Algorithm.stage`); None before the first one of this process."""
 
     def next_tasks(self) -> range:
         """Return the numbers of the tasks in the next meta-batch."""
@@ -117,20 +119,25 @@ class MetaSteps:
 
     def _new_stage(self) -> Iterator[Event]:
         """Note what changes if an annealed training enters another stage with the next meta-step."""
-        algorithm = self._experiment.algorithm
-        if not algorithm.annealed or not self.iteration:
+        if not self._experiment.algorithm.annealed:
             return
-        before, now = (algorithm.at(self._progress(made)).stage for made in (self.iteration - 1, self.iteration))
-        if before != now:
+        if self._stage is None:
+            self._stage = self._stage_after(max(self.iteration - 1, 0))
+        before, self._stage = self._stage, self._stage_after(self.iteration)
+        if self._stage != before:
             yield from self.flush()
-            yield Noted(self.iteration, now)
+            yield Noted(self.iteration, self._stage)
+
+    def _stage_after(self, made: int) -> str:
+        """Return the stage of an annealed training after `made` meta-steps."""
+        return self._experiment.algorithm.at(self._progress(made)).stage
 
     def _progress(self, made: int) -> float:
         """Return the share of the training that is completed after `made` meta-steps."""
         return min(made / self._experiment.settings.training.iterations, 1.0)
 
     def _capture(self) -> Iterator[Event]:
-        """Capture the kind of the next meta-step as a CUDA graph, if this is possible and was not attempted before."""
+        """Capture meta-steps like the next one as a CUDA graph, if this is possible and was not attempted before."""
         settings = self._experiment.settings
         kind = settings.algorithm.inner_steps, settings.algorithm.meta_batch, settings.compute.tasks_at_once
         if self._learner.captures is None or self._tried_to_capture == kind:

@@ -55,7 +55,7 @@ from metatui.learning.training.trainer_state import TrainerState, as_validated, 
 from metatui.utils.errors import BadInput
 
 VIEWS = 6
-"""Largest number of held-out tasks that the event of a validation or a test shows."""
+"""Maximum number of held-out tasks that the event after a validation or a test contains for display."""
 
 Save = Callable[[str, TrainerState], None]
 
@@ -64,7 +64,7 @@ class Trainer:
     """The training loop of one experiment.
 
     Iterate `events` in one thread; any thread or signal handler may call `submit`. Commands take effect between
-    meta-steps. A stop also interrupts an evaluation, between its inner steps.
+    meta-steps. A stop also interrupts an evaluation, between two inner steps.
     """
 
     def __init__(
@@ -80,7 +80,8 @@ class Trainer:
         Args:
             save: function that writes the state as checkpoint `last` or `best`. It is called in the training thread,
                 before `Checkpointed` is yielded.
-            changes: scheduled changes and validations in order. At the same meta-step, they come before commands.
+            changes: scheduled changes and validations in order. They are carried out before commands for the same
+                meta-step.
 
         Raises:
             BadInput: if the device or the data set is not available, or `state` does not fit `settings`.
@@ -142,6 +143,7 @@ class Trainer:
             yield from self._train()
         except Diverged as error:
             yield from self._checkpoint("last")
+            yield from self._hints.failed(self.iteration, str(error), self.settings, self.best)
             yield Failed(self.iteration, divergence_message(self.settings, self.iteration, str(error)))
         except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -221,7 +223,7 @@ class Trainer:
                 test = replace(test, checkpoint=checkpoint)
                 views = self._views("test", theta, experiment)
                 warning = result_warning(test, self.settings, self.best.settings)
-        if self._stop:  # possibly during the validation or the test
+        if self._stop:  # the stop may have come during the validation or the test
             reason = self._stop.reason
         yield Finished(self.iteration, reason, self._steps.seconds, test, views, warning)
 
@@ -346,7 +348,7 @@ class Trainer:
             yield Checkpointed(self.iteration, kind)
 
     def state(self) -> TrainerState:
-        """Return a copy of everything that is needed to continue from here."""
+        """Return a copy of everything that is needed to continue the training from this point."""
         tensors = {f"theta/{name}": p for name, p in self.learner.theta.items()}
         tensors |= {f"best/{name}": p for name, p in self.best.theta.items()}
         tensors |= {f"algorithm/{name}": p for name, p in self.learner.tensors().items()}

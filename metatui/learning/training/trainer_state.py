@@ -31,12 +31,12 @@ class TrainerState:
     the model that are never learned as `frozen/...`, and the state of the outer optimiser as `algorithm/...`."""
     values: dict[str, Any]
     """JSON values: `iteration`, `tasks_seen`, `seconds`, `settings`, the fingerprint of the `data`, the SHA-256 of the
-    pretrained `weights` if there are any, `first_meta_batch`, the fields of `BestModel`, and those of `CompileSwitch`
-    as `upgrade_...`."""
+    pretrained `weights` if there are any, `first_meta_batch`, the fields of `BestModel`, and the fields of
+    `CompileSwitch` as `upgrade_...`."""
 
 
 def live_values(settings: Settings) -> dict[str, Any]:
-    """Return the values of the live settings (those that can change during a run) by path; all of them are numbers.
+    """Return the values of the live settings (those that can change during a run) by path. All values are numbers.
 
     Options of unused components are left out, because their plugins may be missing when the checkpoint is read.
     """
@@ -65,7 +65,7 @@ def part(tensors: Params, prefix: str) -> Params:
 
 
 def renamed(tensors: Params) -> Params:
-    """Rename tensors of old checkpoints of `pretrained`, in which the head for training was no meta-parameter."""
+    """Rename tensors of old checkpoints of `pretrained`, in which the head for training was not a meta-parameter."""
     current = dict(tensors)
     for name, p in part(tensors, "algorithm/head").items():
         del current[f"algorithm/head/{name}"]
@@ -177,7 +177,7 @@ def held_out_split(name: str) -> Split:
 
 
 def set_up_again(settings: Settings, state: TrainerState, *, source: TaskSource | None = None) -> Experiment:
-    """Set up an experiment to evaluate `state`, with the same use of threads as in training. See `set_up`."""
+    """Set up an experiment to evaluate `state`, with the same numbers of threads as in training. See `set_up`."""
     frozen = part(state.tensors, "frozen")
     return set_up(settings, first_meta_batch=state.values.get("first_meta_batch"), source=source, frozen=frozen)
 
@@ -198,7 +198,7 @@ def best_of(experiment: Experiment, state: TrainerState) -> tuple[Params, int, s
 def parameters_of(
     experiment: Experiment, state: TrainerState, checkpoint: Literal["best", "last"] = "best"
 ) -> tuple[Params, int, str]:
-    """Load the parameters in `state`, whatever the data set. The result is that of `best_of`.
+    """Load the parameters in `state` without checking the data set. Returns the same values as `best_of`.
 
     Args:
         checkpoint: `best` for the best parameters, or the last ones if there was no validation; `last` for the last.

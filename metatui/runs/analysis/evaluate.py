@@ -30,7 +30,7 @@ def evaluate(
 
     Args:
         split: `val` or `test`.
-        tasks, steps, shots, batch_norm, device: default to the run's settings.
+        tasks, steps, shots, batch_norm, device: protocol and device of the evaluation; by default, those of the run.
         inner_lr: inner learning rate; defaults to the rate at the best validation.
 
     Raises:

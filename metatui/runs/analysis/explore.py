@@ -25,12 +25,13 @@ if TYPE_CHECKING:
     from metatui.learning.training.trainer_state import TrainerState
 
 FIRST_STEPS = 10
-"""Number of inner steps after which classification tasks are first shown, because all inner steps take long."""
+"""Number of inner steps after which classification tasks are first shown, because it takes long to compute all inner
+steps."""
 
 
 @dataclass(frozen=True)
 class Explored:
-    """One run adapted to the chosen task."""
+    """Adaptation of one run to the chosen task."""
 
     number: int
     """Index of the run in the list of explored runs."""
@@ -38,7 +39,7 @@ class Explored:
     inner_lr: float
     """Inner learning rate of the adaptation."""
     own_lr: float
-    """Inner learning rate of the best validation."""
+    """Inner learning rate of the run at its best validation."""
     ways: int | None
     """Number of classes of a task; None for regression."""
     checkpoint: str
@@ -57,7 +58,7 @@ def exploring(
     steps: int = 50,
     rate: float = 1.0,
 ) -> Generator[Explored, None, None]:
-    """Adapt the best parameters of each run to one task, all with the first run's shots, queries and seed.
+    """Adapt the best parameters of each run to one task. The first run's shots, queries and seed are used for all runs.
 
     Yields each run after its adaptation. For classification with more than `FIRST_STEPS` inner steps, all runs are
     first yielded after `FIRST_STEPS` inner steps, and then again after all inner steps.

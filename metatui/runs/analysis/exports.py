@@ -32,7 +32,7 @@ def check(path: Path) -> None:
         BadInput: if the extension is unknown, or the folder does not exist.
     """
     if path.suffix.lower() not in EXPORTS:
-        raise BadInput(f"{quote(str(path), 200)} must end in one of {', '.join(EXPORTS)}, to select the format")
+        raise BadInput(f"{quote(str(path), 200)} must end in one of {', '.join(EXPORTS)}, which selects the format")
     try:
         if not path.parent.is_dir():
             missing = f"there is no folder {quote(str(path.parent), 200)}"
@@ -44,7 +44,7 @@ def check(path: Path) -> None:
 
 
 def export(comparison: Comparison, path: Path) -> tuple[Path, ...]:
-    """Write a comparison to `path`, in the format of its extension; Markdown figures are written next to it.
+    """Write a comparison to `path`, in the format of its extension; figures of Markdown files are written next to it.
 
     Returns all written files, `path` first.
 
@@ -70,7 +70,8 @@ def written(files: Sequence[Path]) -> str:
 def as_csv(comparison: Comparison) -> str:
     """Return the adaptation curves as CSV, with one row for each run, metric and inner step.
 
-    Rows for each group of runs that differ only in the seed follow; `over` says whether `ci95` is over tasks or seeds.
+    At the end, there are such rows for each group of runs that differ only in the seed. The column `over` says whether
+    `ci95` is over tasks or over seeds.
     """
     file = io.StringIO()
     rows = csv.writer(file, lineterminator="\n")
@@ -108,8 +109,8 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
     are fractions, and differences are a minus b. Unknown and non-finite values are null.
 
     Each of `groups` contains the runs that differ only in the seed. Its `n`, `mean`, `sd` and `ci95` are statistics
-    over the seeds after the last inner step, and its `loss` and `accuracy` contain them at each step. The intervals in
-    `runs` are over tasks. All intervals are 95 % intervals by Student's t, given as half-widths.
+    over the seeds after the last inner step, and its `loss` and `accuracy` contain the same statistics at each step.
+    The intervals in `runs` are over tasks. All intervals are 95 % intervals by Student's t, given as half-widths.
     """
     described: dict[str, Any] = finite(
         {

@@ -65,7 +65,7 @@ STYLE: dict[Any, Any] = {
 Against = Literal["iterations", "tasks", "seconds"]
 AGAINST: dict[Against, str] = {"iterations": "meta-steps", "tasks": "tasks seen", "seconds": "seconds of training"}
 AGAINST_TITLE: dict[Against, str] = {"iterations": "meta-steps", "tasks": "tasks seen", "seconds": "time"}
-"""The same in the title of a panel."""
+"""Names of the quantities in `AGAINST` as they are written in the title of a panel."""
 
 Format = Literal["svg", "png", "pdf"]
 
@@ -79,7 +79,7 @@ class Series:
     half: Sequence[float] | None = None
     """Half-width of the band at each point."""
     colour: int | None = None
-    """Index of the colour; None for the position of the series in the panel."""
+    """Index of the colour; None to use the position of the series in the panel as the index."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Panel:
-    """One figure, or one part of the figure of the whole comparison."""
+    """Content of one figure, or of one part of the figure of the whole comparison."""
 
     name: str
     """Name that is unique in a comparison and part of file names."""
@@ -152,7 +152,7 @@ def panels(comparison: Comparison, *, against: Against = "iterations") -> list[P
 
 
 def training(comparison: Comparison, *, against: Against = "iterations") -> Panel | None:
-    """Return the smoothed training curves with marks at live changes; None if no run trained."""
+    """Return the smoothed training curves with marks at live changes; None if no run was trained."""
     spans = [run.training.span for run in comparison.runs if run.training]
     if not spans:
         return None
@@ -219,7 +219,7 @@ def result(comparison: Comparison) -> Panel:
 
 
 def step_time(comparison: Comparison) -> Panel | None:
-    """Return a bar chart of the time per meta-step; None if no run trained."""
+    """Return a bar chart of the time per meta-step; None if no run was trained."""
     times = [run.costs.seconds_per_step for run in comparison.runs]
     if not any(times):
         return None
@@ -240,7 +240,7 @@ def _groups(comparison: Comparison) -> list[tuple[str, Sequence[RunResult], Curv
 
 
 def _spelled(measured: Sequence[str]) -> list[str]:
-    """Replace the commas in texts of `measured_in`, because they are joined by commas."""
+    """Replace the commas in texts of `measured_in`, because `values_of` separates the texts by commas."""
     return [text.replace(", ", " and ") or "unchanged" for text in measured]
 
 

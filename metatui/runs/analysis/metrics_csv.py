@@ -25,7 +25,7 @@ def metrics_rows(run: RunFolder) -> Iterator[Row]:
     """Yield the names of the metrics, then a row for each meta-step; missing metrics are None.
 
     Raises:
-        MetatuiError: if the run is resumed during the export, which makes the rows yielded so far invalid.
+        MetatuiError: if the run is resumed during the export, because the rows yielded so far are then invalid.
     """
     yield [field.name for field in fields(Progress)]
     reader = run.metrics()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from metatui.config.settings import Settings
 
 TASKS = 40
-"""Number of held-out tasks: large enough to show how they are distributed, and small enough to tell paths apart."""
+"""Number of held-out tasks. With more tasks, the paths of single tasks could not be told apart."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ProjectionProgress:
 
 @dataclass(frozen=True)
 class Start:
-    """An initialisation and its paths during adaptation to tasks."""
+    """An initialisation, and the paths of its parameters during the adaptation to tasks."""
 
     label: str
     cloud: AdaptationTrajectories
@@ -39,11 +39,11 @@ class Start:
 
 @dataclass(frozen=True)
 class ParameterSpace:
-    """Adaptation of the same run from two initialisations."""
+    """Adaptation from two initialisations, the meta-learned one and a random one, with the settings of the same run."""
 
     settings: Settings
     iteration: int
-    """Meta-step of the meta-learned parameters, which are the best, or the last if there are no best ones."""
+    """Meta-step of the meta-learned parameters: the best ones, or the last ones if there was no validation."""
     tasks: int
     steps: int
     learned: Start
@@ -54,7 +54,7 @@ class ParameterSpace:
 def walking(run: RunFolder, *, tasks: int = TASKS) -> Generator[ProjectionProgress, None, ParameterSpace]:
     """Adapt the best and the initial parameters of `run` to the first `tasks` test tasks, yielding progress.
 
-    The inner loop is that of the run.
+    Both are adapted with the inner loop of the run.
 
     Raises:
         BadInput: if the algorithm has no inner steps, the run has no intact checkpoint, or the device or the data is

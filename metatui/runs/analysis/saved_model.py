@@ -40,16 +40,17 @@ LARGEST = 256 * 1024 * 1024
 """Largest size in bytes of an image file."""
 
 OUTSIDE = 0.01
-"""Largest distance of the pixels of an image from the range 0 to 1, which rounding in a resize may cause."""
+"""Pixels of an image may be outside the range 0 to 1 by at most this, because resizing an image may cause rounding
+errors."""
 
 EXTRA = ".meta-parameters.safetensors"
-"""End of the name of the file with the meta-parameters that are no parameters of the network."""
+"""End of the name of the file with the meta-parameters that are not parameters of the network."""
 
 
 class LoadedModel:
-    """The meta-learned model of a run. `adapt` adapts a copy of it to the examples of a task; the model stays the same.
+    """The meta-learned model of a run. `adapt` adapts a copy of it to a task; the model itself never changes.
 
-    `metatui.load_model` returns it.
+    Use `metatui.load_model` to create one.
     """
 
     def __init__(
@@ -68,14 +69,15 @@ class LoadedModel:
         self.run = run
         """Name of the run."""
         self.checkpoint = checkpoint
-        """`best` or `last`."""
+        """Checkpoint from which the model was loaded: `best` or `last`."""
         self.iteration = iteration
         """Meta-step of the parameters."""
         self.data: DataSchema = experiment.source.schema
-        """Shape of the inputs, and columns or names of classes."""
+        """Shape of the inputs, and the columns of a table or the names of the classes."""
         self.module: nn.Module = deepcopy(experiment.model).cpu()
-        """The network with the meta-learned parameters, before adaptation. Inputs and outputs of a network for a table
-        are standardised. ProtoNet and ProtoMAML compute its last layer from the support set, so it is not learned."""
+        """The network with the meta-learned parameters, before adaptation. If the data set is a table, the inputs and
+        outputs of the network are standardised. The last layer is not learned by ProtoNet and ProtoMAML, because they
+        compute it from the support set."""
         self.meta_parameters: Params = {name: p.detach().cpu().clone() for name, p in theta.items()}
         """Everything that was meta-learned, by name. Names with a slash, such as `inner_lr/0.weight`, are not
         parameters of `module`."""
@@ -95,10 +97,10 @@ class LoadedModel:
         Args:
             x: inputs [B, inputs] in the units of the data set, or images [B, C, H, W]: from 0 to 1, or uint8 from 0 to
                 255.
-            y: targets [B, targets] in the units of the data set, or labels [B], integers from 0 to N - 1. Each of the
-                N classes needs an example.
+            y: targets [B, targets] in the units of the data set, or labels [B], integers from 0 to N - 1. Each of the N
+                classes needs at least one example.
             steps: number of inner steps; defaults to `evaluation.inner_steps` of the run.
-            inner_lr: inner learning rate; defaults to that of the run at the checkpoint.
+            inner_lr: inner learning rate; defaults to the run's inner learning rate at the checkpoint.
             batch_norm: `transductive` or `per_example`; defaults to `evaluation.batch_norm` of the run.
 
         Raises:
@@ -118,7 +120,7 @@ class LoadedModel:
         return AdaptedModel(experiment, last.params, episodes, self._torch_state, steps)
 
     def read_images(self, paths: Sequence[str | Path]) -> Tensor:
-        """Read PNG or JPEG files as the data set of the run does: uint8 [B, C, H, W], an input of `adapt`.
+        """Read PNG or JPEG files as the data set of the run does. `adapt` accepts the result, uint8 [B, C, H, W].
 
         Raises:
             BadInput: if the run was not trained on image files, or a file is not an intact image.
@@ -140,10 +142,10 @@ class LoadedModel:
         return torch.from_numpy(np.stack(images))
 
     def save(self, path: str | Path) -> tuple[Path, ...]:
-        """Write the parameters of `module` as a safetensors file, with everything to use them in its metadata.
+        """Write the parameters of `module` to a safetensors file. Its metadata describes how to use them.
 
-        `module.load_state_dict(safetensors.torch.load_file(path))` reads them. Meta-parameters that are no parameters
-        of `module` are written to a second file, in which the name of `path` ends in `.meta-parameters.safetensors`.
+        `module.load_state_dict(safetensors.torch.load_file(path))` reads them. Meta-parameters that are not parameters
+        of `module` are written to a second file with the same name, but the extension `.meta-parameters.safetensors`.
 
         Returns:
             The files that were written.
@@ -164,7 +166,7 @@ class LoadedModel:
 
     @property
     def extra(self) -> Params:
-        """Meta-parameters that are no parameters of `module`, such as learned inner learning rates."""
+        """Meta-parameters that are not parameters of `module`, such as learned inner learning rates."""
         own = self.module.state_dict()
         return {name: p for name, p in self.meta_parameters.items() if name not in own}
 
@@ -189,7 +191,7 @@ class LoadedModel:
 
 
 class AdaptedModel:
-    """A model that is adapted to one task. Call it for the outputs of the network, or use `predict`."""
+    """A model that is adapted to one task. Call it to compute the outputs of the network, or use `predict`."""
 
     def __init__(
         self, experiment: Experiment, stack: Params, episodes: Episodes, torch_state: TorchState, steps: int
@@ -205,7 +207,7 @@ class AdaptedModel:
             x: inputs as in `LoadedModel.adapt`. If batch norm is transductive, outputs depend on all of these inputs.
 
         Returns:
-            On the CPU: logits [B, N], or target values [B, targets] in the units of the data set.
+            Logits [B, N], or target values [B, targets] in the units of the data set, on the CPU.
 
         Raises:
             BadInput: if the shape or a value is not allowed.
@@ -226,7 +228,7 @@ class AdaptedModel:
     def module(self) -> nn.Module:
         """The network with the adapted parameters, on the CPU.
 
-        Inputs and outputs of a network for a table are standardised. Its batch norm is transductive.
+        If the data set is a table, the inputs and outputs of the network are standardised. Batch norm is transductive.
         """
         module = deepcopy(self._experiment.model).cpu()
         with torch.no_grad():
@@ -239,7 +241,7 @@ class AdaptedModel:
 def load_model(
     run: RunFolder, *, checkpoint: Literal["best", "last"] = "best", device: str | None = None
 ) -> LoadedModel:
-    """Load the model of a run. The data set is needed only for runs of versions that did not record its schema.
+    """Load the model of a run. The data set is needed only if an old version of metatui did not record its schema.
 
     Raises:
         BadInput: if the run has no intact checkpoint, or the device is not available.
@@ -279,7 +281,7 @@ def _without_files(settings: Settings, state: TrainerState) -> Settings:
 
 
 def _inputs(experiment: Experiment, x: Array) -> Tensor:
-    """Return inputs as in the episodes of the data set, on the device of the experiment."""
+    """Convert `x` to inputs like those of the data set's episodes, on the device of the experiment."""
     schema, values = experiment.source.schema, _tensor(x, "x")
     wanted = ", ".join(map(str, schema.input_shape))
     if list(values.shape[1:]) != list(schema.input_shape) or not values.numel():
@@ -297,7 +299,7 @@ def _inputs(experiment: Experiment, x: Array) -> Tensor:
 
 
 def _targets(experiment: Experiment, y: Array, examples: int) -> Tensor:
-    """Return targets or labels as in the episodes of the data set, on the device of the experiment."""
+    """Convert `y` to targets or labels like those of the data set's episodes, on the device of the experiment."""
     schema, values = experiment.source.schema, _tensor(y, "y")
     shape = [examples] if schema.kind == "classification" else [examples, schema.targets]
     if list(values.shape) != shape:
@@ -327,7 +329,8 @@ def _tensor(values: Array, name: str) -> Tensor:
         return torch.from_numpy(np.array(values, order="C"))
     except (TypeError, ValueError, RuntimeError):
         raise BadInput(
-            f"{name} is a {type(values).__name__}, but must be a tensor or an array of numbers, all rows of one length"
+            f"{name} is a {type(values).__name__}, but must be a tensor or an array of numbers with rows of equal "
+            "length"
         ) from None
 
 

@@ -2,65 +2,22 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, change
-from metatui.config.schedule import Planned, PlannedChange, PlannedValidation
+from metatui.config.schedule import PlannedChange
 from metatui.config.settings import Settings
+from metatui.runs.storage.commands import ReplayedCommand, recorded_change, replay_log
 from metatui.runs.storage.journal import Entry, last_status
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import SettingsError
 
 FREE_ON_RESUME = ("compute", "checkpoint", "logging")
 """Groups of settings that may change when a run is resumed, because they do not affect the mathematics of training."""
-
-
-@dataclass
-class ReplayedCommand:
-    """A change or an additional validation, either planned or executed."""
-
-    planned: Planned
-    made: bool
-    """Whether the journal records the command. If not, the command has not been executed yet or was refused."""
-    ahead: bool
-    """Whether the command follows the last start or resumption of the run and has not been executed since."""
-
-
-def replay_log(plan: Iterable[Planned], journal: Iterable[Entry]) -> list[ReplayedCommand]:
-    """Return each command to a run once, in the order of meta-steps.
-
-    A run resumed from an earlier checkpoint repeats the commands after it, so the journal may record them several
-    times. Commands undone by a resumption (see `undone`) are omitted.
-
-    Args:
-        plan: commands that were planned at the start of the run.
-    """
-    items = [ReplayedCommand(planned, made=False, ahead=True) for planned in plan]
-    for entry in journal:
-        if entry.event == "started":
-            for item in items:
-                item.ahead = item.planned.iteration >= entry.iteration
-        elif entry.event == "undone":
-            change = _change(entry, entry.details.get("at"))
-            if change and (dropped := _find_ahead(items, change)):
-                items.remove(dropped)
-        elif planned := _planned(entry):
-            if repeated := _find_ahead(items, planned):
-                repeated.made, repeated.ahead = True, False
-            else:
-                after = bisect_right(items, planned.iteration, key=lambda item: item.planned.iteration)
-                items.insert(after, ReplayedCommand(planned, made=True, ahead=False))
-    return items
-
-
-def undone(change: PlannedChange) -> dict[str, Any]:
-    """Return the details of a journal entry `undone`, which records that a resumed run does not repeat `change`."""
-    return {"path": change.path, "new": change.value, "at": change.iteration}
 
 
 @dataclass(frozen=True)
@@ -74,7 +31,7 @@ class RunLog:
 
     @classmethod
     def read(cls, run: RunFolder) -> RunLog:
-        """Read the log of `run`. Raises BadInput."""
+        """Read the log of `run`. Raises BadInput if its settings are invalid."""
         journal = run.journal()
         return cls(run.settings(), journal, replay_log(run.changes(), journal))
 
@@ -96,16 +53,16 @@ class RunLog:
         return change(self.settings, changes)
 
     def settings_after(self, iteration: int) -> Settings:
-        """Return the settings after `iteration` meta-steps and the commands at that point."""
+        """Return the settings after `iteration` meta-steps and after the commands at that point."""
         return self.settings_before(iteration + 1)
 
     @cached_property
     def _compute_changes(self) -> dict[str, Scalar]:
-        """Compute settings that were changed when the run was resumed.
+        """New values of compute settings that were changed when the run was resumed, by path.
 
         They are kept even if the run is later resumed from an earlier checkpoint.
         """
-        changes = (_change(entry, entry.iteration) for entry in self.journal if entry.event == "tweaked")
+        changes = (recorded_change(entry, entry.iteration) for entry in self.journal if entry.event == "tweaked")
         return {
             c.path: c.value for c in changes if c and not FIELDS[c.path].live and FIELDS[c.path].group in FREE_ON_RESUME
         }
@@ -133,7 +90,7 @@ def pin_compute(settings: Settings, journal: Sequence[Entry], *, but: Mapping[st
         resolved["compute.engine"] = started.get("engine")
     if compute.threads == 0:
         resolved["compute.threads"] = started.get("threads")
-    if compute.second_order == "auto":  # older journals do not have it, and keep `auto`
+    if compute.second_order == "auto":  # older journals do not contain a value: `auto` is kept
         resolved["compute.second_order"] = started.get("second_order")
     resolved = {path: value for path, value in resolved.items() if value is not None and path not in but}
     try:
@@ -149,28 +106,3 @@ def _is_here(device: str) -> bool:
         return resolve(device).name == device
     except SettingsError:
         return False
-
-
-def _find_ahead(items: Iterable[ReplayedCommand], planned: Planned) -> ReplayedCommand | None:
-    return next((item for item in items if item.ahead and item.planned == planned), None)
-
-
-def _planned(entry: Entry) -> Planned | None:
-    """Return the command that `entry` records; None if it records no command, or one that repetitions do not need."""
-    if entry.event == "evaluated" and entry.details.get("regular") is False:
-        return PlannedValidation(entry.iteration)
-    if entry.event == "tweaked" and (made := _change(entry, entry.iteration)) and FIELDS[made.path].live:
-        return made
-    return None
-
-
-def _change(entry: Entry, iteration: object) -> PlannedChange | None:
-    path, new = entry.details.get("path"), entry.details.get("new")
-    if (
-        isinstance(path, str)
-        and path in FIELDS
-        and isinstance(new, bool | int | float | str)
-        and type(iteration) is int
-    ):
-        return PlannedChange(iteration, path, new)
-    return None

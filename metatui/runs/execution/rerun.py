@@ -1,4 +1,4 @@
-"""Repetition of runs with the same results, and their export as presets."""
+"""Repetition of runs with the same results, and export of runs as presets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from metatui.config.fields import change
 from metatui.config.presets import as_changed
 from metatui.config.schedule import Planned, PlannedChange, PlannedValidation
 from metatui.config.settings import Settings
-from metatui.runs.execution.replay_log import pin_compute, replay_log
+from metatui.runs.execution.replay_log import pin_compute
+from metatui.runs.storage.commands import replay_log
 from metatui.runs.storage.metrics import last_progress
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import quote
@@ -29,7 +30,7 @@ class Rerun:
 def rerun_of(run: RunFolder, changes: Mapping[str, Scalar] | None = None) -> Rerun:
     """Return arguments to repeat `run` with the same commands, initial engine and initial number of threads.
 
-    On the same kind of device, results are the same (on the CPU bit for bit). If the run was resumed on another device
+    On the same kind of device, results are the same (on the CPU, bit for bit). If the run was resumed on another device
     or engine, the repetition uses the initial device and engine until the end.
 
     Args:
@@ -56,7 +57,7 @@ def rerun_of(run: RunFolder, changes: Mapping[str, Scalar] | None = None) -> Rer
 
 
 def schedule_of(run: RunFolder) -> tuple[PlannedChange, ...]:
-    """Return all executed and planned changes of settings of `run`, in order. Raises BadInput."""
+    """Return all executed and planned changes of settings, in order. Raises BadInput if `run` cannot be read."""
     return tuple(planned for planned in _commands(run) if isinstance(planned, PlannedChange))
 
 
@@ -85,7 +86,7 @@ def _commands(run: RunFolder) -> list[Planned]:
 
 
 def _without_final_validation(plan: list[Planned], settings: Settings) -> tuple[Planned, ...]:
-    """Drop planned validations at the end of training, where a validation always takes place."""
+    """Drop planned validations at the end of the training, because a validation always takes place there."""
     last = change(settings, {planned.path: planned.value for planned in plan if isinstance(planned, PlannedChange)})
     while plan and plan[-1] == PlannedValidation(last.training.iterations):
         plan = plan[:-1]

@@ -20,9 +20,10 @@ from metatui.config.settings import Settings
 from metatui.events import Command, Event, Failed, Paused, Resume, Resumed, Started, Stop, Tweaked, Warned
 from metatui.learning.hardware.loading import load_libraries
 from metatui.runs.execution.control.server import ControlServer
-from metatui.runs.execution.replay_log import FREE_ON_RESUME, RunLog, pin_compute, undone
+from metatui.runs.execution.replay_log import FREE_ON_RESUME, RunLog, pin_compute
 from metatui.runs.execution.run_state import Outcome
 from metatui.runs.storage.checkpoints import newest_checkpoint
+from metatui.runs.storage.commands import undone
 from metatui.runs.storage.journal import check_journal
 from metatui.runs.storage.lock import RunLock
 from metatui.runs.storage.metrics import last_progress
@@ -118,7 +119,7 @@ class Session:
         Args:
             preset: name of the preset from which `settings` come.
             changes: planned changes, each applied after its meta-step (`Preset.changes`).
-            origin: origin of the run if it is not a preset, for example the run that it repeats.
+            origin: origin of the run if its settings do not come from a preset: for example, the run that is repeated.
 
         Raises:
             BadInput: if the device or the data set is not available, or a change is not possible; no folder is created.
@@ -139,7 +140,7 @@ class Session:
         """Resume from the newest intact checkpoint, or start over if no checkpoint was saved.
 
         Live changes in the journal are repeated at their meta-steps, and settings that were `auto` keep their resolved
-        values, so the results are those of an uninterrupted run.
+        values, so the results are the same as without the interruption.
 
         Args:
             changes: live or compute settings to change. Later changes of the same settings, planned or applied after
@@ -187,16 +188,16 @@ class Session:
         return session
 
     def submit(self, command: Command) -> None:
-        """Submit a command, which the trainer executes after the current meta-step."""
+        """Submit a command. The trainer executes it after the current meta-step."""
         self.trainer.submit(command)
 
     def interrupt(self, cause: str | None = None) -> None:
-        """Finish the meta-step, save, and end as `interrupted`, recording `cause`. Safe in signal handlers."""
+        """Finish the meta-step, save, and end as `interrupted`, recording `cause`. Signal handlers may call this."""
         self._writer.cause = cause
         self.submit(Stop("interrupted"))
 
     def close(self) -> None:
-        """Release the run. Only needed if the session is never iterated over."""
+        """Release the run. This is only needed if the session is never iterated over."""
         self.control.close()
         self._writer.close()
 
@@ -249,12 +250,12 @@ class Session:
         what = plugin_failure(error)
         cause = f"because {what}" if what else f"with an unexpected error ({type(error).__name__})"
         return MetatuiError(
-            f"the run ended after meta-step {self.outcome.iteration} {cause}: its traceback is in {self.run.crash_path}"
+            f"the run ended after meta-step {self.outcome.iteration} {cause}: the traceback is in {self.run.crash_path}"
         )
 
     def _events(self) -> Generator[Event, None, None]:
         for event in self.trainer.events():
-            if isinstance(event, Started) and self._keeps_engine:  # for the trainer, the engine was set
+            if isinstance(event, Started) and self._keeps_engine:  # otherwise, the reason would be `as set`
                 event = replace(event, engine_reason="as before the run was resumed")
             yield from self._recorded(event)
             # Notes follow Started, which begins a new section of the journal.
@@ -378,10 +379,12 @@ def _plan_resume(log: RunLog, state: TrainerState | None, changes: Mapping[str, 
 def saved_state(run: RunFolder, *, checkpoint: Literal["best", "last"] = "best") -> tuple[Settings, TrainerState]:
     """Return the settings for an evaluation of `run`, and its newest intact checkpoint.
 
-    The settings are those of training, including live changes, but with the adaptation settings of the best validation.
+    The settings are those of the training, including live changes, except that the settings of the adaptation have
+    their values at the best validation.
 
     Args:
-        checkpoint: parameters to evaluate. For `last`, the adaptation settings are those of the newest checkpoint.
+        checkpoint: parameters to evaluate: `best` or `last`. For `last`, the settings of the adaptation have their
+            values at the newest checkpoint.
 
     Raises:
         BadInput: if the run has no intact checkpoint.

@@ -81,7 +81,7 @@ class EndedEarly(MetatuiError):
 
 @contextmanager
 def ending_softly(interrupt: Callable[[str], object] | None = None) -> Iterator[SignalState]:
-    """Call `interrupt` with the name of the first signal.
+    """Context in which the first signal causes a call to `interrupt` with its name.
 
     Without `interrupt`, the first signal raises KeyboardInterrupt until `SignalState.then` sets a callback, so that
     loading libraries and data ends immediately.

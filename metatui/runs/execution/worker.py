@@ -77,7 +77,7 @@ def _open_session(channel: Channel) -> Session | None:
     except Exception as error:
         traceback.print_exc()
         what = plugin_failure(error) or f"an error in metatui itself ({type(error).__name__})"
-        sentence = f"{what}: its traceback is in {paths.log_file()}"
+        sentence = f"{what}: the traceback is in {paths.log_file()}"
         _answer(channel, error=sentence, exit_code=MetatuiError.exit_code, problems=[])
         return None
     _redirect_output(session.run.path / "output.log")

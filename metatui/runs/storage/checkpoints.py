@@ -1,7 +1,7 @@
-"""Checkpoints: safetensors files with the rest of the state as JSON in the header, and a SHA-256 of both.
+"""Checkpoints: safetensors files whose header contains the values of the state as JSON, and a SHA-256 of everything.
 
-They contain no pickle, so they cannot run code. A new checkpoint is complete on disk before it replaces the old one,
-and the old `last` is kept as `previous`, so a run can always be resumed from a complete checkpoint.
+They contain no pickle, so reading them runs no code. A new checkpoint is complete on disk before it replaces the old
+one, and the old `last` is kept as `previous`, so a run can always be resumed from a complete checkpoint.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def newest_checkpoint(folder: Path) -> tuple[TrainerState | None, list[str]]:
 
 
 def saved_meta_step(folder: Path) -> int | None:
-    """Return the meta-step of the newest checkpoint, read from the headers alone; None without a checkpoint."""
+    """Return the meta-step of the newest checkpoint, read from the headers alone; None if there is no checkpoint."""
     found = []
     for kind in ("last", "best", "previous"):
         path = folder / f"{kind}.safetensors"

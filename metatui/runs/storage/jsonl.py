@@ -14,7 +14,7 @@ from metatui.utils.files import open_regular, writing
 JsonObject = Mapping[str, Any]
 
 UNSYNCED = 1024 * 1024
-"""Maximum bytes kept in memory until they are synced to disk; if there are more, `flush` syncs."""
+"""Maximum number of bytes that are kept in memory until the next sync to disk. If there are more, `flush` syncs."""
 
 
 class AppendOnlyFile:

@@ -1,4 +1,4 @@
-"""Lock that makes a process the only writer of a run. The operating system releases it when its holder dies.
+"""Lock that makes a process the only writer of a run. The operating system releases the lock if the process dies.
 
 It uses `flock`, which Linux supports over NFS (as a lock on all bytes of the file, since 2.6.12), so writers on other
 machines are also excluded. This assumes that the mount has neither `nolock` nor `local_lock=flock`, and that the server
@@ -45,7 +45,7 @@ class RunLock:
             fcntl.flock(self._handle, fcntl.LOCK_UN)
 
     def confirm(self) -> None:
-        """Check that no other process took the lock in the meantime. File servers allow this after a disconnection.
+        """Check that no other process has taken the lock, which file servers allow after a disconnection.
 
         Raises:
             BadInput: if another process holds the lock or held it in the meantime.
@@ -56,7 +56,7 @@ class RunLock:
                 raise BadInput(f"run {quote(self._path.parent.name)} was taken over by {holder(self._path)}")
 
     def was_replaced(self) -> bool | None:
-        """Return whether `path` names another file than the locked one; None if there is no file. Raises WriteRefused.
+        """Return whether `path` is now a file other than the locked one; None if it is missing. Raises WriteRefused.
 
         The open handle keeps the inode from being used again, so a folder that was created again is recognised.
         """

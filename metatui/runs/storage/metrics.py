@@ -62,7 +62,7 @@ class MetricsWriter:
 
 @dataclass
 class MetricsReader:
-    """Reader of the lines added since the last call.
+    """Reader that returns the lines added since the last call.
 
     If the file no longer continues the data read so far (its run was resumed from an earlier meta-step), reading
     restarts at the beginning: `restarted` is then True after the call, and earlier results are invalid.
@@ -114,7 +114,7 @@ def sampled(path: Path, *, most: int = CHUNK // 2, parts: int = 64) -> list[Prog
 
 
 def last_progress(path: Path) -> Progress | None:
-    """Return the last meta-step without reading the others."""
+    """Return the last meta-step without reading the whole file."""
     for text in reversed(read_tail(path, 2 * LONGEST_LINE).split(b"\n")):
         for item in parse_lines(text):
             if (progress := _progress(item)) is not None:
@@ -134,7 +134,7 @@ def _json(value: float | None) -> str:
 _MISSING = tuple(
     (field.name, field.type == "int", None if "None" in str(field.type) else math.nan) for field in fields(Progress)
 )
-"""Name of each field of Progress, whether it is an integer, and its value if the number is missing in a line."""
+"""Fields of Progress: the name, whether the value is an integer, and the value to use if a line does not contain it."""
 
 
 def _progress(item: Mapping[str, Any]) -> Progress | None:

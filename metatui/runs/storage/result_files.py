@@ -1,4 +1,4 @@
-"""Files `evaluation.json` and `adaptation.json`, with validations, test and held-out tasks, and `data.json`."""
+"""The files `evaluation.json` (validations, test), `adaptation.json` (held-out tasks) and `data.json` (data schema)."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ LARGEST = 64 * 1024 * 1024
 MOST_VALUES = 1_000_000
 """Maximum number of numbers and images in a file.
 
-The limit exists because the error about an invalid file may need half a kilobyte of memory for each of them.
+The limit exists because the error about an invalid file may need half a kilobyte of memory for each value.
 """
 MOST_PROBLEMS = 1000
 LARGEST_SIDE = 4096
 """Maximum width of an image in pixels."""
 
 LENGTHS = (1, 3)
-"""Numbers of dimensions of an example: inputs, or channels, height and width."""
+"""Allowed numbers of dimensions of an example: 1 for a row of inputs, or 3 for channels, height and width."""
 LARGEST_SIZE = 10_000
 """Maximum size of a dimension of an example, and maximum number of targets."""
 
@@ -80,7 +80,7 @@ class EvaluationRecord(_Record):
 
 
 class AdaptationRecord(_Record):
-    """Held-out tasks after `iteration` meta-steps, with the data to draw them."""
+    """Held-out tasks after `iteration` meta-steps, with the data for their charts."""
 
     iteration: int
     split: str
@@ -95,7 +95,7 @@ class AdaptationRecord(_Record):
 
 
 class DataRecord(_Record):
-    """Schema of the data set, with which a saved model is used without it."""
+    """Schema of the data set. With the schema, a saved model can be used without the data set."""
 
     data: DataSchema
 
@@ -104,7 +104,7 @@ class DataRecord(_Record):
     def _check_data(cls, data: DataSchema) -> DataSchema:
         sizes = (*data.input_shape, data.targets)
         if len(data.input_shape) not in LENGTHS or not all(0 < size <= LARGEST_SIZE for size in sizes):
-            raise ValueError("the shape of an example must be positive numbers")
+            raise ValueError("the shape of an example must consist of positive numbers")
         for columns, count in ((data.inputs, data.input_shape[0]), (data.outputs, data.targets)):
             if columns and not len(columns.columns) == len(columns.mean) == len(columns.scale) == count:
                 raise ValueError("every column must have a mean and a scale")

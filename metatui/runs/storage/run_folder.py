@@ -60,11 +60,11 @@ class RunFolder:
             return False
 
     def settings(self) -> Settings:
-        """Return the settings at the start of the run. Raises BadInput."""
+        """Return the settings at the start of the run. Raises BadInput if they are invalid."""
         return presets.read(self.settings_path).settings
 
     def changes(self) -> tuple[Planned, ...]:
-        """Return the changes and validations that were planned at the start of the run. Raises BadInput."""
+        """Return the changes and validations that were planned at the start. Raises BadInput if they are invalid."""
         return presets.read(self.settings_path).changes
 
     def journal(self) -> list[Entry]:
@@ -82,16 +82,16 @@ class RunFolder:
         return MetricsReader(self.metrics_path)
 
     def evaluation(self) -> EvaluationRecord:
-        """Return the last validation, the best validation and the test; each is None if missing. Raises BadInput."""
+        """Return the last validation, the best one and the test, if any. Raises BadInput if the file is invalid."""
         return read_record(self.evaluation_path, EvaluationRecord) or EvaluationRecord()
 
     def views(self) -> tuple[TaskView, ...]:
-        """Return the held-out tasks of the last evaluation; empty before the first evaluation. Raises BadInput."""
+        """Return the held-out tasks of the last evaluation, if any. Raises BadInput if the file is invalid."""
         record = read_record(self.adaptation_path, AdaptationRecord)
         return record.views if record else ()
 
     def schema(self) -> DataSchema | None:
-        """Return the schema of the data set; None in runs of versions that did not record it. Raises BadInput."""
+        """Return the schema of the data set; None if it was not recorded. Raises BadInput if the file is invalid."""
         record = read_record(self.data_path, DataRecord)
         return record.data if record else None
 
@@ -123,22 +123,27 @@ class RunFolder:
 
 
 def end_reason(run: RunFolder, entries: list[Entry], status: Status) -> str | None:
-    """Return why `run`, which has the given journal, failed or was interrupted.
+    """Return why `run` failed or was interrupted, given its journal.
 
-    The result is None for other statuses, and if the journal does not tell the reason.
+    The result is None if the run has another status, or if the journal does not contain the reason.
     """
-    if status not in ("failed", "interrupted") or not entries:
+    if status not in ("failed", "interrupted"):
         return None
-    if last_status(entries) != status:  # the process could not record its end
+    if has_died(entries, status):
         saved = saved_meta_step(run.checkpoints_path)
         what = "it had saved no checkpoint" if saved is None else f"its newest checkpoint is of meta-step {saved:,}"
         return f"the process was killed or crashed, and {what}"
-    details = next(entry.details for entry in reversed(entries) if entry.event == status)
+    details = next((entry.details for entry in reversed(entries) if entry.event == status), {})
     if status == "failed":
         sentence = details.get("sentence")
         return sanitize(sentence, limit=400) if isinstance(sentence, str) else None
     cause = details.get("cause", details.get("reason"))
     return f"it received {sanitize(cause)}" if isinstance(cause, str) and cause != "interrupted" else None
+
+
+def has_died(entries: list[Entry], status: Status) -> bool:
+    """Return whether the process of a run ended without recording the end of the run, as if it was killed."""
+    return status == "interrupted" and last_status(entries) in ("running", "paused")
 
 
 def status_of(entries: list[Entry], *, live: bool) -> Status:

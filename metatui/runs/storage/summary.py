@@ -15,12 +15,14 @@ from typing import ClassVar
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 import metatui
+from metatui.config.schedule import PlannedChange
 from metatui.config.settings import Settings
 from metatui.events import Evaluation, Progress
-from metatui.runs.storage.journal import Entry, Status, check_journal, last_status
+from metatui.runs.storage.commands import replay_log
+from metatui.runs.storage.journal import Entry, Status, check_journal
 from metatui.runs.storage.metrics import last_progress
 from metatui.runs.storage.result_files import EvaluationRecord
-from metatui.runs.storage.run_folder import RunFolder, end_reason, status_of
+from metatui.runs.storage.run_folder import RunFolder, end_reason, has_died, status_of
 from metatui.utils import paths
 from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import reason
@@ -48,19 +50,19 @@ class RunSummary:
     """Final test; None before the test, or if the run was resumed after it."""
     problem: str | None
     iterations: int | None
-    """Number of meta-steps of the whole training, including live changes; None if `settings` is None."""
+    """Number of meta-steps of the whole training, with live changes of this setting; None if `settings` is None."""
     pid: int | None
-    """Process that started or resumed the run last."""
+    """ID of the process that last started or resumed the run."""
     host: str | None
-    """Machine of this process."""
+    """Name of the machine on which that process was started."""
     died: bool
-    """Whether this process ended without recording the end of the run, for example because it was killed."""
+    """Whether that process ended without recording the end of the run, for example because it was killed."""
     validation: Evaluation | None = None
-    """Last validation, which may not be the best."""
+    """Last validation; it may not be the best one."""
     warning: str | None = None
     """Reason why a finished run has no good result; None if the result is good."""
     reason: str | None = None
-    """Why the run failed or was interrupted; None for other statuses, or if the journal does not tell."""
+    """Why the run failed or was interrupted; None for other statuses, or if the journal does not contain the reason."""
 
     @property
     def id(self) -> str:
@@ -80,17 +82,16 @@ class RunSummary:
 
     @property
     def process(self) -> str:
-        """The process that trains the run, or that died: `process 4211`; empty for other runs."""
+        """The process that trains the run, or trained it until it died: `process 4211`; empty for other runs."""
         if self.pid is None or not (self.died or self.status in ("running", "paused")):
             return ""
-        where = f" on {self.host}" if self.host and self.host != socket.gethostname() else ""
-        return f"process {self.pid}{where}{' died' if self.died else ''}"
+        return f"process {self.pid}{f' on {self.host}' if self.host and self.host != socket.gethostname() else ''}"
 
 
 def summarise(run: RunFolder) -> RunSummary:
     """Summarise `run` without raising errors; `problem` describes anything that cannot be read."""
     settings, records, problem = None, EvaluationRecord(), None
-    live = run.is_live()  # before the journal, so that a run that ends in between does not look interrupted
+    live = run.is_live()  # read before the journal, so that a run that ends in between does not look interrupted
     entries = run.journal()
     try:
         records = run.evaluation()
@@ -122,7 +123,7 @@ def summarise(run: RunFolder) -> RunSummary:
         iterations=_iterations(settings, entries) if settings else None,
         pid=pid if type(pid) is int else None,
         host=sanitize(host, limit=80) if isinstance(host, str) else None,
-        died=not live and last_status(entries) in ("running", "paused"),
+        died=has_died(entries, status),
         validation=records.validation,
         warning=_warning(entries),
         reason=end_reason(run, entries, status),
@@ -130,7 +131,7 @@ def summarise(run: RunFolder) -> RunSummary:
 
 
 def _lost(run: RunFolder, entries: list[Entry], progress: Progress | None, status: Status) -> str | None:
-    """Return a sentence if the journal or the end of the metrics is missing; otherwise None."""
+    """Describe what the folder lacks: the journal or the end of the metrics; None if neither is missing."""
     if progress and not entries:
         return f"{quote(run.id)} has no readable {run.journal_path.name}, so its status is not known"
     reached = entries[-1].iteration if entries else 0
@@ -142,16 +143,10 @@ def _lost(run: RunFolder, entries: list[Entry], progress: Progress | None, statu
 
 def _iterations(settings: Settings, entries: Iterable[Entry]) -> int:
     """Return the number of meta-steps of the training with `settings` and the live changes that were not undone."""
-    made: list[tuple[object, int]] = []
-    for entry in entries:
-        new = entry.details.get("new")
-        if entry.details.get("path") != "training.iterations" or type(new) is not int:
-            continue
-        if entry.event == "tweaked":
-            made.append((entry.iteration, new))
-        elif entry.event == "undone":
-            made = [change for change in made if change != (entry.details.get("at"), new)]
-    return made[-1][1] if made else settings.training.iterations
+    path = "training.iterations"
+    about = (entry for entry in entries if entry.event == "started" or entry.details.get("path") == path)
+    made = [c.planned.value for c in replay_log((), about) if isinstance(c.planned, PlannedChange)]
+    return next((value for value in reversed(made) if type(value) is int), settings.training.iterations)
 
 
 def _warning(entries: list[Entry]) -> str | None:
@@ -172,8 +167,8 @@ _SUMMARY = TypeAdapter(RunSummary)
 class SummaryCache:
     """Cache of the summaries of the runs in one folder.
 
-    A cached summary is valid while the time, size and inode of its source files are unchanged. Without a usable
-    database (a read-only cache folder, a corrupt file), every run is read.
+    A cached summary is valid while the time, size and inode of its source files are unchanged. If the database cannot
+    be used (a read-only cache folder, a corrupt file), every run is read.
     """
 
     def __init__(self, root: Path) -> None:
@@ -239,7 +234,7 @@ VERSION = 2
 """Version of the contents of a summary, to be increased when `summarise` returns more."""
 
 FILES = ("journal.jsonl", "metrics.jsonl", "evaluation.json")
-"""Source files of a summary, except settings.toml, which never changes."""
+"""Source files of a summary. settings.toml is left out, because it never changes."""
 
 
 def _signature(run: RunFolder) -> str:

@@ -1,7 +1,8 @@
 """Event files for TensorBoard, in addition to a run's own metrics.
 
 Scalars are named after the fields of `metrics.jsonl` (`train/meta_loss`, ...), and after the metrics of validations and
-the test after the last inner step (`val/accuracy`, `val/accuracy_ci95`, ...). The step of a scalar is its meta-step.
+of the test, measured after the last inner step (`val/accuracy`, `val/accuracy_ci95`, ...). The step of a scalar is its
+meta-step.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from tensorboard.compat.proto.event_pb2 import Event as Record
 
 EVERY = 0.1
-"""Seconds between meta-steps that are written. Writing all would take as long as small meta-steps themselves, and
-TensorBoard shows only about a thousand points of a curve."""
+"""Seconds between meta-steps that are written. Writing every meta-step would double the duration of small meta-steps,
+and TensorBoard shows only about a thousand points of a curve."""
 
 FLUSH_AFTER = 10.0
 """Maximum number of seconds before a point is written to disk."""

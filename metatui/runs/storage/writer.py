@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 class RunWriter:
     """Writer of the events of `run` that follow meta-step `iteration`. Metrics of later meta-steps are removed first.
 
-    Every write is queued first. If the disk refuses a write, it stays in the queue, and the next call to `catch_up`
-    continues with it, so nothing is lost or written twice. `lock` is held until `close`.
+    Every write is queued first. If the disk refuses a write, this write stays in the queue, and the next call to
+    `catch_up` continues with it, so nothing is lost or written twice. `lock` is held until `close`.
     """
 
     def __init__(
@@ -53,13 +53,13 @@ class RunWriter:
         """Open the files of the run. Raises WriteRefused.
 
         Args:
-            data: schema of the data set, which is written when the run starts; None to write none.
+            data: schema of the data set, which is written when the run starts; None to write no schema.
         """
         self.run = run
         self.saved_at = iteration
         """Meta-step of the newest checkpoint; 0 before the first checkpoint."""
         self.cause: str | None = None
-        """Reason for an interruption, such as the name of a signal, which the journal records."""
+        """Reason for an interruption, such as the name of a signal. The journal records it."""
         self._lock = lock
         self._preset, self._origin, self._data = preset, origin, data
         self._iteration = iteration
@@ -265,7 +265,7 @@ class RunWriter:
 
 
 def _evaluations_until(run: RunFolder, iteration: int) -> EvaluationRecord:
-    """Return the validations up to meta-step `iteration` of a resumed run, without the test, which is outdated."""
+    """Return the validations of a resumed run up to meta-step `iteration`, without the test, which is outdated."""
     try:
         return run.evaluation().holding(iteration, finished=False)
     except BadInput:  # the next evaluation replaces the file

@@ -1,4 +1,4 @@
-"""Suites: lists of runs that are trained sequentially, or one per device, and then compared.
+"""Suites: lists of runs that are compared. They are trained one after another, or several at a time on several devices.
 
 `load` reads suites from files, `SuiteRunner` trains their runs, each in its own process and folder, and `SuiteManifest`
 records which runs belong to a suite, so that it can be continued. `background` trains in a process that outlives its

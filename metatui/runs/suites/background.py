@@ -28,7 +28,7 @@ from metatui.utils.files import read_bounded
 from metatui.utils.logs import open_log
 
 LARGEST = 1000
-"""Maximum bytes of a lock file."""
+"""Maximum number of bytes in a lock file."""
 
 
 def start(suite: Suite, store: RunStore) -> None:

@@ -42,7 +42,7 @@ def bundled() -> list[Suite]:
 
 
 def user() -> list[Suite]:
-    """Return the user's own valid suites, sorted by name; `problems` describes the others."""
+    """Return the user's own valid suites, sorted by name; `problems` describes the invalid ones."""
     suites = []
     for path in _files(user_dir()):
         with suppress(BadInput):
@@ -70,7 +70,7 @@ def load(references: Sequence[str | Path], changes: Mapping[str, Scalar] | None 
     """Load suites by name or file; presets and preset files are combined into an additional suite that compares them.
 
     Args:
-        changes: settings that override those of all runs.
+        changes: settings that override the settings of all runs.
 
     Raises:
         BadInput: if no suite or preset has a given name, or a file is invalid.
@@ -104,7 +104,7 @@ def read(path: Path, changes: Mapping[str, Scalar] | None = None) -> Suite:
 
 
 def _file(reference: str | Path) -> Path | None:
-    """Return the file of a suite or preset, preferring the user's own suites; None for a preset name."""
+    """Return the file of a suite or preset, preferring the user's own suites; None if `name` is that of a preset."""
     text = str(reference)
     if names_file(reference):
         return paths.expanded(text)

@@ -1,4 +1,4 @@
-"""Manifest of a suite: a record of its runs, which makes it possible to continue the suite."""
+"""Manifest of a suite: a record of its runs. With this record, an interrupted suite can be continued."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ LARGEST = 4 * 1024 * 1024
 class SuiteManifest:
     """Record of the started runs of a suite, identified by their settings.
 
-    As a context manager, it holds the suite's lock, which a process needs to start runs. A run that was deleted or has
-    other settings than the suite's file no longer belongs to the suite. The other runs are kept if the file changes.
+    As a context manager, it holds the suite's lock. Only the process that holds the lock may start runs. A run that was
+    deleted or has other settings than the suite's file no longer belongs to the suite. The other runs are kept if the
+    file changes.
     """
 
     def __init__(self, suite: Suite, store: RunStore) -> None:
@@ -46,7 +47,7 @@ class SuiteManifest:
 
     @property
     def failures_path(self) -> Path:
-        """File with the errors of runs that failed since the suite was last started; they may have no folder."""
+        """File with the errors of runs that failed since the suite was last started. Such runs may have no folder."""
         return self.folder / "failures.json"
 
     @property
@@ -109,7 +110,7 @@ class SuiteManifest:
         return {}
 
     def folders(self) -> list[tuple[PlannedRun, RunFolder | None]]:
-        """Return each run of the suite with its folder, which is None if the run was not started."""
+        """Return each run of the suite with its folder, or with None if the run was not started."""
         runs = self.runs()
         return [(run, runs.get(run.identity)) for run in self._suite.runs]
 

@@ -29,7 +29,7 @@ class PlannedRun:
     """Label of the run in the comparison."""
     settings: Settings
     origin: str
-    """Text about the origin of the settings, which the run's journal records."""
+    """Text about the origin of the settings, for the run's journal."""
 
     @property
     def name(self) -> str:
@@ -49,7 +49,7 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class PlannedComparison:
-    """Runs to compare, and the protocol. If a value of the protocol is None, the first run's setting is used."""
+    """Runs to compare, and the protocol of the comparison. If a value is None, the setting of the first run is used."""
 
     name: str
     runs: tuple[PlannedRun, ...]
@@ -59,12 +59,12 @@ class PlannedComparison:
     target: float | None = None
     """Target accuracy as a fraction, or target loss."""
     warnings: tuple[str, ...] = ()
-    """Differences between the protocols of the runs."""
+    """Warnings about differences between the protocols of the runs."""
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A list of comparisons of runs. Strings that are missing from the file are empty."""
+    """A list of comparisons of runs. Strings that the file does not contain are empty."""
 
     name: str
     title: str

@@ -14,6 +14,8 @@ from metatui.tui.keyboard.actions import ACTIONS, BY_ID, Action, AppContext, key
 if TYPE_CHECKING:
     from metatui.tui.app import MetatuiApp
 
+NOT_NOW = "Not now: "
+
 
 class ActionCommands(CommandProvider):
     """Provides every action with its keys. The second line explains the action, or says why it is not possible now."""
@@ -41,6 +43,7 @@ class ActionCommands(CommandProvider):
             refused or action.help,
             key_names(action.keys),
             action.help,
+            refused=refused.startswith(NOT_NOW),
         )
 
     def _commands_of_screen(self) -> Iterator[Command]:
@@ -59,7 +62,7 @@ def refusal(action: Action, context: AppContext) -> str:
     if action.tab not in (None, context.tab):
         return f"In the {action.tab} tab ({key_name(BY_ID[f'tab_{action.tab}'].key)}): {action.help}"
     reason = action.refuse(context)
-    return f"Not now: {reason}" if reason else ""
+    return f"{NOT_NOW}{reason}" if reason else ""
 
 
 async def perform(app: MetatuiApp, action: Action) -> None:

@@ -29,6 +29,7 @@ class PresetCommands(CommandProvider):
                 f"Load preset: {sanitize(name, limit=64)}",
                 partial(self.app.call_later, self._load, name, refusal),
                 f"Not now: {refusal}" if refusal else "Put the preset into the form.",
+                refused=bool(refusal),
             )
             for name in presets.names()
         ]

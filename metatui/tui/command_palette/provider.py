@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 MOST_HITS = 10
 """Maximum number of hits of one provider. Textual draws all hits after each key, each in about 0.1 ms."""
 
+IN_NAME = 0.75
+"""Lowest result of `match` for a name in which each word of the query begins a word."""
+
 
 @dataclass(frozen=True)
 class Command:
@@ -32,6 +35,8 @@ class Command:
     """Displayed names of its keys; empty if it has none."""
     words: str = ""
     """Words that find the command in addition to its name."""
+    refused: bool = False
+    """True if the command is not possible now. It is listed after those that are."""
 
 
 class _Entry(NamedTuple):
@@ -76,14 +81,21 @@ class CommandProvider(Provider):
             ]
         words = normalised(query).split()
         found = ((entry.score(words), entry.command) for entry in self._entries)
-        scored = (item for item in (*self.commands_for(query), *found) if item[0])
+        scored = ((self._score(*item), item[1]) for item in (*self.commands_for(query), *found) if item[0])
         for score, command in heapq.nlargest(MOST_HITS, scored, key=lambda item: item[0]):
             display = _display(command)
             for word in words:
                 start = command.name.lower().find(word)
                 if start >= 0 and self.match_style:
                     display = display.stylize(self.match_style, start, start + len(word))
-            yield Hit(score + self.rank / 10, display, command.run, command.name, escape(command.help))
+            yield Hit(score, display, command.run, command.name, escape(command.help))
+
+    def _score(self, matched: float, command: Command) -> float:
+        """Return a score that sorts commands by how well they match, and possible ones before refused ones.
+
+        A refused command whose name has all words of the query still comes before commands that hardly match.
+        """
+        return 2 * (matched >= IN_NAME) + (not command.refused) + (matched + self.rank / 10) / 2
 
 
 def discovery(command: Command) -> DiscoveryHit:

@@ -34,6 +34,7 @@ class SettingCommands(CommandProvider):
             partial(self.app.call_later, self._open, setting),
             f"Not now: {refusal}" if refusal else explained(setting),
             words=f"{setting.path} {' '.join(setting.choices)} {setting.help}",
+            refused=bool(refusal),
         )
 
     def commands_for(self, query: str) -> Iterator[tuple[float, Command]]:
@@ -75,7 +76,7 @@ class SettingCommands(CommandProvider):
         refusal = self._refusal(setting)
         if problem := refusal or app.form.problem_with(setting.path, text):
             warn = partial(self.app.call_later, app.notify, problem, severity="warning")
-            return Command(name, warn, f"Not now: {refusal}" if refusal else problem)
+            return Command(name, warn, f"Not now: {refusal}" if refusal else problem, refused=True)
         effect = (
             "The change applies after this meta-step."
             if app.form.run_settings

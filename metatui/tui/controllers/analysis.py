@@ -49,8 +49,8 @@ class AnalysisController:
     def action_compare_runs(self) -> None:
         from metatui.tui.screens.compare.screen import CompareScreen
 
-        runs = [run.run for run in self._app.runs_tab.marked_runs]
-        self._app.push_screen(CompareScreen(runs, colours=self._app.runs.colours.of(run.id for run in runs)))
+        if runs := self._folders():
+            self._app.push_screen(CompareScreen(runs, colours=self._app.runs.colours.of(run.id for run in runs)))
 
     def action_report_runs(self) -> None:
         from pathlib import Path

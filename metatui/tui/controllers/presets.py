@@ -61,9 +61,27 @@ class PresetsController:
 
     def form_state(self, form: Assessment) -> FormState:
         """Return the preset or run that was put into the form, and the settings that have been changed afterwards."""
+        return FormState(self._source, list(map(label_in_sentence, self._changed(form))), len(form.problems))
+
+    def _changed(self, form: Assessment) -> list[str]:
+        """Return the settings that were changed since a preset or run was put into the form; none if one is invalid."""
         loaded, now = self._loaded[1], form.settings
-        changed = [path for path in FIELDS if now and loaded.effective(path) != now.effective(path)]
-        return FormState(self._source, list(map(label_in_sentence, changed)), len(form.problems))
+        return [path for path in FIELDS if now and loaded.effective(path) != now.effective(path)]
+
+    def changes_in_form(self) -> tuple[str, Sequence[tuple[str, str]]]:
+        """Describe the settings that were changed in the form.
+
+        Returns:
+            The preset or run that was put into the form, and the label and values of each changed setting.
+        """
+        from metatui.tui.screens.main.tabs.previews import shown
+
+        now, loaded, kind = self._app.form.assessment, self._loaded[1], self._source.split()[0]
+        return self._source, [
+            (FIELDS[path].label, f"{shown(now.settings, path)} ({kind} {shown(loaded, path)})")
+            for path in self._changed(now)
+            if now.settings
+        ]
 
     def take_run(self, settings: Settings, run_id: str) -> None:
         """Record that the form has the settings of a run that is followed or resumed."""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from textual.timer import Timer
 
-from metatui.config.fields import FIELDS, text_of
+from metatui.config.fields import FIELDS, label_in_sentence, text_of
 from metatui.events import Checkpoint, Checkpointed, Evaluate, Evaluated, Event, Failed, Finished, Started, Tweaked
 from metatui.tui.controllers.run_client import RunClient
 from metatui.tui.controllers.sessions import Attached, FollowedRun, Sessions
 from metatui.tui.formatting import headline, result_words, value
 from metatui.tui.keyboard.actions import Phase
 from metatui.tui.model.run_model import RunModel
+from metatui.tui.screens.main.curves import MarkedRun
 from metatui.tui.screens.main.status_line import RunState
 from metatui.tui.system_monitor import Load, Sampler
 from metatui.tui.widgets.adaptation import RunViews
@@ -42,6 +43,8 @@ class RunController:
         self.side_by_side: Sequence[RunViews] = ()
         """Marked runs that the adaptation pane shows instead of the run in the work tab."""
         self._side_by_side_caption = ""
+        self._marked: Sequence[MarkedRun] = ()
+        """The same runs, for the curves pane."""
         self._load, self._sampler = Load(), Sampler()
         self._timer: Timer | None = None
         self._checkpoint_requested = False
@@ -83,7 +86,7 @@ class RunController:
 
     def show(self, model: RunModel) -> None:
         """Open the work tab and show a run in it."""
-        self.shown, self.side_by_side = model, ()
+        self.shown, self.side_by_side, self._marked = model, (), ()
         self._app.work_tab.opened(has_run=True)
         self._app.open_tab("work", "run")
         self.show_run()
@@ -120,8 +123,15 @@ class RunController:
         from metatui.tui.screens.dialogs.live_settings import Changes, LiveScreen
 
         def apply(changes: Changes | None) -> None:
+            self.update()  # the run may have ended since the last update
             for path, new in (changes or {}).items():
-                self.client.change(path, new)
+                if self.client.phase.active:
+                    self.client.change(path, new)
+                else:
+                    self._app.form.enter(path, text_of(new))
+            if changes and not self.client.phase.active:
+                values = " and ".join(f"{label_in_sentence(path)} {text_of(new)}" for path, new in changes.items())
+                self._app.notify(f"The run has ended: {values} went into the form, for the next run.")
 
         if model := self.client.model:
             self._app.push_screen(LiveScreen(model.settings), apply)
@@ -172,6 +182,7 @@ class RunController:
         assert model is not None
         app.form.hold(None)
         app.background.close_question()
+        self._tell_dialog()
         app.presets.run_ended()
         app.runs_tab.reload(newest=True)
         if isinstance(model.ended, Failed) and receiver and receiver.run:
@@ -187,6 +198,14 @@ class RunController:
                 severity="warning" if warning or model.has_no_result else "information",
             )
 
+    def _tell_dialog(self) -> None:
+        """Tell the dialog of live settings that the run has ended."""
+        from metatui.tui.screens.dialogs.live_settings import LiveScreen
+
+        for screen in self._app.screen_stack:
+            if isinstance(screen, LiveScreen):
+                screen.run_ended()
+
     async def _show_failure(self, model: RunModel, run: RunFolder, sentence: str) -> None:
         """Show whether the run failed or was interrupted and, after an unexpected error, the end of its log."""
         from metatui.tui.screens.dialogs.failure import FailureScreen, last_lines
@@ -200,7 +219,7 @@ class RunController:
         """Show the run's state, and update the bars with the possible actions."""
         client, top_bar = self.client, self._app.top_bar
         is_followed = self.shown is not None and self.shown is client.model
-        self._app.work_tab.show(self.shown, client.phase if is_followed else Phase.IDLE, self._load)
+        self._app.work_tab.show(self.shown, client.phase if is_followed else Phase.IDLE, self._load, self._marked)
         self._app.work_tab.hint.update(self._app.hints.text)
         top_bar.phase, top_bar.state = client.phase, self._state()
         self._app.work_tab.status.show_runs(self.shown_runs)
@@ -248,12 +267,25 @@ class RunController:
             device = model.started.device if model.started else "cpu"
             self._load = await asyncio.to_thread(self._sampler.sample, receiver.run.hello.pid, device)
 
-    def show_side_by_side(self, runs: Sequence[RunViews], caption: str) -> None:
-        """Show the adaptation of several runs side by side in the adaptation pane."""
+    def show_side_by_side(self, runs: Sequence[RunViews], caption: str, models: Mapping[str, RunModel]) -> None:
+        """Show the adaptation of several runs side by side in the adaptation pane.
+
+        Args:
+            models: models of the runs by name, whose curves are drawn if no run is shown.
+        """
         self.side_by_side, self._side_by_side_caption = runs, caption
+        self._marked = [
+            MarkedRun(views.label, views.colour, models[views.run]) for views in runs if views.run in models
+        ]
         self._app.work_tab.opened(has_run=self.shown is not None or bool(runs))
         self.show_run()
         self.show_adaptation()
+
+    @property
+    def shows_classification(self) -> bool:
+        """Whether the curves are those of image classification."""
+        models = [self.shown] if self.shown else [run.model for run in self._marked]
+        return bool(models) and all(model.settings.is_classification for model in models)
 
     @property
     def shown_split(self) -> Literal["test", "val"]:

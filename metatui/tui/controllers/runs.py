@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from metatui.config.fields import FIELDS
 from metatui.config.settings import Settings
 from metatui.runs.formatting import file_size
 from metatui.tui.controllers.sessions import Sessions
+from metatui.tui.formatting import short_metric
 from metatui.tui.keyboard.actions import BY_ID, with_keys
 from metatui.tui.model.run_colours import RunColours
 from metatui.tui.widgets.adaptation import RunViews
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from metatui.tui.app import MetatuiApp
     from metatui.tui.model.replay import Replay
     from metatui.tui.model.run_model import RunModel
+    from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 
 READ_EVERY = 5.0
 """Seconds between reads of the shown run if another process trains it."""
@@ -34,9 +37,6 @@ MOST_SIDE_BY_SIDE = 3
 
 TASKS_SIDE_BY_SIDE = 4
 """Number of held-out tasks on which runs are shown side by side."""
-
-MOST_NAMED = 8
-"""Maximum number of runs that the confirmation lists by name."""
 
 
 class RunsController:
@@ -182,7 +182,7 @@ class RunsController:
     async def _ask_to_delete(self, runs: Sequence[RunSummary]) -> None:
         from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 
-        # The files are read at once, not in a thread, so that keys typed after d go to the dialog.
+        # The locks are read at once, not in a thread, so that keys typed after d go to the dialog.
         live = [run for run in runs if run.run.is_live()]
         runs = [run for run in runs if run not in live]
         if not runs:
@@ -191,15 +191,16 @@ class RunsController:
             self._app.notify(f"{which} training, so nothing is deleted. {stop}", severity="warning")
             return
         several = len(runs) > 1
-        size = file_size(sum(run.run.size() for run in runs))
         which = f"these {len(runs):,} runs with their" if several else f"run {runs[0].id} with its"
         kept = f" {len(live):,} more {'is' if len(live) == 1 else 'are'} training and will be kept." if live else ""
-        question = f"Delete {which} metrics and checkpoints ({size})? This cannot be undone.{kept}"
-        if several:
-            more = [f"and {len(runs) - MOST_NAMED:,} more"] if len(runs) > MOST_NAMED else []
-            question += "\n\n" + "\n".join([*(run.id for run in runs[:MOST_NAMED]), *more])
+        question = f"Delete {which} metrics and checkpoints? This cannot be undone.{kept}"
+        details = [line for run in runs for line in (*([run.id] if several else []), f"  {_lost_with(run)}")]
         title = "Delete runs" if several else "Delete run"
-        if not await self._app.push_screen_wait(ConfirmScreen(title, question, yes="Delete")):
+        dialog = ConfirmScreen(title, question, yes="Delete", details=details, note="Size: …")
+        sizing = self._app.run_worker(_show_size(dialog, runs), group="size")
+        deletes = await self._app.push_screen_wait(dialog)
+        sizing.cancel()
+        if not deletes:
             return
         tab, self._on_disk = self._app.runs_tab, None
         problems = await asyncio.to_thread(lambda: [each for run in runs for each in _delete(tab.store, run)])
@@ -232,12 +233,14 @@ class RunsController:
 
     async def _show_side_by_side(self, runs: Sequence[RunSummary]) -> None:
         """Show the adaptation of runs to the same tasks; another process computes it."""
+        from metatui.tui.model.replay import outline
+
         app = self._app
         tasks = {run.settings and _task_identity(run.settings) for run in runs}
         same = "the same" if len(tasks) == 1 else "different"
         colours = self.colours.of(run.id for run in app.runs_tab.marked_runs)
         names = [run.settings.algorithm.name if run.settings else run.id for run in runs]
-        side_by_side = []
+        side_by_side, models = [], {}
         for run, name in zip(runs, names, strict=True):
             try:
                 views = await asyncio.to_thread(self._sessions.views, run.id, TASKS_SIDE_BY_SIDE)
@@ -246,7 +249,9 @@ class RunsController:
                 continue
             label = name if names.count(name) == 1 else run.id
             side_by_side.append(RunViews(run.id, label, colours[run.id], views))
-        app.run_controller.show_side_by_side(side_by_side, f"The marked runs on {same} held-out test tasks")
+            with suppress(MetatuiError, OSError):  # the adaptation is shown without the curves
+                models[run.id] = await asyncio.to_thread(outline, run.run)
+        app.run_controller.show_side_by_side(side_by_side, f"The marked runs on {same} held-out test tasks", models)
         if side_by_side:
             app.work_tab.pane = "adaptation"
             count = f"{len(side_by_side)} of at most {MOST_SIDE_BY_SIDE}"
@@ -269,6 +274,23 @@ def _delete(store: RunStore, run: RunSummary) -> list[str]:
     except MetatuiError as error:
         return [str(error)]
     return []
+
+
+def _lost_with(run: RunSummary) -> str:
+    """Return what is lost when `run` is deleted: `Finished, 5,000 meta-steps, test 0.341 ± 0.052`."""
+    from metatui.tui.screens.main.tabs.run_list import result
+
+    steps = f"{run.iteration:,} meta-step{'' if run.iteration == 1 else 's'}"
+    best = f"best validation {short_metric(run.best)}" if run.best and not run.test else result(run)
+    return f"{run.status.capitalize()}, {steps}, {best}"
+
+
+async def _show_size(dialog: ConfirmScreen, runs: Sequence[RunSummary]) -> None:
+    """Show the size of the folders of `runs` in a dialog, which does not wait for it."""
+    total = 0
+    for run in runs:
+        total += await asyncio.to_thread(run.run.size)
+    dialog.show_note(f"Size: {file_size(total)}")
 
 
 def _task_identity(settings: Settings) -> tuple[object, ...]:

@@ -64,8 +64,8 @@ TERMS: Mapping[str, str] = {
         "set help each other, so accuracies are higher than if each example is normalised on its own."
     ),
     "Second order": (
-        "The exact meta-gradient, which is computed through the inner steps. FOMAML and Reptile leave its second "
-        "derivatives out."
+        "The exact meta-gradient, which is computed through the inner steps. FOMAML and Reptile omit its second "
+        "derivatives."
     ),
     "Diverged": (
         "A task diverges if its loss after adaptation is not finite or far too large, often because the inner learning "
@@ -193,7 +193,7 @@ TOPICS: Mapping[str, Topic] = {
     "ParameterScreen": Topic(
         "Parameter space",
         "The adapted parameters of many tasks and the inner steps that lead to them, from a meta-learned and from an "
-        "ordinary initialisation, in the two directions in which the adapted parameters vary most.",
+        "ordinary (random) initialisation, in the two directions in which the adapted parameters vary most.",
         ("Inner loop", "Task"),
     ),
     "SuiteScreen": Topic(

@@ -14,7 +14,7 @@ from metatui.utils.child_process import ChildProcess, describe_exit
 log = logging.getLogger(__name__)
 
 NICENESS = 10
-"""Niceness of the helper process, so that the app responds to keys immediately."""
+"""Niceness of the helper process. The app has a higher priority, so it responds to keys immediately."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class WorkerError:
     sentence: str
     """Reason for the failure, shown to the user."""
     traceback: str = ""
-    """Text for the log; empty unless the failure is a bug in metatui."""
+    """Traceback for the log; empty unless the failure is a bug in metatui."""
     dead: bool = False
     """True if the helper process has ended."""
 
@@ -62,7 +62,7 @@ class Helper:
         self._stopped = False
 
     def ask(self, call: Callable[[], Generator[Any, None, Any]]) -> int:
-        """Run `call` in place of the current request. Returns the number of the new request, which its replies carry.
+        """Run `call` in place of the current request. Returns a number that is also in the replies to the new request.
 
         Args:
             call: picklable, such as a `functools.partial` of a function and plain values.

@@ -22,7 +22,7 @@ MOST_COMPARED = 8
 
 
 class Phase(Enum):
-    """State of the followed run; the values are shown to the user."""
+    """State of the followed run, whose events the app receives. The values are shown to the user."""
 
     IDLE = "Idle"
     STARTING = "Loading torch…"
@@ -44,7 +44,7 @@ class AppContext:
     phase: Phase = Phase.IDLE
     tab: Tab = "work"
     row: bool = False
-    """True if a row of the tab's table is selected."""
+    """True if a row in the table of the current tab is selected."""
     live_row: bool = False
     """True if the selected row is a run that is training."""
     unfinished_row: bool = False
@@ -56,11 +56,13 @@ class AppContext:
     undoable: bool = False
     """True if the followed run has a live change that can be undone."""
     restorable: bool = False
-    """True if the form was filled with the usual values of an algorithm, and this can be undone."""
+    """True if the usual values of an algorithm were filled into the form, and the form can be restored."""
     hinted: bool = False
     """True if there is a hint, or the form offers the usual values of an algorithm."""
     classification: bool = False
-    """True if the shown run classifies images."""
+    """True if the shown run, or each of the marked runs in the curves pane, classifies images."""
+    failed: bool = False
+    """True if the shown run failed."""
     curves: bool = False
     """True if the shown run has curves."""
     group: str = ""
@@ -70,7 +72,7 @@ class AppContext:
     marked: int = 0
     """Number of runs marked in the runs tab."""
     studied: int = 0
-    """Number of runs that an analysis would use: the marked, the selected or the shown ones."""
+    """Number of runs that an analysis would use: the marked runs, the selected run or the shown run."""
 
 
 Refusal = Callable[[AppContext], str]
@@ -90,7 +92,7 @@ class Action:
     bar: bool = True
     """True if the key bar shows the action when there is room."""
     tab: Tab | None = None
-    """The only tab in which the keys work."""
+    """The only tab in which the keys work; None if they work in all tabs."""
     everywhere: bool = False
     """True if the keys also work in dialogs and other screens above the tabs."""
 
@@ -128,7 +130,12 @@ def _undoable(now: AppContext) -> str:
 
 
 def _hinted(now: AppContext) -> str:
-    return "" if now.hinted else "There is no hint."
+    if now.hinted:
+        return ""
+    if not now.failed:
+        return "There is no hint."
+    load = "In the runs tab ({tab_runs}), {load_run} puts its settings into the form."
+    return f"There is no hint. The run pane says why the run failed. {load}"
 
 
 def _idle(now: AppContext) -> str:
@@ -150,10 +157,6 @@ def _live_row(now: AppContext) -> str:
 def _few(now: AppContext) -> str:
     too_many = f"{now.marked:,} runs are marked, but at most {MOST_COMPARED} can be compared: space unmarks a run."
     return _row(now) or (too_many if now.marked > MOST_COMPARED else "")
-
-
-def _marked(now: AppContext) -> str:
-    return _few(now) if now.marked > 1 else "Mark at least two runs first: {mark_run} marks the selected one."
 
 
 def _studied(now: AppContext) -> str:
@@ -253,11 +256,11 @@ ACTIONS: tuple[Action, ...] = (
     Action("open_run", "enter", "Open", "Show the run; follow it if it is training.", RUNS, _row, tab="runs"),
     Action("preview_run", "n,ctrl+o", "Preview", "Go to the preview, or back to the list.", RUNS, _row, tab="runs"),
     Action("stop_run", "x", "Stop run", "Stop and save the selected run.", RUNS, _live_row, tab="runs"),
-    Action("mark_run", "space", "Mark", "Mark or unmark a run; three are shown side by side.", RUNS, _row, tab="runs"),
+    Action("mark_run", "space", "Mark", "Mark or unmark a run, to show up to three at once.", RUNS, _row, tab="runs"),
     Action("mark_all_runs", "m", "All/none", "Mark all listed runs, or unmark all runs.", RUNS, _row, tab="runs"),
     Action("sort_runs", "o", "Sort", "Sort by the next column.", RUNS, _row, tab="runs"),
     Action("reverse_runs", "t", "Reverse", "Reverse the order of the list.", RUNS, _row, bar=False, tab="runs"),
-    Action("compare_runs", "c", "Compare", "Compare marked runs on the same tasks.", RUNS, _marked, tab="runs"),
+    Action("compare_runs", "c", "Compare", "Compare marked runs, or test one with more steps.", RUNS, _few, tab="runs"),
     Action("report_runs", "g", "Report", "Write a report on the marked or selected runs.", RUNS, _few, tab="runs"),
     Action("load_run", "l", "Load settings", "Put the run's settings into the form.", RUNS, _idle_row, tab="runs"),
     Action("resume_run", "r", "Resume", "Continue from the run's last checkpoint.", RUNS, _idle_row, tab="runs"),

@@ -19,7 +19,7 @@ LARGEST = 64 * 1024
 """Maximum size of the keymap file in bytes."""
 
 RESERVED = ("tab", "shift+tab", "ctrl+c", "ctrl+i", "ctrl+m")
-"""Keys with a fixed meaning. Terminals send ctrl+i and ctrl+m for tab and enter."""
+"""Keys that cannot be assigned to actions. Terminals send ctrl+i and ctrl+m for tab and enter."""
 
 KNOWN = frozenset(key.value for key in Keys if not key.value.startswith("<"))
 

@@ -1,4 +1,7 @@
-"""Information that the app shares with its parent process in case the app crashes. Does not import Textual."""
+"""Information that the app shares with its parent process in case the app crashes.
+
+This module does not import Textual.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""App that handles keys one after the other, so that fast typing and pasted keys have the effect of slow typing."""
+"""App that handles keys one after the other, so that fast typing and pasting have the same effect as slow typing."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from textual.events import Event, Key, Paste
 from textual.message_pump import MessagePump
 
 LONGEST_WAIT = 1.0
-"""Seconds after which the next key is handled even if the key before has not had its effect."""
+"""Seconds after which the next key is handled even if the previous key has not had its effect."""
 
 
 class OrderedKeys(App[None], inherit_bindings=False):
-    """Holds keys back until the key before has had its effect, including the screen that it opens.
+    """Holds each key back until the previous key has had its effect, which may be to open a screen.
 
     Textual sends each key at once to the widget that has the focus. A binding runs only after its key has bubbled to
-    the app, and the focus moves even later. Until then, the keys that follow would go to the wrong widget.
+    the app, and the focus moves even later. If the following keys were sent before that, they would go to the wrong
+    widget.
     """
 
     _waiting_since: float | None = None
@@ -54,6 +55,6 @@ class OrderedKeys(App[None], inherit_bindings=False):
                 break
 
     def _wait_for_screen(self) -> None:
-        """Handle the next key when the current screen has set its focus."""
+        """Handle the next key as soon as the current screen has set its focus."""
         if not self.screen.call_later(self.call_later, self._handle_next):
             self.call_later(self._handle_next)

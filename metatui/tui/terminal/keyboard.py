@@ -1,4 +1,4 @@
-"""Keyboard input that reports escape without delay, and accepts any bytes."""
+"""Keyboard driver that reports escape without delay and accepts any bytes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SEQUENCE_START = re.compile(f"(?={ESCAPE})")
 
 
 class TerminalLost(Message):
-    """Posted when the terminal is closed. Not every closed terminal also sends a hang-up signal."""
+    """Posted when the terminal is closed. A hang-up signal is not always sent in this case."""
 
 
 class Keyboard(LinuxDriver):

@@ -1,10 +1,10 @@
 """Pictures in terminals with Kitty's graphics protocol (https://sw.kovidgoyal.net/kitty/graphics-protocol/).
 
-A picture is sent once. Its cells then contain placeholder characters, which are text for Textual. The colour of a
-placeholder is the number of the picture, and its diacritics are the row and the column in the picture.
+A picture is sent once. The cells of the picture then contain placeholder characters, which Textual draws like any text.
+The colour of a placeholder is the number of the picture, and its diacritics are the row and the column in the picture.
 
-Whether the terminal can show pictures is decided by its name. A query would delay the first frame and could mistake
-keys for the reply, and some terminals that reply do not know placeholders.
+The name of the terminal decides whether pictures are used. A query to the terminal would delay the first frame and
+could mistake keys for the reply, and some terminals that reply do not support placeholders.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Picture(NamedTuple):
 
 
 class KittyPictures:
-    """Sends pictures to the terminal, each once."""
+    """Sends pictures to the terminal, each of them once."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write = write
@@ -67,7 +67,7 @@ class KittyPictures:
             self._send(picture, number)
 
     def number(self, picture: Picture) -> int:
-        """Return the number of a picture in the terminal, from 1. Send the picture if the terminal does not have it."""
+        """Return the number of a picture in the terminal, from 1. Sends the picture if the terminal lacks it."""
         if picture in self._numbers:
             self._numbers.move_to_end(picture)
             return self._numbers[picture]

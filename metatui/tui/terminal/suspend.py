@@ -7,7 +7,7 @@ from types import FrameType
 
 
 def continue_only_after_suspend() -> None:
-    """Let Textual handle SIGCONT only after a SIGTSTP. Call it after Textual has set its signal handlers.
+    """Let Textual handle SIGCONT only after a SIGTSTP. Call this after Textual has set its signal handlers.
 
     When a terminal is closed, the kernel sends SIGHUP and then SIGCONT. Textual would treat the SIGCONT as the end of a
     suspension, and read the keyboard again in a thread that never ends.

@@ -24,17 +24,17 @@ class Glyphs(NamedTuple):
     levels: str
     """Bars of a sparkline, lowest first."""
     marker: str
-    """Plotext marker for lines: its name for a set of sub-cell dots, or one character."""
+    """Plotext marker for lines: the name of a set of sub-cell dots, or one character."""
     lines: str
     """Characters that draw the lines of a chart without colours, a different one for each line."""
     points: str
-    """Character of single points."""
+    """Character for single points."""
     rings: str
-    """Character of single points that are less important."""
+    """Character for less important single points."""
     ramp: str
     """Shades of grey from blank to full, for images."""
     sample: str
-    """Line in a legend."""
+    """Sample of a line, for a legend."""
     bullet: str
     up: str
     down: str

@@ -1,4 +1,4 @@
-"""Widgets of the tour, above the key bar: the offer, and the current step."""
+"""Widgets of the tour: the offer above the key bar, and the current step below the top bar."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ PRESET = "quick"
 
 OFFER = "{tour} starts a tour of the app."
 FIRST_RUN = "{start} trains MAML on sine waves in under a minute."
-"""Text before the offer while the preset of the tour is in the form."""
+"""Text shown before the offer if the form contains the preset of the tour."""
 
 
 class TourWidget(StaticText):
-    """A text above the key bar that is informed of what happens in the app."""
+    """Base class of the texts of the tour. `see` is called with everything that happens in the app."""
 
     def __init__(self, text: str = "") -> None:
         super().__init__(text, id="tour")
@@ -43,7 +43,7 @@ class TourWidget(StaticText):
 
 
 class TourOffer(TourWidget):
-    """The offer of the tour on the first start, shown until a run is shown."""
+    """Widget that offers the tour on the first start. It disappears when a run is shown."""
 
     def on_mount(self) -> None:  # in addition to that of the base class, which Textual also calls
         self._show()
@@ -64,13 +64,13 @@ class TourOffer(TourWidget):
 
 
 class TourCard(TourWidget):
-    """The current step of the tour."""
+    """Widget that shows the current step of the tour."""
 
     def __init__(self) -> None:
         super().__init__()
         self.step = 0
         self._changes_iterations = False
-        """True from the step that stops the run until the run has ended and the form can be edited."""
+        """True if the number of meta-steps in the form is to be changed when the run has ended."""
         self.border_subtitle = "escape leaves the tour"
 
     def on_mount(self) -> None:  # in addition to that of the base class, which Textual also calls
@@ -118,7 +118,7 @@ class TourCard(TourWidget):
 async def start(app: MetatuiApp) -> None:
     """Start the tour.
 
-    During a run, begin at the second step of the tour; otherwise, fill the form with the settings of the tour until the
+    During a run, the tour begins at its second step. Otherwise, the form contains the settings of the tour until the
     tour ends.
     """
     screen = app.screen_stack[0]
@@ -129,7 +129,8 @@ async def start(app: MetatuiApp) -> None:
     else:
         app.presets.lend_form(presets.load(PRESET), ITERATIONS)
         app.clear_notifications()
-    await screen.mount(card, before="#key-bar")
+    # At the top, because notifications would cover it at the bottom.
+    await screen.mount(card, after="#top-bar")
 
 
 async def offer(app: MetatuiApp) -> None:

@@ -20,7 +20,7 @@ class State:
 
 
 Happening = str | Event | PresetName | AppContext
-"""The id of an action that was performed, an event of the run, a saved preset, or a change of the app's state."""
+"""What the tour is told: the id of a performed action, an event of the run, a saved preset, or the app's new state."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def _idle(state: State) -> bool:
 
 
 ITERATIONS = 200_000
-"""Number of meta-steps of the tour: so many that the run does not end before the user stops it."""
+"""Number of meta-steps of the run in the tour, so large that the run does not end before the user stops it."""
 
 NO_RUN = "No run is training now: {start} starts one."
 

@@ -18,8 +18,8 @@ Page = Callable[[int, ChartTheme], list[Row]]
 """Function that returns the rows of a page for a width in cells."""
 
 
-class ScrollView(RowsWidget, can_focus=True):
-    """Shows a page, with a scroll bar if it is longer than the view."""
+class ScrollingRows(RowsWidget, can_focus=True):
+    """Rows that the user scrolls with keys and the mouse wheel."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("up", "scroll_rows(-1)", "Up"),
@@ -29,6 +29,24 @@ class ScrollView(RowsWidget, can_focus=True):
         ("home", "scroll_rows(-1000000)", "Start"),
         ("end", "scroll_rows(1000000)", "End"),
     ]
+
+    def action_scroll_rows(self, by: int) -> None:
+        raise NotImplementedError
+
+    def action_scroll_pages(self, by: int) -> None:
+        self.action_scroll_rows(by * max(1, self.content_size.height - 1))
+
+    def on_mouse_scroll_up(self, event: MouseScrollUp) -> None:
+        event.stop()
+        self.action_scroll_rows(-3)
+
+    def on_mouse_scroll_down(self, event: MouseScrollDown) -> None:
+        event.stop()
+        self.action_scroll_rows(3)
+
+
+class ScrollView(ScrollingRows):
+    """Shows a page, with a scroll bar if it is longer than the view."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id, classes=classes)
@@ -45,17 +63,6 @@ class ScrollView(RowsWidget, can_focus=True):
     def action_scroll_rows(self, by: int) -> None:
         self._top = max(0, min(self._length - self.content_size.height, self._top + by))
         self.redraw()
-
-    def action_scroll_pages(self, by: int) -> None:
-        self.action_scroll_rows(by * max(1, self.content_size.height - 1))
-
-    def on_mouse_scroll_up(self, event: MouseScrollUp) -> None:
-        event.stop()
-        self.action_scroll_rows(-3)
-
-    def on_mouse_scroll_down(self, event: MouseScrollDown) -> None:
-        event.stop()
-        self.action_scroll_rows(3)
 
     def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
         # Two columns stay free for the bar, so that its appearance does not change the wrapping.

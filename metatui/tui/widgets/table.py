@@ -153,21 +153,35 @@ class Table(RowsWidget, can_focus=True):
     def visible_columns(self) -> Sequence[int]:
         return [column for column, _, _ in self._shown]
 
-    def show(self, rows: Sequence[Item | Heading], *, empty: str = "", order: tuple[int, bool] | None = None) -> None:
+    def show(
+        self,
+        rows: Sequence[Item | Heading],
+        *,
+        empty: str = "",
+        order: tuple[int, bool] | None = None,
+        in_place: bool = False,
+    ) -> None:
         """Show `rows`. The cursor stays on its item, or at its position if the item is gone.
 
         Args:
             empty: text to show if there are no items.
             order: column by which the rows are sorted, and whether in descending order.
+            in_place: whether a scrolled table keeps its scroll position relative to the item of the cursor, even if
+                this item is out of sight. Otherwise, the table scrolls to the cursor.
         """
         before = self.selected
+        row = self._items[self._cursor] if self._items else 0
+        was_visible = self._top <= row < self._top + self._height
         self._rows, self._empty, self._order, self._natural = rows, empty, order, None
         self._items = [at for at, row in enumerate(rows) if isinstance(row, Item)]
         keys = self.keys
         if before in keys:
             self._cursor = keys.index(before)
         self._cursor = max(0, min(self._cursor, len(keys) - 1))
-        self._scroll_to_cursor()
+        if in_place and self._top and before in keys:
+            self._top += self._items[self._cursor] - row
+        if was_visible or not in_place:
+            self._scroll_to_cursor()
         self.redraw()
         if self.selected != before:
             self.post_message(self.Highlighted(self))

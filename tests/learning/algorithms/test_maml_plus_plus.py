@@ -14,6 +14,7 @@ from torch.func import functional_call
 
 from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, change, fixed_because
+from metatui.config.schedule import PlannedChange
 from metatui.config.settings import Settings
 from metatui.events import Finished, Noted, Progress
 from metatui.learning.algorithm import Algorithm
@@ -210,12 +211,24 @@ def test_journal_states_the_stages_of_the_training() -> None:
         SINUSOID, algorithm__name="maml_plus_plus", algorithm__inner_steps=2, training__iterations=10,
         evaluation__every=0, evaluation__tasks=2, evaluation__test_tasks=2, evaluation__inner_steps=2,
     )  # fmt: skip
-    whole = Trainer(settings)
-    notes = [(event.iteration, event.text) for event in whole.events() if isinstance(event, Noted)]
-    assert notes == [
-        (1, "Meta-gradients are first-order ones of the query loss after the last inner step from here on"),
-        (3, "Meta-gradients are second-order ones of the query loss after the last inner step from here on"),
-    ]
+    first, second = (
+        f"Meta-gradients are {order}-order ones of the query loss after the last inner step from here on"
+        for order in ("first", "second")
+    )
+    assert noted(Trainer(settings)) == [(1, first), (3, second)]
+    longer = Trainer(settings, changes=(PlannedChange(4, "training.iterations", 20),))
+    assert noted(longer) == [(1, first), (3, second), (4, first), (6, second)]
+    trainer = Trainer(settings)
+    states = {}
+    for event in trainer.events():
+        if isinstance(event, Progress):
+            states[event.iteration] = trainer.state()
+    assert noted(Trainer(settings, state=states[3])) == [(3, second)]  # was not made before the run was interrupted
+    assert noted(Trainer(settings, state=states[4])) == []
+
+
+def noted(trainer: Trainer) -> list[tuple[int, str]]:
+    return [(event.iteration, event.text) for event in trainer.events() if isinstance(event, Noted)]
 
 
 @pytest.mark.parametrize(

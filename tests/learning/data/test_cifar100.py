@@ -141,7 +141,7 @@ BAD: dict[str, tuple[Damage, str]] = {
     ),
     "crowded archive": (
         lambda root: archive_file(root).write_bytes(archive_of(dict.fromkeys("abcdefghijklmnopqr", b""))),
-        "is not the published archive: it has too many or too large files",
+        "is not the published archive: it has too many files, or files that are too large",
     ),
 }  # fmt: skip
 

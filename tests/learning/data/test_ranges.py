@@ -131,13 +131,13 @@ def test_engines_agree(tmp_path: Path, engine: str) -> None:
 @pytest.mark.parametrize(
     ("task", "field", "words"),
     [
-        ({"ways_range": "7-3"}, "task.ways_range", "but must be empty, or a range from 2 to 100"),
-        ({"ways_range": "1-3"}, "task.ways_range", "but must be empty, or a range from 2 to 100"),
-        ({"ways_range": "3-101"}, "task.ways_range", "but must be empty, or a range from 2 to 100"),
-        ({"ways_range": "3"}, "task.ways_range", "but must be empty, or a range from 2 to 100 such as 3-7"),
-        ({"ways_range": "3..7"}, "task.ways_range", "but must be empty, or a range from 2 to 100 such as 3-7"),
-        ({"shots_range": "0-3"}, "task.shots_range", "but must be empty, or a range from 1 to 1,000"),
-        ({"shots_range": "5-3"}, "task.shots_range", "but must be empty, or a range from 1 to 1,000"),
+        ({"ways_range": "7-3"}, "task.ways_range", "but must be empty, or a range within 2-100, such as 3-7"),
+        ({"ways_range": "1-3"}, "task.ways_range", "but must be empty, or a range within 2-100, such as 3-7"),
+        ({"ways_range": "3-101"}, "task.ways_range", "but must be empty, or a range within 2-100, such as 3-7"),
+        ({"ways_range": "3"}, "task.ways_range", "but must be empty, or a range within 2-100, such as 3-7"),
+        ({"ways_range": "3..7"}, "task.ways_range", "but must be empty, or a range within 2-100, such as 3-7"),
+        ({"shots_range": "0-3"}, "task.shots_range", "but must be empty, or a range within 1-1,000"),
+        ({"shots_range": "5-3"}, "task.shots_range", "but must be empty, or a range within 1-1,000"),
         ({"source": "omniglot", "shots_range": "1-19"}, "task.shots_range", "at most 18 if task.queries = 2"),
     ],
 )

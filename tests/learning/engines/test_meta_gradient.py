@@ -207,7 +207,10 @@ class Tuple(nn.Module):
         ({"model": "a model"}, "model is a str"),
         ({"model": nn.LazyLinear(1)}, "call the model once"),
         ({"model": nn.Linear(5, 1)}, "the model failed on the support set of task 0: RuntimeError"),
-        ({"model": Tuple().double()}, "loss_fn failed on the support set of task 0, given the tuple of the model"),
+        (
+            {"model": Tuple().double()},
+            "loss_fn failed on the support set of task 0, given the tuple that the model returned",
+        ),
         ({"inner_lr": -0.1}, "inner_lr is -0.1"),
         ({"inner_lr": float("nan")}, "inner_lr is nan"),
         ({"inner_lr": "fast"}, "inner_lr is 'fast'"),

@@ -145,7 +145,7 @@ def test_classes_by_number_and_alphabet(text: str, ways: int, numbers: tuple[int
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("5", "class is 5, but must be from 0 to 4"),
+        ("5", "class is 5, but must be one of the classes 0 to 4"),
         ("Runes", "must be a number or begin with one of 'Greek, Latin'"),
         ("1,1,2", "must differ from each other"),
         ("latin", "2 in total, but the run has 3 ways"),
@@ -174,7 +174,7 @@ def test_unrotated_characters_come_first() -> None:
 
 def test_unlimited_names_are_refused(images: Experiment) -> None:
     assert isinstance(images.source, ImageSource)
-    with pytest.raises(BadInput, match="too many classes for names"):
+    with pytest.raises(BadInput, match="too many classes to search for a name"):
         parse_classes(images.source, "babab-babab", 3)
 
 

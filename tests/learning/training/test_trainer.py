@@ -301,6 +301,11 @@ def test_divergence_keeps_last_good_state(name: str, tiny: Make) -> None:
     failed = events[-1]
     assert isinstance(failed, Failed)
     assert "not finite: lower algorithm.inner_lr (now 100)" in failed.sentence
+    hint = of(Hinted, events)[-1]
+    assert (hint.kind, hint.path, hint.old) == ("diverging", "algorithm.inner_lr", 100.0)
+    assert isinstance(hint.new, float)
+    assert hint.new < 100
+    assert hint.reason.endswith(f"of meta-step {failed.iteration + 1} is not finite")
     assert all(torch.isfinite(t).all() for t in saved["last"].tensors.values())
     assert saved["last"].values["iteration"] == failed.iteration
 

@@ -197,7 +197,7 @@ def test_frozen_parameters_without_the_file_of_weights(tmp_path: Path, runs_dir:
     assert all(torch.equal(t, model.module.state_dict()[name]) for name, t in again.model.state_dict().items())
 
 
-ARRAY = "x is a list, but must be a tensor or an array of numbers, all rows of one length"
+ARRAY = "x is a list, but must be a tensor or an array of numbers with rows of equal length"
 SHAPE = "but must have the shape [B, {}] with at least one example"
 PIXELS = torch.zeros(3, 1, 28, 28)
 RANGE = change(IMAGES, {"task.ways_range": "2-4"})
@@ -253,7 +253,7 @@ def test_export_of_the_model(runs_dir: Path, tmp_path: Path, capsys: pytest.Capt
     assert main(["runs", "export", run.id, "--model", "--to", "model.safetensors"]) == 0
     model = metatui.load_model(run)
     count = len(model.module.state_dict())
-    written = f"Wrote {count} tensors to model.safetensors: parameters best at meta-step {model.iteration}\n"
+    written = f"Wrote {count} tensors to model.safetensors: the best parameters, of meta-step {model.iteration}\n"
     assert capsys.readouterr().out == written
     network = set_up(run.settings()).model
     network.load_state_dict(load_file("model.safetensors"))
@@ -277,14 +277,17 @@ def test_learned_rates_are_exported_to_a_second_file(
     assert "Wrote 4 meta-parameters" in " ".join(capsys.readouterr().out.split())
     (tmp_path / "model.safetensors").unlink()
     assert main(command) == 2
-    assert "the second file of --to is 'model.meta-parameters.safetensors', which exists" in capsys.readouterr().err
+    assert (
+        "the file of meta-parameters next to --to is 'model.meta-parameters.safetensors', which exists"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "--to is '-', but must be a file name that ends in .safetensors with --model"),
-        (["--to", "x.pt"], "--to is 'x.pt', but must be a file name that ends in .safetensors with --model"),
+        ([], "--to is '-', but with --model it must be a file name that ends in .safetensors"),
+        (["--to", "x.pt"], "--to is 'x.pt', but with --model it must be a file name that ends in .safetensors"),
         (["--evaluations"], "--model and --evaluations cannot be used together"),
         (["--to", "x.safetensors"], "has no checkpoint yet"),
     ],
@@ -314,5 +317,5 @@ def test_damaged_schema(runs_dir: Path) -> None:
     run = train(runs_dir)
     content = json.loads(run.data_path.read_text())
     run.data_path.write_text(json.dumps(content | {"data": content["data"] | {"input_shape": [0]}}))
-    with pytest.raises(BadInput, match=r"data\.json' cannot be used: .*the shape of an example must be positive"):
+    with pytest.raises(BadInput, match=r"data\.json' cannot be used: .*an example must consist of positive numbers"):
         metatui.load_model(run)

@@ -337,7 +337,7 @@ def test_crash_log_has_the_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(trainer.Trainer, "events", crash)
     session = Session.start(SMALL, runs_dir=tmp_path)
-    with pytest.raises(MetatuiError, match=r"unexpected error \(ZeroDivisionError\): its traceback is in .*crash\.log"):
+    with pytest.raises(MetatuiError, match=r"unexpected error \(ZeroDivisionError\): the traceback is in .*crash\.log"):
         list(session)
     assert session.run.status() == session.outcome.status == "failed"
     assert "ZeroDivisionError: a bug" in session.run.crash_path.read_text()

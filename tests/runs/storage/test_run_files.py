@@ -313,7 +313,7 @@ def test_unknown_run_suggests_the_nearest_names(tmp_path: Path) -> None:
         store.find("x")
     for name in ("maml-1", "maml-2", "reptile-1"):
         store.create(Settings()).path.rename(tmp_path / name)
-    with pytest.raises(BadInput, match="'maml' is the start of 2 runs: maml-1, maml-2"):
+    with pytest.raises(BadInput, match="'maml' is the start of the names of 2 runs: maml-1, maml-2"):
         store.find("maml")
     with pytest.raises(BadInput, match=r"did you mean reptile-1\?"):
         store.find("reptil-1")
@@ -486,7 +486,7 @@ def test_lock_takeover_is_detected(tmp_path: Path) -> None:
     lock.release()
 
 
-NEWER = r"was written by a newer metatui \(format 2, and this one reads up to 1\): update metatui"
+NEWER = r"was written by a newer metatui \(format 2; this one reads up to 1\): update metatui"
 
 
 def test_newer_formats_are_reported(tmp_path: Path) -> None:

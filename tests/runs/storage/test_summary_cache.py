@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
+import shutil
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from metatui.config.settings import Settings
+from metatui.learning.training.trainer_state import TrainerState
 from metatui.runs.storage import summary
+from metatui.runs.storage.checkpoints import save_checkpoint
 from metatui.runs.storage.lock import RunLock
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
@@ -38,6 +44,31 @@ def test_unchanged_runs_are_read_once(tmp_path: Path, read: list[str]) -> None:
     assert sorted(read) == ["a", "b"]
     assert RunStore(tmp_path).summaries() == first
     assert len(read) == 2
+
+
+def test_files_of_killed_runs_are_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = 3
+    killed = saved_run(tmp_path, Settings(), name="0", test=False)
+    killed.journal_path.write_bytes(killed.journal_path.read_bytes().splitlines(keepends=True)[0])
+    save_checkpoint(killed.checkpoints_path, "last", TrainerState(tensors={}, values={"iteration": 40}))
+    for name in range(1, count):
+        shutil.copytree(killed.path, tmp_path / str(name))
+    opened: Counter[str] = Counter()
+
+    def counted(path: str | Path, *arguments: Any, **more: Any) -> int:
+        opened[Path(path).name] += tmp_path in Path(path).parents
+        return real(path, *arguments, **more)
+
+    real = os.open
+    monkeypatch.setattr(os, "open", counted)
+    first = RunStore(tmp_path).summaries()
+    reason = "the process was killed or crashed, and its newest checkpoint is of meta-step 40"
+    assert {run.reason for run in first} == {reason}
+    assert opened["journal.jsonl"] == count
+    assert opened["last.safetensors"] == 2 * count  # the length of the header, and the header
+    opened.clear()
+    assert RunStore(tmp_path).summaries() == first
+    assert opened.total() == 0
 
 
 def test_changed_and_deleted_runs_are_detected(tmp_path: Path, read: list[str]) -> None:

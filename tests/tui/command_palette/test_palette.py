@@ -144,6 +144,18 @@ async def test_settings(make: Make, sessions: FakeSessions) -> None:
         assert app.run_controller.client.model.settings.algorithm.outer_lr == 0.02
 
 
+async def test_settings_that_can_change_come_first(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("f5")
+        await settled(app, pilot)
+        found = await search(app, pilot, "inner")
+        refused = [text.startswith("Not now: ") for name, text in found.items() if name.startswith("Setting: Inner ")]
+        assert refused == sorted(refused)
+        assert set(refused) == {False, True}
+        assert first(await search(app, pilot, "inner steps")).startswith("Setting: Inner steps is")
+
+
 async def test_choices_by_name_and_title(make: Make) -> None:
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:

@@ -32,6 +32,7 @@ from metatui.tui.screens.dialogs.prompt import AskScreen
 from metatui.tui.widgets.charts import LineChart
 from metatui.tui.widgets.charts.chart_theme import theme_of
 from metatui.tui.widgets.key_line import KeyLine
+from metatui.utils.numbers import interval
 from tests.runs.analysis.comparisons import GLYPHS, SINUSOID, result, train
 from tests.tui.drawing import wobble
 from tests.tui.fakes import saved_run
@@ -95,6 +96,30 @@ def state(screen: CompareScreen) -> str:
 
 
 @pytest.mark.usefixtures("fake_helper")
+async def test_selected_run_is_tested_with_other_steps(make: Callable[[], MetatuiApp], runs_dir: Path) -> None:
+    run = saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000", steps=3)
+    app = make()
+    async with app.run_test(size=(200, 60)) as pilot:
+        await pilot.press("2")
+        await app.workers.wait_for_complete()
+        await pilot.press("c")
+        screen, helper = await opened(pilot)
+        assert text_of(screen, "#compare-protocol") == f"Testing {run.id}"
+        assert [run.id for run in helper.asked[0].args[0]] == [run.id]
+        three = compared()
+        alone = replace(three, runs=three.runs[:1], pairs=(), warnings=(), groups=seed_groups(three.runs[:1]))
+        await helper.reply(pilot, done=alone)
+        page = text_of(screen, "#compare-result")
+        assert f"MAML: loss {interval(*alone.runs[0].evaluation.final)}" in page
+        assert "No two of these runs" not in page
+        await pilot.press("right_square_bracket")
+        await pilot.pause()
+        assert helper.asked[-1].keywords["steps"] == 10
+        await helper.reply(pilot, done=replace(three, pairs=()))
+        assert "No two of these runs were evaluated on the same tasks." in text_of(screen, "#compare-result")
+
+
+@pytest.mark.usefixtures("fake_helper")
 async def test_marked_runs_are_compared(make: Callable[[], MetatuiApp], runs_dir: Path) -> None:
     for number in range(2):
         saved_run(runs_dir, Settings(), name=f"maml-sinusoid-2026010{number}-000000", steps=3)
@@ -102,11 +127,7 @@ async def test_marked_runs_are_compared(make: Callable[[], MetatuiApp], runs_dir
     async with app.run_test(size=(200, 60)) as pilot:
         await pilot.press("2")
         await app.workers.wait_for_complete()
-        await pilot.press("space", "c")
-        await pilot.pause()
-        assert not isinstance(app.screen, CompareScreen)
-        assert "Mark at least two runs first" in [n.message for n in app._notifications][-1]
-        await pilot.press("down", "space", "c")
+        await pilot.press("space", "down", "space", "c")
         screen, helper = await opened(pilot)
         assert [run.id for run in helper.asked[0].args[0]] == app.runs_tab.marked
         await helper.reply(pilot, Comparing("MAML", 1, 3, 0, 600, Recorded(compared().runs, "loss")))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
+from textual.widgets._toast import Toast
 
 from metatui.config import presets
 from metatui.config.settings import Settings
@@ -50,6 +51,11 @@ async def test_each_step_ends_when_the_user_has_done_it(
         await pilot.press("T")
         await pilot.pause()
         assert step() == "train"
+        app.notify("A note. " * 20)
+        await pilot.pause()
+        card, note = app.screen.query_one(TourCard), app.screen.query_one(Toast)
+        assert note.region.height > 1
+        assert not card.region.overlaps(note.region)
         await pilot.press("escape")
         await pilot.pause()
         assert not app.screen.query(TourCard)
@@ -143,6 +149,25 @@ async def test_first_start_offers_the_tour_once(
         while not again.screen.query("#tour"):
             await pilot.pause()
         assert isinstance(again.screen.query_one("#tour"), TourCard)
+
+
+@pytest.mark.parametrize("tour", [False, True], ids=["offered", "started"])
+async def test_user_can_quit_before_the_tour_is_shown(
+    sessions: FakeSessions, runs_dir: Path, monkeypatch: pytest.MonkeyPatch, *, tour: bool
+) -> None:
+    paths.app_state_file().unlink()
+    app = make_app(runs_dir=runs_dir, sessions=sessions, tour=tour)
+    async with app.run_test(size=(80, 24)):
+        complete = app.complete
+
+        async def quit_meanwhile() -> None:
+            await complete()
+            app.exit(return_code=0)
+
+        monkeypatch.setattr(app, "complete", quit_meanwhile)
+        await app.settle()
+        await app.action_perform("tour")  # as if the key was pressed right after the one that quits
+    assert app.return_code == 0
 
 
 async def test_the_form_is_restored_when_the_tour_is_left(make: Make, sessions: FakeSessions) -> None:

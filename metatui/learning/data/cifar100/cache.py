@@ -46,7 +46,7 @@ def load() -> tuple[Tensor, str]:
     """Return all images, uint8 [100, images, 3, 32, 32] by class, and the SHA-256 of their pixels.
 
     Raises:
-        BadInput: if the cache is missing, damaged or of another format.
+        BadInput: if the cache is missing, damaged or in another format.
     """
     shape = (len(CLASSES), sum(IMAGES.values()), 3, SIDE, SIDE)
     path = paths.cifar100_cache()

@@ -36,7 +36,7 @@ def read(folder: Path) -> NDArray[np.uint8]:
     takes precedence: torchvision keeps both, and an interrupted unpacking damages only the folder.
 
     Raises:
-        BadInput: if neither exists, or a file is missing, damaged or not of CIFAR-100.
+        BadInput: if neither exists, or if a file is missing, is damaged or does not belong to CIFAR-100.
     """
     archive, unpacked = folder / ARCHIVE, folder / FOLDER
     try:
@@ -63,7 +63,9 @@ def _archived(archive: Path) -> dict[str, tuple[str, bytes]]:
         with open_regular(archive) as file, tarfile.open(fileobj=file, mode="r:gz") as opened:
             for count, member in enumerate(opened):
                 if count == _MAX_MEMBERS or member.size > _MAX_FILE:
-                    raise BadInput(f"{origin} is not the published archive: it has too many or too large files")
+                    raise BadInput(
+                        f"{origin} is not the published archive: it has too many files, or files that are too large"
+                    )
                 folder, _, part = member.name.rpartition("/")
                 content = opened.extractfile(member) if folder == FOLDER and part in IMAGES else None
                 if content is not None:

@@ -1,1 +1,1 @@
-"""Generated alphabets: their drawing and their tasks."""
+"""Generated characters: the drawing of their images, and tasks with these images."""

@@ -1,4 +1,4 @@
-"""Images of a character from its strokes: each drawing has its own wobble, slant, size, place and pen.
+"""Images of a character, drawn from its strokes. Each drawing has its own wobble, slant, size, place and pen.
 
 Ink is a sum of Gaussian spots at even distances along the strokes. A spot is the product of a horizontal and a vertical
 profile, so an image is one matrix product over the spots; the profiles are tabulated.
@@ -90,7 +90,7 @@ def _inked(rows: Tensor) -> Tensor:
     """Add up the spots of ink of each drawing to images [D, SIDE, SIDE].
 
     Args:
-        rows: rows of `_profiles` with the horizontal and the vertical profile of each spot, [2, D, P].
+        rows: row numbers in `_profiles` of the horizontal and of the vertical profile of each spot, [2, D, P].
     """
     images = torch.empty(rows.shape[1], SIDE, SIDE)
     for start in range(0, len(images), _CHUNK):
@@ -138,7 +138,7 @@ def _placed(control: Tensor, deviations: Tensor) -> tuple[Tensor, Tensor]:
 
 @functools.cache
 def _profiles() -> Tensor:
-    """Tabulate the ink of a spot on each pixel of a line, by pen and place: float32 [pens * SIDE * _PLACES, SIDE].
+    """Tabulate the ink of a spot on a line of pixels, for each pen and place: float32 [pens * SIDE * _PLACES, SIDE].
 
     The values are integers up to 255, so that sums of their products are exact in float32.
     """

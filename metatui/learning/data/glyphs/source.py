@@ -1,8 +1,8 @@
 """The `glyphs` source: characters that look handwritten, generated on demand.
 
-A class is two to four strokes. Each is a cubic Bézier curve that starts at the end of the previous stroke, at a point
-along it, or anywhere: the relations between strokes of Lake, Salakhutdinov and Tenenbaum (2015), "Human-level concept
-learning through probabilistic program induction".
+A class has two to four strokes. Each stroke is a cubic Bézier curve that starts at the end of the previous stroke, at a
+point along the previous stroke, or anywhere. Lake, Salakhutdinov and Tenenbaum (2015), "Human-level concept learning
+through probabilistic program induction", use the same relations between strokes.
 
 Shapes use C for the number of classes and S = STROKES.
 """
@@ -22,8 +22,8 @@ CLASSES = 2**32
 """Number of classes in each split."""
 
 POOLED_CLASSES = 1000
-"""Number of classes for ordinary training, without tasks: about as many as Omniglot has training characters. It is
-limited because such a model needs one output for each class and many images of each class."""
+"""Number of classes for ordinary training, without tasks: about as many as Omniglot has training characters. The number
+is limited because a model trained in this way needs one output for each class and many images of each class."""
 
 STROKES = 4
 """Largest number of strokes of a character. The smallest number is two."""
@@ -72,8 +72,8 @@ def class_strokes(key: Tensor) -> tuple[Tensor, Tensor]:
         key: key of the random numbers of each class, int64 [C].
 
     Returns:
-        The control points of the strokes, float32 [C, S, 4, 2], and a mask of the strokes that are used (the first two
-        to S), bool [C, S].
+        The control points of the strokes, float32 [C, S, 4, 2], and a mask of the strokes that are used, which are the
+        first 2 to S, bool [C, S].
     """
     chance = random.uniform(key, 7 * STROKES + 3).to(torch.float32)
     written = torch.arange(STROKES) < (2 + chance[:, -1:] * (STROKES - 1)).floor()

@@ -1,8 +1,8 @@
 """The cache of a folder's decoded images, which is rebuilt when a file in the folder has changed.
 
-`images` is uint8 [files, channels, size, size] with white as 255, in the order of the listing; the pixels of files that
-are left out are 0. The header holds the format, the digest of the listing, the files that are left out, and a SHA-256
-of the list of these files and of the digests of all images.
+The tensor `images` is uint8 [files, channels, size, size] with white as 255, in the order of the listing; the pixels of
+files that are left out are 0. The header holds the format, the digest of the listing, the files that are left out, and
+a SHA-256 of the digests of all images and of the list of the files that are left out.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Packed:
     pixels: Tensor
     """uint8 [files, channels, size, size], in which white is 255. The pixels of files that are left out are 0."""
     unusable: dict[int, LeftOut]
-    """Files that are left out because they could not be decoded, by their number in the listing."""
+    """Files that are left out because they could not be decoded, by the number of the file in the listing."""
     digests: tuple[bytes, ...]
     """BLAKE2b digest of each file's pixels; empty for files that are left out."""
     sha256: str
@@ -113,7 +113,7 @@ def _pack(path: Path, listing: Listing, shape: tuple[int, ...]) -> Packed:
 
 
 def _decode_into(pixels: NDArray[np.uint8], listing: Listing) -> dict[int, str]:
-    """Decode all images into `pixels`. Return the reasons for files that cannot be decoded, by their numbers."""
+    """Decode all images into `pixels`. Return the files that cannot be decoded, by number, with the reasons."""
     files = listing.files
     channels, size = pixels.shape[1:3]
 

@@ -1,6 +1,6 @@
 """Class lists: files that name the classes, or the images, of each split of a folder.
 
-The lists are called `train`, `val` and `test`. Each is a CSV or a text file, as published by the authors of
+The lists are called `train`, `val` and `test`. Each list is a CSV file or a text file, as published by the authors of
 miniImageNet (Ravi and Larochelle 2017) and of CIFAR-FS (Bertinetto et al. 2019). A CSV file has the column `label`, the
 name of a class, and may have the column `filename`, an image of this class. A text file has one class name per line.
 """
@@ -27,7 +27,8 @@ class Entry:
     """One line of a list."""
 
     place: str
-    """Beginning of a sentence about the entry, up to its list and line: `... whose train.csv lists in line 2`."""
+    """Beginning of a sentence about the entry, which names the list and the line, such as
+    `... whose train.csv lists in line 2`."""
     label: str
     """Name of the class."""
     filename: str | None
@@ -39,7 +40,7 @@ ClassLists = Mapping[Split, tuple[Entry, ...]]
 
 
 def find_lists(root: Path, name: str) -> Path | None:
-    """Return the folder with class lists: `root`, its folder `splits`, or a folder in `splits`; None without lists.
+    """Return the folder with class lists: `root`, its folder `splits`, or a folder in `splits`; None if there is none.
 
     Raises:
         BadInput: if several subfolders of `splits` contain lists. The message starts with `name`.
@@ -64,7 +65,7 @@ def read_lists(folder: Path, name: str) -> ClassLists:
     """Read and check the class lists in `folder`.
 
     Raises:
-        BadInput: if a list is missing, cannot be read or contradicts another one. The message starts with `name`.
+        BadInput: if a list is missing, cannot be read or contradicts another list. The message starts with `name`.
     """
     files = {split: _file(folder, split, name) for split in SPLITS}
     for split in ("train", "test"):

@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from metatui.utils.text import sanitize
 
 MOST_PIXELS = 89_478_485
-"""Largest number of pixels of an image file: the number above which Pillow warns of a decompression bomb."""
+"""Largest number of pixels of an image file. Above this number, Pillow warns of a decompression bomb."""
 
 _LARGE = 16_000_000
 """Images with more pixels than this are decoded one at a time, because conversion may need eight bytes per pixel."""
@@ -32,7 +32,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""Transposition that turns an image upright, by the EXIF orientation of the image."""
+"""The transposition that turns an image upright, for each EXIF orientation of the image."""
 
 
 class Unusable(Exception):
@@ -40,7 +40,7 @@ class Unusable(Exception):
 
 
 def decoded(data: bytes, size: int, *, rgb: bool) -> NDArray[np.uint8]:
-    """Decode a PNG or JPEG file to uint8 [3 or 1, size, size], white as 255.
+    """Decode a PNG or JPEG file to uint8 [3 or 1, size, size], in which white is 255.
 
     Both sides are resized to `size` with the Lanczos filter, so a non-square image is squeezed and not cropped (as Ravi
     and Larochelle 2017 and Finn et al. 2017 do with miniImageNet). Transparency becomes white, an animation is reduced

@@ -42,7 +42,7 @@ class MixedSource(ImageSource):
     name = "mixed"
 
     def __init__(self, sources: dict[str, ImageSource], *, device: torch.device | str) -> None:
-        """Create the source from other sources, which `sources` holds by name."""
+        """Create the source from other sources, given by name."""
         super().__init__(device)
         self._names = tuple(sources)
         self._sources = tuple(sources.values())
@@ -50,7 +50,7 @@ class MixedSource(ImageSource):
             split: torch.tensor([0, *(source.class_count(split) for source in self._sources)]).cumsum(0)
             for split in SPLITS
         }
-        """Number of the first class of each source, followed by the total number of classes, by split."""
+        """For each split, the number of the first class of each source, followed by the total number of classes."""
         self.input_shape = self._sources[0].input_shape
         fingerprints = repr([source.fingerprint for source in self._sources])
         self.fingerprint = f"mixed {hashlib.sha256(fingerprints.encode()).hexdigest()}"
@@ -94,7 +94,7 @@ class MixedSource(ImageSource):
         return images
 
     def _parts(self, split: Split, classes: Tensor) -> Tensor:
-        """Return the source of each class, as its position among the sources."""
+        """Return the source of each class, as the position of the source among all sources."""
         return torch.bucketize(classes, self._starts[split], right=True) - 1
 
     def _class_name(self, split: Split, part: int, number: int) -> str:

@@ -1,8 +1,7 @@
 """Classes and splits of a folder of images, and the files of each class. No image is opened.
 
-Classes are the folders directly in the root, or in the root's `train`, `val` and `test`. Images are the files directly
-in a class folder. Instead, class lists may define the classes
-and their images.
+Classes are the folders directly in the root, or directly in its folders `train`, `val` and `test`. Images are the files
+directly in a class folder. Class lists may define the classes and their images instead.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ class Listing:
     """Classes, sorted by split and then by name."""
     left_out: tuple[LeftOut, ...]
     lists: Path | None = None
-    """Folder of the class lists; None without class lists."""
+    """Folder of the class lists; None if there are none."""
 
     @cached_property
     def files(self) -> tuple[ImageFile, ...]:
@@ -85,9 +84,9 @@ class Listing:
 def list_folder(folder: str, class_lists: str = "", *, setting: str = "task.folder is") -> Listing:
     """List the images in `folder` by class. Error messages begin with `setting` and the folder.
 
-    The lists in the folder `class_lists`, the value of task.class_lists, define the splits. If `class_lists` is empty,
-    the splits are defined by the folders `train`, `val` and `test`, or else by class lists in `folder`. Without any of
-    these, the classes have no split.
+    If the setting task.class_lists, given as `class_lists`, names a folder, the class lists in that folder define the
+    splits. If `class_lists` is empty, the splits are defined by the folders `train`, `val` and `test`, or else by class
+    lists in `folder`. Without any of these, the classes have no split.
 
     Hidden files are skipped. Everything else that is not an image of a class is listed as left out: links out of
     the folder, folders inside class folders, and files of other types.
@@ -126,7 +125,7 @@ class _Scanner:
         self._empty = 0
         """Number of class folders without images."""
         self._listed = {str(root): "the whole folder"}
-        """Names of the folders that were seen, by resolved path. Further links to these folders are left out."""
+        """Names of the folders found so far, by resolved path. Further links to these folders are left out."""
         self._images_in: dict[str, dict[str, ImageFile]] = {}
         """Images in the folders that class lists refer to, by folder and file name."""
 
@@ -156,7 +155,7 @@ class _Scanner:
         return Listing(self._root, classes, tuple(self._left_out), folder)
 
     def _listed_classes(self, lists: ClassLists) -> Iterator[ClassFolder]:
-        """Yield the classes in lists that name no images. Their folders are in the root, in `data` or in `images`."""
+        """Yield the classes in lists that name no images. Class folders are in the root, in `data` or in `images`."""
         first = lists["train"][0].label
         base = next((base for base in ("", "data", "images") if (self._root / base / first).is_dir()), "")
         for split, entries in lists.items():
@@ -254,7 +253,7 @@ class _Scanner:
         return sorted(classes, key=lambda folder: folder.name)
 
     def _subfolders(self, parent: Path) -> list[str]:
-        """Return the folders in `parent` by name, but all links last, so that a folder precedes the links to it."""
+        """Return the folders in `parent`, sorted by name. Links are last, so that folders precede the links to them."""
         folders = []
         for entry in self._entries(parent):
             if entry.is_dir():
@@ -279,7 +278,7 @@ class _Scanner:
         return ImageFile(self._relative(entry.path), stat.st_size, stat.st_mtime_ns)
 
     def _entries(self, folder: str | Path) -> Iterator[os.DirEntry[str]]:
-        """Yield the entries of `folder` by name. Hidden ones, broken links and links out of the root are skipped."""
+        """Yield the entries of `folder` by name. Hidden entries, broken links and links out of the root are skipped."""
         visible = []
         with os.scandir(folder) as entries:
             for entry in entries:

@@ -23,11 +23,11 @@ Shares = tuple[float, float]
 """Fractions of the classes that a random split uses for validation and for test."""
 
 SHARES: Shares = (0.16, 0.2)
-"""The proportions of miniImageNet (Ravi and Larochelle 2017), which are the default."""
+"""The default shares, which are those of miniImageNet (Ravi and Larochelle 2017)."""
 
 
 def shares_of(settings: Settings) -> Shares:
-    """Return the sizes of a random split. Only the data set `folder` has settings for them."""
+    """Return the shares of a random split: those in the settings of the data set `folder`, or else `SHARES`."""
     if settings.task.source != "folder":
         return SHARES
     val, test = settings.value("folder.val_fraction"), settings.value("folder.test_fraction")
@@ -139,7 +139,7 @@ def _images(repeated: Sequence[tuple[str, str]], where: str) -> str:
 
 
 def _summary(listing: Listing, left_out: Sequence[LeftOut]) -> str:
-    """Describe how many files are left out, with the first few as examples; empty if all files are used."""
+    """Describe how many files are left out, with the first few as examples. Return an empty string if all are used."""
     if not left_out:
         return ""
     root = quote(str(listing.root), 200)
@@ -150,7 +150,7 @@ def _summary(listing: Listing, left_out: Sequence[LeftOut]) -> str:
 
 
 def _few_classes(settings: Settings, listing: Listing, splits: Splits) -> Iterator[str]:
-    """Yield a warning if held-out tasks repeat their classes, because an interval then applies only to these."""
+    """Yield a warning if several held-out tasks have the same classes: the interval then applies only to these."""
     ways, evaluated = settings.task.ways, settings.evaluation
     tasks: dict[Split, int] = {"val": evaluated.tasks, "test": evaluated.test_tasks}
     few = [split for split in tasks if comb(len(splits[split]), ways) < tasks[split]]
@@ -170,8 +170,8 @@ def split_classes(classes: Sequence[ClassFolder], seed: int, shares: Shares = SH
     """Return the classes of each split.
 
     Split folders or class lists define the splits; if they do not define `val`, a fifth of the training classes, chosen
-    by `seed`, is used for validation. Without split folders and class lists, `seed` shuffles all classes: the rounded
-    `shares` of them are for validation and for test, and the rest is for training.
+    by `seed`, is used for validation. Without split folders and class lists, `seed` assigns the classes at random: the
+    fractions `shares` of them, rounded, to validation and to test, and the rest to training.
     """
     numbers = {split: [n for n, folder in enumerate(classes) if folder.split == split] for split in (*SPLITS, None)}
     if numbers[None]:
@@ -232,7 +232,7 @@ def too_few_classes(ways: int, settings: Settings, listing: Listing, splits: Spl
 
 
 def _fewest_classes(ways: int, shares: Shares) -> int:
-    """Return the fewest classes whose random split leaves `ways` in each part."""
+    """Return the smallest number of classes with which each part of a random split has at least `ways` classes."""
 
     def smallest_part(count: int) -> int:
         held_out = [_share(share, count) for share in shares]

@@ -40,8 +40,8 @@ def pack(
     """Decode the published files in `folder` and write the cache.
 
     Args:
-        folder: holds `images_background` and `images_evaluation`, each as a zip or unpacked, either directly or in its
-            subfolder `omniglot-py`.
+        folder: the folder that holds `images_background` and `images_evaluation`, each as a zip or unpacked, either
+            directly or in its subfolder `omniglot-py`.
         to: path of the cache (default: the path that `load` reads).
         layout: the characters that the published files must contain, no more and no fewer.
 
@@ -70,7 +70,7 @@ def load(path: Path | None = None, *, layout: Layout = OMNIGLOT) -> Omniglot:
     """Read the cache that `pack` wrote.
 
     Raises:
-        BadInput: if it is missing, damaged or of another format.
+        BadInput: if the cache is missing, damaged or in another format.
     """
     shape = (len(characters(layout)), DRAWINGS, SIDE, SIDE)
     pixels, sha256 = read_data_set(

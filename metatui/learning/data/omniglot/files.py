@@ -1,7 +1,7 @@
 """Omniglot's published files, treated as untrusted input.
 
-Nothing is unpacked to disk. Names are only compared with the expected ones. At most the
-largest size of a drawing is read from each file into memory.
+Nothing is unpacked to disk. File names are only compared with the expected names. At most as many bytes as a drawing
+may have are read from each file.
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ _MAX_ARCHIVE = 64 * 1024 * 1024  # bytes; the larger of the two zips has 8 milli
 def part_drawings(folder: Path, part: str, alphabets: Alphabets) -> Iterator[tuple[str, bytes]]:
     """Yield the drawings of a part of Omniglot by character and person, each with a name for messages.
 
-    They are read from `<part>.zip` or from the folder `<part>`, in `folder` or in its subfolder `omniglot-py`. The zip
-    takes precedence: torchvision keeps both, and an interrupted unpacking damages only the folder.
+    The drawings are read from `<part>.zip` or from the folder `<part>`, in `folder` or in its subfolder `omniglot-py`.
+    The zip takes precedence: torchvision keeps both, and an interrupted unpacking damages only the folder.
 
     Raises:
-        BadInput: if neither exists, it cannot be read, or a drawing is missing, unexpected or too large.
+        BadInput: if neither exists, if the drawings cannot be read, or if a drawing is missing, unexpected or too
+            large.
     """
     origin = quote(str(folder), 200)
     with _errors_named(origin):
@@ -132,7 +133,7 @@ def _in_order(origin: str, names: Iterable[str], part: str, alphabets: Alphabets
     """Sort `names` by character and person.
 
     Raises:
-        BadInput: if a drawing is missing or duplicated, or there is another file.
+        BadInput: if a drawing is missing or duplicated, or if a file is not a drawing.
     """
     expected: dict[str, list[str]] = {
         character_folder(part, alphabet, number): [""] * DRAWINGS

@@ -1,6 +1,7 @@
 """The contents of Omniglot as published by Lake, Salakhutdinov and Tenenbaum (2015), and its class splits.
 
-A drawing is the file `<part>/<alphabet>/character<NN>/<anything>_<DD>.png`, as the authors and torchvision lay it out.
+A drawing is the file `<part>/<alphabet>/character<NN>/<anything>_<DD>.png`, as in the authors' zip files and in
+torchvision.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def character_folder(part: str, alphabet: str, number: int) -> str:
 
 
 def characters(layout: Layout = OMNIGLOT) -> tuple[Character, ...]:
-    """Return the characters of `layout`. Splits and caches refer to characters by their position here."""
+    """Return the characters of `layout`. Splits and caches refer to characters by their position in this list."""
     return tuple(
         Character(part, alphabet, number)
         for part, alphabets in layout.items()

@@ -23,7 +23,7 @@ def load_omniglot(split: str, *, rotations: bool, device: torch.device | str) ->
     """Return the tasks of the cached Omniglot.
 
     Raises:
-        BadInput: if the cache is missing or damaged, or there is no such split.
+        BadInput: if the cache is missing or damaged, or if the split is unknown.
     """
     omniglot = load()
     source = OmniglotSource(omniglot.pixels, characters(), split, rotations=rotations, device=device)

@@ -22,7 +22,7 @@ class TableOptions(Group):
 
     file: str = setting(
         "", "Table", "CSV or Parquet file whose rows are examples: a task column, input columns and target columns.",
-        allowed="the path of a file, in TOML files and in Python an absolute one, starting with / or ~",
+        allowed="the path of a file, which must start with / or ~ in TOML files and in Python",
         path=True, main=True, pattern=r"^([/~][^\x00]*)?$", max_length=4096)
     task_column: str = setting(
         "task", "Task column", "Column that names the task of each row.", main=True,
@@ -37,7 +37,7 @@ class TableOptions(Group):
         "", "Split column", "Column with train, val or test for each task; empty splits the tasks at random.",
         allowed="the name of a column", max_length=1000)
     val_fraction: float = setting(
-        0.16, "Validation share", "Fraction of the tasks for validation, unless the split column has val.",
+        0.16, "Validation share", "Fraction of the tasks for validation, unless the split column contains val.",
         gt=0, le=0.9)
     test_fraction: float = setting(
         0.2, "Test share", "Fraction of the tasks for test, unless there is a split column.", gt=0, le=0.9)

@@ -1,7 +1,8 @@
 """Reading of a table: a CSV or Parquet file with a task column, input columns and target columns.
 
-The first line of a CSV file has the names of the columns, separated by commas, semicolons or tabs. Columns are numeric
-if the first row has a number in them. A column without a name, such as the index that pandas writes, is never used.
+The first line of a CSV file has the names of the columns. Values are separated by commas, semicolons or tabs. A column
+is numeric if it has a number in the first row. A column without a name, such as the index that pandas writes, is never
+used.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ if TYPE_CHECKING:
 LARGEST = 256 * 1024 * 1024
 """Largest size in bytes of a table file."""
 MOST_VALUES = 20_000_000
-"""Largest number of input and target values, which take eight bytes each."""
+"""Largest number of input and target values of a table. Each value takes eight bytes of memory."""
 MOST_COLUMNS = 10_000
 LARGEST_NUMBER = 1e30
-"""Largest magnitude of a value, which prevents sums of squares from overflowing."""
+"""Largest allowed magnitude of a value. The limit keeps sums of squares from overflowing."""
 
 _BATCH = 65_536
 """Number of rows of a Parquet file that are decoded together."""
@@ -88,7 +89,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class _Rows:
-    """The used columns in the order of the file."""
+    """The values of the columns that are used. Rows are in the order of the file."""
 
     columns: Columns
     values: NDArray[np.float64]
@@ -100,7 +101,7 @@ class _Rows:
 
 
 def read_table(options: TableOptions) -> TableData:
-    """Read the file that `options` name.
+    """Read the table from the file that `options` select.
 
     Raises:
         BadInput: if the file cannot be read, is not a table, or contains a value that is not allowed. The message names

@@ -41,7 +41,7 @@ Splits = Mapping[Split, Sequence[int]]
 
 
 def load_table(settings: Settings, options: TableOptions) -> TableSource:
-    """Return the tasks of the table that `options` select, with the other settings of the run.
+    """Return the tasks of the table that `options` select, for a run with `settings`.
 
     Raises:
         BadInput: if the file is missing or is not a valid table, or has too few tasks or rows for the episodes.
@@ -82,7 +82,7 @@ class TableSource(TaskSource):
         Args:
             shots: largest number of shots in each split, with the setting that it comes from. Tasks with fewer rows
                 than shots and queries are left out.
-            evaluated: number of held-out tasks that will be evaluated, to warn about splits that have fewer.
+            evaluated: number of held-out tasks that will be evaluated, to warn about splits that have fewer tasks.
 
         Raises:
             SettingsError: if a split has no task with enough rows.
@@ -213,7 +213,7 @@ class TableSource(TaskSource):
         )
 
     def _repeated(self, evaluated: Mapping[Split, int]) -> str:
-        """Return a warning if held-out tasks repeat, because an interval then applies only to them; otherwise ''."""
+        """Return a warning if held-out tasks repeat, because the interval then applies only to them; otherwise ''."""
         few = {split: self.task_count(split) for split in evaluated if self.task_count(split) < evaluated[split]}
         if not few:
             return ""
@@ -267,7 +267,7 @@ def split_tasks(table: TableData, options: TableOptions, seed: int) -> Splits:
 
 
 def _take(tasks: Sequence[int], share: float, seed: int, split: str, *, leave: int) -> tuple[list[int], list[int]]:
-    """Divide `tasks` at random into a share of at least one task and a rest of at least `leave`, both sorted."""
+    """Divide `tasks` at random into a share of at least one task and a rest of at least `leave` tasks, both sorted."""
     count = min(max(1, round(share * len(tasks))), len(tasks) - leave)
     order = choose(keys(seed, f"table/split/{split}", torch.tensor(0)), len(tasks), len(tasks)).tolist()
     taken = {tasks[place] for place in order[:count]}

@@ -1,1 +1,1 @@
-"""Meta-gradients of any module with plain autograd, and a check that a faster engine computes the same ones."""
+"""Meta-gradients of any module with plain autograd, and a check that a faster engine gives the same result."""

@@ -38,32 +38,33 @@ def meta_gradient(
 ) -> tuple[Tensor, Params]:
     """Compute the MAML meta-gradient of any module (Finn et al. 2017, Algorithm 1, line 8; FOMAML with `first_order`).
 
-    The result is that of a loop over tasks in plain autograd. Every task uses its own deep copy of `model`, so its
-    buffers and other state start from those of the caller's model. A faster engine is used only if it agrees with that
-    loop on a few of the given examples in float64, which is checked once for each structure of module and loss. The
-    engine `loop` computes everything that plain autograd can, and `auto` falls back to it with a warning.
+    The result is the same as that of a loop over tasks in plain autograd, in which every task uses its own deep copy of
+    `model`: each task starts with the buffers and other state of the caller's model. A faster engine is used only if it
+    agrees with that loop on a few of the given examples in float64. This is checked once for each structure of module
+    and loss. The engine `loop` computes everything that plain autograd can compute, and `auto` falls back to it with a
+    warning if a faster engine cannot be used.
 
     The caller's objects and settings do not change, except the random generators that the module draws from. If the
     module draws random numbers, every engine computes the tasks one after another, so that the same seed gives the same
-    numbers. Gradients are computed even if the caller has disabled them. Under autocast, the plain loop runs with the
-    same autocast.
+    numbers. Gradients are computed even if the caller has disabled them. Under autocast, only the plain loop is used,
+    with the same autocast settings.
 
     Args:
-        model: its parameters that require gradients are the meta-parameters.
-        loss_fn: maps the output of `model` for one task, and the targets of that task, to a scalar, a mean over
-            examples.
+        model: the module. The meta-parameters are its parameters that require gradients.
+        loss_fn: function that maps the output of `model` for one task and the targets of that task to a scalar, the
+            mean loss over the examples.
         support_x, support_y: [T, B, ...], the examples that each task adapts to.
         query_x, query_y: [T, B', ...], the examples that the meta-loss is computed on.
         inner_lr: step size of adaptation, at least 0.
         inner_steps: steps of adaptation, at least 1.
-        engine: the implementation; `auto` uses the default one for the module and the device.
+        engine: name of the engine; `auto` selects the default engine for the module and the device.
 
     Returns:
-        The mean query loss over tasks (a scalar), and its gradient with respect to each parameter by name.
+        The mean query loss over tasks (a scalar), and its gradients by parameter name.
 
     Raises:
-        BadInput: if an argument is invalid, if the module or the loss raises an exception (which is the cause), or if
-            the engine cannot compute the module and the loss.
+        BadInput: if an argument is invalid, if the module or the loss raises an exception (the cause of the BadInput),
+            or if the engine cannot compute the module and the loss.
 
     Example:
         >>> model, loss = torch.nn.Linear(3, 2), torch.nn.functional.mse_loss
@@ -150,7 +151,7 @@ def _episodes(tensors: dict[str, Tensor]) -> Episodes:
 
 def _inner_loop(lr: float, steps: int) -> InnerLoop:
     if isinstance(lr, Tensor) and (lr.requires_grad or lr.numel() != 1):
-        raise BadInput("inner_lr is a tensor, but must be a number: its gradient is not computed")
+        raise BadInput("inner_lr is a tensor, but must be a number, because its gradient is not computed")
     try:
         rate = float(lr)
     except (TypeError, ValueError):

@@ -1,7 +1,8 @@
 """Verification that an engine computes a caller's module and loss correctly, on a few of the caller's examples.
 
-Fast engines evaluate the module for all tasks together, on a single copy, or with rewritten layers. Whether that is
-correct for a module is checked against plain autograd in float64, once for each structure.
+Fast engines evaluate the module for all tasks together, use one copy of it for all tasks, or rewrite its layers. For
+some modules, this gives wrong results. So the results are compared with those of plain autograd in float64, once for
+each structure of the module and the loss.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from metatui.utils.errors import BadInput, class_and_message
 TASKS = 2
 STEPS = 2
 EXAMPLES = 32
-"""Maximum number of support examples, and of query examples, that a task has in a verification."""
+"""Maximum number of support examples, and also of query examples, of each task in a verification."""
 
 AGREEMENT = 1e-8
 """Largest relative error of losses and gradients with which an engine passes the verification."""
@@ -45,7 +46,7 @@ REGISTRIES = ("_parameters", "_buffers", "_modules")
 """Attributes of a module that hold its parameters, buffers and submodules. Their entries are compared one by one."""
 
 REMEMBERED = 256
-"""Largest number of verdicts that are kept in memory; the oldest ones are dropped."""
+"""Largest number of verdicts that are kept in memory. When there are more, the oldest one is dropped."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,11 @@ class Verdict:
     """The result of a verification. If the engine does not agree, `reason` is a clause that explains why."""
 
     kind: Literal["agrees", "differs", "unclear"]
-    """`unclear` if there is no single correct result to compare with: plain autograd is then used, whatever engine the
-    caller has chosen."""
+    """`unclear` if there is no single correct result to compare with. Plain autograd is then used, even if the caller
+    has chosen another engine."""
     reason: str = ""
     lasting: bool = True
-    """True if the verdict holds for all data of the same shapes, so that it is kept."""
+    """True if the verdict holds for all data of the same shapes. Only such verdicts are kept."""
 
 
 AGREES = Verdict("agrees")
@@ -77,7 +78,7 @@ def verdict(
     """Verify the engine called `name` for `model` and `loss_fn`, or look up an earlier verdict.
 
     Returns:
-        The verdict, and whether it is new rather than looked up.
+        The verdict, and whether it is the result of a new verification.
     """
     kept: list[object] = []
     key = (
@@ -98,7 +99,7 @@ def verdict(
 
 
 def engine_for(name: EngineName, model: nn.Module, loss_fn: LossFn, second_order: SecondOrder = "auto") -> Engine:
-    """Create the engine called `name` on a copy of `model`."""
+    """Create the engine called `name` for a copy of `model`."""
     return make_engine(name, _without_averages(copied(model)), as_loss(loss_fn), second_order=second_order)
 
 
@@ -194,7 +195,7 @@ def _double(loss_fn: LossFn) -> LossFn:
 
 
 def _own_loss(loss_fn: LossFn) -> LossFn:
-    """Copy the loss, which may keep state. Returns the loss itself if it cannot be copied."""
+    """Copy the loss, because it may keep state. Return the loss itself if it cannot be copied."""
     try:
         return deepcopy(loss_fn)
     except Exception:
@@ -214,7 +215,7 @@ def _without_averages(model: nn.Module) -> nn.Module:
 
 
 def _structure(model: nn.Module, kept: list[object]) -> Hashable:
-    """Return a key of everything that determines what `model` computes, except the values of its tensors."""
+    """Return a key that covers everything that determines what `model` computes, except the values of its tensors."""
     numbers: dict[int, int] = {}
 
     def tensor(t: Tensor | None) -> Hashable:
@@ -240,7 +241,7 @@ def _structure(model: nn.Module, kept: list[object]) -> Hashable:
 
 
 def _value_key(value: Any, kept: list[object]) -> Hashable:
-    """Return a key: of plain values the value, of functions without state their code, of other objects their id."""
+    """Return a key: a plain value itself, the code of a function without state, or the id of any other object."""
     if value is None or isinstance(value, bool | int | float | complex | str | bytes | type | torch.dtype):
         return type(value), value
     if isinstance(value, tuple | list | set | frozenset) and len(value) < 100:
@@ -256,7 +257,7 @@ def _value_key(value: Any, kept: list[object]) -> Hashable:
 
 
 def _state(model: nn.Module, theta: Params, episodes: Episodes) -> dict[Hashable, object]:
-    """Copy everything that a forward pass may write to: buffers, attributes, parameters, data."""
+    """Copy everything that a forward pass may write to: buffers, attributes, parameters and the data of the tasks."""
     values: dict[Hashable, object] = dict(enumerate((*theta.values(), *_tensors(episodes))))
     for name, module in model.named_modules():
         attributes = {**vars(module), **module._buffers, **module._parameters}

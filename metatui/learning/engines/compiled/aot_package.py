@@ -27,12 +27,14 @@ from metatui.utils import paths
 from metatui.utils.errors import MetatuiError, class_and_message
 
 Run = Callable[[list[Tensor]], Tensor]
-"""A compiled function of a list of inputs, some of which it may change in place."""
+"""A compiled function. It takes a list of inputs, and may change some of them in place."""
 
 
 class CompileFailed(MetatuiError):
-    """Error for a missing or unusable compiled function, because there is no compiler, it failed, or its result is
-    wrong."""
+    """Error for a compiled function that is missing or unusable.
+
+    There may be no compiler, the compilation may have failed, or the function may give wrong results.
+    """
 
 
 def path_of(what: Sequence[object], inputs: Sequence[Tensor], threads: int) -> Path:
@@ -40,8 +42,9 @@ def path_of(what: Sequence[object], inputs: Sequence[Tensor], threads: int) -> P
 
     Args:
         what: identifies the function by values whose repr is the same in every process.
-        inputs: tensors of the shapes and dtypes that it is compiled for.
-        threads: CPU threads that it is compiled for; a call may use another number.
+        inputs: tensors of the shapes and dtypes that the function is compiled for.
+        threads: number of CPU threads that the function is compiled for. It may be called with another number of
+            threads.
     """
     processor = torch.backends.cpu.get_cpu_capability()
     depends = [torch.__version__, platform.machine(), processor, threads, *what]
@@ -55,7 +58,7 @@ def compile_to(path: Path, function: Callable[..., Tensor], inputs: Sequence[Ten
     """Compile `function` for inputs like `inputs`, and write the package.
 
     Call this in a process that does nothing else: during the compilation, torch.compiler.is_compiling() is true for the
-    whole process, and other parts of torch compute differently.
+    whole process, which changes what other parts of torch compute.
 
     Raises:
         CompileFailed: if the compilation fails; the message is the reason.
@@ -64,7 +67,7 @@ def compile_to(path: Path, function: Callable[..., Tensor], inputs: Sequence[Ten
     from torch.fx.experimental.proxy_tensor import make_fx
 
     logging.disable(logging.WARNING)  # messages about the internals of the compiler
-    # Multiply-adds are not fused: which of them are would depend on how threads split the vector loops. Testing the
+    # Multiply-adds are not fused, because fusing them would depend on how threads split the vector loops. Testing the
     # instruction set would take three seconds. Precompiling headers takes ten seconds once and saves four later.
     options = {
         "cpp.threads": threads,

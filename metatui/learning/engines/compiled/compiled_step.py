@@ -1,4 +1,4 @@
-"""Compiled meta-steps of an algorithm, and the number of threads that they are called with."""
+"""Compiled meta-steps of an algorithm, and the choice of the number of threads for them."""
 
 from __future__ import annotations
 
@@ -29,18 +29,19 @@ ROUNDING = 1e-6
 """Error that is accepted in addition to `AGREEMENT`, relative to the tensor that is updated."""
 
 MEASURED = 20
-"""Number of meta-steps that `GraphedStep.seconds` times."""
+"""Number of meta-steps whose time `GraphedStep.seconds` measures."""
 
 REPEATED = 20
-"""Number of meta-steps that must give the same results, bit for bit, with several threads as with one."""
+"""Number of meta-steps that are taken with one thread and with several threads. Several threads are used only if all
+results are the same, bit for bit."""
 
 TRIED = 5
-"""Number of calls that a trial times with each number of threads."""
+"""Number of calls that are timed with each number of threads in a trial, which finds the fastest number of threads."""
 
 TRIAL_INTERVAL = 2000
 """Number of calls from the start of one trial to the start of the next. The best number of threads changes with the
-load on the machine: a few threads that synchronise at every operation all wait if anything else needs one of their
-cores."""
+load on the machine: threads that synchronise at every operation all have to wait while another program uses one of
+their cores."""
 
 MAX_THREADS = 8
 """Largest number of threads to try. The tensors are too small to benefit from more."""
@@ -68,7 +69,7 @@ class GraphedStep:
         Args:
             name: `maml`, `fomaml` or `reptile`.
             outer: the outer Adam; None for Reptile.
-            threads: largest number of threads, which does not affect the results.
+            threads: largest number of threads. The results do not depend on it.
         """
         self.name = name
         self.engine = engine
@@ -84,7 +85,7 @@ class GraphedStep:
         return self._kind(episodes, algorithm) in self._runs
 
     def __call__(self, episodes: Episodes, algorithm: AlgorithmSettings, outer_lr: float) -> StepMetrics:
-        """Take a compiled meta-step. Raises Diverged if it is not finite; the parameters are then unchanged."""
+        """Take a compiled meta-step. Raises Diverged if its result is not finite; the parameters are then unchanged."""
         run = self._runs[self._kind(episodes, algorithm)]
         *losses, norm = run(self._inputs(episodes, algorithm, outer_lr)).tolist()
         tasks = len(episodes)
@@ -144,7 +145,7 @@ class GraphedStep:
         self._runs.clear()
 
     def seconds(self, episodes: Episodes, algorithm: AlgorithmSettings) -> float:
-        """Measure the shortest time in seconds of a few compiled meta-steps of this kind, on copies of the tensors."""
+        """Take a few compiled meta-steps of this kind on copies of all tensors. Return the shortest time in seconds."""
         run = self._runs[self._kind(episodes, algorithm)]
         took = []
         for _ in range(MEASURED):
@@ -178,7 +179,7 @@ class GraphedStep:
 class ThreadTuner:
     """Calls a compiled function with the number of threads that was the fastest in the last trial.
 
-    A number of threads is used only if the result is the same, bit for bit, as with one thread.
+    Several threads are used only if the results are the same, bit for bit, as with one thread.
     """
 
     def __init__(self, run: Run, most: int, repeats: Callable[[Run], Sequence[Tensor]]) -> None:
@@ -186,7 +187,7 @@ class ThreadTuner:
 
         Args:
             most: largest number of threads.
-            repeats: calls a function several times on the same inputs and returns all results.
+            repeats: function that calls a compiled function several times on the same inputs and returns all results.
         """
         self._run = run
         expected = repeats(self._alone)

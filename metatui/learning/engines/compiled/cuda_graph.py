@@ -1,8 +1,9 @@
 """Whole meta-steps as CUDA graphs, which replace thousands of kernel launches with one.
 
-Learning rates are tensors, so live changes of them need no new capture; other shapes or numbers of inner steps do.
-Nothing waits for the device: the metrics of a meta-step stay on it until they are read. If a meta-step is not finite,
-neither it nor any later one changes the parameters, so that divergence can be detected later.
+Learning rates are tensors, so they can change during training without a new capture. Other shapes and other numbers of
+inner steps need a new capture. Nothing waits for the device: the metrics of a meta-step stay on the device until they
+are read. If the result of a meta-step is not finite, neither this nor any later meta-step changes the parameters, so
+that divergence can be detected later.
 """
 
 from __future__ import annotations
@@ -29,13 +30,14 @@ from metatui.learning.optim.outer import OuterAdam
 from metatui.utils.errors import MetatuiError, class_and_message
 
 WARM_UP = 3
-"""Number of eager meta-steps before a capture, in which libraries choose and set up their kernels."""
+"""Number of eager meta-steps before a capture. During these, libraries choose and set up their kernels."""
 
 KEPT = 4
-"""Largest number of captures that are kept. Each holds device memory, so the least recently used ones are dropped."""
+"""Largest number of captures that are kept. When there are more, the least recently used one is dropped, because every
+capture holds device memory."""
 
 Record = Callable[[Callable[[], None]], Callable[[], None]]
-"""Function that calls its argument at least once and returns a function that repeats the work on the same tensors."""
+"""Function that calls its argument at least once, and returns a function that repeats this call on the same tensors."""
 
 
 class CaptureFailed(MetatuiError):
@@ -46,7 +48,7 @@ class CudaGraphs:
     """CUDA graphs on one device that share a memory pool.
 
     A graph reserves the memory of its intermediate results as long as it exists. Graphs can share that memory because
-    no result of a graph is read after another graph has started. For this, all graphs are captured on one stream.
+    no result of a graph is read after another graph has started. To ensure this, all graphs are captured on one stream.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -82,7 +84,7 @@ class CudaGraphs:
     def release(self) -> None:
         """Return the pool's memory to the device, after all graphs that use it have been deleted.
 
-        torch cannot use a pool again after its last graph is deleted, so later graphs get a new one.
+        torch cannot use a pool again after its last graph is deleted, so later graphs get a new pool.
         """
         self._pool = None
         free_unused_memory(self._device)
@@ -107,8 +109,8 @@ class CudaGraphs:
 def capturing(graph: torch.cuda.CUDAGraph, pool: Any, stream: torch.cuda.Stream) -> Iterator[None]:
     """Capture the work on `stream` as `graph`, with memory from `pool`.
 
-    If the capture fails, torch's allocator stops using the pool, and the first error is raised instead of the one that
-    torch.cuda.graph raises after it.
+    If the capture fails, torch's allocator is told to stop using the pool. The error that made the capture fail is
+    raised, even if torch.cuda.graph raises another error afterwards.
     """
     first: BaseException | None = None
     try:
@@ -146,7 +148,7 @@ def captures(algorithm: Algorithm, engine: Engine, device: torch.device) -> bool
 
 
 class CapturedStep:
-    """Meta-steps of Adam along a meta-gradient, as CUDA graphs.
+    """Meta-steps that take a step of Adam along a meta-gradient, captured as CUDA graphs.
 
     There is one graph for each kind of meta-step, which is given by the shapes of the episodes, the number of inner
     steps, the inner optimiser, and the number of tasks in memory at the same time.
@@ -156,7 +158,7 @@ class CapturedStep:
         """Prepare the meta-steps without capturing any.
 
         Args:
-            record: captures the work of a function as a graph; None captures CUDA graphs.
+            record: function that captures the work of a function as a graph; None captures CUDA graphs.
         """
         self._engine = engine
         self._flat = flat
@@ -178,10 +180,10 @@ class CapturedStep:
         return _kind(episodes, algorithm, at_once) in self._captures
 
     def capture(self, episodes: Episodes, algorithm: Algorithm, *, at_once: int = 0) -> None:
-        """Capture meta-steps of this kind. Parameters and optimiser are unchanged afterwards.
+        """Capture meta-steps of this kind. This leaves the parameters and the optimiser unchanged.
 
         Raises:
-            CaptureFailed: if no graph can be captured, or replaying it does not reproduce the meta-step.
+            CaptureFailed: if no graph can be captured, or if its replay does not reproduce the meta-step.
             RuntimeError: if the device is out of memory, see `is_out_of_memory`.
         """
         static = Episodes(*(t.clone() for t in episodes.tensors()))
@@ -245,7 +247,7 @@ class CapturedStep:
         self._rates.copy_(host, non_blocking=True)
 
     def _meta_step(self, episodes: Episodes, algorithm: Algorithm, metrics: Tensor, at_once: int) -> None:
-        """Take a meta-step (Finn et al. 2017, Algorithm 2) with all state and rates in tensors."""
+        """Take a meta-step (Finn et al. 2017, Algorithm 2) in which all state and all learning rates are tensors."""
         result = self._engine.meta_gradient_of(algorithm, self._flat.views, episodes, at_once=at_once)
         gradient = self._flat.flatten(result.gradients)
         norm = torch.linalg.vector_norm(gradient)

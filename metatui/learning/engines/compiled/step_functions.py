@@ -1,12 +1,13 @@
 """A whole meta-step as one function of tensors, for the compiler: inner loops, meta-gradient and outer update.
 
-The mathematics is that of the algorithms' own files, with parameters as one vector and rates as inputs, so that live
-changes of rates need no new compilation. Every function updates the parameters in place, unless a loss or the gradient
-is not finite, and returns metrics [2T + 1]: each task's query loss, each task's support loss before adaptation, and the
-norm of the gradient.
+The mathematics is the same as in the algorithms' own files, with parameters as one vector and rates as inputs, so that
+rates can change during training without a new compilation. Every function updates the parameters in place, unless a
+loss or the gradient is not finite, and returns metrics [2T + 1]: each task's query loss, each task's support loss
+before adaptation, and the norm of the gradient.
 
-No single sum runs over all tasks or all parameters, because threads would share such a sum and its last bits would
-depend on their number. Each task's gradient is a row of a matrix [T, P] whose columns are summed separately.
+No single sum runs over all tasks or all parameters, because several threads would share the work of such a sum, and its
+last bits would depend on the number of threads. Each task's gradient is a row of a matrix [T, P] whose columns are
+summed separately.
 """
 
 from __future__ import annotations
@@ -77,14 +78,14 @@ def adam_update(
     theta: Tensor, mean: Tensor, square: Tensor, gradient: Tensor, norm: Tensor, rates: Tensor, *,
     betas: tuple[float, float], epsilon: float,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Take a step of Adam (Kingma and Ba 2015). Vectors are [P]; `norm` is the norm of `gradient`.
+    """Take a step of Adam (Kingma and Ba 2015). All vectors are [P]; `norm` is the norm of `gradient`.
 
     Args:
-        rates: [5], the inner learning rate (unused), the outer one, the two bias corrections, and the norm that the
-            gradient is clipped to.
+        rates: [5], the inner learning rate (unused), the outer learning rate, the two bias corrections, and the norm
+            that the gradient is clipped to.
 
     Returns:
-        The new θ, first and second moment.
+        The new θ, the new first moment and the new second moment.
     """
     beta1, beta2 = betas
     _, outer_lr, correction1, correction2, largest = rates.unbind()
@@ -102,10 +103,10 @@ def guarded(state: tuple[Tensor, ...], new: tuple[Tensor, ...], fine: Tensor) ->
 
 
 def maml(parts: StepSpec, *, first_order: bool, betas: tuple[float, float], epsilon: float) -> Function:
-    """Return the function of a meta-step of MAML or FOMAML (Finn et al. 2017, Algorithm 2) with Adam as in torch.optim.
+    """Return a function that takes a meta-step of MAML or FOMAML with Adam (Finn et al. 2017, Algorithm 2).
 
-    The inputs of the function are θ, Adam's two moments, support x and y, query x and y, and rates [5], see
-    `adam_update`.
+    Adam is the same as in torch.optim. The inputs of the function are θ, Adam's two moments, support x and y, query x
+    and y, and rates [5], see `adam_update`.
     """
 
     def meta_step(
@@ -131,7 +132,7 @@ def maml(parts: StepSpec, *, first_order: bool, betas: tuple[float, float], epsi
 
 
 def reptile(parts: StepSpec) -> Function:
-    """Return the function of a meta-step of Reptile on whole support sets (Nichol et al. 2018, Algorithm 2).
+    """Return a function that takes a meta-step of Reptile on whole support sets (Nichol et al. 2018, Algorithm 2).
 
     The inputs of the function are θ, support x and y, query x and y, and rates [2]: the inner and the outer learning
     rate.

@@ -1,16 +1,17 @@
 """Batch norm with an explicit double backward.
 
 torch's double backward of an affine batch norm makes some forty passes over the activations and takes longer than all
-convolutions of a small network together. Here it takes three sums and two passes: in each channel, every derivative is
-a linear combination of the saved tensors whose coefficients follow from a few sums. The forward and the first backward
-pass use torch's kernels.
+convolutions of a small network together. This module computes it with three sums and two passes: in each channel, every
+derivative is a linear combination of the saved tensors, with coefficients that follow from a few sums. The forward and
+the first backward pass use torch's kernels.
 
 With n values in each channel, mean μ, s = (σ² + ε)^-½, x̂ = s (x - μ) and incoming gradient g, the backward pass is
 
     gx = γ s (g - mean g - x̂ mean(g x̂)),   gγ = Σ g x̂,   gβ = Σ g                                                  (1)
 
-(Ioffe and Szegedy 2015, section 3). The derivative of <u, gx> + <uγ, gγ> + <uβ, gβ> is, with A = Σ u g - n mean u
-mean g - n mean(u x̂) mean(g x̂) and h = (uγ - γ s mean(u x̂)) g - γ s mean(g x̂) u
+(Ioffe and Szegedy 2015, section 3). The double backward pass has the incoming gradients u, uγ and uβ. With A = Σ u g
+- n mean u mean g - n mean(u x̂) mean(g x̂) and h = (uγ - γ s mean(u x̂)) g - γ s mean(g x̂) u, the derivatives of
+<u, gx> + <uγ, gγ> + <uβ, gβ> are
 
     for g:   γ s (u - mean u - x̂ mean(u x̂)) + uγ x̂ + uβ                                                            (2)
     for γ:   s A                                                                                                   (3)
@@ -79,7 +80,7 @@ class _NormaliseBackward(Function):
 
 
 def rows(x: Tensor) -> Tensor:
-    """Reshape [B, C, H, W] to [B·H·W, C], a view in channels-last memory format."""
+    """Reshape [B, C, H, W] to [B·H·W, C]. In channels-last memory format, the result is a view."""
     return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
 
 

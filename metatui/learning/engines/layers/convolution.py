@@ -5,10 +5,10 @@ A convolution Y(x, w) is linear in its input x and in its kernel w. Let X(g, w) 
 
     with respect to g: Y(u, w) + Y(x, v)      to x: X(g, v)      to w: W(u, g)
 
-torch's double backward computes W(u, g) by two convolutions with images and kernels exchanged, which takes longer, and
-always computes the gradient with respect to the images, which the first layer does not need.
+torch's double backward computes W(u, g) by two convolutions with images and kernels exchanged, which takes longer. It
+also always computes the gradient with respect to the images, which the first layer does not need.
 
-`GroupedConvolutions` does the same for the convolutions of many tasks under torch.vmap on CUDA.
+`GroupedConvolutions` provides the same double backward for the convolutions of many tasks under torch.vmap on CUDA.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ MIN_TILES = 40
 """Smallest number of tiles, over all images, for which Winograd's algorithm is faster."""
 
 MIN_PIXELS_PER_TILE = 12
-"""Smallest average number of image pixels in a tile of 16 for which Winograd's algorithm is faster. Tiles at the edge
-of an image contain fewer than 16, because they are padded."""
+"""Smallest average number of image pixels in a tile of 4x4 for which Winograd's algorithm is faster. Tiles at the edge
+of an image may contain fewer than 16 image pixels, because they are padded."""
 
 MIN_CHANNELS = 16
 """Smallest number of input channels, and of output channels, for which Winograd's algorithm is faster."""
@@ -59,7 +59,8 @@ class Geometry:
     def back(self, g: Tensor, x: Tensor, w: Tensor, *, for_x: bool, for_w: bool) -> tuple[Tensor | None, Tensor | None]:
         """Compute the gradients X(g, w) if `for_x` and W(x, g) if `for_w`.
 
-        If only one of them is computed, only the shape of the x or w that it does not depend on is read.
+        X(g, w) depends only on the shape of x, and W(x, g) only on the shape of w. So if only X is computed, the values
+        of x are not read, and if only W is computed, those of w are not read.
         """
         of_x, of_w, _ = torch.ops.aten.convolution_backward(
             g, x, w, None, self.stride, self.padding, self.dilation, False, [0, 0], self.groups, [for_x, for_w, False]
@@ -124,7 +125,7 @@ class _Winograd(Function):
 
 
 class _WinogradBackward(Function):
-    """Derivatives of `_Winograd`. `w` is an unused input that makes autograd differentiate with respect to it."""
+    """Derivatives of `_Winograd`. The value of `w` is not used, but autograd needs `w` to compute its gradient."""
 
     @staticmethod
     def forward(ctx: Any, g: Tensor, x: Tensor, w: Tensor, k: Tensor, for_x: bool, for_w: bool) -> Any:
@@ -187,8 +188,8 @@ class _EachTask(Function):
     """One task's convolution of x [B, C, H, W] with w [D, C / groups, ...], for use under torch.vmap only.
 
     torch.vmap turns the convolutions of all tasks into one grouped convolution. For one term of the double backward of
-    that convolution, torch runs a separate convolution for each group, hundreds in a meta-step; here that term is one
-    convolution too.
+    that convolution, torch runs a separate convolution for each group, hundreds in a meta-step. Here, that term is a
+    single convolution, too.
     """
 
     @staticmethod
@@ -217,7 +218,7 @@ def _convolve(
     x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:  # fmt: skip
-    """Compute torch.conv2d, but under torch.vmap over tasks by `_EachTask`."""
+    """Compute torch.conv2d. Under torch.vmap over tasks, use `_EachTask`."""
     functorch: Any = torch._C._functorch
     batched = functorch.maybe_current_level() == 1 and any(map(functorch.is_batchedtensor, (x, weight)))
     if not batched or isinstance(padding, str) or x.dim() != 4:

@@ -1,6 +1,6 @@
 """Fused batch norm, 2x2 max-pooling and ReLU, for passes that are differentiated once.
 
-With γ ≥ 0, all three functions are monotone, so the maximum may be taken first. Then only the statistics and one
+With γ ≥ 0, all three functions are monotone, so max-pooling may be computed first. Then only the statistics and one
 backward pass read the images in full size, and everything else reads a quarter of the values. The result and its
 gradient are unchanged.
 """
@@ -26,7 +26,7 @@ WORTH_IT = 2**21
 
 
 class _PooledNorm(Function):
-    """ReLU(max-pool(batch norm(y))) as a function of y [B, C, H, W], γ ≥ 0 [C], β [C], ε to [B, C, H/2, W/2]."""
+    """ReLU(max-pool(batch norm(y))), [B, C, H/2, W/2], as a function of y [B, C, H, W], γ ≥ 0 [C], β [C] and ε."""
 
     @staticmethod
     def forward(ctx: Any, y: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
@@ -87,7 +87,7 @@ class NativePooledNorm(Function):
 
 
 class PooledNorm(nn.Module):
-    """One layer for the batch norm `like`, a 2x2 max-pooling and a ReLU."""
+    """A layer that replaces the batch norm `like`, a 2x2 max-pooling and a ReLU."""
 
     def __init__(self, like: nn.BatchNorm2d) -> None:
         super().__init__()

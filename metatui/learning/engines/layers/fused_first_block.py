@@ -1,13 +1,14 @@
 """Fused convolution of few channels, batch norm, 2x2 max-pooling and ReLU, for passes that are differentiated once.
 
-The first block of an image network takes a tenth of the arithmetic but has the largest tensors, which do not fit into a
-CPU's caches: memory traffic takes longer than the arithmetic. So the convolution is computed for a few images at a
-time, and again in the backward pass. The stored tensors have a quarter of the size of the convolution's output.
+The first block of an image network takes a tenth of the network's arithmetic but has the largest tensors, which do not
+fit into a CPU's caches: memory traffic takes longer than the arithmetic. So the convolution is computed for a few
+images at a time, and is computed again in the backward pass. The tensors that are stored for the backward pass are a
+quarter of the size of the convolution's output.
 
 The C version avoids storing the convolution's output altogether. Batch norm of a convolution is a convolution with
 another kernel, and its statistics follow from those of the images: with the mean m and the covariance C of the 3x3
-pixels around each pixel, the output of kernel w has mean w·m and variance wᵀ C w. So each value can be computed in
-final form, and only the maxima are stored.
+pixels around each pixel, the output of kernel w has mean w·m and variance wᵀ C w. So each value can be normalised as
+soon as it is computed, and only the maxima are stored.
 
 Shapes: images x [B, C, H, W], kernels w [D, C, 3, 3], K = 9 C.
 """
@@ -30,21 +31,25 @@ aten = torch.ops.aten
 WINDOW = [2, 2]
 
 AT_ONCE = 750_000
-"""Number of elements of the convolution's output that are computed together. With the values derived from them, they
-need a few MB."""
+"""Number of elements of the convolution's output that are computed together. Together with the values derived from
+them, these elements need a few MB."""
 
 WORTH_IT = 2**21
 """Smallest number of elements of the convolution's output for which fusing is faster."""
 
 FEW = 64
-"""Maximum number of products per output element. With more, computing the convolution twice takes too long."""
+"""Largest number of products for each element of the convolution's output. With more products, computing the
+convolution twice would take too long."""
 
 THIN = 3
 """Largest number of input channels for which the C version is faster."""
 
 
 class _ThinBlock(Function):
-    """The block as a function of x, w, γ ≥ 0 [D], β [D], padding and ε to [B, D, H/2, W/2]. x gets no gradient."""
+    """The output [B, D, H/2, W/2] of the block as a function of x, w, γ ≥ 0 [D], β [D], padding and ε.
+
+    The gradient with respect to x is not computed.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, gamma: Tensor, beta: Tensor, padding: Any, eps: float) -> Tensor:
@@ -94,7 +99,7 @@ class _ThinBlock(Function):
 
 
 def _parts(x: Tensor, weight: Tensor) -> Iterator[Tensor]:
-    """Split x into the images that are computed together."""
+    """Split x into groups of images that are computed together."""
     yield from torch.split(x, max(1, AT_ONCE // (len(weight) * x.shape[-2] * x.shape[-1])))
 
 
@@ -106,7 +111,10 @@ def _together(means: Tensor, variances: Tensor, counts: list[int]) -> tuple[Tens
 
 
 class NativeFirstBlock(Function):
-    """The block in C, as a function of x, w, any γ [D], β [D] and ε to [B, D, H/2, W/2]. x gets no gradient."""
+    """The output [B, D, H/2, W/2] of the block as a function of x, w, any γ [D], β [D] and ε, computed in C.
+
+    The gradient with respect to x is not computed.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> Tensor:
@@ -159,7 +167,7 @@ def _scratch(kernel: Tensor, channels: int) -> Tensor:
 
 
 class ThinBlock(nn.Module):
-    """One layer for the convolution `conv`, the batch norm `norm`, a 2x2 max-pooling and a ReLU."""
+    """A layer that replaces the convolution `conv`, the batch norm `norm`, a 2x2 max-pooling and a ReLU."""
 
     def __init__(self, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
         super().__init__()
@@ -203,6 +211,6 @@ def is_thin(conv: nn.Module) -> TypeGuard[nn.Conv2d]:
 
 
 def suits_first_block(conv: nn.Conv2d) -> bool:
-    """Return whether `NativeFirstBlock` supports this convolution, and is faster."""
+    """Return whether `NativeFirstBlock` supports this convolution and is faster for it."""
     filters, channels = conv.weight.shape[:2]
     return conv.padding == (1, 1) and conv.kernel_size == (3, 3) and filters % LANES == 0 and channels <= THIN

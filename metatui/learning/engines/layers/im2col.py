@@ -1,8 +1,8 @@
 """Convolutions as matrix products of unfolded images (im2col).
 
-If each task has its own weights, a convolution over many tasks is a grouped convolution, for which some GPUs have
-slow kernels, especially for its derivatives (pytorch/functorch#365). On unfolded images it is a batched matrix product,
-and so are its derivatives of any order. The input of a 3x3 kernel needs nine times the memory.
+If each task has its own weights, a convolution over many tasks is a grouped convolution, for which some GPUs have slow
+kernels, especially for its derivatives (pytorch/functorch#365). On unfolded images, the convolution is a batched matrix
+product, and so are its derivatives of any order. For a 3x3 kernel, the unfolded images need nine times the memory.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ Pair = tuple[int, ...]
 def columns_by_slices(x: Tensor, kernel_size: Pair, dilation: Pair, padding: Pair, stride: Pair) -> Tensor:
     """Unfold images [..., C, H, W] to [..., C·K, pixels], as F.unfold does.
 
-    On CUDA, F.unfold and its derivative launch a kernel for every image. This function takes one slice of all images
-    for each of the K pixels of the kernel.
+    On CUDA, F.unfold and its derivative launch a CUDA kernel for every image. This function takes only one slice of all
+    images for each of the K pixels of the convolution kernel.
     """
     padded = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
     reach = [dilation[axis] * (kernel_size[axis] - 1) for axis in (0, 1)]
@@ -59,7 +59,7 @@ def columns_by_slices(x: Tensor, kernel_size: Pair, dilation: Pair, padding: Pai
 
 
 def with_unfolded_convolutions(model: nn.Module) -> nn.Module:
-    """Copy `model`, replacing convolutions by `UnfoldedConv2d` where possible."""
+    """Copy `model`, and replace the convolutions of the copy by `UnfoldedConv2d` where possible."""
     copy = deepcopy(model)
     for module in list(copy.modules()):
         for name, child in module.named_children():

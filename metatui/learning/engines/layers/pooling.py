@@ -1,8 +1,10 @@
 """Max-pooling with an explicit double backward.
 
 The backward pass is linear in the incoming gradient and depends on the images only through the positions of the maxima.
-So the derivative of <u, gx> for g is u at the maxima, and that for x is zero. torch's double backward creates the zeros
-for x, and returns both results in contiguous memory format, with which a following batch norm is ten times slower.
+Let gx be the gradient with respect to the images x for the incoming gradient g, and let u be the incoming gradient of
+the double backward pass. Then the derivative of <u, gx> with respect to g is u at the maxima, and the derivative with
+respect to x is zero. torch's double backward creates the zeros for x, and returns both results in contiguous memory
+format, with which a following batch norm is ten times slower.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ class _MaxPool(Function):
 
 
 class _MaxPoolBackward(Function):
-    """Scatter g to the positions of the maxima; its backward pass gathers from them."""
+    """Scatter g to the positions of the maxima. The backward pass gathers the values at these positions."""
 
     @staticmethod
     def forward(ctx: Any, g: Tensor, x: Tensor, where: Tensor, how: tuple[Any, ...]) -> Tensor:
@@ -50,12 +52,12 @@ class _MaxPoolBackward(Function):
 
 
 def _pixels(x: Tensor) -> Tensor:
-    """Reshape [B, C, H, W] to [B, H·W, C], a view in channels-last memory format."""
+    """Reshape [B, C, H, W] to [B, H·W, C]. In channels-last memory format, the result is a view."""
     return x.permute(0, 2, 3, 1).flatten(1, 2)
 
 
 class MaxPool(nn.Module):
-    """Max-pooling layer with the settings of `like` that returns no indices."""
+    """Max-pooling with the settings of the layer `like`. It returns no indices."""
 
     def __init__(self, like: nn.MaxPool2d) -> None:
         super().__init__()

@@ -36,7 +36,7 @@ def fuse_pooling(model: nn.Module, *, native_code: bool = False) -> nn.Module:
     """Fuse batch norm, 2x2 max-pooling and ReLU of `model`, in place, for passes that are differentiated once.
 
     Args:
-        native_code: whether to use metatui's own C functions where they are faster, on a CPU.
+        native_code: whether to use metatui's own C functions on a CPU, where they are faster.
     """
     for chain in [module for module in model.modules() if type(module) is nn.Sequential]:
         names = [name for name, _ in chain.named_children()]
@@ -81,8 +81,8 @@ def _are_pool_and_relu(a: nn.Module, b: nn.Module) -> bool:
 def channels_last(x: Tensor) -> Tensor:
     """Convert a 4-d tensor on the CPU to channels-last memory format, which makes layers faster on a CPU.
 
-    With one channel, the bytes of both formats are the same, but torch selects kernels by the strides, and those for
-    contiguous strides are slow: max-pooling takes forty times as long.
+    With one channel, the bytes of both formats are the same, but torch selects kernels by the strides, and its kernels
+    for contiguous strides are slow: max-pooling takes forty times as long.
 
     Args:
         x: images or weights [B, C, H, W]. Any other tensor is returned unchanged.

@@ -117,7 +117,7 @@ void input_tiles(const REAL *images, REAL *v, REAL *scratch, integer count, inte
             }
 }
 
-/* Its transpose: [36, tiles, channels] to images; gradients of overlapping tiles are added. */
+/* The transpose of the function above: [36, tiles, channels] to images; gradients of overlapping tiles are added. */
 void input_tiles_back(const REAL *v, REAL *images, REAL *scratch, integer count, integer height, integer width,
                       integer channels)
 {
@@ -166,7 +166,7 @@ void output_tiles(const REAL *m, REAL *images, REAL *scratch, integer count, int
             }
 }
 
-/* Its transpose: images to [36, tiles, channels]. */
+/* The transpose of the function above: images to [36, tiles, channels]. */
 void output_tiles_back(const REAL *images, REAL *m, REAL *scratch, integer count, integer height, integer width,
                     integer channels)
 {

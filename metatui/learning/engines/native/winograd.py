@@ -1,7 +1,7 @@
 """Winograd's convolution F(4x4, 3x3), padding 1 and stride 1, with its first and second derivatives.
 
-Images x [B, C, H, W] are cut into P = B ⌈H/4⌉ ⌈W/4⌉ tiles of 4x4 pixels, the last ones padded with zeros. A tile Y of
-the output is
+Images x [B, C, H, W] are cut into P = B ⌈H/4⌉ ⌈W/4⌉ tiles of 4x4 pixels. Tiles at the lower and right edge are padded
+with zeros. A tile Y of the output is
 
     Y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A
 
@@ -61,7 +61,7 @@ OUTPUT = torch.tensor(
 """The matrix Aᵀ, which transforms products to tiles of the output."""
 
 KERNELS = torch.kron(KERNEL, KERNEL)
-"""The matrix [36, 9] that maps the 9 elements of a kernel g to those of G g Gᵀ."""
+"""The matrix [36, 9] that maps the 9 elements of a kernel g to the 36 elements of G g Gᵀ."""
 
 TILES_AT_ONCE = 128
 """Number of tiles that are transformed and multiplied together, so that they stay in the CPU's cache."""
@@ -75,13 +75,13 @@ class Transforms:
     """The transforms before and after the matrix products, and their transposes."""
 
     input_tiles: Transform
-    """T: images [B, H, W, C] to [36, P, C]. Each tile becomes Bᵀ d B."""
+    """The transform T from images [B, H, W, C] to tiles [36, P, C]. Each tile d becomes Bᵀ d B."""
     input_tiles_back: Transform
-    """T*: [36, P, C] to images. Each tile becomes B v Bᵀ; values are summed where tiles overlap."""
+    """The transform T* from tiles [36, P, C] to images. Each tile v becomes B v Bᵀ. Overlapping values are added."""
     output_tiles: Transform
-    """O: [36, P, C] to images. Each tile becomes Aᵀ M A."""
+    """The transform O from tiles [36, P, C] to images. Each tile M becomes Aᵀ M A."""
     output_tiles_back: Transform
-    """O*: images to [36, P, C]. Each tile becomes A Y Aᵀ."""
+    """The transform O* from images to tiles [36, P, C]. Each tile Y becomes A Y Aᵀ."""
 
 
 def tiles_of(height: int, width: int) -> int:
@@ -132,7 +132,7 @@ def _both_ways(matrix: Tensor, tiles: Tensor) -> Tensor:
 
 
 TORCH_TRANSFORMS = Transforms(input_tiles, input_tiles_back, output_tiles, output_tiles_back)
-"""Slow transforms for machines without a C compiler."""
+"""The transforms in torch, which are slower, for machines without a C compiler."""
 
 SCRATCH = 72
 """Number of elements of scratch memory that the C functions need for each channel."""
@@ -140,7 +140,7 @@ SCRATCH = 72
 
 @cache
 def transforms(dtype: torch.dtype) -> Transforms:
-    """Return the C transforms for a dtype, or those in torch if there is no C compiler."""
+    """Return the C transforms for a dtype, or `TORCH_TRANSFORMS` if there is no C compiler."""
     native = library(dtype)
     if native is None:
         return TORCH_TRANSFORMS
@@ -236,6 +236,6 @@ def _tiled(transform: Transform, images: Tensor) -> Tensor:
 
 
 def _parts(images: Tensor) -> Iterator[slice]:
-    """Yield the images that are computed together."""
+    """Yield groups of images that are computed together."""
     step = max(1, TILES_AT_ONCE // tiles_of(*images.shape[1:3]))
     return (slice(start, start + step) for start in range(0, len(images), step))

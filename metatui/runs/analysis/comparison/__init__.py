@@ -1,7 +1,8 @@
 """Comparison of runs on identical held-out tasks.
 
 `compare` runs a comparison in one call, and `comparing` runs it step by step for interfaces that show progress. Both
-return a `Comparison`, which the command line, the app and reports show. Importing this package does not import torch.
+return a `Comparison`. The command line, the app and reports show its contents. Importing this package does not import
+torch.
 """
 
 from metatui.runs.analysis.comparison.compare_runs import compare, comparing

@@ -53,11 +53,12 @@ def compare(
     Args:
         runs: runs, their names, the starts of their names, or the paths of their folders.
         split: `test` or `val`.
-        tasks, steps, shots: default to the first run's settings, like the rest of the protocol (queries, seed of the
-            held-out tasks, batch norm, rotations). With `steps="own"`, each run makes the inner steps in its settings.
-        target: accuracy (a fraction) or loss; the comparison shows when each run reached it.
+        tasks, steps, shots: numbers of held-out tasks, inner steps and shots. They default to the settings of the first
+            run, like the rest of the protocol (queries, seed of the held-out tasks, batch norm, rotations). With
+            `steps="own"`, each run makes as many inner steps as its own settings say.
+        target: accuracy (a fraction) or loss; the comparison shows when each run first reached this value.
         device: device for all runs; defaults to the device in each run's settings.
-        on_progress: callback before each chunk of tasks.
+        on_progress: callback that receives the progress before each chunk of tasks.
 
     Raises:
         BadInput: if a run does not exist or has no intact checkpoint, the runs use different data, or a value is not

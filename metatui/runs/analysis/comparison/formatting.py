@@ -1,4 +1,4 @@
-"""Results of a comparison as text, the same on the command line, in the app and in reports."""
+"""Formatting of comparison results as text, shared by the command line, the app and reports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from metatui.utils.numbers import diverged, interval
 
 
 def points(mean: float, half: float) -> str:
-    """Format fractions as percentages with one decimal place, or more if the interval is below 0.1 points."""
+    """Format a mean and the half-width of its interval, both fractions, as percentages: `95.2 ± 0.4`."""
     return interval(100 * mean, 100 * half, decimals=1 if half >= 0.001 else None)
 
 
@@ -82,7 +82,7 @@ def inner_steps(comparison: Comparison) -> str:
 
 
 def after_steps(comparison: Comparison) -> str:
-    """Return the end of a title: `after 3 inner steps`, `after each run's own inner steps`."""
+    """Return the end of a title, such as `after 3 inner steps` or `after each run's own inner steps`."""
     protocol = comparison.protocol
     own = protocol.own_steps and len(set(comparison.last_steps)) > 1
     return "after each run's own inner steps" if own else f"after {steps(protocol.steps)}"
@@ -97,7 +97,7 @@ def target_words(comparison: Comparison) -> str | None:
 
 
 def main_results(comparison: Comparison) -> tuple[str, ...]:
-    """Return the results over seeds and the conclusions; if there are none, the result of each run.
+    """Return the results over seeds and the conclusions; if there are neither, return the result of each run.
 
     Each result is a sentence without a full stop.
     """
@@ -131,13 +131,13 @@ def deviation(metric: Metric, value: float) -> str:
 
 
 def intervals(comparison: Comparison) -> str:
-    """Say what the intervals are over."""
-    seeds = "; those of several seeds are over the seeds" if comparison.repeated else ""
+    """Describe the intervals: their level, and whether they are over tasks or over seeds."""
+    seeds = "; for groups of several seeds, over the seeds" if comparison.repeated else ""
     return f"intervals are 95 %, over tasks{seeds}"
 
 
 def note_on_seeds(comparison: Comparison) -> str | None:
-    """Return a note on what paired tests compare; None without paired tests, or if there are tests over seeds."""
+    """Return a note on what paired tests compare; None if there are none, or if there are tests over seeds."""
     if not any(pair.is_tested for pair in comparison.pairs) or comparison.seeds:
         return None
     return (

@@ -19,9 +19,9 @@ MOST_SETTINGS = 3
 def labels(runs: Sequence[RunFolder], settings: Sequence[Settings]) -> list[str]:
     """Return a unique label for each run.
 
-    The label is the algorithm. If several runs have the same algorithm, their labels also contain the settings in which
-    they differ. Runs that differ in no setting or in more than `MOST_SETTINGS` are labelled with their name, and runs
-    with equal names are labelled with their path.
+    The label is the name of the algorithm. If several runs have the same algorithm, their labels also contain the
+    settings in which these runs differ. Runs that differ in no setting or in more than `MOST_SETTINGS` are labelled
+    with their name, and runs with equal names are labelled with their path.
     """
     result = [algorithm_title(each) for each in settings]
     for title, count in Counter(result).items():
@@ -45,7 +45,7 @@ def algorithm_title(settings: Settings) -> str:
 
 
 def _differing(settings: Sequence[Settings]) -> list[str]:
-    """Return the paths of the settings that differ, have an effect and can change results."""
+    """Return the paths of the settings that differ between runs, are used and can change results."""
     return [
         path
         for path, field in FIELDS.items()
@@ -60,7 +60,7 @@ def _setting(settings: Settings, path: str) -> str:
 
 
 def measured_in(runs: Sequence[Settings]) -> tuple[list[str], list[str]]:
-    """Describe how the training curve and the validations of each run are measured, as far as this differs.
+    """Describe the shots and inner steps of the training curves and of the validations, as far as they differ.
 
     Returns:
         For training and for validation, the numbers of shots and of inner steps of each run, such as `10-shot`,

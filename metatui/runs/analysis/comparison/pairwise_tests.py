@@ -22,7 +22,7 @@ LEVEL = 0.05
 
 
 def pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple[Pair, ...]:
-    """Compare the metrics after inner step `step` of all pairs of runs that have the same held-out tasks.
+    """Compare all pairs of runs with the same held-out tasks by their metrics after inner step `step`.
 
     Runs that differ only in the seed are not compared.
     """
@@ -47,8 +47,8 @@ def _only_seed_differs(a: RunResult, b: RunResult) -> bool:
 def differences(a: RunResult, b: RunResult, metric: Metric, step: int) -> Floats:
     """Return the differences a minus b at inner step `step`, [T]; NaN if either run diverged.
 
-    Differences of accuracies are computed from counts of correct predictions. Ranking requires that equal differences
-    are exactly equal, which fractions do not guarantee.
+    Differences of accuracies are computed from counts of correct predictions. The differences are ranked, so equal ones
+    must be equal to the last bit. Subtracting fractions would not ensure this.
     """
     import numpy as np
 
@@ -92,7 +92,7 @@ def values(run: RunResult, metric: Metric) -> Floats:
 
 
 def _after(run: RunResult, metric: Metric, step: int) -> Floats:
-    """Return the metric of each task after inner step `step`, or after the last one of a run with fewer steps, [T]."""
+    """Return the metric of each task, [T], after inner step `step`, or after the last one if there are fewer."""
     every = values(run, metric)
     return every[:, min(step, every.shape[1] - 1)]
 
@@ -162,7 +162,7 @@ def _better(metric: Metric, difference: float, half: float, a: str, b: str, over
 
 
 def _inner_steps(a: RunResult, b: RunResult) -> str:
-    """Return the inner steps of a test as the end of a phrase; empty if both runs were set up with the same number."""
+    """Return a phrase such as `, after 3 and 5 inner steps`; empty if both runs were set up with the same number."""
     if not all(FIELDS["evaluation.inner_steps"].is_relevant(run.settings) for run in (a, b)):
         return ""
     own = a.settings.evaluation_steps, b.settings.evaluation_steps
@@ -195,7 +195,7 @@ def _rank_note(pair: Pair) -> str:
 
 
 def _ahead(pair: Pair) -> str:
-    """Return the run that is better on the median task."""
+    """Return the label of the run that is better on the median task."""
     a_is_better = pair.test.median > 0 if pair.metric == "accuracy" else pair.test.median < 0
     return pair.a.label if a_is_better else pair.b.label
 

@@ -14,7 +14,7 @@ from metatui.runs.storage.run_folder import RunFolder
 
 
 class Groupable(Protocol):
-    """A run with the properties that decide which runs are in one group."""
+    """A run with the properties that decide to which group it belongs."""
 
     @property
     def run(self) -> RunFolder: ...
@@ -32,8 +32,8 @@ R = TypeVar("R", bound=Groupable)
 def by_seed(runs: Sequence[R]) -> list[tuple[str, tuple[R, ...]]]:
     """Group the runs that differ only in their seeds, in the order of their first runs.
 
-    Every run is in exactly one group. If several runs have the same settings and the same seed, the group contains the
-    last of them, because a repetition is not a second seed; each of the others is a group of its own.
+    Every run is in exactly one group. If several runs have the same settings and the same seed, the group contains only
+    the last of these runs, because a repetition is not a second seed. Each of the earlier ones forms its own group.
 
     Returns:
         The label and the runs of each group.
@@ -72,7 +72,7 @@ def without_seed(settings: Settings) -> Settings:
 
 
 def _over_seeds(means: Sequence[Sequence[float]]) -> SeedCurve:
-    """Return statistics of the means of runs, [runs, steps + 1], at each step."""
+    """Return statistics over seeds at each inner step, given the mean results of the runs, [runs, steps + 1]."""
     from metatui.learning.evaluation.statistics import sample_summary
 
     steps = [sample_summary(values) for values in zip(*means, strict=True)]

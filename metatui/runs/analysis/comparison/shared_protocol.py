@@ -33,13 +33,14 @@ SHARED = (
     "evaluation.inner_steps",
     "evaluation.batch_norm",
 )
-"""Evaluation settings that are the same for all runs of a comparison; by default, they are those of the first run."""
+"""Evaluation settings that are the same for all runs of a comparison. The values of the first run are the default."""
 
 INPUTS = ("task.image_size", "task.image_mode")
 """Input settings fixed by a trained model; runs that differ in them still have the same tasks."""
 
 LARGEST_BUDGET_RATIO = 1.1
-"""Largest ratio between the numbers of training tasks of runs that are compared without a warning."""
+"""A comparison contains a warning if the largest number of training tasks of a run is more than this multiple of the
+smallest."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class SharedProtocol:
 
     protocol: Protocol
     settings: tuple[Settings, ...]
-    """Evaluation settings of each run, which combine its own model and inner loop with the shared protocol."""
+    """Evaluation settings of each run: its own model and inner loop, combined with the shared protocol."""
     same_tasks: tuple[tuple[Scalar, ...], ...]
     """Key of each run; runs with equal keys have the same held-out tasks."""
     warnings: tuple[str, ...]
@@ -172,7 +173,7 @@ def result_warnings(runs: Sequence[RunResult]) -> Iterator[str]:
 
 
 def _differing(settings: Sequence[Settings], labels: Sequence[str], paths: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield each setting of `paths` that differs between the runs that use it, and a text with the values."""
+    """Yield each of `paths` whose value differs between the runs that use this setting, and a text with the values."""
     for path in paths:
         relevant = [(name, each) for name, each in zip(labels, settings, strict=True) if FIELDS[path].is_relevant(each)]
         if len({_value(each, path) for _, each in relevant}) > 1:

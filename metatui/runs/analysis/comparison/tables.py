@@ -45,7 +45,7 @@ def tables(comparison: Comparison) -> list[TextTable]:
 
 
 def groups(comparison: Comparison) -> TextTable | None:
-    """Create a table with a row for each group of runs that differ only in the seed; None without such runs."""
+    """Create a table with a row for each group of runs that differ only in the seed; None if there is no such group."""
     if not comparison.repeated:
         return None
     metric = comparison.metric
@@ -163,7 +163,7 @@ def _tested(pair: Pair) -> list[str]:
 
 
 def costs(comparison: Comparison) -> TextTable:
-    """Create a table of the time and memory of training, without relative speeds if only the seeds differ."""
+    """Create a table of the time and memory of training. Relative speeds are left out if only the seeds differ."""
     timed = None if len(comparison.groups) == 1 and comparison.repeated else comparison.timed
     rows = tuple(
         (

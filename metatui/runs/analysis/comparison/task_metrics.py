@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from metatui.learning.training.trainer_state import TrainerState
 
 CACHE_SIZE = 32
-"""Number of cached measurements. They are reused if a run is added to a comparison, so only that run is measured."""
+"""Maximum number of cached measurements. If a run is added to a comparison, the other runs need no new measurement."""
 
 Checkpoints = tuple[tuple[str, int, int], ...]
 _Key = tuple[RunFolder, Checkpoints, Settings, str]
@@ -27,7 +27,7 @@ _lock = Lock()
 
 
 def checkpoints_of(run: RunFolder) -> Checkpoints:
-    """Return the name, modification time and size of each checkpoint file, which change when the run continues."""
+    """Return the name, time and size of each checkpoint file. These values change when the run continues."""
     try:
         files = sorted(run.checkpoints_path.glob("*.safetensors"))
         return tuple((file.name, (stat := file.stat()).st_mtime_ns, stat.st_size) for file in files)

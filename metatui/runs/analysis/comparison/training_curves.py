@@ -19,7 +19,7 @@ from metatui.runs.analysis.comparison.values import (
     TrainingCurve,
     ValidationCurve,
 )
-from metatui.runs.execution.replay_log import replay_log
+from metatui.runs.storage.commands import replay_log
 from metatui.runs.storage.metrics import last_progress
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.smoothing import DECAYS, span_of
@@ -79,7 +79,7 @@ def _read(run: RunFolder, size: int, modified: int) -> Steps:
 
 
 def smoothing_span(runs: Sequence[RunFolder]) -> int:
-    """Return the number of meta-steps to smooth over, which is the same for all `runs`."""
+    """Return the number of meta-steps to smooth over. It is the same for all `runs`."""
     last = [last_progress(run.metrics_path) for run in runs]
     return max([SHORTEST_SPAN, *(round(SPAN_SHARE * each.iteration) for each in last if each)])
 

@@ -1,4 +1,4 @@
-"""Data classes for the result of a comparison, which the command line, the app and reports show."""
+"""Data classes for the result of a comparison. The command line, the app and reports show these data."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ Steps = int | Literal["own"]
 class Protocol:
     """Evaluation protocol of all runs.
 
-    Properties fixed by a trained model, such as its ways, are in the evaluation and settings of each run.
+    Properties that a trained model fixes, such as the number of classes, may differ between the runs. They are in the
+    evaluation and settings of each run.
     """
 
     source: str
     split: str
-    """Split: `test` or `val`."""
+    """Name of the split: `test` or `val`."""
     tasks: int
     shots: int
     queries: int
@@ -40,13 +41,15 @@ class Protocol:
     seed: int
     """Seed of the held-out tasks."""
     batch_norm: str | None
-    """Setting `evaluation.batch_norm`; None for regression."""
+    """Value of the setting `evaluation.batch_norm`; None for regression."""
     rotations: bool | None
-    """Setting `task.rotations`; None if the data set does not use this setting."""
+    """Value of the setting `task.rotations`; None if the data set does not use it."""
     own_steps: bool = False
-    """Whether each run has the number of inner steps in its own settings. `steps` is then the largest of them."""
+    """Whether each run makes as many inner steps as its own settings say. If True, `steps` is the largest of these
+    numbers."""
     differences: tuple[str, ...] = ()
-    """Differences between the protocols that the runs were set up with, which the comparison overrides."""
+    """Differences between the protocols that the runs were set up with. The comparison replaces them by one
+    protocol."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class TimeToTarget:
     iterations: int
     tasks: int
     seconds: float
-    """Training time, excluding pauses, validations and checkpoints."""
+    """Training time up to this point, excluding pauses, validations and checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -92,10 +95,10 @@ class LiveChange:
 
 @dataclass(frozen=True)
 class Averages:
-    """A training curve with the smoothing of the app's charts."""
+    """A training curve, smoothed as in the app's charts."""
 
     decay: float
-    """Decay, one of `metatui.utils.smoothing.DECAYS`."""
+    """Decay of the smoothing, one of `metatui.utils.smoothing.DECAYS`."""
     meta_loss: tuple[float, ...]
     accuracy: tuple[float, ...] | None
 
@@ -122,7 +125,7 @@ class TrainingCurve:
     changes: tuple[LiveChange, ...] = ()
     """Live changes, in order."""
     averages: tuple[Averages, ...] = ()
-    """The same curve with each smoothing of the app's charts."""
+    """The same curve, smoothed as in the app's charts, once for each decay that can be selected there."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,8 @@ class ValidationCurve:
     mean: tuple[float, ...]
     ci95: tuple[float, ...]
     diverged: tuple[int, ...]
-    """Diverged validation tasks, which the means exclude; 0 if the journal does not count them."""
+    """Number of diverged tasks in each validation; 0 if the journal does not record it. The means exclude these
+    tasks."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,7 @@ class Costs:
     seconds: float | None
     """Training time."""
     seconds_per_step: float | None
-    """Mean over all meta-steps, including warm-up."""
+    """Mean time per meta-step, including the warm-up."""
     tasks_per_second: float | None
     peak_memory_bytes: int | None
     """Peak memory of the process on the CPU, or of the device on CUDA (see `learning.hardware.peak_memory`)."""
@@ -166,7 +170,7 @@ class RecordedRun:
     label: str
     """Short label, unique in the comparison."""
     settings: Settings
-    """Settings of training, including live changes, with the inner learning rate of the best validation."""
+    """Settings of the training, including live changes, but with the inner learning rate of the best validation."""
     same_tasks: Hashable = field(repr=False)
     """Key that is equal for runs with the same held-out tasks."""
     training: TrainingCurve | None = field(repr=False)
@@ -189,12 +193,12 @@ class RunResult(RecordedRun):
     """Adaptation curve with its protocol."""
     values: TaskValues = field(repr=False)
     diverged: int
-    """Number of diverged held-out tasks, which the means of `evaluation` exclude."""
+    """Number of held-out tasks that diverged. The means of `evaluation` exclude them."""
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """The recorded training of all runs, which is known before any run is evaluated."""
+    """The recorded training of all runs. It is known before any run is evaluated."""
 
     runs: tuple[RecordedRun, ...]
     metric: Metric
@@ -210,7 +214,7 @@ class Pair:
     step: int
     """Inner step of the test."""
     test: PairedTest
-    """Test of a minus b over the tasks on which neither run diverged. Accuracies are fractions."""
+    """Test of the differences a minus b on the tasks on which neither run diverged. Accuracies are fractions."""
     p_holm: float
     """`test.deciding_p` with Holm's correction over all pairs; NaN if at least half of the tasks were excluded."""
     wilcoxon_p_holm: float
@@ -234,7 +238,7 @@ class SeedCurve:
     """
 
     seeds: int
-    """Number of runs that are not left out."""
+    """Number of seeds, that is, of runs that are not left out."""
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
     """Standard deviations over the seeds, with `seeds` - 1 in the denominator; NaN with fewer than two."""
@@ -258,7 +262,7 @@ class SeedGroup:
 
     @property
     def name(self) -> str:
-        """The label and, if there are several, the number of seeds: `MAML (3 seeds)`."""
+        """The label and, if there are several seeds, their number: `MAML (3 seeds)`."""
         return f"{self.label} ({len(self.runs)} seeds)" if self.is_repeated else self.label
 
     def over_seeds(self, metric: Metric) -> SeedCurve:
@@ -313,7 +317,7 @@ class Comparison:
     """Target accuracy as a fraction, or target loss."""
     warnings: tuple[str, ...]
     groups: tuple[SeedGroup, ...] = ()
-    """All runs, with those that differ only in the seed in one group."""
+    """All runs in groups. Runs that differ only in the seed are in the same group."""
 
     @property
     def repeated(self) -> tuple[SeedGroup, ...]:
@@ -327,12 +331,12 @@ class Comparison:
 
     @property
     def verdicts(self) -> tuple[str, ...]:
-        """Conclusions of all tests, those over seeds first."""
+        """Conclusions of all tests, starting with the tests over seeds."""
         return (*(pair.verdict for pair in self.seeds), *(pair.verdict for pair in self.pairs))
 
     @property
     def deciding(self) -> tuple[SeedPair | Pair, ...]:
-        """Main tests: all tests over seeds, and the paired tests except between runs that are tested over seeds."""
+        """Main tests: all tests over seeds, and the paired tests unless both runs are also tested over seeds."""
         over_seeds = {run for pair in self.seeds for group in (pair.a, pair.b) for run in group.runs}
         return (*self.seeds, *(pair for pair in self.pairs if not {pair.a, pair.b} <= over_seeds))
 
@@ -358,11 +362,11 @@ class Comparison:
 
     @property
     def last_steps(self) -> tuple[int, ...]:
-        """The last inner step of each run."""
+        """Number of the last inner step of each run."""
         return tuple(run.evaluation.steps[-1] for run in self.runs)
 
     def speed_ratio(self, run: RunResult) -> float | None:
-        """Return the speed of `run` in meta-steps relative to `timed`; None if unknown."""
+        """Return the meta-steps per second of `run`, divided by those of `timed`; None if unknown."""
         own = run.costs.seconds_per_step
         first = self.timed.costs.seconds_per_step if self.timed else None
         return first / own if first and own else None
@@ -381,4 +385,4 @@ class Comparing:
     """Number of finished held-out tasks."""
     tasks: int
     recorded: Recorded | None = field(default=None, repr=False)
-    """Training of all runs, in the first report of progress; None in the others."""
+    """Recorded training of all runs in the first progress report; None in later reports."""

@@ -38,7 +38,7 @@ STARTED = {
     "device_name": "device name",
     "engine": "engine",
 }
-"""Headings of a table of starts, each for a detail that the journal records when a run starts."""
+"""Headings of the table of machines and versions, by the name of the detail that the journal records."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Report:
 
 
 def report(comparison: Comparison) -> Report:
-    """Return the full report on a comparison, which may consist of a single run."""
+    """Return the full report on a comparison of one or more runs."""
     algorithms = listed(list(dict.fromkeys(algorithm_title(run.settings) for run in comparison.runs)))
     other_pairs = tuple(verdict for verdict in comparison.verdicts if verdict not in comparison.conclusions)
     training = [figures.training(comparison, against=against) for against in figures.AGAINST]
@@ -95,7 +95,7 @@ def report(comparison: Comparison) -> Report:
 
 
 def summary(comparison: Comparison) -> Report:
-    """Return protocol, conclusions, figures and tables of a comparison."""
+    """Return the protocol, the conclusions, the figures and the tables of a comparison."""
     other_pairs = tuple(verdict for verdict in comparison.verdicts if verdict not in comparison.conclusions)
     sections = (
         Section("Conclusions", sentences=main_results(comparison), note=note_on_seeds(comparison)),
@@ -139,7 +139,7 @@ def _protocol(comparison: Comparison) -> TextTable:
         "them",
         "diverged tasks": f"tasks whose loss after the last inner step is not finite{growth}; means, intervals and "
         "tests leave them out",
-        "intervals": "95 %, by Student's t, over tasks; of means over several seeds and of their differences, over the "
+        "intervals": "95 %, by Student's t, over tasks; for means over several seeds and their differences, over the "
         "seeds",
     }
     rows = tuple((name, value) for name, value in items.items() if value is not None)
@@ -147,7 +147,7 @@ def _protocol(comparison: Comparison) -> TextTable:
 
 
 def _settings(comparison: Comparison) -> Iterator[TextTable]:
-    """Yield tables of the relevant settings: first those that differ between runs, then the shared ones."""
+    """Yield tables of the settings that are used: first those that differ between the runs, then the shared ones."""
     runs = comparison.runs
     differing: dict[str, list[str]] = {}
     shared: dict[str, str] = {}
@@ -173,7 +173,7 @@ def _settings(comparison: Comparison) -> Iterator[TextTable]:
 
 
 def _environment(comparison: Comparison) -> TextTable:
-    """Return a table with a row for each start of each run, because runs can be resumed on another machine."""
+    """Return a table of the machines and versions that were used, with a row for each start or resumption of a run."""
     rows = []
     for run in comparison.runs:
         for entry in run.run.journal():

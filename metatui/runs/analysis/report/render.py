@@ -40,7 +40,7 @@ def as_markdown(comparison: Comparison) -> str:
 
 
 def summary_as_markdown(comparison: Comparison) -> str:
-    """Render protocol, conclusions and tables as Markdown without figures."""
+    """Render the protocol, the conclusions and the tables as Markdown without figures."""
     return _render("report.md.jinja", summary(comparison), None)
 
 
@@ -57,12 +57,12 @@ def write(comparison: Comparison, path: Path) -> tuple[Path, ...]:
 
 
 def write_summary(comparison: Comparison, path: Path) -> tuple[Path, ...]:
-    """Write protocol, conclusions, figures and tables as Markdown. Returns and raises the same as `write`."""
+    """Write the summary of a comparison as Markdown. Returns the same values and raises the same errors as `write`."""
     return _write_markdown(comparison, summary(comparison), path)
 
 
 def _write_markdown(comparison: Comparison, content: Report, path: Path) -> tuple[Path, ...]:
-    """Write a Markdown file, and its figures next to it, named `report-training.svg` and so on for `report.md`."""
+    """Write a Markdown file such as `report.md` and, next to it, its figures `report-training.svg` and so on."""
     figures = {
         panel.name: path.with_name(f"{path.stem}-{panel.name}.svg")
         for section in content.sections

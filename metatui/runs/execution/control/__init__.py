@@ -1,6 +1,7 @@
 """Control of runs in other processes, over a socket in the run folder.
 
-`LiveRun` is the client for viewers, `ControlServer` the server of the trainer, and `messages` their protocol.
+`LiveRun` is the client for viewers, `ControlServer` is the server of the trainer, and `messages` defines their
+protocol.
 """
 
 from metatui.runs.execution.control.client import LiveRun

@@ -20,7 +20,7 @@ from metatui.utils.files import reason
 from metatui.utils.text import sanitize
 
 ANSWER_SECONDS = 10.0
-"""Maximum seconds that a busy process may take to send its hello message."""
+"""Maximum number of seconds that a busy process may take to send its hello message."""
 
 OVER_SECONDS = 2.0
 """Maximum number of seconds that a process may take to release the run after closing its socket."""
@@ -155,7 +155,7 @@ class LiveRun:
                 self._unsent = self._unsent[sent:]
 
     def _is_still_live(self) -> bool:
-        """Return whether the process still holds the run after at most `OVER_SECONDS`."""
+        """Wait at most `OVER_SECONDS` for the process to release the run; return whether it still holds the run."""
         until = time.monotonic() + OVER_SECONDS
         while self.run.is_live():
             if time.monotonic() >= until:

@@ -1,4 +1,4 @@
-"""Launcher of detached runs, whose processes outlive the terminal and the process that started them."""
+"""Launcher of detached runs. Their processes outlive the terminal and the process that started them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def start_detached(
         niceness: scheduling priority of the process, from 0 (normal) to 19 (lowest).
 
     Raises:
-        BadInput, MetatuiError: if `Session.start` fails in the process; no folder is left behind.
+        BadInput, MetatuiError: if `Session.start` fails in the new process; no folder is left behind.
     """
     request = {
         "settings": settings.model_dump(mode="json"),
@@ -42,7 +42,7 @@ def start_detached(
         "planned": as_tables(changes),
         "origin": origin,
     }
-    # The process itself creates the run's folder, whose name starts like this.
+    # The process itself creates the run's folder, whose name starts with this text.
     return _train(request, f"metatui {settings.algorithm.name}-{settings.task.source}", niceness)
 
 
@@ -50,7 +50,7 @@ def resume_detached(run: RunFolder, changes: Mapping[str, Scalar] | None = None,
     """Resume a run in the background and follow its events. `niceness` is as in `start_detached`.
 
     Raises:
-        BadInput, MetatuiError: if `Session.resume` fails in the process.
+        BadInput, MetatuiError: if `Session.resume` fails in the new process.
     """
     return _train({"resume": str(run.path.absolute()), "changes": dict(changes or {})}, f"metatui {run.id}", niceness)
 

@@ -27,7 +27,7 @@ from metatui.utils.errors import BadInput, quote
 PROTOCOL = 1
 
 LONGEST_COMMAND = 16 * 1024
-"""Maximum bytes of a line from a viewer."""
+"""Maximum number of bytes in a line from a viewer."""
 
 LONGEST_REPORT = 64 * 1024 * 1024
 """Maximum number of bytes in a line from a run. Lines with validations are long because they include images."""
@@ -121,7 +121,7 @@ def command_line(command: Command) -> bytes:
 
 
 def read_report(line: bytes) -> Report | None:
-    """Parse a line from a run. Returns None for a message kind that a later version added."""
+    """Parse a line from a run. Returns None if only later versions know this kind of message."""
     try:
         return Report.model_validate_json(line)
     except ValidationError:

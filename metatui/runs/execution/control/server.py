@@ -1,7 +1,8 @@
 """Control server of a run: a background thread that sends events to viewers and receives their commands.
 
-The training thread only queues events, and only while a viewer is connected. Each viewer has its own queue, which is
-thinned if the viewer does not keep up, so a stalled viewer slows down neither training nor other viewers.
+The training thread only queues events, and only while a viewer is connected. Each viewer has its own queue. If the
+viewer does not keep up, events are dropped from this queue, so a stalled viewer slows down neither training nor other
+viewers.
 """
 
 from __future__ import annotations
@@ -61,10 +62,11 @@ If there are more, progress and superseded events are dropped; the viewer has to
 """
 
 MOST_OTHERS = 4096
-"""Maximum number of queued events other than progress for a viewer that does not read; the oldest are dropped."""
+"""Maximum number of events, not counting progress, that are queued for a viewer that does not read. If there are more,
+the oldest are dropped."""
 
 MOST_UNREAD = 64 * 1024
-"""Number of bytes that a viewer has not read, above which invalid lines from this viewer get no answer."""
+"""Maximum number of bytes that a viewer may leave unread and still get an answer to an invalid line."""
 
 CHUNK = 64 * 1024
 
@@ -91,7 +93,7 @@ class Viewer:
         self._over = False
 
     def put(self, batch: Batch) -> None:
-        """Queue `batch`; thin the queue if it is full."""
+        """Queue `batch`; drop events from the queue if it is full."""
         if not self._listens:
             return
         self._batches.append(batch)
@@ -178,7 +180,7 @@ class ControlServer:
         """Whether a viewer is connected. Events are queued only then."""
         self._viewers: list[Viewer] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        """References to running tasks, because the event loop keeps only weak references."""
+        """References to running asyncio tasks, because the event loop keeps only weak references."""
         self._listener: socket.socket | None = None
         self._wake = asyncio.Event()
         self._runner: asyncio.Runner | None = None
@@ -338,7 +340,7 @@ class ControlServer:
 
 
 def _without_stale(events: Sequence[Event]) -> list[Event]:
-    """Drop progress, events that later events supersede, and the oldest events above `MOST_OTHERS`."""
+    """Drop progress, superseded events and, if more than `MOST_OTHERS` events remain, the oldest of them."""
     kept: list[Event] = []
     newest: set[type] = set()
     for event in reversed(events):

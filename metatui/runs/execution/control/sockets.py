@@ -1,4 +1,4 @@
-"""Socket in a run folder. Both ends must belong to the same user."""
+"""Socket in a run folder. The processes at both ends must belong to the same user."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from metatui.runs.storage.run_folder import RunFolder
 
 LONGEST = 100
-"""Maximum length in bytes of a socket path, accepted by every system: Linux allows 107, macOS 103."""
+"""Maximum length in bytes of a socket path that every system accepts: Linux allows 107, macOS 103."""
 
 BACKLOG = 16
 """Maximum number of connections that wait to be accepted."""
@@ -78,7 +78,7 @@ def connect(run: RunFolder, *, timeout: float) -> socket.socket:
 
 
 def is_own(connection: socket.socket) -> bool:
-    """Return whether the process at the other end belongs to this user."""
+    """Return whether the process at the other end of the connection belongs to this user."""
     if sys.platform == "darwin":
         # struct xucred: version, user, ...
         peer = struct.unpack_from("II", connection.getsockopt(0, socket.LOCAL_PEERCRED, 76))[1]

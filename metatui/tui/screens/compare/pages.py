@@ -15,9 +15,9 @@ from metatui.runs.analysis.comparison.formatting import (
     after_steps,
     deviation,
     group_result,
+    main_results,
     note_on_seeds,
     points,
-    results_over_seeds,
 )
 from metatui.runs.analysis.comparison.formatting import result as result_words
 from metatui.runs.analysis.comparison.tables import TextTable, adaptation, costs, groups, paired, results, to_target
@@ -40,10 +40,10 @@ def result_page(comparison: Comparison, view: View, width: int, theme: ChartThem
         rows += paragraph(f"Warning: {warning}.", width, theme, theme.colour("hue-vermillion", bold=True), hang=2)
     rows += [[]] if rows else []
     rows += _title("In words", theme)
-    results = [*results_over_seeds(comparison), *comparison.conclusions]
-    sentences = [f"{sentence}." for sentence in results] or ["No two of these runs were evaluated on the same tasks."]
-    for sentence in sentences:
-        rows += paragraph(f"{theme.glyphs.bullet} {sentence}", width, theme, theme.text, hang=2)
+    for sentence in main_results(comparison):
+        rows += paragraph(f"{theme.glyphs.bullet} {sentence}.", width, theme, theme.text, hang=2)
+    if len(comparison.runs) > 1 and not comparison.verdicts:
+        rows += paragraph("No two of these runs were evaluated on the same tasks.", width, theme, theme.text)
     if len(comparison.deciding) < len(comparison.verdicts):
         rows += paragraph("Section 4 compares every pair of runs.", width, theme, theme.muted)
     if note := note_on_seeds(comparison):

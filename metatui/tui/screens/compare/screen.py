@@ -1,4 +1,4 @@
-"""Screen that compares runs on identical held-out tasks."""
+"""Screen that compares runs on identical held-out tasks, or tests one run."""
 
 from __future__ import annotations
 
@@ -135,7 +135,8 @@ class CompareScreen(AnalysisScreen[None]):
         self.view = View(colours=colours or {})
 
     def compose(self) -> ComposeResult:
-        yield StaticText(f"Comparing {len(self._runs)} runs", id="compare-protocol")
+        words = f"Comparing {len(self._runs)} runs" if len(self._runs) > 1 else f"Testing {self._runs[0].id}"
+        yield StaticText(words, id="compare-protocol")
         yield Sections()
         yield StatusLine(id="compare-state")
         yield KeyLine(KEYS)

@@ -2,39 +2,91 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
+from rich.cells import cell_len
+from rich.segment import Segment
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Button
 
 from metatui.tui.screens.dialogs.dialog import Dialog
+from metatui.tui.widgets.charts.chart_theme import ChartTheme
+from metatui.tui.widgets.charts.row_widget import Row
+from metatui.tui.widgets.scroll_view import ScrollView, paragraph
 from metatui.tui.widgets.static_text import StaticText
 
 
 class ConfirmScreen(Dialog[bool]):
-    """Asks `question`. Escape and the second button mean no."""
+    """Asks `question`, with details below it. Escape and the second button mean no."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape", "answer(False)", "No"),
         ("y", "answer(True)", "Yes"),
         ("n", "answer(False)", "No"),
+        Binding("up", "scroll(-1)", "Up", show=False),
+        Binding("down", "scroll(1)", "Down", show=False),
+        Binding("pageup", "scroll_pages(-1)", "Page up", show=False),
+        Binding("pagedown", "scroll_pages(1)", "Page down", show=False),
         ("left,right", "app.focus_next", "Other"),
     ]
+    DEFAULT_CSS = """
+    ConfirmScreen {
+        & > .dialog.-detailed { width: 72; }
+        & #confirm-details { margin-top: 1; max-height: 50vh; }
+        & #confirm-note { margin-top: 1; }
+    }
+    """
 
-    def __init__(self, title: str, question: str, *, yes: str) -> None:
+    def __init__(self, title: str, question: str, *, yes: str, details: Sequence[str] = (), note: str = "") -> None:
+        """
+        Args:
+            details: lines below the question, which scroll if there are many.
+            note: sentence below the details, which `show_note` can replace.
+        """
         super().__init__()
-        self._title, self._question, self._yes = title, question, yes
+        self._title, self._question, self._yes, self._details = title, question, yes, details
+        self._note = StaticText(note, id="confirm-note")
+        self._note.display = bool(note)
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog") as dialog:
+        with Vertical(classes="dialog -detailed" if self._details else "dialog") as dialog:
             dialog.border_title = self._title
             yield StaticText(self._question)
+            if self._details:
+                yield self._list()
+            yield self._note
             with Horizontal(classes="dialog-buttons"):
                 yield Button(f"{self._yes} (y)", id="yes", variant="primary", compact=True)
                 yield Button("Cancel (n)", id="no", compact=True)
+
+    def _list(self) -> ScrollView:
+        view = ScrollView(id="confirm-details")
+        view.can_focus = False  # the keys of this screen scroll it, so that enter always presses a button
+        view.styles.height = len(self._details)
+        view.show(self._page)
+        return view
+
+    def _page(self, width: int, theme: ChartTheme) -> list[Row]:
+        rows: list[Row] = []
+        for line in map(theme.printable, self._details):
+            fits = cell_len(line) <= width  # most lines do; wrapping hundreds of them would take long
+            rows += [[Segment(line, theme.text)]] if fits else paragraph(line, width, theme, theme.text, hang=4)
+        return rows
+
+    def show_note(self, note: str) -> None:
+        self._note.update(note)
+
+    def action_scroll(self, by: int) -> None:
+        for view in self.query(ScrollView):
+            view.action_scroll_rows(by)
+
+    def action_scroll_pages(self, by: int) -> None:
+        for view in self.query(ScrollView):
+            view.action_scroll_pages(by)
 
     def action_answer(self, answer: bool) -> None:
         self.dismiss(answer)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
+from textual.widgets import Button
 
 from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, fixed_because, text_of
@@ -19,6 +20,10 @@ from metatui.tui.widgets.static_text import StaticText
 Changes = Mapping[str, Scalar]
 
 
+APPLIES = "Changes apply from the next meta-step and are recorded in the journal."
+ENDED = "The run has ended, so its settings can no longer change. Changes go into the form, for the next run."
+
+
 class LiveScreen(InputDialog[Changes]):
     """Shows a field for each setting that can change during a run. The result maps changed settings to new values."""
 
@@ -26,11 +31,10 @@ class LiveScreen(InputDialog[Changes]):
         super().__init__("Change settings", "Apply")
         self._settings = settings
         self._texts = texts_of(settings)
+        self._hint = StaticText(APPLIES, classes="dialog-hint")
 
     def compose_fields(self) -> ComposeResult:
-        yield StaticText(
-            "Changes apply from the next meta-step and are recorded in the journal.", classes="dialog-hint"
-        )
+        yield self._hint
         with VerticalScroll(can_focus=False, classes="dialog-fields"):
             for path, field in FIELDS.items():
                 if field.live and not fixed_because(path, self._settings):
@@ -39,6 +43,11 @@ class LiveScreen(InputDialog[Changes]):
     def on_mount(self) -> None:
         for field in self.query(FormField):
             field.show_problem("")
+
+    def run_ended(self) -> None:
+        """Say that the run has ended. The dialog stays open, because the user may be typing."""
+        self._hint.update(ENDED)
+        self.query_one("#accept", Button).label = "Into the form (enter)"
 
     @on(FormField.Edited)
     def _edited(self, event: FormField.Edited) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -23,6 +24,15 @@ CHOICES = (0.0, *DECAYS)
 STARTING = "Starting: loading PyTorch…"
 EMPTY = "The loss on training and validation tasks appears here after the first meta-steps."
 ENDED = "This run ended before its first meta-step."
+NONE_OF_RUNS = "The marked runs ended before their first meta-steps."
+
+
+class MarkedRun(NamedTuple):
+    """A marked run, whose curves are drawn in one colour."""
+
+    label: str
+    colour: str
+    model: RunModel
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,7 @@ class CurvesPane(Vertical, can_focus=True):
         super().__init__(id="curves", classes="pane in-run")
         self._model: RunModel | None = None
         self._phase = Phase.IDLE
+        self._marked: Sequence[MarkedRun] = ()
         self._view = View()
         self.chart = LineChart(id="curves-chart")
 
@@ -64,15 +75,20 @@ class CurvesPane(Vertical, can_focus=True):
     @view.setter
     def view(self, view: View) -> None:
         self._view = view
-        self.show(self._model, self._phase)
+        self.show(self._model, self._phase, self._marked)
 
     def compose(self) -> ComposeResult:
         yield self.chart
 
-    def show(self, model: RunModel | None, phase: Phase) -> None:
-        """Show the curves of a run. `phase` must be IDLE if the app does not follow the run."""
-        self._model, self._phase = model, phase
-        chart = chart_of(model, self._view, self.size.width)
+    def show(self, model: RunModel | None, phase: Phase, marked: Sequence[MarkedRun] = ()) -> None:
+        """Show the curves of a run, or those of the marked runs if no run is shown.
+
+        Args:
+            phase: must be IDLE if the app does not follow the run.
+        """
+        self._model, self._phase, self._marked = model, phase, marked
+        width = self.size.width
+        chart = chart_of_runs(marked, self._view, width) if marked and not model else chart_of(model, self._view, width)
         self.chart.show(replace(chart, empty=STARTING) if phase is Phase.STARTING else chart)
 
 
@@ -109,6 +125,28 @@ def chart_of(model: RunModel | None, view: View, width: int) -> ChartData:
         log_y=view.log and not accuracy,
         integer_x=view.against == "iteration",
         empty=ENDED if model and model.ended else EMPTY,
+    )
+
+
+def chart_of_runs(runs: Sequence[MarkedRun], view: View, width: int) -> ChartData:
+    """Return the chart of several runs for a pane of `width` columns: training as lines, validations as points."""
+    accuracy = view.metric == "accuracy" and all(run.model.settings.is_classification for run in runs)
+    points, scale = 2 * max(20, width), 100 if accuracy else 1
+    series = []
+    for run in runs:
+        training, validation = (
+            [(p.x, scale * p.mean) for p in history.points(points, view.against, smoothing)]
+            for history, smoothing in zip(_histories(run.model, accuracy), (view.smoothing, 0.0), strict=True)
+        )
+        series += [Series(run.label, run.colour, training)] if training else []
+        series += [Series("" if training else run.label, run.colour, validation, style="points")] if validation else []
+    return ChartData(
+        tuple(series),
+        title=f"{_title(view, accuracy)} in training; points: validation",
+        x_label="meta-steps" if view.against == "iteration" else "seconds of training",
+        log_y=view.log and not accuracy,
+        integer_x=view.against == "iteration",
+        empty=NONE_OF_RUNS,
     )
 
 

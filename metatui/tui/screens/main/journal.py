@@ -8,13 +8,11 @@ from typing import ClassVar, NamedTuple
 
 from rich.segment import Segment
 from rich.style import Style
-from textual.binding import BindingType
-from textual.events import MouseScrollDown, MouseScrollUp
 
 from metatui.tui.model.run_model import JournalLine, Tone
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
-from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, padded
-from metatui.tui.widgets.scroll_view import scroll_bar
+from metatui.tui.widgets.charts.row_widget import Row, padded
+from metatui.tui.widgets.scroll_view import ScrollingRows, scroll_bar
 
 STEP_WIDTH = 7
 """Minimum width of the meta-step column, sufficient for 999,999 meta-steps."""
@@ -31,7 +29,7 @@ class Wrapped(NamedTuple):
     tone: Tone
 
 
-class JournalPane(RowsWidget, can_focus=True):
+class JournalPane(ScrollingRows):
     """Shows the newest lines, unless the user has scrolled back.
 
     Scrolling is implemented here, because in a scrolling container of Textual, every new line would cause a new layout
@@ -39,14 +37,6 @@ class JournalPane(RowsWidget, can_focus=True):
     """
 
     BORDER_TITLE = "Journal"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        ("up", "scroll_rows(-1)", "Up"),
-        ("down", "scroll_rows(1)", "Down"),
-        ("pageup", "scroll_pages(-1)", "Page up"),
-        ("pagedown", "scroll_pages(1)", "Page down"),
-        ("home", "scroll_rows(-1000000)", "Start"),
-        ("end", "scroll_rows(1000000)", "End"),
-    ]
     COMPONENT_CLASSES: ClassVar[set[str]] = {"journal--good", "journal--warning", "journal--error"}
     DEFAULT_CSS = """
     JournalPane {
@@ -76,17 +66,6 @@ class JournalPane(RowsWidget, can_focus=True):
         top = max(0, min(last, (last if self._top is None else self._top) + by))
         self._top = None if top == last else top
         self.redraw()
-
-    def action_scroll_pages(self, by: int) -> None:
-        self.action_scroll_rows(by * max(1, self.content_size.height - 1))
-
-    def on_mouse_scroll_up(self, event: MouseScrollUp) -> None:
-        event.stop()
-        self.action_scroll_rows(-3)
-
-    def on_mouse_scroll_down(self, event: MouseScrollDown) -> None:
-        event.stop()
-        self.action_scroll_rows(3)
 
     def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
         if not self._lines:

@@ -9,6 +9,7 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 
+from metatui.tui.keyboard.actions import with_keys
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, fitted, spread, width_of
 
@@ -33,9 +34,10 @@ class FormState:
         invalid = [f"{self.invalid} invalid"] if self.invalid else []
         texts = []
         for named in range(min(count, MOST_NAMED), 0, -1):
-            more = f" and {count - named} more" if count > named else ""
+            more = with_keys(f" and {count - named} more ({{help}} lists all)") if count > named else ""
             texts.append([self.source, f"changed: {', '.join(self.changed[:named])}{more}", *invalid])
         changed = [f"{count} changed"] if count else []
+        texts += [[self.source, with_keys(f"{count} changed ({{help}} lists them)"), *invalid]] if count else []
         texts += [[self.source, *changed, *invalid], [self.source.removeprefix("preset "), *changed, *invalid]]
         return [f"form: {', '.join(parts)}" for parts in texts]
 

@@ -20,7 +20,7 @@ from metatui.tui.keyboard.actions import ADAPTATION, CHARTS, Phase, with_keys
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.preferences import PaneSizes, Preferences
 from metatui.tui.screens.main.about import AboutPane
-from metatui.tui.screens.main.curves import CurvesPane
+from metatui.tui.screens.main.curves import CurvesPane, MarkedRun
 from metatui.tui.screens.main.header_footer import ContextChanged, choice
 from metatui.tui.screens.main.journal import JournalPane
 from metatui.tui.screens.main.layout import (
@@ -206,10 +206,10 @@ class WorkTab(Vertical):
     def adaptation(self) -> AdaptationPanel:
         return self.query_one(AdaptationPanel)
 
-    def show(self, model: RunModel | None, phase: Phase, load: Load) -> None:
-        """Show a run. Only the parts that have changed are redrawn."""
+    def show(self, model: RunModel | None, phase: Phase, load: Load, marked: Sequence[MarkedRun] = ()) -> None:
+        """Show a run, or the curves of marked runs if no run is shown. Only parts that have changed are redrawn."""
         self._run.show(model, phase, load)
-        self.curves.show(model, phase)
+        self.curves.show(model, phase, marked)
         self._journal.show(model.journal if model else ())
 
     def show_adaptation(self, runs: Sequence[RunViews], caption: str, *, warning: bool = False) -> None:

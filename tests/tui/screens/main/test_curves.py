@@ -6,11 +6,12 @@ import pytest
 
 from metatui.config.fields import change
 from metatui.config.settings import Settings
+from metatui.events import Evaluated
 from metatui.tui.model.run_model import RunModel
-from metatui.tui.screens.main.curves import View, chart_of, curve_names
+from metatui.tui.screens.main.curves import MarkedRun, View, chart_of, chart_of_runs, curve_names
 from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.charts.plot import paint
-from tests.tui.fakes import progress
+from tests.tui.fakes import evaluation, progress
 from tests.tui.widgets.test_charts import theme
 
 
@@ -45,6 +46,25 @@ def test_chart_of_a_run_that_has_just_started() -> None:
     assert name == "training"
     rows = [str.join("", (part.text for part in row)) for row in paint(chart, 60, 9, theme(), Canvas())]
     assert any(row.split() == ["1", "meta-steps", "2"] for row in rows), "meta-steps are whole numbers"
+
+
+def test_marked_runs_have_curves() -> None:
+    runs = []
+    for label, colour in (("maml", "red"), ("fomaml", "blue")):
+        model = RunModel(Settings())
+        for number in range(1, 11):
+            model.take(progress(number))
+        model.take(Evaluated(evaluation(Settings(), 10), (), best=True))
+        runs.append(MarkedRun(label, colour, model))
+    chart = chart_of_runs(runs, View(metric="accuracy"), 60)
+    assert [(each.name, each.colour, each.style) for each in chart.series] == [
+        ("maml", "red", "line"),
+        ("", "red", "points"),
+        ("fomaml", "blue", "line"),
+        ("", "blue", "points"),
+    ]
+    assert chart.title == "Loss in training; points: validation"
+    assert chart.series[1].points == [(10, 0.5)]
 
 
 def test_cursor_says_which_values_are_means() -> None:

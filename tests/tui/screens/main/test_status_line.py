@@ -22,7 +22,7 @@ from tests.tui.fakes import FakeSessions, saved_run
         (FormState("run a", ("ways", "shots")), "form: run a, changed: ways, shots", "form: run a, 2 changed"),
         (
             FormState("preset p", ("a", "b", "c", "d", "e"), 1),
-            "form: preset p, changed: a, b, c, d and 1 more, 1 invalid",
+            "form: preset p, changed: a, b, c, d and 1 more (F1 lists all), 1 invalid",
             "form: p, 5 changed, 1 invalid",
         ),
     ],

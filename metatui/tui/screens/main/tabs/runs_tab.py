@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -12,7 +12,7 @@ from textual.binding import BindingType
 from textual.containers import Container
 
 from metatui.runs.storage.store import RunStore
-from metatui.runs.storage.summary import RunSummary, summarise
+from metatui.runs.storage.summary import RunSummary
 from metatui.tui.keyboard.actions import bindings_of, with_keys
 from metatui.tui.model.run_colours import RunColours
 from metatui.tui.screens.main.header_footer import ContextChanged
@@ -22,7 +22,6 @@ from metatui.tui.screens.main.tabs.run_list import (
     MARK,
     ListedRun,
     Order,
-    is_live,
     listed_runs,
     table_columns,
 )
@@ -31,11 +30,8 @@ from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.scroll_view import ScrollView
 from metatui.tui.widgets.table import Table
 
-if TYPE_CHECKING:
-    pass
-
 UPDATE_EVERY = 2.0
-"""Seconds between updates of the live runs in the list."""
+"""Seconds between updates of the list."""
 
 EMPTY = "No runs yet. Go to the work tab ({tab_work}) and start one ({start})."
 NO_MATCH = "No run contains these words. Escape shows all runs again."
@@ -86,7 +82,7 @@ class RunsTab(ListTab):
             yield self.preview
 
     def on_mount(self) -> None:
-        self.set_interval(UPDATE_EVERY, self.update_live)
+        self.set_interval(UPDATE_EVERY, self.update)
 
     @property
     def selected(self) -> RunSummary | None:
@@ -119,25 +115,23 @@ class RunsTab(ListTab):
 
     @work(group="runs")
     async def _read(self) -> None:
-        async with self._reading:
-            self._all = await asyncio.to_thread(lambda: listed_runs(self.store.summaries(), self._all))
-        known = {each.id for each in self._all.values()}
-        self.marked = [run_id for run_id in self.marked if run_id in known]
+        await self._read_runs()
         newest, self._go_to_newest = self._go_to_newest, False
         self.fill(newest=newest)
 
-    async def update_live(self) -> None:
-        """Update the runs that were live when they were last read."""
-        if not (self.display and self.app.screen is self.screen):
-            return
+    async def update(self) -> None:
+        """While the tab is shown, show what other processes have changed: new, deleted, live and ended runs."""
+        if self.display and self.app.screen is self.screen and await self._read_runs():
+            self.fill(in_place=True)
+
+    async def _read_runs(self) -> bool:
+        """Read the runs again. Return whether anything has changed."""
         async with self._reading:
-            before = [each.run for each in self._all.values()]
-            runs = await asyncio.to_thread(lambda: [summarise(run.run) if is_live(run) else run for run in before])
-            changed = any(run != old for run, old in zip(runs, before, strict=True) if is_live(old))
-            if changed:
-                self._all = listed_runs(runs, self._all)
-        if changed:
-            self.fill()
+            before = self._all
+            self._all = await asyncio.to_thread(lambda: listed_runs(self.store.summaries(), before))
+        known = {each.id for each in self._all.values()}
+        self.marked = [run_id for run_id in self.marked if run_id in known]
+        return list(self._all.values()) != list(before.values())
 
     def mark_selected(self) -> None:
         """Mark or unmark the selected run."""
@@ -169,8 +163,13 @@ class RunsTab(ListTab):
         """Number of runs when the list was last read."""
         return len(self._all)
 
-    def fill(self, *, newest: bool = False) -> None:
-        """Show the runs that contain the words of the filter. `newest` selects the newest run."""
+    def fill(self, *, newest: bool = False, in_place: bool = False) -> None:
+        """Show the runs that contain the words of the filter.
+
+        Args:
+            newest: select the newest run.
+            in_place: keep the scroll position; see `Table.show`.
+        """
         before = self.selected
         self._moved = self._moved or (before is not None and before.id != self._placed)
         self._listed = self._order.sorted([each for each in self._all.values() if each.contains(self.words)])
@@ -180,6 +179,7 @@ class RunsTab(ListTab):
             [each.item(marks.get(each.id), self._colours.known(each.id) or "") for each in self._listed],
             empty=NO_MATCH if self._all else with_keys(EMPTY),
             order=(self._order.column, self._order.descends),
+            in_place=in_place,
         )
         if newest and not self._moved and self._listed:
             self.table.select(max(self._listed, key=lambda each: (each.run.started, each.id)).key)

@@ -12,7 +12,9 @@ from textual.pilot import Pilot
 from metatui.config import presets
 from metatui.config.fields import change
 from metatui.config.settings import Settings
+from metatui.runs.storage.journal import JournalWriter
 from metatui.runs.storage.lock import RunLock
+from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.summary import RunSummary
 from metatui.tui.app import MetatuiApp
 from metatui.tui.colors.themes import CYCLE
@@ -44,6 +46,13 @@ def saved(runs_dir: Path) -> None:
     saved_run(runs_dir, quick, name=NAMES[2], steps=20, test=False, preset="quick (changed)")
     saved_run(runs_dir, Settings(), name=NAMES[1], steps=30)
     saved_run(runs_dir, GLYPHS, name=NAMES[0], steps=40)
+
+
+async def sized(app: MetatuiApp, pilot: Pilot[None]) -> None:
+    """Wait until the dialog shows the size of the runs."""
+    for worker in [worker for worker in app.workers if worker.group == "size"]:
+        await worker.wait()
+    await pilot.pause()
 
 
 def order(app: MetatuiApp) -> list[str]:
@@ -142,7 +151,11 @@ async def test_list_and_preview(make: Make, runs_dir: Path) -> None:
         await pilot.press("d")
         await pilot.pause()
         assert isinstance(app.screen, ConfirmScreen)
-        assert f"Delete run {NAMES[0]} with its metrics and checkpoints (" in question(app)
+        assert f"Delete run {NAMES[0]} with its metrics and checkpoints?" in question(app)
+        assert text_of(app.screen, "#confirm-details") == "Finished, 40 meta-steps, test 90.0 ± 1.0 %"
+        await sized(app, pilot)
+        assert text_of(app.screen, "#confirm-note").startswith("Size: ")
+        assert text_of(app.screen, "#confirm-note") != "Size: …"
         await pilot.press("escape")
         await settled(app, pilot)
         assert (runs_dir / NAMES[0]).exists()
@@ -156,13 +169,95 @@ async def test_list_and_preview(make: Make, runs_dir: Path) -> None:
         await pilot.press("m", "d")
         await pilot.pause()
         assert "Delete these 2 runs" in question(app)
-        assert question(app).splitlines()[-2:] == list(NAMES[1:])
+        assert text_of(app.screen, "#confirm-details") == (
+            f"{NAMES[1]} Finished, 30 meta-steps, test 0.50 ± 0.10 "
+            f"{NAMES[2]} Stopped, 20 meta-steps, best validation 0.50 ± 0.10"
+        )
         await pilot.press("y")
         while order(app):
             await pilot.pause()
         await pilot.pause()
         assert not list(runs_dir.iterdir())
         assert "No runs yet" in text_of(app.screen, "#runs-table")
+
+
+@pytest.mark.usefixtures("saved")
+async def test_dialog_of_deletion_does_not_wait_for_sizes(
+    make: Make, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+
+    def size(run: RunFolder) -> int:
+        go_on.wait(timeout=30)
+        return 1_000_000
+
+    monkeypatch.setattr(RunFolder, "size", size)
+    for day in range(1, 21):
+        saved_run(runs_dir, Settings(), name=f"maml-sinusoid-202512{day:02}-000000", steps=1)
+    app = make()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2")
+        await settled(app, pilot)
+        await pilot.press("m", "d")
+        while not isinstance(app.screen, ConfirmScreen):
+            await pilot.pause()
+        assert text_of(app.screen, "#confirm-note") == "Size: …"
+        details, buttons = app.screen.query_one("#confirm-details"), app.screen.query_one("#yes")
+        assert details.size.height == 12
+        assert buttons.region.bottom < 24
+        assert text_of(app.screen, "#confirm-details").startswith(order(app)[0])
+        await pilot.press("pagedown", "pagedown", "pagedown", "pagedown", "pagedown", "down")
+        await pilot.pause()
+        assert order(app)[-1] in text_of(app.screen, "#confirm-details")
+        assert order(app)[0] not in text_of(app.screen, "#confirm-details")
+        assert app.focused is buttons, "enter still answers"
+        go_on.set()
+        await sized(app, pilot)
+        assert text_of(app.screen, "#confirm-note") == "Size: 22 MiB"
+
+
+@pytest.mark.usefixtures("saved")
+async def test_list_follows_other_processes(make: Make, runs_dir: Path) -> None:
+    """Check that runs appear, change and disappear without moving the cursor, the marks, the filter or the page."""
+    for day in range(1, 29):
+        saved_run(runs_dir, Settings(), name=f"maml-sinusoid-202512{day:02}-000000", steps=1)
+    started = runs_dir / "maml-sinusoid-20260201-000000"
+    app = make()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2")
+        await settled(app, pilot)
+        tab = app.runs_tab
+        await pilot.press("slash", *"sinusoid", "enter", *["down"] * 20, "space")
+        await settled(app, pilot)
+        cursor, marked, top = selected(app), list(tab.marked), tab.table._top
+        assert top > 0
+
+        filled: list[str] = []
+        fill = tab.fill
+        tab.fill = lambda **how: (filled.append("filled"), fill(**how))  # type: ignore[assignment,func-returns-value]
+        await tab.update()
+        assert not filled, "nothing is drawn while nothing changes"
+
+        run = saved_run(runs_dir, Settings(), name=started.name, steps=3, test=False)
+        lock = RunLock(run.lock_path)
+        JournalWriter(run.journal_path).write("resumed", 3)
+        await tab.update()
+        await pilot.pause()
+        assert (order(app)[0], tab.listed[0].status) == (started.name, "running")
+        assert (selected(app), tab.marked, tab.table._top) == (cursor, marked, top + 1)
+        lock.release()
+        await tab.update()
+        assert tab.listed[0].status == "interrupted"
+        started.rename(runs_dir.parent / "elsewhere")
+        await tab.update()
+        assert started.name not in order(app)
+        assert (selected(app), tab.marked, tab.table._top) == (cursor, marked, top)
+        assert tab.filter.value == "sinusoid"
+
+        tab.table._scroll(-1000)
+        saved_run(runs_dir, Settings(), name="maml-sinusoid-20251129-000000", steps=1)
+        await tab.update()
+        assert tab.table._top == 0, "a list that was scrolled with the mouse does not jump back to the cursor"
 
 
 @pytest.mark.usefixtures("saved")
