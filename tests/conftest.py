@@ -14,6 +14,7 @@ import hypothesis
 import pytest
 
 from metatui.config import fields, registry
+from metatui.utils import child_process
 
 if TYPE_CHECKING:
     from metatui.learning.engines.autotune import Measured
@@ -50,6 +51,15 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_finish() -> None:
     """Exempt everything that was imported and collected from garbage collection, which takes seconds otherwise."""
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def normal_priority(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start child processes with normal priority: otherwise, on a busy machine, tests wait minutes for them."""
+    command = child_process.command
+    monkeypatch.setattr(
+        child_process, "command", lambda module, handle, niceness, title="": command(module, handle, 0, title)
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -57,7 +57,7 @@ class Result:
     validation: Evaluation | None
     """Last validation."""
     warning: str | None
-    """Explanation of a bad result, and the setting to change; None for a good result."""
+    """Explanation of why the result is not usable, and the setting to change; None if the result is usable."""
 
 
 def train(
@@ -192,8 +192,8 @@ def load_model(
 
     Args:
         run: a run, its name, the start of its name, the path of its folder, or `latest`.
-        checkpoint: `best` for the parameters with the best validation, or the last ones if there was no validation;
-            `last` for the last ones.
+        checkpoint: `best` for the parameters with the best validation result, or the last parameters if there was no
+            validation; `last` for the last parameters.
         device: defaults to the device of the run.
 
     Raises:
@@ -216,7 +216,7 @@ def load_model(
 
 @contextmanager
 def _load_plugin_named() -> Iterator[None]:
-    """Name `metatui.load_plugin` instead of the option --plugin in errors about the settings of a run."""
+    """Make errors about the settings of a run name `metatui.load_plugin` instead of the option --plugin."""
     try:
         yield
     except SettingsError as error:

@@ -20,7 +20,7 @@ from textual.screen import Screen
 from textual.signal import Signal
 from textual.theme import Theme
 from textual.widget import Widget
-from textual.widgets import ContentSwitcher, Input
+from textual.widgets import Button, ContentSwitcher, Input
 
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
@@ -190,7 +190,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
 
     async def settle(self) -> None:
         """Do the work that was postponed until after the first frame, unless the user quits in the meantime."""
-        for work in (self._complete_work_tab, self.complete, self._welcome):
+        for work in (self._complete_work_tab, self.complete, self._prepare_dialogs, self._welcome):
             if not self.is_ending:
                 await work()
 
@@ -234,6 +234,20 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             runs, presets = RunsTab(RunStore(self.runs_dir), self.runs.colours), PresetsTab()
             runs.display = presets.display = False
             await tabs.mount(runs, presets)
+
+    async def _prepare_dialogs(self) -> None:
+        """Import the palette and parse the style sheets of dialogs, so that the first one opens as fast as the next."""
+        from textual.command import CommandInput, CommandList, SearchIcon
+        from textual.widgets import LoadingIndicator
+
+        from metatui.tui.command_palette.screen import Palette
+        from metatui.tui.screens.dialogs.dialog import Dialog
+
+        dialog: Dialog[None] = Dialog()
+        palette = Palette(over_tabs=True), CommandInput(), CommandList(), SearchIcon(), LoadingIndicator()
+        for widget in (dialog, Button(), *palette):
+            widget._post_register(self)  # adds the style sheet, as when Textual mounts the widget
+        self.stylesheet.parse()
 
     def on_unmount(self) -> None:
         self.background.close()

@@ -191,7 +191,7 @@ def test_full_disk_pauses_a_run(capsys: pytest.CaptureFixture[str], monkeypatch:
     monkeypatch.setattr(session, "TRY_EVERY", 0.0)
     assert main(["run", *SMALL]) == 0
     message = capsys.readouterr().err
-    warned, paused, resumed = (message.index(text) for text in ("training waits", ": Paused", ": Resumed"))
+    warned, paused, resumed = (message.index(text) for text in ("training is waiting", ": Paused", ": Resumed"))
     assert warned < paused < resumed
 
 

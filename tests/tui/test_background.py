@@ -231,7 +231,7 @@ async def test_attaching_detaches_from_the_followed_run(make: Make, sessions: Fa
 
 
 async def test_unreachable_run_is_read_from_disk(make: Make, sessions: FakeSessions, live: RunFolder) -> None:
-    sessions.error = BadInput("run X is trained by process 1 on 'elsewhere', which cannot be reached from here")
+    sessions.error = BadInput("run X is being trained by process 1 on 'elsewhere', which cannot be reached from here")
     app = make()
     app.background.to_attach = live
     async with app.run_test(size=LARGE, notifications=True) as pilot:

@@ -17,12 +17,12 @@ NUMBERS = HEADINGS[2:]
 NOTES = (
     "ms: median time of a meta-step (forward, backward and outer update) on fixed tasks.",
     "MiB: peak memory of the meta-steps, beyond the memory in use before them.",
-    "of floor: least possible time (FLOPs at the matmul rate, or traffic at the copy rate) as a share of ms.",
+    "of floor: least possible time (FLOPs at the matmul rate, or traffic at the copy rate) / measured time (ms).",
 )
 
 
 GRAPH_NOTE = (
-    "+ graph: each meta-step is one CUDA graph, as in training; without it, a meta-step is many kernel launches."
+    "+ graph: each meta-step is one CUDA graph, as in training; otherwise, a meta-step is many kernel launches."
 )
 
 FLOOR_WARNING = (
@@ -68,7 +68,7 @@ def figure(value: float | None) -> str:
 
 
 def by_task(cells: Iterable[Cell]) -> list[tuple[str, list[tuple[str, Cell]]]]:
-    """Group the cells by task, each with the text of its first column, which is empty if the row above has the same."""
+    """Group the cells by task. Each cell has the text of the first column, or "" if the row above has the same text."""
     groups = []
     for task, of_task in groupby(cells, key=lambda cell: cell.work.task):
         workloads = [list(same) for _, same in groupby(of_task, key=lambda cell: cell.work)]
@@ -130,7 +130,7 @@ def result(measurement: Measurement) -> str:
     """Format a measurement as a sentence."""
     ms, steps, tasks, memory, share = figures(measurement)
     speed = f"{ms} ms, {steps} meta-steps/s, {tasks} tasks/s"
-    return f"{full_name(measurement.cell)}: {speed}, {memory} MiB, {share} of the floor's speed"
+    return f"{full_name(measurement.cell)}: {speed}, {memory} MiB, {share} of the maximum possible speed"
 
 
 def failed(measurement: Measurement) -> str:

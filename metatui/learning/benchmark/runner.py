@@ -1,4 +1,4 @@
-"""Benchmarks in child processes, so that a cell that crashes or runs out of memory does not affect the others.
+"""Benchmarks in child processes: a measurement that crashes or runs out of memory does not affect the others.
 
 This module does not import torch.
 """
@@ -44,7 +44,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Measured:
-    """The measurements of one cell of the benchmark, made by the child process."""
+    """The measurements of one cell of the benchmark, taken in the child process."""
 
     ms: float
     """Median milliseconds of a meta-step: forward, backward and outer update on fixed tasks."""

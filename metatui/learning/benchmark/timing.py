@@ -14,11 +14,11 @@ SAMPLES = 50
 """Intended number of clock readings. Each reading covers as many calls as fit into its share of the time."""
 
 FEWEST = 3
-"""Smallest number of readings."""
+"""Smallest number of clock readings."""
 
 WARM_UP = 0.3
-"""Seconds of warm-up calls before the first reading. The warm-up is not longer than the readings, and has at least one
-call."""
+"""Seconds of warm-up calls before the first reading. The warm-up takes no longer than the readings, but it contains at
+least one call."""
 
 SPEND = 0.2
 """Seconds spent on each size of matrix, or of copy, when a peak rate is measured."""

@@ -177,10 +177,12 @@ def _reptile(case: Case, engines: dict[str, Engine]) -> Iterator[Check]:
     expected = _reptile_by_differences(case, theta)
     for name, change in changes.items():
         error = relative_error(change, expected)
-        yield comparison(f"{case.name}: change of one step", "reptile", name, "finite differences", error, DIFFERENCES)
+        yield comparison(
+            f"{case.name}: parameter change in one step", "reptile", name, "finite differences", error, DIFFERENCES
+        )
     for name in ("loop", "batched"):
         error = relative_error(changes[name], changes["higher"])
-        yield comparison(f"{case.name}: change of one step", "reptile", name, "higher", error, AGREEMENT)
+        yield comparison(f"{case.name}: parameter change in one step", "reptile", name, "higher", error, AGREEMENT)
 
 
 def _reptile_change(case: Case, engine: Engine, theta: Params, inner: InnerLoop) -> Params:
@@ -232,7 +234,9 @@ def _reptile_adam(case: Case, engines: dict[str, Engine]) -> Iterator[Check]:
             expected[name] += (fast[name] - p).detach() / len(case.episodes)
     for name in ("loop", "batched"):
         error = relative_error(_reptile_change(case, engines[name], theta, inner), expected)
-        yield comparison(f"{case.name}: change with inner Adam", "reptile", name, "torch.optim.Adam", error, AGREEMENT)
+        yield comparison(
+            f"{case.name}: parameter change with inner Adam", "reptile", name, "torch.optim.Adam", error, AGREEMENT
+        )
 
 
 def _adaptation(case: Case, engines: dict[str, Engine]) -> Iterator[Check]:

@@ -22,7 +22,7 @@ from metatui.utils.errors import BadInput
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 NAMES: Mapping[Split, str] = {"train": "training", "val": "validation", "test": "test"}
-"""The word that stands for each split in sentences."""
+"""Word for each split in sentences."""
 
 Kind = Literal["regression", "classification"]
 
@@ -78,7 +78,7 @@ class TaskSource(ABC):
     input_shape: tuple[int, ...]
     """Shape of the inputs of one example: (inputs,) for regression, (C, H, W) for an image."""
     targets: int = 1
-    """Number of target values of a regression task."""
+    """Number of target values of each example in a regression task."""
     fingerprint: str = ""
     """Digest of the data that determine the tasks; empty if the data never change."""
     former_fingerprints: tuple[str, ...] = ()
@@ -95,7 +95,7 @@ class TaskSource(ABC):
         """Return the episodes of the numbered tasks in the given order, in float32 on the source's device.
 
         Args:
-            tasks: task numbers from 0.
+            tasks: task numbers, starting at 0.
             ways: ignored for regression.
 
         Raises:

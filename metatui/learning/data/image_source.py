@@ -93,7 +93,7 @@ class ImageSource(TaskSource):
 
     @abstractmethod
     def class_count(self, split: Split) -> int:
-        """Return the number of classes in `split`. They are numbered from 0."""
+        """Return the number of classes in `split`. Class numbers start at 0."""
 
     @abstractmethod
     def class_name(self, split: Split, number: int) -> str:
@@ -105,7 +105,7 @@ class ImageSource(TaskSource):
 
     @abstractmethod
     def draw(self, split: Split, classes: Tensor, keys: Tensor, count: int) -> Tensor:
-        """Return `count` distinct images of each class, chosen by its key. A larger `count` only adds images.
+        """Choose `count` distinct images of each class by the key of the class. A larger `count` only adds images.
 
         Args:
             classes, keys: int64 [C], on the CPU.

@@ -30,7 +30,7 @@ class DataSchema:
     input_shape: tuple[int, ...]
     """Shape of the inputs of one example: (inputs,) for regression, (C, H, W) for an image."""
     targets: int = 1
-    """Number of target values of a regression task."""
+    """Number of target values of each example in a regression task."""
     pooled_classes: int = 0
     """Number of classes in ordinary training, without tasks; 0 for regression."""
     inputs: Standardisation | None = None

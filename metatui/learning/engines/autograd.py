@@ -1,4 +1,4 @@
-"""The plain engine: one task after another in ordinary autograd, for any module and any loss."""
+"""The plain engine, which computes one task after another in plain autograd, for any module and any loss."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ class Engine(ABC):
     ) -> Iterator[tuple[Params, Tensor]]:
         """Adapt to the support sets and predict the query sets, without a graph.
 
-        Layers before the first layer that changes are evaluated only once, not at every inner step.
+        Layers before the first adapted layer are evaluated only once, not at every inner step.
 
         Yields:
             The stack of parameters and the predictions [T, B, ...] at inner steps 0 to `steps`.

@@ -1,4 +1,4 @@
-"""The batched engine: all tasks together, each with its own weights.
+"""The batched engine, which computes all tasks together, each with its own weights.
 
 The gradient of the *sum* of the tasks' losses with respect to a stack of weights is the stack of the tasks' gradients,
 because no task depends on another's weights. So one backward pass is enough for all tasks, and each operation is
@@ -38,7 +38,7 @@ StackedForward = Callable[[Params, Tensor], Tensor]
 
 FUSED_NUMEL = 64 * 64
 """Largest number of elements of a weight matrix that `fused_forward` multiplies as a sum of products. In measurements,
-this was a fifth faster than a matrix product for 40 x 40 elements, and slower for 256 x 256."""
+a sum of products was a fifth faster than a matrix product for 40 x 40 elements, and slower for 256 x 256."""
 
 
 class BatchedEngine(Engine):
@@ -169,7 +169,7 @@ def fused_forward(model: nn.Module) -> StackedForward:
     """Return the stacked forward pass of a perceptron, for the compiler.
 
     Small matrix products are written as sums of products, which the compiler vectorises and fuses with the surrounding
-    operations. It would compile a batched matrix product to a library call, which cannot be fused.
+    operations. A batched matrix product would become a library call, which cannot be fused.
     """
     return _perceptron(list(model.named_children()), fused_numel=FUSED_NUMEL)
 

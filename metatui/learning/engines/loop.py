@@ -1,4 +1,4 @@
-"""The loop engine: one task after another, as in the papers, with rewritten layers."""
+"""The loop engine, which computes one task after another, as in the papers, with rewritten layers."""
 
 from __future__ import annotations
 

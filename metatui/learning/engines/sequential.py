@@ -72,8 +72,8 @@ def divided(model: nn.Module, names: Collection[str]) -> tuple[nn.Module | None,
     """Divide an `nn.Sequential` without hooks before its first layer that has one of the parameters `names`.
 
     Returns:
-        The layers before that layer (None if there are none, or if `model` cannot be divided), and the remaining
-        layers.
+        The layers before that layer, and the remaining layers. The first item is None if no layers precede that layer,
+        or if `model` cannot be divided.
     """
     if type(model) is nn.Sequential and not has_hooks(model):
         for at, (layer, _) in enumerate(model.named_children()):
@@ -120,6 +120,6 @@ def _is_in_place(layer: nn.Module | None) -> bool:
 def _makes_output(layer: nn.Module | None) -> bool:
     """Return whether the output of `layer` may be changed in place.
 
-    This is so if the output does not share memory with the input and is not needed for the derivative.
+    This is the case if the output does not share memory with the input and is not needed for the derivative.
     """
     return type(layer) in (*WEIGHTED, nn.MaxPool2d)

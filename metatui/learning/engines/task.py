@@ -205,7 +205,7 @@ class Task:
         if x is not self.support_x and x is not self.query_x:
             return self._network.body(params, x)
         kind = "query" if x is self.query_x else "support"
-        # In first order, inner gradients are constants, so they are not differentiated through the body.
+        # For first-order meta-gradients, inner gradients are constants: they are not differentiated through the body.
         differentiable = self._order == "second" or (self._order == "first" and (differentiable or kind == "query"))
         if kind not in self._features or (differentiable and not self._features[kind].requires_grad):
             with torch.set_grad_enabled(differentiable):

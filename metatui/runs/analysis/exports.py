@@ -70,8 +70,8 @@ def written(files: Sequence[Path]) -> str:
 def as_csv(comparison: Comparison) -> str:
     """Return the adaptation curves as CSV, with one row for each run, metric and inner step.
 
-    At the end, there are such rows for each group of runs that differ only in the seed. The column `over` says whether
-    `ci95` is over tasks or over seeds.
+    Further rows at the end contain the curve of each group of runs that differ only in the seed. The column `over`
+    says whether `ci95` is over tasks or over seeds.
     """
     file = io.StringIO()
     rows = csv.writer(file, lineterminator="\n")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from metatui.events import Curve
 from metatui.runs.analysis.comparison import formatting
-from metatui.runs.analysis.comparison.formatting import intervals, protocol_words, seconds
+from metatui.runs.analysis.comparison.formatting import changes_in_training, intervals, protocol_words, seconds
 from metatui.runs.analysis.comparison.labels import measured_in, values_of
 from metatui.runs.analysis.comparison.values import Comparison, RunResult
 from metatui.utils.text import sanitize
@@ -72,7 +72,7 @@ Format = Literal["svg", "png", "pdf"]
 
 @dataclass(frozen=True)
 class Series:
-    """A line, optionally with a band around it; values that are not finite are gaps."""
+    """A line, optionally with a band around it; values that are not finite appear as gaps."""
 
     x: Sequence[float]
     y: Sequence[float]
@@ -122,6 +122,7 @@ def comparison_figure(comparison: Comparison, kind: Format) -> bytes:
         lines = [f"{protocol_words(comparison)}; {intervals(comparison)}"]
         if differences := comparison.protocol.differences:
             lines.append(f"the runs were set up with different protocols: {'; '.join(differences)}")
+        lines += changes_in_training(comparison)
         title = "\n".join(part for line in lines for part in textwrap.wrap(line, TITLE_WIDTH))
         _legend(figure, comparison, title)
         return _saved(figure, kind, "metatui compare")
@@ -187,9 +188,10 @@ def validation(comparison: Comparison) -> Panel | None:
         for number, (_, runs, _) in enumerate(groups)
         for run in runs
     ]
-    _, measured = measured_in([runs[0].settings for _, runs, _ in groups])
+    in_training, measured = measured_in([runs[0].settings for _, runs, _ in groups])
     names = [label for label, _, _ in groups]
-    note = f"in validation: {values_of(names, _spelled(measured))}" if len(set(measured)) > 1 else ""
+    # Named in the same cases as in the panel of training.
+    note = f"in validation: {values_of(names, _spelled(measured))}" if len({*in_training, *measured}) > 1 else ""
     draw = _metric_lines(comparison, series, "meta-steps")
     return Panel("validation", "Validation while training, with 95 % interval over tasks", draw, note=note)
 

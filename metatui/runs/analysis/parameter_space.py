@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from metatui.config.settings import Settings
 
 TASKS = 40
-"""Number of held-out tasks. With more tasks, the paths of single tasks could not be told apart."""
+"""Number of held-out tasks. With more tasks, the paths of individual tasks could not be distinguished."""
 
 
 @dataclass(frozen=True)

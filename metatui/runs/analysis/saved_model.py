@@ -44,7 +44,8 @@ OUTSIDE = 0.01
 errors."""
 
 EXTRA = ".meta-parameters.safetensors"
-"""End of the name of the file with the meta-parameters that are not parameters of the network."""
+"""Suffix of the name of the second exported file, which contains the meta-parameters that are not parameters of the
+network."""
 
 
 class LoadedModel:
@@ -104,7 +105,8 @@ class LoadedModel:
             batch_norm: `transductive` or `per_example`; defaults to `evaluation.batch_norm` of the run.
 
         Raises:
-            BadInput: if a shape or a value is not allowed, or the algorithm does not use an argument.
+            BadInput: if a shape or a value is not allowed, or the algorithm does not use one of the given
+                arguments.
         """
         settings = with_protocol(
             self._experiment.settings,
@@ -322,7 +324,7 @@ def _targets(experiment: Experiment, y: Array, examples: int) -> Tensor:
 
 
 def _tensor(values: Array, name: str) -> Tensor:
-    """Convert to a tensor that shares no memory with `values`."""
+    """Convert `values` to a tensor that shares no memory with them."""
     if isinstance(values, Tensor):
         return values.detach().cpu().clone()
     try:

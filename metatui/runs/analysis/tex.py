@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from metatui.runs.analysis.comparison.formatting import after_steps, amount, deviation, group_result, protocol_words
+from metatui.runs.analysis.comparison.formatting import (
+    after_steps,
+    amount,
+    changes_in_training,
+    deviation,
+    group_result,
+    protocol_words,
+)
 from metatui.runs.analysis.comparison.tables import NONE
 from metatui.runs.analysis.comparison.values import Comparison
 from metatui.utils.text import sanitize
@@ -43,6 +50,8 @@ def as_tex(comparison: Comparison) -> str:
     caption = f"{metric.capitalize()} {after_steps(comparison)}: {protocol_words(comparison)}. {meaning}."
     if comparison.protocol.differences:
         caption += f" Protocols that the runs were set up with: {'; '.join(comparison.protocol.differences)}."
+    if changes := changes_in_training(comparison):
+        caption += f" Changes during training: {'; '.join(changes)}."
     lines = [
         "% Made by metatui compare. Needs \\usepackage{booktabs}.",
         r"\begin{table}",

@@ -32,7 +32,7 @@ class Outcome:
     hints: list[Hinted] = field(default_factory=list)
     """Hints given in this process."""
     warning: str | None = None
-    """Reason why the result is not good (`Finished.warning`); None if it is good."""
+    """Reason why the result is not usable (`Finished.warning`); None if the result is usable."""
     sentence: str | None = None
     """Reason why the run failed; None if it did not fail."""
 
@@ -42,7 +42,7 @@ class Outcome:
 
     @property
     def error(self) -> str | None:
-        """Reason why the run has no result: it failed, or too many tasks of its test diverged; None otherwise."""
+        """Reason why the run has no result (it failed, or too many test tasks diverged); None if it has a result."""
         diverged = self.test is not None and not self.test.is_finite
         return self.sentence or (self.warning if diverged else None)
 

@@ -274,7 +274,7 @@ class Session:
     def _wait_for_disk(self, refused: WriteRefused) -> Iterator[Event]:
         """Wait until the queued writes succeed. The trainer also waits, so no further writes are queued."""
         at, since, noted = self.outcome.iteration, time.monotonic(), False
-        text = f"{refused}; training waits, with unsaved data in memory, and continues when the data can be written"
+        text = f"{refused}; training is waiting with unsaved data in memory, and continues when the data can be written"
         self._writer.note("warned", at, text=text)
         yield from self._seen(Warned(at, text), Paused(at))
         stopped = self.trainer.is_stopped
@@ -295,7 +295,7 @@ class Session:
                     if stopped:
                         raise UnsavedStateError(self._describe_loss(again)) from again
                     if isinstance(command, Resume) or str(again) != str(refused):
-                        yield from self._seen(Warned(at, f"{again}; training still waits"))
+                        yield from self._seen(Warned(at, f"{again}; training is still waiting"))
                     refused = again
                 else:
                     yield from self._seen(Resumed(at))

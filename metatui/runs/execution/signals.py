@@ -29,8 +29,8 @@ class SignalState:
     def exit_code(self) -> int:
         """Exit code of a run that the signal ended: 128 plus the signal's number, as in shells.
 
-        In a Slurm job, it is `REQUEUE`, because a time limit or preemption should requeue the job. For Ctrl-C, it is
-        always 130, because it comes from the user.
+        In a Slurm job, the exit code is `REQUEUE`, because the job should be queued again after a time limit or a
+        preemption. For Ctrl-C, which comes from the user, the exit code is always 130.
         """
         if self.signal in (None, signal.SIGINT):
             return 128 + signal.SIGINT
@@ -81,13 +81,13 @@ class EndedEarly(MetatuiError):
 
 @contextmanager
 def ending_softly(interrupt: Callable[[str], object] | None = None) -> Iterator[SignalState]:
-    """Context in which the first signal causes a call to `interrupt` with its name.
+    """Context in which the first signal causes a call to `interrupt` with the name of the signal.
 
     Without `interrupt`, the first signal raises KeyboardInterrupt until `SignalState.then` sets a callback, so that
     loading libraries and data ends immediately.
 
-    Further signals are ignored, because a scheduler may signal both the job and each step, and a lost terminal sends
-    SIGHUP from the kernel and from the shell. Only Ctrl-C after the first signal ends the run immediately. A signal
+    Further signals are ignored, because a scheduler may signal both the job and each step, and both the kernel and the
+    shell send SIGHUP if the terminal is lost. Only Ctrl-C after the first signal ends the run immediately. A signal
     that is ignored (nohup) or handled by other code keeps its handler.
 
     Raises:

@@ -45,7 +45,7 @@ _Live = Annotated[str, BeforeValidator(_check_live)]
 
 
 class _Values(BaseModel):
-    """Values that `Trainer` reads from a state; others are ignored."""
+    """Values that `Trainer` reads from a state; other values are ignored."""
 
     model_config = ConfigDict(strict=True)
 
@@ -123,7 +123,7 @@ def read_checkpoint(path: Path) -> TrainerState:
 
 
 def newest_checkpoint(folder: Path) -> tuple[TrainerState | None, list[str]]:
-    """Return the newest intact checkpoint in `folder` (None if it has no files) and a message for each damaged one.
+    """Return the newest intact checkpoint in `folder` (None without checkpoints) and a message for each damaged one.
 
     Raises:
         BadInput: if checkpoints exist, but none is intact.

@@ -20,7 +20,7 @@ class ReplayedCommand:
     made: bool
     """Whether the journal records the command. If not, the command has not been executed yet or was refused."""
     ahead: bool
-    """Whether the command follows the last start or resumption of the run and has not been executed since."""
+    """Whether the command follows the last start or resumption of the run and has not been executed since then."""
 
 
 def replay_log(plan: Iterable[Planned], journal: Iterable[Entry]) -> list[ReplayedCommand]:
@@ -60,7 +60,7 @@ def _find_ahead(items: Iterable[ReplayedCommand], planned: Planned) -> ReplayedC
 
 
 def _planned(entry: Entry) -> Planned | None:
-    """Return the command that `entry` records; None if there is none, or if repetitions do not need it."""
+    """Return the command that `entry` records; None if `entry` records no command that must be repeated."""
     if entry.event == "evaluated" and entry.details.get("regular") is False:
         return PlannedValidation(entry.iteration)
     if entry.event == "tweaked" and (made := recorded_change(entry, entry.iteration)) and FIELDS[made.path].live:

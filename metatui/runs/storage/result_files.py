@@ -90,7 +90,7 @@ class AdaptationRecord(_Record):
     @classmethod
     def _check_views(cls, views: tuple[TaskView, ...]) -> tuple[TaskView, ...]:
         if not all(_is_consistent(view) for view in views):
-            raise ValueError("every task must have a value for each of its points and images")
+            raise ValueError("the values of a task must match its points and images in number")
         return views
 
 

@@ -78,7 +78,7 @@ class RunFolder:
         return [last[iteration] for iteration in sorted(last)]
 
     def metrics(self) -> MetricsReader:
-        """Return a reader at the start of the metrics."""
+        """Return a reader of the metrics, from the first meta-step on."""
         return MetricsReader(self.metrics_path)
 
     def evaluation(self) -> EvaluationRecord:

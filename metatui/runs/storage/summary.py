@@ -50,17 +50,17 @@ class RunSummary:
     """Final test; None before the test, or if the run was resumed after it."""
     problem: str | None
     iterations: int | None
-    """Number of meta-steps of the whole training, with live changes of this setting; None if `settings` is None."""
+    """Number of meta-steps of the whole training, including live changes; None if `settings` is None."""
     pid: int | None
     """ID of the process that last started or resumed the run."""
     host: str | None
-    """Name of the machine on which that process was started."""
+    """Name of the machine on which the process `pid` was started."""
     died: bool
-    """Whether that process ended without recording the end of the run, for example because it was killed."""
+    """Whether the process `pid` ended without recording the end of the run, for example because it was killed."""
     validation: Evaluation | None = None
-    """Last validation; it may not be the best one."""
+    """Last validation, which is not necessarily the best one."""
     warning: str | None = None
-    """Reason why a finished run has no good result; None if the result is good."""
+    """Reason why the result of a finished run is not usable (`Finished.warning`); None if the result is usable."""
     reason: str | None = None
     """Why the run failed or was interrupted; None for other statuses, or if the journal does not contain the reason."""
 
@@ -75,14 +75,14 @@ class RunSummary:
 
     @property
     def activity(self) -> str:
-        """Activity of a run after its last meta-step: `validating` or `testing`. Empty for other runs."""
+        """Activity of a run that has finished its last meta-step: `validating` or `testing`. Empty for other runs."""
         if self.status != "running" or self.iterations is None or self.iteration < self.iterations:
             return ""
         return "testing" if self.validation and self.validation.iteration == self.iteration else "validating"
 
     @property
     def process(self) -> str:
-        """The process that trains the run, or trained it until it died: `process 4211`; empty for other runs."""
+        """The process that is training the run, or trained it until it died: `process 4211`; empty for other runs."""
         if self.pid is None or not (self.died or self.status in ("running", "paused")):
             return ""
         return f"process {self.pid}{f' on {self.host}' if self.host and self.host != socket.gethostname() else ''}"

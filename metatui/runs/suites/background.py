@@ -27,6 +27,8 @@ from metatui.utils.errors import BadInput, MetatuiError, quote
 from metatui.utils.files import read_bounded
 from metatui.utils.logs import open_log
 
+NICENESS = 10
+"""Niceness of the runs. They use every core, and the app must still respond to keys immediately."""
 LARGEST = 1000
 """Maximum number of bytes in a lock file."""
 
@@ -40,7 +42,7 @@ def start(suite: Suite, store: RunStore) -> None:
     """
     assert suite.path is not None
     with open_log() as (log, no_log):
-        child = ChildProcess(__name__, output=log)
+        child = ChildProcess(__name__, niceness=NICENESS, output=log)
     child.detach()
     with closing(child):
         with suppress(OSError):  # the process has already died
@@ -65,11 +67,11 @@ def stop(manifest: SuiteManifest) -> None:
     if not manifest.is_held() or not isinstance(owner, dict) or type(owner.get("pid")) is not int:
         raise BadInput("the suite is not running")
     if owner.get("host") != socket.gethostname():
-        raise BadInput(f"the suite is trained by {holder(manifest.lock_path)}: stop it there")
+        raise BadInput(f"the suite is being trained by {holder(manifest.lock_path)}: stop it there")
     try:
         os.kill(owner["pid"], signal.SIGTERM)
     except OSError:  # the process has just ended, or belongs to another user
-        raise BadInput(f"{holder(manifest.lock_path)}, which trains the suite, cannot be stopped") from None
+        raise BadInput(f"{holder(manifest.lock_path)}, which is training the suite, cannot be stopped") from None
 
 
 def main() -> None:

@@ -42,7 +42,7 @@ def comparisons(
         compare_tables[table.name] = table
     runs = sum(table.run_count for table in compare_tables.values())
     if runs > MOST_RUNS:
-        described = f"the comparisons describe {runs:,} runs (runs x grid x seeds)"
+        described = f"the comparisons expand to {runs:,} runs (run entries x grid points x seeds)"
         raise BadInput(f"{origin}: {described}, but a suite must have at most {MOST_RUNS:,}")
     return tuple(_comparison(table, file, origin.within(name), changes) for name, table in compare_tables.items())
 

@@ -23,9 +23,8 @@ LARGEST = 4 * 1024 * 1024
 class SuiteManifest:
     """Record of the started runs of a suite, identified by their settings.
 
-    As a context manager, it holds the suite's lock. Only the process that holds the lock may start runs. A run that was
-    deleted or has other settings than the suite's file no longer belongs to the suite. The other runs are kept if the
-    file changes.
+    As a context manager, it holds the suite's lock. Only the process that holds the lock may start runs. A run
+    belongs to the suite as long as it exists and the suite's file contains a run with the same settings.
     """
 
     def __init__(self, suite: Suite, store: RunStore) -> None:

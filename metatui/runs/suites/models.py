@@ -64,7 +64,7 @@ class PlannedComparison:
 
 @dataclass(frozen=True)
 class Suite:
-    """A list of comparisons of runs. Strings that the file does not contain are empty."""
+    """A list of comparisons of runs. Texts that the file does not contain are empty strings."""
 
     name: str
     title: str
@@ -77,7 +77,7 @@ class Suite:
 
     @property
     def runs(self) -> tuple[PlannedRun, ...]:
-        """Distinct runs. A run that belongs to several comparisons has the name of the first one."""
+        """Distinct runs. A run that belongs to several comparisons has the name that it has in the first of them."""
         runs: dict[Hashable, PlannedRun] = {}
         for comparison in self.comparisons:
             for run in comparison.runs:

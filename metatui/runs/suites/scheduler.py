@@ -1,6 +1,6 @@
 """Scheduler of a suite: trains one run after another on each device, each in its own process.
 
-Separate processes give each run its own peak memory, and a crash does not affect other runs.
+With separate processes, peak memory is measured for each run, and a crash does not affect other runs.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ class SuiteRunner:
         }
 
     def _handle(self, planned: PlannedRun, message: dict[str, Any], emit: Emit) -> bool:
-        """Handle a message of a run's process; return whether it was the last one."""
+        """Handle a message from a run's process; return whether it was the last message."""
         what = message.pop("what")
         match what:
             case "created":

@@ -224,6 +224,9 @@ class History:
     ) -> list[Point]:
         """Return at most `width` points of the run, in order.
 
+        All points have the same number of values, except for the last one, which has between half and one and a half
+        times as many.
+
         Args:
             against: unit of `x`: meta-steps, or seconds of training.
             smoothing: 0 for none, or one of DECAYS. With smoothing, `mean` is the exponential moving average after
@@ -237,9 +240,13 @@ class History:
         buckets = self._buckets
         # Joined by index, so that points do not change while the run continues.
         size = max(1, -(-len(buckets) // width))
+        parts = [buckets[start : start + size] for start in range(0, len(buckets), size)]
+        # A mean of few values is noisy. It would move the end of the curve, and often the whole y axis.
+        if len(parts) > 1 and 2 * sum(bucket.added for bucket in parts[-1]) < size * self._per_bucket:
+            newest = parts.pop()
+            parts[-1] = [*parts[-1], *newest]
         points = []
-        for start in range(0, len(buckets), size):
-            part = buckets[start : start + size]
+        for part in parts:
             end, mean = part[-1], _mean(part)
             if smoothing and not end.averages:
                 continue  # earlier meta-steps are not known yet

@@ -178,6 +178,11 @@ class RunModel:
         return self.ended is None and not self.status
 
     @property
+    def is_live(self) -> bool:
+        """True if the run trains, whether it is followed or was read from disk."""
+        return self.is_followed or self.status in ("Running", "Paused")
+
+    @property
     def result(self) -> Evaluation | None:
         """The test, or the last validation if there is no test."""
         return self.test or self.evaluation

@@ -110,12 +110,19 @@ def test_diverged_runs_are_drawn() -> None:
 
 
 def test_marks_within_the_curve(waves: Comparison) -> None:
-    changes = tuple(LiveChange(TimeToTarget(at, at, 1.0), label) for at, label in ((20, "inner_lr 0.1"), (99, "late")))
+    changes = tuple(
+        LiveChange(TimeToTarget(at, at, 1.0), label, "algorithm.inner_lr", 0.01, 0.1)
+        for at, label in ((20, "inner_lr 0.1"), (99, "late"))
+    )
     run = replace(waves.runs[0], training=curve(changes=changes))
     panel = figures.training(comparison(run))
     assert isinstance(panel, Panel)
     labels = [text.get_text() for text in axes_of(panel.draw).texts]
     assert labels == ["inner_lr 0.1"]
+    changed = replace(waves, runs=(run, *waves.runs[1:]))
+    sentence = f"{run.label}: Inner learning rate changed from 0.01 to 0.1 at meta-step 20"
+    title = " ".join(texts(comparison_figure(changed, "svg")))
+    assert f"{sentence} (after meta-step 20, whose parameters were evaluated)" in title
 
 
 def test_seeds_are_drawn_as_one_group_and_spare_panels_are_hidden(waves: Comparison) -> None:
@@ -136,7 +143,10 @@ def test_seeds_are_drawn_as_one_group_and_spare_panels_are_hidden(waves: Compari
     assert texts(svg).count("MAML (2 seeds)") == 2, "in the legend and at the bar"
     assert "0.5 ± 1.3" in texts(svg)
     notes = [axes_of(panel.draw).get_xlabel() + panel.note for panel in shown[:2]]
-    assert notes == ["meta-stepsin training: 1 step for MAML (2 seeds)", "meta-steps"]
+    assert notes == [
+        "meta-stepsin training: 1 step for MAML (2 seeds)",
+        "meta-stepsin validation: 2 steps for MAML (2 seeds)",
+    ]
 
 
 def test_logarithmic_axis_only_over_decades() -> None:

@@ -20,9 +20,11 @@ from metatui.config.settings import Settings
 from metatui.events import Change, Evaluated, Evaluation, Event, Finished, Hinted, Progress
 from metatui.learning.training.trainer_state import ADAPTATION
 from metatui.runs.analysis.comparison import compare
+from metatui.runs.analysis.comparison.formatting import changes_in_training, main_results
 from metatui.runs.analysis.comparison.tables import validations
 from metatui.runs.analysis.evaluate import evaluate
 from metatui.runs.analysis.explore import exploring
+from metatui.runs.analysis.exports import EXPORTS
 from metatui.runs.analysis.metrics_csv import VALIDATION_COLUMNS, validation_rows
 from metatui.runs.analysis.parameter_space import walking
 from metatui.runs.execution.session import Session, saved_state
@@ -30,8 +32,11 @@ from metatui.runs.storage.checkpoints import read_checkpoint, save_checkpoint
 from metatui.runs.storage.journal import read_journal
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.summary import summarise
+from metatui.tui.screens.compare.curves import View
+from metatui.tui.screens.compare.pages import result_page
 from metatui.utils.errors import BadInput
 from tests.runs.analysis.comparisons import SINUSOID
+from tests.tui.widgets.test_charts import theme
 
 RATE = "algorithm.inner_lr"
 LIVE = change(SINUSOID, {"evaluation.every": 5, "evaluation.inner_steps": 8})
@@ -110,6 +115,34 @@ def test_validations_of_a_comparison_count_diverged_tasks(live: tuple[RunFolder,
     cells = {row[0]: row[1] for row in table.rows}
     assert "diverged" not in cells["10"]
     assert cells["15"].endswith(f"({counts[15]} diverged)")
+
+
+def test_a_comparison_tells_live_changes_with_the_result(live: tuple[RunFolder, list[Event]]) -> None:
+    comparison = compare(live[0])
+    training = comparison.runs[0].training
+    assert training is not None
+    (made,) = training.changes
+    assert (made.path, made.old, made.new, made.label) == (RATE, 0.01, 2.0, "inner_lr 2")
+    sentence = (
+        "MAML: Inner learning rate changed from 0.01 to 2 at meta-step 10 "
+        "(after meta-step 10, whose parameters were evaluated)"
+    )
+    assert main_results(comparison)[1:] == (sentence,)
+    assert [sentence in EXPORTS[kind](comparison).decode() for kind in (".md", ".html", ".tex")] == [True] * 3
+    rows = result_page(comparison, View(), 200, theme())
+    assert any(sentence in "".join(part.text for part in row) for row in rows)
+
+
+def test_many_changes_are_counted_and_those_without_effect_left_out(live: tuple[RunFolder, list[Event]]) -> None:
+    comparison = compare(live[0])
+    run = comparison.runs[0]
+    assert run.training is not None
+    (made,) = run.training.changes
+    chunk = replace(made, path="compute.tasks_at_once", old=0, new=2)
+    many = replace(run.training, changes=(chunk, *[made] * 12))
+    sentences = changes_in_training(replace(comparison, runs=(replace(run, training=many),)))
+    assert len(sentences) == 11
+    assert sentences[-1] == "MAML: 2 more changes of settings, which are in its journal"
 
 
 def test_explorer_and_parameter_space_use_validated_rate(live: tuple[RunFolder, list[Event]]) -> None:

@@ -222,5 +222,5 @@ def test_run_trains_without_a_socket(tmp_path: Path, monkeypatch: pytest.MonkeyP
     session = Session.start(change(ENDLESS, {"training.iterations": 3}), runs_dir=tmp_path)
     warned = [event.text for event in session if isinstance(event, events.Warned)]
     assert len(warned) == 1
-    assert "control.sock' cannot be created: operation not supported" in warned[0]
+    assert "control.sock' cannot be created (operation not supported)" in warned[0]
     assert session.run.status() == "finished"

@@ -62,7 +62,7 @@ def test_detached_run_reports_every_event_and_resumes() -> None:
     live = start_detached(SMALL, preset="small")
     assert live.hello.pid != os.getpid()
     if sys.platform == "linux":
-        title = b"'metatui maml-sinusoid'; import os"
+        title = b"'metatui maml-sinusoid'; import sys"
         assert Path(f"/proc/{live.hello.pid}/cmdline").read_bytes().split(b"\0")[3].startswith(title)
     assert live.hello.iteration == 0
     seen = list(live)
@@ -216,3 +216,48 @@ def test_bad_input_starts_no_process(capsys: pytest.CaptureFixture[str], monkeyp
     assert "task.shots is 0" in capsys.readouterr().err
     assert main(["run", "--resume", "nosuch", "--detach"]) == 2
     assert "'nosuch' is not a run" in capsys.readouterr().err
+
+
+class BusyFile:
+    """A file that refuses some writes."""
+
+    def __init__(self, *errors: type[OSError]) -> None:
+        self._errors = list(errors)
+        self.texts: list[str] = []
+
+    def write_text(self, text: str) -> None:
+        if self._errors:
+            raise self._errors.pop(0)
+        self.texts.append(text)
+
+
+@pytest.mark.parametrize(
+    ("own", "processors", "errors", "written"),
+    [
+        (10, 1, [], ["10"]),
+        (10, 2, [], ["7"]),
+        (10, 8, [], ["1"]),
+        (10, 16, [], []),
+        (19, 1, [BlockingIOError, BlockingIOError], ["19"]),
+        (19, 1, [BlockingIOError] * child_process.ATTEMPTS, []),
+        (10, 1, [FileNotFoundError], []),
+        (0, 1, [], []),
+    ],
+)
+def test_lower_priority(
+    own: int, processors: int, errors: list[type[OSError]], written: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = BusyFile(*errors)
+    monkeypatch.setattr(child_process, "AUTOGROUP", file)
+    monkeypatch.setattr(os, "nice", lambda by: own)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(processors)), raising=False)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    child_process.lower_priority(5)
+    assert file.texts == written
+
+
+@pytest.mark.skipif(not child_process.AUTOGROUP.exists(), reason="this system compares the niceness of all processes")
+def test_niceness_of_a_session() -> None:
+    code = "from metatui.utils.child_process import *; lower_priority(19); print(AUTOGROUP.read_text().split()[-1])"
+    found = subprocess.run([sys.executable, "-c", code], start_new_session=True, capture_output=True, text=True)
+    assert int(found.stdout) == child_process.session_niceness(19)

@@ -373,7 +373,7 @@ def test_full_disk_pauses_the_run(
         if isinstance(event, events.Paused):
             assert session.outcome.status == "paused"
             assert isinstance(seen[-2], events.Warned)
-            assert f"{os.strerror(number).lower()}; training waits" in seen[-2].text
+            assert f"{os.strerror(number).lower()}; training is waiting" in seen[-2].text
             assert disk.asked == 1
             disk.full = False
         if isinstance(event, Progress) and event.iteration == 15:

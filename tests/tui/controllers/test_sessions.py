@@ -17,13 +17,14 @@ from metatui.config.settings import Settings
 from metatui.events import Evaluated, Event, Finished, Pause, Paused, Progress, Resume
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
+from metatui.runs.suites import background, bundled
 from metatui.tui.controllers import sessions
 from metatui.tui.controllers.run_client import RunClient
 from metatui.tui.controllers.sessions import Attached, RealSessions
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.system_monitor import Sampler
 from metatui.tui.terminal.crash_info import CrashInfo, describe_background_run
-from metatui.utils import paths
+from metatui.utils import child_process, paths
 from metatui.utils.errors import BadInput, MetatuiError
 from tests.tui.fakes import FakeSession, evaluation, saved_run, views
 
@@ -172,3 +173,18 @@ def test_background_run_names_its_commands(tmp_path: Path) -> None:
     elsewhere = tmp_path / "my runs" / "maml-1"
     text = describe_background_run(RunFolder(elsewhere))
     assert text.endswith(f"metatui attach '{elsewhere}' follows it, metatui stop '{elsewhere}' stops it")
+
+
+def test_runs_and_suites_of_the_app_are_nice(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def refuse(module: str, handle: int, niceness: int, title: str = "") -> list[str]:
+        asked.append(niceness)
+        raise OSError("refused")
+
+    monkeypatch.setattr(child_process, "command", refuse)
+    with pytest.raises(OSError, match="refused"):
+        RealSessions(runs_dir).start(TINY, "tiny")
+    with pytest.raises(OSError, match="refused"):
+        background.start(bundled()[0], RunStore(runs_dir))
+    assert asked == [10, 10]

@@ -99,15 +99,21 @@ def test_validations_are_points_measured_with_their_own_shots() -> None:
     assert both.title.endswith("; points: validation, 10-shot, 2 steps")
     alone = training(comparison, View().next_curves())
     assert [series.name for series in alone.series] == ["maml 0", "reptile 0"]
-    assert (alone.title, list(alone.series[0].points)) == ("Loss on validation tasks", [(1, 2.5), (2, 2.0)])
+    assert (alone.title, list(alone.series[0].points)) == (
+        "Loss on validation tasks, 10-shot, 2 steps", [(1, 2.5), (2, 2.0)],
+    )  # fmt: skip
     alike = training(compared(maml, reptile), View())
     assert [series.name for series in alike.series] == ["maml 0", "", "reptile 0", ""]
-    assert alike.title == "Meta-loss in training, smoothed over 1 meta-steps, 1 step; points: validation, 2 steps"
+    assert (alike.title, *alike.shorter_titles) == (
+        "Meta-loss in training after 1 step, smoothed over 1 meta-steps; points: validation after 2 steps",
+        "Meta-loss in training after 1 step; points: validation after 2 steps",
+        "Training after 1 step; points: validation after 2 steps",
+    )
     assert {series.style for series in training(comparison, View(curves="training")).series} == {"line"}
 
 
 def test_training_curves_are_smoothed_and_marked() -> None:
-    change = LiveChange(TimeToTarget(1, 4, 0.1), "inner_lr 0.1")
+    change = LiveChange(TimeToTarget(1, 4, 0.1), "inner_lr 0.1", "algorithm.inner_lr", 0.01, 0.1)
     averages = tuple(Averages(decay, (decay, decay / 2), None) for decay in DECAYS)
     curve = replace(CURVE, changes=(change,), averages=averages)
     comparison = compared(*(replace(run(name, 0), training=curve) for name in ("maml", "reptile")))
@@ -116,10 +122,10 @@ def test_training_curves_are_smoothed_and_marked() -> None:
     for _ in range(1 + len(DECAYS)):
         titles.append(training(comparison, view).title)
         view = view.next_smoothing()
-    assert titles[0] == "Meta-loss in training, smoothed over 1 meta-steps"
+    assert titles[0] == "Meta-loss in training after 1 step, smoothed over 1 meta-steps"
     assert view == View()
     chart = training(comparison, View(smoothing=2, axis="tasks"))
-    assert chart.title == "Meta-loss in training, smoothed 0.9"
+    assert chart.title == "Meta-loss in training after 1 step, smoothed 0.9"
     assert list(chart.series[0].points) == [(4, 0.9), (8, 0.45)]
     assert [(mark.x, mark.label, mark.colour) for mark in chart.marks[:1]] == [
         (4, "inner_lr 0.1", chart.series[0].colour)

@@ -108,7 +108,8 @@ async def test_each_step_ends_when_the_user_has_done_it(
         app.runs_tab.reload()
         await settled(app, pilot)
         assert "The list has one run" not in text()
-        await pilot.press("c")  # no run is marked
+        await pilot.press("c")  # without marks, only the selected run is measured
+        await settled(app, pilot)
         assert step() == "compare"
         for keys in (["space", "up"], ["space"], ["c"]):
             await pilot.press(*keys)

@@ -21,7 +21,7 @@ from metatui.tui.widgets.charts.axis import Axis, range_axis, value_axis
 from metatui.tui.widgets.charts.canvas import Canvas, Run, Signal
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.plot import paint
-from metatui.tui.widgets.charts.row_widget import Row, centred, fitted, width_of
+from metatui.tui.widgets.charts.row_widget import Row, centred, fitted, fitted_words, width_of
 from metatui.tui.widgets.charts.sparkline import bars
 
 EDGES = [0.0, 1.0, -1.0, 1e300, -1e300, 1e-290, 2e-290, 1e-320, 1e308, math.nan, math.inf, -math.inf]
@@ -241,6 +241,23 @@ def test_names_never_cover_the_curve() -> None:
     assert lines[1].strip() == "MSE"
     assert not any("train" in line for line in lines[1:])
     assert "4.00" in "".join(lines)
+
+
+def test_the_longest_title_that_fits_is_shown() -> None:
+    titles = ("Loss on 100 test tasks, 10-shot; dotted: 95 %", "Loss on 100 test tasks, 10-shot", "Loss, test split")
+    chart = ChartData(
+        (Series("a", "hue-blue", [(0.0, 0.0), (1.0, 1.0)]),), title=titles[0], shorter_titles=titles[1:], x_label="x"
+    )
+    for width, shown in ((60, titles[0]), (40, titles[1]), (20, titles[2]), (12, "Loss, test…"), (10, "Loss…")):
+        assert text(paint(chart, width, 12, theme(), Canvas()))[0].split("  ")[0].rstrip() == shown
+
+
+def test_texts_are_cut_between_words() -> None:
+    cut = "after 10 inner steps"
+    assert [fitted_words(cut, width, "…") for width in (20, 15, 14, 9, 3)] == [
+        cut, "after 10 inner…", "after 10…", "after 10…", "af…",
+    ]  # fmt: skip
+    assert fitted_words("training, after 1 step", 12, "…") == "training…"
 
 
 def test_a_long_legend_counts_hidden_entries() -> None:

@@ -29,7 +29,7 @@ SUPERCLASSES: Mapping[str, tuple[str, ...]] = {
         "vehicles_2": "lawn_mower rocket streetcar tank tractor",
     }.items()
 }
-"""The classes of each superclass. CIFAR-100 labels classes, and also superclasses, by their alphabetical position."""
+"""The classes of each superclass. The label of a class or superclass is its position in alphabetical order."""
 
 CLASSES = tuple(sorted(name for names in SUPERCLASSES.values() for name in names))
 

@@ -38,7 +38,7 @@ class ImageFile:
 @dataclass(frozen=True)
 class ClassFolder:
     split: Split | None
-    """Split of this class according to its split folder or its class list; None if the root has neither."""
+    """Split of this class according to its split folder or its class list; None if the root has no splits."""
     name: str
     files: tuple[ImageFile, ...]
 
@@ -66,7 +66,7 @@ class Listing:
     """Classes, sorted by split and then by name."""
     left_out: tuple[LeftOut, ...]
     lists: Path | None = None
-    """Folder of the class lists; None if there are none."""
+    """Folder of the class lists; None if class lists are not used."""
 
     @cached_property
     def files(self) -> tuple[ImageFile, ...]:

@@ -162,6 +162,6 @@ def _in_order(origin: str, names: Iterable[str], part: str, alphabets: Alphabets
 
 
 def _is_litter(name: str) -> bool:
-    """Return whether this is a hidden file that macOS creates."""
+    """Return whether the file `name` is a hidden file that macOS creates."""
     folder, _, file = name.rpartition("/")
     return folder.split("/")[0] == "__MACOSX" or file == ".DS_Store" or file.startswith("._")

@@ -65,7 +65,7 @@ class Character:
     """Name of the part: `images_background` or `images_evaluation`."""
     alphabet: str
     number: int
-    """Position of the character in its alphabet, from 1."""
+    """Position of the character in its alphabet, starting at 1."""
 
     @property
     def folder(self) -> str:

@@ -66,6 +66,6 @@ class Table(DataSet):
         if not options.file:
             yield "table.file", "the path of a CSV or Parquet file if task.source = 'table'"
         if not options.inputs and not options.targets:
-            yield "table.targets", "names of columns, unless table.inputs names columns"
+            yield "table.targets", "one or more column names if table.inputs is empty"
         if options.val_fraction + options.test_fraction > 0.9:
             yield "table.val_fraction", "at most 0.9 together with table.test_fraction, to leave tasks for training"

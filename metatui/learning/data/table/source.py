@@ -174,7 +174,7 @@ class TableSource(TaskSource):
         return [(int(self._count[n]), int(self._first[n])) for n in self._tasks[split].tolist()]
 
     def _choose(self, split: Split, tasks: Sequence[int], *, seed: int) -> Tensor:
-        """Return the position in the table of the task with each number, int64 [T].
+        """Return the position in the table of each numbered task, int64 [T].
 
         Each block of as many successive numbers as there are tasks contains every task once."""
         numbers, count = task_numbers(tasks), self.task_count(split)

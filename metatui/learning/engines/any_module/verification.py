@@ -241,7 +241,7 @@ def _structure(model: nn.Module, kept: list[object]) -> Hashable:
 
 
 def _value_key(value: Any, kept: list[object]) -> Hashable:
-    """Return a key: a plain value itself, the code of a function without state, or the id of any other object."""
+    """Return a key for `value`: a plain value, the code of a stateless function, or the id of any other object."""
     if value is None or isinstance(value, bool | int | float | complex | str | bytes | type | torch.dtype):
         return type(value), value
     if isinstance(value, tuple | list | set | frozenset) and len(value) < 100:

@@ -188,8 +188,8 @@ class _EachTask(Function):
     """One task's convolution of x [B, C, H, W] with w [D, C / groups, ...], for use under torch.vmap only.
 
     torch.vmap turns the convolutions of all tasks into one grouped convolution. For one term of the double backward of
-    that convolution, torch runs a separate convolution for each group, hundreds in a meta-step. Here, that term is a
-    single convolution, too.
+    that convolution, torch runs a separate convolution for each group, hundreds in a meta-step. Here, that term is also
+    a single convolution.
     """
 
     @staticmethod

@@ -9,7 +9,7 @@ of each column and then of each row. REAL is float or double.
 
 typedef long long integer;
 
-/* Bt d: six numbers to six, out and in each `step` apart, for n channels. */
+/* Bt d: maps six numbers to six, for n channels. Successive numbers are `step` apart in `in` and `ahead` in `out`. */
 static void input_line(const REAL *restrict in, integer step, REAL *restrict out, integer ahead, integer n)
 {
 #pragma GCC ivdep

@@ -24,7 +24,8 @@ static inline lanes pooled(const lanes y[4])
     return kept(~(most <= 0), most);
 }
 
-/* Its derivative: `g` goes to the largest number, the first of equal ones, if it is above zero. */
+/* The derivative of `pooled`: `g` goes to the largest of the four numbers (the first of equal ones) if that number is
+   above zero. */
 static inline void pooled_back(const lanes y[4], lanes g, lanes out[4])
 {
     mask right1 = y[1] > y[0], right2 = y[3] > y[2];

@@ -55,7 +55,7 @@ def compare(
         split: `test` or `val`.
         tasks, steps, shots: numbers of held-out tasks, inner steps and shots. They default to the settings of the first
             run, like the rest of the protocol (queries, seed of the held-out tasks, batch norm, rotations). With
-            `steps="own"`, each run makes as many inner steps as its own settings say.
+            `steps="own"`, each run takes the number of inner steps in its own settings.
         target: accuracy (a fraction) or loss; the comparison shows when each run first reached this value.
         device: device for all runs; defaults to the device in each run's settings.
         on_progress: callback that receives the progress before each chunk of tasks.

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 
+from metatui.config.fields import FIELDS, text_of
 from metatui.config.registry import DATA
 from metatui.events import Evaluation
 from metatui.runs.analysis.comparison.labels import values_of
 from metatui.runs.analysis.comparison.values import Comparison, Metric, SeedGroup
-from metatui.runs.formatting import headline
+from metatui.runs.execution.replay_log import FREE_ON_RESUME
+from metatui.runs.formatting import change_text, headline
 from metatui.utils.numbers import diverged, interval
+
+MOST_CHANGES = 10
+"""Maximum number of changes during the training of a run that are listed with the results."""
 
 
 def points(mean: float, half: float) -> str:
@@ -99,10 +104,35 @@ def target_words(comparison: Comparison) -> str | None:
 def main_results(comparison: Comparison) -> tuple[str, ...]:
     """Return the results over seeds and the conclusions; if there are neither, return the result of each run.
 
-    Each result is a sentence without a full stop.
+    Changes of settings during training follow. Each result is a sentence without a full stop.
     """
     results = (f"{run.label}: {headline(run.evaluation, level=True)}" for run in comparison.runs)
-    return (*results_over_seeds(comparison), *comparison.conclusions) or tuple(results)
+    return (
+        *((*results_over_seeds(comparison), *comparison.conclusions) or results),
+        *changes_in_training(comparison),
+    )
+
+
+def changes_in_training(comparison: Comparison) -> tuple[str, ...]:
+    """Describe the settings that were changed while the runs trained, each as a sentence without a full stop.
+
+    Settings that do not affect the results, such as the number of tasks in memory at once, are left out.
+    """
+    sentences: list[str] = []
+    for run in comparison.runs:
+        changes = [
+            change
+            for change in (run.training.changes if run.training else ())
+            if FIELDS[change.path].group not in FREE_ON_RESUME
+        ]
+        for change in changes[:MOST_CHANGES]:
+            text, at = change_text(change.path, text_of(change.old), text_of(change.new)), change.at.iterations
+            measured = run.evaluation.iteration
+            before = f" (after meta-step {measured:,}, whose parameters were evaluated)" if measured <= at else ""
+            sentences.append(f"{run.label}: {text} at meta-step {at:,}{before}")
+        if (rest := len(changes) - MOST_CHANGES) > 0:
+            sentences.append(f"{run.label}: {rest:,} more changes of settings, which are in its journal")
+    return tuple(sentences)
 
 
 def results_over_seeds(comparison: Comparison) -> tuple[str, ...]:
@@ -137,7 +167,7 @@ def intervals(comparison: Comparison) -> str:
 
 
 def note_on_seeds(comparison: Comparison) -> str | None:
-    """Return a note on what paired tests compare; None if there are none, or if there are tests over seeds."""
+    """Return a note on what paired tests compare; None without paired tests, or if there are tests over seeds."""
     if not any(pair.is_tested for pair in comparison.pairs) or comparison.seeds:
         return None
     return (

@@ -45,7 +45,7 @@ def algorithm_title(settings: Settings) -> str:
 
 
 def _differing(settings: Sequence[Settings]) -> list[str]:
-    """Return the paths of the settings that differ between runs, are used and can change results."""
+    """Return the paths of the settings that are used, differ between runs, and can change results."""
     return [
         path
         for path, field in FIELDS.items()
@@ -60,7 +60,7 @@ def _setting(settings: Settings, path: str) -> str:
 
 
 def measured_in(runs: Sequence[Settings]) -> tuple[list[str], list[str]]:
-    """Describe the shots and inner steps of the training curves and of the validations, as far as they differ.
+    """Describe with how many shots and inner steps training and validation were measured, where runs differ in this.
 
     Returns:
         For training and for validation, the numbers of shots and of inner steps of each run, such as `10-shot`,

@@ -63,7 +63,7 @@ def differences(a: RunResult, b: RunResult, metric: Metric, step: int) -> Floats
 
 
 def seed_pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple[SeedPair, ...]:
-    """Compare all pairs of settings that were trained with at least two seeds, using the mean result of each run."""
+    """Compare all pairs of groups with at least two seeds each, using the mean result of each run."""
     from metatui.learning.evaluation.statistics import holm, welch_test
 
     groups = [group for group in seed_groups(runs) if group.is_repeated]
@@ -92,7 +92,7 @@ def values(run: RunResult, metric: Metric) -> Floats:
 
 
 def _after(run: RunResult, metric: Metric, step: int) -> Floats:
-    """Return the metric of each task, [T], after inner step `step`, or after the last one if there are fewer."""
+    """Return the metric of each task, [T], after inner step `step`, or after the last inner step if that is earlier."""
     every = values(run, metric)
     return every[:, min(step, every.shape[1] - 1)]
 
@@ -151,7 +151,7 @@ def _better(metric: Metric, difference: float, half: float, a: str, b: str, over
     """Describe which run is better and by how much, given the difference a minus b.
 
     Args:
-        over: text after the interval that says what it is over.
+        over: text that follows the interval, such as ` (95 % interval over seeds)`.
     """
     a_is_above = difference >= 0
     if metric == "accuracy":

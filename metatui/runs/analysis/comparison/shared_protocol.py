@@ -23,7 +23,7 @@ Otherwise, accuracies and losses would refer to different data.
 TIED = ("task.ways", "task.split", "task.split_seed", "task.class_lists")
 """Settings fixed by a trained model: its number of outputs and its training classes.
 
-Runs that differ in them have no held-out tasks in common.
+Runs that differ in these settings have no held-out tasks in common.
 """
 
 SHARED = (
@@ -36,11 +36,10 @@ SHARED = (
 """Evaluation settings that are the same for all runs of a comparison. The values of the first run are the default."""
 
 INPUTS = ("task.image_size", "task.image_mode")
-"""Input settings fixed by a trained model; runs that differ in them still have the same tasks."""
+"""Input settings fixed by a trained model. Runs that differ in these settings still have the same tasks."""
 
 LARGEST_BUDGET_RATIO = 1.1
-"""A comparison contains a warning if the largest number of training tasks of a run is more than this multiple of the
-smallest."""
+"""If the numbers of training tasks of two runs differ by more than this factor, the comparison contains a warning."""
 
 
 @dataclass(frozen=True)

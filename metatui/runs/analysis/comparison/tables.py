@@ -16,6 +16,7 @@ from metatui.runs.analysis.comparison.formatting import (
     seconds,
     target_words,
 )
+from metatui.runs.analysis.comparison.labels import measured_in
 from metatui.runs.analysis.comparison.values import Comparison, Pair
 from metatui.utils.numbers import interval
 
@@ -124,7 +125,13 @@ def validations(comparison: Comparison) -> TextTable | None:
         )
         for iteration in shown
     )
-    return TextTable("Validations during training", ("meta-step", *(run.label for run in comparison.runs)), rows)
+    _, measured = measured_in([run.settings for run in comparison.runs])
+    alike = f", {measured[0]}" if measured[0] and len(set(measured)) == 1 else ""
+    names = [
+        f"{run.label}, {how}" if how and not alike else run.label
+        for run, how in zip(comparison.runs, measured, strict=True)
+    ]
+    return TextTable(f"Validations during training{alike}", ("meta-step", *names), rows)
 
 
 def _validated(comparison: Comparison, mean: float, half: float, diverged: int) -> str:

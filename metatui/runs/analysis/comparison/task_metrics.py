@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from metatui.learning.training.trainer_state import TrainerState
 
 CACHE_SIZE = 32
-"""Maximum number of cached measurements. If a run is added to a comparison, the other runs need no new measurement."""
+"""Maximum number of cached measurements. If a run is added to a comparison, only this run must be measured."""
 
 Checkpoints = tuple[tuple[str, int, int], ...]
 _Key = tuple[RunFolder, Checkpoints, Settings, str]

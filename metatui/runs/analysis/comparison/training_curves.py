@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from metatui.config.declarations import Scalar
 from metatui.config.schedule import PlannedChange, brief
 from metatui.runs.analysis.comparison.values import (
     Averages,
@@ -86,12 +87,16 @@ def smoothing_span(runs: Sequence[RunFolder]) -> int:
 
 def live_changes(run: RunFolder, steps: Steps) -> tuple[LiveChange, ...]:
     """Return the live changes of `run`, except those undone by resuming from an earlier meta-step."""
-    made = (item.planned for item in replay_log(run.changes(), run.journal()) if item.made)
-    return tuple(
-        LiveChange(steps.until(change.iteration), brief(change.path, change.value))
-        for change in made
-        if isinstance(change, PlannedChange)
-    )
+    settings = run.settings()
+    values: dict[str, Scalar] = {}
+    changes = []
+    for item in replay_log(run.changes(), run.journal()):
+        if item.made and isinstance(change := item.planned, PlannedChange):
+            old = values.get(change.path, settings.value(change.path))
+            values[change.path] = change.value
+            at, label = steps.until(change.iteration), brief(change.path, change.value)
+            changes.append(LiveChange(at, label, change.path, old, change.value))
+    return tuple(changes)
 
 
 def training_curve(steps: Steps, span: int, changes: tuple[LiveChange, ...] = ()) -> TrainingCurve | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
+from metatui.config.declarations import Scalar
 from metatui.config.settings import Settings
 from metatui.events import Curve, Evaluation
 from metatui.runs.storage.run_folder import RunFolder
@@ -46,7 +47,7 @@ class Protocol:
     rotations: bool | None
     """Value of the setting `task.rotations`; None if the data set does not use it."""
     own_steps: bool = False
-    """Whether each run makes as many inner steps as its own settings say. If True, `steps` is the largest of these
+    """Whether each run takes the number of inner steps in its own settings. If True, `steps` is the largest of these
     numbers."""
     differences: tuple[str, ...] = ()
     """Differences between the protocols that the runs were set up with. The comparison replaces them by one
@@ -55,7 +56,7 @@ class Protocol:
 
 @dataclass(frozen=True)
 class TaskValues:
-    """Metrics of each of T held-out tasks at each inner step from 0, as read-only arrays."""
+    """Metrics of each of T held-out tasks at inner steps 0, 1, 2, ..., as read-only arrays."""
 
     loss: Floats
     """Mean query losses, [T, steps + 1], float64."""
@@ -92,6 +93,10 @@ class LiveChange:
     at: TimeToTarget
     label: str
     """Short description: `inner_lr 0.1`."""
+    path: str
+    """Path of the setting, such as `algorithm.inner_lr`."""
+    old: Scalar
+    new: Scalar
 
 
 @dataclass(frozen=True)
@@ -139,8 +144,8 @@ class ValidationCurve:
     mean: tuple[float, ...]
     ci95: tuple[float, ...]
     diverged: tuple[int, ...]
-    """Number of diverged tasks in each validation; 0 if the journal does not record it. The means exclude these
-    tasks."""
+    """Number of diverged tasks in each validation; 0 if the journal does not record this number. The means
+    exclude these tasks."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +184,7 @@ class RecordedRun:
     validation: ValidationCurve = field(repr=False)
     costs: Costs
     to_target: TimeToTarget | None
-    """First validation that reached the target; None if none reached it or if there is no target."""
+    """First validation that reached the target; None if no validation reached it, or if there is no target."""
 
     @property
     def id(self) -> str:
@@ -213,14 +218,14 @@ class Pair:
     b: RunResult = field(repr=False)
     metric: Metric
     step: int
-    """Inner step of the test."""
+    """Inner step after which the metrics are compared."""
     test: PairedTest
     """Test of the differences a minus b on the tasks on which neither run diverged. Accuracies are fractions."""
     p_holm: float
     """`test.deciding_p` with Holm's correction over all pairs; NaN if at least half of the tasks were excluded."""
     wilcoxon_p_holm: float
     family: int
-    """Number of pairs in the correction."""
+    """Number of pairs that Holm's correction takes into account."""
     verdict: str
     """Conclusion as a sentence without a full stop."""
 
@@ -232,7 +237,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class SeedCurve:
-    """Statistics over seeds at each inner step from 0.
+    """Statistics over seeds at inner steps 0, 1, 2, ...
 
     The values are the means of the runs over their tasks. A run that diverged on most tasks has no mean and is left
     out.
@@ -242,9 +247,10 @@ class SeedCurve:
     """Number of seeds, that is, of runs that are not left out."""
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
-    """Standard deviations over the seeds, with `seeds` - 1 in the denominator; NaN with fewer than two."""
+    """Standard deviations over the seeds, with `seeds` - 1 in the denominator; NaN with fewer than two seeds."""
     ci95: tuple[float, ...]
-    """Half-widths of the 95 % intervals of the means over the seeds, by Student's t; NaN with fewer than two."""
+    """Half-widths of the 95 % intervals of the means over the seeds, by Student's t; NaN with fewer than two
+    seeds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -285,7 +291,7 @@ class SeedGroup:
 
 @dataclass(frozen=True, eq=False)
 class SeedPair:
-    """Test of two settings, each trained with several seeds, on the same held-out tasks."""
+    """Test of two groups of runs, each with several seeds, on the same held-out tasks."""
 
     a: SeedGroup
     b: SeedGroup
@@ -313,7 +319,7 @@ class Comparison:
     Runs that differ only in the seed are not tested: their difference says nothing about the settings.
     """
     seeds: tuple[SeedPair, ...]
-    """Tests of all pairs of settings with several seeds each."""
+    """Tests of all pairs of groups with several seeds each."""
     target: float | None
     """Target accuracy as a fraction, or target loss."""
     warnings: tuple[str, ...]
@@ -380,7 +386,7 @@ class Comparing:
     run: str
     """Label of the current run."""
     number: int
-    """Number of the current run, from 1."""
+    """Number of the current run, starting at 1."""
     runs: int
     done: int
     """Number of finished held-out tasks."""

@@ -38,7 +38,7 @@ STARTED = {
     "device_name": "device name",
     "engine": "engine",
 }
-"""Headings of the table of machines and versions, by the name of the detail that the journal records."""
+"""Headings of the table of machines and versions. Each key is the name of a detail in the journal."""
 
 
 @dataclass(frozen=True)

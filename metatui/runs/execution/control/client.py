@@ -74,7 +74,7 @@ class LiveRun:
             why = reason(error) if isinstance(error, OSError) else str(error)
             trainer = holder(run.lock_path)
             raise BadInput(
-                f"run {quote(run.id)} is trained by {trainer}, which cannot be reached from here: {why}"
+                f"run {quote(run.id)} is being trained by {trainer}, which cannot be reached from here: {why}"
             ) from None
 
     def known(self, iteration: int) -> None:
@@ -168,7 +168,7 @@ class LiveRun:
         run, pid = self.run, self.hello.pid
         if is_live:
             return Failed(
-                self._reached, f"Process {pid} still trains run {run.id} but closed the connection: attach again"
+                self._reached, f"Process {pid} is still training run {run.id} but closed the connection: attach again"
             )
         status = run.status()
         last = next((entry for entry in reversed(run.journal()) if entry.event == status), None)

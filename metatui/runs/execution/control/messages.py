@@ -121,7 +121,7 @@ def command_line(command: Command) -> bytes:
 
 
 def read_report(line: bytes) -> Report | None:
-    """Parse a line from a run. Returns None if only later versions know this kind of message."""
+    """Parse a line from a run. Returns None for kinds of messages that were added in later versions."""
     try:
         return Report.model_validate_json(line)
     except ValidationError:
@@ -136,7 +136,8 @@ def read_hello(line: bytes) -> Hello:
         raise BadInput(NO_HELLO) from None
     if protocol != PROTOCOL:
         raise BadInput(
-            f"it uses protocol {quote(protocol)}, but this metatui uses {PROTOCOL}: use the version that trains the run"
+            f"it uses protocol {quote(protocol)}, but this metatui uses {PROTOCOL}: "
+            "use the version that is training the run"
         )
     message = read_report(line)
     if message is None or message.hello is None:

@@ -66,7 +66,7 @@ MOST_OTHERS = 4096
 the oldest are dropped."""
 
 MOST_UNREAD = 64 * 1024
-"""Maximum number of bytes that a viewer may leave unread and still get an answer to an invalid line."""
+"""Maximum number of unread bytes of a viewer. If there are more, its invalid lines are not answered."""
 
 CHUNK = 64 * 1024
 
@@ -197,7 +197,7 @@ class ControlServer:
         try:
             self._listener = listen(self._session.run)
         except OSError as error:
-            problem = f"{quote(str(socket_path(self._session.run)), 200)} cannot be created: {reason(error)}"
+            problem = f"{quote(str(socket_path(self._session.run)), 200)} cannot be created ({reason(error)})"
         try:
             if self._listener or self._viewers:
                 # With a factory, the runner does not affect the event loop of the training thread (in a notebook).
@@ -278,7 +278,7 @@ class ControlServer:
             self._close_sockets()
 
     async def _serve(self) -> None:
-        """Send events to the viewers until `close`: progress at most every `EVERY_SECONDS`, others immediately."""
+        """Send events to the viewers until `close`: progress every `EVERY_SECONDS`, other events immediately."""
         loop = asyncio.get_running_loop()
         for viewer in self._viewers:
             self._spawn(self._show(viewer))

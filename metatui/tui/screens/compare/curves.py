@@ -13,6 +13,7 @@ from metatui.runs.analysis.comparison import Comparison, Metric, Recorded, Recor
 from metatui.runs.analysis.comparison.labels import measured_in
 from metatui.runs.analysis.comparison.seed_groups import by_seed
 from metatui.runs.analysis.comparison.values import Averages
+from metatui.runs.formatting import split_name
 from metatui.tui.colors import palette
 from metatui.tui.widgets.charts import ChartData, Mark, Series
 from metatui.utils.smoothing import DECAYS
@@ -142,17 +143,20 @@ def training(comparison: Comparison | Recorded, view: View) -> ChartData:
     faults = {x for each in series for x, value in each.points if not math.isfinite(value)}
     smoothed = f", smoothed {max(spans)}" if spans else ""
     metric = "accuracy" if accuracy else "loss"
-    shown = f"{'Query accuracy' if accuracy else 'Meta-loss'} in training{smoothed}"
-    if points and lines:
-        alike = [in_training[0]] if not differs else []
-        shown = f"{shown}{_all_alike(alike)}; points: validation{_all_alike(in_validation)}"
-    elif points:
-        shown = f"{metric.capitalize()} on validation tasks"
+    shown = f"{'Query accuracy' if accuracy else 'Meta-loss'} in training"
+    trained, validation = ("" if differs else _all_alike(in_training)), f"validation{_all_alike(in_validation)}"
+    if lines:
+        end = f"; points: {validation}" if points else ""
+        titles = [f"{shown}{trained}{smoothed}{end}", f"{shown}{trained}{end}", f"Training{trained}{end}"]
+    else:
+        on_tasks = validation.replace("validation", "validation tasks", 1)
+        titles = [f"{metric.capitalize()} on {on_tasks}", validation.capitalize()]
     return ChartData(
         tuple(series),
         tuple(marks),
         tuple(sorted(faults)),
-        title=shown,
+        title=titles[0],
+        shorter_titles=tuple(titles[1:]),
         x_label=AXES[view.axis],
         y_label="accuracy (%)" if accuracy else "loss",
         log_y=view.log and not accuracy,
@@ -162,7 +166,9 @@ def training(comparison: Comparison | Recorded, view: View) -> ChartData:
 
 def _all_alike(measured: Sequence[str]) -> str:
     """Return a note on how all curves were measured, to append to a title; empty if they were measured differently."""
-    return f", {measured[0]}" if len(set(measured)) == 1 and measured[0] else ""
+    if len(set(measured)) != 1 or not measured[0]:
+        return ""
+    return f", {measured[0]}" if "shot" in measured[0] else f" after {measured[0]}"
 
 
 def _smoothed(curve: TrainingCurve | None, view: View) -> TrainingCurve | Averages | None:
@@ -195,10 +201,13 @@ def adaptation(comparison: Comparison, view: View) -> ChartData:
         if len(comparison.groups) <= MOST_BANDS:
             bands.append(Series("", colour, _band(steps, curve, scale, floor), style="band"))
     dotted = f"; dotted: 95 %{' over tasks or seeds' if comparison.repeated else ''}" if bands else ""
+    metric, shots = "Accuracy" if accuracy else "Loss", f"{comparison.protocol.shots}-shot"
+    split = split_name(comparison.protocol.split)
+    title = f"{metric} on {comparison.protocol.tasks:,} {split} tasks, {shots}"
     return ChartData(
         (*means, *bands),
-        title=f"{'Accuracy' if accuracy else 'Loss'} on {comparison.protocol.tasks:,} held-out tasks, "
-        f"{comparison.protocol.shots}-shot{dotted}",
+        title=f"{title}{dotted}",
+        shorter_titles=(title, f"{metric}, {split} split, {shots}"),
         x_label="inner step",
         y_label="accuracy (%)" if accuracy else "loss",
         log_y=log,

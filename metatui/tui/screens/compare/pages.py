@@ -13,6 +13,7 @@ from rich.segment import Segment
 from metatui.runs.analysis.comparison import Comparison, Pair
 from metatui.runs.analysis.comparison.formatting import (
     after_steps,
+    changes_in_training,
     deviation,
     group_result,
     main_results,
@@ -39,8 +40,8 @@ def result_page(comparison: Comparison, view: View, width: int, theme: ChartThem
         rows += [[]] if index else []
         rows += paragraph(f"Warning: {warning}.", width, theme, theme.colour("hue-vermillion", bold=True), hang=2)
     rows += [[]] if rows else []
-    rows += _title("In words", theme)
-    for sentence in main_results(comparison):
+    rows += _title("In words", width, theme)
+    for sentence in (*main_results(comparison), *changes_in_training(comparison)):
         rows += paragraph(f"{theme.glyphs.bullet} {sentence}.", width, theme, theme.text, hang=2)
     if len(comparison.runs) > 1 and not comparison.verdicts:
         rows += paragraph("No two of these runs were evaluated on the same tasks.", width, theme, theme.text)
@@ -50,14 +51,14 @@ def result_page(comparison: Comparison, view: View, width: int, theme: ChartThem
         rows += paragraph(note, width, theme, theme.muted)
     after = f"{comparison.metric.capitalize()} {after_steps(comparison)}"
     if comparison.repeated:
-        rows += [[], *_title(f"{after}: mean over seeds, with 95 % interval over seeds", theme)]
+        rows += [[], *_title(f"{after}: mean over seeds, with 95 % interval over seeds", width, theme)]
         rows += bars(_group_means(comparison, view), width, theme)
-    rows += [[], *_title(f"{after}, with 95 % interval over tasks", theme)]
+    rows += [[], *_title(f"{after}, with 95 % interval over tasks", width, theme)]
     rows += bars(_finals(comparison, view), width, theme)
     if estimates := _differences(comparison):
         unit = "points" if comparison.metric == "accuracy" else "loss"
         over = "over seeds" if comparison.seeds else "task by task"
-        rows += [[], *_title(f"Differences {over} ({unit}), with 95 % interval", theme)]
+        rows += [[], *_title(f"Differences {over} ({unit}), with 95 % interval", width, theme)]
         rows += differences(estimates, width, theme)
     return rows
 
@@ -69,8 +70,8 @@ def tables_page(comparison: Comparison, width: int, theme: ChartTheme) -> list[R
     return [row for table in shown for row in _table(table, width, theme)]
 
 
-def _title(text: str, theme: ChartTheme) -> list[Row]:
-    return [[Segment(theme.printable(text), theme.title)]]
+def _title(text: str, width: int, theme: ChartTheme) -> list[Row]:
+    return paragraph(text, width, theme, theme.title)
 
 
 def _finals(comparison: Comparison, view: View) -> list[Estimate]:
@@ -123,7 +124,7 @@ def _table(table: TextTable, width: int, theme: ChartTheme) -> list[Row]:
         sum(widths[c] + COLUMN_GAP for c in names) + largest > width and max(widths[c] for c in names) > SHORTEST_NAME
     ):
         widths[max(names, key=lambda c: widths[c])] -= 1
-    rows: list[Row] = [[Segment(fitted(theme.printable(table.title), width, ""), theme.title)]]
+    rows = _title(table.title, width, theme)
     for part in _parts(numbers, widths, width - sum(widths[c] + COLUMN_GAP for c in names)):
         for index, cell in enumerate(cells):
             style = theme.muted if index == 0 else theme.text

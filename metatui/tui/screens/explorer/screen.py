@@ -25,7 +25,7 @@ from metatui.tui.widgets.adaptation import MOST_RUNS, AdaptationPanel, RunViews
 from metatui.tui.widgets.adaptation.views import loss_name
 from metatui.tui.widgets.charts import ChartData, LineChart, Series
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
-from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, fitted, spread
+from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, fitted_words, spread
 from metatui.tui.widgets.key_line import Key, KeyLine
 from metatui.tui.widgets.static_text import StatusLine
 from metatui.utils.errors import BadInput, quote
@@ -70,8 +70,8 @@ class ExplorerHeader(RowsWidget):
 
     def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
         state, ellipsis = theme.printable(self._state), theme.glyphs.ellipsis
-        title = fitted(theme.printable(self._title), max(0, width - len(state) - 2), ellipsis)
-        protocol = fitted(theme.printable(self._protocol), width, ellipsis)
+        title = fitted_words(theme.printable(self._title), max(0, width - len(state) - 2), ellipsis)
+        protocol = fitted_words(theme.printable(self._protocol), width, ellipsis)
         return [
             spread([Segment(title, theme.title)], [Segment(state, theme.muted)], width),
             [Segment(protocol, theme.text)],
@@ -332,6 +332,7 @@ def loss_curves(results: Sequence[Explored], step: int, colours: Sequence[str]) 
     return ChartData(
         (*lines, *points),
         title="Loss on this task's query points",
+        shorter_titles=("Query loss",),
         x_label="inner step",
         y_label=loss_name(results[0].view) if results else "loss",
         log_y=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
@@ -21,6 +22,10 @@ from metatui.utils.smoothing import DECAYS
 
 CHOICES = (0.0, *DECAYS)
 """Decays of the smoothing, in the order in which the key selects them; 0 turns smoothing off."""
+X_ENDS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.5)
+"""Ends of the x axis while a run trains, each times a power of ten."""
+LEGEND = 4
+"""Width of an entry of the legend in addition to its name: the sample and the gap."""
 STARTING = "Starting: loading PyTorch…"
 EMPTY = "The loss on training and validation tasks appears here after the first meta-steps."
 ENDED = "This run ended before its first meta-step."
@@ -80,6 +85,9 @@ class CurvesPane(Vertical, can_focus=True):
     def compose(self) -> ComposeResult:
         yield self.chart
 
+    def on_resize(self) -> None:
+        self.show(self._model, self._phase, self._marked)  # the names and the number of points depend on the width
+
     def show(self, model: RunModel | None, phase: Phase, marked: Sequence[MarkedRun] = ()) -> None:
         """Show the curves of a run, or those of the marked runs if no run is shown.
 
@@ -99,12 +107,14 @@ def chart_of(model: RunModel | None, view: View, width: int) -> ChartData:
     points = 2 * max(20, width)
     scale = 100 if accuracy else 1
     names = curve_names(model.settings) if model else ("", "")
+    if sum(len(name) + LEGEND for name in names) > width:
+        names = names[0].replace(" after ", ", "), names[1].replace(" after ", ", ")
     series = [
         Series(
             name,
             colour,
             [(p.x, scale * p.mean) for p in history.points(points, view.against, smoothing)],
-            short=name.split(" after ")[0] + _averaged(history, points, smoothing),
+            short=re.split(" after |, ", name)[0] + _averaged(history, points, smoothing),
         )
         for name, colour, history, smoothing in (
             (names[0], palette.TRAIN, training, view.smoothing),
@@ -114,6 +124,7 @@ def chart_of(model: RunModel | None, view: View, width: int) -> ChartData:
     ]
     if best := _best(model, view, accuracy):
         series.append(Series("best", palette.VALIDATION, [(best[0], scale * best[1])], style="points"))
+    ends = [x for each in series for x, _ in each.points[-1:]]
     changes = model.changes if model else ()
     failed = {p.x for h in (training, validation) for p in h.points(points, view.against) if math.isnan(p.mean)}
     return ChartData(
@@ -123,6 +134,8 @@ def chart_of(model: RunModel | None, view: View, width: int) -> ChartData:
         title=_title(view, accuracy),
         x_label="meta-steps" if view.against == "iteration" else "seconds of training",
         log_y=view.log and not accuracy,
+        early_outside=True,
+        x_limits=(0.0, _x_end(model, view, max(ends))) if model and ends else None,
         integer_x=view.against == "iteration",
         empty=ENDED if model and model.ended else EMPTY,
     )
@@ -148,6 +161,20 @@ def chart_of_runs(runs: Sequence[MarkedRun], view: View, width: int) -> ChartDat
         integer_x=view.against == "iteration",
         empty=NONE_OF_RUNS,
     )
+
+
+def _x_end(model: RunModel, view: View, last: float) -> float:
+    """Return the end of the x axis for curves that end at `last`.
+
+    While the run trains, the axis grows in few, large steps, because the whole chart moves at each of them. From half
+    of the planned meta-steps on, it contains them all.
+    """
+    if not model.is_live:
+        return last
+    planned = float(model.settings.training.iterations) if view.against == "iteration" else math.inf
+    power = 10.0 ** math.floor(math.log10(last)) if last > 0 else 1.0
+    end = next((share * power for share in X_ENDS if share * power >= last), 10 * power)
+    return max(last, planned) if 2 * last > planned else min(end, planned)
 
 
 def _averaged(history: History, points: int, smoothing: float) -> str:

@@ -13,6 +13,8 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
+from metatui.config.fields import FIELDS
+from metatui.config.settings import Settings
 from metatui.events import Failed
 from metatui.tui.formatting import headline, number, result_words, short_metric, split_name
 from metatui.tui.keyboard.actions import Phase, with_keys
@@ -140,9 +142,16 @@ class RunPane(Vertical, can_focus=True):
         self._numbers.show(model, phase, load)
         self._loss.show(model.meta_loss if model else History(), name="Meta-loss")
         if model and model.settings.is_classification:
-            self._other.show(model.accuracy, name="Accuracy", percent=True)
+            self._other.show(model.accuracy, name=accuracy_name(model.settings), percent=True)
         else:
             self._other.show(model.grad_norm if model else History(), name="Meta-gradient norm")
+
+
+def accuracy_name(settings: Settings) -> str:
+    """Return the name of the accuracy in training, with the inner steps if validations have others."""
+    steps = settings.algorithm.inner_steps
+    differs = FIELDS["algorithm.inner_steps"].is_relevant(settings) and steps != settings.evaluation_steps
+    return f"Accuracy after {steps} step{'' if steps == 1 else 's'}" if differs else "Accuracy"
 
 
 def facts_of(model: RunModel, load: Load, phase: Phase) -> list[Fact]:

@@ -38,6 +38,7 @@ from metatui.tui.widgets.charts.row_widget import (
     block,
     centred,
     fitted,
+    fitted_words,
     padded,
     spread,
     width_of,
@@ -313,7 +314,8 @@ class AdaptationPanel(RowsWidget, can_focus=True):
             if max(cell_len(title), cell_len(below)) <= width:
                 return [[Segment(title, theme.title)], [Segment(below, theme.warning if diverged else theme.text)]]
         longest = next((text for text in texts if cell_len(text) <= width), texts[-1])
-        return [[Segment(fitted(longest, width, theme.glyphs.ellipsis), theme.warning if diverged else theme.title)]]
+        shown = fitted_words(longest, width, theme.glyphs.ellipsis)
+        return [[Segment(shown, theme.warning if diverged else theme.title)]]
 
 
 def _targets_that_fit(view: ScatterView, width: int) -> int:

@@ -11,7 +11,7 @@ from rich.segment import Segment
 
 from metatui.tui.formatting import number
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
-from metatui.tui.widgets.charts.row_widget import Row, fitted, spread, width_of
+from metatui.tui.widgets.charts.row_widget import Row, fitted_words, spread, width_of
 from metatui.tui.widgets.charts.series import ChartData, Drawn, Series
 
 TWO_ROWS_FROM = 10
@@ -38,16 +38,16 @@ def chart_header(
     data: ChartData, drawn: Sequence[Drawn], width: int, height: int, theme: ChartTheme, cursor: float | None
 ) -> list[Row]:
     """Lay out the title and the legend. If there is a cursor, they show its x coordinate and the values there."""
-    title, named = data.title, [each for each in drawn if each.series.name]
+    titles, named = (data.title, *data.shorter_titles), [each for each in drawn if each.series.name]
     if cursor is not None:
-        title = f"{data.x_label}: {_coordinate(cursor)}"
+        titles = (f"{data.x_label}: {_coordinate(cursor)}",)
         lines = [each for each in drawn if each.series.style == "line"]
         named = [
             Drawn(each.position, _with_values(each.series, [s for at, s in lines if at == each.position], cursor))
             for each in named
         ]
     entries = [legend_entry(*each, theme) for each in named] if data.legend or cursor is not None else []
-    return _header(title, data.y_label, entries, width, height, theme)
+    return _header([theme.printable(title) for title in titles], data.y_label, entries, width, height, theme)
 
 
 def _with_values(named: Series, lines: Sequence[Series], x: float) -> Series:
@@ -75,18 +75,25 @@ def _coordinate(x: float) -> str:
     return f"{x:,.0f}" if float(x).is_integer() and abs(x) < 1e15 else number(x)
 
 
-def _header(title: str, y_label: str, entries: Sequence[Row], width: int, height: int, theme: ChartTheme) -> list[Row]:
+def _header(
+    titles: Sequence[str], y_label: str, entries: Sequence[Row], width: int, height: int, theme: ChartTheme
+) -> list[Row]:
     """Lay out title, legend and y label for a chart of `height` rows.
 
     The legend is next to the title, or below it next to the y label if the title leaves too little room.
+
+    Args:
+        titles: Titles from the longest to the shortest. The first one that fits is shown.
     """
-    title, y_label, ellipsis = theme.printable(title), theme.printable(y_label), theme.glyphs.ellipsis
-    unit = [Segment(fitted(y_label, width, ellipsis), theme.muted)] if y_label else []
+    y_label, ellipsis = theme.printable(y_label), theme.glyphs.ellipsis
+    room = width if height >= TWO_ROWS_FROM or not entries else width - 2 - _width(entries)
+    title = next((title for title in titles if cell_len(title) <= room), titles[-1])
+    unit = [Segment(fitted_words(y_label, width, ellipsis), theme.muted)] if y_label else []
     if not title and not entries:
         return [unit] if unit else []
     if height < TWO_ROWS_FROM:
         title, unit = _title_with_label(title, y_label, width - 2 - _width(entries)), []
-    left = [Segment(fitted(title, width, ellipsis), theme.title)]
+    left = [Segment(fitted_words(title, width, ellipsis), theme.title)]
     if height < TWO_ROWS_FROM or width_of(left) + 2 + _width(entries) <= width:
         first = spread(left, joined(entries, width - width_of(left) - 2, theme), width)
         return [first, unit] if unit else [first]

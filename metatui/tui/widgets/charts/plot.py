@@ -12,11 +12,11 @@ from rich.segment import Segment
 from rich.style import Style
 
 from metatui.tui.formatting import number
-from metatui.tui.widgets.charts.axis import Axis, drawable, range_axis, value_axis
+from metatui.tui.widgets.charts.axis import Axis, clamped, drawable, range_axis, value_axis
 from metatui.tui.widgets.charts.canvas import Canvas, Run, Signal
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.header import chart_header, line_marker
-from metatui.tui.widgets.charts.row_widget import Row, block, centred, fitted, merged
+from metatui.tui.widgets.charts.row_widget import Row, block, centred, fitted, fitted_words, merged
 from metatui.tui.widgets.charts.series import ChartData, Drawn, Mark, Series, drawn_series, placed
 
 LABEL_ROWS: Final = 3
@@ -24,6 +24,16 @@ LABEL_ROWS: Final = 3
 
 NARROWEST: Final = 8
 """Minimum width of the curves to show y labels. To show last values too, the curves need three times this width."""
+
+LAST_VALUE: Final = 5
+"""Minimum width of the last values, that of `0.123`."""
+
+EARLY: Final = 0.1
+"""Part of the x axis, from the left, whose values can be beyond the ends of the y axis (`ChartData.early_outside`)."""
+FLAT: Final = 1 / 3
+"""Part of the height below which the later values are flat."""
+FEWEST_LATER: Final = 20
+"""Smallest number of later values that determine the y axis alone."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +82,7 @@ def draw(
     plot = Plot(data, drawn, width, plot_height, theme, canvas, view)
     rows += [*plot.curves(), plot.x_axis(), plot.x_ticks("" if label_row else theme.printable(data.x_label))]
     if label_row:
-        label = fitted(theme.printable(data.x_label), plot.width, theme.glyphs.ellipsis)
+        label = fitted_words(theme.printable(data.x_label), plot.width, theme.glyphs.ellipsis)
         indent = plot.left + (plot.width - cell_len(label)) // 2
         rows.append([Segment(" " * indent), Segment(label, theme.muted)])
     return Drawing(block(rows, width, height), plot, top)
@@ -94,6 +104,26 @@ def _last(series: Series) -> float:
 
 def _last_drawn(series: Series, log: bool) -> float:
     return next(y for x, y in reversed(series.points) if math.isfinite(x) and drawable(y, log))
+
+
+def _later_range(points: Sequence[tuple[float, float]]) -> list[float]:
+    """Return the range of the values right of the early part, rounded outwards, if it needs an axis of its own.
+
+    The result is empty if the later values are not flat on an axis with all values. Rounding keeps the axis from moving
+    with every new value.
+    """
+    finite = [(clamped(x), clamped(y)) for x, y in points if math.isfinite(y)]
+    first, last = min((x for x, _ in finite), default=0.0), max((x for x, _ in finite), default=0.0)
+    later = [y for x, y in finite if x > first + EARLY * (last - first)]
+    if len(later) < FEWEST_LATER:
+        return []
+    low, high = min(later), max(later)
+    span, whole = high - low, max(y for _, y in finite) - min(y for _, y in finite)
+    if not 1e-9 * max(abs(low), abs(high)) < span < FLAT * whole:
+        return []
+    power = 10.0 ** math.floor(math.log10(span))
+    unit = power * (0.2 if span < 2 * power else 0.5 if span < 5 * power else 1.0)
+    return [math.floor(low / unit) * unit, math.ceil(high / unit) * unit]
 
 
 def _with_marks(blank: str, start: int, marks: Mapping[int, Segment]) -> Row:
@@ -153,7 +183,8 @@ class Plot:
         self.y = self._y_axis()
         labels = max((len(label) for label in self.y.labels), default=0)
         self._lasts = self._last_values() if data.last_values and width >= 50 else {}
-        gutter = max((len(text) for text, _ in self._lasts.values()), default=-1) + 1
+        # Most values have five characters. A gutter that changes with each value would move the whole chart.
+        gutter = max(LAST_VALUE, *(len(text) for text, _ in self._lasts.values())) + 1 if self._lasts else 0
         if width - labels - 1 - gutter < 3 * NARROWEST:
             self._lasts, gutter = {}, 0
         self._labels = labels if width - labels - 1 >= NARROWEST else 0
@@ -168,6 +199,8 @@ class Plot:
         visible = [y for x, y in points if low <= x <= high] if self._view.window else []
         if self._data.y_limits is not None and not self._data.log_y:
             return range_axis(*self._data.y_limits, self.height)
+        if self._data.early_outside and not self._data.log_y and not self._view.window:
+            visible = _later_range(points)
         axis = value_axis(visible, self.height, log=self._data.log_y) or value_axis(
             (y for _, y in points), self.height, log=self._data.log_y
         )

@@ -32,6 +32,17 @@ def fitted(text: str, width: int, ellipsis: str) -> str:
     return set_cell_size(text, width - cell_len(ellipsis)).rstrip() + ellipsis
 
 
+def fitted_words(text: str, width: int, ellipsis: str) -> str:
+    """Truncate `text` to at most `width` cells, with an ellipsis and, if possible, between two words."""
+    cut = fitted(text, width, ellipsis)
+    if cut == text or not cut.endswith(ellipsis):
+        return cut
+    kept = cut.removesuffix(ellipsis)
+    words = kept if text[len(kept) :].startswith(" ") else kept.rpartition(" ")[0]
+    words = words.rstrip(" ,;:·")
+    return words + ellipsis if words else cut
+
+
 def padded(row: Row, width: int) -> Row:
     """Truncate or pad `row` to exactly `width` cells."""
     return list(Strip(row).adjust_cell_length(max(0, width)))

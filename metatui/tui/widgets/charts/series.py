@@ -49,12 +49,16 @@ class ChartData:
     faults: tuple[float, ...] = ()
     """The x coordinates of values that are not finite, which are drawn as crosses on the x axis."""
     title: str = ""
+    shorter_titles: tuple[str, ...] = ()
+    """Titles for narrower charts, from the longest to the shortest."""
     x_label: str = ""
     y_label: str = ""
     log_y: bool = False
     """True for a logarithmic y axis, on which values of 0 or less are gaps."""
     y_limits: tuple[float, float] | None = None
     """Range of a linear y axis; None selects a range around the values."""
+    early_outside: bool = False
+    """Whether the first values may be beyond the ends of a linear y axis, if the later ones would be flat otherwise."""
     x_limits: tuple[float, float] | None = None
     integer_x: bool = False
     """True if x is a count, so that ticks are at whole numbers only."""

@@ -1,4 +1,4 @@
-"""Tests of the names of the training and the validation curve."""
+"""Tests of the curves of a run: their names and the ranges of their axes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ from metatui.config.settings import Settings
 from metatui.events import Evaluated
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.screens.main.curves import MarkedRun, View, chart_of, chart_of_runs, curve_names
+from metatui.tui.widgets.charts import ChartData
 from metatui.tui.widgets.charts.canvas import Canvas
-from metatui.tui.widgets.charts.plot import paint
+from metatui.tui.widgets.charts.plot import View as Zoom
+from metatui.tui.widgets.charts.plot import draw, paint
 from tests.tui.fakes import evaluation, progress
-from tests.tui.widgets.test_charts import theme
+from tests.tui.widgets.test_charts import text, theme
+
+
+def texts(chart: ChartData, width: int) -> list[str]:
+    return text(paint(chart, width, 9, theme(), Canvas()))
 
 
 @pytest.mark.parametrize(
@@ -44,8 +50,8 @@ def test_chart_of_a_run_that_has_just_started() -> None:
     chart = chart_of(model, View(), 60)
     (name,) = [series.short for series in chart.series]
     assert name == "training"
-    rows = [str.join("", (part.text for part in row)) for row in paint(chart, 60, 9, theme(), Canvas())]
-    assert any(row.split() == ["1", "meta-steps", "2"] for row in rows), "meta-steps are whole numbers"
+    rows = texts(chart, 60)
+    assert any(row.split() == ["0", "meta-steps", "1"] for row in rows), "meta-steps are whole numbers"
 
 
 def test_marked_runs_have_curves() -> None:
@@ -74,3 +80,62 @@ def test_cursor_says_which_values_are_means() -> None:
     assert chart_of(model, View(), 60).series[0].short == "training (mean of 4)"
     assert chart_of(model, View(), 400).series[0].short == "training"
     assert chart_of(model, View(smoothing=0.9), 60).series[0].short == "training (smoothed)"
+
+
+def test_names_of_curves_are_shorter_in_a_narrow_chart() -> None:
+    model = RunModel(Settings())
+    model.take(progress(1))
+    model.val_loss.add(1, 0.1, 1.0)
+    for width, names in (
+        (60, ["training after 1 step", "validation after 10 steps"]),
+        (50, ["training, 1 step", "validation, 10 steps"]),
+    ):
+        chart = chart_of(model, View(), width)
+        assert [(series.name, series.short) for series in chart.series] == list(
+            zip(names, ("training", "validation"), strict=True)
+        )
+        (legend,) = (row for row in texts(chart, width) if "training" in row)
+        assert all(name in legend for name in names)
+
+
+@pytest.mark.parametrize(
+    ("last", "end"),
+    [
+        (1, 1), (2, 2), (4, 5), (6, 7.5), (8, 10), (101, 150), (200, 200), (999, 1000), (1001, 1500), (1500, 1500),
+        (1501, 3000), (2999, 3000),
+    ],
+)  # fmt: skip
+def test_the_axis_of_a_training_run_grows_in_few_steps(last: int, end: float) -> None:
+    model = RunModel(change(Settings(), {"training.iterations": 3000}))
+    model.meta_loss.add(last, last / 10, 1.0)
+    assert chart_of(model, View(), 60).x_limits == (0, end)
+    model.status = "Stopped"
+    assert chart_of(model, View(), 60).x_limits == (0, last)
+    model.status = "Running"
+    assert chart_of(model, View(), 60).x_limits == (0, end)
+
+
+def test_the_time_axis_grows_without_a_planned_end() -> None:
+    model = RunModel(change(Settings(), {"training.iterations": 3000}))
+    model.meta_loss.add(2900, 0.029, 1.0)
+    limits = chart_of(model, View(against="seconds"), 60).x_limits
+    assert limits is not None
+    assert limits[0] == 0
+    assert limits[1] == pytest.approx(0.03)
+
+
+def test_the_axis_follows_the_later_values_after_a_large_early_one() -> None:
+    model = RunModel(Settings())
+    for number in range(1, 201):
+        model.meta_loss.add(number, number / 100, 30.0 if number < 10 else 1.0 + 0.1 * (number // 10 % 2))
+    chart = chart_of(model, View(), 60)
+    plot = draw(chart, 60, 12, theme(), Canvas()).plot
+    assert plot is not None
+    assert plot.y.low > 0.9
+    assert plot.y.high < 1.3
+    whole = draw(chart_of(model, View(log=True), 60), 60, 12, theme(), Canvas()).plot
+    assert whole is not None
+    assert whole.y.high > 30
+    early = draw(chart, 60, 12, theme(), Canvas(), Zoom(window=(0, 20))).plot
+    assert early is not None
+    assert early.y.high > 30, "a zoomed chart shows all its values"

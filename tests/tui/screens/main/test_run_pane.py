@@ -58,7 +58,7 @@ def test_run_that_waits_for_the_disk_says_so() -> None:
         return [fact for fact in facts_of(model, Load(), Phase.PAUSED) if fact.label == "paused"]
 
     model = RunModel(Settings())
-    text = "metrics.jsonl cannot be written: No space left on device; training waits"
+    text = "metrics.jsonl cannot be written: No space left on device; training is waiting"
     model.take(Warned(5, text))
     model.take(Paused(5))
     assert waits() == [Fact("paused", text, warning=True)]
