@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
 import tomllib
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import metatui
+from metatui.learning.evaluation.significance import PairedTest, WelchTest
 
 NOT_FOR_FRAMES = ("torch", "torchvision", "higher", "scipy", "numpy", "plotext", "matplotlib", "jinja2")
 NOT_FOR_COMMANDS = (*NOT_FOR_FRAMES, "textual")
@@ -84,6 +86,13 @@ def test_commands_start_without_heavy_libraries(tmp_path: Path) -> None:
 
 def test_first_frame_needs_no_heavy_libraries(tmp_path: Path) -> None:
     assert imported_by([FIRST_FRAME], NOT_FOR_FRAMES, tmp_path) == {FIRST_FRAME: []}
+
+
+def test_results_of_tests_are_unpickled_without_torch(tmp_path: Path) -> None:
+    """The app unpickles comparisons, which contain these results, from its helper process."""
+    results = PairedTest(2, 0, *7 * (0.5,)), WelchTest(*5 * (0.5,))
+    piece = f"import pickle; pickle.loads({pickle.dumps(results)!r})"
+    assert imported_by([piece], NOT_FOR_FRAMES, tmp_path) == {piece: []}
 
 
 def test_imports_are_detected(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr, stdtrit
 from torch import Tensor
 
+from metatui.learning.evaluation.significance import PairedTest, WelchTest
 from metatui.utils.smoothing import ExponentialAverage
 
 Floats = NDArray[np.float64]
@@ -42,40 +43,6 @@ def mean_ci95(values: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     values = values.to(device="cpu", dtype=torch.float64)
     half = _t_quantile(tasks - 1) * values.std(dim=0, correction=1) / tasks**0.5
     return tuple(values.mean(dim=0).tolist()), tuple(half.tolist())
-
-
-@dataclass(frozen=True)
-class PairedTest:
-    """Statistics of the differences between two learners on the same tasks; NaN if undefined."""
-
-    tasks: int
-    """Number of finite differences."""
-    left_out: int
-    """Number of differences that are left out because they are not finite."""
-    mean: float
-    ci95: float
-    """Half-width of the 95 % interval of the mean, by Student's t."""
-    median: float
-    """Median of the differences. Unlike the mean, it is hardly influenced by outliers."""
-    t: float
-    """Statistic of the paired t-test with `tasks` - 1 degrees of freedom."""
-    p: float
-    """Two-sided p-value of the paired t-test. 1 if all differences are zero; NaN if all are equal but not zero, because
-    the test needs a variance."""
-    wilcoxon_p: float
-    """Two-sided p-value of Wilcoxon's signed-rank test of the differences that are not zero; 1 if all are zero."""
-    effect_size: float
-    """Cohen's d_z: the mean difference divided by the standard deviation of the differences (Lakens 2013)."""
-
-    @property
-    def most_are_there(self) -> bool:
-        """True if most differences are finite; otherwise, the finite ones are a biased sample."""
-        return self.left_out < self.tasks
-
-    @property
-    def deciding_p(self) -> float:
-        """The p-value of the t-test, or the p-value of Wilcoxon's test if the t-test is undefined."""
-        return self.wilcoxon_p if math.isnan(self.p) else self.p
 
 
 def paired_test(differences: ArrayLike) -> PairedTest:
@@ -134,23 +101,6 @@ def sample_summary(values: ArrayLike) -> SampleSummary:
         return SampleSummary(n, float(x[0]) if n else nan, nan, nan)
     deviation = _deviation(x)
     return SampleSummary(n, _mean(x), deviation, _t_quantile(n - 1) * deviation / math.sqrt(n))
-
-
-@dataclass(frozen=True)
-class WelchTest:
-    """Statistics of the difference between the means of two samples with unequal variances (Welch 1947).
-
-    Undefined values are NaN.
-    """
-
-    difference: float
-    ci95: float
-    """Half-width of the 95 % interval of the difference."""
-    t: float
-    degrees: float
-    """Degrees of freedom (Welch and Satterthwaite)."""
-    p: float
-    """Two-sided p-value. 1 if all values are equal; NaN if each sample is constant but the two differ."""
 
 
 def welch_test(a: ArrayLike, b: ArrayLike) -> WelchTest:

@@ -8,6 +8,7 @@ from textual import on
 from textual.command import CommandPalette
 from textual.events import ScreenResume
 from textual.widgets import Input, OptionList
+from textual.worker import WorkerError
 
 from metatui.tui.command_palette.actions import ActionCommands
 from metatui.tui.command_palette.help import HelpCommands
@@ -34,6 +35,14 @@ class Palette(CommandPalette):
         event.refresh_styles = False  # saves restyling all widgets, as in dialogs
 
     @on(Input.Submitted)
+    async def _finish_search(self, event: Input.Submitted) -> None:
+        """Wait for the entries of the typed query. Otherwise, Textual would select an entry of an earlier query."""
+        for worker in self.workers:
+            if worker.group == self._GATHER_COMMANDS_GROUP and worker.node is self and not worker.is_finished:
+                with suppress(WorkerError):  # escape closes the palette and cancels the search
+                    await worker.wait()
+        self._ignore_repeated_enter(event)
+
     @on(OptionList.OptionSelected)
     def _ignore_repeated_enter(self, event: Input.Submitted | OptionList.OptionSelected) -> None:
         """Ignore an enter that arrives while the palette closes. Otherwise, Textual would close the screen below."""

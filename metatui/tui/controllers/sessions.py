@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from metatui.tui.helper import Helper, Reply
     from metatui.tui.model.run_model import RunModel
 
+HELPER_IDLE_SECONDS = 180.0
+"""Seconds without a request after which the helper process is ended, because it uses hundreds of megabytes. The next
+request starts a new process, and therefore takes a few seconds longer."""
+
 NICENESS = 10
 """Niceness of runs that the app starts. They use every core, and the app must still respond to keys immediately."""
 
@@ -95,6 +99,7 @@ class RealSessions:
         self._lock = threading.Lock()
         self._helper: Helper | None = None
         self._replies: Iterator[Reply] = iter(())
+        self._idle: threading.Timer | None = None
 
     def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> FollowedRun:
         from metatui.runs.execution.control import start_detached
@@ -135,21 +140,35 @@ class RealSessions:
         from metatui.tui.helper import Helper, Returned, WorkerError
 
         with self._lock:
+            if self._idle:
+                self._idle.cancel()
             if self._helper is None:
                 self._helper = Helper()
                 self._replies = self._helper.replies()
             self._helper.ask(partial(_views, self._root, run_id, tasks))
             reply = next(self._replies, None)
+            if reply is None or (isinstance(reply, WorkerError) and reply.dead):
+                self._helper = None
+            else:
+                self._idle = threading.Timer(HELPER_IDLE_SECONDS, self._end_idle_helper)
+                self._idle.daemon = True
+                self._idle.start()
             if isinstance(reply, Returned):
                 views: tuple[TaskView, ...] = reply.value
                 return views
-            if reply is None or (isinstance(reply, WorkerError) and reply.dead):
-                self._helper = None
             raise MetatuiError(reply.sentence if isinstance(reply, WorkerError) else "the app is closing")
 
     def close(self) -> None:
         if self._helper:
             self._helper.stop()
+
+    def _end_idle_helper(self) -> None:
+        """End the helper process. This runs in the thread of the timer, unless a request has cancelled the timer."""
+        with self._lock:
+            if self._helper and self._idle is threading.current_thread():
+                self._helper.stop()
+                list(self._replies)  # waits until the process has ended
+                self._helper = None
 
 
 def _views(root: Path, run_id: str, tasks: int) -> Generator[None, None, tuple[TaskView, ...]]:

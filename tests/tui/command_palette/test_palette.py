@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from textual.command import CommandInput, CommandList, CommandPalette
+import pytest
+from textual.command import CommandInput, CommandList, CommandPalette, Hits
 from textual.pilot import Pilot
 from textual.widgets import Input
 
 from metatui.config import presets
 from metatui.config.settings import Settings
 from metatui.tui.app import MetatuiApp
+from metatui.tui.command_palette.provider import CommandProvider
 from metatui.tui.keyboard.actions import ACTIONS
 from metatui.tui.screens.explain import ExplainScreen
 from tests.tui.fakes import FakeSessions, saved_run
@@ -204,3 +207,25 @@ async def test_enter_twice_performs_the_action_once(make: Make) -> None:
         assert len(app.screen_stack) == 1
         assert len(app._notifications) == 1
         assert "No run is training here." in last_message(app)
+
+
+async def test_enter_selects_an_entry_of_the_typed_query(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    app, typed = make(), asyncio.Event()
+    find = CommandProvider.search
+
+    async def search_later(provider: CommandProvider, query: str) -> Hits:
+        await typed.wait()
+        async for hit in find(provider, query):
+            yield hit
+
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        await search(app, pilot, "explain")
+        monkeypatch.setattr(CommandProvider, "search", search_later)
+        entry = app.screen.query_one(CommandInput)
+        entry.value = "seed 7"
+        entry.post_message(Input.Submitted(entry, entry.value))
+        await asyncio.sleep(0)
+        typed.set()
+        await settled(app, pilot)
+        assert app.form.text("training.seed") == "7"
+        assert len(app.screen_stack) == 1

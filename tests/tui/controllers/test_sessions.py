@@ -18,6 +18,7 @@ from metatui.events import Evaluated, Event, Finished, Pause, Paused, Progress, 
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.runs.suites import background, bundled
+from metatui.tui.controllers import sessions
 from metatui.tui.controllers.run_client import RunClient
 from metatui.tui.controllers.sessions import Attached, RealSessions
 from metatui.tui.model.run_model import RunModel
@@ -93,6 +94,16 @@ def test_views_of_a_missing_run(real: RealSessions) -> None:
     for _ in range(2):
         with pytest.raises(MetatuiError, match="is not a run"):
             real.views("nothing", 1)
+
+
+def test_idle_helper_is_ended_and_replaced(real: RealSessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "HELPER_IDLE_SECONDS", 0.0)
+    for _ in range(2):
+        with pytest.raises(MetatuiError, match="is not a run"):
+            real.views("nothing", 1)
+        assert real._idle is not None
+        real._idle.join()
+        assert real._helper is None
 
 
 def test_dead_helper_is_replaced(real: RealSessions) -> None:

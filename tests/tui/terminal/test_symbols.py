@@ -63,6 +63,7 @@ def test_ascii_function_returns_ascii(text: str) -> None:
 
 def test_known_glyphs_are_spelled_out() -> None:
     assert symbols.ascii("α = 0.1 ± 0.02, 5×5, θ → θ′… über") == "alpha = 0.1 +/- 0.02, 5x5, theta -> theta?... uber"
+    assert symbols.ascii("▔▁▂▃▅▆▇█") == "--######"
 
 
 @pytest.mark.parametrize("symbol", Symbols)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from metatui.learning.evaluation.statistics import Floats, PairedTest, WelchTest
+    from metatui.learning.evaluation.significance import PairedTest, WelchTest
+    from metatui.learning.evaluation.statistics import Floats
 
 Metric = Literal["accuracy", "loss"]
 Steps = int | Literal["own"]

@@ -51,9 +51,10 @@ BAND_ROWS, RUN_ROWS, FORM_ROWS = 7, 21, 34
 CURVES_ROWS, ADAPTATION_ROWS = 19, 11
 """Height of the curves pane in which the plot has twelve rows, and smallest useful height of the adaptation pane."""
 
-LEFT, MAIN, JOURNAL, UPPER, CHART = 30, 50, 4, 8, 6
-"""Minimum widths of the left and the right side, and minimum heights of the journal, of the pane above it, and of
-curves and adaptation. Sizes chosen by the user are limited to keep these minimums."""
+LEFT, FORM, MAIN, JOURNAL, UPPER, CHART = 30, 38, 50, 4, 8, 6
+"""Minimum widths of the left side, of the left side with the form, and of the right side, and minimum heights of the
+journal, of the pane above it, and of curves and adaptation. Sizes chosen by the user are limited to keep these
+minimums."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +150,8 @@ def arranged(parts: Collection[str], size: Size, sizes: PaneSizes) -> Arrangemen
     left, right = _columns(parts)
     main = size.region
     if left and right:
-        usual = _bounded(3 * size.width // 10, 38, 56)
-        column, main = main.split_vertical(_bounded(sizes.left or usual, LEFT, size.width - MAIN))
+        usual, least = _bounded(3 * size.width // 10, FORM, 56), FORM if "form" in left else LEFT
+        column, main = main.split_vertical(_bounded(sizes.left or usual, least, size.width - MAIN))
         dividers["left"] = column, main
     else:
         column = main

@@ -8,7 +8,7 @@ import pytest
 from textual.geometry import Offset, Region, Size
 
 from metatui.tui.preferences import PaneSizes
-from metatui.tui.screens.main.layout import LEFT, Arrangement, Divider, View, arranged, visible
+from metatui.tui.screens.main.layout import FORM, LEFT, Arrangement, Divider, View, arranged, visible
 
 USUAL = PaneSizes()
 BARS = 3
@@ -63,6 +63,12 @@ def test_dividers_follow_the_mouse(form: bool) -> None:
         first, second = after.dividers[divider]
         assert (second.x if first.y == second.y else second.y) == (to.x if first.y == second.y else to.y)
     assert before.moved("left", Offset(-5, 3), USUAL).left == LEFT
+
+
+def test_form_stays_wide_enough_for_its_values() -> None:
+    sizes = PaneSizes(left=LEFT)
+    assert panes(120, 40, View("run", form=False), sizes).regions["run"].width == LEFT
+    assert panes(120, 40, View("run", form=True), sizes).regions["form"].width == FORM
 
 
 def test_keys_resize_the_focused_pane() -> None:
