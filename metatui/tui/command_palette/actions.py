@@ -1,4 +1,4 @@
-"""Provider of commands that perform actions of the app or, if a screen covers the app, of this screen."""
+"""Provider of commands that perform actions of the app or, if a screen covers the app, actions of that screen."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ class ActionCommands(CommandProvider):
 
 
 def refusal(action: Action, context: AppContext) -> str:
-    """Return why an action is not possible now, or to which tab it belongs; an empty string if it is possible."""
+    """Return why an action is not possible now, or in which tab it works; an empty string if it is possible."""
     if action.tab not in (None, context.tab):
         return f"In the {action.tab} tab ({key_name(BY_ID[f'tab_{action.tab}'].key)}): {action.help}"
     reason = action.refuse(context)
-    return f"Not now: {reason}" if reason else ""
+    return f"Not possible now. {reason}" if reason else ""
 
 
 async def perform(app: MetatuiApp, action: Action) -> None:

@@ -79,7 +79,7 @@ class Receiver:
         self.packed: tuple[int, int] | None = None
         """Numbers of packed images and of all images, if images are packed before training."""
         self.run: FollowedRun | None = None
-        """The run; None until it trains."""
+        """The run; None until it is training."""
         self._open_run = open_run
         self._smoother, self._written = smoother, Counter(written)
         self._lock = threading.Lock()
@@ -185,7 +185,7 @@ class RunClient:
             attached: the live run, if it is already training; None if `open_run` starts or resumes it.
         """
         if self.phase.active:
-            raise RuntimeError("one run is followed at a time")
+            raise RuntimeError("only one run can be followed at a time")
         self._undoing.clear()
         self.model, self.phase, self.stop_requested = model, Phase.STARTING, False
         if attached:

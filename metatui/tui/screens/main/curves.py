@@ -135,7 +135,7 @@ def _histories(model: RunModel | None, accuracy: bool) -> tuple[History, History
 
 
 def curve_names(settings: Settings) -> tuple[str, str]:
-    """Return the names of the training and the validation curve, with the inner steps after which they are measured.
+    """Return the names of the training and the validation curve, with the numbers of inner steps in both.
 
     If training and validation have different numbers of shots, the names contain these numbers too.
     """

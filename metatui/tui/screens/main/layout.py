@@ -46,10 +46,10 @@ ONE_PANE: Mapping[Pane, tuple[Part, ...]] = {
 }
 
 BAND_ROWS, RUN_ROWS, FORM_ROWS = 7, 21, 34
-"""Usual heights of the run above its curves, of the run above the journal, and of the form above the journal."""
+"""Default heights of panes: the run above its curves, the run above the journal, and the form above the journal."""
 
 CURVES_ROWS, ADAPTATION_ROWS = 19, 11
-"""Height of the curves pane in which the plot has twelve rows, and smallest useful height of the adaptation pane."""
+"""Height of the curves pane that leaves twelve rows for the plot, and minimum height of the adaptation pane."""
 
 LEFT, MAIN, JOURNAL, UPPER, CHART = 30, 50, 4, 8, 6
 """Minimum widths of the left and the right side, and minimum heights of the journal, of the pane above it, and of

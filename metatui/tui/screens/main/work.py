@@ -51,7 +51,7 @@ NO_ADAPTATION = (
 
 
 class PreferencesChanged(Message):
-    """The user resized panes, or folded or unfolded the form while a run is shown."""
+    """The user resized panes, or showed or hid the form while a run is shown."""
 
     def __init__(self, **changes: PaneSizes | bool) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ class Panes(Widget):
         self._remember()
 
     def reset(self) -> None:
-        """Give all panes their usual sizes."""
+        """Give all panes their default sizes."""
         self.show(PaneSizes())
         self._remember()
 

@@ -58,7 +58,7 @@ class Axis:
         ]
 
     def cell(self, value: float) -> int | None:
-        """Return the cell of a value, counted from `low`; None if the value is beyond the ends of the axis."""
+        """Return the cell of a value, counted from `low`; None if the value is beyond the limits of the axis."""
         position = self.at(value)
         return None if math.isnan(position) or not 0 <= position <= 1 else dot(position, self.cells)
 

@@ -54,7 +54,7 @@ class ChartData:
     log_y: bool = False
     """True for a logarithmic y axis, on which values of 0 or less are gaps."""
     y_limits: tuple[float, float] | None = None
-    """Range of a linear y axis; None selects a range around the values."""
+    """Limits of a linear y axis; None selects limits around the values."""
     x_limits: tuple[float, float] | None = None
     integer_x: bool = False
     """True if x is a count, so that ticks are at whole numbers only."""

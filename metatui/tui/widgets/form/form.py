@@ -119,7 +119,7 @@ class SettingsForm(Vertical):
         return self.query_one(f"#{field_id(path)}", FormField)
 
     async def unfold_groups(self) -> None:
-        """Unfold the groups that fit into a tall form, to show as many settings as possible."""
+        """In a tall form, expand the groups for which there is room, to show as many settings as possible."""
         if self.size.height < HIGH:
             return
         rows = self.query_one("#fields")
