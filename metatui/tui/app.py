@@ -133,7 +133,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         self.opening_settings = settings
         self.preferences = preferences
         self.warning = warning
-        """Warning to show when the app starts; empty if there is none."""
+        """Warning to show when the app starts; empty if there is nothing to warn about."""
         self.run_controller = RunController(self, sessions)
         self.background = BackgroundController(self, sessions)
         self.runs = RunsController(self, sessions)

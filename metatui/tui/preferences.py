@@ -51,7 +51,7 @@ class Preferences(_Table):
     """Whether the form is hidden while a run is shown."""
     panes: PaneSizes = PaneSizes()
     tour_offered: bool = False
-    """Whether the app has already offered the tour, which it does when it is started for the first time."""
+    """Whether the app has already offered the tour. It makes the offer when it is started for the first time."""
 
 
 def load() -> Preferences:

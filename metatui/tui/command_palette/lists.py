@@ -63,7 +63,7 @@ class ExplanationCommands(CommandProvider):
 
 
 class RunCommands(CommandProvider):
-    """Provides every run by its name, newest first."""
+    """Provides a command for each run, newest first."""
 
     rank = 0.4
 

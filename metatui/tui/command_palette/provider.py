@@ -29,7 +29,7 @@ class Command:
     help: str = ""
     """Text of the second line."""
     key: str = ""
-    """Displayed names of its keys; empty if it has none."""
+    """Displayed names of the keys; empty if the command has no keys."""
     words: str = ""
     """Words that find the command in addition to its name."""
 

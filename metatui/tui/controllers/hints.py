@@ -36,7 +36,7 @@ class HintsController:
 
     @property
     def text(self) -> str:
-        """The current hint with the keys that follow and hide it; empty if there is none."""
+        """The current hint with the keys that follow and hide it; empty if there is no hint."""
         hint, model = self.current, self._model
         if hint is None or model is None:
             return ""

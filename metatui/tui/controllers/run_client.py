@@ -175,7 +175,7 @@ class RunClient:
         self.stop_requested = False
         """Whether `stop` was called for the run."""
         self._undoing: list[tuple[str, Scalar]] = []
-        """Path and restored value of each change that `undo` has requested and the trainer has not made yet."""
+        """Path and restored value of each change that `undo` has requested and the trainer has not applied yet."""
 
     def begin(self, open_run: Callable[[], FollowedRun], model: RunModel, attached: Attached | None = None) -> None:
         """Follow the run that `open_run` returns.
@@ -224,7 +224,7 @@ class RunClient:
 
     @property
     def undoable(self) -> LiveChange | None:
-        """The newest live change for which no undo has been requested; None if there is none."""
+        """The newest live change for which no undo has been requested; None if there is no such change."""
         undoable = self.model.undoable if self.model and self.phase.active else []
         last = len(undoable) - 1 - len(self._undoing)
         return undoable[last] if last >= 0 else None

@@ -22,7 +22,7 @@ def normalised(text: str) -> str:
 
 
 def match(words: Sequence[str], searched: str) -> float:
-    """Return how well `words` match the normalised text `searched`: 0 if one is missing, 1 if all match whole words."""
+    """Return how well `words` match the normalised text `searched`: 0 if a word is missing, 1 if all are full words."""
     if not words or not all(word in searched for word in words):
         return 0.0
     starts = sum(f" {word}" in searched for word in words)

@@ -56,7 +56,7 @@ class AnalysisScreen(ModalScreen[ScreenResultType]):
     _source: ReplySource | None = None
     _helper: Helper | None = None
     _request = 0
-    """Number of the request in progress; 0 if there is none."""
+    """Number of the request in progress; 0 if no request is in progress."""
     _idle: Timer | None = None
 
     @property

@@ -157,7 +157,7 @@ def _steps(count: int) -> str:
 
 
 def _best(model: RunModel | None, view: View, accuracy: bool) -> tuple[float, float] | None:
-    """Return the x and y coordinates of the best validation; None if there is none."""
+    """Return the x and y coordinates of the best validation; None if they are unknown."""
     if model is None or model.best is None:
         return None
     curve = model.best.accuracy if accuracy else model.best.loss

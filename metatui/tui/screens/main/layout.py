@@ -96,7 +96,7 @@ class Arrangement:
     """The two regions that each divider separates. The left or upper region comes first."""
 
     def divider_at(self, at: Offset) -> Divider | None:
-        """Return the divider at a position; None if there is none. The borders on both sides belong to the divider."""
+        """Return the divider at a position; None for other positions. Both adjacent borders belong to a divider."""
         for divider, (before, after) in self.dividers.items():
             if before.x == after.x:
                 near, inside = at.y - before.bottom, before.x <= at.x < before.right

@@ -238,7 +238,7 @@ class WorkTab(Vertical):
 
     @property
     def group(self) -> str:
-        """The group of actions that belong to the focused pane; empty if there is none."""
+        """The group of actions that belong to the focused pane; empty if the pane has no group."""
         if not self._shows_run or self.pane not in ("run", "curves", "adaptation"):
             return ""
         return ADAPTATION if self.pane == "adaptation" else CHARTS

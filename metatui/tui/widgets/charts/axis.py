@@ -15,7 +15,7 @@ from typing import Final
 from metatui.tui.formatting import number, tick_labels
 
 LARGEST: Final = 1e300
-"""Values farther from 0 than this are clamped to it, so that differences and steps stay finite."""
+"""Values farther from 0 than this are clamped to this distance, so that differences and steps stay finite."""
 SMALLEST: Final = 1e-290
 """Values closer to 0 than this are treated as 0, and ranges shorter than this are treated as empty."""
 

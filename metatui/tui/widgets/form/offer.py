@@ -32,7 +32,7 @@ class Offer:
         return replace(self, is_taken=True)
 
     def note(self, path: str, *, here: bool = True, typing: bool = False) -> str:
-        """Return the note to show at the field of a setting; empty if there is none.
+        """Return the note to show at the field of a setting; empty if the field needs no note.
 
         Args:
             here: whether the field that shows the offer has the focus. Enter and escape then answer the offer.
@@ -59,7 +59,7 @@ class Offer:
 
 
 def _working_key(action: str, typing: bool) -> str:
-    """Return the first key of an action that works with the current focus; empty if there is none."""
+    """Return the first key of an action that works with the current focus; empty if none of the keys works."""
     return next((key for key in BY_ID[action].keys.split(",") if not typing or works_in_text(key)), "")
 
 
