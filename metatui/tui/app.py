@@ -61,7 +61,7 @@ COMPLETE_AFTER = 0.5
 
 
 class MainScreen(Screen[None]):
-    """The screen below all others. The app sets the focus itself, which saves a style update before the first frame."""
+    """The bottom screen. The app sets its focus, because Textual's automatic focus would delay the first frame."""
 
     AUTO_FOCUS = ""
     # Widgets that gain or lose focus redraw themselves; Textual would redraw the whole screen.
@@ -133,7 +133,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         self.opening_settings = settings
         self.preferences = preferences
         self.warning = warning
-        """Warning to show when the app starts; empty if there is none."""
+        """Warning to show when the app starts; empty if there is nothing to warn about."""
         self.run_controller = RunController(self, sessions)
         self.background = BackgroundController(self, sessions)
         self.runs = RunsController(self, sessions)
@@ -175,7 +175,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         self.call_after_refresh(self._first_frame_drawn)
 
     def _draw_again(self, _: object) -> None:
-        """Draw everything after a suspension, during which the terminal has forgotten the screen and its pictures."""
+        """Redraw everything after a suspension, because the terminal has lost the text and the pictures."""
         if self.pictures:
             self.pictures.send_again()
         self.refresh(layout=True)
@@ -338,7 +338,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         return [*filters, self._ascii] if self.symbols is Symbols.ASCII else filters
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Disable the actions of tabs that are not shown, so that widgets can use their keys."""
+        """Disable the actions of tabs that are not shown, so that widgets can use the keys of these actions."""
         if action == "perform" and parameters:
             tab = BY_ID[str(parameters[0])].tab
             return tab is None or tab == self.tab
@@ -443,7 +443,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             self.hints.hide()
 
     def _leave_place(self) -> bool:
-        """Leave a preview, filter, maximised pane or text field, and return True; return False if there is none."""
+        """Leave a preview, filter, maximised pane or text field. Return whether there was anything to leave."""
         if self.tab != "work":
             return (self.runs_tab if self.tab == "runs" else self.presets_tab).leave()
         if self.work_tab.maximised:
@@ -463,7 +463,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         timeout: float | None = None,
         markup: bool = False,
     ) -> None:
-        """Show a message instead of the current one. Markup is off, because messages have names of runs and files."""
+        """Show a message instead of the current one. Markup is off, because names in messages may contain brackets."""
         self.clear_notifications()
         if self.symbols is Symbols.ASCII:  # done before the layout, because it changes the length of the text
             message, title = ascii_text(message), ascii_text(title)

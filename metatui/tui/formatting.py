@@ -74,7 +74,7 @@ def percent(fraction: float) -> str:
 
 
 def tick_labels(ticks: list[float], step: float) -> list[str]:
-    """Format evenly spaced ticks with the same decimals and suffix, and enough digits to distinguish neighbours."""
+    """Format evenly spaced ticks with a common suffix, and with enough decimals to distinguish neighbours."""
     if not ticks or step <= 0:
         return [number(tick) for tick in ticks]
     largest = max(abs(tick) for tick in ticks)

@@ -59,7 +59,7 @@ def run_app(
         changes: planned changes of the preset.
         start: whether to start training immediately.
         tour: whether to start the tour.
-        attach: live run to follow; None if there is none.
+        attach: live run to follow; None to follow no run.
         ascii: whether to draw with ASCII characters only.
         theme: name of a Textual theme; None selects the saved theme.
 

@@ -1,4 +1,4 @@
-"""Saved preferences of the app: theme, pane sizes, the folded form, and whether the tour was offered."""
+"""Saved preferences of the app: theme, pane sizes, whether runs hide the form, and whether the tour was offered."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class _Table(BaseModel):
 
 
 class PaneSizes(_Table):
-    """Sizes of panes that the user has changed. None stands for the usual size in the terminal."""
+    """Sizes of panes that the user has changed. None stands for the default size in the terminal."""
 
     left: int | None = Field(default=None, ge=1, le=1000)
     """Width of the left column of panes, in characters."""
@@ -48,10 +48,10 @@ class PaneSizes(_Table):
 class Preferences(_Table):
     theme: str | None = None
     fold_form: bool = True
-    """Whether the form is folded while a run is shown."""
+    """Whether the form is hidden while a run is shown."""
     panes: PaneSizes = PaneSizes()
     tour_offered: bool = False
-    """Whether the app has already offered the tour, which it does when it is started for the first time."""
+    """Whether the app has already offered the tour. It makes the offer when it is started for the first time."""
 
 
 def load() -> Preferences:

@@ -1,4 +1,4 @@
-"""Memory and load of the GPU on which a run trains or, if it trains on no GPU, of its process."""
+"""Memory and load of the GPU that trains a run or, if there is none, of the process that trains the run."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ async def test_usual_values_are_offered_taken_and_restored(make: Callable[..., M
     async with app.run_test(size=(120, 40)) as pilot:
         await select(app, pilot, "algorithm.name", "reptile")
         assert notes(app) == {
-            "algorithm.name": "Reptile usually uses inner steps = 5 and outer learning rate = 0.1: enter fills "
+            "algorithm.name": "Reptile usually uses inner steps = 5 and outer learning rate = 0.1. Enter fills "
             "them in, Esc keeps your values.",
             "algorithm.inner_steps": "Usual: 5",
             OUTER: "Usual: 0.1",
@@ -86,13 +86,13 @@ async def test_usual_values_are_offered_taken_and_restored(make: Callable[..., M
         await pilot.pause()
         app.form.enter("algorithm.name", "reptile")  # as the palette does
         assert app.form.offer
-        assert notes(app)["algorithm.name"].endswith("0.1: h fills them in.")
+        assert notes(app)["algorithm.name"].endswith("0.1. h fills them in.")
         (await app.form.reveal("algorithm.inner_steps")).control.focus()
         await pilot.pause()
-        assert notes(app)["algorithm.name"].endswith("0.1: Esc, then h, fills them in.")
+        assert notes(app)["algorithm.name"].endswith("0.1. Esc, then h, fills them in.")
         await pilot.press("escape")
         await pilot.pause()
-        assert notes(app)["algorithm.name"].endswith("0.1: h fills them in.")
+        assert notes(app)["algorithm.name"].endswith("0.1. h fills them in.")
         await pilot.press("h")
         assert app.form.assessment.settings == USUAL
 

@@ -17,15 +17,14 @@ from metatui.tui.terminal.kitty import PLACEHOLDER
 TEXT: Final = 4.5
 """Smallest contrast ratio of text that WCAG 2.2 allows (success criterion 1.4.3)."""
 MARK: Final = 3.0
-"""Smallest contrast ratio of lines and marks (success criterion 1.4.11)."""
+"""Smallest contrast ratio of lines and marks that WCAG 2.2 allows (success criterion 1.4.11)."""
 
 STEPS: Final = 20
-"""Number of steps in which a colour is blended with black or white, until it is readable."""
+"""Number of steps from a colour to black or white. The first step with enough contrast is used."""
 
 _LETTERS: Final = re.compile(r"[^\W_]")
 _MARKS: Final = re.compile(r"[^\s\u2580-\u259f]")
-"""Matches all characters except blanks and block elements. Block elements draw pixels of pictures and parts of scroll
-bars."""
+"""Matches characters whose colour may be changed: not blanks, and not block elements, which draw pictures."""
 _WEIGHTS: Final = (0.2126, 0.7152, 0.0722)
 
 
@@ -59,7 +58,7 @@ def least_ratio(text: str) -> float:
 
 
 class ReadableFilter(LineFilter):
-    """Changes the colour of text and marks that have too little contrast to their background.
+    """Changes the colour of text and marks that have too little contrast with their background.
 
     The terminal's own 16 colours are not changed, because their exact shades are not known.
     """

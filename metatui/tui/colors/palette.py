@@ -1,4 +1,4 @@
-"""Semantic colours, distinguishable with colour vision deficiency on dark and light backgrounds.
+"""Colours with fixed meanings, also distinguishable by people with colour vision deficiency.
 
 The hues are those of Okabe and Ito (Color Universal Design, 2008). Lightness and saturation are adjusted so that they
 are readable on both backgrounds and distinct for protan, deutan and tritan vision (Machado et al., 2009).

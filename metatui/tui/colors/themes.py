@@ -44,6 +44,6 @@ def names() -> list[str]:
 
 
 def fitting(environ: Mapping[str, str]) -> str:
-    """Return the default theme for a terminal. If it has only 16 colours, the theme uses the terminal's own colours."""
+    """Return the default theme. In a terminal with only 16 colours, this theme uses the terminal's own colours."""
     many = environ.get("COLORTERM", "") in ("truecolor", "24bit") or "256" in environ.get("TERM", "")
     return DARK if many else ANSI_DARK

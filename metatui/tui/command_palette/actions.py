@@ -1,4 +1,4 @@
-"""Provider of commands that perform actions of the app or, if a screen covers the app, of this screen."""
+"""Provider of commands that perform actions of the app or, if a screen covers the app, actions of that screen."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metatui.tui.keyboard.actions import ACTIONS, BY_ID, Action, AppContext, key
 if TYPE_CHECKING:
     from metatui.tui.app import MetatuiApp
 
-NOT_NOW = "Not now: "
+NOT_NOW = "Not possible now. "
 
 
 class ActionCommands(CommandProvider):
@@ -58,7 +58,7 @@ class ActionCommands(CommandProvider):
 
 
 def refusal(action: Action, context: AppContext) -> str:
-    """Return why an action is not possible now, or to which tab it belongs; an empty string if it is possible."""
+    """Return why an action is not possible now, or in which tab it works; an empty string if it is possible."""
     if action.tab not in (None, context.tab):
         return f"In the {action.tab} tab ({key_name(BY_ID[f'tab_{action.tab}'].key)}): {action.help}"
     reason = action.refuse(context)

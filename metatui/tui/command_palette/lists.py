@@ -18,7 +18,7 @@ from metatui.utils.text import sanitize
 
 
 class PresetCommands(CommandProvider):
-    """Provides every preset by its name. A preset is read only when it is loaded, because reading all takes 0.2 s."""
+    """Provides a command for each preset. The presets are not read for this, because reading all takes 0.2 s."""
 
     rank = 0.6
 
@@ -28,7 +28,7 @@ class PresetCommands(CommandProvider):
             Command(
                 f"Load preset: {sanitize(name, limit=64)}",
                 partial(self.app.call_later, self._load, name, refusal),
-                f"Not now: {refusal}" if refusal else "Put the preset into the form.",
+                f"Not possible now. {refusal}" if refusal else "Put the preset into the form.",
                 refused=bool(refusal),
             )
             for name in presets.names()
@@ -64,7 +64,7 @@ class ExplanationCommands(CommandProvider):
 
 
 class RunCommands(CommandProvider):
-    """Provides every run by its name, newest first."""
+    """Provides a command for each run, newest first."""
 
     rank = 0.4
 
@@ -85,6 +85,6 @@ class RunCommands(CommandProvider):
 
 
 def _age(run: RunFolder) -> tuple[str, str]:
-    """Return a key that sorts runs by the time in their names."""
+    """Return a sort key: the start time, which is part of the name of a run."""
     time = re.search(r"\d{8}-\d{6}", run.path.name)
     return time.group() if time else "", run.path.name

@@ -32,7 +32,7 @@ class Command:
     help: str = ""
     """Text of the second line."""
     key: str = ""
-    """Displayed names of its keys; empty if it has none."""
+    """Displayed names of the keys; empty if the command has no keys."""
     words: str = ""
     """Words that find the command in addition to its name."""
     refused: bool = False
@@ -47,12 +47,12 @@ class _Entry(NamedTuple):
     words: str
 
     def score(self, words: Sequence[str]) -> float:
-        """Return how well `words` match the command. The score is highest if all of them are in its name."""
+        """Return how well `words` match the command. The score is highest if the name contains all of them."""
         return match(words, self.name) or (match(words, self.name + self.words) / 2 if self.words else 0.0)
 
 
 class CommandProvider(Provider):
-    """Provides commands in their order, without the fuzzy search of Textual, which is slow for long names."""
+    """Finds commands by words, instead of by Textual's fuzzy search, which is slow for long names."""
 
     rank: ClassVar[float]
     """Priority of the provider's commands among commands that match equally well, from 0 to 1."""

@@ -32,7 +32,7 @@ class SettingCommands(CommandProvider):
         return Command(
             f"Setting: {setting.label} is {self.metatui.form.text(setting.path) or 'empty'}",
             partial(self.app.call_later, self._open, setting),
-            f"Not now: {refusal}" if refusal else explained(setting),
+            f"Not possible now. {refusal}" if refusal else explained(setting),
             words=f"{setting.path} {' '.join(setting.choices)} {setting.help}",
             refused=bool(refusal),
         )
@@ -76,7 +76,7 @@ class SettingCommands(CommandProvider):
         refusal = self._refusal(setting)
         if problem := refusal or app.form.problem_with(setting.path, text):
             warn = partial(self.app.call_later, app.notify, problem, severity="warning")
-            return Command(name, warn, f"Not now: {refusal}" if refusal else problem, refused=True)
+            return Command(name, warn, f"Not possible now. {refusal}" if refusal else problem, refused=True)
         effect = (
             "The change applies after this meta-step."
             if app.form.run_settings

@@ -50,7 +50,7 @@ class BackgroundController:
         continue_only_after_suspend()
 
     def announce(self, *, silent: bool) -> None:
-        """Attach to the run given on the command line. Without one, name the live runs, unless `silent` is true."""
+        """Attach to the run given on the command line. If none is given and `silent` is false, name the live runs."""
         if self.to_attach:
             self._app.run_worker(self.attach(self.to_attach), exclusive=True, group="open")
         elif not silent:
@@ -59,7 +59,7 @@ class BackgroundController:
     def _start(
         self, work: Callable[[], Coroutine[None, None, None]], *, group: str, exclusive: bool = False
     ) -> Worker[None]:
-        """Start a worker that calls `work`. This is a function: a coroutine is not awaited if the app ends first."""
+        """Start a worker that calls `work`. A coroutine as argument would cause a warning if the app ends first."""
         return self._app.run_worker(work, group=group, exclusive=exclusive)
 
     def write_followed_run(self) -> None:

@@ -40,7 +40,7 @@ class _Form(NamedTuple):
 
 class PresetsController:
     def __init__(self, app: MetatuiApp, name: str | None, settings: Settings, changes: Sequence[Planned]) -> None:
-        """`name`, `settings` and `changes` are those of the preset in the form when the app starts."""
+        """`name`, `settings` and `changes` belong to the preset that is in the form when the app starts."""
         self._app = app
         self._loaded = name, settings
         """Origin of the settings that were put into the form, and the settings themselves."""
@@ -175,7 +175,7 @@ class PresetsController:
 
         question = (
             f"Download {data.title} and pack it? This runs {data.missing()} in the background, while you can continue "
-            "to work. f cancels it."
+            "to work. f cancels the download."
         )
         if await self._app.push_screen_wait(ConfirmScreen("Download", question, yes="Download")):
             self._download = self._app.run_worker(self._fetch(data), group="download", exit_on_error=False)

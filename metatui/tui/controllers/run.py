@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from metatui.tui.app import MetatuiApp
 
 UPDATE_EVERY = 0.5
-"""Seconds between updates of the screen while a run trains."""
+"""Seconds between updates of the screen while a run is training."""
 
 SAMPLE_EVERY = 2.0
 """Seconds between measurements of memory and load."""

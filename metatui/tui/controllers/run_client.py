@@ -79,7 +79,7 @@ class Receiver:
         self.packed: tuple[int, int] | None = None
         """Numbers of packed images and of all images, if images are packed before training."""
         self.run: FollowedRun | None = None
-        """The run; None until it trains."""
+        """The run; None until it is training."""
         self._open_run = open_run
         self._smoother, self._written = smoother, Counter(written)
         self._lock = threading.Lock()
@@ -175,7 +175,7 @@ class RunClient:
         self.stop_requested = False
         """Whether `stop` was called for the run."""
         self._undoing: list[tuple[str, Scalar]] = []
-        """Path and restored value of each change that `undo` has requested and the trainer has not made yet."""
+        """Path and restored value of each change that `undo` has requested and the trainer has not applied yet."""
 
     def begin(self, open_run: Callable[[], FollowedRun], model: RunModel, attached: Attached | None = None) -> None:
         """Follow the run that `open_run` returns.
@@ -185,7 +185,7 @@ class RunClient:
             attached: the live run, if it is already training; None if `open_run` starts or resumes it.
         """
         if self.phase.active:
-            raise RuntimeError("one run is followed at a time")
+            raise RuntimeError("only one run can be followed at a time")
         self._undoing.clear()
         self.model, self.phase, self.stop_requested = model, Phase.STARTING, False
         if attached:
@@ -224,7 +224,7 @@ class RunClient:
 
     @property
     def undoable(self) -> LiveChange | None:
-        """The newest live change for which no undo has been requested; None if there is none."""
+        """The newest live change for which no undo has been requested; None if there is no such change."""
         undoable = self.model.undoable if self.model and self.phase.active else []
         last = len(undoable) - 1 - len(self._undoing)
         return undoable[last] if last >= 0 else None

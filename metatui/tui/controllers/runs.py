@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 
 READ_EVERY = 5.0
-"""Seconds between reads of the shown run if another process trains it."""
+"""Seconds between reads of the shown run if another process is training it."""
 
 MOST_SIDE_BY_SIDE = 3
 """Maximum number of marked runs whose adaptation is shown side by side."""
@@ -103,7 +103,7 @@ class RunsController:
             controller.show_adaptation()
 
     async def check_folder(self) -> None:
-        """Warn the user if the folder of the shown run was deleted. A followed run reports this through its process."""
+        """Warn the user if the folder of the shown run was deleted. For a followed run, its process reports this."""
         run = self._shown_from_disk()
         if run is None:
             return

@@ -39,7 +39,7 @@ class FollowedRun(Protocol):
 
     @property
     def hello(self) -> Hello:
-        """State of the run when the connection was made, and the process that trains it."""
+        """State of the run when the connection was opened, and the process that trains the run."""
         ...
 
     def __iter__(self) -> Iterator[Event]: ...
@@ -58,8 +58,8 @@ class Attached:
     session: FollowedRun
     model: RunModel
     written: Mapping[tuple[str, int], int]
-    """Number of entries written to the journal after the connection was made, by name and meta-step. The run also sends
-    the events of these entries. They must be ignored, because the model already has them."""
+    """Number of entries written to the journal after the connection was opened, by name and meta-step. The run also
+    sends the events of these entries. They must be ignored, because the model already has them."""
 
 
 class Sessions(Protocol):

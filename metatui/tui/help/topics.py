@@ -38,7 +38,7 @@ TERMS: Mapping[str, str] = {
         "learning rate. It starts from the same initial parameters for each task."
     ),
     "Outer loop": "Training over tasks: it changes the initial parameters, so that the inner loop gives good results.",
-    "Meta-step": "One update of the outer loop, made from the tasks of one meta-batch.",
+    "Meta-step": "One update of the outer loop, based on the tasks of one meta-batch.",
     "Meta-batch": "The tasks of one meta-step. More tasks give a less noisy meta-gradient, but take longer.",
     "Meta-loss": (
         "The mean loss over the query sets of a meta-batch after adaptation. Most algorithms minimise it, but Reptile "
@@ -110,14 +110,14 @@ TOPICS: Mapping[str, Topic] = {
         "The settings of the next run, or of the followed one. Tab and shift+tab move between fields, enter opens a "
         "choice or a group, space toggles a switch, escape leaves a text field. Settings that do not apply are "
         "hidden. During a run, only live settings can change; enter applies them. While a run is shown, the form is "
-        "folded, unless you unfolded it for the last run.",
+        "hidden, unless you chose to keep it visible.",
         ("Live change", "Preset", "Meta-batch", "Ways and shots"),
         TRAINING,
     ),
     "#about": Topic(
         "Next run",
-        "The algorithm with the settings in the form, while no run is shown: idea, update rule, pseudo-code, cost of "
-        "a meta-step, and paper. This text is updated when the form changes.",
+        "The algorithm with the settings in the form: idea, update rule, pseudo-code, cost of a meta-step, and paper. "
+        "This text is shown while no run is open, and updated when the form changes.",
         ("Inner loop", "Outer loop", "Meta-step", "Second order"),
         TRAINING,
     ),
@@ -158,8 +158,8 @@ TOPICS: Mapping[str, Topic] = {
         "Runs",
         "All runs in the folder of runs, newest first, with their status and result, and a preview of the selected "
         "one: curve, settings that differ from its preset, journal. Enter opens a run. o sorts by the next column, "
-        "t reverses the order; a click on a title sorts as well. Space or a click on [ ] marks runs, which can then "
-        "be compared on the same held-out tasks, or deleted.",
+        "t reverses the order; a click on a column title sorts by this column. Space or a click on [ ] marks runs, "
+        "which can then be compared on the same held-out tasks, or deleted.",
         ("Test", "Validation", "Interval", "Checkpoint"),
         RUNS,
     ),

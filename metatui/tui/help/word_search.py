@@ -12,7 +12,7 @@ _SPELLED: Final = str.maketrans(
         "λ": "lambda", "μ": "mu", "π": "pi", "σ": "sigma", "φ": "phi",
     }
 )  # fmt: skip
-"""Characters that are found by their names, so that `lambda` and `λ`, and `maml++` and `maml_plus_plus`, are equal."""
+"""Names that replace characters before a search, so that `lambda` finds `λ`, and `maml_plus_plus` finds `maml++`."""
 
 
 def normalised(text: str) -> str:
@@ -22,7 +22,7 @@ def normalised(text: str) -> str:
 
 
 def match(words: Sequence[str], searched: str) -> float:
-    """Return how well `words` match the normalised text `searched`: 0 if one is missing, 1 if all are whole words."""
+    """Return how well `words` match the normalised text `searched`: 0 if a word is missing, 1 if all are full words."""
     if not words or not all(word in searched for word in words):
         return 0.0
     starts = sum(f" {word}" in searched for word in words)

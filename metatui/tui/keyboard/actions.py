@@ -114,7 +114,7 @@ class Action:
 def _running(now: AppContext) -> str:
     match now.phase:
         case Phase.IDLE:
-            return "No run is training here. {start} starts one, {attach} follows one that trains in the background."
+            return "No run is training here. {start} starts one, {attach} follows one in the background."
         case Phase.STOPPING:
             return "The run is stopping and will be saved."
         case _:
@@ -202,12 +202,12 @@ ACTIONS: tuple[Action, ...] = (
     Action("next_pane", "ctrl+o,n", "Pane", "Next pane.", WINDOW, tab="work"),
     Action("previous_pane", "b", "Pane back", "Previous pane.", WINDOW, bar=False, tab="work"),
     Action("maximize", "f3,z", "Maximise", "Maximise or restore the pane.", WINDOW, tab="work"),
-    Action("form", "ctrl+l,f", "Form", "Go to the form, or hide it, also in later runs.", WINDOW, tab="work"),
+    Action("form", "ctrl+l,f", "Form", "Go to the form, or hide it in this and later runs.", WINDOW, tab="work"),
     Action("wider", "greater_than_sign", "Wider", "Make the focused pane wider.", WINDOW, bar=False, tab="work"),
     Action("narrower", "less_than_sign", "Narrower", "Make the focused pane narrower.", WINDOW, bar=False, tab="work"),
     Action("higher", "right_curly_bracket", "Taller", "Make the focused pane taller.", WINDOW, bar=False, tab="work"),
     Action("lower", "left_curly_bracket", "Shorter", "Make the focused pane shorter.", WINDOW, bar=False, tab="work"),
-    Action("usual_sizes", "0", "Usual sizes", "Give all panes their usual sizes.", WINDOW, bar=False, tab="work"),
+    Action("usual_sizes", "0", "Default sizes", "Give all panes their default sizes.", WINDOW, bar=False, tab="work"),
     Action("leave", "escape", "Back", "Restore a maximised pane, or leave a text field.", WINDOW, bar=False),
     Action("command_palette", "ctrl+p", "Palette", "Search actions, settings, presets, runs.", WINDOW, everywhere=True),
     Action("theme", "ctrl+t", "Theme", "Next theme: dark, light, and two for 16 colours.", WINDOW),
@@ -250,7 +250,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("previous_tasks", "comma", "Tasks back", "Previous held-out tasks.", ADAPTATION, tab="work"),
     Action("next_tasks", "full_stop", "Tasks on", "Next held-out tasks.", ADAPTATION, tab="work"),
     Action("next_shots", "k", "Shots", "Next support images.", ADAPTATION, bar=False, tab="work"),
-    Action("explore", "ctrl+r,a", "Explore", "Adapt to any held-out task, or one that you draw.", ADAPTATION, _studied),
+    Action(
+        "explore", "ctrl+r,a", "Explore", "Adapt to a held-out task, or to one that you draw.", ADAPTATION, _studied
+    ),
     Action("parameters", "f11,v", "Space", "Plot how adaptation moves the parameters of a run.", ADAPTATION, _studied),
     Action("filter", "slash,ctrl+f", "Filter", "Show only runs that contain the typed words.", RUNS, tab="runs"),
     Action("open_run", "enter", "Open", "Show the run; follow it if it is training.", RUNS, _row, tab="runs"),

@@ -68,7 +68,7 @@ def _keys(name: str, value: object) -> str:
 
 
 def _check_conflicts(keymap: Mapping[str, str]) -> None:
-    """Raise BadInput if two actions that work in the same tab have the same key, unless it is a default key of both."""
+    """Raise BadInput if two actions that work in the same tab have the same key that is not a default key of both."""
     for tab in TABS:
         owners: dict[str, Action] = {}
         for action in ACTIONS:

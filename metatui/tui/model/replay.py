@@ -37,7 +37,7 @@ from metatui.utils.text import sanitize
 
 
 class Replay:
-    """Reads a run from disk, repeatedly if another process trains it.
+    """Reads a run from disk, repeatedly if another process is training it.
 
     The metrics file may have a million lines. Each read takes only new lines, in chunks, and keeps only a `History`.
     """

@@ -47,14 +47,14 @@ JOURNAL_LINES = 500
 CHECKPOINT_SAVED = "Checkpoint saved"
 
 LEAST_EVALUATION = 1.0
-"""Minimum duration of an evaluation, in seconds, before its remaining time is estimated."""
+"""Seconds of an evaluation after which its remaining time is estimated."""
 
 RATE_WINDOW = 5.0
 """Seconds of training over which speeds are averaged."""
 
 FINISH_TEXTS = {
     "iterations": "Finished",
-    "early_stop": "Finished early: the validation has not improved for a long time",
+    "early_stop": "Finished early: the validation result has not improved for a long time",
     "stopped": "Stopped and saved",
     "interrupted": "Interrupted and saved",
 }
@@ -109,11 +109,11 @@ class RunModel:
         self.hints: list[Hinted] = []
         """Hints that the user has neither followed nor hidden and that still apply, oldest first."""
         self.evaluating: Evaluating | None = None
-        """Progress of the current validation or test; None if there is none."""
+        """Progress of the current validation or test; None if neither is in progress."""
         self._first_done = 0
         """Number of tasks that were evaluated when the current evaluation was first seen."""
         self._evaluating_since = self._evaluated_at = 0.0
-        """Times of the first and of the newest progress of the current evaluation."""
+        """Times at which the first and the newest `Evaluating` event of the current evaluation arrived."""
         self.waits_because = ""
         """Warning that made the run wait, because its files cannot be written; empty if the run does not wait."""
         self._warning = ""
@@ -157,7 +157,7 @@ class RunModel:
 
     @property
     def remaining(self) -> float | None:
-        """Seconds of training left at the current speed; None if this is unknown, or all meta-steps are made."""
+        """Seconds of training left at the current speed; None if this is unknown, or if all meta-steps are finished."""
         speeds = self.speeds
         left = self.settings.training.iterations - self.iteration
         return left / speeds[0] if left > 0 and speeds and speeds[0] > 0 and not self.ended else None
@@ -344,7 +344,7 @@ class RunModel:
             self._add_line(event.iteration, text, _tone(event.test, "good"))
 
     def _seconds_at(self, iteration: int) -> float:
-        """Return the seconds of training until a meta-step. It can be an earlier meta-step than the latest one."""
+        """Return the seconds of training until a meta-step, which may be earlier than the latest one."""
         seconds = self.meta_loss.seconds_at(iteration)
         return self.seconds if seconds is None else seconds
 

@@ -70,8 +70,8 @@ class Smoother:
         """Read up to about a megabyte of new meta-steps from the file.
 
         Returns:
-            The meta-steps, and whether the file was replaced. If it was, they begin at the start of the new file, and
-            meta-steps read earlier are no longer valid.
+            The meta-steps, and whether the file was replaced. After a replacement, the meta-steps begin at the start of
+            the new file, and meta-steps read earlier are no longer valid.
         """
         new = self._reader.read_new()
         if self._reader.restarted:

@@ -81,7 +81,7 @@ def page(explained: Explanation, width: int, theme: ChartTheme, *, values: str =
     """Lay out an explanation in lines of readable length.
 
     Args:
-        values: description of the values in the pseudo-code, for its title.
+        values: description of the values in the pseudo-code, for the title of the pseudo-code.
     """
     width = min(width, LONGEST_LINE)
 

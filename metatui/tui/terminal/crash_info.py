@@ -35,7 +35,7 @@ class CrashInfo:
 
     @property
     def run(self) -> RunFolder | None:
-        """The run that the app follows; None if there is none."""
+        """The run that the app follows; None if it follows no run."""
         from metatui.runs.storage.run_folder import RunFolder
 
         path = self._page[1:].split(b"\0", 1)[0]

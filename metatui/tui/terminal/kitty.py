@@ -67,7 +67,7 @@ class KittyPictures:
             self._send(picture, number)
 
     def number(self, picture: Picture) -> int:
-        """Return the number of a picture in the terminal, from 1. Sends the picture if the terminal lacks it."""
+        """Return the number of a picture, counted from 1. Send the picture first if the terminal does not have it."""
         if picture in self._numbers:
             self._numbers.move_to_end(picture)
             return self._numbers[picture]

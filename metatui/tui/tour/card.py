@@ -70,7 +70,7 @@ class TourCard(TourWidget):
         super().__init__()
         self.step = 0
         self._changes_iterations = False
-        """True if the number of meta-steps in the form is to be changed when the run has ended."""
+        """True if the number of meta-steps in the form must be changed after the end of the run."""
         self.border_subtitle = "escape leaves the tour"
 
     def on_mount(self) -> None:  # in addition to that of the base class, which Textual also calls

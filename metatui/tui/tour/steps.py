@@ -79,8 +79,8 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         "save a preset",
-        "{save_preset} saves the settings in the form as a preset, so that they can be run again by its name. The form "
-        "has its usual number of iterations again. Press {save_preset}, then enter.",
+        "{save_preset} saves the settings in the form as a preset, so that they can be run again by name. The form "
+        "has the original number of iterations again. Press {save_preset}, then enter.",
         lambda happening, _: isinstance(happening, PresetName),
     ),
     Step(

@@ -34,7 +34,7 @@ Tone = Literal["text", "title", "muted", "warning"]
 class Column(NamedTuple):
     title: str
     right: bool = False
-    """True to align numbers at the right."""
+    """True to align the column to the right, as for numbers."""
     least: int = 0
     """Width to which the cells may be truncated; 0 if the column is omitted where it does not fit."""
     sortable: bool = False

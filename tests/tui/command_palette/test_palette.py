@@ -61,7 +61,7 @@ async def test_actions(make: Make, runs_dir: Path) -> None:
         names = list(listed(app))
         assert len(names) == len(ACTIONS)  # without the palette itself, with the choice of a theme
         assert names[0] == "Training: Start   F5 or s"
-        assert listed(app)["Training: Stop   F7 or x"].startswith("Not now: No run is training here.")
+        assert listed(app)["Training: Stop   F7 or x"].startswith("Not possible now. No run is training here.")
         assert (await search(app, pilot, "write report"))["Runs: Report   g"].startswith("In the runs tab (2): ")
         assert not await search(app, pilot, "zzz")
         # An action on a row of another tab only shows the tab, because the user has not seen the row.
@@ -111,7 +111,7 @@ async def test_settings(make: Make, sessions: FakeSessions) -> None:
         assert first(await search(app, pilot, "inner lr abc")) == "Set Inner learning rate to abc"
         assert listed(app)["Set Inner learning rate to abc"] == "Must be a number above 0 up to 100."
         assert (await search(app, pilot, "cg steps=3"))["Set CG steps to 3"] == (
-            "Not now: This setting applies only if algorithm.name is imaml."
+            "Not possible now. This setting applies only if algorithm.name is imaml."
         )
         assert first(await search(app, pilot, "sourc gly")) == "Set Task to glyphs"
         assert first(await search(app, pilot, "tf32 on")) == "Set TF32 to true"
@@ -128,7 +128,7 @@ async def test_settings(make: Make, sessions: FakeSessions) -> None:
         assert settings.algorithm.inner_lr == 0.05
         await pilot.press("f5")
         await settled(app, pilot)
-        refused = "Not now: This setting cannot be changed during a run: F7 stops the run, d detaches it."
+        refused = "Not possible now. This setting cannot be changed during a run: F7 stops the run, d detaches it."
         assert (await search(app, pilot, "seed 3"))["Set Seed to 3"] == refused
         assert first(await search(app, pilot, "algorithm reptile")) == "Set Algorithm to reptile"
         found = await search(app, pilot, "outer_lr=0.02")
@@ -150,7 +150,9 @@ async def test_settings_that_can_change_come_first(make: Make) -> None:
         await pilot.press("f5")
         await settled(app, pilot)
         found = await search(app, pilot, "inner")
-        refused = [text.startswith("Not now: ") for name, text in found.items() if name.startswith("Setting: Inner ")]
+        refused = [
+            text.startswith("Not possible now. ") for name, text in found.items() if name.startswith("Setting: Inner ")
+        ]
         assert refused == sorted(refused)
         assert set(refused) == {False, True}
         assert first(await search(app, pilot, "inner steps")).startswith("Setting: Inner steps is")
@@ -190,7 +192,9 @@ async def test_presets_and_runs(make: Make, sessions: FakeSessions, runs_dir: Pa
         assert app.run_controller.shown is not None
         assert app.run_controller.shown.iteration == 2
         await pilot.press("f5")
-        assert (await search(app, pilot, "preset quick"))["Load preset: quick"].startswith("Not now: A run is already")
+        assert (await search(app, pilot, "preset quick"))["Load preset: quick"].startswith(
+            "Not possible now. A run is already"
+        )
         await pilot.press("enter")
         await settled(app, pilot)
         assert last_message(app).startswith("A run is already training")

@@ -84,7 +84,7 @@ class RunGroup(Generic[R]):
 
 
 def run_groups(runs: Sequence[R], view: View) -> list[RunGroup[R]]:
-    """Group the runs that differ only in their seed: a suite may have more runs than there are distinct hues."""
+    """Group the runs that differ only in their seed, because a suite can have more runs than there are hues."""
     coloured: list[RunGroup[R]] = []
     for label, alike in by_seed(runs):
         used = Counter(group.colour for group in coloured)
@@ -165,7 +165,7 @@ def training(comparison: Comparison | Recorded, view: View) -> ChartData:
 
 
 def _all_alike(measured: Sequence[str]) -> str:
-    """Return a note on how all curves were measured, to append to a title; empty if they were measured differently."""
+    """Return a note to append to a title: how all curves were measured; empty if this differs between curves."""
     if len(set(measured)) != 1 or not measured[0]:
         return ""
     return f", {measured[0]}" if "shot" in measured[0] else f" after {measured[0]}"

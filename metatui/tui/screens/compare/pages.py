@@ -64,7 +64,7 @@ def result_page(comparison: Comparison, view: View, width: int, theme: ChartThem
 
 
 def tables_page(comparison: Comparison, width: int, theme: ChartTheme) -> list[Row]:
-    """Return all tables. Those that no other section shows are first."""
+    """Return all tables. Those that no other section shows come first."""
     order = (groups, costs, to_target, results, adaptation, paired)
     shown = [table for make in order if (table := make(comparison)) is not None]
     return [row for table in shown for row in _table(table, width, theme)]

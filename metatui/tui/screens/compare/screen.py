@@ -71,7 +71,7 @@ class CompareScreen(AnalysisScreen[None]):
             "v",
             "view('next_curves')",
             "Validations",
-            tooltip="Show the training curves with the validations as points, only the validations, or only training.",
+            tooltip="Show the training curves and the validations (as points), or only one of the two.",
         ),
         Binding("m", "metric", "Metric", tooltip="Switch between the loss and the accuracy."),
         Binding("plus,equals_sign", "shots(1)", "More shots", tooltip="Measure again with more support examples."),

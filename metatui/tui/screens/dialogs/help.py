@@ -91,7 +91,7 @@ class HelpScreen(Dialog[None]):
         self._show(self.sections)
 
     def on_key(self, event: Key) -> None:
-        """Search for a letter or digit that is typed outside the search field. The key q closes the help instead."""
+        """Start a search with a letter or digit that is typed outside the search field; q closes the help instead."""
         if self._page.has_focus and event.character and event.character.isalnum() and event.key != "q":
             event.stop()
             search = self.query_one(Entry)

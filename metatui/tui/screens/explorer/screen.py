@@ -91,8 +91,8 @@ class ExplorerScreen(AnalysisScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "dismiss", "Close", tooltip="Close the explorer."),
-        Binding("left_square_bracket", "step(-1)", "Previous step", tooltip="Show the task one inner step earlier."),
-        Binding("right_square_bracket,space", "step(1)", "Next step", tooltip="Show the task one inner step later."),
+        Binding("left_square_bracket", "step(-1)", "Previous step", tooltip="Show the previous inner step."),
+        Binding("right_square_bracket,space", "step(1)", "Next step", tooltip="Show the next inner step."),
         Binding("home", f"step(-{STEPS})", "First step", tooltip="Show the task before adaptation."),
         Binding("end", f"step({STEPS})", "Last step", tooltip="Show the task after all inner steps."),
         Binding("comma", "task(-1)", "Previous task", tooltip="Adapt to the held-out task with the previous number."),

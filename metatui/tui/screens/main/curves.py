@@ -200,7 +200,7 @@ def _histories(model: RunModel | None, accuracy: bool) -> tuple[History, History
 
 
 def curve_names(settings: Settings) -> tuple[str, str]:
-    """Return the names of the training and the validation curve, with the inner steps after which they are measured.
+    """Return the names of the training and the validation curve, with the numbers of inner steps in both.
 
     If training and validation have different numbers of shots, the names contain these numbers too.
     """
@@ -222,7 +222,7 @@ def _steps(count: int) -> str:
 
 
 def _best(model: RunModel | None, view: View, accuracy: bool) -> tuple[float, float] | None:
-    """Return the x and y coordinates of the best validation; None if there is none."""
+    """Return the x and y coordinates of the best validation; None if they are unknown."""
     if model is None or model.best is None:
         return None
     curve = model.best.accuracy if accuracy else model.best.loss

@@ -98,8 +98,8 @@ IN_LISTS = (
 """Actions that come first in the key bar of the runs and presets tabs."""
 
 LABELS = {"step_back": "", "step_on": "Step", "previous_tasks": "", "next_tasks": "Tasks", "load_run": "Load"}
-"""Labels that replace those of actions in the key bar, to save room. If the label is empty, the keys of the action and
-of the next action share the label of the next one."""
+"""Labels that replace those of actions in the key bar, to save room. An action with an empty label shares the label of
+the next action."""
 
 
 class KeyBar(Widget):

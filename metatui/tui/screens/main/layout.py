@@ -46,10 +46,10 @@ ONE_PANE: Mapping[Pane, tuple[Part, ...]] = {
 }
 
 BAND_ROWS, RUN_ROWS, FORM_ROWS = 7, 21, 34
-"""Usual heights of the run above its curves, of the run above the journal, and of the form above the journal."""
+"""Default heights of panes: the run above its curves, the run above the journal, and the form above the journal."""
 
 CURVES_ROWS, ADAPTATION_ROWS = 19, 11
-"""Height of the curves pane in which the plot has twelve rows, and smallest useful height of the adaptation pane."""
+"""Height of the curves pane that leaves twelve rows for the plot, and minimum height of the adaptation pane."""
 
 LEFT, FORM, MAIN, JOURNAL, UPPER, CHART = 30, 38, 50, 4, 8, 6
 """Minimum widths of the left side, of the left side with the form, and of the right side, and minimum heights of the
@@ -97,7 +97,7 @@ class Arrangement:
     """The two regions that each divider separates. The left or upper region comes first."""
 
     def divider_at(self, at: Offset) -> Divider | None:
-        """Return the divider at a position; None if there is none. The borders on both sides belong to the divider."""
+        """Return the divider at a position; None for other positions. Both adjacent borders belong to a divider."""
         for divider, (before, after) in self.dividers.items():
             if before.x == after.x:
                 near, inside = at.y - before.bottom, before.x <= at.x < before.right

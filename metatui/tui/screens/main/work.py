@@ -51,7 +51,7 @@ NO_ADAPTATION = (
 
 
 class PreferencesChanged(Message):
-    """The user resized panes, or folded or unfolded the form while a run is shown."""
+    """The user resized panes, or showed or hid the form while a run is shown."""
 
     def __init__(self, **changes: PaneSizes | bool) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ class Panes(Widget):
         self._remember()
 
     def reset(self) -> None:
-        """Give all panes their usual sizes."""
+        """Give all panes their default sizes."""
         self.show(PaneSizes())
         self._remember()
 
@@ -238,7 +238,7 @@ class WorkTab(Vertical):
 
     @property
     def group(self) -> str:
-        """The group of actions that belong to the focused pane; empty if there is none."""
+        """The group of actions that belong to the focused pane; empty if the pane has no group."""
         if not self._shows_run or self.pane not in ("run", "curves", "adaptation"):
             return ""
         return ADAPTATION if self.pane == "adaptation" else CHARTS

@@ -82,7 +82,7 @@ class SuiteScreen(ModalScreen[None]):
     """Lists suites, and the runs of the selected one. Suites run in the background, even when the screen is closed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "dismiss", "Close", tooltip="Close the list of suites. A suite in training continues."),
+        Binding("escape,q", "dismiss", "Close", tooltip="Close the list of suites. A running suite continues."),
         Binding("f5,s", "start", "Start", tooltip="Train the runs of the suite, or resume a stopped suite."),
         Binding("f7,x", "stop", "Stop", tooltip="Stop the suite and save the run in progress."),
         Binding("c", "compare", "Compare", tooltip="Compare the runs of the suite on the same held-out tasks."),

@@ -15,23 +15,23 @@ _INK: Final = 0.3
 """Mean ink (0 to 1) above which a dot is drawn. It is low enough that strokes one pixel wide remain visible in an image
 that is shrunk to a third."""
 _GROUND: Final = 0.1
-"""Largest distance of the background of a drawing from its darkest or brightest value, as a fraction of its range of
-values."""
+"""Largest distance of the background of a drawing from the darkest or brightest value, as a fraction of their
+difference."""
 
 
 @lru_cache(maxsize=256)
 def are_drawings(images: Sequence[bytes]) -> bool:
     """Return whether these grey images are line drawings.
 
-    At least half of them must have a background that is about as dark as their darkest value, or as bright as their
-    brightest.
+    This is the case if the background of at least half of the images is close to the darkest or brightest value of the
+    image.
     """
     grounds = [_ground(image) for image in images if image]
     return 2 * sum(not _GROUND < ground < 1 - _GROUND for ground in grounds) >= len(grounds)
 
 
 def _ground(image: bytes) -> float:
-    """Return the background of an image: its median, scaled so that its darkest value is 0 and its brightest is 1."""
+    """Return the background of an image: its median, on a scale from 0 for the darkest value to 1 for the brightest."""
     ordered = sorted(image)
     low, middle, high = ordered[0], ordered[len(ordered) // 2], ordered[-1]
     return (middle - low) / (high - low) if high > low else 0.0
@@ -60,7 +60,7 @@ def draw_bitmap(image: bytes, height: int, width: int, rows: int, columns: int, 
 
 
 def _ink_of(image: bytes) -> bytes:
-    """Stretch the brightness of an image to 0 to 255, and invert the image if its background is bright."""
+    """Scale the brightness of an image to the range from 0 to 255, and invert an image with a bright background."""
     low, high = min(image), max(image)
     if low == high or (low == 0 and _ground(image) == 0):
         return image

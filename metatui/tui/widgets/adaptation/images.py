@@ -38,7 +38,7 @@ LOWEST_CHART: Final = 5
 
 @dataclass(frozen=True)
 class Layout:
-    """The visible part of an episode: images of `rows` x `columns` cells, in each class `across` side by side."""
+    """The visible part of an episode. Images have `rows` x `columns` cells. A class has `across` images per row."""
 
     rows: int
     columns: int
@@ -78,7 +78,7 @@ def classes_of(view: ImageView) -> list[int]:
 
 
 def shots_of(view: ImageView) -> int:
-    """Return the number of support images of the class with the most support images."""
+    """Return the largest number of support images of a class."""
     return max((view.support_labels.count(label) for label in set(view.support_labels)), default=0)
 
 

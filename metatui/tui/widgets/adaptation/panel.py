@@ -198,7 +198,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
     def _headings(self, count: int, cell: int, width: int, theme: ChartTheme) -> Row:
         """Return a row with the name of each run above its column, and with the number of runs that do not fit."""
         hidden = len(self._runs) - count
-        more = [Segment(f"{hidden} more run{'s' if hidden > 1 else ''}: widen", theme.title)] if hidden else []
+        more = [Segment(f"{hidden} run{'s do' if hidden > 1 else ' does'} not fit", theme.title)] if hidden else []
         row: Row = []
         for index, run in enumerate(self._runs[:count]):
             sample = line_marker(2, theme) if theme.distinct else theme.glyphs.sample
@@ -289,7 +289,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         """Describe the classes or support images that do not fit; empty if all fit."""
         classes, shots = images.visible_part(view, (width, height), theme)
         if classes and (count := len(images.classes_of(view)) - classes):
-            return f" ({count} class{'es' if count > 1 else ''} hidden: widen)"
+            return f" ({count} class{'es do' if count > 1 else ' does'} not fit)"
         if classes and shots < (total := images.shots_of(view)):
             first = min(self.first_shot, total - shots)
             return f" (support {first + 1}-{first + shots} of {total}: k shows more)"
@@ -306,7 +306,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         if isinstance(view, ImageView):
             hidden = self._hidden_part(view, width, height - 1, theme)
         elif isinstance(view, ScatterView) and (count := len(view.truth) - _targets_that_fit(view, width)):
-            hidden, shorter = f" ({count} target{'s' if count > 1 else ''} hidden: widen)", texts
+            hidden, shorter = f" ({count} target{'s do' if count > 1 else ' does'} not fit)", texts
         texts = [*(text + hidden for text in texts), *shorter]
         if cell_len(texts[0]) > width and height >= 10 and not isinstance(view, ImageView):
             title = theme.printable(f"Task {view.task} · {view.title}{hidden}")

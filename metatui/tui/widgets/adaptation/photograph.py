@@ -17,8 +17,8 @@ from metatui.tui.widgets.charts.row_widget import Row
 UPPER_HALF = "▀"
 
 LEVELS = 32
-"""Number of shades of each colour channel. More shades would hardly be visible. Fewer shades send fewer bytes, because
-more neighbouring cells have the same colour."""
+"""Number of shades of each colour channel. More shades would hardly be visible. With fewer shades, fewer bytes are
+sent, because more neighbouring cells have the same colour."""
 
 SMALLEST = 3
 """Minimum rows of a legible image."""

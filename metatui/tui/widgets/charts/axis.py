@@ -15,7 +15,7 @@ from typing import Final
 from metatui.tui.formatting import number, tick_labels
 
 LARGEST: Final = 1e300
-"""Values farther from 0 than this are clamped to it, so that differences and steps stay finite."""
+"""Values farther from 0 than this are clamped to this distance, so that differences and steps stay finite."""
 SMALLEST: Final = 1e-290
 """Values closer to 0 than this are treated as 0, and ranges shorter than this are treated as empty."""
 
@@ -58,7 +58,7 @@ class Axis:
         ]
 
     def cell(self, value: float) -> int | None:
-        """Return the cell of a value, counted from `low`; None if the value is beyond the ends of the axis."""
+        """Return the cell of a value, counted from `low`; None if the value is beyond the limits of the axis."""
         position = self.at(value)
         return None if math.isnan(position) or not 0 <= position <= 1 else dot(position, self.cells)
 

@@ -37,7 +37,7 @@ def legend_entry(index: int, series: Series, theme: ChartTheme) -> Row:
 def chart_header(
     data: ChartData, drawn: Sequence[Drawn], width: int, height: int, theme: ChartTheme, cursor: float | None
 ) -> list[Row]:
-    """Lay out the title and the legend. If there is a cursor, they show its x coordinate and the values there."""
+    """Lay out the title and the legend. With a cursor, they show the x coordinate and the values at the cursor."""
     titles, named = (data.title, *data.shorter_titles), [each for each in drawn if each.series.name]
     if cursor is not None:
         titles = (f"{data.x_label}: {_coordinate(cursor)}",)
@@ -51,7 +51,7 @@ def chart_header(
 
 
 def _with_values(named: Series, lines: Sequence[Series], x: float) -> Series:
-    """Add to the name of a line its value nearest to `x`, and the x coordinate of this value if it is not `x`.
+    """Add to the name of a line its value nearest to `x`, and the x coordinate of this value if it differs from `x`.
 
     The name of a series of points does not change.
 

@@ -105,7 +105,7 @@ class LineChart(RowsWidget):
         return self.has_cursor or action not in ("move", "zoom", "cursor")
 
     def action_cursor(self) -> None:
-        """Show a cursor at the last value, or hide it and show everything."""
+        """Show a cursor at the last value. If there already is a cursor, hide it and show everything."""
         if self.has_cursor:
             self._hide_cursor()
         elif xs := self._xs():

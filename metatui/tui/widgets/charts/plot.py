@@ -41,7 +41,7 @@ class View:
     """The part of a chart that is shown, and its cursor."""
 
     window: tuple[float, float] | None = None
-    """Ends of the x axis; None shows everything."""
+    """Limits of the x axis; None shows everything."""
     cursor: float | None = None
     """The x coordinate whose values are shown in the legend; None if there is no cursor."""
 
@@ -215,7 +215,7 @@ class Plot:
         return range_axis(*limits, self.width, wide=True, whole=self._data.integer_x)
 
     def _row(self, value: float) -> int | None:
-        """Return the row of a value, counted from the top; None beyond the ends of the axis."""
+        """Return the row of a value, counted from the top; None if the value is beyond the limits of the axis."""
         cell = self.y.cell(value)
         return None if cell is None else self.height - 1 - cell
 

@@ -56,7 +56,7 @@ class ChartData:
     log_y: bool = False
     """True for a logarithmic y axis, on which values of 0 or less are gaps."""
     y_limits: tuple[float, float] | None = None
-    """Range of a linear y axis; None selects a range around the values."""
+    """Limits of a linear y axis; None selects limits around the values."""
     early_outside: bool = False
     """Whether the first values may be beyond the ends of a linear y axis, if the later ones would be flat otherwise."""
     x_limits: tuple[float, float] | None = None

@@ -1,4 +1,4 @@
-"""Fields of the form, and groups of fields that can be folded."""
+"""Fields of the form, and groups of fields that can be collapsed."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class FormField(Widget):
 
 
 class FieldGroup(Widget, can_focus=True):
-    """A row that folds and unfolds a group of rarely used settings. The fields of these settings follow the row.
+    """A row that collapses and expands a group of rarely used settings, whose fields follow the row.
 
     The fields are created later by `fill`, because fifty fields would double the time until the first frame.
     """
@@ -137,7 +137,7 @@ class FieldGroup(Widget, can_focus=True):
     """Number of invalid settings in the group."""
 
     class Toggled(Message):
-        """The user folded or unfolded the group."""
+        """The user collapsed or expanded the group."""
 
         def __init__(self, group: FieldGroup) -> None:
             super().__init__()
@@ -146,7 +146,7 @@ class FieldGroup(Widget, can_focus=True):
     def __init__(self, settings: Sequence[SettingField], marks: tuple[str, str]) -> None:
         """
         Args:
-            marks: Characters before the title: the first for a folded group, the second for an open one.
+            marks: Characters before the title: the first if the group is collapsed, the second if it is expanded.
         """
         super().__init__(classes="group")
         self.settings = settings

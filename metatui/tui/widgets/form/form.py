@@ -62,9 +62,9 @@ class SettingsForm(Vertical):
         self._texts = texts_of(settings)
         self._symbols = symbols
         self.run_settings: Settings | None = None
-        """Settings of the run in progress; None if there is none."""
+        """Settings of the run in progress; None if no run is in progress."""
         self.offer: Offer | None = None
-        """Offer to fill in usual values, which may have been accepted already; None if there is none."""
+        """Offer to fill in usual values, which may have been accepted already; None if nothing is offered."""
         self._groups = set[str]()
         """Names of the groups of settings that have widgets."""
         self.assessment = assess(self._texts)
@@ -119,7 +119,7 @@ class SettingsForm(Vertical):
         return self.query_one(f"#{field_id(path)}", FormField)
 
     async def unfold_groups(self) -> None:
-        """Unfold the groups that fit into a tall form, to show as many settings as possible."""
+        """In a tall form, expand the groups for which there is room, to show as many settings as possible."""
         if self.size.height < HIGH:
             return
         rows = self.query_one("#fields")
@@ -218,7 +218,7 @@ class SettingsForm(Vertical):
 
     @property
     def _focused_path(self) -> str:
-        """Path of the setting whose field has the focus; empty if there is none."""
+        """Path of the setting whose field has the focus; empty if no field has the focus."""
         field = self.screen.focused.parent if self.screen.focused else None
         return field.setting.path if isinstance(field, FormField) else ""
 

@@ -32,11 +32,11 @@ class Offer:
         return replace(self, is_taken=True)
 
     def note(self, path: str, *, here: bool = True, typing: bool = False) -> str:
-        """Return the note to show at the field of a setting; empty if there is none.
+        """Return the note to show at the field of a setting; empty if the field needs no note.
 
         Args:
-            here: whether the field that shows the offer has the focus, in which enter and escape answer the offer.
-            typing: whether a text field or an open list has the focus, in which letters are typed.
+            here: whether the field that shows the offer has the focus. Enter and escape then answer the offer.
+            typing: whether letters are typed into a text field or an open list, which has the focus.
         """
         if path == self.path:
             return self._sentence(here, typing)
@@ -50,16 +50,16 @@ class Offer:
         listed = " and ".join(filter(None, [", ".join(values[:-1]), values[-1]]))
         them = "them" if len(values) > 1 else "it"
         if here:
-            keys = f"enter fills {them} in, Esc keeps your values"
+            keys = f"Enter fills {them} in, Esc keeps your values"
         elif key := _working_key("hint", typing):
             keys = f"{key_name(key)} fills {them} in"
         else:
             keys = f"Esc, then {key_name(BY_ID['hint'].key)}, fills {them} in"
-        return f"{self.title} usually uses {listed}: {keys}."
+        return f"{self.title} usually uses {listed}. {keys}."
 
 
 def _working_key(action: str, typing: bool) -> str:
-    """Return the first key of an action that works with the current focus; empty if there is none."""
+    """Return the first key of an action that works with the current focus; empty if none of the keys works."""
     return next((key for key in BY_ID[action].keys.split(",") if not typing or works_in_text(key)), "")
 
 

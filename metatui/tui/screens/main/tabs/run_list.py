@@ -26,7 +26,7 @@ class RunColumn(NamedTuple):
     """Function that returns the value by which a run is sorted. Runs for which it returns None come last. A column
     without a function cannot be sorted."""
     descends: bool = False
-    """True if the column is usually sorted from the largest to the smallest value."""
+    """True if the column is sorted from the largest to the smallest value by default."""
     right: bool = False
     least: int = 0
     """Width to which the cells may be truncated; see `Column`."""
@@ -90,7 +90,7 @@ class Order(NamedTuple):
 
     column: int = len(COLUMNS) - 1
     reverse: bool = False
-    """True if the order is the reverse of the usual order of the column."""
+    """True if the order is the reverse of the default order of the column."""
 
     @property
     def descends(self) -> bool:
@@ -146,7 +146,7 @@ class ListedRun:
         """Return the row of the run.
 
         Args:
-            mark: number of the run among the marked runs, from 1; None if it is not marked.
+            mark: number of the run among the marked runs, counted from 1; None if it is not marked.
             colour: colour of the run in charts; empty if it has not appeared in a chart.
         """
         box = Cell("[ ]", colour=colour) if mark is None else Cell(f"[{mark}]", "title", colour)
