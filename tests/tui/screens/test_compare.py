@@ -131,13 +131,13 @@ async def test_marked_runs_are_compared(make: Callable[[], MetatuiApp], runs_dir
         screen, helper = await opened(pilot)
         assert [run.id for run in helper.asked[0].args[0]] == app.runs_tab.marked
         await helper.reply(pilot, Comparing("MAML", 1, 3, 0, 600, Recorded(compared().runs, "loss")))
-        assert "Meta-loss in training, smoothed over 50 meta-steps" in text_of(screen, "#compare-training")
+        assert "Meta-loss in training after 1 step, smoothed over 50 meta-steps" in text_of(screen, "#compare-training")
         await helper.reply(pilot, Comparing("FOMAML", 2, 3, 100, 600))
         assert state(screen) == "Adapting FOMAML (2 of 3) to the held-out tasks: 100 of 600"
         await helper.reply(pilot, done=compared())
         assert screen.query_one("#compare-state").display is False
         assert text_of(screen, "#compare-protocol").startswith("sinusoid, test split, 12 tasks, 10-shot")
-        assert "Meta-loss in training, smoothed over 50 meta-steps" in text_of(screen, "#compare-training")
+        assert "Meta-loss in training after 1 step, smoothed over 50 meta-steps" in text_of(screen, "#compare-training")
         assert "Loss on 12 held-out tasks, 10-shot" in text_of(screen, "#compare-adaptation")
         page = text_of(screen, "#compare-result")
         assert "Warning: Reptile is not finished" in page
