@@ -138,7 +138,7 @@ async def test_marked_runs_are_compared(make: Callable[[], MetatuiApp], runs_dir
         assert screen.query_one("#compare-state").display is False
         assert text_of(screen, "#compare-protocol").startswith("sinusoid, test split, 12 tasks, 10-shot")
         assert "Meta-loss in training after 1 step, smoothed over 50 meta-steps" in text_of(screen, "#compare-training")
-        assert "Loss on 12 held-out tasks, 10-shot" in text_of(screen, "#compare-adaptation")
+        assert "Loss on 12 test tasks, 10-shot" in text_of(screen, "#compare-adaptation")
         page = text_of(screen, "#compare-result")
         assert "Warning: Reptile is not finished" in page
         assert all(pair.verdict[:30] in page for pair in compared().pairs)
