@@ -335,7 +335,10 @@ def _check(component: type[Component]) -> None:
         raise BadInput(f"{here} must be a subclass of Algorithm, Model or DataSet")
     name = getattr(component, "name", None)
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise BadInput(f"{here}: name is {quote(name)}, but must be 1 to 32 of a-z, 0-9 and '_', beginning with a-z")
+        raise BadInput(
+            f"{here}: name is {quote(name)}, but must be 1 to 32 characters from a-z, 0-9 and '_', and must begin "
+            "with a letter"
+        )
     if not isinstance(getattr(component, "title", None), str):
         raise BadInput(f"{here} must have a title, which is its name as written in the literature")
     if not isinstance(component.Options, type) or not issubclass(component.Options, Group):

@@ -76,7 +76,7 @@ def list_runs(size: bool, runs_dir: Path | None, as_json: bool) -> None:
 @click.argument("run", shell_complete=complete_runs)
 @click.option("--to", metavar="FILE|-", default="-", show_default=True, help="File to write, or - for standard output.")
 @click.option("--evaluations", is_flag=True, help="Export the validations instead of the meta-steps.")
-@click.option("--model", is_flag=True, help="Export the best parameters of the model, to a safetensors file.")
+@click.option("--model", is_flag=True, help="Export the best parameters of the model to a safetensors file.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @runs_dir_option
 def export(run: str, to: str, evaluations: bool, model: bool, force: bool, runs_dir: Path | None) -> None:
@@ -191,7 +191,7 @@ def _list(runs_dir: Path | None, with_size: bool, as_json: bool) -> None:
         return
     screen = console()
     if not summaries:
-        say(screen, f"There are no runs in {store.root} yet: metatui run quick trains one.")
+        say(screen, f"There are no runs in {store.root} yet. Train one with: metatui run quick")
         return
     width = max(len(summary.id) for summary in summaries)
     lines = Text()  # printed in one call, because ten thousand calls take seconds

@@ -251,7 +251,7 @@ class Engine(ABC):
         return self._networks[changing]
 
     def make_network(self, changing: frozenset[str]) -> Network:
-        """Create the divided model for `network`, which keeps it for later calls."""
+        """Split the model into the part without changing parameters and the rest. `network` caches the result."""
         body, head = divided(self.model, changing)
         return Network(
             None if body is None else self.forward_of(body, twice=False),

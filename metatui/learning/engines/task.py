@@ -168,7 +168,10 @@ class Task:
         return GradientResult(loss.detach(), gradients, outputs.detach(), self.support_loss_before(first))
 
     def query_gradient(self, algorithm: Algorithm, params: Params) -> GradientResult:
-        """Compute the gradient of the query loss with respect to the model's learned parameters at `params`."""
+        """Compute the gradient of the query loss at `params` with respect to the learned parameters of the model.
+
+        It is not differentiated through the inner steps.
+        """
         wrt = leaves({name: params[name] for name in algorithm.parameters})
         loss, outputs = self.query(algorithm, params | wrt)
         return GradientResult(

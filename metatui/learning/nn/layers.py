@@ -166,7 +166,7 @@ class ResidualBlock(nn.Module):
 
 
 def norm_layer(norm: Norm, channels: int, groups: int) -> nn.Module:
-    """Create a norm of [B, channels, H, W] that keeps no running statistics.
+    """Create a normalization layer for inputs [B, channels, H, W], without running statistics.
 
     Args:
         groups: groups of the group norm, a divisor of `channels`. Layer norm, over channels and pixels of one image,

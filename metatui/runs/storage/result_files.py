@@ -90,7 +90,7 @@ class AdaptationRecord(_Record):
     @classmethod
     def _check_views(cls, views: tuple[TaskView, ...]) -> tuple[TaskView, ...]:
         if not all(_is_consistent(view) for view in views):
-            raise ValueError("the values of a task must match its points and images in number")
+            raise ValueError("the number of values of a task must equal its number of points and images")
         return views
 
 

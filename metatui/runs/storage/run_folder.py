@@ -142,7 +142,7 @@ def end_reason(run: RunFolder, entries: list[Entry], status: Status) -> str | No
 
 
 def has_died(entries: list[Entry], status: Status) -> bool:
-    """Return whether the process of a run ended without recording the end of the run, as if it was killed."""
+    """Return whether the process of a run ended without recording why, for example because it was killed."""
     return status == "interrupted" and last_status(entries) in ("running", "paused")
 
 

@@ -72,7 +72,8 @@ TERMS: Mapping[str, str] = {
         "rate is too high."
     ),
     "Live change": (
-        "A setting changed during a run. The journal records it, and a rerun repeats it at the same meta-step."
+        "A setting that was changed during a run. The journal records the change, and a rerun repeats it at the same "
+        "meta-step."
     ),
     "Engine": (
         "The way in which meta-gradients are computed. All engines give the same numbers; auto selects the fastest."

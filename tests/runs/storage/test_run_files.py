@@ -268,7 +268,7 @@ def test_records_round_trip(tmp_path: Path) -> None:
 def test_inconsistent_views_are_refused(tmp_path: Path, view: TaskView) -> None:
     path = tmp_path / "adaptation.json"
     write_record(path, AdaptationRecord.model_construct(iteration=3, split="val", views=(view,)))
-    with pytest.raises(BadInput, match="must match its points"):
+    with pytest.raises(BadInput, match="must equal its number of points"):
         read_record(path, AdaptationRecord)
 
 

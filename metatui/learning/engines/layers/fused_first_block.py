@@ -111,7 +111,7 @@ def _together(means: Tensor, variances: Tensor, counts: list[int]) -> tuple[Tens
 
 
 class NativeFirstBlock(Function):
-    """The output [B, D, H/2, W/2] of the block as a function of x, w, any γ [D], β [D] and ε, computed in C.
+    """The output [B, D, H/2, W/2] of the block as a function of x, w, γ [D], β [D] and ε, computed in C.
 
     The gradient with respect to x is not computed.
     """

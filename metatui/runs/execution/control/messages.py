@@ -107,7 +107,7 @@ class CommandMessage(_OneOf):
     @classmethod
     def _check_reason(cls, stop: events.Stop | None) -> events.Stop | None:
         if stop is not None and stop.reason not in ("stopped", "interrupted"):
-            raise ValueError("the reason must be stopped or interrupted")
+            raise ValueError("reason must be 'stopped' or 'interrupted'")
         return stop
 
 

@@ -58,7 +58,7 @@ class ChartData:
     y_limits: tuple[float, float] | None = None
     """Limits of a linear y axis; None selects limits around the values."""
     early_outside: bool = False
-    """Whether the first values may be beyond the ends of a linear y axis, if the later ones would be flat otherwise."""
+    """Whether a linear y axis may cut off the first values if the rest of the curve would otherwise look flat."""
     x_limits: tuple[float, float] | None = None
     integer_x: bool = False
     """True if x is a count, so that ticks are at whole numbers only."""
