@@ -22,7 +22,7 @@ from metatui.utils.text import sanitize
 
 EVERY_SECONDS = 10.0
 EVERY_SHARE = 0.1
-"""Without a terminal, a line is printed after EVERY_SECONDS or this share of the run, whichever comes first."""
+"""Share of the run after which a line is printed without a terminal, unless EVERY_SECONDS pass first."""
 
 
 class Display(Protocol):

@@ -70,7 +70,12 @@ class Receiver:
         smoother: Smoother | None,
         written: Mapping[tuple[str, int], int],
     ) -> None:
-        """For `written`, see `Attached.written`. `smoother` has already averaged the known meta-steps."""
+        """Create the client.
+
+        Args:
+            smoother: has already averaged the known meta-steps.
+            written: see `Attached.written`.
+        """
         self.queue: Queue[Event | Step] = Queue(QUEUE_SIZE)
         self.opened = threading.Event()
         """Set when the run is training or could not be opened."""

@@ -20,7 +20,7 @@ class State:
 
 
 Happening = str | Event | PresetName | AppContext
-"""What the tour is told: the id of a performed action, an event of the run, a saved preset, or the app's new state."""
+"""Input of the tour: the id of a performed action, an event of the run, a saved preset, or the app's new state."""
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ class SettingsForm(Vertical):
         return self.query_one(f"#{field_id(path)}", FormField)
 
     async def unfold_groups(self) -> None:
-        """In a tall form, expand the groups for which there is room, to show as many settings as possible."""
+        """Expand the groups for which a tall form has room, to show as many settings as possible."""
         if self.size.height < HIGH:
             return
         rows = self.query_one("#fields")
