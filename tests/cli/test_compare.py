@@ -332,3 +332,5 @@ def test_tex_is_a_booktabs_table(waves: Comparison) -> None:
     assert "half-width of the 95 \\% interval over tasks" in text
     assert [rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [True] * 3
     assert text.isascii()
+    warned = EXPORTS[".tex"](replace(waves, warnings=("MAML is not finished",))).decode()
+    assert "Note: MAML is not finished." in warned

@@ -119,7 +119,7 @@ def test_completion_of_settings(plugin: Path) -> None:
         ("x = 1", "cannot be used: it defines no algorithm, model or data set, but must contain a subclass"),
         ("class Net: pass", "like the examples that metatui plugin prints"),
         (PLUGIN.replace('"ridge"', '"maml"'), "the algorithm 'maml', which is a built-in one: choose another name"),
-        (PLUGIN.replace('"ridge"', '"Ridge 1"'), "name is 'Ridge 1', but must be 1 to 32 of a-z"),
+        (PLUGIN.replace('"ridge"', '"Ridge 1"'), "name is 'Ridge 1', but must be 1 to 32 characters from a-z"),
         (PLUGIN.replace('"ridge"', '"task"'), "with options, because 'task' is a name that metatui uses: rename it"),
         (PLUGIN.replace('"ridge"', '"changes"'), "with options, because 'changes' is a name that metatui uses"),
         (PLUGIN.replace('    title = "Ridge regression"\n', ""), "class Ridge must have a title"),

@@ -80,7 +80,7 @@ def list_runs(size: bool, runs_dir: Path | None, as_json: bool) -> None:
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @runs_dir_option
 def export(run: str, to: str, evaluations: bool, model: bool, force: bool, runs_dir: Path | None) -> None:
-    """Export the metrics of every meta-step of RUN as CSV, or the model of RUN.
+    """Export the metrics of RUN as CSV, or its model.
 
     RUN is the name of a run, the start of its name, its folder, or latest for the newest run.
 

@@ -52,6 +52,8 @@ def as_tex(comparison: Comparison) -> str:
         caption += f" Protocols that the runs were set up with: {'; '.join(comparison.protocol.differences)}."
     if changes := changes_in_training(comparison):
         caption += f" Changes during training: {'; '.join(changes)}."
+    if comparison.warnings:
+        caption += f" Note: {'; '.join(comparison.warnings)}."
     lines = [
         "% Made by metatui compare. Needs \\usepackage{booktabs}.",
         r"\begin{table}",

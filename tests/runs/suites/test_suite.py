@@ -213,11 +213,11 @@ def test_maximum_number_of_runs(tmp_path: Path) -> None:
     many = f"seeds = {list(range(MOST_RUNS // 2 + 1))}"
     path = written(tmp_path, f"{COMPARE}{many}\ngrid.task.shots = [1, 2]")
     with pytest.raises(
-        BadInput, match=r"describe 1,002 runs \(runs x grid x seeds\), but a suite must have at most 1,000"
+        BadInput, match=r"expand to 1,002 runs \(run entries x grid points x seeds\), but a suite must have at most"
     ):
         load([path])
     path = written(tmp_path, f'{COMPARE}{many}\n[[compare]]\nname = "b"\n{many}\n')
-    with pytest.raises(BadInput, match="describe 1,002 runs"):
+    with pytest.raises(BadInput, match="expand to 1,002 runs"):
         load([path])
 
 

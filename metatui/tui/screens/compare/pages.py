@@ -13,7 +13,6 @@ from rich.segment import Segment
 from metatui.runs.analysis.comparison import Comparison, Pair
 from metatui.runs.analysis.comparison.formatting import (
     after_steps,
-    changes_in_training,
     deviation,
     group_result,
     main_results,
@@ -41,7 +40,7 @@ def result_page(comparison: Comparison, view: View, width: int, theme: ChartThem
         rows += paragraph(f"Warning: {warning}.", width, theme, theme.colour("hue-vermillion", bold=True), hang=2)
     rows += [[]] if rows else []
     rows += _title("In words", width, theme)
-    for sentence in (*main_results(comparison), *changes_in_training(comparison)):
+    for sentence in main_results(comparison):
         rows += paragraph(f"{theme.glyphs.bullet} {sentence}.", width, theme, theme.text, hang=2)
     if len(comparison.runs) > 1 and not comparison.verdicts:
         rows += paragraph("No two of these runs were evaluated on the same tasks.", width, theme, theme.text)

@@ -51,7 +51,7 @@ BAD: dict[str, tuple[Callable[[Path], object], Sets, str]] = {
     "blank file": (content(b" \n\n"), {}, "FILE is empty, but must be a CSV file with a line of column names"),
     "only a header": (content(b"task,x,y\n"), {}, "FILE has column names but no rows"),
     "no columns named": (
-        good, {"table.targets": ""}, "table.targets is '', but must be names of columns, unless table.inputs names"
+        good, {"table.targets": ""}, "table.targets is '', but must be one or more column names if"
     ),
     "missing task column": (
         good, {"table.task_column": "plant"}, "table.task_column is 'plant', but must be a column of FILE: task, x, y"
