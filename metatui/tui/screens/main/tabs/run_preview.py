@@ -120,14 +120,15 @@ def results(run: RunSummary) -> list[str]:
 
 
 def _settings(run: RunSummary, details: RunDetails, width: int, theme: ChartTheme) -> list[Row]:
-    if run.settings is None or details.base is None:
+    if run.settings is None or details.base is None or details.model is None:
         return []
     rows = changed_settings(run.settings, details.base, "preset" if details.preset else "default", width, theme)
+    live = changed_settings(details.model.settings, run.settings, "at the start", width, theme)
     base = f"preset {details.preset}" if details.preset else "the defaults"
-    if not rows:
-        same = f"The settings are {'those of ' if details.preset else ''}{base}."
-        return [[], [Segment(theme.printable(same), theme.title)]]
-    return section(f"Settings that differ from {base}", rows, theme)
+    same = f"The settings{' at the start' if live else ''} are {'those of ' if details.preset else ''}{base}."
+    shown = section(f"Settings that differ from {base}", rows, theme)
+    shown = shown if rows else [[], *paragraph(same, width, theme, theme.title)]
+    return [*shown, *(section("Settings changed during the run", live, theme) if live else [])]
 
 
 def _journal(model: RunModel, width: int, theme: ChartTheme) -> list[Row]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,19 @@ async def test_words_of_the_filter_are_visible(make: Make, theme: str) -> None:
             await settled(app, pilot)
             assert app.screen._compositor.render_strips()[1].text.strip() == "glyphs"
         assert app.focused is app.runs_tab.table
+
+
+async def test_preview_tells_settings_changed_during_the_run(make: Make, runs_dir: Path) -> None:
+    run = saved_run(runs_dir, Settings(), name=NAMES[0], steps=3)
+    with closing(JournalWriter(run.journal_path)) as journal:
+        journal.write("tweaked", 2, path="algorithm.inner_lr", old=0.01, new=0.05)
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("2")
+        await settled(app, pilot)
+        preview = text_of(app.screen, "#run-preview")
+    assert "The settings at the start are the defaults." in preview
+    assert "Settings changed during the run Inner learning rate: 0.05 (at the start 0.01)" in preview
 
 
 @pytest.mark.usefixtures("saved")
