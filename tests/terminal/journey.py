@@ -67,7 +67,7 @@ def journey(at: Terminal, *, iterations: int, watched: int, marked: range) -> It
     at.act("stop", "F5 Start", "Stopped")
     yield "09-stopped"
 
-    at.act("tab_runs", "Result", "MAML on Sinusoids", "preset quick (changed)")
+    at.act("tab_runs", "Result", "MAML on Sinusoids", "(changed)")
     yield "10-runs"
 
     at.act("tab_presets", "Protocol:")
