@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 
 from textual.command import Hits
 
-from metatui.tui.command_palette.provider import Command, CommandProvider, discovery
+from metatui.tui.command_palette.provider import NOT_NOW, Command, CommandProvider, discovery
 from metatui.tui.keyboard.actions import ACTIONS, BY_ID, Action, AppContext, key_name, key_names
 
 if TYPE_CHECKING:
     from metatui.tui.app import MetatuiApp
-
-NOT_NOW = "Not possible now. "
 
 
 class ActionCommands(CommandProvider):
@@ -28,7 +26,10 @@ class ActionCommands(CommandProvider):
         context = self.metatui.context
         refusals = {action: refusal(action, context) for action in ACTIONS if action.id != "command_palette"}
         return [
-            *(self._command(action, refusals[action]) for action in sorted(refusals, key=lambda a: bool(refusals[a]))),
+            *(
+                self._command(action, refusals[action], context)
+                for action in sorted(refusals, key=lambda a: bool(refusals[a]))
+            ),
             Command("Window: Choose a theme", self.app.action_change_theme, "Choose from all themes."),
         ]
 
@@ -36,14 +37,14 @@ class ActionCommands(CommandProvider):
         for command in await self.commands():
             yield discovery(command)
 
-    def _command(self, action: Action, refused: str) -> Command:
+    def _command(self, action: Action, refused: str, context: AppContext) -> Command:
         return Command(
             f"{action.group}: {action.label}",
             partial(self.app.call_later, perform, self.metatui, action),
             refused or action.help,
             key_names(action.keys),
             action.help,
-            refused=refused.startswith(NOT_NOW),
+            refused=bool(refused) and action.tab in (None, context.tab),
         )
 
     def _commands_of_screen(self) -> Iterator[Command]:

@@ -11,7 +11,7 @@ from metatui.config import presets
 from metatui.config.registry import ALGORITHMS
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
-from metatui.tui.command_palette.provider import Command, CommandProvider
+from metatui.tui.command_palette.provider import NOT_NOW, Command, CommandProvider
 from metatui.tui.keyboard.actions import BY_ID
 from metatui.utils.errors import MetatuiError
 from metatui.utils.text import sanitize
@@ -28,7 +28,7 @@ class PresetCommands(CommandProvider):
             Command(
                 f"Load preset: {sanitize(name, limit=64)}",
                 partial(self.app.call_later, self._load, name, refusal),
-                f"Not possible now. {refusal}" if refusal else "Put the preset into the form.",
+                f"{NOT_NOW}{refusal}" if refusal else "Put the preset into the form.",
                 refused=bool(refusal),
             )
             for name in presets.names()

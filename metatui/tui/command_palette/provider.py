@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 MOST_HITS = 10
 """Maximum number of hits of one provider. Textual draws all hits after each key, each in about 0.1 ms."""
 
+NOT_NOW = "Not possible now. "
+"""Start of the second line of a command that is not possible now; the reason follows."""
+
 IN_NAME = 0.75
 """Lowest result of `match` for a name in which each word of the query begins a word."""
 

@@ -8,7 +8,7 @@ from functools import partial
 from metatui.config.declarations import SettingField
 from metatui.config.fields import FIELDS, fixed_because
 from metatui.config.registry import all_components
-from metatui.tui.command_palette.provider import Command, CommandProvider
+from metatui.tui.command_palette.provider import NOT_NOW, Command, CommandProvider
 from metatui.tui.help.word_search import match, normalised
 from metatui.tui.keyboard.actions import with_keys
 from metatui.tui.widgets.form.fields import explained
@@ -32,7 +32,7 @@ class SettingCommands(CommandProvider):
         return Command(
             f"Setting: {setting.label} is {self.metatui.form.text(setting.path) or 'empty'}",
             partial(self.app.call_later, self._open, setting),
-            f"Not possible now. {refusal}" if refusal else explained(setting),
+            f"{NOT_NOW}{refusal}" if refusal else explained(setting),
             words=f"{setting.path} {' '.join(setting.choices)} {setting.help}",
             refused=bool(refusal),
         )
@@ -76,7 +76,7 @@ class SettingCommands(CommandProvider):
         refusal = self._refusal(setting)
         if problem := refusal or app.form.problem_with(setting.path, text):
             warn = partial(self.app.call_later, app.notify, problem, severity="warning")
-            return Command(name, warn, f"Not possible now. {refusal}" if refusal else problem, refused=True)
+            return Command(name, warn, f"{NOT_NOW}{refusal}" if refusal else problem, refused=True)
         effect = (
             "The change applies after this meta-step."
             if app.form.run_settings
