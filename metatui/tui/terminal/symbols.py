@@ -65,21 +65,21 @@ class Glyphs(NamedTuple):
 
 
 _UNICODE: Final = Glyphs(
-    levels="▁▂▃▄▅▆▇█", marker="braille", lines="●+×◆○▲", points="●", rings="○", ramp=" ░▒▓█", sample="━", bullet="•",
+    levels="▁▂▃▄▅▆▇█", marker="braille", lines="+×◆▲■□", points="●", rings="○", ramp=" ░▒▓█", sample="━", bullet="•",
     up="↗", down="↘", flat="→", arrow="→", ellipsis="…", dot="·", speck="·", right="✓", wrong="✗", done="━", todo="─",
     vertical="│", dashed="┊", thumb="┃", horizontal="─", corner="└", tick_left="┤", tick_below="┬", border="round",
     heavy_border="heavy",
 )  # fmt: skip
 
 _BLOCK: Final = Glyphs(
-    levels="▁▂▃▄▅▆▇█", marker="hd", lines="●+×◆○▲", points="●", rings="○", ramp=" ░▒▓█", sample="█", bullet="•",
+    levels="▁▂▃▄▅▆▇█", marker="hd", lines="+×◆▲■□", points="●", rings="○", ramp=" ░▒▓█", sample="█", bullet="•",
     up="↑", down="↓", flat="→", arrow="→", ellipsis="…", dot="·", speck="·", right="√", wrong="×", done="█", todo="░",
     vertical="│", dashed="│", thumb="█", horizontal="─", corner="└", tick_left="┤", tick_below="┬", border="solid",
     heavy_border="double",
 )  # fmt: skip
 
 _ASCII: Final = Glyphs(
-    levels="_.-:=+*#", marker="*", lines="*+xo%&", points="@", rings="o", ramp=" .:-=+*#%@", sample="*", bullet="*",
+    levels="_.-:=+*#", marker="*", lines="*+x%&=", points="@", rings="o", ramp=" .:-=+*#%@", sample="*", bullet="*",
     up="^", down="v", flat="-", arrow="->", ellipsis="...", dot="|", speck=".", right="y", wrong="n", done="#",
     todo="-", vertical="|", dashed=":", thumb="#", horizontal="-", corner="+", tick_left="+", tick_below="+",
     border="ascii", heavy_border="ascii",
@@ -138,7 +138,8 @@ _ASCII_TEXT: Final = str.maketrans(
     {
         "±": "+/-", "×": "x", "÷": "/", "−": "-", "–": "-", "—": "-", "…": "...", "→": "->", "←": "<-", "↔": "<->",
         "↑": "^", "↓": "v", "↗": "^", "↘": "v", "·": "|", "•": "*", "●": "*", "○": "o", "◆": "#", "▲": "^",
-        "▶": ">", "▼": "v", "✓": "y", "✗": "n", "√": "y", "≤": "<=", "≥": ">=", "≈": "~", "≠": "!=", "∞": "inf",
+        "■": "#", "□": "o", "▶": ">", "▼": "v", "✓": "y", "✗": "n", "√": "y", "≤": "<=", "≥": ">=", "≈": "~",
+        "≠": "!=", "∞": "inf",
         "α": "alpha", "β": "beta", "γ": "gamma", "ε": "epsilon", "η": "eta", "θ": "theta", "λ": "lambda", "μ": "mu",
         "π": "pi", "σ": "sigma", "φ": "phi", "Δ": "Delta", "∇": "grad ", "°": " deg", "²": "^2", "³": "^3",
         "’": "'", "‘": "'", "“": '"', "”": '"', "\u00a0": " ", "\u202f": " ",
