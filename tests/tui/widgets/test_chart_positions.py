@@ -117,6 +117,13 @@ def test_marks_and_faults_are_in_the_column_of_their_x() -> None:
     assert lines[-2][ticks[40]] == "✗"
 
 
+def test_the_axis_of_a_single_x_starts_at_zero() -> None:
+    drawing = draw(ChartData((Series("", palette.TRAIN, [(200.0, 0.5)]),)), 60, 12, theme(), CANVAS)
+    assert drawing.plot is not None
+    assert drawing.plot.x.ticks[0] == 0
+    assert drawing.plot.x.high < 250
+
+
 def test_a_line_that_leaves_the_window_keeps_its_direction() -> None:
     data = ChartData((Series("", palette.TRAIN, [(0.0, 0.0), (1000.0, 1000.0)]),), y_limits=(400, 600))
     drawing = draw(data, 60, 20, theme(Symbols.ASCII), CANVAS, View(window=(400, 600)))

@@ -136,7 +136,8 @@ def training(comparison: Comparison | Recorded, view: View) -> ChartData:
             if points:
                 scale = 100 if accuracy else 1
                 y = [scale * mean for mean in run.validation.mean]
-                style: Literal["line", "points"] = "points" if lines else "line"
+                # A line through a single validation would be one dot.
+                style: Literal["line", "points"] = "points" if lines or len(y) == 1 else "line"
                 series.append(
                     Series(name, group.colour, [*zip(getattr(run.validation, view.axis), y, strict=True)], style)
                 )

@@ -225,6 +225,8 @@ class Plot:
         if limits is None:
             values = [x for _, series in self.drawn for x, y in series.points if math.isfinite(x) and math.isfinite(y)]
             limits = min(values), max(values)
+            if limits[0] == limits[1]:
+                limits = min(0.0, limits[0]), max(0.0, limits[1])
         return range_axis(*limits, self.width, wide=True, whole=self._data.integer_x)
 
     def _row(self, value: float) -> int | None:
