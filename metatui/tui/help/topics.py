@@ -235,7 +235,7 @@ TOPICS: Mapping[str, Topic] = {
     "ExplorerScreen": Topic(
         "Explorer",
         "The inner loop on one held-out task, or on one that you define, at any inner learning rate, step by "
-        "step. Enter or a click shows a cursor on the chart of the loss.",
+        "step. A regression task has a chart of its loss if there is room: enter or a click shows a cursor on it.",
         ("Inner loop", "Support set", "Query set", "Adaptation curve"),
     ),
     "ParameterScreen": Topic(
