@@ -104,11 +104,16 @@ def detect(environ: Mapping[str, str], encoding: str | None, tmux_utf8: bool | N
     # The kernel's console has 256 or 512 glyphs, without braille, eighth bars and quadrants.
     if environ.get("TERM", "") in ("", "dumb", "linux", "vt100", "vt102", "vt220"):
         return Symbols.ASCII
-    if _locale(environ) in ("C", "POSIX"):
+    if is_ascii_only(environ):
         return Symbols.ASCII
     if encoding is None or encoding.lower().replace("-", "").replace("_", "") not in ("utf8", "utf8sig"):
         return Symbols.ASCII
     return Symbols.ASCII if tmux_utf8 is False else Symbols.BRAILLE
+
+
+def is_ascii_only(environ: Mapping[str, str]) -> bool:
+    """Return whether the user has chosen ASCII: by the C locale, or because the terminal is dumb."""
+    return environ.get("TERM") == "dumb" or _locale(environ) in ("C", "POSIX")
 
 
 def _locale(environ: Mapping[str, str]) -> str:
@@ -139,8 +144,8 @@ _ASCII_TEXT: Final = str.maketrans(
         "±": "+/-", "×": "x", "÷": "/", "−": "-", "–": "-", "—": "-", "…": "...", "→": "->", "←": "<-", "↔": "<->",
         "↑": "^", "↓": "v", "↗": "^", "↘": "v", "·": "|", "•": "*", "●": "*", "○": "o", "◆": "#", "▲": "^",
         "■": "#", "□": "o", "▶": ">", "▼": "v", "✓": "y", "✗": "n", "√": "y", "≤": "<=", "≥": ">=", "≈": "~",
-        "≠": "!=", "∞": "inf",
-        "α": "alpha", "β": "beta", "γ": "gamma", "ε": "epsilon", "η": "eta", "θ": "theta", "λ": "lambda", "μ": "mu",
+        "≠": "!=", "∞": "inf", "µ": "u", "⁻": "^-", "‖": "||", "∘": "*", "Σ": "sum", "↻": "rot ",
+        "δ": "delta", "τ": "tau", "α": "alpha", "β": "beta", "γ": "gamma", "ε": "epsilon", "η": "eta", "θ": "theta", "λ": "lambda", "μ": "mu",
         "π": "pi", "σ": "sigma", "φ": "phi", "Δ": "Delta", "∇": "grad ", "°": " deg", "²": "^2", "³": "^3",
         "’": "'", "‘": "'", "“": '"', "”": '"', "\u00a0": " ", "\u202f": " ",
         "│": "|", "┊": ":", "─": "-", "━": "-", "└": "+", "┘": "+", "┌": "+", "┐": "+", "┤": "+", "├": "+", "┬": "+",
