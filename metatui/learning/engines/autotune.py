@@ -231,8 +231,10 @@ def _timed(engine: Engine, algorithm: Algorithm, meta: Params, episodes: Episode
         return min(took)
 
     if device.type == "cpu":
+        if limit == math.inf:
+            eager()  # the first call of the process loads and sets up libraries
         return shortest(eager)
-    eager()  # the first call loads and sets up libraries
+    eager()  # the first call on a device also sets up its libraries
     synchronize(device)
     if not captures(algorithm, engine, device) or once(eager) > CAPTURE_GAIN * limit:
         return shortest(eager)
