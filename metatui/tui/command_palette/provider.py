@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 MOST_HITS = 10
 """Maximum number of hits of one provider. Textual draws all hits after each key, each in about 0.1 ms."""
 
+MAX_QUERY = 200
+"""Maximum number of characters of a query that are searched for. The rest of a long pasted text is ignored."""
+
 NOT_NOW = "Not possible now. "
 """Start of the second line of a command that is not possible now; the reason follows."""
 
@@ -82,6 +85,7 @@ class CommandProvider(Provider):
                 _Entry(command, normalised(command.name), normalised(command.words))
                 for command in await self.commands()
             ]
+        query = query[:MAX_QUERY]
         words = normalised(query).split()
         found = ((entry.score(words), entry.command) for entry in self._entries)
         scored = ((self._score(*item), item[1]) for item in (*self.commands_for(query), *found) if item[0])
