@@ -18,7 +18,7 @@ from metatui.utils.text import sanitize
 
 
 class PresetCommands(CommandProvider):
-    """Provides a command for each preset. The presets are not read for this, because reading all takes 0.2 s."""
+    """Provides a command for each preset. Their files are not read, because reading all of them takes 0.2 s."""
 
     rank = 0.6
 

@@ -53,7 +53,7 @@ class FollowedRun(Protocol):
 
 @dataclass(frozen=True)
 class Attached:
-    """A live run, and a model of it from its folder."""
+    """A live run, and a model that was read from its folder."""
 
     session: FollowedRun
     model: RunModel
@@ -66,7 +66,7 @@ class Sessions(Protocol):
     """Operations on runs, called in threads of the app."""
 
     def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> FollowedRun:
-        """Start a run. `changes` are the planned live changes of the preset (`Preset.changes`)."""
+        """Start a run. `changes` are the scheduled setting changes of the preset (`Preset.changes`)."""
         ...
 
     def resume(self, run_id: str) -> FollowedRun: ...

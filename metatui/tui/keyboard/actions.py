@@ -39,7 +39,7 @@ class Phase(Enum):
 
 @dataclass(frozen=True)
 class AppContext:
-    """State of the app that decides which actions are possible."""
+    """State of the app that determines which actions are possible."""
 
     phase: Phase = Phase.IDLE
     tab: Tab = "work"

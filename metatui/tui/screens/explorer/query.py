@@ -18,7 +18,7 @@ MOST_RATE_STEPS: Final = 20
 """Largest absolute value of `rate_steps`. The rate can be from 1/87 of the run's own rate to 87 times that rate."""
 
 WAVE_STEP: Final = 0.1
-"""Change of amplitude or phase by one key press."""
+"""Change in amplitude or phase for each key press."""
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ NO_ADAPTATION = (
 
 
 class PreferencesChanged(Message):
-    """The user resized panes, or showed or hid the form while a run is shown."""
+    """The user resized panes, or showed or hid the form while a run was shown."""
 
     def __init__(self, **changes: PaneSizes | bool) -> None:
         super().__init__()
@@ -397,8 +397,8 @@ class WorkTab(Vertical):
     def _set_classes(self, classes: Mapping[str, Mapping[Widget, bool]]) -> None:
         """Set classes and restyle only the widgets whose classes changed.
 
-        By default, Textual also restyles their descendants. No rule in the style sheet needs this, and it takes as long
-        as drawing a frame.
+        By default, Textual also restyles their descendants. No rule in the style sheet needs this, and restyling them
+        takes as long as drawing a frame.
         """
         changed = set()
         for name, nodes in classes.items():

@@ -139,7 +139,7 @@ class _Layout:
         return (cells - 1 - self.cell) // self.spacing + 1
 
     def score(self, cells: int, wide: bool) -> float:
-        """Return a score, which is high if most cells are used and the number of ticks is moderate."""
+        """Return a score that is high if most cells are used and the number of ticks is moderate."""
         count, preferred = self.count(cells), max(3, min(7, cells // (12 if wide else 3)))
         return self.used - 0.08 * abs(count - preferred) - (0.1 if count < 3 else 0.0)
 
