@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from metatui.tui.tour.steps import Happening
 
 COMPLETE_AFTER = 0.5
-"""Seconds after the first frame until the other tabs are created, unless they are needed earlier."""
+"""Seconds from the first frame to the creation of the other tabs. They are created earlier if they are needed."""
 
 
 class MainScreen(Screen[None]):

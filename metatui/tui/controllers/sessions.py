@@ -58,8 +58,8 @@ class Attached:
     session: FollowedRun
     model: RunModel
     written: Mapping[tuple[str, int], int]
-    """Number of entries written to the journal after the connection was opened, by name and meta-step. The run also
-    sends the events of these entries. They must be ignored, because the model already has them."""
+    """Number of entries written to the journal after the connection was opened, for each pair of name and meta-step.
+    The run also sends the events of these entries. They must be ignored, because the model already has them."""
 
 
 class Sessions(Protocol):

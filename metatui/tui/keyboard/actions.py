@@ -305,7 +305,7 @@ _keymap: dict[str, str] = {}
 
 
 def use_keymap(keymap: Mapping[str, str]) -> None:
-    """Replace the keys of the actions in `keymap`, and restore the default keys of all others."""
+    """Give actions the keys that `keymap` assigns to them, and restore the default keys of all other actions."""
     _keymap.clear()
     _keymap.update(keymap)
 

@@ -21,7 +21,7 @@ Direction = Literal["falling", "rising", "flat"]
 
 
 class Point(NamedTuple):
-    """The smallest, mean and largest value of a metric in a part of a run, which ends at `x`; NaN if none is finite."""
+    """The smallest, mean and largest value of a metric in a part of a run that ends at `x`; NaN if none is finite."""
 
     x: float
     low: float

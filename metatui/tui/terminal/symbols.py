@@ -121,7 +121,7 @@ def _locale(environ: Mapping[str, str]) -> str:
 
 
 def tmux_utf8(environ: Mapping[str, str]) -> bool | None:
-    """Return whether the attached tmux client uses UTF-8; None outside tmux, or if it sends no reply within a second."""
+    """Return whether the attached tmux client uses UTF-8; None outside tmux, or without a reply within a second."""
     if "TMUX" not in environ:
         return None
     try:

@@ -48,7 +48,7 @@ def draw(image: bytes, height: int, width: int, rows: int, columns: int, theme: 
     If possible, the lower end of the last row stays blank, so that images above each other do not touch.
 
     Args:
-        image: `height` x `width` pixels of one or three bytes, row by row. An image of the wrong size is drawn as blanks.
+        image: `height` x `width` pixels of one or three bytes, row by row. If the size is wrong, blanks are drawn.
     """
     if theme.pictures and halves(theme) and max(rows, columns) <= LARGEST and _channels(image, height, width):
         number = theme.pictures.number(Picture(image, height, width, rows, columns))

@@ -164,7 +164,7 @@ def _linear_axis(low: float, high: float, cells: int, spacing: int, *, wide: boo
     """Return the linear axis whose ticks have the best score.
 
     Args:
-        spacing: Smallest number of cells between ticks.
+        spacing: Minimum number of cells between ticks.
     """
     low, high = _widened(low, high)
     steps = [step for step in _steps(high - low, cells) if step >= 1 or not whole]

@@ -29,7 +29,7 @@ LAST_VALUE: Final = 5
 """Minimum width of the column of last values: the width of `0.123`."""
 
 EARLY: Final = 0.1
-"""Fraction of the x axis, from the left, in which values can be beyond the ends of the y axis (`ChartData.early_outside`)."""
+"""Fraction of the x axis, from the left, in which values can be beyond the y axis (`ChartData.early_outside`)."""
 FLAT: Final = 1 / 3
 """The values right of the early part count as flat if they cover less than this fraction of the range of all values."""
 FEWEST_LATER: Final = 20
@@ -109,8 +109,8 @@ def _last_drawn(series: Series, log: bool) -> float:
 def _later_range(points: Sequence[tuple[float, float]]) -> list[float]:
     """Return the range of the values right of the early part, rounded outwards, if they need their own y axis.
 
-    The result is empty if these values would not look flat on a y axis for all values. Rounding keeps the axis from moving
-    with every new value.
+    The result is empty if these values would not look flat on a y axis for all values. Rounding keeps the axis from
+    moving with every new value.
     """
     finite = [(clamped(x), clamped(y)) for x, y in points if math.isfinite(y)]
     first, last = min((x for x, _ in finite), default=0.0), max((x for x, _ in finite), default=0.0)

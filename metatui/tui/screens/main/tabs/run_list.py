@@ -60,7 +60,7 @@ def when(run: RunSummary) -> str:
 
 
 def _goodness(run: RunSummary) -> tuple[bool, float] | None:
-    """Return the sort key of a result. In descending order, accuracies come before losses, and better results first."""
+    """Return the sort key of a result. In descending order, accuracies precede losses, and the best come first."""
     best = run.test or run.best
     if best is None or not best.is_finite:
         return None
@@ -154,7 +154,7 @@ class ListedRun:
 
 
 def listed_runs(runs: Sequence[RunSummary], before: Mapping[str, ListedRun]) -> dict[str, ListedRun]:
-    """Return a `ListedRun` for each run, by key. For runs that have not changed, those in `before` are reused."""
+    """Return the `ListedRun` of each run, by its key. For runs that have not changed, those in `before` are reused."""
     fresh = {}
     for run in runs:
         old = before.get(run.run.path.name)
