@@ -59,7 +59,7 @@ class BackgroundController:
     def _start(
         self, work: Callable[[], Coroutine[None, None, None]], *, group: str, exclusive: bool = False
     ) -> Worker[None]:
-        """Start a worker that calls `work`. A coroutine that is passed but never started would cause a warning."""
+        """Start a worker that calls `work`. A coroutine in place of `work` would cause a warning if it never ran."""
         return self._app.run_worker(work, group=group, exclusive=exclusive)
 
     def write_followed_run(self) -> None:

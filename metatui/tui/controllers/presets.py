@@ -55,7 +55,7 @@ class PresetsController:
         self._download: Worker[None] | None = None
 
     def origin_of(self, settings: Settings) -> str | None:
-        """Return the origin of `settings` in the form: `quick`, or `quick (changed)`; None if they have none."""
+        """Return the origin of `settings` in the form: `quick`, or `quick (changed)`; None if there is no preset."""
         origin, loaded = self._loaded
         return origin if origin is None or settings == loaded else presets.as_changed(origin)
 
@@ -64,7 +64,7 @@ class PresetsController:
         return FormState(self._source, list(map(label_in_sentence, self._changed(form))), len(form.problems))
 
     def _changed(self, form: Assessment) -> list[str]:
-        """Return the paths of the settings changed since a preset or run was put in; empty if any is invalid."""
+        """Return the paths of the settings changed since the form was filled; empty if a setting is invalid."""
         loaded, now = self._loaded[1], form.settings
         return [path for path in FIELDS if now and loaded.effective(path) != now.effective(path)]
 

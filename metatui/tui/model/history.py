@@ -100,7 +100,7 @@ def _mean(buckets: Sequence[_Bucket]) -> float:
 
 
 class History:
-    """The values of one metric, summarised in at most `capacity` buckets, each of the same number of values.
+    """The values of one metric, summarised in at most `capacity` buckets, each with the same number of values.
 
     When all buckets are full, pairs of neighbours are joined, so a million values need no more memory than a thousand.
     Values that are not finite are gaps: they do not affect means and bounds.

@@ -184,7 +184,7 @@ class RunModel:
 
     @property
     def result(self) -> Evaluation | None:
-        """The test, or the last validation if there is no test."""
+        """The test result, or the last validation result if there is no test."""
         return self.test or self.evaluation
 
     @property

@@ -175,7 +175,7 @@ def _distance_and_loss(cloud: AdaptationTrajectories) -> str:
 
 
 def _loss_per_distance(learned: AdaptationTrajectories, ordinary: AdaptationTrajectories) -> str:
-    """Return a sentence that compares how much the loss changes per unit of distance from the two initialisations.
+    """Return a sentence that compares the initialisations: how much the loss changes per unit of distance moved.
 
     The sentence is empty if either change is not finite.
     """

@@ -156,7 +156,6 @@ class Panes(Widget):
         return next(pane for pane in self.children if pane.display)
 
     def _position(self, event: MouseEvent) -> Offset:
-        """Return the position of an event in this container."""
         origin = next(region for part, region in self._arranger.arrangement.regions.items() if part == self._first.id)
         return event.screen_offset - self._first.region.offset + origin.offset
 
@@ -297,7 +296,6 @@ class WorkTab(Vertical):
         self._panes.reset()
 
     def _resize(self, by: Offset) -> None:
-        """Resize the focused pane."""
         self._panes.resize(next((part.id or "" for part in self._parts if part.has_class("-focused")), ""), by)
 
     def action_log_scale(self) -> None:

@@ -89,7 +89,7 @@ def _cell(upper: Pixel | None, lower: Pixel | None) -> Segment:
 
 
 def _pixels(image: bytes, height: int, width: int, rows: int, columns: int) -> list[Pixel]:
-    """Return the pixels of an image shrunk to `rows` x `columns`; none for an image of the wrong size."""
+    """Return the pixels of an image shrunk to `rows` x `columns`; an empty list if its size is wrong."""
     channels = _channels(image, height, width)
     if not channels:
         return []

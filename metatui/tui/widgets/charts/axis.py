@@ -220,7 +220,6 @@ def _fits_two_and_five(spacing: int) -> bool:
 
 
 def _powers_axis(low: float, high: float, cells: int) -> Axis | None:
-    """Return a logarithmic axis whose ticks are powers of ten."""
     exponents = _linear_axis(math.log10(low), max(math.log10(high), math.log10(low) + 1), cells, 2, whole=True)
     if not (exponents.low > -307 and exponents.high < 307 and exponents.ticks):
         return None

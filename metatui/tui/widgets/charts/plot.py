@@ -89,7 +89,7 @@ def draw(
 
 
 def _readings(drawn: Sequence[Drawn], width: int, theme: ChartTheme) -> list[Row]:
-    """Return the last value of each series as text, to show where there is no room for curves."""
+    """Return the last value of each series as text, which is shown if there is no room for curves."""
     rows: list[Row] = []
     for _, series in drawn:
         words = fitted(f"{theme.printable(series.name)} {number(_last(series))}", width, theme.glyphs.ellipsis)

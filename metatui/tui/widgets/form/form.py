@@ -81,7 +81,7 @@ class SettingsForm(Vertical):
         return {FIELDS[path].group for path in self.assessment.visible}
 
     def _create(self, names: Set[str]) -> Iterator[FormField | FieldGroup]:
-        """Create the main fields of the named groups of settings, and a `FieldGroup` for the others of each group."""
+        """Create the main fields of the named groups of settings, and a `FieldGroup` for the others."""
         marks = (">", "v") if self._symbols is Symbols.ASCII else ("▶", "▼")
         self._groups |= names
         for name in names:
@@ -134,7 +134,7 @@ class SettingsForm(Vertical):
 
     @property
     def texts(self) -> Texts:
-        """The text of each field, by path."""
+        """The text of each field, by the path of its setting."""
         return dict(self._texts)
 
     def load(self, settings: Settings) -> None:

@@ -27,7 +27,7 @@ class Assessment:
     settings: Settings | None
     """The settings in the form; None if a field is invalid."""
     problems: Mapping[str, str]
-    """A sentence for each invalid field, by path; fields that are not relevant have no problems."""
+    """A sentence for each invalid field, by the path of its setting; fields that are not relevant have no problems."""
     visible: frozenset[str]
     """Paths of the fields that are relevant with the current choices."""
 

@@ -37,7 +37,7 @@ def is_live(run: RunSummary) -> bool:
 
 
 def result(run: RunSummary) -> str:
-    """Format the test metric with its interval, or, if there is no test, the best and the last validation."""
+    """Format the test metric with its interval, or, if there is no test, the best and the last validation result."""
     test, last = run.test, run.validation or run.best
     if test is None:
         return best_and_last(run.best, last) if last else "no validation yet"
@@ -49,7 +49,7 @@ def result(run: RunSummary) -> str:
 
 
 def has_no_result(run: RunSummary) -> bool:
-    """Return whether the test, or the last validation of a run without a test, is not finite."""
+    """Return whether the test result, or the last validation result of a run without a test, is not finite."""
     last = run.test or run.validation
     return last is not None and not last.is_finite
 
