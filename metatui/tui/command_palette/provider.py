@@ -42,7 +42,7 @@ class Command:
     words: str = ""
     """Words that find the command in addition to its name."""
     refused: bool = False
-    """True if the command is not possible now. It is listed after those that are."""
+    """True if the command is not possible now. Such commands are listed after those that are possible."""
 
 
 class _Entry(NamedTuple):
@@ -98,7 +98,7 @@ class CommandProvider(Provider):
             yield Hit(score, display, command.run, command.name, escape(command.help))
 
     def _score(self, matched: float, command: Command) -> float:
-        """Return a score that sorts commands by how well they match, and possible ones before refused ones.
+        """Return a score that sorts commands by how well they match, with possible commands before refused ones.
 
         A refused command whose name has all words of the query still comes before commands that hardly match.
         """
