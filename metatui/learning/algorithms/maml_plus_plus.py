@@ -10,9 +10,9 @@ paper omits follow the authors' code (github.com/AntreasAntoniou/HowToTrainYourM
   order later. The authors' released configurations use second order throughout.
 - Learned rates (LSLR): one inner learning rate for each inner step and parameter tensor. In the paper, the weight and
   the bias of a layer share a rate; in the authors' code, each has its own.
-- Per-step batch norm (BNWB): scale and shift of batch norm are learned for each inner step, and inner steps do not
-  adapt them. The paper also collects running statistics for each step (BNRS). They are omitted here, because the
-  authors' code never reads them: its batch norm always uses the statistics of the batch.
+- Per-step batch norm (BNWB): the scale and the shift of batch norm are learned separately for each inner step, and
+  inner steps do not adapt them. The paper also collects running statistics for each step (BNRS). They are omitted here,
+  because the authors' code never reads them: its batch norm always uses the statistics of the batch.
 - Cosine annealing of the outer learning rate (CA) is `algorithm.outer_schedule = "cosine"`.
 
 There are as many rates and norms as inner steps in training. Additional steps on held-out tasks use the rates and norms
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from metatui.learning.optim.inner import Params
 
 NORM = "norm/"
-"""Prefix of a meta-parameter [steps - 1, channels] with the values of one batch-norm parameter for inner steps 1 and
-later. Step 0 uses the model's own parameter."""
+"""Prefix of the name of a meta-parameter of shape [steps - 1, channels], which contains the values of one batch-norm
+parameter for inner step 1 and all later steps. Step 0 uses the model's own parameter."""
 
 HAS_BATCH_NORM: When = {
     "model.name": Names(MODELS, lambda model: model.batch_norm), "model.norm": frozenset({"batch"}),
@@ -104,7 +104,7 @@ class MAMLPlusPlus(MAML):
         norms = [name for name, module in model.named_modules() if isinstance(module, _BatchNorm)]
         own = {f"{name}.{kind}" for name in norms for kind in ("weight", "bias")} if self.options.per_step_norm else ()
         self.norms = tuple(name for name in self.parameters if name in own)
-        """Names of the parameters of batch norm that have a value for each inner step."""
+        """Names of the batch-norm parameters that have a separate value for each inner step."""
 
     @classmethod
     def fixed(cls, settings: Settings) -> Mapping[str, str]:

@@ -29,7 +29,7 @@ from metatui.learning.training.learner import METRIC_QUERIES_PER_CLASS, Learner
 
 
 class PlainEngine(LoopEngine):
-    """A loop engine without fused layers, because some of them compute a convolution twice."""
+    """A loop engine without fused layers, some of which would compute a convolution twice."""
 
     def forward_once(self, params: Params, x: Tensor) -> Tensor:
         return self.forward_twice(params, x)
@@ -44,7 +44,7 @@ class Counts:
 
 
 def count(workload: Workload) -> Counts:
-    """Count the FLOPs and bytes of a workload, on the CPU in float32."""
+    """Count the FLOPs and bytes of a workload, which is computed on the CPU in float32."""
     settings = workload.settings("loop", "cpu")
     tasks = settings.algorithm.meta_batch
     # One thread, because the counter covers only its own thread; one task, because all tasks cost the same.

@@ -61,7 +61,7 @@ class Measurement:
 
     cell: Cell
     tasks: int
-    """Number of tasks of a meta-step."""
+    """Number of tasks in a meta-step."""
     machine: Machine
     measured: Measured | None = None
     error: str | None = None

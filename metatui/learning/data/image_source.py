@@ -183,7 +183,7 @@ class PackedSource(ImageSource):
         """Create the source.
 
         Args:
-            images: uint8 [images, channels, height, width], white as 255.
+            images: uint8 [images, channels, height, width], in which white is 255.
             rows: positions in `images` of the images of each class.
             names: the name of each class.
             splits: positions in `rows` of the classes of each split.

@@ -24,10 +24,10 @@ _MAX_LIST = 64 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a list."""
+    """One line of a class list."""
 
     place: str
-    """Beginning of a sentence about the entry, which names the list and the line, such as
+    """Beginning of a message about the entry. It names the list and the line, as in
     `... whose train.csv lists in line 2`."""
     label: str
     """Name of the class."""

@@ -20,7 +20,7 @@ from metatui.utils.errors import BadInput, Problem, SettingsError, quote
 from metatui.utils.text import sanitize
 
 Shares = tuple[float, float]
-"""Fractions of the classes that a random split uses for validation and for test."""
+"""Fractions of the classes that a random split uses for validation and for testing."""
 
 SHARES: Shares = (0.16, 0.2)
 """The default shares, which are those of miniImageNet (Ravi and Larochelle 2017)."""
@@ -132,7 +132,7 @@ class FolderSource(PackedSource):
 
 
 def _images(repeated: Sequence[tuple[str, str]], where: str) -> str:
-    """Say how many images are repeated in the places `where`, with the first one as an example."""
+    """Return a clause that says how many images are repeated `where`, with the first one as an example."""
     (a, b), count = repeated[0], len(repeated)
     example = f"{sanitize(a)} and {sanitize(b)}"
     return f"1 image is {where} ({example})" if count == 1 else f"{count:,} images are {where} (such as {example})"
@@ -150,7 +150,7 @@ def _summary(listing: Listing, left_out: Sequence[LeftOut]) -> str:
 
 
 def _few_classes(settings: Settings, listing: Listing, splits: Splits) -> Iterator[str]:
-    """Yield a warning if several held-out tasks have the same classes, so that the interval applies only to these."""
+    """Yield a warning if several held-out tasks have the same classes, which limits what the interval applies to."""
     ways, evaluated = settings.task.ways, settings.evaluation
     tasks: dict[Split, int] = {"val": evaluated.tasks, "test": evaluated.test_tasks}
     few = [split for split in tasks if comb(len(splits[split]), ways) < tasks[split]]
