@@ -71,7 +71,7 @@ class MAMLPlusPlus(MAML):
         multi_step: float = setting(
             0.1, "Multi-step loss",
             "Share of the training in which the query losses after all inner steps count, with weights that move to "
-            "the last step; with 0, only the loss after the last step counts.", ge=0, le=1)
+            "the last step; if 0, only the loss after the last step counts.", ge=0, le=1)
         first_order: float = setting(
             0.3, "First-order start",
             "Share of the training with first-order meta-gradients, before those of second order; 0 uses second order "
@@ -81,7 +81,7 @@ class MAMLPlusPlus(MAML):
             "Learn an inner learning rate for each inner step and parameter tensor, starting at algorithm.inner_lr.")
         per_step_norm: bool = setting(
             True, "Per-step batch norm",
-            "Learn scale and shift of batch norm for each inner step, and do not adapt them in the inner loop.",
+            "Learn the scale and the shift of batch norm for each inner step, and do not adapt them in the inner loop.",
             when=HAS_BATCH_NORM)
     # fmt: on
 
@@ -213,7 +213,7 @@ class MAMLPlusPlus(MAML):
         if options.learned_rates:
             changes.append("each inner step k has its own learned rate α_k for each parameter tensor")
         if cls.has_step_norms(settings):
-            changes.append("scale and shift of batch norm are learned for each inner step and not adapted")
+            changes.append("the scale and the shift of batch norm are learned for each inner step and not adapted")
         costs.append("Memory grows with the number of inner steps, because the graph of all of them is kept.")
         learned = "(θ, α)" if options.learned_rates else "θ"
         losses = ("Σ_k w_k L_i(D'_i; θ'_i,k)", "Σ_k w_k L(D'; θ'_k)")

@@ -116,7 +116,7 @@ class ProtoNet(Algorithm):
                 f"{count(tasks, 'gradient')} of query losses, one per task. Each goes back through the features of the "
                 "query set and, because of the prototypes, through those of the support set.",
                 "No inner steps, no second derivatives.",
-                "The graph of one forward pass of each set is kept in memory.",
+                "The graph of one forward pass is kept in memory for each support and query set.",
             ),
             gradients=tasks,
             hessian_products=0,

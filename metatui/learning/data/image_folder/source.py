@@ -155,7 +155,7 @@ def _few_classes(settings: Settings, listing: Listing, splits: Splits) -> Iterat
     tasks: dict[Split, int] = {"val": evaluated.tasks, "test": evaluated.test_tasks}
     few = [split for split in tasks if comb(len(splits[split]), ways) < tasks[split]]
     if few:
-        counts = " and ".join(f"{_classes(len(splits[split]))} for {NAMES[split]}" for split in few)
+        counts = " and ".join(f"{_classes(len(splits[split]))} for {NAMES[split]} tasks" for split in few)
         yield (
             f"{quote(str(listing.root), 200)} has only {counts}, so several {ways}-way tasks have the same "
             "classes, with different images: the 95 % interval applies to tasks of these classes, not of new ones"
@@ -227,7 +227,7 @@ def too_few_classes(ways: int, settings: Settings, listing: Listing, splits: Spl
     sizes = ", ".join(f"{len(splits[split])} for {NAMES[split]}" for split in SPLITS[:-1])
     return (
         f"the {_classes(count)} of {quote(str(listing.root), 200)} {are} divided into {sizes} and "
-        f"{len(splits['test'])} for test: {remedy}"
+        f"{len(splits['test'])} for testing: {remedy}"
     )
 
 

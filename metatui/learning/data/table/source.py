@@ -187,7 +187,7 @@ class TableSource(TaskSource):
         table = self.table
         columns = {"inputs": table.inputs, "targets": table.targets, "ignored columns": table.ignored}
         parts = [f"{what}: {_listed(names)}" for what, names in columns.items() if names]
-        sizes = ", ".join(f"{self.task_count(split):,} for {NAMES[split]}" for split in SPLITS)
+        sizes = ", ".join(f"{self.task_count(split):,} {NAMES[split]}" for split in SPLITS)
         return f"{table.name} has {'; '.join(parts)}; tasks: {sizes}"
 
     def _units(self) -> str:
