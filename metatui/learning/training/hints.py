@@ -290,7 +290,7 @@ def _lower_rate(settings: Settings, best: Mapping[str, Any], first: str) -> tupl
 
 
 def _higher_rate(settings: Settings) -> tuple[str, float]:
-    """Return a learning rate to raise and its new value: the usual one if higher, otherwise 10 times the outer rate."""
+    """Return a learning rate to raise and its new value: a higher usual value, or else 10 times the outer rate."""
     usual: Mapping[str, Any] = usual_values(settings)
     for path, rate in _rates(settings).items():
         if (higher := usual.get(path, rate)) > rate:

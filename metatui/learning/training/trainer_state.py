@@ -201,7 +201,8 @@ def parameters_of(
     """Load the parameters in `state` without checking the data set. Returns the same values as `best_of`.
 
     Args:
-        checkpoint: `best` for the best parameters, or the last ones if there was no validation; `last` for the last.
+        checkpoint: `best` for the best parameters, or the last ones if there was no validation; `last` for the last
+            parameters.
     """
     theta = experiment.theta()
     tensors = renamed(state.tensors)
