@@ -201,8 +201,8 @@ class Task:
         """Return the input of the head for x; x itself if there is no body.
 
         Args:
-            differentiable: whether a first-order meta-gradient passes through the features of the support set. Such a gradient
-                always passes through the features of the query set.
+            differentiable: whether a first-order meta-gradient passes through the features of the support set. Such a
+                gradient always passes through the features of the query set.
         """
         if self._network.body is None:
             return x

@@ -277,7 +277,7 @@ def _lower_rate(settings: Settings, best: Mapping[str, Any], first: str) -> tupl
 
     Args:
         best: live settings of the best validation, by path.
-        first: the rate to halve if no rate is higher than in `best` or than usual for the algorithm.
+        first: the rate to halve if no rate is higher than its value in `best` or its usual value.
     """
     rates = _rates(settings)
     ordered = sorted(rates, key=lambda path: path != first)
