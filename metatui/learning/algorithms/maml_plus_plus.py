@@ -224,7 +224,7 @@ class MAMLPlusPlus(MAML):
             idea=(
                 f"MAML with changes that make its training more stable: {'; '.join(changes)}."
                 if changes
-                else "MAML. All changes of MAML++ are switched off."
+                else "MAML. All changes that MAML++ makes are switched off."
             ),
             inner_rule=f"θ'_i,k+1 = θ'_i,k − {'α_k' if options.learned_rates else 'α'} ∇L_i(D_i; θ'_i,k)",
             outer_rule=f"{learned} ← {learned} − β d/d{learned} mean_i {loss_of_task}",
