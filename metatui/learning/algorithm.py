@@ -156,7 +156,7 @@ class Algorithm(Component):
 
     @classmethod
     def fixed(cls, settings: Settings) -> Mapping[str, str]:
-        """Return the live settings that a run with `settings` cannot change after its start, with the reasons."""
+        """Return the live settings that cannot be changed during a run with `settings`, and the reason for each."""
         return {}
 
     @classmethod

@@ -75,7 +75,7 @@ class Mean:
 
 @dataclass
 class Best:
-    """The best validation, and the meta-losses of the meta-steps before it."""
+    """The best validation result, and the meta-losses of the meta-steps before that validation."""
 
     iteration: int
     metric: tuple[float, float]
