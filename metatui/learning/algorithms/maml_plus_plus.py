@@ -74,8 +74,8 @@ class MAMLPlusPlus(MAML):
             "the last step; if 0, only the loss after the last step counts.", ge=0, le=1)
         first_order: float = setting(
             0.3, "First-order start",
-            "Share of the training with first-order meta-gradients, before those of second order; 0 uses second order "
-            "from the start.", ge=0, le=1)
+            "Share of the training, at its start, that uses first-order meta-gradients; 0 uses second order from the "
+            "start.", ge=0, le=1)
         learned_rates: bool = setting(
             True, "Learned rates",
             "Learn an inner learning rate for each inner step and parameter tensor, starting at algorithm.inner_lr.")
@@ -214,7 +214,7 @@ class MAMLPlusPlus(MAML):
             changes.append("each inner step k has its own learned rate α_k for each parameter tensor")
         if cls.has_step_norms(settings):
             changes.append("the scale and the shift of batch norm are learned for each inner step and not adapted")
-        costs.append("Memory grows with the number of inner steps, because the graph of all of them is kept.")
+        costs.append("Memory grows with the number of inner steps, because the graph of every inner step is kept.")
         learned = "(θ, α)" if options.learned_rates else "θ"
         losses = ("Σ_k w_k L_i(D'_i; θ'_i,k)", "Σ_k w_k L(D'; θ'_k)")
         loss_of_task, loss = losses if options.multi_step else ("L_i(D'_i; θ'_i)", "L(D'; θ')")

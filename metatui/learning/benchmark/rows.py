@@ -103,7 +103,7 @@ def fastest(measurements: Sequence[Measurement]) -> list[str]:
 
 
 def graph_note(measurements: Iterable[Measurement]) -> str:
-    """Return the note on meta-steps captured as CUDA graphs; empty if there are none."""
+    """Return the note on CUDA graphs if any measurement used them; otherwise, return an empty string."""
     return GRAPH_NOTE if any(each.cell.captured for each in measurements) else ""
 
 

@@ -34,7 +34,7 @@ RISE = 3.0
 lowest mean between two earlier validations."""
 
 PATIENCE = 3
-"""Overfitting is judged only after this number of validations without a new best one."""
+"""Overfitting is judged only after this number of validations without a new best result."""
 
 WIDEST_LOSS, WIDEST_ACCURACY = 0.75, 0.075
 """A validation is noisy if the half-width of its interval is above this share of its loss, or above this accuracy."""

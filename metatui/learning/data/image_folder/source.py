@@ -150,7 +150,7 @@ def _summary(listing: Listing, left_out: Sequence[LeftOut]) -> str:
 
 
 def _few_classes(settings: Settings, listing: Listing, splits: Splits) -> Iterator[str]:
-    """Yield a warning if several held-out tasks have the same classes, which limits what the interval applies to."""
+    """Yield a warning about the interval if several held-out tasks have the same classes."""
     ways, evaluated = settings.task.ways, settings.evaluation
     tasks: dict[Split, int] = {"val": evaluated.tasks, "test": evaluated.test_tasks}
     few = [split for split in tasks if comb(len(splits[split]), ways) < tasks[split]]

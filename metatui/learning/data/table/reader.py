@@ -124,7 +124,6 @@ def read_table(options: TableOptions) -> TableData:
 
 
 def _grouped(path: Path, name: str, rows: _Rows) -> TableData:
-    """Group the rows by task."""
     texts = rows.texts[rows.columns.task]
     numbers = {task: number for number, task in enumerate(sorted(set(texts)))}
     task_of = np.array([numbers[task] for task in texts], np.int64)

@@ -261,7 +261,7 @@ def split_tasks(table: TableData, options: TableOptions, seed: int) -> Splits:
         if not part:
             column = quote(options.split_column)
             raise BadInput(
-                f"{table.name} has no task for the split {split}: column {column} must name train, val and test tasks"
+                f"{table.name} has no task for the split {split}: column {column} must contain train, val and test"
             )
     return parts
 
