@@ -99,8 +99,8 @@ class HintState:
     rising: int = 0
     """Number of consecutive validations at which the training was diverging (see `RISE`), up to the latest."""
     worse: int = 0
-    """Number of consecutive validations, up to the latest, that were worse than the best one and whose intervals do not
-    overlap with its interval."""
+    """Number of consecutive validations, up to the latest, that were worse than the best validation and whose intervals
+    do not overlap with the interval of the best validation."""
     noisy: int = 0
     """Number of consecutive noisy validations, up to the latest."""
 

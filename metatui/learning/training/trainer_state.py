@@ -168,7 +168,7 @@ def held_out_split(name: str) -> Split:
     """Check that `name` is `val` or `test`.
 
     Raises:
-        BadInput: if it is not, because an evaluation on training tasks would not measure generalisation.
+        BadInput: if `name` is neither, because an evaluation on training tasks would not measure generalisation.
     """
     for split in SPLITS[1:]:
         if name == split:

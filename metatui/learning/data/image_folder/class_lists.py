@@ -40,7 +40,7 @@ ClassLists = Mapping[Split, tuple[Entry, ...]]
 
 
 def find_lists(root: Path, name: str) -> Path | None:
-    """Return the folder with class lists: `root`, its folder `splits`, or a folder in `splits`; None without lists.
+    """Return the folder with class lists: `root`, its folder `splits`, or a folder in `splits`; None if no lists exist.
 
     Raises:
         BadInput: if several subfolders of `splits` contain lists. The message starts with `name`.

@@ -171,7 +171,7 @@ def split_classes(classes: Sequence[ClassFolder], seed: int, shares: Shares = SH
 
     Split folders or class lists define the splits; if they do not define `val`, a fifth of the training classes, chosen
     by `seed`, is used for validation. Without split folders and class lists, `seed` assigns the classes at random: the
-    fractions `shares` of them, rounded, to validation and to test, and the rest to training.
+    fractions `shares` of them, rounded, to validation and testing, and the rest to training.
     """
     numbers = {split: [n for n, folder in enumerate(classes) if folder.split == split] for split in (*SPLITS, None)}
     if numbers[None]:

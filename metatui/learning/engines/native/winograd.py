@@ -190,8 +190,8 @@ def second_derivatives(
     X and W are the gradients of <g, Y(x, w)> with respect to x and w, where Y is the convolution.
 
     Args:
-        u: incoming gradient for X; None if zero.
-        v: incoming gradient for W; None if zero. At most one of `u` and `v` is None.
+        u: incoming gradient for X; None if it is zero.
+        v: incoming gradient for W; None if it is zero. At most one of `u` and `v` is None.
     """
     images, gradients, t = _images(x), _images(g), transforms(g.dtype)
     of_g = torch.empty_like(gradients)
