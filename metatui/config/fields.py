@@ -167,7 +167,7 @@ def assigned(values: Mapping[str, Scalar]) -> str:
 
 
 def labelled(values: Mapping[str, Scalar]) -> str:
-    """Format settings with their names in the form: `Inner learning rate 0.01, Hidden layers 40, 40`."""
+    """Format settings with their labels in the app's form: `Inner learning rate 0.01, Hidden layers 40, 40`."""
     return ", ".join(f"{FIELDS[path].label} {text_of(value)}" for path, value in values.items())
 
 

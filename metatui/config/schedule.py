@@ -33,7 +33,7 @@ class PlannedChange:
 
 @dataclass(frozen=True)
 class PlannedValidation:
-    """A validation in addition to those of `evaluation.every`.
+    """A validation in addition to those that `evaluation.every` schedules.
 
     It can change the best parameters and stop training early, so an exact repetition of the run also needs it.
     """

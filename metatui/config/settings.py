@@ -370,7 +370,7 @@ class Settings(Group):
         return value
 
     def effective(self, path: str) -> Scalar:
-        """Return the value of a setting, with `auto` as the name of the model replaced by the model that it selects."""
+        """Return the value of a setting; for `model.name`, return the name of the selected model instead of `auto`."""
         return self.model_name if path == "model.name" else self.value(path)
 
     @property

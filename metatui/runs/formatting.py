@@ -135,7 +135,7 @@ FINISHED = {
     "stopped": "Stopped and saved",
     "interrupted": "Interrupted and saved",
 }
-"""Texts about the end of a run, by the reason in its `Finished` event."""
+"""Texts about the end of a run, keyed by the reason in its `Finished` event."""
 
 
 def entry_message(entry: Entry) -> str | None:
@@ -185,7 +185,7 @@ def hint_text(hint: events.Hinted) -> str:
 
 
 def advice(path: str, old: str, new: str) -> str:
-    """Suggest a change of a setting: `Try algorithm.outer_lr = 0.1 instead of 0.001`."""
+    """Suggest a change to a setting: `Try algorithm.outer_lr = 0.1 instead of 0.001`."""
     return f"Try {path} = {new} instead of {old}"
 
 

@@ -190,7 +190,7 @@ def validation(comparison: Comparison) -> Panel | None:
     ]
     in_training, measured = measured_in([runs[0].settings for _, runs, _ in groups])
     names = [label for label, _, _ in groups]
-    # Named in the same cases as in the panel of training.
+    # The protocol is stated in the same cases as in the panel of training curves.
     note = f"in validation: {values_of(names, _spelled(measured))}" if len({*in_training, *measured}) > 1 else ""
     draw = _metric_lines(comparison, series, "meta-steps")
     return Panel("validation", "Validation while training, with 95 % interval over tasks", draw, note=note)
@@ -318,8 +318,8 @@ def _bars(bars: Sequence[tuple[str, float, float, str, int]], x_label: str) -> C
     """Return a function that draws horizontal bars from zero.
 
     Args:
-        bars: name, value, half-width of the interval (0 for none), text at the end, and index of the colour of each
-            bar.
+        bars: name, value, half-width of the interval (0 if there is no interval), text at the end, and index of the
+            colour of each bar.
     """
 
     def draw(ax: Axes) -> None:

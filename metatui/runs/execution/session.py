@@ -143,7 +143,7 @@ class Session:
         values, so the results are the same as without the interruption.
 
         Args:
-            changes: live or compute settings to change. Later changes of the same settings, planned or applied after
+            changes: live or compute settings to change. Later changes to the same settings, planned or applied after
                 the checkpoint, are undone.
 
         Raises:
@@ -347,7 +347,7 @@ class _ResumePlan:
     settings: Settings
     """Settings after the commands that follow meta-step `iteration`."""
     compute: dict[str, Scalar]
-    """Requested changes of compute settings."""
+    """Requested changes to compute settings."""
     commands: list[Planned]
     """Commands to repeat or execute, in order."""
     undone: list[PlannedChange]

@@ -31,7 +31,8 @@ MOST_ESSENTIAL = 20_000
 """Maximum number of essential lines to keep; lines longer than `LONGEST_LINE` are dropped."""
 
 EARLIEST, LATEST = datetime(2, 1, 1, tzinfo=UTC), datetime(9998, 12, 31, tzinfo=UTC)
-"""Range of times that can be represented in every time zone. Times outside it are replaced by the nearer end."""
+"""Range of times that can be represented in every time zone. Times outside this range are replaced by its nearer
+limit."""
 
 _STATUS: Mapping[str, Status] = {
     "started": "running",

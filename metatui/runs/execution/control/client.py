@@ -99,8 +99,8 @@ class LiveRun:
     def __iter__(self) -> Generator[Event, None, None]:
         """Yield events until the run ends or `close` is called.
 
-        The last event is Finished or Failed, even if the run's process was killed. When it is yielded, the process has
-        released the run.
+        The last event is Finished or Failed, even if the run's process was killed. When this event is yielded, the
+        process has released the run.
         """
         with self._lock:
             if self._closed:
