@@ -31,7 +31,7 @@ def text_of(value: Scalar) -> str:
 
 
 class _Fields(Mapping[str, SettingField]):
-    """All settings by path, including those of plugins that are loaded later.
+    """All settings, keyed by path, including those of plugins that are loaded later.
 
     The settings are ordered as in `Settings`. The options of data sets follow the settings of the task, the options of
     models those of the model, and the options of algorithms those of the algorithm.

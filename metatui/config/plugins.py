@@ -1,4 +1,4 @@
-"""Selection of plugin files, and detection of conflicts of plugins with settings and with each other."""
+"""Selection of plugin files, and detection of conflicts between plugins and settings or between plugins."""
 
 from __future__ import annotations
 

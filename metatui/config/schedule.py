@@ -63,7 +63,7 @@ def read_changes(items: Any, settings: Settings) -> tuple[Planned, ...]:
 
 
 def checked(changes: Sequence[Planned], settings: Settings) -> tuple[Planned, ...]:
-    """Check `changes` by applying them one after the other, and return them with values of the settings' types.
+    """Check `changes` by applying them one after the other, and return them with values of the correct types.
 
     Raises:
         BadInput: if a change is out of order or not allowed.

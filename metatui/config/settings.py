@@ -132,7 +132,7 @@ class ModelSettings(Group):
         allowed="one to eight whole numbers from 1 to 4,096, comma-separated",
         unit="units", when=used(MODELS, "model.hidden"), min_length=1, max_length=8)
     filters: int = setting(
-        64, "Filters", "Channels of each of the four convolution blocks.",
+        64, "Filters", "Number of channels in each of the four convolution blocks.",
         unit="channels", when=used(MODELS, "model.filters"), ge=1, le=1024)
     kernel: int = setting(
         3, "Kernel", "Height and width of the convolution kernels.",
@@ -141,7 +141,7 @@ class ModelSettings(Group):
         "batch", "Norm", "Normalisation after each convolution; layer norm is over channels and pixels of one image.",
         when=used(MODELS, "model.norm"))
     groups: int = setting(
-        8, "Norm groups", "Groups of channels that group norm normalises separately.",
+        8, "Norm groups", "Number of channel groups that group norm normalises separately.",
         unit="groups", when=used(MODELS, "model.groups") | _when(model__norm="group"), ge=1, le=1024)
     downsample: Literal["max_pool", "stride"] = setting(
         "max_pool", "Downsampling",

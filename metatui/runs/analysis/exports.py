@@ -26,7 +26,7 @@ CSV_COLUMNS = (
 
 
 def check(path: Path) -> None:
-    """Check that a comparison can be written to `path`. Call it before computing the comparison.
+    """Check that a comparison can be written to `path`. Call this function before computing the comparison.
 
     Raises:
         BadInput: if the extension is unknown, or the folder does not exist.

@@ -42,7 +42,7 @@ NOTE_WIDTH = 75
 """Maximum number of characters in a line of the note of a panel."""
 
 MARK_ROWS = 4
-"""Number of rows for the labels of marks, used alternately so that labels of adjacent marks do not overlap."""
+"""Number of rows for the labels of marks. Labels of adjacent marks do not overlap: they are in different rows."""
 
 STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
@@ -97,7 +97,7 @@ class Panel:
     """Content of one figure, or of one part of the figure of the whole comparison."""
 
     name: str
-    """Name that is unique in a comparison and part of file names."""
+    """Name of the panel, unique in a comparison; file names contain it."""
     title: str
     draw: Callable[[Axes], None]
     legend: bool = True
@@ -242,7 +242,7 @@ def _groups(comparison: Comparison) -> list[tuple[str, Sequence[RunResult], Curv
 
 
 def _spelled(measured: Sequence[str]) -> list[str]:
-    """Replace the commas in texts of `measured_in`, because `values_of` separates the texts by commas."""
+    """Replace the commas in texts of `measured_in`, because `values_of` separates the texts with commas."""
     return [text.replace(", ", " and ") or "unchanged" for text in measured]
 
 

@@ -74,7 +74,7 @@ def pin_compute(settings: Settings, journal: Sequence[Entry], *, but: Mapping[st
     A new measurement might select another engine, which rounds sums differently.
 
     Args:
-        but: requested changes; the settings in `but` keep the values that they have in `settings`.
+        but: requested changes; the settings that they change are not replaced.
     """
     started = next((entry.details for entry in reversed(journal) if entry.event == "started"), None)
     if started is None:

@@ -86,7 +86,8 @@ class JournalWriter:
 def read_journal(path: Path) -> list[Entry]:
     """Return every readable event in order; empty if the journal does not exist.
 
-    Before the last `LARGEST` bytes, only events that a resumed run needs are read: starts and commands.
+    The last `LARGEST` bytes are read completely. Of earlier events, only starts and commands are read, because a
+    resumed run needs them.
     """
     lines: list[bytes] = []
     with suppress(OSError, ValueError), open_regular(path) as file:

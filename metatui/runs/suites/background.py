@@ -56,7 +56,7 @@ def start(suite: Suite, store: RunStore) -> None:
 
 
 def stop(manifest: SuiteManifest) -> None:
-    """Tell the process that trains the suite to save the current runs after their meta-step and to exit.
+    """Tell the process that is training the suite to save the current runs after their meta-step and to exit.
 
     Raises:
         BadInput: if the suite is not being run, or is being run on another machine.

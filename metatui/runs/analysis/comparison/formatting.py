@@ -163,7 +163,7 @@ def deviation(metric: Metric, value: float) -> str:
 def intervals(comparison: Comparison) -> str:
     """Describe the intervals: their confidence level, and whether they are over tasks or over seeds."""
     seeds = "; for groups of several seeds, over the seeds" if comparison.repeated else ""
-    return f"intervals are 95 %, over tasks{seeds}"
+    return f"95 % intervals over tasks{seeds}"
 
 
 def note_on_seeds(comparison: Comparison) -> str | None:

@@ -136,8 +136,8 @@ def _protocol_warnings(
         yield f"the runs were set up with different protocols: {path} is {values}; the comparison uses {used} for all"
     if split == "val":
         yield (
-            "the validation split also selected the checkpoints, so these numbers are optimistic: report results on "
-            "the test split"
+            "the validation split was also used to select the checkpoints, so these numbers are optimistic: report "
+            "results on the test split"
         )
 
 

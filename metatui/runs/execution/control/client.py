@@ -1,4 +1,4 @@
-"""Client of a run that trains in another process."""
+"""Client of a run that is being trained in another process."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ class LiveRun:
     """
 
     def __init__(self, run: RunFolder, channel: Channel) -> None:
-        """Read the hello message from `channel`. Use `attach`, `start_detached` or `resume_detached` instead.
+        """Read the hello message from `channel`.
+
+        `attach`, `start_detached` and `resume_detached` call this method.
 
         Raises:
             BadInput: if the other process is not a run, or uses another protocol.
