@@ -97,7 +97,7 @@ class Panel:
     """Content of one figure, or of one part of the figure of the whole comparison."""
 
     name: str
-    """Name of the panel, unique in a comparison; file names contain it."""
+    """Name of the panel, unique in a comparison and used in file names."""
     title: str
     draw: Callable[[Axes], None]
     legend: bool = True

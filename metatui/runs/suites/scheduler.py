@@ -1,4 +1,4 @@
-"""Scheduler of a suite: trains one run after another on each device, each in its own process.
+"""Scheduler of a suite: trains one run after another on each device, every run in its own process.
 
 With separate processes, peak memory is measured for each run, and a crash does not affect other runs.
 """
