@@ -95,7 +95,7 @@ class Registry(Generic[AnyComponent]):
         self._group = group
         self._classes: dict[str, type[AnyComponent]] = {}
         self._broken: dict[str, str] = {}
-        """Reasons why installed plugins cannot be used, by name of the plugin."""
+        """Reasons why installed plugins cannot be used, keyed by the name of the plugin."""
 
     def __contains__(self, name: object) -> bool:
         return name in self._classes or name in self.names()

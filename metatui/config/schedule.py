@@ -1,4 +1,4 @@
-"""Changes of settings and additional validations that are planned for a run.
+"""Setting changes and additional validations that are planned for a run.
 
 A preset can contain such a plan. A rerun plans all changes and validations of the original run.
 """

@@ -387,18 +387,18 @@ class Settings(Group):
 
     @property
     def evaluation_shots(self) -> int:
-        """Shots on held-out tasks."""
+        """Number of shots on held-out tasks."""
         return self.evaluation.shots or self.task.shots
 
     @property
     def evaluation_steps(self) -> int:
-        """Inner steps on held-out tasks; 1 if the algorithm adapts in a single step without gradients."""
+        """Number of inner steps on held-out tasks; 1 if the algorithm adapts in a single step without gradients."""
         own = "evaluation.inner_steps" in ALGORITHMS[self.algorithm.name].uses
         return self.evaluation.inner_steps if own else 1
 
     @property
     def training_shots(self) -> int:
-        """Shots in training episodes if task.shots_range is empty."""
+        """Number of shots in training episodes if task.shots_range is empty."""
         own = "algorithm.train_shots" in ALGORITHMS[self.algorithm.name].uses
         return (self.algorithm.train_shots if own else 0) or self.task.shots
 

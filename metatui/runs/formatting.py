@@ -70,7 +70,7 @@ def parameters(evaluation: Evaluation, rate_source: str = "") -> str:
 
 
 def result_words(test: Evaluation, best: Evaluation | None) -> str:
-    """Describe a test: its protocol, and the parameters and inner learning rate it used."""
+    """Describe a test: its protocol, and the parameters and inner learning rate that were used."""
     is_best = best is not None and best.iteration == test.iteration
     which = test.checkpoint or ("best" if is_best else "last")
     used = [f"α = {test.inner_lr:g}"] if test.inner_lr is not None else []

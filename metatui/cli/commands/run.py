@@ -200,7 +200,7 @@ def train(
     as_json: bool,
     write: Callable[[dict[str, Any]], object] = emit,
 ) -> None:
-    """Train to the end or until a signal, showing progress.
+    """Train to the end or until a signal arrives, showing progress.
 
     Args:
         as_json: whether to report the run and its result as JSON.

@@ -49,7 +49,7 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class PlannedComparison:
-    """Runs to compare, and the protocol of the comparison. If a value is None, the setting of the first run is used."""
+    """Runs to compare, and the protocol of the comparison. A None value stands for the setting of the first run."""
 
     name: str
     runs: tuple[PlannedRun, ...]

@@ -104,7 +104,7 @@ class SuiteRunner:
         return self._interrupted
 
     def interrupt(self) -> None:
-        """Interrupt and save the current runs, and start no more. Signal handlers and other threads may call this."""
+        """Interrupt and save the current runs, and start no others. Signal handlers and other threads may call this."""
         self._interrupted = self._over = True
         for child in list(self._children):
             child.end_sending()

@@ -114,7 +114,7 @@ def main_results(comparison: Comparison) -> tuple[str, ...]:
 
 
 def changes_in_training(comparison: Comparison) -> tuple[str, ...]:
-    """Describe the settings that were changed while the runs trained, each as a sentence without a full stop.
+    """Describe the settings that were changed during training, each in a sentence without a full stop.
 
     Settings that do not affect the results, such as the number of tasks in memory at once, are left out.
     """

@@ -324,7 +324,7 @@ class Comparison:
     """Target accuracy as a fraction, or target loss."""
     warnings: tuple[str, ...]
     groups: tuple[SeedGroup, ...] = ()
-    """All runs in groups. Runs that differ only in the seed are in the same group."""
+    """All runs, divided into groups. Runs that differ only in the seed are in the same group."""
 
     @property
     def repeated(self) -> tuple[SeedGroup, ...]:
