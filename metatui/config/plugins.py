@@ -108,4 +108,4 @@ def plugin_failure(error: Exception) -> str:
     if not places:
         return ""
     file, line = places[-1]
-    return f"the plugin {quote(file, 200)} failed in line {line} ({class_and_message(error, 200)})"
+    return f"the plugin {quote(file, 200)} failed on line {line} ({class_and_message(error, 200)})"

@@ -1,5 +1,4 @@
-"""JSON lines files: one writer appends, any process can read at any time, and incomplete or invalid lines are
-skipped."""
+"""JSON lines files: one writer appends, and any process can read at any time, skipping incomplete or invalid lines."""
 
 from __future__ import annotations
 
