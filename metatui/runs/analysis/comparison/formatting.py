@@ -167,7 +167,10 @@ def intervals(comparison: Comparison) -> str:
 
 
 def note_on_seeds(comparison: Comparison) -> str | None:
-    """Return a note on what paired tests compare; None without paired tests or if there are also tests over seeds."""
+    """Return a note on what paired tests compare.
+
+    The result is None if there are no paired tests, or if there are also tests over seeds.
+    """
     if not any(pair.is_tested for pair in comparison.pairs) or comparison.seeds:
         return None
     return (
