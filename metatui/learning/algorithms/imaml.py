@@ -65,7 +65,8 @@ class IMAML(GradientBased):
     usual: ClassVar[Usual] = {
         "regression": {  # 16 steps almost reach the minimum, because α λ is 0.1
             "algorithm.inner_lr": 0.005, "algorithm.inner_steps": 16, "algorithm.outer_lr": 0.001,
-            "algorithm.outer_schedule": "constant", "evaluation.inner_steps": 16, "imaml.regularization": 20.0,
+            "algorithm.outer_schedule": "cosine", "algorithm.outer_lr_final": 0.0, "evaluation.inner_steps": 16,
+            "imaml.regularization": 20.0,
         },
         "classification": {
             "algorithm.inner_lr": 0.1, "algorithm.inner_steps": 8, "algorithm.outer_lr": 0.001,
