@@ -126,7 +126,7 @@ def _locale(environ: Mapping[str, str]) -> str:
 
 
 def tmux_utf8(environ: Mapping[str, str]) -> bool | None:
-    """Return whether the attached tmux client uses UTF-8; None outside tmux, or if it sends no reply in a second."""
+    """Return whether the attached tmux client uses UTF-8; None outside tmux, or without a reply within a second."""
     if "TMUX" not in environ:
         return None
     try:
@@ -145,7 +145,8 @@ _ASCII_TEXT: Final = str.maketrans(
         "↑": "^", "↓": "v", "↗": "^", "↘": "v", "·": "|", "•": "*", "●": "*", "○": "o", "◆": "#", "▲": "^",
         "■": "#", "□": "o", "▶": ">", "▼": "v", "✓": "y", "✗": "n", "√": "y", "≤": "<=", "≥": ">=", "≈": "~",
         "≠": "!=", "∞": "inf", "µ": "u", "⁻": "^-", "‖": "||", "∘": "*", "Σ": "sum", "↻": "rot ",
-        "δ": "delta", "τ": "tau", "α": "alpha", "β": "beta", "γ": "gamma", "ε": "epsilon", "η": "eta", "θ": "theta", "λ": "lambda", "μ": "mu",
+        "δ": "delta", "τ": "tau",
+        "α": "alpha", "β": "beta", "γ": "gamma", "ε": "epsilon", "η": "eta", "θ": "theta", "λ": "lambda", "μ": "mu",
         "π": "pi", "σ": "sigma", "φ": "phi", "Δ": "Delta", "∇": "grad ", "°": " deg", "²": "^2", "³": "^3",
         "’": "'", "‘": "'", "“": '"', "”": '"', "\u00a0": " ", "\u202f": " ",
         "│": "|", "┊": ":", "─": "-", "━": "-", "└": "+", "┘": "+", "┌": "+", "┐": "+", "┤": "+", "├": "+", "┬": "+",
@@ -156,7 +157,7 @@ _ASCII_TEXT: Final = str.maketrans(
 
 
 def ascii(text: str) -> str:  # noqa: A001 - named after the encoding
-    """Return `text` in ASCII: known glyphs are spelled out, accents dropped, and other characters become `?`.
+    """Return `text` in ASCII: known glyphs are spelled out, accents are dropped, and other characters become `?`.
 
     The result may be longer than `text`, so measure it afterwards.
     """
