@@ -23,7 +23,7 @@ from metatui.learning.data.packing import packing_listener
 from metatui.runs.execution.signals import ending_softly
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils import paths
-from metatui.utils.child_process import Channel
+from metatui.utils.child_process import Channel, lower_priority
 from metatui.utils.errors import MetatuiError, SettingsError
 from metatui.utils.logs import write_log
 
@@ -38,10 +38,10 @@ def main() -> None:
         signal.signal(number, signal.default_int_handler)
     channel = Channel.of_child()
     with suppress(MetatuiError), ending_softly() as ending:
-        session = _open_session(channel)
-        if session is None:
+        if (request := channel.receive()) is None or (session := _open_session(channel, request)) is None:
             return
         ending.then(session.interrupt)
+        lower_priority(request["niceness"])  # only now, so that a busy machine does not delay the start for long
         train(session)
 
 
@@ -55,10 +55,8 @@ def train(session: Session) -> None:
         write_log(f"run {session.run_id} {session.outcome.status}: {error}")
 
 
-def _open_session(channel: Channel) -> Session | None:
+def _open_session(channel: Channel, request: Mapping[str, Any]) -> Session | None:
     """Open the requested session with the channel as its first viewer, or answer with an error and return None."""
-    if (request := channel.receive()) is None:
-        return None
     try:
         with packing_listener(lambda done, total: _answer(channel, packed=[done, total])):
             session = _session(request)

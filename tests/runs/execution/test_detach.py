@@ -211,7 +211,7 @@ def test_failure_is_logged() -> None:
 
 
 def test_bad_input_starts_no_process(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launcher, "_train", lambda request, title, niceness: pytest.fail("a process was started"))
+    monkeypatch.setattr(launcher, "_train", lambda request, title: pytest.fail("a process was started"))
     assert main(["run", "quick", "--set", "task.shots=0", "--detach"]) == 2
     assert "task.shots is 0" in capsys.readouterr().err
     assert main(["run", "--resume", "nosuch", "--detach"]) == 2
@@ -249,15 +249,27 @@ def test_lower_priority(
 ) -> None:
     file = BusyFile(*errors)
     monkeypatch.setattr(child_process, "AUTOGROUP", file)
-    monkeypatch.setattr(os, "nice", lambda by: own)
+    monkeypatch.setattr(os, "getpriority", lambda kind, who: own - 5)
+    monkeypatch.setattr(os, "setpriority", lambda kind, who, niceness: None)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(processors)), raising=False)
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     child_process.lower_priority(5)
     assert file.texts == written
 
 
+def test_training_has_the_niceness_that_was_asked_for() -> None:
+    """Check that every thread has it, also those that were started while the run was loaded."""
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    live = start_detached(ENDLESS, niceness=3)
+    pid = live.hello.pid
+    threads = os.listdir(f"/proc/{pid}/task") if sys.platform == "linux" else [pid]
+    assert {os.getpriority(os.PRIO_PROCESS, int(thread)) for thread in threads} == {min(19, own + 3)}
+    live.submit(events.Stop())
+    assert isinstance(list(live)[-1], events.Finished)
+
+
 @pytest.mark.skipif(not child_process.AUTOGROUP.exists(), reason="this system compares the niceness of all processes")
 def test_niceness_of_a_session() -> None:
-    code = "from metatui.utils.child_process import *; lower_priority(19); print(AUTOGROUP.read_text().split()[-1])"
+    code = "from metatui.utils.child_process import *; lower_priority(99); print(AUTOGROUP.read_text().split()[-1])"
     found = subprocess.run([sys.executable, "-c", code], start_new_session=True, capture_output=True, text=True)
     assert int(found.stdout) == child_process.session_niceness(19)

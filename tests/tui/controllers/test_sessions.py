@@ -15,6 +15,7 @@ import pytest
 from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.events import Evaluated, Event, Finished, Pause, Paused, Progress, Resume
+from metatui.runs.execution.control import LiveRun, launcher
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.runs.suites import background, bundled
@@ -176,15 +177,16 @@ def test_background_run_names_its_commands(tmp_path: Path) -> None:
 
 
 def test_runs_and_suites_of_the_app_are_nice(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
-
     def refuse(module: str, handle: int, niceness: int, title: str = "") -> list[str]:
-        asked.append(niceness)
-        raise OSError("refused")
+        raise OSError(f"niceness {niceness}")
+
+    def refuse_request(request: dict[str, object], title: str) -> LiveRun:
+        raise OSError(f"niceness {request['niceness']}")
 
     monkeypatch.setattr(child_process, "command", refuse)
-    with pytest.raises(OSError, match="refused"):
-        RealSessions(runs_dir).start(TINY, "tiny")
-    with pytest.raises(OSError, match="refused"):
+    with pytest.raises(OSError, match="niceness 10"):
         background.start(bundled()[0], RunStore(runs_dir))
-    assert asked == [10, 10]
+    monkeypatch.setattr(launcher, "_train", refuse_request)
+    monkeypatch.setattr(sessions, "NICENESS", 10)  # as outside of tests
+    with pytest.raises(OSError, match="niceness 10"):
+        RealSessions(runs_dir).start(TINY, "tiny")

@@ -30,7 +30,8 @@ def start_detached(
     """Start a new run in the background and follow its events. `changes` and `origin` are as in `Session.start`.
 
     Args:
-        niceness: scheduling priority of the process, from 0 (normal) to 19 (lowest).
+        niceness: scheduling priority of the training, from 0 (normal) to 19 (lowest). Libraries and data are loaded
+            with normal priority.
 
     Raises:
         BadInput, MetatuiError: if `Session.start` fails in the new process; no folder is left behind.
@@ -41,9 +42,10 @@ def start_detached(
         "preset": preset,
         "planned": as_tables(changes),
         "origin": origin,
+        "niceness": niceness,
     }
     # The process itself creates the run's folder, whose name starts with this text.
-    return _train(request, f"metatui {settings.algorithm.name}-{settings.task.source}", niceness)
+    return _train(request, f"metatui {settings.algorithm.name}-{settings.task.source}")
 
 
 def resume_detached(run: RunFolder, changes: Mapping[str, Scalar] | None = None, *, niceness: int = 0) -> LiveRun:
@@ -52,12 +54,13 @@ def resume_detached(run: RunFolder, changes: Mapping[str, Scalar] | None = None,
     Raises:
         BadInput, MetatuiError: if `Session.resume` fails in the new process.
     """
-    return _train({"resume": str(run.path.absolute()), "changes": dict(changes or {})}, f"metatui {run.id}", niceness)
+    request = {"resume": str(run.path.absolute()), "changes": dict(changes or {}), "niceness": niceness}
+    return _train(request, f"metatui {run.id}")
 
 
-def _train(request: Mapping[str, Any], title: str, niceness: int) -> LiveRun:
+def _train(request: Mapping[str, Any], title: str) -> LiveRun:
     with open_log() as (log, _):
-        child = ChildProcess("metatui.runs.execution.worker", title=title, niceness=niceness, output=log)
+        child = ChildProcess("metatui.runs.execution.worker", title=title, output=log)
     child.detach()
     try:
         try:
