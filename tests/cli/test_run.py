@@ -25,9 +25,11 @@ from metatui.learning.checks import awkward
 from metatui.learning.checks import check as checks
 from metatui.learning.checks.comparison import Check
 from metatui.runs.execution import session
+from metatui.runs.execution.control import stop_run
 from metatui.runs.storage import writer
 from metatui.runs.storage.checkpoints import save_checkpoint
 from metatui.runs.storage.journal import JournalWriter
+from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.utils import paths
 from metatui.utils.errors import MetatuiError
@@ -231,6 +233,52 @@ def test_ctrl_c_interrupts_and_saves(capsys: pytest.CaptureFixture[str], monkeyp
     assert f"to continue: metatui run --resume {run.path}\n" in err
     assert read_all(run.metrics())[-1].iteration == report["iterations"] < 20
     assert main(["evaluate", "latest", "--tasks", "5", "--json"]) == 0
+
+
+def test_stop_from_elsewhere_is_not_a_success(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    see = progress.PlainDisplay.see
+
+    def stop(display: progress.PlainDisplay, event: events.Event) -> None:
+        see(display, event)
+        if isinstance(event, events.Evaluated):
+            live = stop_run(RunStore().find("latest"))
+            assert live
+            live.close()
+
+    monkeypatch.setattr(progress.PlainDisplay, "see", stop)
+    assert main(["run", *SMALL, "--set", "training.iterations=1000000", "--json"]) == 130
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    assert (report["status"], report["test"]) == ("stopped", None)
+    assert err.splitlines()[-1] == (
+        f"metatui: {report['run']} was stopped in the app or by metatui stop before its final test, so it has no test "
+        f"result; to continue: metatui run --resume {report['run']}"
+    )
+
+
+def test_long_evaluations_report_their_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    screen = Console(file=io.StringIO(), width=120)
+    display = progress.PlainDisplay(screen, RunFolder(tmp_path))
+    for split in ("val", "test"):
+        for done in range(0, 601, 50):
+            display.see(events.Evaluating(5000, split, done, 600))
+            now += 4
+    assert isinstance(screen.file, io.StringIO)
+    assert screen.file.getvalue().splitlines() == [
+        "meta-step 5,000: validated 150 of 600 tasks, 0:36 left",
+        "meta-step 5,000: validated 300 of 600 tasks, 0:24 left",
+        "meta-step 5,000: validated 450 of 600 tasks, 0:12 left",
+        "meta-step 5,000: validated 600 of 600 tasks, 0:00 left",
+        "meta-step 5,000: testing on 600 tasks",
+        "meta-step 5,000: tested 150 of 600 tasks, 0:36 left",
+        "meta-step 5,000: tested 300 of 600 tasks, 0:24 left",
+        "meta-step 5,000: tested 450 of 600 tasks, 0:12 left",
+        "meta-step 5,000: tested 600 of 600 tasks, 0:00 left",
+    ]
 
 
 def test_killed_run_can_be_resumed(capsys: pytest.CaptureFixture[str]) -> None:

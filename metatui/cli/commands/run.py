@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
@@ -46,6 +47,19 @@ if TYPE_CHECKING:
     from metatui.runs.storage.store import RunStore
 
 S = TypeVar("S", "Session", "LiveRun")
+
+
+class Stopped(MetatuiError):
+    """Another process has stopped the run, so there is no result."""
+
+    exit_code = 128 + signal.SIGINT
+
+    def __init__(self, session: Session) -> None:
+        name = shlex.quote(run_name(session.run))
+        super().__init__(
+            f"{session.run.id} was stopped in the app or by metatui stop before its final test, so it has no test "
+            f"result; to continue: metatui run --resume {name}"
+        )
 
 
 @click.command(
@@ -95,6 +109,9 @@ def run(
     Other signals also interrupt and save the run: SIGTERM, SIGHUP, and those that schedulers send before the time limit
     (SIGUSR1, SIGUSR2, SIGXCPU). The exit code is then 128 plus the signal number. In a Slurm job, the exit code is 75,
     which requeues the job; with --resume auto, the same command then continues the run.
+
+    If the run is stopped in the app or by metatui stop, it is saved without a test result, and the exit code is 130, as
+    after Ctrl-C.
 
     The exit code is 1 if the run fails, or if at least half of its test tasks diverged, so that it has no result. In
     the JSON object, "error" is then the reason, and "result" is null.
@@ -205,7 +222,8 @@ def train(
         write: function that is called with this report; by default, it is printed.
 
     Raises:
-        MetatuiError: if the run fails, or its test has no result because too many tasks diverged.
+        MetatuiError: if the run fails, another process stops it, or its test has no result because too many tasks
+            diverged.
     """
     from metatui.cli.console.progress import display
 
@@ -221,6 +239,8 @@ def train(
         raise MetatuiError(error)
     if session.outcome.status == "interrupted":
         context.exit(ending.exit_code)
+    if session.outcome.status == "stopped":
+        raise Stopped(session)
 
 
 def train_seeds(sessions: Iterable[Session], ending: SignalState, context: click.Context, *, as_json: bool) -> None:
@@ -251,13 +271,18 @@ def _origin(preset: Preset | None, settings: Settings) -> str | None:
     return name if settings == preset.settings else presets.as_changed(name)
 
 
+def run_name(run: RunFolder) -> str:
+    """Return the name by which commands find a run: its path if it is not in the default folder of runs."""
+    return run.id if run.path.parent == paths.runs_dir() else str(run.path)
+
+
 def print_detached(live: LiveRun, *, as_json: bool) -> None:
     """Print the commands that open and stop a run in the background."""
     run, pid = live.run, live.hello.pid
     if as_json:
         emit({"run": run.id, "dir": str(run.path), "pid": pid})
         return
-    name = shlex.quote(run.id if run.path.parent == paths.runs_dir() else str(run.path))
+    name = shlex.quote(run_name(run))
     click.echo(f"{run.id} is training in the background, in process {pid}")
     click.echo(f"  metatui attach {name}  opens it in the app")
     click.echo(f"  metatui stop {name}    stops and saves it")
