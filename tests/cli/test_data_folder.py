@@ -77,7 +77,7 @@ def test_too_few_images_are_reported(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "Left out: 0\n" in out
     refused = (
         f"metatui: a task has at least 2 ways, but the 1 class of '{root}' is divided into 1 for training, 0 for "
-        "validation and 0 for test: provide at least 10 class folders\n"
+        "validation and 0 for testing: provide at least 10 class folders\n"
     )
     assert err.endswith(refused)
     assert main(["data", "folder", str(root), "--json"]) == 2

@@ -190,7 +190,7 @@ async def test_dialog_says_that_the_run_has_ended(make: Make, sessions: FakeSess
         assert not isinstance(app.screen, LiveScreen)
         assert app.form.text("algorithm.inner_lr") == "0.005"
         assert not any(isinstance(command, Change) for command in session.commands)
-        assert notes(app) == ["The run has ended: inner learning rate 0.005 went into the form, for the next run."]
+        assert notes(app) == ["The run has ended: the form now has inner learning rate 0.005 for the next run."]
 
 
 async def test_nonfinite_validation_is_shown_next_to_the_best(make: Make, sessions: FakeSessions) -> None:

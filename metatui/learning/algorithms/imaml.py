@@ -54,7 +54,7 @@ class IMAML(GradientBased):
             2.0, "Regularisation (λ)", "Strength λ of the proximal term, which keeps adapted parameters close to θ.",
             gt=0, le=1e6)  # fmt: skip
         cg_steps: int = setting(
-            5, "CG steps", "Steps of the conjugate gradient method for the implicit gradient.",
+            5, "CG steps", "Number of steps of the conjugate gradient method for the implicit gradient.",
             unit="steps", ge=1, le=1000)  # fmt: skip
 
     options: Options
