@@ -83,7 +83,7 @@ class Receiver:
         self.over = threading.Event()
         """Set when no more events will be queued, because the run has ended or is no longer followed."""
         self.packed: tuple[int, int] | None = None
-        """Numbers of packed images and of all images, if images are packed before training."""
+        """Numbers of packed images and of all images while images are packed before training."""
         self.stage = LOADING
         """What the run does before training."""
         self.run: FollowedRun | None = None
@@ -109,7 +109,7 @@ class Receiver:
 
     @property
     def stopped_early(self) -> bool:
-        """True if the run was stopped before it trained. Only meaningful after `over`."""
+        """True if the run was stopped before it trained; this is only known when `over` is set."""
         return self.run is None and self._has_stop()
 
     def _has_stop(self) -> bool:
@@ -185,7 +185,7 @@ class Receiver:
         self.packed = done, total
 
     def _see_stage(self, stage: str) -> None:
-        self.stage = stage
+        self.stage, self.packed = stage, None
 
 
 class Drained(NamedTuple):
@@ -281,8 +281,8 @@ class RunClient:
             model.run_id = receiver.run.run.id
         model.packed = receiver.packed if receiver.run is None else None
         model.stage = receiver.stage
-        if model.packed and self.phase is Phase.STARTING:
-            self.phase = Phase.PACKING
+        if self.phase in (Phase.STARTING, Phase.PACKING):
+            self.phase = Phase.PACKING if model.packed else Phase.STARTING
         steps: list[Step] = []
         events: list[Event] = []
         taken = 0
