@@ -63,9 +63,10 @@ class IMAML(GradientBased):
         "algorithm.inner_lr", "algorithm.inner_steps", "algorithm.adapt", "evaluation.inner_steps",
     }  # fmt: skip
     usual: ClassVar[Usual] = {
-        "regression": {
-            "algorithm.inner_lr": 0.05, "algorithm.inner_steps": 10, "algorithm.outer_lr": 0.001,
-            "algorithm.outer_schedule": "constant", "evaluation.inner_steps": 10, "imaml.regularization": 1.0,
+        "regression": {  # 16 steps almost reach the minimum, because α λ is 0.1
+            "algorithm.inner_lr": 0.005, "algorithm.inner_steps": 16, "algorithm.outer_lr": 0.001,
+            "algorithm.outer_schedule": "cosine", "algorithm.outer_lr_final": 0.0, "evaluation.inner_steps": 16,
+            "imaml.regularization": 20.0,
         },
         "classification": {
             "algorithm.inner_lr": 0.1, "algorithm.inner_steps": 8, "algorithm.outer_lr": 0.001,
