@@ -96,12 +96,14 @@ class PresetsController:
         changes: Sequence[Planned] = (),
         *,
         origin: str | None = None,
+        note: str = "",
     ) -> None:
         """Put settings into the form.
 
         Args:
             source: name of the preset or run that has the settings.
             origin: origin of the settings of a run, from its journal.
+            note: sentence at the end of the message to the user.
         """
         self._kept = None
         self._put_in(settings, preset or origin, f"preset {source}" if preset else f"run {source}", changes)
@@ -110,7 +112,7 @@ class PresetsController:
         start = with_keys("{start} starts it.")
         if data.missing():
             start = f"It needs {data.title}: " + with_keys("press {tab_presets}, then {fetch_data}, to download it.")
-        self._app.notify(f"{source} is in the form. {start}{planned}")
+        self._app.notify(" ".join(filter(None, (f"{source} is in the form. {start}{planned}", note))))
 
     def _put_in(self, settings: Settings, origin: str | None, source: str, changes: Sequence[Planned]) -> None:
         self._loaded, self._source, self.changes = (origin, settings), source, tuple(changes)

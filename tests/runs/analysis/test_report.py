@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from metatui.cli import main
+from metatui.config import presets
+from metatui.config.fields import change
 from metatui.events import Change, Progress
 from metatui.runs.analysis.comparison import Comparison, compare
 from metatui.runs.analysis.comparison.tables import NONE
@@ -129,6 +131,20 @@ def test_page_has_no_scripts_or_external_resources(which: str, pages: dict[str, 
         if value.startswith("data:image"):
             ET.fromstring(base64.b64decode(value.split(",")[1]))
     assert page.tags.count("h1") == 1
+
+
+def test_settings_that_differ_from_the_preset_are_listed(tmp_path: Path) -> None:
+    settings = change(presets.load("quick").settings, {"training.iterations": 6, "evaluation.test_tasks": 6})
+    session = Session.start(settings, runs_dir=tmp_path, preset="quick")
+    for event in session:
+        if isinstance(event, Progress) and event.iteration == 2:
+            session.submit(Change("algorithm.outer_lr", 0.02))
+    sections = {section.title: section for section in report(compare(session.run)).sections}
+    changed = sections["Settings"].tables[-1]
+    assert changed.title == "Settings that differ from the preset"
+    assert ("algorithm.outer_lr", "0.02") in [row[1:3] for row in changed.rows]
+    [started] = sections["Environment"].tables[0].rows
+    assert "quick (changed)" in started
 
 
 def test_markup_in_files_is_escaped(waves: Comparison, pages: dict[str, str]) -> None:

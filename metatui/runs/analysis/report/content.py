@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from metatui.config.fields import FIELDS, text_of
+from metatui.config import presets
+from metatui.config.fields import FIELDS, change, differences, text_of
+from metatui.config.presets import as_changed, without_changed
+from metatui.config.schedule import PlannedChange
+from metatui.config.settings import Settings
 from metatui.runs.analysis import figures
 from metatui.runs.analysis.comparison import tables
 from metatui.runs.analysis.comparison.formatting import (
@@ -22,6 +27,8 @@ from metatui.runs.analysis.comparison.values import Comparison
 from metatui.runs.analysis.figures import Panel
 from metatui.runs.formatting import detail, entry_message
 from metatui.runs.storage.journal import Entry
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.utils.errors import MetatuiError
 
 T = TypeVar("T")
 
@@ -170,15 +177,43 @@ def _settings(comparison: Comparison) -> Iterator[TextTable]:
         for path, value in shared.items()
     )
     yield TextTable(title, ("setting", "value", "meaning"), shared_rows, names=3)
+    if changed := _changed_from_preset(comparison):
+        yield changed
+
+
+def _changed_from_preset(comparison: Comparison) -> TextTable | None:
+    """Return a table of the settings in which runs differ from their presets, live changes included; None if empty."""
+    rows = []
+    for run in comparison.runs:
+        if (preset := _preset(run.run)) is not None:
+            for path in differences(run.settings, preset):
+                values = (text_of(settings.value(path)) or NONE for settings in (run.settings, preset))
+                rows.append((run.label, path, *values))
+    headings = ("run", "setting", "value", "in the preset")
+    return TextTable("Settings that differ from the preset", headings, tuple(rows), names=4) if rows else None
+
+
+def _preset(run: RunFolder) -> Settings | None:
+    """Return the settings of a run's preset after its scheduled changes; None if it has none, or it cannot be read."""
+    name = next((entry.details.get("preset") for entry in run.journal() if entry.event == "started"), None)
+    if isinstance(name, str):
+        with suppress(MetatuiError):
+            preset = presets.load(without_changed(name))
+            scheduled = {each.path: each.value for each in preset.changes if isinstance(each, PlannedChange)}
+            return change(preset.settings, scheduled)
+    return None
 
 
 def _environment(comparison: Comparison) -> TextTable:
     """Return a table of the machines and versions that were used, with a row for each start or resumption of a run."""
     rows = []
     for run in comparison.runs:
+        preset = _preset(run.run)
+        is_changed = preset is not None and bool(differences(run.settings, preset))
         for entry in run.run.journal():
             if entry.event == "started":
-                recorded = {**entry.details, "preset": entry.details.get("preset") or "own settings"}
+                origin = entry.details.get("preset") or "own settings"
+                recorded = {**entry.details, "preset": as_changed(origin) if is_changed else origin}
                 details = (recorded.get(name) for name in STARTED)
                 texts = (NONE if value is None else detail({"": value}, "") for value in details)
                 resumed = entry.iteration
