@@ -134,7 +134,7 @@ def test_conclusions_and_tables_fit_80_columns(
         in text
     )
     for title in (
-        "Loss after 2 inner steps", "Adaptation", "Pairs on the same tasks", "tasks seen",
+        "Loss after 2 inner steps", "Adaptation", "Pairs on the same tasks", "tasks seen", "Settings that differ",
         "Cost of training; speed in meta-steps relative to MAML",
         "First validation with a loss of 1000 or better",
     ):  # fmt: skip
@@ -319,7 +319,9 @@ def test_seeds_are_summarised_everywhere(tmp_path: Path, capsys: pytest.CaptureF
         assert "over tasks; for groups of several seeds, over the seeds" in text
     tex = EXPORTS[".tex"](comparison).decode()
     lines = [line.strip().split(" & ") for line in tex.splitlines() if " & " in line]
-    assert [(line[0], line[1]) for line in lines[1:]] == [("MAML", "3"), ("FOMAML", "1")]
+    assert [(line[0], line[1]) for line in lines[1:3]] == [("MAML", "3"), ("FOMAML", "1")]
+    assert r"training.seed & 0, 1, 2 & 0 \\" in tex
+    assert tex.count("seed 0) & FOMAML & ") == 1, "paired tests"
     assert "$\\pm$" in lines[1][2]
     assert "$\\pm$" not in lines[2][2]
 
@@ -327,7 +329,9 @@ def test_seeds_are_summarised_everywhere(tmp_path: Path, capsys: pytest.CaptureF
 def test_tex_is_a_booktabs_table(waves: Comparison) -> None:
     named = replace(waves.runs[0], label="50 % of_it & $x$")
     text = EXPORTS[".tex"](replace(waves, runs=(named, *waves.runs[1:]), groups=())).decode()
-    assert text.count(r" \\" + "\n") == 1 + len(waves.runs)
+    pairs = 1 + len(waves.pairs)
+    assert text.count(r" \\" + "\n") == 1 + len(waves.runs) + pairs
+    assert "p, Holm & Wilcoxon p & Cohen's d\\_z" in text
     assert r"    50 \% of\_it \& \$x\$ & " in text
     assert "half-width of the 95 \\% interval over tasks" in text
     assert [rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [True] * 3

@@ -21,6 +21,7 @@ from metatui.config.fields import change
 from metatui.events import Change, Progress
 from metatui.runs.analysis.comparison import Comparison, compare
 from metatui.runs.analysis.comparison.tables import NONE
+from metatui.runs.analysis.exports import EXPORTS
 from metatui.runs.analysis.report import as_html, as_markdown
 from metatui.runs.analysis.report.content import MOST_EVENTS, report
 from metatui.runs.execution.session import Session
@@ -215,6 +216,9 @@ def test_conclusions_over_seeds_come_first(tmp_path: Path, capsys: pytest.Captur
     lines = [line for line in capsys.readouterr().out.splitlines() if line.endswith(".")]
     assert [line.split(":")[0] for line in lines[:2]] == ["MAML (2 seeds)", "FOMAML (2 seeds)"]
     assert lines[2:] == [f"{of_seeds}."]
+    tex = EXPORTS[".tex"](comparison).decode()
+    assert "MAML (2 seeds) & FOMAML (2 seeds) & " in tex
+    assert "Welch's p & p, Holm" in tex
 
 
 @pytest.fixture

@@ -92,7 +92,7 @@ def report(comparison: Comparison) -> Report:
             _present(tables.validations(comparison), tables.to_target(comparison)),
         ),
         Section("Costs", _present(figures.step_time(comparison)), (tables.costs(comparison),)),
-        Section("Pairs", (), _present(tables.paired(comparison)), other_pairs),
+        Section("Pairs", (), _present(tables.seed_tests(comparison), tables.paired(comparison)), other_pairs),
         Section("Protocol", (), (_protocol(comparison),)),
         Section("Settings", (), tuple(_settings(comparison))),
         Section("Environment", (), (_environment(comparison),)),
@@ -154,29 +154,17 @@ def _protocol(comparison: Comparison) -> TextTable:
 
 
 def _settings(comparison: Comparison) -> Iterator[TextTable]:
-    """Yield tables of the settings that are used: first those that differ between the runs, then the shared ones."""
-    runs = comparison.runs
-    differing: dict[str, list[str]] = {}
-    shared: dict[str, str] = {}
+    """Yield tables of the settings that are used: those that differ between runs, shared ones, and changed ones."""
+    if differing := tables.differing_settings(comparison):
+        yield differing
+    rows = []
     for path, field in FIELDS.items():
-        relevant = [field.is_relevant(run.settings) for run in runs]
-        values = [
-            (text_of(run.settings.effective(path)) or NONE) if has else NONE
-            for run, has in zip(runs, relevant, strict=True)
-        ]
-        if len(set(values)) > 1:
-            differing[path] = values
-        elif any(relevant):
-            shared[path] = values[0]
-    if differing:
-        rows = tuple((run.label, *(values[i] for values in differing.values())) for i, run in enumerate(runs))
-        yield TextTable("Settings that differ", ("run", *differing), rows)
-    title = "Settings that all runs share" if len(runs) > 1 else "Settings of the run"
-    shared_rows = tuple(
-        (path, value if value == NONE else f"{value} {FIELDS[path].unit}".strip(), FIELDS[path].help)
-        for path, value in shared.items()
-    )
-    yield TextTable(title, ("setting", "value", "meaning"), shared_rows, names=3)
+        value, *others = {tables.used_value(run.settings, path) for run in comparison.runs}
+        if not others and any(field.is_relevant(run.settings) for run in comparison.runs):
+            amount = value if value == NONE else f"{value} {field.unit}".strip()
+            rows.append((path, amount, field.help))
+    title = "Settings that all runs share" if len(comparison.runs) > 1 else "Settings of the run"
+    yield TextTable(title, ("setting", "value", "meaning"), tuple(rows), names=3)
     if changed := _changed_from_preset(comparison):
         yield changed
 
