@@ -283,6 +283,13 @@ def test_runs_with_different_ways_are_not_paired(store: Path) -> None:
     )
 
 
+def test_titles_replace_names_of_algorithms(store: Path, maml: RunFolder, scratch: RunFolder) -> None:
+    titles = {maml: "mine", scratch: ""}
+    comparison = compare(maml, scratch, titles=titles, tasks=2)
+    assert [run.label for run in comparison.runs] == ["mine", "scratch"]
+    assert [group.label for group in comparison.groups] == ["mine", "scratch"]
+
+
 def test_comparison_over_seeds(store: Path, maml: RunFolder, scratch: RunFolder) -> None:
     mamls = [maml, *(train(store, training__seed=seed) for seed in (1, 2))]
     scratches = [scratch, train(store, algorithm__name="scratch", training__seed=1)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -45,6 +45,7 @@ def compare(
     shots: int | None = None,
     target: float | None = None,
     device: str | None = None,
+    titles: Mapping[RunFolder, str] | None = None,
     runs_dir: str | Path | None = None,
     on_progress: Callable[[Comparing], object] | None = None,
 ) -> Comparison:
@@ -58,6 +59,7 @@ def compare(
             `steps="own"`, each run takes the number of inner steps in its own settings.
         target: accuracy (a fraction) or loss; the comparison shows when each run first reached this value.
         device: device for all runs; defaults to the device in each run's settings.
+        titles: texts that replace the names of the algorithms in the labels of runs.
         on_progress: callback that receives the progress before each chunk of tasks.
 
     Raises:
@@ -74,7 +76,9 @@ def compare(
     """
     store = RunStore(runs_dir)
     folders = [run if isinstance(run, RunFolder) else store.find(run) for run in runs]
-    work_steps = comparing(folders, split=split, tasks=tasks, steps=steps, shots=shots, target=target, device=device)
+    work_steps = comparing(
+        folders, split=split, tasks=tasks, steps=steps, shots=shots, target=target, device=device, titles=titles
+    )
     with closing(work_steps):
         while True:
             try:
@@ -95,6 +99,7 @@ def comparing(
     shots: int | None = None,
     target: float | None = None,
     device: str | None = None,
+    titles: Mapping[RunFolder, str] | None = None,
 ) -> Generator[Comparing, None, Comparison]:
     """Run `compare` step by step, yielding the progress before each chunk of tasks.
 
@@ -103,13 +108,14 @@ def comparing(
     _check_runs(runs)
     checkpoints = [checkpoints_of(run) for run in runs]
     settings, states = zip(*(saved_state(run) for run in runs), strict=True)
-    names = labels(runs, settings)
+    given = [(titles or {}).get(run, "") for run in runs]
+    names = labels(runs, settings, given)
     agreed = agree(settings, names, split=split, tasks=tasks, steps=steps, shots=shots, device=device)
     metric: Metric = "accuracy" if settings[0].is_classification else "loss"
     check_target(target, metric)
     span = smoothing_span(runs)
     recorded = []
-    for run, name, own, same_tasks in zip(runs, names, settings, agreed.same_tasks, strict=True):
+    for run, name, title, own, same_tasks in zip(runs, names, given, settings, agreed.same_tasks, strict=True):
         made = read_steps(run)
         validation = validation_curve(run, made, metric)
         recorded.append(
@@ -122,6 +128,7 @@ def comparing(
                 validation=validation,
                 costs=costs(run, made),
                 to_target=None if target is None else first_reaching(validation, target, metric),
+                title=title,
             )
         )
     results = []

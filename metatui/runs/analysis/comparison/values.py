@@ -185,6 +185,8 @@ class RecordedRun:
     costs: Costs
     to_target: TimeToTarget | None
     """First validation that reached the target; None if no validation reached it, or if there is no target."""
+    title: str = field(default="", kw_only=True)
+    """Text that replaces the name of the algorithm in labels; empty to use the name of the algorithm."""
 
     @property
     def id(self) -> str:
