@@ -19,7 +19,7 @@ from rich.console import Console
 from metatui.cli import main
 from metatui.cli.commands import compare as compare_command
 from metatui.cli.console import comparison as comparison_console
-from metatui.runs.analysis.comparison import Comparison, compare
+from metatui.runs.analysis.comparison import Comparison, compare, compare_runs
 from metatui.runs.analysis.comparison.tables import costs, tables
 from metatui.runs.analysis.exports import EXPORTS, export
 from metatui.runs.storage.run_folder import RunFolder
@@ -102,6 +102,12 @@ def test_json_has_all_results(answer: Answer, store: Path) -> None:
         assert (pair["metric"], pair["step"]) == ("loss", 2)
     assert (report["warnings"], report["target"]) == ([], 1000)
     assert report["protocol"]["tasks"] == 7
+
+
+def test_different_data_are_refused_before_checkpoints_are_read(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare_runs, "saved_state", lambda run: pytest.fail("a checkpoint was read"))
+    with pytest.raises(BadInput, match=r"runs on different data cannot be compared: task.source is sinusoid for MAML"):
+        compare("maml", "fomaml", runs_dir=store)
 
 
 def test_own_steps(answer: Answer) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from metatui.runs.analysis.comparison.labels import labels
 from metatui.runs.analysis.comparison.pairwise_tests import pairs, seed_pairs
 from metatui.runs.analysis.comparison.seed_groups import seed_groups
-from metatui.runs.analysis.comparison.shared_protocol import agree, result_warnings
+from metatui.runs.analysis.comparison.shared_protocol import agree, check_data, result_warnings
 from metatui.runs.analysis.comparison.task_metrics import checkpoints_of, measure
 from metatui.runs.analysis.comparison.training_curves import (
     costs,
@@ -105,10 +105,10 @@ def comparing(
 
     Nothing is written to disk; measurements are cached in memory. Raises the same errors as `compare`.
     """
-    _check_runs(runs)
+    given = [(titles or {}).get(run, "") for run in runs]
+    _check_runs(runs, given)
     checkpoints = [checkpoints_of(run) for run in runs]
     settings, states = zip(*(saved_state(run) for run in runs), strict=True)
-    given = [(titles or {}).get(run, "") for run in runs]
     names = labels(runs, settings, given)
     agreed = agree(settings, names, split=split, tasks=tasks, steps=steps, shots=shots, device=device)
     metric: Metric = "accuracy" if settings[0].is_classification else "loss"
@@ -160,7 +160,8 @@ def comparing(
     )
 
 
-def _check_runs(runs: Sequence[RunFolder]) -> None:
+def _check_runs(runs: Sequence[RunFolder], titles: Sequence[str]) -> None:
+    """Raise BadInput if the runs cannot be compared. Only small files are read, because checkpoints take seconds."""
     if not runs:
         raise BadInput("there are no runs to compare: give at least one run")
     paths = set()
@@ -168,6 +169,8 @@ def _check_runs(runs: Sequence[RunFolder]) -> None:
         if (path := run.path.resolve()) in paths:
             raise BadInput(f"run {quote(run.id)} is given twice: give each run once")
         paths.add(path)
+    settings = [run.settings() for run in runs]
+    check_data(settings, labels(runs, settings, titles))
 
 
 def parse_target(text: str, name: str = "target") -> float:
