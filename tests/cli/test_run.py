@@ -260,7 +260,21 @@ def test_presets_are_saved_listed_and_deleted(capsys: pytest.CaptureFixture[str]
     assert main(["presets", "show", "mine"]) == 0
     assert "training.seed" in capsys.readouterr().out
     assert main(["presets"]) == 0
-    assert "mine (own)" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    headings = (
+        "Quick start",
+        "Sinusoids",
+        "Glyphs, 5-way",
+        "Omniglot, 5-way",
+        "Omniglot, 20-way",
+        "Yours",
+        "mine (own)",
+    )
+    places = [out.index(text) for text in headings]
+    assert places == sorted(places)
+    published = [line for line in out.splitlines() if line.startswith("    published: ")]
+    assert "(not comparable)" not in published[0], "sinusoid-finn, whose protocol is that of the paper"
+    assert sum("(not comparable)" in line for line in published) > 5
     assert answer(capsys, "presets", "delete", "mine") == {"deleted": "mine"}
     assert answer(capsys, "presets")["presets"] == bundled
 
