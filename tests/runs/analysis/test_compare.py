@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from scipy import stats
 import metatui
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.experiment import Experiment
-from metatui.runs.analysis.comparison import Comparing, compare, comparing, task_metrics
+from metatui.runs.analysis.comparison import Comparing, compare, compare_runs, comparing, task_metrics
 from metatui.runs.analysis.comparison.formatting import main_results, protocol_words
 from metatui.runs.analysis.comparison.tables import NONE, adaptation, results
 from metatui.runs.analysis.evaluate import evaluate
@@ -25,7 +26,7 @@ from metatui.runs.execution.session import Session
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import BadInput
 from tests.metrics import read_all
-from tests.runs.analysis.comparisons import GLYPHS, train
+from tests.runs.analysis.comparisons import GLYPHS, SINUSOID, train
 
 
 @pytest.fixture(scope="module")
@@ -281,6 +282,22 @@ def test_runs_with_different_ways_are_not_paired(store: Path) -> None:
         "task.ways is 3 for MAML and Reptile, 4 for FOMAML: these runs have different test tasks and are not compared "
         "in pairs",
     )
+
+
+def test_test_of_a_single_run_is_reused(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = []
+    monkeypatch.setattr(compare_runs, "measure", lambda *given: measured.append(given) or task_metrics.measure(*given))
+    for base in (SINUSOID, GLYPHS):
+        run = train(store, base, training__seed=9)
+        (reused,) = compare(run, reuse_test=True).runs
+        assert not measured
+        (again,) = compare(run).runs
+        assert len(measured) == 1
+        assert replace(reused.evaluation, seconds=0.0) == replace(again.evaluation, seconds=0.0)
+        assert (reused.diverged, len(reused.values.loss), len(again.values.loss)) == (0, 0, again.evaluation.tasks)
+        compare(run, reuse_test=True, tasks=3)
+        assert len(measured) == 2, "another protocol"
+        measured.clear()
 
 
 def test_titles_replace_names_of_algorithms(store: Path, maml: RunFolder, scratch: RunFolder) -> None:

@@ -11,7 +11,7 @@ from metatui.runs.analysis.comparison.labels import labels
 from metatui.runs.analysis.comparison.pairwise_tests import pairs, seed_pairs
 from metatui.runs.analysis.comparison.seed_groups import seed_groups
 from metatui.runs.analysis.comparison.shared_protocol import agree, check_data, result_warnings
-from metatui.runs.analysis.comparison.task_metrics import checkpoints_of, measure
+from metatui.runs.analysis.comparison.task_metrics import checkpoints_of, measure, recorded_test
 from metatui.runs.analysis.comparison.training_curves import (
     costs,
     first_reaching,
@@ -46,6 +46,7 @@ def compare(
     target: float | None = None,
     device: str | None = None,
     titles: Mapping[RunFolder, str] | None = None,
+    reuse_test: bool = False,
     runs_dir: str | Path | None = None,
     on_progress: Callable[[Comparing], object] | None = None,
 ) -> Comparison:
@@ -60,6 +61,8 @@ def compare(
         target: accuracy (a fraction) or loss; the comparison shows when each run first reached this value.
         device: device for all runs; defaults to the device in each run's settings.
         titles: texts that replace the names of the algorithms in the labels of runs.
+        reuse_test: whether to take the result of a single run from its final test, if that has the same protocol. The
+            result then has no `values` of single tasks, which only comparisons of several runs need.
         on_progress: callback that receives the progress before each chunk of tasks.
 
     Raises:
@@ -77,7 +80,15 @@ def compare(
     store = RunStore(runs_dir)
     folders = [run if isinstance(run, RunFolder) else store.find(run) for run in runs]
     work_steps = comparing(
-        folders, split=split, tasks=tasks, steps=steps, shots=shots, target=target, device=device, titles=titles
+        folders,
+        split=split,
+        tasks=tasks,
+        steps=steps,
+        shots=shots,
+        target=target,
+        device=device,
+        titles=titles,
+        reuse_test=reuse_test,
     )
     with closing(work_steps):
         while True:
@@ -100,6 +111,7 @@ def comparing(
     target: float | None = None,
     device: str | None = None,
     titles: Mapping[RunFolder, str] | None = None,
+    reuse_test: bool = False,
 ) -> Generator[Comparing, None, Comparison]:
     """Run `compare` step by step, yielding the progress before each chunk of tasks.
 
@@ -133,7 +145,12 @@ def comparing(
         )
     results = []
     first: Recorded | None = Recorded(tuple(recorded), metric)
-    for i, run in enumerate(runs):
+    reuses = reuse_test and len(runs) == 1 and split == "test" and device is None
+    if reuses and (reused := recorded_test(runs[0], agreed.settings[0])):
+        evaluation, values = reused
+        lost = evaluation.diverged or 0
+        results.append(RunResult(**vars(recorded[0]), evaluation=evaluation, values=values, diverged=lost))
+    for i, run in enumerate(runs[len(results) :]):
         how = pin_compute(agreed.settings[i], run.journal(), but={"compute.device": device} if device else {})
         work = measure(run, checkpoints[i], how, states[i], split)
         done = 0

@@ -200,6 +200,7 @@ class RunResult(RecordedRun):
     evaluation: Evaluation
     """Adaptation curve with its protocol."""
     values: TaskValues = field(repr=False)
+    """Metrics of each task; without rows if `evaluation` is the recorded test of the run."""
     diverged: int
     """Number of held-out tasks that diverged. The means of `evaluation` exclude them."""
 
