@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ import torch
 from scipy import stats
 
 import metatui
+from metatui.events import Evaluation
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.experiment import Experiment
-from metatui.runs.analysis.comparison import Comparing, compare, compare_runs, comparing, task_metrics
+from metatui.runs.analysis.comparison import Comparing, TaskValues, compare, compare_runs, comparing, task_metrics
 from metatui.runs.analysis.comparison.formatting import main_results, protocol_words
 from metatui.runs.analysis.comparison.tables import NONE, adaptation, results
 from metatui.runs.analysis.evaluate import evaluate
@@ -250,7 +251,7 @@ def test_different_protocols_warn(maml: RunFolder, reptile: RunFolder) -> None:
     assert "on the same 6 tasks, both after 2 inner steps (they were set up with 2 and 4)" in verdict
     shots = compare(reptile, maml, shots=3).warnings[0]
     assert shots == f"{own}evaluation.shots is 5 for Reptile, 10 for MAML; the comparison uses 3 for all"
-    assert "the validation split also selected the checkpoints" in compare(maml, split="val").warnings[0]
+    assert "the validation split was also used to select the checkpoints" in compare(maml, split="val").warnings[0]
 
 
 def test_each_run_can_have_its_own_steps(maml: RunFolder, reptile: RunFolder) -> None:
@@ -286,7 +287,12 @@ def test_runs_with_different_ways_are_not_paired(store: Path) -> None:
 
 def test_test_of_a_single_run_is_reused(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measured = []
-    monkeypatch.setattr(compare_runs, "measure", lambda *given: measured.append(given) or task_metrics.measure(*given))
+
+    def measure(*given: Any) -> Generator[int, None, tuple[Evaluation, TaskValues]]:
+        measured.append(given)
+        return task_metrics.measure(*given)
+
+    monkeypatch.setattr(compare_runs, "measure", measure)
     for base in (SINUSOID, GLYPHS):
         run = train(store, base, training__seed=9)
         (reused,) = compare(run, reuse_test=True).runs
