@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from metatui.runs.analysis.comparison.formatting import (
@@ -97,4 +98,4 @@ def escape_tex(text: str) -> str:
 
 
 def _row(cells: Sequence[str]) -> str:
-    return " & ".join(map(escape_tex, cells)) + r" \\"
+    return " & ".join(escape_tex(re.sub(r"^-(?=\d)", "−", cell)) for cell in cells) + r" \\"

@@ -91,13 +91,17 @@ def results(comparison: Comparison) -> TextTable:
 
 
 def differing_settings(comparison: Comparison) -> TextTable | None:
-    """Create a table of the settings that differ, with a column for each group of runs; None if no setting differs."""
+    """Create a table of the settings that differ, with a column for each group of runs; None if no setting differs.
+
+    A setting that only some of the runs use is left out if it has its default value.
+    """
     rows = []
     for path in FIELDS:
         columns = [
             list(dict.fromkeys(used_value(run.settings, path) for run in group.runs)) for group in comparison.groups
         ]
-        if len({value for column in columns for value in column}) > 1:
+        values = {value for column in columns for value in column}
+        if len(values - {NONE}) > 1 or (NONE in values and values - {NONE, text_of(FIELDS[path].default)}):
             rows.append((path, *map(", ".join, columns)))
     headings = ("setting", *(group.label for group in comparison.groups))
     return TextTable("Settings that differ", headings, tuple(rows)) if rows else None

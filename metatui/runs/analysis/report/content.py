@@ -154,16 +154,19 @@ def _protocol(comparison: Comparison) -> TextTable:
 
 
 def _settings(comparison: Comparison) -> Iterator[TextTable]:
-    """Yield tables of the settings that are used: those that differ between runs, shared ones, and changed ones."""
-    if differing := tables.differing_settings(comparison):
-        yield differing
+    """Yield tables of the settings that are used: those that differ between the runs, the others, and changed ones."""
+    table = tables.differing_settings(comparison)
+    differing = {row[0] for row in table.rows} if table else set()
+    if table:
+        yield table
     rows = []
     for path, field in FIELDS.items():
-        value, *others = {tables.used_value(run.settings, path) for run in comparison.runs}
-        if not others and any(field.is_relevant(run.settings) for run in comparison.runs):
+        used = [run.settings for run in comparison.runs if field.is_relevant(run.settings)]
+        if used and path not in differing:
+            value = tables.used_value(used[0], path)
             amount = value if value == NONE else f"{value} {field.unit}".strip()
             rows.append((path, amount, field.help))
-    title = "Settings that all runs share" if len(comparison.runs) > 1 else "Settings of the run"
+    title = "Settings that do not differ" if len(comparison.runs) > 1 else "Settings of the run"
     yield TextTable(title, ("setting", "value", "meaning"), tuple(rows), names=3)
     if changed := _changed_from_preset(comparison):
         yield changed
