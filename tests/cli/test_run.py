@@ -24,6 +24,7 @@ from metatui.config.settings import Settings
 from metatui.learning.checks import awkward
 from metatui.learning.checks import check as checks
 from metatui.learning.checks.comparison import Check
+from metatui.learning.evaluation.statistics import sample_summary
 from metatui.runs.execution import session
 from metatui.runs.execution.control import stop_run
 from metatui.runs.storage import writer
@@ -34,6 +35,7 @@ from metatui.runs.storage.store import RunStore
 from metatui.utils import paths
 from metatui.utils.errors import MetatuiError
 from metatui.utils.files import WriteRefused
+from metatui.utils.numbers import interval
 from tests.metrics import read_all
 from tests.tui.fakes import saved_run
 
@@ -45,7 +47,8 @@ SMALL = [
 
 RUN_KEYS = {
     "run", "dir", "status", "iterations", "meta_loss", "accuracy", "seconds", "tasks_per_second", "device", "engine",
-    "engine_reason", "settings", "result", "best", "validation", "test", "hints", "warning", "error",
+    "engine_reason", "settings", "result", "validation_result", "best", "validation", "test", "hints", "warning",
+    "error",
 }  # fmt: skip
 EVALUATION_KEYS = {"run", "split", "tasks", "steps", "loss", "accuracy", "batch_norm"}
 
@@ -72,7 +75,12 @@ def test_run_evaluate_and_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert (ran["status"], ran["iterations"], ran["accuracy"], ran["device"]) == ("finished", 20, None, "cpu")
     assert ran["test"].keys() >= EVALUATION_KEYS
     loss = ran["test"]["loss"]
-    assert ran["result"] == {"metric": "loss", "mean": loss["mean"][-1], "ci95": loss["ci95"][-1], "inner_steps": 2}
+    assert ran["result"] == {
+        "metric": "loss", "mean": loss["mean"][-1], "ci95": loss["ci95"][-1], "inner_steps": 2, "split": "test",
+        "tasks": 5, "iteration": ran["test"]["iteration"],
+    }  # fmt: skip
+    assert ran["validation_result"]["mean"] == ran["best"]["loss"]["mean"][-1]
+    assert ran["validation_result"]["split"] == "val"
     assert (ran["error"], ran["best"]["checkpoint"], ran["test"]["checkpoint"]) == (None, "best", "best")
     assert (ran["settings"]["model"]["hidden"], ran["settings"]["compute"]["device"]) == ([8], "cpu")
     assert Path(ran["dir"]).name == ran["run"]
@@ -121,6 +129,11 @@ def test_several_seeds(capsys: pytest.CaptureFixture[str]) -> None:
     assert err.count("note: the usual settings of Reptile") == 1
     first, second = (report["run"] for report in reports)
     assert f"compare the seeds with: metatui compare {first} {second}" in err
+    over = sample_summary([report["result"]["mean"] for report in reports])
+    assert (
+        f"test loss over 2 seeds: mean {interval(over.mean, over.ci95)} (95 % interval over the seeds), SD "
+        f"{over.deviation:.2g}\n"
+    ) in err
     for options, message in (
         (["--set", "training.seed=2"], "give only one of them"),
         (["--detach"], "--seeds cannot be combined with --detach"),
@@ -308,7 +321,21 @@ def test_presets_are_saved_listed_and_deleted(capsys: pytest.CaptureFixture[str]
     assert main(["presets", "show", "mine"]) == 0
     assert "training.seed" in capsys.readouterr().out
     assert main(["presets"]) == 0
-    assert "mine (own)" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    headings = (
+        "Quick start",
+        "Sinusoids",
+        "Glyphs, 5-way",
+        "Omniglot, 5-way",
+        "Omniglot, 20-way",
+        "Yours",
+        "mine (own)",
+    )
+    places = [out.index(text) for text in headings]
+    assert places == sorted(places)
+    published = [line for line in out.splitlines() if line.startswith("    published: ")]
+    assert "(not comparable)" not in published[0], "sinusoid-finn, whose protocol is that of the paper"
+    assert sum("(not comparable)" in line for line in published) > 5
     assert answer(capsys, "presets", "delete", "mine") == {"deleted": "mine"}
     assert answer(capsys, "presets")["presets"] == bundled
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from metatui.cli.console.output import emit, evaluation_json, result_json
+from metatui.cli.console.layout import say
+from metatui.cli.console.output import console, emit, evaluation_json, result_json
 from metatui.cli.console.progress import start_shown
 from metatui.cli.options import (
     changed,
@@ -40,6 +41,8 @@ from metatui.utils.errors import BadInput, MetatuiError
 
 if TYPE_CHECKING:
     from metatui.config.schedule import Planned
+    from metatui.events import Evaluation
+    from metatui.runs.analysis.comparison.values import Metric
     from metatui.runs.execution.control import LiveRun
     from metatui.runs.execution.session import Session
     from metatui.runs.execution.signals import SignalState
@@ -103,8 +106,8 @@ def run(
     immediately. With --detach, the run continues in the background when the terminal is closed; metatui attach opens
     the run in the app, and metatui stop stops it.
 
-    With --seeds, one run is trained for each seed. metatui compare summarises these runs: mean, standard deviation and
-    95 % interval over the seeds. With --json, the reports are printed as one object with the list "runs".
+    With --seeds, one run is trained for each seed. The mean, standard deviation and 95 % interval over the seeds are
+    printed at the end. With --json, the reports are printed as one object with the list "runs".
 
     Other signals also interrupt and save the run: SIGTERM, SIGHUP, and those that schedulers send before the time limit
     (SIGUSR1, SIGUSR2, SIGXCPU). The exit code is then 128 plus the signal number. In a Slurm job, the exit code is 75,
@@ -114,7 +117,8 @@ def run(
     after Ctrl-C.
 
     The exit code is 1 if the run fails, or if at least half of its test tasks diverged, so that it has no result. In
-    the JSON object, "error" is then the reason, and "result" is null.
+    the JSON object, "error" is then the reason, and "result" is null. Otherwise, "result" is that of the test, and
+    "validation_result" that of the best validation.
 
     Ctrl-\\ ends the process without saving; --resume continues from the last checkpoint.
     """
@@ -246,22 +250,42 @@ def train(
 
 
 def train_seeds(sessions: Iterable[Session], ending: SignalState, context: click.Context, *, as_json: bool) -> None:
-    """Train runs that differ in the seed, one after the other. Print their reports, and the command to compare them.
+    """Train runs that differ in the seed, one after the other. Print their reports, and a summary over the seeds.
 
     Raises:
         MetatuiError: in the same cases as `train`.
     """
     reports: list[dict[str, Any]] = []
     names = []
+    tests: list[Evaluation | None] = []
     try:
         for session in sessions:
             names.append(session.run.id)
             train(session, ending, context, as_json=as_json, write=reports.append)
+            tests.append(session.outcome.test)
     finally:
         if as_json:
             emit({"runs": reports})
     if len(names) > 1:
+        if summary := _over_seeds(tests):
+            say(console(stderr=True), summary)
         click.echo(f"compare the seeds with: metatui compare {shlex.join(names)}", err=True)
+
+
+def _over_seeds(tests: Iterable[Evaluation | None]) -> str:
+    """Summarise the tests of runs that differ in the seed; empty if fewer than two runs have a result."""
+    from metatui.learning.evaluation.statistics import sample_summary
+    from metatui.runs.analysis.comparison.formatting import amount, deviation
+
+    finite = [test for test in tests if test and test.is_finite]
+    if len(finite) < 2:
+        return ""
+    metric: Metric = "accuracy" if finite[0].accuracy else "loss"
+    over = sample_summary([test.final[0] for test in finite])
+    return (
+        f"test {metric} over {over.size} seeds: mean {amount(metric, over.mean, over.ci95)} (95 % interval over the "
+        f"seeds), SD {deviation(metric, over.deviation)}"
+    )
 
 
 def _origin(preset: Preset | None, settings: Settings) -> str | None:
@@ -310,6 +334,7 @@ def _report(session: Session) -> dict[str, Any]:
         "engine_reason": outcome.engine_reason,
         "settings": session.settings.model_dump(mode="json"),
         "result": result_json(outcome.test),
+        "validation_result": result_json(summary.best),
         "best": best and best | {"checkpoint": "best"},
         "validation": evaluation_json(session.run.id, summary.validation),
         "test": evaluation_json(session.run.id, outcome.test),

@@ -80,6 +80,8 @@ class RunController:
         self._load = Load()
         if model.settings != self._app.form.assessment.settings:
             self._app.presets.take_run(model.settings, model.run_id)
+            if note := self._app.presets.return_note:
+                self._app.notify(note)
         self._app.form.hold(model.settings)
         if self._timer:
             self._timer.resume()

@@ -75,8 +75,8 @@ def page(run: RunSummary, details: RunDetails, height: Callable[[], int], canvas
             data = replace(chart_of(model, view, width), empty="No meta-steps yet")
             drawn += [[], *paint(data, width, chart, theme, canvas)]
             drawn += _settings(run, details, width, theme)
-            drawn += section("Journal", _journal(model, width, theme), theme)
-        return drawn + section("Folder", paragraph(place(run), width, theme, theme.text), theme)
+            drawn += section("Journal", _journal(model, width, theme), width, theme)
+        return drawn + section("Folder", paragraph(place(run), width, theme, theme.text), width, theme)
 
     return rows
 
@@ -126,9 +126,9 @@ def _settings(run: RunSummary, details: RunDetails, width: int, theme: ChartThem
     live = changed_settings(details.model.settings, run.settings, "at the start", width, theme)
     base = f"preset {details.preset}" if details.preset else "the defaults"
     same = f"The settings{' at the start' if live else ''} are {'those of ' if details.preset else ''}{base}."
-    shown = section(f"Settings that differ from {base}", rows, theme)
+    shown = section(f"Settings that differ from {base}", rows, width, theme)
     shown = shown if rows else [[], *paragraph(same, width, theme, theme.title)]
-    return [*shown, *(section("Settings changed during the run", live, theme) if live else [])]
+    return [*shown, *section("Settings changed during the run", live, width, theme)]
 
 
 def _journal(model: RunModel, width: int, theme: ChartTheme) -> list[Row]:
