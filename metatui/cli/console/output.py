@@ -19,9 +19,6 @@ from metatui.runs.storage.jsonl import finite
 from metatui.utils.errors import MetatuiError
 from metatui.utils.files import reason
 
-SUBSTITUTES = {"±": "+/-", "−": "-", "–": "-", "µ": "u", "α": "alpha", "φ": "phi", "π": "pi", "─": "-"}
-"""Substitutes for characters that a terminal's encoding may lack."""
-
 UNLIMITED = 10_000
 """Width for output to a file or a pipe, large enough that no line is wrapped."""
 
@@ -131,13 +128,3 @@ def result_json(evaluation: Evaluation | None) -> dict[str, Any] | None:
         "tasks": evaluation.tasks,
         "iteration": evaluation.iteration,
     }
-
-
-def spelled(screen: Console, text: str) -> str:
-    """Return `text` with SUBSTITUTES for the characters that the terminal's encoding lacks."""
-    for character, substitute in SUBSTITUTES.items():
-        try:
-            character.encode(screen.encoding)
-        except (UnicodeError, LookupError):
-            text = text.replace(character, substitute)
-    return text

@@ -310,6 +310,11 @@ def use_keymap(keymap: Mapping[str, str]) -> None:
     _keymap.update(keymap)
 
 
+def changed_keys() -> frozenset[str]:
+    """Return the keys in the user's keymap."""
+    return frozenset(key for keys in _keymap.values() for key in keys.split(","))
+
+
 def bindings_of(tab: Tab) -> list[BindingType]:
     """Return the bindings that are limited to `tab`."""
     return [

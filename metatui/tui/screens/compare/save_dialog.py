@@ -43,7 +43,9 @@ class SaveDialog(InputDialog[Path]):
     def compose_fields(self) -> ComposeResult:
         yield StaticText(self._hint, classes="dialog-hint")
         yield Label("File")
-        yield Entry(self._path, id="save-path")
+        path = Entry(self._path, id="save-path")
+        path.select_on_focus = False  # or the first key would replace the whole path
+        yield path
         with Horizontal(classes="field-row"):
             yield Label("Replace an existing file  ")
             yield Toggle(animate=False, id="save-overwrite")

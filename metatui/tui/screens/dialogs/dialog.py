@@ -11,7 +11,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.events import ScreenResume
 from textual.screen import ModalScreen, ScreenResultType
-from textual.widgets import Button, Input
+from textual.widgets import Button, Input, Switch
 
 from metatui.tui.widgets.static_text import StatusLine
 
@@ -62,6 +62,11 @@ class InputDialog(Dialog[ScreenResultType | None]):
         """Show `error`, and focus the first field."""
         self.query_one("#dialog-error", StatusLine).update(error)
         self.query(Input).first().focus()
+
+    @on(Input.Changed)
+    @on(Switch.Changed)
+    def _forget_error(self) -> None:
+        self.query_one("#dialog-error", StatusLine).update("")
 
     @on(Button.Pressed, "#accept")
     @on(Input.Submitted)
