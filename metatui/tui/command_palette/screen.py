@@ -31,10 +31,6 @@ class Palette(CommandPalette, Overlay[None]):
             placeholder = "An action, a preset, a run, a term, or a setting: inner lr 0.05"
         super().__init__(providers, placeholder=placeholder, id="--command-palette")
 
-    def update_node_styles(self, animate: bool = True) -> None:
-        # Textual would restyle all widgets when the list is filled. The style sheet does not depend on this.
-        pass
-
     @on(Input.Submitted)
     async def _finish_search(self, event: Input.Submitted) -> None:
         """Wait for the entries of the typed query. Otherwise, Textual would select an entry of an earlier query."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 from rich.segment import Segment
-from textual.events import Resize, ScreenResume
+from textual.events import Resize
 from textual.geometry import Region
 from textual.reactive import Reactive
 from textual.renderables.background_screen import BackgroundScreen
@@ -24,9 +24,12 @@ class Overlay(ModalScreen[ScreenResultType]):
     """Lines of the screen below; None if they may have changed."""
     _has_size = False
 
-    def on_screen_resume(self, event: ScreenResume) -> None:
-        # The widgets were styled when they were mounted; Textual would style them again, which delays the screen.
-        event.refresh_styles = False
+    def update_node_styles(self, animate: bool = True) -> None:
+        # The widgets were styled when they were mounted. Textual would style all of them again when the screen opens,
+        # and when the terminal gains or loses the focus. No rule depends on these.
+        pass
+
+    def on_screen_resume(self) -> None:
         self._below = None
 
     def on_resize(self, event: Resize) -> None:
