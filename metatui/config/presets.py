@@ -56,7 +56,7 @@ class Preset:
     path: Path
     bundled: bool
     changes: tuple[Planned, ...] = ()
-    """Changes of live settings and additional validations that are planned for the training, in order."""
+    """Changes to live settings, and additional validations, that are planned for the training, in order."""
 
 
 def bundled_dir() -> Path:

@@ -252,7 +252,7 @@ def _model(settings: Settings, source: TaskSource) -> tuple[nn.Module, LoadedWei
             p.requires_grad_(False)
     if not meta_parameters(model):
         frozen = quote(settings.algorithm.freeze)
-        sentence = f"algorithm.freeze is {frozen}, but must leave at least one parameter of the model to learn"
+        sentence = f"algorithm.freeze is {frozen}, but must leave at least one parameter of the model to be learned"
         raise SettingsError([Problem("algorithm.freeze", sentence)])
     return model, weights
 

@@ -187,7 +187,7 @@ def inner_steps(
     rate = f"{algorithm.inner_lr:g}" if rate is None else rate
     first, lines = [start], []
     if batch:
-        lines.append(f"B ← the next {count(batch, 'example')} of D, in cycles")
+        lines.append(f"B ← the next {count(batch, 'example')} of D, cyclically")
     data = "B" if batch else "D"
     gradient = f"∇{inner_loss or f'L({data}; {adapted})'}"
     if algorithm.inner_clip:

@@ -77,7 +77,7 @@ def train(
         on_event: callback for each event of `metatui.events`.
         runs_dir: folder of the runs; defaults to METATUI_RUNS or the user's data directory.
         record: whether to write a run folder; otherwise, nothing is saved.
-        changes: scheduled changes of settings (`Preset.changes`).
+        changes: scheduled setting changes (`Preset.changes`).
 
     Raises:
         BadInput: if `settings` is not a valid Settings object, or the device or the data set is not available.
@@ -216,7 +216,7 @@ def load_model(
 
 @contextmanager
 def _load_plugin_named() -> Iterator[None]:
-    """Make errors about the settings of a run name `metatui.load_plugin` instead of the option --plugin."""
+    """Replace the option --plugin with `metatui.load_plugin` in error messages about the settings of a run."""
     try:
         yield
     except SettingsError as error:

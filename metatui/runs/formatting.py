@@ -70,7 +70,7 @@ def parameters(evaluation: Evaluation, rate_source: str = "") -> str:
 
 
 def result_words(test: Evaluation, best: Evaluation | None) -> str:
-    """Describe a test: its protocol, and the parameters and inner learning rate it used."""
+    """Describe a test: its protocol, and the parameters and inner learning rate that were used."""
     is_best = best is not None and best.iteration == test.iteration
     which = test.checkpoint or ("best" if is_best else "last")
     used = [f"α = {test.inner_lr:g}"] if test.inner_lr is not None else []
@@ -135,7 +135,7 @@ FINISHED = {
     "stopped": "Stopped and saved",
     "interrupted": "Interrupted and saved",
 }
-"""Texts about the end of a run, by the reason in its `Finished` event."""
+"""Texts about the end of a run, keyed by the reason in its `Finished` event."""
 
 
 def entry_message(entry: Entry) -> str | None:
@@ -185,7 +185,7 @@ def hint_text(hint: events.Hinted) -> str:
 
 
 def advice(path: str, old: str, new: str) -> str:
-    """Suggest a change of a setting: `Try algorithm.outer_lr = 0.1 instead of 0.001`."""
+    """Suggest a change to a setting: `Try algorithm.outer_lr = 0.1 instead of 0.001`."""
     return f"Try {path} = {new} instead of {old}"
 
 
@@ -195,7 +195,7 @@ def setting_label(path: str) -> str:
 
 
 def detail(details: Mapping[str, Any], key: str) -> str:
-    """Return a detail of a journal entry as one safe line. The detail may have any type: users can edit journals."""
+    """Return a detail of a journal entry as one safe line of text. Journals edited by users may contain any type."""
     value = details.get(key)
     if isinstance(value, float):
         return f"{value:.4g}"

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from metatui.tui.tour.steps import Happening
 
 COMPLETE_AFTER = 0.5
-"""Seconds after the first frame until the other tabs are created, unless they are needed earlier."""
+"""Seconds from the first frame to the creation of the other tabs. They are created earlier if they are needed."""
 
 
 class MainScreen(Screen[None]):
@@ -74,7 +74,7 @@ class MainScreen(Screen[None]):
 
     def update_node_styles(self, animate: bool = True) -> None:
         # Textual would restyle all widgets at the start, when a dialog closes, and when the terminal gains or loses the
-        # focus. No rule depends on these, and it takes as long as drawing the screen.
+        # focus. No rule depends on these events, and restyling takes as long as drawing the screen.
         pass
 
 
@@ -199,14 +199,14 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
 
     @property
     def is_ending(self) -> bool:
-        """Whether the app was asked to end, after which Textual refuses to mount widgets."""
+        """Whether the app was asked to end. Textual then refuses to mount widgets."""
         return not (self.screen_stack and self.screen_stack[0].is_attached)
 
     async def _complete_work_tab(self) -> None:
         await self.work_tab.complete()
 
     async def _welcome(self) -> None:
-        """Announce other runs, and start or offer the tour."""
+        """Announce runs that are training in the background, and start or offer the tour."""
         self.background.announce(silent=bool(self.warning))
         if self._tour:
             await self.action_tour()
@@ -239,7 +239,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             await tabs.mount(runs, presets)
 
     async def _prepare_dialogs(self) -> None:
-        """Import the palette and parse the style sheets of dialogs, so that the first one opens as fast as the next."""
+        """Import the palette and parse the style sheets of dialogs, so that the first dialog opens without delay."""
         from textual.command import CommandInput, CommandList, SearchIcon
         from textual.widgets import LoadingIndicator
 
@@ -287,7 +287,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
 
     @property
     def context(self) -> AppContext:
-        """State that decides which actions are possible now."""
+        """State that determines which actions are possible now."""
         tab = self.tab
         run = self.runs_tab.selected if tab == "runs" else None
         preset = self.presets_tab.selected if tab == "presets" else None

@@ -56,7 +56,7 @@ def run_app(
         settings: settings in the form; None selects a preset that needs no data.
         preset: name of the preset that `settings` come from, if any.
         base: settings of this preset, or the default settings; None if `settings` do not differ from them.
-        changes: planned changes of the preset.
+        changes: scheduled setting changes of the preset.
         start: whether to start training immediately.
         tour: whether to start the tour.
         attach: live run to follow; None to follow no run.

@@ -117,7 +117,7 @@ def test_json_of_images(answer: Answer) -> None:
     assert len(run["loss"]["mean"]) == 2
     assert (report["protocol"]["split"], report["protocol"]["shots"]) == ("val", 2)
     assert report["protocol"]["batch_norm"] == "transductive"
-    assert "also selected the checkpoints" in report["warnings"][0]
+    assert "also used to select the checkpoints" in report["warnings"][0]
 
 
 def test_conclusions_and_tables_fit_80_columns(
@@ -130,8 +130,7 @@ def test_conclusions_and_tables_fit_80_columns(
     text = " ".join(out.split())
     assert text.startswith(waves.conclusions[0])
     assert (
-        "Protocol: sinusoid, test split, 6 tasks, 10-shot, 10 queries, 2 inner steps; intervals are 95 %, over tasks"
-        in text
+        "Protocol: sinusoid, test split, 6 tasks, 10-shot, 10 queries, 2 inner steps; 95 % intervals over tasks" in text
     )
     for title in (
         "Loss after 2 inner steps", "Adaptation", "Pairs on the same tasks", "tasks seen",
@@ -278,7 +277,7 @@ def test_markdown_escapes_names(waves: Comparison) -> None:
 
 def test_markdown_is_complete(waves: Comparison) -> None:
     text = EXPORTS[".md"](waves).decode().replace("\\", "")
-    assert "sinusoid, test split, 6 tasks, 10-shot, 10 queries, 2 inner steps; intervals are 95 %, over tasks." in text
+    assert "sinusoid, test split, 6 tasks, 10-shot, 10 queries, 2 inner steps; 95 % intervals over tasks." in text
     for table in tables(waves):
         assert f"## {table.title}" in text
     assert all(verdict in text for verdict in waves.verdicts)

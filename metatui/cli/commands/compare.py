@@ -53,7 +53,8 @@ target_option = click.option(
     "--target",
     metavar="X",
     callback=_target,
-    help="Show at which meta-step each run first reaches this accuracy (0.95 or 95%) or loss in a validation.",
+    help="Show the meta-step at which each run first reaches this validation accuracy (for example, 0.95 or 95%) or "
+    "validation loss.",
 )
 comparison_tasks_option = click.option(
     "--tasks", type=int, metavar="N", help="Number of held-out tasks; default: as in the first run's settings."
@@ -62,7 +63,8 @@ comparison_steps_option = click.option(
     "--steps",
     metavar="N|own",
     callback=_steps,
-    help="Number of inner steps, or 'own' for the one in each run's settings; default: as in the first run's settings.",
+    help="Number of inner steps, or 'own' for the number in each run's settings; default: as in the first run's "
+    "settings.",
 )
 comparison_device_option = click.option(
     "--device", metavar="DEVICE", help="Device to compute on; default: as in each run's settings."
@@ -183,7 +185,7 @@ def report(
     """
     if not runs:
         raise click.UsageError(
-            "a report needs at least one run: `metatui runs` lists them, and `latest` means the newest one"
+            "a report needs at least one run: `metatui runs` lists all runs, and `latest` is the newest one"
         )
     store = RunStore(runs_dir)
     folders = [store.find(run) for run in runs]

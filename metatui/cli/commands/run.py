@@ -107,7 +107,9 @@ def run(
     if seeds and resume is not None:
         raise click.UsageError("--seeds cannot be combined with --resume: a resumed run has its own seed")
     if preset is None and (resume is None or automatic) and not assignments:
-        raise click.UsageError("nothing to run: give a preset (metatui presets lists them), a TOML file or --set")
+        raise click.UsageError(
+            "nothing to run: give a preset (metatui presets lists all presets), a TOML file or --set"
+        )
 
     # Checked before importing torch, so that mistakes are reported immediately.
     overrides = changes(assignments, device)
@@ -131,7 +133,7 @@ def run(
                 return session
             started = start(settings, runs_dir=runs_dir, preset=_origin(loaded, settings), changes=planned)
         if settings in repeats[1:]:
-            return started  # the notes on the first run apply to all seeds
+            return started  # the notes on the first run apply to the runs of all seeds
         if note := _usual_note(settings, overrides):  # not before an error message, which is a single sentence
             click.echo(note, err=True)
         note_without_effect(settings, overrides.keys() | _lost(base, settings))
@@ -198,11 +200,11 @@ def train(
     as_json: bool,
     write: Callable[[dict[str, Any]], object] = emit,
 ) -> None:
-    """Train to the end or until a signal, showing progress.
+    """Train to the end or until a signal arrives, showing progress.
 
     Args:
         as_json: whether to report the run and its result as JSON.
-        write: function that is called with this report; by default, it is printed.
+        write: function that is called with this report; by default, the report is printed.
 
     Raises:
         MetatuiError: if the run fails, or its test has no result because too many tasks diverged.

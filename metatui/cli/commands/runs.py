@@ -117,7 +117,7 @@ def _export_model(run: RunFolder, to: str, *, force: bool) -> None:
 
     model = load_model(run, device="cpu")
     if model.extra:
-        check_new_file(extra_file(path), "the file of meta-parameters next to --to", force=force)
+        check_new_file(extra_file(path), "the file of meta-parameters next to the model file", force=force)
     model.save(path)
     screen, count = console(), len(model.module.state_dict())
     say(screen, f"Wrote {count} tensors to {path}: the {model.checkpoint} parameters, of meta-step {model.iteration:,}")

@@ -22,7 +22,7 @@ from metatui.utils.text import sanitize
 
 EVERY_SECONDS = 10.0
 EVERY_SHARE = 0.1
-"""Share of the run after which a line is printed without a terminal, unless EVERY_SECONDS pass first."""
+"""Maximum fraction of a run between two lines of progress outside a terminal. EVERY_SECONDS is the maximum time."""
 
 
 class Display(Protocol):

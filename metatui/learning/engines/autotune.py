@@ -63,7 +63,7 @@ class Measured:
         self.ms: dict[str, float] = _read().get(key, {})
 
     def add(self, engine: str, ms: float) -> None:
-        """Store a measurement in memory and, if the cache file can be written, also there."""
+        """Store a measurement in memory and, if possible, in the cache file."""
         self.ms[engine] = ms
         known = _read()
         known.pop(self._key, None)
@@ -103,7 +103,7 @@ def choose(
         meta: the meta-parameters.
         measured: cached measurements, to which new ones are added.
         workers: number of threads that share the tasks in the loop engine.
-        sample: function that draws the given number of tasks, with which engines are measured.
+        sample: function that draws a given number of tasks, which are used to measure the engines.
 
     Returns:
         The chosen engine, and the reason for the choice.
@@ -231,8 +231,10 @@ def _timed(engine: Engine, algorithm: Algorithm, meta: Params, episodes: Episode
         return min(took)
 
     if device.type == "cpu":
+        if limit == math.inf:
+            eager()  # the first call of the process loads and sets up libraries
         return shortest(eager)
-    eager()  # the first call loads and sets up libraries
+    eager()  # the first call on a device also sets up its libraries
     synchronize(device)
     if not captures(algorithm, engine, device) or once(eager) > CAPTURE_GAIN * limit:
         return shortest(eager)

@@ -152,7 +152,7 @@ def _described(name: str, t: Tensor) -> str:
 
 
 def _listed(names: Iterable[str]) -> str:
-    """List the first `LISTED` names, and how many more there are."""
+    """List the first `LISTED` names, and say how many more there are."""
     every = list(names)
     more = f" and {len(every) - LISTED} more" if len(every) > LISTED else ""
     return ", ".join(every[:LISTED]) + more

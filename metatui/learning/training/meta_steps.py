@@ -119,7 +119,7 @@ class MetaSteps:
             pending = pending[len(metrics) :]
 
     def _new_stage(self) -> Iterator[Event]:
-        """Yield a note on the next meta-step if it is the first one of another stage of an annealed training."""
+        """Yield a note on the next meta-step if it begins a new stage of an annealed training."""
         if not self._experiment.algorithm.annealed:
             return
         if self._stage is None:

@@ -80,8 +80,8 @@ class Trainer:
         Args:
             save: function that writes the state as checkpoint `last` or `best`. It is called in the training thread,
                 before `Checkpointed` is yielded.
-            changes: scheduled changes and validations in order. They are carried out before commands for the same
-                meta-step.
+            changes: scheduled changes and validations, in the order of their meta-steps. They are carried out before
+                commands for the same meta-step.
 
         Raises:
             BadInput: if the device or the data set is not available, or `state` does not fit `settings`.

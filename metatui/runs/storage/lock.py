@@ -58,7 +58,8 @@ class RunLock:
     def was_replaced(self) -> bool | None:
         """Return whether `path` is now a file other than the locked one; None if it is missing. Raises WriteRefused.
 
-        The open handle keeps the inode from being used again, so a folder that was created again is recognised.
+        The open handle prevents reuse of the inode, so a folder that was deleted and created again is recognised as
+        another one.
         """
         with writing(self._path):
             try:

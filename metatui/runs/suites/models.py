@@ -49,7 +49,7 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class PlannedComparison:
-    """Runs to compare, and the protocol of the comparison. If a value is None, the setting of the first run is used."""
+    """Runs to compare, and the protocol of the comparison. A None value stands for the setting of the first run."""
 
     name: str
     runs: tuple[PlannedRun, ...]
@@ -77,7 +77,7 @@ class Suite:
 
     @property
     def runs(self) -> tuple[PlannedRun, ...]:
-        """Distinct runs. A run that belongs to several comparisons has the name that it has in the first of them."""
+        """Distinct runs. A run that belongs to several comparisons has its name from the first of these comparisons."""
         runs: dict[Hashable, PlannedRun] = {}
         for comparison in self.comparisons:
             for run in comparison.runs:

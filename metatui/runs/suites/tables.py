@@ -40,7 +40,7 @@ class SourceLocation:
 def by_path(value: Any, info: ValidationInfo) -> Any:
     """Flatten a table of settings, so that its keys are paths such as `algorithm.inner_lr`.
 
-    A file may contain such a path as a quoted key, or as a key in a nested table for the group.
+    In a file, such a path may be a quoted key, or a key in a nested table with the name of the group.
     """
     if not isinstance(value, dict):
         return value  # rejected by the type of the field
@@ -151,5 +151,5 @@ def read_table(model: type[T], table: Mapping[str, Any], origin: SourceLocation,
     allowed = fields[key].description or ""
     if problem["type"] == "missing":
         raise BadInput(f"{origin}: {prefix}{key} is missing, but must be {allowed}")
-    verb = "has" if len(problem["loc"]) > 1 else "is"  # an item of a list
+    verb = "has" if len(problem["loc"]) > 1 else "is"  # the value is an item of a list
     raise BadInput(f"{origin}: {prefix}{key} {verb} {quote(problem['input'])}, but must be {allowed}")

@@ -18,7 +18,7 @@ from metatui.utils.text import sanitize
 
 
 class PresetCommands(CommandProvider):
-    """Provides a command for each preset. The presets are not read for this, because reading all takes 0.2 s."""
+    """Provides a command for each preset. The preset files are not read, because reading all of them takes 0.2 s."""
 
     rank = 0.6
 
@@ -46,7 +46,7 @@ class PresetCommands(CommandProvider):
 
 
 class ExplanationCommands(CommandProvider):
-    """Provides the explanation of every algorithm."""
+    """Provides a command for the explanation of each algorithm."""
 
     rank = 0.5
 

@@ -42,7 +42,7 @@ class Palette(CommandPalette, Overlay[None]):
 
     @on(OptionList.OptionSelected)
     def _ignore_repeated_enter(self, event: Input.Submitted | OptionList.OptionSelected) -> None:
-        """Ignore an enter that arrives while the palette closes. Otherwise, Textual would close the screen below."""
+        """Ignore a press of enter while the palette is closing. Otherwise, Textual would close the screen below."""
         if not self.is_active:
             event.prevent_default()
 

@@ -30,7 +30,7 @@ class HintsController:
 
     @property
     def is_possible(self) -> bool:
-        """Whether there is something to apply: a hint, or usual values of an algorithm that the form offers."""
+        """Whether there is something to apply: a hint, or usual values that the form offers for an algorithm."""
         offer = self._app.form.offer
         return self.current is not None or (offer is not None and not offer.is_taken)
 

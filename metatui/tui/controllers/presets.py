@@ -47,11 +47,11 @@ class PresetsController:
         self._source = f"preset {name}" if name else "initial settings"
         """Name of the preset or run in the form, for display."""
         self.changes = tuple(changes)
-        """Planned changes of the preset in the form."""
+        """Scheduled setting changes of the preset that is loaded into the form."""
         self._kept: _Form | None = None
         """Content of the form before the tour, to be put back; None if there is nothing to put back."""
         self._restores = False
-        """True if the tour is over, but `_kept` must wait until the run of the tour ends."""
+        """True if the tour is over, but `_kept` is put back only when the run of the tour ends."""
         self._download: Worker[None] | None = None
 
     def origin_of(self, settings: Settings) -> str | None:
@@ -60,11 +60,11 @@ class PresetsController:
         return origin if origin is None or settings == loaded else presets.as_changed(origin)
 
     def form_state(self, form: Assessment) -> FormState:
-        """Return the preset or run that was put into the form, and the settings that have been changed afterwards."""
+        """Return the preset or run that was put into the form, and the settings that have been changed since then."""
         return FormState(self._source, list(map(label_in_sentence, self._changed(form))), len(form.problems))
 
     def _changed(self, form: Assessment) -> list[str]:
-        """Return the settings that were changed since a preset or run was put into the form; none if one is invalid."""
+        """Return the paths of the settings changed since the form was filled; empty if a setting is invalid."""
         loaded, now = self._loaded[1], form.settings
         return [path for path in FIELDS if now and loaded.effective(path) != now.effective(path)]
 
@@ -174,7 +174,7 @@ class PresetsController:
         from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 
         question = (
-            f"Download {data.title} and pack it? This runs {data.missing()} in the background, while you can continue "
+            f"Download {data.title} and pack it? This runs {data.missing()} in the background, so you can continue "
             "to work. f cancels the download."
         )
         if await self._app.push_screen_wait(ConfirmScreen("Download", question, yes="Download")):
@@ -202,7 +202,7 @@ class PresetsController:
         if problem:
             self._app.notify(f"{problem}.", severity="error", timeout=30)
         else:
-            self._app.notify(f"{data.title} is on this machine now: its presets can be started.")
+            self._app.notify(f"{data.title} is on this machine now: the presets that need it can be started.")
             tab.reload()
 
     def action_delete_preset(self) -> None:

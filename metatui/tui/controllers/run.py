@@ -44,7 +44,7 @@ class RunController:
         """Marked runs that the adaptation pane shows instead of the run in the work tab."""
         self._side_by_side_caption = ""
         self._marked: Sequence[MarkedRun] = ()
-        """The same runs, for the curves pane."""
+        """The runs of `side_by_side` with their curves, for the curves pane."""
         self._load, self._sampler = Load(), Sampler()
         self._timer: Timer | None = None
         self._checkpoint_requested = False
@@ -131,7 +131,7 @@ class RunController:
                     self._app.form.enter(path, text_of(new))
             if changes and not self.client.phase.active:
                 values = " and ".join(f"{label_in_sentence(path)} {text_of(new)}" for path, new in changes.items())
-                self._app.notify(f"The run has ended: {values} went into the form, for the next run.")
+                self._app.notify(f"The run has ended: the form now has {values} for the next run.")
 
         if model := self.client.model:
             self._app.push_screen(LiveScreen(model.settings), apply)
@@ -271,7 +271,7 @@ class RunController:
         """Show the adaptation of several runs side by side in the adaptation pane.
 
         Args:
-            models: models of the runs by name, whose curves are drawn if no run is shown.
+            models: models of the runs by name. Their curves are drawn if no run is shown.
         """
         self.side_by_side, self._side_by_side_caption = runs, caption
         self._marked = [

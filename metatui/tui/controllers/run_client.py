@@ -248,7 +248,7 @@ class RunClient:
         if receiver is None or model is None:
             return Drained(False, [])
         before = self.phase, model.packed
-        over = receiver.over.is_set()  # read before the queue, since nothing is queued after it is set
+        over = receiver.over.is_set()  # read before the queue, since nothing is queued after `over` is set
         if receiver.run:
             model.run_id = receiver.run.run.id
         model.packed = receiver.packed if receiver.run is None else None

@@ -36,7 +36,7 @@ MOST_SIDE_BY_SIDE = 3
 """Maximum number of marked runs whose adaptation is shown side by side."""
 
 TASKS_SIDE_BY_SIDE = 4
-"""Number of held-out tasks on which runs are shown side by side."""
+"""Number of held-out tasks for which the adaptation of marked runs is shown side by side."""
 
 
 class RunsController:

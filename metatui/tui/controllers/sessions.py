@@ -53,20 +53,20 @@ class FollowedRun(Protocol):
 
 @dataclass(frozen=True)
 class Attached:
-    """A live run, and a model of it from its folder."""
+    """A live run, and a model that was read from its folder."""
 
     session: FollowedRun
     model: RunModel
     written: Mapping[tuple[str, int], int]
-    """Number of entries written to the journal after the connection was opened, by name and meta-step. The run also
-    sends the events of these entries. They must be ignored, because the model already has them."""
+    """Number of entries written to the journal after the connection was opened, for each pair of name and meta-step.
+    The run also sends the events of these entries. They must be ignored, because the model already has them."""
 
 
 class Sessions(Protocol):
     """Operations on runs, called in threads of the app."""
 
     def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> FollowedRun:
-        """Start a run. `changes` are the planned live changes of the preset (`Preset.changes`)."""
+        """Start a run. `changes` are the scheduled setting changes of the preset (`Preset.changes`)."""
         ...
 
     def resume(self, run_id: str) -> FollowedRun: ...

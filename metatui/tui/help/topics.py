@@ -22,8 +22,9 @@ class Topic:
 
 TERMS: Mapping[str, str] = {
     "Task": (
-        "A small problem with its own few examples: a sine wave from 10 points, or 5 characters from one drawing of "
-        "each. Meta-learning trains on many tasks, so that a new one is learned quickly."
+        "A small learning problem with few examples, such as fitting a sine wave to 10 points, or recognising 5 "
+        "characters after one drawing of each. Meta-learning trains on many tasks, so that a new task is learned "
+        "quickly."
     ),
     "Sinusoid (sine waves)": (
         "y = A sin(x - φ): the tasks of the data set sinusoid, with amplitude A from 0.1 to 5, phase φ from 0 to π, "
@@ -42,7 +43,8 @@ TERMS: Mapping[str, str] = {
     "Meta-batch": "The tasks of one meta-step. More tasks give a less noisy meta-gradient, but take longer.",
     "Meta-loss": (
         "The mean loss over the query sets of a meta-batch after adaptation. Most algorithms minimise it, but Reptile "
-        "does not. It depends on the shots and inner steps of training, so compare algorithms by their validations."
+        "does not. It depends on the shots and inner steps of training, so compare algorithms by their "
+        "validation results."
     ),
     "Meta-gradient norm": (
         "The length of the gradient of the meta-loss. If it stays near 0, hardly anything is learned; if it grows "
@@ -57,7 +59,7 @@ TERMS: Mapping[str, str] = {
     "Held-out task": "A task that is never trained on. In classification, its classes are never trained on, either.",
     "Interval": (
         "0.40 ± 0.05 means a mean of 0.40 over tasks, with a 95 % confidence interval of 0.05 on each side. Four times"
-        " as many tasks make it half as wide."
+        " as many tasks make the interval half as wide."
     ),
     "Transductive": (
         "Batch norm with the statistics of the whole query set, as in the papers on MAML. The examples of the query "
@@ -82,7 +84,7 @@ TERMS: Mapping[str, str] = {
     "Export the model": (
         "In a shell, metatui runs export RUN --model --to model.safetensors writes the network with the best "
         "parameters of a run, to be loaded with load_state_dict. In Python, metatui.load_model(RUN).adapt(x, y) "
-        "adapts it to examples of your own."
+        "adapts the network to your own examples."
     ),
     "Preset": (
         "Named settings of an experiment, with their source, their protocol and the published and measured results."
@@ -91,8 +93,8 @@ TERMS: Mapping[str, str] = {
     "Smoothing": "An average of the training curve over past meta-steps. The unsmoothed values stay visible behind it.",
     "Plugin": (
         "A Python file with a model, an algorithm or a data set of your own. In a shell, metatui plugin model > "
-        "my_model.py writes a complete one, and metatui --plugin my_model.py opens the app with it, so that the form "
-        "offers it."
+        "my_model.py writes a complete example, and metatui --plugin my_model.py opens the app with the plugin, so "
+        "that the form offers it."
     ),
 }
 """Explanation of each term."""
@@ -108,8 +110,8 @@ ABOUT = Topic(
 TOPICS: Mapping[str, Topic] = {
     "#form": Topic(
         "Settings",
-        "The settings of the next run, or of the followed one. Tab and shift+tab move between fields, enter opens a "
-        "choice or a group, space toggles a switch, escape leaves a text field. Settings that do not apply are "
+        "The settings of the next run, or of the run that is followed. Tab and shift+tab move between fields, enter "
+        "opens a choice or a group, space toggles a switch, escape leaves a text field. Settings that do not apply are "
         "hidden. During a run, only live settings can change; enter applies them. While a run is shown, the form is "
         "hidden, unless you chose to keep it visible.",
         ("Live change", "Preset", "Meta-batch", "Ways and shots"),
@@ -133,9 +135,9 @@ TOPICS: Mapping[str, Topic] = {
     "#curves": Topic(
         "Curves",
         "Loss or accuracy on the query sets after adaptation: of training tasks at each meta-step, and of validation "
-        "tasks. Dashed lines mark changes of settings, a point marks the best validation, and crosses on the axis mark "
-        "values that are not finite. A validation curve that rises while the training curve falls shows overfitting. "
-        "Enter or a click shows a cursor that reads values, zooms and pans.",
+        "tasks. Dashed lines mark changes to settings, a point marks the best validation result, and crosses on the "
+        "axis mark values that are not finite. A validation curve that rises while the training curve falls shows "
+        "overfitting. Enter or a click shows a cursor that reads values, zooms and pans.",
         ("Meta-loss", "Meta-step", "Validation", "Interval", "Smoothing", "Live change"),
         CHARTS,
     ),
@@ -143,7 +145,7 @@ TOPICS: Mapping[str, Topic] = {
         "Adaptation",
         "Single held-out tasks before adaptation (step 0) and after each inner step. Regression shows the true curve,"
         " the support points and the prediction; classification shows the support images, and the predicted class of "
-        "each query image. The first line has the result over all tasks, with its protocol.",
+        "each query image. The first line shows the result over all tasks, with its protocol.",
         ("Support set", "Query set", "Inner loop", "Adaptation curve", "Transductive", "Interval", "Held-out task"),
         ADAPTATION,
     ),
@@ -166,9 +168,9 @@ TOPICS: Mapping[str, Topic] = {
     ),
     "#presets": Topic(
         "Presets",
-        "Experiments that come with metatui, by task, and your own. Enter puts one into the form, f downloads its "
-        "data. The preview has its source, its protocol, the published and measured results, the settings that differ "
-        "from the form, and the explanation of its algorithm.",
+        "Experiments that come with metatui, grouped by task, and your own. Enter puts the selected one into the form, "
+        "f downloads its data. The preview shows its source, its protocol, the published and measured results, the "
+        "settings that differ from the form, and the explanation of its algorithm.",
         ("Preset", "Test", "Interval", "Transductive"),
         PRESETS,
     ),

@@ -42,12 +42,12 @@ if TYPE_CHECKING:
 Tone = Literal["plain", "good", "warning", "error"]
 
 JOURNAL_LINES = 500
-"""Maximum number of journal lines kept in the app; the journal on disk has all."""
+"""Maximum number of journal lines kept in the app; the journal on disk has all lines."""
 
 CHECKPOINT_SAVED = "Checkpoint saved"
 
 LEAST_EVALUATION = 1.0
-"""Seconds of an evaluation after which its remaining time is estimated."""
+"""The remaining time of an evaluation is estimated when the evaluation has taken this many seconds."""
 
 RATE_WINDOW = 5.0
 """Seconds of training over which speeds are averaged."""
@@ -62,7 +62,7 @@ FINISH_TEXTS = {
 
 @dataclass(frozen=True)
 class LiveChange:
-    """A setting that was changed while the run trained."""
+    """A change to a setting while the run was training."""
 
     iteration: int
     """Number of finished meta-steps before the change."""
@@ -111,7 +111,7 @@ class RunModel:
         self.evaluating: Evaluating | None = None
         """Progress of the current validation or test; None if neither is in progress."""
         self._first_done = 0
-        """Number of tasks that were evaluated when the current evaluation was first seen."""
+        """Number of tasks that had been evaluated when the first event of the current evaluation arrived."""
         self._evaluating_since = self._evaluated_at = 0.0
         """Times at which the first and the newest `Evaluating` event of the current evaluation arrived."""
         self.waits_because = ""
@@ -179,12 +179,12 @@ class RunModel:
 
     @property
     def is_live(self) -> bool:
-        """True if the run trains, whether it is followed or was read from disk."""
+        """True if the run is training, whether it is followed or was read from disk."""
         return self.is_followed or self.status in ("Running", "Paused")
 
     @property
     def result(self) -> Evaluation | None:
-        """The test, or the last validation if there is no test."""
+        """The test result, or the last validation result if there is no test."""
         return self.test or self.evaluation
 
     @property
@@ -207,7 +207,7 @@ class RunModel:
     def undoable(self) -> list[LiveChange]:
         """The user's live changes that are still in effect, in order. A change and the change back cancel each other.
 
-        Changes of the number of tasks in memory at once are left out: the trainer itself lowers this number when memory
+        Changes to the number of tasks in memory at once are left out: the trainer itself lowers this number when memory
         runs out, and the number does not affect results.
         """
         in_effect: list[LiveChange] = []

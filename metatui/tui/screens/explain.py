@@ -26,7 +26,7 @@ LONGEST_LINE: Final = 100
 
 
 class ExplainScreen(ModalScreen[None]):
-    """Explains the algorithm of `settings` and, with their usual values, the other algorithms.
+    """Explains the algorithm of `settings`, and the other algorithms with their usual values.
 
     The screen opens with `algorithm` or, if that is None, with the algorithm of `settings`.
     """

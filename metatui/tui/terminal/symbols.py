@@ -121,7 +121,7 @@ def _locale(environ: Mapping[str, str]) -> str:
 
 
 def tmux_utf8(environ: Mapping[str, str]) -> bool | None:
-    """Return whether the attached tmux client uses UTF-8; None outside tmux, or if it sends no reply in a second."""
+    """Return whether the attached tmux client uses UTF-8; None outside tmux, or without a reply within a second."""
     if "TMUX" not in environ:
         return None
     try:
@@ -150,7 +150,7 @@ _ASCII_TEXT: Final = str.maketrans(
 
 
 def ascii(text: str) -> str:  # noqa: A001 - named after the encoding
-    """Return `text` in ASCII: known glyphs are spelled out, accents dropped, and other characters become `?`.
+    """Return `text` in ASCII: known glyphs are spelled out, accents are dropped, and other characters become `?`.
 
     The result may be longer than `text`, so measure it afterwards.
     """

@@ -20,7 +20,7 @@ class Key(NamedTuple):
     """Displayed name of the key."""
     label: str
     action: str
-    """Action that a click runs: one of the screen, the app (`app.`) or the focused widget (`focused.`)."""
+    """Action that a click runs. The prefix `app.` or `focused.` selects an action of the app or the focused widget."""
 
 
 CURSOR_KEYS: Final = (
@@ -33,7 +33,7 @@ CURSOR_KEYS: Final = (
 
 
 class KeyLine(Widget):
-    """A line that shows as many keys as fit, from the first one on, and always the last key."""
+    """A line that shows as many keys as fit, starting with the first one, and always the last key."""
 
     DEFAULT_CSS = """
     KeyLine {

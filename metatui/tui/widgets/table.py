@@ -1,6 +1,6 @@
 """Table of any number of rows; only the visible rows are drawn.
 
-Textual's DataTable draws and measures all rows. With a thousand runs, each change of a cell or of the order would take
+Textual's DataTable draws and measures all rows. With a thousand runs, each change to a cell or to the order would take
 a tenth of a second or more.
 """
 

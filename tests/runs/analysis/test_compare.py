@@ -249,7 +249,7 @@ def test_different_protocols_warn(maml: RunFolder, reptile: RunFolder) -> None:
     assert "on the same 6 tasks, both after 2 inner steps (they were set up with 2 and 4)" in verdict
     shots = compare(reptile, maml, shots=3).warnings[0]
     assert shots == f"{own}evaluation.shots is 5 for Reptile, 10 for MAML; the comparison uses 3 for all"
-    assert "the validation split also selected the checkpoints" in compare(maml, split="val").warnings[0]
+    assert "the validation split was also used to select the checkpoints" in compare(maml, split="val").warnings[0]
 
 
 def test_each_run_can_have_its_own_steps(maml: RunFolder, reptile: RunFolder) -> None:

@@ -14,7 +14,7 @@ from textual.widgets import Input
 from metatui.config import presets
 from metatui.config.settings import Settings
 from metatui.tui.app import MetatuiApp
-from metatui.tui.command_palette.provider import CommandProvider
+from metatui.tui.command_palette.provider import MAX_QUERY, CommandProvider
 from metatui.tui.keyboard.actions import ACTIONS
 from metatui.tui.screens.explain import ExplainScreen
 from tests.tui.fakes import FakeSessions, saved_run
@@ -142,6 +142,13 @@ async def test_settings(make: Make, sessions: FakeSessions) -> None:
         await sessions.session.heard(app, pilot)
         assert app.run_controller.client.model is not None
         assert app.run_controller.client.model.settings.algorithm.outer_lr == 0.02
+
+
+async def test_end_of_a_long_query_is_ignored(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        entries = await search(app, pilot, f"seed 7{' ' * MAX_QUERY}{'1, 2, 3, ' * 20_000}")
+        assert first(entries) == "Set Seed to 7"
 
 
 async def test_settings_that_can_change_come_first(make: Make) -> None:

@@ -60,7 +60,7 @@ def _setting(settings: Settings, path: str) -> str:
 
 
 def measured_in(runs: Sequence[Settings]) -> tuple[list[str], list[str]]:
-    """Describe with how many shots and inner steps training and validation were measured, where runs differ in this.
+    """Describe the numbers of shots and inner steps used in training and validation, if they differ between runs.
 
     Returns:
         For training and for validation, the numbers of shots and of inner steps of each run, such as `10-shot`,

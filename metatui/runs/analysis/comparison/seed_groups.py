@@ -14,7 +14,7 @@ from metatui.runs.storage.run_folder import RunFolder
 
 
 class Groupable(Protocol):
-    """A run with the properties that decide to which group it belongs."""
+    """A run with the properties that determine its group."""
 
     @property
     def run(self) -> RunFolder: ...
@@ -30,7 +30,7 @@ R = TypeVar("R", bound=Groupable)
 
 
 def by_seed(runs: Sequence[R]) -> list[tuple[str, tuple[R, ...]]]:
-    """Group the runs that differ only in their seeds, in the order of their first runs.
+    """Group runs that differ only in their seeds. The groups are ordered by their first runs.
 
     Every run is in exactly one group. If several runs have the same settings and the same seed, the group contains only
     the last of these runs, because a repetition is not a second seed. Each of the earlier ones forms its own group.

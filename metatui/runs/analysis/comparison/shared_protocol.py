@@ -136,8 +136,8 @@ def _protocol_warnings(
         yield f"the runs were set up with different protocols: {path} is {values}; the comparison uses {used} for all"
     if split == "val":
         yield (
-            "the validation split also selected the checkpoints, so these numbers are optimistic: report results on "
-            "the test split"
+            "the validation split was also used to select the checkpoints, so these numbers are optimistic: report "
+            "results on the test split"
         )
 
 
@@ -172,7 +172,7 @@ def result_warnings(runs: Sequence[RunResult]) -> Iterator[str]:
 
 
 def _differing(settings: Sequence[Settings], labels: Sequence[str], paths: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield each of `paths` whose value differs between the runs that use this setting, and a text with the values."""
+    """Yield each path whose value differs between the runs that use the setting, and a text with the values."""
     for path in paths:
         relevant = [(name, each) for name, each in zip(labels, settings, strict=True) if FIELDS[path].is_relevant(each)]
         if len({_value(each, path) for _, each in relevant}) > 1:

@@ -24,7 +24,7 @@ NONE = "–"
 """Placeholder for an unknown or missing value."""
 
 MOST_STEPS = 12
-"""Maximum number of rows in the table of inner steps. If there are more steps, only round numbers are shown."""
+"""Maximum number of rows in the table of inner steps. If there are more steps, only round step numbers are shown."""
 
 MOST_VALIDATIONS = 12
 """Maximum number of rows in the table of validations. If there are more, evenly spaced ones are shown."""
@@ -170,7 +170,7 @@ def _tested(pair: Pair) -> list[str]:
 
 
 def costs(comparison: Comparison) -> TextTable:
-    """Create a table of the time and memory of training. Relative speeds are left out if only the seeds differ."""
+    """Create a table of the cost of training. Relative speeds are left out if the runs differ only in the seed."""
     timed = None if len(comparison.groups) == 1 and comparison.repeated else comparison.timed
     rows = tuple(
         (

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from metatui.learning.training.trainer_state import TrainerState
 
 CACHE_SIZE = 32
-"""Maximum number of cached measurements. If a run is added to a comparison, only this run must be measured."""
+"""Maximum number of cached measurements. With the cache, only the new run is measured when a run is added to a
+comparison."""
 
 Checkpoints = tuple[tuple[str, int, int], ...]
 _Key = tuple[RunFolder, Checkpoints, Settings, str]
@@ -41,7 +42,7 @@ def measure(
     """Evaluate `state` with the protocol in `settings`, yielding the number of finished tasks after each chunk.
 
     Args:
-        checkpoints: result of a call to `checkpoints_of` before `state` was read; part of the key of the cache.
+        checkpoints: result of a call to `checkpoints_of` that was made before `state` was read; part of the cache key.
 
     Raises:
         BadInput: if the split is unknown, or the device or the data is not available.

@@ -139,7 +139,7 @@ def _protocol(comparison: Comparison) -> TextTable:
         "them",
         "diverged tasks": f"tasks whose loss after the last inner step is not finite{growth}; means, intervals and "
         "tests leave them out",
-        "intervals": "95 %, by Student's t, over tasks; for means over several seeds and their differences, over the "
+        "intervals": "95 % (Student's t), over tasks; for means over several seeds and their differences, over the "
         "seeds",
     }
     rows = tuple((name, value) for name, value in items.items() if value is not None)

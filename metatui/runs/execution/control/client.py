@@ -1,4 +1,4 @@
-"""Client of a run that trains in another process."""
+"""Client of a run that is being trained in another process."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ class LiveRun:
     """
 
     def __init__(self, run: RunFolder, channel: Channel) -> None:
-        """Read the hello message from `channel`. Use `attach`, `start_detached` or `resume_detached` instead.
+        """Read the hello message from `channel`.
+
+        `attach`, `start_detached` and `resume_detached` call this method.
 
         Raises:
             BadInput: if the other process is not a run, or uses another protocol.
@@ -99,8 +101,8 @@ class LiveRun:
     def __iter__(self) -> Generator[Event, None, None]:
         """Yield events until the run ends or `close` is called.
 
-        The last event is Finished or Failed, even if the run's process was killed. When it is yielded, the process has
-        released the run.
+        The last event is Finished or Failed, even if the run's process was killed. When this event is yielded, the
+        process has released the run.
         """
         with self._lock:
             if self._closed:

@@ -43,7 +43,7 @@ class View:
     log: bool = True
     """True for a logarithmic axis of losses. The axis of accuracies is always linear."""
     smoothing: int = 0
-    """Decay of the smoothing, as a position in `DECAYS` that counts from 1. If it is 0, the decay depends on the length
+    """Decay of the smoothing, as a position in `DECAYS`, counted from 1. If it is 0, the decay depends on the length
     of the runs."""
     curves: Curves = "both"
     """The curves to draw: training, validation, or both."""

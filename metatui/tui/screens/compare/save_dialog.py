@@ -97,7 +97,7 @@ class SaveDialog(InputDialog[Path]):
             return
         self._written = path
         self.show_state(f"Written to {path}. What was typed in the meantime was ignored.")
-        self.query_one("#accept", Button).label = "Close (enter)"
+        self.accept_button.label = "Close (enter)"
         self.query_one("#cancel", Button).display = False
 
     def on_key(self, event: Key) -> None:

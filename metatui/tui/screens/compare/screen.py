@@ -92,7 +92,7 @@ class CompareScreen(AnalysisScreen[None]):
             "s",
             "own_steps",
             "Own steps",
-            tooltip="Evaluate again with each run's own number of inner steps, or with that of the first run for all.",
+            tooltip="Evaluate again with each run's own number of inner steps, or with the first run's for all runs.",
         ),
         Binding(
             "g",

@@ -31,7 +31,8 @@ class InputDialog(Dialog[ScreenResultType | None]):
 
     def __init__(self, title: str, button: str) -> None:
         super().__init__()
-        self._title, self._button = title, button
+        self._title = title
+        self.accept_button = Button(f"{button} (enter)", id="accept", variant="primary", compact=True)
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
@@ -39,7 +40,7 @@ class InputDialog(Dialog[ScreenResultType | None]):
             yield from self.compose_fields()
             yield StatusLine(id="dialog-error", classes="field-error")
             with Horizontal(classes="dialog-buttons"):
-                yield Button(f"{self._button} (enter)", id="accept", variant="primary", compact=True)
+                yield self.accept_button
                 yield Button("Cancel (esc)", id="cancel", compact=True)
 
     def compose_fields(self) -> ComposeResult:

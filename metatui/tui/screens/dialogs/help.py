@@ -174,7 +174,7 @@ def _keys(context: AppContext) -> Iterator[Section]:
 
 
 def changed_in_form(source: str, changed: Sequence[tuple[str, str]]) -> list[Section]:
-    """Return a section with the label and values of each setting that was changed in the form, if there are any."""
+    """Return a section with each setting that was changed in the form; an empty list if there are none."""
     lines = [Line((label,), values) for label, values in changed]
     return [Section(f"Changed in the form since {source}", lines)] if lines else []
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
-from textual.widgets import Button
 
 from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, fixed_because, text_of
@@ -48,7 +47,7 @@ class LiveScreen(InputDialog[Changes]):
     def run_ended(self) -> None:
         """Say that the run has ended. The dialog stays open, because the user may be typing."""
         self._hint.update(ENDED)
-        self.query_one("#accept", Button).label = "Into the form (enter)"
+        self.accept_button.label = "Into the form (enter)"
 
     def _assess(self) -> Assessment:
         return assess(texts_of(self._settings) | self._typed)

@@ -23,9 +23,9 @@ from metatui.utils.smoothing import DECAYS
 CHOICES = (0.0, *DECAYS)
 """Decays of the smoothing, in the order in which the key selects them; 0 turns smoothing off."""
 X_ENDS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.5)
-"""Ends of the x axis while a run trains, each times a power of ten."""
+"""Upper limits of the x axis while a run is training; each is multiplied by a power of ten."""
 LEGEND = 4
-"""Width of an entry of the legend in addition to its name: the sample and the gap."""
+"""Width of an entry of the legend in addition to its name: the sample of the line and the gap."""
 STARTING = "Starting: loading PyTorch…"
 EMPTY = "The loss on training and validation tasks appears here after the first meta-steps."
 ENDED = "This run ended before its first meta-step."
@@ -164,10 +164,10 @@ def chart_of_runs(runs: Sequence[MarkedRun], view: View, width: int) -> ChartDat
 
 
 def _x_end(model: RunModel, view: View, last: float) -> float:
-    """Return the end of the x axis for curves that end at `last`.
+    """Return the upper limit of the x axis for curves that end at `last`.
 
-    While the run trains, the axis grows in few, large steps, because the whole chart moves at each of them. From half
-    of the planned meta-steps on, it contains them all.
+    While the run is training, the axis grows in a few large steps, because the whole chart moves at each of them. When
+    half of the planned meta-steps are done, the axis is extended to all of them.
     """
     if not model.is_live:
         return last
@@ -200,7 +200,7 @@ def _histories(model: RunModel | None, accuracy: bool) -> tuple[History, History
 
 
 def curve_names(settings: Settings) -> tuple[str, str]:
-    """Return the names of the training and the validation curve, with the numbers of inner steps in both.
+    """Return the names of the training and the validation curve, each with its number of inner steps.
 
     If training and validation have different numbers of shots, the names contain these numbers too.
     """
@@ -222,7 +222,7 @@ def _steps(count: int) -> str:
 
 
 def _best(model: RunModel | None, view: View, accuracy: bool) -> tuple[float, float] | None:
-    """Return the x and y coordinates of the best validation; None if they are unknown."""
+    """Return the x and y coordinates of the best validation result; None if they are unknown."""
     if model is None or model.best is None:
         return None
     curve = model.best.accuracy if accuracy else model.best.loss

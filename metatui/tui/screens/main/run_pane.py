@@ -148,7 +148,7 @@ class RunPane(Vertical, can_focus=True):
 
 
 def accuracy_name(settings: Settings) -> str:
-    """Return the name of the accuracy in training, with the inner steps if validations have others."""
+    """Return the name of the training accuracy, with the number of inner steps if validations use another number."""
     steps = settings.algorithm.inner_steps
     differs = FIELDS["algorithm.inner_steps"].is_relevant(settings) and steps != settings.evaluation_steps
     return f"Accuracy after {steps} step{'' if steps == 1 else 's'}" if differs else "Accuracy"
@@ -185,7 +185,7 @@ def facts_of(model: RunModel, load: Load, phase: Phase) -> list[Fact]:
 
 
 def _results(model: RunModel) -> list[Fact]:
-    """Return facts about the test, and about the best and the last validation."""
+    """Return facts about the test result, and about the best and the last validation result."""
     facts = [Fact("test", result_words(model.test, model.best), not model.test.is_finite)] if model.test else []
     best, last = model.best, model.evaluation
     if best:

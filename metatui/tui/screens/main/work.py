@@ -51,7 +51,7 @@ NO_ADAPTATION = (
 
 
 class PreferencesChanged(Message):
-    """The user resized panes, or showed or hid the form while a run is shown."""
+    """The user resized panes, or showed or hid the form while a run was shown."""
 
     def __init__(self, **changes: PaneSizes | bool) -> None:
         super().__init__()
@@ -156,7 +156,6 @@ class Panes(Widget):
         return next(pane for pane in self.children if pane.display)
 
     def _position(self, event: MouseEvent) -> Offset:
-        """Return the position of an event in this container."""
         origin = next(region for part, region in self._arranger.arrangement.regions.items() if part == self._first.id)
         return event.screen_offset - self._first.region.offset + origin.offset
 
@@ -297,7 +296,6 @@ class WorkTab(Vertical):
         self._panes.reset()
 
     def _resize(self, by: Offset) -> None:
-        """Resize the focused pane."""
         self._panes.resize(next((part.id or "" for part in self._parts if part.has_class("-focused")), ""), by)
 
     def action_log_scale(self) -> None:
@@ -397,8 +395,8 @@ class WorkTab(Vertical):
     def _set_classes(self, classes: Mapping[str, Mapping[Widget, bool]]) -> None:
         """Set classes and restyle only the widgets whose classes changed.
 
-        By default, Textual also restyles their descendants. No rule in the style sheet needs this, and it takes as long
-        as drawing a frame.
+        By default, Textual also restyles their descendants. No rule in the style sheet needs this, and restyling them
+        takes as long as drawing a frame.
         """
         changed = set()
         for name, nodes in classes.items():

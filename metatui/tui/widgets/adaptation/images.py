@@ -25,11 +25,11 @@ from metatui.tui.widgets.charts.plot import paint
 from metatui.tui.widgets.charts.row_widget import Row, beside, block, fitted, padded, width_of
 
 LARGEST: Final = 16
-"""Largest height of a photograph, in rows."""
+"""Maximum height of a photograph, in rows."""
 LARGEST_DRAWING: Final = 10
-"""Largest height of a line drawing, in rows."""
+"""Maximum height of a line drawing, in rows."""
 LEAD: Final = 9
-"""Width of the labels before the images."""
+"""Width of the labels to the left of the images."""
 CHART: Final = 30
 """Width of the chart next to the images."""
 LOWEST_CHART: Final = 5
@@ -196,7 +196,7 @@ def _images(view: ImageView, step: int, plan: Layout, theme: ChartTheme, first_s
 
 
 def _image_rows(name: str, images: list[list[bytes]], view: ImageView, plan: Layout, theme: ChartTheme) -> list[Row]:
-    """Draw one image after the other in a line. `images` has a list for each class."""
+    """Draw images side by side, after the label `name`. `images` has a list for each class."""
     drawn = [[_image(image, view, plan, theme) for image in each] for each in images]
     middle = plan.rows // 2
     return [

@@ -139,7 +139,7 @@ class _Layout:
         return (cells - 1 - self.cell) // self.spacing + 1
 
     def score(self, cells: int, wide: bool) -> float:
-        """Return a score, which is high if most cells are used and the number of ticks is moderate."""
+        """Return a score that is high if most cells are used and the number of ticks is moderate."""
         count, preferred = self.count(cells), max(3, min(7, cells // (12 if wide else 3)))
         return self.used - 0.08 * abs(count - preferred) - (0.1 if count < 3 else 0.0)
 
@@ -164,7 +164,7 @@ def _linear_axis(low: float, high: float, cells: int, spacing: int, *, wide: boo
     """Return the linear axis whose ticks have the best score.
 
     Args:
-        spacing: Smallest number of cells between ticks.
+        spacing: Minimum number of cells between ticks.
     """
     low, high = _widened(low, high)
     steps = [step for step in _steps(high - low, cells) if step >= 1 or not whole]
@@ -220,7 +220,6 @@ def _fits_two_and_five(spacing: int) -> bool:
 
 
 def _powers_axis(low: float, high: float, cells: int) -> Axis | None:
-    """Return a logarithmic axis whose ticks are powers of ten."""
     exponents = _linear_axis(math.log10(low), max(math.log10(high), math.log10(low) + 1), cells, 2, whole=True)
     if not (exponents.low > -307 and exponents.high < 307 and exponents.ticks):
         return None

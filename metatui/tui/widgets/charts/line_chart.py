@@ -18,7 +18,7 @@ from metatui.tui.widgets.charts.row_widget import Row, RowsWidget
 from metatui.tui.widgets.charts.series import ChartData, drawn_series
 
 FEWEST: Final = 3
-"""Smallest number of points that a zoomed chart shows."""
+"""Minimum number of points that a zoomed chart shows."""
 
 
 class LineChart(RowsWidget):

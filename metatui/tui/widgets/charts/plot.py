@@ -26,14 +26,14 @@ NARROWEST: Final = 8
 """Minimum width of the curves to show y labels. To show last values too, the curves need three times this width."""
 
 LAST_VALUE: Final = 5
-"""Minimum width of the last values, that of `0.123`."""
+"""Minimum width of the column of last values: the width of `0.123`."""
 
 EARLY: Final = 0.1
-"""Part of the x axis, from the left, whose values can be beyond the ends of the y axis (`ChartData.early_outside`)."""
+"""Fraction of the x axis, from the left, in which values can be beyond the y axis (`ChartData.early_outside`)."""
 FLAT: Final = 1 / 3
-"""Part of the height below which the later values are flat."""
+"""The values right of the early part count as flat if they cover less than this fraction of the range of all values."""
 FEWEST_LATER: Final = 20
-"""Smallest number of later values that determine the y axis alone."""
+"""Minimum number of values right of the early part that can determine the y axis without the early values."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def draw(
 
 
 def _readings(drawn: Sequence[Drawn], width: int, theme: ChartTheme) -> list[Row]:
-    """Return the last value of each series as text, to show where there is no room for curves."""
+    """Return the last value of each series as text, which is shown if there is no room for curves."""
     rows: list[Row] = []
     for _, series in drawn:
         words = fitted(f"{theme.printable(series.name)} {number(_last(series))}", width, theme.glyphs.ellipsis)
@@ -107,10 +107,10 @@ def _last_drawn(series: Series, log: bool) -> float:
 
 
 def _later_range(points: Sequence[tuple[float, float]]) -> list[float]:
-    """Return the range of the values right of the early part, rounded outwards, if it needs an axis of its own.
+    """Return the range of the values right of the early part, rounded outwards, if they need their own y axis.
 
-    The result is empty if the later values are not flat on an axis with all values. Rounding keeps the axis from moving
-    with every new value.
+    The result is empty if these values would not look flat on a y axis for all values. Rounding keeps the axis from
+    moving with every new value.
     """
     finite = [(clamped(x), clamped(y)) for x, y in points if math.isfinite(y)]
     first, last = min((x for x, _ in finite), default=0.0), max((x for x, _ in finite), default=0.0)
@@ -127,7 +127,7 @@ def _later_range(points: Sequence[tuple[float, float]]) -> list[float]:
 
 
 def _with_marks(blank: str, start: int, marks: Mapping[int, Segment]) -> Row:
-    """Return the blanks with the marks that are drawn in their columns. The first blank is in column `start`."""
+    """Return `blank` with the marks in its columns. Its first character is in column `start`."""
     if not marks:
         return [Segment(blank)]
     return merged([marks.get(column, Segment(" ")) for column in range(start, start + len(blank))])

@@ -23,9 +23,9 @@ class Offer:
     title: str
     """Title of the algorithm."""
     texts: Mapping[str, str]
-    """The usual values, by path."""
+    """The usual values, by the paths of the settings."""
     before: Mapping[str, str]
-    """The values in the form that the usual values replace, by path."""
+    """The values in the form that the usual values replace, by the paths of the settings."""
     is_taken: bool = False
 
     def taken(self) -> Offer:

@@ -31,7 +31,7 @@ NO_MATCH = "No preset contains these words. Escape shows all presets again."
 
 
 class PresetsTab(ListTab):
-    """The list of presets by task, the state of a download, and a preview."""
+    """The list of presets, grouped by task, the state of a download, and a preview."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings_of("presets")
     DEFAULT_CSS = """

@@ -37,7 +37,7 @@ def is_live(run: RunSummary) -> bool:
 
 
 def result(run: RunSummary) -> str:
-    """Format the test metric with its interval, or, if there is no test, the best and the last validation."""
+    """Format the test metric with its interval, or, if there is no test, the best and the last validation result."""
     test, last = run.test, run.validation or run.best
     if test is None:
         return best_and_last(run.best, last) if last else "no validation yet"
@@ -49,7 +49,7 @@ def result(run: RunSummary) -> str:
 
 
 def has_no_result(run: RunSummary) -> bool:
-    """Return whether the test, or the last validation of a run without a test, is not finite."""
+    """Return whether the test result, or the last validation result of a run without a test, is not finite."""
     last = run.test or run.validation
     return last is not None and not last.is_finite
 
@@ -60,7 +60,7 @@ def when(run: RunSummary) -> str:
 
 
 def _goodness(run: RunSummary) -> tuple[bool, float] | None:
-    """Return the sort key of a result. In descending order, accuracies come before losses, and better results first."""
+    """Return the sort key of a result. In descending order, accuracies precede losses, and the best come first."""
     best = run.test or run.best
     if best is None or not best.is_finite:
         return None
@@ -154,7 +154,7 @@ class ListedRun:
 
 
 def listed_runs(runs: Sequence[RunSummary], before: Mapping[str, ListedRun]) -> dict[str, ListedRun]:
-    """Return a `ListedRun` for each run, by key. For runs that have not changed, those in `before` are reused."""
+    """Return the `ListedRun` of each run, by its key. For runs that have not changed, those in `before` are reused."""
     fresh = {}
     for run in runs:
         old = before.get(run.run.path.name)

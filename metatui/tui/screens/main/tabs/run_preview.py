@@ -45,7 +45,7 @@ class RunDetails:
 
 
 def read_details(run: RunSummary) -> RunDetails:
-    """Read the details of a run. Called in a thread.
+    """Read the details of a run. Call this function in a thread.
 
     Details that cannot be read stay empty; the summary of the run says why.
     """
