@@ -195,7 +195,8 @@ class RunsController:
         which = f"these {len(runs):,} runs with their" if several else f"run {runs[0].id} with its"
         kept = f" {len(live):,} more {'is' if len(live) == 1 else 'are'} training and will be kept." if live else ""
         question = f"Delete {which} metrics and checkpoints? This cannot be undone.{kept}"
-        details = [line for run in runs for line in (*([run.id] if several else []), f"  {_lost_with(run)}")]
+        lost = [line for run in runs for line in (run.id, f"  {_lost_with(run)}")]
+        details = lost if several else [_lost_with(runs[0])]
         title = "Delete runs" if several else "Delete run"
         dialog = ConfirmScreen(title, question, yes="Delete", details=details, note="Size: …")
         sizing = self._app.run_worker(_show_size(dialog, runs), group="size")

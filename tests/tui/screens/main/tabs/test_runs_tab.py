@@ -406,3 +406,22 @@ async def test_snapshots(
         await pilot.press("space", "down")
         await settled(app, pilot)
         await compare_sizes(pilot)
+
+
+@pytest.mark.usefixtures("saved")
+async def test_delete_dialog_snapshots(
+    make: Make, compare_sizes: Callable[[Pilot[None]], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RunFolder, "size", lambda run: 1_000_000)
+    monkeypatch.setattr("metatui.tui.screens.main.tabs.run_list.when", lambda run: "2026-01-02 03:04")
+    monkeypatch.setattr("metatui.tui.screens.main.tabs.run_preview.when", lambda run: "2026-01-02 03:04")
+    monkeypatch.setattr("metatui.tui.screens.main.tabs.run_preview.place", lambda run: "/runs")
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("2")
+        await settled(app, pilot)
+        await pilot.press("m", "d")
+        while not isinstance(app.screen, ConfirmScreen):
+            await pilot.pause()
+        await sized(app, pilot)
+        await compare_sizes(pilot)
