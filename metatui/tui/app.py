@@ -13,6 +13,7 @@ from textual import on
 from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.dom import DOMNode
 from textual.filter import LineFilter
 from textual.notifications import SeverityLevel
 from textual.reactive import Reactive
@@ -181,9 +182,6 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         self.refresh(layout=True)
 
     async def _first_frame_drawn(self) -> None:
-        # The command line disabled garbage collection. Objects created until now live as long as the app.
-        gc.freeze()
-        gc.enable()
         self.set_timer(COMPLETE_AFTER, self.settle)
         if self._start_at_once:
             await self.action_perform("start")
@@ -193,6 +191,11 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         for work in (self._complete_work_tab, self.complete, self._prepare_dialogs, self._welcome):
             if not self.is_ending:
                 await work()
+        # The command line disabled garbage collection. Objects created until now live as long as the app. By default,
+        # every third dialog would cause a collection of all others, which takes up to 40 ms.
+        gc.freeze()
+        gc.set_threshold(5_000, 10, 20)
+        gc.enable()
 
     @property
     def is_ending(self) -> bool:
@@ -241,6 +244,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         from textual.widgets import LoadingIndicator
 
         from metatui.tui.command_palette.screen import Palette
+        from metatui.tui.screens.dialogs import live_settings  # noqa: F401 - imported for later
         from metatui.tui.screens.dialogs.dialog import Dialog
 
         dialog: Dialog[None] = Dialog()
@@ -248,6 +252,11 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         for widget in (dialog, Button(), *palette):
             widget._post_register(self)  # adds the style sheet, as when Textual mounts the widget
         self.stylesheet.parse()
+
+    def update_styles(self, node: DOMNode, animate: bool = True) -> None:
+        """Restyle a node and its descendants, unless it is not mounted yet: Textual styles it when it is mounted."""
+        if node.is_attached:
+            super().update_styles(node, animate=animate)
 
     def on_unmount(self) -> None:
         self.background.close()

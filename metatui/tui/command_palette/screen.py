@@ -6,7 +6,6 @@ from contextlib import suppress
 
 from textual import on
 from textual.command import CommandList, CommandPalette
-from textual.events import ScreenResume
 from textual.widgets import Input, OptionList
 from textual.worker import WorkerError
 
@@ -15,9 +14,10 @@ from metatui.tui.command_palette.help import HelpCommands
 from metatui.tui.command_palette.lists import ExplanationCommands, PresetCommands, RunCommands
 from metatui.tui.command_palette.provider import CommandProvider
 from metatui.tui.command_palette.settings import SettingCommands
+from metatui.tui.screens.overlay import Overlay
 
 
-class Palette(CommandPalette):
+class Palette(CommandPalette, Overlay[None]):
     """Searches actions, settings, presets, runs and the help.
 
     Above another screen, it searches only the actions of that screen and the help.
@@ -30,9 +30,6 @@ class Palette(CommandPalette):
             providers += [SettingCommands, PresetCommands, ExplanationCommands, RunCommands]
             placeholder = "An action, a preset, a run, a term, or a setting: inner lr 0.05"
         super().__init__(providers, placeholder=placeholder, id="--command-palette")
-
-    def on_screen_resume(self, event: ScreenResume) -> None:
-        event.refresh_styles = False  # saves restyling all widgets, as in dialogs
 
     @on(Input.Submitted)
     async def _finish_search(self, event: Input.Submitted) -> None:

@@ -25,7 +25,7 @@ class Phase(Enum):
     """State of the followed run, whose events the app receives. The values are shown to the user."""
 
     IDLE = "Idle"
-    STARTING = "Loading torch…"
+    STARTING = "Starting…"
     PACKING = "Packing images…"
     RUNNING = "Running"
     PAUSING = "Pausing…"

@@ -160,7 +160,7 @@ class ReportScreen(SaveDialog, AnalysisScreen[Path | None]):
     def save(self, path: Path) -> None:
         if not self.is_busy:
             self._file = path
-            self.start_analysis(partial(comparing, self._runs))
+            self.start_analysis(partial(comparing, self._runs, reuse_test=True))
             self.show_state("Reading the runs…")
 
     def show_progress(self, progress: Comparing) -> None:

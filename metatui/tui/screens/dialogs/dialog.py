@@ -9,19 +9,15 @@ from textual.app import ComposeResult
 from textual.await_complete import AwaitComplete
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.events import ScreenResume
-from textual.screen import ModalScreen, ScreenResultType
+from textual.screen import ScreenResultType
 from textual.widgets import Button, Input, Switch
 
+from metatui.tui.screens.overlay import Overlay
 from metatui.tui.widgets.static_text import StatusLine
 
 
-class Dialog(ModalScreen[ScreenResultType]):
+class Dialog(Overlay[ScreenResultType]):
     """A dialog, shown as a box over the current screen."""
-
-    def on_screen_resume(self, event: ScreenResume) -> None:
-        # The widgets were styled when they were mounted; Textual would style them again, which delays the dialog.
-        event.refresh_styles = False
 
     def dismiss(self, result: ScreenResultType | None = None) -> AwaitComplete:
         """Close the dialog. Do nothing if it is already closing, because Textual would then close the screen below."""

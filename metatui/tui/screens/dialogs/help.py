@@ -89,7 +89,7 @@ class HelpScreen(Dialog[None]):
         self.sections = [*opening, *keys, panes, terms]
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog dialog-tall") as dialog:
+        with Vertical(classes="dialog dialog-wide dialog-tall") as dialog:
             dialog.border_title = "Help"
             yield Entry(placeholder="Press / to search for a key, a setting or a term", id="help-search")
             yield ScrollView(id="help-page")

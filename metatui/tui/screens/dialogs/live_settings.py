@@ -13,7 +13,7 @@ from metatui.config.fields import FIELDS, fixed_because, text_of
 from metatui.config.settings import Settings
 from metatui.tui.screens.dialogs.dialog import InputDialog
 from metatui.tui.widgets.form.fields import FormField
-from metatui.tui.widgets.form.model import assess, texts_of
+from metatui.tui.widgets.form.model import Assessment, assess, texts_of
 from metatui.tui.widgets.static_text import StaticText
 
 Changes = Mapping[str, Scalar]
@@ -29,7 +29,8 @@ class LiveScreen(InputDialog[Changes]):
     def __init__(self, settings: Settings) -> None:
         super().__init__("Change settings", "Apply")
         self._settings = settings
-        self._texts = texts_of(settings)
+        self._typed: dict[str, str] = {}
+        """Text of each edited field, by path."""
         self._hint = StaticText(APPLIES, classes="dialog-hint")
 
     def compose_fields(self) -> ComposeResult:
@@ -37,7 +38,7 @@ class LiveScreen(InputDialog[Changes]):
         with VerticalScroll(can_focus=False, classes="dialog-fields"):
             for path, field in FIELDS.items():
                 if field.live and not fixed_because(path, self._settings):
-                    yield FormField(field, self._texts[path])
+                    yield FormField(field, text_of(self._settings.value(path)))
 
     def on_mount(self) -> None:
         for field in self.query(FormField):
@@ -48,10 +49,13 @@ class LiveScreen(InputDialog[Changes]):
         self._hint.update(ENDED)
         self.accept_button.label = "Into the form (enter)"
 
+    def _assess(self) -> Assessment:
+        return assess(texts_of(self._settings) | self._typed)
+
     @on(FormField.Edited)
     def _edited(self, event: FormField.Edited) -> None:
-        self._texts[event.field.setting.path] = event.field.text
-        problems = assess(self._texts).problems
+        self._typed[event.field.setting.path] = event.field.text
+        problems = self._assess().problems
         for field in self.query(FormField):
             old = text_of(self._settings.value(field.setting.path))
             field.show_problem(
@@ -60,7 +64,7 @@ class LiveScreen(InputDialog[Changes]):
 
     @on(FormField.Applied)
     def accept(self) -> None:
-        assessment = assess(self._texts)
+        assessment = self._assess()
         if assessment.settings is None:
             invalid = next(
                 (field for field in self.query(FormField) if field.setting.path in assessment.problems), None

@@ -26,7 +26,6 @@ X_ENDS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.5)
 """Upper limits of the x axis while a run is training; each is multiplied by a power of ten."""
 LEGEND = 4
 """Width of an entry of the legend in addition to its name: the sample of the line and the gap."""
-STARTING = "Starting: loading PyTorch…"
 EMPTY = "The loss on training and validation tasks appears here after the first meta-steps."
 ENDED = "This run ended before its first meta-step."
 NONE_OF_RUNS = "The marked runs ended before their first meta-steps."
@@ -97,7 +96,9 @@ class CurvesPane(Vertical, can_focus=True):
         self._model, self._phase, self._marked = model, phase, marked
         width = self.size.width
         chart = chart_of_runs(marked, self._view, width) if marked and not model else chart_of(model, self._view, width)
-        self.chart.show(replace(chart, empty=STARTING) if phase is Phase.STARTING else chart)
+        if model and phase is Phase.STARTING:
+            chart = replace(chart, empty=f"Starting: {model.stage}…")
+        self.chart.show(chart)
 
 
 def chart_of(model: RunModel | None, view: View, width: int) -> ChartData:
