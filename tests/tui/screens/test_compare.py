@@ -272,7 +272,7 @@ async def test_export(tmp_path: Path) -> None:
         assert [file.name for file in tmp_path.glob("made*")] == ["made.svg"]
         path = app.screen.query_one("#save-path", Input)
         before = path.value
-        await pilot.press("backspace")
+        await pilot.press("end", "backspace")
         assert path.value == before[:-1], "the path is not selected"
         assert str(app.screen.query_one("#dialog-error").render()) == "", "the error was that of another path"
 
