@@ -409,7 +409,7 @@ def test_doctor_names_unusable_folders_and_files(
     assert any("app.toml' is ignored: theme is 3" in problem for problem in problems)
     assert any("keymap.toml' is not a TOML file" in problem for problem in problems)
     problems = answer(capsys, "doctor", "--runs-dir", str(tmp_path / "file" / "runs"))["problems"]
-    assert any(f"{tmp_path / 'file'}' is not a folder, but" in problem for problem in problems)
+    assert any(f"because '{tmp_path / 'file'}' is not a folder" in problem for problem in problems)
 
 
 def test_doctor_report(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ class Suite:
 
     @property
     def runs(self) -> tuple[PlannedRun, ...]:
-        """Distinct runs. A run that belongs to several comparisons has its name from the first of these comparisons."""
+        """Distinct runs. A run that belongs to several comparisons takes its name from the first of them."""
         runs: dict[Hashable, PlannedRun] = {}
         for comparison in self.comparisons:
             for run in comparison.runs:

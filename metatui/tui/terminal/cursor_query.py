@@ -1,4 +1,4 @@
-"""Question to the terminal whether it understands escape sequences."""
+"""Query that asks the terminal whether it understands escape sequences."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def test_terminals_that_reply_move_the_cursor(
             write(emulator, reply)
         return count
 
-    monkeypatch.setattr(cursor_query.os, "write", answered)
+    monkeypatch.setattr(os, "write", answered)
     monkeypatch.setattr(cursor_query, "WAIT", 0.05)
     assert moves_cursor(program, program) is answer
     assert termios.tcgetattr(program) == before

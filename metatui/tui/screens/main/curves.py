@@ -144,7 +144,9 @@ def chart_of_runs(runs: Sequence[MarkedRun], view: View, width: int) -> ChartDat
     """Return the chart of several runs for a pane of `width` columns: training as lines, validations as points."""
     accuracy = view.metric == "accuracy" and all(run.model.settings.is_classification for run in runs)
     points, scale = 2 * max(20, width), 100 if accuracy else 1
-    series, marks, faults = [], [], []
+    series: list[Series] = []
+    marks: list[Mark] = []
+    faults: list[Mark] = []
     for run in runs:
         histories = _histories(run.model, accuracy)
         training, validation = (

@@ -339,8 +339,8 @@ class Plot:
     def x_ticks(self, name: str) -> Row:
         """Return a row with the labels of ticks. Labels that would touch are omitted.
 
-        `name` is to the right of the last label or, if there is no room, in the last gap between labels. Labels in its
-        place are omitted, but never the first and the last one.
+        `name` is to the right of the last label or, if there is no room, in the last gap between labels. Labels that it
+        would cover are omitted, but never the first or the last one.
         """
         total = self.left + self.width
         labels: list[tuple[int, str]] = []

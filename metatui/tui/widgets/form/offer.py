@@ -42,7 +42,7 @@ class Offer:
 
         Args:
             here: whether the field that shows the offer has the focus. Enter and escape then answer the offer.
-            typing: whether letters are typed into a text field or an open list, which has the focus.
+            typing: whether a text field or an open list has the focus, so that letters are typed into it.
         """
         if path == self.path:
             return self._sentence(here, typing)
