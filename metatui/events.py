@@ -143,6 +143,8 @@ class ImageView:
     channels: int = 1
     """Number of channels: 3 for red, green and blue; 1 for grey images, and in records of old versions of metatui,
     which did not support colours."""
+    classes: tuple[str, ...] = ()
+    """The name of each class, by label; empty in records of old versions of metatui."""
 
 
 TaskView = RegressionView | CurveView | ScatterView | ImageView

@@ -161,7 +161,7 @@ class Algorithm(Component):
 
     @classmethod
     def explain(cls, settings: Settings) -> Explanation:
-        """Describe the algorithm with the numbers of `settings`. By default, only the docstring is shown."""
+        """Describe the algorithm, with the values of `settings` filled in. By default, only the docstring is shown."""
         from metatui.learning.explanations import Explanation
 
         idea = " ".join((cls.__doc__ or "").split())

@@ -98,7 +98,7 @@ def gradient_based(
     learned: str = "θ",
     rates: Rates | None = None,
 ) -> Explanation:
-    """Explain an algorithm that adapts by gradient steps and takes steps of Adam along a meta-gradient.
+    """Explain an algorithm that adapts by gradient steps and takes Adam steps with a meta-gradient.
 
     Args:
         symbols: meaning of additional symbols.

@@ -87,6 +87,13 @@ def file_size(size: int) -> str:
     return f"{value:.1f} {unit}" if 0 < value < 9.95 else f"{value:,.0f} {unit}"
 
 
+def duration(seconds: float) -> str:
+    """Format seconds as m:ss or h:mm:ss."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 def split_name(split: str) -> str:
     """Return the full name of a split, such as `validation` for `val`."""
     return {"train": "training", "val": "validation"}.get(split, split)

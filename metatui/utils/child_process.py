@@ -159,7 +159,10 @@ def lower_priority(niceness: int) -> None:
     Linux compares niceness only within a session ("autogroup" in sched(7)), so the session gets a niceness, too;
     otherwise the process would take as much processor time as the app that started it.
     """
-    total = session_niceness(os.nice(niceness))
+    own = min(19, os.getpriority(os.PRIO_PROCESS, 0) + niceness)
+    # On Linux, PRIO_PROCESS would change only this thread, and not those that libraries have started.
+    os.setpriority(os.PRIO_PGRP, 0, own)
+    total = session_niceness(own)
     for _ in range(ATTEMPTS if total else 0):
         try:
             AUTOGROUP.write_text(str(total))

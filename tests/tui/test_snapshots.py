@@ -12,12 +12,17 @@ from textual.widgets import Input
 
 from metatui.config.fields import change
 from metatui.config.settings import Settings
-from metatui.events import Curve, Evaluated, Finished, Tweaked, Warned
+from metatui.events import Curve, Evaluated, Failed, Finished, Tweaked, Warned
+from metatui.runs.storage.journal import JournalWriter
 from metatui.tui.app import MetatuiApp
 from tests.tui.fakes import FakeSessions, evaluation, progress, views
 
 SMALL, MEDIUM = (80, 24), (120, 40)
 GLYPHS = change(Settings(), {"task.source": "glyphs", "task.shots": 1, "algorithm.name": "reptile"})
+FAILURE = (
+    "the run ended after meta-step 300 with an unexpected error (RuntimeError): the traceback is in "
+    "/runs/maml-sinusoid-20260102-030405/crash.log"
+)
 Make = Callable[..., MetatuiApp]
 Compare = Callable[..., bool]
 CompareSizes = Callable[[Pilot[None]], Awaitable[None]]
@@ -70,6 +75,23 @@ async def test_training(make: Make, sessions: FakeSessions, compare_sizes: Compa
 async def test_images_finished(make: Make, sessions: FakeSessions, compare_sizes: CompareSizes) -> None:
     async with make(GLYPHS).run_test(size=SMALL) as pilot:
         await training(sessions, 300, end=True)(pilot)
+        await compare_sizes(pilot)
+
+
+async def test_failed(make: Make, sessions: FakeSessions, compare_sizes: CompareSizes) -> None:
+    """Let a run fail, and close the dialog that says so."""
+    async with make().run_test(size=SMALL) as pilot:
+        app = pilot.app
+        assert isinstance(app, MetatuiApp)
+        await training(sessions, 300)(pilot)
+        session = sessions.session
+        assert session is not None
+        session.run.path.mkdir(parents=True)
+        JournalWriter(session.run.journal_path).write("failed", 300, sentence=FAILURE)
+        session.end(Failed(300, FAILURE))
+        await session.over(app, pilot)
+        await pilot.press("escape")
+        await pilot.pause()
         await compare_sizes(pilot)
 
 

@@ -181,7 +181,8 @@ def report(
     """Write a report of one run, or of several runs and their comparison, as a self-contained page.
 
     Each RUN is the name of a run, the start of its name, its folder, or latest for the newest run. All runs are
-    evaluated on the same held-out tasks.
+    evaluated on the same held-out tasks; for a single run, the result of its final test is used if the protocol is the
+    same.
     """
     if not runs:
         raise click.UsageError(
@@ -200,7 +201,13 @@ def report(
     check_new_file(path, "--to", force=force)
     with progress_bar() as on_progress:
         comparison = compare_runs(
-            *folders, tasks=tasks, steps=steps, target=target, device=device, on_progress=on_progress
+            *folders,
+            tasks=tasks,
+            steps=steps,
+            target=target,
+            device=device,
+            reuse_test=True,
+            on_progress=on_progress,
         )
     say(console(), *(f"{result}." for result in main_results(comparison)))
     say(console(stderr=True), written(write(comparison, path)))

@@ -196,6 +196,7 @@ def _compare(suite: Suite, store: RunStore, device: str | None) -> Comparisons:
                     shots=part.shots,
                     target=part.target,
                     device=device,
+                    titles=part.titles(runs),
                     on_progress=on_progress,
                 )
     return comparisons

@@ -46,7 +46,7 @@ class MetaSteps:
         self._tried_to_capture: object = None
         """The kind of meta-step for which capturing a CUDA graph was last attempted."""
         self._stage: str | None = None
-        """Stage of the last annealed meta-step (`Algorithm.stage`); None before the first one of this process."""
+        """Stage (`Algorithm.stage`) of the last meta-step; None before the first meta-step of this process."""
 
     def next_tasks(self) -> range:
         """Return the numbers of the tasks in the next meta-batch."""

@@ -286,7 +286,13 @@ def _lines(
             if s.half is not None:
                 half = np.nan_to_num(np.asarray(s.half, float), nan=0.0, posinf=0.0)
                 low: np.ndarray[tuple[int, ...], np.dtype[np.float64]] = np.maximum(values - half, floor)
-                ax.fill_between(s.x, low, values + half, color=colour, alpha=0.15, lw=0)
+                if len(s.x) > 1:
+                    ax.fill_between(s.x, low, values + half, color=colour, alpha=0.15, lw=0)
+                elif len(s.x) == 1 and np.isfinite(values).all():
+                    ax.errorbar(s.x, values, yerr=[values - low, half], color=colour, capsize=3, lw=1.2)
+        places = {at for s in series for at in s.x}
+        if len(places) == 1 and max(places) > 0:
+            ax.set_xlim(0, 1.05 * max(places))
         _draw_marks(ax, marks)
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_formatter(tick_text)

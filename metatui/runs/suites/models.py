@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from metatui.config.fields import FIELDS
 from metatui.config.settings import Settings
+from metatui.runs.storage.run_folder import RunFolder
 
 MOST_RUNS = 1_000
 """Maximum number of runs of a suite."""
@@ -30,6 +31,8 @@ class PlannedRun:
     settings: Settings
     origin: str
     """Text about the origin of the settings, for the run's journal."""
+    title: str = ""
+    """Text that replaces the name of the algorithm in the label; empty to use the name of the algorithm."""
 
     @property
     def name(self) -> str:
@@ -61,6 +64,10 @@ class PlannedComparison:
     warnings: tuple[str, ...] = ()
     """Warnings about differences between the protocols of the runs."""
 
+    def titles(self, folders: Mapping[Hashable, RunFolder | None]) -> dict[RunFolder, str]:
+        """Return the titles of the runs that have one by folder, given the folders by identity."""
+        return {folder: run.title for run in self.runs if run.title and (folder := folders.get(run.identity))}
+
 
 @dataclass(frozen=True)
 class Suite:
@@ -77,7 +84,7 @@ class Suite:
 
     @property
     def runs(self) -> tuple[PlannedRun, ...]:
-        """Distinct runs. A run that belongs to several comparisons has its name from the first of these comparisons."""
+        """Distinct runs. A run that belongs to several comparisons takes its name from the first of them."""
         runs: dict[Hashable, PlannedRun] = {}
         for comparison in self.comparisons:
             for run in comparison.runs:

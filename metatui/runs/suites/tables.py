@@ -61,6 +61,9 @@ SettingsTable = Annotated[
 ]
 TABLES = "a non-empty list of tables"
 
+LONGEST_LABEL = 40
+"""Maximum length of the label of a run."""
+
 
 class Table(BaseModel):
     """A table of a suite file. Messages about a field that is not valid contain the description of the field."""
@@ -86,10 +89,21 @@ class About(Table):
 
 
 class RunTable(Table):
-    """A table of the list `runs`."""
+    """Settings of runs."""
 
     preset: str | None = Field(None, description="text")
     set: SettingsTable = {}
+
+
+class LabelledRunTable(RunTable):
+    """A table of the list `runs`."""
+
+    label: str = Field(
+        "",
+        pattern=r"^[^\s\p{C}]([^\p{C}]*[^\s\p{C}])?$",
+        max_length=LONGEST_LABEL,
+        description=f"1 to {LONGEST_LABEL} printable characters without spaces at the ends",
+    )
 
 
 class CompareTable(RunTable):

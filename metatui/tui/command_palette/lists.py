@@ -51,12 +51,14 @@ class ExplanationCommands(CommandProvider):
     rank = 0.5
 
     async def commands(self) -> Sequence[Command]:
-        explain = self.metatui.analysis.explain
+        explain, own = self.metatui.analysis.explain, self.metatui.form.assessment.settings
         return [
             Command(
                 f"Explain: {algorithm.title}",
                 partial(self.app.call_later, explain, algorithm.name),
-                "Pseudo-code and costs, with the settings in the form.",
+                "Pseudo-code and costs, with the settings in the form."
+                if own and own.algorithm.name == algorithm.name
+                else "Pseudo-code and costs, with the task in the form and the usual values of the algorithm.",
                 words=algorithm.name,
             )
             for algorithm in ALGORITHMS.components()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from textual import on
-from textual.command import CommandPalette
+from textual.command import CommandList, CommandPalette
 from textual.widgets import Input, OptionList
 from textual.worker import WorkerError
 
@@ -39,6 +39,11 @@ class Palette(CommandPalette, Overlay[None]):
                 with suppress(WorkerError):  # escape closes the palette and cancels the search
                     await worker.wait()
         self._ignore_repeated_enter(event)
+        entries = self.query_one(CommandList)
+        if self.is_active and self._list_visible and (option := entries.highlighted_option) and not option.disabled:
+            # Textual would post a message to the list. The next key would arrive before it, and get lost.
+            event.stop().prevent_default()
+            self._select_command(OptionList.OptionSelected(entries, option, entries.highlighted or 0))
 
     @on(OptionList.OptionSelected)
     def _ignore_repeated_enter(self, event: Input.Submitted | OptionList.OptionSelected) -> None:

@@ -118,10 +118,8 @@ class BackgroundController:
         if self.crash_info:
             self.crash_info.run = run
         if before:
-            app.notify(
-                before.id
-                + with_keys(" continues in the background: {open_run} in the list of runs ({tab_runs}) shows it again.")
-            )
+            again = with_keys("{open_run} in the list of runs ({tab_runs}) shows it again.")
+            app.notify(f"{before.id} continues in the background: {again} {app.presets.return_note}".strip())
 
     def action_detach(self) -> None:
         run = self._app.run_controller.followed

@@ -9,7 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metatui.config.fields import FIELDS
+from metatui.config.fields import FIELDS, differences, label_in_sentence, text_of
+from metatui.config.schedule import LAST
 from metatui.config.settings import Settings
 from metatui.runs.formatting import file_size
 from metatui.tui.controllers.sessions import Sessions
@@ -126,7 +127,7 @@ class RunsController:
     def action_load_run(self) -> None:
         run = self._app.runs_tab.selected
         if run and run.settings:
-            self._app.presets.load(run.settings, None, run.id, origin=run.preset)
+            self._app.presets.load(run.settings, None, run.id, origin=run.preset, note=_changed_while_it_ran(run))
         elif run:
             self._say_unreadable(run)
 
@@ -194,7 +195,8 @@ class RunsController:
         which = f"these {len(runs):,} runs with their" if several else f"run {runs[0].id} with its"
         kept = f" {len(live):,} more {'is' if len(live) == 1 else 'are'} training and will be kept." if live else ""
         question = f"Delete {which} metrics and checkpoints? This cannot be undone.{kept}"
-        details = [line for run in runs for line in (*([run.id] if several else []), f"  {_lost_with(run)}")]
+        lost = [line for run in runs for line in (run.id, f"  {_lost_with(run)}")]
+        details = lost if several else [_lost_with(runs[0])]
         title = "Delete runs" if several else "Delete run"
         dialog = ConfirmScreen(title, question, yes="Delete", details=details, note="Size: …")
         sizing = self._app.run_worker(_show_size(dialog, runs), group="size")
@@ -256,6 +258,25 @@ class RunsController:
             app.work_tab.pane = "adaptation"
             count = f"{len(side_by_side)} of at most {MOST_SIDE_BY_SIDE}"
             app.notify(f"{count} runs are shown side by side in the work tab (1). c compares all marked runs.")
+
+
+def _changed_while_it_ran(run: RunSummary) -> str:
+    """Return a sentence about the settings that were changed while a run trained; empty if there are none."""
+    from metatui.runs.execution.replay_log import RunLog
+
+    try:
+        log = RunLog.read(run.run)
+        after = log.settings_after(LAST)
+    except MetatuiError:  # deleted or damaged since it was listed
+        return ""
+    changed = [path for path in differences(log.settings, after) if FIELDS[path].live]
+    if not changed:
+        return ""
+    values = ", ".join(f"{label_in_sentence(path)} {text_of(after.value(path))}" for path in changed)
+    return (
+        f"These are the settings at its start. Changed while it ran, and not in the form: {values}. "
+        f"metatui rerun {run.id} repeats it with these changes."
+    )
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -61,6 +61,32 @@ TERMS: Mapping[str, str] = {
         "0.40 ± 0.05 means a mean of 0.40 over tasks, with a 95 % confidence interval of 0.05 on each side. Four times"
         " as many tasks make the interval half as wide."
     ),
+    "Paired test": (
+        "A test of the difference between two runs on the same tasks. It uses the difference on each task, so tasks "
+        "that are hard for both runs do not hide it. A comparison has a paired t-test, whose p depends on the mean "
+        "difference, and a Wilcoxon test."
+    ),
+    "Significant difference (p)": (
+        "p is the probability of a difference at least as large as the measured one if the runs were equally good. A "
+        "difference is called significant if p is below 0.05 after Holm's correction. It can be significant and still "
+        "be too small to matter."
+    ),
+    "Holm's correction": (
+        "Among many tests, some have a small p by chance. Holm's correction raises each p, so that the probability of "
+        "calling any difference significant by mistake stays below 5 % for all pairs together."
+    ),
+    "Wilcoxon test": (
+        "A paired test of the ranks of the differences instead of their sizes (Wilcoxon signed-rank test). A few tasks "
+        "with an extreme loss hardly influence it. If it disagrees with the t-test, a few tasks dominate the mean."
+    ),
+    "Cohen's d_z (effect size)": (
+        "The mean of the differences over the tasks, divided by their standard deviation. About 0.2 is a small effect, "
+        "0.5 a medium one and 0.8 a large one. It does not grow with the number of tasks, as the significance does."
+    ),
+    "Welch's test": (
+        "A test of the difference between two settings that were trained with several seeds. It compares the variation "
+        "between the settings with that between their seeds, and does not assume that both vary equally."
+    ),
     "Transductive": (
         "Batch norm with the statistics of the whole query set, as in the papers on MAML. The examples of the query "
         "set help each other, so accuracies are higher than if each example is normalised on its own."
@@ -68,6 +94,16 @@ TERMS: Mapping[str, str] = {
     "Second order": (
         "The exact meta-gradient, which is computed through the inner steps. FOMAML and Reptile omit its second "
         "derivatives."
+    ),
+    "First order (FOMAML)": (
+        "A meta-gradient without second derivatives: the gradients of the inner steps are treated as constants. It "
+        "takes less time and memory, but ignores how the inner steps change with the initial parameters. FOMAML is "
+        "first-order MAML; Reptile is another first-order algorithm."
+    ),
+    "Annealing": (
+        "A gradual change during training. A schedule anneals the outer learning rate towards a small value, linearly "
+        "or by a cosine. MAML++ anneals from first-order to second-order meta-gradients, and from the losses after all "
+        "inner steps to the last one."
     ),
     "Diverged": (
         "A task diverges if its loss after adaptation is not finite or far too large, often because the inner learning "
@@ -185,12 +221,23 @@ TOPICS: Mapping[str, Topic] = {
         "Runs adapted to the same held-out test tasks: training curves with validations as points, adaptation curves "
         "with intervals, tests of the differences, and conclusions. Runs that differ only in the seed are summarised "
         "over the seeds. Enter or a click shows a cursor on a chart.",
-        ("Adaptation curve", "Interval", "Test", "Ways and shots"),
+        (
+            "Adaptation curve",
+            "Interval",
+            "Test",
+            "Ways and shots",
+            "Paired test",
+            "Significant difference (p)",
+            "Holm's correction",
+            "Wilcoxon test",
+            "Cohen's d_z (effect size)",
+            "Welch's test",
+        ),
     ),
     "ExplorerScreen": Topic(
         "Explorer",
         "The inner loop on one held-out task, or on one that you define, at any inner learning rate, step by "
-        "step. Enter or a click shows a cursor on the chart of the loss.",
+        "step. A regression task has a chart of its loss if there is room: enter or a click shows a cursor on it.",
         ("Inner loop", "Support set", "Query set", "Adaptation curve"),
     ),
     "ParameterScreen": Topic(

@@ -25,7 +25,7 @@ class Phase(Enum):
     """State of the followed run, whose events the app receives. The values are shown to the user."""
 
     IDLE = "Idle"
-    STARTING = "Loading torch…"
+    STARTING = "Starting…"
     PACKING = "Packing images…"
     RUNNING = "Running"
     PAUSING = "Pausing…"
@@ -308,6 +308,11 @@ def use_keymap(keymap: Mapping[str, str]) -> None:
     """Give actions the keys that `keymap` assigns to them, and restore the default keys of all other actions."""
     _keymap.clear()
     _keymap.update(keymap)
+
+
+def changed_keys() -> frozenset[str]:
+    """Return the keys in the user's keymap."""
+    return frozenset(key for keys in _keymap.values() for key in keys.split(","))
 
 
 def bindings_of(tab: Tab) -> list[BindingType]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,7 +30,8 @@ from metatui.events import (
     Tweaked,
     Warned,
 )
-from metatui.runs.formatting import hint_text
+from metatui.runs.evaluation_clock import EvaluationClock
+from metatui.runs.formatting import duration, hint_text
 from metatui.tui.formatting import result_words, short_metric
 from metatui.tui.model.history import History, Step
 from metatui.utils.numbers import diverged
@@ -46,8 +46,8 @@ JOURNAL_LINES = 500
 
 CHECKPOINT_SAVED = "Checkpoint saved"
 
-LEAST_EVALUATION = 1.0
-"""The remaining time of an evaluation is estimated when the evaluation has taken this many seconds."""
+LOADING = "loading PyTorch"
+"""First stage of the start of a run."""
 
 RATE_WINDOW = 5.0
 """Seconds of training over which speeds are averaged."""
@@ -95,6 +95,8 @@ class RunModel:
         """Displayed status; empty while the run is followed."""
         self.packed: tuple[int, int] | None = None
         """Numbers of packed images and of all images while they are packed before training; otherwise None."""
+        self.stage = LOADING
+        """What the run does before training."""
         self.started: Started | None = None
         self.latest: Progress | None = None
         self.meta_loss, self.grad_norm, self.val_loss = History(), History(), History()
@@ -110,10 +112,7 @@ class RunModel:
         """Hints that the user has neither followed nor hidden and that still apply, oldest first."""
         self.evaluating: Evaluating | None = None
         """Progress of the current validation or test; None if neither is in progress."""
-        self._first_done = 0
-        """Number of tasks that had been evaluated when the first event of the current evaluation arrived."""
-        self._evaluating_since = self._evaluated_at = 0.0
-        """Times at which the first and the newest `Evaluating` event of the current evaluation arrived."""
+        self._clock = EvaluationClock()
         self.waits_because = ""
         """Warning that made the run wait, because its files cannot be written; empty if the run does not wait."""
         self._warning = ""
@@ -165,12 +164,12 @@ class RunModel:
     @property
     def evaluation_left(self) -> float | None:
         """Seconds left of the current evaluation; None if there is no evaluation, or its speed is not known yet."""
-        if self.evaluating is None:
-            return None
-        done, took = self.evaluating.done - self._first_done, self._evaluated_at - self._evaluating_since
-        if done <= 0 or took < LEAST_EVALUATION:
-            return None
-        return took * (self.evaluating.tasks - self.evaluating.done) / done
+        return self._clock.left if self.evaluating else None
+
+    @property
+    def evaluation_left_text(self) -> str:
+        """Time left of the current evaluation, such as `, 0:40 left`; empty if it is not known."""
+        return "" if self.evaluation_left is None else f", {duration(self.evaluation_left)} left"
 
     @property
     def is_followed(self) -> bool:
@@ -246,7 +245,8 @@ class RunModel:
             case Progress():
                 self.take_steps([Step(event)])
             case Evaluating():
-                self._see_evaluating(event)
+                self.evaluating = event
+                self._clock.see(event)
             case Evaluated():
                 self._evaluated(event)
             case Checkpointed(kind="last"):
@@ -293,12 +293,6 @@ class RunModel:
         verb = "Resumed" if event.iteration else "Started"
         reason = f" ({event.engine_reason})" if event.engine_reason else ""
         self._add_line(event.iteration, f"{verb} on {event.device}, engine {event.engine}{reason}")
-
-    def _see_evaluating(self, event: Evaluating) -> None:
-        now = time.monotonic()
-        if self.evaluating is None or self.evaluating.split != event.split:
-            self._first_done, self._evaluating_since = event.done, now
-        self.evaluating, self._evaluated_at = event, now
 
     def _evaluated(self, event: Evaluated) -> None:
         evaluation, previous = event.evaluation, self.evaluation

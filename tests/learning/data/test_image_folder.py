@@ -327,6 +327,8 @@ def test_views_have_the_colours_of_their_images(root: Path, mode: str) -> None:
     assert isinstance(view, ImageView)
     images = experiment.episodes("test", [2], seed=settings.evaluation.seed, shots=2).support_x[0]
     assert view.channels == len(images[0])
+    assert ", ".join(view.classes) == view.title
+    assert len(view.classes) == settings.task.ways
     expected = (255 * images).round().to(torch.uint8).movedim(1, -1)
     assert [list(image) for image in view.support] == [image.flatten().tolist() for image in expected]
 

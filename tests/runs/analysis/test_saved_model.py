@@ -171,6 +171,12 @@ def test_table_with_several_columns(tmp_path: Path, runs_dir: Path) -> None:
         assert row.tolist() == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
+def test_exported_file_is_not_a_run(runs_dir: Path, tmp_path: Path) -> None:
+    for given in ("model.safetensors", tmp_path / "model.safetensors"):
+        with pytest.raises(BadInput, match="must be the name of the run, its folder or 'latest': an exported file"):
+            metatui.load_model(given)
+
+
 def test_run_without_a_recorded_schema_needs_the_data(tmp_path: Path, runs_dir: Path) -> None:
     path = regressions(tmp_path / "curves.csv")
     run = train(runs_dir, table_settings(path, "y0"))

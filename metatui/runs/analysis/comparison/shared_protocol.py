@@ -69,10 +69,8 @@ def agree(
     Raises:
         BadInput: if the runs use different data, or a value is not allowed.
     """
+    check_data(settings, labels)
     first = settings[0]
-    options = [path for path, field in FIELDS.items() if field.group == first.task.source]
-    for path, values in _differing(settings, labels, (*DATA, *options)):
-        raise BadInput(f"runs on different data cannot be compared: {path} is {values}")
     own_steps = [each.evaluation_steps for each in settings if FIELDS["evaluation.inner_steps"].is_relevant(each)]
     shared: dict[str, Scalar] = {
         "evaluation.test_tasks": first.evaluation.test_tasks if tasks is None else tasks,
@@ -118,6 +116,13 @@ def agree(
         ),
         warnings=tuple(_protocol_warnings(settings, labels, agreed, differences, split)),
     )
+
+
+def check_data(settings: Sequence[Settings], labels: Sequence[str]) -> None:
+    """Raise BadInput if the runs use different data."""
+    options = [path for path, field in FIELDS.items() if field.group == settings[0].task.source]
+    for path, values in _differing(settings, labels, (*DATA, *options)):
+        raise BadInput(f"runs on different data cannot be compared: {path} is {values}")
 
 
 def _protocol_warnings(

@@ -12,6 +12,7 @@ from metatui.config.settings import Settings
 from metatui.events import Evaluation
 from metatui.runs.analysis.comparison.values import TaskValues
 from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.summary import summarise
 
 if TYPE_CHECKING:
     from metatui.learning.training.trainer_state import TrainerState
@@ -34,6 +35,22 @@ def checkpoints_of(run: RunFolder) -> Checkpoints:
         return tuple((file.name, (stat := file.stat()).st_mtime_ns, stat.st_size) for file in files)
     except OSError:  # a file is being replaced
         return ()
+
+
+def recorded_test(run: RunFolder, settings: Settings) -> tuple[Evaluation, TaskValues] | None:
+    """Return the final test of `run`, without values of single tasks, if it has the protocol in `settings`."""
+    import numpy as np
+
+    test = summarise(run).test
+    if test is None or test.diverged is None or test.checkpoint is None:
+        return None
+    made = test.split, test.tasks, test.shots, test.queries, test.steps
+    steps = tuple(range(settings.evaluation.inner_steps + 1))
+    same = made == ("test", settings.evaluation.test_tasks, settings.evaluation_shots, settings.task.queries, steps)
+    if not same or test.batch_norm not in (None, settings.evaluation.batch_norm):
+        return None
+    none = np.empty((0, len(steps)))
+    return test, TaskValues(none, none if test.accuracy else None)
 
 
 def measure(

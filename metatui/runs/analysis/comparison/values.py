@@ -185,6 +185,8 @@ class RecordedRun:
     costs: Costs
     to_target: TimeToTarget | None
     """First validation that reached the target; None if no validation reached it, or if there is no target."""
+    title: str = field(default="", kw_only=True)
+    """Text that replaces the name of the algorithm in labels; empty to use the name of the algorithm."""
 
     @property
     def id(self) -> str:
@@ -198,6 +200,7 @@ class RunResult(RecordedRun):
     evaluation: Evaluation
     """Adaptation curve with its protocol."""
     values: TaskValues = field(repr=False)
+    """Metrics of each task; without rows if `evaluation` is the recorded test of the run."""
     diverged: int
     """Number of held-out tasks that diverged. The means of `evaluation` exclude them."""
 

@@ -44,7 +44,7 @@ class ConfirmScreen(Dialog[bool]):
     def __init__(self, title: str, question: str, *, yes: str, details: Sequence[str] = (), note: str = "") -> None:
         """
         Args:
-            details: lines below the question, which scroll if there are many.
+            details: lines below the question, which may be indented and scroll if there are many.
             note: sentence below the details, which `show_note` can replace.
         """
         super().__init__()
@@ -72,9 +72,12 @@ class ConfirmScreen(Dialog[bool]):
 
     def _page(self, width: int, theme: ChartTheme) -> list[Row]:
         rows: list[Row] = []
-        for line in map(theme.printable, self._details):
-            fits = cell_len(line) <= width  # most lines do; wrapping hundreds of them would take long
-            rows += [[Segment(line, theme.text)]] if fits else paragraph(line, width, theme, theme.text, hang=4)
+        for detail in self._details:
+            indent = " " * (len(detail) - len(detail.lstrip()))
+            line, room = theme.printable(detail), width - len(indent)
+            fits = cell_len(line) <= room  # most lines do; wrapping hundreds of them would take long
+            wrapped = [[Segment(line, theme.text)]] if fits else paragraph(line, room, theme, theme.text, hang=2)
+            rows += [[Segment(indent), *row] for row in wrapped]
         return rows
 
     def show_note(self, note: str) -> None:

@@ -10,7 +10,7 @@ from textual.await_complete import AwaitComplete
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import ScreenResultType
-from textual.widgets import Button, Input
+from textual.widgets import Button, Input, Switch
 
 from metatui.tui.screens.overlay import Overlay
 from metatui.tui.widgets.static_text import StatusLine
@@ -58,6 +58,11 @@ class InputDialog(Dialog[ScreenResultType | None]):
         """Show `error`, and focus the first field."""
         self.query_one("#dialog-error", StatusLine).update(error)
         self.query(Input).first().focus()
+
+    @on(Input.Changed)
+    @on(Switch.Changed)
+    def _forget_error(self) -> None:
+        self.query_one("#dialog-error", StatusLine).update("")
 
     @on(Button.Pressed, "#accept")
     @on(Input.Submitted)

@@ -27,13 +27,14 @@ class FailureScreen(Dialog[None]):
     """Shows `sentence`, the path and the last lines of the log of `run`, and how to resume the run."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,enter,q", "dismiss", "Close")]
+    DEFAULT_CSS = "FailureScreen VerticalScroll { height: auto; max-height: 100%; }"
 
     def __init__(self, run: RunFolder, sentence: str, log: Sequence[str]) -> None:
         super().__init__()
         self._run, self._sentence, self._log = run, sentence, log
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog dialog-tall") as dialog:
+        with Vertical(classes="dialog dialog-wide") as dialog:
             dialog.border_title = "An error ended the run"
             dialog.border_subtitle = "escape closes"
             with VerticalScroll():

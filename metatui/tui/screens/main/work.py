@@ -44,10 +44,10 @@ from metatui.tui.widgets.static_text import StatusLine
 
 PANES: tuple[Pane, ...] = ("settings", "run", "curves", "adaptation", "journal")
 
-NO_ADAPTATION = (
-    "Adaptation to held-out tasks appears here after the first validation. {evaluate} validates now. To see up to "
-    "three runs side by side, mark them in the runs tab ({tab_runs}, then {mark_run})."
-)
+NO_ADAPTATION = "Adaptation to held-out tasks appears here after the first validation."
+VALIDATE = "{evaluate} validates now."
+NEVER_VALIDATED = "This run ended before its first validation, so it has no adaptation to held-out tasks to show."
+SIDE_BY_SIDE = "To see up to three runs side by side, mark them in the runs tab ({tab_runs}, then {mark_run})."
 
 
 class PreferencesChanged(Message):
@@ -92,11 +92,22 @@ class AdaptationPane(Vertical):
         yield StatusLine(id="adaptation-caption")
         yield AdaptationPanel(id="adaptation-panel")
 
-    def show(self, runs: Sequence[RunViews], caption: str, *, warning: bool) -> None:
+    def show(self, runs: Sequence[RunViews], caption: str, *, warning: bool, empty: str) -> None:
         line = self.query_one("#adaptation-caption", StatusLine)
         line.update(caption)
         line.set_class(warning, "-warning")
-        self.query_one(AdaptationPanel).show_views(runs, empty=with_keys(NO_ADAPTATION))
+        self.query_one(AdaptationPanel).show_views(runs, empty=empty)
+
+
+def no_adaptation(model: RunModel | None, phase: Phase) -> str:
+    """Return why there is no adaptation to show, and what the user can do.
+
+    Args:
+        phase: must be IDLE if the app does not follow the run.
+    """
+    is_over = model is not None and not phase.active and not model.is_live
+    validate = [VALIDATE] if phase.active and phase is not Phase.STOPPING else []
+    return with_keys(" ".join([NEVER_VALIDATED if is_over else NO_ADAPTATION, *validate, SIDE_BY_SIDE]))
 
 
 class Panes(Widget):
@@ -211,8 +222,11 @@ class WorkTab(Vertical):
         self.curves.show(model, phase, marked)
         self._journal.show(model.journal if model else ())
 
-    def show_adaptation(self, runs: Sequence[RunViews], caption: str, *, warning: bool = False) -> None:
-        self._adaptation.show(runs, caption, warning=warning)
+    def show_adaptation(
+        self, runs: Sequence[RunViews], caption: str, *, warning: bool = False, empty: str = ""
+    ) -> None:
+        """Show the adaptation of runs. `empty` is shown if there are none."""
+        self._adaptation.show(runs, caption, warning=warning, empty=empty)
 
     def opened(self, has_run: bool) -> None:
         """Adapt the layout after a run was opened or closed.

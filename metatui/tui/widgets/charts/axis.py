@@ -23,6 +23,11 @@ TOLERANCE: Final = 0.25
 """Largest allowed distance between a tick of a logarithmic axis and the centre of its cell, in cells: one braille
 dot."""
 MOST_TICKS: Final = 9
+POWER_STEPS: Final = (1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 300)
+"""Possible distances between the powers of ten that are ticks of a logarithmic axis, in powers."""
+LABELLED_FROM: Final = 4
+"""Smallest number of cells per power of ten with which ticks at 2 and 5 are labelled; with 3, every cell has a
+tick."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +196,7 @@ def _layout(low: float, high: float, cells: int, step: float) -> _Layout | None:
 
 
 def _log_axis(low: float, high: float, cells: int) -> Axis | None:
-    """Return an axis with ticks at 1, 2 and 5 times powers of ten, or only at powers of ten if the range is wide.
+    """Return an axis with ticks at 1, 2 and 5 times powers of ten, or only at powers of ten if there is no room.
 
     The result is None if the range is too narrow for such ticks.
     """
@@ -208,7 +213,7 @@ def _log_axis(low: float, high: float, cells: int) -> Axis | None:
     if len(ticks) < 2 or (end - start) * spacing < cells / 2:
         return None
     powers = [tick for tick in ticks if f"{tick:e}".startswith("1.0")]
-    labelled = ticks if spacing >= 6 or len(powers) < 2 else powers
+    labelled = ticks if spacing >= LABELLED_FROM or len(powers) < 2 else powers
     labels = tuple(_power_label(tick) if tick in labelled else "" for tick in ticks)
     return Axis(cells, 10.0**bottom, 10.0**top, tuple(ticks), labels, log=True)
 
@@ -220,7 +225,13 @@ def _fits_two_and_five(spacing: int) -> bool:
 
 
 def _powers_axis(low: float, high: float, cells: int) -> Axis | None:
-    exponents = _linear_axis(math.log10(low), max(math.log10(high), math.log10(low) + 1), cells, 2, whole=True)
+    """Return a logarithmic axis whose ticks are all powers of ten or, if there is no room, every second or third."""
+    start = math.log10(low)
+    end = max(math.log10(high), start + 1)
+    layouts = (_layout(start, end, cells, step) for step in POWER_STEPS)
+    fitting = (each for each in layouts if each and each.spacing >= 2 and each.used >= 0.5)
+    layout = next(fitting, None)
+    exponents = layout.axis(cells) if layout else _linear_axis(start, end, cells, 2, whole=True)
     if not (exponents.low > -307 and exponents.high < 307 and exponents.ticks):
         return None
     ticks = tuple(10.0**tick for tick in exponents.ticks)

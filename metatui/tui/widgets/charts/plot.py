@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from rich.cells import cell_len
@@ -15,7 +15,7 @@ from metatui.tui.formatting import number
 from metatui.tui.widgets.charts.axis import Axis, clamped, drawable, range_axis, value_axis
 from metatui.tui.widgets.charts.canvas import Canvas, Run, Signal
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
-from metatui.tui.widgets.charts.header import chart_header, line_marker
+from metatui.tui.widgets.charts.header import chart_header, line_marker, point_markers
 from metatui.tui.widgets.charts.row_widget import Row, block, centred, fitted, fitted_words, merged
 from metatui.tui.widgets.charts.series import ChartData, Drawn, Mark, Series, drawn_series, placed
 
@@ -44,6 +44,8 @@ class View:
     """Limits of the x axis; None shows everything."""
     cursor: float | None = None
     """The x coordinate whose values are shown in the legend; None if there is no cursor."""
+    order: Mapping[tuple[int, str], int] = field(default_factory=dict, compare=False)
+    """When each series changed last, by position and style; a series with a higher number changed later."""
 
 
 EVERYTHING: Final = View()
@@ -86,6 +88,23 @@ def draw(
         indent = plot.left + (plot.width - cell_len(label)) // 2
         rows.append([Segment(" " * indent), Segment(label, theme.muted)])
     return Drawing(block(rows, width, height), plot, top)
+
+
+def _ordered(drawn: Sequence[Drawn], width: int, view: View) -> list[Drawn]:
+    """Return the series in the order in which they are drawn, the last one on top.
+
+    A line with more points than columns would hide a sparse line, so it is always below it. Of two similar lines, the
+    one that changed last is on top.
+    """
+    layers = {"band": 0, "line": 1, "points": 2, "rings": 2}
+
+    def rank(each: Drawn) -> tuple[int, bool, int, int]:
+        series = each.series
+        changed = view.order.get((each.position, series.style), 0)
+        count = len(series.points) if series.style == "line" else 0
+        return layers[series.style], count <= width, changed, -count
+
+    return sorted(drawn, key=rank)
 
 
 def _readings(drawn: Sequence[Drawn], width: int, theme: ChartTheme) -> list[Row]:
@@ -171,14 +190,8 @@ class Plot:
         view: View = EVERYTHING,
     ) -> None:
         self._data, self._theme, self._canvas, self._view = data, theme, canvas, view
-        layers = {"band": 0, "line": 1, "points": 2, "rings": 2}
-        self.drawn = sorted(
-            drawn,
-            key=lambda each: (
-                layers[each.series.style],
-                -len(each.series.points) if each.series.style == "line" else 0,
-            ),
-        )
+        self.drawn = _ordered(drawn, width, view)
+        self._points = point_markers(drawn, theme)
         self.height = height
         self.y = self._y_axis()
         labels = max((len(label) for label in self.y.labels), default=0)
@@ -212,6 +225,8 @@ class Plot:
         if limits is None:
             values = [x for _, series in self.drawn for x, y in series.points if math.isfinite(x) and math.isfinite(y)]
             limits = min(values), max(values)
+            if limits[0] == limits[1]:
+                limits = min(0.0, limits[0]), max(0.0, limits[1])
         return range_axis(*limits, self.width, wide=True, whole=self._data.integer_x)
 
     def _row(self, value: float) -> int | None:
@@ -272,7 +287,7 @@ class Plot:
             for row in rows:
                 row[column] = line
         for column, mark, style in reversed(styled):  # newest first, because it explains the current values
-            label = self._theme.printable(mark.label)
+            label = self._theme.printable(self._mark_label(mark))
             places = (
                 (row, range(start, start + len(label)))
                 for row, runs in zip(rows[:LABEL_ROWS], cells, strict=False)
@@ -287,6 +302,13 @@ class Plot:
                 row.update((at, Segment(char, style)) for at, char in zip(columns, label, strict=True))
         return rows
 
+    def _mark_label(self, mark: Mark) -> str:
+        """Return the label of a mark, after the character of its run's line if colours do not distinguish the runs."""
+        position = next((each.position for each in self.drawn if each.series.name == mark.run), None)
+        if not (mark.run and mark.label and self._theme.distinct) or position is None:
+            return mark.label
+        return f"{line_marker(position, self._theme)} {mark.label}"
+
     def _mark_style(self, mark: Mark) -> Style:
         return self._theme.colour(mark.colour) if mark.colour else self._theme.muted
 
@@ -296,7 +318,8 @@ class Plot:
             case "line":
                 return Signal(points, line_marker(position, self._theme), "line")
             case "points" | "rings":
-                return Signal(points, glyphs.points if series.style == "points" else glyphs.rings, "points")
+                marker = self._points[position] if series.style == "points" else glyphs.rings
+                return Signal(points, marker, "points")
             case "band":
                 marker = glyphs.marker if glyphs.marker == "braille" and not self._theme.distinct else glyphs.speck
                 return Signal(points, marker, "band")
@@ -307,16 +330,17 @@ class Plot:
         for tick in self.x.ticks:
             if (column := self.x.cell(tick)) is not None:
                 axis[column] = Segment(glyphs.tick_below, self._theme.muted)
-        for x in self._data.faults:
-            if (column := self.x.cell(x)) is not None:
-                axis[column] = Segment(glyphs.wrong, self._theme.warning)
+        for fault in self._data.faults:
+            if (column := self.x.cell(fault.x)) is not None:
+                style = self._theme.colour(fault.colour) if fault.colour else self._theme.warning
+                axis[column] = Segment(glyphs.wrong, style)
         return merged([Segment(" " * (self.left - 1) + glyphs.corner, self._theme.muted), *axis])
 
     def x_ticks(self, name: str) -> Row:
         """Return a row with the labels of ticks. Labels that would touch are omitted.
 
-        `name` is to the right of the last label or, if there is no room, in the last gap between labels. Labels in its
-        place are omitted, but never the first and the last one.
+        `name` is to the right of the last label or, if there is no room, in the last gap between labels. Labels that it
+        would cover are omitted, but never the first or the last one.
         """
         total = self.left + self.width
         labels: list[tuple[int, str]] = []

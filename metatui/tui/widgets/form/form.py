@@ -171,7 +171,7 @@ class SettingsForm(Vertical):
         return assess({**self._texts, path: text}).problems.get(path, "")
 
     def enter(self, path: str, text: str) -> None:
-        """Enter a valid text in the field of a setting. During a run, also apply the value to the run."""
+        """Enter valid text in the field of a setting. During a run, also apply the value to the run."""
         value = FIELDS[path].read(text)
         self._texts[path] = text_of(value)
         self._update_offer(path)

@@ -13,9 +13,9 @@ from metatui.tui.widgets.charts.row_widget import Row
 from metatui.tui.widgets.scroll_view import paragraph
 
 
-def section(title: str, rows: Sequence[Row], theme: ChartTheme) -> list[Row]:
+def section(title: str, rows: Sequence[Row], width: int, theme: ChartTheme) -> list[Row]:
     """Return a blank line, a title and `rows`, or nothing if there are no rows."""
-    return [[], [Segment(theme.printable(title), theme.title)], *rows] if rows else []
+    return [[], *paragraph(title, width, theme, theme.title), *rows] if rows else []
 
 
 def labelled(parts: Iterable[tuple[str, str]], width: int, theme: ChartTheme) -> list[Row]:

@@ -1,0 +1,47 @@
+"""Snapshots of dialogs that other tests only answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.tui.screens.compare.save_dialog import ExportScreen
+from metatui.tui.screens.dialogs.dialog import Dialog
+from metatui.tui.screens.dialogs.failure import FailureScreen
+from metatui.tui.screens.dialogs.prompt import AskScreen
+from tests.tui.screens.conftest import ScreenApp
+from tests.tui.sizes import SIZES
+
+LOG = """\
+Traceback (most recent call last):
+  File "/home/me/metatui/runs/execution/session.py", line 212, in _train
+    for event in trainer.events():
+                 ^^^^^^^^^^^^^^^^
+  File "/home/me/metatui/learning/training/trainer.py", line 187, in events
+    yield from self._meta_steps(first=iteration + 1, last=self.settings.training.iterations)
+RuntimeError: CUDA error: an illegal memory access was encountered
+"""
+QUESTION = (
+    "Enter 5 held-out classes, separated by commas: numbers from 0, names, or the start of names. The name of an "
+    "alphabet selects as many of its characters as are needed."
+)
+DIALOGS: dict[str, Callable[[], Dialog[Any]]] = {
+    "question": lambda: AskScreen("Classes", QUESTION, check=lambda _: None),
+    "export": lambda: ExportScreen(Path("/home/me/comparison.md"), lambda _: None),
+    "failure": lambda: FailureScreen(
+        RunFolder(Path("/runs/maml-sinusoid-20260102-030405")),
+        "the run ended after meta-step 300 with an unexpected error (RuntimeError): the traceback is in "
+        "/runs/maml-sinusoid-20260102-030405/crash.log",
+        LOG.splitlines(),
+    ),
+}
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", DIALOGS)
+def test_snapshot(snap_compare: Callable[..., bool], name: str, size: tuple[int, int]) -> None:
+    assert snap_compare(ScreenApp(DIALOGS[name]()), terminal_size=size)
