@@ -25,7 +25,7 @@ from metatui.utils.errors import BadInput, MetatuiError, quote
 from metatui.utils.files import replacing
 from metatui.utils.paths import expanded
 
-size_option = click.option("--size", is_flag=True, help="Also show the disk space that each run takes.")
+size_option = click.option("--size", is_flag=True, help="Also show the disk space that each run uses.")
 
 
 @click.group(

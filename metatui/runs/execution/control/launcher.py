@@ -101,7 +101,7 @@ def start_detached(
     changes: Sequence[Planned] = (),
     origin: str | None = None,
 ) -> LiveRun:
-    """Start a new run in the background and follow its events. `changes` and `origin` are as in `Session.start`.
+    """Start a run in the background and return the connection to it. `changes` and `origin` are as in `Session.start`.
 
     Raises:
         BadInput, MetatuiError: if `Session.start` fails in the new process; no folder is left behind.
@@ -111,7 +111,7 @@ def start_detached(
 
 
 def resume_detached(run: RunFolder, changes: Mapping[str, Scalar] | None = None) -> LiveRun:
-    """Resume a run in the background and follow its events.
+    """Resume a run in the background and return the connection to it.
 
     Raises:
         BadInput, MetatuiError: if `Session.resume` fails in the new process.
