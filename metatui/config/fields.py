@@ -117,7 +117,7 @@ def differences(settings: Settings, other: Settings) -> list[str]:
 def without_effect(settings: Settings, paths: Iterable[str]) -> list[str]:
     """Return sentences, without full stops, that name the settings among `paths` that have no effect in `settings`.
 
-    There is one sentence for all settings that have no effect for the same reason.
+    Settings that have no effect for the same reason are named in the same sentence.
     """
     reasons: dict[str, list[str]] = {}
     for path in paths:

@@ -131,7 +131,7 @@ class RunModel:
         return other
 
     def reopen(self, settings: Settings) -> None:
-        """Record that a run, which was read from disk, is training again with `settings`."""
+        """Record that this run, which was read from disk, is training again with `settings`."""
         self.settings, self.status, self.ended = settings, "", None
 
     @property

@@ -23,7 +23,7 @@ LABEL_ROWS: Final = 3
 """Number of rows at the top of the curves in which the labels of marks are placed."""
 
 NARROWEST: Final = 8
-"""Minimum width of the curves with y labels. Last values are shown only if the curves have three times this width."""
+"""Minimum width of the curves if y labels are shown. If last values are shown too, it is three times as large."""
 
 LAST_VALUE: Final = 5
 """Minimum width of the column of last values: the width of `0.123`."""
