@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from metatui.tui.tour.steps import Happening
 
 COMPLETE_AFTER = 0.5
-"""Seconds from the first frame to the creation of the other tabs. They are created earlier if they are needed."""
+"""Seconds from the first frame to the creation of the tabs that it does not show, unless they are needed earlier."""
 
 
 class MainScreen(Screen[None]):
