@@ -130,7 +130,7 @@ class ImageView:
     width: int
     support: tuple[bytes, ...]
     """Support images ordered by class. The pixels of an image are stored row by row, with one byte for each channel of
-    a pixel. In grey images, ink is 255."""
+    a pixel. In images of Omniglot and glyphs, strokes are 255."""
     support_labels: tuple[int, ...]
     query: tuple[bytes, ...]
     """A few query images of each class."""
@@ -287,8 +287,8 @@ class Finished:
     """Why the run ended: `iterations`, `early_stop`, `stopped` or `interrupted`."""
     seconds: float
     test: Evaluation | None
-    """Test result of the best parameters, with the live settings that were in use when they were validated. None for a
-    stopped run."""
+    """Test result of the best parameters, with the live settings that were in use when these parameters were validated.
+    None for a stopped run."""
     views: tuple[TaskView, ...] = ()
     warning: str | None = None
     """Reason why the result is not usable, and the setting to change; None if the result is usable."""

@@ -115,9 +115,9 @@ def differences(settings: Settings, other: Settings) -> list[str]:
 
 
 def without_effect(settings: Settings, paths: Iterable[str]) -> list[str]:
-    """Return a sentence, without a full stop, for the settings among `paths` that have no effect in `settings`.
+    """Return sentences, without full stops, that name the settings among `paths` that have no effect in `settings`.
 
-    Settings that have no effect for the same reason share a sentence.
+    Settings that have no effect for the same reason are named in the same sentence.
     """
     reasons: dict[str, list[str]] = {}
     for path in paths:

@@ -7,7 +7,7 @@ from typing import Any
 from metatui.utils.errors import BadInput, quote
 
 FORMAT = 1
-"""Current version of the formats of presets, settings.toml, journals with their metrics, and evaluations.
+"""Current version of the formats of presets, settings.toml, journals, metrics files and evaluations.
 
 Files that state no version have version 1.
 """

@@ -60,7 +60,7 @@ class Preset:
 
     @property
     def published_note(self) -> str:
-        """The published result, followed by `(not comparable)` if the preset's protocol differs; empty without one."""
+        """The published result, followed by `(not comparable)` if its protocol differs; empty if none is known."""
         note = " (not comparable)" if "Not comparable" in self.published_protocol else ""
         return f"{self.published}{note}" if self.published else ""
 

@@ -15,10 +15,10 @@ class EvaluationClock:
 
     def __init__(self) -> None:
         self._first: Evaluating | None = None
-        """First event that was seen of the current evaluation."""
+        """First event of the current evaluation that was passed to `see`."""
         self._last: Evaluating | None = None
         self._since = self._at = 0.0
-        """Times at which these two events arrived."""
+        """Arrival times of the first and the last event, in seconds of the monotonic clock."""
 
     def see(self, event: Evaluating) -> None:
         last, now = self._last, time.monotonic()

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from metatui.tui.tour.steps import Happening
 
 COMPLETE_AFTER = 0.5
-"""Seconds from the first frame to the creation of the other tabs. They are created earlier if they are needed."""
+"""Seconds from the first frame to the creation of the tabs that it does not show, unless they are needed earlier."""
 
 
 class MainScreen(Screen[None]):
@@ -191,10 +191,10 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         for work in (self._complete_work_tab, self.complete, self._prepare_dialogs, self._welcome):
             if not self.is_ending:
                 await work()
-        # The command line disabled garbage collection. Objects created until now live as long as the app. By default,
-        # every third dialog would cause a collection of all others, which takes up to 40 ms.
+        # The command line disabled garbage collection. Objects created until now live as long as the app. With Python's
+        # thresholds, every third dialog would cause a collection of all other objects, which takes up to 40 ms.
         gc.freeze()
-        gc.set_threshold(5_000, 10, 20)
+        gc.set_threshold(2_000, 5, 30)
         gc.enable()
 
     @property

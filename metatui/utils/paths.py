@@ -37,7 +37,7 @@ def user_presets_dir() -> Path:
 
 
 def app_state_file() -> Path:
-    """Return the file of the app's preferences: theme, symbols, pane sizes."""
+    """Return the file of the app's preferences, such as the theme and the pane sizes."""
     return user_config_path(APP) / "app.toml"
 
 

@@ -214,10 +214,11 @@ async def test_live_runs_are_announced_and_attached(make: Make, sessions: FakeSe
 
 @pytest.mark.parametrize("ends", [True, False], ids=["end", "detach"])
 async def test_unsaved_settings_return_to_the_form(
-    make: Make, sessions: FakeSessions, live: RunFolder, ends: bool
+    make: Make, sessions: FakeSessions, live: RunFolder, monkeypatch: pytest.MonkeyPatch, ends: bool
 ) -> None:
-    app = make()
-    async with app.run_test(size=LARGE, notifications=True) as pilot:
+    app, told = make(), list[str]()
+    monkeypatch.setattr(app, "notify", lambda text, **_: told.append(text))
+    async with app.run_test(size=LARGE) as pilot:
         app.form.enter("training.seed", "7")
         app.form.enter("algorithm.inner_lr", "0.5")
         await pilot.press("2")
@@ -226,7 +227,7 @@ async def test_unsaved_settings_return_to_the_form(
         await settled(app, pilot)
         assert sessions.attached == [live.id]
         assert app.form.text("training.seed") == "0"
-        assert "Your settings return to the form when the run ends." in notes(app)
+        assert "Your settings return to the form when the run ends." in told
         assert sessions.session is not None
         if ends:
             sessions.session.end(Finished(31, "iterations", 1.0, None))

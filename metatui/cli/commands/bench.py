@@ -178,7 +178,7 @@ def _progress(benchmark: Benchmark, seconds: float) -> Iterator[Callable[[Report
         return
     columns = TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=screen, refresh_per_second=4, transient=True) as bar:
-        task = bar.add_task("peak rates of the machine", total=len(benchmark.cells))
+        task = bar.add_task("peak speed of the machine", total=len(benchmark.cells))
 
         def show(report: Report) -> None:
             match report:

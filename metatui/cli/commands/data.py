@@ -126,10 +126,10 @@ def omniglot(folder: Path | None, force: bool, as_json: bool) -> None:
 @data.command(
     epilog=examples(
         "metatui data cifar100",
-        "metatui data cifar100 --from ~/downloads/cifar-100-python.tar.gz",
+        "metatui data cifar100 --from ~/downloads",
     )
 )
-@_published(contents="cifar-100-python (archive or folder)")
+@_published(contents="cifar-100-python.tar.gz or the unpacked folder cifar-100-python")
 def cifar100(folder: Path | None, force: bool, as_json: bool) -> None:
     """Download and pack CIFAR-100, which FC100 and CIFAR-FS use."""
     from metatui.learning.data.cifar100.cache import download, load, pack

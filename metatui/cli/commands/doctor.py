@@ -156,7 +156,7 @@ def _refusal(folder: Path) -> str | None:
 
 
 def _ignored_files() -> Iterator[str]:
-    """Check the file of preferences and the file of keys. Yields a sentence for each one that the app cannot use."""
+    """Check the preferences file and the keymap file. Yields a sentence for each one that the app cannot use."""
     from metatui.tui import preferences  # imported here, because it imports Textual
     from metatui.tui.keyboard import keymap
 

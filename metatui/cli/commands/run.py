@@ -117,8 +117,8 @@ def run(
     after Ctrl-C.
 
     The exit code is 1 if the run fails, or if at least half of its test tasks diverged, so that it has no result. In
-    the JSON object, "error" is then the reason, and "result" is null. Otherwise, "result" is that of the test, and
-    "validation_result" that of the best validation.
+    the JSON object, "error" is then the reason, and "result" is null. Otherwise, "result" is the result
+    of the test, and "validation_result" is the result of the best validation.
 
     Ctrl-\\ ends the process without saving; --resume continues from the last checkpoint.
     """

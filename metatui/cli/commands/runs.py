@@ -25,7 +25,7 @@ from metatui.utils.errors import BadInput, MetatuiError, quote
 from metatui.utils.files import replacing
 from metatui.utils.paths import expanded
 
-size_option = click.option("--size", is_flag=True, help="Also show the disk space that each run takes.")
+size_option = click.option("--size", is_flag=True, help="Also show the disk space that each run uses.")
 
 
 @click.group(
@@ -120,7 +120,10 @@ def _export_model(run: RunFolder, to: str, *, force: bool) -> None:
         check_new_file(extra_file(path), "the file of meta-parameters next to the model file", force=force)
     model.save(path)
     screen, count = console(), len(model.module.state_dict())
-    say(screen, f"Wrote {count} tensors to {path}: the {model.checkpoint} parameters, of meta-step {model.iteration:,}")
+    say(
+        screen,
+        f"Wrote {count} tensors to {path}: the {model.checkpoint} parameters, from meta-step {model.iteration:,}",
+    )
     if model.extra:
         say(screen, f"Wrote {len(model.extra)} meta-parameters that are not part of the network to {extra_file(path)}")
 

@@ -1,4 +1,4 @@
-"""Characters of the output of commands, which can be fewer than those of Unicode."""
+"""Replacement of characters that the terminal's encoding lacks in the output of commands."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ SPELLED_OUT = "metatui.spelled_out"
 
 
 def use_characters_of_terminal() -> None:
-    """Spell out what the encoding of standard output and standard error lacks, and in the C locale all but ASCII.
+    """Spell out characters that the encoding of standard output or error lacks; in the C locale, all but ASCII.
 
-    Python uses UTF-8 in the C locale (PEP 540), although the terminal may not show it.
+    Python uses UTF-8 in the C locale (PEP 540), although the terminal may be unable to display it.
     """
     codecs.register_error(SPELLED_OUT, _spelled_out)
     ascii_only = symbols.is_ascii_only(os.environ)

@@ -71,7 +71,7 @@ def _walking(run: RunFolder, tasks: int) -> Generator[ProjectionProgress, None, 
 
     settings, state = saved_state(run)
     if not FIELDS["evaluation.inner_steps"].is_relevant(settings):
-        raise BadInput(f"{algorithm_title(settings)} does not adapt by inner steps, so there are no paths to show")
+        raise BadInput(f"{algorithm_title(settings)} does not adapt with inner steps, so there are no paths to show")
     experiment = set_up_again(pin_compute(settings, run.journal(), but={}), state)
     steps = settings.evaluation_steps
     ordinary = {name: p.clone() for name, p in experiment.theta().items()}  # copied before best_of replaces them

@@ -69,7 +69,7 @@ class RunLog:
 
 
 def pin_compute(settings: Settings, journal: Sequence[Entry], *, but: Mapping[str, Scalar]) -> Settings:
-    """Replace automatic compute settings with the values that were selected when the run was last started or resumed.
+    """Replace compute settings that are `auto` with the values selected when the run was last started or resumed.
 
     A new measurement might select another engine, which rounds sums differently.
 

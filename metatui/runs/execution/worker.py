@@ -61,7 +61,7 @@ def train(session: Session) -> None:
 def _open_session(channel: Channel, request: Mapping[str, Any], ending: SignalState) -> Session | None:
     """Open the requested session with the channel as its first viewer, or answer with an error and return None.
 
-    A signal ends this process until the session is open, and from then on interrupts the session.
+    Until the session is open, a signal ends this process; from then on, it interrupts the session.
     """
     try:
         with (

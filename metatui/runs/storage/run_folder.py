@@ -131,7 +131,7 @@ def end_reason(run: RunFolder, entries: list[Entry], status: Status) -> str | No
         return None
     if has_died(entries, status):
         saved = saved_meta_step(run.checkpoints_path)
-        what = "it had saved no checkpoint" if saved is None else f"its newest checkpoint is of meta-step {saved:,}"
+        what = "it had saved no checkpoint" if saved is None else f"its newest checkpoint is from meta-step {saved:,}"
         return f"the process was killed or crashed, and {what}"
     details = next((entry.details for entry in reversed(entries) if entry.event == status), {})
     if status == "failed":

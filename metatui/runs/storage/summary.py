@@ -50,7 +50,7 @@ class RunSummary:
     """Final test; None before the test, or if the run was resumed after it."""
     problem: str | None
     iterations: int | None
-    """Number of meta-steps of the whole training, including live changes; None if `settings` is None."""
+    """Total number of meta-steps to train, with live changes to it applied; None if `settings` is None."""
     pid: int | None
     """ID of the process that last started or resumed the run."""
     host: str | None

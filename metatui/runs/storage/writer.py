@@ -164,7 +164,7 @@ class RunWriter:
                 pass  # the journal omits `Evaluating`, which is transient
 
     def interrupted(self, reason: str) -> None:
-        """Record that the run ended between two events; its last checkpoint is kept."""
+        """Record that the run was interrupted, for example by a second Ctrl-C, without saving a new checkpoint."""
         self._write_last("interrupted", reason=reason)
 
     def crashed(self, error: Exception) -> None:

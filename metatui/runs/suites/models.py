@@ -65,8 +65,8 @@ class PlannedComparison:
     """Warnings about differences between the protocols of the runs."""
 
     def titles(self, folders: Mapping[Hashable, RunFolder | None]) -> dict[RunFolder, str]:
-        """Return the titles of the runs by folder, given the folders by identity."""
-        return {folder: run.title for run in self.runs if (folder := folders.get(run.identity))}
+        """Return the titles of the runs that have one, keyed by folder, given the folders keyed by identity."""
+        return {folder: run.title for run in self.runs if run.title and (folder := folders.get(run.identity))}
 
 
 @dataclass(frozen=True)

@@ -102,8 +102,8 @@ TERMS: Mapping[str, str] = {
     ),
     "Annealing": (
         "A gradual change during training. A schedule anneals the outer learning rate towards a small value, linearly "
-        "or by a cosine. MAML++ anneals from first-order to second-order meta-gradients, and from the losses after all "
-        "inner steps to the last one."
+        "or along a cosine. MAML++ anneals from first-order to second-order meta-gradients, and from the losses after "
+        "all inner steps to the last one."
     ),
     "Diverged": (
         "A task diverges if its loss after adaptation is not finite or far too large, often because the inner learning "
@@ -139,7 +139,7 @@ ABOUT = Topic(
     "metatui",
     "metatui trains a model on many small tasks, so that a few gradient steps on the support examples of a new task "
     "give good predictions for its query examples. A run trains in its own process and continues if this window is "
-    "closed. One run is followed at a time. In a shell, metatui attach follows a run and metatui stop ends it.",
+    "closed. The app follows one run at a time. In a shell, metatui attach follows a run and metatui stop ends it.",
     ("Task", "Support set", "Query set", "Inner loop", "Outer loop"),
 )
 

@@ -1,7 +1,7 @@
 """The actions of the app. Bindings, key bar, help screen and palette are generated from this table.
 
-Only keys that tmux and SSH forward are used: letters, digits, function keys and some control letters. A focused text
-field consumes letters, so actions that are useful there also have a function key or control key.
+Only keys that tmux and SSH forward are used: letters, digits, function keys and some combinations of ctrl with a
+letter. A focused text field consumes letters, so actions that are useful there also have a function key or a ctrl key.
 """
 
 from __future__ import annotations
@@ -262,7 +262,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("mark_all_runs", "m", "All/none", "Mark all listed runs, or unmark all runs.", RUNS, _row, tab="runs"),
     Action("sort_runs", "o", "Sort", "Sort by the next column.", RUNS, _row, tab="runs"),
     Action("reverse_runs", "t", "Reverse", "Reverse the order of the list.", RUNS, _row, bar=False, tab="runs"),
-    Action("compare_runs", "c", "Compare", "Compare marked runs, or test one with more steps.", RUNS, _few, tab="runs"),
+    Action("compare_runs", "c", "Compare", "Compare runs, or test one with more inner steps.", RUNS, _few, tab="runs"),
     Action("report_runs", "g", "Report", "Write a report on the marked or selected runs.", RUNS, _few, tab="runs"),
     Action("load_run", "l", "Load settings", "Put the run's settings into the form.", RUNS, _idle_row, tab="runs"),
     Action("resume_run", "r", "Resume", "Continue from the run's last checkpoint.", RUNS, _idle_row, tab="runs"),

@@ -1,4 +1,4 @@
-"""History of a metric over a run of any length, in bounded memory. No other module reduces the number of values."""
+"""History of a metric over a run of any length, in bounded memory. No other module downsamples metrics."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class History:
         self._last: float | None = None
 
     def __len__(self) -> int:
-        """The number of buckets."""
+        """Return the number of buckets."""
         return len(self._buckets)
 
     def add(self, iteration: int, seconds: float, value: float, averages: Averages = ()) -> None:

@@ -47,7 +47,7 @@ JOURNAL_LINES = 500
 CHECKPOINT_SAVED = "Checkpoint saved"
 
 LOADING = "loading PyTorch"
-"""First stage of the start of a run."""
+"""What a run does first when it starts, as the app shows it."""
 
 RATE_WINDOW = 5.0
 """Seconds of training over which speeds are averaged."""
@@ -96,7 +96,7 @@ class RunModel:
         self.packed: tuple[int, int] | None = None
         """Numbers of packed images and of all images while they are packed before training; otherwise None."""
         self.stage = LOADING
-        """What the run does before training."""
+        """What the run is doing before training begins, as the app shows it."""
         self.started: Started | None = None
         self.latest: Progress | None = None
         self.meta_loss, self.grad_norm, self.val_loss = History(), History(), History()
@@ -131,7 +131,7 @@ class RunModel:
         return other
 
     def reopen(self, settings: Settings) -> None:
-        """Mark a run that was read from disk as training with `settings`."""
+        """Record that this run, which was read from disk, is training again with `settings`."""
         self.settings, self.status, self.ended = settings, "", None
 
     @property

@@ -19,7 +19,7 @@ LONGEST: Final = 4096
 
 
 def moves_cursor(keyboard: int = 0, screen: int = 1) -> bool:
-    """Return whether the terminal answers where its cursor is.
+    """Return whether the terminal reports the position of its cursor.
 
     `TERM=dumb` is also set where the terminal is not dumb, for example by editors and by tools that start shells.
 

@@ -1,4 +1,4 @@
-"""Keyboard driver that reports escape without delay and accepts any bytes."""
+"""Keyboard driver that reports escape sooner than Textual's own and tolerates invalid input."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Pictures in terminals with Kitty's graphics protocol (https://sw.kovidgoyal.net/kitty/graphics-protocol/).
 
 A picture is sent once. The cells of the picture then contain placeholder characters, which Textual draws like any text.
-The colour of a placeholder is the number of the picture, and its diacritics are the row and the column in the picture.
+The colour of a placeholder encodes the number of the picture, and its diacritics encode its row and column.
 
 The name of the terminal decides whether pictures are used. A query to the terminal would delay the first frame and
 could mistake keys for the reply, and some terminals that reply do not support placeholders.

@@ -69,7 +69,7 @@ class TabStrip(Widget):
     """Shows names, of which one is selected. A click on another name runs the screen's action `action` with this name.
 
     If the names do not fit, the first ones are omitted until the selected one is visible, and an ellipsis at each end
-    stands for omitted names. A click on it selects the nearest of them.
+    stands for omitted names. A click on an ellipsis selects the nearest omitted name.
     """
 
     DEFAULT_CSS = """

@@ -37,10 +37,10 @@ class Column(NamedTuple):
     right: bool = False
     """True to align the column to the right, as for numbers."""
     least: int = 0
-    """Width to which the cells may be truncated; 0 if the column is omitted where it does not fit."""
+    """Width to which the cells may be truncated; 0 to omit the column if it does not fit in full."""
     sortable: bool = False
     needs: int = 0
-    """Width up to which earlier columns are truncated to make room for the cells."""
+    """Earlier columns are truncated, as far as their `least` allows, to give this column up to this width."""
     keeps_end: bool = False
     """True if cells are truncated in the middle, because their ends differ."""
     optional: bool = False

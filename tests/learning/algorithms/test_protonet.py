@@ -132,7 +132,7 @@ def test_inner_steps_of_a_run_are_refused(tmp_path: Path) -> None:
         SettingsError, match=r"algorithm\.inner_lr is 0\.1, but .* it has no effect with these settings"
     ):
         evaluate(run, inner_lr=0.1)
-    with pytest.raises(BadInput, match="ProtoNet does not adapt by inner steps, so there are no paths to show"):
+    with pytest.raises(BadInput, match="ProtoNet does not adapt with inner steps, so there are no paths to show"):
         next(walking(run))
 
 

@@ -259,7 +259,7 @@ def test_export_of_the_model(runs_dir: Path, tmp_path: Path, capsys: pytest.Capt
     assert main(["runs", "export", run.id, "--model", "--to", "model.safetensors"]) == 0
     model = metatui.load_model(run)
     count = len(model.module.state_dict())
-    written = f"Wrote {count} tensors to model.safetensors: the best parameters, of meta-step {model.iteration}\n"
+    written = f"Wrote {count} tensors to model.safetensors: the best parameters, from meta-step {model.iteration}\n"
     assert capsys.readouterr().out == written
     network = set_up(run.settings()).model
     network.load_state_dict(load_file("model.safetensors"))

@@ -153,7 +153,7 @@ def test_killed_run_tells_what_is_saved(tmp_path: Path, caplog: pytest.LogCaptur
     run = session.run
     lines = run.journal_path.read_bytes().splitlines(keepends=True)
     run.journal_path.write_bytes(lines[0])
-    reason = "the process was killed or crashed, and its newest checkpoint is of meta-step 30"
+    reason = "the process was killed or crashed, and its newest checkpoint is from meta-step 30"
     assert (summarise(run).status, summarise(run).reason) == ("interrupted", reason)
     advice = f"metatui run --resume {run.id} continues it"
     assert str(run.not_live()) == f"run '{run.id}' is not live: it is interrupted ({reason}); {advice}"

@@ -62,7 +62,7 @@ def test_files_of_killed_runs_are_opened_once(tmp_path: Path, monkeypatch: pytes
     real = os.open
     monkeypatch.setattr(os, "open", counted)
     first = RunStore(tmp_path).summaries()
-    reason = "the process was killed or crashed, and its newest checkpoint is of meta-step 40"
+    reason = "the process was killed or crashed, and its newest checkpoint is from meta-step 40"
     assert {run.reason for run in first} == {reason}
     assert opened["journal.jsonl"] == count
     assert opened["last.safetensors"] == 2 * count  # the length of the header, and the header

@@ -107,7 +107,7 @@ def test_labels_of_runs(tmp_path: Path) -> None:
     labels = ["few shots (seed 0)", "few shots (seed 1)", "MAML (seed 0)", "MAML (seed 1)"]
     assert [run.label for run in suite.runs] == labels
     folders = {run.identity: RunFolder(tmp_path / str(number)) for number, run in enumerate(suite.runs)}
-    assert list(suite.comparisons[0].titles(folders).values()) == ["few shots", "few shots", "", ""]
+    assert list(suite.comparisons[0].titles(folders).values()) == ["few shots", "few shots"]
 
 
 def test_bundled_ablation_has_labels() -> None:

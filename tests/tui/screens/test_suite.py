@@ -135,7 +135,7 @@ async def test_a_suite_is_started_watched_and_compared(store: RunStore, started:
         assert isinstance(compare, CompareScreen)
         (asked,) = FakeHelper.made[-1].asked
         assert [each.id for each in asked.args[0]] == ["run-0", "run-1", "run-2", "run-3"]
-        assert asked.keywords == {"tasks": 20, "steps": 3, "shots": None, "target": 0.5}
+        assert asked.keywords == {"tasks": 20, "steps": 3, "shots": None, "target": 0.5, "titles": {}}
 
 
 async def test_a_stopped_suite_names_its_failures(store: RunStore) -> None:

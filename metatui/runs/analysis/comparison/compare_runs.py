@@ -57,12 +57,13 @@ def compare(
         split: `test` or `val`.
         tasks, steps, shots: numbers of held-out tasks, inner steps and shots. They default to the settings of the first
             run, like the rest of the protocol (queries, seed of the held-out tasks, batch norm, rotations). With
-            `steps="own"`, each run takes the number of inner steps in its own settings.
+            `steps="own"`, each run uses the number of inner steps in its own settings.
         target: accuracy (a fraction) or loss; the comparison shows when each run first reached this value.
         device: device for all runs; defaults to the device in each run's settings.
         titles: texts that replace the names of the algorithms in the labels of runs.
-        reuse_test: whether to take the result of a single run from its final test, if that has the same protocol. The
-            result then has no `values` of single tasks, which only comparisons of several runs need.
+        reuse_test: whether to reuse the final test of the run instead of evaluating it, if only one run is given and
+            the test used the same protocol. The result then has no per-task `values`, which only comparisons of
+            several runs need.
         on_progress: callback that receives the progress before each chunk of tasks.
 
     Raises:
@@ -178,7 +179,7 @@ def comparing(
 
 
 def _check_runs(runs: Sequence[RunFolder], titles: Sequence[str]) -> None:
-    """Raise BadInput if the runs cannot be compared. Only small files are read, because checkpoints take seconds."""
+    """Raise BadInput if the runs cannot be compared. This reads only small files: reading checkpoints takes seconds."""
     if not runs:
         raise BadInput("there are no runs to compare: give at least one run")
     paths = set()

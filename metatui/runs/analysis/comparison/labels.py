@@ -24,7 +24,7 @@ def labels(runs: Sequence[RunFolder], settings: Sequence[Settings], titles: Sequ
     with their name, and runs with equal names are labelled with their path.
 
     Args:
-        titles: texts that replace the names of the algorithms; an empty one does not.
+        titles: texts that replace the names of the algorithms; an empty text keeps the name.
     """
     result = [title or algorithm_title(each) for title, each in zip(titles or [""] * len(runs), settings, strict=True)]
     for title, count in Counter(result).items():

@@ -47,7 +47,7 @@ def _only_seed_differs(a: RunResult, b: RunResult) -> bool:
 def differences(a: RunResult, b: RunResult, metric: Metric, step: int) -> Floats:
     """Return the differences a minus b at inner step `step`, [T]; NaN for tasks on which either run diverged.
 
-    Differences of accuracies are computed from counts of correct predictions. The differences are ranked, so equal
+    Differences between accuracies are computed from counts of correct predictions. The differences are ranked, so equal
     differences must agree to the last bit. Subtracting fractions would not ensure this.
     """
     import numpy as np
@@ -133,7 +133,7 @@ def seed_verdict(pair: SeedPair) -> str:
     lost = max(run.diverged for group in (pair.a, pair.b) for run in group.runs)
     diverged = f"; up to {lost:,} of {count:,} tasks per run diverged and are left out" if lost else ""
     if math.isnan(test.ci95):
-        return f"{a} and {b} cannot be compared: fewer than two seeds of each have a finite {pair.metric}{diverged}"
+        return f"{a} and {b} cannot be compared: each needs at least two seeds with a finite {pair.metric}{diverged}"
     better = _better(pair.metric, test.difference, test.ci95, a, b, " (95 % interval over seeds)")
     after = _inner_steps(pair.a.runs[0], pair.b.runs[0])
     tasks = f"on the same {count:,} tasks{after}"

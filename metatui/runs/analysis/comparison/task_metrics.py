@@ -29,7 +29,7 @@ _lock = Lock()
 
 
 def checkpoints_of(run: RunFolder) -> Checkpoints:
-    """Return the name, time and size of each checkpoint file. These values change when the run continues."""
+    """Return the name, modification time and size of each checkpoint file. They change when the run continues."""
     try:
         files = sorted(run.checkpoints_path.glob("*.safetensors"))
         return tuple((file.name, (stat := file.stat()).st_mtime_ns, stat.st_size) for file in files)
@@ -38,7 +38,7 @@ def checkpoints_of(run: RunFolder) -> Checkpoints:
 
 
 def recorded_test(run: RunFolder, settings: Settings) -> tuple[Evaluation, TaskValues] | None:
-    """Return the final test of `run`, without values of single tasks, if it has the protocol in `settings`."""
+    """Return the final test of `run`, without per-task values, if it has the protocol in `settings`."""
     import numpy as np
 
     test = summarise(run).test

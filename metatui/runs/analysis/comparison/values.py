@@ -47,7 +47,7 @@ class Protocol:
     rotations: bool | None
     """Value of the setting `task.rotations`; None if the data set does not use it."""
     own_steps: bool = False
-    """Whether each run takes the number of inner steps in its own settings. If True, `steps` is the largest of these
+    """Whether each run uses the number of inner steps in its own settings. If True, `steps` is the largest of these
     numbers."""
     differences: tuple[str, ...] = ()
     """Differences between the protocols that the runs were set up with. The comparison uses one protocol for all runs
@@ -367,7 +367,7 @@ class Comparison:
 
     @property
     def timed(self) -> RunResult | None:
-        """Reference run of speed ratios: the first run with a known time per meta-step."""
+        """Reference run for speed ratios: the first run with a known time per meta-step."""
         return next((run for run in self.runs if run.costs.seconds_per_step), None)
 
     @property

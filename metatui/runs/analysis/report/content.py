@@ -185,7 +185,7 @@ def _changed_from_preset(comparison: Comparison) -> TextTable | None:
 
 
 def _preset(run: RunFolder) -> Settings | None:
-    """Return the settings of a run's preset after its scheduled changes; None if it has none, or it cannot be read."""
+    """Return the settings of a run's preset after its scheduled changes; None without a readable preset."""
     name = next((entry.details.get("preset") for entry in run.journal() if entry.event == "started"), None)
     if isinstance(name, str):
         with suppress(MetatuiError):

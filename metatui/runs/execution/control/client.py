@@ -29,15 +29,15 @@ OVER_SECONDS = 2.0
 
 
 class NotListening(BadInput):
-    """The process of a live run does not listen on its socket: training has not begun yet, or there are no sockets."""
+    """The process of a live run does not listen on its socket: it has not begun training, or has no socket."""
 
 
 def stop_run(run: RunFolder) -> LiveRun | None:
     """Tell a live run to stop after its meta-step and to save.
 
     Returns:
-        The connection to the run. None if its process does not listen; then SIGTERM was sent to it, which ends a run
-        whose training has not begun, and also saves a run that trains.
+        The connection to the run; None if its process does not listen. In this case, SIGTERM was sent to the process:
+        it exits, and saves the run first if training has begun.
 
     Raises:
         BadInput: if the run is not live or its process cannot be reached.

@@ -21,7 +21,7 @@ from metatui.utils.logs import open_log
 
 
 class StartingRun:
-    """A run whose process loads libraries and data. `wait` returns the run when training begins."""
+    """A run whose process is still loading libraries and data. `wait` returns the run when training begins."""
 
     def __init__(self, request: Mapping[str, Any], title: str) -> None:
         """Start the process. Use `start` or `resume` instead. Raises OSError if no process can be started."""
@@ -66,14 +66,14 @@ class StartingRun:
         return cls(request, f"metatui {run.id}")
 
     def stop(self) -> None:
-        """End the process before training begins. A run that trains already is interrupted and saved.
+        """End the process before training begins. A run that is already training is interrupted and saved.
 
-        Other threads may call this while one waits.
+        Other threads may call this while one thread is in `wait`.
         """
         self._child.terminate()
 
     def wait(self) -> LiveRun:
-        """Wait until training begins, and follow the run. Ctrl-C in the meantime ends the process.
+        """Wait until training begins, and return the connection to the run. Ctrl-C in the meantime ends the process.
 
         Raises:
             BadInput, MetatuiError: if `Session.start` or `Session.resume` fails in the process, or the process ends.
@@ -101,7 +101,7 @@ def start_detached(
     changes: Sequence[Planned] = (),
     origin: str | None = None,
 ) -> LiveRun:
-    """Start a new run in the background and follow its events. `changes` and `origin` are as in `Session.start`.
+    """Start a run in the background and return the connection to it. `changes` and `origin` are as in `Session.start`.
 
     Raises:
         BadInput, MetatuiError: if `Session.start` fails in the new process; no folder is left behind.
@@ -111,7 +111,7 @@ def start_detached(
 
 
 def resume_detached(run: RunFolder, changes: Mapping[str, Scalar] | None = None) -> LiveRun:
-    """Resume a run in the background and follow its events.
+    """Resume a run in the background and return the connection to it.
 
     Raises:
         BadInput, MetatuiError: if `Session.resume` fails in the new process.
@@ -122,11 +122,11 @@ def resume_detached(run: RunFolder, changes: Mapping[str, Scalar] | None = None)
 def _answer(child: ChildProcess) -> str:
     """Wait until training starts, and return the run folder.
 
-    Until then, the progress of the child is passed on to the listeners of this process.
+    Until then, the progress that the child reports is also reported in this process.
 
     Raises:
-        BadInput, MetatuiError: if the process reports such an error.
-        OSError: if the process died.
+        BadInput, MetatuiError: if the child reports that the run cannot be started.
+        OSError: if the child died.
     """
     while (answer := child.receive()) and not answer.keys() & {"dir", "error"}:
         with suppress(OSError):  # the listener's terminal was closed, but the run shall start

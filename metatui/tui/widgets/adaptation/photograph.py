@@ -1,4 +1,4 @@
-"""Drawing of photographs as pictures (if the terminal shows them), coloured cells of two pixels, or shades."""
+"""Drawing of photographs: with Kitty's graphics protocol, as coloured cells, or in shades of grey."""
 
 from __future__ import annotations
 

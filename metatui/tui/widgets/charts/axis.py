@@ -24,7 +24,7 @@ TOLERANCE: Final = 0.25
 dot."""
 MOST_TICKS: Final = 9
 POWER_STEPS: Final = (1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 300)
-"""Possible distances between the powers of ten that are ticks of a logarithmic axis, in powers."""
+"""Possible distances between ticks, in powers of ten, if a logarithmic axis has ticks at powers of ten only."""
 LABELLED_FROM: Final = 4
 """Smallest number of cells per power of ten with which ticks at 2 and 5 are labelled; with 3, every cell has a
 tick."""

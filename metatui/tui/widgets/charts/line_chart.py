@@ -84,7 +84,7 @@ class LineChart(RowsWidget):
         self.redraw()
 
     def _order(self, data: ChartData) -> dict[tuple[int, str], int]:
-        """Return when each series changed last, counted in changes of the chart; 0 for series that never changed."""
+        """Return a number for each series: the higher, the later its last change; 0 if it never changed."""
         before = {(each.position, each.series.style): each.series for each in drawn_series(self._data)}
         order = self._view.order
         latest = max(order.values(), default=0) + 1

@@ -23,17 +23,17 @@ LABEL_ROWS: Final = 3
 """Number of rows at the top of the curves in which the labels of marks are placed."""
 
 NARROWEST: Final = 8
-"""Minimum width of the curves to show y labels. To show last values too, the curves need three times this width."""
+"""Minimum width of the curves if y labels are shown. If last values are shown too, it is three times as large."""
 
 LAST_VALUE: Final = 5
 """Minimum width of the column of last values: the width of `0.123`."""
 
 EARLY: Final = 0.1
-"""Fraction of the x axis, from the left, in which values can be beyond the y axis (`ChartData.early_outside`)."""
+"""Fraction of the x axis, from the left, in which values can be outside the y axis (`ChartData.early_outside`)."""
 FLAT: Final = 1 / 3
-"""The values right of the early part count as flat if they cover less than this fraction of the range of all values."""
+"""Later values count as flat (see `_later_range`) if they cover less than this fraction of the range of all values."""
 FEWEST_LATER: Final = 20
-"""Minimum number of values right of the early part that can determine the y axis without the early values."""
+"""Minimum number of later values (see `_later_range`) that can determine the y axis without the early ones."""
 
 
 @dataclass(frozen=True)
@@ -126,10 +126,10 @@ def _last_drawn(series: Series, log: bool) -> float:
 
 
 def _later_range(points: Sequence[tuple[float, float]]) -> list[float]:
-    """Return the range of the values right of the early part, rounded outwards, if they need their own y axis.
+    """Return the range of the values to the right of the early part (EARLY) if these values need a y axis of their own.
 
-    The result is empty if these values would not look flat on a y axis for all values. Rounding keeps the axis from
-    moving with every new value.
+    The result is empty if these values would not look flat on a y axis for all values. The range is rounded outwards,
+    which keeps the axis from moving with every new value.
     """
     finite = [(clamped(x), clamped(y)) for x, y in points if math.isfinite(y)]
     first, last = min((x for x, _ in finite), default=0.0), max((x for x, _ in finite), default=0.0)

@@ -31,10 +31,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Mark:
-    """A change or a value that is not finite.
+    """A changed setting, or a value that is not finite.
 
-    A change is drawn as a vertical line behind the curves, with its label if there is room. The legend shows the mark
-    while the cursor is on it.
+    A changed setting is drawn as a vertical line behind the curves, with its label if there is room. The legend shows
+    the mark while the cursor is on it.
     """
 
     x: float

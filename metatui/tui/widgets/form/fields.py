@@ -144,7 +144,8 @@ class FieldGroup(Widget, can_focus=True):
             self.group = group
 
     def __init__(self, settings: Sequence[SettingField], marks: tuple[str, str]) -> None:
-        """
+        """Create the row, without the fields of the group.
+
         Args:
             marks: Characters before the title: the first if the group is collapsed, the second if it is expanded.
         """

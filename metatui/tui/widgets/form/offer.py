@@ -32,7 +32,7 @@ class Offer:
         return replace(self, is_taken=True)
 
     def summary(self) -> str:
-        """Return a sentence that lists the filled in values."""
+        """Return a message that lists the values that were filled in."""
         values = ", ".join(f"{label_in_sentence(path)} {text}" for path, text in self.texts.items())
         undo = key_name(BY_ID["undo"].key)
         return f"The usual values of {self.title} are in the form: {values}. {undo} restores your values."

@@ -123,18 +123,21 @@ async def test_preview_tells_settings_changed_during_the_run(make: Make, runs_di
     assert "Settings changed during the run Inner learning rate: 0.05 (at the start 0.01)" in preview
 
 
-async def test_loading_a_run_tells_settings_changed_during_the_run(make: Make, runs_dir: Path) -> None:
+async def test_loading_a_run_tells_settings_changed_during_the_run(
+    make: Make, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = saved_run(runs_dir, Settings(), name=NAMES[0], steps=3)
     with closing(JournalWriter(run.journal_path)) as journal:
         journal.write("tweaked", 2, path="algorithm.inner_lr", old=0.01, new=0.05)
-    app = make()
-    async with app.run_test(size=SIZE, notifications=True) as pilot:
+    app, told = make(), list[str]()
+    monkeypatch.setattr(app, "notify", lambda text, **_: told.append(text))
+    async with app.run_test(size=SIZE) as pilot:
         await pilot.press("2")
         await settled(app, pilot)
         await pilot.press("l")
         await settled(app, pilot)
         assert app.form.assessment.settings == Settings()
-        [note] = [note.message for note in app._notifications]
+    (note,) = told
     assert "Changed while it ran, and not in the form: inner learning rate 0.05." in note
     assert f"metatui rerun {NAMES[0]} repeats it" in note
 
