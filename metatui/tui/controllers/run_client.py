@@ -85,7 +85,7 @@ class Receiver:
         self.packed: tuple[int, int] | None = None
         """Numbers of packed images and of all images while images are packed before training."""
         self.stage = LOADING
-        """What the run does before training."""
+        """Current step of the preparation for training."""
         self.run: FollowedRun | None = None
         """The run; None until it is training."""
         self._starting: StartingRun | None = None

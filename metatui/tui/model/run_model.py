@@ -47,7 +47,7 @@ JOURNAL_LINES = 500
 CHECKPOINT_SAVED = "Checkpoint saved"
 
 LOADING = "loading PyTorch"
-"""What a run does first when it starts, as the app shows it."""
+"""First step of the start of a run, as shown in the app."""
 
 RATE_WINDOW = 5.0
 """Seconds of training over which speeds are averaged."""
@@ -96,7 +96,7 @@ class RunModel:
         self.packed: tuple[int, int] | None = None
         """Numbers of packed images and of all images while they are packed before training; otherwise None."""
         self.stage = LOADING
-        """What the run is doing before training begins, as the app shows it."""
+        """Current step of the preparation for training, as shown in the app."""
         self.started: Started | None = None
         self.latest: Progress | None = None
         self.meta_loss, self.grad_norm, self.val_loss = History(), History(), History()
