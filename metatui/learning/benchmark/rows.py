@@ -88,7 +88,7 @@ def speed_ratios(measurements: Iterable[Measurement]) -> dict[Cell, float]:
 
 
 def fastest(measurements: Sequence[Measurement]) -> list[str]:
-    """Return a sentence for each task that names the fastest engine, or how often each engine is the fastest."""
+    """Return a sentence for each task that names the fastest engine, or says how often each engine is the fastest."""
     ratios = speed_ratios(measurements)
     sentences = []
     for task, cells in groupby(ratios, key=lambda cell: cell.work.task):
@@ -113,7 +113,7 @@ def floor_warning(measurements: Iterable[Measurement]) -> str:
 
 
 def describe_machine(machine: Machine) -> str:
-    """Describe the machine and its rates in a sentence."""
+    """Describe the machine, with its rates of matrix products and copies, in a sentence."""
     gib = machine.memory_bytes / 2**30
     where = f"{machine.device_name} ({machine.device}, {figure(gib)} GiB)"
     host = "" if machine.device == "cpu" else f" on {machine.processor}"
