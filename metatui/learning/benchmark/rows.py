@@ -108,7 +108,7 @@ def graph_note(measurements: Iterable[Measurement]) -> str:
 
 
 def floor_warning(measurements: Iterable[Measurement]) -> str:
-    """Return a warning if any measurement is faster than the floor; otherwise, return an empty string."""
+    """Return a warning if any measurement is below `floor_ms`; otherwise, return an empty string."""
     return FLOOR_WARNING if any((each.fraction_of_floor or 0) > 1 for each in measurements) else ""
 
 
