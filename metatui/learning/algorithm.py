@@ -142,7 +142,7 @@ class Algorithm(Component):
         return task.differentiate(self, meta)
 
     def at(self, progress: float) -> Self:
-        """Return a copy for a meta-step at which the share `progress` of the training is completed."""
+        """Return a copy for a meta-step that is taken when the share `progress` of the training is completed."""
         changed = copy(self)
         changed.progress = progress
         return changed
@@ -156,7 +156,7 @@ class Algorithm(Component):
 
     @classmethod
     def fixed(cls, settings: Settings) -> Mapping[str, str]:
-        """Return the live settings that cannot be changed during a run with `settings`, and the reason for each."""
+        """Return which settings, of those that runs can usually change, `settings` fixes, and the reason for each."""
         return {}
 
     @classmethod

@@ -61,7 +61,7 @@ class Experiment:
     weights: str = ""
     """SHA-256 of the file of pretrained weights that the model started from; empty if there is no such file."""
     _prefetched: dict[range, Episodes] = field(default_factory=dict, repr=False)
-    """Meta-batches of regression tasks that were sampled in advance, by their task numbers."""
+    """Meta-batches of regression tasks that were sampled in advance, keyed by their task numbers."""
     _algorithm: Algorithm | None = field(default=None, repr=False)
 
     @property
@@ -154,7 +154,7 @@ def set_up(
         first_meta_batch: size of the meta-batch at the start of the training, if the size has changed since then. It
             determines the number of threads, on which the rounding of sums depends.
         source: the data set, if it is not the one that `settings` select.
-        frozen: saved values of the tensors that are never learned, by name; see `Experiment.frozen`.
+        frozen: saved values of the tensors that are never learned, keyed by name; see `Experiment.frozen`.
 
     Raises:
         BadInput: if the device or the data set is not available, or the device does not support the settings.

@@ -70,8 +70,8 @@ class MAMLPlusPlus(MAML):
 
         multi_step: float = setting(
             0.1, "Multi-step loss",
-            "Share of the training in which the query losses after all inner steps count, with weights that move to "
-            "the last step; if 0, only the loss after the last step counts.", ge=0, le=1)
+            "Share of the training, at its start, in which the query losses after all inner steps count, with weights "
+            "that move to the last step; if 0, only the loss after the last step counts.", ge=0, le=1)
         first_order: float = setting(
             0.3, "First-order start",
             "Share of the training, at its start, that uses first-order meta-gradients; 0 uses second order from the "
@@ -199,7 +199,9 @@ class MAMLPlusPlus(MAML):
                 f"in the first {annealed}, the loss is a sum of the query losses after all inner steps, with weights "
                 "w_k that move to the last step, and later it is the query loss after the last step alone"
             )
-            symbols = f"w_k: weight of the query loss after step k, 0 except for the last step after {annealed}."
+            symbols = (
+                f"w_k: weight of the query loss after step k; after {annealed}, it is 0 for all steps but the last."
+            )
             costs.append(
                 f"In the first {annealed}, a query loss is computed after every inner step, not only after the last."
             )

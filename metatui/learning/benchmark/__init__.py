@@ -1,4 +1,4 @@
-"""Measurement of how fast this machine trains with each task, algorithm and engine, compared with its peak rates.
+"""Measurement of the training speed of each task, algorithm and engine, relative to the limits of this machine.
 
 Nothing that is imported here needs torch. The measurements run in a child process, see child.py.
 """

@@ -88,7 +88,7 @@ def speed_ratios(measurements: Iterable[Measurement]) -> dict[Cell, float]:
 
 
 def fastest(measurements: Sequence[Measurement]) -> list[str]:
-    """Return a sentence for each task that names the fastest engine, or how often each engine is the fastest."""
+    """Return a sentence for each task that names the fastest engine, or says how often each engine is the fastest."""
     ratios = speed_ratios(measurements)
     sentences = []
     for task, cells in groupby(ratios, key=lambda cell: cell.work.task):
@@ -108,12 +108,12 @@ def graph_note(measurements: Iterable[Measurement]) -> str:
 
 
 def floor_warning(measurements: Iterable[Measurement]) -> str:
-    """Return a warning if any measurement is faster than the floor; otherwise, return an empty string."""
+    """Return a warning if any measurement is below `floor_ms`; otherwise, return an empty string."""
     return FLOOR_WARNING if any((each.fraction_of_floor or 0) > 1 for each in measurements) else ""
 
 
 def describe_machine(machine: Machine) -> str:
-    """Describe the machine and its rates in a sentence."""
+    """Describe the machine, with its rates of matrix products and copies, in a sentence."""
     gib = machine.memory_bytes / 2**30
     where = f"{machine.device_name} ({machine.device}, {figure(gib)} GiB)"
     host = "" if machine.device == "cpu" else f" on {machine.processor}"

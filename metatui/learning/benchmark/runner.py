@@ -22,7 +22,7 @@ GRACE = 10.0
 
 @dataclass(frozen=True)
 class Machine:
-    """The machine on which a benchmark runs, with its peak rates."""
+    """The machine on which a benchmark runs, with its peak rates of matrix products and copies."""
 
     processor: str
     device: str

@@ -1,4 +1,4 @@
-"""Timing of calls on any device, and the device's peak rates for comparison."""
+"""Timing of calls on any device, and measurement of the device's peak rates of matrix products and copies."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def compare_full_size(case: Case) -> Iterator[Check]:
 
 
 def _engines(case: Case) -> dict[str, Engine]:
-    """Create all engines that support the device, by name; `native` only supports the CPU."""
+    """Create all engines that support the device, keyed by name; `native` only supports the CPU."""
     on_cpu = case.episodes.support_x.device.type == "cpu"
     return {name: make_engine(name, case.model, case.loss) for name in ENGINES if on_cpu or name != "native"}
 
@@ -207,7 +207,7 @@ def _reptile_by_differences(case: Case, theta: Params) -> Params:
 def _differences(case: Case, params: Params, t: int) -> Params:
     """Compute the support gradient of task `t` by finite differences.
 
-    One batch contains two networks for each parameter.
+    This evaluates two networks for each parameter, in batches.
     """
     sizes = [p.numel() for p in params.values()]
     flat = torch.cat([p.flatten() for p in params.values()])

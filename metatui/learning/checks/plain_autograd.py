@@ -30,7 +30,7 @@ def plain_meta_gradient(
         first_order: whether to treat the inner gradients as constants (Finn et al. 2017, section 5.2).
 
     Returns:
-        The mean query loss and its gradient by parameter name.
+        The mean query loss and its gradients, keyed by parameter name.
     """
     losses, gradients = [], {n: torch.zeros_like(p) for n, p in model.named_parameters() if p.requires_grad}
     with torch.inference_mode(False), torch.enable_grad():

@@ -109,10 +109,10 @@ class Engine(ABC):
     def recomputes(self, episodes: Episodes, inner: InnerLoop) -> bool:
         """Return whether second-order gradients are computed by Hessian-vector products instead of a stored graph.
 
-        Hessian-vector products evaluate each inner step twice. The results are correct only for plain chains, because
-        their forward pass has neither state nor randomness, and only for steps of plain SGD. With the method `auto`,
-        the graph of the inner steps is stored if it needs no more memory than the graph of the query set, which is
-        always stored.
+        Hessian-vector products evaluate each inner step twice. The results are correct only for plain chains (see
+        `is_chain`), because their forward pass has neither state nor randomness, and only for steps of plain SGD. With
+        the method `auto`, the graph of the inner steps is stored if it needs no more memory than the graph of the query
+        set, which is always stored.
         """
         if not self.is_chain or not inner.is_sgd:
             return False
@@ -395,5 +395,5 @@ def step_batch(x: Tensor, y: Tensor, order: Tensor | None, step: int) -> tuple[T
 
 
 def meta_parameters(model: nn.Module) -> Params:
-    """Return the parameters of `model` that require gradients, by name."""
+    """Return the parameters of `model` that require gradients, keyed by name."""
     return {name: p for name, p in model.named_parameters() if p.requires_grad}

@@ -28,7 +28,7 @@ def make_engine(
 ) -> Engine:
     """Create the engine called `name` for `model`.
 
-    For a module that is not a plain chain, both `loop` and `native` create an AutogradEngine.
+    For a module that is not a plain chain (see `is_chain`), both `loop` and `native` create an AutogradEngine.
 
     Args:
         workers: number of threads that share the tasks in the loop engine.

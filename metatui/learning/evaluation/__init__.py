@@ -1,1 +1,1 @@
-"""Held-out evaluation, statistics, explorer and trajectories."""
+"""Evaluation on held-out tasks, its statistics, the explorer of single tasks, and trajectories of adaptation."""

@@ -1,4 +1,4 @@
-"""Pretrained weights: tensors of a safetensors file, copied into the parameters of a model by name.
+"""Pretrained weights: tensors of a safetensors file, copied into the parameters of a model with the same names.
 
 A safetensors file contains no code. Files of pickled objects (.pt, .pth, .ckpt) can run code, so they are not read.
 """
@@ -68,7 +68,7 @@ def load_weights(model: nn.Module, path: str) -> LoadedWeights:
     if not fitting:
         ours, theirs = _listed(map(_described, slots, slots.values())), _listed(map(_described, named, named.values()))
         raise BadInput(
-            f"model.weights is {quote(path, 200)}, but must be a file with tensors of this model: the file has "
+            f"model.weights is {quote(path, 200)}, but must be a file with tensors that fit the model: the file has "
             f"{theirs or 'none'}, and the model has {ours}"
         )
     fitting = {name: t.to(slots[name].dtype) for name, t in fitting.items()}

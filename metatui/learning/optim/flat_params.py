@@ -16,14 +16,14 @@ class FlatParams:
         self.vector = self.flatten(params)
         """All parameters as one vector [P]."""
         self.views = self.unflatten(self.vector)
-        """The parameters by name, as views of the vector."""
+        """The parameters, keyed by name, as views of the vector."""
 
     def flatten(self, params: Params) -> Tensor:
         """Concatenate tensors with the names and shapes of the parameters into a new vector [P]."""
         return torch.cat([params[name].detach().reshape(-1) for name in self.shapes])
 
     def unflatten(self, vector: Tensor) -> Params:
-        """Split a vector [P], or a stack of vectors [T, P], into parameters by name, as views if possible."""
+        """Split a vector [P], or a stack of vectors [T, P], into parameters, keyed by name, as views if possible."""
         parts = torch.split(vector, [shape.numel() for shape in self.shapes.values()], dim=-1)
         leading = vector.shape[:-1]
         return {

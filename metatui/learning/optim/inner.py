@@ -15,7 +15,7 @@ from torch import Tensor
 from metatui.config.settings import AlgorithmSettings
 
 Params = dict[str, Tensor]
-"""Tensors by parameter name. They belong to one task, or are stacks with a leading task axis [T, ...]."""
+"""Tensors, keyed by parameter name. They belong to one task, or are stacks with a leading task axis [T, ...]."""
 
 ADAM_BETA2 = 0.999
 ADAM_EPSILON = 1e-8
@@ -117,7 +117,7 @@ class Update:
         return self._moment
 
     def _adam(self, params: Params, gradients: Params, lr: float | Tensor | Params) -> Params:
-        """Make a step of Adam with β1 = 0, that is, without momentum (Nichol, Achiam and Schulman 2018, section 6)."""
+        """Take a step of Adam with β1 = 0, that is, without momentum (Nichol, Achiam and Schulman 2018, section 6)."""
         correction = 1 - ADAM_BETA2**self._steps
         updated = {}
         for name, p in params.items():

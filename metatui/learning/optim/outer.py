@@ -115,7 +115,7 @@ class OuterAdam:
         self._steps += steps
 
     def tensors(self) -> Params:
-        """Return the state by parameter name, for a checkpoint."""
+        """Return the state for a checkpoint, with keys such as `exp_avg/NAME` for the parameter NAME."""
         moments = {
             f"{key}/{name}": t
             for key in ("exp_avg", "exp_avg_sq")

@@ -24,8 +24,8 @@ class BestModel:
     theta: Params = field(default_factory=dict)
     iteration: int = 0
     settings: dict[str, Any] | None = None
-    """Values of the live settings at the best validation, by path; None before the first validation with a finite
-    result."""
+    """Values of the live settings (those that can change during a run) at the best validation, keyed by path; None
+    before the first validation with a finite result."""
     diverged: int = 0
     """Number of tasks that diverged in the best validation."""
     since_best: int = 0

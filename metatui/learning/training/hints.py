@@ -276,7 +276,7 @@ def _lower_rate(settings: Settings, best: Mapping[str, Any], first: str) -> tupl
     """Return a learning rate to lower and its new value.
 
     Args:
-        best: live settings of the best validation, by path.
+        best: values at the best validation of the settings that can change during a run, keyed by path.
         first: the rate to halve if no rate is higher than its value in `best` or its usual value.
     """
     rates = _rates(settings)
@@ -290,7 +290,7 @@ def _lower_rate(settings: Settings, best: Mapping[str, Any], first: str) -> tupl
 
 
 def _higher_rate(settings: Settings) -> tuple[str, float]:
-    """Return a learning rate to raise and its new value: a higher usual value, or else 10 times the outer rate."""
+    """Return a learning rate to raise, and its new value: its usual value if higher; else, 10 times the outer rate."""
     usual: Mapping[str, Any] = usual_values(settings)
     for path, rate in _rates(settings).items():
         if (higher := usual.get(path, rate)) > rate:
@@ -299,6 +299,6 @@ def _higher_rate(settings: Settings) -> tuple[str, float]:
 
 
 def _rates(settings: Settings) -> dict[str, float]:
-    """Return the learning rates that can change during the run, by path."""
+    """Return the learning rates that can change during the run, keyed by path."""
     rates = {_OUTER: settings.algorithm.outer_lr, _INNER: settings.algorithm.inner_lr}
     return {path: rate for path, rate in rates.items() if fixed_because(path, settings) is None}

@@ -221,7 +221,7 @@ class Learner:
         return CapturedStep(self.engine, self.flat, self.outer)
 
     def graph_step(self, episodes: Episodes, outer_lr: float) -> MetaStep | PendingStep | None:
-        """Make a meta-step with a captured or compiled graph; return None if there is no suitable graph.
+        """Take a meta-step with a captured or compiled graph; return None if there is no suitable graph.
 
         Raises:
             Diverged: if a loss or gradient is not finite. For a captured graph, `read` raises this error later.

@@ -53,7 +53,7 @@ class MetaSteps:
         return range(self.tasks_seen, self.tasks_seen + self._experiment.settings.algorithm.meta_batch)
 
     def step(self) -> Iterator[Event]:
-        """Make a meta-step. If memory runs out, try again with fewer tasks in memory at the same time.
+        """Take a meta-step. If memory runs out, try again with fewer tasks in memory at the same time.
 
         Raises:
             Diverged: if a loss or gradient is not finite; see `flush`.
@@ -119,7 +119,7 @@ class MetaSteps:
             pending = pending[len(metrics) :]
 
     def _new_stage(self) -> Iterator[Event]:
-        """Yield a note on the next meta-step if it begins a new stage of an annealed training."""
+        """Yield a note on the next meta-step if it begins a new stage of the training (`Algorithm.stage`)."""
         if not self._experiment.algorithm.annealed:
             return
         if self._stage is None:
@@ -130,7 +130,7 @@ class MetaSteps:
             yield Noted(self.iteration, self._stage)
 
     def _stage_after(self, made: int) -> str:
-        """Return the stage of an annealed training after `made` meta-steps."""
+        """Return the stage of the training (`Algorithm.stage`) after `made` meta-steps."""
         return self._experiment.algorithm.at(self._progress(made)).stage
 
     def _progress(self, made: int) -> float:

@@ -27,7 +27,7 @@ class TrainerState:
     """The state of a trainer between two meta-steps."""
 
     tensors: Params
-    """Tensors by name: meta-parameters as `theta/...`, those of the best validation as `best/...`, tensors of
+    """Tensors, keyed by name: meta-parameters as `theta/...`, those of the best validation as `best/...`, tensors of
     the model that are never learned as `frozen/...`, and the state of the outer optimiser as `algorithm/...`."""
     values: dict[str, Any]
     """JSON values: `iteration`, `tasks_seen`, `seconds`, `settings`, the fingerprint of the `data`, the SHA-256 of the
@@ -36,7 +36,7 @@ class TrainerState:
 
 
 def live_values(settings: Settings) -> dict[str, Any]:
-    """Return the values of the live settings (those that can change during a run) by path. All values are numbers.
+    """Return the live settings (those that can change during a run), keyed by path. All values are numbers.
 
     Options of unused components are left out, because their plugins may be missing when the checkpoint is read.
     """
@@ -51,7 +51,7 @@ def as_validated(settings: Settings, validated: Mapping[str, Any] | None) -> Set
     """Return a copy of `settings` in which the settings `ADAPTATION` have their values at the best validation.
 
     Args:
-        validated: live settings of that validation, by path; None if there was no validation.
+        validated: live settings at that validation, keyed by path; None if there was no validation.
 
     Raises:
         SettingsError: if a value is not allowed.

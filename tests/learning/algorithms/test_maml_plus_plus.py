@@ -253,7 +253,7 @@ def test_explanation_mentions_batch_norm_only_if_the_model_has_it(
 def test_pseudo_code_has_the_stages() -> None:
     explained = explanation(change(SINUSOID, {"algorithm.name": "maml_plus_plus", "training.iterations": 1000}))
     assert "in the first 300 meta-steps, inner gradients are constants" in "".join(explained.code)
-    assert "0 except for the last step after 100 meta-steps" in explained.symbols
+    assert "after 100 meta-steps, it is 0 for all steps but the last" in explained.symbols
 
 
 def test_run_with_batch_norm_learns_a_norm_for_each_step() -> None:

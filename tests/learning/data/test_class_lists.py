@@ -127,7 +127,7 @@ BAD: dict[str, tuple[Files, str]] = {
     "not an image": ({"val.csv": "filename,label\nc0.gif,c\n"}, "'c0.gif', which does not end in .png, .jpg or .jpeg"),
     "missing image": ({"val.csv": "filename,label\nc7.png,c\n"}, "on line 2 the image 'c7.png', but there is no such"),
     "repeated image": ({"val.csv": "filename,label\nc0.png,c\nc0.png,c\n"}, "on line 3 the image 'c0.png' again"),
-    "two labels": ({"val.csv": "filename,label\nd0.png,c\n"}, "the image 'd0.png' again, in the class 'd' after 'c'"),
+    "two labels": ({"val.csv": "filename,label\nd0.png,c\n"}, "'d0.png' again, first in the class 'c' and then in 'd'"),
     "class in two splits": ({"val.csv": "filename,label\nc0.png,b\n"}, "the class 'b', which is also in the train"),
     "images and classes": ({"val.csv": "label\nc\n"}, "whose val list names classes, but whose train list names"),
 }  # fmt: skip

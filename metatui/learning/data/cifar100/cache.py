@@ -43,7 +43,7 @@ def pack(folder: Path) -> None:
 
 
 def load() -> tuple[Tensor, str]:
-    """Return all images, uint8 [100, images, 3, 32, 32] by class, and the SHA-256 of their pixels.
+    """Return all images, uint8 [100, images, 3, 32, 32] sorted by class, and the SHA-256 of their pixels.
 
     Raises:
         BadInput: if the cache is missing, damaged or in another format.

@@ -30,7 +30,7 @@ _MAX_MEMBERS = 16  # the published archive has 5
 
 
 def read(folder: Path) -> NDArray[np.uint8]:
-    """Read the images of both published files, uint8 [100, images, 3, 32, 32], by class.
+    """Read the images of both published files, uint8 [100, images, 3, 32, 32], sorted by class.
 
     The images are read from `cifar-100-python.tar.gz` or from the folder `cifar-100-python`, in `folder`. The archive
     takes precedence: torchvision keeps both, and an interrupted unpacking damages only the folder.

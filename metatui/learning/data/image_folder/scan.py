@@ -125,9 +125,9 @@ class _Scanner:
         self._empty = 0
         """Number of class folders without images."""
         self._listed = {str(root): "the whole folder"}
-        """Names of the folders found so far, by resolved path. Further links to these folders are left out."""
+        """Names of the folders found so far, keyed by resolved path. Further links to these folders are left out."""
         self._images_in: dict[str, dict[str, ImageFile]] = {}
-        """Images in the folders that class lists refer to, by folder and file name."""
+        """Images in the folders that class lists refer to, keyed by folder and file name."""
 
     def scan(self) -> Listing:
         folders = self._subfolders(self._root)
@@ -184,7 +184,11 @@ class _Scanner:
                     raise BadInput(f"{entry.place} the image {quote(entry.filename)}, but there is no such image")
                 if image.path in label_of:
                     other = label_of[image.path]
-                    labels = "" if other == entry.label else f", in the class {quote(entry.label)} after {quote(other)}"
+                    labels = (
+                        ""
+                        if other == entry.label
+                        else f", first in the class {quote(other)} and then in {quote(entry.label)}"
+                    )
                     raise BadInput(f"{entry.place} the image {quote(entry.filename)} again{labels}")
                 label_of[image.path] = entry.label
                 files.setdefault(entry.label, []).append(image)

@@ -126,8 +126,8 @@ class FolderSource(PackedSource):
             )
         if repeats:
             yield (
-                f"{_images(repeats, 'in several classes of a split')}: such an image cannot be assigned to one of "
-                "these classes. Keep each image in one class"
+                f"{_images(repeats, 'in several classes of a split')}: the class of such an image is ambiguous. "
+                "Keep each image in one class"
             )
 
 
@@ -150,7 +150,7 @@ def _summary(listing: Listing, left_out: Sequence[LeftOut]) -> str:
 
 
 def _few_classes(settings: Settings, listing: Listing, splits: Splits) -> Iterator[str]:
-    """Yield a warning about the interval if several held-out tasks have the same classes."""
+    """Yield a warning about the 95 % interval if several held-out tasks have the same classes."""
     ways, evaluated = settings.task.ways, settings.evaluation
     tasks: dict[Split, int] = {"val": evaluated.tasks, "test": evaluated.test_tasks}
     few = [split for split in tasks if comb(len(splits[split]), ways) < tasks[split]]
@@ -158,7 +158,7 @@ def _few_classes(settings: Settings, listing: Listing, splits: Splits) -> Iterat
         counts = " and ".join(f"{_classes(len(splits[split]))} for {NAMES[split]} tasks" for split in few)
         yield (
             f"{quote(str(listing.root), 200)} has only {counts}, so several {ways}-way tasks have the same "
-            "classes, with different images: the 95 % interval applies to tasks of these classes, not of new ones"
+            "classes, with different images: the 95 % interval applies to tasks of these classes, not to new classes"
         )
 
 

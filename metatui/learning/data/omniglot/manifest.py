@@ -94,7 +94,7 @@ def characters(layout: Layout = OMNIGLOT) -> tuple[Character, ...]:
 def split_characters(name: str) -> dict[Split, Tensor]:
     """Return the characters in each part of the split `name`, as ascending int64 positions in `characters()`.
 
-    `chapter` and `finn` are drawn at random over all alphabets, as Finn et al. (2017) do. `lake` keeps alphabets whole:
+    `chapter` and `finn` are drawn at random from all alphabets, as in Finn et al. (2017). `lake` keeps alphabets whole:
     the background alphabets are used for training, except five that are used for validation, and the evaluation
     alphabets are used for testing (Lake et al. 2015).
 

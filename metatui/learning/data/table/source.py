@@ -213,7 +213,7 @@ class TableSource(TaskSource):
         )
 
     def _repeated(self, evaluated: Mapping[Split, int]) -> str:
-        """Return a warning about the interval if held-out tasks are used more than once; otherwise, return ''."""
+        """Return a warning about the 95 % interval if held-out tasks are used more than once; otherwise, return ''."""
         few = {split: self.task_count(split) for split in evaluated if self.task_count(split) < evaluated[split]}
         if not few:
             return ""

@@ -60,7 +60,7 @@ def meta_gradient(
         engine: name of the engine; `auto` selects the default engine for the module and the device.
 
     Returns:
-        The mean query loss over tasks (a scalar), and its gradients by parameter name.
+        The mean query loss over tasks (a scalar), and its gradients, keyed by parameter name.
 
     Raises:
         BadInput: if an argument is invalid, if the module or the loss raises an exception (the cause of the BadInput),

@@ -167,7 +167,7 @@ class CapturedStep:
         self._graphs = CudaGraphs(vector.device)
         self._record = record or self._graphs.record
         self._captures: dict[object, _Capture] = {}
-        """Captures by kind, the most recently used one last."""
+        """Captures, keyed by the kind of meta-step, with the most recently used one last."""
         self._rates = torch.zeros(5, dtype=vector.dtype, device=vector.device)
         self._finite = torch.ones((), dtype=torch.bool, device=vector.device)
 
