@@ -491,7 +491,7 @@ def test_progress_bar_in_a_terminal(capsys: pytest.CaptureFixture[str], monkeypa
     assert main(["run", *SMALL]) == 0
     assert isinstance(screen.file, io.StringIO)
     shown = screen.file.getvalue()
-    assert "loading PyTorch and the data, and choosing the engine" in shown
+    assert "measuring engines: loop (2 of 2)" in shown
     assert "20/20" in shown
     assert "meta-loss" in shown
     assert "(10-shot, 2 steps, 5 test tasks, 95 % interval)" in shown

@@ -50,7 +50,7 @@ def data(context: click.Context, as_json: bool) -> None:
 )
 @json_option
 def list_data(as_json: bool) -> None:
-    """List the data sets that task.source accepts, including those of plugins."""
+    """List the data sets, including those of plugins."""
     _list(as_json)
 
 
