@@ -8,6 +8,8 @@ import sys
 
 def main() -> int:
     """Run the command line and return its exit code."""
+    if "--detach" in sys.argv:  # the run must start even if the terminal is closed while this process loads
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from metatui.cli import main as command_line
 
     code = command_line(sys.argv[1:])

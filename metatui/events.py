@@ -129,8 +129,8 @@ class ImageView:
     height: int
     width: int
     support: tuple[bytes, ...]
-    """Support images ordered by class. An image has its pixels row by row, with one byte for each channel of a pixel.
-    In grey images, ink is 255."""
+    """Support images ordered by class. The pixels of an image are stored row by row, with one byte for each channel of
+    a pixel. In grey images, ink is 255."""
     support_labels: tuple[int, ...]
     query: tuple[bytes, ...]
     """A few query images of each class."""
@@ -142,7 +142,9 @@ class ImageView:
     loss: tuple[float, ...]
     channels: int = 1
     """Number of channels: 3 for red, green and blue; 1 for grey images, and in records of old versions of metatui,
-    which had no colours."""
+    which did not support colours."""
+    classes: tuple[str, ...] = ()
+    """The name of each class, by label; empty in records of old versions of metatui."""
 
 
 TaskView = RegressionView | CurveView | ScatterView | ImageView

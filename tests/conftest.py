@@ -60,6 +60,7 @@ def normal_priority(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         child_process, "command", lambda module, handle, niceness, title="": command(module, handle, 0, title)
     )
+    monkeypatch.setattr("metatui.tui.controllers.sessions.NICENESS", 0)
 
 
 @pytest.fixture(autouse=True)

@@ -73,7 +73,7 @@ def _prepare_process() -> None:
     # COLUMNS and LINES, if exported, would override the size of the terminal.
     for name in ("COLUMNS", "LINES"):
         os.environ.pop(name, None)
-    # Garbage collection during imports only costs time; the app enables it after its first frame.
+    # Garbage collection during imports only costs time; the app enables it when it has started.
     gc.disable()
     # metatui uses no pydantic plugins; looking for them would read the metadata of every installed package.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")

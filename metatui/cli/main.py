@@ -13,6 +13,7 @@ from typing import TextIO
 import click
 
 import metatui
+from metatui.cli.console.encoding import spelled, use_characters_of_terminal
 from metatui.cli.options import examples, runs_dir_option, set_option
 from metatui.utils.errors import MetatuiError, did_you_mean, quote
 from metatui.utils.text import sanitize
@@ -139,9 +140,7 @@ def cli(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code. An error is printed as one sentence on standard error."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, ValueError):
-            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    use_characters_of_terminal()
     try:
         return _code(arguments)
     finally:
@@ -204,7 +203,9 @@ def _flush(stream: TextIO | None) -> None:
 
 def _fail(sentence: str, code: int) -> int:
     with contextlib.suppress(OSError, ValueError):
-        click.echo(f"metatui: {sanitize(sentence, limit=2000)}", err=True)
+        # Click replaces a stream in ASCII by one in UTF-8.
+        text = spelled(sanitize(sentence, limit=2000), getattr(sys.stderr, "encoding", None) or "ascii")
+        click.echo(f"metatui: {text}", err=True)
     return code
 
 

@@ -68,7 +68,7 @@ def setting(
 
 @dataclass(frozen=True)
 class SettingField:
-    """Description of one setting, derived from its declaration by `setting`."""
+    """Description of one setting, derived from its declaration with `setting`."""
 
     path: str
     kind: FieldKind

@@ -31,7 +31,7 @@ def text_of(value: Scalar) -> str:
 
 
 class _Fields(Mapping[str, SettingField]):
-    """All settings by path, including those of plugins that are loaded later.
+    """All settings, keyed by path, including those of plugins that are loaded later.
 
     The settings are ordered as in `Settings`. The options of data sets follow the settings of the task, the options of
     models those of the model, and the options of algorithms those of the algorithm.
@@ -167,7 +167,7 @@ def assigned(values: Mapping[str, Scalar]) -> str:
 
 
 def labelled(values: Mapping[str, Scalar]) -> str:
-    """Format settings with their names in the form: `Inner learning rate 0.01, Hidden layers 40, 40`."""
+    """Format settings with their labels in the app's form: `Inner learning rate 0.01, Hidden layers 40, 40`."""
     return ", ".join(f"{FIELDS[path].label} {text_of(value)}" for path, value in values.items())
 
 

@@ -1,4 +1,4 @@
-"""Selection of plugin files, and detection of conflicts of plugins with settings and with each other."""
+"""Selection of plugin files, and detection of conflicts between plugins and settings or between plugins."""
 
 from __future__ import annotations
 
@@ -108,4 +108,4 @@ def plugin_failure(error: Exception) -> str:
     if not places:
         return ""
     file, line = places[-1]
-    return f"the plugin {quote(file, 200)} failed in line {line} ({class_and_message(error, 200)})"
+    return f"the plugin {quote(file, 200)} failed on line {line} ({class_and_message(error, 200)})"

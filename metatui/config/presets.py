@@ -56,7 +56,13 @@ class Preset:
     path: Path
     bundled: bool
     changes: tuple[Planned, ...] = ()
-    """Changes of live settings and additional validations that are planned for the training, in order."""
+    """Changes to live settings, and additional validations, that are planned for the training, in order."""
+
+    @property
+    def published_note(self) -> str:
+        """The published result, followed by `(not comparable)` if the preset's protocol differs; empty without one."""
+        note = " (not comparable)" if "Not comparable" in self.published_protocol else ""
+        return f"{self.published}{note}" if self.published else ""
 
 
 def bundled_dir() -> Path:

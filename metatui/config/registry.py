@@ -41,7 +41,7 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 Kind = Literal["regression", "classification"]
 
 Usual = dict[Kind, dict[str, Scalar]]
-"""Usual values of settings, by the kind of task and then by the path of the setting."""
+"""Usual values of settings, keyed by the kind of task and then by the path of the setting."""
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Component:
 
     @classmethod
     def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:
-        """Yield the path of each setting that does not fit this component, and what it must be instead."""
+        """Yield the path of each setting that does not fit this component, and what the setting must be instead."""
         yield from ()
 
 
@@ -74,7 +74,7 @@ AnyComponent = TypeVar("AnyComponent", bound=Component)
 
 
 class Registry(Generic[AnyComponent]):
-    """The components of one kind, by name."""
+    """The components of one kind, keyed by name."""
 
     def __init__(self, kind: str, package: str, *, group: str, setting: str) -> None:
         """Create an empty registry.
@@ -95,7 +95,7 @@ class Registry(Generic[AnyComponent]):
         self._group = group
         self._classes: dict[str, type[AnyComponent]] = {}
         self._broken: dict[str, str] = {}
-        """Reasons why installed plugins cannot be used, by name of the plugin."""
+        """Reasons why installed plugins cannot be used, keyed by the name of the plugin."""
 
     def __contains__(self, name: object) -> bool:
         return name in self._classes or name in self.names()
@@ -219,7 +219,7 @@ REGISTRIES: tuple[Registry[Any], ...] = (ALGORITHMS, MODELS, DATA)
 
 
 class Names(Set[str]):
-    """Names of the components of a registry that satisfy a condition, evaluated on each access."""
+    """Names of the components of a registry that satisfy a condition. The condition is evaluated on each access."""
 
     def __init__(self, registry: Registry[AnyComponent], condition: Callable[[type[AnyComponent]], bool]) -> None:
         self._registry: Registry[Any] = registry
@@ -250,7 +250,7 @@ def loaded_components() -> tuple[type[Component], ...]:
 
 
 def components_with_options() -> Mapping[str, type[Component]]:
-    """Return the components that have options, by name."""
+    """Return the components that have options, keyed by name."""
     return _with_options(all_components())
 
 

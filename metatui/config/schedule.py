@@ -1,4 +1,4 @@
-"""Changes of settings and additional validations that are planned for a run.
+"""Setting changes and additional validations that are planned for a run.
 
 A preset can contain such a plan. A rerun plans all changes and validations of the original run.
 """
@@ -33,7 +33,7 @@ class PlannedChange:
 
 @dataclass(frozen=True)
 class PlannedValidation:
-    """A validation in addition to those of `evaluation.every`.
+    """A validation in addition to those that `evaluation.every` schedules.
 
     It can change the best parameters and stop training early, so an exact repetition of the run also needs it.
     """
@@ -63,7 +63,7 @@ def read_changes(items: Any, settings: Settings) -> tuple[Planned, ...]:
 
 
 def checked(changes: Sequence[Planned], settings: Settings) -> tuple[Planned, ...]:
-    """Check `changes` by applying them one after the other, and return them with values of the settings' types.
+    """Check `changes` by applying them one after the other, and return them with values of the correct types.
 
     Raises:
         BadInput: if a change is out of order or not allowed.

@@ -132,7 +132,7 @@ class ModelSettings(Group):
         allowed="one to eight whole numbers from 1 to 4,096, comma-separated",
         unit="units", when=used(MODELS, "model.hidden"), min_length=1, max_length=8)
     filters: int = setting(
-        64, "Filters", "Channels of each of the four convolution blocks.",
+        64, "Filters", "Number of channels in each of the four convolution blocks.",
         unit="channels", when=used(MODELS, "model.filters"), ge=1, le=1024)
     kernel: int = setting(
         3, "Kernel", "Height and width of the convolution kernels.",
@@ -141,7 +141,7 @@ class ModelSettings(Group):
         "batch", "Norm", "Normalisation after each convolution; layer norm is over channels and pixels of one image.",
         when=used(MODELS, "model.norm"))
     groups: int = setting(
-        8, "Norm groups", "Groups of channels that group norm normalises separately.",
+        8, "Norm groups", "Number of channel groups that group norm normalises separately.",
         unit="groups", when=used(MODELS, "model.groups") | _when(model__norm="group"), ge=1, le=1024)
     downsample: Literal["max_pool", "stride"] = setting(
         "max_pool", "Downsampling",
@@ -370,7 +370,7 @@ class Settings(Group):
         return value
 
     def effective(self, path: str) -> Scalar:
-        """Return the value of a setting, with `auto` as the name of the model replaced by the model that it selects."""
+        """Return the value of a setting; for `model.name`, return the name of the selected model instead of `auto`."""
         return self.model_name if path == "model.name" else self.value(path)
 
     @property
@@ -387,18 +387,18 @@ class Settings(Group):
 
     @property
     def evaluation_shots(self) -> int:
-        """Shots on held-out tasks."""
+        """Number of shots on held-out tasks."""
         return self.evaluation.shots or self.task.shots
 
     @property
     def evaluation_steps(self) -> int:
-        """Inner steps on held-out tasks; 1 if the algorithm adapts in a single step without gradients."""
+        """Number of inner steps on held-out tasks; 1 if the algorithm adapts in a single step without gradients."""
         own = "evaluation.inner_steps" in ALGORITHMS[self.algorithm.name].uses
         return self.evaluation.inner_steps if own else 1
 
     @property
     def training_shots(self) -> int:
-        """Shots in training episodes if task.shots_range is empty."""
+        """Number of shots in training episodes if task.shots_range is empty."""
         own = "algorithm.train_shots" in ALGORITHMS[self.algorithm.name].uses
         return (self.algorithm.train_shots if own else 0) or self.task.shots
 

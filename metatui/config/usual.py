@@ -13,7 +13,7 @@ SELECTORS = ("algorithm.name", "task.source")
 
 
 def usual_for(algorithm: str, source: str) -> dict[str, Scalar]:
-    """Return the usual values for `algorithm` and the tasks of the data set `source`, by path of the setting.
+    """Return the usual values for `algorithm` and the tasks of the data set `source`, keyed by setting path.
 
     The result is empty if the algorithm declares no usual values for this kind of task.
     """
@@ -21,7 +21,7 @@ def usual_for(algorithm: str, source: str) -> dict[str, Scalar]:
 
 
 def usual_values(settings: Settings) -> dict[str, Scalar]:
-    """Return the usual values for the algorithm and the data set of `settings`, by path of the setting."""
+    """Return the usual values for the algorithm and the data set of `settings`, keyed by setting path."""
     return usual_for(settings.algorithm.name, settings.task.source)
 
 
@@ -35,5 +35,5 @@ def with_algorithm(settings: Settings, name: str) -> Settings:
 
 
 def unusual(settings: Settings) -> dict[str, Scalar]:
-    """Return the usual values from which `settings` deviate, by path of the setting."""
+    """Return the usual values from which `settings` deviate, keyed by setting path."""
     return {path: value for path, value in usual_values(settings).items() if settings.value(path) != value}

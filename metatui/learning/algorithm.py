@@ -51,7 +51,7 @@ INNER_STEPS = frozenset(
 """Settings that every algorithm with gradient steps in the inner loop uses."""
 
 RATE = "inner_lr/"
-"""Prefix of a meta-parameter that is the learned inner learning rate of a model parameter."""
+"""Prefix of the name of a meta-parameter that is the learned inner learning rate of a model parameter."""
 
 RATE_IS_LEARNED = {"algorithm.inner_lr": "it is the initial value of the learned rates"}
 """The entry of `Algorithm.fixed` for an algorithm that learns its inner learning rates."""
@@ -148,20 +148,20 @@ class Algorithm(Component):
         return changed
 
     def with_inner_lr(self, lr: Tensor) -> Self:
-        """Return a copy with the scalar tensor `lr` as its inner learning rate; a CUDA graph reads it at every replay.
+        """Return a copy with the scalar tensor `lr` as its inner learning rate.
 
-        An algorithm without an inner learning rate returns itself.
+        CUDA graphs read `lr` at every replay. An algorithm without an inner learning rate returns itself.
         """
         return self
 
     @classmethod
     def fixed(cls, settings: Settings) -> Mapping[str, str]:
-        """Return the live settings that a run with `settings` cannot change after its start, with the reasons."""
+        """Return the live settings that cannot be changed during a run with `settings`, and the reason for each."""
         return {}
 
     @classmethod
     def explain(cls, settings: Settings) -> Explanation:
-        """Describe the algorithm with the numbers of `settings`. By default, only the docstring is shown."""
+        """Describe the algorithm, with the values of `settings` filled in. By default, only the docstring is shown."""
         from metatui.learning.explanations import Explanation
 
         idea = " ".join((cls.__doc__ or "").split())
@@ -184,7 +184,7 @@ class Algorithm(Component):
 
     @property
     def stage(self) -> str:
-        """Sentence about what meta-steps compute at this `progress`, without a full stop, for the journal."""
+        """Sentence for the journal, without a full stop, that describes what meta-steps compute at this `progress`."""
         return ""
 
     @property

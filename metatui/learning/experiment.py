@@ -28,6 +28,7 @@ from metatui.learning.nn.output_sizes import output_sizes
 from metatui.learning.nn.weights import LoadedWeights, load_weights
 from metatui.learning.optim.inner import Params
 from metatui.learning.optim.losses import CROSS_ENTROPY, MEAN_SQUARED_ERROR, Loss
+from metatui.learning.stages import report_stage
 from metatui.utils.errors import BadInput, Problem, SettingsError, quote
 
 PREFETCHED_POINTS = 50_000
@@ -162,7 +163,9 @@ def set_up(
     _check_device(settings, device)
     torch_device = torch.device(device.name)
     use(torch_device)
-    source = DATA[settings.task.source].load(settings, torch_device) if source is None else source
+    if source is None:
+        report_stage("loading the data")
+        source = DATA[settings.task.source].load(settings, torch_device)
     dtype = _dtype(settings)
     model, weights = _model(settings, source)
     _write_frozen(model, frozen or {})
@@ -252,7 +255,7 @@ def _model(settings: Settings, source: TaskSource) -> tuple[nn.Module, LoadedWei
             p.requires_grad_(False)
     if not meta_parameters(model):
         frozen = quote(settings.algorithm.freeze)
-        sentence = f"algorithm.freeze is {frozen}, but must leave at least one parameter of the model to learn"
+        sentence = f"algorithm.freeze is {frozen}, but must leave at least one parameter of the model to be learned"
         raise SettingsError([Problem("algorithm.freeze", sentence)])
     return model, weights
 

@@ -98,7 +98,7 @@ def gradient_based(
     learned: str = "θ",
     rates: Rates | None = None,
 ) -> Explanation:
-    """Explain an algorithm that adapts by gradient steps and takes steps of Adam along a meta-gradient.
+    """Explain an algorithm that adapts by gradient steps and takes Adam steps with a meta-gradient.
 
     Args:
         symbols: meaning of additional symbols.
@@ -187,7 +187,7 @@ def inner_steps(
     rate = f"{algorithm.inner_lr:g}" if rate is None else rate
     first, lines = [start], []
     if batch:
-        lines.append(f"B ← the next {count(batch, 'example')} of D, in cycles")
+        lines.append(f"B ← the next {count(batch, 'example')} of D, cyclically")
     data = "B" if batch else "D"
     gradient = f"∇{inner_loss or f'L({data}; {adapted})'}"
     if algorithm.inner_clip:

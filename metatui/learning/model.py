@@ -46,7 +46,7 @@ class Model(Component):
 
         Args:
             input_shape: shape of one example: (C, H, W) for an image, (features,) for a row of numbers.
-            outputs: width of the output: number of classes, or of target values.
+            outputs: width of the output, which is the number of classes or of target values.
 
         Raises:
             BadInput: if the model cannot be built for this shape.

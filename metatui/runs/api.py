@@ -18,7 +18,7 @@ from metatui.runs.execution.run_state import Outcome
 from metatui.runs.execution.session import Session
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
-from metatui.utils.errors import BadInput, MetatuiError, SettingsError
+from metatui.utils.errors import BadInput, MetatuiError, SettingsError, quote
 
 if TYPE_CHECKING:
     from metatui.runs.analysis.saved_model import LoadedModel
@@ -77,7 +77,7 @@ def train(
         on_event: callback for each event of `metatui.events`.
         runs_dir: folder of the runs; defaults to METATUI_RUNS or the user's data directory.
         record: whether to write a run folder; otherwise, nothing is saved.
-        changes: scheduled changes of settings (`Preset.changes`).
+        changes: scheduled setting changes (`Preset.changes`).
 
     Raises:
         BadInput: if `settings` is not a valid Settings object, or the device or the data set is not available.
@@ -209,14 +209,22 @@ def load_model(
     """
     from metatui.runs.analysis.saved_model import load_model as load_saved_model
 
-    folder = run if isinstance(run, RunFolder) else RunStore(runs_dir).find(run)
+    try:
+        folder = run if isinstance(run, RunFolder) else RunStore(runs_dir).find(run)
+    except BadInput:
+        if not str(run).endswith(".safetensors"):
+            raise
+        raise BadInput(
+            f"run is {quote(str(run), 200)}, but must be the name of the run, its folder or 'latest': an exported file "
+            "cannot be adapted, but safetensors.torch.load_file reads its parameters"
+        ) from None
     with _load_plugin_named():
         return load_saved_model(folder, checkpoint=checkpoint, device=device)
 
 
 @contextmanager
 def _load_plugin_named() -> Iterator[None]:
-    """Make errors about the settings of a run name `metatui.load_plugin` instead of the option --plugin."""
+    """Replace the option --plugin with `metatui.load_plugin` in error messages about the settings of a run."""
     try:
         yield
     except SettingsError as error:

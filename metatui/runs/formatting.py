@@ -70,7 +70,7 @@ def parameters(evaluation: Evaluation, rate_source: str = "") -> str:
 
 
 def result_words(test: Evaluation, best: Evaluation | None) -> str:
-    """Describe a test: its protocol, and the parameters and inner learning rate it used."""
+    """Describe a test: its protocol, and the parameters and inner learning rate that were used."""
     is_best = best is not None and best.iteration == test.iteration
     which = test.checkpoint or ("best" if is_best else "last")
     used = [f"α = {test.inner_lr:g}"] if test.inner_lr is not None else []
@@ -85,6 +85,13 @@ def file_size(size: int) -> str:
             break
         value, unit = value / 2**10, larger
     return f"{value:.1f} {unit}" if 0 < value < 9.95 else f"{value:,.0f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """Format seconds as m:ss or h:mm:ss."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def split_name(split: str) -> str:
@@ -135,7 +142,7 @@ FINISHED = {
     "stopped": "Stopped and saved",
     "interrupted": "Interrupted and saved",
 }
-"""Texts about the end of a run, by the reason in its `Finished` event."""
+"""Texts about the end of a run, keyed by the reason in its `Finished` event."""
 
 
 def entry_message(entry: Entry) -> str | None:
@@ -185,7 +192,7 @@ def hint_text(hint: events.Hinted) -> str:
 
 
 def advice(path: str, old: str, new: str) -> str:
-    """Suggest a change of a setting: `Try algorithm.outer_lr = 0.1 instead of 0.001`."""
+    """Suggest a change to a setting: `Try algorithm.outer_lr = 0.1 instead of 0.001`."""
     return f"Try {path} = {new} instead of {old}"
 
 
@@ -195,7 +202,7 @@ def setting_label(path: str) -> str:
 
 
 def detail(details: Mapping[str, Any], key: str) -> str:
-    """Return a detail of a journal entry as one safe line. The detail may have any type: users can edit journals."""
+    """Return a detail of a journal entry as one safe line of text. Journals edited by users may contain any type."""
     value = details.get(key)
     if isinstance(value, float):
         return f"{value:.4g}"

@@ -13,6 +13,7 @@ from textual import on
 from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.dom import DOMNode
 from textual.filter import LineFilter
 from textual.notifications import SeverityLevel
 from textual.reactive import Reactive
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
     from metatui.tui.tour.steps import Happening
 
 COMPLETE_AFTER = 0.5
-"""Seconds after the first frame until the other tabs are created, unless they are needed earlier."""
+"""Seconds from the first frame to the creation of the other tabs. They are created earlier if they are needed."""
 
 
 class MainScreen(Screen[None]):
@@ -73,7 +74,7 @@ class MainScreen(Screen[None]):
 
     def update_node_styles(self, animate: bool = True) -> None:
         # Textual would restyle all widgets at the start, when a dialog closes, and when the terminal gains or loses the
-        # focus. No rule depends on these, and it takes as long as drawing the screen.
+        # focus. No rule depends on these events, and restyling takes as long as drawing the screen.
         pass
 
 
@@ -181,9 +182,6 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         self.refresh(layout=True)
 
     async def _first_frame_drawn(self) -> None:
-        # The command line disabled garbage collection. Objects created until now live as long as the app.
-        gc.freeze()
-        gc.enable()
         self.set_timer(COMPLETE_AFTER, self.settle)
         if self._start_at_once:
             await self.action_perform("start")
@@ -193,17 +191,22 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         for work in (self._complete_work_tab, self.complete, self._prepare_dialogs, self._welcome):
             if not self.is_ending:
                 await work()
+        # The command line disabled garbage collection. Objects created until now live as long as the app. By default,
+        # every third dialog would cause a collection of all others, which takes up to 40 ms.
+        gc.freeze()
+        gc.set_threshold(5_000, 10, 20)
+        gc.enable()
 
     @property
     def is_ending(self) -> bool:
-        """Whether the app was asked to end, after which Textual refuses to mount widgets."""
+        """Whether the app was asked to end. Textual then refuses to mount widgets."""
         return not (self.screen_stack and self.screen_stack[0].is_attached)
 
     async def _complete_work_tab(self) -> None:
         await self.work_tab.complete()
 
     async def _welcome(self) -> None:
-        """Announce other runs, and start or offer the tour."""
+        """Announce runs that are training in the background, and start or offer the tour."""
         self.background.announce(silent=bool(self.warning))
         if self._tour:
             await self.action_tour()
@@ -236,11 +239,12 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             await tabs.mount(runs, presets)
 
     async def _prepare_dialogs(self) -> None:
-        """Import the palette and parse the style sheets of dialogs, so that the first one opens as fast as the next."""
+        """Import the palette and parse the style sheets of dialogs, so that the first dialog opens without delay."""
         from textual.command import CommandInput, CommandList, SearchIcon
         from textual.widgets import LoadingIndicator
 
         from metatui.tui.command_palette.screen import Palette
+        from metatui.tui.screens.dialogs import live_settings  # noqa: F401 - imported for later
         from metatui.tui.screens.dialogs.dialog import Dialog
 
         dialog: Dialog[None] = Dialog()
@@ -248,6 +252,11 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         for widget in (dialog, Button(), *palette):
             widget._post_register(self)  # adds the style sheet, as when Textual mounts the widget
         self.stylesheet.parse()
+
+    def update_styles(self, node: DOMNode, animate: bool = True) -> None:
+        """Restyle a node and its descendants, unless it is not mounted yet: Textual styles it when it is mounted."""
+        if node.is_attached:
+            super().update_styles(node, animate=animate)
 
     def on_unmount(self) -> None:
         self.background.close()
@@ -278,7 +287,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
 
     @property
     def context(self) -> AppContext:
-        """State that decides which actions are possible now."""
+        """State that determines which actions are possible now."""
         tab = self.tab
         run = self.runs_tab.selected if tab == "runs" else None
         preset = self.presets_tab.selected if tab == "presets" else None

@@ -26,7 +26,7 @@ _SUFFIXES = ("", "k", "M", "G", "T")
 
 
 def best_and_last(best: Evaluation | None, last: Evaluation) -> str:
-    """Format the best and the last validation: `best 0.413 at 2,000 · last diverged`."""
+    """Format the best and the last validation result: `best 0.413 at 2,000 · last diverged`."""
     if best is None:
         return f"no finite validation result · last {value(last)}"
     text = f"best {value(best)} at {best.iteration:,}"

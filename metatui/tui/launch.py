@@ -21,6 +21,7 @@ from metatui.tui.keyboard.actions import use_keymap
 from metatui.tui.preferences import Preferences
 from metatui.tui.terminal import kitty, symbols
 from metatui.tui.terminal.crash_info import CrashInfo, describe_background_run
+from metatui.tui.terminal.cursor_query import moves_cursor
 from metatui.tui.terminal.redirect import own_terminal
 from metatui.tui.terminal.symbols import Symbols
 from metatui.utils import paths
@@ -56,7 +57,7 @@ def run_app(
         settings: settings in the form; None selects a preset that needs no data.
         preset: name of the preset that `settings` come from, if any.
         base: settings of this preset, or the default settings; None if `settings` do not differ from them.
-        changes: planned changes of the preset.
+        changes: scheduled setting changes of the preset.
         start: whether to start training immediately.
         tour: whether to start the tour.
         attach: live run to follow; None to follow no run.
@@ -69,7 +70,7 @@ def run_app(
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise BadInput("the app needs a terminal: use metatui run to train without one")
-    if os.environ.get("TERM") == "dumb":
+    if os.environ.get("TERM") == "dumb" and not moves_cursor():
         raise BadInput("TERM is 'dumb', a terminal that cannot move the cursor: use metatui run to train in it")
     app = make_app(
         settings=settings,

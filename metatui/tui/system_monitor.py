@@ -95,7 +95,7 @@ class Sampler:
 
 
 def _environment(pid: int) -> Mapping[str, str]:
-    """Return the environment of process `pid`, or of this process if that cannot be read."""
+    """Return the environment of process `pid` or, if it cannot be read, that of this process."""
     try:
         entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:

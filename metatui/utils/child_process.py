@@ -23,9 +23,9 @@ from typing import IO, Any
 Message = dict[str, Any]
 
 AUTOGROUP = Path("/proc/self/autogroup")
-"""Niceness of this process's session on Linux."""
+"""File with the niceness of this process's session on Linux."""
 ATTEMPTS = 20
-"""Maximum number of attempts to change it, a tenth of a second apart."""
+"""Maximum number of attempts to change the niceness of the session, a tenth of a second apart."""
 
 
 class Channel:
@@ -142,7 +142,8 @@ class ChildProcess(Channel):
 def command(module: str, handle: int, niceness: int, title: str = "") -> list[str]:
     """Return the command that runs `main` of `module` with file descriptor `handle` as its channel.
 
-    The command starts with `title`, or with the name of the module, as a string that Python ignores.
+    For lists of processes such as `ps`, the Python code starts with a string that has no effect: `title`, or the name
+    of the module.
     """
     start = (
         f"{title or module!r}; import sys; sys.path.append(sys.argv.pop()); "
@@ -158,11 +159,14 @@ def lower_priority(niceness: int) -> None:
     Linux compares niceness only within a session ("autogroup" in sched(7)), so the session gets a niceness, too;
     otherwise the process would take as much processor time as the app that started it.
     """
-    total = session_niceness(os.nice(niceness))
+    own = min(19, os.getpriority(os.PRIO_PROCESS, 0) + niceness)
+    # On Linux, PRIO_PROCESS would change only this thread, and not those that libraries have started.
+    os.setpriority(os.PRIO_PGRP, 0, own)
+    total = session_niceness(own)
     for _ in range(ATTEMPTS if total else 0):
         try:
             AUTOGROUP.write_text(str(total))
-        except BlockingIOError:  # Linux changes at most one session in a tenth of a second
+        except BlockingIOError:  # Linux accepts only one such change in a tenth of a second
             time.sleep(0.1)
             continue
         except OSError:  # another system, or a kernel without this feature
@@ -171,10 +175,12 @@ def lower_priority(niceness: int) -> None:
 
 
 def session_niceness(niceness: int) -> int:
-    """Return the niceness of a session whose threads get the same share of every processor as by `niceness` alone.
+    """Return the niceness that this process's session needs so that `niceness` is effective between sessions, too.
 
-    Linux divides the weight of a session among the processors that it uses; that of a thread is on a single processor.
-    A step of niceness divides a weight by 1.25.
+    On Linux, each session is a scheduling group (an autogroup) with a weight of its own. This weight is divided among
+    the processors that the threads of the session use. Each step of niceness divides the weight by 1.25. The result is
+    therefore smaller than `niceness` and depends on the number of processors. With it, a thread of the session gets the
+    share of a processor that a single process with `niceness` would get.
     """
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(0, round(niceness - math.log(processors, 1.25)))

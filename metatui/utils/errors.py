@@ -80,7 +80,7 @@ def class_and_message(error: BaseException, limit: int | None = None) -> str:
 def did_you_mean(
     word: str, known: Iterable[str], otherwise: str, *, prefix: str = "", most: int = 1, cutoff: float = 0.6
 ) -> str:
-    """Return the end of a sentence about an unknown name: `did you mean quick?`, or `otherwise` if none is similar.
+    """Return the end of a sentence about an unknown name: `did you mean quick?`, or `otherwise` if no name is similar.
 
     Args:
         prefix: text before each suggested name.

@@ -100,7 +100,7 @@ def read_bounded(path: Path, limit: int) -> bytes:
     except ValueError:  # a NUL in the name
         raise BadInput(f"{name} is not a valid file name") from None
     if len(data) > limit:
-        raise BadInput(f"{name} grew while it was read")
+        raise BadInput(f"{name} grew while it was being read")
     return data
 
 

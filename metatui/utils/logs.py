@@ -29,9 +29,9 @@ def open_log() -> Iterator[tuple[BinaryIO, str]]:
     """Open the log for appending.
 
     Yields:
-        The file and an empty string. If the log cannot be written, for example because the home directory is read-only
-        or full, yields the null device and an error message instead. Nothing is raised, because no feature depends on
-        the log.
+        The file and an empty string; or, if the log cannot be written, for example because the home directory is
+        read-only or full, the null device and an error message. Nothing is raised, because no feature depends on the
+        log.
     """
     path, problem = paths.log_file(), ""
     try:

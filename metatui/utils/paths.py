@@ -26,7 +26,7 @@ def expanded(path: str | Path) -> Path:
 
 
 def runs_dir(path: str | Path | None = None) -> Path:
-    """Return the folder of runs: `path` if given, else METATUI_RUNS if set, else `runs` in the user's data folder."""
+    """Return the folder of runs: `path`, else the folder in METATUI_RUNS, else `runs` in the user's data folder."""
     chosen = path or os.environ.get("METATUI_RUNS")
     return expanded(chosen).absolute() if chosen else user_data_path(APP) / "runs"
 

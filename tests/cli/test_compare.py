@@ -19,7 +19,7 @@ from rich.console import Console
 from metatui.cli import main
 from metatui.cli.commands import compare as compare_command
 from metatui.cli.console import comparison as comparison_console
-from metatui.runs.analysis.comparison import Comparison, compare
+from metatui.runs.analysis.comparison import Comparison, compare, compare_runs
 from metatui.runs.analysis.comparison.tables import costs, tables
 from metatui.runs.analysis.exports import EXPORTS, export
 from metatui.runs.storage.run_folder import RunFolder
@@ -104,6 +104,12 @@ def test_json_has_all_results(answer: Answer, store: Path) -> None:
     assert report["protocol"]["tasks"] == 7
 
 
+def test_different_data_are_refused_before_checkpoints_are_read(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare_runs, "saved_state", lambda run: pytest.fail("a checkpoint was read"))
+    with pytest.raises(BadInput, match=r"runs on different data cannot be compared: task.source is sinusoid for MAML"):
+        compare("maml", "fomaml", runs_dir=store)
+
+
 def test_own_steps(answer: Answer) -> None:
     report = answer("maml", "reptile", "--steps", "own")
     assert (report["protocol"]["own_steps"], report["pairs"][0]["steps"]) == (True, [2, 2])
@@ -117,7 +123,7 @@ def test_json_of_images(answer: Answer) -> None:
     assert len(run["loss"]["mean"]) == 2
     assert (report["protocol"]["split"], report["protocol"]["shots"]) == ("val", 2)
     assert report["protocol"]["batch_norm"] == "transductive"
-    assert "also selected the checkpoints" in report["warnings"][0]
+    assert "also used to select the checkpoints" in report["warnings"][0]
 
 
 def test_conclusions_and_tables_fit_80_columns(
@@ -130,11 +136,10 @@ def test_conclusions_and_tables_fit_80_columns(
     text = " ".join(out.split())
     assert text.startswith(waves.conclusions[0])
     assert (
-        "Protocol: sinusoid, test split, 6 tasks, 10-shot, 10 queries, 2 inner steps; intervals are 95 %, over tasks"
-        in text
+        "Protocol: sinusoid, test split, 6 tasks, 10-shot, 10 queries, 2 inner steps; 95 % intervals over tasks" in text
     )
     for title in (
-        "Loss after 2 inner steps", "Adaptation", "Pairs on the same tasks", "tasks seen",
+        "Loss after 2 inner steps", "Adaptation", "Pairs on the same tasks", "tasks seen", "Settings that differ",
         "Cost of training; speed in meta-steps relative to MAML",
         "First validation with a loss of 1000 or better",
     ):  # fmt: skip
@@ -278,7 +283,7 @@ def test_markdown_escapes_names(waves: Comparison) -> None:
 
 def test_markdown_is_complete(waves: Comparison) -> None:
     text = EXPORTS[".md"](waves).decode().replace("\\", "")
-    assert "sinusoid, test split, 6 tasks, 10-shot, 10 queries, 2 inner steps; intervals are 95 %, over tasks." in text
+    assert "sinusoid, test split, 6 tasks, 10-shot, 10 queries, 2 inner steps; 95 % intervals over tasks." in text
     for table in tables(waves):
         assert f"## {table.title}" in text
     assert all(verdict in text for verdict in waves.verdicts)
@@ -319,7 +324,9 @@ def test_seeds_are_summarised_everywhere(tmp_path: Path, capsys: pytest.CaptureF
         assert "over tasks; for groups of several seeds, over the seeds" in text
     tex = EXPORTS[".tex"](comparison).decode()
     lines = [line.strip().split(" & ") for line in tex.splitlines() if " & " in line]
-    assert [(line[0], line[1]) for line in lines[1:]] == [("MAML", "3"), ("FOMAML", "1")]
+    assert [(line[0], line[1]) for line in lines[1:3]] == [("MAML", "3"), ("FOMAML", "1")]
+    assert r"training.seed & 0, 1, 2 & 0 \\" in tex
+    assert tex.count("seed 0) & FOMAML & ") == 1, "paired tests"
     assert "$\\pm$" in lines[1][2]
     assert "$\\pm$" not in lines[2][2]
 
@@ -327,7 +334,9 @@ def test_seeds_are_summarised_everywhere(tmp_path: Path, capsys: pytest.CaptureF
 def test_tex_is_a_booktabs_table(waves: Comparison) -> None:
     named = replace(waves.runs[0], label="50 % of_it & $x$")
     text = EXPORTS[".tex"](replace(waves, runs=(named, *waves.runs[1:]), groups=())).decode()
-    assert text.count(r" \\" + "\n") == 1 + len(waves.runs)
+    pairs = 1 + len(waves.pairs)
+    assert text.count(r" \\" + "\n") == 1 + len(waves.runs) + pairs
+    assert "p, Holm & Wilcoxon p & Cohen's d\\_z" in text
     assert r"    50 \% of\_it \& \$x\$ & " in text
     assert "half-width of the 95 \\% interval over tasks" in text
     assert [rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [True] * 3

@@ -30,7 +30,7 @@ def test_pack_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert str(tmp_path / "packs") in first
     assert rest == [
         "Images: 127 of 16x16 pixels in rgb, 4 to 7 per class (so shots + queries is at most 4)",
-        "Classes: 20 for training, 5 for validation, 6 for test, so at most 5 ways",
+        "Classes: 20 for training, 5 for validation, 6 for testing, so at most 5 ways",
         "Left out: 2",
         "more/notes.txt does not end in .png, .jpg or .jpeg",
         "more/bad.png is not a PNG or JPEG image",
@@ -62,7 +62,7 @@ def test_shares_of_the_split(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     root = write_classes(tmp_path / "images", names(12), 2)
     shares = ["--set", "folder.val_fraction=0.25", "--set", "folder.test_fraction=0.25"]
     assert main(["data", "folder", str(root), *shares]) == 0
-    assert "Classes: 6 for training, 3 for validation, 3 for test, so at most 3 ways" in capsys.readouterr().out
+    assert "Classes: 6 for training, 3 for validation, 3 for testing, so at most 3 ways" in capsys.readouterr().out
     shares[-1] = "folder.test_fraction=0.7"
     assert main(["data", "folder", str(root), *shares]) == 2
     assert "folder.val_fraction is 0.25, but must be at most 0.9 together with" in capsys.readouterr().err
@@ -73,11 +73,11 @@ def test_too_few_images_are_reported(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["data", "folder", str(root)]) == 2
     out, err = capsys.readouterr()
     assert "Images: 1 of 32x32 pixels in rgb, 1 per class (so shots + queries is at most 1)" in out
-    assert "Classes: 1 for training, 0 for validation, 0 for test, too few for 2 ways" in out
+    assert "Classes: 1 for training, 0 for validation, 0 for testing, too few for 2 ways" in out
     assert "Left out: 0\n" in out
     refused = (
         f"metatui: a task has at least 2 ways, but the 1 class of '{root}' is divided into 1 for training, 0 for "
-        "validation and 0 for test: provide at least 10 class folders\n"
+        "validation and 0 for testing: provide at least 10 class folders\n"
     )
     assert err.endswith(refused)
     assert main(["data", "folder", str(root), "--json"]) == 2

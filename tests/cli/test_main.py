@@ -134,3 +134,17 @@ def test_completed_words(
     with pytest.raises(SystemExit):
         main([])
     assert [line.removeprefix("plain,") for line in capsys.readouterr().out.splitlines()] == expected
+
+
+@pytest.mark.parametrize("variables", [{"LC_ALL": "C"}, {"TERM": "dumb", "LC_ALL": "C.UTF-8"}], ids=["C", "dumb"])
+@pytest.mark.parametrize("words", ["presets", "runs", "explain imaml", "settings", "runs no-such-run-é"])
+def test_output_in_ascii_where_the_terminal_shows_only_ascii(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], words: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    main(words.split())
+    shown = capsys.readouterr()
+    assert (shown.out + shown.err).isascii()
+    assert "\x1b" not in shown.out + shown.err
+    assert "?" not in shown.out + shown.err, "every character has a substitute"

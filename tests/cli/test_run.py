@@ -24,14 +24,18 @@ from metatui.config.settings import Settings
 from metatui.learning.checks import awkward
 from metatui.learning.checks import check as checks
 from metatui.learning.checks.comparison import Check
+from metatui.learning.evaluation.statistics import sample_summary
 from metatui.runs.execution import session
+from metatui.runs.execution.control import stop_run
 from metatui.runs.storage import writer
 from metatui.runs.storage.checkpoints import save_checkpoint
 from metatui.runs.storage.journal import JournalWriter
+from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.utils import paths
 from metatui.utils.errors import MetatuiError
 from metatui.utils.files import WriteRefused
+from metatui.utils.numbers import interval
 from tests.metrics import read_all
 from tests.tui.fakes import saved_run
 
@@ -43,7 +47,8 @@ SMALL = [
 
 RUN_KEYS = {
     "run", "dir", "status", "iterations", "meta_loss", "accuracy", "seconds", "tasks_per_second", "device", "engine",
-    "engine_reason", "settings", "result", "best", "validation", "test", "hints", "warning", "error",
+    "engine_reason", "settings", "result", "validation_result", "best", "validation", "test", "hints", "warning",
+    "error",
 }  # fmt: skip
 EVALUATION_KEYS = {"run", "split", "tasks", "steps", "loss", "accuracy", "batch_norm"}
 
@@ -70,7 +75,12 @@ def test_run_evaluate_and_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert (ran["status"], ran["iterations"], ran["accuracy"], ran["device"]) == ("finished", 20, None, "cpu")
     assert ran["test"].keys() >= EVALUATION_KEYS
     loss = ran["test"]["loss"]
-    assert ran["result"] == {"metric": "loss", "mean": loss["mean"][-1], "ci95": loss["ci95"][-1], "inner_steps": 2}
+    assert ran["result"] == {
+        "metric": "loss", "mean": loss["mean"][-1], "ci95": loss["ci95"][-1], "inner_steps": 2, "split": "test",
+        "tasks": 5, "iteration": ran["test"]["iteration"],
+    }  # fmt: skip
+    assert ran["validation_result"]["mean"] == ran["best"]["loss"]["mean"][-1]
+    assert ran["validation_result"]["split"] == "val"
     assert (ran["error"], ran["best"]["checkpoint"], ran["test"]["checkpoint"]) == (None, "best", "best")
     assert (ran["settings"]["model"]["hidden"], ran["settings"]["compute"]["device"]) == ([8], "cpu")
     assert Path(ran["dir"]).name == ran["run"]
@@ -119,6 +129,11 @@ def test_several_seeds(capsys: pytest.CaptureFixture[str]) -> None:
     assert err.count("note: the usual settings of Reptile") == 1
     first, second = (report["run"] for report in reports)
     assert f"compare the seeds with: metatui compare {first} {second}" in err
+    over = sample_summary([report["result"]["mean"] for report in reports])
+    assert (
+        f"test loss over 2 seeds: mean {interval(over.mean, over.ci95)} (95 % interval over the seeds), SD "
+        f"{over.deviation:.2g}\n"
+    ) in err
     for options, message in (
         (["--set", "training.seed=2"], "give only one of them"),
         (["--detach"], "--seeds cannot be combined with --detach"),
@@ -233,6 +248,52 @@ def test_ctrl_c_interrupts_and_saves(capsys: pytest.CaptureFixture[str], monkeyp
     assert main(["evaluate", "latest", "--tasks", "5", "--json"]) == 0
 
 
+def test_stop_from_elsewhere_is_not_a_success(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    see = progress.PlainDisplay.see
+
+    def stop(display: progress.PlainDisplay, event: events.Event) -> None:
+        see(display, event)
+        if isinstance(event, events.Evaluated):
+            live = stop_run(RunStore().find("latest"))
+            assert live
+            live.close()
+
+    monkeypatch.setattr(progress.PlainDisplay, "see", stop)
+    assert main(["run", *SMALL, "--set", "training.iterations=1000000", "--json"]) == 130
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    assert (report["status"], report["test"]) == ("stopped", None)
+    assert err.splitlines()[-1] == (
+        f"metatui: {report['run']} was stopped in the app or by metatui stop before its final test, so it has no test "
+        f"result; to continue: metatui run --resume {report['run']}"
+    )
+
+
+def test_long_evaluations_report_their_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    screen = Console(file=io.StringIO(), width=120)
+    display = progress.PlainDisplay(screen, RunFolder(tmp_path))
+    for split in ("val", "test"):
+        for done in range(0, 601, 50):
+            display.see(events.Evaluating(5000, split, done, 600))
+            now += 4
+    assert isinstance(screen.file, io.StringIO)
+    assert screen.file.getvalue().splitlines() == [
+        "meta-step 5,000: validated 150 of 600 tasks, 0:36 left",
+        "meta-step 5,000: validated 300 of 600 tasks, 0:24 left",
+        "meta-step 5,000: validated 450 of 600 tasks, 0:12 left",
+        "meta-step 5,000: validated 600 of 600 tasks, 0:00 left",
+        "meta-step 5,000: testing on 600 tasks",
+        "meta-step 5,000: tested 150 of 600 tasks, 0:36 left",
+        "meta-step 5,000: tested 300 of 600 tasks, 0:24 left",
+        "meta-step 5,000: tested 450 of 600 tasks, 0:12 left",
+        "meta-step 5,000: tested 600 of 600 tasks, 0:00 left",
+    ]
+
+
 def test_killed_run_can_be_resumed(capsys: pytest.CaptureFixture[str]) -> None:
     process = started()
     (run,) = RunStore().runs()
@@ -260,7 +321,21 @@ def test_presets_are_saved_listed_and_deleted(capsys: pytest.CaptureFixture[str]
     assert main(["presets", "show", "mine"]) == 0
     assert "training.seed" in capsys.readouterr().out
     assert main(["presets"]) == 0
-    assert "mine (own)" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    headings = (
+        "Quick start",
+        "Sinusoids",
+        "Glyphs, 5-way",
+        "Omniglot, 5-way",
+        "Omniglot, 20-way",
+        "Yours",
+        "mine (own)",
+    )
+    places = [out.index(text) for text in headings]
+    assert places == sorted(places)
+    published = [line for line in out.splitlines() if line.startswith("    published: ")]
+    assert "(not comparable)" not in published[0], "sinusoid-finn, whose protocol is that of the paper"
+    assert sum("(not comparable)" in line for line in published) > 5
     assert answer(capsys, "presets", "delete", "mine") == {"deleted": "mine"}
     assert answer(capsys, "presets")["presets"] == bundled
 
@@ -334,7 +409,7 @@ def test_doctor_names_unusable_folders_and_files(
     assert any("app.toml' is ignored: theme is 3" in problem for problem in problems)
     assert any("keymap.toml' is not a TOML file" in problem for problem in problems)
     problems = answer(capsys, "doctor", "--runs-dir", str(tmp_path / "file" / "runs"))["problems"]
-    assert any(f"{tmp_path / 'file'}' is not a folder, but" in problem for problem in problems)
+    assert any(f"because '{tmp_path / 'file'}' is not a folder" in problem for problem in problems)
 
 
 def test_doctor_report(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -78,6 +78,8 @@ def test_live_run_names_its_process_and_the_final_test(capsys: pytest.CaptureFix
 def test_seed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     saved_run(tmp_path / "runs", Settings.model_validate({"training": {"seed": 2}}), name="a")
     assert listed(capsys) == f"a  finished     50 of {TOTAL:,} meta-steps, seed 2"
+    saved(tmp_path, "b")
+    assert "meta-steps, seed 0" in listed(capsys)
 
 
 def test_size(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

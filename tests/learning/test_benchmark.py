@@ -325,9 +325,9 @@ def test_dying_cell_does_not_affect_others() -> None:
     assert [each.cell for each in found] == wanted
     assert [each.error for each in found] == [
         None,
-        "the process that measured it was killed, most likely because memory ran out",
+        "the process that was measuring it was killed, most likely because memory ran out",
         None,
-        "the process that measured it ended with exit code 7",
+        "the process that was measuring it ended with exit code 7",
         "it does not compile",
         None,
     ]

@@ -99,7 +99,7 @@ def test_code_contains_the_settings(algorithm: str, base: Settings) -> None:
     ("path", "value", "algorithm", "expected"),
     [
         ("algorithm.grad_clip", 10.0, "maml", "scaled down to a norm of 10"),
-        ("algorithm.inner_batch", 5, "reptile", "B ← the next 5 examples of D, in cycles"),
+        ("algorithm.inner_batch", 5, "reptile", "B ← the next 5 examples of D, cyclically"),
         ("algorithm.outer_schedule", "linear", "reptile", "ε = 0.001, linear to 0"),
         ("algorithm.inner_steps", 7, "fomaml", "repeat 7 times:"),
         ("training.iterations", 60000, "maml", "repeat 60,000 times:"),

@@ -17,7 +17,7 @@ from metatui.runs.storage.checkpoints import newest_checkpoint
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore, live_runs
 from metatui.runs.suites import SuiteManifest, background, files
-from metatui.tui.controllers.sessions import FollowedRun, RealSessions
+from metatui.tui.controllers.sessions import RealSessions, StartingRun
 from metatui.utils.errors import BadInput, MetatuiError
 from tests.metrics import read_all
 
@@ -68,11 +68,11 @@ class SmallSessions(RealSessions):
         super().__init__(root)
         self._store = RunStore(root)
 
-    def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> FollowedRun:
+    def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> StartingRun:
         self._check()
         return super().start(small(), preset)
 
-    def resume(self, run_id: str) -> FollowedRun:
+    def resume(self, run_id: str) -> StartingRun:
         self._check()
         return super().resume(run_id)
 

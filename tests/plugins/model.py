@@ -32,7 +32,7 @@ class Fourier(Model):
 
     class Options(Group):
         frequencies: int = setting(4, "Frequencies", "Number of frequencies for each input.", ge=1, le=64)
-        width: int = setting(16, "Width", "Units of the hidden layer.", ge=1, le=1024)
+        width: int = setting(16, "Width", "Number of hidden units.", ge=1, le=1024)
 
     @classmethod
     def build(cls, settings: Settings, input_shape: tuple[int, ...], outputs: int) -> nn.Module:

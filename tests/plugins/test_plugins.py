@@ -254,7 +254,7 @@ def test_failing_plugin(
     line = text.splitlines().index("            change = task.scaled(rate, gradient)") + 1
     file = tmp_path / "failing.py"
     file.write_text(text.replace("task.scaled(rate, gradient)", "{name: rate * g for name, g in gradient.items()}"))
-    sentence = f"the plugin '{file}' failed in line {line} (RuntimeError: "
+    sentence = f"the plugin '{file}' failed on line {line} (RuntimeError: "
     settings = ["--set", "algorithm.name=learned_rate", "--set", "compute.engine=batched", "--device", "cpu"]
     assert main(["--plugin", str(file), "run", *settings]) == 1
     error = capsys.readouterr().err.splitlines()[-1]

@@ -37,6 +37,7 @@ from metatui.events import (
     TaskView,
     Tweaked,
 )
+from metatui.learning import stages
 from metatui.learning.data import packing
 from metatui.runs.execution.control.messages import Hello
 from metatui.runs.storage.journal import JournalWriter
@@ -47,6 +48,7 @@ from metatui.runs.storage.store import RunStore
 from metatui.tui.app import MetatuiApp
 from metatui.tui.controllers.sessions import Attached
 from metatui.tui.model.replay import Replay
+from metatui.utils.errors import MetatuiError
 
 
 class FakeSession:
@@ -117,6 +119,22 @@ class FakeSession:
         await pilot.pause()
 
 
+class FakeStart:
+    """A fake process of a run, which measures engines until it is stopped."""
+
+    def __init__(self) -> None:
+        self.measuring, self._stopped = threading.Event(), threading.Event()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def wait(self) -> FakeSession:
+        stages.report_stage("measuring engines: loop (2 of 2)")
+        self.measuring.set()
+        self._stopped.wait()
+        raise MetatuiError("interrupted before training began")
+
+
 class FakeSessions:
     """Creates fake sessions, and records calls."""
 
@@ -135,12 +153,16 @@ class FakeSessions:
         self.packing: Sequence[tuple[int, int]] = ()
         """Packing progress before the next run trains. Then `packed` is set, and the run waits for `may_train`."""
         self.packed, self.may_train = threading.Event(), threading.Event()
+        self.starting: FakeStart | None = None
+        """The process that the next run is started in, if it is observed while it loads."""
 
-    def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> FakeSession:
+    def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> FakeSession | FakeStart:
         self.started.append((settings, preset))
         self.changes = tuple(changes)
         if self.error:
             raise self.error
+        if self.starting:
+            return self.starting
         if self.packing:
             for done, total in self.packing:
                 packing.report_packing(done, total)

@@ -212,6 +212,31 @@ async def test_live_runs_are_announced_and_attached(make: Make, sessions: FakeSe
         assert session.commands == [Pause()]
 
 
+@pytest.mark.parametrize("ends", [True, False], ids=["end", "detach"])
+async def test_unsaved_settings_return_to_the_form(
+    make: Make, sessions: FakeSessions, live: RunFolder, ends: bool
+) -> None:
+    app = make()
+    async with app.run_test(size=LARGE, notifications=True) as pilot:
+        app.form.enter("training.seed", "7")
+        app.form.enter("algorithm.inner_lr", "0.5")
+        await pilot.press("2")
+        await settled(app, pilot)
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert sessions.attached == [live.id]
+        assert app.form.text("training.seed") == "0"
+        assert "Your settings return to the form when the run ends." in notes(app)
+        assert sessions.session is not None
+        if ends:
+            sessions.session.end(Finished(31, "iterations", 1.0, None))
+            await sessions.session.over(app, pilot)
+        else:
+            await pilot.press("d")
+            await settled(app, pilot)
+        assert (app.form.text("training.seed"), app.form.text("algorithm.inner_lr")) == ("7", "0.5")
+
+
 async def test_attaching_detaches_from_the_followed_run(make: Make, sessions: FakeSessions, live: RunFolder) -> None:
     app = make()
     async with app.run_test(size=LARGE, notifications=True) as pilot:

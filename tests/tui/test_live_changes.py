@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from textual.pilot import Pilot
-from textual.widgets import Input
+from textual.widgets import Button, Input
 
 from metatui.config.fields import change
 from metatui.config.settings import Settings
@@ -190,7 +190,7 @@ async def test_dialog_says_that_the_run_has_ended(make: Make, sessions: FakeSess
         assert not isinstance(app.screen, LiveScreen)
         assert app.form.text("algorithm.inner_lr") == "0.005"
         assert not any(isinstance(command, Change) for command in session.commands)
-        assert notes(app) == ["The run has ended: inner learning rate 0.005 went into the form, for the next run."]
+        assert notes(app) == ["The run has ended: the form now has inner learning rate 0.005 for the next run."]
 
 
 async def test_nonfinite_validation_is_shown_next_to_the_best(make: Make, sessions: FakeSessions) -> None:
@@ -293,3 +293,13 @@ def test_reopened_journal_has_nonfinite_validations(runs_dir: Path) -> None:
     assert line.tone == "warning"
     assert line.text == "val 100 of 100 tasks diverged"
     assert math.isnan(model.val_loss.points(10)[-1].mean)
+
+
+async def test_run_ends_before_the_dialog_is_drawn(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = LiveScreen(Settings())
+        screen.run_ended()
+        await app.push_screen(screen)
+        await pilot.pause()
+        assert str(screen.query_one("#accept", Button).label) == "Into the form (enter)"

@@ -11,7 +11,20 @@ from textual.widgets import Input
 
 from metatui.config.fields import change
 from metatui.config.settings import Settings
-from metatui.events import Change, Checkpoint, Evaluate, Failed, Finished, Pause, Paused, Resume, Resumed, Stop, Warned
+from metatui.events import (
+    Change,
+    Checkpoint,
+    Evaluate,
+    Evaluating,
+    Failed,
+    Finished,
+    Pause,
+    Paused,
+    Resume,
+    Resumed,
+    Stop,
+    Warned,
+)
 from metatui.tui.app import MetatuiApp
 from metatui.tui.keyboard.actions import Phase
 from metatui.tui.screens.dialogs.live_settings import LiveScreen
@@ -19,9 +32,10 @@ from metatui.tui.screens.main.curves import ENDED, View, chart_of
 from metatui.tui.screens.main.header_footer import TopBar
 from metatui.tui.screens.main.run_pane import Fact, RunNumbers, facts_of
 from metatui.tui.system_monitor import Load
+from metatui.tui.widgets.adaptation import AdaptationPanel
 from metatui.tui.widgets.form.controls import Choice
 from metatui.utils.errors import BadInput
-from tests.tui.fakes import FakeSession, FakeSessions, evaluation, progress
+from tests.tui.fakes import FakeSession, FakeSessions, FakeStart, evaluation, progress
 from tests.tui.screens.conftest import press_together
 
 SIZE = (120, 40)
@@ -101,6 +115,43 @@ async def test_start_and_finish(make: Make, sessions: FakeSessions) -> None:
         assert phase(app) is Phase.IDLE
         assert app.query_one(TopBar).state == ("Finished", session.run_id)
         assert "Test: loss 0.50 ± 0.10 (10-shot, 2 steps, 100 test tasks)" in notes(app)[-1]
+
+
+async def test_start_is_shown_and_can_be_stopped(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        sessions.starting = FakeStart()
+        await pilot.press("f5")
+        await asyncio.to_thread(sessions.starting.measuring.wait)
+        app.run_controller.update()
+        await pilot.pause()
+        assert phase(app) is Phase.STARTING
+        assert app.top_bar.state[0] == "Measuring engines: loop (2 of 2)…"
+        assert app.work_tab.curves.chart._data.empty == "Starting: measuring engines: loop (2 of 2)…"
+        assert "F8 validates now" in shown_adaptation(app)
+        await pilot.press("f7")
+        await over(app, pilot)
+        assert phase(app) is Phase.IDLE
+        assert app.top_bar.state[0] == "Stopped"
+        assert notes(app) == ["Stopped before training began."]
+        assert "This run ended before its first validation" in shown_adaptation(app)
+        assert "F8" not in shown_adaptation(app)
+
+
+def shown_adaptation(app: MetatuiApp) -> str:
+    return app.screen.query_one(AdaptationPanel)._empty
+
+
+async def test_progress_of_the_test_is_in_the_top_bar(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        session = await started(app, pilot, sessions)
+        session.emit(progress(5000), Evaluating(5000, "val", 40, 100))
+        await session.heard(app, pilot)
+        assert app.top_bar.state[:2] == ("Running", "5,000 of 5,000")  # a short validation
+        session.emit(Evaluating(5000, "test", 120, 600))
+        await session.heard(app, pilot)
+        assert app.top_bar.state[:2] == ("Testing", "120 of 600 tasks")
 
 
 async def test_second_start_is_refused(make: Make, sessions: FakeSessions) -> None:

@@ -53,7 +53,8 @@ target_option = click.option(
     "--target",
     metavar="X",
     callback=_target,
-    help="Show at which meta-step each run first reaches this accuracy (0.95 or 95%) or loss in a validation.",
+    help="Show the meta-step at which each run first reaches this validation accuracy (for example, 0.95 or 95%) or "
+    "validation loss.",
 )
 comparison_tasks_option = click.option(
     "--tasks", type=int, metavar="N", help="Number of held-out tasks; default: as in the first run's settings."
@@ -62,7 +63,8 @@ comparison_steps_option = click.option(
     "--steps",
     metavar="N|own",
     callback=_steps,
-    help="Number of inner steps, or 'own' for the one in each run's settings; default: as in the first run's settings.",
+    help="Number of inner steps, or 'own' for the number in each run's settings; default: as in the first run's "
+    "settings.",
 )
 comparison_device_option = click.option(
     "--device", metavar="DEVICE", help="Device to compute on; default: as in each run's settings."
@@ -179,11 +181,12 @@ def report(
     """Write a report of one run, or of several runs and their comparison, as a self-contained page.
 
     Each RUN is the name of a run, the start of its name, its folder, or latest for the newest run. All runs are
-    evaluated on the same held-out tasks.
+    evaluated on the same held-out tasks; for a single run, the result of its final test is used if the protocol is the
+    same.
     """
     if not runs:
         raise click.UsageError(
-            "a report needs at least one run: `metatui runs` lists them, and `latest` means the newest one"
+            "a report needs at least one run: `metatui runs` lists all runs, and `latest` is the newest one"
         )
     store = RunStore(runs_dir)
     folders = [store.find(run) for run in runs]
@@ -198,7 +201,13 @@ def report(
     check_new_file(path, "--to", force=force)
     with progress_bar() as on_progress:
         comparison = compare_runs(
-            *folders, tasks=tasks, steps=steps, target=target, device=device, on_progress=on_progress
+            *folders,
+            tasks=tasks,
+            steps=steps,
+            target=target,
+            device=device,
+            reuse_test=True,
+            on_progress=on_progress,
         )
     say(console(), *(f"{result}." for result in main_results(comparison)))
     say(console(stderr=True), written(write(comparison, path)))

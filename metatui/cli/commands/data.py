@@ -50,7 +50,7 @@ def data(context: click.Context, as_json: bool) -> None:
 )
 @json_option
 def list_data(as_json: bool) -> None:
-    """List the data sets that task.source accepts, also from plugins."""
+    """List the data sets that task.source accepts, including those of plugins."""
     _list(as_json)
 
 
@@ -188,8 +188,8 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
 
     PATH contains a folder of PNG or JPEG images for each class. Classes may be in the folders train, val and test of
     PATH, or listed in files train.csv, val.csv and test.csv (or .txt) in PATH; otherwise, 64, 16 and 20 % of the
-    classes are drawn at random for training, validation and test. Use --set to give task.image_size, task.image_mode,
-    task.split_seed, folder.val_fraction and folder.test_fraction the values that the run will have.
+    classes are drawn at random for training, validation and testing. Use --set to give task.image_size,
+    task.image_mode, task.split_seed, folder.val_fraction and folder.test_fraction the values that the run will have.
     """
     folder_task = {"task.source": "folder", "task.folder": FIELDS["task.folder"].read(path)}
     settings = change(Settings(), changes(assignments) | folder_task)
@@ -241,7 +241,7 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
         f"Images: {sum(counts):,} of {task.image_size}x{task.image_size} pixels in {task.image_mode}, "
         f"{f'{fewest:,} to {most:,}' if fewest < most else f'{most:,}'} per class (so shots + queries is at most "
         f"{fewest:,})",
-        f"Classes: {sizes['train']:,} for training, {sizes['val']:,} for validation, {sizes['test']:,} for test, "
+        f"Classes: {sizes['train']:,} for training, {sizes['val']:,} for validation, {sizes['test']:,} for testing, "
         + (f"so at most {ways:,} ways" if ways > 1 else "too few for 2 ways"),
         *([f"Class lists: {listing.lists}"] if listing.lists else []),
         *source.repeated,

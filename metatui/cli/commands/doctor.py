@@ -147,7 +147,7 @@ def _refusal(folder: Path) -> str | None:
     found = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), folder)
     name = quote(str(found), 200)
     if not found.is_dir():
-        return f"{name} is not a folder, but metatui writes to {quote(str(folder), 200)}"
+        return f"metatui cannot write to {quote(str(folder), 200)}, because {name} is not a folder"
     try:
         with TemporaryFile(dir=found):
             return None

@@ -43,4 +43,4 @@ def keys(as_json: bool) -> None:
     screen = console()
     rows = ((action.id, action.keys, action.tab or "all", action.help) for action in ACTIONS)
     show_table(screen, ("action", "keys", "tab", "meaning"), rows)
-    say(screen, f"To change keys, write the file {paths.short(paths.keymap_file())}")
+    say(screen, f"To change keys, create or edit the file {paths.short(paths.keymap_file())}")

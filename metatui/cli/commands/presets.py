@@ -22,6 +22,7 @@ from metatui.cli.options import (
 )
 from metatui.config import presets as stored
 from metatui.config.fields import FIELDS, change, text_of
+from metatui.config.preset_groups import groups, in_order
 from metatui.config.presets import Preset
 from metatui.config.schedule import Planned, as_tables, in_words
 from metatui.config.settings import Settings
@@ -175,11 +176,14 @@ def _list(as_json: bool) -> None:
         emit({"presets": [_report(preset) for preset in every], "problems": problems})
         return
     screen = console()
-    for preset in every:
-        own = "" if preset.bundled else " (own)"
-        heading(screen, preset.name, f"{own}  {preset.title}")
-        numbers = (f"{name}: {text}" for name in ("published", "measured") if (text := getattr(preset, name)))
-        say(screen, *filter(None, (preset.protocol, *numbers)), style="dim", indent=4)
+    for group, members in groups(in_order(every)):
+        title(screen, group)
+        for preset in members:
+            own = "" if preset.bundled else " (own)"
+            heading(screen, preset.name, f"{own}  {preset.title}")
+            numbers = {"published": preset.published_note, "measured": preset.measured}
+            results = (f"{name}: {text}" for name, text in numbers.items() if text)
+            say(screen, *filter(None, (preset.protocol, *results)), style="dim", indent=4)
     for problem in problems:
         say(console(stderr=True), f"warning: {problem}")
 

@@ -88,7 +88,7 @@ def _lines(explanation: Explanation, own: Mapping[str, Scalar]) -> Iterator[str]
 @click.argument("words", nargs=-1, metavar="[GROUP|WORD...]")
 @json_option
 def settings(words: tuple[str, ...], as_json: bool) -> None:
-    """List all settings, or those of a GROUP or with all WORDs, each with its default, allowed values and meaning."""
+    """List all settings, those of a GROUP, or those with all WORDs: default, allowed values and meaning."""
     fields = _found([word.lower() for word in words])
     if as_json:
         emit({"settings": [_setting_json(field) for field in fields]})
@@ -100,7 +100,7 @@ def settings(words: tuple[str, ...], as_json: bool) -> None:
 
 
 def _found(words: Sequence[str]) -> list[SettingField]:
-    """Return the settings of a group, one setting, or those that contain all `words`. Raises BadInput if none match."""
+    """Return the settings of a group, one setting, or all that contain `words`. Raises BadInput if there is none."""
     groups = list(dict.fromkeys(field.group for field in FIELDS.values()))
     if len(words) == 1 and (named := [field for field in FIELDS.values() if words[0] in (field.group, field.path)]):
         return named

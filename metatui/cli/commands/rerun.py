@@ -57,8 +57,8 @@ def rerun(
     RUN is the name of a run, the start of its name, its folder, or latest for the newest run. The results are the same;
     on the CPU, they agree bit for bit. --set changes the initial settings; the live changes of RUN still apply.
 
-    With --seeds, one run is trained for each seed. metatui compare summarises these runs: mean, standard deviation and
-    95 % interval over the seeds. With --json, the reports are printed as one object with the list "runs".
+    With --seeds, one run is trained for each seed. The mean, standard deviation and 95 % interval over the seeds are
+    printed at the end. With --json, the reports are printed as one object with the list "runs".
     """
     own, given = RunStore(runs_dir).find(run), changes(assignments, device)
     check_seeds(seeds, given, detach=detach)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from metatui.cli.console.output import emit, evaluation_json, result_json
+from metatui.cli.console.layout import say
+from metatui.cli.console.output import console, emit, evaluation_json, result_json
 from metatui.cli.console.progress import start_shown
 from metatui.cli.options import (
     changed,
@@ -39,6 +41,8 @@ from metatui.utils.errors import BadInput, MetatuiError
 
 if TYPE_CHECKING:
     from metatui.config.schedule import Planned
+    from metatui.events import Evaluation
+    from metatui.runs.analysis.comparison.values import Metric
     from metatui.runs.execution.control import LiveRun
     from metatui.runs.execution.session import Session
     from metatui.runs.execution.signals import SignalState
@@ -46,6 +50,19 @@ if TYPE_CHECKING:
     from metatui.runs.storage.store import RunStore
 
 S = TypeVar("S", "Session", "LiveRun")
+
+
+class Stopped(MetatuiError):
+    """Another process has stopped the run, so there is no result."""
+
+    exit_code = 128 + signal.SIGINT
+
+    def __init__(self, session: Session) -> None:
+        name = shlex.quote(run_name(session.run))
+        super().__init__(
+            f"{session.run.id} was stopped in the app or by metatui stop before its final test, so it has no test "
+            f"result; to continue: metatui run --resume {name}"
+        )
 
 
 @click.command(
@@ -89,15 +106,19 @@ def run(
     immediately. With --detach, the run continues in the background when the terminal is closed; metatui attach opens
     the run in the app, and metatui stop stops it.
 
-    With --seeds, one run is trained for each seed. metatui compare summarises these runs: mean, standard deviation and
-    95 % interval over the seeds. With --json, the reports are printed as one object with the list "runs".
+    With --seeds, one run is trained for each seed. The mean, standard deviation and 95 % interval over the seeds are
+    printed at the end. With --json, the reports are printed as one object with the list "runs".
 
     Other signals also interrupt and save the run: SIGTERM, SIGHUP, and those that schedulers send before the time limit
     (SIGUSR1, SIGUSR2, SIGXCPU). The exit code is then 128 plus the signal number. In a Slurm job, the exit code is 75,
     which requeues the job; with --resume auto, the same command then continues the run.
 
+    If the run is stopped in the app or by metatui stop, it is saved without a test result, and the exit code is 130, as
+    after Ctrl-C.
+
     The exit code is 1 if the run fails, or if at least half of its test tasks diverged, so that it has no result. In
-    the JSON object, "error" is then the reason, and "result" is null.
+    the JSON object, "error" is then the reason, and "result" is null. Otherwise, "result" is that of the test, and
+    "validation_result" that of the best validation.
 
     Ctrl-\\ ends the process without saving; --resume continues from the last checkpoint.
     """
@@ -107,7 +128,9 @@ def run(
     if seeds and resume is not None:
         raise click.UsageError("--seeds cannot be combined with --resume: a resumed run has its own seed")
     if preset is None and (resume is None or automatic) and not assignments:
-        raise click.UsageError("nothing to run: give a preset (metatui presets lists them), a TOML file or --set")
+        raise click.UsageError(
+            "nothing to run: give a preset (metatui presets lists all presets), a TOML file or --set"
+        )
 
     # Checked before importing torch, so that mistakes are reported immediately.
     overrides = changes(assignments, device)
@@ -131,7 +154,7 @@ def run(
                 return session
             started = start(settings, runs_dir=runs_dir, preset=_origin(loaded, settings), changes=planned)
         if settings in repeats[1:]:
-            return started  # the notes on the first run apply to all seeds
+            return started  # the notes on the first run apply to the runs of all seeds
         if note := _usual_note(settings, overrides):  # not before an error message, which is a single sentence
             click.echo(note, err=True)
         note_without_effect(settings, overrides.keys() | _lost(base, settings))
@@ -198,14 +221,15 @@ def train(
     as_json: bool,
     write: Callable[[dict[str, Any]], object] = emit,
 ) -> None:
-    """Train to the end or until a signal, showing progress.
+    """Train to the end or until a signal arrives, showing progress.
 
     Args:
         as_json: whether to report the run and its result as JSON.
-        write: function that is called with this report; by default, it is printed.
+        write: function that is called with this report; by default, the report is printed.
 
     Raises:
-        MetatuiError: if the run fails, or its test has no result because too many tasks diverged.
+        MetatuiError: if the run fails, another process stops it, or its test has no result because too many tasks
+            diverged.
     """
     from metatui.cli.console.progress import display
 
@@ -221,25 +245,47 @@ def train(
         raise MetatuiError(error)
     if session.outcome.status == "interrupted":
         context.exit(ending.exit_code)
+    if session.outcome.status == "stopped":
+        raise Stopped(session)
 
 
 def train_seeds(sessions: Iterable[Session], ending: SignalState, context: click.Context, *, as_json: bool) -> None:
-    """Train runs that differ in the seed, one after the other. Print their reports, and the command to compare them.
+    """Train runs that differ in the seed, one after the other. Print their reports, and a summary over the seeds.
 
     Raises:
         MetatuiError: in the same cases as `train`.
     """
     reports: list[dict[str, Any]] = []
     names = []
+    tests: list[Evaluation | None] = []
     try:
         for session in sessions:
             names.append(session.run.id)
             train(session, ending, context, as_json=as_json, write=reports.append)
+            tests.append(session.outcome.test)
     finally:
         if as_json:
             emit({"runs": reports})
     if len(names) > 1:
+        if summary := _over_seeds(tests):
+            say(console(stderr=True), summary)
         click.echo(f"compare the seeds with: metatui compare {shlex.join(names)}", err=True)
+
+
+def _over_seeds(tests: Iterable[Evaluation | None]) -> str:
+    """Summarise the tests of runs that differ in the seed; empty if fewer than two runs have a result."""
+    from metatui.learning.evaluation.statistics import sample_summary
+    from metatui.runs.analysis.comparison.formatting import amount, deviation
+
+    finite = [test for test in tests if test and test.is_finite]
+    if len(finite) < 2:
+        return ""
+    metric: Metric = "accuracy" if finite[0].accuracy else "loss"
+    over = sample_summary([test.final[0] for test in finite])
+    return (
+        f"test {metric} over {over.size} seeds: mean {amount(metric, over.mean, over.ci95)} (95 % interval over the "
+        f"seeds), SD {deviation(metric, over.deviation)}"
+    )
 
 
 def _origin(preset: Preset | None, settings: Settings) -> str | None:
@@ -251,13 +297,18 @@ def _origin(preset: Preset | None, settings: Settings) -> str | None:
     return name if settings == preset.settings else presets.as_changed(name)
 
 
+def run_name(run: RunFolder) -> str:
+    """Return the name by which commands find a run: its path if it is not in the default folder of runs."""
+    return run.id if run.path.parent == paths.runs_dir() else str(run.path)
+
+
 def print_detached(live: LiveRun, *, as_json: bool) -> None:
     """Print the commands that open and stop a run in the background."""
     run, pid = live.run, live.hello.pid
     if as_json:
         emit({"run": run.id, "dir": str(run.path), "pid": pid})
         return
-    name = shlex.quote(run.id if run.path.parent == paths.runs_dir() else str(run.path))
+    name = shlex.quote(run_name(run))
     click.echo(f"{run.id} is training in the background, in process {pid}")
     click.echo(f"  metatui attach {name}  opens it in the app")
     click.echo(f"  metatui stop {name}    stops and saves it")
@@ -283,6 +334,7 @@ def _report(session: Session) -> dict[str, Any]:
         "engine_reason": outcome.engine_reason,
         "settings": session.settings.model_dump(mode="json"),
         "result": result_json(outcome.test),
+        "validation_result": result_json(summary.best),
         "best": best and best | {"checkpoint": "best"},
         "validation": evaluation_json(session.run.id, summary.validation),
         "test": evaluation_json(session.run.id, outcome.test),

@@ -117,7 +117,7 @@ def _export_model(run: RunFolder, to: str, *, force: bool) -> None:
 
     model = load_model(run, device="cpu")
     if model.extra:
-        check_new_file(extra_file(path), "the file of meta-parameters next to --to", force=force)
+        check_new_file(extra_file(path), "the file of meta-parameters next to the model file", force=force)
     model.save(path)
     screen, count = console(), len(model.module.state_dict())
     say(screen, f"Wrote {count} tensors to {path}: the {model.checkpoint} parameters, of meta-step {model.iteration:,}")
@@ -194,10 +194,11 @@ def _list(runs_dir: Path | None, with_size: bool, as_json: bool) -> None:
         say(screen, f"There are no runs in {store.root} yet. Train one with: metatui run quick")
         return
     width = max(len(summary.id) for summary in summaries)
+    several = len({summary.settings.training.seed for summary in summaries if summary.settings}) > 1
     lines = Text()  # printed in one call, because ten thousand calls take seconds
     for summary, size in zip(summaries, sizes, strict=True):
         space = f"{file_size(size):>8}  " if size is not None else ""
-        first = f"{summary.id:{width}}  {summary.status:11}  {space}{_progress(summary)}"
+        first = f"{summary.id:{width}}  {summary.status:11}  {space}{_progress(summary, with_seed=several)}"
         lines.append("\n".join(wrapped(plain(screen, first), screen.width, 0, 4)) + "\n")
         warning = f"warning: {summary.warning}" if summary.warning else None
         reason = f"{summary.status}: {summary.reason}" if summary.reason else None
@@ -209,9 +210,11 @@ def _list(runs_dir: Path | None, with_size: bool, as_json: bool) -> None:
     screen.print(lines, end="", soft_wrap=True)
 
 
-def _progress(summary: RunSummary) -> str:
+def _progress(summary: RunSummary, *, with_seed: bool = False) -> str:
+    """Describe the progress of a run. Its seed is included if it is not zero, or with `with_seed`."""
     total = f" of {summary.iterations:,}" if summary.iterations is not None else ""
-    seed = f"seed {summary.settings.training.seed}" if summary.settings and summary.settings.training.seed else ""
+    number = summary.settings.training.seed if summary.settings else None
+    seed = f"seed {number}" if number is not None and (number or with_seed) else ""
     parts = (f"{summary.iteration:,}{total} meta-steps", seed, summary.activity, summary.process)
     return ", ".join(filter(None, parts))
 
@@ -248,6 +251,7 @@ def _report(summary: RunSummary, size: int | None) -> dict[str, Any]:
         "preset": summary.preset,
         "algorithm": settings.algorithm.name if settings else None,
         "task": settings.task.source if settings else None,
+        "seed": settings.training.seed if settings else None,
         "iterations": summary.iteration,
         "total_iterations": summary.iterations,
         "meta_loss": progress.meta_loss if progress else None,

@@ -10,8 +10,10 @@ import click
 
 from metatui.cli.console.output import emit
 from metatui.cli.options import complete_runs, examples, json_option, runs_dir_option
-from metatui.events import Failed, Finished, Stop
-from metatui.runs.execution.control import LiveRun
+from metatui.events import Failed, Finished
+from metatui.runs.execution.control import LiveRun, stop_run
+from metatui.runs.execution.control.client import has_ended
+from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.utils.errors import MetatuiError
 
@@ -31,26 +33,44 @@ def stop(run: str, runs_dir: Path | None, as_json: bool) -> None:
     """Stop RUN, which must be training on this machine: the run finishes its meta-step and is saved.
 
     RUN is the name of a run, the start of its name, its folder, or latest for the newest run. The command waits at
-    most a minute for the run to end.
+    most a minute for the run to end. A new run that is still loading is not saved; a run that is being resumed keeps
+    its state.
     """
     folder = RunStore(runs_dir).find(run)
+    live = stop_run(folder)
+    if not (last := _end(live) if live else _end_before_training(folder)):
+        raise MetatuiError(
+            f"run {folder.id} did not stop within {WAIT_SECONDS:g} seconds: it will stop when its meta-step is done"
+        )
+    is_saved = live is not None or folder.is_run()
+    status = folder.status() if is_saved else "stopped"
+    if as_json:
+        emit({"run": folder.id, "dir": str(folder.path), "status": status, "iterations": last.iteration})
+    elif not is_saved:
+        click.echo(f"{folder.id}: stopped before training began, so nothing was saved")
+    elif isinstance(last, Finished):
+        click.echo(f"{folder.id}: {status} after {last.iteration:,} meta-steps and saved")
+    if isinstance(last, Failed):
+        raise MetatuiError(last.sentence)
+
+
+def _end(live: LiveRun) -> Finished | Failed | None:
+    """Wait for the last event of a run; return None if it does not arrive in time."""
     last = None
-    with closing(LiveRun.attach(folder)) as live:
-        live.submit(Stop())
-        timeout = Timer(WAIT_SECONDS, live.close)
-        timeout.start()
+    timeout = Timer(WAIT_SECONDS, live.close)
+    timeout.start()
+    with closing(live):
         try:
             for event in live:
                 last = event
         finally:
             timeout.cancel()
-    if not isinstance(last, Finished | Failed):
-        raise MetatuiError(
-            f"run {folder.id} did not stop within {WAIT_SECONDS:g} seconds: it will stop when its meta-step is done"
-        )
-    if as_json:
-        emit({"run": folder.id, "dir": str(folder.path), "status": folder.status(), "iterations": last.iteration})
-    elif isinstance(last, Finished):
-        click.echo(f"{folder.id}: {folder.status()} after {last.iteration:,} meta-steps and saved")
-    if isinstance(last, Failed):
-        raise MetatuiError(last.sentence)
+    return last if isinstance(last, Finished | Failed) else None
+
+
+def _end_before_training(run: RunFolder) -> Finished | None:
+    """Wait for the end of a run whose process does not listen; return None if the run does not end in time."""
+    if not has_ended(run, WAIT_SECONDS):
+        return None
+    journal = run.journal()
+    return Finished(journal[-1].iteration if journal else 0, "stopped", 0.0, None)

@@ -117,7 +117,7 @@ def suite(
 
 
 def _devices(text: str | None) -> list[str | None]:
-    """Return the devices in `--devices`; a single None means the device in the settings of each run."""
+    """Return the devices given with `--devices`; a single None stands for the device in the settings of each run."""
     from metatui.config.fields import change
     from metatui.config.settings import Settings
 
@@ -130,7 +130,7 @@ def _devices(text: str | None) -> list[str | None]:
 
 
 def _files(loaded: Sequence[Suite], exports: Sequence[Path]) -> dict[str, list[tuple[str, Path]]]:
-    """Check the files of `--export`. Returns pairs of a comparison and its file, by the name of the suite."""
+    """Check the files given with `--export`. Returns pairs of a comparison and its file, keyed by suite name."""
     if not exports:
         return {each.name: [] for each in loaded}
     from metatui.runs.analysis.exports import check
@@ -196,6 +196,7 @@ def _compare(suite: Suite, store: RunStore, device: str | None) -> Comparisons:
                     shots=part.shots,
                     target=part.target,
                     device=device,
+                    titles=part.titles(runs),
                     on_progress=on_progress,
                 )
     return comparisons

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from metatui.cli.console.output import UNLIMITED, spelled
+from metatui.cli.console.encoding import spelled
+from metatui.cli.console.output import UNLIMITED
 from metatui.utils.text import sanitize
 
 GAP = 2
@@ -159,7 +160,7 @@ def wrapped(text: str, width: int, indent: int = 0, hanging: int = 0) -> list[st
 
 def plain(screen: Console, value: object) -> str:
     """Return a value as text for `screen`: on one line, in characters of the screen's encoding; empty for None."""
-    return "" if value is None else spelled(screen, sanitize(str(value), limit=2000))
+    return "" if value is None else spelled(sanitize(str(value), limit=2000), screen.encoding)
 
 
 def _lines(text: str, width: int) -> Text:

@@ -19,9 +19,6 @@ from metatui.runs.storage.jsonl import finite
 from metatui.utils.errors import MetatuiError
 from metatui.utils.files import reason
 
-SUBSTITUTES = {"±": "+/-", "−": "-", "–": "-", "µ": "u", "α": "alpha", "φ": "phi", "π": "pi", "─": "-"}
-"""Substitutes for characters that a terminal's encoding may lack."""
-
 UNLIMITED = 10_000
 """Width for output to a file or a pipe, large enough that no line is wrapped."""
 
@@ -117,24 +114,17 @@ def evaluation_json(run: str, evaluation: Evaluation | None) -> dict[str, Any] |
     }
 
 
-def result_json(test: Evaluation | None) -> dict[str, Any] | None:
-    """Return the metric of a test after the last inner step; None if there is no test, or too many tasks diverged."""
-    if test is None or not test.is_finite:
+def result_json(evaluation: Evaluation | None) -> dict[str, Any] | None:
+    """Return the metric after the last inner step; None without an evaluation, or if too many tasks diverged."""
+    if evaluation is None or not evaluation.is_finite:
         return None
-    mean, ci95 = test.final
+    mean, ci95 = evaluation.final
     return {
-        "metric": "accuracy" if test.accuracy else "loss",
+        "metric": "accuracy" if evaluation.accuracy else "loss",
         "mean": mean,
         "ci95": ci95,
-        "inner_steps": test.steps[-1],
+        "inner_steps": evaluation.steps[-1],
+        "split": evaluation.split,
+        "tasks": evaluation.tasks,
+        "iteration": evaluation.iteration,
     }
-
-
-def spelled(screen: Console, text: str) -> str:
-    """Return `text` with SUBSTITUTES for the characters that the terminal's encoding lacks."""
-    for character, substitute in SUBSTITUTES.items():
-        try:
-            character.encode(screen.encoding)
-        except (UnicodeError, LookupError):
-            text = text.replace(character, substitute)
-    return text

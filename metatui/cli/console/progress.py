@@ -16,13 +16,15 @@ from metatui import events
 from metatui.cli.console.layout import say
 from metatui.cli.console.output import console
 from metatui.learning.data.packing import packing_listener
-from metatui.runs.formatting import FINISHED, event_message, headline, hint_text, parameters, training_metrics
+from metatui.learning.stages import stage_listener
+from metatui.runs.evaluation_clock import EvaluationClock
+from metatui.runs.formatting import FINISHED, duration, event_message, headline, hint_text, parameters, training_metrics
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.text import sanitize
 
 EVERY_SECONDS = 10.0
 EVERY_SHARE = 0.1
-"""Share of the run after which a line is printed without a terminal, unless EVERY_SECONDS pass first."""
+"""Maximum fraction of a run between two lines of progress outside a terminal. EVERY_SECONDS is the maximum time."""
 
 
 class Display(Protocol):
@@ -66,7 +68,11 @@ class MetricsProgress(Progress):
 
 
 class PlainDisplay:
-    """Display that prints a line for each event; for meta-steps, only every ten seconds or every tenth of the run."""
+    """Display that prints a line for each event.
+
+    For meta-steps, a line is printed only every ten seconds or every tenth of the run; for the progress of a validation
+    or test, every ten seconds.
+    """
 
     def __init__(self, screen: Console, run: RunFolder) -> None:
         self._screen = screen
@@ -74,6 +80,9 @@ class PlainDisplay:
         self._iterations = 1
         self._last_time = time.monotonic()
         self._last_share = 0.0
+        self._clock = EvaluationClock()
+        self._evaluated_at = 0.0
+        """Time of the last line about the current validation or test, or of its start."""
 
     def see(self, event: events.Event) -> None:
         self._iterations = _iterations(event, self._iterations)
@@ -84,8 +93,22 @@ class PlainDisplay:
                 return
             self._last_time, self._last_share = now, share
             self._print(f"meta-step {event.iteration:,} of {self._iterations:,}: {_metrics(event)}")
-        elif text := testing(event) or sentence(event, self._run):
+        elif isinstance(event, events.Evaluating):
+            self._see_evaluating(event)
+        elif text := sentence(event, self._run):
             self._print(text, style(event))
+
+    def _see_evaluating(self, event: events.Evaluating) -> None:
+        self._clock.see(event)
+        now = time.monotonic()
+        if text := testing(event):
+            self._print(text)
+        elif event.done and now - self._evaluated_at >= EVERY_SECONDS:
+            done = "tested" if event.split == "test" else "validated"
+            self._print(f"meta-step {event.iteration:,}: {done} {tasks_done(event, self._clock)}")
+        elif event.done:
+            return
+        self._evaluated_at = now
 
     def _print(self, text: str, style: str = "") -> None:
         say(self._screen, text, style=style)
@@ -100,6 +123,7 @@ class LiveDisplay:
         self._iterations = 1
         self._metrics = ""
         """Metrics of the last meta-step."""
+        self._clock = EvaluationClock()
         self._task = bar.add_task("training", total=None, count="", metrics="")
 
     def see(self, event: events.Event) -> None:
@@ -118,7 +142,8 @@ class LiveDisplay:
             return
         if isinstance(event, events.Evaluating):
             name = "testing" if event.split == "test" else "validating"
-            self._bar.update(self._task, description=name, metrics=f"{event.done:,} of {event.tasks:,} tasks")
+            self._clock.see(event)
+            self._bar.update(self._task, description=name, metrics=tasks_done(event, self._clock))
         if isinstance(event, events.Finished | events.Failed):
             self._bar.update(self._task, description="ended", metrics=self._metrics)
         if text := testing(event) or sentence(event, self._run):
@@ -130,6 +155,12 @@ def testing(event: events.Event) -> str | None:
     if isinstance(event, events.Evaluating) and event.split == "test" and event.done == 0:
         return f"meta-step {event.iteration:,}: testing on {event.tasks:,} tasks"
     return None
+
+
+def tasks_done(event: events.Evaluating, clock: EvaluationClock) -> str:
+    """Describe the progress of a validation or test: `120 of 600 tasks, 0:48 left`."""
+    left = "" if clock.left is None else f", {duration(clock.left)} left"
+    return f"{event.done:,} of {event.tasks:,} tasks{left}"
 
 
 def _metrics(event: events.Progress) -> str:
@@ -204,12 +235,13 @@ def images_shown() -> Iterator[None]:
 
 @contextmanager
 def start_shown() -> Iterator[None]:
-    """Show in a terminal that a run is being prepared, and how many images have been packed."""
+    """Show in a terminal what is done to prepare a run, and how many images have been packed."""
     screen = console(stderr=True)
     with ExitStack() as stack:
         if can_redraw(screen):
             status = screen.status("loading PyTorch and the data, and choosing the engine")
             stack.enter_context(status)
+            stack.enter_context(stage_listener(status.update))
             stack.enter_context(packing_listener(lambda done, total: status.stop()))  # a bar takes its place
         stack.enter_context(images_shown())
         yield

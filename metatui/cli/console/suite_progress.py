@@ -90,7 +90,7 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """Display with a bar for the suite and a bar for each current run. Lines about ended runs are printed above."""
+    """Display of bars for the suite and for each current run. Lines about ended runs are printed above the bars."""
 
     def __init__(self, bar: Progress, suite: Suite, finished: int) -> None:
         self._bar = bar

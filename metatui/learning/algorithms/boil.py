@@ -56,7 +56,7 @@ class BOIL(MAML):
             costs=(
                 f"{count(inner_gradients(settings), 'Hessian-vector product')}, one for each inner step of each task, "
                 "as in MAML.",
-                "Memory grows with the number of inner steps, because the graph of all of them is kept.",
+                "Memory grows with the number of inner steps, because the graph of every inner step is kept.",
             ),
             hessian_products=inner_gradients(settings),
             paper=(

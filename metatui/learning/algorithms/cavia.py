@@ -54,7 +54,7 @@ class CAVIA(GradientBased):
             "evaluation.inner_steps": 10, "cavia.context": 10,
         },
         "classification": {
-            "algorithm.inner_lr": 1.0, "algorithm.inner_steps": 5, "algorithm.inner_optimizer": "sgd",
+            "algorithm.inner_lr": 10.0, "algorithm.inner_steps": 5, "algorithm.inner_optimizer": "sgd",
             "algorithm.inner_clip": 0.0, "algorithm.outer_lr": 0.003, "algorithm.outer_schedule": "cosine",
             "algorithm.outer_lr_final": 0.0, "evaluation.inner_steps": 10, "cavia.context": 100,
         },

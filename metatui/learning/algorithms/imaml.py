@@ -54,7 +54,7 @@ class IMAML(GradientBased):
             2.0, "Regularisation (λ)", "Strength λ of the proximal term, which keeps adapted parameters close to θ.",
             gt=0, le=1e6)  # fmt: skip
         cg_steps: int = setting(
-            5, "CG steps", "Steps of the conjugate gradient method for the implicit gradient.",
+            5, "CG steps", "Number of steps of the conjugate gradient method for the implicit gradient.",
             unit="steps", ge=1, le=1000)  # fmt: skip
 
     options: Options
@@ -63,9 +63,10 @@ class IMAML(GradientBased):
         "algorithm.inner_lr", "algorithm.inner_steps", "algorithm.adapt", "evaluation.inner_steps",
     }  # fmt: skip
     usual: ClassVar[Usual] = {
-        "regression": {
-            "algorithm.inner_lr": 0.05, "algorithm.inner_steps": 10, "algorithm.outer_lr": 0.001,
-            "algorithm.outer_schedule": "constant", "evaluation.inner_steps": 10, "imaml.regularization": 1.0,
+        "regression": {  # 16 steps almost reach the minimum, because α λ is 0.1
+            "algorithm.inner_lr": 0.005, "algorithm.inner_steps": 16, "algorithm.outer_lr": 0.001,
+            "algorithm.outer_schedule": "cosine", "algorithm.outer_lr_final": 0.0, "evaluation.inner_steps": 16,
+            "imaml.regularization": 20.0,
         },
         "classification": {
             "algorithm.inner_lr": 0.1, "algorithm.inner_steps": 8, "algorithm.outer_lr": 0.001,

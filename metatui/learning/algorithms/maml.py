@@ -71,11 +71,11 @@ class MAML(GradientBased):
     @classmethod
     def explain(cls, settings: Settings) -> Explanation:
         memory = {
-            "unrolled": "Memory grows with the number of inner steps, because the graph of all of them is kept.",
+            "unrolled": "Memory grows with the number of inner steps, because the graph of every inner step is kept.",
             "recomputed": "The graph of one inner step and the parameters after every inner step are kept in memory. "
             "In exchange, the gradient of each inner step is computed twice.",
-            "auto": "Memory holds the graph of all inner steps if it is small; otherwise the graph of one inner step "
-            "and the parameters after each.",
+            "auto": "If the graph of all inner steps is small, it is kept in memory; otherwise, only the graph of one "
+            "inner step and the parameters after every inner step are kept.",
         }
         return gradient_based(
             settings,

@@ -10,9 +10,9 @@ paper omits follow the authors' code (github.com/AntreasAntoniou/HowToTrainYourM
   order later. The authors' released configurations use second order throughout.
 - Learned rates (LSLR): one inner learning rate for each inner step and parameter tensor. In the paper, the weight and
   the bias of a layer share a rate; in the authors' code, each has its own.
-- Per-step batch norm (BNWB): scale and shift of batch norm are learned for each inner step, and inner steps do not
-  adapt them. The paper also collects running statistics for each step (BNRS). They are omitted here, because the
-  authors' code never reads them: its batch norm always uses the statistics of the batch.
+- Per-step batch norm (BNWB): the scale and the shift of batch norm are learned separately for each inner step, and
+  inner steps do not adapt them. The paper also collects running statistics for each step (BNRS). They are omitted here,
+  because the authors' code never reads them: its batch norm always uses the statistics of the batch.
 - Cosine annealing of the outer learning rate (CA) is `algorithm.outer_schedule = "cosine"`.
 
 There are as many rates and norms as inner steps in training. Additional steps on held-out tasks use the rates and norms
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from metatui.learning.optim.inner import Params
 
 NORM = "norm/"
-"""Prefix of a meta-parameter [steps - 1, channels] with the values of one batch-norm parameter for inner steps 1 and
-later. Step 0 uses the model's own parameter."""
+"""Prefix of the name of a meta-parameter of shape [steps - 1, channels], which contains the values of one batch-norm
+parameter for inner step 1 and all later steps. Step 0 uses the model's own parameter."""
 
 HAS_BATCH_NORM: When = {
     "model.name": Names(MODELS, lambda model: model.batch_norm), "model.norm": frozenset({"batch"}),
@@ -71,17 +71,17 @@ class MAMLPlusPlus(MAML):
         multi_step: float = setting(
             0.1, "Multi-step loss",
             "Share of the training in which the query losses after all inner steps count, with weights that move to "
-            "the last step; with 0, only the loss after the last step counts.", ge=0, le=1)
+            "the last step; if 0, only the loss after the last step counts.", ge=0, le=1)
         first_order: float = setting(
             0.3, "First-order start",
-            "Share of the training with first-order meta-gradients, before those of second order; 0 uses second order "
-            "from the start.", ge=0, le=1)
+            "Share of the training, at its start, that uses first-order meta-gradients; 0 uses second order from the "
+            "start.", ge=0, le=1)
         learned_rates: bool = setting(
             True, "Learned rates",
             "Learn an inner learning rate for each inner step and parameter tensor, starting at algorithm.inner_lr.")
         per_step_norm: bool = setting(
             True, "Per-step batch norm",
-            "Learn scale and shift of batch norm for each inner step, and do not adapt them in the inner loop.",
+            "Learn the scale and the shift of batch norm for each inner step, and do not adapt them in the inner loop.",
             when=HAS_BATCH_NORM)
     # fmt: on
 
@@ -104,7 +104,7 @@ class MAMLPlusPlus(MAML):
         norms = [name for name, module in model.named_modules() if isinstance(module, _BatchNorm)]
         own = {f"{name}.{kind}" for name in norms for kind in ("weight", "bias")} if self.options.per_step_norm else ()
         self.norms = tuple(name for name in self.parameters if name in own)
-        """Names of the parameters of batch norm that have a value for each inner step."""
+        """Names of the batch-norm parameters that have a separate value for each inner step."""
 
     @classmethod
     def fixed(cls, settings: Settings) -> Mapping[str, str]:
@@ -213,8 +213,8 @@ class MAMLPlusPlus(MAML):
         if options.learned_rates:
             changes.append("each inner step k has its own learned rate α_k for each parameter tensor")
         if cls.has_step_norms(settings):
-            changes.append("scale and shift of batch norm are learned for each inner step and not adapted")
-        costs.append("Memory grows with the number of inner steps, because the graph of all of them is kept.")
+            changes.append("the scale and the shift of batch norm are learned for each inner step and not adapted")
+        costs.append("Memory grows with the number of inner steps, because the graph of every inner step is kept.")
         learned = "(θ, α)" if options.learned_rates else "θ"
         losses = ("Σ_k w_k L_i(D'_i; θ'_i,k)", "Σ_k w_k L(D'; θ'_k)")
         loss_of_task, loss = losses if options.multi_step else ("L_i(D'_i; θ'_i)", "L(D'; θ')")
@@ -224,7 +224,7 @@ class MAMLPlusPlus(MAML):
             idea=(
                 f"MAML with changes that make its training more stable: {'; '.join(changes)}."
                 if changes
-                else "MAML. All changes of MAML++ are switched off."
+                else "MAML. All changes that MAML++ makes are switched off."
             ),
             inner_rule=f"θ'_i,k+1 = θ'_i,k − {'α_k' if options.learned_rates else 'α'} ∇L_i(D_i; θ'_i,k)",
             outer_rule=f"{learned} ← {learned} − β d/d{learned} mean_i {loss_of_task}",

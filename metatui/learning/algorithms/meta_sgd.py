@@ -83,7 +83,7 @@ class MetaSGD(MAML):
             costs=(
                 f"{count(inner_gradients(settings), 'Hessian-vector product')}, one for each inner step of each task.",
                 "Twice as many meta-parameters as MAML, if all parameters are adapted. Memory grows with the number of "
-                "inner steps, because the graph of all of them is kept.",
+                "inner steps, because the graph of every inner step is kept.",
             ),
             hessian_products=inner_gradients(settings),
             paper=(

@@ -5,8 +5,9 @@ the points of all waves together. Images follow the baseline of Chen et al. 2019
 Classification"): one network classifies all training classes. Its features are kept, while the head for N ways stays
 at its initialisation. A meta-step uses as many examples as the episodes of a meta-batch contain.
 
-The usual outer learning rate for sinusoids is that of Adam in Finn et al. 2017. For images, it was measured: after 300
-meta-steps of 4 tasks on generated characters, 0.003 reaches 75.9 ± 2.1 % and 0.001 reaches 62.5 ± 2.2 %.
+The usual outer learning rate for sinusoids is the learning rate of Adam in Finn et al. 2017. The usual rate for images
+was chosen by a measurement: after 300 meta-steps of 4 tasks on generated characters, the accuracy is 75.9 ± 2.1 % with
+0.003 and 62.5 ± 2.2 % with 0.001.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Pretrained(GradientBased):
         if weight not in params:
             raise BadInput(
                 f"algorithm.freeze is {quote(self.settings.algorithm.freeze)}, but must leave {weight}, the weight of "
-                "the last layer, to learn if algorithm.name = 'pretrained'"
+                "the last layer, to be learned if algorithm.name = 'pretrained'"
             )
         with seeded(self.settings.training.seed):
             wide = nn.Linear(params[weight].shape[1], source.pooled_classes).to(params[weight])

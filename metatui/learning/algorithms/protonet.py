@@ -5,8 +5,8 @@ with the squared Euclidean distance of section 2.3. Adaptation takes no gradient
 is a linear layer that is computed from the prototypes. Step 0 is a head of zeros, which predicts all classes equally;
 step 1 is the head of the prototypes, and further steps change nothing.
 
-The model's own last layer is not used, so it is not a meta-parameter. Batch norm follows `evaluation.batch_norm`,
-transductive by default. The published results are not transductive: batch norm used averages from training.
+The model's own last layer is not used, so it is not a meta-parameter. Batch norm follows `evaluation.batch_norm`, which
+is transductive by default. The published results are not transductive: batch norm used averages from training.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 
 NO_CLASS = -1e9
-"""Bias of an output that has no class in the task, so that it is never predicted. It is finite, because inner steps
-compute with it."""
+"""Bias of an output that has no class in the task, so that this output is never predicted. The bias is finite, because
+inner steps compute with it."""
 
 
 class ProtoNet(Algorithm):
@@ -116,7 +116,7 @@ class ProtoNet(Algorithm):
                 f"{count(tasks, 'gradient')} of query losses, one per task. Each goes back through the features of the "
                 "query set and, because of the prototypes, through those of the support set.",
                 "No inner steps, no second derivatives.",
-                "The graph of one forward pass of each set is kept in memory.",
+                "The graph of one forward pass is kept in memory for each support and query set.",
             ),
             gradients=tasks,
             hessian_products=0,

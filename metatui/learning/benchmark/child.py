@@ -20,7 +20,7 @@ from metatui.utils.text import sanitize
 
 
 def answer(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Carry out a request. An exception becomes an `error`."""
+    """Carry out a request and return the answer. If an exception is raised, the answer contains an `error`."""
     try:
         if request["what"] == "machine":
             return asdict(machine(request["device"]))

@@ -3,7 +3,8 @@
 FLOPs are those of matrix products and convolutions as `torch.utils.flop_counter` counts them while the loop engine
 computes one task: forward, backward and, for MAML, double backward. A multiplication and an addition are two FLOPs.
 Elementwise operations are not counted. An engine with a faster algorithm, such as Winograd's, performs fewer operations
-than are counted here, so its time can be closer to the minimum than its actual rate of operations is to the peak rate.
+than are counted here, so its time can be close to the minimum even if its actual rate of operations is well below the
+peak rate.
 
 Bytes are the memory traffic that is unavoidable unless intermediate results stay in registers or caches between layers.
 Each forward or backward pass moves the parameters of each task and the output of each layer once. An inner step takes
@@ -29,7 +30,7 @@ from metatui.learning.training.learner import METRIC_QUERIES_PER_CLASS, Learner
 
 
 class PlainEngine(LoopEngine):
-    """A loop engine without fused layers, because some of them compute a convolution twice."""
+    """A loop engine without fused layers, some of which would compute a convolution twice."""
 
     def forward_once(self, params: Params, x: Tensor) -> Tensor:
         return self.forward_twice(params, x)
@@ -44,7 +45,7 @@ class Counts:
 
 
 def count(workload: Workload) -> Counts:
-    """Count the FLOPs and bytes of a workload, on the CPU in float32."""
+    """Count the FLOPs and bytes of a workload, which is computed on the CPU in float32."""
     settings = workload.settings("loop", "cpu")
     tasks = settings.algorithm.meta_batch
     # One thread, because the counter covers only its own thread; one task, because all tasks cost the same.

@@ -68,7 +68,10 @@ def measure(settings: Settings, seconds: float) -> Timing:
 
 
 def machine(device: str) -> Machine:
-    """Describe the machine, with its peak rates in float32 on all cores. Raises SettingsError for an unknown device."""
+    """Measure the peak speeds of matrix products and memory copies in float32.
+
+    Raises SettingsError for an unknown device.
+    """
     load, _, _ = os.getloadavg()
     # Set up an experiment, because this may enable TF32, which must hold for the measured rates as well.
     used = set_up(Workload("images", "maml", 1).settings("loop", device)).device

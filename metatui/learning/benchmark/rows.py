@@ -40,12 +40,12 @@ def name(work: Workload) -> str:
 
 
 def engine(cell: Cell) -> str:
-    """Return the text of the engine column. A row with CUDA graphs follows the row of the same engine without them."""
+    """Return the text of the engine column: `+ graph` in a row that follows the same engine without CUDA graphs."""
     return "+ graph" if cell.captured else cell.engine
 
 
 def figures(measurement: Measurement) -> tuple[str, ...]:
-    """Return the content of the columns NUMBERS, with dashes for missing measurements."""
+    """Return the contents of the columns `NUMBERS`, with dashes for missing measurements."""
     measured = measurement.measured
     if measured is None:
         return ("-",) * len(NUMBERS)
@@ -68,7 +68,7 @@ def figure(value: float | None) -> str:
 
 
 def by_task(cells: Iterable[Cell]) -> list[tuple[str, list[tuple[str, Cell]]]]:
-    """Group the cells by task. Each cell has the text of the first column, or "" if the row above has the same text."""
+    """Group the cells by task, each with the text of the first column ("" if the row above has the same text)."""
     groups = []
     for task, of_task in groupby(cells, key=lambda cell: cell.work.task):
         workloads = [list(same) for _, same in groupby(of_task, key=lambda cell: cell.work)]
@@ -103,12 +103,12 @@ def fastest(measurements: Sequence[Measurement]) -> list[str]:
 
 
 def graph_note(measurements: Iterable[Measurement]) -> str:
-    """Return the note on meta-steps captured as CUDA graphs; empty if there are none."""
+    """Return the note on CUDA graphs if any measurement used them; otherwise, return an empty string."""
     return GRAPH_NOTE if any(each.cell.captured for each in measurements) else ""
 
 
 def floor_warning(measurements: Iterable[Measurement]) -> str:
-    """Return a warning if measurements are faster than the floor; otherwise an empty string."""
+    """Return a warning if any measurement is faster than the floor; otherwise, return an empty string."""
     return FLOOR_WARNING if any((each.fraction_of_floor or 0) > 1 for each in measurements) else ""
 
 

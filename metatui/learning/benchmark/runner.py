@@ -61,7 +61,7 @@ class Measurement:
 
     cell: Cell
     tasks: int
-    """Number of tasks of a meta-step."""
+    """Number of tasks in a meta-step."""
     machine: Machine
     measured: Measured | None = None
     error: str | None = None
@@ -181,7 +181,7 @@ class Benchmark:
         if answer is None:
             child.wait(GRACE)  # a child that is dying has an exit code that says why
             self._child = None
-            return {"error": f"the process that measured it {describe_exit(child.end())}"}
+            return {"error": f"the process that was measuring it {describe_exit(child.end())}"}
         if "error" in answer:  # the failure may have left the process unusable
             self._end()
         return answer

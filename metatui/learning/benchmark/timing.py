@@ -21,7 +21,7 @@ WARM_UP = 0.3
 least one call."""
 
 SPEND = 0.2
-"""Seconds spent on each size of matrix, or of copy, when a peak rate is measured."""
+"""Seconds spent on each matrix size or copy size when a peak rate is measured."""
 
 MATRICES = tuple(2**n for n in range(8, 15))
 """Numbers of rows of the square matrices, 256 to 16,384. Sizes that would take too long are left out."""

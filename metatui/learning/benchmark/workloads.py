@@ -62,7 +62,7 @@ class Workload:
 
     @property
     def engines(self) -> tuple[str, ...]:
-        """The engines that can compute the workload, except those that would do so exactly as another engine does."""
+        """The engines that can compute the workload, without engines that would compute it exactly like another."""
 
         def can(engine: str) -> bool:
             try:

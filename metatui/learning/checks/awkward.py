@@ -104,7 +104,7 @@ class _StraightThrough(Function):
 
 
 def round_straight_through(x: Tensor) -> Tensor:
-    """Round, with the derivative of the identity."""
+    """Round `x` to whole numbers. The derivative is that of the identity."""
     rounded: Tensor = _StraightThrough.apply(x)  # type: ignore[no-untyped-call]
     return rounded
 

@@ -82,7 +82,7 @@ def compare(case: Case) -> Iterator[Check]:
 
 
 def compare_full_size(case: Case) -> Iterator[Check]:
-    """Compare as `compare` does, but not Reptile with finite differences: with many parameters, they take too long."""
+    """Compare as `compare` does, but without finite differences for Reptile, which would take too long."""
     engines = _engines(case)
     for algorithm in ("maml", "fomaml"):
         yield from _meta_gradients(case, engines, algorithm)
@@ -205,7 +205,10 @@ def _reptile_by_differences(case: Case, theta: Params) -> Params:
 
 
 def _differences(case: Case, params: Params, t: int) -> Params:
-    """Compute the support gradient of task `t` by finite differences, in a batch of two networks for each parameter."""
+    """Compute the support gradient of task `t` by finite differences.
+
+    One batch contains two networks for each parameter.
+    """
     sizes = [p.numel() for p in params.values()]
     flat = torch.cat([p.flatten() for p in params.values()])
     moves = STEP * torch.eye(len(flat), dtype=flat.dtype, device=flat.device)

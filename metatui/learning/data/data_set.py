@@ -66,7 +66,7 @@ def size_violations(
     if task.ways > fewest:
         yield "task.ways", f"at most {fewest}, the number of classes in the smallest of train, val and test"
     if settings.ways_in_training[1] > max(task.ways, classes["train"]):
-        yield "task.ways_range", f"at most {classes['train']}, the number of classes for training"
+        yield "task.ways_range", f"at most {classes['train']}, the number of training classes"
 
 
 def shots_of_splits(settings: Settings) -> dict[str, int]:

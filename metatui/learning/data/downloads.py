@@ -44,7 +44,7 @@ def downloading(title: str, folder: Path, instead: str) -> Iterator[None]:
 
 
 def torchvision_datasets() -> ModuleType:
-    """Import `torchvision.datasets`, even if torchvision's operators are built for another torch.
+    """Import `torchvision.datasets`, even if torchvision's operators were built for another build of torch.
 
     The torchvision wheels on package indexes are built for CUDA. With a CPU build of torch, their operators fail to
     load, and the import raises RuntimeError. The data sets need no operators, so declaring their names is enough.

@@ -22,7 +22,7 @@ from metatui.utils.errors import BadInput
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 NAMES: Mapping[Split, str] = {"train": "training", "val": "validation", "test": "test"}
-"""Word for each split in sentences."""
+"""The word for each split in messages, as in `3 validation tasks`."""
 
 Kind = Literal["regression", "classification"]
 

@@ -27,7 +27,7 @@ SIDE = 28
 
 
 def distinct(key: Tensor, count: int, among: int) -> Tensor:
-    """Draw `count` distinct numbers below `among` for each key, in random order, in O(count^2).
+    """Draw `count` distinct numbers below `among` for each key, in random order. Takes O(count^2) time.
 
     Floyd's algorithm (Bentley and Floyd 1987, "Programming pearls: a sample of brilliance"): number i is drawn below
     among - count + i + 1, and a number that is already taken is replaced by the highest number of its range.
@@ -183,7 +183,7 @@ class PackedSource(ImageSource):
         """Create the source.
 
         Args:
-            images: uint8 [images, channels, height, width], white as 255.
+            images: uint8 [images, channels, height, width], in which white is 255.
             rows: positions in `images` of the images of each class.
             names: the name of each class.
             splits: positions in `rows` of the classes of each split.

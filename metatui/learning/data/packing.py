@@ -18,7 +18,7 @@ _listeners: ContextVar[tuple[OnPacked, ...]] = ContextVar("packing listeners", d
 
 @contextmanager
 def packing_listener(listener: OnPacked) -> Iterator[None]:
-    """Call `listener` for all packing progress in this context, after the listeners that are already registered."""
+    """Call `listener` for each progress report in this context, after the listeners that are already registered."""
     token = _listeners.set((*_listeners.get(), listener))
     try:
         yield

@@ -67,7 +67,7 @@ def task_numbers(tasks: Sequence[int]) -> Tensor:
 
 
 def bits(key: Tensor, count: int, offset: int = 0) -> Tensor:
-    """Return `count` random int64 values [..., count] for each key [...], from the key's stream at `offset`."""
+    """Return `count` random int64 values [..., count] for each key, starting at `offset` in the key's stream."""
     position = torch.arange(offset + 1, offset + count + 1, device=key.device, dtype=torch.int64)
     return mix(key.unsqueeze(-1) + position * _GOLDEN)
 

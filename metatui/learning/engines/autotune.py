@@ -33,6 +33,7 @@ from metatui.learning.optim.flat_params import FlatParams
 from metatui.learning.optim.inner import Params
 from metatui.learning.optim.losses import Loss
 from metatui.learning.optim.outer import OuterAdam
+from metatui.learning.stages import report_stage
 from metatui.utils import paths
 from metatui.utils.errors import MetatuiError, class_and_message
 from metatui.utils.files import read_bounded, replacing
@@ -63,7 +64,7 @@ class Measured:
         self.ms: dict[str, float] = _read().get(key, {})
 
     def add(self, engine: str, ms: float) -> None:
-        """Store a measurement in memory and, if the cache file can be written, also there."""
+        """Store a measurement in memory and, if possible, in the cache file."""
         self.ms[engine] = ms
         known = _read()
         known.pop(self._key, None)
@@ -103,7 +104,7 @@ def choose(
         meta: the meta-parameters.
         measured: cached measurements, to which new ones are added.
         workers: number of threads that share the tasks in the loop engine.
-        sample: function that draws the given number of tasks, with which engines are measured.
+        sample: function that draws a given number of tasks, which are used to measure the engines.
 
     Returns:
         The chosen engine, and the reason for the choice.
@@ -115,6 +116,7 @@ def choose(
     usual = usual_engine(model, torch.device(device.name))
     if algorithm.timed is None:
         return usual, "the default engine for this model and device"
+    report_stage("choosing the engine")  # compiles the native engine if necessary
     others: list[EngineName] = ["loop" if usual == "batched" else "batched"]
     if device.name != "cpu" and settings.is_classification:
         others.append("unfolded")
@@ -122,9 +124,10 @@ def choose(
         others.append("native")
     failed: dict[EngineName, Exception] = {}
     earlier = set(measured.ms)
-    for name in (usual, *others):
+    for number, name in enumerate((usual, *others), 1):
         if name in measured.ms:
             continue
+        report_stage(f"measuring engines: {name} ({number} of {1 + len(others)})")
         try:
             engine = make_engine(name, model, loss, workers=workers, second_order=settings.compute.second_order)
             ms = _milliseconds(engine, algorithm, meta, sample, limit=min(measured.ms.values(), default=None))
@@ -231,8 +234,10 @@ def _timed(engine: Engine, algorithm: Algorithm, meta: Params, episodes: Episode
         return min(took)
 
     if device.type == "cpu":
+        if limit == math.inf:
+            eager()  # the first call of the process loads and sets up libraries
         return shortest(eager)
-    eager()  # the first call loads and sets up libraries
+    eager()  # the first call on a device also sets up its libraries
     synchronize(device)
     if not captures(algorithm, engine, device) or once(eager) > CAPTURE_GAIN * limit:
         return shortest(eager)

@@ -17,7 +17,7 @@ from pathlib import Path
 from metatui.utils import paths
 
 LONGEST = 3600.0
-"""Age in seconds after which a temporary folder is removed. Compilations take minutes, so no compilation still uses
+"""Age in seconds after which a temporary folder is removed. Compilations take minutes, so no compilation is still using
 such a folder."""
 
 

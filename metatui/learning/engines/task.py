@@ -170,7 +170,7 @@ class Task:
     def query_gradient(self, algorithm: Algorithm, params: Params) -> GradientResult:
         """Compute the gradient of the query loss at `params` with respect to the learned parameters of the model.
 
-        It is not differentiated through the inner steps.
+        The gradient does not pass through the inner steps.
         """
         wrt = leaves({name: params[name] for name in algorithm.parameters})
         loss, outputs = self.query(algorithm, params | wrt)
@@ -201,7 +201,8 @@ class Task:
         """Return the input of the head for x; x itself if there is no body.
 
         Args:
-            differentiable: whether a first-order meta-gradient is also computed through the result.
+            differentiable: whether a first-order meta-gradient passes through the features of the support set. Such a
+                gradient always passes through the features of the query set.
         """
         if self._network.body is None:
             return x

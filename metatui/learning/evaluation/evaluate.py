@@ -76,7 +76,8 @@ def measure(
         shots: number of shots; it may differ from the number in training.
 
     Yields:
-        The number of finished tasks, after each inner step.
+        After each inner step, the number of finished tasks; tasks that are adapted together count as finished one after
+        the other.
     """
     began = time.monotonic()
     losses: list[Tensor] = []
@@ -115,7 +116,7 @@ def _measure_chunk(
     outputs = []
     for _, predicted in predictions(experiment, theta, episodes, steps):
         outputs.append(predicted)
-        yield tasks.start
+        yield tasks.start + len(tasks) * len(outputs) // (steps + 2)
     losses = torch.stack([experiment.loss.each(o, episodes.query_y) for o in outputs], dim=1)
     if not experiment.settings.is_classification:
         return losses, None

@@ -55,7 +55,7 @@ def principal_plane(displacements: Tensor) -> Plane:
 
 
 def flatten_stack(stack: Params) -> Tensor:
-    """Concatenate the parameters of each task in a stack to one row of a tensor [T, P]."""
+    """Concatenate the parameters of each task in a stack into one row of a tensor [T, P]."""
     return torch.cat([p.detach().flatten(1) for p in stack.values()], dim=1)
 
 

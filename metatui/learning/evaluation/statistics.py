@@ -142,7 +142,7 @@ def holm(p: Sequence[float]) -> tuple[float, ...]:
 
 
 def smoothed(values: ArrayLike, span: float) -> Floats:
-    """Average values exponentially, as `metatui.utils.smoothing` defines it.
+    """Smooth values by an exponential moving average, as defined in `metatui.utils.smoothing`.
 
     Args:
         values: [S]; values that are not finite have no weight.

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from metatui.events import CurveView, ImageView, RegressionView, ScatterView, TaskView
 from metatui.learning.data.episodes import Episodes, Split, TaskSource
+from metatui.learning.data.image_source import ImageSource
 from metatui.learning.data.sinusoid import SinusoidSource, X
 from metatui.learning.data.table.source import TableSource
 from metatui.learning.evaluation.evaluate import predictions
@@ -219,6 +220,7 @@ def _image_views(
             accuracy=(),
             loss=(),
             channels=channels[t],
+            classes=_class_names(experiment, split, task),
         )
         for t, (task, title) in enumerate(zip(tasks, _titles(experiment, split, tasks), strict=True))
     ]
@@ -232,6 +234,15 @@ def _image_views(
                 loss=(*view.loss, float(losses[t])),
             )
     return tuple(views)
+
+
+def _class_names(experiment: Experiment, split: Split, task: int) -> tuple[str, ...]:
+    """Return the names of the classes of a task, by label; empty if the source of tasks does not name classes."""
+    settings, source = experiment.settings, experiment.source
+    if not isinstance(source, ImageSource):
+        return ()
+    numbers = source.classes(split, [task], seed=settings.evaluation.seed, ways=settings.task.ways)[0]
+    return tuple(source.class_name(split, number) for number in numbers.tolist())
 
 
 def _on_cpu(values: Tensor) -> Tensor:

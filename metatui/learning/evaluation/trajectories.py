@@ -13,7 +13,7 @@ class AdaptationTrajectories:
     """Trajectories from one initialisation, the point (0, 0), to the adapted parameters of many held-out tasks."""
 
     paths: tuple[tuple[Point, ...], ...]
-    """Parameters of each task at each inner step from 0 on, projected onto the first two principal components."""
+    """Parameters of each task at inner steps 0, 1, 2, ..., projected onto the first two principal components."""
     explained: tuple[float, float]
     """Shares of the variance of the end points that the two components explain."""
     moved: tuple[float, ...]

@@ -25,7 +25,8 @@ class TorchState:
     """A reusable context with the global torch settings of one computation. On exit, it restores the caller's settings.
 
     Settings that the computation changes (threads, precision) are saved at the end of the context and set again when
-    the context is next entered. They belong to the process, so two threads cannot use different ones at the same time.
+    the context is next entered. They belong to the process, so two threads cannot use different values at the same
+    time.
     """
 
     def __init__(self) -> None:

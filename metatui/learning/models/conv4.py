@@ -76,8 +76,8 @@ def conv4(
     different tasks.
 
     Args:
-        kernel: height and width of the kernels, odd.
-        groups: groups of the group norm, a divisor of `filters`.
+        kernel: height and width of the kernels, an odd number.
+        groups: number of groups of the group norm, a divisor of `filters`.
 
     Raises:
         SettingsError: if the images are too small.

@@ -35,13 +35,13 @@ class ResNet12Options(Group):
         "Channels of the four residual blocks: 64, 128, 256, 512 (TADAM) or 64, 160, 320, 640 (MetaOptNet).",
         unit="channels", allowed="four whole numbers from 1 to 4,096, comma-separated", min_length=4, max_length=4)
     drop_block: float = setting(
-        0.0, "DropBlock", "Share of units dropped in training, in blocks of 5x5 after the last two residual "
+        0.0, "DropBlock", "Share of units that are dropped in training, in squares of 5x5 after the last two residual "
         "blocks; 0 for none.", ge=0, le=0.5)
 # fmt: on
 
 
 class ResNet12(Model):
-    """Four residual blocks of three convolutions, spatial mean and a head."""
+    """Four residual blocks of three convolutions each, a spatial mean and a head."""
 
     name = "resnet12"
     title = "ResNet-12"

@@ -84,9 +84,9 @@ class MaskSeed:
 class DropBlock(nn.Module):
     """Drops square blocks of units of each channel during a meta-step: [B, C, H, W] to the same shape.
 
-    Ghiasi et al. 2018, Algorithm 1, with the scaling of its line 6. The masks are a function of the seed, the layer and
-    the position in the batch, so all tasks and inner steps of a meta-step share them. In this way, the network remains
-    a function of its parameters and its input. Second derivatives and all engines rely on this.
+    Ghiasi et al. 2018, Algorithm 1, with the scaling in line 6. The masks are a function of the seed, the layer and the
+    position in the batch, so all tasks and inner steps of a meta-step share them. In this way, the network remains a
+    function of its parameters and its input. Second derivatives and all engines rely on this.
     """
 
     def __init__(self, rate: float, number: int, size: int = 5) -> None:
@@ -169,8 +169,8 @@ def norm_layer(norm: Norm, channels: int, groups: int) -> nn.Module:
     """Create a normalization layer for inputs [B, channels, H, W], without running statistics.
 
     Args:
-        groups: groups of the group norm, a divisor of `channels`. Layer norm, over channels and pixels of one image,
-            has one group.
+        groups: number of groups of the group norm, a divisor of `channels`. Layer norm, over channels and pixels of one
+            image, has one group.
     """
     match norm:
         case "batch":
@@ -193,7 +193,7 @@ HEADS = (nn.Linear, CosineLinear)
 
 
 def head_names(model: nn.Module) -> list[str]:
-    """Return the names of the parameters of the last linear layer of `model`; empty if it has none.
+    """Return the names of the parameters of the last linear layer of `model`; empty if there is no linear layer.
 
     The last layer is the one that was assigned to the model last.
     """

@@ -68,7 +68,7 @@ def load_weights(model: nn.Module, path: str) -> LoadedWeights:
     if not fitting:
         ours, theirs = _listed(map(_described, slots, slots.values())), _listed(map(_described, named, named.values()))
         raise BadInput(
-            f"model.weights is {quote(path, 200)}, but must have tensors of this model: the file has "
+            f"model.weights is {quote(path, 200)}, but must be a file with tensors of this model: the file has "
             f"{theirs or 'none'}, and the model has {ours}"
         )
     fitting = {name: t.to(slots[name].dtype) for name, t in fitting.items()}
@@ -152,7 +152,7 @@ def _described(name: str, t: Tensor) -> str:
 
 
 def _listed(names: Iterable[str]) -> str:
-    """List the first `LISTED` names, and how many more there are."""
+    """List the first `LISTED` names, and say how many more there are."""
     every = list(names)
     more = f" and {len(every) - LISTED} more" if len(every) > LISTED else ""
     return ", ".join(every[:LISTED]) + more

@@ -36,7 +36,7 @@ class MyModel(Model):
     kinds = frozenset({"regression", "classification"})  # the kinds of tasks that it can learn
 
     class Options(Group):
-        width: int = setting(40, "Width", "Units of the hidden layer.", ge=1, le=4096)  # --set my_model.width=80
+        width: int = setting(40, "Width", "Number of hidden units.", ge=1, le=4096)  # --set my_model.width=80
 
     @classmethod
     def build(cls, settings: Settings, input_shape: tuple[int, ...], outputs: int) -> nn.Module:

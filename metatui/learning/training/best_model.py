@@ -20,11 +20,12 @@ class BestModel:
     """The best validation result so far, and the counters for early stopping and divergence warnings."""
 
     value: float | None = None
-    """Accuracy, or negative loss for regression; None before the first finite validation."""
+    """Accuracy, or negative loss for regression; None before the first validation with a finite result."""
     theta: Params = field(default_factory=dict)
     iteration: int = 0
     settings: dict[str, Any] | None = None
-    """Values of the live settings at the best validation, by path; None before the first finite validation."""
+    """Values of the live settings at the best validation, by path; None before the first validation with a finite
+    result."""
     diverged: int = 0
     """Number of tasks that diverged in the best validation."""
     since_best: int = 0

@@ -1,8 +1,8 @@
 """A process that compiles the meta-step of a run.
 
 Compiling needs its own process. In a thread of the trainer, the compiler would hold the global interpreter lock. Also,
-torch.compiler.is_compiling() would be true for the whole process, and Adam then computes its bias corrections in
-float32: the numbers of the run would depend on the speed of the compiler.
+torch.compiler.is_compiling() would be true for the whole process, and Adam would then compute its bias corrections in
+float32, so the numbers of the run would depend on the speed of the compiler.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ RISE = 3.0
 lowest mean between two earlier validations."""
 
 PATIENCE = 3
-"""Overfitting is judged only after this number of validations without a new best one."""
+"""Overfitting is judged only after this number of validations without a new best result."""
 
 WIDEST_LOSS, WIDEST_ACCURACY = 0.75, 0.075
 """A validation is noisy if the half-width of its interval is above this share of its loss, or above this accuracy."""
@@ -75,7 +75,7 @@ class Mean:
 
 @dataclass
 class Best:
-    """The best validation, and the meta-losses of the meta-steps before it."""
+    """The best validation result, and the meta-losses of the meta-steps before that validation."""
 
     iteration: int
     metric: tuple[float, float]
@@ -99,8 +99,8 @@ class HintState:
     rising: int = 0
     """Number of consecutive validations at which the training was diverging (see `RISE`), up to the latest."""
     worse: int = 0
-    """Number of consecutive validations, up to the latest, that were worse than the best one and whose intervals do not
-    overlap with its interval."""
+    """Number of consecutive validations, up to the latest, that were worse than the best validation and whose intervals
+    do not overlap with the interval of the best validation."""
     noisy: int = 0
     """Number of consecutive noisy validations, up to the latest."""
 
@@ -277,7 +277,7 @@ def _lower_rate(settings: Settings, best: Mapping[str, Any], first: str) -> tupl
 
     Args:
         best: live settings of the best validation, by path.
-        first: the rate to halve if no rate is higher than in `best` or than usual for the algorithm.
+        first: the rate to halve if no rate is higher than its value in `best` or its usual value.
     """
     rates = _rates(settings)
     ordered = sorted(rates, key=lambda path: path != first)
@@ -290,7 +290,7 @@ def _lower_rate(settings: Settings, best: Mapping[str, Any], first: str) -> tupl
 
 
 def _higher_rate(settings: Settings) -> tuple[str, float]:
-    """Return a learning rate to raise and its new value: the usual one if higher, otherwise 10 times the outer rate."""
+    """Return a learning rate to raise and its new value: a higher usual value, or else 10 times the outer rate."""
     usual: Mapping[str, Any] = usual_values(settings)
     for path, rate in _rates(settings).items():
         if (higher := usual.get(path, rate)) > rate:

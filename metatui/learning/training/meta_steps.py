@@ -46,7 +46,7 @@ class MetaSteps:
         self._tried_to_capture: object = None
         """The kind of meta-step for which capturing a CUDA graph was last attempted."""
         self._stage: str | None = None
-        """Stage of the last annealed meta-step (`Algorithm.stage`); None before the first one of this process."""
+        """Stage (`Algorithm.stage`) of the last meta-step; None before the first meta-step of this process."""
 
     def next_tasks(self) -> range:
         """Return the numbers of the tasks in the next meta-batch."""
@@ -119,7 +119,7 @@ class MetaSteps:
             pending = pending[len(metrics) :]
 
     def _new_stage(self) -> Iterator[Event]:
-        """Yield a note on the next meta-step if it is the first one of another stage of an annealed training."""
+        """Yield a note on the next meta-step if it begins a new stage of an annealed training."""
         if not self._experiment.algorithm.annealed:
             return
         if self._stage is None:

@@ -57,6 +57,9 @@ from metatui.utils.errors import BadInput
 VIEWS = 6
 """Maximum number of held-out tasks that the event after a validation or a test contains for display."""
 
+REPORT_EVERY = 0.5
+"""Seconds between two events about the progress of an evaluation."""
+
 Save = Callable[[str, TrainerState], None]
 
 
@@ -80,8 +83,8 @@ class Trainer:
         Args:
             save: function that writes the state as checkpoint `last` or `best`. It is called in the training thread,
                 before `Checkpointed` is yielded.
-            changes: scheduled changes and validations in order. They are carried out before commands for the same
-                meta-step.
+            changes: scheduled changes and validations, in the order of their meta-steps. They are carried out before
+                commands for the same meta-step.
 
         Raises:
             BadInput: if the device or the data set is not available, or `state` does not fit `settings`.
@@ -316,7 +319,7 @@ class Trainer:
             shots=self.settings.evaluation_shots,
         )
         yield Evaluating(self.iteration, split, 0, tasks)
-        reported = 0
+        reported, reported_at = 0, time.monotonic()
         while True:
             try:
                 done = next(evaluation)
@@ -325,8 +328,8 @@ class Trainer:
                 return result
             if self._stop_requested():
                 return None
-            if done > reported:
-                reported = done
+            if done > reported and time.monotonic() - reported_at >= REPORT_EVERY:
+                reported, reported_at = done, time.monotonic()
                 yield Evaluating(self.iteration, split, done, tasks)
 
     def _views(self, split: Split, theta: Params, experiment: Experiment) -> tuple[Any, ...]:

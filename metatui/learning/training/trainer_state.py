@@ -168,7 +168,7 @@ def held_out_split(name: str) -> Split:
     """Check that `name` is `val` or `test`.
 
     Raises:
-        BadInput: if it is not, because an evaluation on training tasks would not measure generalisation.
+        BadInput: if `name` is neither, because an evaluation on training tasks would not measure generalisation.
     """
     for split in SPLITS[1:]:
         if name == split:
@@ -201,7 +201,8 @@ def parameters_of(
     """Load the parameters in `state` without checking the data set. Returns the same values as `best_of`.
 
     Args:
-        checkpoint: `best` for the best parameters, or the last ones if there was no validation; `last` for the last.
+        checkpoint: `best` for the best parameters, or the last ones if there was no validation; `last` for the last
+            parameters.
     """
     theta = experiment.theta()
     tensors = renamed(state.tensors)

@@ -26,7 +26,7 @@ CSV_COLUMNS = (
 
 
 def check(path: Path) -> None:
-    """Check that a comparison can be written to `path`. Call it before computing the comparison.
+    """Check that a comparison can be written to `path`. Call this function before computing the comparison.
 
     Raises:
         BadInput: if the extension is unknown, or the folder does not exist.
@@ -110,7 +110,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
 
     Each of `groups` contains the runs that differ only in the seed. Its `n`, `mean`, `sd` and `ci95` are statistics
     over the seeds after the last inner step, and its `loss` and `accuracy` contain the same statistics at each step.
-    The intervals in `runs` are over tasks. All intervals are 95 % intervals by Student's t, given as half-widths.
+    The intervals in `runs` are over tasks. All intervals are 95 % intervals (Student's t), given as half-widths.
     """
     described: dict[str, Any] = finite(
         {
@@ -141,7 +141,7 @@ EXPORTS: dict[str, Callable[[Comparison], bytes]] = {
     ".svg": partial(comparison_figure, kind="svg"),
     ".tex": lambda comparison: as_tex(comparison).encode(),
 }
-"""Functions that return the content of a file, by file name extension."""
+"""Functions that return the content of a file, keyed by file name extension."""
 
 
 def _run(comparison: Comparison, run: RunResult) -> dict[str, Any]:

@@ -42,7 +42,7 @@ NOTE_WIDTH = 75
 """Maximum number of characters in a line of the note of a panel."""
 
 MARK_ROWS = 4
-"""Number of rows for the labels of marks, used alternately so that labels of adjacent marks do not overlap."""
+"""Number of rows for the labels of marks. Labels of adjacent marks do not overlap: they are in different rows."""
 
 STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
@@ -97,7 +97,7 @@ class Panel:
     """Content of one figure, or of one part of the figure of the whole comparison."""
 
     name: str
-    """Name that is unique in a comparison and part of file names."""
+    """Name of the panel, unique in a comparison and used in file names."""
     title: str
     draw: Callable[[Axes], None]
     legend: bool = True
@@ -190,7 +190,7 @@ def validation(comparison: Comparison) -> Panel | None:
     ]
     in_training, measured = measured_in([runs[0].settings for _, runs, _ in groups])
     names = [label for label, _, _ in groups]
-    # Named in the same cases as in the panel of training.
+    # The protocol is stated in the same cases as in the panel of training curves.
     note = f"in validation: {values_of(names, _spelled(measured))}" if len({*in_training, *measured}) > 1 else ""
     draw = _metric_lines(comparison, series, "meta-steps")
     return Panel("validation", "Validation while training, with 95 % interval over tasks", draw, note=note)
@@ -242,7 +242,7 @@ def _groups(comparison: Comparison) -> list[tuple[str, Sequence[RunResult], Curv
 
 
 def _spelled(measured: Sequence[str]) -> list[str]:
-    """Replace the commas in texts of `measured_in`, because `values_of` separates the texts by commas."""
+    """Replace the commas in texts of `measured_in`, because `values_of` separates the texts with commas."""
     return [text.replace(", ", " and ") or "unchanged" for text in measured]
 
 
@@ -286,7 +286,13 @@ def _lines(
             if s.half is not None:
                 half = np.nan_to_num(np.asarray(s.half, float), nan=0.0, posinf=0.0)
                 low: np.ndarray[tuple[int, ...], np.dtype[np.float64]] = np.maximum(values - half, floor)
-                ax.fill_between(s.x, low, values + half, color=colour, alpha=0.15, lw=0)
+                if len(s.x) > 1:
+                    ax.fill_between(s.x, low, values + half, color=colour, alpha=0.15, lw=0)
+                elif len(s.x) == 1 and np.isfinite(values).all():
+                    ax.errorbar(s.x, values, yerr=[values - low, half], color=colour, capsize=3, lw=1.2)
+        places = {at for s in series for at in s.x}
+        if len(places) == 1 and max(places) > 0:
+            ax.set_xlim(0, 1.05 * max(places))
         _draw_marks(ax, marks)
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_formatter(tick_text)
@@ -318,8 +324,8 @@ def _bars(bars: Sequence[tuple[str, float, float, str, int]], x_label: str) -> C
     """Return a function that draws horizontal bars from zero.
 
     Args:
-        bars: name, value, half-width of the interval (0 for none), text at the end, and index of the colour of each
-            bar.
+        bars: name, value, half-width of the interval (0 if there is no interval), text at the end, and index of the
+            colour of each bar.
     """
 
     def draw(ax: Axes) -> None:

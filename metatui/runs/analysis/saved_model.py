@@ -37,11 +37,11 @@ Array = Tensor | NDArray[Any] | Sequence[Any]
 """Numbers that can be converted to a tensor."""
 
 LARGEST = 256 * 1024 * 1024
-"""Largest size in bytes of an image file."""
+"""Maximum size of an image file in bytes."""
 
 OUTSIDE = 0.01
-"""Pixels of an image may be outside the range 0 to 1 by at most this, because resizing an image may cause rounding
-errors."""
+"""Pixels of an image may be outside the range 0 to 1 by at most this amount, because resizing an image may cause
+rounding errors."""
 
 EXTRA = ".meta-parameters.safetensors"
 """Suffix of the name of the second exported file, which contains the meta-parameters that are not parameters of the
@@ -77,10 +77,10 @@ class LoadedModel:
         """Shape of the inputs, and the columns of a table or the names of the classes."""
         self.module: nn.Module = deepcopy(experiment.model).cpu()
         """The network with the meta-learned parameters, before adaptation. If the data set is a table, the inputs and
-        outputs of the network are standardised. The last layer is not learned by ProtoNet and ProtoMAML, because they
-        compute it from the support set."""
+        outputs of the network are standardised. ProtoNet and ProtoMAML do not learn the last layer: they compute it
+        from the support set."""
         self.meta_parameters: Params = {name: p.detach().cpu().clone() for name, p in theta.items()}
-        """Everything that was meta-learned, by name. Names with a slash, such as `inner_lr/0.weight`, are not
+        """All meta-learned tensors, keyed by name. Names with a slash, such as `inner_lr/0.weight`, are not
         parameters of `module`."""
         self._experiment, self._theta, self._torch_state = experiment, theta, torch_state
 
@@ -243,7 +243,9 @@ class AdaptedModel:
 def load_model(
     run: RunFolder, *, checkpoint: Literal["best", "last"] = "best", device: str | None = None
 ) -> LoadedModel:
-    """Load the model of a run. The data set is needed only if an old version of metatui did not record its schema.
+    """Load the model of a run.
+
+    The data set is needed only if the run comes from an old version of metatui that did not record the data schema.
 
     Raises:
         BadInput: if the run has no intact checkpoint, or the device is not available.
@@ -275,7 +277,7 @@ def extra_file(path: Path) -> Path:
 def _without_files(settings: Settings, state: TrainerState) -> Settings:
     """Return settings that need neither training tasks nor the file of pretrained weights."""
     changes: dict[str, str] = {}
-    if settings.compute.engine == "auto":  # an engine is chosen by measurements on training tasks
+    if settings.compute.engine == "auto":  # choosing an engine requires measurements on training tasks
         changes["compute.engine"] = "loop" if settings.is_classification else "batched"
     if not settings.algorithm.freeze or part(state.tensors, "frozen"):
         changes["model.weights"] = ""
@@ -317,7 +319,7 @@ def _targets(experiment: Experiment, y: Array, examples: int) -> Tensor:
     ways = len(labels) if task.ways_range and len(labels) <= most else task.ways
     if labels != list(range(ways)):
         listed = quote(", ".join(map(str, labels)), 80)[1:-1]
-        or_fewer = f" for a task of N classes, N at most {most}" if task.ways_range else ""
+        or_fewer = f" for a task of N classes, where N is at most {most}" if task.ways_range else ""
         last = "N - 1" if task.ways_range else str(ways - 1)
         raise BadInput(f"y has the labels {listed}, but must have all labels from 0 to {last}{or_fewer}")
     return moved(values.to(torch.int64), experiment.torch_device)
@@ -338,7 +340,7 @@ def _tensor(values: Array, name: str) -> Tensor:
 
 def _check_finite(values: Tensor, name: str) -> None:
     if values.is_complex() or not values.isfinite().all():
-        raise BadInput(f"{name} has values that are not finite real numbers, but all values must be")
+        raise BadInput(f"{name} has values that are not finite real numbers, but all values must be finite")
 
 
 def _on_device(experiment: Experiment, values: Tensor) -> Tensor:

@@ -1,6 +1,9 @@
-"""LaTeX table of a comparison, for the package booktabs."""
+"""LaTeX tables of a comparison, for the package booktabs."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Sequence
 
 from metatui.runs.analysis.comparison.formatting import (
     after_steps,
@@ -10,7 +13,7 @@ from metatui.runs.analysis.comparison.formatting import (
     group_result,
     protocol_words,
 )
-from metatui.runs.analysis.comparison.tables import NONE
+from metatui.runs.analysis.comparison.tables import NONE, differing_settings, paired, seed_tests
 from metatui.runs.analysis.comparison.values import Comparison
 from metatui.utils.text import sanitize
 
@@ -20,6 +23,8 @@ SPECIAL = {
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
     "–": "--",
+    "<": "$<$",
+    ">": "$>$",
     "−": "$-$",
     "α": r"$\alpha$",
     "λ": r"$\lambda$",
@@ -29,15 +34,14 @@ SPECIAL = {
 
 
 def as_tex(comparison: Comparison) -> str:
-    """Return a table of the metric after the last inner step, with a row for each run or group of seeds.
+    """Return tables of the metric after the last inner step, of its tests, and of the settings that differ.
 
-    The caption states the protocol and defines the intervals.
+    The first table has a row for each run or group of seeds. Its caption states the protocol and defines the intervals.
     """
     metric = comparison.metric
-    over_seeds = bool(comparison.repeated)
-    rows = []
-    if over_seeds:
+    if comparison.repeated:
         heading = ["", "seeds", f"{metric}, mean", "SD"]
+        rows = []
         for group in comparison.groups:
             seeds = group.over_seeds(metric)
             spread = deviation(metric, seeds.deviation[-1]) if seeds.seeds > 1 else NONE
@@ -54,12 +58,29 @@ def as_tex(comparison: Comparison) -> str:
         caption += f" Changes during training: {'; '.join(changes)}."
     if comparison.warnings:
         caption += f" Note: {'; '.join(comparison.warnings)}."
+    blocks = ["% Made by metatui compare. Needs \\usepackage{booktabs}.\n", _table(caption, heading, rows)]
+    for make, note in NOTES.items():
+        if table := make(comparison):
+            blocks.append(_table(f"{table.title}{note}.", table.headings, table.rows, table.names))
+    return "".join(blocks)
+
+
+HOLM = "; Holm is the p value with Holm's correction for all pairs of this table"
+NOTES = {
+    seed_tests: f": Welch's tests of the means of the runs, with 95 % intervals over seeds{HOLM}",
+    paired: f": paired t-tests, with 95 % intervals over tasks{HOLM}",
+    differing_settings: "",
+}
+"""Functions that return further tables, and the end of each table's caption."""
+
+
+def _table(caption: str, heading: Sequence[str], rows: Sequence[Sequence[str]], names: int = 1) -> str:
+    """Return a table whose first `names` columns are aligned left, and the others right."""
     lines = [
-        "% Made by metatui compare. Needs \\usepackage{booktabs}.",
         r"\begin{table}",
         r"  \centering",
         f"  \\caption{{{escape_tex(caption)}}}",
-        f"  \\begin{{tabular}}{{l{'r' * (len(heading) - 1)}}}",
+        f"  \\begin{{tabular}}{{{'l' * names}{'r' * (len(heading) - names)}}}",
         r"    \toprule",
         f"    {_row(heading)}",
         r"    \midrule",
@@ -76,5 +97,5 @@ def escape_tex(text: str) -> str:
     return "".join(SPECIAL.get(character, character) for character in sanitize(text, limit=max(1, len(text))))
 
 
-def _row(cells: list[str]) -> str:
-    return " & ".join(map(escape_tex, cells)) + r" \\"
+def _row(cells: Sequence[str]) -> str:
+    return " & ".join(escape_tex(re.sub(r"^-(?=\d)", "−", cell)) for cell in cells) + r" \\"

@@ -58,7 +58,7 @@ class RunLog:
 
     @cached_property
     def _compute_changes(self) -> dict[str, Scalar]:
-        """New values of compute settings that were changed when the run was resumed, by path.
+        """New values of compute settings that were changed when the run was resumed, keyed by path.
 
         They are kept even if the run is later resumed from an earlier checkpoint.
         """
@@ -74,7 +74,7 @@ def pin_compute(settings: Settings, journal: Sequence[Entry], *, but: Mapping[st
     A new measurement might select another engine, which rounds sums differently.
 
     Args:
-        but: requested changes; these settings keep their values in `settings`.
+        but: requested changes; the settings that they change are not replaced.
     """
     started = next((entry.details for entry in reversed(journal) if entry.event == "started"), None)
     if started is None:

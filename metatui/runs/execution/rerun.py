@@ -34,7 +34,7 @@ def rerun_of(run: RunFolder, changes: Mapping[str, Scalar] | None = None) -> Rer
     or engine, the repetition uses the initial device and engine until the end.
 
     Args:
-        changes: changes of the initial settings; commands stay the same.
+        changes: changes to the initial settings; the commands stay the same.
 
     Raises:
         BadInput: if a change is not possible, or the run cannot be read.
@@ -57,7 +57,7 @@ def rerun_of(run: RunFolder, changes: Mapping[str, Scalar] | None = None) -> Rer
 
 
 def schedule_of(run: RunFolder) -> tuple[PlannedChange, ...]:
-    """Return all executed and planned changes of settings, in order. Raises BadInput if `run` cannot be read."""
+    """Return all executed and planned setting changes, in order. Raises BadInput if `run` cannot be read."""
     return tuple(planned for planned in _commands(run) if isinstance(planned, PlannedChange))
 
 

@@ -61,7 +61,7 @@ class Session:
         preset: str | None = None,
         origin: str | None = None,
     ) -> None:
-        """Create the trainer, then open the run's files. Call `start` or `resume` instead.
+        """Create the trainer, then open the run's files. `start` and `resume` call this method.
 
         If the trainer cannot be created, the folder is unchanged.
         """
@@ -143,7 +143,7 @@ class Session:
         values, so the results are the same as without the interruption.
 
         Args:
-            changes: live or compute settings to change. Later changes of the same settings, planned or applied after
+            changes: live or compute settings to change. Later changes to the same settings, planned or applied after
                 the checkpoint, are undone.
 
         Raises:
@@ -347,9 +347,9 @@ class _ResumePlan:
     settings: Settings
     """Settings after the commands that follow meta-step `iteration`."""
     compute: dict[str, Scalar]
-    """Requested changes of compute settings."""
+    """Requested changes to compute settings."""
     commands: list[Planned]
-    """Commands to repeat or execute, in order."""
+    """Commands to execute, in order: those that the run executed after its checkpoint, and requested ones."""
     undone: list[PlannedChange]
     """Later changes that are dropped, because a new value was requested for the same setting."""
 
@@ -404,7 +404,7 @@ def saved_state(run: RunFolder, *, checkpoint: Literal["best", "last"] = "best")
 
 
 def _add_best_settings(state: TrainerState, log: RunLog) -> None:
-    """Add the live settings of the best validation to a checkpoint from a version that did not save them."""
+    """Add the live settings of the best validation to a checkpoint of an old metatui version that did not save them."""
     from metatui.learning.training.trainer_state import live_values
 
     if state.values.get("best") is None:

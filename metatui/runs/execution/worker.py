@@ -1,7 +1,8 @@
 """Worker process of a detached run, started by `metatui.runs.execution.control.launcher`.
 
-The first message describes the run. The process reports the progress of packing images, if any, and then answers with
-the run's folder when training starts, or with an error. The channel then becomes the connection of the first viewer.
+The first message describes the run. The process reports the stages of its start and the progress of packing images, if
+any, and then answers with the run's folder when training starts, or with an error. The channel then becomes the
+connection of the first viewer.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from metatui.config.fields import parse
 from metatui.config.plugins import plugin_failure
 from metatui.config.schedule import read_changes
 from metatui.learning.data.packing import packing_listener
-from metatui.runs.execution.signals import ending_softly
+from metatui.learning.stages import stage_listener
+from metatui.runs.execution.signals import SignalState, ending_softly
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils import paths
-from metatui.utils.child_process import Channel
+from metatui.utils.child_process import Channel, lower_priority
 from metatui.utils.errors import MetatuiError, SettingsError
 from metatui.utils.logs import write_log
 
@@ -38,10 +40,11 @@ def main() -> None:
         signal.signal(number, signal.default_int_handler)
     channel = Channel.of_child()
     with suppress(MetatuiError), ending_softly() as ending:
-        session = _open_session(channel)
-        if session is None:
+        if (request := channel.receive()) is None:
             return
-        ending.then(session.interrupt)
+        if (session := _open_session(channel, request, ending)) is None:
+            return
+        lower_priority(request["niceness"])  # only now, so that a busy machine does not delay the start for long
         train(session)
 
 
@@ -55,13 +58,18 @@ def train(session: Session) -> None:
         write_log(f"run {session.run_id} {session.outcome.status}: {error}")
 
 
-def _open_session(channel: Channel) -> Session | None:
-    """Open the requested session with the channel as its first viewer, or answer with an error and return None."""
-    if (request := channel.receive()) is None:
-        return None
+def _open_session(channel: Channel, request: Mapping[str, Any], ending: SignalState) -> Session | None:
+    """Open the requested session with the channel as its first viewer, or answer with an error and return None.
+
+    A signal ends this process until the session is open, and from then on interrupts the session.
+    """
     try:
-        with packing_listener(lambda done, total: _answer(channel, packed=[done, total])):
+        with (
+            packing_listener(lambda done, total: _answer(channel, packed=[done, total])),
+            stage_listener(lambda stage: _answer(channel, stage=stage)),
+        ):
             session = _session(request)
+            ending.then(session.interrupt)
     except KeyboardInterrupt:  # sent by the requester or by another process
         _answer(channel, error="interrupted before training began", exit_code=MetatuiError.exit_code, problems=[])
         return None

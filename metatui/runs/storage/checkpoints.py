@@ -1,7 +1,8 @@
-"""Checkpoints: safetensors files whose header contains the values of the state as JSON, and a SHA-256 of everything.
+"""Checkpoints: safetensors files whose header contains the values of the state as JSON, and a SHA-256 hash.
 
-They contain no pickle, so reading them runs no code. A new checkpoint is complete on disk before it replaces the old
-one, and the old `last` is kept as `previous`, so a run can always be resumed from a complete checkpoint.
+The hash covers the tensors and the values. The files contain no pickle, so reading them runs no code. A new checkpoint
+is complete on disk before it replaces the old one, and the old `last` is kept as `previous`, so a run can always be
+resumed from a complete checkpoint.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ def read_checkpoint(path: Path) -> TrainerState:
 
 
 def newest_checkpoint(folder: Path) -> tuple[TrainerState | None, list[str]]:
-    """Return the newest intact checkpoint in `folder` (None without checkpoints) and a message for each damaged one.
+    """Return the newest intact checkpoint in `folder` (None if there is none) and a message for each damaged one.
 
     Raises:
         BadInput: if checkpoints exist, but none is intact.

@@ -31,7 +31,8 @@ MOST_ESSENTIAL = 20_000
 """Maximum number of essential lines to keep; lines longer than `LONGEST_LINE` are dropped."""
 
 EARLIEST, LATEST = datetime(2, 1, 1, tzinfo=UTC), datetime(9998, 12, 31, tzinfo=UTC)
-"""Range of times that can be represented in every time zone. Times outside it are replaced by the nearer end."""
+"""Range of times that can be represented in every time zone. Times outside this range are replaced by its nearer
+limit."""
 
 _STATUS: Mapping[str, Status] = {
     "started": "running",
@@ -85,7 +86,8 @@ class JournalWriter:
 def read_journal(path: Path) -> list[Entry]:
     """Return every readable event in order; empty if the journal does not exist.
 
-    Before the last `LARGEST` bytes, only events that a resumed run needs are read: starts and commands.
+    The last `LARGEST` bytes are read completely. Of earlier events, only starts and commands are read, because a
+    resumed run needs them.
     """
     lines: list[bytes] = []
     with suppress(OSError, ValueError), open_regular(path) as file:

@@ -1,4 +1,4 @@
-"""JSON lines files: one writer appends, any process can read at any time, and torn or invalid lines are skipped."""
+"""JSON lines files: one writer appends, and any process can read at any time, skipping incomplete or invalid lines."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def finite(value: Any) -> Any:
 
 
 def parse_lines(data: bytes) -> Iterator[dict[str, Any]]:
-    """Yield the objects in `data`, skipping torn lines and lines that are not objects."""
+    """Yield the objects in `data`, skipping incomplete lines and lines that are not objects."""
     lines = data.split(b"\n")
     if not lines[-1]:
         lines.pop()

@@ -58,7 +58,8 @@ class RunLock:
     def was_replaced(self) -> bool | None:
         """Return whether `path` is now a file other than the locked one; None if it is missing. Raises WriteRefused.
 
-        The open handle keeps the inode from being used again, so a folder that was created again is recognised.
+        The open handle prevents reuse of the inode, so a folder that was deleted and created again is recognised as
+        another one.
         """
         with writing(self._path):
             try:
@@ -90,15 +91,30 @@ def is_held(path: Path) -> bool:
 
 def holder(path: Path) -> str:
     """Describe the process that holds or last held the lock file `path`."""
-    owner: Any = None
-    with suppress(MetatuiError, ValueError, RecursionError):
-        owner = json.loads(read_bounded(path, 1000))
-    if not isinstance(owner, dict):
+    owner = _owner(path)
+    if owner is None:
         return "another process"
     pid, host = owner.get("pid"), str(owner.get("host"))
     if pid == os.getpid() and host == socket.gethostname():
         return "this process"
     return f"process {quote(pid)}" + ("" if host == socket.gethostname() else f" on {quote(host)}")
+
+
+def other_process(path: Path) -> int | None:
+    """Return the process that holds the lock file `path`; None if it is this process or on another machine."""
+    owner = _owner(path) if is_held(path) else None
+    if owner is None or owner.get("host") != socket.gethostname():
+        return None
+    pid = owner.get("pid")
+    return pid if type(pid) is int and pid > 1 and pid != os.getpid() else None
+
+
+def _owner(path: Path) -> dict[str, Any] | None:
+    """Return the content of a lock file; None if it is invalid."""
+    owner: Any = None
+    with suppress(MetatuiError, ValueError, RecursionError):
+        owner = json.loads(read_bounded(path, 1000))
+    return owner if isinstance(owner, dict) else None
 
 
 def _try(handle: int, kind: int) -> bool:

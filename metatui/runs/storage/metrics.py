@@ -1,4 +1,4 @@
-"""Metrics file `metrics.jsonl`: one line for each meta-step, readable while the run trains."""
+"""Metrics file `metrics.jsonl`: one line for each meta-step, readable while the run is being trained."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def sampled(path: Path, *, most: int = CHUNK // 2, parts: int = 64) -> list[Prog
     """Return meta-steps from the whole run while reading only a part of a large file.
 
     Args:
-        most: number of bytes to read; a smaller file is read completely.
+        most: maximum number of bytes to read; a smaller file is read completely.
         parts: number of parts of equal size, evenly spread over a larger file.
     """
     size = path.stat().st_size if path.is_file() else 0

@@ -113,7 +113,7 @@ class RunFolder:
         return status_of(self.journal(), live=self.is_live())
 
     def not_live(self) -> BadInput:
-        """Return the error that the run is not live. Its sentence names the status, the reason and what to do."""
+        """Return an error stating that the run is not live. It also names the status, the reason and what to do."""
         entries = self.journal()
         status = status_of(entries, live=False)
         why = end_reason(self, entries, status)

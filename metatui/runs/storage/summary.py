@@ -168,7 +168,7 @@ class SummaryCache:
     """Cache of the summaries of the runs in one folder.
 
     A cached summary is valid while the time, size and inode of its source files are unchanged. If the database cannot
-    be used (a read-only cache folder, a corrupt file), every run is read.
+    be used, for example because its folder is read-only or its file is corrupt, all run folders are read.
     """
 
     def __init__(self, root: Path) -> None:
@@ -231,14 +231,14 @@ class SummaryCache:
 
 
 VERSION = 2
-"""Version of the contents of a summary, to be increased when `summarise` returns more."""
+"""Version of the contents of a summary, which must be increased when `summarise` returns additional data."""
 
 FILES = ("journal.jsonl", "metrics.jsonl", "evaluation.json")
 """Source files of a summary. settings.toml is left out, because it never changes."""
 
 
 def _signature(run: RunFolder) -> str:
-    """Identify the contents of the source files of a summary."""
+    """Return a text that identifies the contents of the source files of a summary."""
     folder = str(run.path)
     parts = [f"{metatui.__version__} {VERSION}"]
     for name in FILES:

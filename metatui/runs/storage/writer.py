@@ -95,8 +95,8 @@ class RunWriter:
 
         Raises:
             WriteRefused: if the disk refuses a write.
-            MetatuiError: if the folder was deleted, moved or replaced. Nothing is written, because no list would show
-                a folder without the settings and the journal.
+            MetatuiError: if the folder was deleted, moved or replaced. Nothing is then written, because no list of runs
+                would show a folder without settings and journal.
         """
         if self._queue:
             self._check_folder()
@@ -128,7 +128,7 @@ class RunWriter:
         return ", ".join(dict.fromkeys(what for what, _ in self._queue))
 
     def queue(self, event: Event) -> None:
-        """Queue the writes of `event`."""
+        """Queue the writes that record `event`."""
         if isinstance(event, events.Progress):
             self._iteration = event.iteration
             self._metrics.append(event)

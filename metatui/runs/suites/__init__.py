@@ -1,8 +1,8 @@
-"""Suites: lists of runs that are compared. They are trained one after another, or several at a time on several devices.
+"""Suites: lists of runs to compare. The runs are trained one after another, or on several devices at the same time.
 
 `load` reads suites from files, `SuiteRunner` trains their runs, each in its own process and folder, and `SuiteManifest`
-records which runs belong to a suite, so that it can be continued. `background` trains in a process that outlives its
-caller, and `SuiteMonitor` reads its status. Importing this package does not import torch.
+records which runs belong to a suite, so that an interrupted suite can be continued. `background` trains in a process
+that outlives its caller, and `SuiteMonitor` reads its status. Importing this package does not import torch.
 """
 
 from metatui.runs.suites.files import bundled, load, problems, read, user, user_dir

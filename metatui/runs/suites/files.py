@@ -32,7 +32,7 @@ def user_dir() -> Path:
 
 
 def names() -> list[str]:
-    """Return the names of all suites, without reading them."""
+    """Return the names of all suites, without reading their files."""
     return sorted({path.stem for folder in (user_dir(), bundled_dir()) for path in toml_files(folder)})
 
 
@@ -104,7 +104,7 @@ def read(path: Path, changes: Mapping[str, Scalar] | None = None) -> Suite:
 
 
 def _file(reference: str | Path) -> Path | None:
-    """Return the file of a suite or preset, preferring the user's own suites; None if `name` is that of a preset."""
+    """Return the path `reference`, or the file of the suite with this name; None if there is no such suite."""
     text = str(reference)
     if names_file(reference):
         return paths.expanded(text)

@@ -6,6 +6,7 @@ All functions raise BadInput for invalid values, with the location of the value.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from metatui.runs.analysis.comparison.labels import labels
 from metatui.runs.analysis.comparison.shared_protocol import agree
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.suites.models import MOST_RUNS, PlannedComparison, PlannedRun
-from metatui.runs.suites.tables import CompareTable, RunTable, SourceLocation, read_table
+from metatui.runs.suites.tables import CompareTable, LabelledRunTable, SourceLocation, read_table
 from metatui.utils.errors import BadInput, SettingsError, quote
 
 Changes = Mapping[str, Scalar]
@@ -70,7 +71,8 @@ def comparison(
     """
     distinct = list({run.identity: run for run in runs}.values())
     settings = [run.settings for run in distinct]
-    names = labels([RunFolder(Path(f"run {i + 1}")) for i in range(len(distinct))], settings)
+    folders = [RunFolder(Path(f"run {i + 1}")) for i in range(len(distinct))]
+    names = labels(folders, settings, [run.title for run in distinct])
     try:
         agreed = agree(settings, names, split="test", tasks=tasks, steps=steps, shots=shots, device=None)
         check_target(target, "accuracy" if settings[0].is_classification else "loss")
@@ -80,9 +82,7 @@ def comparison(
         raise BadInput(f"{origin}: {error}") from None
     return PlannedComparison(
         name=name,
-        runs=tuple(
-            PlannedRun(name, label, run.settings, run.origin) for label, run in zip(names, distinct, strict=True)
-        ),
+        runs=tuple(replace(run, comparison=name, label=label) for label, run in zip(names, distinct, strict=True)),
         tasks=tasks,
         steps=steps,
         shots=shots,
@@ -92,24 +92,34 @@ def comparison(
 
 
 def _comparison(table: CompareTable, file: Path, origin: SourceLocation, changes: Changes) -> PlannedComparison:
-    runs = [PlannedRun("", "", settings, f"suite {file.stem}") for settings in _settings(table, file, origin, changes)]
+    runs = [
+        PlannedRun("", "", settings, f"suite {file.stem}", title)
+        for title, settings in _settings(table, file, origin, changes)
+    ]
     return comparison(
         table.name, runs, origin, tasks=table.tasks, steps=table.steps, shots=table.shots, target=table.target
     )
 
 
-def _settings(table: CompareTable, file: Path, origin: SourceLocation, changes: Changes) -> Iterator[Settings]:
+def _settings(
+    table: CompareTable, file: Path, origin: SourceLocation, changes: Changes
+) -> Iterator[tuple[str, Settings]]:
+    """Yield the label that is given for each run, or an empty string, and the settings."""
     seeds: Sequence[int | None] = table.seeds or [None]
+    given: set[str] = set()
     for i, raw in enumerate(table.runs or [{}]):
         here = origin.within(f"{table.name}, run {i + 1}") if table.runs else origin
-        run = read_table(RunTable, raw, here)
+        run = read_table(LabelledRunTable, raw, here)
+        if run.label in given:
+            raise here.bad("label", run.label, "different from the labels of the other runs")
+        given |= {run.label} - {""}
         base = _base(run.preset if run.preset is not None else table.preset, file, here)
         for point in product(*table.grid.values()):
             for seed in seeds:
                 at = {**table.set, **run.set, **dict(zip(table.grid, point, strict=True))}
                 if seed is not None:
                     at["training.seed"] = seed
-                yield _changed(base, {**at, **changes}, here)
+                yield run.label, _changed(base, {**at, **changes}, here)
 
 
 def _base(name: str | None, file: Path, origin: SourceLocation) -> Settings:

@@ -33,7 +33,7 @@ class SuiteManifest:
         self._store = store
         self._lock: RunLock | None = None
         self._identities: dict[tuple[Path, int], Hashable] = {}
-        """Cached identities of runs (`models.identity`), by path and modification time of settings.toml."""
+        """Cached identities of runs (`models.identity`), keyed by path and modification time of settings.toml."""
 
     @property
     def path(self) -> Path:
@@ -54,11 +54,11 @@ class SuiteManifest:
         return self.folder / "lock"
 
     def is_held(self) -> bool:
-        """Return whether a live process trains the suite."""
+        """Return whether a live process is training the suite."""
         return is_held(self.lock_path)
 
     def __enter__(self) -> SuiteManifest:
-        """Take the lock; raise BadInput if another process runs the suite, MetatuiError if nothing can be written."""
+        """Take the lock; raise BadInput if another process holds it, MetatuiError if nothing can be written."""
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -101,7 +101,7 @@ class SuiteManifest:
         write_atomically(self.failures_path, json.dumps({**self.failures(), run.name: sentence}, indent=1).encode())
 
     def failures(self) -> dict[str, str]:
-        """Return the errors of failed runs by run name."""
+        """Return the errors of failed runs, keyed by run name."""
         with suppress(BadInput, ValueError, RecursionError):
             failures = json.loads(read_bounded(self.failures_path, LARGEST))
             if isinstance(failures, dict):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from metatui.config.fields import FIELDS
 from metatui.config.settings import Settings
+from metatui.runs.storage.run_folder import RunFolder
 
 MOST_RUNS = 1_000
 """Maximum number of runs of a suite."""
@@ -30,6 +31,8 @@ class PlannedRun:
     settings: Settings
     origin: str
     """Text about the origin of the settings, for the run's journal."""
+    title: str = ""
+    """Text that replaces the name of the algorithm in the label; empty to use the name of the algorithm."""
 
     @property
     def name(self) -> str:
@@ -49,7 +52,7 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class PlannedComparison:
-    """Runs to compare, and the protocol of the comparison. If a value is None, the setting of the first run is used."""
+    """Runs to compare, and the protocol of the comparison. A None value stands for the setting of the first run."""
 
     name: str
     runs: tuple[PlannedRun, ...]
@@ -60,6 +63,10 @@ class PlannedComparison:
     """Target accuracy as a fraction, or target loss."""
     warnings: tuple[str, ...] = ()
     """Warnings about differences between the protocols of the runs."""
+
+    def titles(self, folders: Mapping[Hashable, RunFolder | None]) -> dict[RunFolder, str]:
+        """Return the titles of the runs by folder, given the folders by identity."""
+        return {folder: run.title for run in self.runs if (folder := folders.get(run.identity))}
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,7 @@ class Suite:
 
     @property
     def runs(self) -> tuple[PlannedRun, ...]:
-        """Distinct runs. A run that belongs to several comparisons has the name that it has in the first of them."""
+        """Distinct runs. A run that belongs to several comparisons takes its name from the first of them."""
         runs: dict[Hashable, PlannedRun] = {}
         for comparison in self.comparisons:
             for run in comparison.runs:

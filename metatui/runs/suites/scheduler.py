@@ -1,4 +1,4 @@
-"""Scheduler of a suite: trains one run after another on each device, each in its own process.
+"""Scheduler of a suite: trains one run after another on each device, every run in its own process.
 
 With separate processes, peak memory is measured for each run, and a crash does not affect other runs.
 """
@@ -87,7 +87,7 @@ class SuiteRunner:
 
         Args:
             manifest: manifest of the suite; the caller must have locked it.
-            waiting: runs to train, each with its folder, or None if the run has not been started yet.
+            waiting: runs to train, each with its folder, or with None if the run has not been started yet.
             devices: devices that each train one run at a time; None means the device in the run's settings.
         """
         self._manifest = manifest
@@ -104,7 +104,7 @@ class SuiteRunner:
         return self._interrupted
 
     def interrupt(self) -> None:
-        """Interrupt and save the current runs, and start no more. Signal handlers and other threads may call this."""
+        """Interrupt and save the current runs, and start no others. Signal handlers and other threads may call this."""
         self._interrupted = self._over = True
         for child in list(self._children):
             child.end_sending()
@@ -213,7 +213,7 @@ class SuiteRunner:
         emit(RunEnded(planned, status, sentence))
 
     def _death(self, code: int) -> tuple[str, str | None]:
-        """Return the status and the reason for a run whose process exited with `code` without reporting its end."""
+        """Return the status and the reason for a run whose process exited with `code` before it reported the end."""
         if self._over and code in (0, -9):
             return "interrupted", None
         output = quote(str(self._manifest.messages_path), 200)

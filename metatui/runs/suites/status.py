@@ -52,7 +52,7 @@ class SuiteStatus:
     runs: tuple[RunStatus, ...]
     """Runs in the order of the suite."""
     running: bool
-    """Whether a live process trains the suite."""
+    """Whether a live process is training the suite."""
 
     @property
     def finished(self) -> int:
@@ -77,7 +77,7 @@ class SuiteMonitor:
 
     def read(self) -> SuiteStatus:
         """Return the current status; raise BadInput if the manifest is invalid."""
-        # Read first, so that a suite that ends in the meantime is read once more with its final results.
+        # Read before the runs, so that a suite that ends in the meantime is read once more with its final results.
         running = self.manifest.is_held()
         failures = self.manifest.failures()
         runs = (self._status(run, folder, failures.get(run.name)) for run, folder in self.manifest.folders())

@@ -40,7 +40,7 @@ class SourceLocation:
 def by_path(value: Any, info: ValidationInfo) -> Any:
     """Flatten a table of settings, so that its keys are paths such as `algorithm.inner_lr`.
 
-    A file may contain such a path as a quoted key, or as a key in a nested table for the group.
+    In a file, such a path may be a quoted key, or a key in a nested table with the name of the group.
     """
     if not isinstance(value, dict):
         return value  # rejected by the type of the field
@@ -60,6 +60,9 @@ SettingsTable = Annotated[
     dict[str, Any], BeforeValidator(by_path), Field(description="a table of settings, such as algorithm.name")
 ]
 TABLES = "a non-empty list of tables"
+
+LONGEST_LABEL = 40
+"""Maximum length of the label of a run."""
 
 
 class Table(BaseModel):
@@ -86,10 +89,21 @@ class About(Table):
 
 
 class RunTable(Table):
-    """A table of the list `runs`."""
+    """Settings of runs."""
 
     preset: str | None = Field(None, description="text")
     set: SettingsTable = {}
+
+
+class LabelledRunTable(RunTable):
+    """A table of the list `runs`."""
+
+    label: str = Field(
+        "",
+        pattern=r"^[^\s\p{C}]([^\p{C}]*[^\s\p{C}])?$",
+        max_length=LONGEST_LABEL,
+        description=f"1 to {LONGEST_LABEL} printable characters without spaces at the ends",
+    )
 
 
 class CompareTable(RunTable):
@@ -151,5 +165,5 @@ def read_table(model: type[T], table: Mapping[str, Any], origin: SourceLocation,
     allowed = fields[key].description or ""
     if problem["type"] == "missing":
         raise BadInput(f"{origin}: {prefix}{key} is missing, but must be {allowed}")
-    verb = "has" if len(problem["loc"]) > 1 else "is"  # an item of a list
+    verb = "has" if len(problem["loc"]) > 1 else "is"  # the value is an item of a list
     raise BadInput(f"{origin}: {prefix}{key} {verb} {quote(problem['input'])}, but must be {allowed}")

@@ -24,7 +24,7 @@ STEPS: Final = 20
 
 _LETTERS: Final = re.compile(r"[^\W_]")
 _MARKS: Final = re.compile(r"[^\s\u2580-\u259f]")
-"""Matches characters whose colour may be changed: not blanks, and not block elements, which draw pictures."""
+"""Matches characters whose colour may be changed: all except blanks and block elements, which draw pictures."""
 _WEIGHTS: Final = (0.2126, 0.7152, 0.0722)
 
 
@@ -42,7 +42,7 @@ def contrast_ratio(one: Color, other: Color) -> float:
 
 
 def readable(colour: Color, background: Color, least: float) -> Color:
-    """Return `colour`, darkened or brightened as little as the contrast ratio `least` to `background` requires."""
+    """Return `colour`, darkened or brightened just enough for a contrast ratio of `least` to `background`."""
     end = max(Color(0, 0, 0), Color(255, 255, 255), key=lambda end: contrast_ratio(end, background))
     changed = (colour.blend(end, step / STEPS) for step in range(STEPS + 1))
     return next((each for each in changed if contrast_ratio(each, background) >= least), end)

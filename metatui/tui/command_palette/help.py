@@ -11,7 +11,7 @@ from metatui.tui.screens.dialogs.help import HelpScreen, Line, Section, change_k
 
 
 class HelpCommands(CommandProvider):
-    """Provides the panes, screens and terms that the help explains, and how keys are changed."""
+    """Provides a command for each pane, screen and term that the help explains, and for the help on changing keys."""
 
     rank = 0.2
 

@@ -18,7 +18,7 @@ from metatui.utils.text import sanitize
 
 
 class PresetCommands(CommandProvider):
-    """Provides a command for each preset. The presets are not read for this, because reading all takes 0.2 s."""
+    """Provides a command for each preset. The preset files are not read, because reading all of them takes 0.2 s."""
 
     rank = 0.6
 
@@ -46,17 +46,19 @@ class PresetCommands(CommandProvider):
 
 
 class ExplanationCommands(CommandProvider):
-    """Provides the explanation of every algorithm."""
+    """Provides a command for the explanation of each algorithm."""
 
     rank = 0.5
 
     async def commands(self) -> Sequence[Command]:
-        explain = self.metatui.analysis.explain
+        explain, own = self.metatui.analysis.explain, self.metatui.form.assessment.settings
         return [
             Command(
                 f"Explain: {algorithm.title}",
                 partial(self.app.call_later, explain, algorithm.name),
-                "Pseudo-code and costs, with the settings in the form.",
+                "Pseudo-code and costs, with the settings in the form."
+                if own and own.algorithm.name == algorithm.name
+                else "Pseudo-code and costs, with the task in the form and the usual values of the algorithm.",
                 words=algorithm.name,
             )
             for algorithm in ALGORITHMS.components()

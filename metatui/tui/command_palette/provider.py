@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 MOST_HITS = 10
 """Maximum number of hits of one provider. Textual draws all hits after each key, each in about 0.1 ms."""
 
+MAX_QUERY = 200
+"""Maximum number of characters of a query that are searched for. The rest of a long pasted text is ignored."""
+
 NOT_NOW = "Not possible now. "
 """Start of the second line of a command that is not possible now; the reason follows."""
 
@@ -39,7 +42,7 @@ class Command:
     words: str = ""
     """Words that find the command in addition to its name."""
     refused: bool = False
-    """True if the command is not possible now. It is listed after those that are."""
+    """True if the command is not possible now. Such commands are listed after those that are possible."""
 
 
 class _Entry(NamedTuple):
@@ -82,6 +85,7 @@ class CommandProvider(Provider):
                 _Entry(command, normalised(command.name), normalised(command.words))
                 for command in await self.commands()
             ]
+        query = query[:MAX_QUERY]
         words = normalised(query).split()
         found = ((entry.score(words), entry.command) for entry in self._entries)
         scored = ((self._score(*item), item[1]) for item in (*self.commands_for(query), *found) if item[0])
@@ -94,7 +98,7 @@ class CommandProvider(Provider):
             yield Hit(score, display, command.run, command.name, escape(command.help))
 
     def _score(self, matched: float, command: Command) -> float:
-        """Return a score that sorts commands by how well they match, and possible ones before refused ones.
+        """Return a score that sorts commands by how well they match, with possible commands before refused ones.
 
         A refused command whose name has all words of the query still comes before commands that hardly match.
         """

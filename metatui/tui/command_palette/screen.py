@@ -5,8 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from textual import on
-from textual.command import CommandPalette
-from textual.events import ScreenResume
+from textual.command import CommandList, CommandPalette
 from textual.widgets import Input, OptionList
 from textual.worker import WorkerError
 
@@ -15,9 +14,10 @@ from metatui.tui.command_palette.help import HelpCommands
 from metatui.tui.command_palette.lists import ExplanationCommands, PresetCommands, RunCommands
 from metatui.tui.command_palette.provider import CommandProvider
 from metatui.tui.command_palette.settings import SettingCommands
+from metatui.tui.screens.overlay import Overlay
 
 
-class Palette(CommandPalette):
+class Palette(CommandPalette, Overlay[None]):
     """Searches actions, settings, presets, runs and the help.
 
     Above another screen, it searches only the actions of that screen and the help.
@@ -31,9 +31,6 @@ class Palette(CommandPalette):
             placeholder = "An action, a preset, a run, a term, or a setting: inner lr 0.05"
         super().__init__(providers, placeholder=placeholder, id="--command-palette")
 
-    def on_screen_resume(self, event: ScreenResume) -> None:
-        event.refresh_styles = False  # saves restyling all widgets, as in dialogs
-
     @on(Input.Submitted)
     async def _finish_search(self, event: Input.Submitted) -> None:
         """Wait for the entries of the typed query. Otherwise, Textual would select an entry of an earlier query."""
@@ -42,10 +39,15 @@ class Palette(CommandPalette):
                 with suppress(WorkerError):  # escape closes the palette and cancels the search
                     await worker.wait()
         self._ignore_repeated_enter(event)
+        entries = self.query_one(CommandList)
+        if self.is_active and self._list_visible and (option := entries.highlighted_option) and not option.disabled:
+            # Textual would post a message to the list. The next key would arrive before it, and get lost.
+            event.stop().prevent_default()
+            self._select_command(OptionList.OptionSelected(entries, option, entries.highlighted or 0))
 
     @on(OptionList.OptionSelected)
     def _ignore_repeated_enter(self, event: Input.Submitted | OptionList.OptionSelected) -> None:
-        """Ignore an enter that arrives while the palette closes. Otherwise, Textual would close the screen below."""
+        """Ignore a press of enter while the palette is closing. Otherwise, Textual would close the screen below."""
         if not self.is_active:
             event.prevent_default()
 

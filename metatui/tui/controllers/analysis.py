@@ -94,16 +94,16 @@ class AnalysisController:
         """Explain an algorithm.
 
         Args:
-            algorithm: name of the algorithm. None selects the algorithm of the selected run or preset or, in the work
-                tab, of the form.
+            algorithm: name of the algorithm, explained with the settings in the form. None selects the algorithm and
+                the settings of the selected run or preset or, in the work tab, of the form.
         """
         from metatui.tui.screens.explain import ExplainScreen
 
         app = self._app
         settings = app.form.assessment.settings
-        if app.tab == "runs" and (run := app.runs_tab.selected):
+        if algorithm is None and app.tab == "runs" and (run := app.runs_tab.selected):
             settings = run.settings
-        elif app.tab == "presets" and (preset := app.presets_tab.selected):
+        elif algorithm is None and app.tab == "presets" and (preset := app.presets_tab.selected):
             settings = preset.settings
         app.push_screen(ExplainScreen(settings or app.opening_settings, algorithm))
 

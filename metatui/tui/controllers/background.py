@@ -1,4 +1,4 @@
-"""Controller of runs that continue without the app. It attaches, detaches, quits, and handles a lost terminal."""
+"""Controller of runs that continue without the app. It attaches to them, detaches from them, and ends the app."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class BackgroundController:
     def _start(
         self, work: Callable[[], Coroutine[None, None, None]], *, group: str, exclusive: bool = False
     ) -> Worker[None]:
-        """Start a worker that calls `work`. A coroutine as argument would cause a warning if the app ends first."""
+        """Start a worker that calls `work`. A coroutine in place of `work` would cause a warning if it never ran."""
         return self._app.run_worker(work, group=group, exclusive=exclusive)
 
     def write_followed_run(self) -> None:
@@ -118,10 +118,8 @@ class BackgroundController:
         if self.crash_info:
             self.crash_info.run = run
         if before:
-            app.notify(
-                before.id
-                + with_keys(" continues in the background: {open_run} in the list of runs ({tab_runs}) shows it again.")
-            )
+            again = with_keys("{open_run} in the list of runs ({tab_runs}) shows it again.")
+            app.notify(f"{before.id} continues in the background: {again} {app.presets.return_note}".strip())
 
     def action_detach(self) -> None:
         run = self._app.run_controller.followed
@@ -168,7 +166,7 @@ class BackgroundController:
                 self._app.exit(return_code=0)
 
     def close_question(self) -> None:
-        """Close the dialog that asks what happens to the followed run, because the run has ended."""
+        """Close the dialog that asks whether the followed run continues, because the run has ended."""
         from metatui.tui.screens.dialogs.quit import QuitScreen
 
         if isinstance(self._app.screen, QuitScreen):

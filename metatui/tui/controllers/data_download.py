@@ -1,4 +1,4 @@
-"""Background process that downloads and packs a data set, with the command that the data set specifies."""
+"""Background process that downloads a data set and packs it into a file, with a command specified by the data set."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class HintsController:
 
     @property
     def is_possible(self) -> bool:
-        """Whether there is something to apply: a hint, or usual values of an algorithm that the form offers."""
+        """Whether there is something to apply: a hint, or usual values that the form offers for an algorithm."""
         offer = self._app.form.offer
         return self.current is not None or (offer is not None and not offer.is_taken)
 
@@ -58,9 +58,10 @@ class HintsController:
 
     def action_hint(self) -> None:
         """Fill in the usual values that the form offers, or follow the current hint."""
-        app, hint, model = self._app, self.current, self._model
-        if app.form.offer and not app.form.offer.is_taken:
+        app, hint, model, offer = self._app, self.current, self._model, self._app.form.offer
+        if offer and not offer.is_taken:
             app.form.action_take_usual()
+            app.notify(offer.summary())
         elif hint and model and self._is_training(model) and _is_live(hint, model):
             app.run_controller.client.change(hint.path, hint.new)
             app.notify(f"{FIELDS[hint.path].label} changes to {text_of(hint.new)} after this meta-step.")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 
 RESTORED = "Your settings are in the form again."
+RETURN_LATER = "Your settings return to the form when the run ends."
 
 
 class _Form(NamedTuple):
@@ -47,11 +48,12 @@ class PresetsController:
         self._source = f"preset {name}" if name else "initial settings"
         """Name of the preset or run in the form, for display."""
         self.changes = tuple(changes)
-        """Planned changes of the preset in the form."""
+        """Scheduled setting changes of the preset that is loaded into the form."""
         self._kept: _Form | None = None
-        """Content of the form before the tour, to be put back; None if there is nothing to put back."""
+        """Content of the form before the tour or a followed run, to be put back; None if there is nothing to put back.
+        """
         self._restores = False
-        """True if the tour is over, but `_kept` must wait until the run of the tour ends."""
+        """True if `_kept` is put back when the run ends; False until the tour is over."""
         self._download: Worker[None] | None = None
 
     def origin_of(self, settings: Settings) -> str | None:
@@ -60,11 +62,11 @@ class PresetsController:
         return origin if origin is None or settings == loaded else presets.as_changed(origin)
 
     def form_state(self, form: Assessment) -> FormState:
-        """Return the preset or run that was put into the form, and the settings that have been changed afterwards."""
+        """Return the preset or run that was put into the form, and the settings that have been changed since then."""
         return FormState(self._source, list(map(label_in_sentence, self._changed(form))), len(form.problems))
 
     def _changed(self, form: Assessment) -> list[str]:
-        """Return the settings that were changed since a preset or run was put into the form; none if one is invalid."""
+        """Return the paths of the settings changed since the form was filled; empty if a setting is invalid."""
         loaded, now = self._loaded[1], form.settings
         return [path for path in FIELDS if now and loaded.effective(path) != now.effective(path)]
 
@@ -84,9 +86,24 @@ class PresetsController:
         ]
 
     def take_run(self, settings: Settings, run_id: str) -> None:
-        """Record that the form has the settings of a run that is followed or resumed."""
-        self._kept = None
+        """Record that the form shows the settings of a run that is followed or resumed.
+
+        If the form has changed or invalid settings, its content is put back when the run ends.
+        """
+        form = self._app.form.assessment
+        if self._kept is None and (form.settings is None or self._changed(form)):
+            self._kept = self._content
+        self._restores = self._kept is not None
         self._loaded, self._source, self.changes = (None, settings), f"run {run_id}", ()
+
+    @property
+    def _content(self) -> _Form:
+        return _Form(self._app.form.texts, self._loaded, self._source, self.changes)
+
+    @property
+    def return_note(self) -> str:
+        """A sentence for the user if the form is put back when the run ends, otherwise an empty string."""
+        return RETURN_LATER if self._kept and self._restores else ""
 
     def load(
         self,
@@ -96,12 +113,14 @@ class PresetsController:
         changes: Sequence[Planned] = (),
         *,
         origin: str | None = None,
+        note: str = "",
     ) -> None:
         """Put settings into the form.
 
         Args:
             source: name of the preset or run that has the settings.
             origin: origin of the settings of a run, from its journal.
+            note: sentence at the end of the message to the user.
         """
         self._kept = None
         self._put_in(settings, preset or origin, f"preset {source}" if preset else f"run {source}", changes)
@@ -110,7 +129,7 @@ class PresetsController:
         start = with_keys("{start} starts it.")
         if data.missing():
             start = f"It needs {data.title}: " + with_keys("press {tab_presets}, then {fetch_data}, to download it.")
-        self._app.notify(f"{source} is in the form. {start}{planned}")
+        self._app.notify(" ".join(filter(None, (f"{source} is in the form. {start}{planned}", note))))
 
     def _put_in(self, settings: Settings, origin: str | None, source: str, changes: Sequence[Planned]) -> None:
         self._loaded, self._source, self.changes = (origin, settings), source, tuple(changes)
@@ -119,13 +138,13 @@ class PresetsController:
 
     def lend_form(self, preset: Preset, iterations: int) -> None:
         """Put `preset` with `iterations` meta-steps into the form, until `restore_form` is called."""
-        kept = self._kept or _Form(self._app.form.texts, self._loaded, self._source, self.changes)
+        kept = self._kept or self._content
         self._put_in(preset.settings, preset.name, f"preset {preset.name}", preset.changes)
         self._app.form.enter("training.iterations", str(iterations))
         self._kept, self._restores = kept, False
 
     def restore_form(self) -> str:
-        """Put back what `lend_form` has replaced, now or at the end of the run.
+        """Put back what was in the form before `lend_form`, now or at the end of the run.
 
         Returns:
             A sentence for the user; empty if there is nothing to put back.
@@ -134,10 +153,10 @@ class PresetsController:
             return ""
         self._restores = True
         self.run_ended()
-        return "Your settings return to the form when the run ends." if self._kept else RESTORED
+        return self.return_note or RESTORED
 
     def run_ended(self) -> None:
-        """Put back what `lend_form` has replaced, if that had to wait for the end of the run."""
+        """Put back what was in the form before the run, unless the tour still needs the form."""
         kept = self._kept
         if kept and self._restores and not self._app.run_controller.client.phase.active:
             self._kept, self._restores = None, False
@@ -174,7 +193,7 @@ class PresetsController:
         from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 
         question = (
-            f"Download {data.title} and pack it? This runs {data.missing()} in the background, while you can continue "
+            f"Download {data.title} and pack it? This runs {data.missing()} in the background, so you can continue "
             "to work. f cancels the download."
         )
         if await self._app.push_screen_wait(ConfirmScreen("Download", question, yes="Download")):
@@ -202,7 +221,7 @@ class PresetsController:
         if problem:
             self._app.notify(f"{problem}.", severity="error", timeout=30)
         else:
-            self._app.notify(f"{data.title} is on this machine now: its presets can be started.")
+            self._app.notify(f"{data.title} is on this machine now: the presets that need it can be started.")
             tab.reload()
 
     def action_delete_preset(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from textual.timer import Timer
@@ -11,12 +11,13 @@ from textual.timer import Timer
 from metatui.config.fields import FIELDS, label_in_sentence, text_of
 from metatui.events import Checkpoint, Checkpointed, Evaluate, Evaluated, Event, Failed, Finished, Started, Tweaked
 from metatui.tui.controllers.run_client import RunClient
-from metatui.tui.controllers.sessions import Attached, FollowedRun, Sessions
+from metatui.tui.controllers.sessions import Attached, OpenRun, Sessions
 from metatui.tui.formatting import headline, result_words, value
 from metatui.tui.keyboard.actions import Phase
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.screens.main.curves import MarkedRun
 from metatui.tui.screens.main.status_line import RunState
+from metatui.tui.screens.main.work import no_adaptation
 from metatui.tui.system_monitor import Load, Sampler
 from metatui.tui.widgets.adaptation import RunViews
 
@@ -44,7 +45,7 @@ class RunController:
         """Marked runs that the adaptation pane shows instead of the run in the work tab."""
         self._side_by_side_caption = ""
         self._marked: Sequence[MarkedRun] = ()
-        """The same runs, for the curves pane."""
+        """The runs of `side_by_side` with their curves, for the curves pane."""
         self._load, self._sampler = Load(), Sampler()
         self._timer: Timer | None = None
         self._checkpoint_requested = False
@@ -72,13 +73,15 @@ class RunController:
         preset, changes = app.presets.origin_of(settings), app.presets.changes
         self.begin(lambda: self._sessions.start(settings, preset, changes), RunModel(settings))
 
-    def begin(self, open_run: Callable[[], FollowedRun], model: RunModel, attached: Attached | None = None) -> None:
+    def begin(self, open_run: OpenRun, model: RunModel, attached: Attached | None = None) -> None:
         """Follow the run that `open_run` returns, and show it. See `RunClient.begin` for the arguments."""
         self.client.begin(open_run, model, attached)
         self._app.clear_notifications()
         self._load = Load()
         if model.settings != self._app.form.assessment.settings:
             self._app.presets.take_run(model.settings, model.run_id)
+            if note := self._app.presets.return_note:
+                self._app.notify(note)
         self._app.form.hold(model.settings)
         if self._timer:
             self._timer.resume()
@@ -131,7 +134,7 @@ class RunController:
                     self._app.form.enter(path, text_of(new))
             if changes and not self.client.phase.active:
                 values = " and ".join(f"{label_in_sentence(path)} {text_of(new)}" for path, new in changes.items())
-                self._app.notify(f"The run has ended: {values} went into the form, for the next run.")
+                self._app.notify(f"The run has ended: the form now has {values} for the next run.")
 
         if model := self.client.model:
             self._app.push_screen(LiveScreen(model.settings), apply)
@@ -152,10 +155,11 @@ class RunController:
         drained = self.client.drain()
         for event in drained.events:
             self._react(event)
-        if any(isinstance(event, Evaluated | Finished) for event in drained.events):
-            self.show_adaptation()
         active = self.client.phase.active
-        if was_active and not active:
+        has_ended = was_active and not active
+        if has_ended or any(isinstance(event, Evaluated | Finished) for event in drained.events):
+            self.show_adaptation()
+        if has_ended:
             self._ended()
         if drained.changed:
             self.show_run()
@@ -185,6 +189,8 @@ class RunController:
         self._tell_dialog()
         app.presets.run_ended()
         app.runs_tab.reload(newest=True)
+        if receiver and receiver.stopped_early:
+            app.notify("Stopped before training began.", title=model.run_id or "Run")
         if isinstance(model.ended, Failed) and receiver and receiver.run:
             app.run_worker(self._show_failure(model, receiver.run.run, model.ended.sentence), group="status")
         if isinstance(model.ended, Finished):
@@ -257,9 +263,14 @@ class RunController:
         warning = [f"{kind} {value(model.result)}"] if model.result and model.has_no_result else []
         if not phase.active:
             return model.status, *warning, model.run_id
+        now = model.evaluating
+        if now and phase is Phase.RUNNING and (now.split == "test" or model.evaluation_left is not None):
+            doing = "Testing" if now.split == "test" else "Validating"
+            return doing, f"{now.done:,} of {now.tasks:,} tasks{model.evaluation_left_text}", *warning, model.run_id
         done, total = model.packed or (model.iteration, model.settings.training.iterations)
         why = ": its files cannot be written" if phase is Phase.PAUSED and model.waits_because else ""
-        return f"{phase.value}{why}", f"{done:,} of {total:,}", *warning, model.run_id
+        doing = f"{model.stage[0].upper()}{model.stage[1:]}…" if phase is Phase.STARTING else phase.value
+        return f"{doing}{why}", f"{done:,} of {total:,}", *warning, model.run_id
 
     async def _sample(self) -> None:
         model, receiver = self.client.model, self.client.receiver
@@ -271,7 +282,7 @@ class RunController:
         """Show the adaptation of several runs side by side in the adaptation pane.
 
         Args:
-            models: models of the runs by name, whose curves are drawn if no run is shown.
+            models: models of the runs by name. Their curves are drawn if no run is shown.
         """
         self.side_by_side, self._side_by_side_caption = runs, caption
         self._marked = [
@@ -299,7 +310,7 @@ class RunController:
         if self.side_by_side:
             show(self.side_by_side, self._side_by_side_caption)
         elif model is None or not model.views:
-            show((), "")
+            show((), "", empty=no_adaptation(model, self.client.phase if model is self.client.model else Phase.IDLE))
         else:
             evaluation = model.test or model.evaluation
             caption = f"Validation: {headline(model.evaluation)}" if model.evaluation else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,10 +29,11 @@ from metatui.events import (
     Warned,
 )
 from metatui.learning.data.packing import packing_listener
-from metatui.tui.controllers.sessions import Attached, FollowedRun
+from metatui.learning.stages import stage_listener
+from metatui.tui.controllers.sessions import Attached, FollowedRun, OpenRun, StartingRun
 from metatui.tui.keyboard.actions import Phase
 from metatui.tui.model.history import Step
-from metatui.tui.model.run_model import LiveChange, RunModel
+from metatui.tui.model.run_model import LOADING, LiveChange, RunModel
 from metatui.utils import paths
 from metatui.utils.errors import MetatuiError
 
@@ -66,7 +67,7 @@ class Receiver:
 
     def __init__(
         self,
-        open_run: Callable[[], FollowedRun],
+        open_run: OpenRun,
         smoother: Smoother | None,
         written: Mapping[tuple[str, int], int],
     ) -> None:
@@ -82,9 +83,12 @@ class Receiver:
         self.over = threading.Event()
         """Set when no more events will be queued, because the run has ended or is no longer followed."""
         self.packed: tuple[int, int] | None = None
-        """Numbers of packed images and of all images, if images are packed before training."""
+        """Numbers of packed images and of all images while images are packed before training."""
+        self.stage = LOADING
+        """What the run does before training."""
         self.run: FollowedRun | None = None
         """The run; None until it is training."""
+        self._starting: StartingRun | None = None
         self._open_run = open_run
         self._smoother, self._written = smoother, Counter(written)
         self._lock = threading.Lock()
@@ -94,12 +98,22 @@ class Receiver:
         threading.Thread(target=self._receive, name="receiver", daemon=True).start()
 
     def submit(self, command: Command) -> None:
-        """Send a command to the trainer."""
+        """Send a command to the trainer. A stop ends a run that is not training yet immediately."""
         with self._lock:
-            if self.run is None:
-                self._waiting.append(command)
-            else:
+            if self.run:
                 self.run.submit(command)
+                return
+            self._waiting.append(command)
+            if self._starting and isinstance(command, Stop):
+                self._starting.stop()
+
+    @property
+    def stopped_early(self) -> bool:
+        """True if the run was stopped before it trained; this is only known when `over` is set."""
+        return self.run is None and self._has_stop()
+
+    def _has_stop(self) -> bool:
+        return any(isinstance(command, Stop) for command in self._waiting)
 
     def leave(self) -> None:
         """Stop following the run. The run continues, even if it has not started yet."""
@@ -112,7 +126,8 @@ class Receiver:
         try:
             self._follow()
         except MetatuiError as error:
-            self._put(Failed(0, str(error)))
+            if not self.stopped_early:
+                self._put(Failed(0, str(error)))
         except Exception as error:
             log.exception("the thread that follows a run failed")
             why = f"an internal error ({type(error).__name__}): see {paths.log_file()}"
@@ -124,8 +139,8 @@ class Receiver:
     def _follow(self) -> None:
         from metatui.tui.model.smoothing import Smoother
 
-        with packing_listener(self._see_packed):
-            run = self._open_run()
+        with packing_listener(self._see_packed), stage_listener(self._see_stage):
+            run = self._open()
         with self._lock:
             self.run = run
             for command in self._waiting:
@@ -140,6 +155,16 @@ class Receiver:
                     self._put(step)
             elif not self._is_known(event):
                 self._put(event)
+
+    def _open(self) -> FollowedRun:
+        opened = self._open_run()
+        if not isinstance(opened, StartingRun):
+            return opened
+        with self._lock:
+            self._starting = opened
+            if self._has_stop():
+                opened.stop()
+        return opened.wait()
 
     def _is_known(self, event: Event) -> bool:
         """Return whether the event was already read from the journal. Each journal entry matches only one event."""
@@ -158,6 +183,9 @@ class Receiver:
 
     def _see_packed(self, done: int, total: int) -> None:
         self.packed = done, total
+
+    def _see_stage(self, stage: str) -> None:
+        self.stage, self.packed = stage, None
 
 
 class Drained(NamedTuple):
@@ -182,7 +210,7 @@ class RunClient:
         self._undoing: list[tuple[str, Scalar]] = []
         """Path and restored value of each change that `undo` has requested and the trainer has not applied yet."""
 
-    def begin(self, open_run: Callable[[], FollowedRun], model: RunModel, attached: Attached | None = None) -> None:
+    def begin(self, open_run: OpenRun, model: RunModel, attached: Attached | None = None) -> None:
         """Follow the run that `open_run` returns.
 
         Args:
@@ -247,13 +275,14 @@ class RunClient:
         receiver, model = self.receiver, self.model
         if receiver is None or model is None:
             return Drained(False, [])
-        before = self.phase, model.packed
-        over = receiver.over.is_set()  # read before the queue, since nothing is queued after it is set
+        before = self.phase, model.packed, model.stage
+        over = receiver.over.is_set()  # read before the queue, since nothing is queued after `over` is set
         if receiver.run:
             model.run_id = receiver.run.run.id
         model.packed = receiver.packed if receiver.run is None else None
-        if model.packed and self.phase is Phase.STARTING:
-            self.phase = Phase.PACKING
+        model.stage = receiver.stage
+        if self.phase in (Phase.STARTING, Phase.PACKING):
+            self.phase = Phase.PACKING if model.packed else Phase.STARTING
         steps: list[Step] = []
         events: list[Event] = []
         taken = 0
@@ -274,8 +303,8 @@ class RunClient:
         model.take_steps(steps)
         if over:
             self.phase = Phase.IDLE
-            model.status = model.outcome
-        return Drained(bool(taken) or (self.phase, model.packed) != before, events)
+            model.status = "Stopped" if receiver.stopped_early else model.outcome
+        return Drained(bool(taken) or (self.phase, model.packed, model.stage) != before, events)
 
     def _update(self, event: Event) -> None:
         if self.phase is Phase.STOPPING:

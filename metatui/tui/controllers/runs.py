@@ -9,7 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metatui.config.fields import FIELDS
+from metatui.config.fields import FIELDS, differences, label_in_sentence, text_of
+from metatui.config.schedule import LAST
 from metatui.config.settings import Settings
 from metatui.runs.formatting import file_size
 from metatui.tui.controllers.sessions import Sessions
@@ -36,7 +37,7 @@ MOST_SIDE_BY_SIDE = 3
 """Maximum number of marked runs whose adaptation is shown side by side."""
 
 TASKS_SIDE_BY_SIDE = 4
-"""Number of held-out tasks on which runs are shown side by side."""
+"""Number of held-out tasks for which the adaptation of marked runs is shown side by side."""
 
 
 class RunsController:
@@ -126,7 +127,7 @@ class RunsController:
     def action_load_run(self) -> None:
         run = self._app.runs_tab.selected
         if run and run.settings:
-            self._app.presets.load(run.settings, None, run.id, origin=run.preset)
+            self._app.presets.load(run.settings, None, run.id, origin=run.preset, note=_changed_while_it_ran(run))
         elif run:
             self._say_unreadable(run)
 
@@ -257,6 +258,25 @@ class RunsController:
             app.work_tab.pane = "adaptation"
             count = f"{len(side_by_side)} of at most {MOST_SIDE_BY_SIDE}"
             app.notify(f"{count} runs are shown side by side in the work tab (1). c compares all marked runs.")
+
+
+def _changed_while_it_ran(run: RunSummary) -> str:
+    """Return a sentence about the settings that were changed while a run trained; empty if there are none."""
+    from metatui.runs.execution.replay_log import RunLog
+
+    try:
+        log = RunLog.read(run.run)
+        after = log.settings_after(LAST)
+    except MetatuiError:  # deleted or damaged since it was listed
+        return ""
+    changed = [path for path in differences(log.settings, after) if FIELDS[path].live]
+    if not changed:
+        return ""
+    values = ", ".join(f"{label_in_sentence(path)} {text_of(after.value(path))}" for path in changed)
+    return (
+        f"These are the settings at its start. Changed while it ran, and not in the form: {values}. "
+        f"metatui rerun {run.id} repeats it with these changes."
+    )
 
 
 def _stamp(path: Path) -> tuple[int, int]:

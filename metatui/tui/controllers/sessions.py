@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
-from metatui.events import Command, Event, Stop, TaskView
+from metatui.events import Command, Event, TaskView
 from metatui.utils.errors import MetatuiError
 
 # Imported in the functions that use them, because the first frame does not need them.
@@ -51,32 +51,51 @@ class FollowedRun(Protocol):
         ...
 
 
+@runtime_checkable
+class StartingRun(Protocol):
+    """A run whose process loads libraries and data."""
+
+    def wait(self) -> FollowedRun:
+        """Wait until training begins. Raises BadInput or MetatuiError if the process ends before that."""
+        ...
+
+    def stop(self) -> None:
+        """End the process before training begins. Other threads may call this while one waits."""
+        ...
+
+
+OpenRun = Callable[[], FollowedRun | StartingRun]
+"""Function that starts, resumes or attaches to a run."""
+
+
 @dataclass(frozen=True)
 class Attached:
-    """A live run, and a model of it from its folder."""
+    """A live run, and a model that was read from its folder."""
 
     session: FollowedRun
     model: RunModel
     written: Mapping[tuple[str, int], int]
-    """Number of entries written to the journal after the connection was opened, by name and meta-step. The run also
-    sends the events of these entries. They must be ignored, because the model already has them."""
+    """Number of entries written to the journal after the connection was opened, for each pair of name and meta-step.
+    The run also sends the events of these entries. They must be ignored, because the model already has them."""
 
 
 class Sessions(Protocol):
     """Operations on runs, called in threads of the app."""
 
-    def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> FollowedRun:
-        """Start a run. `changes` are the planned live changes of the preset (`Preset.changes`)."""
+    def start(
+        self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()
+    ) -> FollowedRun | StartingRun:
+        """Start a run. `changes` are the scheduled setting changes of the preset (`Preset.changes`)."""
         ...
 
-    def resume(self, run_id: str) -> FollowedRun: ...
+    def resume(self, run_id: str) -> FollowedRun | StartingRun: ...
 
     def attach(self, run: RunFolder) -> Attached:
         """Follow a live run. Raises BadInput if it is not live, or its process cannot be reached."""
         ...
 
     def stop(self, run: RunFolder) -> None:
-        """Save and end a live run after this meta-step. Raises BadInput in the same cases as `attach`."""
+        """Save and end a live run after this meta-step, or before training begins. Raises BadInput as `attach` does."""
         ...
 
     def views(self, run_id: str, tasks: int) -> tuple[TaskView, ...]:
@@ -101,16 +120,18 @@ class RealSessions:
         self._replies: Iterator[Reply] = iter(())
         self._idle: threading.Timer | None = None
 
-    def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> FollowedRun:
-        from metatui.runs.execution.control import start_detached
+    def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> StartingRun:
+        from metatui.runs.execution import control
 
-        return start_detached(settings, runs_dir=self._root, preset=preset, changes=changes, niceness=NICENESS)
+        return control.StartingRun.start(
+            settings, runs_dir=self._root, preset=preset, changes=changes, niceness=NICENESS
+        )
 
-    def resume(self, run_id: str) -> FollowedRun:
-        from metatui.runs.execution.control import resume_detached
+    def resume(self, run_id: str) -> StartingRun:
+        from metatui.runs.execution import control
         from metatui.runs.storage.store import RunStore
 
-        return resume_detached(RunStore(self._root).find(run_id), niceness=NICENESS)
+        return control.StartingRun.resume(RunStore(self._root).find(run_id), niceness=NICENESS)
 
     def attach(self, run: RunFolder) -> Attached:
         from metatui.runs.execution.control import LiveRun
@@ -130,11 +151,10 @@ class RealSessions:
         return Attached(live, model, written)
 
     def stop(self, run: RunFolder) -> None:
-        from metatui.runs.execution.control import LiveRun
+        from metatui.runs.execution.control import stop_run
 
-        live = LiveRun.attach(run)
-        live.submit(Stop())
-        live.close()
+        if live := stop_run(run):
+            live.close()
 
     def views(self, run_id: str, tasks: int) -> tuple[TaskView, ...]:
         from metatui.tui.helper import Helper, Returned, WorkerError

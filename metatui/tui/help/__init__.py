@@ -1,1 +1,1 @@
-"""Texts of the help and their search."""
+"""Texts of the help, and a search for words in them."""

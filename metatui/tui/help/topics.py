@@ -22,8 +22,9 @@ class Topic:
 
 TERMS: Mapping[str, str] = {
     "Task": (
-        "A small problem with its own few examples: a sine wave from 10 points, or 5 characters from one drawing of "
-        "each. Meta-learning trains on many tasks, so that a new one is learned quickly."
+        "A small learning problem with few examples, such as fitting a sine wave to 10 points, or recognising 5 "
+        "characters after one drawing of each. Meta-learning trains on many tasks, so that a new task is learned "
+        "quickly."
     ),
     "Sinusoid (sine waves)": (
         "y = A sin(x - φ): the tasks of the data set sinusoid, with amplitude A from 0.1 to 5, phase φ from 0 to π, "
@@ -42,7 +43,8 @@ TERMS: Mapping[str, str] = {
     "Meta-batch": "The tasks of one meta-step. More tasks give a less noisy meta-gradient, but take longer.",
     "Meta-loss": (
         "The mean loss over the query sets of a meta-batch after adaptation. Most algorithms minimise it, but Reptile "
-        "does not. It depends on the shots and inner steps of training, so compare algorithms by their validations."
+        "does not. It depends on the shots and inner steps of training, so compare algorithms by their "
+        "validation results."
     ),
     "Meta-gradient norm": (
         "The length of the gradient of the meta-loss. If it stays near 0, hardly anything is learned; if it grows "
@@ -57,7 +59,33 @@ TERMS: Mapping[str, str] = {
     "Held-out task": "A task that is never trained on. In classification, its classes are never trained on, either.",
     "Interval": (
         "0.40 ± 0.05 means a mean of 0.40 over tasks, with a 95 % confidence interval of 0.05 on each side. Four times"
-        " as many tasks make it half as wide."
+        " as many tasks make the interval half as wide."
+    ),
+    "Paired test": (
+        "A test of the difference between two runs on the same tasks. It uses the difference on each task, so tasks "
+        "that are hard for both runs do not hide it. A comparison has a paired t-test, whose p depends on the mean "
+        "difference, and a Wilcoxon test."
+    ),
+    "Significant difference (p)": (
+        "p is the probability of a difference at least as large as the measured one if the runs were equally good. A "
+        "difference is called significant if p is below 0.05 after Holm's correction. It can be significant and still "
+        "be too small to matter."
+    ),
+    "Holm's correction": (
+        "Among many tests, some have a small p by chance. Holm's correction raises each p, so that the probability of "
+        "calling any difference significant by mistake stays below 5 % for all pairs together."
+    ),
+    "Wilcoxon test": (
+        "A paired test of the ranks of the differences instead of their sizes (Wilcoxon signed-rank test). A few tasks "
+        "with an extreme loss hardly influence it. If it disagrees with the t-test, a few tasks dominate the mean."
+    ),
+    "Cohen's d_z (effect size)": (
+        "The mean of the differences over the tasks, divided by their standard deviation. About 0.2 is a small effect, "
+        "0.5 a medium one and 0.8 a large one. It does not grow with the number of tasks, as the significance does."
+    ),
+    "Welch's test": (
+        "A test of the difference between two settings that were trained with several seeds. It compares the variation "
+        "between the settings with that between their seeds, and does not assume that both vary equally."
     ),
     "Transductive": (
         "Batch norm with the statistics of the whole query set, as in the papers on MAML. The examples of the query "
@@ -66,6 +94,16 @@ TERMS: Mapping[str, str] = {
     "Second order": (
         "The exact meta-gradient, which is computed through the inner steps. FOMAML and Reptile omit its second "
         "derivatives."
+    ),
+    "First order (FOMAML)": (
+        "A meta-gradient without second derivatives: the gradients of the inner steps are treated as constants. It "
+        "takes less time and memory, but ignores how the inner steps change with the initial parameters. FOMAML is "
+        "first-order MAML; Reptile is another first-order algorithm."
+    ),
+    "Annealing": (
+        "A gradual change during training. A schedule anneals the outer learning rate towards a small value, linearly "
+        "or by a cosine. MAML++ anneals from first-order to second-order meta-gradients, and from the losses after all "
+        "inner steps to the last one."
     ),
     "Diverged": (
         "A task diverges if its loss after adaptation is not finite or far too large, often because the inner learning "
@@ -82,7 +120,7 @@ TERMS: Mapping[str, str] = {
     "Export the model": (
         "In a shell, metatui runs export RUN --model --to model.safetensors writes the network with the best "
         "parameters of a run, to be loaded with load_state_dict. In Python, metatui.load_model(RUN).adapt(x, y) "
-        "adapts it to examples of your own."
+        "adapts the network to your own examples."
     ),
     "Preset": (
         "Named settings of an experiment, with their source, their protocol and the published and measured results."
@@ -91,8 +129,8 @@ TERMS: Mapping[str, str] = {
     "Smoothing": "An average of the training curve over past meta-steps. The unsmoothed values stay visible behind it.",
     "Plugin": (
         "A Python file with a model, an algorithm or a data set of your own. In a shell, metatui plugin model > "
-        "my_model.py writes a complete one, and metatui --plugin my_model.py opens the app with it, so that the form "
-        "offers it."
+        "my_model.py writes a complete example, and metatui --plugin my_model.py opens the app with the plugin, so "
+        "that the form offers it."
     ),
 }
 """Explanation of each term."""
@@ -108,8 +146,8 @@ ABOUT = Topic(
 TOPICS: Mapping[str, Topic] = {
     "#form": Topic(
         "Settings",
-        "The settings of the next run, or of the followed one. Tab and shift+tab move between fields, enter opens a "
-        "choice or a group, space toggles a switch, escape leaves a text field. Settings that do not apply are "
+        "The settings of the next run, or of the run that is followed. Tab and shift+tab move between fields, enter "
+        "opens a choice or a group, space toggles a switch, escape leaves a text field. Settings that do not apply are "
         "hidden. During a run, only live settings can change; enter applies them. While a run is shown, the form is "
         "hidden, unless you chose to keep it visible.",
         ("Live change", "Preset", "Meta-batch", "Ways and shots"),
@@ -133,9 +171,9 @@ TOPICS: Mapping[str, Topic] = {
     "#curves": Topic(
         "Curves",
         "Loss or accuracy on the query sets after adaptation: of training tasks at each meta-step, and of validation "
-        "tasks. Dashed lines mark changes of settings, a point marks the best validation, and crosses on the axis mark "
-        "values that are not finite. A validation curve that rises while the training curve falls shows overfitting. "
-        "Enter or a click shows a cursor that reads values, zooms and pans.",
+        "tasks. Dashed lines mark changes to settings, a point marks the best validation result, and crosses on the "
+        "axis mark values that are not finite. A validation curve that rises while the training curve falls shows "
+        "overfitting. Enter or a click shows a cursor that reads values, zooms and pans.",
         ("Meta-loss", "Meta-step", "Validation", "Interval", "Smoothing", "Live change"),
         CHARTS,
     ),
@@ -143,7 +181,7 @@ TOPICS: Mapping[str, Topic] = {
         "Adaptation",
         "Single held-out tasks before adaptation (step 0) and after each inner step. Regression shows the true curve,"
         " the support points and the prediction; classification shows the support images, and the predicted class of "
-        "each query image. The first line has the result over all tasks, with its protocol.",
+        "each query image. The first line shows the result over all tasks, with its protocol.",
         ("Support set", "Query set", "Inner loop", "Adaptation curve", "Transductive", "Interval", "Held-out task"),
         ADAPTATION,
     ),
@@ -166,9 +204,9 @@ TOPICS: Mapping[str, Topic] = {
     ),
     "#presets": Topic(
         "Presets",
-        "Experiments that come with metatui, by task, and your own. Enter puts one into the form, f downloads its "
-        "data. The preview has its source, its protocol, the published and measured results, the settings that differ "
-        "from the form, and the explanation of its algorithm.",
+        "Experiments that come with metatui, grouped by task, and your own. Enter puts the selected one into the form, "
+        "f downloads its data. The preview shows its source, its protocol, the published and measured results, the "
+        "settings that differ from the form, and the explanation of its algorithm.",
         ("Preset", "Test", "Interval", "Transductive"),
         PRESETS,
     ),
@@ -183,12 +221,23 @@ TOPICS: Mapping[str, Topic] = {
         "Runs adapted to the same held-out test tasks: training curves with validations as points, adaptation curves "
         "with intervals, tests of the differences, and conclusions. Runs that differ only in the seed are summarised "
         "over the seeds. Enter or a click shows a cursor on a chart.",
-        ("Adaptation curve", "Interval", "Test", "Ways and shots"),
+        (
+            "Adaptation curve",
+            "Interval",
+            "Test",
+            "Ways and shots",
+            "Paired test",
+            "Significant difference (p)",
+            "Holm's correction",
+            "Wilcoxon test",
+            "Cohen's d_z (effect size)",
+            "Welch's test",
+        ),
     ),
     "ExplorerScreen": Topic(
         "Explorer",
         "The inner loop on one held-out task, or on one that you define, at any inner learning rate, step by "
-        "step. Enter or a click shows a cursor on the chart of the loss.",
+        "step. A regression task has a chart of its loss if there is room: enter or a click shows a cursor on it.",
         ("Inner loop", "Support set", "Query set", "Adaptation curve"),
     ),
     "ParameterScreen": Topic(

@@ -25,7 +25,7 @@ class Phase(Enum):
     """State of the followed run, whose events the app receives. The values are shown to the user."""
 
     IDLE = "Idle"
-    STARTING = "Loading torch…"
+    STARTING = "Starting…"
     PACKING = "Packing images…"
     RUNNING = "Running"
     PAUSING = "Pausing…"
@@ -39,7 +39,7 @@ class Phase(Enum):
 
 @dataclass(frozen=True)
 class AppContext:
-    """State of the app that decides which actions are possible."""
+    """State of the app that determines which actions are possible."""
 
     phase: Phase = Phase.IDLE
     tab: Tab = "work"
@@ -114,7 +114,7 @@ class Action:
 def _running(now: AppContext) -> str:
     match now.phase:
         case Phase.IDLE:
-            return "No run is training here. {start} starts one, {attach} follows one in the background."
+            return "No run is training here. {start} starts one, {attach} follows a background run."
         case Phase.STOPPING:
             return "The run is stopping and will be saved."
         case _:
@@ -192,7 +192,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("undo", "r,ctrl+underscore", "Undo", "Undo the last change.", TRAINING, _undoable, tab="work"),
     Action("hint", "h", "Hint", "Follow the hint, or fill in usual values.", TRAINING, _hinted, tab="work"),
     Action("detach", "d", "Detach", "Leave the run training in the background.", TRAINING, _running, tab="work"),
-    Action("attach", "j", "Attach", "Follow the newest run in the background.", TRAINING, bar=False, tab="work"),
+    Action("attach", "j", "Attach", "Follow the newest background run.", TRAINING, bar=False, tab="work"),
     Action("save_preset", "f2,w", "Save preset", "Save the settings in the form as a preset.", TRAINING),
     Action("help", "f1,question_mark", "Help", "Explain what is focused, and list all keys.", WINDOW, everywhere=True),
     Action("tab_work", "1", "Work", "Settings, curves and adaptation.", WINDOW, bar=False),
@@ -258,7 +258,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("open_run", "enter", "Open", "Show the run; follow it if it is training.", RUNS, _row, tab="runs"),
     Action("preview_run", "n,ctrl+o", "Preview", "Go to the preview, or back to the list.", RUNS, _row, tab="runs"),
     Action("stop_run", "x", "Stop run", "Stop and save the selected run.", RUNS, _live_row, tab="runs"),
-    Action("mark_run", "space", "Mark", "Mark or unmark a run, to show up to three at once.", RUNS, _row, tab="runs"),
+    Action("mark_run", "space", "Mark", "Mark or unmark a run; three can be shown at once.", RUNS, _row, tab="runs"),
     Action("mark_all_runs", "m", "All/none", "Mark all listed runs, or unmark all runs.", RUNS, _row, tab="runs"),
     Action("sort_runs", "o", "Sort", "Sort by the next column.", RUNS, _row, tab="runs"),
     Action("reverse_runs", "t", "Reverse", "Reverse the order of the list.", RUNS, _row, bar=False, tab="runs"),
@@ -305,9 +305,14 @@ _keymap: dict[str, str] = {}
 
 
 def use_keymap(keymap: Mapping[str, str]) -> None:
-    """Replace the keys of the actions in `keymap`, and restore the default keys of all others."""
+    """Give actions the keys that `keymap` assigns to them, and restore the default keys of all other actions."""
     _keymap.clear()
     _keymap.update(keymap)
+
+
+def changed_keys() -> frozenset[str]:
+    """Return the keys in the user's keymap."""
+    return frozenset(key for keys in _keymap.values() for key in keys.split(","))
 
 
 def bindings_of(tab: Tab) -> list[BindingType]:

@@ -21,7 +21,7 @@ Direction = Literal["falling", "rising", "flat"]
 
 
 class Point(NamedTuple):
-    """The smallest, mean and largest value of a metric in the part of a run up to `x`; NaN if no value is finite."""
+    """The smallest, mean and largest value of a metric in a part of a run that ends at `x`; NaN if none is finite."""
 
     x: float
     low: float
@@ -70,7 +70,7 @@ class _Bucket:
             self.low, self.high = min(self.low, value), max(self.high, value)
 
     def extend(self, iteration: int, seconds: float, values: Sequence[float], averages: Averages) -> None:
-        """Add several values. The last one is that of meta-step `iteration`."""
+        """Add several values. The last value is that of meta-step `iteration`."""
         total = sum(values)
         if not math.isfinite(total):  # a value is not finite, or the sum overflows
             for value in values:
@@ -100,7 +100,7 @@ def _mean(buckets: Sequence[_Bucket]) -> float:
 
 
 class History:
-    """The values of one metric, summarised in at most `capacity` buckets, each of the same number of values.
+    """The values of one metric, summarised in at most `capacity` buckets, each with the same number of values.
 
     When all buckets are full, pairs of neighbours are joined, so a million values need no more memory than a thousand.
     Values that are not finite are gaps: they do not affect means and bounds.

@@ -211,7 +211,7 @@ def _curve(details: Mapping[str, Any], key: str) -> Curve | None:
 
 
 def _number(details: Mapping[str, Any], key: str) -> float | None:
-    """Return a number from an entry's details; None if it is missing. A JSON null is a number that is not finite."""
+    """Return a number from an entry's details; None if it is missing. JSON null stands for a non-finite number."""
     value = details.get(key, "")
     if value is None:
         return math.nan

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,7 +30,8 @@ from metatui.events import (
     Tweaked,
     Warned,
 )
-from metatui.runs.formatting import hint_text
+from metatui.runs.evaluation_clock import EvaluationClock
+from metatui.runs.formatting import duration, hint_text
 from metatui.tui.formatting import result_words, short_metric
 from metatui.tui.model.history import History, Step
 from metatui.utils.numbers import diverged
@@ -42,12 +42,12 @@ if TYPE_CHECKING:
 Tone = Literal["plain", "good", "warning", "error"]
 
 JOURNAL_LINES = 500
-"""Maximum number of journal lines kept in the app; the journal on disk has all."""
+"""Maximum number of journal lines kept in the app; the journal on disk has all lines."""
 
 CHECKPOINT_SAVED = "Checkpoint saved"
 
-LEAST_EVALUATION = 1.0
-"""Seconds of an evaluation after which its remaining time is estimated."""
+LOADING = "loading PyTorch"
+"""First stage of the start of a run."""
 
 RATE_WINDOW = 5.0
 """Seconds of training over which speeds are averaged."""
@@ -62,7 +62,7 @@ FINISH_TEXTS = {
 
 @dataclass(frozen=True)
 class LiveChange:
-    """A setting that was changed while the run trained."""
+    """A change to a setting while the run was training."""
 
     iteration: int
     """Number of finished meta-steps before the change."""
@@ -95,6 +95,8 @@ class RunModel:
         """Displayed status; empty while the run is followed."""
         self.packed: tuple[int, int] | None = None
         """Numbers of packed images and of all images while they are packed before training; otherwise None."""
+        self.stage = LOADING
+        """What the run does before training."""
         self.started: Started | None = None
         self.latest: Progress | None = None
         self.meta_loss, self.grad_norm, self.val_loss = History(), History(), History()
@@ -110,10 +112,7 @@ class RunModel:
         """Hints that the user has neither followed nor hidden and that still apply, oldest first."""
         self.evaluating: Evaluating | None = None
         """Progress of the current validation or test; None if neither is in progress."""
-        self._first_done = 0
-        """Number of tasks that were evaluated when the current evaluation was first seen."""
-        self._evaluating_since = self._evaluated_at = 0.0
-        """Times at which the first and the newest `Evaluating` event of the current evaluation arrived."""
+        self._clock = EvaluationClock()
         self.waits_because = ""
         """Warning that made the run wait, because its files cannot be written; empty if the run does not wait."""
         self._warning = ""
@@ -165,12 +164,12 @@ class RunModel:
     @property
     def evaluation_left(self) -> float | None:
         """Seconds left of the current evaluation; None if there is no evaluation, or its speed is not known yet."""
-        if self.evaluating is None:
-            return None
-        done, took = self.evaluating.done - self._first_done, self._evaluated_at - self._evaluating_since
-        if done <= 0 or took < LEAST_EVALUATION:
-            return None
-        return took * (self.evaluating.tasks - self.evaluating.done) / done
+        return self._clock.left if self.evaluating else None
+
+    @property
+    def evaluation_left_text(self) -> str:
+        """Time left of the current evaluation, such as `, 0:40 left`; empty if it is not known."""
+        return "" if self.evaluation_left is None else f", {duration(self.evaluation_left)} left"
 
     @property
     def is_followed(self) -> bool:
@@ -179,12 +178,12 @@ class RunModel:
 
     @property
     def is_live(self) -> bool:
-        """True if the run trains, whether it is followed or was read from disk."""
+        """True if the run is training, whether it is followed or was read from disk."""
         return self.is_followed or self.status in ("Running", "Paused")
 
     @property
     def result(self) -> Evaluation | None:
-        """The test, or the last validation if there is no test."""
+        """The test result, or the last validation result if there is no test."""
         return self.test or self.evaluation
 
     @property
@@ -207,7 +206,7 @@ class RunModel:
     def undoable(self) -> list[LiveChange]:
         """The user's live changes that are still in effect, in order. A change and the change back cancel each other.
 
-        Changes of the number of tasks in memory at once are left out: the trainer itself lowers this number when memory
+        Changes to the number of tasks in memory at once are left out: the trainer itself lowers this number when memory
         runs out, and the number does not affect results.
         """
         in_effect: list[LiveChange] = []
@@ -246,7 +245,8 @@ class RunModel:
             case Progress():
                 self.take_steps([Step(event)])
             case Evaluating():
-                self._see_evaluating(event)
+                self.evaluating = event
+                self._clock.see(event)
             case Evaluated():
                 self._evaluated(event)
             case Checkpointed(kind="last"):
@@ -293,12 +293,6 @@ class RunModel:
         verb = "Resumed" if event.iteration else "Started"
         reason = f" ({event.engine_reason})" if event.engine_reason else ""
         self._add_line(event.iteration, f"{verb} on {event.device}, engine {event.engine}{reason}")
-
-    def _see_evaluating(self, event: Evaluating) -> None:
-        now = time.monotonic()
-        if self.evaluating is None or self.evaluating.split != event.split:
-            self._first_done, self._evaluating_since = event.done, now
-        self.evaluating, self._evaluated_at = event, now
 
     def _evaluated(self, event: Evaluated) -> None:
         evaluation, previous = event.evaluation, self.evaluation

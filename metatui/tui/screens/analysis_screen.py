@@ -26,7 +26,7 @@ class ReplySource(Protocol):
     """Protocol of a computation in another process, such as one that a `Helper` runs."""
 
     def replies(self) -> Iterator[Reply]:
-        """Yield replies until the computation ends or is stopped. Called in a thread.
+        """Yield replies until the computation ends or is stopped. This method is called in a thread.
 
         Raises:
             MetatuiError: If the computation fails.

@@ -26,7 +26,7 @@ LONGEST_LINE: Final = 100
 
 
 class ExplainScreen(ModalScreen[None]):
-    """Explains the algorithm of `settings` and, with their usual values, the other algorithms.
+    """Explains the algorithm of `settings`, and the other algorithms with their usual values.
 
     The screen opens with `algorithm` or, if that is None, with the algorithm of `settings`.
     """
@@ -94,7 +94,7 @@ def page(explained: Explanation, width: int, theme: ChartTheme, *, values: str =
         "Update rule", [*_code(explained.rule, width, theme), *paragraph(explained.symbols, width, theme, theme.muted)]
     )
     rows += section(f"Pseudo-code, with {values}", _code(explained.code, width, theme))
-    rows += section("What a meta-step takes", _list(explained.costs, width, theme))
+    rows += section("Cost of a meta-step", _list(explained.costs, width, theme))
     rows += section("Usual values", _list(explained.usual_lines(labelled), width, theme))
     return rows + section("Paper", _list(explained.paper, width, theme))
 

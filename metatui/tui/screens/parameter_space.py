@@ -175,7 +175,10 @@ def _distance_and_loss(cloud: AdaptationTrajectories) -> str:
 
 
 def _loss_per_distance(learned: AdaptationTrajectories, ordinary: AdaptationTrajectories) -> str:
-    """Compare the changes of the loss per unit of distance; empty if they are not finite."""
+    """Return a sentence that compares the initialisations: how much the loss changes per unit of distance moved.
+
+    The sentence is empty if either change is not finite.
+    """
     gains = [mean(cloud.gained) / mean(cloud.moved) if mean(cloud.moved) else math.nan for cloud in (learned, ordinary)]
     if not all(map(math.isfinite, gains)):
         return ""

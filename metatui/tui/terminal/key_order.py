@@ -45,13 +45,16 @@ class OrderedKeys(App[None], inherit_bindings=False):
             self._waiting_since = time.monotonic()
             target = self.focused or self.screen
             await super().on_event(event)
-            self._follow(target.ancestors_with_self if event.is_forwarded else [self])
+            # The binding of the key runs in the app. The message that it posts, such as that a text was submitted, then
+            # takes the same way as the key.
+            path = target.ancestors_with_self
+            self._follow([*path, *path] if event.is_forwarded else [self])
 
     def _follow(self, path: Sequence[MessagePump]) -> None:
         """Call `_wait_for_screen` when the nodes of `path`, which ends at the app, have handled their messages."""
         for index, node in enumerate(path):
-            then = (self._follow, path[index + 1 :]) if node is not self else (self._wait_for_screen,)
-            if node.call_later(*then):
+            rest = path[index + 1 :]
+            if node.call_later(self._follow, rest) if rest else node.call_later(self._wait_for_screen):
                 break
 
     def _wait_for_screen(self) -> None:

@@ -36,7 +36,7 @@ CHUNK: Final = 4096
 def is_supported(environ: Mapping[str, str]) -> bool:
     """Return whether the terminal shows pictures. Multiplexers, which change `TERM`, do not pass pictures on.
 
-    Placeholders need exact colours, so the user must not have selected a smaller number of colours.
+    Placeholders need exact colours, so the result is false if the user has reduced the number of colours.
     """
     all_colours = environ.get("TEXTUAL_COLOR_SYSTEM", "auto") in ("auto", "truecolor")
     return all_colours and environ.get("TERM") in ("xterm-kitty", "xterm-ghostty")

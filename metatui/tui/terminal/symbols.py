@@ -65,21 +65,21 @@ class Glyphs(NamedTuple):
 
 
 _UNICODE: Final = Glyphs(
-    levels="▁▂▃▄▅▆▇█", marker="braille", lines="●+×◆○▲", points="●", rings="○", ramp=" ░▒▓█", sample="━", bullet="•",
+    levels="▁▂▃▄▅▆▇█", marker="braille", lines="+×◆▲■□", points="●", rings="○", ramp=" ░▒▓█", sample="━", bullet="•",
     up="↗", down="↘", flat="→", arrow="→", ellipsis="…", dot="·", speck="·", right="✓", wrong="✗", done="━", todo="─",
     vertical="│", dashed="┊", thumb="┃", horizontal="─", corner="└", tick_left="┤", tick_below="┬", border="round",
     heavy_border="heavy",
 )  # fmt: skip
 
 _BLOCK: Final = Glyphs(
-    levels="▁▂▃▄▅▆▇█", marker="hd", lines="●+×◆○▲", points="●", rings="○", ramp=" ░▒▓█", sample="█", bullet="•",
+    levels="▁▂▃▄▅▆▇█", marker="hd", lines="+×◆▲■□", points="●", rings="○", ramp=" ░▒▓█", sample="█", bullet="•",
     up="↑", down="↓", flat="→", arrow="→", ellipsis="…", dot="·", speck="·", right="√", wrong="×", done="█", todo="░",
     vertical="│", dashed="│", thumb="█", horizontal="─", corner="└", tick_left="┤", tick_below="┬", border="solid",
     heavy_border="double",
 )  # fmt: skip
 
 _ASCII: Final = Glyphs(
-    levels="_.-:=+*#", marker="*", lines="*+xo%&", points="@", rings="o", ramp=" .:-=+*#%@", sample="*", bullet="*",
+    levels="_.-:=+*#", marker="*", lines="*+x%&=", points="@", rings="o", ramp=" .:-=+*#%@", sample="*", bullet="*",
     up="^", down="v", flat="-", arrow="->", ellipsis="...", dot="|", speck=".", right="y", wrong="n", done="#",
     todo="-", vertical="|", dashed=":", thumb="#", horizontal="-", corner="+", tick_left="+", tick_below="+",
     border="ascii", heavy_border="ascii",
@@ -104,11 +104,16 @@ def detect(environ: Mapping[str, str], encoding: str | None, tmux_utf8: bool | N
     # The kernel's console has 256 or 512 glyphs, without braille, eighth bars and quadrants.
     if environ.get("TERM", "") in ("", "dumb", "linux", "vt100", "vt102", "vt220"):
         return Symbols.ASCII
-    if _locale(environ) in ("C", "POSIX"):
+    if is_ascii_only(environ):
         return Symbols.ASCII
     if encoding is None or encoding.lower().replace("-", "").replace("_", "") not in ("utf8", "utf8sig"):
         return Symbols.ASCII
     return Symbols.ASCII if tmux_utf8 is False else Symbols.BRAILLE
+
+
+def is_ascii_only(environ: Mapping[str, str]) -> bool:
+    """Return whether the user has chosen ASCII: by the C locale, or because the terminal is dumb."""
+    return environ.get("TERM") == "dumb" or _locale(environ) in ("C", "POSIX")
 
 
 def _locale(environ: Mapping[str, str]) -> str:
@@ -121,7 +126,7 @@ def _locale(environ: Mapping[str, str]) -> str:
 
 
 def tmux_utf8(environ: Mapping[str, str]) -> bool | None:
-    """Return whether the attached tmux client uses UTF-8; None outside tmux, or if it sends no reply in a second."""
+    """Return whether the attached tmux client uses UTF-8; None outside tmux, or without a reply within a second."""
     if "TMUX" not in environ:
         return None
     try:
@@ -138,7 +143,9 @@ _ASCII_TEXT: Final = str.maketrans(
     {
         "±": "+/-", "×": "x", "÷": "/", "−": "-", "–": "-", "—": "-", "…": "...", "→": "->", "←": "<-", "↔": "<->",
         "↑": "^", "↓": "v", "↗": "^", "↘": "v", "·": "|", "•": "*", "●": "*", "○": "o", "◆": "#", "▲": "^",
-        "▶": ">", "▼": "v", "✓": "y", "✗": "n", "√": "y", "≤": "<=", "≥": ">=", "≈": "~", "≠": "!=", "∞": "inf",
+        "■": "#", "□": "o", "▶": ">", "▼": "v", "✓": "y", "✗": "n", "√": "y", "≤": "<=", "≥": ">=", "≈": "~",
+        "≠": "!=", "∞": "inf", "µ": "u", "⁻": "^-", "‖": "||", "∘": "*", "Σ": "sum", "↻": "rot ",
+        "δ": "delta", "τ": "tau",
         "α": "alpha", "β": "beta", "γ": "gamma", "ε": "epsilon", "η": "eta", "θ": "theta", "λ": "lambda", "μ": "mu",
         "π": "pi", "σ": "sigma", "φ": "phi", "Δ": "Delta", "∇": "grad ", "°": " deg", "²": "^2", "³": "^3",
         "’": "'", "‘": "'", "“": '"', "”": '"', "\u00a0": " ", "\u202f": " ",
@@ -150,7 +157,7 @@ _ASCII_TEXT: Final = str.maketrans(
 
 
 def ascii(text: str) -> str:  # noqa: A001 - named after the encoding
-    """Return `text` in ASCII: known glyphs are spelled out, accents dropped, and other characters become `?`.
+    """Return `text` in ASCII: known glyphs are spelled out, accents are dropped, and other characters become `?`.
 
     The result may be longer than `text`, so measure it afterwards.
     """

@@ -11,7 +11,7 @@ from textual.style import Style
 from textual.widget import Widget
 
 from metatui.tui.terminal import symbols
-from metatui.tui.terminal.symbols import Symbols
+from metatui.tui.terminal.symbols import GLYPHS, Symbols
 from metatui.tui.widgets.charts.chart_theme import symbols_of
 
 
@@ -20,7 +20,7 @@ class Key(NamedTuple):
     """Displayed name of the key."""
     label: str
     action: str
-    """Action that a click runs: one of the screen, the app (`app.`) or the focused widget (`focused.`)."""
+    """Action that a click runs. The prefix `app.` or `focused.` selects an action of the app or the focused widget."""
 
 
 CURSOR_KEYS: Final = (
@@ -33,7 +33,7 @@ CURSOR_KEYS: Final = (
 
 
 class KeyLine(Widget):
-    """A line that shows as many keys as fit, from the first one on, and always the last key."""
+    """A line that shows as many keys as fit, starting with the first one, and always the last key."""
 
     DEFAULT_CSS = """
     KeyLine {
@@ -68,7 +68,8 @@ class KeyLine(Widget):
 class TabStrip(Widget):
     """Shows names, of which one is selected. A click on another name runs the screen's action `action` with this name.
 
-    If the names do not fit, the first ones are omitted until the selected one is visible.
+    If the names do not fit, the first ones are omitted until the selected one is visible, and an ellipsis at each end
+    stands for omitted names. A click on it selects the nearest of them.
     """
 
     DEFAULT_CSS = """
@@ -86,17 +87,32 @@ class TabStrip(Widget):
 
     def render(self) -> Content:
         labels = [self._label(number, name) for number, name in enumerate(self._names, 1)]
-        last = self._names.index(self.selected) + 1 if self.selected in self._names else 0
-        first = 0
-        while sum(map(len, labels[first:last])) > self.size.width and first + 1 < last:
+        if sum(map(len, labels)) <= self.size.width:
+            return Content("").join(labels)
+        ellipsis = GLYPHS[symbols_of(self)].ellipsis
+        selected = self._names.index(self.selected) if self.selected in self._names else 0
+        first, last = 0, selected + 1
+
+        def fits(first: int, last: int) -> bool:
+            ends = (first > 0) + (last < len(labels))
+            return sum(map(len, labels[first:last])) + ends * len(ellipsis) <= self.size.width
+
+        while not fits(first, last) and first < selected:
             first += 1
-        return Content("").join(labels[first:])
+        while last < len(labels) and fits(first, last + 1):
+            last += 1
+        before = [self._link(self._names[first - 1], ellipsis)] if first else []
+        after = [self._link(self._names[last], ellipsis)] if last < len(labels) else []
+        return Content("").join([*before, *labels[first:last], *after])
 
     def _label(self, number: int, name: str) -> Content:
         label = f" {number} {name.capitalize()} " if self._numbered else f" {name} "
         if name == self.selected:
             return Content.styled(label, "bold reverse")
-        return Content.from_markup(f"[@click=screen.{self._action}('{name}')]{label}[/]")
+        return self._link(name, label)
+
+    def _link(self, name: str, text: str) -> Content:
+        return Content.from_markup(f"[@click=screen.{self._action}('{name}')]{text}[/]")
 
 
 def key_entry(key: Key, symbol_set: Symbols) -> Content:

@@ -81,7 +81,7 @@ def paragraph(text: str, width: int, theme: ChartTheme, style: Style, *, hang: i
 
 
 def scroll_bar(top: int, height: int, count: int, theme: ChartTheme) -> Sequence[Segment]:
-    """Return a scroll bar for `count` rows, of which `height` are visible from row `top` on; blank if all fit."""
+    """Return a scroll bar for `count` rows, of which `height` are visible, starting at row `top`; blank if all fit."""
     if count <= height:
         return [Segment(" ")] * height
     size = max(1, height * height // count)

@@ -1,6 +1,6 @@
 """Table of any number of rows; only the visible rows are drawn.
 
-Textual's DataTable draws and measures all rows. With a thousand runs, each change of a cell or of the order would take
+Textual's DataTable draws and measures all rows. With a thousand runs, each change to a cell or to the order would take
 a tenth of a second or more.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import ClassVar, Literal, NamedTuple
 
 from rich.cells import cell_len
@@ -21,7 +22,7 @@ from textual.message import Message
 from metatui.tui.terminal import symbols
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.charts.chart_theme import ChartTheme, symbols_of
-from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, centred, fitted, padded
+from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, centred, fitted, fitted_middle, padded
 from metatui.tui.widgets.scroll_view import scroll_bar
 
 GAP = 2
@@ -38,6 +39,12 @@ class Column(NamedTuple):
     least: int = 0
     """Width to which the cells may be truncated; 0 if the column is omitted where it does not fit."""
     sortable: bool = False
+    needs: int = 0
+    """Width up to which earlier columns are truncated to make room for the cells."""
+    keeps_end: bool = False
+    """True if cells are truncated in the middle, because their ends differ."""
+    optional: bool = False
+    """True if the column is omitted while all its cells are empty."""
 
 
 class Cell(NamedTuple):
@@ -274,15 +281,22 @@ class Table(RowsWidget, can_focus=True):
 
     def _placed(self, width: int) -> list[tuple[int, int, int]]:
         """Return the index, first cell and width of each column that fits into `width` cells."""
-        placed = []
-        start = self._indent
+        widths: dict[int, int] = {}
+        room = width - self._indent
         for number, (column, natural) in enumerate(zip(self._columns, self._widths(), strict=True)):
-            room = width - start
+            if column.optional and not natural:
+                continue
+            for before in widths:
+                spare = max(0, widths[before] - (self._columns[before].least or widths[before]))
+                taken = min(spare, max(0, min(natural, column.needs) - room))
+                widths[before] -= taken
+                room += taken
             if natural > room and (not column.least or column.least > room):
                 break
-            placed.append((number, start, min(natural, room)))
-            start += min(natural, room) + GAP
-        return placed
+            widths[number] = min(natural, room)
+            room -= widths[number] + GAP
+        starts = accumulate((size + GAP for size in widths.values()), initial=self._indent)
+        return [(number, start, size) for (number, size), start in zip(widths.items(), starts, strict=False)]
 
     def _widths(self) -> Sequence[int]:
         """Return the width of the longest cell of each column."""
@@ -295,7 +309,7 @@ class Table(RowsWidget, can_focus=True):
             for number, column in enumerate(cells):
                 texts = {cell.text for cell in column}
                 widest = max(len(text) if text.isascii() else cell_len(plain(text)) for text in texts)
-                widths[number] = max(widths[number], widest)
+                widths[number] = max(widths[number], widest) if widest or not self._columns[number].optional else 0
             self._natural = glyphs, widths
         return self._natural[1]
 
@@ -305,7 +319,7 @@ class Table(RowsWidget, can_focus=True):
             title, style = self._columns[number].title, theme.muted
             if self._order and self._order[0] == number:
                 title, style = f"{title} {theme.printable('▼' if self._order[1] else '▲')}", theme.title
-            row += _aligned(title, width, self._columns[number].right, style, theme)
+            row += _aligned(fitted(title, width, theme.glyphs.ellipsis), width, self._columns[number].right, style)
         return row
 
     def _row(self, row: Item | Heading, width: int, theme: ChartTheme, cursor: Style | None) -> Row:
@@ -318,14 +332,15 @@ class Table(RowsWidget, can_focus=True):
             cell = row.cells[number]
             coloured = theme.colour(cell.colour, bold=cell.tone == "title") if cell.colour else None
             style = cursor or coloured or getattr(theme, cell.tone)
-            parts += _aligned(theme.printable(cell.text), cells, self._columns[number].right, style, theme)
+            fit = fitted_middle if self._columns[number].keeps_end else fitted
+            text = fit(theme.printable(cell.text), cells, theme.glyphs.ellipsis)
+            parts += _aligned(text, cells, self._columns[number].right, style)
         if cursor is None:
             return padded(parts, width)
         return padded([*parts, Segment(" " * width, cursor)], width)
 
 
-def _aligned(text: str, width: int, right: bool, style: Style, theme: ChartTheme) -> Row:
+def _aligned(text: str, width: int, right: bool, style: Style) -> Row:
     """Return `text` in a column of `width` cells, followed by the gap."""
-    text = fitted(text, width, theme.glyphs.ellipsis)
     blank = " " * (width - cell_len(text))
     return [Segment(f"{blank if right else ''}{text}{'' if right else blank}{' ' * GAP}", style)]

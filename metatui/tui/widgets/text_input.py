@@ -6,6 +6,8 @@ from textual.binding import Binding
 from textual.events import Paste
 from textual.widgets import Input
 
+from metatui.tui.keyboard.actions import changed_keys
+
 LONGEST = 4096
 """Maximum length of the text in characters, sufficient for any path."""
 
@@ -15,7 +17,9 @@ EDITING_KEYS = frozenset(binding.key for binding in Binding.make_bindings(Input.
 
 def works_in_text(key: str) -> bool:
     """Return whether a key of the app also works while a text field has the focus."""
-    return (key.startswith("ctrl+") or key[1:].isdigit()) and key not in EDITING_KEYS
+    if key.startswith("ctrl+"):
+        return key not in EDITING_KEYS or key in changed_keys()
+    return key[1:].isdigit() and key not in EDITING_KEYS
 
 
 class Entry(Input):
@@ -34,6 +38,13 @@ class Entry(Input):
         # `compact` and validation are not used, because both would restyle the input when it is created.
         super().__init__(value, placeholder=placeholder, max_length=LONGEST, validate_on=(), id=id, classes=classes)
         self.cursor_blink = False
+
+    def on_mount(self) -> None:
+        """Leave the control keys in the user's keymap to the app, except in dialogs, where actions do not work."""
+        if not self.screen.is_modal:
+            for key in EDITING_KEYS & changed_keys():
+                if key.startswith("ctrl+"):
+                    self._bindings.key_to_bindings.pop(key, None)
 
     def on_paste(self, event: Paste) -> None:
         """Shorten and clean pasted text before Textual inserts it. It may be long or contain control characters."""

@@ -270,11 +270,11 @@ def test_images_in_several_classes_are_reported(root: Path, tmp_path: Path) -> N
 def test_few_held_out_classes_are_reported(root: Path) -> None:
     (notice,) = source_of(root).notices
     assert notice == (
-        f"'{root}' has only 5 classes for validation, so several 5-way tasks have the same classes, with different "
-        "images: the 95 % interval applies to tasks of these classes, not of new ones"
+        f"'{root}' has only 5 classes for validation tasks, so several 5-way tasks have the same classes, with "
+        "different images: the 95 % interval applies to tasks of these classes, not of new ones"
     )
     (notice,) = source_of(root, evaluation__test_tasks=7).notices
-    assert "has only 5 classes for validation and 6 classes for test, so several 5-way tasks" in notice
+    assert "has only 5 classes for validation tasks and 6 classes for test tasks, so several 5-way tasks" in notice
     assert not source_of(root, task__ways=4, evaluation__tasks=5, evaluation__test_tasks=15).notices
 
 
@@ -327,6 +327,8 @@ def test_views_have_the_colours_of_their_images(root: Path, mode: str) -> None:
     assert isinstance(view, ImageView)
     images = experiment.episodes("test", [2], seed=settings.evaluation.seed, shots=2).support_x[0]
     assert view.channels == len(images[0])
+    assert ", ".join(view.classes) == view.title
+    assert len(view.classes) == settings.task.ways
     expected = (255 * images).round().to(torch.uint8).movedim(1, -1)
     assert [list(image) for image in view.support] == [image.flatten().tolist() for image in expected]
 

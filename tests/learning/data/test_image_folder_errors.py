@@ -204,16 +204,16 @@ BAD: list[tuple[Build, str]] = [
     (too_many_training_shots, "algorithm.train_shots is 10 and task.queries is 2, but their sum"),
     (
         too_few_classes,
-        "10 for training, 2 for validation and 3 for test: use at most 2 ways, or provide at least 16 class folders, "
-        "or set folder.val_fraction and folder.test_fraction to 0.2, or name "
+        "10 for training, 2 for validation and 3 for testing: use at most 2 ways, or provide at least 16 class "
+        "folders, or set folder.val_fraction and folder.test_fraction to 0.2, or name "
         "the classes of each split in the files train.txt, val.txt and test.txt",
     ),
-    (one_class, "1 for training, 0 for validation and 0 for test: provide at least 16 class folders"),
+    (one_class, "1 for training, 0 for validation and 0 for testing: provide at least 16 class folders"),
     (
         small_test_part,
-        "8 for training, 4 for validation and 2 for test: use at most 2 ways, or add classes",
+        "8 for training, 4 for validation and 2 for testing: use at most 2 ways, or add classes",
     ),
-    (empty_val_part, "2 for training, 1 for validation and 3 for test: add classes to the smaller splits"),
+    (empty_val_part, "2 for training, 1 for validation and 3 for testing: add classes to the smaller splits"),
     (no_test_part, "which has the folder val but no test"),
     (val_by_another_name, "whose folder valid must be called val"),
     (shared_classes, "whose class 'class00' is in train and in test"),

@@ -111,13 +111,14 @@ def test_gpu_is_measured_on_tasks_that_fit(tiny: Make, monkeypatch: pytest.Monke
     assert asked[3:] == [4]
 
 
-def test_gpu_is_warmed_up_before_timing(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_first_call_is_not_timed(tiny: Make, monkeypatch: pytest.MonkeyPatch, device: str) -> None:
     engine, clock = make_engine("batched", mlp((4,)), MEAN_SQUARED_ERROR), [0.0]
 
     def meta_gradient_of(*_: object, **__: object) -> None:
         clock.append(clock[-1] + (2.0 if len(clock) == 1 else 0.25))
 
-    monkeypatch.setattr(autotune, "_device", lambda engine: torch.device("cuda"))
+    monkeypatch.setattr(autotune, "_device", lambda engine: torch.device(device))
     monkeypatch.setattr(autotune, "synchronize", lambda device: None)
     monkeypatch.setattr(autotune, "SECONDS", 0.0)
     monkeypatch.setattr("metatui.learning.engines.autotune.time.perf_counter", lambda: clock[-1])

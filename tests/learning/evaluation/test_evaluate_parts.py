@@ -20,6 +20,7 @@ from metatui.learning.experiment import set_up
 from metatui.learning.hardware.devices import Device
 from metatui.learning.model import make_model
 from metatui.learning.optim.inner import Params
+from metatui.learning.stages import stage_listener
 
 Make = Callable[..., Settings]
 
@@ -62,6 +63,24 @@ def test_gpu_tasks_are_split_by_tensor_size(
     monkeypatch.setattr(evaluate, "LARGEST", most)
     torch.testing.assert_close(losses(), expected)
     assert split_into == parts
+
+
+def test_stages_of_the_set_up(tiny: Make) -> None:
+    stages: list[str] = []
+    with stage_listener(stages.append):
+        set_up(tiny(compute__engine="auto"))
+    assert stages == [
+        "loading the data",
+        "choosing the engine",
+        "measuring engines: batched (1 of 2)",
+        "measuring engines: loop (2 of 2)",
+    ]
+
+
+def test_progress_of_tasks_that_are_adapted_together(tiny: Make) -> None:
+    experiment = set_up(tiny())
+    done = list(measure(experiment, experiment.theta(), split="test", tasks=12, steps=2, shots=5))
+    assert done == [3, 6, 9, 12]
 
 
 @pytest.mark.parametrize("source", ["sinusoid", "glyphs"])

@@ -120,10 +120,10 @@ def infinite(state: State) -> bytes:
         (lambda _: b"", "but must be an intact safetensors file"),
         (
             lambda _: save({}),
-            "but must have tensors of this model: the file has none, and the model has 0.weight [2, 1, 3, 3]",
+            "but must be a file with tensors of this model: the file has none, and the model has 0.weight [2, 1, 3, 3]",
         ),
-        (other_names, "but must have tensors of this model: the file has x0.weight [2, 1, 3, 3], "),
-        (integers, "but must have tensors of this model: the file has 0.weight int32 [2, 1, 3, 3], "),
+        (other_names, "but must be a file with tensors of this model: the file has x0.weight [2, 1, 3, 3], "),
+        (integers, "but must be a file with tensors of this model: the file has 0.weight int32 [2, 1, 3, 3], "),
         (infinite, "but its values must be finite numbers, and those of 4.weight are not"),
     ],
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ import torch
 from scipy import stats
 
 import metatui
+from metatui.events import Evaluation
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.experiment import Experiment
-from metatui.runs.analysis.comparison import Comparing, compare, comparing, task_metrics
+from metatui.runs.analysis.comparison import Comparing, TaskValues, compare, compare_runs, comparing, task_metrics
 from metatui.runs.analysis.comparison.formatting import main_results, protocol_words
 from metatui.runs.analysis.comparison.tables import NONE, adaptation, results
 from metatui.runs.analysis.evaluate import evaluate
@@ -25,7 +27,7 @@ from metatui.runs.execution.session import Session
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import BadInput
 from tests.metrics import read_all
-from tests.runs.analysis.comparisons import GLYPHS, train
+from tests.runs.analysis.comparisons import GLYPHS, SINUSOID, train
 
 
 @pytest.fixture(scope="module")
@@ -249,7 +251,7 @@ def test_different_protocols_warn(maml: RunFolder, reptile: RunFolder) -> None:
     assert "on the same 6 tasks, both after 2 inner steps (they were set up with 2 and 4)" in verdict
     shots = compare(reptile, maml, shots=3).warnings[0]
     assert shots == f"{own}evaluation.shots is 5 for Reptile, 10 for MAML; the comparison uses 3 for all"
-    assert "the validation split also selected the checkpoints" in compare(maml, split="val").warnings[0]
+    assert "the validation split was also used to select the checkpoints" in compare(maml, split="val").warnings[0]
 
 
 def test_each_run_can_have_its_own_steps(maml: RunFolder, reptile: RunFolder) -> None:
@@ -281,6 +283,34 @@ def test_runs_with_different_ways_are_not_paired(store: Path) -> None:
         "task.ways is 3 for MAML and Reptile, 4 for FOMAML: these runs have different test tasks and are not compared "
         "in pairs",
     )
+
+
+def test_test_of_a_single_run_is_reused(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = []
+
+    def measure(*given: Any) -> Generator[int, None, tuple[Evaluation, TaskValues]]:
+        measured.append(given)
+        return task_metrics.measure(*given)
+
+    monkeypatch.setattr(compare_runs, "measure", measure)
+    for base in (SINUSOID, GLYPHS):
+        run = train(store, base, training__seed=9)
+        (reused,) = compare(run, reuse_test=True).runs
+        assert not measured
+        (again,) = compare(run).runs
+        assert len(measured) == 1
+        assert replace(reused.evaluation, seconds=0.0) == replace(again.evaluation, seconds=0.0)
+        assert (reused.diverged, len(reused.values.loss), len(again.values.loss)) == (0, 0, again.evaluation.tasks)
+        compare(run, reuse_test=True, tasks=3)
+        assert len(measured) == 2, "another protocol"
+        measured.clear()
+
+
+def test_titles_replace_names_of_algorithms(store: Path, maml: RunFolder, scratch: RunFolder) -> None:
+    titles = {maml: "mine", scratch: ""}
+    comparison = compare(maml, scratch, titles=titles, tasks=2)
+    assert [run.label for run in comparison.runs] == ["mine", "scratch"]
+    assert [group.label for group in comparison.groups] == ["mine", "scratch"]
 
 
 def test_comparison_over_seeds(store: Path, maml: RunFolder, scratch: RunFolder) -> None:

@@ -168,6 +168,16 @@ def test_band_below_zero_on_logarithmic_axis() -> None:
     assert axes.get_ylim()[0] > 0
 
 
+def test_a_single_validation_has_an_error_bar_and_an_axis_from_zero() -> None:
+    axes = axes_of(figures._lines([Series((200,), (0.4,), (0.1,)), Series((200,), (0.6,), (0.2,))], "x", "y", log=True))
+    assert axes.get_xlim() == (0, 210)
+    bars = [np.asarray(bar.get_paths()[0].vertices)[:, 1].tolist() for bar in axes.collections]
+    assert bars == [pytest.approx([0.3, 0.5]), pytest.approx([0.4, 0.8])]
+    several = axes_of(figures._lines([Series((100, 200), (0.4, 0.3), (0.1, 0.1))], "x", "y", log=False))
+    assert several.get_xlim()[0] > 90
+    assert not several.containers
+
+
 def test_nonfinite_values_are_gaps() -> None:
     axes = axes_of(figures._lines([Series((0, 1, 2), (1.0, math.inf, 2.0))], "x", "y", log=False))
     (line,) = axes.lines

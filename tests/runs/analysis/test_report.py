@@ -16,9 +16,12 @@ from pathlib import Path
 import pytest
 
 from metatui.cli import main
+from metatui.config import presets
+from metatui.config.fields import change
 from metatui.events import Change, Progress
 from metatui.runs.analysis.comparison import Comparison, compare
 from metatui.runs.analysis.comparison.tables import NONE
+from metatui.runs.analysis.exports import EXPORTS
 from metatui.runs.analysis.report import as_html, as_markdown
 from metatui.runs.analysis.report.content import MOST_EVENTS, report
 from metatui.runs.execution.session import Session
@@ -131,6 +134,20 @@ def test_page_has_no_scripts_or_external_resources(which: str, pages: dict[str, 
     assert page.tags.count("h1") == 1
 
 
+def test_settings_that_differ_from_the_preset_are_listed(tmp_path: Path) -> None:
+    settings = change(presets.load("quick").settings, {"training.iterations": 6, "evaluation.test_tasks": 6})
+    session = Session.start(settings, runs_dir=tmp_path, preset="quick")
+    for event in session:
+        if isinstance(event, Progress) and event.iteration == 2:
+            session.submit(Change("algorithm.outer_lr", 0.02))
+    sections = {section.title: section for section in report(compare(session.run)).sections}
+    changed = sections["Settings"].tables[-1]
+    assert changed.title == "Settings that differ from the preset"
+    assert ("algorithm.outer_lr", "0.02") in [row[1:3] for row in changed.rows]
+    [started] = sections["Environment"].tables[0].rows
+    assert "quick (changed)" in started
+
+
 def test_markup_in_files_is_escaped(waves: Comparison, pages: dict[str, str]) -> None:
     text = Page(pages["waves"]).text
     assert "<script>alert(1)</script>" in text
@@ -199,6 +216,9 @@ def test_conclusions_over_seeds_come_first(tmp_path: Path, capsys: pytest.Captur
     lines = [line for line in capsys.readouterr().out.splitlines() if line.endswith(".")]
     assert [line.split(":")[0] for line in lines[:2]] == ["MAML (2 seeds)", "FOMAML (2 seeds)"]
     assert lines[2:] == [f"{of_seeds}."]
+    tex = EXPORTS[".tex"](comparison).decode()
+    assert "MAML (2 seeds) & FOMAML (2 seeds) & " in tex
+    assert "Welch's p & p, Holm" in tex
 
 
 @pytest.fixture
@@ -266,7 +286,7 @@ def test_report_command(store: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "a report needs at least one run: `metatui runs` lists them, and `latest` means the newest one"),
+        ([], "a report needs at least one run: `metatui runs` lists all runs, and `latest` is the newest one"),
         (["nothing"], "'nothing' is not a run in "),
         (["fomaml", "--to", "x.pdf"], "--to is 'x.pdf', but must end in .html or .md"),
         (["fomaml", "--to", "/nowhere/x.md"], "there is no folder '/nowhere'"),

@@ -171,6 +171,12 @@ def test_table_with_several_columns(tmp_path: Path, runs_dir: Path) -> None:
         assert row.tolist() == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
+def test_exported_file_is_not_a_run(runs_dir: Path, tmp_path: Path) -> None:
+    for given in ("model.safetensors", tmp_path / "model.safetensors"):
+        with pytest.raises(BadInput, match="must be the name of the run, its folder or 'latest': an exported file"):
+            metatui.load_model(given)
+
+
 def test_run_without_a_recorded_schema_needs_the_data(tmp_path: Path, runs_dir: Path) -> None:
     path = regressions(tmp_path / "curves.csv")
     run = train(runs_dir, table_settings(path, "y0"))
@@ -207,7 +213,7 @@ EXAMPLES: list[tuple[Settings, Any, Any, str]] = [
     (SINUSOID, [[1.0], [2.0]], [1.0, 2.0], "y has the shape [2], but must have the shape [2, 1] for this x"),
     (SINUSOID, [[1.0], []], [1.0, 2.0], ARRAY),
     (SINUSOID, [["a"]], [[1.0]], ARRAY),
-    (SINUSOID, [[math.nan]], [[1.0]], "x has values that are not finite real numbers, but all values must be"),
+    (SINUSOID, [[math.nan]], [[1.0]], "x has values that are not finite real numbers, but all values must be finite"),
     (IMAGES, PIXELS[:, 0], [0, 1, 2], f"x has the shape [3, 28, 28], {SHAPE.format('1, 28, 28')}"),
     (
         IMAGES, PIXELS + 255, [0, 1, 2],
@@ -217,7 +223,7 @@ EXAMPLES: list[tuple[Settings, Any, Any, str]] = [
     (IMAGES, PIXELS, [0.0, 1.0, 2.0], "y has values of type float64, but must have integer labels"),
     (
         RANGE, PIXELS[:2], [0, 3],
-        "y has the labels 0, 3, but must have all labels from 0 to N - 1 for a task of N classes, N at most 4",
+        "y has the labels 0, 3, but must have all labels from 0 to N - 1 for a task of N classes, where N is at most 4",
     ),
 ]  # fmt: skip
 
@@ -278,7 +284,7 @@ def test_learned_rates_are_exported_to_a_second_file(
     (tmp_path / "model.safetensors").unlink()
     assert main(command) == 2
     assert (
-        "the file of meta-parameters next to --to is 'model.meta-parameters.safetensors', which exists"
+        "the file of meta-parameters next to the model file is 'model.meta-parameters.safetensors', which exists"
         in capsys.readouterr().err
     )
 

@@ -17,13 +17,16 @@ from typing import Any
 import pytest
 
 from metatui import events
+from metatui.__main__ import main as entry_point
 from metatui.cli import main
 from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.events import Event, Progress
+from metatui.learning.stages import stage_listener
 from metatui.runs.execution import worker
-from metatui.runs.execution.control import LiveRun, launcher, resume_detached, start_detached
+from metatui.runs.execution.control import LiveRun, StartingRun, resume_detached, start_detached, stop_run
 from metatui.runs.execution.session import Session
+from metatui.runs.storage.lock import RunLock
 from metatui.runs.storage.store import RunStore
 from metatui.utils import child_process, paths
 from metatui.utils.errors import BadInput, MetatuiError, SettingsError
@@ -177,6 +180,92 @@ def test_death_before_training_is_reported(code: str, sentence: str, monkeypatch
         assert "No such file or directory: '/nowhere'" in paths.log_file().read_text()
 
 
+def test_stop_before_training_leaves_nothing_behind() -> None:
+    starting = StartingRun.start(ENDLESS)
+    starting.stop()
+    with pytest.raises(MetatuiError, match="before training began"):
+        starting.wait()
+    assert RunStore().runs() == []
+
+
+STARTING = """
+import signal, sys
+from pathlib import Path
+from metatui.runs.storage.lock import RunLock
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.store import discard
+
+run = RunFolder(Path(sys.argv[1]))
+lock = RunLock(run.lock_path)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+print("starting", flush=True)
+signal.sigwait([signal.SIGTERM])
+discard(run)
+"""
+"""Process of a run that prepares its training, so that its socket does not exist yet."""
+
+
+def test_stop_reaches_a_run_that_is_starting(capsys: pytest.CaptureFixture[str]) -> None:
+    for options in ([], ["--json"]):
+        run = RunStore().create(SMALL)
+        command = [sys.executable, "-c", STARTING, str(run.path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout
+            assert process.stdout.readline() == "starting\n"
+            assert main(["stop", "latest", *options]) == 0
+        out = capsys.readouterr().out
+        if options:
+            report = {"run": run.id, "dir": str(run.path), "status": "stopped", "iterations": 0}
+            assert json.loads(out) == report
+        else:
+            assert out == f"{run.id}: stopped before training began, so nothing was saved\n"
+
+
+def test_own_process_is_not_stopped_by_a_signal() -> None:
+    run = RunStore().create(SMALL)
+    lock = RunLock(run.lock_path)
+    with pytest.raises(BadInput, match="trained by this process, which cannot be reached"):
+        stop_run(run)
+    lock.release()
+
+
+def test_run_starts_although_its_stages_cannot_be_shown() -> None:
+    """Check a closed terminal: whatever is written to it raises an exception."""
+    stages = []
+
+    def write(stage: str) -> None:
+        stages.append(stage)
+        raise OSError("Input/output error")
+
+    with stage_listener(write):
+        live = start_detached(SMALL)
+    assert stages[:2] == ["loading the data", "choosing the engine"]
+    assert isinstance(list(live)[-1], events.Finished)
+
+
+@pytest.mark.parametrize(("options", "expected"), [(["--detach"], signal.SIG_IGN), ([], signal.SIG_DFL)])
+def test_closing_the_terminal_does_not_end_a_detached_run(
+    options: list[str], expected: signal.Handlers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Check that the signal is ignored before anything large is imported."""
+    handlers = []
+
+    def command_line(arguments: list[str]) -> int:
+        handlers.append(signal.getsignal(signal.SIGHUP))
+        return 0
+
+    monkeypatch.setattr("metatui.cli.main", command_line)
+    monkeypatch.setattr(sys, "argv", ["metatui", "run", "quick", *options])
+    before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGINT)}
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        assert entry_point() == 0
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert handlers == [expected]
+
+
 def answer(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> dict[str, Any]:
     assert main([*arguments, "--json"]) == code
     report: dict[str, Any] = json.loads(capsys.readouterr().out)
@@ -211,7 +300,7 @@ def test_failure_is_logged() -> None:
 
 
 def test_bad_input_starts_no_process(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launcher, "_train", lambda request, title, niceness: pytest.fail("a process was started"))
+    monkeypatch.setattr(StartingRun, "__init__", lambda *_: pytest.fail("a process was started"))
     assert main(["run", "quick", "--set", "task.shots=0", "--detach"]) == 2
     assert "task.shots is 0" in capsys.readouterr().err
     assert main(["run", "--resume", "nosuch", "--detach"]) == 2
@@ -249,15 +338,27 @@ def test_lower_priority(
 ) -> None:
     file = BusyFile(*errors)
     monkeypatch.setattr(child_process, "AUTOGROUP", file)
-    monkeypatch.setattr(os, "nice", lambda by: own)
+    monkeypatch.setattr(os, "getpriority", lambda kind, who: own - 5)
+    monkeypatch.setattr(os, "setpriority", lambda kind, who, niceness: None)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(processors)), raising=False)
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     child_process.lower_priority(5)
     assert file.texts == written
 
 
+def test_training_has_the_niceness_that_was_asked_for() -> None:
+    """Check that every thread has it, also those that were started while the run was loaded."""
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    live = StartingRun.start(ENDLESS, niceness=3).wait()
+    pid = live.hello.pid
+    threads = os.listdir(f"/proc/{pid}/task") if sys.platform == "linux" else [pid]
+    assert {os.getpriority(os.PRIO_PROCESS, int(thread)) for thread in threads} == {min(19, own + 3)}
+    live.submit(events.Stop())
+    assert isinstance(list(live)[-1], events.Finished)
+
+
 @pytest.mark.skipif(not child_process.AUTOGROUP.exists(), reason="this system compares the niceness of all processes")
 def test_niceness_of_a_session() -> None:
-    code = "from metatui.utils.child_process import *; lower_priority(19); print(AUTOGROUP.read_text().split()[-1])"
+    code = "from metatui.utils.child_process import *; lower_priority(99); print(AUTOGROUP.read_text().split()[-1])"
     found = subprocess.run([sys.executable, "-c", code], start_new_session=True, capture_output=True, text=True)
     assert int(found.stdout) == child_process.session_niceness(19)

@@ -92,6 +92,31 @@ def test_expansion_of_runs_grid_and_seeds(tmp_path: Path) -> None:
     assert len({run.name for run in suite.runs}) == 8
 
 
+def test_labels_of_runs(tmp_path: Path) -> None:
+    text = """
+    [[compare]]
+    name = "a"
+    seeds = [0, 1]
+    [[compare.runs]]
+    label = "few shots"
+    set = { task.shots = 5 }
+    [[compare.runs]]
+    set = { task.shots = 10 }
+    """
+    suite = read(written(tmp_path, text))
+    labels = ["few shots (seed 0)", "few shots (seed 1)", "MAML (seed 0)", "MAML (seed 1)"]
+    assert [run.label for run in suite.runs] == labels
+    folders = {run.identity: RunFolder(tmp_path / str(number)) for number, run in enumerate(suite.runs)}
+    assert list(suite.comparisons[0].titles(folders).values()) == ["few shots", "few shots", "", ""]
+
+
+def test_bundled_ablation_has_labels() -> None:
+    suites = {suite.name: suite for suite in bundled()}
+    for name in ("maml-plus-plus-ablation", "maml-plus-plus-ablation-small"):
+        labels = [run.label.removesuffix(" (seed 0)") for run in suites[name].runs if not run.settings.training.seed]
+        assert (labels[0], labels[2], labels[-1], len(labels)) == ("MAML", "multi-step loss", "MAML++", 7)
+
+
 def test_run_shared_by_two_comparisons(tmp_path: Path) -> None:
     again = '[[compare]]\nname = "a"\npreset = "quick"\n[[compare]]\nname = "b"\npreset = "quick"\n'
     suite = read(written(tmp_path, again))
@@ -183,6 +208,13 @@ COMPARE = '[[compare]]\nname = "a"\n'
         (COMPARE + "runs = 3", "a: runs is 3, but must be a non-empty list of tables"),
         (COMPARE + "runs = [{ name = 'x' }]", "a, run 1: 'name' is not a known key: the keys are preset, set"),
         (COMPARE + "runs = [{}, { set.task.shots = 0 }]", "a, run 2: task.shots is 0, but must be a whole number"),
+        (COMPARE + "label = 'x'", "'label' is not a known key"),
+        (COMPARE + "runs = [{ label = 3 }]", "a, run 1: label is 3, but must be 1 to 40 printable characters"),
+        (COMPARE + "runs = [{ label = '' }]", "a, run 1: label is '', but must be 1 to 40 printable characters"),
+        (COMPARE + "runs = [{ label = ' x' }]", "a, run 1: label is ' x', but must be 1 to 40 printable characters"),
+        (COMPARE + 'runs = [{ label = "a\\u001bb" }]', "but must be 1 to 40 printable characters without spaces"),
+        (COMPARE + f"runs = [{{ label = '{'x' * 41}' }}]", "but must be 1 to 40 printable characters"),
+        (COMPARE + "runs = [{ label = 'x' }, { label = 'x' }]", "a, run 2: label is 'x', but must be different from"),
         (COMPARE + "tasks = 1", "a: tasks is 1, but must be a whole number of at least 2"),
         (COMPARE + "tasks = 200_000", "a: evaluation.test_tasks is 200000, but must be a whole number from 2 to"),
         (COMPARE + "steps = 2.0", "a: steps is 2.0, but must be a whole number of at least 1"),

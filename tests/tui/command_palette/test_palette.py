@@ -14,10 +14,11 @@ from textual.widgets import Input
 from metatui.config import presets
 from metatui.config.settings import Settings
 from metatui.tui.app import MetatuiApp
-from metatui.tui.command_palette.provider import CommandProvider
+from metatui.tui.command_palette.provider import MAX_QUERY, CommandProvider
 from metatui.tui.keyboard.actions import ACTIONS
 from metatui.tui.screens.explain import ExplainScreen
 from tests.tui.fakes import FakeSessions, saved_run
+from tests.tui.screens.conftest import press_together
 
 SIZE = (120, 40)
 Make = Callable[..., MetatuiApp]
@@ -144,6 +145,13 @@ async def test_settings(make: Make, sessions: FakeSessions) -> None:
         assert app.run_controller.client.model.settings.algorithm.outer_lr == 0.02
 
 
+async def test_end_of_a_long_query_is_ignored(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        entries = await search(app, pilot, f"seed 7{' ' * MAX_QUERY}{'1, 2, 3, ' * 20_000}")
+        assert first(entries) == "Set Seed to 7"
+
+
 async def test_settings_that_can_change_come_first(make: Make) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
@@ -169,6 +177,10 @@ async def test_choices_by_name_and_title(make: Make) -> None:
         await pilot.press("enter")
         await settled(app, pilot)
         assert last_message(app) == "Algorithm is reptile in the form. h fills in the usual values."
+        await pilot.press("h")
+        assert last_message(app).startswith("The usual values of Reptile are in the form: ")
+        assert "inner steps 5, outer learning rate 0.1" in last_message(app)
+        assert last_message(app).endswith(" r restores your values.")
         assert first(await search(app, pilot, "explain imaml")) == "Explain: iMAML"
         await pilot.press("enter")
         await settled(app, pilot)
@@ -211,6 +223,17 @@ async def test_enter_twice_performs_the_action_once(make: Make) -> None:
         assert len(app.screen_stack) == 1
         assert len(app._notifications) == 1
         assert "No run is training here." in last_message(app)
+
+
+async def test_a_key_right_after_enter_is_not_lost(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        await search(app, pilot, "seed 7")
+        await press_together(pilot, "enter", "f5")
+        await settled(app, pilot)
+        assert len(app.screen_stack) == 1
+        assert sessions.session is not None
+        assert sessions.session.settings.training.seed == 7, "the next key comes after the effect of enter"
 
 
 async def test_enter_selects_an_entry_of_the_typed_query(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

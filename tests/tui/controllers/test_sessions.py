@@ -15,6 +15,7 @@ import pytest
 from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.events import Evaluated, Event, Finished, Pause, Paused, Progress, Resume
+from metatui.runs.execution.control import StartingRun
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.runs.suites import background, bundled
@@ -55,7 +56,7 @@ def until(events: Iterator[Event], kind: type[Event]) -> Event:
 
 
 def test_start_detach_attach_and_stop(real: RealSessions) -> None:
-    first = real.start(TINY, "tiny")
+    first = real.start(TINY, "tiny").wait()
     assert first.hello.pid != os.getpid()
     events = iter(first)
     until(events, Evaluated)
@@ -86,7 +87,7 @@ def test_start_detach_attach_and_stop(real: RealSessions) -> None:
 
 def test_invalid_settings_leave_no_folder(real: RealSessions, runs_dir: Path) -> None:
     with pytest.raises(BadInput, match=r"task\.folder"):
-        real.start(change(TINY, {"task.source": "folder", "task.folder": "/nowhere"}), None)
+        real.start(change(TINY, {"task.source": "folder", "task.folder": "/nowhere"}), None).wait()
     assert not list(runs_dir.glob("*"))
 
 
@@ -176,15 +177,16 @@ def test_background_run_names_its_commands(tmp_path: Path) -> None:
 
 
 def test_runs_and_suites_of_the_app_are_nice(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
-
     def refuse(module: str, handle: int, niceness: int, title: str = "") -> list[str]:
-        asked.append(niceness)
-        raise OSError("refused")
+        raise OSError(f"niceness {niceness}")
+
+    def refuse_request(starting: StartingRun, request: dict[str, object], title: str) -> None:
+        raise OSError(f"niceness {request['niceness']}")
 
     monkeypatch.setattr(child_process, "command", refuse)
-    with pytest.raises(OSError, match="refused"):
-        RealSessions(runs_dir).start(TINY, "tiny")
-    with pytest.raises(OSError, match="refused"):
+    with pytest.raises(OSError, match="niceness 10"):
         background.start(bundled()[0], RunStore(runs_dir))
-    assert asked == [10, 10]
+    monkeypatch.setattr(StartingRun, "__init__", refuse_request)
+    monkeypatch.setattr(sessions, "NICENESS", 10)  # as outside of tests
+    with pytest.raises(OSError, match="niceness 10"):
+        RealSessions(runs_dir).start(TINY, "tiny")

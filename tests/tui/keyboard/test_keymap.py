@@ -11,6 +11,7 @@ from metatui.tui.keyboard import keymap
 from metatui.tui.keyboard.actions import BY_ID, use_keymap
 from metatui.tui.screens.dialogs.help import HelpScreen
 from metatui.tui.screens.main.header_footer import KeyBar
+from metatui.tui.widgets.text_input import works_in_text
 from metatui.utils import paths
 from metatui.utils.errors import BadInput
 
@@ -81,6 +82,21 @@ async def test_changed_keys_work_and_are_shown(make: Make) -> None:
         await pilot.press("f2", "9")
         await pilot.pause()
         assert str(app.tab) == "runs"
+        await pilot.press("ctrl+e")
+        await pilot.pause()
+        assert app.run_controller.client.phase.active
+
+
+async def test_changed_control_keys_work_in_text_fields(make: Make) -> None:
+    write("start = 'f5,ctrl+e'")
+    app = make()
+    async with app.run_test(size=(120, 40)) as pilot:
+        field = (await app.form.reveal("algorithm.inner_lr")).control
+        field.focus()
+        await pilot.pause()
+        assert app.focused is field
+        assert works_in_text("ctrl+e")
+        assert not works_in_text("ctrl+a")
         await pilot.press("ctrl+e")
         await pilot.pause()
         assert app.run_controller.client.phase.active

@@ -46,7 +46,7 @@ CELLS = [
     for steps in (1, 5)
     for engine in engines
 ]
-KILLED = "the process that measured it was killed, most likely because memory ran out"
+KILLED = "the process that was measuring it was killed, most likely because memory ran out"
 
 
 def measurement(cell: Cell, error: str | None = None) -> Measurement:

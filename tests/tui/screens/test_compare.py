@@ -270,6 +270,11 @@ async def test_export(tmp_path: Path) -> None:
         assert "file name too long" in await write(f"{'x' * 4000}.svg")
         assert "not known on this machine" in await write("~nobody-of-this-name/made.svg")
         assert [file.name for file in tmp_path.glob("made*")] == ["made.svg"]
+        path = app.screen.query_one("#save-path", Input)
+        before = path.value
+        await pilot.press("backspace")
+        assert path.value == before[:-1], "the path is not selected"
+        assert str(app.screen.query_one("#dialog-error").render()) == "", "the error was that of another path"
 
 
 @pytest.mark.usefixtures("fake_helper")

@@ -110,6 +110,8 @@ def test_validations_are_points_measured_with_their_own_shots() -> None:
         "Training after 1 step; points: validation after 2 steps",
     )
     assert {series.style for series in training(comparison, View(curves="training")).series} == {"line"}
+    once = replace(maml, validation=ValidationCurve((2,), (8,), (0.2,), (2.5,), (0.1,), (0,)))
+    assert [series.style for series in training(compared(once), View(curves="validation")).series] == ["points"]
 
 
 def test_training_curves_are_smoothed_and_marked() -> None:

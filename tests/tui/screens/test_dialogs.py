@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ QUESTION = (
     "Enter 5 held-out classes, separated by commas: numbers from 0, names, or the start of names. The name of an "
     "alphabet selects as many of its characters as are needed."
 )
-DIALOGS: dict[str, Callable[[], Dialog[object]]] = {
+DIALOGS: dict[str, Callable[[], Dialog[Any]]] = {
     "question": lambda: AskScreen("Classes", QUESTION, check=lambda _: None),
     "export": lambda: ExportScreen(Path("/home/me/comparison.md"), lambda _: None),
     "failure": lambda: FailureScreen(

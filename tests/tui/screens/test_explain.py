@@ -78,9 +78,11 @@ async def test_selected_algorithm_is_visible_in_a_narrow_terminal() -> None:
     app = ScreenApp(ExplainScreen(Settings()))
     async with app.run_test(size=(40, 24)) as pilot:
         screen = await opened(pilot)
-        assert text_of(screen, "TabStrip").split() == ["maml", "fomaml", "reptile", "scratch"]
+        assert text_of(screen, "TabStrip").split() == ["maml", "fomaml", "reptile", "scratch", "…"]
         await pilot.press("b")
-        assert text_of(screen, "TabStrip").split() == ["fomaml", "reptile", "scratch", "pretrained"]
+        assert text_of(screen, "TabStrip").split() == ["…", "reptile", "scratch", "pretrained"]
+        await pilot.click("TabStrip", offset=(0, 0))
+        assert screen.algorithm == "fomaml"
 
 
 async def test_a_new_page_starts_at_its_top() -> None:
@@ -106,6 +108,10 @@ async def test_the_form_or_the_selected_preset_is_explained(make: Callable[..., 
         await pilot.press("ctrl+g")
         screen = await opened(pilot)
         assert screen.algorithm == chosen.settings.algorithm.name
+        await pilot.press("escape")
+        app.analysis.explain(chosen.settings.algorithm.name)
+        screen = await opened(pilot)
+        assert screen._settings == app.form.assessment.settings, "the palette explains with the settings in the form"
 
 
 def explained(*keys: str) -> Callable[[Pilot[Any]], Awaitable[None]]:

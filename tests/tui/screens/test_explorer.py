@@ -87,6 +87,7 @@ async def test_loss_chart_is_for_regression_only(images: bool) -> None:
         assert not screen.query_one(LineChart).display, "the kind of task is not known yet"
         await helper.reply(pilot, *both(images=images), done=True)
         assert screen.query_one(LineChart).display is not images
+        assert ("enter" in screen.active_bindings) is not images, "the help lists the keys that work"
 
 
 @pytest.mark.usefixtures("fake_helper")

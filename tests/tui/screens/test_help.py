@@ -15,7 +15,7 @@ from textual.widgets import Input
 from metatui.config.fields import FIELDS
 from metatui.tui.app import MetatuiApp
 from metatui.tui.help.topics import ABOUT, TERMS, TOPICS
-from metatui.tui.keyboard.actions import ACTIONS
+from metatui.tui.keyboard.actions import ACTIONS, AppContext
 from metatui.tui.screens.benchmark.screen import BenchmarkScreen
 from metatui.tui.screens.compare.screen import CompareScreen
 from metatui.tui.screens.dialogs.help import HelpScreen
@@ -114,6 +114,19 @@ async def test_help_opens_at_what_is_focused(make: Make) -> None:
             title = TOPICS["#form" if pane == "settings" else f"#{pane}"].title
             assert title in [section.title for section in app.screen.sections[:2]]
             await pilot.press("escape")
+
+
+@pytest.mark.parametrize(
+    ("words", "entry"),
+    [
+        ("holm", "Holm's correction"), ("wilcoxon", "Wilcoxon test"), ("cohen", "Cohen's d_z"),
+        ("paired", "Paired test"), ("significant", "Significant difference (p)"), ("annealing", "Annealing"),
+        ("first order", "First order (FOMAML)"), ("fomaml", "First order (FOMAML)"), ("imaml", "iMAML"),
+    ],
+)  # fmt: skip
+def test_entries_that_are_named_after_the_words_come_first(words: str, entry: str) -> None:
+    found = HelpScreen([], AppContext()).found(words)
+    assert found[0].lines[0].columns[0].startswith(entry)
 
 
 async def test_help_over_another_screen_and_in_the_palette(make: Make) -> None:

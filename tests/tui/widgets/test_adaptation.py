@@ -16,8 +16,8 @@ from metatui.events import CurveView, ImageView, RegressionView, ScatterView
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.adaptation import AdaptationPanel, RunViews
 from metatui.tui.widgets.adaptation.bitmap import draw_bitmap
+from metatui.tui.widgets.adaptation.images import class_heading, layout
 from metatui.tui.widgets.adaptation.images import episode as draw_episode
-from metatui.tui.widgets.adaptation.images import layout
 from metatui.tui.widgets.adaptation.views import captions, scatter_chart
 from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
@@ -343,3 +343,13 @@ async def test_hostile_views() -> None:
                 await pilot.resize_terminal(*size)
                 await pilot.pause()
                 assert len(lines(panel)) == panel.content_size.height
+
+
+def test_classes_are_named() -> None:
+    view = replace(episode(0), classes=("owl", "Greek/character07", "a long name of a bird"))
+    style = chart_theme()
+    assert [class_heading(view, label, 14, style) for label in range(4)] == [
+        "1 owl", "2 character07", "3 a long name…", "class 4",
+    ]  # fmt: skip
+    assert [class_heading(view, label, 7, style) for label in range(4)] == ["1", "2", "3", "4"]
+    assert class_heading(view, 1, 20, style) == "2 Greek/character07"

@@ -10,6 +10,7 @@ import os
 import random
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -17,10 +18,11 @@ from hypothesis import strategies as st
 
 from metatui.tui.colors import palette
 from metatui.tui.terminal.symbols import GLYPHS, Symbols
-from metatui.tui.widgets.charts import ChartData, Mark, Series
+from metatui.tui.widgets.charts import ChartData, LineChart, Mark, Series
 from metatui.tui.widgets.charts.axis import Axis
 from metatui.tui.widgets.charts.canvas import Canvas, Run, Signal
 from metatui.tui.widgets.charts.plot import View, draw
+from tests.tui.drawing import Stage
 from tests.tui.widgets.test_charts import text, theme
 
 CHARTS = int(os.environ.get("METATUI_CHARTS", "150"))
@@ -101,7 +103,11 @@ def test_zero_is_at_the_tick_of_zero() -> None:
 
 
 def test_marks_and_faults_are_in_the_column_of_their_x() -> None:
-    data = ChartData((Series("", palette.TRAIN, [(0.0, 0.0), (60.0, 1.0)]),), marks=(Mark(20.0, ""),), faults=(40.0,))
+    data = ChartData(
+        (Series("", palette.TRAIN, [(0.0, 0.0), (60.0, 1.0)]),),
+        marks=(Mark(20.0, ""),),
+        faults=(Mark(40.0, "not finite"),),
+    )
     drawing = draw(data, 66, 12, theme(), CANVAS)
     lines = text(drawing.rows)
     assert drawing.plot is not None
@@ -109,6 +115,13 @@ def test_marks_and_faults_are_in_the_column_of_their_x() -> None:
     ticks = dict(zip(drawing.plot.x.ticks, columns, strict=True))
     assert {line.index("┊") for line in lines if "┊" in line} == {ticks[20]}
     assert lines[-2][ticks[40]] == "✗"
+
+
+def test_the_axis_of_a_single_x_starts_at_zero() -> None:
+    drawing = draw(ChartData((Series("", palette.TRAIN, [(200.0, 0.5)]),)), 60, 12, theme(), CANVAS)
+    assert drawing.plot is not None
+    assert drawing.plot.x.ticks[0] == 0
+    assert drawing.plot.x.high < 250
 
 
 def test_a_line_that_leaves_the_window_keeps_its_direction() -> None:
@@ -186,3 +199,74 @@ def test_last_values_are_in_the_order_of_their_curves(count: int) -> None:
     values = [float(last) for line in lines[1:-2] if (last := line[52:].strip(" ⠤⠒⣀⠉")) not in ("", "0")]
     assert values == sorted(values, reverse=True)
     assert len(values) == count - 1
+
+
+def cursor_line(data: ChartData, cursor: float) -> str:
+    return " ".join(" ".join(text(draw(data, 90, 14, theme(), CANVAS, View(cursor=cursor)).rows)[:2]).split())
+
+
+def two_runs(**changes: Any) -> ChartData:
+    maml = Series("maml", "hue-blue", [(float(x), 1.0) for x in range(0, 101, 10)])
+    anil = Series("anil", "hue-orange", [(float(x), 2.0) for x in range(0, 101, 10)])
+    return ChartData((maml, anil), x_label="meta-steps", last_values=False, **changes)
+
+
+def test_the_cursor_names_the_run_of_a_mark() -> None:
+    data = two_runs(
+        marks=(Mark(42.0, "inner_lr 0.1", "hue-blue", "maml"), Mark(42.0, "inner_lr 0.2", "hue-orange", "anil")),
+        faults=(Mark(70.0, "not finite", "hue-orange", "anil"),),
+    )
+    assert cursor_line(data, 40.0).startswith(
+        "meta-steps: 40 ┊ maml: inner_lr 0.1 at 42 ┊ anil: inner_lr 0.2 at 42 ━ maml"
+    )
+    assert cursor_line(data, 70.0).startswith("meta-steps: 70 ┊ anil: not finite at 70 ━ maml")
+    assert " at " not in cursor_line(data, 50.0)
+
+
+def test_marks_have_the_colour_and_without_colours_the_character_of_their_run() -> None:
+    data = two_runs(
+        marks=(Mark(42.0, "inner_lr 0.2", "hue-orange", "anil"),), faults=(Mark(70.0, "", "hue-orange", "anil"),)
+    )
+    rows = draw(data, 60, 14, theme(), CANVAS).rows
+    colour = theme().colour("hue-orange")
+    assert all(segment.style == colour for row in rows for segment in row if segment.text.strip() in ("┊", "✗"))
+    plain = theme(monochrome=True)
+    assert any(f"{plain.glyphs.lines[1]} inner_lr 0.2" in line for line in text(draw(data, 60, 14, plain, CANVAS).rows))
+
+
+def test_points_of_several_runs_differ_without_colours() -> None:
+    plain = theme(Symbols.ASCII)
+    points = [Series("", palette.TRAIN, [(x, 1.5)], style="points") for x in (30.0, 60.0)]
+    maml, anil = two_runs().series
+    lines = text(draw(ChartData((maml, points[0], anil, points[1])), 60, 14, plain, CANVAS).rows)
+    assert "*A maml" in lines[0]
+    assert "+B anil" in lines[0]
+    assert sum("A" in line and "B" in line for line in lines[1:]) == 1
+
+
+def test_markers_of_lines_differ_from_those_of_points() -> None:
+    for glyphs in GLYPHS.values():
+        assert not {glyphs.points, glyphs.rings} & set(glyphs.lines)
+
+
+async def test_the_line_that_changed_last_is_on_top() -> None:
+    chart = LineChart()
+    level = [(float(x), 1.0) for x in range(200)]
+
+    def show(one: float, two: float) -> None:
+        series = (Series("one", "red", [*level, (one, 1.0)]), Series("two", "blue", [*level, (two, 1.0)]))
+        chart.show(ChartData(series, x_limits=(0, 400)))
+
+    def order() -> list[str]:
+        plot = draw(chart._data, 60, 12, theme(), CANVAS, chart.view).plot
+        assert plot is not None
+        return [each.series.name for each in plot.drawn]
+
+    async with Stage(chart, then=lambda: show(200, 200)).run_test(size=(60, 18)):
+        assert order() == ["one", "two"]
+        show(201, 200)
+        assert order() == ["two", "one"]
+        show(201, 200)
+        assert order() == ["two", "one"], "nothing changed"
+        show(201, 201)
+        assert order() == ["one", "two"]

@@ -87,7 +87,7 @@ def drawings(strokes: Tensor, written: Tensor, keys: Tensor) -> Tensor:
 
 
 def _inked(rows: Tensor) -> Tensor:
-    """Add up the spots of ink of each drawing to images [D, SIDE, SIDE].
+    """Add up the spots of ink of each drawing. Returns images [D, SIDE, SIDE].
 
     Args:
         rows: row numbers in `_profiles` of the horizontal and of the vertical profile of each spot, [2, D, P].
@@ -101,10 +101,10 @@ def _inked(rows: Tensor) -> Tensor:
 
 
 def _stops(strokes: Tensor, written: Tensor) -> tuple[Tensor, Tensor]:
-    """Place P stops at even distances along the written strokes of each class.
+    """Place P spots of ink at even distances along the written strokes of each class.
 
     Returns:
-        The weight of each control point at each stop, float32 [C, P, S*4], and the distance between stops, float32 [C].
+        The weight of each control point at each spot, float32 [C, P, S*4], and the distance between spots, float32 [C].
     """
     lengths = (length(sampled(strokes).diff(dim=2)) * written.unsqueeze(-1)).flatten(1)
     ends = lengths.cumsum(1)

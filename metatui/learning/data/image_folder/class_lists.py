@@ -24,11 +24,11 @@ _MAX_LIST = 64 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a list."""
+    """One line of a class list."""
 
     place: str
-    """Beginning of a sentence about the entry, which names the list and the line, such as
-    `... whose train.csv lists in line 2`."""
+    """Beginning of a message about the entry. It names the list and the line, as in
+    `... whose train.csv lists on line 2`."""
     label: str
     """Name of the class."""
     filename: str | None
@@ -40,7 +40,7 @@ ClassLists = Mapping[Split, tuple[Entry, ...]]
 
 
 def find_lists(root: Path, name: str) -> Path | None:
-    """Return the folder with class lists: `root`, its folder `splits`, or a folder in `splits`; None without lists.
+    """Return the folder with class lists: `root`, its folder `splits`, or a folder in `splits`; None if no lists exist.
 
     Raises:
         BadInput: if several subfolders of `splits` contain lists. The message starts with `name`.
@@ -106,7 +106,7 @@ def _entries(file: Path, name: str) -> Iterator[Entry]:
         raise BadInput(f"{whose} is not a text file")
     count = 0
     for line, label, filename in _csv_rows(text, whose) if file.suffix == ".csv" else _text_rows(text):
-        place = f"{whose} lists in line {line:,}"
+        place = f"{whose} lists on line {line:,}"
         if label in (".", "..") or not label or "/" in label:
             raise BadInput(f"{place} the class {quote(label)}, which must be a name without '/'")
         count += 1
@@ -132,11 +132,11 @@ def _csv_rows(text: str, whose: str) -> Iterator[tuple[int, str, str | None]]:
                 continue
             if len(row) != len(header):
                 values = f"{len(row)} value{'s' * (len(row) != 1)}"
-                raise BadInput(f"{whose} has {values} in line {reader.line_num:,}, but must have {len(header)}")
+                raise BadInput(f"{whose} has {values} on line {reader.line_num:,}, but must have {len(header)}")
             cells = dict(zip(header, map(str.strip, row), strict=True))
             yield reader.line_num, cells["label"], cells.get("filename")
     except csv.Error as error:
-        raise BadInput(f"{whose} is damaged in line {reader.line_num:,}: {sanitize(str(error))}") from None
+        raise BadInput(f"{whose} is damaged on line {reader.line_num:,}: {sanitize(str(error))}") from None
 
 
 def _check_kinds(lists: ClassLists, name: str) -> None:

@@ -87,7 +87,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _eight_bits(image: Image.Image, *, rgb: bool) -> Image.Image:
-    """Convert to eight bits of grey or of each colour."""
+    """Convert an image to eight bits per channel, with one grey channel or three colour channels."""
     if image.mode.startswith("I"):
         # Pillow's own conversion from 16 bits to 8 clips values above 255.
         values = np.asarray(image).clip(0, 65535).astype(np.int32)

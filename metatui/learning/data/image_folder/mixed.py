@@ -42,7 +42,7 @@ class MixedSource(ImageSource):
     name = "mixed"
 
     def __init__(self, sources: dict[str, ImageSource], *, device: torch.device | str) -> None:
-        """Create the source from other sources, given by name."""
+        """Create the source. The keys of `sources` are used in the names of classes."""
         super().__init__(device)
         self._names = tuple(sources)
         self._sources = tuple(sources.values())

@@ -278,7 +278,10 @@ class _Scanner:
         return ImageFile(self._relative(entry.path), stat.st_size, stat.st_mtime_ns)
 
     def _entries(self, folder: str | Path) -> Iterator[os.DirEntry[str]]:
-        """Yield the entries of `folder` by name. Hidden entries, broken links and links out of the root are skipped."""
+        """Yield the entries of `folder`, sorted by name.
+
+        Hidden entries, broken links and links out of the root are skipped.
+        """
         visible = []
         with os.scandir(folder) as entries:
             for entry in entries:

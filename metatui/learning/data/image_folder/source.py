@@ -20,7 +20,7 @@ from metatui.utils.errors import BadInput, Problem, SettingsError, quote
 from metatui.utils.text import sanitize
 
 Shares = tuple[float, float]
-"""Fractions of the classes that a random split uses for validation and for test."""
+"""Fractions of the classes that a random split uses for validation and for testing."""
 
 SHARES: Shares = (0.16, 0.2)
 """The default shares, which are those of miniImageNet (Ravi and Larochelle 2017)."""
@@ -132,7 +132,7 @@ class FolderSource(PackedSource):
 
 
 def _images(repeated: Sequence[tuple[str, str]], where: str) -> str:
-    """Say how many images are repeated in the places `where`, with the first one as an example."""
+    """Return a clause that says how many images are repeated `where`, with the first one as an example."""
     (a, b), count = repeated[0], len(repeated)
     example = f"{sanitize(a)} and {sanitize(b)}"
     return f"1 image is {where} ({example})" if count == 1 else f"{count:,} images are {where} (such as {example})"
@@ -150,12 +150,12 @@ def _summary(listing: Listing, left_out: Sequence[LeftOut]) -> str:
 
 
 def _few_classes(settings: Settings, listing: Listing, splits: Splits) -> Iterator[str]:
-    """Yield a warning if several held-out tasks have the same classes, so that the interval applies only to these."""
+    """Yield a warning about the interval if several held-out tasks have the same classes."""
     ways, evaluated = settings.task.ways, settings.evaluation
     tasks: dict[Split, int] = {"val": evaluated.tasks, "test": evaluated.test_tasks}
     few = [split for split in tasks if comb(len(splits[split]), ways) < tasks[split]]
     if few:
-        counts = " and ".join(f"{_classes(len(splits[split]))} for {NAMES[split]}" for split in few)
+        counts = " and ".join(f"{_classes(len(splits[split]))} for {NAMES[split]} tasks" for split in few)
         yield (
             f"{quote(str(listing.root), 200)} has only {counts}, so several {ways}-way tasks have the same "
             "classes, with different images: the 95 % interval applies to tasks of these classes, not of new ones"
@@ -171,7 +171,7 @@ def split_classes(classes: Sequence[ClassFolder], seed: int, shares: Shares = SH
 
     Split folders or class lists define the splits; if they do not define `val`, a fifth of the training classes, chosen
     by `seed`, is used for validation. Without split folders and class lists, `seed` assigns the classes at random: the
-    fractions `shares` of them, rounded, to validation and to test, and the rest to training.
+    fractions `shares` of them, rounded, to validation and testing, and the rest to training.
     """
     numbers = {split: [n for n, folder in enumerate(classes) if folder.split == split] for split in (*SPLITS, None)}
     if numbers[None]:
@@ -227,7 +227,7 @@ def too_few_classes(ways: int, settings: Settings, listing: Listing, splits: Spl
     sizes = ", ".join(f"{len(splits[split])} for {NAMES[split]}" for split in SPLITS[:-1])
     return (
         f"the {_classes(count)} of {quote(str(listing.root), 200)} {are} divided into {sizes} and "
-        f"{len(splits['test'])} for test: {remedy}"
+        f"{len(splits['test'])} for testing: {remedy}"
     )
 
 

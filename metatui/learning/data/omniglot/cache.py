@@ -21,7 +21,7 @@ from metatui.utils import paths
 _FORMAT = "metatui omniglot 1"
 
 OnProgress = Callable[[int, int], None]
-"""Callback that takes the number of packed drawings and the total."""
+"""Callback that takes the number of decoded drawings and the total."""
 
 
 @dataclass(frozen=True)

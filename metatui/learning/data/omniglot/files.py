@@ -31,7 +31,7 @@ _MAX_ARCHIVE = 64 * 1024 * 1024  # bytes; the larger of the two zips has 8 milli
 
 
 def part_drawings(folder: Path, part: str, alphabets: Alphabets) -> Iterator[tuple[str, bytes]]:
-    """Yield the drawings of a part of Omniglot by character and person, each with a name for messages.
+    """Yield the drawings of a part of Omniglot, sorted by character and person, each with a name for messages.
 
     The drawings are read from `<part>.zip` or from the folder `<part>`, in `folder` or in its subfolder `omniglot-py`.
     The zip takes precedence: torchvision keeps both, and an interrupted unpacking damages only the folder.

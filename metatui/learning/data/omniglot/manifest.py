@@ -95,8 +95,8 @@ def split_characters(name: str) -> dict[Split, Tensor]:
     """Return the characters in each part of the split `name`, as ascending int64 positions in `characters()`.
 
     `chapter` and `finn` are drawn at random over all alphabets, as Finn et al. (2017) do. `lake` keeps alphabets whole:
-    the background alphabets are for training, except five for validation, and the evaluation alphabets are for test
-    (Lake et al. 2015).
+    the background alphabets are used for training, except five that are used for validation, and the evaluation
+    alphabets are used for testing (Lake et al. 2015).
 
     Raises:
         BadInput: if there is no split of this name.

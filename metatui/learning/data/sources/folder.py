@@ -21,10 +21,11 @@ class FolderOptions(Group):
     """Sizes of the random split of the classes of a folder."""
 
     val_fraction: float = setting(
-        0.16, "Validation share", "Fraction of the classes for validation, unless folders or lists define the splits.",
-        gt=0, le=0.9)
+        0.16, "Validation share",
+        "Fraction of the classes used for validation, unless folders or lists define the splits.", gt=0, le=0.9)
     test_fraction: float = setting(
-        0.2, "Test share", "Fraction of the classes for test, unless folders or lists define the splits.", gt=0, le=0.9)
+        0.2, "Test share",
+        "Fraction of the classes used for testing, unless folders or lists define the splits.", gt=0, le=0.9)
 # fmt: on
 
 

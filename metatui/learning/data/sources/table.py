@@ -37,10 +37,10 @@ class TableOptions(Group):
         "", "Split column", "Column with train, val or test for each task; empty splits the tasks at random.",
         allowed="the name of a column", max_length=1000)
     val_fraction: float = setting(
-        0.16, "Validation share", "Fraction of the tasks for validation, unless the split column contains val.",
+        0.16, "Validation share", "Fraction of the tasks used for validation, unless the split column contains val.",
         gt=0, le=0.9)
     test_fraction: float = setting(
-        0.2, "Test share", "Fraction of the tasks for test, unless there is a split column.", gt=0, le=0.9)
+        0.2, "Test share", "Fraction of the tasks used for testing, unless there is a split column.", gt=0, le=0.9)
 # fmt: on
 
 

@@ -43,7 +43,10 @@ _BATCH = 65_536
 
 @dataclass(frozen=True)
 class TableData:
-    """The rows of a table by task. Tasks are sorted by name, and the rows of a task are in the order of the file."""
+    """The rows of a table, grouped by task.
+
+    Tasks are sorted by name, and the rows of a task are in the order of the file.
+    """
 
     path: Path
     inputs: tuple[str, ...]
@@ -95,7 +98,7 @@ class _Rows:
     values: NDArray[np.float64]
     """Input and target values, [rows, inputs + targets]."""
     texts: Mapping[str, Sequence[str]]
-    """Texts in the task column and in the split column, by name of the column."""
+    """Texts in the task column and in the split column. The keys are the names of the columns."""
     place: Callable[[int], str]
     """Function that returns the position of a row in the file for messages, such as `line 7`."""
 
@@ -121,7 +124,6 @@ def read_table(options: TableOptions) -> TableData:
 
 
 def _grouped(path: Path, name: str, rows: _Rows) -> TableData:
-    """Group the rows by task."""
     texts = rows.texts[rows.columns.task]
     numbers = {task: number for number, task in enumerate(sorted(set(texts)))}
     task_of = np.array([numbers[task] for task in texts], np.int64)

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from metatui.learning.data.sources.table import TableOptions
 
 MOST_NAMED = 3
-"""Largest number of tasks or targets that a sentence names."""
+"""Maximum number of tasks or targets that a message lists by name."""
 MOST_COLUMNS = 8
-"""Largest number of columns of one kind that a sentence names."""
+"""Maximum number of columns of one kind that a message lists by name."""
 
 _SHUFFLED = 2**22
 """Largest number of row numbers that are shuffled together. They take 32 MB."""
@@ -80,9 +80,9 @@ class TableSource(TaskSource):
         """Standardise the table.
 
         Args:
-            shots: largest number of shots in each split, with the setting that it comes from. Tasks with fewer rows
+            shots: largest number of shots in each split, with the setting that determines it. Tasks with fewer rows
                 than shots and queries are left out.
-            evaluated: number of held-out tasks that will be evaluated, to warn about splits that have fewer tasks.
+            evaluated: number of held-out tasks that will be evaluated. A split that has fewer tasks leads to a warning.
 
         Raises:
             SettingsError: if a split has no task with enough rows.
@@ -187,7 +187,7 @@ class TableSource(TaskSource):
         table = self.table
         columns = {"inputs": table.inputs, "targets": table.targets, "ignored columns": table.ignored}
         parts = [f"{what}: {_listed(names)}" for what, names in columns.items() if names]
-        sizes = ", ".join(f"{self.task_count(split):,} for {NAMES[split]}" for split in SPLITS)
+        sizes = ", ".join(f"{self.task_count(split):,} {NAMES[split]}" for split in SPLITS)
         return f"{table.name} has {'; '.join(parts)}; tasks: {sizes}"
 
     def _units(self) -> str:
@@ -213,7 +213,7 @@ class TableSource(TaskSource):
         )
 
     def _repeated(self, evaluated: Mapping[Split, int]) -> str:
-        """Return a warning if held-out tasks repeat, because the interval then applies only to them; otherwise ''."""
+        """Return a warning about the interval if held-out tasks are used more than once; otherwise, return ''."""
         few = {split: self.task_count(split) for split in evaluated if self.task_count(split) < evaluated[split]}
         if not few:
             return ""
@@ -226,7 +226,7 @@ class TableSource(TaskSource):
 
 
 def _listed(columns: Sequence[str]) -> str:
-    """List names of columns, and how many more there are."""
+    """List the names of the first few columns, and say how many more there are."""
     more = len(columns) - MOST_COLUMNS
     names = ", ".join(sanitize(name, limit=40) for name in columns[:MOST_COLUMNS])
     return f"{names} and {more:,} more" if more > 0 else names
@@ -261,7 +261,7 @@ def split_tasks(table: TableData, options: TableOptions, seed: int) -> Splits:
         if not part:
             column = quote(options.split_column)
             raise BadInput(
-                f"{table.name} has no task for the split {split}: column {column} must name train, val and test tasks"
+                f"{table.name} has no task for the split {split}: column {column} must contain train, val and test"
             )
     return parts
 

@@ -56,7 +56,7 @@ def meta_gradient(
         support_x, support_y: [T, B, ...], the examples that each task adapts to.
         query_x, query_y: [T, B', ...], the examples that the meta-loss is computed on.
         inner_lr: step size of adaptation, at least 0.
-        inner_steps: steps of adaptation, at least 1.
+        inner_steps: number of adaptation steps, at least 1.
         engine: name of the engine; `auto` selects the default engine for the module and the device.
 
     Returns:

@@ -293,7 +293,6 @@ def _unchanged(before: object, after: object) -> bool:
 
 
 def _rng_state(gpus: list[torch.device]) -> list[object]:
-    """Return the states of the global random generators."""
     states: list[object] = [random.getstate()]
     states += [state.tolist() for state in (torch.get_rng_state(), *map(torch.cuda.get_rng_state, gpus))]
     if "numpy" in sys.modules:

@@ -145,7 +145,7 @@ class GraphedStep:
         self._runs.clear()
 
     def seconds(self, episodes: Episodes, algorithm: AlgorithmSettings) -> float:
-        """Take a few compiled meta-steps of this kind on copies of all tensors. Return the seconds of the fastest."""
+        """Return the seconds that the fastest of a few compiled meta-steps takes. They use copies of all tensors."""
         run = self._runs[self._kind(episodes, algorithm)]
         took = []
         for _ in range(MEASURED):

@@ -105,8 +105,8 @@ def guarded(state: tuple[Tensor, ...], new: tuple[Tensor, ...], fine: Tensor) ->
 def maml(parts: StepSpec, *, first_order: bool, betas: tuple[float, float], epsilon: float) -> Function:
     """Return a function that takes a meta-step of MAML or FOMAML with Adam (Finn et al. 2017, Algorithm 2).
 
-    Adam is the same as in torch.optim. The inputs of the function are θ, Adam's two moments, support x and y, query x
-    and y, and rates [5], see `adam_update`.
+    The update is the same as that of torch.optim.Adam. The inputs of the function are θ, Adam's two moments, support x
+    and y, query x and y, and rates [5], see `adam_update`.
     """
 
     def meta_step(

@@ -46,7 +46,7 @@ class _Normalise(Function):
 
 
 class _NormaliseBackward(Function):
-    """Equation (1): the gradients with respect to x, γ and β. Its backward pass is equations (2) to (4)."""
+    """Equation (1): the gradients with respect to x, γ and β. Its backward pass computes equations (2) to (4)."""
 
     @staticmethod
     def forward(

@@ -1,7 +1,8 @@
 """Convolution with an explicit double backward, by torch's kernels or by Winograd's algorithm.
 
 A convolution Y(x, w) is linear in its input x and in its kernel w. Let X(g, w) and W(x, g) be the gradients of
-<g, Y(x, w)> with respect to x and w. Then the gradients of <u, X(g, w)> + <v, W(x, g)> are
+<g, Y(x, w)> with respect to x and w, and let u and v be the incoming gradients of the double backward pass. Then the
+gradients of <u, X(g, w)> + <v, W(x, g)> are
 
     with respect to g: Y(u, w) + Y(x, v)      to x: X(g, v)      to w: W(u, g)
 

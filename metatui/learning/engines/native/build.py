@@ -121,7 +121,7 @@ def _build(sources: dict[str, bytes], flags: list[str], path: Path) -> None:
 
 
 def _checksum(path: Path) -> Path:
-    """Return the path of the file with a library's checksum. Loading an incomplete library could crash the process."""
+    """Return the path of a library's checksum, which prevents an incomplete library from being loaded."""
     return path.with_suffix(".sha256")
 
 

@@ -58,7 +58,7 @@ KERNEL = torch.tensor(
 OUTPUT = torch.tensor(
     [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]], dtype=torch.float64
 )
-"""The matrix Aᵀ, which transforms products to tiles of the output."""
+"""The matrix Aᵀ, which transforms products into tiles of the output."""
 
 KERNELS = torch.kron(KERNEL, KERNEL)
 """The matrix [36, 9] that maps the 9 elements of a kernel g to the 36 elements of G g Gᵀ."""
@@ -169,7 +169,7 @@ def convolve(x: Tensor, k: Tensor) -> Tensor:
 
 
 def derivatives(g: Tensor, x: Tensor, k: Tensor, *, for_x: bool, for_w: bool) -> tuple[Tensor | None, Tensor | None]:
-    """Compute the derivatives of <g, O(T(x) k)> with respect to x if `for_x`, and to w if `for_w`."""
+    """Compute the derivatives of <g, O(T(x) k)>, k = K(w), with respect to x (if `for_x`) and w (if `for_w`)."""
     images, gradients, t = _images(x), _images(g), transforms(g.dtype)
     of_x = torch.empty_like(images) if for_x else None
     of_k = torch.zeros_like(k) if for_w else None
@@ -185,13 +185,13 @@ def derivatives(g: Tensor, x: Tensor, k: Tensor, *, for_x: bool, for_w: bool) ->
 def second_derivatives(
     u: Tensor | None, v: Tensor | None, g: Tensor, x: Tensor, k: Tensor, *, for_x: bool
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Compute the derivatives of <u, X> + <v, W> with respect to g, x (if `for_x` is True) and w.
+    """Compute the derivatives of <u, X> + <v, W> with respect to g, x (if `for_x`) and w.
 
     X and W are the gradients of <g, Y(x, w)> with respect to x and w, where Y is the convolution.
 
     Args:
-        u: incoming gradient for X; None if zero.
-        v: incoming gradient for W; None if zero. At most one of `u` and `v` is None.
+        u: incoming gradient for X; None if it is zero.
+        v: incoming gradient for W; None if it is zero. At most one of `u` and `v` is None.
     """
     images, gradients, t = _images(x), _images(g), transforms(g.dtype)
     of_g = torch.empty_like(gradients)

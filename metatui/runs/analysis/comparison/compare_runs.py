@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from metatui.runs.analysis.comparison.labels import labels
 from metatui.runs.analysis.comparison.pairwise_tests import pairs, seed_pairs
 from metatui.runs.analysis.comparison.seed_groups import seed_groups
-from metatui.runs.analysis.comparison.shared_protocol import agree, result_warnings
-from metatui.runs.analysis.comparison.task_metrics import checkpoints_of, measure
+from metatui.runs.analysis.comparison.shared_protocol import agree, check_data, result_warnings
+from metatui.runs.analysis.comparison.task_metrics import checkpoints_of, measure, recorded_test
 from metatui.runs.analysis.comparison.training_curves import (
     costs,
     first_reaching,
@@ -45,6 +45,8 @@ def compare(
     shots: int | None = None,
     target: float | None = None,
     device: str | None = None,
+    titles: Mapping[RunFolder, str] | None = None,
+    reuse_test: bool = False,
     runs_dir: str | Path | None = None,
     on_progress: Callable[[Comparing], object] | None = None,
 ) -> Comparison:
@@ -58,6 +60,9 @@ def compare(
             `steps="own"`, each run takes the number of inner steps in its own settings.
         target: accuracy (a fraction) or loss; the comparison shows when each run first reached this value.
         device: device for all runs; defaults to the device in each run's settings.
+        titles: texts that replace the names of the algorithms in the labels of runs.
+        reuse_test: whether to take the result of a single run from its final test, if that has the same protocol. The
+            result then has no `values` of single tasks, which only comparisons of several runs need.
         on_progress: callback that receives the progress before each chunk of tasks.
 
     Raises:
@@ -74,7 +79,17 @@ def compare(
     """
     store = RunStore(runs_dir)
     folders = [run if isinstance(run, RunFolder) else store.find(run) for run in runs]
-    work_steps = comparing(folders, split=split, tasks=tasks, steps=steps, shots=shots, target=target, device=device)
+    work_steps = comparing(
+        folders,
+        split=split,
+        tasks=tasks,
+        steps=steps,
+        shots=shots,
+        target=target,
+        device=device,
+        titles=titles,
+        reuse_test=reuse_test,
+    )
     with closing(work_steps):
         while True:
             try:
@@ -95,21 +110,24 @@ def comparing(
     shots: int | None = None,
     target: float | None = None,
     device: str | None = None,
+    titles: Mapping[RunFolder, str] | None = None,
+    reuse_test: bool = False,
 ) -> Generator[Comparing, None, Comparison]:
     """Run `compare` step by step, yielding the progress before each chunk of tasks.
 
     Nothing is written to disk; measurements are cached in memory. Raises the same errors as `compare`.
     """
-    _check_runs(runs)
+    given = [(titles or {}).get(run, "") for run in runs]
+    _check_runs(runs, given)
     checkpoints = [checkpoints_of(run) for run in runs]
     settings, states = zip(*(saved_state(run) for run in runs), strict=True)
-    names = labels(runs, settings)
+    names = labels(runs, settings, given)
     agreed = agree(settings, names, split=split, tasks=tasks, steps=steps, shots=shots, device=device)
     metric: Metric = "accuracy" if settings[0].is_classification else "loss"
     check_target(target, metric)
     span = smoothing_span(runs)
     recorded = []
-    for run, name, own, same_tasks in zip(runs, names, settings, agreed.same_tasks, strict=True):
+    for run, name, title, own, same_tasks in zip(runs, names, given, settings, agreed.same_tasks, strict=True):
         made = read_steps(run)
         validation = validation_curve(run, made, metric)
         recorded.append(
@@ -122,11 +140,17 @@ def comparing(
                 validation=validation,
                 costs=costs(run, made),
                 to_target=None if target is None else first_reaching(validation, target, metric),
+                title=title,
             )
         )
     results = []
     first: Recorded | None = Recorded(tuple(recorded), metric)
-    for i, run in enumerate(runs):
+    reuses = reuse_test and len(runs) == 1 and split == "test" and device is None
+    if reuses and (reused := recorded_test(runs[0], agreed.settings[0])):
+        evaluation, values = reused
+        lost = evaluation.diverged or 0
+        results.append(RunResult(**vars(recorded[0]), evaluation=evaluation, values=values, diverged=lost))
+    for i, run in enumerate(runs[len(results) :]):
         how = pin_compute(agreed.settings[i], run.journal(), but={"compute.device": device} if device else {})
         work = measure(run, checkpoints[i], how, states[i], split)
         done = 0
@@ -153,7 +177,8 @@ def comparing(
     )
 
 
-def _check_runs(runs: Sequence[RunFolder]) -> None:
+def _check_runs(runs: Sequence[RunFolder], titles: Sequence[str]) -> None:
+    """Raise BadInput if the runs cannot be compared. Only small files are read, because checkpoints take seconds."""
     if not runs:
         raise BadInput("there are no runs to compare: give at least one run")
     paths = set()
@@ -161,6 +186,8 @@ def _check_runs(runs: Sequence[RunFolder]) -> None:
         if (path := run.path.resolve()) in paths:
             raise BadInput(f"run {quote(run.id)} is given twice: give each run once")
         paths.add(path)
+    settings = [run.settings() for run in runs]
+    check_data(settings, labels(runs, settings, titles))
 
 
 def parse_target(text: str, name: str = "target") -> float:

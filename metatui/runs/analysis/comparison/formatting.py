@@ -14,7 +14,7 @@ from metatui.runs.formatting import change_text, headline
 from metatui.utils.numbers import diverged, interval
 
 MOST_CHANGES = 10
-"""Maximum number of changes during the training of a run that are listed with the results."""
+"""Maximum number of setting changes during a run's training that are listed with its results."""
 
 
 def points(mean: float, half: float) -> str:
@@ -104,7 +104,7 @@ def target_words(comparison: Comparison) -> str | None:
 def main_results(comparison: Comparison) -> tuple[str, ...]:
     """Return the results over seeds and the conclusions; if there are neither, return the result of each run.
 
-    Changes of settings during training follow. Each result is a sentence without a full stop.
+    Sentences about settings that were changed during training follow. No sentence ends with a full stop.
     """
     results = (f"{run.label}: {headline(run.evaluation, level=True)}" for run in comparison.runs)
     return (
@@ -114,7 +114,7 @@ def main_results(comparison: Comparison) -> tuple[str, ...]:
 
 
 def changes_in_training(comparison: Comparison) -> tuple[str, ...]:
-    """Describe the settings that were changed while the runs trained, each as a sentence without a full stop.
+    """Describe the settings that were changed during training, each in a sentence without a full stop.
 
     Settings that do not affect the results, such as the number of tasks in memory at once, are left out.
     """
@@ -131,7 +131,7 @@ def changes_in_training(comparison: Comparison) -> tuple[str, ...]:
             before = f" (after meta-step {measured:,}, whose parameters were evaluated)" if measured <= at else ""
             sentences.append(f"{run.label}: {text} at meta-step {at:,}{before}")
         if (rest := len(changes) - MOST_CHANGES) > 0:
-            sentences.append(f"{run.label}: {rest:,} more changes of settings, which are in its journal")
+            sentences.append(f"{run.label}: {rest:,} more setting changes, which are listed in its journal")
     return tuple(sentences)
 
 
@@ -161,13 +161,16 @@ def deviation(metric: Metric, value: float) -> str:
 
 
 def intervals(comparison: Comparison) -> str:
-    """Describe the intervals: their level, and whether they are over tasks or over seeds."""
+    """Describe the intervals: their confidence level, and whether they are over tasks or over seeds."""
     seeds = "; for groups of several seeds, over the seeds" if comparison.repeated else ""
-    return f"intervals are 95 %, over tasks{seeds}"
+    return f"95 % intervals over tasks{seeds}"
 
 
 def note_on_seeds(comparison: Comparison) -> str | None:
-    """Return a note on what paired tests compare; None without paired tests, or if there are tests over seeds."""
+    """Return a note on what paired tests compare.
+
+    The result is None if there are no paired tests, or if there are also tests over seeds.
+    """
     if not any(pair.is_tested for pair in comparison.pairs) or comparison.seeds:
         return None
     return (

@@ -16,14 +16,17 @@ MOST_SETTINGS = 3
 """Maximum number of settings in a label, enough for a grid of two settings and the seed."""
 
 
-def labels(runs: Sequence[RunFolder], settings: Sequence[Settings]) -> list[str]:
+def labels(runs: Sequence[RunFolder], settings: Sequence[Settings], titles: Sequence[str] = ()) -> list[str]:
     """Return a unique label for each run.
 
     The label is the name of the algorithm. If several runs have the same algorithm, their labels also contain the
     settings in which these runs differ. Runs that differ in no setting or in more than `MOST_SETTINGS` are labelled
     with their name, and runs with equal names are labelled with their path.
+
+    Args:
+        titles: texts that replace the names of the algorithms; an empty one does not.
     """
-    result = [algorithm_title(each) for each in settings]
+    result = [title or algorithm_title(each) for title, each in zip(titles or [""] * len(runs), settings, strict=True)]
     for title, count in Counter(result).items():
         if count > 1:
             alike = [i for i, label in enumerate(result) if label == title]
@@ -60,7 +63,7 @@ def _setting(settings: Settings, path: str) -> str:
 
 
 def measured_in(runs: Sequence[Settings]) -> tuple[list[str], list[str]]:
-    """Describe with how many shots and inner steps training and validation were measured, where runs differ in this.
+    """Describe the numbers of shots and inner steps used in training and validation, if they differ between runs.
 
     Returns:
         For training and for validation, the numbers of shots and of inner steps of each run, such as `10-shot`,

@@ -45,10 +45,10 @@ def _only_seed_differs(a: RunResult, b: RunResult) -> bool:
 
 
 def differences(a: RunResult, b: RunResult, metric: Metric, step: int) -> Floats:
-    """Return the differences a minus b at inner step `step`, [T]; NaN if either run diverged.
+    """Return the differences a minus b at inner step `step`, [T]; NaN for tasks on which either run diverged.
 
-    Differences of accuracies are computed from counts of correct predictions. The differences are ranked, so equal ones
-    must be equal to the last bit. Subtracting fractions would not ensure this.
+    Differences of accuracies are computed from counts of correct predictions. The differences are ranked, so equal
+    differences must agree to the last bit. Subtracting fractions would not ensure this.
     """
     import numpy as np
 

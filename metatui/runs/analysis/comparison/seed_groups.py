@@ -14,12 +14,14 @@ from metatui.runs.storage.run_folder import RunFolder
 
 
 class Groupable(Protocol):
-    """A run with the properties that decide to which group it belongs."""
+    """A run with the properties that determine its group."""
 
     @property
     def run(self) -> RunFolder: ...
     @property
     def label(self) -> str: ...
+    @property
+    def title(self) -> str: ...
     @property
     def settings(self) -> Settings: ...
     @property
@@ -30,7 +32,7 @@ R = TypeVar("R", bound=Groupable)
 
 
 def by_seed(runs: Sequence[R]) -> list[tuple[str, tuple[R, ...]]]:
-    """Group the runs that differ only in their seeds, in the order of their first runs.
+    """Group runs that differ only in their seeds. The groups are ordered by their first runs.
 
     Every run is in exactly one group. If several runs have the same settings and the same seed, the group contains only
     the last of these runs, because a repetition is not a second seed. Each of the earlier ones forms its own group.
@@ -42,7 +44,10 @@ def by_seed(runs: Sequence[R]) -> list[tuple[str, tuple[R, ...]]]:
     for run in runs:
         alike[run.same_tasks, without_seed(run.settings)][run.settings.training.seed] = run
     groups = [tuple(seeds.values()) for seeds in alike.values()]
-    names = labels([group[0].run for group in groups], [without_seed(group[0].settings) for group in groups])
+    first = [group[0] for group in groups]
+    names = labels(
+        [run.run for run in first], [without_seed(run.settings) for run in first], [run.title for run in first]
+    )
     found = [(name if len(group) > 1 else group[0].label, group) for name, group in zip(names, groups, strict=True)]
     grouped = {id(run) for _, group in found for run in group}
     found += [(run.label, (run,)) for run in runs if id(run) not in grouped]

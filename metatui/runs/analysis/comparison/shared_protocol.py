@@ -69,10 +69,8 @@ def agree(
     Raises:
         BadInput: if the runs use different data, or a value is not allowed.
     """
+    check_data(settings, labels)
     first = settings[0]
-    options = [path for path, field in FIELDS.items() if field.group == first.task.source]
-    for path, values in _differing(settings, labels, (*DATA, *options)):
-        raise BadInput(f"runs on different data cannot be compared: {path} is {values}")
     own_steps = [each.evaluation_steps for each in settings if FIELDS["evaluation.inner_steps"].is_relevant(each)]
     shared: dict[str, Scalar] = {
         "evaluation.test_tasks": first.evaluation.test_tasks if tasks is None else tasks,
@@ -120,6 +118,13 @@ def agree(
     )
 
 
+def check_data(settings: Sequence[Settings], labels: Sequence[str]) -> None:
+    """Raise BadInput if the runs use different data."""
+    options = [path for path, field in FIELDS.items() if field.group == settings[0].task.source]
+    for path, values in _differing(settings, labels, (*DATA, *options)):
+        raise BadInput(f"runs on different data cannot be compared: {path} is {values}")
+
+
 def _protocol_warnings(
     settings: Sequence[Settings],
     labels: Sequence[str],
@@ -136,8 +141,8 @@ def _protocol_warnings(
         yield f"the runs were set up with different protocols: {path} is {values}; the comparison uses {used} for all"
     if split == "val":
         yield (
-            "the validation split also selected the checkpoints, so these numbers are optimistic: report results on "
-            "the test split"
+            "the validation split was also used to select the checkpoints, so these numbers are optimistic: report "
+            "results on the test split"
         )
 
 
@@ -172,7 +177,7 @@ def result_warnings(runs: Sequence[RunResult]) -> Iterator[str]:
 
 
 def _differing(settings: Sequence[Settings], labels: Sequence[str], paths: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield each of `paths` whose value differs between the runs that use this setting, and a text with the values."""
+    """Yield each path whose value differs between the runs that use the setting, and a text with the values."""
     for path in paths:
         relevant = [(name, each) for name, each in zip(labels, settings, strict=True) if FIELDS[path].is_relevant(each)]
         if len({_value(each, path) for _, each in relevant}) > 1:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from metatui.config.fields import FIELDS, text_of
+from metatui.config.settings import Settings
 from metatui.runs.analysis.comparison.formatting import (
     after_steps,
     amount,
@@ -24,7 +26,7 @@ NONE = "–"
 """Placeholder for an unknown or missing value."""
 
 MOST_STEPS = 12
-"""Maximum number of rows in the table of inner steps. If there are more steps, only round numbers are shown."""
+"""Maximum number of rows in the table of inner steps. If there are more steps, only round step numbers are shown."""
 
 MOST_VALIDATIONS = 12
 """Maximum number of rows in the table of validations. If there are more, evenly spaced ones are shown."""
@@ -41,7 +43,7 @@ class TextTable:
 
 def tables(comparison: Comparison) -> list[TextTable]:
     """Return all non-empty tables."""
-    makers = (groups, results, adaptation, paired, costs, to_target)
+    makers = (groups, results, differing_settings, adaptation, seed_tests, paired, costs, to_target)
     return [table for make in makers if (table := make(comparison)) is not None]
 
 
@@ -86,6 +88,28 @@ def results(comparison: Comparison) -> TextTable:
     title = f"{comparison.metric.capitalize()} {after_steps(comparison)}"
     headings = ("run", "name", "at meta-step", "inner lr", comparison.metric, *(["diverged"] if counted else []))
     return TextTable(title, headings, rows, names=2)
+
+
+def differing_settings(comparison: Comparison) -> TextTable | None:
+    """Create a table of the settings that differ, with a column for each group of runs; None if no setting differs.
+
+    A setting that only some of the runs use is left out if it has its default value.
+    """
+    rows = []
+    for path in FIELDS:
+        columns = [
+            list(dict.fromkeys(used_value(run.settings, path) for run in group.runs)) for group in comparison.groups
+        ]
+        values = {value for column in columns for value in column}
+        if len(values - {NONE}) > 1 or (NONE in values and values - {NONE, text_of(FIELDS[path].default)}):
+            rows.append((path, *map(", ".join, columns)))
+    headings = ("setting", *(group.label for group in comparison.groups))
+    return TextTable("Settings that differ", headings, tuple(rows)) if rows else None
+
+
+def used_value(settings: Settings, path: str) -> str:
+    """Return the value of a setting as text; `NONE` if the setting is empty, or has no effect."""
+    return (text_of(settings.effective(path)) or NONE) if FIELDS[path].is_relevant(settings) else NONE
 
 
 def adaptation(comparison: Comparison) -> TextTable:
@@ -138,6 +162,25 @@ def _validated(comparison: Comparison, mean: float, half: float, diverged: int) 
     return _amount(comparison, mean, half) + (f" ({diverged:,} diverged)" if diverged else "")
 
 
+def seed_tests(comparison: Comparison) -> TextTable | None:
+    """Create a table of the tests over seeds; None if there are none."""
+    if not comparison.seeds:
+        return None
+    points_or_loss, write = ("points", points) if comparison.metric == "accuracy" else ("loss", interval)
+    rows = tuple(
+        (
+            pair.a.name,
+            pair.b.name,
+            _signed(write, pair.test.difference, pair.test.ci95) if math.isfinite(pair.test.ci95) else NONE,
+            _probability(pair.test.p),
+            _probability(pair.p_holm),
+        )
+        for pair in comparison.seeds
+    )
+    headings = ("a", "b", f"a − b, {points_or_loss}", "Welch's p", "p, Holm")
+    return TextTable("Pairs of settings, over seeds", headings, rows, names=2)
+
+
 def paired(comparison: Comparison) -> TextTable | None:
     """Create a table of the paired tests; None if no two runs had the same tasks."""
     if not comparison.pairs:
@@ -161,7 +204,7 @@ def paired(comparison: Comparison) -> TextTable | None:
 def _tested(pair: Pair) -> list[str]:
     test, write = pair.test, points if pair.metric == "accuracy" else interval
     return [
-        f"{'+' if test.mean > 0 else ''}{write(test.mean, test.ci95)}",
+        _signed(write, test.mean, test.ci95),
         _probability(test.p),
         _probability(pair.p_holm),
         _probability(test.wilcoxon_p),
@@ -169,8 +212,12 @@ def _tested(pair: Pair) -> list[str]:
     ]
 
 
+def _signed(write: Callable[[float, float], str], mean: float, half: float) -> str:
+    return f"{'+' if mean > 0 else ''}{write(mean, half)}"
+
+
 def costs(comparison: Comparison) -> TextTable:
-    """Create a table of the time and memory of training. Relative speeds are left out if only the seeds differ."""
+    """Create a table of the cost of training. Relative speeds are left out if the runs differ only in the seed."""
     timed = None if len(comparison.groups) == 1 and comparison.repeated else comparison.timed
     rows = tuple(
         (

@@ -12,12 +12,14 @@ from metatui.config.settings import Settings
 from metatui.events import Evaluation
 from metatui.runs.analysis.comparison.values import TaskValues
 from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.summary import summarise
 
 if TYPE_CHECKING:
     from metatui.learning.training.trainer_state import TrainerState
 
 CACHE_SIZE = 32
-"""Maximum number of cached measurements. If a run is added to a comparison, only this run must be measured."""
+"""Maximum number of cached measurements. With the cache, only the new run is measured when a run is added to a
+comparison."""
 
 Checkpoints = tuple[tuple[str, int, int], ...]
 _Key = tuple[RunFolder, Checkpoints, Settings, str]
@@ -35,13 +37,29 @@ def checkpoints_of(run: RunFolder) -> Checkpoints:
         return ()
 
 
+def recorded_test(run: RunFolder, settings: Settings) -> tuple[Evaluation, TaskValues] | None:
+    """Return the final test of `run`, without values of single tasks, if it has the protocol in `settings`."""
+    import numpy as np
+
+    test = summarise(run).test
+    if test is None or test.diverged is None or test.checkpoint is None:
+        return None
+    made = test.split, test.tasks, test.shots, test.queries, test.steps
+    steps = tuple(range(settings.evaluation.inner_steps + 1))
+    same = made == ("test", settings.evaluation.test_tasks, settings.evaluation_shots, settings.task.queries, steps)
+    if not same or test.batch_norm not in (None, settings.evaluation.batch_norm):
+        return None
+    none = np.empty((0, len(steps)))
+    return test, TaskValues(none, none if test.accuracy else None)
+
+
 def measure(
     run: RunFolder, checkpoints: Checkpoints, settings: Settings, state: TrainerState, split: str
 ) -> Generator[int, None, tuple[Evaluation, TaskValues]]:
     """Evaluate `state` with the protocol in `settings`, yielding the number of finished tasks after each chunk.
 
     Args:
-        checkpoints: result of a call to `checkpoints_of` before `state` was read; part of the key of the cache.
+        checkpoints: result of a call to `checkpoints_of` that was made before `state` was read; part of the cache key.
 
     Raises:
         BadInput: if the split is unknown, or the device or the data is not available.

@@ -159,7 +159,7 @@ def first_reaching(curve: ValidationCurve, target: float, metric: Metric) -> Tim
 
     Validations are used because they always have the same number of held-out tasks. A meta-step has few training tasks,
     and the minimum of many noisy losses reaches any target early. The result may be late by up to `evaluation.every`
-    meta-steps, the distance between validations.
+    meta-steps, the number of meta-steps between validations.
     """
     for i, mean in enumerate(curve.mean):
         if mean >= target if metric == "accuracy" else mean <= target:

@@ -50,8 +50,8 @@ class Protocol:
     """Whether each run takes the number of inner steps in its own settings. If True, `steps` is the largest of these
     numbers."""
     differences: tuple[str, ...] = ()
-    """Differences between the protocols that the runs were set up with. The comparison replaces them by one
-    protocol."""
+    """Differences between the protocols that the runs were set up with. The comparison uses one protocol for all runs
+    instead."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class TaskValues:
 
 @dataclass(frozen=True)
 class TimeToTarget:
-    """A point in the training of a run, such as the point at which it reached the target."""
+    """A point in the training of a run, such as the point at which the run reached the target."""
 
     iterations: int
     tasks: int
@@ -88,7 +88,7 @@ class TimeToTarget:
 
 @dataclass(frozen=True)
 class LiveChange:
-    """A change of a setting during training."""
+    """A change to a setting during training."""
 
     at: TimeToTarget
     label: str
@@ -185,6 +185,8 @@ class RecordedRun:
     costs: Costs
     to_target: TimeToTarget | None
     """First validation that reached the target; None if no validation reached it, or if there is no target."""
+    title: str = field(default="", kw_only=True)
+    """Text that replaces the name of the algorithm in labels; empty to use the name of the algorithm."""
 
     @property
     def id(self) -> str:
@@ -198,6 +200,7 @@ class RunResult(RecordedRun):
     evaluation: Evaluation
     """Adaptation curve with its protocol."""
     values: TaskValues = field(repr=False)
+    """Metrics of each task; without rows if `evaluation` is the recorded test of the run."""
     diverged: int
     """Number of held-out tasks that diverged. The means of `evaluation` exclude them."""
 
@@ -249,7 +252,7 @@ class SeedCurve:
     deviation: tuple[float, ...]
     """Standard deviations over the seeds, with `seeds` - 1 in the denominator; NaN with fewer than two seeds."""
     ci95: tuple[float, ...]
-    """Half-widths of the 95 % intervals of the means over the seeds, by Student's t; NaN with fewer than two
+    """Half-widths of the 95 % intervals of the means over the seeds (Student's t); NaN with fewer than two
     seeds."""
 
 
@@ -324,7 +327,7 @@ class Comparison:
     """Target accuracy as a fraction, or target loss."""
     warnings: tuple[str, ...]
     groups: tuple[SeedGroup, ...] = ()
-    """All runs in groups. Runs that differ only in the seed are in the same group."""
+    """All runs, divided into groups. Runs that differ only in the seed are in the same group."""
 
     @property
     def repeated(self) -> tuple[SeedGroup, ...]:

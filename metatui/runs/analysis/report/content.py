@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from metatui.config.fields import FIELDS, text_of
+from metatui.config import presets
+from metatui.config.fields import FIELDS, change, differences, text_of
+from metatui.config.presets import as_changed, without_changed
+from metatui.config.schedule import PlannedChange
+from metatui.config.settings import Settings
 from metatui.runs.analysis import figures
 from metatui.runs.analysis.comparison import tables
 from metatui.runs.analysis.comparison.formatting import (
@@ -22,6 +27,8 @@ from metatui.runs.analysis.comparison.values import Comparison
 from metatui.runs.analysis.figures import Panel
 from metatui.runs.formatting import detail, entry_message
 from metatui.runs.storage.journal import Entry
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.utils.errors import MetatuiError
 
 T = TypeVar("T")
 
@@ -85,7 +92,7 @@ def report(comparison: Comparison) -> Report:
             _present(tables.validations(comparison), tables.to_target(comparison)),
         ),
         Section("Costs", _present(figures.step_time(comparison)), (tables.costs(comparison),)),
-        Section("Pairs", (), _present(tables.paired(comparison)), other_pairs),
+        Section("Pairs", (), _present(tables.seed_tests(comparison), tables.paired(comparison)), other_pairs),
         Section("Protocol", (), (_protocol(comparison),)),
         Section("Settings", (), tuple(_settings(comparison))),
         Section("Environment", (), (_environment(comparison),)),
@@ -139,7 +146,7 @@ def _protocol(comparison: Comparison) -> TextTable:
         "them",
         "diverged tasks": f"tasks whose loss after the last inner step is not finite{growth}; means, intervals and "
         "tests leave them out",
-        "intervals": "95 %, by Student's t, over tasks; for means over several seeds and their differences, over the "
+        "intervals": "95 % (Student's t), over tasks; for means over several seeds and their differences, over the "
         "seeds",
     }
     rows = tuple((name, value) for name, value in items.items() if value is not None)
@@ -147,38 +154,57 @@ def _protocol(comparison: Comparison) -> TextTable:
 
 
 def _settings(comparison: Comparison) -> Iterator[TextTable]:
-    """Yield tables of the settings that are used: first those that differ between the runs, then the shared ones."""
-    runs = comparison.runs
-    differing: dict[str, list[str]] = {}
-    shared: dict[str, str] = {}
+    """Yield tables of the settings that are used: those that differ between the runs, the others, and changed ones."""
+    table = tables.differing_settings(comparison)
+    differing = {row[0] for row in table.rows} if table else set()
+    if table:
+        yield table
+    rows = []
     for path, field in FIELDS.items():
-        relevant = [field.is_relevant(run.settings) for run in runs]
-        values = [
-            (text_of(run.settings.effective(path)) or NONE) if has else NONE
-            for run, has in zip(runs, relevant, strict=True)
-        ]
-        if len(set(values)) > 1:
-            differing[path] = values
-        elif any(relevant):
-            shared[path] = values[0]
-    if differing:
-        rows = tuple((run.label, *(values[i] for values in differing.values())) for i, run in enumerate(runs))
-        yield TextTable("Settings that differ", ("run", *differing), rows)
-    title = "Settings that all runs share" if len(runs) > 1 else "Settings of the run"
-    shared_rows = tuple(
-        (path, value if value == NONE else f"{value} {FIELDS[path].unit}".strip(), FIELDS[path].help)
-        for path, value in shared.items()
-    )
-    yield TextTable(title, ("setting", "value", "meaning"), shared_rows, names=3)
+        used = [run.settings for run in comparison.runs if field.is_relevant(run.settings)]
+        if used and path not in differing:
+            value = tables.used_value(used[0], path)
+            amount = value if value == NONE else f"{value} {field.unit}".strip()
+            rows.append((path, amount, field.help))
+    title = "Settings that do not differ" if len(comparison.runs) > 1 else "Settings of the run"
+    yield TextTable(title, ("setting", "value", "meaning"), tuple(rows), names=3)
+    if changed := _changed_from_preset(comparison):
+        yield changed
+
+
+def _changed_from_preset(comparison: Comparison) -> TextTable | None:
+    """Return a table of the settings in which runs differ from their presets, live changes included; None if empty."""
+    rows = []
+    for run in comparison.runs:
+        if (preset := _preset(run.run)) is not None:
+            for path in differences(run.settings, preset):
+                values = (text_of(settings.value(path)) or NONE for settings in (run.settings, preset))
+                rows.append((run.label, path, *values))
+    headings = ("run", "setting", "value", "in the preset")
+    return TextTable("Settings that differ from the preset", headings, tuple(rows), names=4) if rows else None
+
+
+def _preset(run: RunFolder) -> Settings | None:
+    """Return the settings of a run's preset after its scheduled changes; None if it has none, or it cannot be read."""
+    name = next((entry.details.get("preset") for entry in run.journal() if entry.event == "started"), None)
+    if isinstance(name, str):
+        with suppress(MetatuiError):
+            preset = presets.load(without_changed(name))
+            scheduled = {each.path: each.value for each in preset.changes if isinstance(each, PlannedChange)}
+            return change(preset.settings, scheduled)
+    return None
 
 
 def _environment(comparison: Comparison) -> TextTable:
     """Return a table of the machines and versions that were used, with a row for each start or resumption of a run."""
     rows = []
     for run in comparison.runs:
+        preset = _preset(run.run)
+        is_changed = preset is not None and bool(differences(run.settings, preset))
         for entry in run.run.journal():
             if entry.event == "started":
-                recorded = {**entry.details, "preset": entry.details.get("preset") or "own settings"}
+                origin = entry.details.get("preset") or "own settings"
+                recorded = {**entry.details, "preset": as_changed(origin) if is_changed else origin}
                 details = (recorded.get(name) for name in STARTED)
                 texts = (NONE if value is None else detail({"": value}, "") for value in details)
                 resumed = entry.iteration

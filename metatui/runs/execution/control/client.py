@@ -1,18 +1,20 @@
-"""Client of a run that trains in another process."""
+"""Client of a run that is being trained in another process."""
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import threading
 import time
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 
-from metatui.events import Command, Event, Failed, Finished, Warned
+from metatui.events import Command, Event, Failed, Finished, Stop, Warned
 from metatui.runs.execution.control.messages import LONGEST_REPORT, Hello, command_line, read_hello, read_report
 from metatui.runs.execution.control.sockets import connect
 from metatui.runs.storage.journal import Entry
-from metatui.runs.storage.lock import holder
+from metatui.runs.storage.lock import holder, other_process
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.child_process import Channel
 from metatui.utils.errors import BadInput, quote
@@ -26,6 +28,47 @@ OVER_SECONDS = 2.0
 """Maximum number of seconds that a process may take to release the run after closing its socket."""
 
 
+class NotListening(BadInput):
+    """The process of a live run does not listen on its socket: training has not begun yet, or there are no sockets."""
+
+
+def stop_run(run: RunFolder) -> LiveRun | None:
+    """Tell a live run to stop after its meta-step and to save.
+
+    Returns:
+        The connection to the run. None if its process does not listen; then SIGTERM was sent to it, which ends a run
+        whose training has not begun, and also saves a run that trains.
+
+    Raises:
+        BadInput: if the run is not live or its process cannot be reached.
+    """
+    try:
+        live = LiveRun.attach(run)
+    except NotListening as error:
+        pid = other_process(run.lock_path)
+        if pid is None:
+            raise
+        try:
+            os.kill(pid, signal.SIGTERM)
+        except ProcessLookupError:  # it has just ended
+            pass
+        except PermissionError:
+            raise error from None
+        return None
+    live.submit(Stop())
+    return live
+
+
+def has_ended(run: RunFolder, seconds: float) -> bool:
+    """Wait at most `seconds` for the process of a run to release the run; return whether it has released it."""
+    until = time.monotonic() + seconds
+    while run.is_live():
+        if time.monotonic() >= until:
+            return False
+        time.sleep(0.02)
+    return True
+
+
 class LiveRun:
     """Stream of the events of a live run. Iterate over it once, in one thread; `submit` and `close` are thread-safe.
 
@@ -35,7 +78,9 @@ class LiveRun:
     """
 
     def __init__(self, run: RunFolder, channel: Channel) -> None:
-        """Read the hello message from `channel`. Use `attach`, `start_detached` or `resume_detached` instead.
+        """Read the hello message from `channel`.
+
+        `attach`, `start_detached` and `resume_detached` call this method.
 
         Raises:
             BadInput: if the other process is not a run, or uses another protocol.
@@ -61,7 +106,10 @@ class LiveRun:
 
     @classmethod
     def attach(cls, run: RunFolder) -> LiveRun:
-        """Connect to a run. Raises BadInput if the run is not live or its process cannot be reached."""
+        """Connect to a run. Raises BadInput if the run is not live or its process cannot be reached.
+
+        If the process does not listen, the exception is `NotListening`.
+        """
         if not run.is_live():
             raise run.not_live()
         channel = None
@@ -73,7 +121,8 @@ class LiveRun:
                 channel.close()
             why = reason(error) if isinstance(error, OSError) else str(error)
             trainer = holder(run.lock_path)
-            raise BadInput(
+            absent = isinstance(error, FileNotFoundError | ConnectionRefusedError)
+            raise (NotListening if absent else BadInput)(
                 f"run {quote(run.id)} is being trained by {trainer}, which cannot be reached from here: {why}"
             ) from None
 
@@ -99,8 +148,8 @@ class LiveRun:
     def __iter__(self) -> Generator[Event, None, None]:
         """Yield events until the run ends or `close` is called.
 
-        The last event is Finished or Failed, even if the run's process was killed. When it is yielded, the process has
-        released the run.
+        The last event is Finished or Failed, even if the run's process was killed. When this event is yielded, the
+        process has released the run.
         """
         with self._lock:
             if self._closed:
@@ -113,7 +162,7 @@ class LiveRun:
                 yield event
             if self._closed:
                 return
-            is_live = self._is_still_live()
+            is_live = not has_ended(self.run, OVER_SECONDS)
             if not isinstance(last, Finished | Failed):
                 yield self._ending(is_live)
         finally:
@@ -153,15 +202,6 @@ class LiveRun:
             if self._unsent:
                 sent = self._channel.socket.send(self._unsent, socket.MSG_DONTWAIT)
                 self._unsent = self._unsent[sent:]
-
-    def _is_still_live(self) -> bool:
-        """Wait at most `OVER_SECONDS` for the process to release the run; return whether it still holds the run."""
-        until = time.monotonic() + OVER_SECONDS
-        while self.run.is_live():
-            if time.monotonic() >= until:
-                return True
-            time.sleep(0.02)
-        return False
 
     def _ending(self, is_live: bool) -> Finished | Failed:
         """Return the last event of the run from its folder, after the connection was lost."""

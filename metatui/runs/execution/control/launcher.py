@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from metatui.config.declarations import Scalar
 from metatui.config.schedule import Planned, as_tables
 from metatui.config.settings import Settings
+from metatui.learning import stages
 from metatui.learning.data import packing
 from metatui.runs.execution.control.client import LiveRun
 from metatui.runs.storage.run_folder import RunFolder
@@ -18,6 +20,79 @@ from metatui.utils.errors import BadInput, MetatuiError, Problem, SettingsError,
 from metatui.utils.logs import open_log
 
 
+class StartingRun:
+    """A run whose process loads libraries and data. `wait` returns the run when training begins."""
+
+    def __init__(self, request: Mapping[str, Any], title: str) -> None:
+        """Start the process. Use `start` or `resume` instead. Raises OSError if no process can be started."""
+        with open_log() as (log, _):
+            self._child = ChildProcess("metatui.runs.execution.worker", title=title, output=log)
+        self._child.detach()
+        with suppress(OSError):  # the process has died, which `wait` reports
+            self._child.send(request)
+
+    @classmethod
+    def start(
+        cls,
+        settings: Settings,
+        *,
+        runs_dir: str | Path | None = None,
+        preset: str | None = None,
+        changes: Sequence[Planned] = (),
+        origin: str | None = None,
+        niceness: int = 0,
+    ) -> StartingRun:
+        """Start the process of a new run. `changes` and `origin` are as in `Session.start`.
+
+        Args:
+            niceness: scheduling priority of the training, from 0 (normal) to 19 (lowest). Libraries and data are loaded
+                with normal priority.
+        """
+        request = {
+            "settings": settings.model_dump(mode="json"),
+            "runs_dir": str(paths.runs_dir(runs_dir)),
+            "preset": preset,
+            "planned": as_tables(changes),
+            "origin": origin,
+            "niceness": niceness,
+        }
+        # The process itself creates the run's folder, whose name starts with this text.
+        return cls(request, f"metatui {settings.algorithm.name}-{settings.task.source}")
+
+    @classmethod
+    def resume(cls, run: RunFolder, changes: Mapping[str, Scalar] | None = None, *, niceness: int = 0) -> StartingRun:
+        """Start a process that resumes a run. `niceness` is as in `start`."""
+        request = {"resume": str(run.path.absolute()), "changes": dict(changes or {}), "niceness": niceness}
+        return cls(request, f"metatui {run.id}")
+
+    def stop(self) -> None:
+        """End the process before training begins. A run that trains already is interrupted and saved.
+
+        Other threads may call this while one waits.
+        """
+        self._child.terminate()
+
+    def wait(self) -> LiveRun:
+        """Wait until training begins, and follow the run. Ctrl-C in the meantime ends the process.
+
+        Raises:
+            BadInput, MetatuiError: if `Session.start` or `Session.resume` fails in the process, or the process ends.
+        """
+        child = self._child
+        try:
+            return LiveRun(RunFolder(Path(_answer(child))), child)
+        except OSError:
+            how = describe_exit(child.wait() or 0)
+            child.close()
+            raise MetatuiError(
+                f"the run's process {how} before training began: see its output in {quote(str(paths.log_file()), 200)}"
+            ) from None
+        except BaseException:
+            child.terminate()
+            child.close()
+            raise
+
+
 def start_detached(
     settings: Settings,
     *,
@@ -25,73 +100,49 @@ def start_detached(
     preset: str | None = None,
     changes: Sequence[Planned] = (),
     origin: str | None = None,
-    niceness: int = 0,
 ) -> LiveRun:
     """Start a new run in the background and follow its events. `changes` and `origin` are as in `Session.start`.
-
-    Args:
-        niceness: scheduling priority of the process, from 0 (normal) to 19 (lowest).
 
     Raises:
         BadInput, MetatuiError: if `Session.start` fails in the new process; no folder is left behind.
     """
-    request = {
-        "settings": settings.model_dump(mode="json"),
-        "runs_dir": str(paths.runs_dir(runs_dir)),
-        "preset": preset,
-        "planned": as_tables(changes),
-        "origin": origin,
-    }
-    # The process itself creates the run's folder, whose name starts with this text.
-    return _train(request, f"metatui {settings.algorithm.name}-{settings.task.source}", niceness)
+    starting = StartingRun.start(settings, runs_dir=runs_dir, preset=preset, changes=changes, origin=origin)
+    return starting.wait()
 
 
-def resume_detached(run: RunFolder, changes: Mapping[str, Scalar] | None = None, *, niceness: int = 0) -> LiveRun:
-    """Resume a run in the background and follow its events. `niceness` is as in `start_detached`.
+def resume_detached(run: RunFolder, changes: Mapping[str, Scalar] | None = None) -> LiveRun:
+    """Resume a run in the background and follow its events.
 
     Raises:
         BadInput, MetatuiError: if `Session.resume` fails in the new process.
     """
-    return _train({"resume": str(run.path.absolute()), "changes": dict(changes or {})}, f"metatui {run.id}", niceness)
-
-
-def _train(request: Mapping[str, Any], title: str, niceness: int) -> LiveRun:
-    with open_log() as (log, _):
-        child = ChildProcess("metatui.runs.execution.worker", title=title, niceness=niceness, output=log)
-    child.detach()
-    try:
-        try:
-            child.send(request)
-            return LiveRun(RunFolder(Path(_answer(child))), child)
-        except OSError:
-            how = describe_exit(child.wait() or 0)
-            raise MetatuiError(
-                f"the run's process {how} before training began: see its output in {quote(str(paths.log_file()), 200)}"
-            ) from None
-        except BaseException:
-            child.terminate()
-            raise
-    except BaseException:
-        child.close()
-        raise
+    return StartingRun.resume(run, changes).wait()
 
 
 def _answer(child: ChildProcess) -> str:
     """Wait until training starts, and return the run folder.
 
-    If the child packs images first, its progress is passed on to the packing listeners of this process.
+    Until then, the progress of the child is passed on to the listeners of this process.
 
     Raises:
         BadInput, MetatuiError: if the process reports such an error.
         OSError: if the process died.
     """
-    while (answer := child.receive()) and "packed" in answer:
-        packing.report_packing(*answer["packed"])
+    while (answer := child.receive()) and not answer.keys() & {"dir", "error"}:
+        with suppress(OSError):  # the listener's terminal was closed, but the run shall start
+            _report(answer)
     if answer is None:
         raise ConnectionResetError
     if "dir" in answer:
         return str(answer["dir"])
     raise _error(answer)
+
+
+def _report(progress: Message) -> None:
+    if "packed" in progress:
+        packing.report_packing(*progress["packed"])
+    elif "stage" in progress:
+        stages.report_stage(progress["stage"])
 
 
 def _error(answer: Message) -> MetatuiError:

@@ -66,7 +66,7 @@ MOST_OTHERS = 4096
 the oldest are dropped."""
 
 MOST_UNREAD = 64 * 1024
-"""Maximum number of unread bytes of a viewer. If there are more, its invalid lines are not answered."""
+"""Maximum number of bytes that a viewer has not read yet. If there are more, its invalid lines are not answered."""
 
 CHUNK = 64 * 1024
 
@@ -80,7 +80,7 @@ class Batch:
 
 
 class Viewer:
-    """Connection to a viewer: a queue of batches to send, and the commands that it receives."""
+    """Connection to a viewer: a queue of batches to send, and the commands that arrive from the viewer."""
 
     def __init__(self, connection: socket.socket, hello: Hello) -> None:
         connection.setblocking(False)
@@ -112,7 +112,7 @@ class Viewer:
             self.close()
 
     async def finish(self) -> None:
-        """Wait until all queued data are sent."""
+        """Wait until all queued data have been sent."""
         self._over = True
         self._changed.set()
         if self._sending:

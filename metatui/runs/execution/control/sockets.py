@@ -31,7 +31,7 @@ def listen(run: RunFolder) -> socket.socket:
     The caller must hold the run's lock. The new socket replaces the socket of a dead process.
 
     Raises:
-        OSError: if the file system has no sockets, or the folder cannot be written.
+        OSError: if the file system does not support sockets, or the folder cannot be written.
     """
     path = socket_path(run)
     fresh = path.with_name(f".{path.name}")

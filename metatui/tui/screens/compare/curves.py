@@ -43,7 +43,7 @@ class View:
     log: bool = True
     """True for a logarithmic axis of losses. The axis of accuracies is always linear."""
     smoothing: int = 0
-    """Decay of the smoothing, as a position in `DECAYS` that counts from 1. If it is 0, the decay depends on the length
+    """Decay of the smoothing, as a position in `DECAYS`, counted from 1. If it is 0, the decay depends on the length
     of the runs."""
     curves: Curves = "both"
     """The curves to draw: training, validation, or both."""
@@ -116,10 +116,13 @@ def training(comparison: Comparison | Recorded, view: View) -> ChartData:
     measured = in_training if lines else in_validation
     differs = len({each for each, group in zip(measured, groups, strict=True) if each and group.runs[0].training}) > 1
     series: list[Series] = []
-    spans, marks = set(), []
+    spans: set[str] = set()
+    marks: list[Mark] = []
+    faults: dict[tuple[float, str], Mark] = {}
     for group, how in zip(groups, measured, strict=True):
-        name = f"{group.label}, {how}" if differs and how else group.label
+        name = label = f"{group.label}, {how}" if differs and how else group.label
         for run in group.runs:
+            first = len(series)
             if lines:
                 curve, smooth = run.training, _smoothed(run.training, view)
                 if curve and smooth:
@@ -133,14 +136,16 @@ def training(comparison: Comparison | Recorded, view: View) -> ChartData:
             if points:
                 scale = 100 if accuracy else 1
                 y = [scale * mean for mean in run.validation.mean]
-                style: Literal["line", "points"] = "points" if lines else "line"
+                # A line through a single validation would be one dot.
+                style: Literal["line", "points"] = "points" if lines or len(y) == 1 else "line"
                 series.append(
                     Series(name, group.colour, [*zip(getattr(run.validation, view.axis), y, strict=True)], style)
                 )
                 name = ""
+            failed = {x for each in series[first:] for x, value in each.points if not math.isfinite(value)}
+            faults |= {(x, label): Mark(x, "not finite", group.colour, label) for x in failed}
             changes = run.training.changes if run.training else ()
-            marks += [Mark(getattr(change.at, view.axis), change.label, group.colour) for change in changes]
-    faults = {x for each in series for x, value in each.points if not math.isfinite(value)}
+            marks += [Mark(getattr(change.at, view.axis), change.label, group.colour, label) for change in changes]
     smoothed = f", smoothed {max(spans)}" if spans else ""
     metric = "accuracy" if accuracy else "loss"
     shown = f"{'Query accuracy' if accuracy else 'Meta-loss'} in training"
@@ -154,7 +159,7 @@ def training(comparison: Comparison | Recorded, view: View) -> ChartData:
     return ChartData(
         tuple(series),
         tuple(marks),
-        tuple(sorted(faults)),
+        tuple(faults[key] for key in sorted(faults)),
         title=titles[0],
         shorter_titles=tuple(titles[1:]),
         x_label=AXES[view.axis],

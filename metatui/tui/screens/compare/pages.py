@@ -20,7 +20,17 @@ from metatui.runs.analysis.comparison.formatting import (
     points,
 )
 from metatui.runs.analysis.comparison.formatting import result as result_words
-from metatui.runs.analysis.comparison.tables import TextTable, adaptation, costs, groups, paired, results, to_target
+from metatui.runs.analysis.comparison.tables import (
+    TextTable,
+    adaptation,
+    costs,
+    differing_settings,
+    groups,
+    paired,
+    results,
+    seed_tests,
+    to_target,
+)
 from metatui.tui.screens.compare.curves import View, run_colours, run_groups
 from metatui.tui.widgets.charts.axis import Axis, dot, range_axis
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
@@ -64,7 +74,7 @@ def result_page(comparison: Comparison, view: View, width: int, theme: ChartThem
 
 def tables_page(comparison: Comparison, width: int, theme: ChartTheme) -> list[Row]:
     """Return all tables. Those that no other section shows come first."""
-    order = (groups, costs, to_target, results, adaptation, paired)
+    order = (groups, differing_settings, costs, to_target, results, adaptation, seed_tests, paired)
     shown = [table for make in order if (table := make(comparison)) is not None]
     return [row for table in shown for row in _table(table, width, theme)]
 

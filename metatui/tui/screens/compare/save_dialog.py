@@ -43,7 +43,9 @@ class SaveDialog(InputDialog[Path]):
     def compose_fields(self) -> ComposeResult:
         yield StaticText(self._hint, classes="dialog-hint")
         yield Label("File")
-        yield Entry(self._path, id="save-path")
+        path = Entry(self._path, id="save-path")
+        path.select_on_focus = False  # or the first key would replace the whole path
+        yield path
         with Horizontal(classes="field-row"):
             yield Label("Replace an existing file  ")
             yield Toggle(animate=False, id="save-overwrite")
@@ -97,7 +99,7 @@ class SaveDialog(InputDialog[Path]):
             return
         self._written = path
         self.show_state(f"Written to {path}. What was typed in the meantime was ignored.")
-        self.query_one("#accept", Button).label = "Close (enter)"
+        self.accept_button.label = "Close (enter)"
         self.query_one("#cancel", Button).display = False
 
     def on_key(self, event: Key) -> None:
@@ -158,7 +160,7 @@ class ReportScreen(SaveDialog, AnalysisScreen[Path | None]):
     def save(self, path: Path) -> None:
         if not self.is_busy:
             self._file = path
-            self.start_analysis(partial(comparing, self._runs))
+            self.start_analysis(partial(comparing, self._runs, reuse_test=True))
             self.show_state("Reading the runs…")
 
     def show_progress(self, progress: Comparing) -> None:

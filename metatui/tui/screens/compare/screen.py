@@ -92,7 +92,7 @@ class CompareScreen(AnalysisScreen[None]):
             "s",
             "own_steps",
             "Own steps",
-            tooltip="Evaluate again with each run's own number of inner steps, or with that of the first run for all.",
+            tooltip="Evaluate again with each run's own number of inner steps, or with the first run's for all runs.",
         ),
         Binding(
             "g",
@@ -118,6 +118,7 @@ class CompareScreen(AnalysisScreen[None]):
         shots: int | None = None,
         target: float | None = None,
         colours: Mapping[str, str] | None = None,
+        titles: Mapping[RunFolder, str] | None = None,
     ) -> None:
         """Args:
         tasks, steps, shots: Numbers of held-out tasks, inner steps and support examples. None selects the number in
@@ -125,10 +126,12 @@ class CompareScreen(AnalysisScreen[None]):
             settings.
         target: Accuracy (a fraction) or loss; the tables show when each run's validations first reached it.
         colours: Names of the runs' colours in the palette.
+        titles: Texts that replace the names of the algorithms in the labels of runs.
         """
         super().__init__()
         self._runs = tuple(runs)
         self._tasks, self._steps, self._shots, self._target = tasks, steps, shots, target
+        self._titles = titles
         self.comparison: Comparison | None = None
         self._recorded: Recorded | None = None
         """The training curves of the runs, which are shown until the runs have been evaluated."""
@@ -241,7 +244,15 @@ class CompareScreen(AnalysisScreen[None]):
 
     def _measure(self) -> None:
         self.start_analysis(
-            partial(comparing, self._runs, tasks=self._tasks, steps=self._steps, shots=self._shots, target=self._target)
+            partial(
+                comparing,
+                self._runs,
+                tasks=self._tasks,
+                steps=self._steps,
+                shots=self._shots,
+                target=self._target,
+                titles=self._titles,
+            )
         )
         self._show_state("Reading the runs…")
 

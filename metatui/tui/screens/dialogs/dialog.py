@@ -9,19 +9,15 @@ from textual.app import ComposeResult
 from textual.await_complete import AwaitComplete
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.events import ScreenResume
-from textual.screen import ModalScreen, ScreenResultType
-from textual.widgets import Button, Input
+from textual.screen import ScreenResultType
+from textual.widgets import Button, Input, Switch
 
+from metatui.tui.screens.overlay import Overlay
 from metatui.tui.widgets.static_text import StatusLine
 
 
-class Dialog(ModalScreen[ScreenResultType]):
+class Dialog(Overlay[ScreenResultType]):
     """A dialog, shown as a box over the current screen."""
-
-    def on_screen_resume(self, event: ScreenResume) -> None:
-        # The widgets were styled when they were mounted; Textual would style them again, which delays the dialog.
-        event.refresh_styles = False
 
     def dismiss(self, result: ScreenResultType | None = None) -> AwaitComplete:
         """Close the dialog. Do nothing if it is already closing, because Textual would then close the screen below."""
@@ -35,7 +31,8 @@ class InputDialog(Dialog[ScreenResultType | None]):
 
     def __init__(self, title: str, button: str) -> None:
         super().__init__()
-        self._title, self._button = title, button
+        self._title = title
+        self.accept_button = Button(f"{button} (enter)", id="accept", variant="primary", compact=True)
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
@@ -43,7 +40,7 @@ class InputDialog(Dialog[ScreenResultType | None]):
             yield from self.compose_fields()
             yield StatusLine(id="dialog-error", classes="field-error")
             with Horizontal(classes="dialog-buttons"):
-                yield Button(f"{self._button} (enter)", id="accept", variant="primary", compact=True)
+                yield self.accept_button
                 yield Button("Cancel (esc)", id="cancel", compact=True)
 
     def compose_fields(self) -> ComposeResult:
@@ -61,6 +58,11 @@ class InputDialog(Dialog[ScreenResultType | None]):
         """Show `error`, and focus the first field."""
         self.query_one("#dialog-error", StatusLine).update(error)
         self.query(Input).first().focus()
+
+    @on(Input.Changed)
+    @on(Switch.Changed)
+    def _forget_error(self) -> None:
+        self.query_one("#dialog-error", StatusLine).update("")
 
     @on(Button.Pressed, "#accept")
     @on(Input.Submitted)

@@ -20,6 +20,9 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from metatui.config.fields import FIELDS
+from metatui.config.registry import ALGORITHMS
+from metatui.config.settings import Settings
+from metatui.learning.explanations import explanation
 from metatui.tui.help.topics import ABOUT, TERMS, TOPICS, Topic
 from metatui.tui.help.word_search import match, normalised
 from metatui.tui.keyboard.actions import ACTIONS, AppContext, key_names
@@ -44,6 +47,10 @@ class Line:
     def contains(self, words: Sequence[str]) -> bool:
         return match(words, normalised(" ".join((*self.columns, self.text)))) > 0
 
+    def named(self, words: Sequence[str]) -> float:
+        """Return how well `words` match the columns, which name the entry."""
+        return match(words, normalised(" ".join(self.columns)))
+
 
 @dataclass(frozen=True)
 class Section:
@@ -51,14 +58,19 @@ class Section:
     lines: Sequence[Line]
 
     def matching(self, words: Sequence[str]) -> Section:
-        return Section(self.title, [line for line in self.lines if line.contains(words)])
+        """Return the section with the lines that contain `words`. Lines that are named after them come first."""
+        found = [line for line in self.lines if line.contains(words)]
+        return Section(self.title, sorted(found, key=lambda line: line.named(words), reverse=True))
 
 
 NOTHING_FOUND = Section("", [Line((), "The help does not contain these words.")])
 
 
 class HelpScreen(Dialog[None]):
-    """Shows the sections in `opening`, then all keys, panes and terms. The search also finds all settings."""
+    """Shows the sections in `opening`, then all keys, panes and terms.
+
+    The search also finds algorithms and settings.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape,q", "dismiss", "Close"),
@@ -114,12 +126,15 @@ class HelpScreen(Dialog[None]):
 
     @on(Input.Changed)
     def _search(self, event: Input.Changed) -> None:
-        words = normalised(event.value).split()
-        if words:
-            found = (section.matching(words) for section in (*self.sections, _settings()))
-            self._show([section for section in found if section.lines] or [NOTHING_FOUND])
-        else:
-            self._show(self.sections)
+        self._show(self.found(event.value) if normalised(event.value).strip() else self.sections)
+
+    def found(self, text: str) -> list[Section]:
+        """Return the sections with the entries that contain the words of `text`, best names first."""
+        words = normalised(text).split()
+        searched = (section.matching(words) for section in (*self.sections, _algorithms(), _settings()))
+        found = [section for section in searched if section.lines]
+        found.sort(key=lambda section: section.lines[0].named(words), reverse=True)
+        return found or [NOTHING_FOUND]
 
     @on(Input.Submitted)
     def _to_page(self) -> None:
@@ -174,7 +189,7 @@ def _keys(context: AppContext) -> Iterator[Section]:
 
 
 def changed_in_form(source: str, changed: Sequence[tuple[str, str]]) -> list[Section]:
-    """Return a section with the label and values of each setting that was changed in the form, if there are any."""
+    """Return a section with each setting that was changed in the form; an empty list if there are none."""
     lines = [Line((label,), values) for label, values in changed]
     return [Section(f"Changed in the form since {source}", lines)] if lines else []
 
@@ -191,6 +206,15 @@ def change_keys() -> Section:
 
 def _title(group: str) -> str:
     return f"Keys: {group}"
+
+
+def _algorithms() -> Section:
+    """Return the section with the idea of each algorithm, which `metatui explain` describes in detail."""
+    explained = {each.title: explanation(Settings(), each.name) for each in ALGORITHMS.components()}
+    return Section(
+        "Algorithms",
+        [Line((title,), f"{each.title.partition(': ')[2]}. {each.idea}") for title, each in explained.items()],
+    )
 
 
 def _settings() -> Section:

@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
-from textual.widgets import Button
 
 from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, fixed_because, text_of
 from metatui.config.settings import Settings
 from metatui.tui.screens.dialogs.dialog import InputDialog
 from metatui.tui.widgets.form.fields import FormField
-from metatui.tui.widgets.form.model import assess, texts_of
+from metatui.tui.widgets.form.model import Assessment, assess, texts_of
 from metatui.tui.widgets.static_text import StaticText
 
 Changes = Mapping[str, Scalar]
@@ -30,7 +29,8 @@ class LiveScreen(InputDialog[Changes]):
     def __init__(self, settings: Settings) -> None:
         super().__init__("Change settings", "Apply")
         self._settings = settings
-        self._texts = texts_of(settings)
+        self._typed: dict[str, str] = {}
+        """Text of each edited field, by path."""
         self._hint = StaticText(APPLIES, classes="dialog-hint")
 
     def compose_fields(self) -> ComposeResult:
@@ -38,7 +38,7 @@ class LiveScreen(InputDialog[Changes]):
         with VerticalScroll(can_focus=False, classes="dialog-fields"):
             for path, field in FIELDS.items():
                 if field.live and not fixed_because(path, self._settings):
-                    yield FormField(field, self._texts[path])
+                    yield FormField(field, text_of(self._settings.value(path)))
 
     def on_mount(self) -> None:
         for field in self.query(FormField):
@@ -47,12 +47,15 @@ class LiveScreen(InputDialog[Changes]):
     def run_ended(self) -> None:
         """Say that the run has ended. The dialog stays open, because the user may be typing."""
         self._hint.update(ENDED)
-        self.query_one("#accept", Button).label = "Into the form (enter)"
+        self.accept_button.label = "Into the form (enter)"
+
+    def _assess(self) -> Assessment:
+        return assess(texts_of(self._settings) | self._typed)
 
     @on(FormField.Edited)
     def _edited(self, event: FormField.Edited) -> None:
-        self._texts[event.field.setting.path] = event.field.text
-        problems = assess(self._texts).problems
+        self._typed[event.field.setting.path] = event.field.text
+        problems = self._assess().problems
         for field in self.query(FormField):
             old = text_of(self._settings.value(field.setting.path))
             field.show_problem(
@@ -61,7 +64,7 @@ class LiveScreen(InputDialog[Changes]):
 
     @on(FormField.Applied)
     def accept(self) -> None:
-        assessment = assess(self._texts)
+        assessment = self._assess()
         if assessment.settings is None:
             invalid = next(
                 (field for field in self.query(FormField) if field.setting.path in assessment.problems), None

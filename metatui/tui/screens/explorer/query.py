@@ -15,10 +15,10 @@ STEPS: Final = 50
 
 RATE_FACTOR: Final = 1.25
 MOST_RATE_STEPS: Final = 20
-"""Largest absolute value of `rate_steps`. The rate can be from 1/87 of the run's own rate to 87 times that rate."""
+"""Maximum absolute value of `rate_steps`. The rate can be from 1/87 of the run's own rate to 87 times that rate."""
 
 WAVE_STEP: Final = 0.1
-"""Change of amplitude or phase by one key press."""
+"""Change in amplitude or phase for each key press."""
 
 
 @dataclass(frozen=True)

@@ -174,6 +174,10 @@ class ExplorerScreen(AnalysisScreen[None]):
         if self.is_mounted:
             self._lay_out()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Disable the cursor while there is no chart of the loss, so that the help does not list its key."""
+        return action != "cursor" or (self.is_mounted and self.query_one(LineChart).display)
+
     def action_step(self, by: int) -> None:
         self.step = max(0, min(STEPS, self.step + by))
         self._show()

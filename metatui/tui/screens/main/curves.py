@@ -23,10 +23,9 @@ from metatui.utils.smoothing import DECAYS
 CHOICES = (0.0, *DECAYS)
 """Decays of the smoothing, in the order in which the key selects them; 0 turns smoothing off."""
 X_ENDS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.5)
-"""Ends of the x axis while a run trains, each times a power of ten."""
+"""Upper limits of the x axis while a run is training; each is multiplied by a power of ten."""
 LEGEND = 4
-"""Width of an entry of the legend in addition to its name: the sample and the gap."""
-STARTING = "Starting: loading PyTorch…"
+"""Width of an entry of the legend in addition to its name: the sample of the line and the gap."""
 EMPTY = "The loss on training and validation tasks appears here after the first meta-steps."
 ENDED = "This run ended before its first meta-step."
 NONE_OF_RUNS = "The marked runs ended before their first meta-steps."
@@ -97,7 +96,9 @@ class CurvesPane(Vertical, can_focus=True):
         self._model, self._phase, self._marked = model, phase, marked
         width = self.size.width
         chart = chart_of_runs(marked, self._view, width) if marked and not model else chart_of(model, self._view, width)
-        self.chart.show(replace(chart, empty=STARTING) if phase is Phase.STARTING else chart)
+        if model and phase is Phase.STARTING:
+            chart = replace(chart, empty=f"Starting: {model.stage}…")
+        self.chart.show(chart)
 
 
 def chart_of(model: RunModel | None, view: View, width: int) -> ChartData:
@@ -125,12 +126,10 @@ def chart_of(model: RunModel | None, view: View, width: int) -> ChartData:
     if best := _best(model, view, accuracy):
         series.append(Series("best", palette.VALIDATION, [(best[0], scale * best[1])], style="points"))
     ends = [x for each in series for x, _ in each.points[-1:]]
-    changes = model.changes if model else ()
-    failed = {p.x for h in (training, validation) for p in h.points(points, view.against) if math.isnan(p.mean)}
     return ChartData(
         tuple(series),
-        tuple(Mark(c.iteration if view.against == "iteration" else c.seconds, c.label) for c in changes),
-        tuple(sorted(failed)),
+        _changes(model, view),
+        _faults((training, validation), points, view),
         title=_title(view, accuracy),
         x_label="meta-steps" if view.against == "iteration" else "seconds of training",
         log_y=view.log and not accuracy,
@@ -145,17 +144,27 @@ def chart_of_runs(runs: Sequence[MarkedRun], view: View, width: int) -> ChartDat
     """Return the chart of several runs for a pane of `width` columns: training as lines, validations as points."""
     accuracy = view.metric == "accuracy" and all(run.model.settings.is_classification for run in runs)
     points, scale = 2 * max(20, width), 100 if accuracy else 1
-    series = []
+    series: list[Series] = []
+    marks: list[Mark] = []
+    faults: list[Mark] = []
     for run in runs:
+        histories = _histories(run.model, accuracy)
         training, validation = (
             [(p.x, scale * p.mean) for p in history.points(points, view.against, smoothing)]
-            for history, smoothing in zip(_histories(run.model, accuracy), (view.smoothing, 0.0), strict=True)
+            for history, smoothing in zip(histories, (view.smoothing, 0.0), strict=True)
         )
+        marks += _changes(run.model, view, run)
+        faults += _faults(histories, points, view, run)
         series += [Series(run.label, run.colour, training)] if training else []
         series += [Series("" if training else run.label, run.colour, validation, style="points")] if validation else []
+        if best := _best(run.model, view, accuracy):
+            series.append(Series("", run.colour, [(best[0], scale * best[1])], style="rings"))
     return ChartData(
         tuple(series),
-        title=f"{_title(view, accuracy)} in training; points: validation",
+        tuple(marks),
+        tuple(sorted(faults, key=lambda fault: fault.x)),
+        title=f"{_title(view, accuracy)} in training; points: validation, rings: the best",
+        shorter_titles=(f"{_title(view, accuracy)} in training; points: validation",),
         x_label="meta-steps" if view.against == "iteration" else "seconds of training",
         log_y=view.log and not accuracy,
         integer_x=view.against == "iteration",
@@ -163,11 +172,27 @@ def chart_of_runs(runs: Sequence[MarkedRun], view: View, width: int) -> ChartDat
     )
 
 
-def _x_end(model: RunModel, view: View, last: float) -> float:
-    """Return the end of the x axis for curves that end at `last`.
+def _changes(model: RunModel | None, view: View, run: MarkedRun | None = None) -> tuple[Mark, ...]:
+    """Return a mark for each live change, in the colour of the run if it is one of several."""
+    owner = (run.colour, run.label) if run else ("", "")
+    return tuple(
+        Mark(change.iteration if view.against == "iteration" else change.seconds, change.label, *owner)
+        for change in (model.changes if model else ())
+    )
 
-    While the run trains, the axis grows in few, large steps, because the whole chart moves at each of them. From half
-    of the planned meta-steps on, it contains them all.
+
+def _faults(histories: Sequence[History], points: int, view: View, run: MarkedRun | None = None) -> tuple[Mark, ...]:
+    """Return a mark for each value that is not finite, in the colour of the run if it is one of several."""
+    owner = (run.colour, run.label) if run else ("", "")
+    failed = {p.x for history in histories for p in history.points(points, view.against) if math.isnan(p.mean)}
+    return tuple(Mark(x, "not finite", *owner) for x in sorted(failed))
+
+
+def _x_end(model: RunModel, view: View, last: float) -> float:
+    """Return the upper limit of the x axis for curves that end at `last`.
+
+    While the run is training, the axis grows in a few large steps, because the whole chart moves at each of them. When
+    half of the planned meta-steps are done, the axis is extended to all of them.
     """
     if not model.is_live:
         return last
@@ -200,7 +225,7 @@ def _histories(model: RunModel | None, accuracy: bool) -> tuple[History, History
 
 
 def curve_names(settings: Settings) -> tuple[str, str]:
-    """Return the names of the training and the validation curve, with the numbers of inner steps in both.
+    """Return the names of the training and the validation curve, each with its number of inner steps.
 
     If training and validation have different numbers of shots, the names contain these numbers too.
     """
@@ -222,7 +247,7 @@ def _steps(count: int) -> str:
 
 
 def _best(model: RunModel | None, view: View, accuracy: bool) -> tuple[float, float] | None:
-    """Return the x and y coordinates of the best validation; None if they are unknown."""
+    """Return the x and y coordinates of the best validation result; None if they are unknown."""
     if model is None or model.best is None:
         return None
     curve = model.best.accuracy if accuracy else model.best.loss

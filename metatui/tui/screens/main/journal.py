@@ -22,7 +22,7 @@ EMPTY = "Warnings, validations, checkpoints and changes of a run are listed here
 
 
 class Wrapped(NamedTuple):
-    """A row of the journal: the text of its meta-step column, its other text, and the tone of the other text."""
+    """A row of the journal: the text of its meta-step column, the rest of its text, and the tone of the rest."""
 
     step: str
     text: str

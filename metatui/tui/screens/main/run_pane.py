@@ -16,6 +16,7 @@ from textual.widget import Widget
 from metatui.config.fields import FIELDS
 from metatui.config.settings import Settings
 from metatui.events import Failed
+from metatui.runs.formatting import duration
 from metatui.tui.formatting import headline, number, result_words, short_metric, split_name
 from metatui.tui.keyboard.actions import Phase, with_keys
 from metatui.tui.model.history import History
@@ -148,7 +149,7 @@ class RunPane(Vertical, can_focus=True):
 
 
 def accuracy_name(settings: Settings) -> str:
-    """Return the name of the accuracy in training, with the inner steps if validations have others."""
+    """Return the name of the training accuracy, with the number of inner steps if validations use another number."""
     steps = settings.algorithm.inner_steps
     differs = FIELDS["algorithm.inner_steps"].is_relevant(settings) and steps != settings.evaluation_steps
     return f"Accuracy after {steps} step{'' if steps == 1 else 's'}" if differs else "Accuracy"
@@ -158,18 +159,18 @@ def facts_of(model: RunModel, load: Load, phase: Phase) -> list[Fact]:
     """Return the facts about a run, most important first. `phase` must be IDLE if the app does not follow the run."""
     facts = []
     if phase is Phase.STARTING:
-        facts.append(Fact("starting", "loading PyTorch…"))
+        facts.append(Fact("starting", f"{model.stage}…"))
     if model.waits_because and phase is Phase.PAUSED:
         facts.append(Fact("paused", model.waits_because, warning=True))
     if model.packed:
         facts.append(Fact("images", "{:,} of {:,} packed".format(*model.packed)))
     if now := model.evaluating:
-        left = f", {clock(model.evaluation_left)} left" if model.evaluation_left is not None else ""
-        facts.append(Fact("evaluating", f"{now.done:,} of {now.tasks:,} {split_name(now.split)} tasks{left}"))
+        tasks = f"{now.done:,} of {now.tasks:,} {split_name(now.split)} tasks"
+        facts.append(Fact("evaluating", f"{tasks}{model.evaluation_left_text}"))
     facts += _results(model)
-    spent = clock(model.seconds)
+    spent = duration(model.seconds)
     if model.is_followed and model.remaining is not None:
-        spent += f", {clock(model.remaining)} left"
+        spent += f", {duration(model.remaining)} left"
     if model.seconds or phase is not Phase.STARTING:
         facts.append(Fact("time", spent))
     if model.is_followed and (speeds := model.speeds):
@@ -185,7 +186,7 @@ def facts_of(model: RunModel, load: Load, phase: Phase) -> list[Fact]:
 
 
 def _results(model: RunModel) -> list[Fact]:
-    """Return facts about the test, and about the best and the last validation."""
+    """Return facts about the test result, and about the best and the last validation result."""
     facts = [Fact("test", result_words(model.test, model.best), not model.test.is_finite)] if model.test else []
     best, last = model.best, model.evaluation
     if best:
@@ -204,10 +205,3 @@ def _bar(model: RunModel, width: int, theme: ChartTheme) -> Row:
     room = max(0, width - len(counts))
     filled = int(share * room)
     return [Segment(theme.glyphs.done * filled + theme.glyphs.todo * (room - filled) + counts, theme.text)]
-
-
-def clock(seconds: float) -> str:
-    """Format seconds as m:ss or h:mm:ss."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

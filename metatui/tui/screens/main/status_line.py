@@ -14,7 +14,7 @@ from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, fitted, spread, width_of
 
 MOST_NAMED = 4
-"""Largest number of changed settings that the line lists by name."""
+"""Maximum number of changed settings that the line lists by name."""
 
 
 @dataclass(frozen=True)

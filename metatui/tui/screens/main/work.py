@@ -44,14 +44,14 @@ from metatui.tui.widgets.static_text import StatusLine
 
 PANES: tuple[Pane, ...] = ("settings", "run", "curves", "adaptation", "journal")
 
-NO_ADAPTATION = (
-    "Adaptation to held-out tasks appears here after the first validation. {evaluate} validates now. To see up to "
-    "three runs side by side, mark them in the runs tab ({tab_runs}, then {mark_run})."
-)
+NO_ADAPTATION = "Adaptation to held-out tasks appears here after the first validation."
+VALIDATE = "{evaluate} validates now."
+NEVER_VALIDATED = "This run ended before its first validation, so it has no adaptation to held-out tasks to show."
+SIDE_BY_SIDE = "To see up to three runs side by side, mark them in the runs tab ({tab_runs}, then {mark_run})."
 
 
 class PreferencesChanged(Message):
-    """The user resized panes, or showed or hid the form while a run is shown."""
+    """The user resized panes, or showed or hid the form while a run was shown."""
 
     def __init__(self, **changes: PaneSizes | bool) -> None:
         super().__init__()
@@ -92,11 +92,22 @@ class AdaptationPane(Vertical):
         yield StatusLine(id="adaptation-caption")
         yield AdaptationPanel(id="adaptation-panel")
 
-    def show(self, runs: Sequence[RunViews], caption: str, *, warning: bool) -> None:
+    def show(self, runs: Sequence[RunViews], caption: str, *, warning: bool, empty: str) -> None:
         line = self.query_one("#adaptation-caption", StatusLine)
         line.update(caption)
         line.set_class(warning, "-warning")
-        self.query_one(AdaptationPanel).show_views(runs, empty=with_keys(NO_ADAPTATION))
+        self.query_one(AdaptationPanel).show_views(runs, empty=empty)
+
+
+def no_adaptation(model: RunModel | None, phase: Phase) -> str:
+    """Return why there is no adaptation to show, and what the user can do.
+
+    Args:
+        phase: must be IDLE if the app does not follow the run.
+    """
+    is_over = model is not None and not phase.active and not model.is_live
+    validate = [VALIDATE] if phase.active and phase is not Phase.STOPPING else []
+    return with_keys(" ".join([NEVER_VALIDATED if is_over else NO_ADAPTATION, *validate, SIDE_BY_SIDE]))
 
 
 class Panes(Widget):
@@ -156,7 +167,6 @@ class Panes(Widget):
         return next(pane for pane in self.children if pane.display)
 
     def _position(self, event: MouseEvent) -> Offset:
-        """Return the position of an event in this container."""
         origin = next(region for part, region in self._arranger.arrangement.regions.items() if part == self._first.id)
         return event.screen_offset - self._first.region.offset + origin.offset
 
@@ -212,8 +222,11 @@ class WorkTab(Vertical):
         self.curves.show(model, phase, marked)
         self._journal.show(model.journal if model else ())
 
-    def show_adaptation(self, runs: Sequence[RunViews], caption: str, *, warning: bool = False) -> None:
-        self._adaptation.show(runs, caption, warning=warning)
+    def show_adaptation(
+        self, runs: Sequence[RunViews], caption: str, *, warning: bool = False, empty: str = ""
+    ) -> None:
+        """Show the adaptation of runs. `empty` is shown if there are none."""
+        self._adaptation.show(runs, caption, warning=warning, empty=empty)
 
     def opened(self, has_run: bool) -> None:
         """Adapt the layout after a run was opened or closed.
@@ -297,7 +310,6 @@ class WorkTab(Vertical):
         self._panes.reset()
 
     def _resize(self, by: Offset) -> None:
-        """Resize the focused pane."""
         self._panes.resize(next((part.id or "" for part in self._parts if part.has_class("-focused")), ""), by)
 
     def action_log_scale(self) -> None:
@@ -397,8 +409,8 @@ class WorkTab(Vertical):
     def _set_classes(self, classes: Mapping[str, Mapping[Widget, bool]]) -> None:
         """Set classes and restyle only the widgets whose classes changed.
 
-        By default, Textual also restyles their descendants. No rule in the style sheet needs this, and it takes as long
-        as drawing a frame.
+        By default, Textual also restyles their descendants. No rule in the style sheet needs this, and restyling them
+        takes as long as drawing a frame.
         """
         changed = set()
         for name, nodes in classes.items():

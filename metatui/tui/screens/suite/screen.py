@@ -294,6 +294,7 @@ class SuiteScreen(ModalScreen[None]):
                 steps=comparison.steps,
                 shots=comparison.shots,
                 target=comparison.target,
+                titles=comparison.titles({each.planned.identity: each.folder for each in selected.status.runs}),
             )
         )
 

@@ -15,8 +15,8 @@ _INK: Final = 0.3
 """Mean ink (0 to 1) above which a dot is drawn. It is low enough that strokes one pixel wide remain visible in an image
 that is shrunk to a third."""
 _GROUND: Final = 0.1
-"""Largest distance of the background of a drawing from the darkest or brightest value, as a fraction of their
-difference."""
+"""Largest distance of the background of a drawing from the darkest or brightest value of the image, as a fraction of
+the difference between these two values."""
 
 
 @lru_cache(maxsize=256)
@@ -42,8 +42,8 @@ def draw_bitmap(image: bytes, height: int, width: int, rows: int, columns: int, 
     """Draw an image as `rows` lines of `columns` characters.
 
     Args:
-        image: `height` x `width` grey values, row by row, of a drawing on a dark or a bright background. An image of a
-            wrong size is drawn as blanks.
+        image: `height` x `width` grey values, row by row, of a drawing on a dark or a bright background. An image of
+            the wrong size is drawn as blanks.
         columns: Number of characters per line. A square image looks square with twice as many columns as rows.
     """
     if len(image) != height * width or not image or rows < 1 or columns < 1:

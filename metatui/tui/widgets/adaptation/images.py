@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from rich.cells import cell_len
 from rich.segment import Segment
 
 from metatui.events import ImageView
@@ -25,11 +26,13 @@ from metatui.tui.widgets.charts.plot import paint
 from metatui.tui.widgets.charts.row_widget import Row, beside, block, fitted, padded, width_of
 
 LARGEST: Final = 16
-"""Largest height of a photograph, in rows."""
+"""Maximum height of a photograph, in rows."""
 LARGEST_DRAWING: Final = 10
-"""Largest height of a line drawing, in rows."""
+"""Maximum height of a line drawing, in rows."""
+SHORTEST_NAME: Final = 6
+"""Minimum width in which the name of a class is shown."""
 LEAD: Final = 9
-"""Width of the labels before the images."""
+"""Width of the labels to the left of the images."""
 CHART: Final = 30
 """Width of the chart next to the images."""
 LOWEST_CHART: Final = 5
@@ -179,7 +182,7 @@ def _images(view: ImageView, step: int, plan: Layout, theme: ChartTheme, first_s
     labels = classes_of(view)[: plan.classes]
     support = {label: [i for i, shot in enumerate(view.support_labels) if shot == label] for label in labels}
     queries = {label: [i for i, query in enumerate(view.query_labels) if query == label] for label in labels}
-    names = [f"class {label + 1}" if plan.class_width >= 8 else f"{label + 1}" for label in labels]
+    names = [class_heading(view, label, plan.class_width, theme) for label in labels]
     rows = [_row("", [[Segment(name.center(plan.class_width), theme.muted)] for name in names], plan, theme)]
     first = min(first_shot, max(0, shots_of(view) - plan.shots))
     for start in range(first, first + plan.shots, plan.across):
@@ -195,8 +198,24 @@ def _images(view: ImageView, step: int, plan: Layout, theme: ChartTheme, first_s
     return rows
 
 
+def class_heading(view: ImageView, label: int, width: int, theme: ChartTheme) -> str:
+    """Return the number that stands for a class in the predictions, with the name of the class if there is room.
+
+    A name such as `Greek/character07` is shortened at its start, because the classes of a task often start alike.
+    """
+    number = f"{label + 1}"
+    if label >= len(view.classes):
+        return f"class {number}" if width >= 8 else number
+    if width < len(number) + 1 + SHORTEST_NAME:
+        return number
+    name = theme.printable(view.classes[label])
+    last = name.rpartition("/")[2]
+    room = width - len(number) - 1
+    return f"{number} {fitted(name if cell_len(name) <= room else last, room, theme.glyphs.ellipsis)}"
+
+
 def _image_rows(name: str, images: list[list[bytes]], view: ImageView, plan: Layout, theme: ChartTheme) -> list[Row]:
-    """Draw one image after the other in a line. `images` has a list for each class."""
+    """Draw images side by side, after the label `name`. `images` has a list for each class."""
     drawn = [[_image(image, view, plan, theme) for image in each] for each in images]
     middle = plan.rows // 2
     return [

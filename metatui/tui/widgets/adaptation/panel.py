@@ -53,7 +53,7 @@ CHART: Final = 28
 
 @dataclass(frozen=True)
 class Grid:
-    """Number of columns and rows of cells that fit into the panel. A column is a run or a task, and a row is a task."""
+    """Number of columns and rows of cells that fit into the panel. Columns show runs or tasks, rows show tasks."""
 
     across: int
     down: int

@@ -21,7 +21,7 @@ LEVELS = 32
 sent, because more neighbouring cells have the same colour."""
 
 SMALLEST = 3
-"""Minimum rows of a legible image."""
+"""Minimum height of a legible image, in rows."""
 
 Pixel = tuple[int, int, int]
 
@@ -48,7 +48,7 @@ def draw(image: bytes, height: int, width: int, rows: int, columns: int, theme: 
     If possible, the lower end of the last row stays blank, so that images above each other do not touch.
 
     Args:
-        image: `height` x `width` pixels of one or three bytes, row by row. An image of a wrong size is drawn as blanks.
+        image: `height` x `width` pixels of one or three bytes, row by row. If the size is wrong, blanks are drawn.
     """
     if theme.pictures and halves(theme) and max(rows, columns) <= LARGEST and _channels(image, height, width):
         number = theme.pictures.number(Picture(image, height, width, rows, columns))
@@ -89,7 +89,7 @@ def _cell(upper: Pixel | None, lower: Pixel | None) -> Segment:
 
 
 def _pixels(image: bytes, height: int, width: int, rows: int, columns: int) -> list[Pixel]:
-    """Return the pixels of an image shrunk to `rows` x `columns`; none for an image of a wrong size."""
+    """Return the pixels of an image shrunk to `rows` x `columns`; an empty list if its size is wrong."""
     channels = _channels(image, height, width)
     if not channels:
         return []
@@ -99,7 +99,7 @@ def _pixels(image: bytes, height: int, width: int, rows: int, columns: int) -> l
 
 
 def _channels(image: bytes, height: int, width: int) -> int:
-    """Return the number of bytes of a pixel; 0 for an image of a wrong size."""
+    """Return the number of bytes of a pixel; 0 for an image of the wrong size."""
     channels, rest = divmod(len(image), max(1, height * width))
     return channels if channels in (1, 3) and not rest else 0
 

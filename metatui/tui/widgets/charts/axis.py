@@ -23,6 +23,11 @@ TOLERANCE: Final = 0.25
 """Largest allowed distance between a tick of a logarithmic axis and the centre of its cell, in cells: one braille
 dot."""
 MOST_TICKS: Final = 9
+POWER_STEPS: Final = (1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 300)
+"""Possible distances between the powers of ten that are ticks of a logarithmic axis, in powers."""
+LABELLED_FROM: Final = 4
+"""Smallest number of cells per power of ten with which ticks at 2 and 5 are labelled; with 3, every cell has a
+tick."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,7 @@ class _Layout:
         return (cells - 1 - self.cell) // self.spacing + 1
 
     def score(self, cells: int, wide: bool) -> float:
-        """Return a score, which is high if most cells are used and the number of ticks is moderate."""
+        """Return a score that is high if most cells are used and the number of ticks is moderate."""
         count, preferred = self.count(cells), max(3, min(7, cells // (12 if wide else 3)))
         return self.used - 0.08 * abs(count - preferred) - (0.1 if count < 3 else 0.0)
 
@@ -164,7 +169,7 @@ def _linear_axis(low: float, high: float, cells: int, spacing: int, *, wide: boo
     """Return the linear axis whose ticks have the best score.
 
     Args:
-        spacing: Smallest number of cells between ticks.
+        spacing: Minimum number of cells between ticks.
     """
     low, high = _widened(low, high)
     steps = [step for step in _steps(high - low, cells) if step >= 1 or not whole]
@@ -191,7 +196,7 @@ def _layout(low: float, high: float, cells: int, step: float) -> _Layout | None:
 
 
 def _log_axis(low: float, high: float, cells: int) -> Axis | None:
-    """Return an axis with ticks at 1, 2 and 5 times powers of ten, or only at powers of ten if the range is wide.
+    """Return an axis with ticks at 1, 2 and 5 times powers of ten, or only at powers of ten if there is no room.
 
     The result is None if the range is too narrow for such ticks.
     """
@@ -208,7 +213,7 @@ def _log_axis(low: float, high: float, cells: int) -> Axis | None:
     if len(ticks) < 2 or (end - start) * spacing < cells / 2:
         return None
     powers = [tick for tick in ticks if f"{tick:e}".startswith("1.0")]
-    labelled = ticks if spacing >= 6 or len(powers) < 2 else powers
+    labelled = ticks if spacing >= LABELLED_FROM or len(powers) < 2 else powers
     labels = tuple(_power_label(tick) if tick in labelled else "" for tick in ticks)
     return Axis(cells, 10.0**bottom, 10.0**top, tuple(ticks), labels, log=True)
 
@@ -220,8 +225,13 @@ def _fits_two_and_five(spacing: int) -> bool:
 
 
 def _powers_axis(low: float, high: float, cells: int) -> Axis | None:
-    """Return a logarithmic axis whose ticks are powers of ten."""
-    exponents = _linear_axis(math.log10(low), max(math.log10(high), math.log10(low) + 1), cells, 2, whole=True)
+    """Return a logarithmic axis whose ticks are all powers of ten or, if there is no room, every second or third."""
+    start = math.log10(low)
+    end = max(math.log10(high), start + 1)
+    layouts = (_layout(start, end, cells, step) for step in POWER_STEPS)
+    fitting = (each for each in layouts if each and each.spacing >= 2 and each.used >= 0.5)
+    layout = next(fitting, None)
+    exponents = layout.axis(cells) if layout else _linear_axis(start, end, cells, 2, whole=True)
     if not (exponents.low > -307 and exponents.high < 307 and exponents.ticks):
         return None
     ticks = tuple(10.0**tick for tick in exponents.ticks)

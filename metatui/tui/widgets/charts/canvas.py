@@ -79,9 +79,10 @@ class Canvas:
         self._plotext: Any = None
 
     def draw(self, signals: Sequence[Signal], width: int, height: int) -> list[list[Run]]:
-        """Return rows from top to bottom, each exactly `width` characters; later signals cover earlier ones.
+        """Return rows from top to bottom, each exactly `width` characters. Later signals are drawn over earlier ones.
 
-        The dots of lines in the same cell are drawn together. Where a line covers another one, their colours alternate.
+        A cell through which several lines pass shows the dots of all of them. Where two lines coincide, the cells
+        alternate between their colours.
         """
         glyphs = _glyphs(signals, width, height) if width > 1 and height > 1 else {}
         if not glyphs:

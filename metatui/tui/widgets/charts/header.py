@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import string
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from rich.cells import cell_len
@@ -12,7 +13,7 @@ from rich.segment import Segment
 from metatui.tui.formatting import number
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, fitted_words, spread, width_of
-from metatui.tui.widgets.charts.series import ChartData, Drawn, Series
+from metatui.tui.widgets.charts.series import ChartData, Drawn, Mark, Series
 
 TWO_ROWS_FROM = 10
 """Minimum height of a chart in which the header may have two rows."""
@@ -27,17 +28,35 @@ def line_marker(index: int, theme: ChartTheme) -> str:
     return theme.glyphs.lines[index % len(theme.glyphs.lines)] if theme.distinct else theme.glyphs.marker
 
 
-def legend_entry(index: int, series: Series, theme: ChartTheme) -> Row:
-    """Return a sample of the series and its name."""
+def point_markers(drawn: Iterable[Drawn], theme: ChartTheme) -> dict[int, str]:
+    """Return the character of the points of each series, by position: letters if only they distinguish the series."""
+    positions = sorted({each.position for each in drawn if each.series.style == "points"})
+    if len(positions) < 2 or not theme.distinct:
+        return dict.fromkeys(positions, theme.glyphs.points)
+    letters = string.ascii_uppercase
+    return {position: letters[index % len(letters)] for index, position in enumerate(positions)}
+
+
+def legend_entry(index: int, series: Series, theme: ChartTheme, points: str = "") -> Row:
+    """Return a sample of the series and its name.
+
+    Args:
+        points: the character of its points, if it is not the usual one.
+    """
     sample = line_marker(index, theme) if theme.distinct else theme.glyphs.sample
-    mark = {"points": theme.glyphs.points, "rings": theme.glyphs.rings}.get(series.style, sample)
+    if points:
+        sample += points
+    mark = {"points": points or theme.glyphs.points, "rings": theme.glyphs.rings}.get(series.style, sample)
     return [Segment(f"{mark} ", theme.colour(series.colour)), Segment(theme.printable(series.name), theme.text)]
 
 
 def chart_header(
     data: ChartData, drawn: Sequence[Drawn], width: int, height: int, theme: ChartTheme, cursor: float | None
 ) -> list[Row]:
-    """Lay out the title and the legend. With a cursor, they show the x coordinate and the values at the cursor."""
+    """Lay out the title and the legend.
+
+    With a cursor, they show the x coordinate, the marks and the values at the cursor.
+    """
     titles, named = (data.title, *data.shorter_titles), [each for each in drawn if each.series.name]
     if cursor is not None:
         titles = (f"{data.x_label}: {_coordinate(cursor)}",)
@@ -46,7 +65,11 @@ def chart_header(
             Drawn(each.position, _with_values(each.series, [s for at, s in lines if at == each.position], cursor))
             for each in named
         ]
-    entries = [legend_entry(*each, theme) for each in named] if data.legend or cursor is not None else []
+    letters = {at: mark for at, mark in point_markers(drawn, theme).items() if mark != theme.glyphs.points}
+    shown = data.legend or cursor is not None
+    entries = [legend_entry(*each, theme, letters.get(each.position, "")) for each in named] if shown else []
+    if cursor is not None:
+        entries = [*(_mark_entry(mark, theme) for mark in marks_at(data, drawn, cursor, width)), *entries]
     return _header([theme.printable(title) for title in titles], data.y_label, entries, width, height, theme)
 
 
@@ -69,6 +92,29 @@ def _with_values(named: Series, lines: Sequence[Series], x: float) -> Series:
     text = number(values[0]) if len(values) == 1 else f"{number(min(values))} to {number(max(values))}"
     place = "" if nearest[0][0] == x else f" at {_coordinate(nearest[0][0])}"
     return replace(named, name=f"{named.short or named.name} {text}{place}")
+
+
+def marks_at(data: ChartData, drawn: Iterable[Drawn], cursor: float, width: int) -> list[Mark]:
+    """Return the marks in the column of the cursor, or to which the cursor is the nearest value.
+
+    Every mark can therefore be reached by moving the cursor from value to value.
+    """
+    xs = {x for each in drawn for x, y in each.series.points if math.isfinite(x) and math.isfinite(y)}
+    column = (max(xs) - min(xs)) / (2 * max(1, width)) if xs else 0.0
+
+    def is_near(mark: Mark) -> bool:
+        return abs(mark.x - cursor) <= column or min(xs, key=lambda x: abs(x - mark.x), default=mark.x) == cursor
+
+    return [mark for mark in (*data.marks, *data.faults) if mark.label and is_near(mark)]
+
+
+def _mark_entry(mark: Mark, theme: ChartTheme) -> Row:
+    text = f"{mark.run}: {mark.label}" if mark.run else mark.label
+    style = theme.colour(mark.colour) if mark.colour else theme.muted
+    return [
+        Segment(f"{theme.glyphs.dashed} ", style),
+        Segment(theme.printable(f"{text} at {_coordinate(mark.x)}"), theme.text),
+    ]
 
 
 def _coordinate(x: float) -> str:

@@ -18,7 +18,7 @@ from metatui.tui.widgets.charts.row_widget import Row, RowsWidget
 from metatui.tui.widgets.charts.series import ChartData, drawn_series
 
 FEWEST: Final = 3
-"""Smallest number of points that a zoomed chart shows."""
+"""Minimum number of points that a zoomed chart shows."""
 
 
 class LineChart(RowsWidget):
@@ -70,6 +70,7 @@ class LineChart(RowsWidget):
     def show(self, data: ChartData) -> None:
         """Show a chart. The cursor and the visible part stay where they are, unless the meaning of x has changed."""
         same = data.x_label == self._data.x_label
+        self._view = replace(self._view, order=self._order(data))
         self._data = data
         if self.has_cursor:
             xs = self._xs()
@@ -79,8 +80,20 @@ class LineChart(RowsWidget):
                 window = self._view.window
                 if window and not any(window[0] <= x <= window[1] for x in xs):  # the chart shows another run
                     window = None
-                self._view = View(window, _nearest(xs, self._view.cursor or 0.0))
+                self._view = replace(self._view, window=window, cursor=_nearest(xs, self._view.cursor or 0.0))
         self.redraw()
+
+    def _order(self, data: ChartData) -> dict[tuple[int, str], int]:
+        """Return when each series changed last, counted in changes of the chart; 0 for series that never changed."""
+        before = {(each.position, each.series.style): each.series for each in drawn_series(self._data)}
+        order = self._view.order
+        latest = max(order.values(), default=0) + 1
+        return {
+            key: latest if key in before and before[key].points != each.series.points else order.get(key, 0)
+            for each in drawn_series(data)
+            for key in ((each.position, each.series.style),)
+            if before.get(key, each.series).name == each.series.name
+        }
 
     def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
         drawing = draw(self._data, width, height, theme, self._canvas, self._view)
@@ -156,7 +169,7 @@ class LineChart(RowsWidget):
 
     def _hide_cursor(self) -> None:
         before, could_focus = self._previous
-        self._view = View()
+        self._view = View(order=self._view.order)
         if self.has_focus and before is not self:
             self.screen.set_focus(before if before is not None and before.is_attached else None)
         self.can_focus = could_focus

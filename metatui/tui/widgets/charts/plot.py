@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from rich.cells import cell_len
@@ -15,7 +15,7 @@ from metatui.tui.formatting import number
 from metatui.tui.widgets.charts.axis import Axis, clamped, drawable, range_axis, value_axis
 from metatui.tui.widgets.charts.canvas import Canvas, Run, Signal
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
-from metatui.tui.widgets.charts.header import chart_header, line_marker
+from metatui.tui.widgets.charts.header import chart_header, line_marker, point_markers
 from metatui.tui.widgets.charts.row_widget import Row, block, centred, fitted, fitted_words, merged
 from metatui.tui.widgets.charts.series import ChartData, Drawn, Mark, Series, drawn_series, placed
 
@@ -26,14 +26,14 @@ NARROWEST: Final = 8
 """Minimum width of the curves to show y labels. To show last values too, the curves need three times this width."""
 
 LAST_VALUE: Final = 5
-"""Minimum width of the last values, that of `0.123`."""
+"""Minimum width of the column of last values: the width of `0.123`."""
 
 EARLY: Final = 0.1
-"""Part of the x axis, from the left, whose values can be beyond the ends of the y axis (`ChartData.early_outside`)."""
+"""Fraction of the x axis, from the left, in which values can be beyond the y axis (`ChartData.early_outside`)."""
 FLAT: Final = 1 / 3
-"""Part of the height below which the later values are flat."""
+"""The values right of the early part count as flat if they cover less than this fraction of the range of all values."""
 FEWEST_LATER: Final = 20
-"""Smallest number of later values that determine the y axis alone."""
+"""Minimum number of values right of the early part that can determine the y axis without the early values."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class View:
     """Limits of the x axis; None shows everything."""
     cursor: float | None = None
     """The x coordinate whose values are shown in the legend; None if there is no cursor."""
+    order: Mapping[tuple[int, str], int] = field(default_factory=dict, compare=False)
+    """When each series changed last, by position and style; a series with a higher number changed later."""
 
 
 EVERYTHING: Final = View()
@@ -88,8 +90,25 @@ def draw(
     return Drawing(block(rows, width, height), plot, top)
 
 
+def _ordered(drawn: Sequence[Drawn], width: int, view: View) -> list[Drawn]:
+    """Return the series in the order in which they are drawn, the last one on top.
+
+    A line with more points than columns would hide a sparse line, so it is always below it. Of two similar lines, the
+    one that changed last is on top.
+    """
+    layers = {"band": 0, "line": 1, "points": 2, "rings": 2}
+
+    def rank(each: Drawn) -> tuple[int, bool, int, int]:
+        series = each.series
+        changed = view.order.get((each.position, series.style), 0)
+        count = len(series.points) if series.style == "line" else 0
+        return layers[series.style], count <= width, changed, -count
+
+    return sorted(drawn, key=rank)
+
+
 def _readings(drawn: Sequence[Drawn], width: int, theme: ChartTheme) -> list[Row]:
-    """Return the last value of each series as text, to show where there is no room for curves."""
+    """Return the last value of each series as text, which is shown if there is no room for curves."""
     rows: list[Row] = []
     for _, series in drawn:
         words = fitted(f"{theme.printable(series.name)} {number(_last(series))}", width, theme.glyphs.ellipsis)
@@ -107,10 +126,10 @@ def _last_drawn(series: Series, log: bool) -> float:
 
 
 def _later_range(points: Sequence[tuple[float, float]]) -> list[float]:
-    """Return the range of the values right of the early part, rounded outwards, if it needs an axis of its own.
+    """Return the range of the values right of the early part, rounded outwards, if they need their own y axis.
 
-    The result is empty if the later values are not flat on an axis with all values. Rounding keeps the axis from moving
-    with every new value.
+    The result is empty if these values would not look flat on a y axis for all values. Rounding keeps the axis from
+    moving with every new value.
     """
     finite = [(clamped(x), clamped(y)) for x, y in points if math.isfinite(y)]
     first, last = min((x for x, _ in finite), default=0.0), max((x for x, _ in finite), default=0.0)
@@ -127,7 +146,7 @@ def _later_range(points: Sequence[tuple[float, float]]) -> list[float]:
 
 
 def _with_marks(blank: str, start: int, marks: Mapping[int, Segment]) -> Row:
-    """Return the blanks with the marks that are drawn in their columns. The first blank is in column `start`."""
+    """Return `blank` with the marks in its columns. Its first character is in column `start`."""
     if not marks:
         return [Segment(blank)]
     return merged([marks.get(column, Segment(" ")) for column in range(start, start + len(blank))])
@@ -171,14 +190,8 @@ class Plot:
         view: View = EVERYTHING,
     ) -> None:
         self._data, self._theme, self._canvas, self._view = data, theme, canvas, view
-        layers = {"band": 0, "line": 1, "points": 2, "rings": 2}
-        self.drawn = sorted(
-            drawn,
-            key=lambda each: (
-                layers[each.series.style],
-                -len(each.series.points) if each.series.style == "line" else 0,
-            ),
-        )
+        self.drawn = _ordered(drawn, width, view)
+        self._points = point_markers(drawn, theme)
         self.height = height
         self.y = self._y_axis()
         labels = max((len(label) for label in self.y.labels), default=0)
@@ -212,6 +225,8 @@ class Plot:
         if limits is None:
             values = [x for _, series in self.drawn for x, y in series.points if math.isfinite(x) and math.isfinite(y)]
             limits = min(values), max(values)
+            if limits[0] == limits[1]:
+                limits = min(0.0, limits[0]), max(0.0, limits[1])
         return range_axis(*limits, self.width, wide=True, whole=self._data.integer_x)
 
     def _row(self, value: float) -> int | None:
@@ -272,7 +287,7 @@ class Plot:
             for row in rows:
                 row[column] = line
         for column, mark, style in reversed(styled):  # newest first, because it explains the current values
-            label = self._theme.printable(mark.label)
+            label = self._theme.printable(self._mark_label(mark))
             places = (
                 (row, range(start, start + len(label)))
                 for row, runs in zip(rows[:LABEL_ROWS], cells, strict=False)
@@ -287,6 +302,13 @@ class Plot:
                 row.update((at, Segment(char, style)) for at, char in zip(columns, label, strict=True))
         return rows
 
+    def _mark_label(self, mark: Mark) -> str:
+        """Return the label of a mark, after the character of its run's line if colours do not distinguish the runs."""
+        position = next((each.position for each in self.drawn if each.series.name == mark.run), None)
+        if not (mark.run and mark.label and self._theme.distinct) or position is None:
+            return mark.label
+        return f"{line_marker(position, self._theme)} {mark.label}"
+
     def _mark_style(self, mark: Mark) -> Style:
         return self._theme.colour(mark.colour) if mark.colour else self._theme.muted
 
@@ -296,7 +318,8 @@ class Plot:
             case "line":
                 return Signal(points, line_marker(position, self._theme), "line")
             case "points" | "rings":
-                return Signal(points, glyphs.points if series.style == "points" else glyphs.rings, "points")
+                marker = self._points[position] if series.style == "points" else glyphs.rings
+                return Signal(points, marker, "points")
             case "band":
                 marker = glyphs.marker if glyphs.marker == "braille" and not self._theme.distinct else glyphs.speck
                 return Signal(points, marker, "band")
@@ -307,16 +330,17 @@ class Plot:
         for tick in self.x.ticks:
             if (column := self.x.cell(tick)) is not None:
                 axis[column] = Segment(glyphs.tick_below, self._theme.muted)
-        for x in self._data.faults:
-            if (column := self.x.cell(x)) is not None:
-                axis[column] = Segment(glyphs.wrong, self._theme.warning)
+        for fault in self._data.faults:
+            if (column := self.x.cell(fault.x)) is not None:
+                style = self._theme.colour(fault.colour) if fault.colour else self._theme.warning
+                axis[column] = Segment(glyphs.wrong, style)
         return merged([Segment(" " * (self.left - 1) + glyphs.corner, self._theme.muted), *axis])
 
     def x_ticks(self, name: str) -> Row:
         """Return a row with the labels of ticks. Labels that would touch are omitted.
 
-        `name` is to the right of the last label or, if there is no room, in the last gap between labels. Labels in its
-        place are omitted, but never the first and the last one.
+        `name` is to the right of the last label or, if there is no room, in the last gap between labels. Labels that it
+        would cover are omitted, but never the first or the last one.
         """
         total = self.left + self.width
         labels: list[tuple[int, str]] = []

@@ -32,6 +32,15 @@ def fitted(text: str, width: int, ellipsis: str) -> str:
     return set_cell_size(text, width - cell_len(ellipsis)).rstrip() + ellipsis
 
 
+def fitted_middle(text: str, width: int, ellipsis: str) -> str:
+    """Truncate `text` to at most `width` cells, with an ellipsis after its beginning, and keep more of its end."""
+    room = width - cell_len(ellipsis)
+    end = text[len(text) - 2 * room // 3 :] if room > 0 else ""
+    if cell_len(text) <= width or not 0 < cell_len(end) < room:
+        return fitted(text, width, ellipsis)
+    return set_cell_size(text, room - cell_len(end)) + ellipsis + end
+
+
 def fitted_words(text: str, width: int, ellipsis: str) -> str:
     """Truncate `text` to at most `width` cells, with an ellipsis and, if possible, between two words."""
     cut = fitted(text, width, ellipsis)

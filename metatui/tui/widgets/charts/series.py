@@ -31,12 +31,18 @@ class Series:
 
 @dataclass(frozen=True)
 class Mark:
-    """A vertical line behind the curves that marks a change, with a label if there is room."""
+    """A change or a value that is not finite.
+
+    A change is drawn as a vertical line behind the curves, with its label if there is room. The legend shows the mark
+    while the cursor is on it.
+    """
 
     x: float
     label: str
     colour: str = ""
-    """Colour as in `Series`; empty for a muted line."""
+    """Colour as in `Series`; empty for the usual colour of such marks."""
+    run: str = ""
+    """Name of the series to which the mark belongs, in a chart of several runs."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +50,11 @@ class ChartData:
     """Everything that a line chart shows."""
 
     series: tuple[Series, ...] = ()
-    """Bands are drawn below lines, lines with many points below lines with few, and single points on top."""
+    """Bands are drawn below lines, lines with many points below lines with few, and single points on top. Lines that
+    changed last are drawn above similar ones."""
     marks: tuple[Mark, ...] = ()
-    faults: tuple[float, ...] = ()
-    """The x coordinates of values that are not finite, which are drawn as crosses on the x axis."""
+    faults: tuple[Mark, ...] = ()
+    """Values that are not finite, which are drawn as crosses on the x axis."""
     title: str = ""
     shorter_titles: tuple[str, ...] = ()
     """Titles for narrower charts, from the longest to the shortest."""

@@ -42,7 +42,7 @@ class Toggle(Switch):
 
 
 class ChoiceList(OptionList):
-    """The open list of a `Choice`; exists only while it has the focus."""
+    """The open list of a `Choice`. It exists only while it has the focus."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "leave", "Back"), ("space", "select", "Select")]
 

@@ -120,7 +120,7 @@ class FormField(Widget):
 
 
 class FieldGroup(Widget, can_focus=True):
-    """A row that collapses and expands a group of rarely used settings, whose fields follow the row.
+    """A row that collapses and expands a group of rarely used settings. Their fields follow the row.
 
     The fields are created later by `fill`, because fifty fields would double the time until the first frame.
     """

@@ -81,7 +81,7 @@ class SettingsForm(Vertical):
         return {FIELDS[path].group for path in self.assessment.visible}
 
     def _create(self, names: Set[str]) -> Iterator[FormField | FieldGroup]:
-        """Create the main fields of the named groups of settings, and a `FieldGroup` for the others of each group."""
+        """Create the main fields of the named groups of settings, and a `FieldGroup` for the others."""
         marks = (">", "v") if self._symbols is Symbols.ASCII else ("▶", "▼")
         self._groups |= names
         for name in names:
@@ -134,7 +134,7 @@ class SettingsForm(Vertical):
 
     @property
     def texts(self) -> Texts:
-        """The text of each field, by path."""
+        """The text of each field, by the path of its setting."""
         return dict(self._texts)
 
     def load(self, settings: Settings) -> None:
@@ -171,7 +171,7 @@ class SettingsForm(Vertical):
         return assess({**self._texts, path: text}).problems.get(path, "")
 
     def enter(self, path: str, text: str) -> None:
-        """Enter a valid text in the field of a setting. During a run, also apply the value to the run."""
+        """Enter valid text in the field of a setting. During a run, also apply the value to the run."""
         value = FIELDS[path].read(text)
         self._texts[path] = text_of(value)
         self._update_offer(path)
@@ -271,7 +271,7 @@ class SettingsForm(Vertical):
         self._judge()
 
     def _update_offer(self, path: str) -> None:
-        """Offer the usual values after a change of the algorithm or data set; after other changes, update the offer."""
+        """Offer the usual values if the algorithm or data set was changed; after other changes, update the offer."""
         if path in SELECTORS and self.run_settings is None:
             self.offer = offer(self._texts, path)
         elif self.offer and not self.offer.is_taken:

@@ -12,7 +12,7 @@ from metatui.config.settings import Settings
 from metatui.utils.errors import Problem, SettingsError
 
 Texts = Mapping[str, str]
-"""Text of each field, by path."""
+"""Text of each field, by the path of its setting."""
 
 
 def texts_of(settings: Settings) -> dict[str, str]:
@@ -27,7 +27,7 @@ class Assessment:
     settings: Settings | None
     """The settings in the form; None if a field is invalid."""
     problems: Mapping[str, str]
-    """A sentence for each invalid field, by path; fields that are not relevant have no problems."""
+    """A sentence for each invalid field, by the path of its setting; fields that are not relevant have no problems."""
     visible: frozenset[str]
     """Paths of the fields that are relevant with the current choices."""
 
@@ -53,7 +53,7 @@ def _allowed(setting: SettingField) -> str:
 
 
 def _nearest_settings(values: Mapping[str, Scalar]) -> tuple[Settings, dict[str, str]]:
-    """Drop invalid values until the rest are valid settings; return them and the problem of each dropped value."""
+    """Drop invalid values until the rest are valid settings. Return these settings, and why each value was dropped."""
     kept, wrong = dict(values), dict[str, str]()
     while True:
         try:

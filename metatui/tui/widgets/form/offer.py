@@ -23,20 +23,26 @@ class Offer:
     title: str
     """Title of the algorithm."""
     texts: Mapping[str, str]
-    """The usual values, by path."""
+    """The usual values, by the paths of the settings."""
     before: Mapping[str, str]
-    """The values in the form that the usual values replace, by path."""
+    """The values in the form that the usual values replace, by the paths of the settings."""
     is_taken: bool = False
 
     def taken(self) -> Offer:
         return replace(self, is_taken=True)
+
+    def summary(self) -> str:
+        """Return a sentence that lists the filled in values."""
+        values = ", ".join(f"{label_in_sentence(path)} {text}" for path, text in self.texts.items())
+        undo = key_name(BY_ID["undo"].key)
+        return f"The usual values of {self.title} are in the form: {values}. {undo} restores your values."
 
     def note(self, path: str, *, here: bool = True, typing: bool = False) -> str:
         """Return the note to show at the field of a setting; empty if the field needs no note.
 
         Args:
             here: whether the field that shows the offer has the focus. Enter and escape then answer the offer.
-            typing: whether letters are typed into a text field or an open list, which has the focus.
+            typing: whether a text field or an open list has the focus, so that letters are typed into it.
         """
         if path == self.path:
             return self._sentence(here, typing)

@@ -113,7 +113,7 @@ BAD: dict[str, tuple[Callable[[Path], object], Sets, str]] = {
     ),
     "no test tasks": (
         content(table_text(["a,1,2,train", "b,1,2,train"], "task,x,y,fold")), {"table.split_column": "fold"},
-        "FILE has no task for the split test: column 'fold' must name train, val and test tasks",
+        "FILE has no task for the split test: column 'fold' must contain train, val and test",
     ),
     "too few rows": (
         good, {"task.shots": "7", "task.queries": "2"},

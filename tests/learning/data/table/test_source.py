@@ -207,9 +207,7 @@ def test_repeated_test_tasks_are_noted(path: Path) -> None:
 
 def test_columns_and_tasks_are_noted(path: Path, source: TableSource, tmp_path: Path) -> None:
     contents, units = source.notes
-    assert contents == (
-        f"'{path}' has inputs: x0, x1; targets: y0, y1; tasks: 26 for training, 6 for validation, 8 for test"
-    )
+    assert contents == f"'{path}' has inputs: x0, x1; targets: y0, y1; tasks: 26 training, 6 validation, 8 test"
     assert units.startswith("Losses are mean squared errors")
     wide = tmp_path / "wide.csv"
     columns = [f"x{n}" for n in range(12)]

@@ -66,10 +66,12 @@ def test_marked_runs_have_curves() -> None:
     assert [(each.name, each.colour, each.style) for each in chart.series] == [
         ("maml", "red", "line"),
         ("", "red", "points"),
+        ("", "red", "rings"),
         ("fomaml", "blue", "line"),
         ("", "blue", "points"),
+        ("", "blue", "rings"),
     ]
-    assert chart.title == "Loss in training; points: validation"
+    assert chart.title == "Loss in training; points: validation, rings: the best"
     assert chart.series[1].points == [(10, 0.5)]
 
 

@@ -34,7 +34,7 @@ def test_reason_for_the_engine_is_left_out_if_it_does_not_fit() -> None:
 
 def test_time_left_of_the_final_test(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr("metatui.tui.model.run_model.time.monotonic", lambda: now)
+    monkeypatch.setattr("metatui.runs.evaluation_clock.time.monotonic", lambda: now)
     model = RunModel(Settings())
     total = model.settings.training.iterations
 

@@ -38,7 +38,7 @@ def page(preset: Preset, form: Settings | None) -> Page:
         drawn += [[], *labelled(parts, width, theme)]
         drawn += _compared_with_form(preset, form, width, theme)
         changes = [(f"{change.iteration:,}:", in_words(change)) for change in preset.changes]
-        drawn += section("Planned changes, by meta-step", labelled(changes, width, theme), theme)
+        drawn += section("Planned changes, by meta-step", labelled(changes, width, theme), width, theme)
         return [*drawn, [], *explanation_page(explanation(preset.settings), width, theme)]
 
     return rows
@@ -50,4 +50,4 @@ def _compared_with_form(preset: Preset, form: Settings | None, width: int, theme
     if form == preset.settings:
         return [[], *paragraph("The form has these settings.", width, theme, theme.title)]
     rows = changed_settings(preset.settings, form, "form", width, theme)
-    return section("Settings that differ from the form", rows, theme)
+    return section("Settings that differ from the form", rows, width, theme)

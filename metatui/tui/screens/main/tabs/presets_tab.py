@@ -12,6 +12,7 @@ from textual.binding import BindingType
 from textual.containers import Container
 
 from metatui.config import presets
+from metatui.config.preset_groups import in_order
 from metatui.config.presets import Preset
 from metatui.tui.keyboard.actions import bindings_of, with_keys
 from metatui.tui.screens.main.header_footer import ContextChanged
@@ -31,7 +32,7 @@ NO_MATCH = "No preset contains these words. Escape shows all presets again."
 
 
 class PresetsTab(ListTab):
-    """The list of presets by task, the state of a download, and a preview."""
+    """The list of presets, grouped by task, the state of a download, and a preview."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings_of("presets")
     DEFAULT_CSS = """
@@ -67,7 +68,7 @@ class PresetsTab(ListTab):
         own, bundled, problems = await asyncio.to_thread(
             lambda: (presets.user(), presets.bundled(), presets.problems())
         )
-        self._presets = preset_list.in_order([*own, *bundled])
+        self._presets = in_order([*own, *bundled])
         self.query_one("#presets-problems", StatusLine).update(
             "\n".join(f"Cannot be used: {each}" for each in problems)
         )

@@ -13,9 +13,9 @@ from metatui.tui.widgets.charts.row_widget import Row
 from metatui.tui.widgets.scroll_view import paragraph
 
 
-def section(title: str, rows: Sequence[Row], theme: ChartTheme) -> list[Row]:
+def section(title: str, rows: Sequence[Row], width: int, theme: ChartTheme) -> list[Row]:
     """Return a blank line, a title and `rows`, or nothing if there are no rows."""
-    return [[], [Segment(theme.printable(title), theme.title)], *rows] if rows else []
+    return [[], *paragraph(title, width, theme, theme.title), *rows] if rows else []
 
 
 def labelled(parts: Iterable[tuple[str, str]], width: int, theme: ChartTheme) -> list[Row]:
@@ -31,7 +31,7 @@ def labelled(parts: Iterable[tuple[str, str]], width: int, theme: ChartTheme) ->
 
 
 def changed_settings(settings: Settings, other: Settings, other_name: str, width: int, theme: ChartTheme) -> list[Row]:
-    """Return a paragraph for each setting that differs: `Inner learning rate 0.05 (preset: 0.01)`.
+    """Return a paragraph for each setting that differs from `other`: `Inner learning rate 0.05 (preset: 0.01)`.
 
     Args:
         other_name: word that stands before the values of `other`, such as `preset`.

@@ -30,6 +30,9 @@ class RunColumn(NamedTuple):
     right: bool = False
     least: int = 0
     """Width to which the cells may be truncated; see `Column`."""
+    needs: int = 0
+    keeps_end: bool = False
+    optional: bool = False
 
 
 def is_live(run: RunSummary) -> bool:
@@ -37,7 +40,7 @@ def is_live(run: RunSummary) -> bool:
 
 
 def result(run: RunSummary) -> str:
-    """Format the test metric with its interval, or, if there is no test, the best and the last validation."""
+    """Format the test metric with its interval, or, if there is no test, the best and the last validation result."""
     test, last = run.test, run.validation or run.best
     if test is None:
         return best_and_last(run.best, last) if last else "no validation yet"
@@ -49,7 +52,7 @@ def result(run: RunSummary) -> str:
 
 
 def has_no_result(run: RunSummary) -> bool:
-    """Return whether the test, or the last validation of a run without a test, is not finite."""
+    """Return whether the test result, or the last validation result of a run without a test, is not finite."""
     last = run.test or run.validation
     return last is not None and not last.is_finite
 
@@ -60,7 +63,7 @@ def when(run: RunSummary) -> str:
 
 
 def _goodness(run: RunSummary) -> tuple[bool, float] | None:
-    """Return the sort key of a result. In descending order, accuracies come before losses, and better results first."""
+    """Return the sort key of a result. In descending order, accuracies precede losses, and the best come first."""
     best = run.test or run.best
     if best is None or not best.is_finite:
         return None
@@ -73,9 +76,10 @@ def _started(run: RunSummary) -> tuple[datetime, str]:
 
 COLUMNS: Final = (
     RunColumn("[ ]"),
-    RunColumn("Run", lambda run: run.id, least=12),
+    RunColumn("Run", lambda run: run.id, least=20, keeps_end=True),
+    RunColumn("Seed", right=True, optional=True),
     RunColumn("Status", lambda run: STATUSES.index(run.status)),
-    RunColumn("Result", _goodness, descends=True, least=10),
+    RunColumn("Result", _goodness, descends=True, least=10, needs=20),
     RunColumn("Meta-steps", lambda run: run.iteration, descends=True, right=True),
     RunColumn("Preset", lambda run: run.preset, least=8),
     RunColumn("Started", _started, descends=True),
@@ -116,7 +120,10 @@ class Order(NamedTuple):
 
 
 def table_columns() -> list[Column]:
-    return [Column(each.title, each.right, each.least, sortable=each.key is not None) for each in COLUMNS]
+    return [
+        Column(each.title, each.right, each.least, each.key is not None, each.needs, each.keeps_end, each.optional)
+        for each in COLUMNS
+    ]
 
 
 class ListedRun:
@@ -142,19 +149,25 @@ class ListedRun:
         """Return whether each of `words`, in lower case, is in the name, status, preset, date, algorithm or data."""
         return all(word in self._words for word in words)
 
-    def item(self, mark: int | None = None, colour: str = "") -> Item:
+    @property
+    def seed(self) -> int | None:
+        return self.run.settings.training.seed if self.run.settings else None
+
+    def item(self, mark: int | None = None, colour: str = "", *, with_seed: bool = False) -> Item:
         """Return the row of the run.
 
         Args:
             mark: number of the run among the marked runs, counted from 1; None if it is not marked.
             colour: colour of the run in charts; empty if it has not appeared in a chart.
+            with_seed: whether the row contains the seed, because the listed runs have different ones.
         """
         box = Cell("[ ]", colour=colour) if mark is None else Cell(f"[{mark}]", "title", colour)
-        return Item(self.key, (box, Cell(self.id, colour=colour), *self._cells))
+        seed = Cell(f"{self.seed:,}" if with_seed and self.seed is not None else "")
+        return Item(self.key, (box, Cell(self.id, colour=colour), seed, *self._cells))
 
 
 def listed_runs(runs: Sequence[RunSummary], before: Mapping[str, ListedRun]) -> dict[str, ListedRun]:
-    """Return a `ListedRun` for each run, by key. For runs that have not changed, those in `before` are reused."""
+    """Return the `ListedRun` of each run, by its key. For runs that have not changed, those in `before` are reused."""
     fresh = {}
     for run in runs:
         old = before.get(run.run.path.name)

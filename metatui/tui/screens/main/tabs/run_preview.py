@@ -11,13 +11,13 @@ from rich.segment import Segment
 from metatui.config import presets
 from metatui.config.registry import ALGORITHMS, DATA
 from metatui.config.settings import Settings
+from metatui.runs.formatting import duration
 from metatui.runs.storage.summary import RunSummary
 from metatui.tui.formatting import headline, result_words
 from metatui.tui.model.replay import outline
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.screens.main.curves import View, chart_of
 from metatui.tui.screens.main.journal import wrapped
-from metatui.tui.screens.main.run_pane import clock
 from metatui.tui.screens.main.tabs.previews import changed_settings, section
 from metatui.tui.screens.main.tabs.run_list import is_live, when
 from metatui.tui.widgets.charts.canvas import Canvas
@@ -45,7 +45,7 @@ class RunDetails:
 
 
 def read_details(run: RunSummary) -> RunDetails:
-    """Read the details of a run. Called in a thread.
+    """Read the details of a run. Call this function in a thread.
 
     Details that cannot be read stay empty; the summary of the run says why.
     """
@@ -75,8 +75,8 @@ def page(run: RunSummary, details: RunDetails, height: Callable[[], int], canvas
             data = replace(chart_of(model, view, width), empty="No meta-steps yet")
             drawn += [[], *paint(data, width, chart, theme, canvas)]
             drawn += _settings(run, details, width, theme)
-            drawn += section("Journal", _journal(model, width, theme), theme)
-        return drawn + section("Folder", paragraph(place(run), width, theme, theme.text), theme)
+            drawn += section("Journal", _journal(model, width, theme), width, theme)
+        return drawn + section("Folder", paragraph(place(run), width, theme, theme.text), width, theme)
 
     return rows
 
@@ -100,7 +100,7 @@ def _about(run: RunSummary) -> str:
 
 
 def _amount(run: RunSummary, details: RunDetails) -> str:
-    seconds = f" in {clock(details.model.seconds)}" if details.model and details.model.seconds else ""
+    seconds = f" in {duration(details.model.seconds)}" if details.model and details.model.seconds else ""
     live = " Enter follows the run, x stops it." if is_live(run) else ""
     steps = f"{run.iteration:,} meta-step{'' if run.iteration == 1 else 's'}"
     now = [text for text in (run.activity, run.process) if text]
@@ -126,9 +126,9 @@ def _settings(run: RunSummary, details: RunDetails, width: int, theme: ChartThem
     live = changed_settings(details.model.settings, run.settings, "at the start", width, theme)
     base = f"preset {details.preset}" if details.preset else "the defaults"
     same = f"The settings{' at the start' if live else ''} are {'those of ' if details.preset else ''}{base}."
-    shown = section(f"Settings that differ from {base}", rows, theme)
+    shown = section(f"Settings that differ from {base}", rows, width, theme)
     shown = shown if rows else [[], *paragraph(same, width, theme, theme.title)]
-    return [*shown, *(section("Settings changed during the run", live, theme) if live else [])]
+    return [*shown, *section("Settings changed during the run", live, width, theme)]
 
 
 def _journal(model: RunModel, width: int, theme: ChartTheme) -> list[Row]:

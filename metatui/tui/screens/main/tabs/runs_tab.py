@@ -175,8 +175,12 @@ class RunsTab(ListTab):
         self._listed = self._order.sorted([each for each in self._all.values() if each.contains(self.words)])
         self._colours.of(self.marked)
         marks = {run_id: number for number, run_id in enumerate(self.marked, 1)}
+        with_seed = len({each.seed for each in self._listed} - {None}) > 1
         self.table.show(
-            [each.item(marks.get(each.id), self._colours.known(each.id) or "") for each in self._listed],
+            [
+                each.item(marks.get(each.id), self._colours.known(each.id) or "", with_seed=with_seed)
+                for each in self._listed
+            ],
             empty=NO_MATCH if self._all else with_keys(EMPTY),
             order=(self._order.column, self._order.descends),
             in_place=in_place,

@@ -13,12 +13,13 @@ from textual.widgets import Input
 
 from metatui.config import presets
 from metatui.config.fields import change
+from metatui.config.preset_groups import in_order
 from metatui.config.settings import Settings
 from metatui.tui.app import MetatuiApp
 from metatui.tui.screens.dialogs.save_preset import SavePresetScreen
 from metatui.tui.screens.main.tabs import preset_list
 from metatui.tui.screens.main.tabs.presets_tab import PresetsTab
-from metatui.tui.widgets.table import Heading
+from metatui.tui.widgets.table import Heading, Item
 from metatui.utils import paths
 from tests.tui.fakes import FakeSessions, saved_run
 from tests.tui.screens.conftest import text_of
@@ -40,7 +41,9 @@ def selected(app: MetatuiApp) -> str:
 
 def test_presets_are_grouped_by_task() -> None:
     presets.save("anything", GLYPHS)
-    rows = list(preset_list.rows(preset_list.in_order(presets.all_presets())))
+    rows = list(preset_list.rows(in_order(presets.all_presets())))
+    shots = {row.cells[0].text: row.cells[2].text for row in rows if isinstance(row, Item)}
+    assert (shots["sinusoid-maml"], shots["sinusoid-finn"]) == ("5", "10, test 5")
     headings = [(row.text, row.note) for row in rows if isinstance(row, Heading)]
     needed = "needs Omniglot: f downloads it"
     assert headings == [

@@ -91,6 +91,25 @@ async def test_words_of_the_filter_are_visible(make: Make, theme: str) -> None:
         assert app.focused is app.runs_tab.table
 
 
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=str)
+async def test_seeds_and_results_fit(make: Make, runs_dir: Path, size: tuple[int, int]) -> None:
+    for seed in (0, 1, 12):
+        settings = change(GLYPHS, {"training.seed": seed})
+        saved_run(runs_dir, settings, name=f"maml_plus_plus-glyphs-20260104-00000{seed % 10}")
+    app = make()
+    async with app.run_test(size=size) as pilot:
+        await pilot.press("2")
+        await settled(app, pilot)
+        table = app.runs_tab.table
+        lines = [table.render_line(y).text for y in range(1, 4)]
+        assert sorted(line.split()[3] for line in lines) == ["0", "1", "12"]
+        assert all("test 90.0 ± 1.0 %" in line for line in lines)
+        assert {line.split()[2][-8:] for line in lines} == {f"4-00000{n}" for n in range(3)}
+        await pilot.press("slash", *"000002", "enter")
+        await settled(app, pilot)
+        assert "Seed" not in table.render_line(0).text, "a single run needs no seed"
+
+
 async def test_preview_tells_settings_changed_during_the_run(make: Make, runs_dir: Path) -> None:
     run = saved_run(runs_dir, Settings(), name=NAMES[0], steps=3)
     with closing(JournalWriter(run.journal_path)) as journal:
@@ -102,6 +121,33 @@ async def test_preview_tells_settings_changed_during_the_run(make: Make, runs_di
         preview = text_of(app.screen, "#run-preview")
     assert "The settings at the start are the defaults." in preview
     assert "Settings changed during the run Inner learning rate: 0.05 (at the start 0.01)" in preview
+
+
+async def test_loading_a_run_tells_settings_changed_during_the_run(make: Make, runs_dir: Path) -> None:
+    run = saved_run(runs_dir, Settings(), name=NAMES[0], steps=3)
+    with closing(JournalWriter(run.journal_path)) as journal:
+        journal.write("tweaked", 2, path="algorithm.inner_lr", old=0.01, new=0.05)
+    app = make()
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        await pilot.press("2")
+        await settled(app, pilot)
+        await pilot.press("l")
+        await settled(app, pilot)
+        assert app.form.assessment.settings == Settings()
+        [note] = [note.message for note in app._notifications]
+    assert "Changed while it ran, and not in the form: inner learning rate 0.05." in note
+    assert f"metatui rerun {NAMES[0]} repeats it" in note
+
+
+@pytest.mark.usefixtures("saved")
+async def test_titles_in_the_preview_are_wrapped(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=(100, 40)) as pilot:
+        await pilot.press("2")
+        await settled(app, pilot)
+        await pilot.press("end")
+        await settled(app, pilot)
+        assert "Settings that differ from preset quick" in text_of(app.screen, "#run-preview")
 
 
 @pytest.mark.usefixtures("saved")

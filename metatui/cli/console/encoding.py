@@ -1,0 +1,42 @@
+"""Characters of the output of commands, which can be fewer than those of Unicode."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import os
+import sys
+
+from metatui.tui.terminal import symbols
+
+SPELLED_OUT = "metatui.spelled_out"
+"""Name of the error handler that spells out characters that an encoding lacks."""
+
+
+def use_characters_of_terminal() -> None:
+    """Spell out what the encoding of standard output and standard error lacks, and in the C locale all but ASCII.
+
+    Python uses UTF-8 in the C locale (PEP 540), although the terminal may not show it.
+    """
+    codecs.register_error(SPELLED_OUT, _spelled_out)
+    ascii_only = symbols.is_ascii_only(os.environ)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):
+            encoding = "ascii" if ascii_only else stream.encoding
+            stream.reconfigure(encoding=encoding, errors=SPELLED_OUT)  # type: ignore[union-attr]
+
+
+def spelled(text: str, encoding: str) -> str:
+    """Return `text` with substitutes for the characters that `encoding` lacks."""
+    if text.isascii():
+        return text
+    try:
+        return text.encode(encoding, SPELLED_OUT).decode(encoding)
+    except LookupError:  # an unknown encoding, or a program that does not use `main`
+        return symbols.ascii(text)
+
+
+def _spelled_out(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return symbols.ascii(error.object[error.start : error.end]), error.end

@@ -1,0 +1,38 @@
+"""Remaining time of a validation or test."""
+
+from __future__ import annotations
+
+import time
+
+from metatui.events import Evaluating
+
+LEAST_SECONDS = 1.0
+"""Seconds of an evaluation after which its remaining time is estimated."""
+
+
+class EvaluationClock:
+    """Estimates the remaining time of the current validation or test from the times at which its events arrive."""
+
+    def __init__(self) -> None:
+        self._first: Evaluating | None = None
+        """First event that was seen of the current evaluation."""
+        self._last: Evaluating | None = None
+        self._since = self._at = 0.0
+        """Times at which these two events arrived."""
+
+    def see(self, event: Evaluating) -> None:
+        last, now = self._last, time.monotonic()
+        is_new = last is None or event.done == 0 or (last.iteration, last.split) != (event.iteration, event.split)
+        if is_new:
+            self._first, self._since = event, now
+        self._last, self._at = event, now
+
+    @property
+    def left(self) -> float | None:
+        """Seconds left; None if the speed is not known yet."""
+        if self._first is None or self._last is None:
+            return None
+        done, took = self._last.done - self._first.done, self._at - self._since
+        if done <= 0 or took < LEAST_SECONDS:
+            return None
+        return took * (self._last.tasks - self._last.done) / done
