@@ -233,6 +233,18 @@ async def test_diverged_tasks_have_a_warning_as_caption() -> None:
         assert [segment.style.color == warning for segment in outcomes if segment.style] == [True, False]
 
 
+async def test_captions_next_to_each_other_have_two_rows() -> None:
+    """Check a task whose loss has more digits than the others."""
+    views = (wave(0, 0.5), replace(wave(1, 0.5), loss=(0.2101, *[1.0] * 9, 0.1461)))
+    app = stage([replace(run, views=views) for run in wave_runs(1)])
+    async with app.run_test(size=(70, 30)) as pilot:
+        panel = app.query_one(AdaptationPanel)
+        await pilot.pause()
+        titles, results = panel.render_line(1).text, panel.render_line(2).text
+        assert (titles.count(" · A = "), results.count("loss ")) == (2, 2)
+        assert "loss 0.210 → 0.146  " in results
+
+
 def test_captions() -> None:
     view = replace(wave(3, 0.5), title="A = 2.31, φ = 1.07", loss=(3.21, *[1.0] * 9, 0.1804))
     assert captions(view, 10)[0] == "Task 3 · A = 2.31, φ = 1.07 · loss 3.21 → 0.180 after 10 steps"

@@ -116,8 +116,8 @@ def packed(facts: Iterable[Fact], width: int, theme: ChartTheme) -> list[Row]:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """Wrap a text, but not between a number and its unit."""
-    joined = re.sub(r"(?<=\d) (?=[%a-zA-Z])", NO_BREAK_SPACE, text)
+    """Wrap a text, but not between a number and its unit, nor in `α = 0.01`."""
+    joined = re.sub(r"(?<=\d) (?=[%a-zA-Z])| (?== )|(?<= =) ", NO_BREAK_SPACE, text)
     return [line.replace(NO_BREAK_SPACE, " ") for line in textwrap.wrap(joined, width)]
 
 

@@ -310,8 +310,9 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         texts = [*(text + hidden for text in texts), *shorter]
         if cell_len(texts[0]) > width and height >= 10 and not isinstance(view, ImageView):
             title = theme.printable(f"Task {view.task} · {view.title}{hidden}")
-            below = theme.printable(outcome(view, self.shown_step))
-            if max(cell_len(title), cell_len(below)) <= width:
+            results = (outcome(view, self.shown_step), captions(view, self.shown_step)[-1])
+            below = next((text for text in map(theme.printable, results) if cell_len(text) <= width), None)
+            if below is not None and cell_len(title) <= width:
                 return [[Segment(title, theme.title)], [Segment(below, theme.warning if diverged else theme.text)]]
         longest = next((text for text in texts if cell_len(text) <= width), texts[-1])
         shown = fitted_words(longest, width, theme.glyphs.ellipsis)

@@ -18,6 +18,7 @@ def test_numbers_stay_with_their_units() -> None:
     fact = Fact("process", "4211, 310 MiB, CPU 13 %")
     assert [row[11:] for row in text(table([fact], 11 + 21, theme()))] == ["4211, 310 MiB, CPU", "13 %"]
     assert text(packed([fact], 28, theme())) == ["process 4211, 310 MiB, CPU", "13 %"]
+    assert text(packed([Fact("test", "600 tasks; α = 0.01")], 22, theme())) == ["test 600 tasks;", "α = 0.01"]
 
 
 def test_reason_for_the_engine_is_left_out_if_it_does_not_fit() -> None:
