@@ -50,7 +50,7 @@ class BackgroundController:
         continue_only_after_suspend()
 
     def announce(self, *, silent: bool) -> None:
-        """Attach to the run given on the command line. If none is given and `silent` is false, name the live runs."""
+        """Attach to the run given on the command line. Otherwise, tell the user about live runs unless `silent`."""
         if self.to_attach:
             self._app.run_worker(self.attach(self.to_attach), exclusive=True, group="open")
         elif not silent:
@@ -59,7 +59,7 @@ class BackgroundController:
     def _start(
         self, work: Callable[[], Coroutine[None, None, None]], *, group: str, exclusive: bool = False
     ) -> Worker[None]:
-        """Start a worker that calls `work`. A coroutine in place of `work` would cause a warning if it never ran."""
+        """Start a worker that calls `work`. It is a function because a coroutine causes a warning if it never runs."""
         return self._app.run_worker(work, group=group, exclusive=exclusive)
 
     def write_followed_run(self) -> None:

@@ -41,7 +41,8 @@ class HintsController:
         if hint is None or model is None:
             return ""
         more = f" ({len(model.hints) - 1} more)" if len(model.hints) > 1 else ""
-        return f"Hint{more}: {hint.reason}. {key_name(BY_ID['hint'].key)} {self._effect(hint, model)}, Esc hides this."
+        key, effect = key_name(BY_ID["hint"].key), self._effect(hint, model)
+        return f"Hint{more}: {hint.reason}. {key} {effect}; Esc hides the hint."
 
     def _effect(self, hint: Hinted, model: RunModel) -> str:
         """Return what following the hint does now, as a phrase to be shown after the name of the key."""

@@ -53,7 +53,7 @@ class PresetsController:
         """Content of the form before the tour or a followed run, to be put back; None if there is nothing to put back.
         """
         self._restores = False
-        """True if `_kept` is put back when the run ends; False until the tour is over."""
+        """Whether `_kept` is put back when the run ends; False while the tour needs the form."""
         self._download: Worker[None] | None = None
 
     def origin_of(self, settings: Settings) -> str | None:
@@ -88,7 +88,7 @@ class PresetsController:
     def take_run(self, settings: Settings, run_id: str) -> None:
         """Record that the form shows the settings of a run that is followed or resumed.
 
-        If the form has changed or invalid settings, its content is put back when the run ends.
+        If the form had changed or invalid settings before, its previous content is put back when the run ends.
         """
         form = self._app.form.assessment
         if self._kept is None and (form.settings is None or self._changed(form)):
@@ -102,7 +102,7 @@ class PresetsController:
 
     @property
     def return_note(self) -> str:
-        """A sentence for the user if the form is put back when the run ends, otherwise an empty string."""
+        """A sentence for the user if the form gets its previous content back when the run ends, otherwise empty."""
         return RETURN_LATER if self._kept and self._restores else ""
 
     def load(
@@ -144,7 +144,7 @@ class PresetsController:
         self._kept, self._restores = kept, False
 
     def restore_form(self) -> str:
-        """Put back what was in the form before `lend_form`, now or at the end of the run.
+        """Put back what was in the form before `lend_form`, now or, if a run is in progress, when it ends.
 
         Returns:
             A sentence for the user; empty if there is nothing to put back.

@@ -197,7 +197,7 @@ class RunController:
             result = f" Test: {result_words(model.test, model.best)}." if model.test else ""
             warning = f" {model.ended.warning}." if model.ended.warning else ""
             others = model.ended.reason == "stopped" and not self.client.stop_requested
-            by = " by another viewer or by metatui stop" if others else ""
+            by = " by another instance of the app or by metatui stop" if others else ""
             app.notify(
                 f"{model.status}{by}.{result}{warning}",
                 title=model.run_id or "Run",
@@ -222,7 +222,7 @@ class RunController:
             self._app.push_screen(FailureScreen(run, sentence, await asyncio.to_thread(last_lines, run)))
 
     def show_run(self) -> None:
-        """Show the run's state, and update the bars with the possible actions."""
+        """Show the run's state, and update the bars, which show the possible actions."""
         client, top_bar = self.client, self._app.top_bar
         is_followed = self.shown is not None and self.shown is client.model
         self._app.work_tab.show(self.shown, client.phase if is_followed else Phase.IDLE, self._load, self._marked)

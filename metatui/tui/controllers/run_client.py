@@ -55,8 +55,8 @@ JOURNAL_NAMES: Mapping[type[Event], str] = {
 """Events that a live run both sends and writes to its journal, with their names in the journal."""
 
 QUEUE_SIZE = 8192
-"""Capacity of the event queue. When it is full, the thread stops reading: the run's process then skips meta-steps on
-this connection, and they are read from metrics.jsonl later."""
+"""Capacity of the event queue. When it is full, the thread stops reading. The run's process then omits meta-steps
+from the events that it sends, and the app reads these meta-steps from metrics.jsonl later."""
 
 
 class Receiver:
@@ -74,7 +74,7 @@ class Receiver:
         """Create the client.
 
         Args:
-            smoother: has already averaged the known meta-steps.
+            smoother: smoother that has already averaged the known meta-steps; None creates one.
             written: see `Attached.written`.
         """
         self.queue: Queue[Event | Step] = Queue(QUEUE_SIZE)
@@ -98,7 +98,7 @@ class Receiver:
         threading.Thread(target=self._receive, name="receiver", daemon=True).start()
 
     def submit(self, command: Command) -> None:
-        """Send a command to the trainer. A stop ends a run that is not training yet immediately."""
+        """Send a command to the trainer. A `Stop` immediately ends a run that is not training yet."""
         with self._lock:
             if self.run:
                 self.run.submit(command)

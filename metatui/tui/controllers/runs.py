@@ -257,7 +257,7 @@ class RunsController:
         if side_by_side:
             app.work_tab.pane = "adaptation"
             count = f"{len(side_by_side)} of at most {MOST_SIDE_BY_SIDE}"
-            app.notify(f"{count} runs are shown side by side in the work tab (1). c compares all marked runs.")
+            app.notify(f"Runs side by side in the work tab (1): {count}. c compares all marked runs.")
 
 
 def _changed_while_it_ran(run: RunSummary) -> str:
@@ -307,7 +307,7 @@ def _lost_with(run: RunSummary) -> str:
 
 
 async def _show_size(dialog: ConfirmScreen, runs: Sequence[RunSummary]) -> None:
-    """Show the size of the folders of `runs` in a dialog, which does not wait for it."""
+    """Show the total size of the folders of `runs` in `dialog`, which is already open."""
     total = 0
     for run in runs:
         total += await asyncio.to_thread(run.run.size)

@@ -60,7 +60,7 @@ class StartingRun(Protocol):
         ...
 
     def stop(self) -> None:
-        """End the process before training begins. Other threads may call this while one waits."""
+        """End the process before training begins. Other threads may call this while one thread is in `wait`."""
         ...
 
 
@@ -95,7 +95,11 @@ class Sessions(Protocol):
         ...
 
     def stop(self, run: RunFolder) -> None:
-        """Save and end a live run after this meta-step, or before training begins. Raises BadInput as `attach` does."""
+        """End a live run: save it after this meta-step, or end it immediately if training has not begun.
+
+        Raises:
+            BadInput: for the same reasons as `attach`.
+        """
         ...
 
     def views(self, run_id: str, tasks: int) -> tuple[TaskView, ...]:

@@ -70,8 +70,8 @@ class AnalysisScreen(ModalScreen[ScreenResultType]):
         after `IDLE_SECONDS` without a request.
 
         Args:
-            analysis: Picklable function, such as a `functools.partial`, whose generator yields progress and returns the
-                result.
+            analysis: Picklable function, such as a `functools.partial`. It returns a generator that yields progress and
+                returns the result.
         """
         self._keep_helper()
         if self._helper is None:

@@ -76,7 +76,7 @@ def test_seeds_are_adapted_as_one_mean_with_an_interval_over_seeds() -> None:
     half = 12.706204736174698  # Student's t with one degree of freedom, times SD / sqrt(2) = 1
     band = next(series for series in chart.series if series.style == "band")
     assert [y for _, y in band.points] == pytest.approx([5.0, 5.0, 2 - half, 2 + half])
-    assert chart.title.endswith("dotted: 95 % over tasks or seeds")
+    assert chart.title.endswith("dotted: 95 % interval over tasks or seeds")
 
 
 def test_intervals_of_many_runs_are_left_out() -> None:

@@ -23,7 +23,7 @@ MARGIN = 0.06
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of text and what it stands for: MUTED, FLOOR, the name of an engine, or empty for plain text."""
+    """A piece of text, and what determines its style: MUTED, FLOOR, the name of an engine, or empty for plain text."""
 
     text: str
     meaning: str = ""

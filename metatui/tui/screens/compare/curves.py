@@ -50,7 +50,7 @@ class View:
     metric: Metric | None = None
     """The metric that is shown; None selects the metric that decides the comparison."""
     colours: Mapping[str, str] = field(default_factory=dict)
-    """Name in the palette of each run's colour, by the name of the run. A group has the colour of its first run."""
+    """Palette name of the colour of each run, by the name of the run. A group has the colour of its first run."""
 
     def next_axis(self) -> View:
         axes = list(AXES)
@@ -205,7 +205,7 @@ def adaptation(comparison: Comparison, view: View) -> ChartData:
         means.append(Series(group.name, colour, [*zip(steps, (scale * mean for mean in curve.mean), strict=True)]))
         if len(comparison.groups) <= MOST_BANDS:
             bands.append(Series("", colour, _band(steps, curve, scale, floor), style="band"))
-    dotted = f"; dotted: 95 %{' over tasks or seeds' if comparison.repeated else ''}" if bands else ""
+    dotted = f"; dotted: 95 % interval{' over tasks or seeds' if comparison.repeated else ''}" if bands else ""
     metric, shots = "Accuracy" if accuracy else "Loss", f"{comparison.protocol.shots}-shot"
     split = split_name(comparison.protocol.split)
     title = f"{metric} on {comparison.protocol.tasks:,} {split} tasks, {shots}"

@@ -119,9 +119,10 @@ def _differences(comparison: Comparison) -> list[Estimate]:
 
 
 def _table(table: TextTable, width: int, theme: ChartTheme) -> list[Row]:
-    """Return the title and the table. A table that is too wide is split into parts, each with the names at the left.
+    """Return the title and the table. A table that is too wide is split into parts.
 
-    The names of runs have a separate column only if they differ from the labels.
+    Each part has the columns of names at the left. The names of runs have a separate column only if
+    they differ from the labels.
     """
     skipped = {1} if table.names > 1 and all(row[0] == row[1] for row in table.rows) else set()
     columns = [column for column in range(len(table.headings)) if column not in skipped]

@@ -58,7 +58,7 @@ class Section:
     lines: Sequence[Line]
 
     def matching(self, words: Sequence[str]) -> Section:
-        """Return the section with the lines that contain `words`. Lines that are named after them come first."""
+        """Return the section with the lines that contain `words`. Those whose columns match best come first."""
         found = [line for line in self.lines if line.contains(words)]
         return Section(self.title, sorted(found, key=lambda line: line.named(words), reverse=True))
 
@@ -129,7 +129,7 @@ class HelpScreen(Dialog[None]):
         self._show(self.found(event.value) if normalised(event.value).strip() else self.sections)
 
     def found(self, text: str) -> list[Section]:
-        """Return the sections with the entries that contain the words of `text`, best names first."""
+        """Return the sections with the entries that contain the words of `text`, those whose names match best first."""
         words = normalised(text).split()
         searched = (section.matching(words) for section in (*self.sections, _algorithms(), _settings()))
         found = [section for section in searched if section.lines]
