@@ -92,7 +92,7 @@ def train(
     """
     if not isinstance(settings, Settings):
         hint = ": pass preset.settings and changes=preset.changes" if isinstance(settings, Preset) else ""
-        raise BadInput(f"settings is a {type(settings).__name__}, but must be metatui.Settings{hint}")
+        raise BadInput(f"settings is of type {type(settings).__name__}, but must be metatui.Settings{hint}")
     settings = change(settings, {})  # validates: pydantic's model_copy does not
 
     from metatui.learning.hardware.torch_state import TorchState

@@ -215,7 +215,7 @@ def _compilers() -> dict[str, Any]:
     from metatui.learning.engines.autotune import has_compiler
     from metatui.learning.engines.native.build import compiler
 
-    return {"C (engine native)": compiler(), "C++ (engine compiled)": has_compiler()}
+    return {"C (native engine)": compiler(), "C++ (compiled engine)": has_compiler()}
 
 
 def _data() -> dict[str, Any]:

@@ -196,8 +196,8 @@ class MAMLPlusPlus(MAML):
         if options.multi_step:
             annealed = count(math.ceil(options.multi_step * iterations), "meta-step")
             changes.append(
-                f"in the first {annealed}, the loss is a sum of the query losses after all inner steps, with weights "
-                "w_k that move to the last step, and later it is the query loss after the last step alone"
+                f"in the first {annealed}, the loss is a weighted sum of the query losses after each inner step, with "
+                "weights w_k that shift towards the last step; later, it is the query loss after the last step alone"
             )
             symbols = (
                 f"w_k: weight of the query loss after step k; after {annealed}, it is 0 for all steps but the last."

@@ -76,8 +76,8 @@ def measure(
         shots: number of shots; it may differ from the number in training.
 
     Yields:
-        After each inner step, the number of finished tasks; tasks that are adapted together count as finished one after
-        the other.
+        After each inner step, the number of finished tasks. For tasks that are adapted together, the number rises with
+        their inner steps, so that the progress is shown evenly.
     """
     began = time.monotonic()
     losses: list[Tensor] = []

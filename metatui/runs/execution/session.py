@@ -75,7 +75,7 @@ class Session:
         self._notes: list[Event] = []
         """Warnings and changes to record and yield after the trainer's first event, `Started`."""
         self._undone: list[PlannedChange] = []
-        """Planned changes that a resumed run does not repeat."""
+        """Planned changes that are dropped when the run is resumed, because new values were requested."""
         self._keeps_engine = False
         """Whether the engine is the one that `auto` selected before the run was resumed."""
         # Only queue the checkpoint: it is written with the trainer's next event, Checkpointed, where the run can wait
@@ -351,7 +351,7 @@ class _ResumePlan:
     commands: list[Planned]
     """Commands to execute, in order: those that the run executed after its checkpoint, and requested ones."""
     undone: list[PlannedChange]
-    """Later changes that are dropped, because a new value was requested for the same setting."""
+    """Changes after the checkpoint that are dropped, because a new value was requested for the same setting."""
 
 
 def _plan_resume(log: RunLog, state: TrainerState | None, changes: Mapping[str, Scalar]) -> _ResumePlan:

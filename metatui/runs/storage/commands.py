@@ -14,7 +14,7 @@ from metatui.runs.storage.journal import Entry
 
 @dataclass
 class ReplayedCommand:
-    """A change or an additional validation, either planned or executed."""
+    """A change to a setting or an additional validation, either planned for a later meta-step or executed."""
 
     planned: Planned
     made: bool

@@ -81,7 +81,7 @@ TERMS: Mapping[str, str] = {
     ),
     "Cohen's d_z (effect size)": (
         "The mean of the differences over the tasks, divided by their standard deviation. About 0.2 is a small effect, "
-        "0.5 a medium one and 0.8 a large one. It does not grow with the number of tasks, as the significance does."
+        "0.5 a medium one and 0.8 a large one. Unlike the significance, it does not grow with the number of tasks."
     ),
     "Welch's test": (
         "A test of the difference between two settings that were trained with several seeds. It compares the variation "
@@ -102,8 +102,8 @@ TERMS: Mapping[str, str] = {
     ),
     "Annealing": (
         "A gradual change during training. A schedule anneals the outer learning rate towards a small value, linearly "
-        "or along a cosine. MAML++ anneals from first-order to second-order meta-gradients, and from the losses after "
-        "all inner steps to the last one."
+        "or along a cosine. MAML++ anneals from first-order to second-order meta-gradients, and from the loss after "
+        "every inner step to the loss after the last one only."
     ),
     "Diverged": (
         "A task diverges if its loss after adaptation is not finite or far too large, often because the inner learning "

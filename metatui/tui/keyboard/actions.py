@@ -251,7 +251,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("next_tasks", "full_stop", "Tasks on", "Next held-out tasks.", ADAPTATION, tab="work"),
     Action("next_shots", "k", "Shots", "Next support images.", ADAPTATION, bar=False, tab="work"),
     Action(
-        "explore", "ctrl+r,a", "Explore", "Adapt to a held-out task, or to one that you draw.", ADAPTATION, _studied
+        "explore", "ctrl+r,a", "Explore", "Adapt to a held-out task, or to one that you sketch.", ADAPTATION, _studied
     ),
     Action("parameters", "f11,v", "Space", "Plot how adaptation moves the parameters of a run.", ADAPTATION, _studied),
     Action("filter", "slash,ctrl+f", "Filter", "Show only runs that contain the typed words.", RUNS, tab="runs"),

@@ -94,7 +94,7 @@ class RunModel:
         self.status = status
         """Displayed status; empty while the run is followed."""
         self.packed: tuple[int, int] | None = None
-        """Numbers of packed images and of all images while they are packed before training; otherwise None."""
+        """Numbers of packed images and of all images while they are being packed before training; otherwise None."""
         self.stage = LOADING
         """Current step of the preparation for training, as shown in the app."""
         self.started: Started | None = None

@@ -1,4 +1,4 @@
-"""Screen that explains an algorithm: its idea, update rule, pseudo-code with the settings, costs and paper."""
+"""Screen that explains an algorithm: its idea, update rule, costs and paper, and its pseudo-code with the settings."""
 
 from __future__ import annotations
 

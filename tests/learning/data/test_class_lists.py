@@ -176,7 +176,7 @@ def test_links_to_outside_are_refused(
     root = write_lists(write_classes(tmp_path / "root", ["cat", "dog", "emu", "fox"], 1), lists)
     write_images(root / "images")
     link(root)
-    check_refused(root, "is a link out of the folder")
+    check_refused(root, "is a link to a place outside the data folder")
 
 
 def test_several_sets_of_lists_need_a_choice(tmp_path: Path, check_refused: Check) -> None:

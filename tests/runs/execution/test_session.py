@@ -524,5 +524,5 @@ def test_train_refuses_invalid_settings() -> None:
     invalid = SMALL.model_copy(update={"algorithm": SMALL.algorithm.model_copy(update={"inner_steps": 0})})
     with pytest.raises(BadInput, match=r"algorithm\.inner_steps is 0, but must be"):
         metatui.train(invalid, record=False)
-    with pytest.raises(BadInput, match=r"settings is a Preset, but must be metatui\.Settings"):
+    with pytest.raises(BadInput, match=r"settings is of type Preset, but must be metatui\.Settings"):
         metatui.train(metatui.load_preset("quick"), record=False)  # type: ignore[arg-type]

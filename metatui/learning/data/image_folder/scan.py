@@ -219,7 +219,7 @@ class _Scanner:
     def _check_inside(self, folder: Path) -> None:
         if not Path(os.path.realpath(folder)).is_relative_to(self._root):
             where = quote(self._relative(str(folder)))
-            raise BadInput(f"{self._name}, whose folder {where} is a link out of the folder")
+            raise BadInput(f"{self._name}, whose folder {where} is a link to a place outside the data folder")
 
     def _splits(self, names: set[str]) -> list[Split]:
         """Return the splits for which the root has a folder; empty if there are no split folders."""
@@ -300,7 +300,9 @@ class _Scanner:
                 yield entry
             else:
                 broken = not os.path.exists(target)
-                self._leave_out(entry.path, "is a broken link" if broken else "is a link out of the folder")
+                self._leave_out(
+                    entry.path, "is a broken link" if broken else "is a link to a place outside the data folder"
+                )
 
     def _leave_out(self, path: str, why: str) -> None:
         self._left_out.append(LeftOut(self._relative(path), why))

@@ -120,7 +120,7 @@ class TrainingCurve:
     span: int
     """Number of meta-steps to smooth over, the same for all runs of a comparison."""
     iterations: tuple[int, ...]
-    """Meta-steps at each point."""
+    """Number of meta-steps before each point."""
     tasks: tuple[int, ...]
     """Tasks seen at each point."""
     seconds: tuple[float, ...]

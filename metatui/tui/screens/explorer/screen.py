@@ -87,7 +87,10 @@ class ExplorerPanel(AdaptationPanel, can_focus=False):
 
 
 class ExplorerScreen(AnalysisScreen[None]):
-    """Requests an adaptation when the task or the rate changes. Any inner step is then shown without computation."""
+    """Requests an adaptation when the task or the inner learning rate changes.
+
+    Any inner step is then shown without computation.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "dismiss", "Close", tooltip="Close the explorer."),
@@ -100,9 +103,17 @@ class ExplorerScreen(AnalysisScreen[None]):
         Binding("k", "shots", "Next support images", tooltip="Show the next support images, if they do not all fit."),
         Binding("g", "number", "Number", tooltip="Enter the number of a held-out task."),
         Binding(
-            "plus,equals_sign", "rate(1)", "Raise the rate", tooltip="Adapt with an inner learning rate 25 % higher."
+            "plus,equals_sign",
+            "rate(1)",
+            "Raise the inner learning rate",
+            tooltip="Adapt with an inner learning rate 25 % higher.",
         ),
-        Binding("minus", "rate(-1)", "Lower the rate", tooltip="Adapt with an inner learning rate 20 % lower."),
+        Binding(
+            "minus",
+            "rate(-1)",
+            "Lower the inner learning rate",
+            tooltip="Adapt with an inner learning rate 20 % lower.",
+        ),
         Binding("0", "rate(0)", "Own rate", tooltip="Return to the inner learning rate of each run."),
         Binding(
             "d",

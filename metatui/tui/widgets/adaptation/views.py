@@ -82,7 +82,7 @@ def captions(view: TaskView, step: int) -> list[str]:
 def task_series(view: RegressionView | CurveView | ScatterView, step: int, colour: str) -> tuple[Series, ...]:
     """Return the series of a regression task, in the order of the panel's legend.
 
-    The series of a scatter plot are those of its first target.
+    A scatter plot shows only the first target of the task.
     """
     if isinstance(view, ScatterView):
         return _scatter_series(view, 0, step, colour)

@@ -33,8 +33,8 @@ class LineChart(RowsWidget):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "move(-1)", "Cursor left", show=False, id="chart.left"),
         Binding("right", "move(1)", "Cursor right", show=False, id="chart.right"),
-        Binding("shift+left,pageup", "move(-10)", "Cursor far left", show=False, id="chart.far_left"),
-        Binding("shift+right,pagedown", "move(10)", "Cursor far right", show=False, id="chart.far_right"),
+        Binding("shift+left,pageup", "move(-10)", "Cursor 10 columns left", show=False, id="chart.far_left"),
+        Binding("shift+right,pagedown", "move(10)", "Cursor 10 columns right", show=False, id="chart.far_right"),
         Binding("home", "move(-1_000_000)", "Cursor to the first value", show=False, id="chart.first"),
         Binding("end", "move(1_000_000)", "Cursor to the last value", show=False, id="chart.last"),
         Binding("plus,equals_sign,up", "zoom(0.5)", "Zoom in", show=False, id="chart.zoom_in"),

@@ -93,8 +93,8 @@ def draw(
 def _ordered(drawn: Sequence[Drawn], width: int, view: View) -> list[Drawn]:
     """Return the series in the order in which they are drawn, the last one on top.
 
-    A line with more points than columns would hide a sparse line, so it is always below it. Of two similar lines, the
-    one that changed last is on top.
+    A line with more points than columns would hide a sparse one, so dense lines are drawn below sparse ones. Of two
+    dense or two sparse lines, the one that changed last is on top.
     """
     layers = {"band": 0, "line": 1, "points": 2, "rings": 2}
 

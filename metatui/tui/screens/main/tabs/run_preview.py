@@ -113,9 +113,9 @@ def results(run: RunSummary) -> list[str]:
     if run.test:
         lines.append(f"Test: {result_words(run.test, run.best)}")
     if run.best:
-        lines.append(f"Best validation: {headline(run.best)}, at {run.best.iteration:,}")
+        lines.append(f"Best validation: {headline(run.best)}, at meta-step {run.best.iteration:,}")
     if run.validation and (run.best is None or run.validation.iteration != run.best.iteration):
-        lines.append(f"Last validation: {headline(run.validation)}, at {run.validation.iteration:,}")
+        lines.append(f"Last validation: {headline(run.validation)}, at meta-step {run.validation.iteration:,}")
     return lines
 
 
