@@ -54,7 +54,10 @@ class FiLM(nn.Module):
     """
 
     def __init__(self, context: int, channels: int) -> None:
-        """Create the layer. Parameters are `context` [context], `weight` [2 * channels, context] and `bias` [2 * channels]."""
+        """Create the layer.
+
+        Parameters are `context` [context], `weight` [2 * channels, context] and `bias` [2 * channels].
+        """
         super().__init__()
         linear = nn.Linear(context, 2 * channels)
         self.context = nn.Parameter(torch.zeros(context), requires_grad=False)

@@ -62,13 +62,13 @@ def test_other_files_and_links_are_left_out(tmp_path: Path) -> None:
     assert classes(listing) == {":cat": ["cat/000.png", "cat/001.jpeg"]}
     assert left_out(listing) == {
         "again is the same folder as cat",
-        "cat/elsewhere.png is a link out of the folder",
+        "cat/elsewhere.png is a link to a place outside the data folder",
         "cat/labels.csv does not end in .png, .jpg or .jpeg",
         "cat/loop.png is a broken link",
         "cat/more is a folder inside a class folder",
         "cat/nowhere.png is a broken link",
         "cat/pipe.png is not a file",
-        "linked is a link out of the folder",
+        "linked is a link to a place outside the data folder",
         "loop is a broken link",
         "lost.jpg is not in a class folder",
         "whole is the same folder as the whole folder",
