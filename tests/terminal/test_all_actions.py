@@ -34,9 +34,9 @@ GLYPHS = change(Settings(), {"task.source": "glyphs", "task.shots": 12})
 
 EPISODES = "maml-glyphs-20260101-000000"
 """A finished run with three held-out tasks of images, and more support images than fit."""
-FINISHED, COPY = "maml-sinusoid-20260102-000000", "maml-sinusoid-20260103-000000"
+FINISHED, COPY = "maml-waves-20260102-000000", "maml-waves-20260103-000000"
 """A finished run with a checkpoint, and a copy of it."""
-INTERRUPTED = "maml-sinusoid-20260104-000000"
+INTERRUPTED = "maml-waves-20260104-000000"
 """An interrupted run with a checkpoint."""
 PRESET = "my-characters"
 """A preset of the user, for a data set that is not on this machine."""
@@ -182,8 +182,8 @@ def tidy_up(at: Program) -> None:
     at.type("omniglot")
     at.see_gone("Quick start")
     at.act("leave", "Glyphs, 5-way")
-    at.act("preview_preset", gone="Algorithm  Shots")
-    at.act("preview_preset", "Algorithm  Shots")
+    at.act("preview_preset", gone="10, test 5")
+    at.act("preview_preset", "10, test 5")
     at.press("ctrl+end")
     at.see(PRESET)
     at.act("fetch_data", "Download Omniglot and pack it?")
@@ -192,7 +192,7 @@ def tidy_up(at: Program) -> None:
     at.act("delete_preset", f"Delete your preset {PRESET}?")
     at.press("y")
     at.see_gone(PRESET)
-    at.act("tab_work", "form: ")
+    at.act("tab_work", "form: run")
 
 
 def train(at: Program) -> None:
