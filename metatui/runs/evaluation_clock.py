@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from metatui.events import Evaluating
+from metatui.runs.formatting import duration
 
 LEAST_SECONDS = 1.0
 """Seconds of an evaluation after which its remaining time is estimated."""
@@ -36,3 +37,8 @@ class EvaluationClock:
         if done <= 0 or took < LEAST_SECONDS:
             return None
         return took * (self._last.tasks - self._last.done) / done
+
+    @property
+    def left_text(self) -> str:
+        """End of a text about the finished tasks: `, 0:48 left`; empty if the speed is not known yet."""
+        return "" if self.left is None else f", {duration(self.left)} left"

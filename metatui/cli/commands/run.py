@@ -58,10 +58,9 @@ class Stopped(MetatuiError):
     exit_code = 128 + signal.SIGINT
 
     def __init__(self, session: Session) -> None:
-        name = shlex.quote(run_name(session.run))
         super().__init__(
             f"{session.run.id} was stopped in the app or by metatui stop before its final test, so it has no test "
-            f"result; to continue: metatui run --resume {name}"
+            f"result; to continue: metatui run --resume {session.run.argument}"
         )
 
 
@@ -297,18 +296,13 @@ def _origin(preset: Preset | None, settings: Settings) -> str | None:
     return name if settings == preset.settings else presets.as_changed(name)
 
 
-def run_name(run: RunFolder) -> str:
-    """Return the name by which commands find a run: its path if it is not in the default folder of runs."""
-    return run.id if run.path.parent == paths.runs_dir() else str(run.path)
-
-
 def print_detached(live: LiveRun, *, as_json: bool) -> None:
     """Print the commands that open and stop a run in the background."""
     run, pid = live.run, live.hello.pid
     if as_json:
         emit({"run": run.id, "dir": str(run.path), "pid": pid})
         return
-    name = shlex.quote(run_name(run))
+    name = run.argument
     click.echo(f"{run.id} is training in the background, in process {pid}")
     click.echo(f"  metatui attach {name}  opens it in the app")
     click.echo(f"  metatui stop {name}    stops and saves it")

@@ -18,7 +18,7 @@ from metatui.cli.console.output import console
 from metatui.learning.data.packing import packing_listener
 from metatui.learning.stages import stage_listener
 from metatui.runs.evaluation_clock import EvaluationClock
-from metatui.runs.formatting import FINISHED, duration, event_message, headline, hint_text, parameters, training_metrics
+from metatui.runs.formatting import FINISHED, event_message, headline, hint_text, parameters, training_metrics
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.text import sanitize
 
@@ -159,8 +159,7 @@ def testing(event: events.Event) -> str | None:
 
 def tasks_done(event: events.Evaluating, clock: EvaluationClock) -> str:
     """Describe the progress of a validation or test: `120 of 600 tasks, 0:48 left`."""
-    left = "" if clock.left is None else f", {duration(clock.left)} left"
-    return f"{event.done:,} of {event.tasks:,} tasks{left}"
+    return f"{event.done:,} of {event.tasks:,} tasks{clock.left_text}"
 
 
 def _metrics(event: events.Progress) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from metatui.runs.storage.journal import Entry, Status, effective_entries, last_
 from metatui.runs.storage.lock import is_held
 from metatui.runs.storage.metrics import MetricsReader
 from metatui.runs.storage.result_files import AdaptationRecord, DataRecord, EvaluationRecord, read_record
+from metatui.utils import paths
 from metatui.utils.errors import BadInput, quote
 from metatui.utils.text import sanitize
 
@@ -41,6 +43,11 @@ class RunFolder:
     def id(self) -> str:
         """Name of the folder, safe to print."""
         return sanitize(self.path.name, limit=80)
+
+    @property
+    def argument(self) -> str:
+        """Name by which commands find the run, quoted for a shell: its path if it is not in the default folder."""
+        return shlex.quote(self.id if self.path.parent == paths.runs_dir() else str(self.path))
 
     settings_path = _File("settings.toml")
     journal_path = _File("journal.jsonl")

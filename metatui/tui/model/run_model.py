@@ -31,7 +31,7 @@ from metatui.events import (
     Warned,
 )
 from metatui.runs.evaluation_clock import EvaluationClock
-from metatui.runs.formatting import duration, hint_text
+from metatui.runs.formatting import hint_text
 from metatui.tui.formatting import result_words, short_metric
 from metatui.tui.model.history import History, Step
 from metatui.utils.numbers import diverged
@@ -169,7 +169,7 @@ class RunModel:
     @property
     def evaluation_left_text(self) -> str:
         """Time left of the current evaluation, such as `, 0:40 left`; empty if it is not known."""
-        return "" if self.evaluation_left is None else f", {duration(self.evaluation_left)} left"
+        return self._clock.left_text if self.evaluating else ""
 
     @property
     def is_followed(self) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,8 +48,5 @@ class CrashInfo:
 
 def describe_background_run(run: RunFolder) -> str:
     """Return a message that a run continues, with the commands to follow and to stop it."""
-    from metatui.utils import paths
-
-    in_default_folder = run.path.parent == paths.runs_dir()
-    name = run.id if in_default_folder else shlex.quote(str(run.path))
+    name = run.argument
     return f"Run {run.id} continues in the background: metatui attach {name} follows it, metatui stop {name} stops it"
