@@ -1,6 +1,6 @@
 """Events that a trainer yields, and commands that it accepts between meta-steps.
 
-They are plain values without tensors, so the app, the command line and the readers of run files need no torch.
+They are plain values without tensors, so the app, the command line and the readers of run files do not need torch.
 """
 
 from __future__ import annotations

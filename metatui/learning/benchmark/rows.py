@@ -17,7 +17,8 @@ NUMBERS = HEADINGS[2:]
 NOTES = (
     "ms: median time of a meta-step (forward, backward and outer update) on fixed tasks.",
     "MiB: peak memory of the meta-steps, beyond the memory in use before them.",
-    "of floor: least possible time (FLOPs at the matmul rate, or traffic at the copy rate) / measured time (ms).",
+    "of floor: the shortest possible time (FLOPs at the matmul rate, or traffic at the copy rate), divided by the "
+    "measured time (ms).",
 )
 
 
@@ -88,7 +89,7 @@ def speed_ratios(measurements: Iterable[Measurement]) -> dict[Cell, float]:
 
 
 def fastest(measurements: Sequence[Measurement]) -> list[str]:
-    """Return a sentence for each task that names the fastest engine, or says how often each engine is the fastest."""
+    """Return one sentence per task. It names the fastest engine, or says how often each engine is the fastest."""
     ratios = speed_ratios(measurements)
     sentences = []
     for task, cells in groupby(ratios, key=lambda cell: cell.work.task):

@@ -62,7 +62,7 @@ class Workload:
 
     @property
     def engines(self) -> tuple[str, ...]:
-        """The engines that can compute the workload, without engines that would compute it exactly like another."""
+        """The engines that can run the workload, except engines that would run it exactly as another engine does."""
 
         def can(engine: str) -> bool:
             try:
@@ -75,7 +75,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class Cell:
-    """A workload with an engine: a cell of the table."""
+    """A workload and an engine: one cell of the table."""
 
     work: Workload
     engine: str

@@ -186,9 +186,10 @@ def _in_ms(value: float) -> str:
 def _milliseconds(
     engine: Engine, algorithm: Algorithm, meta: Params, sample: Callable[[int], Episodes], *, limit: float | None
 ) -> float:
-    """Measure the milliseconds of a meta-gradient, or of what replaces it in training.
+    """Measure the time of a meta-gradient in milliseconds.
 
-    For Reptile, an adaptation is measured. If runs use CUDA graphs, a meta-step is measured as a CUDA graph.
+    For Reptile, an adaptation is measured instead. If runs use CUDA graphs, a whole meta-step is captured as a CUDA
+    graph and measured.
 
     The result is the shortest of several measured times, or the first measured time if it exceeds twice `limit`. On a
     CPU, where time is proportional to the number of tasks, only two tasks are measured for images. On a GPU, all tasks

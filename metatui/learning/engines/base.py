@@ -153,7 +153,9 @@ class Engine(ABC):
     def adaptation(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, steps: int, order: Tensor | None = None
     ) -> Iterator[Adaptation]:
-        """Adapt to the support sets with `algorithm`, without a graph. Yield the states after 0 to `steps` inner steps.
+        """Adapt to the support sets with `algorithm`, and yield the states after 0 to `steps` inner steps.
+
+        No autograd graph is kept.
 
         Args:
             order: int64 [T, steps, b], see `adapt`.
@@ -283,7 +285,9 @@ class Engine(ABC):
     def adapt(
         self, theta: Params, x: Tensor, y: Tensor, inner: InnerLoop, order: Tensor | None = None
     ) -> Iterator[Adaptation]:
-        """Adapt from `theta` to the support sets, without a graph. Yield the states after 0 to `inner.steps` steps.
+        """Adapt `theta` to the support sets, and yield the states after 0 to `inner.steps` steps.
+
+        No autograd graph is kept.
 
         Args:
             x: inputs [T, B, ...].

@@ -24,7 +24,7 @@ from metatui.utils.errors import BadInput
 
 
 class HigherEngine(Engine):
-    """Engine that adapts one task after another by `higher.innerloop_ctx` with SGD."""
+    """Engine that adapts to one task after another, using `higher.innerloop_ctx` and SGD."""
 
     name = "higher"
     capturable = False  # its optimiser reads the learning rate as a number, which a CUDA graph would not update

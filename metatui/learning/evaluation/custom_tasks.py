@@ -1,4 +1,4 @@
-"""Tasks that the user defines in the explorer. This module needs no torch, so the app can import it at start-up."""
+"""Tasks that the user defines in the explorer. The app imports it at start-up, so it does not import torch."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ def _scatter_views(
     shown = min(len(units.targets), MOST_TARGETS)
 
     def rows(values: Tensor) -> tuple[tuple[float, ...], ...]:
-        """Convert values [Q, targets] to one row for each target in the view. Rows contain the first few examples."""
+        """Convert values [Q, targets] to rows of the first few examples, one row for each target in the view."""
         return tuple(_floats(column) for column in units.y(values)[: MOST_POINTS // shown, :shown].T)
 
     predicted, losses = [], []
@@ -259,7 +259,7 @@ def _is_coloured(images: Tensor) -> bool:
 
 
 def _pictures(images: Tensor, channels: int) -> tuple[bytes, ...]:
-    """Shrink images [B, C, H, W] with values from 0 to 1, and convert them to bytes, pixel by pixel."""
+    """Shrink images [B, C, H, W] with values from 0 to 1, and convert each image to bytes, with the channels last."""
     height, width = (min(side, LARGEST_PICTURE[channels]) for side in images.shape[-2:])
     shown = images if channels == 3 else images.mean(dim=1, keepdim=True)
     small = torch.nn.functional.adaptive_avg_pool2d(shown, (height, width)).movedim(1, -1)

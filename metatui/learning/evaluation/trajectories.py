@@ -1,4 +1,4 @@
-"""Trajectories of adaptation in parameter space. This module needs no torch, so the app can import it at start-up."""
+"""Trajectories of adaptation in parameter space. The app imports it at start-up, so it does not import torch."""
 
 from __future__ import annotations
 

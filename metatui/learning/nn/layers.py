@@ -1,4 +1,4 @@
-"""Layers that torch does not have, and the layers of a model that form its head."""
+"""Layers that torch does not provide, and functions that find the head of a model."""
 
 from __future__ import annotations
 

@@ -95,10 +95,10 @@ def load_weights(model: nn.Module, path: str) -> LoadedWeights:
 
 
 def check_weights(path: str, digest: str, saved: str) -> None:
-    """Check that the file of weights is the one that a run started from.
+    """Check that the weights file has not changed since the run started.
 
     Args:
-        path: the setting `model.weights`.
+        path: value of the setting `model.weights`.
         digest: SHA-256 of the current file.
         saved: SHA-256 of the file when the run started.
 

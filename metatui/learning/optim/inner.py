@@ -141,7 +141,7 @@ def clipped(gradients: Params, limit: float, *, stacked: bool) -> Params:
 
 
 def root(x: Tensor) -> Tensor:
-    """Return the square root of x >= 0, with the derivative 0 instead of infinity at 0."""
+    """Return the square root of x >= 0. Its derivative at 0 is defined as 0 instead of infinity."""
     if not x.requires_grad:
         return x.sqrt()
     is_zero = x == 0

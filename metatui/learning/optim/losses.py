@@ -19,7 +19,8 @@ class Loss:
     one: LossFn
     """Loss of one task: maps predictions [B, ...] and targets [B, ...] to a scalar, the mean over the examples."""
     each: LossFn
-    """Losses of several tasks: maps predictions [T, B, ...] and targets [T, B, ...] to the mean of each task, [T]."""
+    """Losses of several tasks: maps predictions and targets [T, B, ...] to the mean loss of each task, [T].
+    """
 
 
 def _squared_error(predictions: Tensor, targets: Tensor) -> Tensor:

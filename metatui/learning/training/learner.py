@@ -136,7 +136,7 @@ class Learner:
         return norm
 
     def pooled_batch(self, batch: int, size: int) -> tuple[Tensor, Tensor]:
-        """Return batch number `batch` for ordinary training: `size` examples from all training tasks together."""
+        """Return batch number `batch` of ordinary training: `size` examples from the data of all training tasks."""
         experiment, device = self.experiment, self.experiment.torch_device
         x, y = experiment.source.pooled_batch(batch, seed=experiment.settings.training.seed, size=size)
         return (

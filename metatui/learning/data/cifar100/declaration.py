@@ -1,4 +1,4 @@
-"""The part that the declarations of FC100 and CIFAR-FS have in common. Imports no torch."""
+"""The part that the declarations of FC100 and CIFAR-FS share. This module does not import torch."""
 
 from __future__ import annotations
 

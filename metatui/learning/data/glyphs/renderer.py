@@ -90,7 +90,7 @@ def _inked(rows: Tensor) -> Tensor:
     """Add up the spots of ink of each drawing. Returns images [D, SIDE, SIDE].
 
     Args:
-        rows: row numbers in `_profiles` of the horizontal and of the vertical profile of each spot, [2, D, P].
+        rows: [2, D, P], indices of the rows of `_profiles` with the horizontal and the vertical profile of each spot.
     """
     images = torch.empty(rows.shape[1], SIDE, SIDE)
     for start in range(0, len(images), _CHUNK):
@@ -147,5 +147,9 @@ def _profiles() -> Tensor:
 
 
 def _uniform(key: Tensor, count: int) -> Tensor:
-    """Return `count` numbers (a multiple of 4) in [-1, 1) for each key, float32 [..., count], in steps of 2^-15."""
+    """Return `count` random numbers in [-1, 1) for each key, float32 [..., count], in steps of 2^-15.
+
+    Args:
+        count: must be a multiple of 4.
+    """
     return random.bits(key, count // 4).view(torch.int16).to(torch.float32) * 2.0**-15

@@ -66,14 +66,14 @@ def pronounceable(number: int) -> str:
 
 
 def class_strokes(key: Tensor) -> tuple[Tensor, Tensor]:
-    """Generate the strokes of each class, in a square from -1 to 1.
+    """Generate the strokes of each class. All coordinates are between -1 and 1.
 
     Args:
-        key: key of the random numbers of each class, int64 [C].
+        key: int64 [C], one key of random numbers for each class.
 
     Returns:
-        The control points of the strokes, float32 [C, S, 4, 2], and a mask of the strokes that are used, which are the
-        first 2 to S, bool [C, S].
+        The control points of the strokes, float32 [C, S, 4, 2], and a mask of the strokes that are used, bool [C, S].
+        Each class uses its first strokes, at least 2 and at most S.
     """
     chance = random.uniform(key, 7 * STROKES + 3).to(torch.float32)
     written = torch.arange(STROKES) < (2 + chance[:, -1:] * (STROKES - 1)).floor()

@@ -70,7 +70,7 @@ class Listing:
 
     @cached_property
     def files(self) -> tuple[ImageFile, ...]:
-        """All images, class by class."""
+        """All images, grouped by class."""
         return tuple(file for folder in self.classes for file in folder.files)
 
     def digest(self) -> str:
@@ -257,7 +257,9 @@ class _Scanner:
         return sorted(classes, key=lambda folder: folder.name)
 
     def _subfolders(self, parent: Path) -> list[str]:
-        """Return the folders in `parent`, sorted by name. Links are last, so that folders precede the links to them."""
+        """Return the folders in `parent`, sorted by name, and then the links, so that a folder precedes the links to
+        it.
+        """
         folders = []
         for entry in self._entries(parent):
             if entry.is_dir():

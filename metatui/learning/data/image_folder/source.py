@@ -37,7 +37,7 @@ def shares_of(settings: Settings) -> Shares:
 
 
 def load_folder(settings: Settings, device: torch.device | str) -> FolderSource:
-    """Return the tasks of the folder that `settings.task` selects. Its images are decoded unless they are cached.
+    """Return a source of tasks from the folder given in `settings.task`. Images that are not cached are decoded.
 
     Raises:
         BadInput: if the folder is missing, has too few classes or images for the episodes, or does not fit into memory.
@@ -46,7 +46,7 @@ def load_folder(settings: Settings, device: torch.device | str) -> FolderSource:
 
 
 def load_listing(settings: Settings, listing: Listing, device: torch.device | str) -> FolderSource:
-    """Return the tasks of a folder that has been listed.
+    """Return a source of tasks from a folder that has been listed.
 
     Raises:
         BadInput: under the same conditions as in `load_folder`.
@@ -169,9 +169,10 @@ def _classes(count: int) -> str:
 def split_classes(classes: Sequence[ClassFolder], seed: int, shares: Shares = SHARES) -> Splits:
     """Return the classes of each split.
 
-    Split folders or class lists define the splits; if they do not define `val`, a fifth of the training classes, chosen
-    by `seed`, is used for validation. Without split folders and class lists, `seed` assigns the classes at random: the
-    fractions `shares` of them, rounded, to validation and testing, and the rest to training.
+    Split folders or class lists define the splits. If they do not define `val`, a fifth of the training classes, chosen
+    at random with `seed`, is used for validation. Without split folders and class lists, the classes are split at
+    random with `seed`. `shares` are then the fractions of the classes for validation and for testing, and all other
+    classes are used for training.
     """
     numbers = {split: [n for n, folder in enumerate(classes) if folder.split == split] for split in (*SPLITS, None)}
     if numbers[None]:

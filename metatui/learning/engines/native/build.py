@@ -91,7 +91,7 @@ def compiler() -> str | None:
 
 
 def _built(real: str) -> Path:
-    """Return the library for this CPU, compiling it first if needed. Raises OSError, MetatuiError, SubprocessError."""
+    """Return the library for this CPU, compiling it first if needed. Raises OSError, MetatuiError or SubprocessError."""
     folder = files("metatui.learning.engines.native")
     sources = {name: folder.joinpath(name).read_bytes() for name in (*SOURCES, *HEADERS)}
     flags = [*FLAGS, *INSTRUCTIONS.get(torch.backends.cpu.get_cpu_capability(), []), f"-DREAL={real}"]
