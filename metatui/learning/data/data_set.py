@@ -28,7 +28,7 @@ class DataSet(Component):
     @classmethod
     @abstractmethod
     def load(cls, settings: Settings, device: torch.device) -> TaskSource:
-        """Return the source of tasks that `settings` select, with its data on `device`.
+        """Return the source of tasks selected by `settings`, with its data on `device`.
 
         Raises:
             BadInput: if the data are missing, damaged, or too few for the episodes.

@@ -32,7 +32,7 @@ class DataSchema:
     targets: int = 1
     """Number of target values of each example in a regression task."""
     pooled_classes: int = 0
-    """Number of classes in ordinary training, without tasks; 0 for regression."""
+    """Number of classes in ordinary training, which does not use tasks; 0 for regression."""
     inputs: Standardisation | None = None
     """Input columns of a table; None for other data sets, whose inputs are not standardised."""
     outputs: Standardisation | None = None

@@ -74,7 +74,7 @@ class Measured:
 
 
 def measured_for(settings: Settings, device: Device, model: nn.Module, threads: int) -> Measured:
-    """Return the cached measurements for the meta-steps that `settings` describe, on this machine."""
+    """Return this machine's cached measurements for meta-steps with these settings."""
     task, algorithm = settings.task, settings.algorithm
     what: tuple[object, ...] = (
         torch.__version__, platform.node(), device.title, threads, repr(model), settings.compute.precision,

@@ -82,8 +82,8 @@ def load_weights(model: nn.Module, path: str) -> LoadedWeights:
     lists = {
         "not in the file": [name for name in slots if name not in named],
         "not in the model": [sanitize(name) for name in named if name not in slots],
-        "of another shape": [
-            f"{_described(name, t)} in place of {list(slots[name].shape)}" for name, t in wrong.items()
+        "of a different shape": [
+            f"{_described(name, t)} instead of {list(slots[name].shape)}" for name, t in wrong.items()
         ],
     }
     file, matched = quote(Path(path).name, 100), f"{len(fitting)} of {len(slots)} tensors of the model"

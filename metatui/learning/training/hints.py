@@ -79,11 +79,11 @@ class Best:
 
     iteration: int
     metric: tuple[float, float]
-    """Accuracy, or loss for regression, after the last inner step, and the half-width of its interval."""
+    """Accuracy (for regression, loss) after the last inner step, and the half-width of its confidence interval."""
     trained: tuple[float, float]
     """Like `metric`, but after as many inner steps as in training."""
     meta_loss: tuple[float, float]
-    """Mean meta-loss since the previous validation, and the half-width of its interval."""
+    """Mean meta-loss since the previous validation, and the half-width of its confidence interval."""
 
 
 @dataclass

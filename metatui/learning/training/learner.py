@@ -76,7 +76,7 @@ class Learner:
 
     @property
     def algorithm(self) -> Algorithm:
-        """The algorithm with the current settings, at the current progress of the training."""
+        """The algorithm with the current settings, at the current point in training."""
         algorithm = self.experiment.algorithm
         return algorithm.at(self.progress) if algorithm.annealed else algorithm
 

@@ -91,7 +91,7 @@ def class_strokes(key: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _shapes(reach: Tensor, kind: Tensor, side: Tensor, bend: Tensor) -> Tensor:
-    """Return the control points [..., 4, 2] of strokes from the origin to about `reach` [..., 2].
+    """Return the control points [..., 4, 2] of strokes that start at the origin and end close to `reach` [..., 2].
 
     Args:
         kind: selects straight lines, S curves, arcs or loops, [..., 1] from 0 to 1.

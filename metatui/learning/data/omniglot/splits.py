@@ -1,5 +1,4 @@
-"""Sizes of Omniglot and of its class splits. Does not import torch, so that settings are checked quickly at start-up.
-"""
+"""Sizes of Omniglot and of its class splits. Without torch, so that settings are checked quickly at start-up."""
 
 from __future__ import annotations
 

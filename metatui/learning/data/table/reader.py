@@ -146,7 +146,7 @@ def _grouped(path: Path, name: str, rows: _Rows) -> TableData:
 
 
 def _splits(name: str, rows: _Rows, task_of: NDArray[np.int64]) -> tuple[Split, ...]:
-    """Return the split of each task. Raises BadInput if a value is not a split, or differs between rows of a task."""
+    """Return the split of each task. Raises BadInput if a value is not a split, or if rows of a task differ."""
     column = quote(rows.columns.split)
     first: dict[int, tuple[int, str]] = {}
     for row, (task, text) in enumerate(zip(task_of.tolist(), rows.texts[rows.columns.split], strict=True)):

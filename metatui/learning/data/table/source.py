@@ -34,7 +34,7 @@ MOST_COLUMNS = 8
 """Maximum number of columns of one kind that a message lists by name."""
 
 _SHUFFLED = 2**22
-"""Largest number of row numbers that are shuffled together. They take 32 MB."""
+"""Maximum number of row indices that are shuffled at once. They take 32 MB of memory."""
 
 Splits = Mapping[Split, Sequence[int]]
 """Numbers of the tasks of a table in each split. The splits are disjoint."""

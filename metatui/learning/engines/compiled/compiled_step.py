@@ -85,7 +85,9 @@ class GraphedStep:
         return self._kind(episodes, algorithm) in self._runs
 
     def __call__(self, episodes: Episodes, algorithm: AlgorithmSettings, outer_lr: float) -> StepMetrics:
-        """Take a compiled meta-step. Raises Diverged if its result is not finite; the parameters are then unchanged."""
+        """Run a compiled meta-step. Raises Diverged if its result is not finite, and then leaves the parameters
+        unchanged.
+        """
         run = self._runs[self._kind(episodes, algorithm)]
         *losses, norm = run(self._inputs(episodes, algorithm, outer_lr)).tolist()
         tasks = len(episodes)

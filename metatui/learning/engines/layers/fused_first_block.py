@@ -38,7 +38,7 @@ WORTH_IT = 2**21
 """Smallest number of elements of the convolution's output for which fusing is faster."""
 
 FEW = 64
-"""Largest number of products for each element of the convolution's output for which the layers are fused. With more
+"""The layers are fused if each element of the convolution's output is a sum of at most this many products. With more
 products, computing the convolution twice would take too long."""
 
 THIN = 3

@@ -126,7 +126,7 @@ def _tiles(m: Tensor) -> Tensor:
 
 
 def _both_ways(matrix: Tensor, tiles: Tensor) -> Tensor:
-    """Multiply the columns and rows of tiles [P, C, n, n] by a matrix [m, n]. Returns [m·m, P, C]."""
+    """Compute `matrix @ tile @ matrix.T` for a matrix [m, n] and tiles [P, C, n, n]. Returns [m·m, P, C]."""
     matrix = matrix.to(tiles.dtype)
     return (matrix @ tiles @ matrix.T).flatten(2).permute(2, 0, 1).contiguous()
 
