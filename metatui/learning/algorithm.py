@@ -51,7 +51,7 @@ INNER_STEPS = frozenset(
 """Settings that every algorithm with gradient steps in the inner loop uses."""
 
 RATE = "inner_lr/"
-"""Prefix of the name of a meta-parameter that is the learned inner learning rate of a model parameter."""
+"""Prefix of the names of meta-parameters that are learned inner learning rates, followed by a parameter name."""
 
 RATE_IS_LEARNED = {"algorithm.inner_lr": "it is the initial value of the learned rates"}
 """The entry of `Algorithm.fixed` for an algorithm that learns its inner learning rates."""
@@ -156,7 +156,7 @@ class Algorithm(Component):
 
     @classmethod
     def fixed(cls, settings: Settings) -> Mapping[str, str]:
-        """Return which settings, of those that runs can usually change, `settings` fixes, and the reason for each."""
+        """Return the live settings that cannot be changed in a run with `settings`, and the reason for each."""
         return {}
 
     @classmethod

@@ -23,7 +23,7 @@ NICHOL = "Alex Nichol, Joshua Achiam and John Schulman: On First-Order Meta-Lear
 
 @dataclass(frozen=True)
 class Explanation:
-    """An algorithm described with the current settings."""
+    """The description of an algorithm with the current settings."""
 
     title: str
     idea: str

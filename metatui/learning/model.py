@@ -134,7 +134,7 @@ def image_size_violations(settings: Settings, smallest: int, reason: str) -> Ite
 
 
 def group_violations(settings: Settings, widths: Iterable[int]) -> Iterator[tuple[str, str]]:
-    """Yield a violation if the number of groups does not divide the channels of every group norm."""
+    """Yield a violation if the channels of a group norm cannot be divided evenly into the groups."""
     uneven = [width for width in widths if width % settings.model.groups]
     if settings.model.norm == "group" and uneven:
         yield "model.groups", f"a divisor of {uneven[0]}, the number of channels, if model.norm = 'group'"

@@ -69,7 +69,9 @@ def figure(value: float | None) -> str:
 
 
 def by_task(cells: Iterable[Cell]) -> list[tuple[str, list[tuple[str, Cell]]]]:
-    """Group the cells by task, each with the text of the first column ("" if the row above has the same text)."""
+    """Group the cells by task. Each cell comes after the text of its first column ("" if the row above has the same
+    text).
+    """
     groups = []
     for task, of_task in groupby(cells, key=lambda cell: cell.work.task):
         workloads = [list(same) for _, same in groupby(of_task, key=lambda cell: cell.work)]
@@ -114,7 +116,7 @@ def floor_warning(measurements: Iterable[Measurement]) -> str:
 
 
 def describe_machine(machine: Machine) -> str:
-    """Describe the machine, with its rates of matrix products and copies, in a sentence."""
+    """Describe the machine in one sentence, with its peak rates of matrix products and copies."""
     gib = machine.memory_bytes / 2**30
     where = f"{machine.device_name} ({machine.device}, {figure(gib)} GiB)"
     host = "" if machine.device == "cpu" else f" on {machine.processor}"

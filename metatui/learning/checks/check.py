@@ -207,7 +207,7 @@ def _reptile_by_differences(case: Case, theta: Params) -> Params:
 def _differences(case: Case, params: Params, t: int) -> Params:
     """Compute the support gradient of task `t` by finite differences.
 
-    This evaluates two networks for each parameter, in batches.
+    This evaluates the network twice for each parameter, in batches.
     """
     sizes = [p.numel() for p in params.values()]
     flat = torch.cat([p.flatten() for p in params.values()])

@@ -22,7 +22,7 @@ class DataSet(Component):
     kind: ClassVar[Kind]
     """The kind of tasks: regression, or N-way K-shot classification of images."""
     loss_of: ClassVar[str] = ""
-    """Words for the targets that losses refer to, such as `standardised targets`; empty if the targets are not
+    """Name of the targets in descriptions of the loss, such as `standardised targets`; empty if the targets are not
     transformed."""
 
     @classmethod

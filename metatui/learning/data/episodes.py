@@ -92,7 +92,7 @@ class TaskSource(ABC):
     def episodes(
         self, split: Split, tasks: Sequence[int], *, seed: int, ways: int, shots: int, queries: int
     ) -> Episodes:
-        """Return the episodes of the numbered tasks in the given order, in float32 on the source's device.
+        """Return the episodes of the tasks numbered `tasks`, in this order, in float32 on the source's device.
 
         Args:
             tasks: task numbers, starting at 0.

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 MOST_CLASSES = 10_000
-"""Largest number of classes of a split for which class names are listed. Data sets of generated characters have more
-classes."""
+"""Class names are listed only for splits with at most this many classes. Generated characters have more classes."""
 
 
 @dataclass(frozen=True)

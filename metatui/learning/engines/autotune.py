@@ -43,7 +43,7 @@ WORTH_COMPILING = 30.0
 training, because compiling takes 20 s on two cores."""
 
 MAX_BYTES = 4 * 2**20
-"""Largest size in bytes of a cache file that is read."""
+"""Largest cache file that is read, in bytes."""
 
 KEPT = 500
 """Largest number of entries in the cache file. When there are more, the oldest ones are dropped."""
@@ -193,7 +193,7 @@ def _milliseconds(
 
     The result is the shortest of several measured times, or the first measured time if it exceeds twice `limit`. On a
     CPU, where time is proportional to the number of tasks, only two tasks are measured for images. On a GPU, all tasks
-    that fit into memory are measured.
+    that fit in memory are measured.
     """
     settings = algorithm.settings
     tasks, on_cpu = settings.algorithm.meta_batch, _device(engine).type == "cpu"

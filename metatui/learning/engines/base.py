@@ -181,7 +181,7 @@ class Engine(ABC):
     def evaluation(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, steps: int
     ) -> Iterator[tuple[Params, Tensor]]:
-        """Adapt to the support sets and predict the query sets, without a graph.
+        """Adapt to the support sets and predict the query sets, without an autograd graph.
 
         Layers before the first adapted layer are evaluated only once, not at every inner step.
 
@@ -213,7 +213,7 @@ class Engine(ABC):
     def adapted(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, order: Tensor | None = None
     ) -> tuple[Params, Tensor]:
-        """Return the stack of parameters after the inner steps of training, and the losses [T] before any step."""
+        """Adapt as in training. Return the final stack of parameters and the support losses [T] before adaptation."""
         steps = algorithm.inner_steps
         if (inner := algorithm.plain) is not None:
             theta = {name: meta[name] for name in algorithm.parameters}
@@ -221,7 +221,7 @@ class Engine(ABC):
         return _last(self.general_adaptation(algorithm, meta, episodes, steps, order))
 
     def predictions(self, algorithm: Algorithm, stack: Params, episodes: Episodes, x: Tensor) -> Tensor:
-        """Return the predictions [T, B, ...] of adapted parameters for x [T, B, ...], without a graph."""
+        """Return the predictions [T, B, ...] of adapted parameters for x [T, B, ...], without an autograd graph."""
         if type(algorithm).predict is Algorithm.predict:
             return self.outputs(stack, x)
 
@@ -298,7 +298,7 @@ class Engine(ABC):
     def adapt_final(
         self, theta: Params, x: Tensor, y: Tensor, inner: InnerLoop, order: Tensor | None = None
     ) -> tuple[Params, Tensor]:
-        """Return the stack of parameters after the last step of `adapt`, and the support losses [T] before any step."""
+        """Adapt as `adapt` does. Return the final stack of parameters and the support losses [T] before adaptation."""
         return _last(self.adapt(theta, x, y, inner, order))
 
     def outputs(self, stack: Params, x: Tensor) -> Tensor:
@@ -321,7 +321,7 @@ class Engine(ABC):
 
 
 def _last(path: Iterator[Adaptation]) -> tuple[Params, Tensor]:
-    """Return the stack of parameters after the last step, and the support losses [T] before any step."""
+    """Return the stack of parameters after the last step, and the support losses [T] before the first step."""
     first: Tensor | None = None
     for step in path:
         first = step.support_loss if first is None else first

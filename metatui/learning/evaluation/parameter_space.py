@@ -24,7 +24,7 @@ COMPONENTS = 2
 
 @dataclass(frozen=True)
 class Plane:
-    """A plane in parameter space through the initialisation."""
+    """A plane through the initialisation in parameter space."""
 
     axes: Tensor
     """Directions of the plane as orthonormal rows, [2, P]. A row is zero if the displacements span fewer dimensions."""

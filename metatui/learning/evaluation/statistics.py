@@ -89,7 +89,7 @@ class SampleSummary:
     deviation: float
     """Standard deviation of the sample, with `size` - 1 in the denominator."""
     ci95: float
-    """Half-width of the 95 % interval of the mean, by Student's t with `size` - 1 degrees of freedom."""
+    """Half-width of the 95 % interval of the mean, from Student's t distribution with `size` - 1 degrees of freedom."""
 
 
 def sample_summary(values: ArrayLike) -> SampleSummary:

@@ -34,8 +34,8 @@ LARGEST_PICTURE = {1: 64, 3: 32}
 Colour images are smaller, so that their three channels take no more space on disk than one grey channel."""
 
 LEAST_COLOUR = 0.05
-"""Smallest difference between the channels of a pixel that counts as colour. Scans and JPEG files of grey pictures have
-smaller differences."""
+"""An image counts as coloured if the channels of a pixel differ by at least this much. In scans and JPEG files of grey
+pictures, they differ by less."""
 
 QUERIES_PER_CLASS = 2
 """Maximum number of query images per class in the image views that a run folder stores."""
@@ -53,7 +53,7 @@ def task_views(
 ) -> tuple[TaskView, ...]:
     """Adapt to the held-out tasks numbered `tasks` and record the predictions at inner steps 0 to `steps`.
 
-    If the tasks do not fit into memory together, they are computed in parts.
+    If the tasks do not fit in memory together, they are computed in parts.
 
     Args:
         queries: maximum number of query images per class in an image view.

@@ -55,7 +55,7 @@ def visible_gpus() -> int:
 
 
 def failure(index: int) -> str | None:
-    """Try to compute on device `index`. Returns the first line of the error; None on success."""
+    """Try a computation on device `index`. Returns the first line of the error message, or None on success."""
     try:
         # A kernel and a copy: a visible GPU may be broken, in use, or of an architecture that torch does not support.
         torch.ones(1, device=f"cuda:{index}").add(1).item()

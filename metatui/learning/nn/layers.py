@@ -85,7 +85,7 @@ class MaskSeed:
 
 
 class DropBlock(nn.Module):
-    """Drops square blocks of units of each channel during a meta-step: [B, C, H, W] to the same shape.
+    """Drops square blocks of units in each channel during meta-steps. Input and output are [B, C, H, W].
 
     Ghiasi et al. 2018, Algorithm 1, with the scaling in line 6. The masks are a function of the seed, the layer and the
     position in the batch, so all tasks and inner steps of a meta-step share them. In this way, the network remains a
@@ -172,8 +172,8 @@ def norm_layer(norm: Norm, channels: int, groups: int) -> nn.Module:
     """Create a normalization layer for inputs [B, channels, H, W], without running statistics.
 
     Args:
-        groups: number of groups of the group norm, a divisor of `channels`. Layer norm, over channels and pixels of one
-            image, has one group.
+        groups: number of groups of the group norm, a divisor of `channels`. One group is the same as layer norm
+            over the channels and pixels of each image.
     """
     match norm:
         case "batch":

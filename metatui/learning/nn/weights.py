@@ -18,14 +18,14 @@ from metatui.utils.files import read_bounded
 from metatui.utils.text import sanitize
 
 LARGEST = 4 * 1024**3
-"""Largest size in bytes of a file that is read."""
+"""Largest weights file that is read, in bytes."""
 
 LISTED = 4
 """Largest number of tensors that one list in `LoadedWeights.report` names."""
 
 FIRST = ("", "best/")
-"""Prefixes that are preferred if the same number of tensors fits with several prefixes. A metatui checkpoint stores the
-best parameters as `best/`, and the last ones as `theta/`."""
+"""Prefixes that are preferred if the same number of tensors fits with several prefixes. In a metatui checkpoint, the
+best parameters have the prefix `best/`, and the last ones `theta/`."""
 
 FROZEN = "frozen/"
 """Prefix, in a metatui checkpoint, of those tensors of the model that are never learned."""

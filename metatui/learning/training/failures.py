@@ -19,7 +19,7 @@ def divergence_message(settings: Settings, iteration: int, quantity: str) -> str
 
 
 def out_of_memory_message(settings: Settings, iteration: int) -> str:
-    """Explain that the meta-step after `iteration` does not fit into memory, even for one task at a time."""
+    """Explain that the meta-step after `iteration` does not fit in memory, even for one task at a time."""
     sizes = _relevant(settings, "algorithm.meta_batch", "algorithm.inner_steps", "task.queries")
     *others, last = [f"{path} (now {value:g})" for path, value in sizes.items()]
     return (

@@ -37,11 +37,11 @@ PATIENCE = 3
 """Overfitting is judged only after this number of validations without a new best result."""
 
 WIDEST_LOSS, WIDEST_ACCURACY = 0.75, 0.075
-"""A validation is noisy if the half-width of its interval is above this share of its loss, or above this accuracy."""
+"""A validation is noisy if its confidence interval has a half-width above this share of the loss, or this accuracy."""
 
 USEFUL_LOSS, USEFUL_ACCURACY = 0.3, 0.03
-"""Half-width of the interval that the suggested number of validation tasks should give: a share of the loss, or an
-accuracy."""
+"""Half-width of the confidence interval that the suggested number of validation tasks should give: a share of the loss,
+or an accuracy."""
 
 MOST_TASKS = 2000
 """Largest suggested number of validation tasks."""
@@ -97,12 +97,12 @@ class HintState:
     """Lowest mean meta-loss so far between two successive validations."""
     best: Best | None = None
     rising: int = 0
-    """Number of consecutive validations at which the training was diverging (see `RISE`), up to the latest."""
+    """Number of consecutive validations, including the latest, at which the training was diverging (see `RISE`)."""
     worse: int = 0
-    """Number of consecutive validations, up to the latest, that were worse than the best validation and whose intervals
-    do not overlap with the interval of the best validation."""
+    """Number of consecutive validations, including the latest, that were worse than the best validation and whose
+    confidence intervals do not overlap with that of the best validation."""
     noisy: int = 0
-    """Number of consecutive noisy validations, up to the latest."""
+    """Number of consecutive noisy validations, including the latest."""
 
 
 class Hints:
@@ -276,8 +276,8 @@ def _lower_rate(settings: Settings, best: Mapping[str, Any], first: str) -> tupl
     """Return a learning rate to lower and its new value.
 
     Args:
-        best: values at the best validation of the settings that can change during a run, keyed by path.
-        first: the rate to halve if no rate is higher than its value in `best` or its usual value.
+        best: values of the live settings at the best validation, keyed by path.
+        first: path of the rate to halve if both rates are at most their values in `best` and their usual values.
     """
     rates = _rates(settings)
     ordered = sorted(rates, key=lambda path: path != first)
@@ -290,7 +290,9 @@ def _lower_rate(settings: Settings, best: Mapping[str, Any], first: str) -> tupl
 
 
 def _higher_rate(settings: Settings) -> tuple[str, float]:
-    """Return a learning rate to raise, and its new value: its usual value if higher; else, 10 times the outer rate."""
+    """Return a learning rate to raise, and its new value: the usual value if that is higher, else 10 times the outer
+    rate.
+    """
     usual: Mapping[str, Any] = usual_values(settings)
     for path, rate in _rates(settings).items():
         if (higher := usual.get(path, rate)) > rate:

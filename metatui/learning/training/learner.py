@@ -145,7 +145,7 @@ class Learner:
         )
 
     def gradient(self, params: Params, x: Tensor, y: Tensor) -> Params:
-        """Return the gradient of the loss of the batch `x`, `y` with respect to `params`, without any adaptation."""
+        """Return the gradient of the loss on the batch `x`, `y` with respect to `params`, without any adaptation."""
         fast = leaves(params)
         outputs = functional_call(self.experiment.model, fast, (x,))
         return gradients_of(self.experiment.loss.one(outputs, y), fast)

@@ -66,7 +66,7 @@ def drawings(strokes: Tensor, written: Tensor, keys: Tensor) -> Tensor:
     """Render drawings of each class.
 
     Args:
-        strokes: control points in a square from -1 to 1, float32 [C, S, 4, 2].
+        strokes: control points with coordinates from -1 to 1, float32 [C, S, 4, 2].
         written: mask of the strokes to draw, bool [C, S].
         keys: key of the random numbers of each drawing, int64 [C, D].
 

@@ -22,8 +22,8 @@ CLASSES = 2**32
 """Number of classes in each split."""
 
 POOLED_CLASSES = 1000
-"""Number of classes for ordinary training, without tasks: about as many as Omniglot has training characters. The number
-is limited because a model trained in this way needs one output for each class and many images of each class."""
+"""Number of classes in ordinary training, which does not use tasks. Omniglot has about as many training characters. The
+number is limited because ordinary training needs one output for each class and many images of each class."""
 
 STROKES = 4
 """Largest number of strokes of a character. The smallest number is two."""

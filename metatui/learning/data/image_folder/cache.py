@@ -47,7 +47,7 @@ class Packed:
     pixels: Tensor
     """uint8 [files, channels, size, size], in which white is 255. The pixels of files that are left out are 0."""
     unusable: dict[int, LeftOut]
-    """Files that are left out because they could not be decoded, keyed by their numbers in the listing."""
+    """Files that are left out because they could not be decoded, keyed by their positions in the listing."""
     digests: tuple[bytes, ...]
     """BLAKE2b digest of each file's pixels; empty for files that are left out."""
     sha256: str

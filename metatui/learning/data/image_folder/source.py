@@ -40,7 +40,7 @@ def load_folder(settings: Settings, device: torch.device | str) -> FolderSource:
     """Return a source of tasks from the folder given in `settings.task`. Images that are not cached are decoded.
 
     Raises:
-        BadInput: if the folder is missing, has too few classes or images for the episodes, or does not fit into memory.
+        BadInput: if the folder is missing, has too few classes or images for the episodes, or does not fit in memory.
     """
     return load_listing(settings, list_folder(settings.task.folder, settings.task.class_lists), device)
 
@@ -107,7 +107,7 @@ class FolderSource(PackedSource):
         return f"pixels {pixels.hexdigest()}", names.hexdigest()
 
     def _repeated(self) -> Iterator[str]:
-        """Yield a sentence if images are in several splits, and one if images are in several classes of a split."""
+        """Yield a warning if images are in several splits, and another if images are in several classes of a split."""
         copies: dict[bytes, list[tuple[int, str]]] = {}
         for number, usable in enumerate(self._usable):
             for file in usable:
@@ -158,7 +158,7 @@ def _few_classes(settings: Settings, listing: Listing, splits: Splits) -> Iterat
         counts = " and ".join(f"{_classes(len(splits[split]))} for {NAMES[split]} tasks" for split in few)
         yield (
             f"{quote(str(listing.root), 200)} has only {counts}, so several {ways}-way tasks have the same "
-            "classes, with different images: the 95 % interval applies to tasks of these classes, not to new classes"
+            "classes, with different images: the 95 % interval applies to tasks with these classes, not to new classes"
         )
 
 

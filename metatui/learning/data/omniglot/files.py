@@ -1,7 +1,7 @@
 """Omniglot's published files, treated as untrusted input.
 
-Nothing is unpacked to disk. File names are only compared with the expected names. At most as many bytes as a drawing
-may have are read from each file.
+Nothing is unpacked to disk. File names are only compared with the expected names. No more bytes are read from a
+file than a drawing may have.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def _in_folder(root: Path, part: str, alphabets: Alphabets) -> Iterator[tuple[st
 
 
 def _files_below(folder: Path, depth: int) -> Iterator[Path]:
-    """Yield the files in `folder` and in its subfolders down to `depth`. The limit also ends loops of links."""
+    """Yield the files in `folder` and in its subfolders down to `depth`. The limit also stops cycles of links."""
     for path in folder.iterdir():
         if depth and path.is_dir():
             yield from _files_below(path, depth - 1)

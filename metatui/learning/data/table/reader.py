@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from metatui.learning.data.sources.table import TableOptions
 
 LARGEST = 256 * 1024 * 1024
-"""Largest size in bytes of a table file."""
+"""Largest table file that is read, in bytes."""
 MOST_VALUES = 20_000_000
-"""Largest number of input and target values of a table. Each value takes eight bytes of memory."""
+"""Maximum number of input and target values in a table. Each value takes eight bytes of memory."""
 MOST_COLUMNS = 10_000
 LARGEST_NUMBER = 1e30
 """Largest allowed magnitude of a value. The limit keeps sums of squares from overflowing."""
@@ -179,7 +179,7 @@ def _check_numbers(rows: _Rows, name: str) -> None:
 
 
 def _choose_columns(name: str, header: Sequence[str], options: TableOptions, numeric: Callable[[str], bool]) -> Columns:
-    """Return the columns that `options` select.
+    """Return the columns selected by `options`.
 
     Args:
         numeric: function that returns whether a column contains numbers.

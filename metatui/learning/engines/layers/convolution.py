@@ -41,7 +41,7 @@ MIN_PIXELS_PER_TILE = 12
 of an image may contain fewer than 16 image pixels, because they are padded."""
 
 MIN_CHANNELS = 16
-"""Smallest number of input channels, and of output channels, for which Winograd's algorithm is faster."""
+"""Winograd's algorithm is faster if the numbers of input and output channels are both at least this number."""
 
 
 @dataclass(frozen=True)
