@@ -142,7 +142,7 @@ class Algorithm(Component):
         return task.differentiate(self, meta)
 
     def at(self, progress: float) -> Self:
-        """Return a copy for a meta-step that is taken when the share `progress` of the training is completed."""
+        """Return a copy for a meta-step at `progress`, the completed share of the training."""
         changed = copy(self)
         changed.progress = progress
         return changed

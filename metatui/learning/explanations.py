@@ -162,7 +162,7 @@ def _selection(settings: Settings) -> str:
     if selection == "all" or "algorithm.adapt" not in ALGORITHMS[settings.algorithm.name].uses:
         return ""
     names = {"head": "the last layer", "body": "the layers before the last"}
-    return f"Inner steps change {names.get(selection, f'the parameters {selection}')} only."
+    return f"Inner steps change only {names.get(selection, f'the parameters {selection}')}."
 
 
 def inner_steps(

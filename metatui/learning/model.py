@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from metatui.config.settings import Settings
 
 EXAMPLES = 2
-"""Number of examples with which the output of a new model is checked. It is above 1, because batch norm may not accept
-a single example."""
+"""Number of examples with which the output of a new model is checked. It is greater than 1, because batch norm may not
+accept a single example."""
 
 
 class Model(Component):

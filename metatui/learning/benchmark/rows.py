@@ -69,9 +69,7 @@ def figure(value: float | None) -> str:
 
 
 def by_task(cells: Iterable[Cell]) -> list[tuple[str, list[tuple[str, Cell]]]]:
-    """Group the cells by task. Each cell comes after the text of its first column ("" if the row above has the same
-    text).
-    """
+    """Group the cells by task, each with the text of its first column ("" if the row above has the same text)."""
     groups = []
     for task, of_task in groupby(cells, key=lambda cell: cell.work.task):
         workloads = [list(same) for _, same in groupby(of_task, key=lambda cell: cell.work)]
@@ -121,7 +119,7 @@ def describe_machine(machine: Machine) -> str:
     where = f"{machine.device_name} ({machine.device}, {figure(gib)} GiB)"
     host = "" if machine.device == "cpu" else f" on {machine.processor}"
     busy = machine.load > BUSY * machine.threads
-    other = f"; busy with other work, at a load of {machine.load:.1f}" if busy else ""
+    other = f"; busy with other work, with a load of {machine.load:.1f}" if busy else ""
     return (
         f"{where}{host}, {machine.threads} thread{'' if machine.threads == 1 else 's'}, torch {machine.torch}, "
         f"Python {machine.python}: matmul {figure(machine.matmul_gflops)} GFLOP/s, "

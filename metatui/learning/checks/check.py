@@ -192,7 +192,7 @@ def _reptile_change(case: Case, engine: Engine, theta: Params, inner: InnerLoop)
 
 
 def _reptile_by_differences(case: Case, theta: Params) -> Params:
-    """Compute the result of `_reptile_change` with finite differences in place of every inner gradient."""
+    """Compute the result of `_reptile_change`, but replace every inner gradient with finite differences."""
     total = {name: torch.zeros_like(p) for name, p in theta.items()}
     for t in range(len(case.episodes)):
         fast = {name: p.detach().clone() for name, p in theta.items()}

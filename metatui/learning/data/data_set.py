@@ -70,7 +70,8 @@ def size_violations(
 
 
 def shots_of_splits(settings: Settings) -> dict[str, int]:
-    """Return the largest number of shots in training tasks and in held-out tasks, keyed by the path of the setting.
+    """Return the largest numbers of shots in training tasks and in held-out tasks, keyed by the setting that gives
+    them.
 
     The result has one item if the same setting determines both numbers."""
     if settings.task.shots_range:

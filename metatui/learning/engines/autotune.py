@@ -53,11 +53,11 @@ SECONDS = 0.4
 
 CAPTURE_GAIN = 10.0
 """Largest speed-up that is expected from CUDA graphs. An engine that is slower than the fastest one by more than this
-factor is measured without a graph, because a capture takes as long as several meta-steps."""
+factor is measured without a CUDA graph, because capturing a graph takes as long as several meta-steps."""
 
 
 class Measured:
-    """The milliseconds per meta-step of each engine, for one model and one kind of tasks on one machine."""
+    """The time of a meta-step with each engine, for one model and one kind of task on one machine."""
 
     def __init__(self, *, key: str) -> None:
         self._key = key
@@ -212,7 +212,7 @@ def _milliseconds(
 
 
 def _timed(engine: Engine, algorithm: Algorithm, meta: Params, episodes: Episodes, *, limit: float | None) -> float:
-    """Measure the milliseconds that the tasks in `episodes` take together."""
+    """Measure the time for all tasks in `episodes` together, in milliseconds."""
     settings, device = algorithm.settings.algorithm, _device(engine)
     limit = math.inf if limit is None else limit * len(episodes) / settings.meta_batch
 

@@ -197,7 +197,7 @@ class Engine(ABC):
     def general_evaluation(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, steps: int
     ) -> Iterator[tuple[Params, Tensor]]:
-        """Evaluate the algorithm's own `adapt`, one task after another."""
+        """Evaluate with the algorithm's own `adapt`, one task after another."""
         tasks = [self.task(algorithm, episodes, t, "none") for t in range(len(episodes))]
         paths = [algorithm.adapt(task, self.arranged(meta), steps) for task in tasks]
 

@@ -16,7 +16,7 @@ class PairedTest:
     """Number of differences that are left out because they are not finite."""
     mean: float
     ci95: float
-    """Half-width of the 95 % interval of the mean, by Student's t."""
+    """Half-width of the 95 % interval of the mean, from Student's t distribution."""
     median: float
     """Median of the differences. Unlike the mean, it is hardly influenced by outliers."""
     t: float

@@ -28,7 +28,7 @@ FIRST = ("", "best/")
 best parameters have the prefix `best/`, and the last ones `theta/`."""
 
 FROZEN = "frozen/"
-"""Prefix, in a metatui checkpoint, of those tensors of the model that are never learned."""
+"""Prefix of those tensors of the model that are never learned, in a metatui checkpoint."""
 
 
 @dataclass(frozen=True)

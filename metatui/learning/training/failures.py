@@ -58,5 +58,5 @@ def _rates_to_lower(settings: Settings, best: Mapping[str, Any] | None) -> str:
 
 
 def _relevant(settings: Settings, *paths: str) -> dict[str, Any]:
-    """Return the values of the settings `paths`, without settings that the algorithm does not use."""
+    """Return the values of those settings in `paths` that the algorithm uses."""
     return {path: settings.value(path) for path in paths if FIELDS[path].is_relevant(settings)}

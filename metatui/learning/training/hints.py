@@ -91,7 +91,7 @@ class HintState:
     """The part of `Hints` that a checkpoint contains, so that a resumed run repeats no hint."""
 
     done: list[HintKind] = field(default_factory=list)
-    """Kinds of hints that were given, or that no longer apply."""
+    """Kinds of hints that were already given or no longer apply."""
     meta_loss: Mean = field(default_factory=Mean)
     lowest: float | None = None
     """Lowest mean meta-loss so far between two successive validations."""
@@ -290,9 +290,7 @@ def _lower_rate(settings: Settings, best: Mapping[str, Any], first: str) -> tupl
 
 
 def _higher_rate(settings: Settings) -> tuple[str, float]:
-    """Return a learning rate to raise, and its new value: the usual value if that is higher, else 10 times the outer
-    rate.
-    """
+    """Return a learning rate to raise and its new value, which is its usual value or 10 times the outer learning rate."""
     usual: Mapping[str, Any] = usual_values(settings)
     for path, rate in _rates(settings).items():
         if (higher := usual.get(path, rate)) > rate:

@@ -1,4 +1,4 @@
-"""The state of the outer loop, and the parts that a meta-step is made of."""
+"""The state of the outer loop, and the parts of a meta-step."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class MetaStep:
 
 
 class Learner:
-    """The owner of the meta-parameters `theta` and of the state of the outer loop."""
+    """Owns the meta-parameters `theta` and the state of the outer loop."""
 
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment

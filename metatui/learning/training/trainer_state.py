@@ -127,12 +127,12 @@ def evaluate_state(
     shots: int | None = None,
     views: Sequence[int] = (),
 ) -> tuple[Evaluation, tuple[TaskView, ...]]:
-    """Evaluate the parameters that had the best validation, or the last ones if there was no validation.
+    """Evaluate the parameters with the best validation result, or the last ones if there was no validation.
 
     Args:
         split: `val` or `test`.
         tasks: number of held-out tasks. `tasks`, `steps` and `shots` default to the values in the settings.
-        views: numbers of the held-out tasks to show.
+        views: task numbers of the held-out tasks to show.
 
     Raises:
         BadInput: if the split does not exist, the device or the data set is not available, or the data set has changed.

@@ -1,7 +1,7 @@
 """Images of a character, drawn from its strokes. Each drawing has its own wobble, slant, size, place and pen.
 
-Ink is a sum of Gaussian spots at even distances along the strokes. A spot is the product of a horizontal and a vertical
-profile, so an image is one matrix product over the spots; the profiles are tabulated.
+Ink is a sum of Gaussian spots at equal distances along the strokes. A spot is the product of a horizontal and a
+vertical profile, so an image is one matrix product over the spots; the profiles are tabulated.
 
 In Bézier curves, sums of products are written out, because matrix products and reductions may round differently in a
 batch of another size, and an image must not depend on its batch.
@@ -101,7 +101,7 @@ def _inked(rows: Tensor) -> Tensor:
 
 
 def _stops(strokes: Tensor, written: Tensor) -> tuple[Tensor, Tensor]:
-    """Place P spots of ink at even distances along the written strokes of each class.
+    """Place P spots of ink at equal distances along the written strokes of each class.
 
     Returns:
         The weight of each control point at each spot, float32 [C, P, S*4], and the distance between spots, float32 [C].

@@ -26,7 +26,7 @@ POOLED_CLASSES = 1000
 number is limited because ordinary training needs one output for each class and many images of each class."""
 
 STROKES = 4
-"""Largest number of strokes of a character. The smallest number is two."""
+"""Maximum number of strokes in a character. The minimum is two."""
 
 
 class GlyphSource(ImageSource):

@@ -94,7 +94,7 @@ class MixedSource(ImageSource):
         return images
 
     def _parts(self, split: Split, classes: Tensor) -> Tensor:
-        """Return the source of each class, as the position of the source among all sources."""
+        """Return the index of the source of each class."""
         return torch.bucketize(classes, self._starts[split], right=True) - 1
 
     def _class_name(self, split: Split, part: int, number: int) -> str:

@@ -32,8 +32,8 @@ MEASURED = 20
 """Number of meta-steps whose time `GraphedStep.seconds` measures."""
 
 REPEATED = 20
-"""Number of meta-steps that are run first with one thread and then with several threads. Several threads are used only if
-all results are bit-for-bit the same."""
+"""Number of meta-steps that are run first with one thread and then with several threads. Several threads are used only
+if all results are bit-for-bit the same."""
 
 TRIED = 5
 """Number of calls that are timed with each number of threads in a trial, which finds the fastest number of threads."""
