@@ -32,7 +32,7 @@ class Explanation:
     symbols: str
     """Meaning of the symbols in `rule`."""
     code: tuple[str, ...]
-    """Indented lines of pseudo-code, with numbers in place of the symbols."""
+    """Indented lines of pseudo-code, with numbers instead of symbols."""
     costs: tuple[str, ...]
     """Costs of a meta-step, each as one sentence."""
     gradients: int

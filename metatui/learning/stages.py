@@ -17,7 +17,7 @@ _listeners: ContextVar[tuple[OnStage, ...]] = ContextVar("stage listeners", defa
 
 @contextmanager
 def stage_listener(listener: OnStage) -> Iterator[None]:
-    """Call `listener` for all stages in this context, after the listeners that are already registered."""
+    """Call `listener` for each stage within this context, after the listeners registered before it."""
     token = _listeners.set((*_listeners.get(), listener))
     try:
         yield

@@ -113,6 +113,6 @@ def described(task: str) -> str:
     s = Workload(task, "maml", 1).settings("loop")
     meta_batch = f"{s.algorithm.meta_batch} tasks"
     if s.is_classification:
-        ways = f"{s.task.ways}-way {s.task.shots}-shot, {s.task.queries} queries a class"
+        ways = f"{s.task.ways}-way {s.task.shots}-shot, {s.task.queries} queries per class"
         return f"conv4-{s.model.filters} on glyphs, {meta_batch}, {ways}"
     return f"MLP {'-'.join(map(str, (1, *s.model.hidden, 1)))}, {meta_batch}, K = {s.task.shots}, Q = {s.task.queries}"

@@ -15,8 +15,8 @@ AGREEMENT = 1e-8
 """Largest allowed relative error between engines, and between an engine and `higher`."""
 
 DIFFERENCES = 1e-6
-"""Largest allowed relative error against central finite differences. The differences themselves have an error of
-about 1e-8."""
+"""Largest allowed relative error compared with central finite differences. The differences themselves have an error
+of about 1e-8."""
 
 STEP = 1e-6
 DIRECTIONS = 5

@@ -108,9 +108,9 @@ class TaskSource(ABC):
 
     @abstractmethod
     def pooled_batch(self, batch: int, *, seed: int, size: int) -> tuple[Tensor, Tensor]:
-        """Return a batch for ordinary training, without tasks: `size` examples from all training tasks together.
+        """Return a batch for ordinary (not episodic) training: `size` examples from all training tasks together.
 
-        The label of an image is the number of its class, below `pooled_classes`. The examples are a pure function of
+        The label of an image is the index of its class, less than `pooled_classes`. The examples are a pure function of
         (seed, batch).
         """
 

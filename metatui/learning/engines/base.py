@@ -253,7 +253,7 @@ class Engine(ABC):
         return self._networks[changing]
 
     def make_network(self, changing: frozenset[str]) -> Network:
-        """Split the model into the part without changing parameters and the rest. `network` caches the result."""
+        """Divide the model before the first layer with a parameter in `changing`. `network` caches the result."""
         body, head = divided(self.model, changing)
         return Network(
             None if body is None else self.forward_of(body, twice=False),

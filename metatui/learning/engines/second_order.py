@@ -83,7 +83,7 @@ def recomputed(task: Objective, start: Params, inner: InnerLoop) -> GradientResu
 
 
 def hessian_vector_product(loss: Callable[[Params], Tensor], theta: Params, v: Params) -> Params:
-    """Multiply `v` by the Hessian of a loss, a scalar or [T], at the leaves `theta`."""
+    """Multiply `v` by the Hessian of a loss (a scalar or [T]) at the leaves `theta`."""
     gradients = gradients_of(loss(theta).sum(), theta, create_graph=True)
     curved = {name: g for name, g in gradients.items() if g.requires_grad}
     products = grad(list(curved.values()), list(theta.values()), [v[name] for name in curved], materialize_grads=True)

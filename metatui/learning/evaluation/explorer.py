@@ -34,7 +34,7 @@ QUERIES_PER_CLASS = 10
 """Maximum number of query images per class in a view."""
 
 _CHARACTER_NUMBER: Final = re.compile(r"[ /]\w*\d+$")
-"""Pattern of the number of a character in its alphabet, at the end of a class name."""
+"""Regular expression for the number of a character in its alphabet, at the end of a class name."""
 
 
 def explore(

@@ -1,4 +1,4 @@
-"""Results of statistical tests. They are in a module without torch, because the app shows them."""
+"""Results of statistical tests. This module does not import torch, because the app imports it."""
 
 from __future__ import annotations
 

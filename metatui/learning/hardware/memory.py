@@ -57,7 +57,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_unused_memory(device: torch.device) -> None:
-    """Return to `device` the memory that torch has cached for later tensors."""
+    """Release the memory of `device` that torch has cached for later tensors."""
     if device.type == "cuda":
         with torch.cuda.device(device):
             torch.cuda.empty_cache()

@@ -140,7 +140,7 @@ class Hints:
                 pass
 
     def failed(self, iteration: int, quantity: str, settings: Settings, model: BestModel) -> Iterator[Hinted]:
-        """Yield the hint of a run that ends because `quantity` of the meta-step after `iteration` is not finite."""
+        """Yield the hint for a run that ends because `quantity` of the meta-step after `iteration` is not finite."""
         path, new = _lower_rate(settings, model.settings or {}, _INNER)
         reason = f"The {quantity} of meta-step {iteration + 1} is not finite"
         yield from self._hint("diverging", iteration, settings, reason, path, new)
@@ -180,7 +180,7 @@ class Hints:
     def _hint(
         self, kind: HintKind, iteration: int, settings: Settings, reason: str, path: str, new: Scalar
     ) -> Iterator[Hinted]:
-        """Yield a hint to set `path` to `new`, unless it already has this value or this kind of hint was given."""
+        """Yield a hint to set `path` to `new`, unless it has this value or a hint of this kind was given before."""
         old = settings.value(path)
         if kind not in self._state.done and old != new:
             self._state.done.append(kind)
@@ -290,7 +290,7 @@ def _lower_rate(settings: Settings, best: Mapping[str, Any], first: str) -> tupl
 
 
 def _higher_rate(settings: Settings) -> tuple[str, float]:
-    """Return a learning rate to raise and its new value, which is its usual value or 10 times the outer learning rate."""
+    """Return a learning rate to raise, and its new value: its usual value, or 10 times the outer learning rate."""
     usual: Mapping[str, Any] = usual_values(settings)
     for path, rate in _rates(settings).items():
         if (higher := usual.get(path, rate)) > rate:

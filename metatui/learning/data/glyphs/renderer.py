@@ -53,7 +53,7 @@ def point(control: Tensor, t: Tensor) -> Tensor:
 
 
 def sampled(control: Tensor) -> Tensor:
-    """Return points [..., SEGMENTS + 1, 2] along each curve [..., 4, 2], at even steps of its parameter t."""
+    """Return points [..., SEGMENTS + 1, 2] along each curve [..., 4, 2], at equal steps of its parameter t."""
     return point(control.unsqueeze(-3), torch.linspace(0, 1, SEGMENTS + 1))
 
 

@@ -41,7 +41,7 @@ class GlyphSource(ImageSource):
         return pronounceable(number)
 
     def check_drawings(self, split: Split, shots: int, queries: int) -> None:
-        """Accept all values of `shots` and `queries`, because a class has unlimited drawings."""
+        """Accept all values of `shots` and `queries`, because the number of drawings of a class is not limited."""
 
     @property
     def pooled_classes(self) -> int:

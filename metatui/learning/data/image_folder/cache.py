@@ -33,7 +33,7 @@ from metatui.utils.files import reason
 
 _FORMAT = "metatui folder 2"
 _MAX_FILE = 256 * 1024 * 1024
-"""Largest size in bytes of an image file that is read."""
+"""Largest image file that is read, in bytes."""
 _CHUNK = 256
 """Number of images between two progress reports."""
 

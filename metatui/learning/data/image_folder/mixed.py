@@ -18,7 +18,7 @@ from metatui.learning.hardware.devices import moved
 
 
 def load_mixed(settings: Settings, folders: Sequence[str], device: torch.device | str) -> MixedSource:
-    """Return the tasks of all `folders`.
+    """Return a source of tasks from all `folders`.
 
     Raises:
         BadInput: if a folder is missing, or has too few classes or images for the episodes.

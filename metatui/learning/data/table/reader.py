@@ -104,7 +104,7 @@ class _Rows:
 
 
 def read_table(options: TableOptions) -> TableData:
-    """Read the table from the file that `options` select.
+    """Read the table from the file selected by `options`.
 
     Raises:
         BadInput: if the file cannot be read, is not a table, or contains a value that is not allowed. The message names

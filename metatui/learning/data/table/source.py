@@ -41,7 +41,7 @@ Splits = Mapping[Split, Sequence[int]]
 
 
 def load_table(settings: Settings, options: TableOptions) -> TableSource:
-    """Return the tasks of the table that `options` select, for a run with `settings`.
+    """Return a source of tasks from the table selected by `options`, for a run with `settings`.
 
     Raises:
         BadInput: if the file is missing or is not a valid table, or has too few tasks or rows for the episodes.

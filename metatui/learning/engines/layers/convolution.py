@@ -34,7 +34,7 @@ from metatui.learning.engines.native.winograd import (
 )
 
 MIN_TILES = 40
-"""Smallest number of tiles, over all images, for which Winograd's algorithm is faster."""
+"""Winograd's algorithm is faster if there are at least this many tiles in all images together."""
 
 MIN_PIXELS_PER_TILE = 12
 """Smallest average number of image pixels in a tile of 4x4 for which Winograd's algorithm is faster. Tiles at the edge
