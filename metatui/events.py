@@ -109,7 +109,7 @@ class ScatterView:
     task: int
     title: str
     targets: tuple[str, ...]
-    """Names of all targets; the view contains values of the first few only."""
+    """Names of all targets; the view contains only values of the first few."""
     truth: tuple[tuple[float, ...], ...]
     """True values, one row for each target in the view."""
     predictions: tuple[tuple[tuple[float, ...], ...], ...]

@@ -43,7 +43,7 @@ GRAPH_MEMORY = 1 / 8
 
 @dataclass
 class Experiment:
-    """Everything that an experiment needs to run. Its `settings` contain resolved values in place of `auto`."""
+    """Everything that an experiment needs to run. Its `settings` contain resolved values instead of `auto`."""
 
     settings: Settings
     device: Device

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class ANIL(MAML):
-    """MAML whose inner loop changes the head only."""
+    """MAML whose inner loop changes only the head."""
 
     name = "anil"
     title = "ANIL"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 CONTEXT = "film.context"
 STAGE = 3
-"""Number of the stage whose output the context modulates in a convolutional network, counted from 1."""
+"""In a convolutional network, the context modulates the output of this stage, counted from 1."""
 
 
 class CAVIA(GradientBased):

@@ -50,7 +50,7 @@ class Case:
 def run_checks(device: str = "cpu") -> Iterator[Check]:
     """Compare all algorithms and engines with their references, and yield each result as soon as it is available.
 
-    On a GPU, this continues with networks of full size, because GPU libraries select kernels by size.
+    On a GPU, networks of full size are checked as well, because GPU libraries select kernels by size.
 
     Args:
         device: name of the device, as in the setting `compute.device`.

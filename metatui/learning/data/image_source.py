@@ -20,7 +20,7 @@ from metatui.utils.errors import BadInput
 from metatui.utils.text import sanitize
 
 Splits = Mapping[Split, Sequence[int]]
-"""Ascending numbers of the classes in each split. The splits are disjoint."""
+"""Indices of the classes in each split, in ascending order. The splits are disjoint."""
 
 SIDE = 28
 """Height and width in pixels of glyphs and Omniglot images."""

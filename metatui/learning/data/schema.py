@@ -23,7 +23,7 @@ class Standardisation:
 
 @dataclass(frozen=True)
 class DataSchema:
-    """Inputs and targets of the examples of a data set."""
+    """Description of the inputs and targets of a data set."""
 
     kind: Literal["regression", "classification"]
     input_shape: tuple[int, ...]

@@ -62,7 +62,7 @@ def unrolled(task: Objective, start: Params, inner: InnerLoop) -> GradientResult
 
 
 def recomputed(task: Objective, start: Params, inner: InnerLoop) -> GradientResult:
-    """Pull the query gradient back through the inner steps by Hessian-vector products, last step first.
+    """Pull the query gradient back through the inner steps with Hessian-vector products, last step first.
 
     The step θ_k+1 = θ_k - α ∇L(θ_k) has the symmetric Jacobian I - α H_k, where H_k is the Hessian at the stored θ_k.
     So the gradient v is pulled back through the step by v ← v - α H_k v. Only one step's graph exists at a time: memory

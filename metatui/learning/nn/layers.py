@@ -97,7 +97,7 @@ class DropBlock(nn.Module):
 
         Args:
             rate: share of units that are dropped, approximately.
-            number: number of the layer in its model.
+            number: index of the layer in its model.
             size: height and width of a block.
         """
         super().__init__()

@@ -88,7 +88,7 @@ class Best:
 
 @dataclass
 class HintState:
-    """The part of `Hints` that a checkpoint contains, so that a resumed run repeats no hint."""
+    """The part of `Hints` that a checkpoint contains, so that a resumed run does not repeat hints."""
 
     done: list[HintKind] = field(default_factory=list)
     """Kinds of hints that were already given or no longer apply."""

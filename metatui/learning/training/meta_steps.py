@@ -49,7 +49,7 @@ class MetaSteps:
         """Stage (`Algorithm.stage`) of the last meta-step; None before the first meta-step of this process."""
 
     def next_tasks(self) -> range:
-        """Return the numbers of the tasks in the next meta-batch."""
+        """Return the task numbers of the next meta-batch."""
         return range(self.tasks_seen, self.tasks_seen + self._experiment.settings.algorithm.meta_batch)
 
     def step(self) -> Iterator[Event]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Cifar100(DataSet):
-    """Base of the data sets made from CIFAR-100."""
+    """Base class of the data sets made from CIFAR-100."""
 
     kind = "classification"
 

@@ -37,7 +37,7 @@ _SHUFFLED = 2**22
 """Maximum number of row indices that are shuffled at once. They take 32 MB of memory."""
 
 Splits = Mapping[Split, Sequence[int]]
-"""Numbers of the tasks of a table in each split. The splits are disjoint."""
+"""Indices of the tasks of a table in each split. The splits are disjoint."""
 
 
 def load_table(settings: Settings, options: TableOptions) -> TableSource:

@@ -113,7 +113,7 @@ def meta_gradient(
             )
         if is_new and outcome.lasting and name != "loop":
             warnings.warn(
-                f"meta_gradient uses engine 'loop' in place of '{name}' for this model and loss_fn: {outcome.reason}",
+                f"meta_gradient uses engine 'loop' instead of '{name}' for this model and loss_fn: {outcome.reason}",
                 stacklevel=2,
             )
         return answer

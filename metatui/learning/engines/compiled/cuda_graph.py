@@ -47,7 +47,7 @@ class CaptureFailed(MetatuiError):
 class CudaGraphs:
     """CUDA graphs on one device that share a memory pool.
 
-    A graph reserves the memory of its intermediate results as long as it exists. Graphs can share that memory because
+    A graph reserves memory for its intermediate results as long as it exists. Graphs can share that memory because
     no result of a graph is read after another graph has started. To ensure this, all graphs are captured on one stream.
     """
 

@@ -103,7 +103,7 @@ def guarded(state: tuple[Tensor, ...], new: tuple[Tensor, ...], fine: Tensor) ->
 
 
 def maml(parts: StepSpec, *, first_order: bool, betas: tuple[float, float], epsilon: float) -> Function:
-    """Return a function that takes a meta-step of MAML or FOMAML with Adam (Finn et al. 2017, Algorithm 2).
+    """Return a function that performs a meta-step of MAML or FOMAML with Adam (Finn et al. 2017, Algorithm 2).
 
     The update is the same as that of torch.optim.Adam. The inputs of the function are θ, Adam's two moments, support x
     and y, query x and y, and rates [5], see `adam_update`.
@@ -132,7 +132,7 @@ def maml(parts: StepSpec, *, first_order: bool, betas: tuple[float, float], epsi
 
 
 def reptile(parts: StepSpec) -> Function:
-    """Return a function that takes a meta-step of Reptile on whole support sets (Nichol et al. 2018, Algorithm 2).
+    """Return a function that performs a meta-step of Reptile on whole support sets (Nichol et al. 2018, Algorithm 2).
 
     The inputs of the function are θ, support x and y, query x and y, and rates [2]: the inner and the outer learning
     rate.
