@@ -225,7 +225,7 @@ class Algorithm(Component):
 
 
 class GradientBased(Algorithm):
-    """An algorithm that adapts parameters by gradient steps on the support loss."""
+    """An algorithm that adapts parameters with gradient steps on the support loss."""
 
     adapts: ClassVar[str | None] = None
     """Fixed value that replaces the setting `algorithm.adapt`; None to use the setting."""

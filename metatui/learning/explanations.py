@@ -36,7 +36,7 @@ class Explanation:
     costs: tuple[str, ...]
     """Costs of a meta-step, each as one sentence."""
     gradients: int
-    """Number of gradients of a single task's loss in a meta-step. Gradients that only metrics need are not counted."""
+    """Number of gradients of a single task's loss in a meta-step. Gradients needed only for metrics are not counted."""
     hessian_products: int
     """Number of Hessian-vector products in a meta-step."""
     paper: tuple[str, ...]
@@ -98,7 +98,7 @@ def gradient_based(
     learned: str = "θ",
     rates: Rates | None = None,
 ) -> Explanation:
-    """Explain an algorithm that adapts by gradient steps and takes Adam steps with a meta-gradient.
+    """Explain an algorithm that adapts with gradient steps and takes Adam steps with a meta-gradient.
 
     Args:
         symbols: meaning of additional symbols.

@@ -41,9 +41,9 @@ class BOIL(MAML):
             settings,
             title="BOIL: body only update in the inner loop",
             idea=(
-                "MAML whose inner loop changes only the body, that is, the layers before the last one. The last layer, the "
-                "head, is learned in the outer loop and stays the same in every task. So the inner loop must move the "
-                "features of a task to where the fixed head separates them: it changes features instead of reusing "
+                "MAML whose inner loop changes only the body, that is, the layers before the last one. The last layer, "
+                "the head, is learned in the outer loop and stays the same in every task. So the inner loop must move "
+                "the features of a task to where the fixed head separates them: it changes features instead of reusing "
                 "them, the opposite of ANIL. FOMAML with algorithm.adapt = body is the first-order variant."
             ),
             inner_rule="φ'_i = φ − α ∇_φ L_i(D_i; φ, w)",

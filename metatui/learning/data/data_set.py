@@ -70,8 +70,7 @@ def size_violations(
 
 
 def shots_of_splits(settings: Settings) -> dict[str, int]:
-    """Return the largest numbers of shots in training tasks and in held-out tasks, keyed by the setting that gives
-    them.
+    """Return the largest numbers of shots in training and held-out tasks, keyed by the settings that determine them.
 
     The result has one item if the same setting determines both numbers."""
     if settings.task.shots_range:

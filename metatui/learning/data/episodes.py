@@ -84,9 +84,9 @@ class TaskSource(ABC):
     former_fingerprints: tuple[str, ...] = ()
     """Fingerprints that earlier versions of metatui computed for the same data."""
     notices: tuple[str, ...] = ()
-    """Sentences about the data that the user should see, such as which files are left out."""
+    """Messages to the user about the data, such as which files are left out."""
     notes: tuple[str, ...] = ()
-    """Sentences about the data for the journal of a run. Unlike `notices`, they are not warnings."""
+    """Messages about the data to record in the journal of a run. Unlike `notices`, they are not warnings."""
 
     @abstractmethod
     def episodes(

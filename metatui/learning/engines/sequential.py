@@ -1,6 +1,6 @@
 """Plain chains of known layers. Layers are rewritten only in models of this kind.
 
-Rewritten layers give the same results as torch's layers, but they call no hooks and keep no state, and other code can
+Rewritten layers give the same results as torch's layers, but they do not call hooks or keep state, and other code can
 no longer read the layers that they replace. In a plain chain, none of this makes a difference.
 """
 
@@ -85,7 +85,7 @@ def divided(model: nn.Module, names: Collection[str]) -> tuple[nn.Module | None,
 
 
 def has_hooks(model: nn.Module) -> bool:
-    """Return whether the model has hooks of its own or there are global hooks."""
+    """Return whether hooks are registered for the model, or globally for all modules."""
     everywhere: bool = _has_any_global_hook()  # type: ignore[no-untyped-call]
     return everywhere or any(getattr(m, hooks) for m in model.modules() for hooks in HOOKS)
 

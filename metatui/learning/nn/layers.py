@@ -187,7 +187,7 @@ def norm_layer(norm: Norm, channels: int, groups: int) -> nn.Module:
 
 
 def head_layer(head: Head, features: int, outputs: int) -> nn.Module:
-    """Create the last layer, from [B, features] to [B, outputs]."""
+    """Create the last layer, which maps [B, features] to [B, outputs]."""
     return CosineLinear(features, outputs) if head == "cosine" else nn.Linear(features, outputs)
 
 

@@ -117,7 +117,7 @@ class Learner:
         return result
 
     def descend(self, gradients: Params, outer_lr: float) -> Tensor:
-        """Update the meta-parameters by Adam, after clipping. Returns the norm of the gradient before clipping.
+        """Update the meta-parameters with Adam, after clipping. Returns the norm of the gradient before clipping.
 
         Raises:
             Diverged: if the gradient is not finite. In that case, nothing is updated.

@@ -22,7 +22,7 @@ IMAGE_SIDE = 105
 """Height and width of each published drawing, in pixels."""
 
 LAKE_VALIDATION = ("Balinese", "Greek", "Latin", "Mkhedruli_(Georgian)", "Tagalog")
-"""Background alphabets that the `lake` split uses for validation; the authors' own division has no validation part."""
+"""Background alphabets that the `lake` split uses for validation; the authors' own split has no validation part."""
 
 Alphabets = Mapping[str, int]
 """Number of characters in each alphabet."""

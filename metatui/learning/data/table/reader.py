@@ -61,7 +61,7 @@ class TableData:
     splits: tuple[Split, ...] | None
     """Split of each task; None if the table has no split column."""
     ignored: tuple[str, ...] = ()
-    """Named columns of the file that are not used."""
+    """Columns of the file that have a name but are not used."""
 
     @property
     def name(self) -> str:
@@ -79,7 +79,7 @@ class Columns:
     inputs: tuple[str, ...]
     targets: tuple[str, ...]
     ignored: tuple[str, ...]
-    """Named columns that are not used."""
+    """Columns that have a name but are not used."""
 
     @property
     def numeric(self) -> tuple[str, ...]:

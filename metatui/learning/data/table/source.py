@@ -235,8 +235,8 @@ def _listed(columns: Sequence[str]) -> str:
 def split_tasks(table: TableData, options: TableOptions, seed: int) -> Splits:
     """Return the tasks of each split: those that the split column names, or a random choice.
 
-    If the split column names no validation tasks, they are a random part of the training tasks. The choice does not
-    depend on the numbers of rows, so that changing the shots never moves a test task into training.
+    If the split column has no validation tasks, some training tasks are chosen at random for validation. The choice
+    does not depend on the numbers of rows, so that changing the shots never moves a test task into training.
 
     Raises:
         BadInput: if there are too few tasks for three splits.
@@ -275,7 +275,8 @@ def _take(tasks: Sequence[int], share: float, seed: int, split: str, *, leave: i
 
 
 def _standardised(values: np.ndarray, training: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-    """Standardise columns by their training rows. A column that is constant in training is only shifted.
+    """Standardise columns with the mean and the standard deviation of the training rows. A column that is constant in
+    training is only shifted.
 
     Args:
         values: float64 [rows, columns].

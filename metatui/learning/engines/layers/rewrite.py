@@ -81,8 +81,8 @@ def _are_pool_and_relu(a: nn.Module, b: nn.Module) -> bool:
 def channels_last(x: Tensor) -> Tensor:
     """Convert a 4-d tensor on the CPU to channels-last memory format, which makes layers faster on a CPU.
 
-    With one channel, the bytes of both formats are the same, but torch selects kernels by the strides, and its kernels
-    for contiguous strides are slow: max-pooling takes forty times as long.
+    With one channel, both formats store the same bytes, but torch selects kernels by the strides, and its kernels for
+    contiguous strides are slow: max-pooling takes forty times as long.
 
     Args:
         x: images or weights [B, C, H, W]. Any other tensor is returned unchanged.
