@@ -22,7 +22,9 @@ from metatui.learning.training.learner import Learner
 
 @dataclass(kw_only=True)
 class FixedTaskExperiment(Experiment):
-    """An experiment that uses the same training episodes in every meta-step, so that task sampling is not measured."""
+    """An experiment that uses the same training episodes in every meta-step, so that the time to sample tasks is not
+    measured.
+    """
 
     fixed: Episodes
 

@@ -119,7 +119,7 @@ def describe_machine(machine: Machine) -> str:
     where = f"{machine.device_name} ({machine.device}, {figure(gib)} GiB)"
     host = "" if machine.device == "cpu" else f" on {machine.processor}"
     busy = machine.load > BUSY * machine.threads
-    other = f"; busy with other work, with a load of {machine.load:.1f}" if busy else ""
+    other = f"; busy with other work (load {machine.load:.1f})" if busy else ""
     return (
         f"{where}{host}, {machine.threads} thread{'' if machine.threads == 1 else 's'}, torch {machine.torch}, "
         f"Python {machine.python}: matmul {figure(machine.matmul_gflops)} GFLOP/s, "

@@ -1,4 +1,7 @@
-"""Tasks that the user defines in the explorer. The app imports it at start-up, so it does not import torch."""
+"""Tasks that the user defines in the explorer.
+
+This module does not import torch, because the app imports it at start-up.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results of statistical tests. This module does not import torch, because the app imports it."""
+"""Results of statistical tests. This module does not import torch, so that the app can import it quickly."""
 
 from __future__ import annotations
 

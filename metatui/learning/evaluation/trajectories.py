@@ -1,4 +1,7 @@
-"""Trajectories of adaptation in parameter space. The app imports it at start-up, so it does not import torch."""
+"""Trajectories of adaptation in parameter space.
+
+This module does not import torch, because the app imports it at start-up.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NVIDIA GPUs as the driver reports them through NVML. This module does not need torch, nor a driver."""
+"""NVIDIA GPUs as the driver reports them through NVML. This module needs neither torch nor a driver."""
 
 from __future__ import annotations
 

@@ -172,8 +172,8 @@ def norm_layer(norm: Norm, channels: int, groups: int) -> nn.Module:
     """Create a normalization layer for inputs [B, channels, H, W], without running statistics.
 
     Args:
-        groups: number of groups of the group norm, a divisor of `channels`. One group is the same as layer norm
-            over the channels and pixels of each image.
+        groups: number of groups of the group norm, a divisor of `channels`. With one
+            group, group norm is layer norm over the channels and pixels of each image.
     """
     match norm:
         case "batch":

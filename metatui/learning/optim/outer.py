@@ -111,7 +111,7 @@ class OuterAdam:
         return 1 - first ** (self._steps + 1), 1 - second ** (self._steps + 1)
 
     def count(self, steps: int = 1) -> None:
-        """Count `steps` updates (may be negative) that compiled functions or CUDA graphs made."""
+        """Add `steps` (may be negative) to the number of updates, for updates by compiled functions or CUDA graphs."""
         self._steps += steps
 
     def tensors(self) -> Params:

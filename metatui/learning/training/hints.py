@@ -277,7 +277,7 @@ def _lower_rate(settings: Settings, best: Mapping[str, Any], first: str) -> tupl
 
     Args:
         best: values of the live settings at the best validation, keyed by path.
-        first: path of the rate to halve if both rates are at most their values in `best` and their usual values.
+        first: path of the rate to halve if no rate exceeds its value in `best` or its usual value.
     """
     rates = _rates(settings)
     ordered = sorted(rates, key=lambda path: path != first)

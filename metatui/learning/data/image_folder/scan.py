@@ -155,7 +155,9 @@ class _Scanner:
         return Listing(self._root, classes, tuple(self._left_out), folder)
 
     def _listed_classes(self, lists: ClassLists) -> Iterator[ClassFolder]:
-        """Yield the classes from lists of whole classes. Class folders are in the root, in `data` or in `images`."""
+        """Yield the classes from class lists without image names. Class folders are in the root, in `data` or in
+        `images`.
+        """
         first = lists["train"][0].label
         base = next((base for base in ("", "data", "images") if (self._root / base / first).is_dir()), "")
         for split, entries in lists.items():
@@ -257,9 +259,7 @@ class _Scanner:
         return sorted(classes, key=lambda folder: folder.name)
 
     def _subfolders(self, parent: Path) -> list[str]:
-        """Return the folders in `parent`, sorted by name, and then the links, so that a folder precedes the links to
-        it.
-        """
+        """Return the folders in `parent` sorted by name, then the links, so that folders precede the links to them."""
         folders = []
         for entry in self._entries(parent):
             if entry.is_dir():
