@@ -38,7 +38,7 @@ class Model(Component):
     @classmethod
     @abstractmethod
     def build(cls, settings: Settings, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
-        """Create the network in float32 on the default device, initialised with torch's global random generator.
+        """Create the network in float32 on the default device, initialised with torch's global random number generator.
 
         The network must be a function of its parameters and its input. Batch norm must not keep running statistics,
         because they would mix the statistics of different tasks. The last linear layer is the head; everything before
@@ -61,7 +61,8 @@ class Model(Component):
 
 
 def make_model(settings: Settings, input_shape: tuple[int, ...], targets: int = 1) -> nn.Module:
-    """Create the model that `settings` select, in float32 on the default device, initialised from the seed alone.
+    """Create the model selected by `settings`, in float32 on the default device. Its initial values depend only on the
+    seed.
 
     Args:
         input_shape: shape of one example.

@@ -1,6 +1,6 @@
 """Stages of the start of a run, such as loading libraries and measuring engines, which may take a minute.
 
-As for the packing of images (`metatui.learning.data.packing`), the listener is a context variable.
+As in `metatui.learning.data.packing`, the listener is a context variable.
 """
 
 from __future__ import annotations

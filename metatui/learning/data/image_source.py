@@ -1,6 +1,6 @@
 """N-way K-shot episodes of images: the part that all image sources share.
 
-Classes and images are chosen on the CPU by counter-based random numbers, so the choice does not depend on the device.
+Classes and images are chosen on the CPU with counter-based random numbers, so the choice does not depend on the device.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ class ImageSource(TaskSource):
 
 
 class PackedSource(ImageSource):
-    """Tasks of images that are all in the memory of the device, as uint8."""
+    """Tasks made from images that are all kept in device memory, as uint8."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Progress of the decoding of a folder of images, which may take minutes before a run starts.
+"""Progress of decoding a folder of images, which may take minutes before a run starts.
 
 The images are decoded deep inside the code that needs them, such as a run or a comparison, so the listener is a context
 variable instead of an argument passed through every layer.

@@ -302,7 +302,7 @@ class Engine(ABC):
         return _last(self.adapt(theta, x, y, inner, order))
 
     def outputs(self, stack: Params, x: Tensor) -> Tensor:
-        """Return the predictions [T, B, ...] for the inputs x [T, B, ...] of a stack of tasks, without a graph."""
+        """Return the predictions [T, B, ...] for x [T, B, ...] of a stack of tasks, without an autograd graph."""
 
         @torch.no_grad()
         def one(t: int) -> Tensor:

@@ -121,7 +121,7 @@ def is_built_for(capability: tuple[int, int], architectures: Sequence[str]) -> b
 
 
 def _machine_problem(driver: Driver) -> str:
-    """Explain why torch sees none of the GPUs, and what to do."""
+    """Explain why torch does not see any GPU, and what to do about it."""
     build = torch.version.cuda
     if build is None:
         return f"torch {torch.__version__} is built without CUDA; install a build with CUDA ({INSTALL})"

@@ -16,9 +16,9 @@ M_MMAP_THRESHOLD = -3
 
 @cache
 def keep_freed_memory() -> None:
-    """Keep memory that tensors free in this process, and reuse it for later tensors.
+    """Keep the memory of deleted tensors in this process, and reuse it for later tensors.
 
-    Every operation allocates and frees activations of some MB. By default, glibc returns much of this memory
+    Every operation allocates and frees activations of several MB. By default, glibc returns much of this memory
     immediately, and the system then clears each page when it is allocated again. Without glibc, this does nothing.
     """
     if platform.libc_ver()[0] != "glibc":

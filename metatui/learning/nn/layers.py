@@ -47,7 +47,7 @@ class CosineLinear(nn.Module):
 
 
 class FiLM(nn.Module):
-    """Scaling and shift of each channel by linear functions of a context vector: [B, C, ...] to the same shape.
+    """Scales and shifts each channel by linear functions of a context vector. Input and output are [B, C, ...].
 
     Feature-wise linear modulation (Perez et al. 2018) with the context parameters of Zintgraf et al. 2019. The context
     starts at zero and is not learned. With a context of zero, a new layer is the identity.
@@ -172,8 +172,8 @@ def norm_layer(norm: Norm, channels: int, groups: int) -> nn.Module:
     """Create a normalization layer for inputs [B, channels, H, W], without running statistics.
 
     Args:
-        groups: number of groups of the group norm, a divisor of `channels`. With one
-            group, group norm is layer norm over the channels and pixels of each image.
+        groups: number of groups of the group norm, a divisor of `channels`. With one group, group norm is layer norm
+            over the channels and pixels of each image.
     """
     match norm:
         case "batch":

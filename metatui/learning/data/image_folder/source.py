@@ -83,7 +83,7 @@ class FolderSource(PackedSource):
         self.former_fingerprints = (former,)
         self.left_out = (*listing.left_out, *packed.unusable.values())
         self.repeated = tuple(self._repeated())
-        """Sentences about images that occur in several classes."""
+        """Warnings about images that occur in several classes."""
         self.notices = tuple(filter(None, (_summary(listing, self.left_out), *self.repeated, packed.problem)))
 
     def check_drawings(self, split: Split, shots: int, queries: int) -> None:

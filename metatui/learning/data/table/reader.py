@@ -1,4 +1,4 @@
-"""Reading of a table: a CSV or Parquet file with a task column, input columns and target columns.
+"""Reads tables: CSV or Parquet files with a task column, input columns and target columns.
 
 The first line of a CSV file has the names of the columns. Values are separated by commas, semicolons or tabs. A column
 is numeric if it has a number in the first row. A column without a name, such as the index that pandas writes, is never

@@ -1,6 +1,6 @@
 """Batch norm with an explicit double backward.
 
-torch's double backward of an affine batch norm makes some forty passes over the activations and takes longer than all
+torch's double backward of an affine batch norm makes about forty passes over the activations and takes longer than all
 convolutions of a small network together. This module computes it with three sums and two passes: in each channel, every
 derivative is a linear combination of the saved tensors, with coefficients that follow from a few sums. The forward and
 the first backward pass use torch's kernels.
