@@ -39,7 +39,7 @@ class Check:
 
 
 def directional_error(loss: Callable[[Params], Tensor], theta: Params, gradients: Params) -> float:
-    """Compute the largest relative error of `gradients` against finite differences, in random directions."""
+    """Compute the largest relative error of `gradients` in random directions, compared with finite differences."""
     errors = []
     total = sum(p.numel() for p in theta.values())
     scale = _norm(gradients) / total**0.5

@@ -107,7 +107,7 @@ class Engine(ABC):
         return recomputed(task, start, inner) if self.recomputes(episodes, inner) else unrolled(task, start, inner)
 
     def recomputes(self, episodes: Episodes, inner: InnerLoop) -> bool:
-        """Return whether second-order gradients are computed by Hessian-vector products instead of a stored graph.
+        """Return whether second-order gradients are computed with Hessian-vector products instead of a stored graph.
 
         Hessian-vector products evaluate each inner step twice. The results are correct only for plain chains (see
         `is_chain`), because their forward pass has neither state nor randomness, and only for steps of plain SGD. With

@@ -76,7 +76,7 @@ class FunctionalModule:
 
 
 class LoopEngine(Engine):
-    """Engine that computes each task with its own graph.
+    """Engine that computes each task with its own autograd graph.
 
     It is the fastest engine if the arithmetic of one task keeps the machine busy.
 

@@ -58,7 +58,7 @@ def is_unchanged(module: nn.Module) -> bool:
 
 
 def is_perceptron(model: nn.Module) -> bool:
-    """Return whether a plain chain consists of adapted linear layers and elementwise functions only, without nesting.
+    """Return whether a plain chain consists only of adapted linear layers and elementwise functions, without nesting.
 
     Args:
         model: a module for which `is_chain` holds.

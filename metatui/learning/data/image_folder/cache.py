@@ -113,7 +113,7 @@ def _pack(path: Path, listing: Listing, shape: tuple[int, ...]) -> Packed:
 
 
 def _decode_into(pixels: NDArray[np.uint8], listing: Listing) -> dict[int, str]:
-    """Decode all images into `pixels`. Return the reason for each file that cannot be decoded, keyed by file number."""
+    """Decode all images into `pixels`. Return the reason for each file that cannot be decoded, keyed by file index."""
     files = listing.files
     channels, size = pixels.shape[1:3]
 

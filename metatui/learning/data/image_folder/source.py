@@ -74,7 +74,7 @@ class FolderSource(PackedSource):
             [file for file in islice(files, len(folder.files)) if file not in packed.unusable]
             for folder in listing.classes
         ]
-        """Usable files of each class, as numbers in the listing."""
+        """Usable files of each class, as indices into the listing."""
         names = [sanitize(folder.name, limit=40) for folder in listing.classes]
         super().__init__(packed.pixels, self._usable, names, splits, device=device)
         self._listing = listing

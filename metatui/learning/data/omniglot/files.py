@@ -1,6 +1,6 @@
 """Omniglot's published files, treated as untrusted input.
 
-Nothing is unpacked to disk. File names are only compared with the expected names. No more bytes are read from a
+Nothing is extracted to disk. File names are only compared with the expected names. No more bytes are read from a
 file than a drawing may have.
 """
 
@@ -34,7 +34,7 @@ def part_drawings(folder: Path, part: str, alphabets: Alphabets) -> Iterator[tup
     """Yield the drawings of a part of Omniglot, sorted by character and person, each with a name for messages.
 
     The drawings are read from `<part>.zip` or from the folder `<part>`, in `folder` or in its subfolder `omniglot-py`.
-    The zip takes precedence: torchvision keeps both, and an interrupted unpacking damages only the folder.
+    The zip file takes precedence: torchvision keeps both, and if extraction is interrupted, only the folder is damaged.
 
     Raises:
         BadInput: if neither exists, if the drawings cannot be read, or if a drawing is missing, unexpected or too

@@ -174,9 +174,10 @@ class TableSource(TaskSource):
         return [(int(self._count[n]), int(self._first[n])) for n in self._tasks[split].tolist()]
 
     def _choose(self, split: Split, tasks: Sequence[int], *, seed: int) -> Tensor:
-        """Return the position in the table of each numbered task, int64 [T].
+        """Return the index in the table of each task in `tasks`, int64 [T].
 
-        Each block of as many successive numbers as there are tasks contains every task once."""
+        In a split of n tasks, every block of n successive task numbers contains each task once.
+        """
         numbers, count = task_numbers(tasks), self.task_count(split)
         blocks, block_of = torch.unique(numbers // count, return_inverse=True)
         orders = choose(keys(seed, f"table/{split}", blocks), count, count)

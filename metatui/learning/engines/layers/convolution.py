@@ -37,7 +37,7 @@ MIN_TILES = 40
 """Winograd's algorithm is faster if there are at least this many tiles in all images together."""
 
 MIN_PIXELS_PER_TILE = 12
-"""Smallest average number of image pixels in a tile of 4x4 for which Winograd's algorithm is faster. Tiles at the edge
+"""Winograd's algorithm is faster if tiles of 4x4 contain at least this many image pixels on average. Tiles at the edge
 of an image may contain fewer than 16 image pixels, because they are padded."""
 
 MIN_CHANNELS = 16

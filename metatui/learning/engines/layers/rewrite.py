@@ -14,7 +14,7 @@ from metatui.learning.engines.layers.pooling import MaxPool, returns_maxima_only
 
 
 def write_out_second_derivatives(model: nn.Module, *, winograd: bool) -> nn.Module:
-    """Replace layers of `model`, in place, by layers with an explicit and faster double backward.
+    """Replace layers of `model` in place with layers that have an explicit and faster double backward.
 
     Args:
         winograd: whether convolutions use Winograd's algorithm where it is faster.
