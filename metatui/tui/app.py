@@ -26,6 +26,7 @@ from textual.widgets import Button, ContentSwitcher, Input
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
 from metatui.tui.colors.contrast import ReadableFilter
+from metatui.tui.colors.stylesheet import ThemeStylesheet
 from metatui.tui.colors.themes import CYCLE, AsciiFilter
 from metatui.tui.controllers.analysis import AnalysisController
 from metatui.tui.controllers.background import BackgroundController
@@ -126,6 +127,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
     ) -> None:
         """The arguments are explained in `launch.run_app`."""
         super().__init__(driver_class=Keyboard)
+        self.stylesheet: ThemeStylesheet = ThemeStylesheet(variables=self.get_css_variables())
         self.symbols = symbols
         """Set of characters in which charts are drawn."""
         self.pictures = KittyPictures(self._write) if pictures else None
@@ -188,7 +190,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
 
     async def settle(self) -> None:
         """Do the work that was postponed until after the first frame, unless the user quits in the meantime."""
-        for work in (self._complete_work_tab, self.complete, self._prepare_dialogs, self._welcome):
+        for work in (self._complete_work_tab, self.complete, self._prepare_dialogs, self._prepare_theme, self._welcome):
             if not self.is_ending:
                 await work()
         # The command line disabled garbage collection. Objects created until now live as long as the app. With Python's
@@ -252,6 +254,11 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         for widget in (dialog, Button(), *palette):
             widget._post_register(self)  # adds the style sheet, as when Textual mounts the widget
         self.stylesheet.parse()
+
+    async def _prepare_theme(self) -> None:
+        """Prepare the style sheet for the theme that the theme key selects next."""
+        theme = self.available_themes[self._next_theme]
+        self.stylesheet.prepare(theme.to_color_system().generate() | theme.variables)
 
     def update_styles(self, node: DOMNode, animate: bool = True) -> None:
         """Restyle a node and its descendants, unless it is not mounted yet: Textual styles it when it is mounted."""
@@ -486,11 +493,16 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
 
     def action_theme(self) -> None:
         """Change to the next theme and save the choice."""
+        self.theme = self._next_theme
+
+    @property
+    def _next_theme(self) -> str:
         index = CYCLE.index(self.theme) if self.theme in CYCLE else -1
-        self.theme = CYCLE[(index + 1) % len(CYCLE)]
+        return CYCLE[(index + 1) % len(CYCLE)]
 
     def _save_theme(self, theme: Theme) -> None:
         self.remember(theme=theme.name)
+        self.call_after_refresh(self._prepare_theme)
 
     def remember(self, **changes: object) -> None:
         """Change preferences and save them."""
