@@ -82,7 +82,7 @@ Refusal = Callable[[AppContext], str]
 @dataclass(frozen=True)
 class Action:
     id: str
-    """Name of the action. The method `action_<id>` of a tab, a controller or the app implements the action."""
+    """Name of the action. It is implemented by the method `action_<id>` of a tab, a controller or the app."""
     default_keys: str
     label: str
     """One or two words, for the key bar."""
@@ -164,7 +164,7 @@ def _studied(now: AppContext) -> str:
 
 
 def _fetch(now: AppContext) -> str:
-    return _row(now) or ("" if now.missing_data else "The data of this preset are already on this machine.")
+    return _row(now) or ("" if now.missing_data else "The data of this preset is already on this machine.")
 
 
 def _own(now: AppContext) -> str:
@@ -340,7 +340,7 @@ def key_names(keys: str) -> str:
 
 
 _UNICODE_NAMES = {name: unicode_name for unicode_name, name in KEY_NAME_REPLACEMENTS.items()}
-"""Unicode names of the keys that Textual names differently, by their names in Textual."""
+"""Unicode names of the keys that have other names in Textual, keyed by their names in Textual."""
 
 
 def key_name(key: str) -> str:
