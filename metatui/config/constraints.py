@@ -66,6 +66,6 @@ def compiles(settings: Settings) -> bool:
 
 
 def has_plain_steps(settings: Settings) -> bool:
-    """Return whether inner steps are plain SGD, without momentum, weight decay and clipping."""
+    """Return whether inner steps are plain SGD, without momentum, weight decay or clipping."""
     algorithm = settings.algorithm
     return algorithm.inner_optimizer == "sgd" and not (algorithm.inner_weight_decay or algorithm.inner_clip)

@@ -207,7 +207,7 @@ class AlgorithmSettings(Group):
         0.001, "Outer learning rate", "Step size of the outer loop: Adam's (β), or Reptile's meta-step size (ε).",
         main=True, live=True, when=used(ALGORITHMS, "algorithm.outer_lr"), gt=0, le=100)
     outer_schedule: Literal["constant", "cosine", "linear"] = setting(
-        "constant", "Outer schedule", "How the outer learning rate changes to its final value over the iterations.",
+        "constant", "Outer schedule", "How the outer learning rate approaches its final value during training.",
         when=used(ALGORITHMS, "algorithm.outer_schedule"))
     outer_lr_final: float = setting(
         0.0, "Final outer rate", "Outer learning rate at the end of a cosine or linear schedule.",

@@ -127,7 +127,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         """The arguments are explained in `launch.run_app`."""
         super().__init__(driver_class=Keyboard)
         self.symbols = symbols
-        """Set of characters in which charts are drawn."""
+        """Set of characters with which charts are drawn."""
         self.pictures = KittyPictures(self._write) if pictures else None
         """Sends pictures to the terminal; None if the terminal cannot show them."""
         self.runs_dir = runs_dir

@@ -40,7 +40,7 @@ class Command:
     key: str = ""
     """Displayed names of the keys; empty if the command has no keys."""
     words: str = ""
-    """Words that find the command in addition to its name."""
+    """Words by which the command is found, in addition to its name."""
     refused: bool = False
     """True if the command is not possible now. Such commands are listed after those that are possible."""
 

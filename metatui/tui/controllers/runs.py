@@ -48,7 +48,7 @@ class RunsController:
         self._on_disk: RunFolder | None = None
         """The shown run, if its folder was found at the last check."""
         self._journal: tuple[RunModel | None, tuple[int, int]] = None, (0, 0)
-        """The run that was shown at the last check, and the modification time and size of its journal at that time."""
+        """The run shown at the last check, with the modification time and the size that its journal had then."""
         self.colours = RunColours()
 
     def start_timers(self) -> None:

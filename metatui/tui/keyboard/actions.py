@@ -254,7 +254,7 @@ ACTIONS: tuple[Action, ...] = (
         "explore", "ctrl+r,a", "Explore", "Adapt to a held-out task, or to one that you sketch.", ADAPTATION, _studied
     ),
     Action("parameters", "f11,v", "Space", "Plot how adaptation moves the parameters of a run.", ADAPTATION, _studied),
-    Action("filter", "slash,ctrl+f", "Filter", "Show only runs that contain the typed words.", RUNS, tab="runs"),
+    Action("filter", "slash,ctrl+f", "Filter", "Show only runs that match the typed words.", RUNS, tab="runs"),
     Action("open_run", "enter", "Open", "Show the run; follow it if it is training.", RUNS, _row, tab="runs"),
     Action("preview_run", "n,ctrl+o", "Preview", "Go to the preview, or back to the list.", RUNS, _row, tab="runs"),
     Action("stop_run", "x", "Stop run", "Stop and save the selected run.", RUNS, _live_row, tab="runs"),
@@ -279,7 +279,7 @@ ACTIONS: tuple[Action, ...] = (
         "filter_presets",
         "slash,ctrl+f",
         "Filter",
-        "Show only presets that contain the typed words.",
+        "Show only presets that match the typed words.",
         PRESETS,
         tab="presets",
     ),

@@ -91,7 +91,7 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         "compare",
-        "{mark_run} marks the selected run. Mark two runs, then {compare_runs} compares them on the same held-out "
+        "{mark_run} marks the selected run. Mark two runs, and {compare_runs} compares them on the same held-out "
         "tasks, with intervals and a paired test.",
         lambda happening, state: happening == "compare_runs" and state.context.marked > 1,
         "The list has one run. To train another algorithm, press {command_palette}, type algorithm fomaml and press "
