@@ -87,7 +87,7 @@ def exclude_conflicts() -> None:
             registry.exclude(component, f"{here}: `usual` contains {quote(unknown[0])}, which is not a setting")
         elif component.Options.model_fields:
             if name in groups:
-                registry.exclude(component, f"{here}: it has options, but {quote(name)} is {groups[name]}: rename it")
+                registry.exclude(component, f"{here} with options, because {quote(name)} is {groups[name]}: rename it")
             else:
                 groups[name] = f"the name of {registry.one} that has options"
 
