@@ -273,13 +273,13 @@ class ComputeSettings(Group):
         main=True)
     compile_after: int = setting(
         5000, "Compiled after",
-        "With the compiled engine, number of first meta-steps that use the batched engine while the compiler works.",
+        "With the compiled engine, number of initial meta-steps that use the batched engine while the compiler works.",
         unit="meta-steps", ge=1, le=100_000_000)
     second_order: Literal["auto", "unrolled", "recomputed"] = setting(
         "auto", "Second order",
         "How second-order gradients are computed: through the graph of all inner steps (unrolled), or through one "
-        "step's graph at a time, which needs less memory (recomputed). If the engine is auto, too, auto chooses "
-        "unrolled if the graphs fit in memory.",
+        "step's graph at a time, which needs less memory (recomputed). If both this setting and the engine are "
+        "auto, unrolled is used as long as the graphs fit in memory.",
         when=used(ALGORITHMS, "compute.second_order"))
     cuda_graphs: bool = setting(
         True, "CUDA graphs", "On CUDA, run each meta-step as one CUDA graph.",

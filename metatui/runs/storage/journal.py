@@ -20,7 +20,7 @@ from metatui.utils.files import open_regular
 Status = Literal["running", "paused", "finished", "stopped", "failed", "interrupted"]
 
 LARGEST = 16 * 1024 * 1024
-"""Maximum size in bytes of a journal that is read completely. Only the end of a larger journal is read completely."""
+"""Maximum number of bytes at the end of a journal that are read completely. Most journals are shorter."""
 
 FURTHEST = 1024 * 1024 * 1024
 """Number of bytes at the end of a journal that are searched for `ESSENTIAL` lines."""

@@ -83,7 +83,7 @@ class Receiver:
         self.over = threading.Event()
         """Set when no more events will be queued, because the run has ended or is no longer followed."""
         self.packed: tuple[int, int] | None = None
-        """Number of images packed so far and number of all images, while images are packed before training."""
+        """Number of images packed so far and in total, while images are packed before training."""
         self.stage = LOADING
         """Current step of the preparation for training."""
         self.run: FollowedRun | None = None

@@ -94,8 +94,7 @@ class RunModel:
         self.status = status
         """Displayed status; empty while the run is followed."""
         self.packed: tuple[int, int] | None = None
-        """Number of images packed so far and number of all images, while images are packed before training; otherwise
-        None."""
+        """Number of images packed so far and in total, while images are packed before training; otherwise None."""
         self.stage = LOADING
         """Current step of the preparation for training, as shown in the app."""
         self.started: Started | None = None

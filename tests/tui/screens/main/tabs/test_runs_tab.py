@@ -138,7 +138,7 @@ async def test_loading_a_run_tells_settings_changed_during_the_run(
         await settled(app, pilot)
         assert app.form.assessment.settings == Settings()
     (note,) = told
-    assert "without later changes: inner learning rate 0.05." in note
+    assert "without these later changes: inner learning rate 0.05." in note
     assert f"use metatui rerun {NAMES[0]}." in note
 
 
