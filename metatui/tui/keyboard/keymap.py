@@ -47,7 +47,7 @@ def load() -> dict[str, str]:
 
 
 def _keys(name: str, value: object) -> str:
-    """Return the comma-separated keys of the action `name` as Textual spells them. Raise BadInput if `value` is bad."""
+    """Return the action's comma-separated keys as Textual spells them. Raise BadInput if `value` is invalid."""
     if name not in BY_ID:
         near = difflib.get_close_matches(name, BY_ID, n=1)
         hint = f"did you mean {near[0]}?" if near else "metatui keys lists the actions"
