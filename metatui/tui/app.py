@@ -1,4 +1,4 @@
-"""The app: tabs, bars, themes, and actions by key, mouse and palette. Controllers carry out the actions."""
+"""The app with its tabs, bars and themes. Controllers carry out the actions of keys, mouse and palette."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from metatui.tui.tour.steps import Happening
 
 COMPLETE_AFTER = 0.5
-"""Seconds from the first frame to the creation of the tabs that it does not show, unless they are needed earlier."""
+"""Delay in seconds between the first frame and the creation of the other tabs, unless they are needed earlier."""
 
 
 class MainScreen(Screen[None]):
@@ -129,7 +129,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         super().__init__(driver_class=Keyboard)
         self.stylesheet: ThemeStylesheet = ThemeStylesheet(variables=self.get_css_variables())
         self.symbols = symbols
-        """Set of characters in which charts are drawn."""
+        """Set of characters with which charts are drawn."""
         self.pictures = KittyPictures(self._write) if pictures else None
         """Sends pictures to the terminal; None if the terminal cannot show them."""
         self.runs_dir = runs_dir
@@ -201,7 +201,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
 
     @property
     def is_ending(self) -> bool:
-        """Whether the app was asked to end. Textual then refuses to mount widgets."""
+        """Whether the app has been asked to exit. Textual then refuses to mount widgets."""
         return not (self.screen_stack and self.screen_stack[0].is_attached)
 
     async def _complete_work_tab(self) -> None:
@@ -375,7 +375,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         self.happened.publish(action.id)
 
     def method_of(self, action: Action) -> Callable[[], object]:
-        """Return the method `action_<id>` of the work tab, a controller or the app that implements an action."""
+        """Return the method that implements an action: `action_<id>` of the work tab, a controller or the app."""
         controllers = (self.run_controller, self.background, self.runs, self.presets, self.analysis, self.hints)
         owners: tuple[object, ...] = (self.work_tab, *controllers, self)
         name = f"action_{action.id}"
