@@ -38,7 +38,7 @@ class Evaluation:
     batch_norm: str | None
     """Batch-norm mode, `transductive` or `per_example`; None if the model has no batch norm."""
     iteration: int
-    """Number of the meta-step that produced the evaluated parameters."""
+    """Meta-step that produced the evaluated parameters."""
     steps: tuple[int, ...]
     loss: Curve
     accuracy: Curve | None
@@ -111,7 +111,7 @@ class ScatterView:
     targets: tuple[str, ...]
     """Names of all targets; the view contains only values of the first few."""
     truth: tuple[tuple[float, ...], ...]
-    """True values, one row for each target in the view."""
+    """Ground-truth values, one row for each target in the view."""
     predictions: tuple[tuple[tuple[float, ...], ...], ...]
     """Predicted values in the order of `truth`, for each inner step, starting at step 0."""
     loss: tuple[float, ...]

@@ -58,7 +58,7 @@ class Section:
     lines: Sequence[Line]
 
     def matching(self, words: Sequence[str]) -> Section:
-        """Return the section with the lines that contain `words`. Those whose columns match best come first."""
+        """Return the section with only the lines that contain `words`, those with the best matching columns first."""
         found = [line for line in self.lines if line.contains(words)]
         return Section(self.title, sorted(found, key=lambda line: line.named(words), reverse=True))
 
