@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class ReplySource(Protocol):
-    """Protocol of a computation in another process, such as one that a `Helper` runs."""
+    """Interface of a computation in another process, for example in a `Helper`."""
 
     def replies(self) -> Iterator[Reply]:
         """Yield replies until the computation ends or is stopped. This method is called in a thread.

@@ -93,7 +93,7 @@ class SaveDialog(InputDialog[Path]):
             self._writing = False
 
     def _finish_writing(self, path: Path) -> None:
-        """Close the dialog, unless the user is typing: the screen below would take what is typed as commands."""
+        """Close the dialog, unless the user is typing: the screen below would treat typed characters as commands."""
         if not self._typed:
             self.dismiss(path)
             return

@@ -197,8 +197,8 @@ def changed_in_form(source: str, changed: Sequence[tuple[str, str]]) -> list[Sec
 def change_keys() -> Section:
     """Return the section that explains how to change keys."""
     text = (
-        f"Your keys are in the keymap {paths.short(paths.keymap_file())}, a text file that you write. It has one line "
-        'for each key binding that you change, such as start = "f5,ctrl+e". The app reads the file when it starts. The '
+        f"To change keys, create the text file {paths.short(paths.keymap_file())} (the keymap). It has one line for "
+        'each key binding that you change, such as start = "f5,ctrl+e". The app reads the file when it starts. The '
         "command metatui keys lists the names of all actions, with their keys."
     )
     return Section("Change keys", [Line((), text)])

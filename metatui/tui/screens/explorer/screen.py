@@ -87,9 +87,9 @@ class ExplorerPanel(AdaptationPanel, can_focus=False):
 
 
 class ExplorerScreen(AnalysisScreen[None]):
-    """Requests an adaptation when the task or the inner learning rate changes.
+    """Adapts each run to a task, and again when the task or the inner learning rate changes.
 
-    Any inner step is then shown without computation.
+    After an adaptation, all inner steps can be shown without further computation.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -100,7 +100,9 @@ class ExplorerScreen(AnalysisScreen[None]):
         Binding("end", f"step({STEPS})", "Last step", tooltip="Show the task after all inner steps."),
         Binding("comma", "task(-1)", "Previous task", tooltip="Adapt to the held-out task with the previous number."),
         Binding("full_stop", "task(1)", "Next task", tooltip="Adapt to the held-out task with the next number."),
-        Binding("k", "shots", "Next support images", tooltip="Show the next support images, if they do not all fit."),
+        Binding(
+            "k", "shots", "Next support images", tooltip="Show the next support images if there is no room for all."
+        ),
         Binding("g", "number", "Number", tooltip="Enter the number of a held-out task."),
         Binding(
             "plus,equals_sign",

@@ -22,7 +22,7 @@ EMPTY = "Warnings, validations, checkpoints and changes of a run are listed here
 
 
 class Wrapped(NamedTuple):
-    """A row of the journal: the text of its meta-step column, the rest of its text, and the tone of the rest."""
+    """A row of the journal: text in the meta-step column, the text after it, and the style (tone) of the latter."""
 
     step: str
     text: str

@@ -35,7 +35,7 @@ Divider = Literal["left", "journal", "curves"]
 """A line that the user can move. It has the name of the field of `PaneSizes` that changes when the line is moved."""
 
 NARROW, SHORT, WIDE = 100, 32, 160
-"""The terminal is narrow below NARROW columns, short below SHORT rows, and wide from WIDE columns on."""
+"""A terminal is narrow below NARROW columns, short below SHORT rows, and wide with at least WIDE columns."""
 
 ONE_PANE: Mapping[Pane, tuple[Part, ...]] = {
     "settings": ("form",),
@@ -181,7 +181,7 @@ def arranged(parts: Collection[str], size: Size, sizes: PaneSizes) -> Arrangemen
 
 
 def _columns(parts: Collection[str]) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
-    """Return the parts on the left, and the parts on the right."""
+    """Return the parts in the left column, and the parts on the right, each from top to bottom."""
     if "form" in parts:
         # Where there is room for both curves and adaptation, there is also room for the journal below the form.
         left: tuple[Part, ...] = ("form", "journal") if {"curves", "adaptation"} <= set(parts) else ("form",)

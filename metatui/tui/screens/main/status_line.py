@@ -83,7 +83,7 @@ class ShownLine(RowsWidget):
         return [spread([Segment(text, style + click)], runs, width)]
 
     def _right(self, width: int, theme: ChartTheme) -> Row:
-        """Return the longest description of the runs that fits into two thirds of the line."""
+        """Return the longest description of the runs that fits in two thirds of the line."""
         if not self._runs:
             return [Segment("no run is shown", theme.muted)]
         count = len(self._runs)

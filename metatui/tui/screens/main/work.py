@@ -81,7 +81,7 @@ class HintLine(StatusLine):
 
 
 class AdaptationPane(Vertical):
-    """Shows the adaptation to held-out tasks, below a line with its protocol."""
+    """Shows the adaptation to held-out tasks, below a line that says how it was evaluated."""
 
     BORDER_TITLE = "Adaptation"
 

@@ -30,7 +30,7 @@ LARGEST: Final = 16
 LARGEST_DRAWING: Final = 10
 """Maximum height of a line drawing, in rows."""
 SHORTEST_NAME: Final = 6
-"""Minimum width in which the name of a class is shown."""
+"""Minimum width for the name of a class; in a narrower space, only the number is shown."""
 LEAD: Final = 9
 """Width of the labels to the left of the images."""
 CHART: Final = 30
@@ -201,7 +201,7 @@ def _images(view: ImageView, step: int, plan: Layout, theme: ChartTheme, first_s
 def class_heading(view: ImageView, label: int, width: int, theme: ChartTheme) -> str:
     """Return the number that stands for a class in the predictions, with the name of the class if there is room.
 
-    A name such as `Greek/character07` is shortened at its start, because the classes of a task often start alike.
+    A name such as `Greek/character07` is shortened at its start, because names in a task often have the same start.
     """
     number = f"{label + 1}"
     if label >= len(view.classes):

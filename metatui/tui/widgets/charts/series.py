@@ -40,7 +40,7 @@ class Mark:
     x: float
     label: str
     colour: str = ""
-    """Colour as in `Series`; empty for the usual colour of such marks."""
+    """Colour as in `Series`; empty for the default colour of marks."""
     run: str = ""
     """Name of the series to which the mark belongs, in a chart of several runs."""
 

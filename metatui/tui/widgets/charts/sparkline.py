@@ -39,7 +39,7 @@ def bars(values: Sequence[float], height: int, levels: str) -> list[str]:
 class MetricSparkline(RowsWidget):
     """Shows the name, the last and the best value and the trend of a metric, with a sparkline below or next to them.
 
-    A row of the sparkline is one segment in one colour, so that few bytes are sent to the terminal.
+    Each row of the sparkline is one segment in one colour, so that few bytes are sent to the terminal.
     """
 
     DEFAULT_CSS = "MetricSparkline { height: 2; min-height: 1; }"

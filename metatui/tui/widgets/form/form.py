@@ -81,7 +81,7 @@ class SettingsForm(Vertical):
         return {FIELDS[path].group for path in self.assessment.visible}
 
     def _create(self, names: Set[str]) -> Iterator[FormField | FieldGroup]:
-        """Create the main fields of the named groups of settings, and a `FieldGroup` for the others."""
+        """Create the main fields of the named groups of settings, and a `FieldGroup` for each group's other fields."""
         marks = (">", "v") if self._symbols is Symbols.ASCII else ("▶", "▼")
         self._groups |= names
         for name in names:

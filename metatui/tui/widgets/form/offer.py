@@ -1,4 +1,4 @@
-"""The offer to fill in the usual values of an algorithm, made after the algorithm or the data set was selected."""
+"""The offer to fill in an algorithm's usual values, shown when an algorithm or a data set is selected."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Offer:
     """Usual values of an algorithm that differ from the values in the form."""
 
     path: str
-    """The setting that was selected; the offer is shown at its field."""
+    """Path of the setting that triggered the offer. The offer is shown below the field of this setting."""
     title: str
     """Title of the algorithm."""
     texts: Mapping[str, str]
@@ -65,7 +65,7 @@ class Offer:
 
 
 def _working_key(action: str, typing: bool) -> str:
-    """Return the first key of an action that works with the current focus; empty if none of the keys works."""
+    """Return the first of an action's keys that works with the current focus; empty if none works."""
     return next((key for key in BY_ID[action].keys.split(",") if not typing or works_in_text(key)), "")
 
 

@@ -146,7 +146,7 @@ class ListedRun:
         self._words = " ".join(parts).lower()
 
     def contains(self, words: Sequence[str]) -> bool:
-        """Return whether each of `words`, in lower case, is in the name, status, preset, date, algorithm or data."""
+        """Return whether each of the lower-case `words` occurs in the name, status, preset, date, algorithm or data."""
         return all(word in self._words for word in words)
 
     @property
