@@ -81,7 +81,7 @@ def page(explained: Explanation, width: int, theme: ChartTheme, *, values: str =
     """Lay out an explanation in lines of readable length.
 
     Args:
-        values: description of the values in the pseudo-code, for the title of the pseudo-code.
+        values: phrase that says which values the pseudo-code contains. The title of the pseudo-code includes it.
     """
     width = min(width, LONGEST_LINE)
 

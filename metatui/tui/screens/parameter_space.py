@@ -41,7 +41,7 @@ class ParameterScreen(AnalysisScreen[None]):
             "n,b,left,right,space",
             "other",
             "Other picture",
-            tooltip="If only one chart fits, switch between the meta-learned and the ordinary initialisation.",
+            tooltip="If there is room for only one chart, switch between the two initialisations.",
         ),
     ]
     DEFAULT_CSS = """

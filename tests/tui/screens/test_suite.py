@@ -148,7 +148,7 @@ async def test_a_stopped_suite_names_its_failures(store: RunStore) -> None:
         await poll(pilot)
         state = text_of(screen, "#suite-state")
         failure = "waves: MAML (seed 0) failed: there is no such device."
-        assert state == f"The suite stopped, and its runs are saved. F5 resumes it. {failure}"
+        assert state == f"The suite has stopped. Its runs are saved, and F5 resumes it. {failure}"
 
 
 async def test_refused_actions(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from metatui.tui.terminal.symbols import Glyphs
 MUTED, FLOOR = "muted", "floor"
 
 MARGIN = 0.06
-"""Fraction of the length of the axis that is left free at each of its ends."""
+"""Fraction of the axis that is left empty at each end."""
 
 
 @dataclass(frozen=True)

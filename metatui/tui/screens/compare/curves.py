@@ -84,7 +84,7 @@ class RunGroup(Generic[R]):
 
 
 def run_groups(runs: Sequence[R], view: View) -> list[RunGroup[R]]:
-    """Group the runs that differ only in their seed, because a suite can have more runs than there are hues."""
+    """Group the runs that differ only in their seed, because a suite can have more runs than there are colours."""
     coloured: list[RunGroup[R]] = []
     for label, alike in by_seed(runs):
         used = Counter(group.colour for group in coloured)

@@ -92,7 +92,7 @@ class CompareScreen(AnalysisScreen[None]):
             "s",
             "own_steps",
             "Own steps",
-            tooltip="Evaluate again with each run's own number of inner steps, or with the first run's for all runs.",
+            tooltip="Switch between each run's own number of inner steps and the first run's number for all runs.",
         ),
         Binding(
             "g",
@@ -201,7 +201,7 @@ class CompareScreen(AnalysisScreen[None]):
             self._measure()
 
     def action_own_steps(self) -> None:
-        """Measure again with each run's own number of inner steps, or with the first run's number for all runs."""
+        """Measure again, and switch between each run's own number of inner steps and the first run's number for all."""
         if self.comparison is not None:
             self._steps = None if self._steps == "own" else "own"
             self._measure()

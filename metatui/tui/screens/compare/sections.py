@@ -86,7 +86,7 @@ class Sections(Vertical):
             self.section = name
 
     def lay_out(self) -> None:
-        """Show as many sections as fit the terminal, always including the selected one."""
+        """Show as many sections as fit in the terminal, always including the selected one."""
         width, height = self.app.size
         if width >= ALL_SECTIONS[0] and height >= ALL_SECTIONS[1]:
             visible: tuple[Section, ...] = SECTIONS

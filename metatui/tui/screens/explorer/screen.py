@@ -123,19 +123,19 @@ class ExplorerScreen(AnalysisScreen[None]):
             "Draw",
             tooltip="Define a task: change the wave, or choose the classes. The same key returns to the held-out task.",
         ),
-        Binding("up", "wave(1, 0)", "Raise the amplitude", tooltip="Raise the amplitude of the wave that you drew."),
-        Binding("down", "wave(-1, 0)", "Lower the amplitude", tooltip="Lower the amplitude of the wave that you drew."),
+        Binding("up", "wave(1, 0)", "Raise the amplitude", tooltip="Raise the amplitude of the drawn wave."),
+        Binding("down", "wave(-1, 0)", "Lower the amplitude", tooltip="Lower the amplitude of the drawn wave."),
         Binding(
             "left",
             "wave(0, -1)",
             "Move left",
-            tooltip="Move the wave that you drew to the left. If you drew no wave, show the previous step.",
+            tooltip="Shift the drawn wave to the left. If no wave is drawn, show the previous step.",
         ),
         Binding(
             "right",
             "wave(0, 1)",
             "Move right",
-            tooltip="Move the wave that you drew to the right. If you drew no wave, show the next step.",
+            tooltip="Shift the drawn wave to the right. If no wave is drawn, show the next step.",
         ),
         Binding(
             "enter", "cursor", "Values", tooltip="Read values, zoom and pan with a cursor on the chart of the loss."

@@ -30,7 +30,7 @@ class AboutPane(Vertical):
         yield ScrollView(id="explanation")
 
     def complete(self) -> None:
-        """Add the explanation. This is called after the first frame."""
+        """Add the explanation, which the first frame leaves out."""
         self._is_ready = True
         self.describe(self._settings)
 

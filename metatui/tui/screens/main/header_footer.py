@@ -81,10 +81,10 @@ class TopBar(Widget):
 
 
 FIRST = ("start", "pause", "stop", "live")
-"""Actions that come first in the key bar of the work tab, before those of the focused pane."""
+"""Actions that the key bar of the work tab shows first, before the actions of the focused pane."""
 
 PANE_FIRST = ("cursor", "explore")
-"""Actions that come first in the key bar among those of the focused pane."""
+"""Actions of the focused pane that the key bar shows before the pane's other actions."""
 
 LATER = ("checkpoint", "detach")
 """Actions that the key bar omits first if there is too little room."""
@@ -95,7 +95,7 @@ LAST = ("next_pane", "help", "quit")
 IN_LISTS = (
     "open_run", "load_preset", "mark_run", "compare_runs", "resume_run", "delete_run", "report_runs", "load_run"
 )  # fmt: skip
-"""Actions that come first in the key bar of the runs and presets tabs."""
+"""Actions that the key bar shows first in the runs and presets tabs."""
 
 LABELS = {"step_back": "", "step_on": "Step", "previous_tasks": "", "next_tasks": "Tasks", "load_run": "Load"}
 """Labels that replace those of actions in the key bar, to save room. An action with an empty label shares the label of

@@ -32,7 +32,7 @@ Part = Literal["form", "about", "run", "curves", "adaptation", "journal"]
 """ID of a widget of the work tab."""
 
 Divider = Literal["left", "journal", "curves"]
-"""A line that the user can move. It has the name of the field of `PaneSizes` that changes when the line is moved."""
+"""A line between panes that the user can move. Its name is that of the `PaneSizes` field that this changes."""
 
 NARROW, SHORT, WIDE = 100, 32, 160
 """A terminal is narrow below NARROW columns, short below SHORT rows, and wide with at least WIDE columns."""
@@ -97,7 +97,7 @@ class Arrangement:
     """The two regions that each divider separates. The left or upper region comes first."""
 
     def divider_at(self, at: Offset) -> Divider | None:
-        """Return the divider at a position; None for other positions. Both adjacent borders belong to a divider."""
+        """Return the divider at a position, or None. The borders of the panes on both sides belong to the divider."""
         for divider, (before, after) in self.dividers.items():
             if before.x == after.x:
                 near, inside = at.y - before.bottom, before.x <= at.x < before.right

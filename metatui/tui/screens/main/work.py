@@ -71,7 +71,7 @@ class PaneStrip(Widget):
 
 
 class HintLine(StatusLine):
-    """Shows a hint about the run. A click on the line follows the hint."""
+    """Shows a hint about the run. Clicking the line does what the hint suggests."""
 
     def __init__(self) -> None:
         super().__init__(id="hint")
@@ -172,7 +172,7 @@ class Panes(Widget):
 
 
 class WorkTab(Vertical):
-    """Shows the panes that fit the terminal."""
+    """Shows as many panes as the terminal has room for."""
 
     pane: reactive[Pane] = reactive[Pane]("settings", init=False)
     """The visible pane when only one pane is shown."""
@@ -229,7 +229,7 @@ class WorkTab(Vertical):
         self._adaptation.show(runs, caption, warning=warning, empty=empty)
 
     def opened(self, has_run: bool) -> None:
-        """Adapt the layout after a run was opened or closed.
+        """Adapt the layout when a run is opened or closed.
 
         Opening a run hides the form, unless the user has chosen to keep the form visible.
         """

@@ -100,7 +100,7 @@ def _item(key: str, *texts: str) -> Item:
 
 
 def run_rows(runs: Sequence[RunStatus], glyphs: Glyphs) -> list[Item]:
-    """Return a row for each run, with the run's name as key. Only the first run of a comparison shows its name."""
+    """Return a row for each run, with the run's name as key. Each comparison is named only in its first row."""
     rows: list[Item] = []
     before = ""
     for run in runs:

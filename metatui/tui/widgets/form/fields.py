@@ -126,7 +126,7 @@ class FieldGroup(Widget, can_focus=True):
     """
 
     ALLOW_SELECT = False
-    BINDINGS: ClassVar[list[BindingType]] = [("enter,space", "fold", "Open or fold")]
+    BINDINGS: ClassVar[list[BindingType]] = [("enter,space", "fold", "Toggle group")]
     DEFAULT_CSS = """
     FieldGroup { height: 1; width: 1fr; }
     FieldGroup:focus { text-style: bold reverse; }

@@ -64,9 +64,9 @@ class SettingsForm(Vertical):
         self.run_settings: Settings | None = None
         """Settings of the run in progress; None if no run is in progress."""
         self.offer: Offer | None = None
-        """Offer to fill in usual values, which may have been accepted already; None if nothing is offered."""
+        """The offer to fill in usual values, even after it was accepted; None if there is no offer."""
         self._groups = set[str]()
-        """Names of the groups of settings that have widgets."""
+        """Names of the groups of settings for which widgets have been created."""
         self.assessment = assess(self._texts)
         first = next(setting for setting in FIELDS.values() if setting.main)
         self.hint = StaticText(explained(first), id="form-hint")
@@ -167,7 +167,7 @@ class SettingsForm(Vertical):
         return self._texts[path]
 
     def problem_with(self, path: str, text: str) -> str:
-        """Return the problem that `text` would have in the field of a setting, or an empty string."""
+        """Return why `text` would be invalid in the field of a setting; empty if it would be valid."""
         return assess({**self._texts, path: text}).problems.get(path, "")
 
     def enter(self, path: str, text: str) -> None:
@@ -204,14 +204,14 @@ class SettingsForm(Vertical):
         self._judge()
 
     def restore(self) -> None:
-        """Put back the values that were replaced by the usual values."""
+        """Restore the values that were replaced by the usual values."""
         if self.offer and self.offer.is_taken:
             self._texts |= self.offer.before
             self.offer = offer(self._texts, self.offer.path)
             self._show_texts()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Enable the keys of an offer only while it is open and the field that shows it has the focus."""
+        """Enable the keys of an offer only while the offer is open and the focus is on the field that shows it."""
         if action not in ("take_usual", "decline_usual"):
             return True
         return self.offer is not None and not self.offer.is_taken and self._focused_path == self.offer.path

@@ -16,7 +16,7 @@ from metatui.utils.errors import SettingsError
 
 @dataclass(frozen=True)
 class Offer:
-    """Usual values of an algorithm that differ from the values in the form."""
+    """An algorithm's usual values, as far as they differ from the values in the form."""
 
     path: str
     """Path of the setting that triggered the offer. The offer is shown below the field of this setting."""
@@ -38,11 +38,11 @@ class Offer:
         return f"The usual values of {self.title} are in the form: {values}. {undo} restores your values."
 
     def note(self, path: str, *, here: bool = True, typing: bool = False) -> str:
-        """Return the note to show at the field of a setting; empty if the field needs no note.
+        """Return the note to show below the field of a setting; empty if the field needs no note.
 
         Args:
-            here: whether the field that shows the offer has the focus. Enter and escape then answer the offer.
-            typing: whether a text field or an open list has the focus, so that letters are typed into it.
+            here: whether the field with the offer has the focus, so that enter accepts and escape declines the offer.
+            typing: whether a text field or an open list has the focus, so that letter keys enter text there.
         """
         if path == self.path:
             return self._sentence(here, typing)

@@ -32,7 +32,7 @@ NO_MATCH = "No preset contains these words. Escape shows all presets again."
 
 
 class PresetsTab(ListTab):
-    """The list of presets, grouped by task, the state of a download, and a preview."""
+    """Shows the presets in groups, one per task, a preview of the selected preset, and the progress of a download."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings_of("presets")
     DEFAULT_CSS = """
@@ -87,7 +87,7 @@ class PresetsTab(ListTab):
         self.lay_out()
 
     def show_download(self, text: str) -> None:
-        """Show the state of a download; an empty text hides it."""
+        """Show the progress of a download; an empty text hides it."""
         self.query_one("#download-state", StatusLine).update(text)
 
     def show_preview(self) -> None:

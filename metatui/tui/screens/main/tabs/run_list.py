@@ -159,7 +159,7 @@ class ListedRun:
         Args:
             mark: number of the run among the marked runs, counted from 1; None if it is not marked.
             colour: colour of the run in charts; empty if it has not appeared in a chart.
-            with_seed: whether the row contains the seed, because the listed runs have different ones.
+            with_seed: whether the row contains the seed, which it should if the listed runs have different seeds.
         """
         box = Cell("[ ]", colour=colour) if mark is None else Cell(f"[{mark}]", "title", colour)
         seed = Cell(f"{self.seed:,}" if with_seed and self.seed is not None else "")
