@@ -104,7 +104,7 @@ class RunsController:
             controller.show_adaptation()
 
     async def check_folder(self) -> None:
-        """Warn the user if the folder of the shown run was deleted. For a followed run, its process reports this."""
+        """Warn the user if the folder of the shown run is gone. If the run is followed, its process reports this."""
         run = self._shown_from_disk()
         if run is None:
             return

@@ -57,7 +57,7 @@ class ParameterScreen(AnalysisScreen[None]):
         super().__init__()
         self._run = run
         self._ordinary_first = False
-        """True if the ordinary initialisation is shown in a terminal with room for only one chart."""
+        """True to show the ordinary initialisation if there is room for only one chart."""
         self.space: ParameterSpace | None = None
 
     def compose(self) -> ComposeResult:

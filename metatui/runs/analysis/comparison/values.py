@@ -372,7 +372,7 @@ class Comparison:
 
     @property
     def last_steps(self) -> tuple[int, ...]:
-        """Number of the last inner step of each run."""
+        """The last inner step of each run."""
         return tuple(run.evaluation.steps[-1] for run in self.runs)
 
     def speed_ratio(self, run: RunResult) -> float | None:

@@ -31,7 +31,7 @@ ALL_SECTIONS: Final = (160, 48)
 
 
 class Sections(Vertical):
-    """Two charts above two pages; a small terminal shows only the selected section."""
+    """Two charts above two pages of text. A small terminal shows only the selected section."""
 
     DEFAULT_CSS = """
     Sections .compare-row { height: 1fr; }

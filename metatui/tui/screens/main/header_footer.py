@@ -103,7 +103,7 @@ the next action."""
 
 
 class KeyBar(Widget):
-    """Shows the keys of as many possible actions as fit, and always those for the next pane, the help and quitting."""
+    """Shows the keys of as many available actions as fit, and always the keys for the next pane, help and quit."""
 
     context: reactive[AppContext] = reactive(AppContext())
     typing: reactive[bool] = reactive(False)

@@ -108,7 +108,7 @@ class Arrangement:
         return None
 
     def moved(self, divider: Divider, to: Offset, sizes: PaneSizes) -> PaneSizes:
-        """Return the sizes after a divider was moved to a position."""
+        """Return the sizes that result from moving a divider to a position."""
         before, after = self.dividers[divider]
         if before.x == after.x:
             first, total, least = to.y - before.y, before.height + after.height, CHART
@@ -124,7 +124,7 @@ class Arrangement:
         return sizes.model_copy(update={divider: new})
 
     def resized(self, part: str, by: Offset, sizes: PaneSizes) -> PaneSizes:
-        """Return the sizes after a part was made wider or taller by some columns or rows."""
+        """Return the sizes that result from making a part wider or taller by some columns or rows."""
         region = next((region for name, region in self.regions.items() if name == part), Region())
         for divider, (before, after) in self.dividers.items():
             if bool(by.y) == (before.x == after.x) and (
@@ -209,7 +209,7 @@ class PanesLayout(Layout):
     def __init__(self, sizes: PaneSizes) -> None:
         self.sizes = sizes
         self.arrangement = Arrangement({}, {})
-        """The newest arrangement of the panes."""
+        """The current arrangement of the panes."""
 
     def arrange(self, parent: Widget, children: list[Widget], size: Size, greedy: bool = True) -> list[WidgetPlacement]:
         parent.pre_layout(self)

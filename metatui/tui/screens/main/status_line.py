@@ -69,7 +69,7 @@ class ShownLine(RowsWidget):
         self.redraw()
 
     def show_runs(self, runs: Sequence[RunState]) -> None:
-        """Show the run in the work tab, or the marked runs if their adaptation is shown side by side."""
+        """Name the run that the work tab shows, or the marked runs if their adaptation is shown side by side."""
         self._runs = tuple(runs)
         self.redraw()
 

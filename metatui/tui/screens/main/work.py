@@ -51,7 +51,7 @@ SIDE_BY_SIDE = "To see up to three runs side by side, mark them in the runs tab 
 
 
 class PreferencesChanged(Message):
-    """The user resized panes, or showed or hid the form while a run was shown."""
+    """The user resized panes or, while a run was shown, showed or hid the form."""
 
     def __init__(self, **changes: PaneSizes | bool) -> None:
         super().__init__()
@@ -189,7 +189,7 @@ class WorkTab(Vertical):
         self._shows_run = False
         """True if the tab shows a run, or compares the adaptation of runs that are marked in the list of runs."""
         self._pane_before: Pane = "run"
-        """The pane that was selected before the form was selected."""
+        """The pane to go back to from the form."""
         self._strip = PaneStrip()
         self._about = AboutPane(settings)
         self._run = RunPane()
@@ -282,8 +282,7 @@ class WorkTab(Vertical):
     def action_form(self) -> None:
         """Go to the form, or back to the previous pane if the form has the focus.
 
-        If there is room for several panes, going back hides the form. Whether the form is shown is remembered for later
-        runs.
+        If there is room for several panes, going back hides the form. This choice is remembered for later runs.
         """
         leaves = self.screen.focused is not None and self.form in self.screen.focused.ancestors
         self.go_to(self._pane_before if leaves else "settings")

@@ -68,7 +68,7 @@ class Layout:
 
     @property
     def height(self) -> int:
-        """Height, in rows, of the class names, the support images, and the query images with predictions."""
+        """Total height in rows of the class names, the support images, and the query images with predictions."""
         return 1 + _lines(self.shots, self.across) * self.rows + _lines(self.queries, self.across) * (self.rows + 1)
 
 

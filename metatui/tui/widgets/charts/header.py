@@ -95,7 +95,7 @@ def _with_values(named: Series, lines: Sequence[Series], x: float) -> Series:
 
 
 def marks_at(data: ChartData, drawn: Iterable[Drawn], cursor: float, width: int) -> list[Mark]:
-    """Return the marks in the column of the cursor, and those whose nearest value is the one under the cursor.
+    """Return the marks in the cursor's column, and the marks whose nearest value is under the cursor.
 
     Every mark can therefore be reached by moving the cursor from value to value.
     """

@@ -37,7 +37,7 @@ def bars(values: Sequence[float], height: int, levels: str) -> list[str]:
 
 
 class MetricSparkline(RowsWidget):
-    """Shows the name, the last and the best value and the trend of a metric, with a sparkline below or next to them.
+    """Shows a metric: its name, last value, best value and trend, with a sparkline below or next to these texts.
 
     Each row of the sparkline is one segment in one colour, so that few bytes are sent to the terminal.
     """

@@ -28,7 +28,7 @@ LABEL_WIDTH = 21
 class FormField(Widget):
     """One setting: its label, a control for its kind, and a line for problems.
 
-    The field draws the label itself, because every widget of the form delays the first frame.
+    The field draws the label itself, because every additional widget delays the first frame.
     """
 
     DEFAULT_CSS = "FormField { layout: vertical; height: auto; width: 1fr; }"

@@ -271,7 +271,7 @@ class SettingsForm(Vertical):
         self._judge()
 
     def _update_offer(self, path: str) -> None:
-        """Offer the usual values if the algorithm or data set was changed; after other changes, update the offer."""
+        """Offer the usual values when the algorithm or data set changes. After other changes, update the offer."""
         if path in SELECTORS and self.run_settings is None:
             self.offer = offer(self._texts, path)
         elif self.offer and not self.offer.is_taken:

@@ -73,7 +73,7 @@ def offer(texts: Texts, path: str) -> Offer | None:
     """Return an offer of the usual values that differ from `texts`; None if none differ.
 
     Args:
-        path: the setting that was selected, `algorithm.name` or `task.source`.
+        path: the setting that triggers the offer, `algorithm.name` or `task.source`.
     """
     algorithm = ALGORITHMS[texts["algorithm.name"]]
     usual = usual_for(algorithm.name, texts["task.source"])

@@ -219,9 +219,9 @@ class RunsTab(ListTab):
 
     @work(group="preview")
     async def _read_details(self) -> None:
-        """Read the details of the previewed run. If another run is previewed when the read ends, read that one next.
+        """Read the details of the previewed run. If another run is previewed by then, read that one next.
 
-        Only one run is read at a time. Runs that the cursor passes while another run is read are skipped.
+        Only one run is read at a time. Runs that the cursor passes while another run is being read are skipped.
         """
         self._is_reading_details = True
         try:
