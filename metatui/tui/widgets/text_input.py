@@ -40,7 +40,7 @@ class Entry(Input):
         self.cursor_blink = False
 
     def on_mount(self) -> None:
-        """Leave ctrl keys that the user has bound to the app. In dialogs, the app's actions do not work anyway."""
+        """Give up the ctrl keys that the user has bound to actions of the app, except in dialogs, where these do not work."""
         if not self.screen.is_modal:
             for key in EDITING_KEYS & changed_keys():
                 if key.startswith("ctrl+"):

@@ -104,7 +104,7 @@ class _Axis:
 
 
 def _marks(measurements: Sequence[Measurement], axis: _Axis, glyphs: Glyphs) -> Row:
-    """Draw the marks of a row, with dots between the leftmost mark (the floor) and the slowest engine."""
+    """Draw the marks of a row, with dots between the first and the last mark."""
     cells: list[Piece | None] = [None] * axis.width
     floors = [each.floor_ms for each in measurements if each.floor_ms]
     if floors:

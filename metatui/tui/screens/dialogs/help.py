@@ -129,7 +129,7 @@ class HelpScreen(Dialog[None]):
         self._show(self.found(event.value) if normalised(event.value).strip() else self.sections)
 
     def found(self, text: str) -> list[Section]:
-        """Return the sections that contain the words of `text`, each with only these entries, best matches first."""
+        """Return the entries that contain the words of `text`, by section, with the best matches first."""
         words = normalised(text).split()
         searched = (section.matching(words) for section in (*self.sections, _algorithms(), _settings()))
         found = [section for section in searched if section.lines]

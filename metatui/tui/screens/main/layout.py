@@ -32,7 +32,7 @@ Part = Literal["form", "about", "run", "curves", "adaptation", "journal"]
 """ID of a widget of the work tab."""
 
 Divider = Literal["left", "journal", "curves"]
-"""A line between panes that the user can move. Its name is that of the `PaneSizes` field that this changes."""
+"""A line between panes that the user can move, named after the field of `PaneSizes` that moving it changes."""
 
 NARROW, SHORT, WIDE = 100, 32, 160
 """A terminal is narrow below NARROW columns, short below SHORT rows, and wide with at least WIDE columns."""

@@ -26,7 +26,7 @@ MOST_TICKS: Final = 9
 POWER_STEPS: Final = (1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 300)
 """Possible distances between ticks, in powers of ten, if a logarithmic axis has ticks at powers of ten only."""
 LABELLED_FROM: Final = 4
-"""Minimum number of cells per power of ten for labels at 2 and 5. With 3 cells, every cell would have a label."""
+"""Minimum number of cells per power of ten to label ticks at 2 and 5. With 3 cells, every cell would have a tick."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def line_marker(index: int, theme: ChartTheme) -> str:
 
 
 def point_markers(drawn: Iterable[Drawn], theme: ChartTheme) -> dict[int, str]:
-    """Return the character that draws each series of points, by position: letters if they must distinguish series."""
+    """Return the character that draws each series of points, by position: a letter if there are no colours."""
     positions = sorted({each.position for each in drawn if each.series.style == "points"})
     if len(positions) < 2 or not theme.distinct:
         return dict.fromkeys(positions, theme.glyphs.points)

@@ -32,7 +32,7 @@ NO_MATCH = "No preset contains these words. Escape shows all presets again."
 
 
 class PresetsTab(ListTab):
-    """Shows the presets in groups, one per task, a preview of the selected preset, and the progress of a download."""
+    """Shows the presets grouped by task, a preview of the selected preset, and the progress of a download."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings_of("presets")
     DEFAULT_CSS = """
