@@ -173,8 +173,8 @@ class Table(RowsWidget, can_focus=True):
         Args:
             empty: text to show if there are no items.
             order: column by which the rows are sorted, and whether in descending order.
-            in_place: whether to keep the scroll position relative to the item under the cursor, even if this item is out
-                of sight. If false, the table scrolls to the cursor.
+            in_place: whether to keep the scroll position relative to the item under the cursor, even if this item is
+                out of sight. If false, the table scrolls to the cursor.
         """
         before = self.selected
         row = self._items[self._cursor] if self._items else 0
