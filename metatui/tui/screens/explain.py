@@ -1,4 +1,4 @@
-"""Screen that explains an algorithm: its idea, update rule, costs and paper, and its pseudo-code with the settings."""
+"""Screen that explains an algorithm: its idea, update rule, costs, paper, and pseudo-code with values of settings."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Column(NamedTuple):
     needs: int = 0
     """Earlier columns are truncated, as far as their `least` allows, to give this column up to this width."""
     keeps_end: bool = False
-    """True if cells are truncated in the middle, because their ends differ."""
+    """True to truncate cells in the middle, so that their ends remain visible."""
     optional: bool = False
     """True if the column is omitted while all its cells are empty."""
 

@@ -1,7 +1,7 @@
 """Plot of milliseconds per meta-step on a logarithmic axis.
 
-Each row shows one workload, with a mark for each engine and a mark for the floor: the least time that the machine could
-take.
+Each row shows one workload, with a mark for each engine and a mark for the floor: the shortest time that is possible on
+the machine.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ class ReportScreen(SaveDialog, AnalysisScreen[Path | None]):
     def __init__(self, runs: Sequence[RunFolder], folder: Path) -> None:
         """
         Args:
-            folder: Folder of the file name that the dialog suggests.
+            folder: Folder of the file that the dialog suggests.
         """
         first, others = runs[0].id, len(runs) - 1
         subject = f"these {len(runs)} runs and how they compare" if others else f"run {first}"

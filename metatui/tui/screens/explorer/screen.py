@@ -205,7 +205,7 @@ class ExplorerScreen(AnalysisScreen[None]):
         self._request_results(self.query_state.change_rate(by))
 
     def action_wave(self, amplitude: int, phase: int) -> None:
-        """Change the drawn wave. If no wave is drawn, the keys left and right change the inner step instead."""
+        """Change the drawn wave. If no wave is drawn, the left and right keys change the inner step instead."""
         if isinstance(self.query_state.drawn, Wave):
             self._request_results(self.query_state.change_wave(amplitude, phase))
         else:

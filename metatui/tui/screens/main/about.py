@@ -1,4 +1,4 @@
-"""Pane that is shown while there is no run. It explains how to start a run, and the algorithm in the form."""
+"""Pane that is shown while there is no run. It explains the algorithm in the form and how to start a run."""
 
 from __future__ import annotations
 

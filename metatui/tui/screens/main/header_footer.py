@@ -18,7 +18,7 @@ from metatui.tui.widgets.text_input import works_in_text
 
 
 class ContextChanged(Message):
-    """Posted by a tab when another pane or row is selected, because other actions may then be possible."""
+    """Posted by a tab when another pane or row is selected, because this can change which actions are available."""
 
 
 def link(text: str, action: str, style: str = "$foreground") -> Content:
@@ -107,7 +107,7 @@ class KeyBar(Widget):
 
     context: reactive[AppContext] = reactive(AppContext())
     typing: reactive[bool] = reactive(False)
-    """True while a text field has the focus. Keys that the text field handles are not shown then."""
+    """True while a text field has the focus. Keys that the text field handles are then hidden."""
 
     def render(self) -> Content:
         last = list(

@@ -32,8 +32,8 @@ class Wrapped(NamedTuple):
 class JournalPane(ScrollingRows):
     """Shows the newest lines, unless the user has scrolled back.
 
-    Scrolling is implemented here, because in a scrolling container of Textual, every new line would cause a new layout
-    of the whole screen.
+    The pane implements scrolling itself: in one of Textual's scrolling containers, every new line would cause a new
+    layout of the whole screen.
     """
 
     BORDER_TITLE = "Journal"

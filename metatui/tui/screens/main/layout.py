@@ -8,8 +8,8 @@
 | larger | a column on the left, and curves above adaptation on the right |
 
 The column on the left has the run above the journal. If the form is shown, it takes the place of the run in this
-column, and the run is on the right, above the curves. With fewer than 32 rows, the form has the whole column. Without a
-run, there are only the form and the pane that explains the selected algorithm.
+column, and the run is on the right, above the curves. With fewer than 32 rows, the form fills the whole column. Without
+a run, there are only the form and the pane that explains the selected algorithm.
 """
 
 from __future__ import annotations

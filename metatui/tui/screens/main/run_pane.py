@@ -41,7 +41,7 @@ class Fact(NamedTuple):
     text: str
     warning: bool = False
     detail: str = ""
-    """Further text, which is left out if the facts do not fit."""
+    """Additional text, which is omitted if the facts would otherwise not fit."""
 
     @property
     def words(self) -> str:

@@ -162,7 +162,7 @@ class Panes(Widget):
         """The first visible pane, which captures the mouse for this container.
 
         The container itself has the style `visibility: hidden`. Textual therefore does not know its position and cannot
-        send it the events of a captured mouse. The events of its panes bubble to it.
+        send it the events of a captured mouse. Events that Textual sends to a pane bubble up to the container.
         """
         return next(pane for pane in self.children if pane.display)
 
@@ -208,7 +208,7 @@ class WorkTab(Vertical):
         yield self.hint
 
     async def complete(self) -> None:
-        """Add the parts that were left out of the first frame to make the app start faster."""
+        """Add the parts that the first frame leaves out so that the app starts faster."""
         self._about.complete()
         await self.form.unfold_groups()
 

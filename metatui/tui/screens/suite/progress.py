@@ -144,7 +144,7 @@ def _meta_steps(run: RunStatus) -> str:
 
 
 def bar(share: float, width: int, glyphs: Glyphs) -> str:
-    """Draw a bar for a fraction. It is full only if `share` is 1, and empty only if `share` is 0."""
+    """Draw a bar for the fraction `share`. It is full only if `share` is 1, and empty only if `share` is 0."""
     filled = round(share * width)
     if 0 < share < 1:
         filled = max(1, min(width - 1, filled))

@@ -234,7 +234,7 @@ class SuiteScreen(ModalScreen[None]):
 
     @work(exclusive=True, group="suite-order")
     async def action_start(self) -> None:
-        """Ask for confirmation, and train the missing runs of the selected suite."""
+        """Ask for confirmation, then train the missing runs of the selected suite."""
         selected = self.selected
         if selected is None or selected.status is None or selected.status.running:
             return

@@ -143,7 +143,7 @@ def episode(
     """Draw an episode in `size` (width, height) cells, with a chart of the accuracy if there is room.
 
     Args:
-        first_shot: position of the first visible support image of each class, used if they do not all fit.
+        first_shot: index of the first visible support image of each class, used only if they do not all fit.
     """
     width, height = size
 
@@ -237,7 +237,7 @@ def _image(image: bytes, view: ImageView, plan: Layout, theme: ChartTheme) -> li
 
 
 def _in_columns(parts: list[Row], plan: Layout) -> Row:
-    """Put one line of each image of a class side by side."""
+    """Join one line from each image of a class, side by side."""
     row: Row = []
     for index, part in enumerate(parts):
         row += ([Segment(" ")] if index else []) + padded(part, plan.columns)
@@ -245,7 +245,7 @@ def _in_columns(parts: list[Row], plan: Layout) -> Row:
 
 
 def _row(name: str, parts: list[Row], plan: Layout, theme: ChartTheme) -> Row:
-    """Put one line of each class side by side, after a label."""
+    """Join one line from each class, side by side, after a label."""
     row: Row = [Segment(name.ljust(plan.lead)[: plan.lead], theme.muted)] if plan.lead else []
     for index, part in enumerate(parts):
         row += ([Segment(" " * plan.gap)] if index else []) + padded(part, plan.class_width)

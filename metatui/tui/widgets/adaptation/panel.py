@@ -82,9 +82,9 @@ class AdaptationPanel(RowsWidget, can_focus=True):
     step: reactive[int | None] = reactive(None, repaint=False)
     """The inner step shown as "after"; None selects the last one."""
     first_task: reactive[int] = reactive(0, repaint=False)
-    """Position of the first visible task, counted from 0."""
+    """Index of the first visible task."""
     first_shot: reactive[int] = reactive(0, repaint=False)
-    """Position, counted from 0, of the first visible support image of each class. It is above 0 only if not all fit."""
+    """Index of the first visible support image of each class. It is above 0 only if the images do not all fit."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id, classes=classes)
@@ -209,7 +209,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         return spread(row, more, width) if hidden else row
 
     def _header(self, width: int, tasks: Sequence[int], shown: Sequence[int], theme: ChartTheme) -> Row:
-        """Lay out the legend on the left, and the inner step and the tasks with their keys on the right.
+        """Lay out the header: the legend on the left; the inner step and the tasks, with their keys, on the right.
 
         Parts that do not fit are shortened.
         """

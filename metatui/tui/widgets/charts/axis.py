@@ -1,4 +1,4 @@
-"""Axes, which map floating-point values to positions on a row or column of cells, with round ticks.
+"""Axes with round ticks. An axis maps floating-point values to positions on a row or column of cells.
 
 A position is 0 at the outer edge of the first cell and 1 at the outer edge of the last one. The scale is chosen so that
 ticks are at the centres of cells: on a linear axis, neighbouring ticks are always the same whole number of cells apart.
@@ -20,8 +20,7 @@ SMALLEST: Final = 1e-290
 """Values closer to 0 than this are treated as 0, and ranges shorter than this are treated as empty."""
 
 TOLERANCE: Final = 0.25
-"""Largest allowed distance between a tick of a logarithmic axis and the centre of its cell, in cells: one braille
-dot."""
+"""Maximum distance between a tick of a logarithmic axis and the centre of its cell, in cells: one braille dot."""
 MOST_TICKS: Final = 9
 POWER_STEPS: Final = (1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 300)
 """Possible distances between ticks, in powers of ten, if a logarithmic axis has ticks at powers of ten only."""
@@ -72,7 +71,7 @@ class Axis:
 
 
 def dot(position: float, count: int) -> int:
-    """Return which of the `count` equal parts of an axis (cells or dots) contains a position from 0 to 1."""
+    """Return the index of the cell or dot that contains a position (0 to 1), on an axis of `count` cells or dots."""
     # A tick is on the edge between two braille dots; rounding errors must not decide between them.
     return min(count - 1, math.floor(position * count + 1e-7))
 

@@ -150,7 +150,7 @@ def _header(
 
 
 def _title_with_label(title: str, y_label: str, room: int) -> str:
-    """Append the y label to a title that does not contain it, if there is room."""
+    """Append the y label to the title if the title does not contain it and there is room."""
     both = f"{title} ({y_label})"
     return both if y_label and y_label.lower() not in title.lower() and cell_len(both) <= room else title
 

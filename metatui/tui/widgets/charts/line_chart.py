@@ -1,4 +1,4 @@
-"""Widget that shows a line chart, with a cursor that reads values, zooms and pans."""
+"""Widget that shows a line chart. With its cursor, the user can read values, zoom and pan."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from metatui.tui.widgets.charts.row_widget import Row, RowsWidget
 from metatui.tui.widgets.charts.series import ChartData, drawn_series
 
 FEWEST: Final = 3
-"""Minimum number of points that a zoomed chart shows."""
+"""Minimum number of points that remain visible when the user zooms in."""
 
 
 class LineChart(RowsWidget):
-    """Curves on common axes. If there is too little room for curves, the chart shows the last values as text.
+    """Shows curves on common axes or, if there is too little room for curves, the last values as text.
 
     `action_cursor` or a click shows a cursor, and the legend then shows the values under the cursor. While the cursor
     is visible, the chart has the focus, and the keys below work.

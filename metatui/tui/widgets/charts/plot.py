@@ -23,7 +23,7 @@ LABEL_ROWS: Final = 3
 """Number of rows at the top of the plot that can contain labels of marks."""
 
 NARROWEST: Final = 8
-"""Minimum width of the curves if y labels are shown. If last values are shown too, it is three times as large."""
+"""Minimum width of the curves next to y labels. Next to y labels and last values, it is three times as large."""
 
 LAST_VALUE: Final = 5
 """Minimum width of the column of last values: the width of `0.123`."""
@@ -126,10 +126,10 @@ def _last_drawn(series: Series, log: bool) -> float:
 
 
 def _later_range(points: Sequence[tuple[float, float]]) -> list[float]:
-    """Return the range of the values to the right of the early part (EARLY) if these values need a y axis of their own.
+    """Return the range of the later values if they would look flat on a y axis for all values; otherwise, return [].
 
-    The result is empty if these values would not look flat on a y axis for all values. The range is rounded outwards,
-    which keeps the axis from moving with every new value.
+    Later values are those to the right of the early part (EARLY). The range is rounded outwards, which keeps the axis
+    from moving with every new value.
     """
     finite = [(clamped(x), clamped(y)) for x, y in points if math.isfinite(y)]
     first, last = min((x for x, _ in finite), default=0.0), max((x for x, _ in finite), default=0.0)
@@ -277,7 +277,7 @@ class Plot:
         return [Segment(" "), Segment(text, self._theme.colour(series.colour) if finite else self._theme.warning)]
 
     def _mark_cells(self, cells: Sequence[Sequence[Run]]) -> list[dict[int, Segment]]:
-        """Return for each row the cells of marks and of their labels, by column. Curves are drawn over them."""
+        """Return the cells of marks and of their labels for each row, by column. Curves are drawn over them."""
         rows: list[dict[int, Segment]] = [{} for _ in cells]
         styled = [(column, mark, self._mark_style(mark)) for column, mark in self._marks]
         lines = [(column, Segment(self._theme.glyphs.dashed, style)) for column, _, style in styled]

@@ -50,8 +50,8 @@ class ChartData:
     """Everything that a line chart shows."""
 
     series: tuple[Series, ...] = ()
-    """Bands are drawn below lines, lines with many points below lines with few, and single points on top. Lines that
-    changed last are drawn above similar ones."""
+    """Bands are drawn below lines, lines with many points below lines with few, and single points on top. Of
+    similar lines, the one that changed last is on top."""
     marks: tuple[Mark, ...] = ()
     faults: tuple[Mark, ...] = ()
     """Values that are not finite, which are drawn as crosses on the x axis."""

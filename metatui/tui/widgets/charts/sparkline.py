@@ -16,9 +16,9 @@ from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, fitted, width
 
 
 def bars(values: Sequence[float], height: int, levels: str) -> list[str]:
-    """Draw `values` as bars up to `height` rows high, scaled from the smallest to the largest; NaN is a blank.
+    """Draw `values` as bars up to `height` rows high, scaled from the smallest to the largest. NaN is drawn as a blank.
 
-    If all values are equal, all bars have half of this height.
+    If all values are equal, all bars have half the maximum height.
     """
     finite = [value for value in values if math.isfinite(value)]
     steps = len(levels) * height

@@ -34,7 +34,7 @@ class FormField(Widget):
     DEFAULT_CSS = "FormField { layout: vertical; height: auto; width: 1fr; }"
 
     class Edited(Message):
-        """The user changed the text."""
+        """The user edited the value."""
 
         def __init__(self, field: FormField) -> None:
             super().__init__()

@@ -34,7 +34,7 @@ HIGH = 42
 
 
 class SettingsForm(Vertical):
-    """The pane with all settings. During a run, only live settings, which can change during a run, are editable."""
+    """The pane with all settings. During a run, only live settings (those that may change then) are editable."""
 
     BORDER_TITLE = "Settings"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -193,7 +193,7 @@ class SettingsForm(Vertical):
         return f"{setting.label}: {problems[setting.path]}"
 
     def action_take_usual(self) -> None:
-        """Fill in the usual values that are offered."""
+        """Fill in the offered usual values."""
         if self.offer:
             self._texts |= self.offer.texts
             self.offer = self.offer.taken()

@@ -1,4 +1,4 @@
-"""Rows of the list of runs: their texts, their order and the words by which they are found."""
+"""Rows of the list of runs: their texts, their order, and the words that the filter searches."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def table_columns() -> list[Column]:
 
 
 class ListedRun:
-    """A run with the texts of its row, which are formatted once: sorting and filtering must be fast for many runs."""
+    """A run with the texts of its row. They are formatted only once, so that the list stays fast with many runs."""
 
     def __init__(self, run: RunSummary) -> None:
         self.run = run
@@ -167,7 +167,7 @@ class ListedRun:
 
 
 def listed_runs(runs: Sequence[RunSummary], before: Mapping[str, ListedRun]) -> dict[str, ListedRun]:
-    """Return the `ListedRun` of each run, by its key. For runs that have not changed, those in `before` are reused."""
+    """Return a `ListedRun` for each run, by the run's key. Runs that have not changed keep theirs from `before`."""
     fresh = {}
     for run in runs:
         old = before.get(run.run.path.name)

@@ -38,7 +38,7 @@ NO_MATCH = "No run contains these words. Escape shows all runs again."
 
 
 class RunsTab(ListTab):
-    """The list of runs, and a preview that is read when the selected run changes."""
+    """Shows the list of runs and a preview of the selected run, which is read from disk when it is selected."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings_of("runs")
     DEFAULT_CSS = """
@@ -120,7 +120,7 @@ class RunsTab(ListTab):
         self.fill(newest=newest)
 
     async def update(self) -> None:
-        """While the tab is shown, show what other processes have changed: new, deleted, live and ended runs."""
+        """While the tab is visible, show changes made by other processes: new, deleted, live and ended runs."""
         if self.display and self.app.screen is self.screen and await self._read_runs():
             self.fill(in_place=True)
 
