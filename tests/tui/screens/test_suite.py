@@ -212,7 +212,7 @@ async def test_invalid_suites_are_reported(store: RunStore) -> None:
     (user_dir() / "bad.toml").write_text("compare = 1")
     async with suite_app(store).run_test(size=(120, 40)) as pilot:
         screen = await opened(pilot)
-        assert "Cannot be used" in text_of(screen, Description)
+        assert "A suite cannot be used" in text_of(screen, Description)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999, 1.0])

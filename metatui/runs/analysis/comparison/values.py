@@ -247,7 +247,7 @@ class SeedCurve:
     """
 
     seeds: int
-    """Number of seeds, that is, of runs that are not left out."""
+    """Number of seeds, not counting runs that are left out."""
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
     """Standard deviations over the seeds, with `seeds` - 1 in the denominator; NaN with fewer than two seeds."""

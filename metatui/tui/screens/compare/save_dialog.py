@@ -98,7 +98,7 @@ class SaveDialog(InputDialog[Path]):
             self.dismiss(path)
             return
         self._written = path
-        self.show_state(f"Written to {path}. What was typed in the meantime was ignored.")
+        self.show_state(f"Written to {path}. Keys pressed in the meantime were ignored.")
         self.accept_button.label = "Close (enter)"
         self.query_one("#cancel", Button).display = False
 

@@ -137,9 +137,7 @@ class ExplorerScreen(AnalysisScreen[None]):
             "Move right",
             tooltip="Shift the drawn wave to the right. If no wave is drawn, show the next step.",
         ),
-        Binding(
-            "enter", "cursor", "Values", tooltip="Read values, zoom and pan with a cursor on the chart of the loss."
-        ),
+        Binding("enter", "cursor", "Values", tooltip="Read values, zoom and pan with a cursor on the loss chart."),
     ]
     DEFAULT_CSS = """
     ExplorerScreen { layout: vertical; background: $background; }
@@ -188,7 +186,7 @@ class ExplorerScreen(AnalysisScreen[None]):
             self._lay_out()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Disable the cursor while there is no chart of the loss, so that the help does not list its key."""
+        """Disable the cursor while there is no loss chart, so that the help does not list its key."""
         return action != "cursor" or (self.is_mounted and self.query_one(LineChart).display)
 
     def action_step(self, by: int) -> None:

@@ -196,7 +196,7 @@ class SuiteScreen(ModalScreen[None]):
         selected = self.selected
         if selected is None:
             return
-        problems = [f"Cannot be used: {problem}." for problem in self._problems]
+        problems = [f"A suite cannot be used: {problem}." for problem in self._problems]
         self.query_one(Description).show([*problems, *describe_suite(selected.suite)])
         self.query_one(SuiteProgress).show(selected.suite.name, selected.status)
         status = selected.status

@@ -26,8 +26,8 @@ from metatui.tui.widgets.form.model import Assessment, Texts, assess, texts_of
 from metatui.tui.widgets.form.offer import Offer, offer
 from metatui.tui.widgets.static_text import StaticText
 
-RUNNING_HINT = "During a run, only the bright settings can change; enter applies a change."
-IDLE_HINT = "Tab moves through the fields. {start} starts."
+RUNNING_HINT = "During a run, only the bright settings can change. Enter applies a change."
+IDLE_HINT = "Tab moves through the fields. {start} starts a run."
 
 HIGH = 42
 """Minimum height of a form, in rows, to have room for more than the main settings."""

@@ -70,7 +70,7 @@ class PresetsTab(ListTab):
         )
         self._presets = in_order([*own, *bundled])
         self.query_one("#presets-problems", StatusLine).update(
-            "\n".join(f"Cannot be used: {each}" for each in problems)
+            "\n".join(f"A preset cannot be used: {each}" for each in problems)
         )
         self.fill()
         if saved:
