@@ -117,7 +117,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
 
     @property
     def shown_task(self) -> int:
-        """The number of the first visible task."""
+        """The task number of the first visible task."""
         return tasks_of(self._runs)[self.first_task] if self._runs else 0
 
     def action_step(self, by: int) -> None:
