@@ -197,9 +197,9 @@ def changed_in_form(source: str, changed: Sequence[tuple[str, str]]) -> list[Sec
 def change_keys() -> Section:
     """Return the section that explains how to change keys."""
     text = (
-        f"To change keys, create the text file {paths.short(paths.keymap_file())} (the keymap). It has one line for "
-        'each key binding that you change, such as start = "f5,ctrl+e". The app reads the file when it starts. The '
-        "command metatui keys lists the names of all actions, with their keys."
+        f"You can change keys in the keymap {paths.short(paths.keymap_file())}, a text file that you create. Each line "
+        'of it is a key binding, such as start = "f5,ctrl+e". The app reads your keys from this file when it starts. '
+        "The command metatui keys lists the names of all actions, with their keys."
     )
     return Section("Change keys", [Line((), text)])
 
