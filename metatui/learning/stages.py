@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 OnStage = Callable[[str], object]
-"""Callback that takes what is being done, such as `loading the data`."""
+"""Callback that receives a description of the current step, such as `loading the data`."""
 
 _listeners: ContextVar[tuple[OnStage, ...]] = ContextVar("stage listeners", default=())
 

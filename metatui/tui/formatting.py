@@ -1,4 +1,4 @@
-"""Short strings for numbers and validations in the app; `metatui.runs.formatting` also serves the command line."""
+"""Short strings for numbers and validations, in addition to `metatui.runs.formatting`."""
 
 from __future__ import annotations
 

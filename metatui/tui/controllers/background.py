@@ -59,7 +59,7 @@ class BackgroundController:
     def _start(
         self, work: Callable[[], Coroutine[None, None, None]], *, group: str, exclusive: bool = False
     ) -> Worker[None]:
-        """Start a worker that calls `work`. It is a function because a coroutine causes a warning if it never runs."""
+        """Start a worker that calls `work`. A coroutine instead of a function would cause a warning if it never ran."""
         return self._app.run_worker(work, group=group, exclusive=exclusive)
 
     def write_followed_run(self) -> None:
@@ -79,7 +79,7 @@ class BackgroundController:
         if len(live) == 1:
             text = f"{live[0]} is training in the background: press {attach} to follow it."
         else:
-            follow = f"press {attach} to follow {live[0]}, or {runs} to list all."
+            follow = f"press {attach} to follow {live[0]}, or {runs} to list all runs."
             text = f"{len(live)} runs are training in the background: {follow}"
         self._app.notify(text, timeout=LONG)
 

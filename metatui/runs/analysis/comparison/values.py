@@ -78,7 +78,7 @@ class TaskValues:
 
 @dataclass(frozen=True)
 class TimeToTarget:
-    """A point in the training of a run, such as the point at which the run reached the target."""
+    """A point in the training of a run, for example when the run reached the target."""
 
     iterations: int
     tasks: int

@@ -33,7 +33,7 @@ def fitted(text: str, width: int, ellipsis: str) -> str:
 
 
 def fitted_middle(text: str, width: int, ellipsis: str) -> str:
-    """Truncate `text` to at most `width` cells by replacing a part near its start with an ellipsis."""
+    """Truncate `text` to at most `width` cells, with an ellipsis that is nearer to the start than to the end."""
     room = width - cell_len(ellipsis)
     end = text[len(text) - 2 * room // 3 :] if room > 0 else ""
     if cell_len(text) <= width or not 0 < cell_len(end) < room:
