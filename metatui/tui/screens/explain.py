@@ -81,7 +81,7 @@ def page(explained: Explanation, width: int, theme: ChartTheme, *, values: str =
     """Lay out an explanation in lines of readable length.
 
     Args:
-        values: phrase that says which values the pseudo-code contains. The title of the pseudo-code includes it.
+        values: phrase for the values in the pseudo-code, such as `its usual values`, which is shown in its title.
     """
     width = min(width, LONGEST_LINE)
 

@@ -47,7 +47,7 @@ class Overlay(ModalScreen[ScreenResultType]):
         return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Copy the lines of the screen below, which is faster than Textual's way of styling them again."""
+        """Copy the lines of the screen below. This is faster than letting Textual style them again."""
         width, height = self.size
         if self._below is None:
             below = self.render()

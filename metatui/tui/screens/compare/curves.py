@@ -65,7 +65,7 @@ class View:
         return replace(self, log=not self.log)
 
     def next_metric(self) -> View:
-        """Switch between accuracy and loss. Accuracy is the metric that decides the comparison of classifiers."""
+        """Switch between accuracy and loss."""
         return replace(self, metric="accuracy" if self.metric == "loss" else "loss")
 
     def shows_accuracy(self, comparison: Comparison | Recorded) -> bool:

@@ -177,7 +177,7 @@ def sections_of(topic: Topic, context: AppContext) -> Iterator[Section]:
 
 
 def _keys(context: AppContext) -> Iterator[Section]:
-    """Yield a section for each group of actions. Actions that are not possible now are shown dim."""
+    """Yield a section for each group of actions. Actions that are not possible now are dimmed."""
     for group, actions in groupby(ACTIONS, key=lambda action: action.group):
         yield Section(
             _title(group),
@@ -198,7 +198,7 @@ def change_keys() -> Section:
     """Return the section that explains how to change keys."""
     text = (
         f"You can change keys in the keymap {paths.short(paths.keymap_file())}, a text file that you create. Each line "
-        'of it is a key binding, such as start = "f5,ctrl+e". The app reads your keys from this file when it starts. '
+        'is one key binding, such as start = "f5,ctrl+e". The app reads your keys from this file when it starts. '
         "The command metatui keys lists the names of all actions, with their keys."
     )
     return Section("Change keys", [Line((), text)])

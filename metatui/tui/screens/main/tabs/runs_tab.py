@@ -219,7 +219,7 @@ class RunsTab(ListTab):
 
     @work(group="preview")
     async def _read_details(self) -> None:
-        """Read the details of the previewed run. If another run is previewed by then, read that one next.
+        """Read the details of the previewed run. If the user selects another run meanwhile, read that one next.
 
         Only one run is read at a time. Runs that the cursor passes while another run is being read are skipped.
         """
