@@ -39,7 +39,7 @@ class BackgroundController:
         """Shared memory that tells the parent process which run is followed; None in tests."""
         self._asking_to_quit = False
         self.leaving = False
-        """True after the terminal was lost or the process was asked to end."""
+        """True once the terminal is lost or the process is asked to end."""
 
     def handle_signals(self) -> None:
         if self._app.is_headless:

@@ -104,7 +104,7 @@ class RunsController:
             controller.show_adaptation()
 
     async def check_folder(self) -> None:
-        """Warn the user if the folder of the shown run was deleted. A followed run reports this itself."""
+        """Warn the user if the folder of the shown run is gone. A followed run reports this itself."""
         run = self._shown_from_disk()
         if run is None:
             return

@@ -291,7 +291,7 @@ async def test_typing_while_a_file_is_written_does_not_reach_the_screen_below(tm
         written.set()
         await until_written(pilot)
         assert app.screen is dialog
-        assert "What was typed in the meantime was ignored" in text_of(dialog, "#save-state")
+        assert "Keys pressed in the meantime were ignored" in text_of(dialog, "#save-state")
         await pilot.press("t", "m")
         assert screen.view == View(colours={})
         await pilot.press("enter")

@@ -122,7 +122,7 @@ def difference(before: Strip, now: Strip) -> tuple[int, int]:
 
 
 class RowsWidget(Widget):
-    """Base class of widgets made of rows. Subclasses implement `rows`, and call `redraw` when their data change.
+    """Base class of widgets made of rows. Subclasses implement `rows`, and call `redraw` when their data changes.
 
     Only rows that have changed are sent to the terminal. A widget that is not on the screen is drawn when it appears.
     """
