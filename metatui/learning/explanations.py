@@ -119,7 +119,7 @@ def gradient_based(
         rule=(inner_rule, outer_rule),
         symbols=(
             f"α: {meaning}. β: outer learning rate, {outer_lr(settings)} (Adam). "
-            f"D_i, D'_i: support and query set of task i. L: {loss(settings)}."
+            f"D_i, D'_i: support set and query set of task i. L: {loss(settings)}."
             + "".join(f" {text}" for text in (symbols, _selection(settings)) if text)
         ),
         code=(

@@ -145,5 +145,5 @@ def _machine_problem(driver: Driver) -> str:
     except (RuntimeError, AssertionError) as error:
         reason = sanitize(first_line(error), limit=300)
     else:
-        reason = "CUDA does not find any device"
+        reason = "CUDA found no devices"
     return f"{reason}; nvidia-smi shows its state"

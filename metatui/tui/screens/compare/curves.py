@@ -218,7 +218,7 @@ def adaptation(comparison: Comparison, view: View) -> ChartData:
         x_limits=(0, comparison.protocol.steps),
         integer_x=True,
         last_values=False,
-        empty="These runs were not adapted to any task.",
+        empty="The models of these runs were not adapted to any task.",
     )
 
 

@@ -40,9 +40,9 @@ class ExplorerQuery:
         match self.drawn:
             case Wave() as wave:
                 outside = "" if wave.trained_on else ", outside the training range"
-                return f"Drawn: A = {wave.amplitude:.2f}, φ = {wave.phase:.2f}{outside}; points of task {self.task}"
+                return f"Your wave: A = {wave.amplitude:.2f}, φ = {wave.phase:.2f}{outside}; points of task {self.task}"
             case ChosenClasses(text):
-                return f"Chosen classes {text}; images of task {self.task}"
+                return f"Chosen classes: {text}; images of task {self.task}"
             case None:
                 return f"Held-out {split_name(self.split)} task {self.task}"
 

@@ -101,7 +101,7 @@ class Order(NamedTuple):
         return COLUMNS[self.column].descends is not self.reverse
 
     def by(self, column: int) -> Order:
-        """Return the order by `column`. If the list is already sorted by `column`, reverse the order."""
+        """Return the order by `column`. If the list is already sorted by `column`, this is the reverse order."""
         return self.reversed() if column == self.column else Order(column)
 
     def next(self) -> Order:
