@@ -41,7 +41,7 @@ class Episodes:
     query_x: Tensor
     """Inputs of the query sets: [T, Q, inputs] for regression, or images [T, N*Q, C, H, W]."""
     query_y: Tensor
-    """Targets of the query sets: [T, Q, targets] for regression, or labels [T, N*Q]."""
+    """Targets of the query sets: [T, Q, targets] for regression, or labels [T, N*Q] for images."""
 
     def __len__(self) -> int:
         return self.support_x.shape[0]

@@ -145,7 +145,7 @@ def _empty_containers(model: nn.Module) -> dict[int, object]:
 
 
 class _SharedTensors(TorchFunctionMode):
-    """A context in which copy.deepcopy shares tensors, because deepcopy refuses tensors that are part of a graph."""
+    """A context in which copy.deepcopy shares tensors, because it cannot copy tensors that are part of a graph."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return args[0] if func is Tensor.__deepcopy__ else func(*args, **(kwargs or {}))

@@ -192,8 +192,8 @@ def _milliseconds(
     graph and measured.
 
     The result is the shortest of several measured times, or the first measured time if it exceeds twice `limit`. On a
-    CPU, where time is proportional to the number of tasks, only two tasks are measured for images. On a GPU, all tasks
-    that fit in memory are measured.
+    CPU, where the time is proportional to the number of tasks, only two tasks are measured if the inputs are images.
+    On a GPU, all tasks that fit in memory are measured.
     """
     settings = algorithm.settings
     tasks, on_cpu = settings.algorithm.meta_batch, _device(engine).type == "cpu"

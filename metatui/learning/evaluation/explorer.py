@@ -50,7 +50,7 @@ def explore(
     """Adapt `theta`, which stays unchanged, to one task and show inner steps 0 to `steps`.
 
     Args:
-        task: number of the held-out task.
+        task: index of the held-out task.
         drawn: a custom task to use instead. `task` then only determines which points or images are sampled.
         inner_lr: inner learning rate; it may differ from the one used in training. Learned rates are scaled in
             proportion, because the setting is only their initial value.
@@ -78,7 +78,7 @@ def explore(
 
 
 def custom_source(source: TaskSource, drawn: Drawn, ways: int) -> TaskSource:
-    """Create a source that contains only the custom task `drawn`. Raises BadInput if it does not fit `source`."""
+    """Create a source that contains only the custom task `drawn`. Raises BadInput if the task does not fit `source`."""
     if isinstance(drawn, Wave) and isinstance(source, SinusoidSource):
         return _WaveSource(drawn)
     if isinstance(drawn, ChosenClasses) and isinstance(source, ImageSource):

@@ -28,7 +28,7 @@ FIRST = ("", "best/")
 best parameters have the prefix `best/`, and the last ones `theta/`."""
 
 FROZEN = "frozen/"
-"""Prefix of those tensors of the model that are never learned, in a metatui checkpoint."""
+"""Prefix of the names of tensors that are never learned, in a metatui checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def _read(path: str) -> tuple[dict[str, Tensor], str]:
 
 
 def _prefix(tensors: Mapping[str, Tensor], slots: Mapping[str, Tensor]) -> str:
-    """Return the prefix in the file with which the largest number of tensors fits the model."""
+    """Return the prefix that lets the largest number of tensors in the file fit the model."""
     counts: dict[str, int] = dict.fromkeys(FIRST, 0)
     for name, t in tensors.items():
         for end, slot in slots.items():

@@ -90,7 +90,7 @@ def _inked(rows: Tensor) -> Tensor:
     """Add up the spots of ink of each drawing. Returns images [D, SIDE, SIDE].
 
     Args:
-        rows: [2, D, P], indices of the rows of `_profiles` with the horizontal and the vertical profile of each spot.
+        rows: [2, D, P], for each spot, the rows of `_profiles` that contain its horizontal and its vertical profile.
     """
     images = torch.empty(rows.shape[1], SIDE, SIDE)
     for start in range(0, len(images), _CHUNK):

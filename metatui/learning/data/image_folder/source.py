@@ -135,7 +135,7 @@ def _images(repeated: Sequence[tuple[str, str]], where: str) -> str:
     """Return a clause that says how many images are repeated `where`, with the first one as an example."""
     (a, b), count = repeated[0], len(repeated)
     example = f"{sanitize(a)} and {sanitize(b)}"
-    return f"1 image is {where} ({example})" if count == 1 else f"{count:,} images are {where} (such as {example})"
+    return f"1 image is {where} ({example})" if count == 1 else f"{count:,} images are {where} (for example, {example})"
 
 
 def _summary(listing: Listing, left_out: Sequence[LeftOut]) -> str:

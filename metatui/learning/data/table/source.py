@@ -111,7 +111,7 @@ class TableSource(TaskSource):
     def episodes(
         self, split: Split, tasks: Sequence[int], *, seed: int, ways: int = 1, shots: int, queries: int
     ) -> Episodes:
-        """Return episodes of `shots` support and `queries` query rows of the same task.
+        """Return one episode for each task, with `shots` support rows and `queries` query rows of the task.
 
         With a different number of shots, an episode keeps its query set, and the smaller support set is the beginning
         of the larger one.

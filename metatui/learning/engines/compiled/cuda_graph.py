@@ -236,7 +236,7 @@ class CapturedStep:
         return capture.metrics.clone()
 
     def rollback(self, steps: int) -> None:
-        """Subtract the last `steps` meta-steps, which were not finite and changed nothing, from the step count."""
+        """Subtract `steps` from the step count, because the last `steps` meta-steps diverged and changed nothing."""
         self._outer.count(-steps)
         self._finite.fill_(True)
 

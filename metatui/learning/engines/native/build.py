@@ -50,7 +50,7 @@ class Library:
     """The C functions for one dtype."""
 
     def __init__(self, path: Path) -> None:
-        """Load the library. Raises OSError."""
+        """Load the library. Raises OSError if the library cannot be loaded."""
         library = ctypes.CDLL(str(path))
         self._functions = {name: getattr(library, name) for name in FUNCTIONS}
 
