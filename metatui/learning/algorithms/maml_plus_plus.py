@@ -226,7 +226,7 @@ class MAMLPlusPlus(MAML):
             idea=(
                 f"MAML with changes that make its training more stable: {'; '.join(changes)}."
                 if changes
-                else "MAML. All changes that MAML++ makes are switched off."
+                else "The same as MAML, because all changes of MAML++ are switched off."
             ),
             inner_rule=f"θ'_i,k+1 = θ'_i,k − {'α_k' if options.learned_rates else 'α'} ∇L_i(D_i; θ'_i,k)",
             outer_rule=f"{learned} ← {learned} − β d/d{learned} mean_i {loss_of_task}",

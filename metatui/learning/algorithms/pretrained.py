@@ -96,7 +96,7 @@ class Pretrained(GradientBased):
             ),
             code=(
                 *outer_loop(settings),
-                f"    B ← {count(size, 'example')}: as many as {count(algorithm.meta_batch, 'episode')} would hold",
+                f"    B ← {count(size, 'example')}: as many as {count(algorithm.meta_batch, 'episode')} would contain",
                 "    g ← ∇L(B; θ)",
                 *adam_step(settings),
             ),

@@ -82,7 +82,7 @@ def compare(case: Case) -> Iterator[Check]:
 
 
 def compare_full_size(case: Case) -> Iterator[Check]:
-    """Compare as `compare` does, but without finite differences for Reptile, which would take too long."""
+    """Compare as `compare` does, but without finite differences for Reptile, because they would take too long."""
     engines = _engines(case)
     for algorithm in ("maml", "fomaml"):
         yield from _meta_gradients(case, engines, algorithm)

@@ -86,7 +86,7 @@ class TaskSource(ABC):
     notices: tuple[str, ...] = ()
     """Messages to the user about the data, such as which files are left out."""
     notes: tuple[str, ...] = ()
-    """Messages about the data to record in the journal of a run. Unlike `notices`, they are not warnings."""
+    """Messages about the data, for the journal of a run. Unlike `notices`, they are not warnings."""
 
     @abstractmethod
     def episodes(

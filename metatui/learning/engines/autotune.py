@@ -258,7 +258,7 @@ def _device(engine: Engine) -> torch.device:
 
 
 def _read() -> dict[str, dict[str, float]]:
-    """Read all cached measurements; empty if the file is missing or invalid."""
+    """Return all cached measurements. The result is empty if the cache file is missing or invalid."""
     try:
         content = json.loads(read_bounded(paths.measured_engines_file(), MAX_BYTES))
         known = {key: {name: float(ms) for name, ms in value.items()} for key, value in content.items()}

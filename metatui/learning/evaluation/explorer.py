@@ -95,7 +95,7 @@ def parse_classes(source: ImageSource, text: str, ways: int) -> tuple[int, ...]:
             If there are several such prefixes, each selects an equal share of the classes that are needed.
 
     Returns:
-        The numbers of `ways` classes, in the order of `text`.
+        The indices of the selected classes (`ways` in total), in the order of `text`.
 
     Raises:
         BadInput: if a class does not exist or occurs twice, or the number of classes is not `ways`.
@@ -153,7 +153,7 @@ def _share(sizes: Sequence[int], wanted: int) -> list[int]:
 
 
 class _WaveSource(SinusoidSource):
-    """A source whose tasks all use one wave. The x values are those of the held-out task with the same number."""
+    """A source whose tasks all use the same wave. The x values are those of the held-out task with the same index."""
 
     def __init__(self, wave: Wave) -> None:
         self._wave = wave

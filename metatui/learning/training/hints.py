@@ -1,6 +1,6 @@
 """Hints about likely problems of a training run, which are recognised from the events of the run alone.
 
-Each kind of hint is given at most once per run. Thresholds are cautious: a hint that is given should be right.
+Each kind of hint is given at most once per run. Thresholds are cautious, so that hints are rarely wrong.
 """
 
 from __future__ import annotations

@@ -268,7 +268,10 @@ def check_images(settings: Settings, listing: Listing, splits: Splits, counts: S
 def too_few(
     listing: Listing, classes: Sequence[int], counts: Sequence[int], shots: int, queries: int, field: str = "task.shots"
 ) -> str:
-    """Name those of `classes` that have fewer than `shots` + `queries` images. `field` is the setting of `shots`.
+    """Explain which of `classes` have fewer than `shots` + `queries` images.
+
+    Args:
+        field: setting that determines `shots`.
 
     Returns:
         A sentence, or an empty string if all classes have enough images.

@@ -190,7 +190,7 @@ def _choose_columns(name: str, header: Sequence[str], options: TableOptions, num
     named = [column for column in header if column]
     column, count = Counter(named).most_common(1)[0] if named else ("", 0)
     if count > 1:
-        raise BadInput(f"{name} has {count} columns called {quote(column)}, but column names must differ")
+        raise BadInput(f"{name} has {count} columns called {quote(column)}, but column names must be unique")
     used: dict[str, str] = {}
 
     def use(field: str, column: str) -> str:

@@ -174,7 +174,7 @@ class TableSource(TaskSource):
         return [(int(self._count[n]), int(self._first[n])) for n in self._tasks[split].tolist()]
 
     def _choose(self, split: Split, tasks: Sequence[int], *, seed: int) -> Tensor:
-        """Return the index in the table of each task in `tasks`, int64 [T].
+        """Return the index of the table's task for each task number in `tasks`, int64 [T].
 
         In a split of n tasks, every block of n successive task numbers contains each task once.
         """
