@@ -144,7 +144,7 @@ def _matching_classes(source: ImageSource, word: str) -> list[int]:
 
 
 def _share(sizes: Sequence[int], wanted: int) -> list[int]:
-    """Divide `wanted` items among groups as equally as their sizes allow; earlier groups get the remainder."""
+    """Divide `wanted` items among groups as equally as the group sizes allow; earlier groups get the remainder."""
     shares = [0] * len(sizes)
     for _ in range(max(0, min(wanted, sum(sizes)))):
         open_groups = [i for i, size in enumerate(sizes) if shares[i] < size]

@@ -1,4 +1,4 @@
-"""Pretrained weights: tensors of a safetensors file, copied into the parameters of a model with the same names.
+"""Pretrained weights: tensors of a safetensors file, copied to the model parameters with the same names.
 
 A safetensors file contains no code. Files of pickled objects (.pt, .pth, .ckpt) can run code, so they are not read.
 """
@@ -44,7 +44,7 @@ class LoadedWeights:
 
 
 def load_weights(model: nn.Module, path: str) -> LoadedWeights:
-    """Copy the tensors of a safetensors file into the parameters and buffers of `model` with the same names.
+    """Copy the tensors of a safetensors file to the parameters and buffers with the same names in `model`.
 
     Names in the file may have a common prefix, such as `module.`, `encoder.`, or `best/` in a metatui checkpoint.
     Tensors of a different shape, such as the head for a different number of classes, are left out.
