@@ -105,7 +105,7 @@ class GraphedStep:
         return path_of(what, inputs, self.threads)
 
     def compile(self, episodes: Episodes, algorithm: AlgorithmSettings) -> None:
-        """Compile meta-steps of this kind, unless their package already exists. Raises CompileFailed."""
+        """Compile meta-steps of this kind, unless their package already exists. Raises CompileFailed if this fails."""
         path = self.path(episodes, algorithm)
         if path.is_file():
             return
