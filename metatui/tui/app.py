@@ -206,7 +206,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
 
     async def _first_frame_drawn(self) -> None:
         self.set_timer(COMPLETE_AFTER, self.settle)
-        if self.pictures is None and not self.no_color:
+        if self.pictures is None and not self.no_color and self.symbols is not Symbols.ASCII:
             self._sixel_terminal.ask()
         if self._start_at_once:
             await self.action_perform("start")

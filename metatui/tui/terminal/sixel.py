@@ -87,7 +87,7 @@ class SixelTerminal:
             self._supported = True
             self._write(REGISTERS)
         cell = self._cell or self._line_cell()
-        if not (self._supported and cell and min(cell) > 0 and max(cell) <= LARGEST_CELL and self._colours > 1):
+        if not (self._supported and cell and min(cell) > 0 and max(cell) <= LARGEST_CELL and self._colours > 2):
             return None
         return SixelPictures(*cell, self._colours)
 
@@ -106,7 +106,8 @@ class SixelPictures:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SixelPictures) and (self.cell, self.colours) == (other.cell, other.colours)
 
-    __hash__ = None  # type: ignore[assignment] # pictures are added
+    def __hash__(self) -> int:
+        return hash((self.cell, self.colours))
 
     def marked(self, picture: Picture, rows: Iterable[Iterable[Segment]]) -> list[list[Segment]]:
         """Mark the cells of a picture, each of which is a segment."""
@@ -132,16 +133,19 @@ class SixelPictures:
         The last row stays free of pictures, because terminals scroll when a picture reaches it.
         """
         places: dict[tuple[int, int, int], set[tuple[int, int]]] = {}
+        grounds: dict[tuple[int, int, int], Pixel | None] = {}
         for left, y, strip in strips:
             x = left
             for segment in strip:
                 if segment.style and (mark := segment.style.meta.get(MARK)) and y < height - 1:
                     number, row, column = mark
-                    places.setdefault((number, x - column, y - row), set()).add((row, column))
+                    place = (number, x - column, y - row)
+                    places.setdefault(place, set()).add((row, column))
+                    grounds[place] = segment.style.bgcolor.triplet if segment.style.bgcolor else None
                 x += segment.cell_length
         return "".join(
             f"\x1b[{top + area.row + 1};{left + area.column + 1}H"
-            + _sixels(self._pictures[number], *self.cell, self.colours, area)
+            + _sixels(self._pictures[number], *self.cell, self.colours, area, grounds[number, left, top])
             for (number, left, top), cells in places.items()
             if number in self._pictures
             for area in _areas(cells)
@@ -199,20 +203,25 @@ def _strips(update: LayoutUpdate | ChopsUpdate) -> Iterator[tuple[int, int, Stri
 
 
 @lru_cache(maxsize=256)
-def _sixels(picture: Picture, cell_width: int, cell_height: int, colours: int, area: Area) -> str:
-    """Encode an area of a picture. Half a row is left blank below the picture, as below one that is drawn as text."""
+def _sixels(picture: Picture, cell_width: int, cell_height: int, colours: int, area: Area, ground: Pixel | None) -> str:
+    """Encode an area of a picture. Half a row is left blank below the picture, as below one that is drawn as text.
+
+    Args:
+        ground: colour of the blank part, where some terminals would show their own background; None if it is unknown.
+    """
     from PIL import Image
 
     grey = len(picture.pixels) == picture.height * picture.width
     image = Image.frombytes("L" if grey else "RGB", (picture.width, picture.height), picture.pixels)
     size = (picture.columns * cell_width, picture.rows * cell_height - cell_height // 2)
     scaled = image.convert("RGB").resize(size, Image.Resampling.BOX)
-    reduced = scaled.quantize(colours, dither=Image.Dither.NONE)
-    left, top = area.column * cell_width, area.row * cell_height
-    part = reduced.crop((left, top, left + area.columns * cell_width, min(size[1], top + area.rows * cell_height)))
-    values = reduced.getpalette() or []
-    palette = [(values[at], values[at + 1], values[at + 2]) for at in range(0, len(values) - 2, 3)]
-    return encode(part.tobytes(), part.width, palette)
+    reduced = scaled.quantize(colours - 1, dither=Image.Dither.NONE)
+    left, top, bottom = area.column * cell_width, area.row * cell_height, (area.row + area.rows) * cell_height
+    part = reduced.crop((left, top, left + area.columns * cell_width, min(size[1], bottom)))
+    values = (reduced.getpalette() or []) + [0] * 3 * colours
+    palette = [(values[at], values[at + 1], values[at + 2]) for at in range(0, 3 * (colours - 1), 3)]
+    blank = bytes([colours - 1]) * part.width * (bottom - top - part.height) if ground else b""
+    return encode(part.tobytes() + blank, part.width, [*palette, ground or (0, 0, 0)])
 
 
 _RUN: Final = re.compile(rb"(.)\1{3,}", re.DOTALL)

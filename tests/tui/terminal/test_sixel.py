@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.color import Color
 from rich.console import RenderableType
 from rich.segment import Segment
 from rich.style import Style
@@ -174,6 +175,16 @@ def test_a_picture_is_drawn_over_its_cells() -> None:
     assert decoded(data, 20, 15) == [[RED] * 10 + [BLUE] * 10] * 15
 
 
+def test_the_blank_part_of_a_picture_has_the_colour_of_the_background() -> None:
+    pictures = SixelPictures(5, 10)
+    ground = Style(bgcolor=Color.from_rgb(0, 255, 0))
+    strips = [(0, y, Strip(row).apply_style(ground)) for y, row in enumerate(marked(pictures))]
+    sent = pictures.drawn(strips, height=24)
+    assert pictures_in(sent) == [(0, 0, 20, 20)]
+    ((*_, data),) = SIXELS.findall(sent)
+    assert decoded(data, 20, 20) == [[RED] * 10 + [BLUE] * 10] * 15 + [[(0, 100, 0)] * 20] * 5
+
+
 def test_only_drawn_cells_are_covered() -> None:
     pictures = SixelPictures(5, 10)
     first, second = (Strip(row) for row in marked(pictures))
@@ -257,7 +268,7 @@ def places(panel: AdaptationPanel, width: int, height: int) -> set[tuple[int, in
                 rows, columns = sizes.get((top + y - row, x - column), (0, 0))
                 sizes[top + y - row, x - column] = (max(rows, row + 1), max(columns, column + 1))
             x += segment.cell_length
-    return {(*place, columns * width, rows * height - height // 2) for place, (rows, columns) in sizes.items()}
+    return {(*place, columns * width, rows * height) for place, (rows, columns) in sizes.items()}
 
 
 async def test_pictures_are_drawn_again_when_their_cells_are(
@@ -313,7 +324,7 @@ async def test_pictures_are_drawn_again_when_their_cells_are(
 
 
 def region_of(y: int, x: int, width: int, height: int) -> Region:
-    return Region(x, y, width // 10, -(-height // 20))
+    return Region(x, y, width // 10, height // 20)
 
 
 async def test_messages_cover_pictures(make: Callable[..., MetatuiApp], sessions: FakeSessions, sent: Sent) -> None:
