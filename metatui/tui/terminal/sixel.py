@@ -13,6 +13,7 @@ from functools import lru_cache
 from itertools import count
 from typing import Final, NamedTuple, cast
 
+from rich.color import Color, ColorSystem
 from rich.console import Console, RenderableType
 from rich.control import Control
 from rich.segment import Segment
@@ -127,10 +128,15 @@ class SixelPictures:
             return cast("RenderableType", _Update(update, self, height))
         return update
 
-    def drawn(self, strips: Iterable[tuple[int, int, Strip]], height: int) -> str:
+    def drawn(
+        self, strips: Iterable[tuple[int, int, Strip]], height: int, system: ColorSystem = ColorSystem.TRUECOLOR
+    ) -> str:
         """Return the sixels of the marked cells in strips, each with its column and row on a screen of `height` rows.
 
         The last row stays free of pictures, because terminals scroll when a picture reaches it.
+
+        Args:
+            system: number of colours in which the text is drawn.
         """
         places: dict[tuple[int, int, int], set[tuple[int, int]]] = {}
         grounds: dict[tuple[int, int, int], Pixel | None] = {}
@@ -141,7 +147,7 @@ class SixelPictures:
                     number, row, column = mark
                     place = (number, x - column, y - row)
                     places.setdefault(place, set()).add((row, column))
-                    grounds[place] = segment.style.bgcolor.triplet if segment.style.bgcolor else None
+                    grounds[place] = _shown(segment.style.bgcolor, system)
                 x += segment.cell_length
         return "".join(
             f"\x1b[{top + area.row + 1};{left + area.column + 1}H"
@@ -157,6 +163,12 @@ def _marked(style: Style | None, number: int, row: int, column: int) -> Style:
     mark = Style.from_meta({MARK: (number, row, column)})
     mark._link_id = ""  # otherwise, Textual would highlight the cell under the mouse as a link
     return (style or Style()) + mark
+
+
+def _shown(colour: Color | None, system: ColorSystem) -> Pixel | None:
+    """Return the colour in which the terminal shows `colour`; None if it is unknown."""
+    shown = colour.downgrade(system) if colour else None
+    return shown.get_truecolor() if shown and not shown.is_default else None
 
 
 def _areas(cells: set[tuple[int, int]]) -> Iterator[Area]:
@@ -184,7 +196,8 @@ class _Update(CompositorUpdate):
     def render_segments(self, console: Console) -> str:
         strips = list(_strips(self._update))
         text = [Control.move_to(x, y).segment.text + strip.render(console) for x, y, strip in strips]
-        return "".join(text) + self._pictures.drawn(strips, self._height)
+        system = console._color_system or ColorSystem.TRUECOLOR
+        return "".join(text) + self._pictures.drawn(strips, self._height, system)
 
 
 def _strips(update: LayoutUpdate | ChopsUpdate) -> Iterator[tuple[int, int, Strip]]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.color import Color
+from rich.color import Color, ColorSystem
 from rich.console import RenderableType
 from rich.segment import Segment
 from rich.style import Style
@@ -183,6 +183,10 @@ def test_the_blank_part_of_a_picture_has_the_colour_of_the_background() -> None:
     assert pictures_in(sent) == [(0, 0, 20, 20)]
     ((*_, data),) = SIXELS.findall(sent)
     assert decoded(data, 20, 20) == [[RED] * 10 + [BLUE] * 10] * 15 + [[(0, 100, 0)] * 20] * 5
+    ((*_, data),) = SIXELS.findall(pictures.drawn(strips, 24, ColorSystem.STANDARD))
+    assert decoded(data, 20, 20)[19] == [(0, 50, 0)] * 20  # the nearest of 16 colours
+    own = [(0, y, Strip(row).apply_style(Style(bgcolor="default"))) for y, row in enumerate(marked(pictures))]
+    assert pictures_in(pictures.drawn(own, 24)) == [(0, 0, 20, 15)]  # the terminal's own background
 
 
 def test_only_drawn_cells_are_covered() -> None:
