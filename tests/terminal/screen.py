@@ -10,9 +10,7 @@ import pyte
 BEYOND_PYTE = re.compile(rb"\x1b\[(?:[<>=][\d;]*[a-zA-Z]|\?[\d;]*(?:\$p|u))")
 """Matches queries and keyboard modes of newer terminals, which pyte would draw as text or misinterpret."""
 
-UNFINISHED = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*|P[^\x1b]*\x1b?)?\Z")
-PICTURES = re.compile(rb"\x1bP[^\x1b]*\x1b\\")
-"""Matches sixel pictures, which pyte would draw as text."""
+UNFINISHED = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*)?\Z")
 PRIVATE_MODES = re.compile(rb"\x1b\[\?([\d;]+)([hl])")
 ESCAPES = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][0-9A-B]|[=>78cDEHM])")
 TRUE_COLOURS = re.compile(rb"[34]8;2;(\d+);(\d+);(\d+)")
@@ -40,7 +38,7 @@ class Emulator:
         data = self._waiting + data
         cut = UNFINISHED.search(data)
         data, self._waiting = (data[: cut.start()], data[cut.start() :]) if cut else (data, b"")
-        self._stream.feed(PICTURES.sub(b"", BEYOND_PYTE.sub(b"", data)).replace(ENTER, ENTER + CLEAR))
+        self._stream.feed(BEYOND_PYTE.sub(b"", data).replace(ENTER, ENTER + CLEAR))
         self._rows = None
 
     def resize(self, columns: int, rows: int) -> None:

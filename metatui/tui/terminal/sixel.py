@@ -28,8 +28,8 @@ QUESTIONS: Final = "\x1b[16t\x1b[c"
 """Asks for the size of a cell, and then for the device attributes, to which every terminal replies."""
 REGISTERS: Final = "\x1b[?1;3;256S"
 """Asks xterm, which has 16 colour registers unless it is configured otherwise, for 256 of them (XTSMGRAPHICS)."""
-REPLY: Final = re.compile(r"\x1b\[(?:\?[\d;]*[cS]|6;\d+;\d+t)")
-UNFINISHED_REPLY: Final = re.compile(r"\x1b\[(?:\?|6;)[\d;]*\Z")
+REPLY: Final = re.compile(r"\x1b\[(?:\?[\d;]{0,99}[cS]|6;\d{1,5};\d{1,5}t)")
+UNFINISHED_REPLY: Final = re.compile(r"\x1b\[(?:\?|6;)[\d;]{0,99}\Z")
 
 MOST_COLOURS: Final = 32
 """Maximum number of colours of a picture. More would hardly be visible in a thumbnail, and take more bytes."""
@@ -49,7 +49,7 @@ class Reply(Message):
 
 
 class Area(NamedTuple):
-    """A part of a picture, or of the screen, in cells."""
+    """A part of a picture, in cells."""
 
     row: int
     column: int
@@ -82,7 +82,7 @@ class SixelTerminal:
         if reply.endswith("t"):
             self._cell = (numbers[2], numbers[1])
         elif reply.endswith("S"):
-            if numbers[:2] == [1, 0]:  # the number of colour registers, without an error
+            if numbers[:2] == [1, 0] and len(numbers) == 3:  # the number of colour registers, without an error
                 self._colours = min(MOST_COLOURS, numbers[2])
         elif self._asked and not self._supported and 4 in numbers[1:]:
             self._supported = True

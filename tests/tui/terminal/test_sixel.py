@@ -113,7 +113,8 @@ def test_a_terminal_says_that_it_shows_sixels() -> None:
     assert written == [QUESTIONS, REGISTERS]
     assert sixels.receive("\x1b[?1;0;256S") == SixelPictures(10, 20, MOST_COLOURS)
     assert sixels.receive("\x1b[?1;0;16S") == SixelPictures(10, 20, 16)
-    assert sixels.receive("\x1b[?1;3;0S") == SixelPictures(10, 20, 16)  # an error
+    for other in ("\x1b[?1;3;0S", "\x1b[?1;0S", "\x1b[?2;0;800;600S", "\x1b[?S"):  # errors, and the largest picture
+        assert sixels.receive(other) == SixelPictures(10, 20, 16)
     sixels.resized()
     assert written[2:] == [QUESTIONS]
     assert sixels.receive("\x1b[6;30;15t") == SixelPictures(15, 30, 16)
@@ -154,6 +155,7 @@ def test_replies_are_not_keys() -> None:
             rest = UNFINISHED_REPLY.search(f"a{reply[:end]}")
             assert rest
             assert rest[0] == reply[:end]
+    assert not REPLY.search(f"\x1b[?{'9' * 5000}c")
     assert not any(UNFINISHED_REPLY.search(key) for key in ("\x1b", "\x1b[", "\x1b[6", "\x1b[A", "\x1b[1;5H"))
 
 
