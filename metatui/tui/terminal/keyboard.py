@@ -1,4 +1,4 @@
-"""Keyboard driver that reports escape sooner than Textual's own, tolerates invalid input, and receives replies."""
+"""Keyboard driver that reports escape sooner than Textual's, tolerates invalid input, and receives replies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from textual.message import Message
 from metatui.tui.terminal.sixel import REPLY, UNFINISHED_REPLY, Reply
 
 EXIT_CHECK_SECONDS = 0.1
-"""Interval in seconds at which the keyboard thread checks whether to end."""
+"""Interval in seconds at which the keyboard thread checks whether it should end."""
 
 ESCAPE = "\x1b"
 

@@ -33,7 +33,7 @@ class ChartTheme:
     warning: Style
     """Style of values that are not finite."""
     pictures: KittyPictures | SixelPictures | None = None
-    """Draws pictures; None if the terminal cannot show pictures."""
+    """Object that draws pictures; None if the terminal cannot show pictures."""
 
     @property
     def glyphs(self) -> Glyphs:
