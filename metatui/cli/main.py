@@ -46,7 +46,7 @@ COMMANDS = {
 
 
 MODULES = {"report": "compare", "explain": "reference", "settings": "reference"}
-"""Module of each command whose module has a different name."""
+"""Module of each command that has no module of its own name."""
 
 
 class LazyGroup(click.Group):

@@ -49,7 +49,7 @@ def stop(run: str, runs_dir: Path | None, as_json: bool) -> None:
     elif not is_saved:
         click.echo(f"{folder.id}: stopped before training began, so nothing was saved")
     elif isinstance(last, Finished):
-        click.echo(f"{folder.id}: {status} after {last.iteration:,} meta-steps and saved")
+        click.echo(f"{folder.id}: {status} at meta-step {last.iteration:,} and saved")
     if isinstance(last, Failed):
         raise MetatuiError(last.sentence)
 
@@ -69,7 +69,7 @@ def _end(live: LiveRun) -> Finished | Failed | None:
 
 
 def _end_before_training(run: RunFolder) -> Finished | None:
-    """Wait for the end of a run whose process does not listen; return None if the run does not end in time."""
+    """Wait for the end of a run whose process accepts no connections; return None if the run does not end in time."""
     if not has_ended(run, WAIT_SECONDS):
         return None
     journal = run.journal()

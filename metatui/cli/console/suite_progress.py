@@ -1,4 +1,4 @@
-"""Progress of a suite on standard error: bars for the suite and its current runs, otherwise lines at intervals."""
+"""Progress of a suite on standard error: in a terminal, bars for the suite and its current runs; otherwise, lines."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class PlainDisplay:
         """Time and meta-step of the last line printed for each run."""
         self._packing: dict[str, OnProgress] = {}
         if finished:
-            self._print(f"{suite.name}: {finished} of {self._runs} runs are already finished")
+            self._print(f"{suite.name}: {finished} of {self._runs} runs had already finished")
 
     def see(self, event: SuiteEvent) -> None:
         run = event.planned

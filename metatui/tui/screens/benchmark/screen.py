@@ -1,4 +1,4 @@
-"""Benchmark screen: measures in child processes and shows each measurement when it is done."""
+"""Benchmark screen: measures the speed of engines in child processes, and shows each measurement when it is done."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def question() -> str:
 
 @dataclass(frozen=True)
 class MeasuringProcess:
-    """Adapts a benchmark, which measures in a separate child process, to `AnalysisScreen`."""
+    """Gives a benchmark, which measures in a separate child process, the interface that `AnalysisScreen` needs."""
 
     benchmark: Benchmark
 

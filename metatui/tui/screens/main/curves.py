@@ -191,8 +191,8 @@ def _faults(histories: Sequence[History], points: int, view: View, run: MarkedRu
 def _x_end(model: RunModel, view: View, last: float) -> float:
     """Return the upper limit of the x axis for curves that end at `last`.
 
-    While the run is training, the axis grows in a few large steps, because each step moves the whole chart. After half
-    of the planned meta-steps, the axis is extended to the last planned one.
+    During training, the axis grows only a few times, because each growth redraws the whole chart. After half of the
+    planned meta-steps, the axis is extended to the last planned one.
     """
     if not model.is_live:
         return last
@@ -203,7 +203,7 @@ def _x_end(model: RunModel, view: View, last: float) -> float:
 
 
 def _averaged(history: History, points: int, smoothing: float) -> str:
-    """Return how the values at the cursor are averaged, such as ` (mean of 10)`; empty if they are not averaged."""
+    """Describe how the values at the cursor are averaged: ` (mean of 10)`, for example; empty if they are not."""
     if smoothing:
         return " (smoothed)"
     count = history.values_per_point(points)

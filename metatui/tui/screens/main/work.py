@@ -81,7 +81,7 @@ class HintLine(StatusLine):
 
 
 class AdaptationPane(Vertical):
-    """Shows the adaptation to held-out tasks, below a line that says how it was evaluated."""
+    """Shows the adaptation to held-out tasks, below a line that describes the evaluation."""
 
     BORDER_TITLE = "Adaptation"
 
@@ -100,7 +100,7 @@ class AdaptationPane(Vertical):
 
 
 def no_adaptation(model: RunModel | None, phase: Phase) -> str:
-    """Return why there is no adaptation to show, and what the user can do.
+    """Return a text that says why there is no adaptation to show, and what the user can do.
 
     Args:
         phase: must be IDLE if the app does not follow the run.
