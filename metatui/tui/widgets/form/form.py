@@ -148,7 +148,7 @@ class SettingsForm(Vertical):
         self._show_texts()
 
     def hold(self, running: Settings | None) -> None:
-        """Show the settings of a run in progress, and lock those that cannot change. If `running` is None, unlock all."""
+        """Show the settings of a run in progress, and lock those that cannot change. None unlocks all fields."""
         self.run_settings = running
         if running:
             self.load(running)
