@@ -54,8 +54,8 @@ def rerun(
 ) -> None:
     """Repeat RUN as a new run with the same settings and seed, and the same live changes at the same meta-steps.
 
-    RUN is the name of a run, the start of its name, its folder, or latest for the newest run. On the CPU, the results
-    are identical, bit for bit; on a GPU, they can differ because of rounding. --set changes the initial settings; the
+    RUN is the name of a run, the start of its name, its folder, or latest for the newest run. On the CPU, the
+    results agree bit for bit; on a GPU, they can differ by rounding errors. --set changes the initial settings; the
     live changes of RUN still apply.
 
     With --seeds, one run is trained for each seed. The mean, standard deviation and 95 % interval over the seeds are
