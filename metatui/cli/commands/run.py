@@ -66,7 +66,7 @@ class Stopped(MetatuiError):
 
 @click.command(
     epilog=examples(
-        "metatui run quick # train a preset",
+        "metatui run quick # train with the settings of a preset",
         "metatui run quick --set algorithm.name=fomaml --set training.seed=1",
         "metatui run quick --seeds 0,1,2 # one run for each seed",
         "metatui run my-settings.toml --detach # train in the background",
@@ -99,7 +99,7 @@ def run(
     detach: bool,
     as_json: bool,
 ) -> None:
-    """Train a preset, a TOML file, or the settings given with --set.
+    """Train with the settings of a preset, of a TOML file, or given with --set.
 
     Ctrl-C interrupts the run after the current meta-step and saves it; --resume continues it. A second Ctrl-C quits
     immediately. With --detach, the run continues in the background when the terminal is closed; metatui attach opens

@@ -85,8 +85,8 @@ def export(run: str, to: str, evaluations: bool, model: bool, force: bool, runs_
     RUN is the name of a run, the start of its name, its folder, or latest for the newest run.
 
     A model file contains the tensors of module.state_dict(). The metadata of this file contains the settings, and the
-    column names of a table or the names of the classes. In Python, metatui.load_model loads the model of a run, which
-    can then be adapted to new tasks.
+    names of the classes or of the columns of a table. In Python, metatui.load_model loads the model of a run. You can
+    then adapt this model to new tasks.
     """
     if model and evaluations:
         raise click.UsageError("--model and --evaluations cannot be used together")

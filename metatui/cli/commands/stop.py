@@ -30,7 +30,7 @@ WAIT_SECONDS = 60.0
 @runs_dir_option
 @json_option
 def stop(run: str, runs_dir: Path | None, as_json: bool) -> None:
-    """Stop RUN, which must be training on this machine: the run finishes its meta-step and is saved.
+    """Stop RUN, which must be training on this machine. The run finishes its current meta-step and is saved.
 
     RUN is the name of a run, the start of its name, its folder, or latest for the newest run. The command waits at
     most a minute for the run to end. A new run that is still loading is not saved; a run that is being resumed keeps

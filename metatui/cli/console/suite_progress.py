@@ -50,7 +50,7 @@ def display(suite: Suite, finished: int) -> Iterator[Display]:
 
 
 class PlainDisplay:
-    """Display that prints a line at the start and end of each run, and every ten seconds or tenth of a run."""
+    """Display that prints a line at the start and end of each run, and every ten seconds or every tenth of the run."""
 
     def __init__(self, screen: Console, suite: Suite, finished: int) -> None:
         self._screen = screen

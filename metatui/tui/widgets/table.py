@@ -136,7 +136,7 @@ class Table(RowsWidget, can_focus=True):
         self._height = 1
         """Number of visible rows, not counting the titles of the columns."""
         self._natural: tuple[Symbols, Sequence[int]] | None = None
-        """The glyph set, and the width of the longest cell of each column in these glyphs."""
+        """The glyph set, and the width of the longest cell of each column with this glyph set."""
         self._shown: Sequence[tuple[int, int, int]] = ()
         """Index, first cell and width of each visible column."""
 

@@ -20,7 +20,7 @@ from metatui.tui.screens.benchmark.widgets import BenchmarkChart, BenchmarkTable
 from metatui.tui.widgets.static_text import StaticText
 
 NICENESS = 10
-"""Niceness of the benchmark, so that the app and other programs take precedence."""
+"""Niceness of the benchmark processes, which lets the app and other programs take precedence."""
 
 POLL_SECONDS = 0.5
 """Seconds between checks of whether the run in progress has ended."""

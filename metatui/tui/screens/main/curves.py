@@ -173,7 +173,7 @@ def chart_of_runs(runs: Sequence[MarkedRun], view: View, width: int) -> ChartDat
 
 
 def _changes(model: RunModel | None, view: View, run: MarkedRun | None = None) -> tuple[Mark, ...]:
-    """Return a mark for each live change, in the colour of the run if it is one of several."""
+    """Return a mark for each live change. In a chart of several runs, the mark has the colour of its run."""
     owner = (run.colour, run.label) if run else ("", "")
     return tuple(
         Mark(change.iteration if view.against == "iteration" else change.seconds, change.label, *owner)
@@ -182,7 +182,7 @@ def _changes(model: RunModel | None, view: View, run: MarkedRun | None = None) -
 
 
 def _faults(histories: Sequence[History], points: int, view: View, run: MarkedRun | None = None) -> tuple[Mark, ...]:
-    """Return a mark for each value that is not finite, in the colour of the run if it is one of several."""
+    """Return a mark for each value that is not finite. In a chart of several runs, it has the colour of its run."""
     owner = (run.colour, run.label) if run else ("", "")
     failed = {p.x for history in histories for p in history.points(points, view.against) if math.isnan(p.mean)}
     return tuple(Mark(x, "not finite", *owner) for x in sorted(failed))
