@@ -23,7 +23,7 @@ def works_in_text(key: str) -> bool:
 
 
 class Entry(Input):
-    """A text input one row high. Its cursor does not blink, because blinking would write to an idle terminal."""
+    """A text input one row high. Its cursor does not blink, because each blink would send output to the terminal."""
 
     DEFAULT_CSS = "Entry, Entry:focus { border: none; height: 1; padding: 0; }"
 

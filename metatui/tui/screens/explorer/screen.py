@@ -186,7 +186,7 @@ class ExplorerScreen(AnalysisScreen[None]):
             self._lay_out()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Disable the cursor while there is no loss chart, so that the help does not list its key."""
+        """Disable the cursor while there is no loss chart, so that the help does not list the cursor's key."""
         return action != "cursor" or (self.is_mounted and self.query_one(LineChart).display)
 
     def action_step(self, by: int) -> None:

@@ -225,7 +225,7 @@ class WorkTab(Vertical):
     def show_adaptation(
         self, runs: Sequence[RunViews], caption: str, *, warning: bool = False, empty: str = ""
     ) -> None:
-        """Show the adaptation of runs. `empty` is shown if there are none."""
+        """Show the adaptation of runs, or the text `empty` if there are no runs."""
         self._adaptation.show(runs, caption, warning=warning, empty=empty)
 
     def opened(self, has_run: bool) -> None:

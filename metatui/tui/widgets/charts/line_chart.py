@@ -182,7 +182,7 @@ class LineChart(RowsWidget):
         return sorted({x for x, y in points if math.isfinite(x) and math.isfinite(y)})
 
     def _x_at(self, event: events.MouseEvent) -> float | None:
-        """Return the x coordinate under the mouse; None outside the plot."""
+        """Return the x coordinate under the mouse pointer; None if the pointer is outside the plot."""
         offset = event.get_content_offset(self)
         if self._plot is None or offset is None or not 0 <= offset.x - self._plot.left < self._plot.width:
             return None

@@ -22,8 +22,8 @@ LEAST_ROWS = 4
 class ListTab(Vertical):
     """Arranges a list and a preview. In a narrow terminal, a focused preview replaces the list.
 
-    A subclass yields `filter`, and `table` and `preview` in a container with the CSS class `list-and-preview`. It
-    implements `fill` and `show_preview`.
+    The `compose` method of a subclass yields `filter`, then `table` and `preview` in a container with the CSS class
+    `list-and-preview`. The subclass implements `fill` and `show_preview`.
     """
 
     DEFAULT_CSS = """
