@@ -109,7 +109,7 @@ class ScatterView:
     task: int
     title: str
     targets: tuple[str, ...]
-    """Names of all targets; the view contains only values of the first few."""
+    """Names of all targets. The view contains values for only the first few of them."""
     truth: tuple[tuple[float, ...], ...]
     """Ground-truth values, one row for each target in the view."""
     predictions: tuple[tuple[tuple[float, ...], ...], ...]
@@ -284,7 +284,7 @@ class Finished:
 
     iteration: int
     reason: str
-    """Why the run ended: `iterations`, `early_stop`, `stopped` or `interrupted`."""
+    """Reason why the run ended: `iterations`, `early_stop`, `stopped` or `interrupted`."""
     seconds: float
     test: Evaluation | None
     """Test result of the best parameters, with the live settings that were in use when these parameters were validated.

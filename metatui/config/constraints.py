@@ -21,7 +21,7 @@ def _violations(settings: Settings) -> Iterator[tuple[str, str]]:
     """Yield the path of each setting that is incompatible with other settings, and the requirement that it violates."""
     algorithm, engine = settings.algorithm, settings.compute.engine
     if engine == "higher" and not has_plain_steps(settings):
-        yield "compute.engine", "another engine: the engine higher supports only plain SGD in the inner loop"
+        yield "compute.engine", "another engine: the engine 'higher' supports only plain SGD in the inner loop"
     if engine == "compiled" and not compiles(settings):
         names = " or ".join(f"'{component.name}'" for component in ALGORITHMS.components() if component.compiles)
         yield (

@@ -130,7 +130,7 @@ def without_effect(settings: Settings, paths: Iterable[str]) -> list[str]:
 
 
 def fixed_because(path: str, settings: Settings) -> str | None:
-    """Return why a run with `settings` cannot change its live setting `path`; None if a change is possible."""
+    """Return the reason why a run with `settings` cannot change its live setting `path`; None if it can."""
     if not FIELDS[path].is_relevant(settings):
         return "it has no effect with these settings"
     return ALGORITHMS[settings.algorithm.name].fixed(settings).get(path)

@@ -14,7 +14,7 @@ A file that does not state a version has version 1.
 
 
 def check_format(value: Any, name: str) -> None:
-    """Raise BadInput if `value` is not a format version that this metatui reads.
+    """Raise BadInput if this version of metatui cannot read files with the format version `value`.
 
     Args:
         name: name of the file as shown in messages, in quotes.
@@ -23,5 +23,6 @@ def check_format(value: Any, name: str) -> None:
         raise BadInput(f"{name}: format is {quote(value)}, but must be a whole number from 1 to {FORMAT}")
     if value > FORMAT:
         raise BadInput(
-            f"{name} was written by a newer metatui (format {value}; this one reads up to {FORMAT}): update metatui"
+            f"{name} was written by a newer version of metatui (format {value}; this version reads formats up to "
+            f"{FORMAT}): update metatui"
         )

@@ -1,4 +1,4 @@
-"""Selection of plugin files, and detection of conflicts between plugins and settings or between plugins."""
+"""Selection of plugin files, and detection of conflicts between plugins, and between plugins and settings."""
 
 from __future__ import annotations
 
@@ -87,13 +87,15 @@ def exclude_conflicts() -> None:
             registry.exclude(component, f"{here}: `usual` contains {quote(unknown[0])}, which is not a setting")
         elif component.Options.model_fields:
             if name in groups:
-                registry.exclude(component, f"{here} with options, because {quote(name)} is {groups[name]}: rename it")
+                registry.exclude(
+                    component, f"{here}, because it has options and {quote(name)} is {groups[name]}: rename it"
+                )
             else:
                 groups[name] = f"the name of {registry.one} that has options"
 
 
 def plugin_failure(error: Exception) -> str:
-    """Describe an error that the code of a plugin raised or passed on; empty if no plugin is involved."""
+    """Describe an error that a plugin's code raised or passed on; return an empty string if no plugin is involved."""
     files = {
         sys.modules[component.__module__].__file__
         for registry in REGISTRIES

@@ -28,7 +28,7 @@ ABOUT = ("title", "source", "protocol", "published", "published_protocol", "meas
 """Keys of the `[preset]` table."""
 
 CHANGED = " (changed)"
-"""Suffix of a preset's name in the journal of a run that trained with changed settings of the preset."""
+"""Suffix that a run's journal appends to the preset's name if the run's settings differ from the preset's."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def all_presets() -> list[Preset]:
 
 
 def names() -> list[str]:
-    """Return the names that `load` accepts, without opening a file."""
+    """Return the names that `load` accepts. This does not open any files."""
     return sorted({path.stem for folder in (bundled_dir(), paths.user_presets_dir()) for path in toml_files(folder)})
 
 
@@ -136,7 +136,7 @@ def load(name_or_path: str | Path) -> Preset:
     for folder in (paths.user_presets_dir(), bundled_dir()):
         if path := _named(text, folder):
             return read(path)
-    hint = did_you_mean(text, names(), "`metatui presets` lists all presets", cutoff=0.4)
+    hint = did_you_mean(text, names(), "'metatui presets' lists all presets", cutoff=0.4)
     raise BadInput(f"{quote(text)} is neither a preset nor a TOML file: {hint}")
 
 

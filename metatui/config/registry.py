@@ -162,7 +162,8 @@ class Registry(Generic[AnyComponent]):
         name = component.name
         if name in self._built_in():
             raise BadInput(
-                f"a plugin defines the {self.kind} {quote(name)}, which is a built-in one: choose another name"
+                f"a plugin defines the {self.kind} {quote(name)}, but a built-in {self.kind} has this name: choose "
+                "another name"
             )
         if name in self._installed() or self._classes.setdefault(name, component) is not component:
             raise BadInput(f"two plugins define the {self.kind} {quote(name)}: load only one of them")
@@ -292,7 +293,7 @@ def _load_file(path: Path) -> None:
         if not components:
             raise BadInput(
                 "it defines no algorithm, model or data set, but must contain a subclass of Algorithm, Model or "
-                "DataSet that has a `name`, like the examples that metatui plugin prints"
+                "DataSet that has a `name`, like the examples that 'metatui plugin' prints"
             )
         add_components(components)
     except BadInput as error:

@@ -82,12 +82,12 @@ class TaskSettings(Group):
         main=True, **_choices(DATA))
     folder: str = setting(
         "", "Folder", "Folder with a subfolder of images (PNG, JPEG) per class, directly or in train, val and test.",
-        allowed="the path of a folder, which must start with / or ~ in TOML files and in Python",
+        allowed="the path of a folder; in TOML files and in Python, it must start with / or ~",
         path=True, main=True, when=used(DATA, "task.folder"), pattern=r"^([/~][^\x00]*)?$", max_length=4096)
     class_lists: str = setting(
         "", "Class lists",
         "Folder with train, val and test lists of classes or images (CSV, text); default: the lists in task.folder.",
-        allowed="the path of a folder, which must start with / or ~ in TOML files and in Python",
+        allowed="the path of a folder; in TOML files and in Python, it must start with / or ~",
         path=True, when=used(DATA, "task.class_lists"), pattern=r"^([/~][^\x00]*)?$", max_length=4096)
     ways: int = setting(
         5, "Ways (N)", "Number of classes in an episode.", unit="classes", main=True, when=_IMAGES, ge=2, le=100)
@@ -105,7 +105,7 @@ class TaskSettings(Group):
         10, "Queries (Q)", "Query examples: points per task, or images per class.", main=True, ge=1, le=1000)
     split: Literal["chapter", "finn", "lake"] = setting(
         "chapter", "Class split",
-        "How Omniglot's characters are divided into training, validation and test sets; lake keeps alphabets whole.",
+        "How Omniglot's characters are divided into training, validation and test sets; lake never splits an alphabet.",
         when=used(DATA, "task.split"))
     rotations: bool = setting(
         True, "Rotations", "Treat each rotation of a character by 90, 180 or 270 degrees as another class.",
@@ -117,7 +117,7 @@ class TaskSettings(Group):
         "rgb", "Image mode", "Whether the images of a folder are used in colour or in greyscale.",
         when=used(DATA, "task.image_mode"))
     split_seed: int = setting(
-        0, "Split seed", "Seed of the random split of the classes of a folder, or of the tasks of a table.",
+        0, "Split seed", "Seed for randomly splitting the classes of a folder, or the tasks of a table.",
         when=used(DATA, "task.split_seed"), ge=0, le=2**31 - 1)
 
 
@@ -158,7 +158,7 @@ class ModelSettings(Group):
         "", "Pretrained weights",
         "File of weights (safetensors) that training starts from, such as a checkpoint of a run (its best parameters "
         "are used); empty for random weights.",
-        allowed="empty, or the path of a safetensors file, which must start with / or ~ in TOML files and in Python",
+        allowed="empty, or the path of a safetensors file; in TOML files and in Python, it must start with / or ~",
         path=True, pattern=r"^([/~][^\x00]*)?$", max_length=4096)
 
 
@@ -267,9 +267,9 @@ class ComputeSettings(Group):
         main=True, pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")
     engine: Literal["auto", "batched", "unfolded", "loop", "native", "higher", "compiled"] = setting(
         "auto", "Engine",
-        "How gradients are computed: for all tasks together (batched; unfolded: convolutions as matrix products), "
-        "task by task (loop; native: convolutions in C), with the library higher, or compiled. auto measures which "
-        "engine is fastest.",
+        "How gradients are computed: for all tasks together (batched, or unfolded: convolutions as matrix products), "
+        "task by task (loop, or native: convolutions in C), with the library 'higher', or by compiled code (compiled). "
+        "auto measures which engine is fastest.",
         main=True)
     compile_after: int = setting(
         5000, "Compiled after",
@@ -285,7 +285,7 @@ class ComputeSettings(Group):
         True, "CUDA graphs", "On CUDA, run each meta-step as one CUDA graph.",
         when=used(ALGORITHMS, "compute.cuda_graphs"))
     tf32: bool = setting(
-        False, "TF32", "On CUDA, multiply float32 matrices with a 10-bit mantissa: faster, but less accurate.")
+        False, "TF32", "On CUDA, use TF32 (10-bit mantissa) for float32 matrix products: faster, but less accurate.")
     tasks_at_once: int = setting(
         0, "Tasks at once",
         "How many tasks of a meta-batch are in memory at once; 0 uses as many as fit. Does not affect the gradient.",

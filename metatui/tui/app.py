@@ -295,7 +295,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         self.stylesheet.prepare(theme.to_color_system().generate() | theme.variables)
 
     def update_styles(self, node: DOMNode, animate: bool = True) -> None:
-        """Restyle a node and its descendants, unless it is not mounted yet: Textual styles it when it is mounted."""
+        """Restyle a node and its descendants. Skip a node that is not mounted yet, because Textual styles it later."""
         if node.is_attached:
             super().update_styles(node, animate=animate)
 
@@ -547,4 +547,4 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             self.notify(f"The preferences could not be saved: {error}.", severity="warning")
         else:
             if kept:
-                self.notify(f"The preferences are saved. The old file, which was ignored, is now {kept.name}.")
+                self.notify(f"The preferences are saved. The old file, which was ignored, was renamed to {kept.name}.")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 class MetatuiError(Exception):
-    """A failure whose message is one sentence for the user. The exit code of the command line is 1.
+    """A failure whose message is one sentence for the user. The command line exits with code 1, or 2 for `BadInput`.
 
     Example:
         >>> try:

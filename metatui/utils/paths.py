@@ -1,4 +1,4 @@
-"""Paths of files and folders. They honour the XDG variables through platformdirs. Nothing is created here."""
+"""Paths of files and folders, from platformdirs, which respects the XDG variables. This module creates nothing."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ NAMES = (
 
 
 def job() -> dict[str, str]:
-    """Return the variables in `NAMES` that are set; empty outside a job."""
+    """Return the variables in `NAMES` that are set; an empty dict outside a Slurm job."""
     if not os.environ.get("SLURM_JOB_ID"):
         return {}
     return {name: os.environ[name][:200] for name in NAMES if name in os.environ}

@@ -115,7 +115,7 @@ def test_any_assignment_is_accepted_or_refused(text: str) -> None:
         (
             {"task": {"folder": "images"}},
             "task.folder",
-            "but must be the path of a folder, which must start with / or ~ in TOML files and in Python",
+            "but must be the path of a folder; in TOML files and in Python, it must start with / or ~",
         ),
     ],
 )

@@ -88,7 +88,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveRun]:
             program.press("enter")
             assert program.ended() == 0
             assert_usable(program)
-            assert f"Run {run.id} continues in the background: metatui attach {run.id}" in program.said
+            assert f"Run {run.id} continues in the background. To follow it: metatui attach {run.id}" in program.said
         yield LiveRun(run, open_program)
     finally:
         kill_runs(home / "runs")
@@ -119,7 +119,9 @@ def test_terminal_is_restored_after_sigkill(live: LiveRun) -> None:
         assert program.ended() == 128 + signal.SIGKILL
         assert_usable(program)
         assert "metatui was ended by SIGKILL" in program.said
-        assert f"Run {live.run.id} continues in the background: metatui attach {live.run.id}" in program.said
+        assert (
+            f"Run {live.run.id} continues in the background. To follow it: metatui attach {live.run.id}" in program.said
+        )
     live.assert_alone()
 
 

@@ -1,7 +1,8 @@
 """Colours with fixed meanings, also distinguishable by people with colour vision deficiency.
 
-The hues are those of Okabe and Ito (Color Universal Design, 2008). Lightness and saturation are adjusted so that they
-are readable on dark and light backgrounds, and distinct for protan, deutan and tritan vision (Machado et al., 2009).
+The hues are those of Okabe and Ito (Color Universal Design, 2008). Lightness and saturation are adjusted so that the
+colours are readable on dark and light backgrounds, and distinct for protan, deutan and tritan vision (Machado et al.,
+2009).
 """
 
 from __future__ import annotations

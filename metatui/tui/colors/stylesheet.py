@@ -17,8 +17,8 @@ COLOURS = [name for name, declared in vars(StylesBase).items() if isinstance(dec
 class ThemeStylesheet(Stylesheet):
     """A style sheet that restyles all widgets faster than Textual's, because a change of the theme should feel instant.
 
-    Textual parses all rules, refreshes a widget and all its descendants for each colour that changes, and draws the
-    screen when all widgets are restyled, including those of hidden tabs.
+    Textual itself parses all rules when the theme changes. It refreshes a widget and all its descendants for each
+    colour that changes, and draws the screen only after it has restyled all widgets, including those of hidden tabs.
     """
 
     _restyling_all = False
@@ -26,7 +26,7 @@ class ThemeStylesheet(Stylesheet):
     def __init__(self, *, variables: dict[str, str]) -> None:
         super().__init__(variables=variables)
         self._parsed: dict[Hashable, list[RuleSet]] = {}
-        """Rules of all themes that have been parsed, by the values that they depend on."""
+        """All rules parsed so far, for any theme, keyed by the values that they depend on."""
 
     def prepare(self, variables: dict[str, str]) -> None:
         """Parse the rules for the variables of another theme."""

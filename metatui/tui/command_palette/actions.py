@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ActionCommands(CommandProvider):
-    """Provides a command for every action. Its second line explains the action, or why it is not possible now."""
+    """Provides a command for every action. Its second line explains the action or says why it is not possible now."""
 
     rank = 1.0
 
@@ -59,7 +59,7 @@ class ActionCommands(CommandProvider):
 
 
 def refusal(action: Action, context: AppContext) -> str:
-    """Return why an action is not possible now, or in which tab it works; an empty string if it is possible."""
+    """Return the reason why an action is not possible now, or the tab in which it works; empty if it is possible."""
     if action.tab not in (None, context.tab):
         return f"In the {action.tab} tab ({key_name(BY_ID[f'tab_{action.tab}'].key)}): {action.help}"
     reason = action.refuse(context)

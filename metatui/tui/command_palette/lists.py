@@ -58,7 +58,7 @@ class ExplanationCommands(CommandProvider):
                 partial(self.app.call_later, explain, algorithm.name),
                 "Pseudo-code and costs for the settings in the form."
                 if own and own.algorithm.name == algorithm.name
-                else "Pseudo-code and costs for the task in the form and the usual values of the algorithm.",
+                else "Pseudo-code and costs of the algorithm with its usual values, for the task in the form.",
                 words=algorithm.name,
             )
             for algorithm in ALGORITHMS.components()

@@ -19,7 +19,7 @@ MOST_CHANGES = 5
 
 
 class SettingCommands(CommandProvider):
-    """Provides a command for every setting. Its second line explains the setting, or why it cannot be changed now."""
+    """Provides a command for every setting. Its second line explains the setting or why it cannot be changed now."""
 
     rank = 0.8
 
@@ -86,7 +86,7 @@ class SettingCommands(CommandProvider):
         return Command(name, change, f"{setting.label} is {app.form.text(setting.path) or 'empty'} now. {effect}")
 
     def _refusal(self, setting: SettingField) -> str:
-        """Return why a setting cannot be changed now; an empty string if it can."""
+        """Return the reason why a setting cannot be changed now; an empty string if it can."""
         form = self.metatui.form
         if setting.path not in form.assessment.visible:
             conditions = (
@@ -103,7 +103,7 @@ class SettingCommands(CommandProvider):
         return f"This setting cannot be changed during this run: {reason}." if reason else ""
 
     async def _open(self, setting: SettingField) -> None:
-        """Show the field of a setting, or why it does not apply."""
+        """Show the field of a setting. If the setting does not apply, show the reason instead."""
         if setting.path in self.metatui.form.assessment.visible:
             await self.metatui.open_field(setting.path)
         else:

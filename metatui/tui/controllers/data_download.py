@@ -23,7 +23,7 @@ async def provide(command: str, on_progress: Callable[[str], None]) -> str:
     If this coroutine is cancelled, the process is killed. An interrupted download starts from the beginning next time.
 
     Args:
-        on_progress: function that takes each line that the command writes to standard error.
+        on_progress: function that is called with each line that the command writes to standard error.
     """
     _, *arguments = shlex.split(command)
     try:

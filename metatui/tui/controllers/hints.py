@@ -45,7 +45,7 @@ class HintsController:
         return f"Hint{more}: {hint.reason}. {key} {effect}; Esc hides the hint."
 
     def _effect(self, hint: Hinted, model: RunModel) -> str:
-        """Return what following the hint would do now, as a phrase that follows the name of the key."""
+        """Describe the effect that the hint's key would have now, as a phrase with the key as its subject."""
         new = f"{FIELDS[hint.path].label.lower()} {text_of(hint.new)}"
         if not self._is_training(model):
             return f"puts the run's settings with {new} into the form"
@@ -77,7 +77,7 @@ class HintsController:
             self._load(hint, model)
 
     def _load(self, hint: Hinted, model: RunModel) -> None:
-        """Put the settings of a run that has ended into the form, changed as the hint suggests."""
+        """Put the settings of a finished run, changed as the hint suggests, into the form."""
         try:
             settings = change(model.settings, {hint.path: hint.new})
         except BadInput as error:

@@ -101,7 +101,7 @@ class PresetsController:
 
     @property
     def return_note(self) -> str:
-        """A sentence for the user if the form gets its previous content back when the run ends, otherwise empty."""
+        """Sentence that says that the form gets its previous content back when the run ends; empty if it does not."""
         return RETURN_LATER if self._kept and self._restores else ""
 
     def load(
@@ -220,7 +220,7 @@ class PresetsController:
         if problem:
             self._app.notify(f"{problem}.", severity="error", timeout=30)
         else:
-            self._app.notify(f"{data.title} is now on this machine. The presets that need it can be started.")
+            self._app.notify(f"{data.title} is now on this machine. You can now start the presets that need it.")
             tab.reload()
 
     def action_delete_preset(self) -> None:
@@ -259,9 +259,7 @@ class PresetsController:
             self._loaded, self._source = (saved.name, settings), f"preset {saved.name}"
             self._origin = saved.name
             app.work_tab.status.show_form(self.form_state(app.form.assessment))
-            app.notify(
-                f"Saved as {saved.name}. It is in the presets tab, and can be run with metatui run {saved.name}."
-            )
+            app.notify(f"Saved as {saved.name}. It is in the presets tab, and 'metatui run {saved.name}' runs it.")
             app.presets_tab.reload(saved.name)
             app.happened.publish(saved)
 

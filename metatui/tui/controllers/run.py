@@ -177,7 +177,8 @@ class RunController:
                 app.form.tweaked(model.settings, event.path)
             case Checkpointed(kind="last") if self._checkpoint_requested:
                 self._checkpoint_requested = False
-                app.notify(f"Checkpoint saved after {event.iteration:,} meta-steps.")
+                steps = f"{event.iteration:,} meta-step{'' if event.iteration == 1 else 's'}"
+                app.notify(f"Checkpoint saved after {steps}.")
             case Failed():
                 app.notify(event.sentence, title="The run ended", severity="error", timeout=30)
 
@@ -197,7 +198,7 @@ class RunController:
             result = f" Test: {result_words(model.test, model.best)}." if model.test else ""
             warning = f" {model.ended.warning}." if model.ended.warning else ""
             others = model.ended.reason == "stopped" and not self.client.stop_requested
-            by = " by another instance of the app or by metatui stop" if others else ""
+            by = " by another instance of the app or by 'metatui stop'" if others else ""
             app.notify(
                 f"{model.status}{by}.{result}{warning}",
                 title=model.run_id or "Run",

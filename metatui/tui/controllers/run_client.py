@@ -109,7 +109,7 @@ class Receiver:
 
     @property
     def stopped_early(self) -> bool:
-        """True if the run was stopped before it trained; this is only known when `over` is set."""
+        """True if the run was stopped before training began. This is known only after `over` has been set."""
         return self.run is None and self._has_stop()
 
     def _has_stop(self) -> bool:

@@ -275,7 +275,7 @@ def _changed_while_it_ran(run: RunSummary) -> str:
     values = ", ".join(f"{label_in_sentence(path)} {text_of(after.value(path))}" for path in changed)
     return (
         f"The form has the settings from the start of the run, without these later changes: {values}. To repeat the "
-        f"run with these changes, use metatui rerun {run.id}."
+        f"run with these changes, use 'metatui rerun {run.id}'."
     )
 
 

@@ -56,15 +56,17 @@ TERMS: Mapping[str, str] = {
         "their results determine the best checkpoint."
     ),
     "Test": "Adaptation, usually after training, to held-out tasks that are used for nothing else.",
-    "Held-out task": "A task that is never trained on. In classification, its classes are never trained on, either.",
+    "Held-out task": (
+        "A task that is not used for training. In classification, none of its classes are used for training."
+    ),
     "Interval": (
         "0.40 ± 0.05 means a mean of 0.40 over tasks, with a 95 % confidence interval of 0.05 on each side. Four times"
         " as many tasks make the interval half as wide."
     ),
     "Paired test": (
-        "A test of the difference between two runs on the same tasks. It uses the difference on each task, so tasks "
-        "that are hard for both runs do not hide it. A comparison has a paired t-test, whose p depends on the mean "
-        "difference, and a Wilcoxon test."
+        "A test of the difference between two runs on the same tasks. It uses the difference on each task, so a "
+        "difference is not hidden by tasks that are hard for both runs. A comparison contains a paired t-test, whose "
+        "p depends on the mean difference, and a Wilcoxon test."
     ),
     "Significant difference (p)": (
         "p is the probability of a difference at least as large as the measured one if the runs were equally good. A "
@@ -84,8 +86,9 @@ TERMS: Mapping[str, str] = {
         "0.5 a medium one and 0.8 a large one. Unlike significance, it does not grow with the number of tasks."
     ),
     "Welch's test": (
-        "A test of the difference between two settings that were trained with several seeds. It compares the variation "
-        "between the settings with that between their seeds, and does not assume that both vary equally."
+        "A test of the difference between two experiments, each run with several seeds. It compares the difference "
+        "between the experiments with the variation between their seeds, and does not assume that this variation is "
+        "equal in both experiments."
     ),
     "Transductive": (
         "Batch norm with the statistics of the whole query set, as in the papers on MAML. The examples of the query "
@@ -106,7 +109,7 @@ TERMS: Mapping[str, str] = {
         "every inner step to the loss after the last one only."
     ),
     "Diverged": (
-        "A task diverges if its loss after adaptation is not finite or far too large, often because the inner learning "
+        "A task diverges if its loss after adaptation is far too large or not finite, often because the inner learning "
         "rate is too high."
     ),
     "Live change": (
@@ -114,12 +117,13 @@ TERMS: Mapping[str, str] = {
         "meta-step."
     ),
     "Engine": (
-        "The way in which meta-gradients are computed. All engines give the same numbers; auto selects the fastest."
+        "The way in which meta-gradients are computed. All engines give the same results, apart from rounding; auto "
+        "selects the fastest."
     ),
-    "Checkpoint": "A saved state of a run. The run can be resumed, evaluated and explored from it.",
+    "Checkpoint": "A saved state of a run, from which the run can be resumed, evaluated and explored.",
     "Export the model": (
-        "In a shell, the command metatui runs export RUN --model --to model.safetensors writes the network with the "
-        "best parameters of a run, which load_state_dict can load. In Python, metatui.load_model(RUN).adapt(x, y) "
+        "In a shell, the command 'metatui runs export RUN --model --to model.safetensors' writes the best parameters "
+        "of a run's network to a file; load_state_dict can load them. In Python, metatui.load_model(RUN).adapt(x, y) "
         "adapts the network to your own examples."
     ),
     "Preset": (
@@ -128,8 +132,8 @@ TERMS: Mapping[str, str] = {
     "Journal": "The list of events of a run: validations, changes, checkpoints and warnings, each with its meta-step.",
     "Smoothing": "An average of the training curve over past meta-steps. The unsmoothed values stay visible behind it.",
     "Plugin": (
-        "A Python file with a model, an algorithm or a data set of your own. In a shell, the command metatui plugin "
-        "model > my_model.py writes a complete example, and metatui --plugin my_model.py opens the app with the "
+        "A Python file with a model, an algorithm or a data set of your own. In a shell, the command 'metatui plugin "
+        "model > my_model.py' writes a complete example, and 'metatui --plugin my_model.py' opens the app with the "
         "plugin, so that the form offers it."
     ),
 }
@@ -139,8 +143,8 @@ ABOUT = Topic(
     "metatui",
     "metatui trains a model on many small tasks, so that a few gradient steps on the support examples of a new task "
     "give good predictions for its query examples. A run trains in its own process and continues if this window is "
-    "closed. The app follows one run at a time. In a shell, the command metatui attach follows a run, and metatui "
-    "stop ends it.",
+    "closed. The app follows one run at a time. In a shell, the command 'metatui attach' follows a run, and "
+    "'metatui stop' ends it.",
     ("Task", "Support set", "Query set", "Inner loop", "Outer loop"),
 )
 
@@ -219,9 +223,9 @@ TOPICS: Mapping[str, Topic] = {
     ),
     "CompareScreen": Topic(
         "Comparison",
-        "Runs adapted to the same held-out test tasks: training curves with validations as points, adaptation curves "
-        "with intervals, tests of the differences, and conclusions. Runs that differ only in the seed are summarised "
-        "over the seeds. Enter or a click shows a cursor on a chart.",
+        "A comparison of runs on the same held-out test tasks: training curves with validations as points, adaptation "
+        "curves with intervals, tests of the differences, and conclusions. Runs that differ only in the seed are "
+        "summarised over the seeds. Enter or a click shows a cursor on a chart.",
         (
             "Adaptation curve",
             "Interval",

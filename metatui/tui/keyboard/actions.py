@@ -76,7 +76,7 @@ class AppContext:
 
 
 Refusal = Callable[[AppContext], str]
-"""Function that returns why an action is not possible, as a string for `with_keys`; empty if it is possible."""
+"""Function that returns the reason why an action is not possible, for `with_keys`; empty if it is possible."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Action:
     """True if the keys also work in dialogs and other screens above the tabs."""
 
     def refuse(self, now: AppContext) -> str:
-        """Return why the action is not possible now, or an empty string if it is possible."""
+        """Return the reason why the action is not possible now, or an empty string if it is possible."""
         return with_keys(self.refusal(now))
 
     @property
@@ -218,12 +218,12 @@ ACTIONS: tuple[Action, ...] = (
         "suspend",
         "ctrl+z",
         "Suspend",
-        "Return to the shell; fg resumes. Runs continue.",
+        "Suspend the app ('fg' resumes it). Runs continue.",
         WINDOW,
         bar=False,
         everywhere=True,
     ),
-    Action("suites", "ctrl+s,u", "Suites", "Train lists of runs, then compare them.", WINDOW, bar=False),
+    Action("suites", "ctrl+s,u", "Suites", "Train a suite of runs, then compare them.", WINDOW, bar=False),
     Action(
         "quit",
         "ctrl+q,f10",

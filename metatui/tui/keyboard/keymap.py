@@ -50,7 +50,7 @@ def _keys(name: str, value: object) -> str:
     """Return the action's comma-separated keys as Textual spells them. Raise BadInput if `value` is invalid."""
     if name not in BY_ID:
         near = difflib.get_close_matches(name, BY_ID, n=1)
-        hint = f"did you mean {near[0]}?" if near else "metatui keys lists the actions"
+        hint = f"did you mean {near[0]}?" if near else "'metatui keys' lists the actions"
         raise BadInput(f"{quote(name)} is not an action: {hint}")
     allowed = "must be keys separated by commas, such as f5,s or ctrl+g,question_mark"
     if not isinstance(value, str):

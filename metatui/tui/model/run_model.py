@@ -47,7 +47,7 @@ JOURNAL_LINES = 500
 CHECKPOINT_SAVED = "Checkpoint saved"
 
 LOADING = "loading PyTorch"
-"""Text that the app shows for the first step in starting a run."""
+"""Text that the app shows during the first step of starting a run."""
 
 RATE_WINDOW = 5.0
 """Seconds of training over which speeds are averaged."""

@@ -47,6 +47,7 @@ class CrashInfo:
 
 
 def describe_background_run(run: RunFolder) -> str:
-    """Return a message that a run continues, with the commands to follow and to stop it."""
+    """Return a message that a run continues, with the commands that follow it and stop it."""
     name = run.argument
-    return f"Run {run.id} continues in the background: metatui attach {name} follows it, metatui stop {name} stops it"
+    commands = f"To follow it: metatui attach {name}; to stop it: metatui stop {name}"
+    return f"Run {run.id} continues in the background. {commands}"

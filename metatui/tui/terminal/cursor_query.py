@@ -10,10 +10,10 @@ import tty
 from typing import Final
 
 QUESTION: Final = b"\x1b[6n"
-"""Asks for the position of the cursor (DSR)."""
+"""Escape sequence that asks for the position of the cursor (DSR)."""
 REPLY: Final = re.compile(rb"\x1b\[\d+;\d+R")
 ATTRIBUTES: Final = re.compile(rb"\x1b\[\?[\d;]*c")
-"""The reply to a question for the device attributes (DA1)."""
+"""Pattern of the reply to a query for the device attributes (DA1)."""
 WAIT: Final = 0.5
 """Seconds to wait for each part of the reply."""
 LONGEST: Final = 4096
@@ -23,7 +23,7 @@ LONGEST: Final = 4096
 def moves_cursor(keyboard: int = 0, screen: int = 1) -> bool:
     """Return whether the terminal reports the position of its cursor.
 
-    `TERM=dumb` is also set where the terminal is not dumb, for example by editors and by tools that start shells.
+    `TERM` does not tell: editors and tools that start shells set it to `dumb` even if the terminal can move the cursor.
 
     Args:
         keyboard, screen: file descriptors of the terminal.

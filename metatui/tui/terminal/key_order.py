@@ -18,9 +18,9 @@ LONGEST_WAIT = 1.0
 class OrderedKeys(App[None], inherit_bindings=False):
     """Holds each key back until the previous key has taken effect, for example by opening a screen.
 
-    Textual sends each key at once to the widget that has the focus. A binding runs only after its key has bubbled to
-    the app, and the focus moves even later. If the following keys were sent before that, they would go to the wrong
-    widget.
+    Textual sends each key immediately to the widget that has the focus. A binding runs only after its key has bubbled
+    to the app, and the focus moves even later. If the following keys were sent before that, they would go to the
+    wrong widget.
     """
 
     _waiting_since: float | None = None

@@ -22,7 +22,7 @@ FIRST_RUN = "{start} trains MAML on sine waves in under a minute."
 
 
 class TourWidget(StaticText):
-    """Base class of the widgets of the tour. `see` is called with everything that happens in the app."""
+    """Base class of the tour's widgets. The app calls `see` for each `Happening`."""
 
     def __init__(self, text: str = "") -> None:
         super().__init__(text, id="tour")
@@ -91,7 +91,7 @@ class TourCard(TourWidget):
             self._show()
         else:
             self.remove()
-            text = "The tour is complete. {tour} in the work tab, or metatui tour in a shell, starts it again."
+            text = "The tour is complete. {tour} in the work tab, or 'metatui tour' in a shell, starts it again."
             restored = self.metatui.presets.restore_form()
             self.metatui.notify(f"{with_keys(text)} {restored}".strip(), timeout=15)
 
@@ -118,8 +118,8 @@ class TourCard(TourWidget):
 async def start(app: MetatuiApp) -> None:
     """Start the tour.
 
-    During a run, the tour begins at its second step. Otherwise, the form contains the settings of the tour until the
-    tour ends.
+    During a run, the tour begins at its second step. Otherwise, it begins at its first step, and the form contains the
+    settings of the tour until the tour ends.
     """
     screen = app.screen_stack[0]
     await screen.query("#tour").remove()

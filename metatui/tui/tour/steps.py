@@ -27,7 +27,7 @@ Happening = str | Event | PresetName | AppContext
 class Step:
     title: str
     text: str
-    """Text of the step, in which ids of actions in braces stand for their keys."""
+    """Text of the step. The id of an action in braces stands for the keys of this action."""
     is_done: Callable[[Happening, State], bool]
     note: str = ""
     """Text that is added if `needs_note` returns True."""
@@ -57,9 +57,9 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         "watch adaptation",
-        "The adaptation pane shows waves that are never trained on: the true wave, the 10 points, and the prediction "
-        "before and after the inner steps. {next_pane} goes to the next pane. The keys {step_back} and {step_on} show "
-        "the previous and the next inner step. Press the key {step_back}.",
+        "The adaptation pane shows waves that are not used for training: the true wave, the 10 points, and the "
+        "prediction before and after the inner steps. {next_pane} goes to the next pane. The keys {step_back} and "
+        "{step_on} show the previous and the next inner step. Press the key {step_back}.",
         lambda happening, _: happening in ("step_back", "step_on"),
     ),
     Step(
@@ -94,7 +94,7 @@ STEPS: tuple[Step, ...] = (
         "{mark_run} marks the selected run. Mark two runs, and {compare_runs} compares them on the same held-out "
         "tasks, with intervals and a paired test.",
         lambda happening, state: happening == "compare_runs" and state.context.marked > 1,
-        "The list has one run. To train another algorithm, press {command_palette}, type algorithm fomaml and press "
+        "The list has one run. To train another algorithm, press {command_palette}, type 'algorithm fomaml' and press "
         "enter, then press {start}. {tab_runs} returns to the list.",
         lambda state: state.runs < 2,
     ),

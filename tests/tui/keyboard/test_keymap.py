@@ -34,7 +34,7 @@ def _default_keys_afterwards() -> Iterator[None]:
     [
         ("start", "is not a TOML file: Expected '='"),
         ("strat = 'f5'", "'strat' is not an action: did you mean start?"),
-        ("xyz = 'f5'", "'xyz' is not an action: metatui keys lists the actions"),
+        ("xyz = 'f5'", "'xyz' is not an action: 'metatui keys' lists the actions"),
         ("start = 5", "start is 5, but must be keys separated by commas, such as f5,s"),
         ("start = ''", "start is '', but must be keys"),
         ("start = 'f5,no_key'", "start is 'f5,no_key', but must be keys"),

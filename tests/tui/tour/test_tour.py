@@ -103,7 +103,7 @@ async def test_each_step_ends_when_the_user_has_done_it(
         await pilot.press("2")
         await settled(app, pilot)
         assert step() == "compare"
-        assert "The list has one run. To train another algorithm, press ^P, type algorithm fomaml" in text()
+        assert "The list has one run. To train another algorithm, press ^P, type 'algorithm fomaml'" in text()
         saved_run(runs_dir, Settings(), name="maml-sinusoid-20260102-000000", steps=1)
         app.runs_tab.reload()
         await settled(app, pilot)

@@ -22,7 +22,7 @@ class TableOptions(Group):
 
     file: str = setting(
         "", "Table", "CSV or Parquet file with one example per row, and columns for task, inputs and targets.",
-        allowed="the path of a file, which must start with / or ~ in TOML files and in Python",
+        allowed="the path of a file; in TOML files and in Python, it must start with / or ~",
         path=True, main=True, pattern=r"^([/~][^\x00]*)?$", max_length=4096)
     task_column: str = setting(
         "task", "Task column", "Column that names the task of each row.", main=True,

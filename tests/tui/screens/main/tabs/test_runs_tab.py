@@ -139,7 +139,7 @@ async def test_loading_a_run_tells_settings_changed_during_the_run(
         assert app.form.assessment.settings == Settings()
     (note,) = told
     assert "without these later changes: inner learning rate 0.05." in note
-    assert f"use metatui rerun {NAMES[0]}." in note
+    assert f"use 'metatui rerun {NAMES[0]}'." in note
 
 
 @pytest.mark.usefixtures("saved")
