@@ -72,7 +72,7 @@ def journey(at: Terminal, *, iterations: int, watched: int, marked: range) -> It
 
     at.act("tab_presets", "Protocol:")
     at.press("ctrl+end")
-    at.see("Source: saved from metatui")
+    at.see("Source: saved in metatui")
     yield "11-presets"
 
     at.act("load_preset", f"{PRESET} is in the form")

@@ -273,7 +273,7 @@ class PresetsController:
             chosen.name,
             settings,
             title=chosen.title or title,
-            source="saved from metatui",
+            source="saved in metatui",
             protocol=protocol_of(settings),
             measured=headline(test) if test else "",
             changes=self.changes,

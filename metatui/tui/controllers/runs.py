@@ -234,7 +234,7 @@ class RunsController:
         self._app.run_worker(self._show_side_by_side(runs), exclusive=True, group="side_by_side")
 
     async def _show_side_by_side(self, runs: Sequence[RunSummary]) -> None:
-        """Show the adaptation of runs to the same tasks; another process computes it."""
+        """Show side by side how the models of several runs adapt to the same tasks. Another process computes this."""
         from metatui.tui.model.replay import outline
 
         app = self._app

@@ -74,7 +74,7 @@ class LiveChange:
 
     @property
     def label(self) -> str:
-        """Name of the change in a chart: `inner_lr 0.1`."""
+        """Label of the change in a chart: `inner_lr 0.1`."""
         return brief(self.path, self.new)
 
 
