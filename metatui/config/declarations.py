@@ -23,7 +23,7 @@ When = Mapping[str, Set[str]]
 
 
 Ints = Annotated[tuple[int, ...], Field(strict=False)]
-"""Type of a setting with several whole numbers."""
+"""Type of a setting whose value is a list of integers."""
 
 FieldKind = Literal["int", "float", "bool", "choice", "text", "path", "ints"]
 

@@ -192,7 +192,7 @@ class AlgorithmSettings(Group):
         0.9, "Inner momentum", "Momentum of the inner optimiser.", when=_MOMENTUM, ge=0, le=1)
     inner_weight_decay: float = setting(
         0.0, "Inner weight decay",
-        "Weight with which the parameters are added to their gradient in the inner loop, after clipping.",
+        "L2 penalty in the inner loop: this value times the parameters is added to the gradient, after clipping.",
         when=used(ALGORITHMS, "algorithm.inner_weight_decay"), ge=0, le=100)
     inner_clip: float = setting(
         0.0, "Inner clipping", "Maximum norm of the gradient of a task's loss in an inner step; 0 disables clipping.",

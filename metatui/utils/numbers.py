@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 LARGE = 1e6
-"""Numbers whose magnitude is at least this are written with an exponent."""
+"""Magnitude from which numbers are written with an exponent."""
 
 
 def interval(mean: float, half: float, *, decimals: int | None = None) -> str:

@@ -36,7 +36,7 @@ class Command:
     name: str
     run: Callable[[], object]
     help: str = ""
-    """Text of the second line."""
+    """Second line of the entry, which explains the command."""
     key: str = ""
     """Displayed names of the keys; empty if the command has no keys."""
     words: str = ""

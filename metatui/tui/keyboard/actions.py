@@ -258,7 +258,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("open_run", "enter", "Open", "Show the run; follow it if it is training.", RUNS, _row, tab="runs"),
     Action("preview_run", "n,ctrl+o", "Preview", "Go to the preview, or back to the list.", RUNS, _row, tab="runs"),
     Action("stop_run", "x", "Stop run", "Stop and save the selected run.", RUNS, _live_row, tab="runs"),
-    Action("mark_run", "space", "Mark", "Mark or unmark a run; three can be shown at once.", RUNS, _row, tab="runs"),
+    Action("mark_run", "space", "Mark", "Mark or unmark a run; three can be shown together.", RUNS, _row, tab="runs"),
     Action("mark_all_runs", "m", "All/none", "Mark all listed runs, or unmark all runs.", RUNS, _row, tab="runs"),
     Action("sort_runs", "o", "Sort", "Sort by the next column.", RUNS, _row, tab="runs"),
     Action("reverse_runs", "t", "Reverse", "Reverse the order of the list.", RUNS, _row, bar=False, tab="runs"),

@@ -54,7 +54,7 @@ class Picture(NamedTuple):
 
 
 class KittyPictures:
-    """Sends pictures to the terminal, each of them once."""
+    """Sends each picture to the terminal only once."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write = write
