@@ -124,7 +124,7 @@ class Engine(ABC):
     # Any algorithm
 
     def unsupported(self, algorithm: Algorithm) -> str | None:
-        """Return why this engine cannot compute `algorithm`; None if it can."""
+        """Return the reason why this engine cannot compute `algorithm`; None if it can."""
         return None
 
     def meta_gradient_of(

@@ -105,9 +105,7 @@ class CompileSwitch:
         except CompileFailed as error:
             was_compiled = self.outcome == "compiled"
             self._phase, self.outcome = _Phase.DONE, "failed"
-            rounding = (
-                "; meta-steps were compiled until here, so results may differ by rounding" if was_compiled else ""
-            )
+            rounding = "; earlier meta-steps were compiled, so rounding may differ from here on" if was_compiled else ""
             yield f"Training continues on the batched engine: {error}{rounding}"
             return
         self._phase, self.outcome = _Phase.DONE, "compiled"
