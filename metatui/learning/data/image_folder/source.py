@@ -195,8 +195,8 @@ def check_ways(settings: Settings, listing: Listing, splits: Splits) -> None:
     if fewest >= ways:
         if sizes["train"] < settings.ways_in_training[1]:
             sentence = (
-                f"task.ways_range is {quote(settings.task.ways_range)}, but must end at {sizes['train']} or less, the "
-                f"number of training classes of {quote(str(listing.root), 200)}"
+                f"task.ways_range is {quote(settings.task.ways_range)}, but its upper end must be at most "
+                f"{sizes['train']}, the number of training classes of {quote(str(listing.root), 200)}"
             )
             raise SettingsError([Problem("task.ways_range", sentence)])
         return

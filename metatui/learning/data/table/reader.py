@@ -290,7 +290,7 @@ def _lines(data: bytes, name: str) -> Iterator[str]:
 
 
 def _records(reader: Any, name: str) -> Iterator[list[str]]:
-    """Yield the records of a CSV file that are not blank."""
+    """Yield the records of a CSV file, without blank ones."""
     while True:
         try:
             row: list[str] = next(reader)
