@@ -105,7 +105,7 @@ def gradient_based(
         before: lines of pseudo-code before the inner loop of a task.
         start: the first line of the inner loop.
         adapted: name of the parameters that inner steps change.
-        inner_loss: support loss in the pseudo-code; by default, that of the whole model with `adapted`.
+        inner_loss: support loss in the pseudo-code; by default, the loss of the whole model with `adapted`.
         learned: symbols of the meta-parameters.
         rates: the inner learning rates, if they are learned.
     """

@@ -98,7 +98,10 @@ def _engines(case: Case) -> dict[str, Engine]:
 
 
 def cases(device: torch.device) -> list[Case]:
-    """Create an MLP on sinusoids, and Conv-4 with max-pooling and with strides on images. Norms are adapted as well."""
+    """Create the cases: an MLP on sinusoids, and Conv-4 on images, once with max-pooling and once with strides.
+
+    The norm layers are adapted as well.
+    """
     waves = SinusoidSource().episodes("train", range(3), seed=0, shots=10, queries=10)
     problems = [Case("mlp", mlp((12, 12)), MEAN_SQUARED_ERROR, waves, InnerLoop(0.05, 3))]
     u = uniform(keys(0, "check/images", torch.arange(2)), 9 * 16 * 16).view(2, 9, 1, 16, 16)

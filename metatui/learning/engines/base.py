@@ -265,7 +265,7 @@ class Engine(ABC):
         """Return the forward pass of a part of the model as a function of parameters.
 
         Args:
-            twice: whether the function must be differentiable twice.
+            twice: whether the function must be twice differentiable.
         """
         names = [name for name, _ in part.named_parameters()]
 

@@ -78,7 +78,7 @@ def handle_of(index: int, environ: Mapping[str, str], pid: int) -> Any | None:
         The handle; None if the device is hidden or its GPU cannot be determined.
 
     Raises:
-        pynvml.NVMLError: if the driver does not answer.
+        pynvml.NVMLError: if the driver does not respond.
     """
     import pynvml
 

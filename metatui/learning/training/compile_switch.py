@@ -114,7 +114,7 @@ class CompileSwitch:
         yield f"Meta-steps are compiled from here on and agree with the batched engine; each takes {ms:.3g} ms"
 
     def _wait_for_compiler(self, stop_requested: Callable[[], bool]) -> bool:
-        """Wait until the compiler has ended; return False if a stop is requested first.
+        """Wait until the compiler has exited; return False if a stop is requested before then.
 
         Raises:
             CompileFailed: if the compiler failed.

@@ -268,7 +268,11 @@ def split_tasks(table: TableData, options: TableOptions, seed: int) -> Splits:
 
 
 def _take(tasks: Sequence[int], share: float, seed: int, split: str, *, leave: int) -> tuple[list[int], list[int]]:
-    """Divide `tasks` at random into a share of at least one task and a rest of at least `leave` tasks, both sorted."""
+    """Divide `tasks` at random into two sorted lists, and return them.
+
+    The first list contains the fraction `share` of the tasks, but at least one task. The second list contains the
+    others, which are at least `leave` tasks.
+    """
     count = min(max(1, round(share * len(tasks))), len(tasks) - leave)
     order = choose(keys(seed, f"table/split/{split}", torch.tensor(0)), len(tasks), len(tasks)).tolist()
     taken = {tasks[place] for place in order[:count]}
