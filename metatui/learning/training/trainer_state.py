@@ -173,7 +173,7 @@ def held_out_split(name: str) -> Split:
     for split in SPLITS[1:]:
         if name == split:
             return split
-    raise BadInput(f"split is '{name}', but must be one of {', '.join(SPLITS[1:])}")
+    raise BadInput(f"split is '{name}', but must be {' or '.join(SPLITS[1:])}")
 
 
 def set_up_again(settings: Settings, state: TrainerState, *, source: TaskSource | None = None) -> Experiment:

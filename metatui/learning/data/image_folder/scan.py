@@ -316,7 +316,8 @@ class _Scanner:
         if self._empty and "is a folder inside a class folder" in reasons:
             return "whose folders contain folders but no images: give the folder that contains the class folders"
         if self._empty:
-            return f"whose {self._empty} class folders contain no PNG or JPEG images"
+            folders = "only class folder contains" if self._empty == 1 else f"{self._empty} class folders contain"
+            return f"whose {folders} no PNG or JPEG images"
         if "is not in a class folder" in reasons:
             return "which contains images, but no class folders: put the images of each class into a separate folder"
         return "which contains no class folders"

@@ -233,7 +233,7 @@ def too_few_classes(ways: int, settings: Settings, listing: Listing, splits: Spl
 
 
 def _fewest_classes(ways: int, shares: Shares) -> int:
-    """Return the smallest number of classes with which each part of a random split has at least `ways` classes."""
+    """Return the smallest number of classes for which every part of a random split has at least `ways` classes."""
 
     def smallest_part(count: int) -> int:
         held_out = [_share(share, count) for share in shares]

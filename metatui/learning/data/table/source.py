@@ -202,14 +202,15 @@ class TableSource(TaskSource):
         )
 
     def _left_out(self, splits: Splits, needed: Mapping[Split, int]) -> str:
-        """Describe how many tasks are left out; empty if all tasks are used."""
+        """Describe which tasks are left out; return an empty string if all tasks are used."""
         small = [n for split in SPLITS for n in splits[split] if self.table.counts[n] < needed[split]]
         if not small:
             return ""
         examples = ", ".join(f"{quote(self.table.tasks[n])} ({self.table.counts[n]})" for n in small[:MOST_NAMED])
         more = f" and {len(small) - MOST_NAMED:,} more" if len(small) > MOST_NAMED else ""
+        verb = "is left out, because it has" if len(small) == 1 else "are left out, because they have"
         return (
-            f"{len(small):,} of {len(self.table.tasks):,} tasks of {self.table.name} are left out, because they have "
+            f"{len(small):,} of {len(self.table.tasks):,} tasks of {self.table.name} {verb} "
             f"fewer rows than shots and queries together ({max(needed.values())}): {examples}{more}"
         )
 
