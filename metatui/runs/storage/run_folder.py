@@ -120,7 +120,7 @@ class RunFolder:
         return status_of(self.journal(), live=self.is_live())
 
     def not_live(self) -> BadInput:
-        """Return an error stating that the run is not live. It also names the status, the reason and what to do."""
+        """Return an error stating that the run is not live, with its status, the reason and what to do."""
         entries = self.journal()
         status = status_of(entries, live=False)
         why = end_reason(self, entries, status)

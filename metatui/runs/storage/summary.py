@@ -238,7 +238,7 @@ FILES = ("journal.jsonl", "metrics.jsonl", "evaluation.json")
 
 
 def _signature(run: RunFolder) -> str:
-    """Return a text that identifies the contents of the source files of a summary."""
+    """Return a string that identifies the contents of the source files of a summary."""
     folder = str(run.path)
     parts = [f"{metatui.__version__} {VERSION}"]
     for name in FILES:

@@ -176,7 +176,7 @@ class RecordedRun:
     label: str
     """Short label, unique in the comparison."""
     settings: Settings
-    """Settings of the training, including live changes, but with the inner learning rate of the best validation."""
+    """Settings of the training, including live changes, but with the inner learning rate at the best validation."""
     same_tasks: Hashable = field(repr=False)
     """Key that is equal for runs with the same held-out tasks."""
     training: TrainingCurve | None = field(repr=False)

@@ -215,8 +215,8 @@ class LiveRun:
         if last is None or status not in ("finished", "stopped", "failed"):
             return Failed(
                 self._reached,
-                f"Process {pid}, which trained run {run.id}, died, so the run is interrupted: "
-                f"resume it with metatui run --resume {run.id}",
+                f"Process {pid} died while it was training run {run.id}: "
+                f"resume the run with metatui run --resume {run.id}",
             )
         if status == "failed":
             return Failed(last.iteration, sanitize(str(last.details.get("sentence")), limit=2000))
