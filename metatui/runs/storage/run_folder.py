@@ -130,7 +130,7 @@ class RunFolder:
 
 
 def end_reason(run: RunFolder, entries: list[Entry], status: Status) -> str | None:
-    """Return why `run` failed or was interrupted, given its journal.
+    """Return the reason why `run` failed or was interrupted, given its journal.
 
     The result is None if the run has another status, or if the journal does not contain the reason.
     """
