@@ -242,7 +242,7 @@ def _groups(comparison: Comparison) -> list[tuple[str, Sequence[RunResult], Curv
 
 
 def _spelled(measured: Sequence[str]) -> list[str]:
-    """Replace the commas in texts of `measured_in`, because `values_of` separates the texts with commas."""
+    """Replace the commas in the results of `measured_in`, because `values_of` joins them with commas."""
     return [text.replace(", ", " and ") or "unchanged" for text in measured]
 
 

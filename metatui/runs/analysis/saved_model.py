@@ -297,7 +297,8 @@ def _inputs(experiment: Experiment, x: Array) -> Tensor:
     if schema.kind == "classification" and not (values.min() >= -OUTSIDE and values.max() <= 1 + OUTSIDE):
         low, high = float(values.min()), float(values.max())
         raise BadInput(
-            f"x has pixels from {low:g} to {high:g}, but they must be from 0 to 1, or uint8 values from 0 to 255"
+            f"x has pixel values from {low:g} to {high:g}, but must have values from 0 to 1, or uint8 values from 0 "
+            "to 255"
         )
     return _on_device(experiment, values if schema.inputs is None else _standardised(values, schema.inputs))
 

@@ -287,7 +287,7 @@ def test_commands_detach_and_stop(capsys: pytest.CaptureFixture[str]) -> None:
     assert run.journal()[0].details["preset"] == "quick (changed)"
 
     assert main(["stop", begun["run"]]) == 2
-    advice = f"metatui run --resume {begun['run']} continues it"
+    advice = f"resume it with metatui run --resume {begun['run']}"
     assert capsys.readouterr().err == f"metatui: run '{begun['run']}' is not live: it is stopped; {advice}\n"
 
 

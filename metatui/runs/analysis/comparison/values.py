@@ -389,7 +389,7 @@ class Comparing:
     run: str
     """Label of the current run."""
     number: int
-    """Number of the current run, starting at 1."""
+    """Position of the current run in the list of runs, starting at 1."""
     runs: int
     done: int
     """Number of finished held-out tasks."""
