@@ -2,7 +2,7 @@
 
 The gradient of the *sum* of the tasks' losses with respect to a stack of weights is the stack of the tasks' gradients,
 because no task depends on another's weights. So one backward pass is enough for all tasks, and each operation is
-dispatched only once, which saves most of the time of small networks.
+dispatched only once. For small networks, this saves most of the run time.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class AppContext:
 
 
 Refusal = Callable[[AppContext], str]
-"""Function that returns why an action is not possible, as a text for `with_keys`, or an empty string."""
+"""Function that returns why an action is not possible, as a string for `with_keys`; empty if it is possible."""
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,7 @@ def _splits(name: str, rows: _Rows, task_of: NDArray[np.int64]) -> tuple[Split, 
 
 
 def _check_numbers(rows: _Rows, name: str) -> None:
-    """Raise BadInput if a value is not finite or too large."""
+    """Raise BadInput if a value is too large or not finite."""
     good = np.abs(rows.values) <= LARGEST_NUMBER
     if good.all():
         return

@@ -188,7 +188,7 @@ class RowsWidget(Widget):
         super().notify_style_update()
 
     def _key(self) -> tuple[object, ...]:
-        return self.content_size, symbols_of(self), self.app.theme
+        return self.content_size, symbols_of(self), self.app.theme, getattr(self.app, "pictures", None)
 
     def _draw(self) -> list[Strip]:
         width, height = self.content_size
