@@ -397,7 +397,7 @@ def _style() -> Iterator[None]:
 
 
 def _saved(figure: Figure, kind: Format, title: str) -> bytes:
-    """Return the file contents of a figure, without the date."""
+    """Return the contents of an image file of the figure, without its creation date."""
     metadata: dict[Format, dict[str, str | None]] = {
         "svg": {"Title": title, "Date": None, "Creator": None, "Format": None, "Type": None},
         "png": {"Title": title},

@@ -87,7 +87,7 @@ def _commands(run: RunFolder) -> list[Planned]:
 
 
 def _without_final_validation(plan: list[Planned], settings: Settings) -> tuple[Planned, ...]:
-    """Drop planned validations at the end of the training, because a validation always takes place there."""
+    """Drop validations planned for the end of the training, because training always ends with a validation."""
     last = change(settings, {planned.path: planned.value for planned in plan if isinstance(planned, PlannedChange)})
     while plan and plan[-1] == PlannedValidation(last.training.iterations):
         plan = plan[:-1]

@@ -131,7 +131,7 @@ class TrainingCurve:
     changes: tuple[LiveChange, ...] = ()
     """Live changes, in order."""
     averages: tuple[Averages, ...] = ()
-    """The same curve, smoothed as in the app's charts, once for each decay that can be selected there."""
+    """The same curve with each degree of smoothing (decay) that can be selected in the app's charts."""
 
 
 @dataclass(frozen=True)

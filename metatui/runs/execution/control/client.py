@@ -208,7 +208,7 @@ class LiveRun:
         run, pid = self.run, self.hello.pid
         if is_live:
             return Failed(
-                self._reached, f"Process {pid} is still training run {run.id} but closed the connection: attach again"
+                self._reached, f"Process {pid} is still training run {run.id}, but closed the connection: attach again"
             )
         status = run.status()
         last = next((entry for entry in reversed(run.journal()) if entry.event == status), None)
