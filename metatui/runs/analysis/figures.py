@@ -193,7 +193,7 @@ def validation(comparison: Comparison) -> Panel | None:
     # The protocol is stated in the same cases as in the panel of training curves.
     note = f"in validation: {values_of(names, _spelled(measured))}" if len({*in_training, *measured}) > 1 else ""
     draw = _metric_lines(comparison, series, "meta-steps")
-    return Panel("validation", "Validation while training, with 95 % interval over tasks", draw, note=note)
+    return Panel("validation", "Validation while training, with 95 % intervals over tasks", draw, note=note)
 
 
 def adaptation(comparison: Comparison) -> Panel:

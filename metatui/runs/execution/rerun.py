@@ -1,4 +1,4 @@
-"""Repetition of runs with the same results, and export of runs as presets."""
+"""Reruns, which reproduce the results of runs, and export of runs as presets."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class CudaGraphs:
 
         Raises:
             CaptureFailed: if CUDA cannot capture the function.
-            RuntimeError: if the device is out of memory, see `is_out_of_memory`.
+            RuntimeError: if the device is out of memory (see `is_out_of_memory`).
         """
         with torch.cuda.device(self._device):
             try:
@@ -184,7 +184,7 @@ class CapturedStep:
 
         Raises:
             CaptureFailed: if no graph can be captured, or if its replay does not reproduce the meta-step.
-            RuntimeError: if the device is out of memory, see `is_out_of_memory`.
+            RuntimeError: if the device is out of memory (see `is_out_of_memory`).
         """
         static = Episodes(*(t.clone() for t in episodes.tensors()))
         metrics = torch.zeros(4, dtype=torch.float64, device=self._flat.vector.device)
