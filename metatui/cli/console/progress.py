@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -198,9 +197,7 @@ def sentence(event: events.Event, run: RunFolder) -> str | None:
             tested = f"; test: {headline(test, level=True)}, {parameters(test)}" if test else ""
             # Without a result, the command ends with the warning.
             warning = f"; warning: {event.warning}" if event.warning and test and test.is_finite else ""
-            resume = ""
-            if event.reason == "interrupted":
-                resume = f"; to continue: metatui run --resume {shlex.quote(str(run.path))}"
+            resume = f"; to continue: {run.resume_command}" if event.reason == "interrupted" else ""
             text = f"meta-step {event.iteration:,}: {ending}{tested}; run folder: {run.path}{warning}{resume}"
         case events.Failed():  # the command ends with this message
             return None

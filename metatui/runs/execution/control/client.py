@@ -216,7 +216,7 @@ class LiveRun:
             return Failed(
                 self._reached,
                 f"Process {pid}, which trained run {run.id}, died, so the run is interrupted: "
-                f"resume it with metatui run --resume {run.id}",
+                f"resume it with {run.resume_command}",
             )
         if status == "failed":
             return Failed(last.iteration, sanitize(str(last.details.get("sentence")), limit=2000))
