@@ -86,8 +86,8 @@ class AdaptationPanel(RowsWidget, can_focus=True):
     first_shot: reactive[int] = reactive(0, repaint=False)
     """Position, counted from 0, of the first visible support image of each class. It is above 0 only if not all fit."""
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - Textual's name
-        super().__init__(id=id, classes=classes)
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
         self._runs: tuple[RunViews, ...] = ()
         self._empty = ""
         self._canvas = Canvas()
