@@ -23,9 +23,9 @@ from metatui.cli.options import (
     shots_option,
     split_option,
 )
-from metatui.learning.data.packing import packing_listener
 from metatui.runs.storage.store import RunStore
 from metatui.utils.errors import BadInput, quote
+from metatui.utils.progress import packing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -238,7 +238,7 @@ def progress_bar() -> Iterator[Callable[[Comparing], object]]:
         def show(description: str, done: int, total: int, of: str) -> None:
             bar.update(task, description=description, completed=done, total=total, of=of)
 
-        with packing_listener(lambda done, total: show("packing", done, total, "images")):
+        with packing.listener(lambda done, total: show("packing", done, total, "images")):
             yield lambda now: show(_position(now), now.done, now.tasks, "tasks")
 
 
