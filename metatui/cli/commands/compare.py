@@ -18,6 +18,7 @@ from metatui.cli.options import (
     check_new_file,
     complete_runs,
     examples,
+    export_option,
     json_option,
     runs_dir_option,
     shots_option,
@@ -87,14 +88,7 @@ comparison_device_option = click.option(
 @comparison_device_option
 @runs_dir_option
 @json_option
-@click.option(
-    "--export",
-    "exports",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Also write the comparison to a .csv, .html, .json, .md, .pdf, .png, .svg or .tex file; may be repeated.",
-)
+@export_option
 def compare(
     runs: tuple[str, ...],
     tasks: int | None,

@@ -55,6 +55,12 @@ class MetaGradient:
             support_loss=torch.stack([task.support_loss for task in tasks]),
         )
 
+    @classmethod
+    def of_stack(cls, stack: GradientResult) -> MetaGradient:
+        """Return the result of a stack of tasks, whose gradients have a leading task axis."""
+        gradients = {name: g.mean(0) for name, g in stack.gradients.items()}
+        return cls(stack.loss, gradients, stack.outputs, stack.support_loss)
+
 
 @dataclass(frozen=True)
 class Adaptation:
