@@ -22,7 +22,7 @@ class Reports(Generic[P]):
 
     @contextmanager
     def listener(self, listener: Callable[P, object]) -> Iterator[None]:
-        """Call `listener` for all reports in this context, after the listeners that are already registered."""
+        """Call `listener` for each report within this context, after the listeners registered before it."""
         token = self._listeners.set((*self._listeners.get(), listener))
         try:
             yield
@@ -36,7 +36,7 @@ class Reports(Generic[P]):
 
 
 stages = Reports[[str]]("stages")
-"""Reports of what is being done at the start of a run, such as `loading the data`."""
+"""Reports of the current step at the start of a run, such as `loading the data`."""
 
 packing = Reports[[int, int]]("packing")
 """Reports of the number of decoded images, starting at 0, and the number of all images."""
