@@ -69,8 +69,6 @@ class AdaptationPanel(RowsWidget, can_focus=True):
     """
 
     DEFAULT_CSS = "AdaptationPanel { min-height: 6; }"
-
-    ALLOW_MAXIMIZE = True
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left_square_bracket", "step(-1)", "Previous step", show=False, id="step_back"),
         Binding("right_square_bracket", "step(1)", "Next step", show=False, id="step_on"),
