@@ -80,6 +80,15 @@ class MainScreen(Screen[None]):
         # focus. No rule depends on these events, and restyling takes as long as drawing the screen.
         pass
 
+    def _compositor_refresh(self) -> None:
+        if self.is_active:
+            super()._compositor_refresh()
+        elif changed := self._compositor._dirty_regions:
+            # Below a dialog, Textual would draw everything again that has changed since the dialog opened.
+            self.app.screen.refresh(*changed)
+            changed.clear()
+            self._dirty_widgets.clear()
+
 
 class MetatuiApp(OrderedKeys, inherit_bindings=False):
     """Shows the tabs, and passes each action to the tab or controller that implements it."""

@@ -33,7 +33,7 @@ def halves(theme: ChartTheme) -> bool:
 
 
 def _lines(rows: int, two: bool) -> int:
-    """Return how many lines of pixels an image of `rows` rows has. If possible, a gap is left below the image."""
+    """Return the number of pixel lines in an image of `rows` rows. If possible, a gap is left below the image."""
     return 2 * rows - 1 if two else rows - (rows > SMALLEST)
 
 
