@@ -185,7 +185,7 @@ def load_model(
 
     `model.adapt(x, y)` returns an adapted model: `adapted(x)` returns logits or target values, and `adapted.predict(x)`
     returns labels or target values. Inputs and targets have the form that they have in the data set: rows of a table in
-    their units, or images [B, C, H, W] from 0 to 1. `model.module` is the network as an nn.Module, `model.save(path)`
+    its units, or images [B, C, H, W] from 0 to 1. `model.module` is the network as an nn.Module, `model.save(path)`
     exports it, and `model.settings` are the settings of the run. The data set itself is not needed. If the run used a
     plugin file, load it first with `metatui.load_plugin`. Adaptation works well only for tasks that resemble the
     training tasks.

@@ -142,7 +142,7 @@ FINISHED = {
     "stopped": "Stopped and saved",
     "interrupted": "Interrupted and saved",
 }
-"""Texts about the end of a run, keyed by the reason in its `Finished` event."""
+"""Messages about the end of a run, keyed by the reason in its `Finished` event."""
 
 
 def entry_message(entry: Entry) -> str | None:

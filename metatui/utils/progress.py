@@ -22,7 +22,7 @@ class Reports(Generic[P]):
 
     @contextmanager
     def listener(self, listener: Callable[P, object]) -> Iterator[None]:
-        """Call `listener` for each report within this context, after the listeners registered before it."""
+        """Within this context, call `listener` for each report, after all listeners registered earlier."""
         token = self._listeners.set((*self._listeners.get(), listener))
         try:
             yield

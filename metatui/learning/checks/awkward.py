@@ -224,7 +224,7 @@ AWKWARD: tuple[Awkward, ...] = (
     # Hooks, and layers that are read from elsewhere
     Awkward("forward hook on a linear layer", lambda: _hooked(_perceptron(), 0)),
     Awkward("forward hook on a convolution", lambda: _hooked(_conv_net(nn.Conv2d(2, 3, 3), width=48), 0), IMAGES),
-    Awkward("forward hook on a norm in a block", lambda: _hooked(_conv_net(*_block(), width=36), 1), IMAGES),
+    Awkward("forward hook on a norm layer in a block", lambda: _hooked(_conv_net(*_block(), width=36), 1), IMAGES),
     Awkward("forward pre-hook on a container", _pre_hooked),
     Awkward("backward hook", _backward_hooked),
     Awkward(

@@ -130,7 +130,7 @@ class Engine(ABC):
     # Any algorithm
 
     def unsupported(self, algorithm: Algorithm) -> str | None:
-        """Return why this engine cannot compute `algorithm`; None if it can."""
+        """Return the reason why this engine cannot compute `algorithm`; None if it can."""
         return None
 
     def meta_gradient_of(
@@ -220,7 +220,7 @@ class Engine(ABC):
         return _last(self.general_adaptation(algorithm, meta, episodes, steps, order))
 
     def predictions(self, algorithm: Algorithm, stack: Params, episodes: Episodes, x: Tensor) -> Tensor:
-        """Return the predictions [T, B, ...] of adapted parameters for x [T, B, ...], without an autograd graph."""
+        """Return the predictions [T, B, ...] for x [T, B, ...] with adapted parameters, without an autograd graph."""
         if type(algorithm).predict is Algorithm.predict:
             return self.outputs(stack, x)
 
@@ -264,7 +264,7 @@ class Engine(ABC):
         """Return the forward pass of a part of the model as a function of parameters.
 
         Args:
-            twice: whether the function must be differentiable twice.
+            twice: whether the function must be twice differentiable.
         """
         names = [name for name, _ in part.named_parameters()]
 
@@ -301,7 +301,7 @@ class Engine(ABC):
         return _last(self.adapt(theta, x, y, inner, order))
 
     def outputs(self, stack: Params, x: Tensor) -> Tensor:
-        """Return the predictions [T, B, ...] for x [T, B, ...] of a stack of tasks, without an autograd graph."""
+        """Return the predictions [T, B, ...] with a stack of parameters for x [T, B, ...], without a graph."""
 
         @torch.no_grad()
         def one(t: int) -> Tensor:

@@ -242,7 +242,7 @@ def _groups(comparison: Comparison) -> list[tuple[str, Sequence[RunResult], Curv
 
 
 def _spelled(measured: Sequence[str]) -> list[str]:
-    """Replace the commas in texts of `measured_in`, because `values_of` separates the texts with commas."""
+    """Replace the commas in the results of `measured_in`, because `values_of` joins them with commas."""
     return [text.replace(", ", " and ") or "unchanged" for text in measured]
 
 
@@ -397,7 +397,7 @@ def _style() -> Iterator[None]:
 
 
 def _saved(figure: Figure, kind: Format, title: str) -> bytes:
-    """Return the file contents of a figure, without the date."""
+    """Return the contents of an image file of the figure, without its creation date."""
     metadata: dict[Format, dict[str, str | None]] = {
         "svg": {"Title": title, "Date": None, "Creator": None, "Format": None, "Type": None},
         "png": {"Title": title},

@@ -83,7 +83,7 @@ def test_evaluation_with_other_shots(tiny: Make) -> None:
 
 
 def test_train_split_is_refused(tiny: Make) -> None:
-    with pytest.raises(BadInput, match="split is 'train', but must be one of val, test"):
+    with pytest.raises(BadInput, match="split is 'train', but must be val or test"):
         evaluate_state(tiny(), Trainer(tiny()).state(), split="train")
 
 

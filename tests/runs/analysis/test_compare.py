@@ -395,7 +395,7 @@ def test_bad_input_is_refused(store: Path, maml: RunFolder, tmp_path: Path) -> N
         compare(maml, shots=0)
     with pytest.raises(BadInput, match=r"evaluation\.inner_steps is 0, but must be"):
         compare(maml, steps=0)
-    with pytest.raises(BadInput, match="split is 'train', but must be one of val, test"):
+    with pytest.raises(BadInput, match="split is 'train', but must be val or test"):
         compare(maml, split="train")
     with pytest.raises(BadInput, match=r"target is 95, but must be an accuracy above 0 and at most 1"):
         compare(glyphs, target=95)

@@ -142,7 +142,7 @@ def test_many_changes_are_counted_and_those_without_effect_left_out(live: tuple[
     many = replace(run.training, changes=(chunk, *[made] * 12))
     sentences = changes_in_training(replace(comparison, runs=(replace(run, training=many),)))
     assert len(sentences) == 11
-    assert sentences[-1] == "MAML: 2 more setting changes, which are listed in its journal"
+    assert sentences[-1] == "MAML: 2 more setting changes (see its journal)"
 
 
 def test_explorer_and_parameter_space_use_validated_rate(live: tuple[RunFolder, list[Event]]) -> None:

@@ -103,8 +103,8 @@ def test_run_survives_its_starter_and_resumes_when_killed(
     *_, failed = seen
     assert isinstance(failed, events.Failed)
     assert failed.sentence == (
-        f"Process {live.hello.pid}, which trained run {live.run_id}, died, so the run is interrupted: "
-        f"resume it with metatui run --resume {live.run_id}"
+        f"Process {live.hello.pid} died while it was training run {live.run_id}: "
+        f"resume the run with metatui run --resume {live.run_id}"
     )
     assert live.run.status() == "interrupted"
 
@@ -287,7 +287,7 @@ def test_commands_detach_and_stop(capsys: pytest.CaptureFixture[str]) -> None:
     assert run.journal()[0].details["preset"] == "quick (changed)"
 
     assert main(["stop", begun["run"]]) == 2
-    advice = f"metatui run --resume {begun['run']} continues it"
+    advice = f"resume it with metatui run --resume {begun['run']}"
     assert capsys.readouterr().err == f"metatui: run '{begun['run']}' is not live: it is stopped; {advice}\n"
 
 
