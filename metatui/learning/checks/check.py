@@ -66,29 +66,24 @@ def run_checks(device: str = "cpu") -> Iterator[Check]:
     yield from check_algorithms(where.type if where.index is None else str(where))
     if where.type != "cpu":
         for case in full_size_cases(where):
-            yield from compare_full_size(case)
+            yield from compare(case, full_size=True)
 
 
-def compare(case: Case) -> Iterator[Check]:
-    """Compare every algorithm and engine with finite differences, and with `higher` or an optimiser of torch."""
+def compare(case: Case, *, full_size: bool = False) -> Iterator[Check]:
+    """Compare every algorithm and engine with finite differences, and with `higher` or an optimiser of torch.
+
+    With `full_size`, comparisons with finite differences that would take too long are left out.
+    """
     engines = _engines(case)
     for algorithm in ("maml", "fomaml"):
         yield from _meta_gradients(case, engines, algorithm)
     yield _second_order(case, engines)
-    yield from _reptile(case, engines)
+    if not full_size:
+        yield from _reptile(case, engines)
     yield from _reptile_adam(case, engines)
     yield from _adaptation(case, engines)
-    yield _pretrained(case)
-
-
-def compare_full_size(case: Case) -> Iterator[Check]:
-    """Compare as `compare` does, but without finite differences for Reptile, because they would take too long."""
-    engines = _engines(case)
-    for algorithm in ("maml", "fomaml"):
-        yield from _meta_gradients(case, engines, algorithm)
-    yield _second_order(case, engines)
-    yield from _reptile_adam(case, engines)
-    yield from _adaptation(case, engines)
+    if not full_size:
+        yield _pretrained(case)
 
 
 def _engines(case: Case) -> dict[str, Engine]:

@@ -128,8 +128,8 @@ def comparison_figure(comparison: Comparison, kind: Format) -> bytes:
         return _saved(figure, kind, "metatui compare")
 
 
-def panel_figure(panel: Panel, comparison: Comparison, kind: Format = "svg") -> bytes:
-    """Draw one panel as a separate figure."""
+def panel_figure(panel: Panel, comparison: Comparison) -> bytes:
+    """Draw one panel as a separate SVG figure."""
     from matplotlib.figure import Figure
 
     with _style():
@@ -137,13 +137,13 @@ def panel_figure(panel: Panel, comparison: Comparison, kind: Format = "svg") -> 
         _draw(panel, figure.subplots())
         if panel.legend:
             _legend(figure, comparison)
-        return _saved(figure, kind, panel.title)
+        return _saved(figure, "svg", panel.title)
 
 
-def panels(comparison: Comparison, *, against: Against = "iterations") -> list[Panel]:
+def panels(comparison: Comparison) -> list[Panel]:
     """Return all non-empty panels: training, validation, adaptation, result, time."""
     all_panels = (
-        training(comparison, against=against),
+        training(comparison),
         validation(comparison),
         adaptation(comparison),
         result(comparison),

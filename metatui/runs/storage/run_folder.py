@@ -49,6 +49,11 @@ class RunFolder:
         """Name by which commands find the run, quoted for a shell: its path if it is not in the default folder."""
         return shlex.quote(self.id if self.path.parent == paths.runs_dir() else str(self.path))
 
+    @property
+    def resume_command(self) -> str:
+        """Shell command that resumes the run."""
+        return f"metatui run --resume {self.argument}"
+
     settings_path = _File("settings.toml")
     journal_path = _File("journal.jsonl")
     metrics_path = _File("metrics.jsonl")
@@ -125,7 +130,7 @@ class RunFolder:
         status = status_of(entries, live=False)
         why = end_reason(self, entries, status)
         reason = f" ({why})" if why else ""
-        advice = f"; resume it with metatui run --resume {self.id}" if status in ("interrupted", "stopped") else ""
+        advice = f"; resume it with {self.resume_command}" if status in ("interrupted", "stopped") else ""
         return BadInput(f"run {quote(self.id)} is not live: it is {status}{reason}{advice}")
 
 

@@ -15,10 +15,10 @@ from metatui.tui.controllers.sessions import Attached, OpenRun, Sessions
 from metatui.tui.formatting import headline, result_words, value
 from metatui.tui.keyboard.actions import Phase
 from metatui.tui.model.run_model import RunModel
+from metatui.tui.model.system_monitor import Load, Sampler
 from metatui.tui.screens.main.curves import MarkedRun
 from metatui.tui.screens.main.status_line import RunState
 from metatui.tui.screens.main.work import no_adaptation
-from metatui.tui.system_monitor import Load, Sampler
 from metatui.tui.widgets.adaptation import RunViews
 
 # Imported in the functions that use them, because the first frame does not need them.

@@ -240,13 +240,13 @@ def test_other_live_settings_do_not_change_evaluation(
     from metatui.learning.training.trainer_state import evaluate_state
 
     settings, state = saved_state(live[0])
-    before = timeless(evaluate_state(settings, state)[0])
+    before = timeless(evaluate_state(settings, state))
     others = [path for path, field in FIELDS.items() if field.live and path not in ADAPTATION]
     assert others
     for path in others:
         other = change(settings, {path: type(settings.value(path))(3)})  # type: ignore[arg-type]
         assert other != settings
-        assert timeless(evaluate_state(other, state)[0]) == before, path
+        assert timeless(evaluate_state(other, state)) == before, path
 
 
 @pytest.fixture(scope="module")

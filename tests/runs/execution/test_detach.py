@@ -22,7 +22,6 @@ from metatui.cli import main
 from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.events import Event, Progress
-from metatui.learning.stages import stage_listener
 from metatui.runs.execution import worker
 from metatui.runs.execution.control import LiveRun, StartingRun, resume_detached, start_detached, stop_run
 from metatui.runs.execution.session import Session
@@ -30,6 +29,7 @@ from metatui.runs.storage.lock import RunLock
 from metatui.runs.storage.store import RunStore
 from metatui.utils import child_process, paths
 from metatui.utils.errors import BadInput, MetatuiError, SettingsError
+from metatui.utils.progress import stages
 
 SMALL = change(
     Settings(),
@@ -231,15 +231,15 @@ def test_own_process_is_not_stopped_by_a_signal() -> None:
 
 def test_run_starts_although_its_stages_cannot_be_shown() -> None:
     """Check a closed terminal: whatever is written to it raises an exception."""
-    stages = []
+    told = []
 
     def write(stage: str) -> None:
-        stages.append(stage)
+        told.append(stage)
         raise OSError("Input/output error")
 
-    with stage_listener(write):
+    with stages.listener(write):
         live = start_detached(SMALL)
-    assert stages[:2] == ["loading the data", "choosing the engine"]
+    assert told[:2] == ["loading the data", "choosing the engine"]
     assert isinstance(list(live)[-1], events.Finished)
 
 

@@ -104,7 +104,8 @@ class TableSource(TaskSource):
         training = np.isin(np.repeat(np.arange(len(table.tasks)), table.counts), splits["train"])
         self.x_mean, self.x_scale, self._x = _standardised(table.x, training)
         self.y_mean, self.y_scale, self._y = _standardised(table.y, training)
-        self._pool = torch.cat([torch.arange(n) + first for n, first in self._extents("train")])
+        first, count = (each[self._tasks["train"]].tolist() for each in (self._first, self._count))
+        self._pool = torch.cat([torch.arange(n, n + rows) for n, rows in zip(first, count, strict=True)])
         self.notes = (self._contents(), self._units())
         self.notices = tuple(filter(None, (self._left_out(splits, needed), self._repeated(evaluated))))
 
@@ -168,10 +169,6 @@ class TableSource(TaskSource):
     def targets_in_units(self, y: Tensor) -> Tensor:
         """Convert standardised targets or predictions [..., targets] to the units of the columns."""
         return y.cpu().double() * self.y_scale + self.y_mean
-
-    def _extents(self, split: Split) -> list[tuple[int, int]]:
-        """Return the number of rows and the first row of each task of `split`."""
-        return [(int(self._count[n]), int(self._first[n])) for n in self._tasks[split].tolist()]
 
     def _choose(self, split: Split, tasks: Sequence[int], *, seed: int) -> Tensor:
         """Return the index of the table's task for each task number in `tasks`, int64 [T].

@@ -21,7 +21,7 @@ from metatui.tui.formatting import headline, number, result_words, short_metric,
 from metatui.tui.keyboard.actions import Phase, with_keys
 from metatui.tui.model.history import History
 from metatui.tui.model.run_model import RunModel
-from metatui.tui.system_monitor import Load
+from metatui.tui.model.system_monitor import Load
 from metatui.tui.widgets.charts import MetricSparkline
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, width_of

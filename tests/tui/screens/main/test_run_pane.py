@@ -8,8 +8,8 @@ from metatui.config.settings import Settings
 from metatui.events import Checkpointed, Evaluating, Paused, Resumed, Warned
 from metatui.tui.keyboard.actions import Phase
 from metatui.tui.model.run_model import RunModel
+from metatui.tui.model.system_monitor import Load
 from metatui.tui.screens.main.run_pane import Fact, RunNumbers, facts_of, packed, table
-from metatui.tui.system_monitor import Load
 from tests.tui.fakes import progress, started
 from tests.tui.widgets.test_charts import text, theme
 
