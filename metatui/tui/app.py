@@ -21,7 +21,7 @@ from textual.screen import Screen
 from textual.signal import Signal
 from textual.theme import Theme
 from textual.widget import Widget
-from textual.widgets import ContentSwitcher, Input
+from textual.widgets import Button, ContentSwitcher, Input
 
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
@@ -275,9 +275,19 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             await tabs.mount(runs, presets)
 
     async def _prepare_dialogs(self) -> None:
-        """Import the modules of the palette and of dialogs, so that the first dialog opens without delay."""
-        import metatui.tui.command_palette.screen
-        import metatui.tui.screens.dialogs.live_settings  # noqa: F401
+        """Import the palette and parse the style sheets of dialogs, so that the first dialog opens without delay."""
+        from textual.command import CommandInput, CommandList, SearchIcon
+        from textual.widgets import LoadingIndicator
+
+        from metatui.tui.command_palette.screen import Palette
+        from metatui.tui.screens.dialogs import live_settings  # noqa: F401 - imported for later
+        from metatui.tui.screens.dialogs.dialog import Dialog
+
+        dialog: Dialog[None] = Dialog()
+        palette = Palette(over_tabs=True), CommandInput(), CommandList(), SearchIcon(), LoadingIndicator()
+        for widget in (dialog, Button(), *palette):
+            widget._post_register(self)  # adds the style sheet, as when Textual mounts the widget
+        self.stylesheet.parse()
 
     async def _prepare_theme(self) -> None:
         """Prepare the style sheet for the theme that the theme key selects next."""
