@@ -495,3 +495,15 @@ async def test_text_right_after_tab_goes_to_the_next_field(make: Make) -> None:
         app.post_message(Key("9", "9"))
         await pilot.pause()
         assert first.value == "9"
+
+
+async def test_first_dialogs_need_no_other_style_sheets(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await app.settle()
+        known = set(app.stylesheet.source)
+        await pilot.press("f5", "f4")
+        assert type(app.screen).__name__ == "LiveScreen"
+        await pilot.press("escape", "ctrl+p")
+        assert type(app.screen).__name__ == "Palette"
+        assert set(app.stylesheet.source) == known
