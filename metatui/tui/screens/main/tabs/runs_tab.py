@@ -43,8 +43,8 @@ class RunsTab(ListTab):
     BINDINGS: ClassVar[list[BindingType]] = bindings_of("runs")
     DEFAULT_CSS = """
     RunsTab {
-        & #runs-table.-wide { width: 5fr; }
-        & #run-preview.-wide { width: 3fr; }
+        & #runs-table.-beside { width: 5fr; }
+        & #run-preview.-beside { width: 3fr; }
     }
     """
 
