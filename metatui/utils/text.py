@@ -21,6 +21,12 @@ def wrap_text(text: str, width: int, **options: Any) -> list[str]:
     return [line.replace(NO_BREAK_SPACE, " ") for line in textwrap.wrap(" ".join(kept), width, **options)]
 
 
+def as_sentence(text: str) -> str:
+    """Begin `text` with a capital letter, unless its first word may be a name, such as a setting or a file."""
+    is_word = re.match(r"(?!metatui\b)[a-z]+[ ,:]", text)
+    return text[0].upper() + text[1:] if is_word else text
+
+
 def sanitize(text: str, *, limit: int = 200) -> str:
     """Return `text` on one line, without control characters or lone surrogates, at most `limit` characters long."""
     if not text.isprintable():

@@ -27,6 +27,7 @@ from metatui.tui.widgets.charts.row_widget import Row, columns
 from metatui.tui.widgets.scroll_view import Page, paragraph
 from metatui.utils import paths
 from metatui.utils.errors import MetatuiError
+from metatui.utils.text import as_sentence
 
 LOWEST_CHART, HIGHEST_CHART = 8, 24
 WIDE = 100
@@ -112,7 +113,7 @@ def _summary(run: RunSummary, details: RunDetails, width: int, theme: ChartTheme
     texts = [line for line in (_about(run), _amount(run, details)) if line]
     texts += [text for text in results(run) if text]
     rows = [row for text in texts for row in paragraph(text, width, theme, theme.text, hang=2)]
-    reason = f"{run.status.capitalize()}: {run.reason}." if run.reason else ""
+    reason = f"{run.status.capitalize()}: {as_sentence(run.reason)}." if run.reason else ""
     warnings = [reason, f"{run.warning}." if run.warning else "", run.problem or ""]
     return rows + [row for text in warnings if text for row in paragraph(text, width, theme, theme.warning, hang=2)]
 
