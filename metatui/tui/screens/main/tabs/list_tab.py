@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual import on
 from textual.containers import Vertical
 from textual.events import DescendantBlur, DescendantFocus
@@ -22,9 +24,8 @@ LEAST_ROWS = 4
 class ListTab(Vertical):
     """Arranges a list and a preview.
 
-    In a wide terminal, a list that would fill less than half of the height is above the preview, so that no large area
-    is empty; a longer one is next to it. In a narrow terminal, the list is above the preview, and a focused preview
-    replaces it.
+    In a wide terminal, the list is next to the preview. In a narrow terminal, it is above the preview, and a focused
+    preview replaces it.
 
     A subclass yields `filter`, and `table` and `preview` in a container with the CSS class `list-and-preview`. It
     implements `fill` and `show_preview`.
@@ -44,6 +45,10 @@ class ListTab(Vertical):
         }
     }
     """
+
+    SHORT_LIST_ABOVE: ClassVar[bool] = False
+    """Whether a list that needs at most half of the height is above the preview in a wide terminal, too. This is better
+    for a preview that has a use for the width."""
 
     table: Table
     preview: ScrollView
@@ -122,7 +127,8 @@ class ListTab(Vertical):
         rows, frame = self.table.needed_rows, 2 if wide else 0
         if not self.words:  # otherwise, the list would move while a filter is typed
             self._unfiltered_rows = rows
-        beside = wide and self._unfiltered_rows + frame > self.size.height // 2
+        is_long = self._unfiltered_rows + frame > self.size.height // 2
+        beside = wide and (is_long or not self.SHORT_LIST_ABOVE)
         is_empty = self._unfiltered_rows <= 1
         self.preview.display = not is_empty
         self.table.display = is_empty or wide or not reading
