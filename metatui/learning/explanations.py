@@ -191,7 +191,7 @@ def inner_steps(
     data = "B" if batch else "D"
     gradient = f"∇{inner_loss or f'L({data}; {adapted})'}"
     if algorithm.inner_clip:
-        lines += [f"g ← {gradient}", f"g ← g, scaled down to a norm of {algorithm.inner_clip:g} if it is longer"]
+        lines += [f"g ← {gradient}", f"g ← g, scaled down to a norm of {algorithm.inner_clip:g} if its norm is larger"]
         gradient = "g"
     if algorithm.inner_weight_decay:
         lines.append(f"g ← {gradient} + {algorithm.inner_weight_decay:g} {adapted}")
@@ -213,7 +213,7 @@ def inner_steps(
 
 def adam_step(settings: Settings, learned: str = "θ") -> tuple[str, ...]:
     clip = settings.algorithm.grad_clip
-    clipping = (f"    g ← g, scaled down to a norm of {clip:g} if it is longer",) if clip else ()
+    clipping = (f"    g ← g, scaled down to a norm of {clip:g} if its norm is larger",) if clip else ()
     return *clipping, f"    {learned} ← Adam({learned}, g), step size {outer_lr(settings)}"
 
 

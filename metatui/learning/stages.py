@@ -17,7 +17,7 @@ _listeners: ContextVar[tuple[OnStage, ...]] = ContextVar("stage listeners", defa
 
 @contextmanager
 def stage_listener(listener: OnStage) -> Iterator[None]:
-    """Call `listener` for each stage within this context, after the listeners registered before it."""
+    """Within this context, call `listener` for each stage, after all listeners that were registered earlier."""
     token = _listeners.set((*_listeners.get(), listener))
     try:
         yield

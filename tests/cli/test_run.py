@@ -421,6 +421,7 @@ def test_doctor_report(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
     assert report["data"]["omniglot"] is False
     assert report["files"]["runs"] == os.environ["METATUI_RUNS"]
     assert {"colours", "encoding", "unicode", "TERM", "tmux"} <= report["terminal"].keys()
+    assert report["terminal"]["pictures"] == "in shades"  # the output has no colours
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
     assert out.startswith(f"metatui {metatui.__version__} trains on {report['devices'][0]['device']} (")

@@ -72,8 +72,8 @@ class MAML(GradientBased):
     def explain(cls, settings: Settings) -> Explanation:
         memory = {
             "unrolled": "Memory grows with the number of inner steps, because the graph of every inner step is kept.",
-            "recomputed": "The graph of one inner step and the parameters after every inner step are kept in memory. "
-            "In exchange, the gradient of each inner step is computed twice.",
+            "recomputed": "To save memory, only the graph of one inner step and the parameters after every inner step "
+            "are kept, and the gradient of each inner step is computed twice.",
             "auto": "If the graph of all inner steps is small, it is kept in memory; otherwise, only the graph of one "
             "inner step and the parameters after every inner step are kept.",
         }

@@ -69,7 +69,10 @@ def figure(value: float | None) -> str:
 
 
 def by_task(cells: Iterable[Cell]) -> list[tuple[str, list[tuple[str, Cell]]]]:
-    """Group the cells by task, each with the text of its first column ("" if the row above has the same text)."""
+    """Group the cells by task. Each cell comes with the text of its row's first column.
+
+    The text is empty if it would be the same as in the row above.
+    """
     groups = []
     for task, of_task in groupby(cells, key=lambda cell: cell.work.task):
         workloads = [list(same) for _, same in groupby(of_task, key=lambda cell: cell.work)]

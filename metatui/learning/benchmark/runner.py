@@ -114,7 +114,8 @@ Report = Ready | Measuring | Measurement
 class Benchmark:
     """Measurement of cells in a child process, which is replaced if it dies.
 
-    Iterating over a benchmark measures the cells in order. On CUDA, this includes meta-steps captured as CUDA graphs.
+    Iterating over a benchmark measures the cells in order. On a CUDA device, meta-steps captured as CUDA graphs are
+    measured as additional cells.
     """
 
     def __init__(

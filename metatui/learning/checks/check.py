@@ -82,7 +82,7 @@ def compare(case: Case) -> Iterator[Check]:
 
 
 def compare_full_size(case: Case) -> Iterator[Check]:
-    """Compare as `compare` does, but without finite differences for Reptile, which would take too long."""
+    """Compare as `compare` does, but without finite differences for Reptile, because they would take too long."""
     engines = _engines(case)
     for algorithm in ("maml", "fomaml"):
         yield from _meta_gradients(case, engines, algorithm)
@@ -135,7 +135,7 @@ def _prepare(case: Case, device: torch.device) -> Case:
 
 
 def _randomised(model: nn.Module) -> nn.Module:
-    """Set all parameters to random values: scales of 1 and biases of 0 could hide a wrong derivative."""
+    """Set all parameters to random values, because scales of 1 and biases of 0 could hide a wrong derivative."""
     with torch.no_grad():
         for i, (name, p) in enumerate(model.named_parameters()):
             noise = normal(keys(i, "check/model", torch.zeros(1, dtype=torch.int64)), p.numel()).view_as(p)
@@ -186,7 +186,7 @@ def _reptile(case: Case, engines: dict[str, Engine]) -> Iterator[Check]:
 
 
 def _reptile_change(case: Case, engine: Engine, theta: Params, inner: InnerLoop) -> Params:
-    """Compute the mean parameter change of the tasks, (1/n) Σ_i (θ'_i - θ)."""
+    """Compute the mean parameter change over the tasks, (1/n) Σ_i (θ'_i - θ)."""
     *_, last = engine.adapt(theta, case.episodes.support_x, case.episodes.support_y, inner)
     return {name: last.params[name].mean(0) - p.detach() for name, p in theta.items()}
 

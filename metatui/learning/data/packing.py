@@ -18,7 +18,7 @@ _listeners: ContextVar[tuple[OnPacked, ...]] = ContextVar("packing listeners", d
 
 @contextmanager
 def packing_listener(listener: OnPacked) -> Iterator[None]:
-    """Call `listener` for each progress report within this context, after the listeners registered before it."""
+    """Within this context, call `listener` for each progress report, after all listeners registered earlier."""
     token = _listeners.set((*_listeners.get(), listener))
     try:
         yield

@@ -192,8 +192,8 @@ def _milliseconds(
     graph and measured.
 
     The result is the shortest of several measured times, or the first measured time if it exceeds twice `limit`. On a
-    CPU, where time is proportional to the number of tasks, only two tasks are measured for images. On a GPU, all tasks
-    that fit in memory are measured.
+    CPU, where the time is proportional to the number of tasks, only two tasks are measured if the inputs are images.
+    On a GPU, all tasks that fit in memory are measured.
     """
     settings = algorithm.settings
     tasks, on_cpu = settings.algorithm.meta_batch, _device(engine).type == "cpu"
@@ -258,7 +258,7 @@ def _device(engine: Engine) -> torch.device:
 
 
 def _read() -> dict[str, dict[str, float]]:
-    """Read all cached measurements; empty if the file is missing or invalid."""
+    """Return all cached measurements. The result is empty if the cache file is missing or invalid."""
     try:
         content = json.loads(read_bounded(paths.measured_engines_file(), MAX_BYTES))
         known = {key: {name: float(ms) for name, ms in value.items()} for key, value in content.items()}

@@ -221,7 +221,7 @@ class Engine(ABC):
         return _last(self.general_adaptation(algorithm, meta, episodes, steps, order))
 
     def predictions(self, algorithm: Algorithm, stack: Params, episodes: Episodes, x: Tensor) -> Tensor:
-        """Return the predictions [T, B, ...] of adapted parameters for x [T, B, ...], without an autograd graph."""
+        """Return the predictions [T, B, ...] for x [T, B, ...] with adapted parameters, without an autograd graph."""
         if type(algorithm).predict is Algorithm.predict:
             return self.outputs(stack, x)
 
@@ -302,7 +302,7 @@ class Engine(ABC):
         return _last(self.adapt(theta, x, y, inner, order))
 
     def outputs(self, stack: Params, x: Tensor) -> Tensor:
-        """Return the predictions [T, B, ...] for x [T, B, ...] of a stack of tasks, without an autograd graph."""
+        """Return the predictions [T, B, ...] with a stack of parameters for x [T, B, ...], without a graph."""
 
         @torch.no_grad()
         def one(t: int) -> Tensor:

@@ -37,7 +37,7 @@ class HigherEngine(Engine):
         if len(algorithm.parameters) < len(list(self.model.parameters())):
             return "higher also adapts frozen parameters, unless it differentiates through the inner steps"
         if algorithm.plain is None or not algorithm.plain.is_sgd:
-            return "higher only computes gradient steps of SGD on all parameters"
+            return "higher only supports inner loops of SGD on all parameters"
         return None
 
     def meta_gradient(self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> MetaGradient:
@@ -93,7 +93,7 @@ class HigherEngine(Engine):
 
     def _inner_loop(self, inner: InnerLoop, *, track: bool) -> Any:
         if not inner.is_sgd:
-            raise BadInput("compute.engine is 'higher', but must be another engine: higher only computes steps of SGD")
+            raise BadInput("compute.engine is 'higher', but must be another engine: higher only supports SGD")
         optimizer = torch.optim.SGD(self.model.parameters(), lr=inner.lr)
         return higher.innerloop_ctx(self.model, optimizer, copy_initial_weights=False, track_higher_grads=track)
 

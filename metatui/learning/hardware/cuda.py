@@ -127,7 +127,7 @@ def _machine_problem(driver: Driver) -> str:
         return f"torch {torch.__version__} is built without CUDA; install a build with CUDA ({INSTALL})"
     if driver.error is not None:
         return (
-            f"its driver does not answer ({driver.error}); install or reload the driver, or give the container "
+            f"its driver does not respond ({driver.error}); install or reload the driver, or give the container "
             "access to the GPU"
         )
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")

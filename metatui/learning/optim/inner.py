@@ -132,7 +132,7 @@ class Update:
 
 
 def clipped(gradients: Params, limit: float, *, stacked: bool) -> Params:
-    """Scale down the gradients of each task whose gradient norm exceeds `limit`, so that the norm is `limit`."""
+    """Scale down the gradients of each task whose gradient norm exceeds `limit`, so that the norm equals `limit`."""
     squares = [g.square().reshape(len(g) if stacked else 1, -1).sum(1) for g in gradients.values()]
     factor = limit / root(torch.stack(squares).sum(0)).clamp(min=limit)
     return {

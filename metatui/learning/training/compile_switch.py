@@ -32,7 +32,7 @@ class _Phase(Enum):
 
 
 class CompileSwitch:
-    """Switches each kind of meta-step to its compiled form, `compute.compile_after` meta-steps after its first use."""
+    """Switches to compiled meta-steps after `compute.compile_after` meta-steps of the same kind."""
 
     def __init__(self, learner: Learner, graphs: GraphedStep) -> None:
         self._learner = learner
@@ -65,7 +65,7 @@ class CompileSwitch:
             iteration: number of meta-steps so far.
             settings: settings of the next meta-step, with `auto` resolved.
             tasks: task numbers of the next meta-step.
-            stop_requested: called repeatedly while this waits for the compiler. If it returns True, the engine is not
+            stop_requested: called repeatedly during the wait for the compiler. If it returns True, the engine is not
                 switched.
         """
         kind = settings.algorithm.inner_steps, settings.algorithm.meta_batch

@@ -91,7 +91,7 @@ class MetaSteps:
         """Wait for pending meta-steps and report their metrics.
 
         Raises:
-            Diverged: if a meta-step diverged. `iteration` and `tasks_seen` then return to their values before this
+            Diverged: if a meta-step diverged. `iteration` and `tasks_seen` are then reset to their values before this
                 meta-step.
         """
         pending, self._pending = self._pending, []

@@ -27,8 +27,9 @@ class TrainerState:
     """The state of a trainer between two meta-steps."""
 
     tensors: Params
-    """Tensors, keyed by name: meta-parameters as `theta/...`, those of the best validation as `best/...`, tensors of
-    the model that are never learned as `frozen/...`, and the state of the outer optimiser as `algorithm/...`."""
+    """Tensors, keyed by name: current meta-parameters as `theta/...`, the meta-parameters with the best validation
+    result as `best/...`, tensors of the model that are never learned as `frozen/...`, and the state of the outer
+    optimiser as `algorithm/...`."""
     values: dict[str, Any]
     """JSON values: `iteration`, `tasks_seen`, `seconds`, `settings`, the fingerprint of the `data`, the SHA-256 of the
     pretrained `weights` if there are any, `first_meta_batch`, the fields of `BestModel`, and the fields of
@@ -91,7 +92,7 @@ def write_theta(theta: Params, saved: Params) -> None:
 
 
 def check_data(experiment: Experiment, state: TrainerState) -> None:
-    """Check that the data set and the pretrained weights are those that `state` was trained on.
+    """Check that the data set and the pretrained weights have not changed since the training that led to `state`.
 
     With other data, the held-out tasks would change and might contain classes that the model was trained on.
 

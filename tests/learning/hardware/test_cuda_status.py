@@ -83,7 +83,7 @@ def test_build_without_cuda(driver: FakeNvml, monkeypatch: pytest.MonkeyPatch) -
 def test_silent_driver(driver: FakeNvml) -> None:
     driver.error = "Driver/library version mismatch"
     assert cuda.cuda_problem() == (
-        "The NVIDIA GPU cannot be used: its driver does not answer (Driver/library version mismatch); install or "
+        "The NVIDIA GPU cannot be used: its driver does not respond (Driver/library version mismatch); install or "
         "reload the driver, or give the container access to the GPU"
     )
 

@@ -141,7 +141,7 @@ def _content(root: Path, file: ImageFile) -> bytes:
         raise Unusable(f"has {file.size:,} bytes, more than the allowed {_MAX_FILE:,}")
     try:
         with (root / file.path).open("rb") as opened:
-            return opened.read(_MAX_FILE)
+            return opened.read(file.size)  # without a limit, a file that grows would be read to its end
     except OSError as error:
         raise Unusable(f"cannot be read: {reason(error)}") from None
 

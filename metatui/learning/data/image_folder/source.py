@@ -135,7 +135,7 @@ def _images(repeated: Sequence[tuple[str, str]], where: str) -> str:
     """Return a clause that says how many images are repeated `where`, with the first one as an example."""
     (a, b), count = repeated[0], len(repeated)
     example = f"{sanitize(a)} and {sanitize(b)}"
-    return f"1 image is {where} ({example})" if count == 1 else f"{count:,} images are {where} (such as {example})"
+    return f"1 image is {where} ({example})" if count == 1 else f"{count:,} images are {where} (for example, {example})"
 
 
 def _summary(listing: Listing, left_out: Sequence[LeftOut]) -> str:
@@ -268,7 +268,10 @@ def check_images(settings: Settings, listing: Listing, splits: Splits, counts: S
 def too_few(
     listing: Listing, classes: Sequence[int], counts: Sequence[int], shots: int, queries: int, field: str = "task.shots"
 ) -> str:
-    """Name those of `classes` that have fewer than `shots` + `queries` images. `field` is the setting of `shots`.
+    """Explain which of `classes` have fewer than `shots` + `queries` images.
+
+    Args:
+        field: setting that determines `shots`.
 
     Returns:
         A sentence, or an empty string if all classes have enough images.

@@ -111,7 +111,7 @@ class TableSource(TaskSource):
     def episodes(
         self, split: Split, tasks: Sequence[int], *, seed: int, ways: int = 1, shots: int, queries: int
     ) -> Episodes:
-        """Return episodes of `shots` support and `queries` query rows of the same task.
+        """Return one episode for each task, with `shots` support rows and `queries` query rows of the task.
 
         With a different number of shots, an episode keeps its query set, and the smaller support set is the beginning
         of the larger one.
@@ -174,7 +174,7 @@ class TableSource(TaskSource):
         return [(int(self._count[n]), int(self._first[n])) for n in self._tasks[split].tolist()]
 
     def _choose(self, split: Split, tasks: Sequence[int], *, seed: int) -> Tensor:
-        """Return the index in the table of each task in `tasks`, int64 [T].
+        """Return the index of the table's task for each task number in `tasks`, int64 [T].
 
         In a split of n tasks, every block of n successive task numbers contains each task once.
         """

@@ -113,7 +113,7 @@ def packed(facts: Iterable[Fact], width: int, theme: ChartTheme) -> list[Row]:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """Wrap a text, but not between a number and its unit."""
+    """Wrap text, but not between a number and its unit."""
     return wrap_text(re.sub(r"(?<=\d) (?=[a-zA-Z])", NO_BREAK_SPACE, text), width)
 
 
@@ -145,7 +145,7 @@ class RunPane(Vertical, can_focus=True):
 
 
 def accuracy_name(settings: Settings) -> str:
-    """Return the name of the training accuracy, with the number of inner steps if validations use a different one."""
+    """Return the name of the training accuracy, with its number of inner steps if that of validations is different."""
     steps = settings.algorithm.inner_steps
     differs = FIELDS["algorithm.inner_steps"].is_relevant(settings) and steps != settings.evaluation_steps
     return f"Accuracy after {steps} step{'' if steps == 1 else 's'}" if differs else "Accuracy"

@@ -27,8 +27,8 @@ class ListTab(Vertical):
     In a wide terminal, the list is next to the preview. In a narrow terminal, it is above the preview, and a focused
     preview replaces it.
 
-    A subclass yields `filter`, and `table` and `preview` in a container with the CSS class `list-and-preview`. It
-    implements `fill` and `show_preview`.
+    The `compose` method of a subclass yields `filter`, then `table` and `preview` in a container with the CSS class
+    `list-and-preview`. The subclass implements `fill` and `show_preview`.
     """
 
     DEFAULT_CSS = """
@@ -56,7 +56,7 @@ class ListTab(Vertical):
     def __init__(self, *, id: str, row: str) -> None:  # noqa: A002 - Textual's name
         """
         Args:
-            row: what each row of the list represents, with an article: `a run`, for example.
+            row: what each row of the list represents, with an article, such as `a run`.
         """
         super().__init__(id=id)
         hint = f"Words that {row} must contain; enter goes to the list, escape clears them"
