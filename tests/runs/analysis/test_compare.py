@@ -200,6 +200,7 @@ def test_time_to_target_uses_validations(maml: RunFolder, reptile: RunFolder, sc
 
     first, second = curve.mean
     assert second < first, "it learns"
+    assert curve.best == 20
     reached = compare(maml, scratch, target=second).runs
     assert reached[0].to_target is not None
     assert (reached[0].to_target.iterations, reached[0].to_target.tasks) == (20, 40)

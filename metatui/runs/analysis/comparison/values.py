@@ -146,6 +146,8 @@ class ValidationCurve:
     diverged: tuple[int, ...]
     """Number of diverged tasks in each validation; 0 if the journal does not record this number. The means
     exclude these tasks."""
+    best: int | None = None
+    """Meta-step of the best validation, whose parameters are kept; None if the journal does not record it."""
 
 
 @dataclass(frozen=True)
