@@ -120,10 +120,10 @@ def test_duration_is_said_at_the_start(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["bench", "--task", "sinusoid", "--algorithm", "maml", "--seconds", "40"]) == 0
     first = capsys.readouterr().err.splitlines()[1]
     assert first.startswith("8 measurements, at least 5 min 20 s (more")
-    assert first.endswith("20 s more for each of the 2 with the compiled engine if it is compiled for the first time")
+    assert first.endswith("20 s more for each of the 2 with the compiled engine, unless its code was compiled earlier")
     assert main(["bench", "--task", "images", "--algorithm", "maml", "--engine", "loop", "--seconds", "0.5"]) == 0
     first = capsys.readouterr().err.splitlines()[1]
-    assert first == "2 measurements, at least 1 s (more for slow engines, which run at least 4 meta-steps)"
+    assert first == "2 measurements, at least 1 s (longer for slow engines: at least 4 meta-steps each)"
 
 
 def test_table_and_plot(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +200,7 @@ def test_nothing_measured_is_a_failure(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["bench", "--engine", "higher"]) == 1
     out, err = capsys.readouterr()
     assert "was not measured" in out
-    assert err.splitlines()[-1] == "metatui: every measurement failed: the reasons are in the output"
+    assert err.splitlines()[-1] == "metatui: every measurement failed: the output contains the reasons"
 
 
 @pytest.mark.parametrize(

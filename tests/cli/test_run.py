@@ -266,8 +266,8 @@ def test_stop_from_elsewhere_is_not_a_success(
     report = json.loads(out)
     assert (report["status"], report["test"]) == ("stopped", None)
     assert err.splitlines()[-1] == (
-        f"metatui: {report['run']} was stopped in the app or by metatui stop before its final test, so it has no test "
-        f"result; to continue: metatui run --resume {report['run']}"
+        f"metatui: {report['run']} was stopped in the app or with `metatui stop` before its final test, so it has no "
+        f"test result; to continue: metatui run --resume {report['run']}"
     )
 
 

@@ -67,8 +67,7 @@ LABELS = {
     "tmux": "tmux",
     "ssh": "SSH",
 }
-"""Labels of report keys whose capitalised name is not a good label. All other keys are capitalised, except names of
-libraries."""
+"""Labels of report keys that need more than a capital letter. The names of libraries are not capitalised."""
 
 VARIABLES = (
     "METATUI_RUNS",
@@ -143,7 +142,7 @@ def _written(runs_dir: Path | None) -> list[Path]:
 
 
 def _refusal(folder: Path) -> str | None:
-    """Return a sentence if files cannot be created in `folder`, which may not exist yet; otherwise None."""
+    """Return the reason why files cannot be created in `folder`, or None. The folder need not exist yet."""
     found = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), folder)
     name = quote(str(found), 200)
     if not found.is_dir():
@@ -156,7 +155,7 @@ def _refusal(folder: Path) -> str | None:
 
 
 def _ignored_files() -> Iterator[str]:
-    """Check the preferences file and the keymap file. Yields a sentence for each one that the app cannot use."""
+    """Check the preferences file and the keymap file. Yields an error message for each file that the app cannot use."""
     from metatui.tui import preferences  # imported here, because it imports Textual
     from metatui.tui.keyboard import keymap
 
@@ -226,7 +225,7 @@ def _data() -> dict[str, Any]:
 
 
 def _plugins() -> dict[str, str]:
-    """Return the file of each plugin, or the reason why it cannot be used."""
+    """Return the file of each plugin, or the reason why the plugin cannot be used."""
     exclude_conflicts()
     return {f"{each.kind} {name}": origin for each in REGISTRIES for name, origin in each.plugins().items()}
 

@@ -41,7 +41,7 @@ size_option = click.option("--size", is_flag=True, help="Also show the disk spac
 @json_option
 @click.pass_context
 def runs(context: click.Context, size: bool, runs_dir: Path | None, as_json: bool) -> None:
-    """List the saved runs, newest first, export one, or delete some; without a command, list them."""
+    """List, export or delete saved runs; without a command, list them."""
     if context.invoked_subcommand is None:
         _list(runs_dir, size, as_json)
     elif size or runs_dir or as_json:
@@ -80,13 +80,12 @@ def list_runs(size: bool, runs_dir: Path | None, as_json: bool) -> None:
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @runs_dir_option
 def export(run: str, to: str, evaluations: bool, model: bool, force: bool, runs_dir: Path | None) -> None:
-    """Export the metrics of RUN as CSV, or its model.
+    """Export the metrics of RUN as CSV, or the model as safetensors.
 
     RUN is the name of a run, the start of its name, its folder, or latest for the newest run.
 
-    A model file contains the tensors of module.state_dict(). The metadata of this file contains the settings, and the
-    column names of a table or the names of the classes. In Python, metatui.load_model loads the model of a run, which
-    can then be adapted to new tasks.
+    A model file contains the tensors of module.state_dict(). Its metadata contain the settings, and the names of the
+    table columns or of the classes. In Python, metatui.load_model loads the model of a run, to adapt it to new tasks.
     """
     if model and evaluations:
         raise click.UsageError("--model and --evaluations cannot be used together")
@@ -148,7 +147,7 @@ def delete(runs: tuple[str, ...], yes: bool, runs_dir: Path | None, as_json: boo
     folders = list({folder.path.resolve(): folder for folder in map(store.find, runs)}.values())
     for folder in folders:
         if folder.is_live():
-            raise BadInput(f"run {quote(folder.id)} is being written by {holder(folder.lock_path)}: stop it first")
+            raise BadInput(f"run {quote(folder.id)} is being written by {holder(folder.lock_path)}: stop the run first")
     sizes = [folder.size() for folder in folders]
     if not yes:
         _confirm(folders, sizes)
@@ -168,7 +167,9 @@ def _confirm(folders: Sequence[RunFolder], sizes: Sequence[int]) -> None:
         MetatuiError: if the answer is no.
     """
     if not can_answer():
-        raise BadInput("standard input is not a terminal, so nobody can confirm: give --yes to delete without asking")
+        raise BadInput(
+            "cannot ask for confirmation, because standard input is not a terminal: use --yes to delete anyway"
+        )
     for folder, size in zip(folders, sizes, strict=True):
         summary = summarise(folder)
         text = f"{folder.id}  {summary.status}, {_progress(summary)}, {file_size(size)}"
@@ -179,7 +180,7 @@ def _confirm(folders: Sequence[RunFolder], sizes: Sequence[int]) -> None:
 
 
 def can_answer() -> bool:
-    """Return whether a user can answer on standard input."""
+    """Return whether a user can answer a question on standard input."""
     return bool(sys.stdin and sys.stdin.isatty())
 
 
@@ -214,7 +215,7 @@ def _list(runs_dir: Path | None, with_size: bool, as_json: bool) -> None:
 
 
 def _progress(summary: RunSummary, *, with_seed: bool = False) -> str:
-    """Describe the progress of a run. Its seed is included if it is not zero, or with `with_seed`."""
+    """Describe the progress of a run. The seed is included if it is not zero or if `with_seed` is True."""
     total = f" of {summary.iterations:,}" if summary.iterations is not None else ""
     number = summary.settings.training.seed if summary.settings else None
     seed = f"seed {number}" if number is not None and (number or with_seed) else ""

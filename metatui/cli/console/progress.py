@@ -24,7 +24,7 @@ from metatui.utils.text import sanitize
 
 EVERY_SECONDS = 10.0
 EVERY_SHARE = 0.1
-"""Maximum fraction of a run between two lines of progress outside a terminal. EVERY_SECONDS is the maximum time."""
+"""Maximum fraction of a run between two progress lines, and EVERY_SECONDS the maximum time, if there is no bar."""
 
 
 class Display(Protocol):
@@ -82,7 +82,7 @@ class PlainDisplay:
         self._last_share = 0.0
         self._clock = EvaluationClock()
         self._evaluated_at = 0.0
-        """Time of the last line about the current validation or test, or of its start."""
+        """Time of the last line printed about the current validation or test, including the line at its start."""
 
     def see(self, event: events.Event) -> None:
         self._iterations = _iterations(event, self._iterations)
@@ -222,7 +222,7 @@ def _iterations(event: events.Event, known: int) -> int:
 
 
 OnProgress = Callable[[int, int], None]
-"""Callback that takes the number of items packed so far and the number of all items."""
+"""Callback that takes the number of items packed so far and the total number of items."""
 
 
 @contextmanager
@@ -234,7 +234,7 @@ def images_shown() -> Iterator[None]:
 
 @contextmanager
 def start_shown() -> Iterator[None]:
-    """Show in a terminal what is done to prepare a run, and how many images have been packed."""
+    """Show the current stage of the start of a run if standard error is a terminal, and the progress of packing."""
     screen = console(stderr=True)
     with ExitStack() as stack:
         if can_redraw(screen):

@@ -32,7 +32,7 @@ class Display(Protocol):
 
 @contextmanager
 def display(suite: Suite, finished: int) -> Iterator[Display]:
-    """Show the progress of a suite on standard error. `finished` is the number of runs that finished earlier."""
+    """Show the progress of a suite on standard error. `finished` is the number of runs that are already finished."""
     screen = console(stderr=True)
     if not can_redraw(screen):
         yield PlainDisplay(screen, suite, finished)
@@ -50,7 +50,7 @@ def display(suite: Suite, finished: int) -> Iterator[Display]:
 
 
 class PlainDisplay:
-    """Display that prints a line at the start and end of each run, and every ten seconds or tenth of a run."""
+    """Display that prints a line at the start and end of each run, and every ten seconds or every tenth of a run."""
 
     def __init__(self, screen: Console, suite: Suite, finished: int) -> None:
         self._screen = screen
@@ -90,7 +90,7 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """Display of bars for the suite and for each current run. Lines about ended runs are printed above the bars."""
+    """Display of bars for the suite and for each current run. When a run ends, a line is printed above the bars."""
 
     def __init__(self, bar: Progress, suite: Suite, finished: int) -> None:
         self._bar = bar

@@ -38,9 +38,9 @@ class SignalState:
         return REQUEUE if slurm.job() else 128 + self.signal
 
     def defer(self) -> None:
-        """Defer signals other than Ctrl-C until `then` is called, so that a run that is being opened is saved.
+        """Defer signals except Ctrl-C until `then` is called, so that a signal while a run is opened does not lose it.
 
-        The packing of images is still interrupted, because packing may take minutes.
+        Signals still interrupt the packing of images, because packing may take minutes.
         """
         self._deferred = True
 

@@ -118,7 +118,7 @@ TERMS: Mapping[str, str] = {
     ),
     "Checkpoint": "The state of a run on disk, from which it can be resumed, evaluated and explored.",
     "Export the model": (
-        "In a shell, metatui runs export RUN --model --to model.safetensors writes the network with the best "
+        "The shell command 'metatui runs export RUN --model --to model.safetensors' writes the network with the best "
         "parameters of a run, to be loaded with load_state_dict. In Python, metatui.load_model(RUN).adapt(x, y) "
         "adapts the network to your own examples."
     ),
@@ -139,7 +139,8 @@ ABOUT = Topic(
     "metatui",
     "metatui trains a model on many small tasks, so that a few gradient steps on the support examples of a new task "
     "give good predictions for its query examples. A run trains in its own process and continues if this window is "
-    "closed. The app follows one run at a time. In a shell, metatui attach follows a run and metatui stop ends it.",
+    "closed. The app follows one run at a time. In a shell, use 'metatui attach' to follow a run "
+    "and 'metatui stop' to stop it.",
     ("Task", "Support set", "Query set", "Inner loop", "Outer loop"),
 )
 

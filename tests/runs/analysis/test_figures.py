@@ -144,8 +144,8 @@ def test_seeds_are_drawn_as_one_group_and_spare_panels_are_hidden(waves: Compari
     assert "0.5 ± 1.3" in texts(svg)
     notes = [axes_of(panel.draw).get_xlabel() + panel.note for panel in shown[:2]]
     assert notes == [
-        "meta-stepsin training: 1 step for MAML (2 seeds)",
-        "meta-stepsin validation: 2 steps for MAML (2 seeds)",
+        "meta-stepstraining protocol: 1 step for MAML (2 seeds)",
+        "meta-stepsvalidation protocol: 2 steps for MAML (2 seeds)",
     ]
 
 

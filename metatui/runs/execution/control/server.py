@@ -66,7 +66,7 @@ MOST_OTHERS = 4096
 the oldest are dropped."""
 
 MOST_UNREAD = 64 * 1024
-"""Maximum number of bytes that a viewer has not read yet. If there are more, its invalid lines are not answered."""
+"""Maximum number of unsent bytes for a viewer. If there are more, no errors are reported for its invalid commands."""
 
 CHUNK = 64 * 1024
 
