@@ -69,7 +69,7 @@ class Rates:
 
 
 def explanation(settings: Settings, algorithm: str | None = None) -> Explanation:
-    """Explain the algorithm of `settings`, or, with the same settings, the algorithm called `algorithm`."""
+    """Explain the algorithm called `algorithm`, by default the one that `settings` select, with these settings."""
     name = algorithm or settings.algorithm.name
     return replace(ALGORITHMS[name].explain(selecting(settings, name)), usual=ALGORITHMS[name].usual)
 

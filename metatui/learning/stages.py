@@ -1,6 +1,6 @@
 """Stages of the start of a run, such as loading libraries and measuring engines, which may take a minute.
 
-As for the packing of images (`metatui.learning.data.packing`), the listener is a context variable.
+The listeners are stored in a context variable, as in `metatui.learning.data.packing`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 OnStage = Callable[[str], object]
-"""Callback that takes what is being done, such as `loading the data`."""
+"""Callback that takes a description of the current stage, such as `loading the data`."""
 
 _listeners: ContextVar[tuple[OnStage, ...]] = ContextVar("stage listeners", default=())
 

@@ -236,12 +236,12 @@ def test_missing_device_is_refused(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, fake: type[FakeBenchmark]
 ) -> None:
     def nowhere(self: FakeBenchmark) -> Iterator[Report]:
-        raise BadInput("compute.device is 'cuda:9', but the devices here are cpu")
+        raise BadInput("compute.device is 'cuda:9', but the available devices are cpu")
         yield
 
     monkeypatch.setattr(fake, "__iter__", nowhere)
     assert main(["bench", "--device", "cuda:9"]) == 2
-    assert capsys.readouterr() == ("", "metatui: compute.device is 'cuda:9', but the devices here are cpu\n")
+    assert capsys.readouterr() == ("", "metatui: compute.device is 'cuda:9', but the available devices are cpu\n")
 
 
 def test_real_benchmark(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

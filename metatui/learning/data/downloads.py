@@ -24,11 +24,12 @@ _libraries: list[torch.library.Library] = []  # an operator exists as long as th
 
 @contextlib.contextmanager
 def downloading(title: str, folder: Path, instead: str) -> Iterator[None]:
-    """Report errors of a download to `folder` in one sentence, and send torchvision's messages to standard error.
+    """Convert errors of the download in the `with` block to one sentence, and print torchvision's messages to stderr.
 
     Args:
         title: name of the data set in messages.
-        instead: alternative to the download in messages, worded to follow "try again, or".
+        folder: folder to which the data set is downloaded, for messages.
+        instead: end of the sentence "try again, or ...", which tells the user what to do instead of downloading.
 
     Raises:
         MetatuiError: if the download failed, or a checksum is wrong.

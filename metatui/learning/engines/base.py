@@ -298,7 +298,7 @@ class Engine(ABC):
         return _last(self.adapt(theta, x, y, inner, order))
 
     def outputs(self, stack: Params, x: Tensor) -> Tensor:
-        """Return the predictions [T, B, ...] for the inputs x [T, B, ...] of a stack of tasks, without a graph."""
+        """Return predictions [T, B, ...] for inputs x [T, B, ...] of a stack of tasks, without recording a graph."""
 
         @torch.no_grad()
         def one(t: int) -> Tensor:

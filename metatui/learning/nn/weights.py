@@ -47,7 +47,7 @@ def load_weights(model: nn.Module, path: str) -> LoadedWeights:
     """Copy the tensors of a safetensors file into the parameters and buffers of `model` with the same names.
 
     Names in the file may have a common prefix, such as `module.`, `encoder.`, or `best/` in a metatui checkpoint.
-    Tensors of another shape, such as the head for another number of classes, are left out.
+    Tensors of another shape, such as the head for another number of classes, are skipped.
 
     Args:
         path: the setting `model.weights`.

@@ -19,14 +19,14 @@ from metatui.learning.training.learner import Learner
 from metatui.utils.child_process import ChildProcess
 
 POLL_INTERVAL = 0.1
-"""Seconds between checks for a stop while the run waits for the compiler."""
+"""Seconds between checks whether the run should stop, while the run waits for the compiler."""
 
 
 class _Phase(Enum):
     NEW = auto()
     """No meta-step of this kind has been run in this process yet."""
     COMPILING = auto()
-    """The compiler has been started if necessary, but the meta-step of the switch has not been reached yet."""
+    """The compiler has been started if necessary, but the run has not reached the meta-step of the switch yet."""
     DONE = auto()
     """Meta-steps of this kind are compiled, or stay on the batched engine because the compilation failed."""
 
@@ -40,7 +40,7 @@ class CompileSwitch:
         self._phase = _Phase.NEW
         self._compiler: ChildProcess | None = None
         self.kind: tuple[int, int] | None = None
-        """The current kind of meta-step: numbers of inner steps and of tasks in a meta-batch."""
+        """The current kind of meta-step: the number of inner steps and the number of tasks in a meta-batch."""
         self.since = 0
         """Number of meta-steps before the first one of the current kind."""
         self.outcome: str | None = None

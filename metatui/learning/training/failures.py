@@ -32,8 +32,8 @@ def result_warning(test: Evaluation, settings: Settings, best: Mapping[str, Any]
     """Explain why the result of the final test is not usable; return None if it is usable.
 
     Args:
-        best: values at the best validation of the settings that can change during a run, keyed by path; None if no
-            validation had a finite result.
+        best: the settings that can change during a run, keyed by path, with their values at the best validation; None
+            if no validation had a finite result.
     """
     reasons = []
     if test.checkpoint == "last":

@@ -276,7 +276,7 @@ def _lower_rate(settings: Settings, best: Mapping[str, Any], first: str) -> tupl
     """Return a learning rate to lower and its new value.
 
     Args:
-        best: values at the best validation of the settings that can change during a run, keyed by path.
+        best: the settings that can change during a run, keyed by path, with their values at the best validation.
         first: the rate to halve if no rate is higher than its value in `best` or its usual value.
     """
     rates = _rates(settings)
@@ -290,7 +290,7 @@ def _lower_rate(settings: Settings, best: Mapping[str, Any], first: str) -> tupl
 
 
 def _higher_rate(settings: Settings) -> tuple[str, float]:
-    """Return a learning rate to raise, and its new value: its usual value if higher; else, 10 times the outer rate."""
+    """Return a learning rate to raise, and its new value: a usual value that is higher, or 10 times the outer rate."""
     usual: Mapping[str, Any] = usual_values(settings)
     for path, rate in _rates(settings).items():
         if (higher := usual.get(path, rate)) > rate:

@@ -1,4 +1,4 @@
-"""The part that the declarations of FC100 and CIFAR-FS have in common. Imports no torch."""
+"""Common part of the declarations of FC100 and CIFAR-FS. This module does not import torch."""
 
 from __future__ import annotations
 

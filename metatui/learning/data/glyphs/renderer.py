@@ -138,9 +138,10 @@ def _placed(control: Tensor, deviations: Tensor) -> tuple[Tensor, Tensor]:
 
 @functools.cache
 def _profiles() -> Tensor:
-    """Tabulate the ink of a spot on a line of pixels, for each pen and place: float32 [pens * SIDE * _PLACES, SIDE].
+    """Return the profile of a spot of ink along a row of pixels, for each pen and each position of the spot.
 
-    The values are integers up to 255, so that sums of their products are exact in float32.
+    The result is float32 [pens * SIDE * _PLACES, SIDE]. The values are integers up to 255, so that sums of their
+    products are exact in float32.
     """
     away = torch.arange(SIDE) - torch.arange(SIDE * _PLACES).unsqueeze(1) / _PLACES
     return (255 * torch.exp(-0.5 * (away / _PENS[:, None, None]) ** 2)).round().flatten(0, 1)

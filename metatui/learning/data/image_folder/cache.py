@@ -92,7 +92,7 @@ def packed_path(root: Path, *, size: int, rgb: bool) -> Path:
 
 
 def largest() -> int:
-    """Return the largest size in bytes of a folder's pixels: half of this machine's memory."""
+    """Return the maximum size in bytes of the pixels of a folder: half of this machine's memory."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 

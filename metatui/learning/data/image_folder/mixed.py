@@ -34,7 +34,7 @@ def load_mixed(settings: Settings, folders: Sequence[str], device: torch.device 
 
 
 class MixedSource(ImageSource):
-    """Tasks of several sources with the same size of images. Each source is chosen with the same probability.
+    """Tasks of several sources with images of the same size. Each source is chosen with the same probability.
 
     All classes of a task come from one source. The classes of a split are numbered from the first source to the last.
     """

@@ -74,7 +74,7 @@ class FolderSource(PackedSource):
             [file for file in islice(files, len(folder.files)) if file not in packed.unusable]
             for folder in listing.classes
         ]
-        """Usable files of each class, as numbers in the listing."""
+        """Usable files of each class, as indices into the listing."""
         names = [sanitize(folder.name, limit=40) for folder in listing.classes]
         super().__init__(packed.pixels, self._usable, names, splits, device=device)
         self._listing = listing
@@ -132,7 +132,7 @@ class FolderSource(PackedSource):
 
 
 def _images(repeated: Sequence[tuple[str, str]], where: str) -> str:
-    """Return a clause that says how many images are repeated `where`, with the first one as an example."""
+    """Say how many images are repeated, and give an example: `1 image is in several splits (a/1.png and b/1.png)`."""
     (a, b), count = repeated[0], len(repeated)
     example = f"{sanitize(a)} and {sanitize(b)}"
     return f"1 image is {where} ({example})" if count == 1 else f"{count:,} images are {where} (such as {example})"

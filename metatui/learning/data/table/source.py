@@ -174,9 +174,9 @@ class TableSource(TaskSource):
         return [(int(self._count[n]), int(self._first[n])) for n in self._tasks[split].tolist()]
 
     def _choose(self, split: Split, tasks: Sequence[int], *, seed: int) -> Tensor:
-        """Return the position in the table of each numbered task, int64 [T].
+        """Return the table index of the task with each number in `tasks`, int64 [T].
 
-        Each block of as many successive numbers as there are tasks contains every task once."""
+        If the split has n tasks, every block of n successive numbers contains each task once."""
         numbers, count = task_numbers(tasks), self.task_count(split)
         blocks, block_of = torch.unique(numbers // count, return_inverse=True)
         orders = choose(keys(seed, f"table/{split}", blocks), count, count)
@@ -233,10 +233,10 @@ def _listed(columns: Sequence[str]) -> str:
 
 
 def split_tasks(table: TableData, options: TableOptions, seed: int) -> Splits:
-    """Return the tasks of each split: those that the split column names, or a random choice.
+    """Divide the tasks of `table` among the splits as the split column says or, without this column, at random.
 
-    If the split column names no validation tasks, they are a random part of the training tasks. The choice does not
-    depend on the numbers of rows, so that changing the shots never moves a test task into training.
+    If the split column contains no validation tasks, a random part of the training tasks is used for validation. The
+    random choice does not depend on the numbers of rows, so changing the shots never moves a test task into training.
 
     Raises:
         BadInput: if there are too few tasks for three splits.
@@ -267,7 +267,7 @@ def split_tasks(table: TableData, options: TableOptions, seed: int) -> Splits:
 
 
 def _take(tasks: Sequence[int], share: float, seed: int, split: str, *, leave: int) -> tuple[list[int], list[int]]:
-    """Divide `tasks` at random into a share of at least one task and a rest of at least `leave` tasks, both sorted."""
+    """Split `tasks` at random into a part of at least one task and a rest of at least `leave` tasks, both sorted."""
     count = min(max(1, round(share * len(tasks))), len(tasks) - leave)
     order = choose(keys(seed, f"table/split/{split}", torch.tensor(0)), len(tasks), len(tasks)).tolist()
     taken = {tasks[place] for place in order[:count]}
@@ -294,7 +294,7 @@ def _standardised(values: np.ndarray, training: np.ndarray) -> tuple[Tensor, Ten
 
 
 def _fingerprint(table: TableData, splits: Splits) -> str:
-    """Return a digest of what determines the tasks: columns, and names and rows of the tasks of each split."""
+    """Return a digest of the columns, and of the names and rows of the tasks in each split."""
     digest = hashlib.sha256(repr((table.inputs, table.targets)).encode())
     first = np.cumsum(table.counts) - table.counts
     for split in SPLITS:

@@ -32,11 +32,11 @@ MEASURED = 20
 """Number of meta-steps whose time `GraphedStep.seconds` measures."""
 
 REPEATED = 20
-"""Number of meta-steps that are taken with one thread and with several threads. Several threads are used only if all
-results are the same, bit for bit."""
+"""Number of meta-steps that are computed both with one thread and with several threads. Several threads are used only
+if all results are the same, bit for bit."""
 
 TRIED = 5
-"""Number of calls that are timed with each number of threads in a trial, which finds the fastest number of threads."""
+"""Number of calls that a trial times for each number of threads, to find the fastest number of threads."""
 
 TRIAL_INTERVAL = 2000
 """Number of calls from the start of one trial to the start of the next. The best number of threads changes with the
