@@ -125,7 +125,7 @@ class RunFolder:
         status = status_of(entries, live=False)
         why = end_reason(self, entries, status)
         reason = f" ({why})" if why else ""
-        advice = f"; metatui run --resume {self.id} continues it" if status in ("interrupted", "stopped") else ""
+        advice = f"; to continue: metatui run --resume {self.id}" if status in ("interrupted", "stopped") else ""
         return BadInput(f"run {quote(self.id)} is not live: it is {status}{reason}{advice}")
 
 

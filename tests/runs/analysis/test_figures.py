@@ -122,7 +122,7 @@ def test_marks_within_the_curve(waves: Comparison) -> None:
     changed = replace(waves, runs=(run, *waves.runs[1:]))
     sentence = f"{run.label}: Inner learning rate changed from 0.01 to 0.1 at meta-step 20"
     title = " ".join(texts(comparison_figure(changed, "svg")))
-    assert f"{sentence} (after meta-step 20, whose parameters were evaluated)" in title
+    assert f"{sentence} (the evaluated parameters are older, from meta-step 20)" in title
 
 
 def test_seeds_are_drawn_as_one_group_and_spare_panels_are_hidden(waves: Comparison) -> None:

@@ -104,7 +104,7 @@ def test_run_survives_its_starter_and_resumes_when_killed(
     assert isinstance(failed, events.Failed)
     assert failed.sentence == (
         f"Process {live.hello.pid}, which trained run {live.run_id}, died, so the run is interrupted: "
-        f"resume it with metatui run --resume {live.run_id}"
+        f"to resume it: metatui run --resume {live.run_id}"
     )
     assert live.run.status() == "interrupted"
 
@@ -287,7 +287,7 @@ def test_commands_detach_and_stop(capsys: pytest.CaptureFixture[str]) -> None:
     assert run.journal()[0].details["preset"] == "quick (changed)"
 
     assert main(["stop", begun["run"]]) == 2
-    advice = f"metatui run --resume {begun['run']} continues it"
+    advice = f"to continue: metatui run --resume {begun['run']}"
     assert capsys.readouterr().err == f"metatui: run '{begun['run']}' is not live: it is stopped; {advice}\n"
 
 
