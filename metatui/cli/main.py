@@ -34,13 +34,13 @@ COMMANDS = {
     "runs": "List, export or delete saved runs.",
     "presets": "List, show, save and delete presets.",
     "explain": "Explain an algorithm with pseudo-code for the given settings.",
-    "settings": "List all settings with defaults, allowed values and meaning.",
+    "settings": "List the settings with defaults, allowed values and meanings.",
     "keys": "List the actions of the app, with their keys.",
     "data": "List, download and pack data sets.",
     "plugin": "Print an example plugin: a model, an algorithm or a data set.",
     "check": "Check the meta-gradients of every algorithm and engine.",
     "bench": "Measure the training speed of every engine on this machine.",
-    "doctor": "Show versions, devices, data sets, the terminal and file locations.",
+    "doctor": "Show versions, devices, data sets and file locations.",
     "completion": "Print the completion script for bash, zsh or fish.",
 }
 

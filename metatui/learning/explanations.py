@@ -65,7 +65,7 @@ class Rates:
     start: str
     """The line of pseudo-code that sets the initial rates."""
     factor: str
-    """The factor of the gradient in an inner step."""
+    """The factor by which an inner step multiplies the gradient."""
 
 
 def explanation(settings: Settings, algorithm: str | None = None) -> Explanation:

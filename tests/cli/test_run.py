@@ -438,7 +438,7 @@ def test_doctor_report(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
 
 def test_app_needs_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--preset", "quick"]) == 2
-    assert "use metatui run to train without one" in capsys.readouterr().err
+    assert "use `metatui run` to train without one" in capsys.readouterr().err
 
 
 def test_internal_errors_are_logged(

@@ -1,4 +1,4 @@
-"""`metatui doctor`: show the installation, the machine and file locations."""
+"""`metatui doctor`: show information about the installation and the machine."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ VARIABLES = (
 @runs_dir_option
 @json_option
 def doctor(runs_dir: Path | None, as_json: bool) -> None:
-    """Show the installation, devices, data sets, plugins, the terminal, environment variables and file locations."""
+    """Show versions, devices, data sets, plugins, terminal features, environment variables and file locations."""
     screen = console()
     report: dict[str, Any] = {
         "versions": _versions(),

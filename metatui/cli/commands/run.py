@@ -304,8 +304,8 @@ def print_detached(live: LiveRun, *, as_json: bool) -> None:
         return
     name = run.argument
     click.echo(f"{run.id} is training in the background, in process {pid}")
-    click.echo(f"  metatui attach {name}  opens it in the app")
-    click.echo(f"  metatui stop {name}    stops and saves it")
+    click.echo(f"  metatui attach {name}  # open it in the app")
+    click.echo(f"  metatui stop {name}  # stop and save it")
 
 
 def _report(session: Session) -> dict[str, Any]:

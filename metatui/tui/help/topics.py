@@ -128,8 +128,8 @@ TERMS: Mapping[str, str] = {
     "Journal": "The list of events of a run: validations, changes, checkpoints and warnings, each with its meta-step.",
     "Smoothing": "An average of the training curve over past meta-steps. The unsmoothed values stay visible behind it.",
     "Plugin": (
-        "A Python file with a model, an algorithm or a data set of your own. In a shell, metatui plugin model > "
-        "my_model.py writes a complete example, and metatui --plugin my_model.py opens the app with the plugin, so "
+        "A Python file with a model, an algorithm or a data set of your own. The shell command 'metatui plugin model > "
+        "my_model.py' writes a complete example, and 'metatui --plugin my_model.py' opens the app with the plugin, so "
         "that the form offers it."
     ),
 }

@@ -34,7 +34,7 @@ def part_drawings(folder: Path, part: str, alphabets: Alphabets) -> Iterator[tup
     """Yield the drawings of a part of Omniglot, sorted by character and person, each with a name for messages.
 
     The drawings are read from `<part>.zip` or from the folder `<part>`, in `folder` or in its subfolder `omniglot-py`.
-    The zip takes precedence: torchvision keeps both, and an interrupted unpacking damages only the folder.
+    The zip takes precedence: torchvision keeps both, and an interrupted extraction damages only the folder.
 
     Raises:
         BadInput: if neither exists, if the drawings cannot be read, or if a drawing is missing, unexpected or too

@@ -38,8 +38,8 @@ WORTH_IT = 2**21
 """Smallest number of elements of the convolution's output for which fusing is faster."""
 
 FEW = 64
-"""Largest number of products for each element of the convolution's output for which the layers are fused. With more
-products, computing the convolution twice would take too long."""
+"""The layers are fused only if each element of the convolution's output takes at most this number of products. With
+more products, computing the convolution twice would take too long."""
 
 THIN = 3
 """Largest number of input channels for which the C version is faster."""

@@ -199,7 +199,7 @@ def change_keys() -> Section:
     text = (
         f"Your keys are in the keymap {paths.short(paths.keymap_file())}, a text file that you write. It has one line "
         'for each key binding that you change, such as start = "f5,ctrl+e". The app reads the file when it starts. The '
-        "command metatui keys lists the names of all actions, with their keys."
+        "command 'metatui keys' lists the names of all actions, with their keys."
     )
     return Section("Change keys", [Line((), text)])
 
