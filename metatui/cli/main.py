@@ -68,7 +68,7 @@ class LazyGroup(click.Group):
 
 
 def _select_plugins(context: click.Context, parameter: click.Parameter, files: tuple[str, ...]) -> tuple[str, ...]:
-    """Select the plugin files given with --plugin before click looks up the command, also for shell completion."""
+    """Select the files given with --plugin before click looks up the command. Shell completion also calls this."""
     if files:
         from metatui.config.plugins import select_plugin_files
 

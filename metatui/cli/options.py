@@ -146,7 +146,7 @@ def changed(settings: Settings, assignments: Sequence[str], device: str | None =
 
 
 def note_without_effect(settings: Settings, paths: Iterable[str]) -> None:
-    """Print a note on standard error for settings in `paths` that have no effect with the other `settings`."""
+    """Print a note on standard error for each setting in `paths` that has no effect with the other `settings`."""
     from metatui.config.fields import without_effect
 
     for sentence in without_effect(settings, sorted(paths)):

@@ -119,7 +119,7 @@ def test_options_select_cells(capsys: pytest.CaptureFixture[str], fake: type[Fak
 def test_duration_is_said_at_the_start(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "--task", "sinusoid", "--algorithm", "maml", "--seconds", "40"]) == 0
     first = capsys.readouterr().err.splitlines()[1]
-    assert first.startswith("8 measurements, at least 5 min 20 s (more")
+    assert first.startswith("8 measurements, at least 5 min 20 s (longer")
     assert first.endswith("20 s more for each of the 2 with the compiled engine, unless its code was compiled earlier")
     assert main(["bench", "--task", "images", "--algorithm", "maml", "--engine", "loop", "--seconds", "0.5"]) == 0
     first = capsys.readouterr().err.splitlines()[1]

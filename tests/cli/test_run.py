@@ -135,7 +135,7 @@ def test_several_seeds(capsys: pytest.CaptureFixture[str]) -> None:
         f"{over.deviation:.2g}\n"
     ) in err
     for options, message in (
-        (["--set", "training.seed=2"], "give only one of them"),
+        (["--set", "training.seed=2"], "use only one of them"),
         (["--detach"], "--seeds cannot be combined with --detach"),
         (["--resume", "auto"], "--seeds cannot be combined with --resume"),
     ):

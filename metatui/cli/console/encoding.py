@@ -1,4 +1,4 @@
-"""Replacement of characters in the output of commands that the terminal's encoding does not contain."""
+"""Replacement of unencodable characters in the output of commands."""
 
 from __future__ import annotations
 

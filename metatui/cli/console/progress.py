@@ -24,7 +24,7 @@ from metatui.utils.text import sanitize
 
 EVERY_SECONDS = 10.0
 EVERY_SHARE = 0.1
-"""Maximum fraction of a run between two progress lines, and EVERY_SECONDS the maximum time, if there is no bar."""
+"""Without a bar, a progress line is printed after this fraction of the run or EVERY_SECONDS, whichever is earlier."""
 
 
 class Display(Protocol):
@@ -234,7 +234,7 @@ def images_shown() -> Iterator[None]:
 
 @contextmanager
 def start_shown() -> Iterator[None]:
-    """Show the current stage of the start of a run if standard error is a terminal, and the progress of packing."""
+    """Show the progress of packing images and, in a terminal, the current stage of the start of a run."""
     screen = console(stderr=True)
     with ExitStack() as stack:
         if can_redraw(screen):

@@ -70,12 +70,12 @@ class MAMLPlusPlus(MAML):
 
         multi_step: float = setting(
             0.1, "Multi-step loss",
-            "Fraction of the training, from its start, in which the query losses after all inner steps count, with "
-            "weights that shift to the last step; if 0, only the loss after the last step counts.", ge=0, le=1)
+            "Initial fraction of the training in which the query losses after all inner steps count, with weights "
+            "that shift to the last step; if 0, only the loss after the last step counts.", ge=0, le=1)
         first_order: float = setting(
             0.3, "First-order start",
-            "Fraction of the training, from its start, with first-order meta-gradients; 0 uses second order "
-            "throughout.", ge=0, le=1)
+            "Initial fraction of the training that uses first-order meta-gradients; 0 uses second order throughout.",
+            ge=0, le=1)
         learned_rates: bool = setting(
             True, "Learned rates",
             "Learn an inner learning rate for each inner step and parameter tensor, starting at algorithm.inner_lr.")

@@ -19,7 +19,7 @@ from metatui.learning.training.learner import Learner
 from metatui.utils.child_process import ChildProcess
 
 POLL_INTERVAL = 0.1
-"""Seconds between checks whether the run should stop, while the run waits for the compiler."""
+"""Seconds between checks for a request to stop, while the run waits for the compiler."""
 
 
 class _Phase(Enum):

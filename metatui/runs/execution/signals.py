@@ -38,9 +38,10 @@ class SignalState:
         return REQUEUE if slurm.job() else 128 + self.signal
 
     def defer(self) -> None:
-        """Defer signals except Ctrl-C until `then` is called, so that a signal while a run is opened does not lose it.
+        """Defer all signals except Ctrl-C until `then` is called.
 
-        Signals still interrupt the packing of images, because packing may take minutes.
+        A run is then saved even if a signal arrives while it is being opened. Signals still interrupt the packing of
+        images, because packing may take minutes.
         """
         self._deferred = True
 

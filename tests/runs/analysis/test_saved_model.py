@@ -284,7 +284,7 @@ def test_learned_rates_are_exported_to_a_second_file(
     (tmp_path / "model.safetensors").unlink()
     assert main(command) == 2
     assert (
-        "the file of meta-parameters next to the model file is 'model.meta-parameters.safetensors', which exists"
+        "the file of meta-parameters next to the model file is 'model.meta-parameters.safetensors', which already"
         in capsys.readouterr().err
     )
 

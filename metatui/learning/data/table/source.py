@@ -174,7 +174,7 @@ class TableSource(TaskSource):
         return [(int(self._count[n]), int(self._first[n])) for n in self._tasks[split].tolist()]
 
     def _choose(self, split: Split, tasks: Sequence[int], *, seed: int) -> Tensor:
-        """Return the table index of the task with each number in `tasks`, int64 [T].
+        """Return the table index for each task number in `tasks`, int64 [T].
 
         If the split has n tasks, every block of n successive numbers contains each task once."""
         numbers, count = task_numbers(tasks), self.task_count(split)

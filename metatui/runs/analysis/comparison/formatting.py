@@ -175,5 +175,5 @@ def note_on_seeds(comparison: Comparison) -> str | None:
         return None
     return (
         "The tests are paired t-tests over tasks: they compare the trained runs. To compare the settings of the runs, "
-        "train several runs with different seeds for each of them."
+        "repeat each run with several seeds."
     )
