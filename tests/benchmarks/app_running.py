@@ -14,6 +14,8 @@ from tests.benchmarks.app_terminal import Watched, new_home, settings
 
 MOST_KIB = 25.0
 LATEST = 0.1
+WHOLE_SCREEN = 8 * 1024
+"""Bytes that are sent only if the whole screen is drawn again."""
 GIVEN_UP = 5.0
 """Seconds after which a key press counts as unanswered."""
 IDLE_SECONDS = 3.0
@@ -83,6 +85,7 @@ def _measure(preset: str, home: Path, seconds: float, rounds: int, options: Sequ
         rate = app.sent(began, ended) / (ended - began) / 1024
         share = (app.cpu_seconds - cpu) / (ended - began)
         late = latencies(app, rounds)
+        themes = theme_latencies(app, rounds)
         app.press("f6")
         app.wait_for(b"Paused", since=ended)
         app.quiet(2.0)
@@ -99,6 +102,12 @@ def _measure(preset: str, home: Path, seconds: float, rounds: int, options: Sequ
         Figure(f"to the terminal before a run and while paused, {preset}", "0 bytes", f"{idle} bytes", idle == 0),
         Figure(
             f"key press on the screen while training, 95th percentile, {preset}", "100 ms", measured, slow <= LATEST
+        ),
+        Figure(
+            f"change of the theme on the screen while training, slowest, {preset}",
+            "100 ms",
+            f"{1000 * max(themes):.0f} ms (median {1000 * statistics.median(themes):.0f}, {len(themes)} changes)",
+            max(themes) <= LATEST,
         ),
         Figure(f"slowest keys, {preset}", "", slowest(late)),
         Figure(f"CPU time of the app's own process, {preset}", "", f"{100 * share:.1f} % of one"),
@@ -120,5 +129,16 @@ def latencies(app: Watched, rounds: int) -> list[tuple[str, float]]:
     late = []
     for press in [*ROUND] * rounds:
         late.append((press.key, app.answer(press.key, press.answered, GIVEN_UP)))
+        time.sleep(moment.uniform(0.3, 0.8))
+    return late
+
+
+def theme_latencies(app: Watched, rounds: int) -> list[float]:
+    """Measure the seconds until the screen is drawn in the next theme, at random moments between two refreshes."""
+    moment = random.Random(0)
+    late = []
+    for _ in range(4 * rounds):
+        began = app.press("ctrl+t")
+        late.append(app.wait_for_bytes(WHOLE_SCREEN, since=began) - began)
         time.sleep(moment.uniform(0.3, 0.8))
     return late

@@ -160,7 +160,7 @@ def test_figures_of_a_busy_machine_have_a_warning() -> None:
     cell = cells()[0]
     idle, busy = MACHINE, replace(MACHINE, load=1.25)
     assert rows.describe_machine(idle).endswith("copy 10.0 GB/s, float32")
-    assert rows.describe_machine(busy).endswith("float32; busy with other work, at a load of 1.2")
+    assert rows.describe_machine(busy).endswith("float32; busy with other work (load 1.2)")
     assert rows.floor_warning([measurement(cell), measurement(cell, "it failed")]) == ""
     beaten = replace(measurement(cell), machine=replace(MACHINE, matmul_gflops=1.0))
     assert "faster than the floor" in rows.floor_warning([measurement(cell), beaten])

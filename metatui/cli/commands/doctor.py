@@ -53,7 +53,7 @@ LABELS = {
     "title": "Name",
     "memory_bytes": "Memory",
     "torch_cuda": "CUDA version of torch",
-    "architectures": "GPU architectures of torch",
+    "architectures": "GPU architectures supported by torch",
     "driver_cuda": "CUDA version of the driver",
     "gpus": "GPUs",
     "omniglot": "Omniglot is packed",

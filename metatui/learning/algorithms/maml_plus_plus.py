@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from metatui.learning.optim.inner import Params
 
 NORM = "norm/"
-"""Prefix of the name of a meta-parameter of shape [steps - 1, channels], which contains the values of one batch-norm
-parameter for inner step 1 and all later steps. Step 0 uses the model's own parameter."""
+"""Prefix of the names of meta-parameters [steps - 1, channels]. Each contains the values of one batch-norm parameter
+for inner step 1 and all later steps. Step 0 uses the model's own parameter."""
 
 HAS_BATCH_NORM: When = {
     "model.name": Names(MODELS, lambda model: model.batch_norm), "model.norm": frozenset({"batch"}),

@@ -1,4 +1,4 @@
-"""Keyboard driver that reports escape sooner than Textual's own and tolerates invalid input."""
+"""Keyboard driver that reports escape sooner than Textual's own driver and tolerates invalid input."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 
 EXIT_CHECK_SECONDS = 0.1
-"""Interval in seconds at which the keyboard thread checks whether to end."""
+"""Interval in seconds at which the keyboard thread checks whether it should end."""
 
 ESCAPE = "\x1b"
 

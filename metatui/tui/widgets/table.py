@@ -42,7 +42,7 @@ class Column(NamedTuple):
     needs: int = 0
     """Earlier columns are truncated, as far as their `least` allows, to give this column up to this width."""
     keeps_end: bool = False
-    """True if cells are truncated in the middle, because their ends differ."""
+    """True to truncate cells in the middle, so that their ends remain visible."""
     optional: bool = False
     """True if the column is omitted while all its cells are empty."""
 
@@ -51,7 +51,7 @@ class Cell(NamedTuple):
     text: str
     tone: Tone = "text"
     colour: str = ""
-    """Palette name of a colour that replaces the colour of the tone."""
+    """Palette name of a colour; empty to use the colour of `tone`."""
 
 
 class Item(NamedTuple):
@@ -173,8 +173,8 @@ class Table(RowsWidget, can_focus=True):
         Args:
             empty: text to show if there are no items.
             order: column by which the rows are sorted, and whether in descending order.
-            in_place: whether a scrolled table keeps its scroll position relative to the item of the cursor, even if
-                this item is out of sight. Otherwise, the table scrolls to the cursor.
+            in_place: whether to keep the scroll position relative to the item under the cursor, even if this item is
+                out of sight. If false, the table scrolls to the cursor.
         """
         before = self.selected
         row = self._items[self._cursor] if self._items else 0
@@ -280,7 +280,7 @@ class Table(RowsWidget, can_focus=True):
         self._top = min(max(self._top, row - self._height + 1), first)
 
     def _placed(self, width: int) -> list[tuple[int, int, int]]:
-        """Return the index, first cell and width of each column that fits into `width` cells."""
+        """Return the index, first cell and width of each column that fits in `width` cells."""
         widths: dict[int, int] = {}
         room = width - self._indent
         for number, (column, natural) in enumerate(zip(self._columns, self._widths(), strict=True)):

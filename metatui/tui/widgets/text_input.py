@@ -40,7 +40,7 @@ class Entry(Input):
         self.cursor_blink = False
 
     def on_mount(self) -> None:
-        """Leave the control keys in the user's keymap to the app, except in dialogs, where actions do not work."""
+        """Give up ctrl keys that the user's keymap binds to actions, except in dialogs, where actions do not work."""
         if not self.screen.is_modal:
             for key in EDITING_KEYS & changed_keys():
                 if key.startswith("ctrl+"):

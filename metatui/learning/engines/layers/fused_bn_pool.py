@@ -22,7 +22,7 @@ aten = torch.ops.aten
 WINDOW = [2, 2]
 
 WORTH_IT = 2**21
-"""Smallest number of elements for which fusing is faster. Smaller tensors fit into the CPU's caches."""
+"""Fusing is faster for tensors with at least this many elements. Smaller tensors fit in the CPU's caches."""
 
 
 class _PooledNorm(Function):

@@ -31,7 +31,7 @@ ALL_SECTIONS: Final = (160, 48)
 
 
 class Sections(Vertical):
-    """Two charts above two pages; a small terminal shows only the selected section."""
+    """Two charts above two pages of text. A small terminal shows only the selected section."""
 
     DEFAULT_CSS = """
     Sections .compare-row { height: 1fr; }
@@ -86,7 +86,7 @@ class Sections(Vertical):
             self.section = name
 
     def lay_out(self) -> None:
-        """Show as many sections as fit the terminal, always including the selected one."""
+        """Show as many sections as fit in the terminal, always including the selected one."""
         width, height = self.app.size
         if width >= ALL_SECTIONS[0] and height >= ALL_SECTIONS[1]:
             visible: tuple[Section, ...] = SECTIONS

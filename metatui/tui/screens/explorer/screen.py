@@ -87,9 +87,9 @@ class ExplorerPanel(AdaptationPanel, can_focus=False):
 
 
 class ExplorerScreen(AnalysisScreen[None]):
-    """Requests an adaptation when the task or the inner learning rate changes.
+    """Adapts each run to a task, and again when the task or the inner learning rate changes.
 
-    Any inner step is then shown without computation.
+    After an adaptation, all inner steps can be shown without further computation.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -100,7 +100,9 @@ class ExplorerScreen(AnalysisScreen[None]):
         Binding("end", f"step({STEPS})", "Last step", tooltip="Show the task after all inner steps."),
         Binding("comma", "task(-1)", "Previous task", tooltip="Adapt to the held-out task with the previous number."),
         Binding("full_stop", "task(1)", "Next task", tooltip="Adapt to the held-out task with the next number."),
-        Binding("k", "shots", "Next support images", tooltip="Show the next support images, if they do not all fit."),
+        Binding(
+            "k", "shots", "Next support images", tooltip="Show the next support images if there is no room for all."
+        ),
         Binding("g", "number", "Number", tooltip="Enter the number of a held-out task."),
         Binding(
             "plus,equals_sign",
@@ -121,23 +123,21 @@ class ExplorerScreen(AnalysisScreen[None]):
             "Draw",
             tooltip="Define a task: change the wave, or choose the classes. The same key returns to the held-out task.",
         ),
-        Binding("up", "wave(1, 0)", "Raise the amplitude", tooltip="Raise the amplitude of the wave that you drew."),
-        Binding("down", "wave(-1, 0)", "Lower the amplitude", tooltip="Lower the amplitude of the wave that you drew."),
+        Binding("up", "wave(1, 0)", "Raise the amplitude", tooltip="Raise the amplitude of the drawn wave."),
+        Binding("down", "wave(-1, 0)", "Lower the amplitude", tooltip="Lower the amplitude of the drawn wave."),
         Binding(
             "left",
             "wave(0, -1)",
             "Move left",
-            tooltip="Move the wave that you drew to the left. If you drew no wave, show the previous step.",
+            tooltip="Shift the drawn wave to the left. If no wave is drawn, show the previous step.",
         ),
         Binding(
             "right",
             "wave(0, 1)",
             "Move right",
-            tooltip="Move the wave that you drew to the right. If you drew no wave, show the next step.",
+            tooltip="Shift the drawn wave to the right. If no wave is drawn, show the next step.",
         ),
-        Binding(
-            "enter", "cursor", "Values", tooltip="Read values, zoom and pan with a cursor on the chart of the loss."
-        ),
+        Binding("enter", "cursor", "Values", tooltip="Read values, zoom and pan with a cursor on the loss chart."),
     ]
     DEFAULT_CSS = """
     ExplorerScreen { layout: vertical; background: $background; }
@@ -186,7 +186,7 @@ class ExplorerScreen(AnalysisScreen[None]):
             self._lay_out()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Disable the cursor while there is no chart of the loss, so that the help does not list its key."""
+        """Disable the cursor while there is no loss chart, so that the help does not list its key."""
         return action != "cursor" or (self.is_mounted and self.query_one(LineChart).display)
 
     def action_step(self, by: int) -> None:
@@ -203,7 +203,7 @@ class ExplorerScreen(AnalysisScreen[None]):
         self._request_results(self.query_state.change_rate(by))
 
     def action_wave(self, amplitude: int, phase: int) -> None:
-        """Change the drawn wave. If no wave is drawn, the keys left and right change the inner step instead."""
+        """Change the drawn wave. If no wave is drawn, the left and right keys change the inner step instead."""
         if isinstance(self.query_state.drawn, Wave):
             self._request_results(self.query_state.change_wave(amplitude, phase))
         else:

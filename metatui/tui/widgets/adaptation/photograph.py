@@ -37,7 +37,7 @@ def _lines(rows: int, two: bool) -> int:
 
 
 def columns_of(rows: int, height: int, width: int, theme: ChartTheme) -> int:
-    """Return the number of columns that keep the proportions of an image that is drawn in `rows` rows."""
+    """Return the number of columns that preserves the aspect ratio of an image drawn in `rows` rows."""
     two = halves(theme)
     return max(4, round(_lines(rows, two) * (1 if two else 2) * width / height))
 
@@ -99,7 +99,7 @@ def _pixels(image: bytes, height: int, width: int, rows: int, columns: int) -> l
 
 
 def _channels(image: bytes, height: int, width: int) -> int:
-    """Return the number of bytes of a pixel; 0 for an image of the wrong size."""
+    """Return the number of bytes per pixel; 0 for an image of the wrong size."""
     channels, rest = divmod(len(image), max(1, height * width))
     return channels if channels in (1, 3) and not rest else 0
 

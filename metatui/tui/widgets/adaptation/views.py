@@ -1,4 +1,4 @@
-"""Views of the held-out tasks of runs: captions, and the charts of a regression task."""
+"""Display of held-out tasks: the views of each run, captions, and the charts of a regression task."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, NamedTuple
 from metatui.tui.widgets.charts.dots import Position, band_dots, line_dots, point_dots
 
 STRIPE: Final = 4
-"""Number of columns after which the colours or characters of lines that cover each other alternate."""
+"""Where lines coincide, their colours or characters alternate after this number of columns."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Signal:
 
 
 class Run(NamedTuple):
-    """Consecutive characters of one signal. `signal` is the index of this signal, or None for blanks."""
+    """Consecutive characters that belong to the same signal: the index of the signal, or None for blanks."""
 
     text: str
     signal: int | None

@@ -32,7 +32,7 @@ class ChartTheme:
     warning: Style
     """Style of values that are not finite."""
     pictures: KittyPictures | None = None
-    """Sends pictures to the terminal; None if the terminal cannot show pictures."""
+    """Object that sends pictures to the terminal; None if the terminal cannot show pictures."""
 
     @property
     def glyphs(self) -> Glyphs:

@@ -1,4 +1,4 @@
-"""Widget that shows a line chart, with a cursor that reads values, zooms and pans."""
+"""Widget that shows a line chart. With its cursor, the user can read values, zoom and pan."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from metatui.tui.widgets.charts.row_widget import Row, RowsWidget
 from metatui.tui.widgets.charts.series import ChartData, drawn_series
 
 FEWEST: Final = 3
-"""Minimum number of points that a zoomed chart shows."""
+"""Minimum number of points that remain visible when the user zooms in."""
 
 
 class LineChart(RowsWidget):
-    """Curves on common axes. If there is too little room for curves, the chart shows the last values as text.
+    """Shows curves on common axes or, if there is too little room for curves, the last values as text.
 
     `action_cursor` or a click shows a cursor, and the legend then shows the values under the cursor. While the cursor
     is visible, the chart has the focus, and the keys below work.
@@ -31,12 +31,12 @@ class LineChart(RowsWidget):
     DEFAULT_CSS = "LineChart { min-height: 6; }"
     ALLOW_MAXIMIZE = True
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "move(-1)", "Cursor left", show=False, id="chart.left"),
-        Binding("right", "move(1)", "Cursor right", show=False, id="chart.right"),
-        Binding("shift+left,pageup", "move(-10)", "Cursor 10 columns left", show=False, id="chart.far_left"),
-        Binding("shift+right,pagedown", "move(10)", "Cursor 10 columns right", show=False, id="chart.far_right"),
-        Binding("home", "move(-1_000_000)", "Cursor to the first value", show=False, id="chart.first"),
-        Binding("end", "move(1_000_000)", "Cursor to the last value", show=False, id="chart.last"),
+        Binding("left", "move(-1)", "Move the cursor left", show=False, id="chart.left"),
+        Binding("right", "move(1)", "Move the cursor right", show=False, id="chart.right"),
+        Binding("shift+left,pageup", "move(-10)", "Move left by 10 columns", show=False, id="chart.far_left"),
+        Binding("shift+right,pagedown", "move(10)", "Move right by 10 columns", show=False, id="chart.far_right"),
+        Binding("home", "move(-1_000_000)", "Move the cursor to the first value", show=False, id="chart.first"),
+        Binding("end", "move(1_000_000)", "Move the cursor to the last value", show=False, id="chart.last"),
         Binding("plus,equals_sign,up", "zoom(0.5)", "Zoom in", show=False, id="chart.zoom_in"),
         Binding("minus,down", "zoom(2)", "Zoom out", show=False, id="chart.zoom_out"),
         Binding("0", "zoom(1_000_000)", "Show everything", show=False, id="chart.all"),
@@ -84,7 +84,7 @@ class LineChart(RowsWidget):
         self.redraw()
 
     def _order(self, data: ChartData) -> dict[tuple[int, str], int]:
-        """Return a number for each series: the higher, the later its last change; 0 if it never changed."""
+        """Return a number for each series. Series that changed later have higher numbers; 0 means never changed."""
         before = {(each.position, each.series.style): each.series for each in drawn_series(self._data)}
         order = self._view.order
         latest = max(order.values(), default=0) + 1
@@ -118,7 +118,7 @@ class LineChart(RowsWidget):
         return self.has_cursor or action not in ("move", "zoom", "cursor")
 
     def action_cursor(self) -> None:
-        """Show a cursor at the last value. If there already is a cursor, hide it and show everything."""
+        """Show a cursor at the last value. If there is already a cursor, hide it and show everything."""
         if self.has_cursor:
             self._hide_cursor()
         elif xs := self._xs():
@@ -199,7 +199,7 @@ class LineChart(RowsWidget):
         self._zoom_at(event, 2.0)
 
     def _zoom_at(self, event: events.MouseEvent, factor: float) -> None:
-        """Zoom around the mouse if there is a cursor. Otherwise, the wheel can scroll the screen as usual."""
+        """Zoom around the mouse pointer if the chart has a cursor; otherwise, the mouse wheel scrolls the screen."""
         if self.has_cursor and (x := self._x_at(event)) is not None:
             event.stop()
             self._view = replace(self._view, cursor=_nearest(self._xs(), x))

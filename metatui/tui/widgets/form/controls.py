@@ -63,7 +63,7 @@ class ChoiceList(OptionList):
         self.post_message(self.Left(focus_moved=True))
 
     def on_key(self, event: Key) -> None:
-        """Move to the option that was typed, and stop the key from reaching the app's bindings."""
+        """Highlight the option that matches the typed text, and keep the key from reaching the app's bindings."""
         if event.character is None or not event.is_printable or event.key == "space":
             self._typed = ""
             return
