@@ -113,7 +113,7 @@ class CompileSwitch:
         self._phase, self.outcome = _Phase.DONE, "compiled"
         ms = 1000 * self._graphs.seconds(episodes, settings.algorithm)
         self._learner.experiment.measured.add("compiled", ms)
-        yield f"Meta-steps are compiled from here on and agree with the batched engine; each takes {ms:.3g} ms"
+        yield f"Meta-steps are compiled from now on and agree with the batched engine; each takes {ms:.3g} ms"
 
     def _wait_for_compiler(self, stop_requested: Callable[[], bool]) -> bool:
         """Wait until the compiler has ended; return False if a stop is requested first.
