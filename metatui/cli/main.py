@@ -1,4 +1,4 @@
-"""Main entry point of the `metatui` command, which converts errors to exit codes and opens the app by default."""
+"""Main entry point of the `metatui` command. It converts errors to exit codes, and opens the app by default."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 """Exit codes after a failure, after invalid input, and after an interruption."""
 
 COMMANDS = {
-    "run": "Train a preset or a TOML file without the app.",
+    "run": "Train with a preset or a TOML file, without the app.",
     "tour": "Take a tour of the app in eight steps.",
     "attach": "Open a live run in the app.",
     "stop": "Stop and save a run that is training in another process.",
@@ -82,7 +82,7 @@ def _select_plugins(context: click.Context, parameter: click.Parameter, files: t
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=examples(
         "metatui # open the app",
-        "metatui --preset quick --start # open the app and train a preset",
+        "metatui --preset quick --start # open the app and train with a preset",
         "metatui run quick # train without the app",
         "metatui compare latest~1 latest # compare the two newest runs",
     ),
@@ -161,7 +161,7 @@ def _code(arguments: Sequence[str] | None) -> int:
         return _fail(_unknown("an option", error.option_name, error), BAD_INPUT)
     except click.MissingParameter as error:
         path = error.ctx.command_path if error.ctx else "metatui"
-        return _fail(f"{error.format_message().rstrip('.')}: `{path} --help` shows examples", BAD_INPUT)
+        return _fail(f"{error.format_message().rstrip('.')}: '{path} --help' shows examples", BAD_INPUT)
     except click.ClickException as error:
         return _fail(error.format_message(), BAD_INPUT)
     except (KeyboardInterrupt, click.Abort):
@@ -179,7 +179,7 @@ def _unknown(kind: str, name: str, error: click.UsageError) -> str:
     if context is None:
         return error.format_message()
     command = context.command
-    otherwise = f"`{context.command_path} --help` lists them"
+    otherwise = f"'{context.command_path} --help' lists them"
     if isinstance(command, click.Group) and kind == "a command":
         hint = did_you_mean(name, command.list_commands(context), otherwise, most=2)
     else:

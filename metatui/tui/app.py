@@ -43,8 +43,10 @@ from metatui.tui.screens.main.work import PreferencesChanged, WorkTab
 from metatui.tui.terminal.key_order import OrderedKeys
 from metatui.tui.terminal.keyboard import Keyboard, TerminalLost
 from metatui.tui.terminal.kitty import KittyPictures
+from metatui.tui.terminal.sixel import Reply, SixelPictures, SixelTerminal
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.terminal.symbols import ascii as ascii_text
+from metatui.tui.widgets.adaptation import AdaptationPanel
 from metatui.tui.widgets.charts import LineChart
 from metatui.tui.widgets.form.fields import explained
 from metatui.tui.widgets.form.form import SettingsForm
@@ -77,6 +79,15 @@ class MainScreen(Screen[None]):
         # Textual would restyle all widgets at the start, when a dialog closes, and when the terminal gains or loses the
         # focus. No rule depends on these events, and restyling takes as long as drawing the screen.
         pass
+
+    def _compositor_refresh(self) -> None:
+        if self.is_active:
+            super()._compositor_refresh()
+        elif changed := self._compositor._dirty_regions:
+            # Below a dialog, Textual would draw everything again that has changed since the dialog opened.
+            self.app.screen.refresh(*changed)
+            changed.clear()
+            self._dirty_widgets.clear()
 
 
 class MetatuiApp(OrderedKeys, inherit_bindings=False):
@@ -130,8 +141,9 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         self.stylesheet: ThemeStylesheet = ThemeStylesheet(variables=self.get_css_variables())
         self.symbols = symbols
         """Set of characters with which charts are drawn."""
-        self.pictures = KittyPictures(self._write) if pictures else None
-        """Sends pictures to the terminal; None if the terminal cannot show them."""
+        self.pictures: KittyPictures | SixelPictures | None = KittyPictures(self._write) if pictures else None
+        """Object that draws pictures; None if the terminal cannot show them, or has not yet replied that it can."""
+        self._sixel_terminal = SixelTerminal(self._write, self._cell_size)
         self.runs_dir = runs_dir
         self.opening_settings = settings
         self.preferences = preferences
@@ -162,6 +174,26 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         if self._driver:
             self._driver.write(text)
 
+    def _cell_size(self) -> tuple[int, int] | None:
+        return self._driver.cell_size() if isinstance(self._driver, Keyboard) else None
+
+    def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
+        if isinstance(self.pictures, SixelPictures):
+            renderable = self.pictures.over(renderable, self.size.height)
+        super()._display(screen, renderable)
+
+    @on(Reply)
+    def _terminal_replied(self, reply: Reply) -> None:
+        pictures = self._sixel_terminal.receive(reply.text)
+        if pictures and pictures != self.pictures:
+            self.pictures = pictures
+            for screen in self.screen_stack:
+                for panel in screen.query(AdaptationPanel):
+                    panel.refresh()
+
+    def on_resize(self) -> None:
+        self._sixel_terminal.resized()
+
     def get_default_screen(self) -> MainScreen:
         return MainScreen(id="_default")
 
@@ -179,12 +211,14 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
 
     def _draw_again(self, _: object) -> None:
         """Redraw everything after a suspension, because the terminal has lost the text and the pictures."""
-        if self.pictures:
+        if isinstance(self.pictures, KittyPictures):
             self.pictures.send_again()
         self.refresh(layout=True)
 
     async def _first_frame_drawn(self) -> None:
         self.set_timer(COMPLETE_AFTER, self.settle)
+        if self.pictures is None and not self.no_color and self.symbols is not Symbols.ASCII:
+            self._sixel_terminal.ask()
         if self._start_at_once:
             await self.action_perform("start")
 

@@ -214,7 +214,7 @@ LONG = [*SMALL, "--set", "training.iterations=100000000"]
 
 
 def started(*arguments: str) -> subprocess.Popen[str]:
-    """Start `metatui run` in a new process, and return when its first checkpoint is on disk."""
+    """Start 'metatui run' in a new process, and return when its first checkpoint is on disk."""
     process = subprocess.Popen(
         [sys.executable, "-m", "metatui", "run", *LONG, *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -266,7 +266,7 @@ def test_stop_from_elsewhere_is_not_a_success(
     report = json.loads(out)
     assert (report["status"], report["test"]) == ("stopped", None)
     assert err.splitlines()[-1] == (
-        f"metatui: {report['run']} was stopped in the app or with `metatui stop` before its final test, so it has no "
+        f"metatui: {report['run']} was stopped in the app or with 'metatui stop' before its final test, so it has no "
         f"test result; to continue: metatui run --resume {report['run']}"
     )
 
@@ -421,6 +421,7 @@ def test_doctor_report(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
     assert report["data"]["omniglot"] is False
     assert report["files"]["runs"] == os.environ["METATUI_RUNS"]
     assert {"colours", "encoding", "unicode", "TERM", "tmux"} <= report["terminal"].keys()
+    assert report["terminal"]["pictures"] == "in shades"  # the output has no colours
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
     assert out.startswith(f"metatui {metatui.__version__} trains on {report['devices'][0]['device']} (")
@@ -438,7 +439,7 @@ def test_doctor_report(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
 
 def test_app_needs_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--preset", "quick"]) == 2
-    assert "use `metatui run` to train without one" in capsys.readouterr().err
+    assert "use 'metatui run' to train without one" in capsys.readouterr().err
 
 
 def test_internal_errors_are_logged(

@@ -64,6 +64,7 @@ LABELS = {
     "usable_cores": "CPU cores available to runs",
     "environment": "Environment variables",
     "is_terminal": "Is a terminal",
+    "pictures": "Photographs are drawn",
     "tmux": "tmux",
     "ssh": "SSH",
 }
@@ -246,11 +247,26 @@ def _terminal(screen: Console) -> dict[str, Any]:
         "NO_COLOR": "NO_COLOR" in os.environ,
         "encoding": encoding,
         "unicode": unicode,
+        "pictures": _pictures(screen),
         "columns": size.columns,
         "rows": size.lines,
         "tmux": "TMUX" in os.environ,
         "ssh": "SSH_CONNECTION" in os.environ,
     }
+
+
+def _pictures(screen: Console) -> str:
+    """Return how the app draws photographs in this terminal."""
+    if screen.color_system is None:
+        return "in shades"
+    from metatui.tui.terminal import kitty
+    from metatui.tui.terminal.cursor_query import shows_sixels
+
+    if kitty.is_supported(os.environ):
+        return "with Kitty's graphics protocol"
+    if screen.is_terminal and sys.stdin.isatty() and os.environ.get("TERM") != "dumb" and shows_sixels():
+        return "as sixels"
+    return "as coloured cells"
 
 
 def _files(runs_dir: Path | None) -> dict[str, str]:

@@ -119,7 +119,7 @@ class RunStore:
             some = ", ".join(quote(name)[1:-1] for name in starting[:3])
             more = f" and {len(starting) - 3} more" if len(starting) > 3 else ""
             raise BadInput(f"{quote(text)} is the start of the names of {len(starting)} runs: {some}{more}")
-        hint = did_you_mean(text, [*named, "latest"] if named else [], "`metatui runs` lists them", most=3)
+        hint = did_you_mean(text, [*named, "latest"] if named else [], "'metatui runs' lists them", most=3)
         raise BadInput(f"{quote(text)} is not a run in {quote(str(self.root), 200)}: {hint}")
 
     def _before_latest(self, back: int, reference: str) -> RunFolder:

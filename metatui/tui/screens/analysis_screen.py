@@ -80,7 +80,7 @@ class AnalysisScreen(ModalScreen[ScreenResultType]):
         self._request = self._helper.ask(analysis)
 
     def listen_to(self, source: ReplySource) -> None:
-        """Show the replies from `source`, which serves a single request, and stop it when the screen is closed."""
+        """Show the replies from `source`, which serves a single request. When the screen is closed, stop `source`."""
         self._source, self._request = source, 1
         self.run_worker(partial(self._forward, source), thread=True, exit_on_error=False, group="analysis")
 

@@ -81,7 +81,8 @@ def page(explained: Explanation, width: int, theme: ChartTheme, *, values: str =
     """Lay out an explanation in lines of readable length.
 
     Args:
-        values: phrase for the values in the pseudo-code, such as `its usual values`, which is shown in its title.
+        values: phrase that describes the values in the pseudo-code, such as `its usual values`. The title of the
+            pseudo-code contains this phrase.
     """
     width = min(width, LONGEST_LINE)
 

@@ -26,7 +26,7 @@ from metatui.tui.widgets.static_text import StaticText
 
 KEYS: Final = (Key("n", "Other picture", "other"), Key("Esc", "Close", "dismiss"))
 BOTH_FROM: Final = 100
-"""Minimum width of the terminal to show both charts."""
+"""Minimum width of the terminal at which both charts are shown."""
 
 LEARNED_COLOUR, ORDINARY_COLOUR = "hue-blue", "hue-orange"
 LINE_MARKERS = len(GLYPHS[Symbols.ASCII].lines)

@@ -121,6 +121,6 @@ def _marks(measurements: Sequence[Measurement], axis: _Axis, glyphs: Glyphs) -> 
 
 
 def _free(cells: Sequence[Piece | None], at: int) -> int:
-    """Return the free column nearest to `at`, so that marks of the same speed are next to each other."""
+    """Return the free column nearest to `at`, so that marks for equal speeds are next to each other."""
     free = [column for column, cell in enumerate(cells) if cell is None]
     return min(free, key=lambda column: (abs(column - at), -column))

@@ -49,7 +49,7 @@ class View:
     metric: Metric | None = None
     """The metric that is shown; None selects the metric that decides the comparison."""
     colours: Mapping[str, str] = field(default_factory=dict)
-    """Palette name of the colour of each run, by the name of the run. A group has the colour of its first run."""
+    """Palette name of each run's colour, keyed by the name of the run. A group has the colour of its first run."""
 
     def next_axis(self) -> View:
         axes = list(AXES)
@@ -169,7 +169,7 @@ def training(comparison: Comparison | Recorded, view: View) -> ChartData:
 
 
 def _all_alike(measured: Sequence[str]) -> str:
-    """Return a text to append to a title: how the curves were measured; empty if they were measured differently."""
+    """Return the part of a title that says how the curves were measured; empty if they were measured differently."""
     if len(set(measured)) != 1 or not measured[0]:
         return ""
     return f", {measured[0]}" if "shot" in measured[0] else f" after {measured[0]}"

@@ -48,7 +48,7 @@ METRIC: Final = Key("m", "Metric", "metric")
 
 
 class CompareScreen(AnalysisScreen[None]):
-    """Screen that compares `runs`. Escape cancels a repeated measurement, and otherwise closes the screen."""
+    """Screen that compares `runs`. Escape cancels a repeated measurement or, if there is none, closes the screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "Close", tooltip="Cancel a repeated measurement, or close the comparison."),
@@ -201,7 +201,7 @@ class CompareScreen(AnalysisScreen[None]):
             self._measure()
 
     def action_own_steps(self) -> None:
-        """Measure again, and switch between each run's own number of inner steps and the first run's number for all."""
+        """Measure again. Switch between each run's own number of inner steps and the same number for all runs."""
         if self.comparison is not None:
             self._steps = None if self._steps == "own" else "own"
             self._measure()

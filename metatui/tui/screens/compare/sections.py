@@ -25,9 +25,9 @@ PAGES: Final[tuple[Section, ...]] = ("result", "tables")
 """The text sections, which are below the charts."""
 
 THREE_SECTIONS: Final = (100, 34)
-"""Minimum numbers of columns and rows of the terminal to show both charts and one text section."""
+"""Minimum width and height of the terminal, in cells, at which both charts and one text section are shown."""
 ALL_SECTIONS: Final = (160, 48)
-"""Minimum numbers of columns and rows of the terminal to show all four sections."""
+"""Minimum width and height of the terminal, in cells, at which all four sections are shown."""
 
 
 class Sections(Vertical):

@@ -38,7 +38,7 @@ from metatui.utils import paths
 
 @dataclass(frozen=True)
 class Line:
-    """An entry of the help, which has a few short columns followed by a text."""
+    """A help entry: a few short columns, followed by a text."""
 
     columns: tuple[str, ...]
     text: str
@@ -48,7 +48,7 @@ class Line:
         return match(words, normalised(" ".join((*self.columns, self.text)))) > 0
 
     def named(self, words: Sequence[str]) -> float:
-        """Return how well `words` match the columns, which name the entry."""
+        """Return a score for how well `words` match the name of the entry, which is in its columns."""
         return match(words, normalised(" ".join(self.columns)))
 
 
@@ -103,7 +103,7 @@ class HelpScreen(Dialog[None]):
         self._show(self.sections)
 
     def on_key(self, event: Key) -> None:
-        """Start a search when a letter or digit is typed outside the search field; q closes the help instead."""
+        """Start a search when a letter or digit, except q, is typed outside the search field. q closes the help."""
         if self._page.has_focus and event.character and event.character.isalnum() and event.key != "q":
             event.stop()
             search = self.query_one(Entry)
@@ -129,7 +129,7 @@ class HelpScreen(Dialog[None]):
         self._show(self.found(event.value) if normalised(event.value).strip() else self.sections)
 
     def found(self, text: str) -> list[Section]:
-        """Return the entries that contain the words of `text`, by section, with the best matches first."""
+        """Return the entries that contain the words of `text`, grouped by section, with the best matches first."""
         words = normalised(text).split()
         searched = (section.matching(words) for section in (*self.sections, _algorithms(), _settings()))
         found = [section for section in searched if section.lines]
@@ -189,7 +189,7 @@ def _keys(context: AppContext) -> Iterator[Section]:
 
 
 def changed_in_form(source: str, changed: Sequence[tuple[str, str]]) -> list[Section]:
-    """Return a section with each setting that was changed in the form; an empty list if there are none."""
+    """Return a list with one section, for the settings that were changed in the form; empty if none were changed."""
     lines = [Line((label,), values) for label, values in changed]
     return [Section(f"Changed in the form since {source}", lines)] if lines else []
 

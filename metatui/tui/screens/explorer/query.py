@@ -29,7 +29,7 @@ class ExplorerQuery:
     drawn: Drawn | None = None
     """A user-defined task; None for the held-out task."""
     rate_steps: int = 0
-    """How many times the rates are raised by RATE_FACTOR (lowered if negative); 0 selects the runs' own rates."""
+    """Number of times that the runs' own rates are multiplied by RATE_FACTOR; if negative, they are divided by it."""
 
     @property
     def rate(self) -> float:

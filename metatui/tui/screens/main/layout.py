@@ -49,7 +49,7 @@ BAND_ROWS, RUN_ROWS, FORM_ROWS = 7, 21, 34
 """Default heights of panes: the run above its curves, the run above the journal, and the form above the journal."""
 
 CURVES_ROWS, ADAPTATION_ROWS = 19, 11
-"""Height of the curves pane that leaves twelve rows for the plot, and minimum height of the adaptation pane."""
+"""Height of the curves pane at which the plot has twelve rows, and minimum height of the adaptation pane."""
 
 LEFT, FORM, MAIN, JOURNAL, UPPER, CHART = 30, 38, 50, 4, 8, 6
 """Minimum widths of the left side, of the left side with the form, and of the right side, and minimum heights of the

@@ -69,7 +69,7 @@ class ShownLine(RowsWidget):
         self.redraw()
 
     def show_runs(self, runs: Sequence[RunState]) -> None:
-        """Name the run that the work tab shows, or the marked runs if their adaptation is shown side by side."""
+        """Show the name of the run in the work tab, or the names of the marked runs if they are shown side by side."""
         self._runs = tuple(runs)
         self.redraw()
 

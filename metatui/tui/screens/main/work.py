@@ -81,7 +81,7 @@ class HintLine(StatusLine):
 
 
 class AdaptationPane(Vertical):
-    """Shows the adaptation to held-out tasks, below a line that says how it was evaluated."""
+    """Shows the adaptation to held-out tasks, below a line that describes the evaluation."""
 
     BORDER_TITLE = "Adaptation"
 
@@ -100,7 +100,7 @@ class AdaptationPane(Vertical):
 
 
 def no_adaptation(model: RunModel | None, phase: Phase) -> str:
-    """Return why there is no adaptation to show, and what the user can do.
+    """Return a text that says why there is no adaptation to show, and what the user can do.
 
     Args:
         phase: must be IDLE if the app does not follow the run.
@@ -225,7 +225,7 @@ class WorkTab(Vertical):
     def show_adaptation(
         self, runs: Sequence[RunViews], caption: str, *, warning: bool = False, empty: str = ""
     ) -> None:
-        """Show the adaptation of runs. `empty` is shown if there are none."""
+        """Show the adaptation of runs, or the text `empty` if there are no runs."""
         self._adaptation.show(runs, caption, warning=warning, empty=empty)
 
     def opened(self, has_run: bool) -> None:

@@ -1,4 +1,4 @@
-"""Screen that lists suites, and starts, watches, stops and compares them."""
+"""Screen that lists suites, starts, watches and stops them, and compares their runs."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class SuiteScreen(ModalScreen[None]):
         self._store = store
         self._training = training
         self._suites: dict[str, ListedSuite] = {}
-        """The listed suites, by the path of their file."""
+        """The listed suites, keyed by the path of the suite's file."""
         self._problems: Sequence[str] = ()
         self._reading = asyncio.Lock()
 

@@ -41,7 +41,7 @@ LOWEST_CHART: Final = 5
 
 @dataclass(frozen=True)
 class Layout:
-    """The visible part of an episode. Images have `rows` x `columns` cells. A class has `across` images per row."""
+    """The visible part of an episode. An image has `rows` x `columns` cells; a row has `across` images of a class."""
 
     rows: int
     columns: int
@@ -140,7 +140,7 @@ def episode(
     canvas: Canvas,
     first_shot: int = 0,
 ) -> list[Row]:
-    """Draw an episode in `size` (width, height) cells, with a chart of the accuracy if there is room.
+    """Draw an episode in an area of `size` cells (width, height), with a chart of the accuracy if there is room.
 
     Args:
         first_shot: index of the first visible support image of each class, used only if they do not all fit.

@@ -46,7 +46,7 @@ from metatui.tui.widgets.charts.row_widget import (
 
 MOST_RUNS: Final = 3
 GAP: Final = 3
-"""Blank columns between cells, and between the charts of several targets."""
+"""Number of blank columns between cells, and between the charts of several targets."""
 CHART: Final = 28
 """Smallest useful width of a regression chart."""
 
@@ -92,7 +92,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         self._empty = ""
         self._canvas = Canvas()
         self._shots = (0, 0)
-        """Number of support images per class, and how many of these are visible."""
+        """Number of support images per class, and number of visible support images per class."""
 
     def show_views(self, runs: Sequence[RunViews], *, empty: str) -> None:
         """Show the tasks of one run side by side, or each of two or three runs in its own column.
@@ -223,7 +223,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         return spread(marks if width_of(marks) <= room else joined(legend, room, theme), places, width)
 
     def _places(self, tasks: Sequence[int], shown: Sequence[int], brief: bool, theme: ChartTheme) -> Row:
-        """Return the visible inner step and task numbers, each between the two keys that change it."""
+        """Return the inner step and the numbers of the visible tasks, each between the two keys that change them."""
         of, gap = ("/", "") if brief else (" of ", "   ")
         row = self._place(f"step {self.shown_step}{of}{self.last_step}", "[", "]", "step", theme)
         if len(shown) < len(tasks):
@@ -298,7 +298,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
     def _caption(self, view: TaskView, width: int, height: int, theme: ChartTheme) -> list[Row]:
         """Return the longest caption that fits, on two rows if necessary and possible.
 
-        The outcome of a diverged task is styled as a warning.
+        If adaptation diverged, the outcome is styled as a warning.
         """
         diverged = has_diverged(view, self.shown_step)
         texts = [theme.printable(text) for text in captions(view, self.shown_step)]

@@ -25,7 +25,7 @@ MOST_TICKS: Final = 9
 POWER_STEPS: Final = (1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 300)
 """Possible distances between ticks, in powers of ten, if a logarithmic axis has ticks at powers of ten only."""
 LABELLED_FROM: Final = 4
-"""Minimum number of cells per power of ten to label ticks at 2 and 5. With 3 cells, every cell would have a tick."""
+"""Minimum number of cells per power of ten at which 2 and 5 get labels. With 3 cells, every cell would have a tick."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def clamped(value: float) -> float:
 
 
 def drawable(value: float, log: bool) -> bool:
-    """Return whether `value` can be drawn: finite, and above 0 on a logarithmic axis."""
+    """Return whether `value` can be drawn. It must be finite and, on a logarithmic axis, above 0."""
     return math.isfinite(value) and (not log or value >= SMALLEST)
 
 
@@ -217,7 +217,7 @@ def _log_axis(low: float, high: float, cells: int) -> Axis | None:
 
 
 def _fits_two_and_five(spacing: int) -> bool:
-    """Return whether 2 and 5 are near the centres of cells if 1 and 10 are at centres `spacing` cells apart."""
+    """Return whether 2 and 5 are near cell centres on an axis where 1 and 10 are at centres `spacing` cells apart."""
     places = (spacing * math.log10(2), spacing * math.log10(5))
     return all(abs(place - math.floor(place + 0.5)) <= TOLERANCE for place in places)
 

@@ -24,12 +24,12 @@ MOST_LEGEND_ROWS = 3
 
 
 def line_marker(index: int, theme: ChartTheme) -> str:
-    """Return the character or kind of dots that draws the line at position `index` among the series of a chart."""
+    """Return the marker of the line at position `index` among the series of a chart: a character or a kind of dots."""
     return theme.glyphs.lines[index % len(theme.glyphs.lines)] if theme.distinct else theme.glyphs.marker
 
 
 def point_markers(drawn: Iterable[Drawn], theme: ChartTheme) -> dict[int, str]:
-    """Return the character that draws each series of points, by position: a letter if there are no colours."""
+    """Return the character of each series of points, keyed by position. It is a letter if there are no colours."""
     positions = sorted({each.position for each in drawn if each.series.style == "points"})
     if len(positions) < 2 or not theme.distinct:
         return dict.fromkeys(positions, theme.glyphs.points)
@@ -55,7 +55,7 @@ def chart_header(
 ) -> list[Row]:
     """Lay out the title and the legend.
 
-    With a cursor, they show the x coordinate, the marks and the values at the cursor.
+    If there is a cursor, they show the x coordinate, the marks and the values at the cursor.
     """
     titles, named = (data.title, *data.shorter_titles), [each for each in drawn if each.series.name]
     if cursor is not None:
@@ -74,7 +74,7 @@ def chart_header(
 
 
 def _with_values(named: Series, lines: Sequence[Series], x: float) -> Series:
-    """Append the line's value nearest to `x` to its name. If this value is not exactly at `x`, append its x coordinate.
+    """Append to a line's name the value nearest to `x`, with the x coordinate of this value if it is not exactly `x`.
 
     The name of a series of points does not change.
 

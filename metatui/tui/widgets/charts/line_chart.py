@@ -84,7 +84,7 @@ class LineChart(RowsWidget):
         self.redraw()
 
     def _order(self, data: ChartData) -> dict[tuple[int, str], int]:
-        """Return a number for each series. Series that changed later have higher numbers; 0 means never changed."""
+        """Return a number for each series: higher for a series that changed later, 0 for one that never changed."""
         before = {(each.position, each.series.style): each.series for each in drawn_series(self._data)}
         order = self._view.order
         latest = max(order.values(), default=0) + 1
@@ -125,7 +125,7 @@ class LineChart(RowsWidget):
             self._put_cursor(xs[-1])
 
     def action_move(self, columns: int) -> None:
-        """Move the cursor by about `columns` columns to the nearest value, and by at least one value."""
+        """Move the cursor to the value nearest to `columns` columns away, or at least to the next value."""
         xs, cursor = self._xs(), self._view.cursor
         if cursor is None or self._plot is None:
             return
@@ -182,7 +182,7 @@ class LineChart(RowsWidget):
         return sorted({x for x, y in points if math.isfinite(x) and math.isfinite(y)})
 
     def _x_at(self, event: events.MouseEvent) -> float | None:
-        """Return the x coordinate under the mouse; None outside the plot."""
+        """Return the x coordinate under the mouse pointer; None if the pointer is outside the plot."""
         offset = event.get_content_offset(self)
         if self._plot is None or offset is None or not 0 <= offset.x - self._plot.left < self._plot.width:
             return None

@@ -20,10 +20,10 @@ from metatui.tui.widgets.charts.row_widget import Row, block, centred, fitted, f
 from metatui.tui.widgets.charts.series import ChartData, Drawn, Mark, Series, drawn_series, placed
 
 LABEL_ROWS: Final = 3
-"""Number of rows at the top of the plot that can contain labels of marks."""
+"""Maximum number of rows for the labels of marks, at the top of the plot."""
 
 NARROWEST: Final = 8
-"""Minimum width of the curves next to y labels. Next to y labels and last values, it is three times as large."""
+"""Minimum width of the curves if y labels are shown. If last values are shown too, the minimum is three times this."""
 
 LAST_VALUE: Final = 5
 """Minimum width of the column of last values: the width of `0.123`."""
@@ -45,7 +45,7 @@ class View:
     cursor: float | None = None
     """The x coordinate whose values are shown in the legend; None if there is no cursor."""
     order: Mapping[tuple[int, str], int] = field(default_factory=dict, compare=False)
-    """A number for each series, by position and style. Series that changed later have higher numbers."""
+    """A number for each series, keyed by position and style. A series that changed later has a higher number."""
 
 
 EVERYTHING: Final = View()
@@ -146,7 +146,7 @@ def _later_range(points: Sequence[tuple[float, float]]) -> list[float]:
 
 
 def _with_marks(blank: str, start: int, marks: Mapping[int, Segment]) -> Row:
-    """Replace characters of `blank` with the marks in their columns. `blank` starts in column `start`."""
+    """Return the row `blank`, which starts in column `start`, with `marks` drawn on it. Keys of `marks` are columns."""
     if not marks:
         return [Segment(blank)]
     return merged([marks.get(column, Segment(" ")) for column in range(start, start + len(blank))])

@@ -64,7 +64,7 @@ def block(rows: Sequence[Row], width: int, height: int) -> list[Row]:
 
 
 def merged(row: Row) -> Row:
-    """Merge segments that look the same, and blanks with their neighbours: each segment costs about 20 bytes."""
+    """Merge segments that look the same, and blanks with neighbours: each segment adds about 20 bytes of output."""
     kept: Row = []
     for segment in row:
         if kept and (segment.style == kept[-1].style or (_invisible(segment) and _plain(kept[-1].style))):
@@ -188,7 +188,7 @@ class RowsWidget(Widget):
         super().notify_style_update()
 
     def _key(self) -> tuple[object, ...]:
-        return self.content_size, symbols_of(self), self.app.theme
+        return self.content_size, symbols_of(self), self.app.theme, getattr(self.app, "pictures", None)
 
     def _draw(self) -> list[Strip]:
         width, height = self.content_size

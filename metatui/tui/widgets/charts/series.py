@@ -63,7 +63,7 @@ class ChartData:
     log_y: bool = False
     """True for a logarithmic y axis, on which values of 0 or less are gaps."""
     y_limits: tuple[float, float] | None = None
-    """Limits of a linear y axis; None selects limits around the values."""
+    """Limits of a linear y axis; None selects limits that contain all values."""
     early_outside: bool = False
     """Whether a linear y axis may cut off the first values if the rest of the curve would otherwise look flat."""
     x_limits: tuple[float, float] | None = None

@@ -47,7 +47,7 @@ class ChoiceList(OptionList):
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "leave", "Back"), ("space", "select", "Select")]
 
     _typed = ""
-    """Characters typed since the list opened or another key was pressed. They select the option to highlight."""
+    """Characters typed so far, which select the option to highlight. Space and keys without a character clear them."""
 
     class Left(Message):
         """The list was closed without a choice."""

@@ -1,4 +1,4 @@
-"""Form of all settings, which shows the relevant settings and their problems."""
+"""Form for the settings. It shows the fields that are relevant, and their problems."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ class SettingsForm(Vertical):
         self._show_texts()
 
     def hold(self, running: Settings | None) -> None:
-        """Show the settings of a run in progress, and lock those that cannot be changed. None unlocks all fields."""
+        """Show the settings of a run in progress, and lock those that cannot change. None unlocks all fields."""
         self.run_settings = running
         if running:
             self.load(running)
@@ -167,7 +167,7 @@ class SettingsForm(Vertical):
         return self._texts[path]
 
     def problem_with(self, path: str, text: str) -> str:
-        """Return why `text` would be invalid in the field of a setting; empty if it would be valid."""
+        """Return the reason why `text` would be invalid in the field of a setting; empty if it would be valid."""
         return assess({**self._texts, path: text}).problems.get(path, "")
 
     def enter(self, path: str, text: str) -> None:

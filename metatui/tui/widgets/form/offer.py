@@ -16,16 +16,16 @@ from metatui.utils.errors import SettingsError
 
 @dataclass(frozen=True)
 class Offer:
-    """An algorithm's usual values, as far as they differ from the values in the form."""
+    """Those of an algorithm's usual values that differ from the values in the form."""
 
     path: str
     """Path of the setting that triggered the offer. The offer is shown below the field of this setting."""
     title: str
     """Title of the algorithm."""
     texts: Mapping[str, str]
-    """The usual values, by the paths of the settings."""
+    """The usual values, keyed by the path of the setting."""
     before: Mapping[str, str]
-    """The values in the form that the usual values replace, by the paths of the settings."""
+    """The values in the form that the usual values replace, keyed by the path of the setting."""
     is_taken: bool = False
 
     def taken(self) -> Offer:

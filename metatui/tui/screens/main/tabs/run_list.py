@@ -157,7 +157,7 @@ class ListedRun:
         """Return the row of the run.
 
         Args:
-            mark: number of the run among the marked runs, counted from 1; None if it is not marked.
+            mark: position of the run among the marked runs, counted from 1; None if it is not marked.
             colour: colour of the run in charts; empty if it has not appeared in a chart.
             with_seed: whether the row contains the seed, which it should if the listed runs have different seeds.
         """
@@ -167,7 +167,7 @@ class ListedRun:
 
 
 def listed_runs(runs: Sequence[RunSummary], before: Mapping[str, ListedRun]) -> dict[str, ListedRun]:
-    """Return a `ListedRun` for each run, by the run's key. Runs that have not changed keep theirs from `before`."""
+    """Return a `ListedRun` for each run, keyed by run name. A run that has not changed keeps the one from `before`."""
     fresh = {}
     for run in runs:
         old = before.get(run.run.path.name)
