@@ -90,6 +90,11 @@ split_option = click.option(
     help="Split from which the held-out tasks are drawn: test, or val for validation.",
 )  # fmt: skip
 
+export_option = click.option(
+    "--export", "exports", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+    help="Also write comparisons to a file: .csv, .html, .json, .md, .pdf, .png, .svg or .tex; may be repeated.",
+)  # fmt: skip
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 

@@ -243,7 +243,7 @@ def test_ctrl_c_interrupts_and_saves(capsys: pytest.CaptureFixture[str], monkeyp
     assert report["status"] == "interrupted"
     run = RunStore().find("latest")
     assert (run.id, run.status()) == (report["run"], "interrupted")
-    assert f"to continue: metatui run --resume {run.path}\n" in err
+    assert f"to continue: metatui run --resume {run.id}\n" in err
     assert read_all(run.metrics())[-1].iteration == report["iterations"] < 20
     assert main(["evaluate", "latest", "--tasks", "5", "--json"]) == 0
 

@@ -112,7 +112,7 @@ async def test_question_is_closed_when_the_run_ends(make: Make, sessions: FakeSe
         session.end(Failed(3, "the disk is full"))
         await session.over(app, pilot)
         assert not isinstance(app.screen, QuitScreen)
-        assert "the disk is full" in notes(app)
+        assert "The disk is full" in notes(app)
     assert app.return_code is None
 
 

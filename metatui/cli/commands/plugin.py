@@ -25,4 +25,4 @@ def plugin(kind: str) -> None:
     The first lines of the file say how to train with the plugin. To load a plugin, give --plugin FILE.py before the
     command: metatui --plugin my_model.py run quick --set model.name=my_model.
     """
-    click.echo(files("metatui.learning.templates").joinpath(f"{kind}.py").read_text(encoding="utf-8"), nl=False)
+    click.echo(files("metatui.cli.templates").joinpath(f"{kind}.py").read_text(encoding="utf-8"), nl=False)

@@ -60,7 +60,7 @@ class Stopped(MetatuiError):
     def __init__(self, session: Session) -> None:
         super().__init__(
             f"{session.run.id} was stopped in the app or with 'metatui stop' before its final test, so it has no test "
-            f"result; to continue: metatui run --resume {session.run.argument}"
+            f"result; to continue: {session.run.resume_command}"
         )
 
 

@@ -11,7 +11,7 @@ import click
 
 from metatui.cli.console.layout import say
 from metatui.cli.console.output import console, emit
-from metatui.cli.options import changes, examples, json_option, runs_dir_option, set_option
+from metatui.cli.options import changes, examples, export_option, json_option, runs_dir_option, set_option
 from metatui.utils.errors import MetatuiError
 
 if TYPE_CHECKING:
@@ -54,14 +54,7 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
 @runs_dir_option
 @click.option("--list", "only_list", is_flag=True, help="List the runs and their status without training.")
 @json_option
-@click.option(
-    "--export",
-    "exports",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Also write each comparison to a .csv, .html, .json, .md, .pdf, .png, .svg or .tex file; may be repeated.",
-)
+@export_option
 @click.pass_context
 def suite(
     context: click.Context,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import compress
@@ -15,7 +14,7 @@ from rich.text import Text
 
 from metatui.cli.console.encoding import spelled
 from metatui.cli.console.output import UNLIMITED
-from metatui.utils.text import sanitize
+from metatui.utils.text import sanitize, wrap_text
 
 GAP = 2
 """Number of spaces between two columns."""
@@ -146,7 +145,7 @@ def wrapped(text: str, width: int, indent: int = 0, hanging: int = 0) -> list[st
 
     Returns at least one line.
     """
-    lines = textwrap.wrap(
+    lines = wrap_text(
         text,
         max(width, indent + NARROWEST, hanging + NARROWEST),
         initial_indent=" " * indent,

@@ -24,12 +24,12 @@ _libraries: list[torch.library.Library] = []  # an operator exists as long as th
 
 @contextlib.contextmanager
 def downloading(title: str, folder: Path, instead: str) -> Iterator[None]:
-    """Convert errors of the download in the `with` block to one sentence, and print torchvision's messages to stderr.
+    """Report download errors in one sentence, and redirect torchvision's messages to standard error.
 
     Args:
         title: name of the data set in messages.
-        folder: folder to which the data set is downloaded, for messages.
-        instead: end of the sentence "try again, or ...", which tells the user what to do instead of downloading.
+        folder: folder to which the data set is downloaded.
+        instead: alternative to the download in messages, worded to follow "try again, or".
 
     Raises:
         MetatuiError: if the download failed, or a checksum is wrong.

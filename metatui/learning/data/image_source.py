@@ -129,7 +129,7 @@ class ImageSource(TaskSource):
         return replace(super().schema, classes=names)
 
     def classes(self, split: Split, tasks: Sequence[int], *, seed: int, ways: int) -> Tensor:
-        """Return the class numbers of each task, int64 [T, ways]. The classes of a task are distinct.
+        """Return the class indices of each task, int64 [T, ways]. The classes of a task are distinct.
 
         Raises:
             BadInput: if the split has fewer than `ways` classes.

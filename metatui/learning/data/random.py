@@ -34,7 +34,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def _shift(z: Tensor, bits: int) -> Tensor:
-    """Shift right and fill with zeros; torch's own shift copies the sign."""
+    """Shift right, filling with zeros; torch's >> operator would copy the sign bit."""
     return (z >> bits) & ((1 << (64 - bits)) - 1)
 
 

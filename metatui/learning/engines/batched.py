@@ -68,25 +68,12 @@ class BatchedEngine(Engine):
             return self.loss.each(predicted, episodes.query_y), predicted
 
         start = repeated(theta, len(episodes))
-        result = self.differentiate(
-            Objective(support, support, query, stacked=True), start, episodes, inner, first_order
-        )
-        return MetaGradient(
-            loss=result.loss,
-            gradients={name: g.mean(0) for name, g in result.gradients.items()},
-            outputs=result.outputs,
-            support_loss=result.support_loss,
-        )
+        objective = Objective(support, support, query, stacked=True)
+        return MetaGradient.of_stack(self.differentiate(objective, start, episodes, inner, first_order))
 
     def general_meta_gradient(self, algorithm: Algorithm, meta: Params, episodes: Episodes) -> MetaGradient:
         task = self.stack(algorithm, episodes, "second" if algorithm.second_order else "first")
-        result = algorithm.meta_gradient(task, repeated(meta, len(episodes)))
-        return MetaGradient(
-            loss=result.loss,
-            gradients={name: g.mean(0) for name, g in result.gradients.items()},
-            outputs=result.outputs,
-            support_loss=result.support_loss,
-        )
+        return MetaGradient.of_stack(algorithm.meta_gradient(task, repeated(meta, len(episodes))))
 
     def general_adaptation(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, steps: int, order: Tensor | None

@@ -78,7 +78,7 @@ def handle_of(index: int, environ: Mapping[str, str], pid: int) -> Any | None:
         The handle; None if the device is hidden or its GPU cannot be determined.
 
     Raises:
-        pynvml.NVMLError: if the driver does not answer.
+        pynvml.NVMLError: if the driver does not respond.
     """
     import pynvml
 
@@ -104,7 +104,7 @@ def visible_words(value: str, count: int) -> list[str]:
         count: number of physical GPUs in the machine.
 
     Returns:
-        Numbers below `count`, and identifiers that begin with `GPU-` or `MIG-`, possibly abbreviated.
+        Device indices below `count`, and identifiers that begin with `GPU-` or `MIG-`, possibly abbreviated.
     """
     words: list[str] = []
     for word in map(str.strip, value.split(",")):

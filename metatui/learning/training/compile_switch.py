@@ -32,7 +32,7 @@ class _Phase(Enum):
 
 
 class CompileSwitch:
-    """Switches each kind of meta-step to its compiled form, `compute.compile_after` meta-steps after its first use."""
+    """Switches to compiled meta-steps after `compute.compile_after` meta-steps of the same kind."""
 
     def __init__(self, learner: Learner, graphs: GraphedStep) -> None:
         self._learner = learner
@@ -65,7 +65,7 @@ class CompileSwitch:
             iteration: number of meta-steps so far.
             settings: settings of the next meta-step, with `auto` resolved.
             tasks: task numbers of the next meta-step.
-            stop_requested: called repeatedly while this waits for the compiler. If it returns True, the engine is not
+            stop_requested: called repeatedly during the wait for the compiler. If it returns True, the engine is not
                 switched.
         """
         kind = settings.algorithm.inner_steps, settings.algorithm.meta_batch
@@ -105,9 +105,7 @@ class CompileSwitch:
         except CompileFailed as error:
             was_compiled = self.outcome == "compiled"
             self._phase, self.outcome = _Phase.DONE, "failed"
-            rounding = (
-                "; meta-steps were compiled until here, so results may differ by rounding" if was_compiled else ""
-            )
+            rounding = "; earlier meta-steps were compiled, so rounding may differ from here on" if was_compiled else ""
             yield f"Training continues on the batched engine: {error}{rounding}"
             return
         self._phase, self.outcome = _Phase.DONE, "compiled"
@@ -116,7 +114,7 @@ class CompileSwitch:
         yield f"Meta-steps are compiled from now on and agree with the batched engine; each takes {ms:.3g} ms"
 
     def _wait_for_compiler(self, stop_requested: Callable[[], bool]) -> bool:
-        """Wait until the compiler has ended; return False if a stop is requested first.
+        """Wait until the compiler has exited; return False if a stop is requested before then.
 
         Raises:
             CompileFailed: if the compiler failed.

@@ -128,8 +128,8 @@ def comparison_figure(comparison: Comparison, kind: Format) -> bytes:
         return _saved(figure, kind, "metatui compare")
 
 
-def panel_figure(panel: Panel, comparison: Comparison, kind: Format = "svg") -> bytes:
-    """Draw one panel as a separate figure."""
+def panel_figure(panel: Panel, comparison: Comparison) -> bytes:
+    """Draw one panel as a separate SVG figure."""
     from matplotlib.figure import Figure
 
     with _style():
@@ -137,13 +137,13 @@ def panel_figure(panel: Panel, comparison: Comparison, kind: Format = "svg") -> 
         _draw(panel, figure.subplots())
         if panel.legend:
             _legend(figure, comparison)
-        return _saved(figure, kind, panel.title)
+        return _saved(figure, "svg", panel.title)
 
 
-def panels(comparison: Comparison, *, against: Against = "iterations") -> list[Panel]:
+def panels(comparison: Comparison) -> list[Panel]:
     """Return all non-empty panels: training, validation, adaptation, result, time."""
     all_panels = (
-        training(comparison, against=against),
+        training(comparison),
         validation(comparison),
         adaptation(comparison),
         result(comparison),
@@ -195,7 +195,7 @@ def validation(comparison: Comparison) -> Panel | None:
     differ = len({*in_training, *measured}) > 1
     note = f"validation protocol: {values_of(names, _spelled(measured))}" if differ else ""
     draw = _metric_lines(comparison, series, "meta-steps")
-    return Panel("validation", "Validation while training, with 95 % interval over tasks", draw, note=note)
+    return Panel("validation", "Validation while training, with 95 % intervals over tasks", draw, note=note)
 
 
 def adaptation(comparison: Comparison) -> Panel:
@@ -244,7 +244,7 @@ def _groups(comparison: Comparison) -> list[tuple[str, Sequence[RunResult], Curv
 
 
 def _spelled(measured: Sequence[str]) -> list[str]:
-    """Replace the commas in texts of `measured_in`, because `values_of` separates the texts with commas."""
+    """Replace the commas in the results of `measured_in`, because `values_of` joins them with commas."""
     return [text.replace(", ", " and ") or "unchanged" for text in measured]
 
 
@@ -399,7 +399,7 @@ def _style() -> Iterator[None]:
 
 
 def _saved(figure: Figure, kind: Format, title: str) -> bytes:
-    """Return the file contents of a figure, without the date."""
+    """Return the contents of an image file of the figure, without its creation date."""
     metadata: dict[Format, dict[str, str | None]] = {
         "svg": {"Title": title, "Date": None, "Creator": None, "Format": None, "Type": None},
         "png": {"Title": title},

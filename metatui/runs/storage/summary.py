@@ -62,7 +62,7 @@ class RunSummary:
     warning: str | None = None
     """Reason why the result of a finished run is not usable (`Finished.warning`); None if the result is usable."""
     reason: str | None = None
-    """Why the run failed or was interrupted; None for other statuses, or if the journal does not contain the reason."""
+    """Reason why the run failed or was interrupted; None for other statuses, or if the journal contains no reason."""
 
     @property
     def id(self) -> str:
@@ -231,14 +231,14 @@ class SummaryCache:
 
 
 VERSION = 2
-"""Version of the contents of a summary, which must be increased when `summarise` returns additional data."""
+"""Version of the contents of a summary. Increase it when `summarise` returns additional data."""
 
 FILES = ("journal.jsonl", "metrics.jsonl", "evaluation.json")
 """Source files of a summary. settings.toml is left out, because it never changes."""
 
 
 def _signature(run: RunFolder) -> str:
-    """Return a text that identifies the contents of the source files of a summary."""
+    """Return a string that identifies the contents of the source files of a summary."""
     folder = str(run.path)
     parts = [f"{metatui.__version__} {VERSION}"]
     for name in FILES:

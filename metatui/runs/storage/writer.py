@@ -265,7 +265,7 @@ class RunWriter:
 
 
 def _evaluations_until(run: RunFolder, iteration: int) -> EvaluationRecord:
-    """Return the validations of a resumed run up to meta-step `iteration`, without the test, which is outdated."""
+    """Return the validations of a resumed run up to meta-step `iteration`, without the outdated test result."""
     try:
         return run.evaluation().holding(iteration, finished=False)
     except BadInput:  # the next evaluation replaces the file

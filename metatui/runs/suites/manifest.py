@@ -58,7 +58,12 @@ class SuiteManifest:
         return is_held(self.lock_path)
 
     def __enter__(self) -> SuiteManifest:
-        """Take the lock. Raises BadInput if another process holds it, MetatuiError if nothing can be written."""
+        """Take the lock.
+
+        Raises:
+            BadInput: if another process holds the lock.
+            MetatuiError: if the folder of the suite cannot be written.
+        """
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         try:

@@ -65,10 +65,10 @@ class PlannedComparison:
     """Warnings about differences between the protocols of the runs."""
 
     def titles(self, folders: Mapping[Hashable, RunFolder | None]) -> dict[RunFolder, str]:
-        """Return the titles of the runs that have a title, keyed by run folder.
+        """Return the titles of the runs that have one, keyed by folder.
 
         Args:
-            folders: folder of each run, keyed by `PlannedRun.identity`; None for runs that have not been started.
+            folders: folder of each run, keyed by the run's identity.
         """
         return {folder: run.title for run in self.runs if run.title and (folder := folders.get(run.identity))}
 

@@ -66,7 +66,7 @@ LONGEST_LABEL = 40
 
 
 class Table(BaseModel):
-    """A table of a suite file. Messages about a field that is not valid contain the description of the field."""
+    """A table of a suite file. Messages about an invalid field contain its description."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 

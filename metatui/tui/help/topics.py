@@ -206,7 +206,7 @@ TOPICS: Mapping[str, Topic] = {
     "#presets": Topic(
         "Presets",
         "Experiments that come with metatui, grouped by task, and your own. Enter puts the selected one into the form, "
-        "f downloads its data. The preview shows its source, its protocol, the published and measured results, the "
+        "and f downloads its data. The preview shows its source, its protocol, the published and measured results, the "
         "settings that differ from the form, and the explanation of its algorithm.",
         ("Preset", "Test", "Interval", "Transductive"),
         PRESETS,

@@ -53,7 +53,7 @@ def test_engines_agree(engine: EngineName) -> None:
 
 
 def test_freezing_everything_is_refused() -> None:
-    with pytest.raises(SettingsError, match=r"algorithm\.freeze is '\*', but must leave at least one parameter"):
+    with pytest.raises(SettingsError, match=r"algorithm\.freeze is '\*', but must leave at least one model parameter"):
         set_up(changed(SINUSOID, algorithm__freeze="*"))
 
 

@@ -261,7 +261,7 @@ def test_images_in_several_classes_are_reported(root: Path, tmp_path: Path) -> N
     for n in range(3):
         shutil.copy(images[n + 2], copy / test / f"zz{n}.png")
     leak, notice = source_of(copy, task__ways=4).notices
-    assert leak.startswith("3 images are in several splits (such as ")
+    assert leak.startswith("3 images are in several splits (for example, ")
     assert f"{train}/{images[2].name}" in leak
     assert f"{test}/zz0.png" in leak
     assert "several classes" in notice

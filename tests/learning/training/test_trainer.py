@@ -266,7 +266,7 @@ def test_final_test_uses_best_parameters(tiny: Make) -> None:
     assert isinstance(finished, Finished)
     assert finished.test is not None
     assert finished.test.iteration == best
-    again, _ = evaluate_state(settings, trainer.state())
+    again = evaluate_state(settings, trainer.state())
     assert replace(again, seconds=0.0) == replace(finished.test, seconds=0.0)
 
 

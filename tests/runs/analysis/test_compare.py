@@ -200,6 +200,7 @@ def test_time_to_target_uses_validations(maml: RunFolder, reptile: RunFolder, sc
 
     first, second = curve.mean
     assert second < first, "it learns"
+    assert curve.best == 20
     reached = compare(maml, scratch, target=second).runs
     assert reached[0].to_target is not None
     assert (reached[0].to_target.iterations, reached[0].to_target.tasks) == (20, 40)
@@ -395,7 +396,7 @@ def test_bad_input_is_refused(store: Path, maml: RunFolder, tmp_path: Path) -> N
         compare(maml, shots=0)
     with pytest.raises(BadInput, match=r"evaluation\.inner_steps is 0, but must be"):
         compare(maml, steps=0)
-    with pytest.raises(BadInput, match="split is 'train', but must be one of val, test"):
+    with pytest.raises(BadInput, match="split is 'train', but must be val or test"):
         compare(maml, split="train")
     with pytest.raises(BadInput, match=r"target is 95, but must be an accuracy above 0 and at most 1"):
         compare(glyphs, target=95)

@@ -213,11 +213,11 @@ EXAMPLES: list[tuple[Settings, Any, Any, str]] = [
     (SINUSOID, [[1.0], [2.0]], [1.0, 2.0], "y has the shape [2], but must have the shape [2, 1] for this x"),
     (SINUSOID, [[1.0], []], [1.0, 2.0], ARRAY),
     (SINUSOID, [["a"]], [[1.0]], ARRAY),
-    (SINUSOID, [[math.nan]], [[1.0]], "x has values that are not finite real numbers, but all values must be finite"),
+    (SINUSOID, [[math.nan]], [[1.0]], "x has complex, infinite or NaN values, but all must be finite real numbers"),
     (IMAGES, PIXELS[:, 0], [0, 1, 2], f"x has the shape [3, 28, 28], {SHAPE.format('1, 28, 28')}"),
     (
         IMAGES, PIXELS + 255, [0, 1, 2],
-        "x has pixels from 255 to 255, but they must be from 0 to 1, or uint8 values from 0 to 255",
+        "x has pixel values from 255 to 255, but must have values from 0 to 1, or uint8 values from 0 to 255",
     ),
     (IMAGES, PIXELS, [1, 2, 3], "y has the labels 1, 2, 3, but must have all labels from 0 to 2"),
     (IMAGES, PIXELS, [0.0, 1.0, 2.0], "y has values of type float64, but must have integer labels"),

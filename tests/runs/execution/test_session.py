@@ -155,7 +155,7 @@ def test_killed_run_tells_what_is_saved(tmp_path: Path, caplog: pytest.LogCaptur
     run.journal_path.write_bytes(lines[0])
     reason = "the process was killed or crashed, and its newest checkpoint is from meta-step 30"
     assert (summarise(run).status, summarise(run).reason) == ("interrupted", reason)
-    advice = f"to continue: metatui run --resume {run.id}"
+    advice = f"resume it with metatui run --resume {run.path}"
     assert str(run.not_live()) == f"run '{run.id}' is not live: it is interrupted ({reason}); {advice}"
     (run.checkpoints_path / "last.safetensors").write_bytes(b"")
     assert evaluate(run).loss

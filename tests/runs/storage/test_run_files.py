@@ -311,7 +311,7 @@ def test_runs_of_the_same_second_are_numbered(tmp_path: Path) -> None:
 
 def test_unknown_run_suggests_the_nearest_names(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
-    with pytest.raises(BadInput, match=r"'x' is not a run in .*: 'metatui runs' lists them"):
+    with pytest.raises(BadInput, match=r"'x' is not a run in .*: list them with metatui runs"):
         store.find("x")
     for name in ("maml-1", "maml-2", "reptile-1"):
         store.create(Settings()).path.rename(tmp_path / name)

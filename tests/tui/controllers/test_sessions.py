@@ -23,7 +23,7 @@ from metatui.tui.controllers import sessions
 from metatui.tui.controllers.run_client import RunClient
 from metatui.tui.controllers.sessions import Attached, RealSessions
 from metatui.tui.model.run_model import RunModel
-from metatui.tui.system_monitor import Sampler
+from metatui.tui.model.system_monitor import Sampler
 from metatui.tui.terminal.crash_info import CrashInfo, describe_background_run
 from metatui.utils import child_process, paths
 from metatui.utils.errors import BadInput, MetatuiError

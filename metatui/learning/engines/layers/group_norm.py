@@ -1,4 +1,4 @@
-"""Group norm that avoids a crash of torch.
+"""Group norm that avoids a crash in torch.
 
 On the CPU, the backward pass of torch's group norm of channels-last images writes the gradient for the images even if
 this gradient was not requested, and the process crashes (torch 2.11 to 2.13). This happens, for example, if only the

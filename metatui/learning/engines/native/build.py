@@ -50,7 +50,7 @@ class Library:
     """The C functions for one dtype."""
 
     def __init__(self, path: Path) -> None:
-        """Load the library. Raises OSError."""
+        """Load the library. Raises OSError if the library cannot be loaded."""
         library = ctypes.CDLL(str(path))
         self._functions = {name: getattr(library, name) for name in FUNCTIONS}
 
@@ -91,7 +91,10 @@ def compiler() -> str | None:
 
 
 def _built(real: str) -> Path:
-    """Return the library for this CPU; compile it first if needed. Raises OSError, MetatuiError or SubprocessError."""
+    """Return the path of the library for this CPU, and compile the library first if needed.
+
+    Raises OSError, MetatuiError or SubprocessError if the library cannot be compiled or must not be loaded.
+    """
     folder = files("metatui.learning.engines.native")
     sources = {name: folder.joinpath(name).read_bytes() for name in (*SOURCES, *HEADERS)}
     flags = [*FLAGS, *INSTRUCTIONS.get(torch.backends.cpu.get_cpu_capability(), []), f"-DREAL={real}"]

@@ -131,7 +131,7 @@ def changes_in_training(comparison: Comparison) -> tuple[str, ...]:
             before = f" (the evaluated parameters are older, from meta-step {measured:,})" if measured <= at else ""
             sentences.append(f"{run.label}: {text} at meta-step {at:,}{before}")
         if (rest := len(changes) - MOST_CHANGES) > 0:
-            sentences.append(f"{run.label}: {rest:,} more setting changes, which are listed in its journal")
+            sentences.append(f"{run.label}: {rest:,} more setting change{'' if rest == 1 else 's'} (see its journal)")
     return tuple(sentences)
 
 

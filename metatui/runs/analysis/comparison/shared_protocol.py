@@ -177,7 +177,7 @@ def result_warnings(runs: Sequence[RunResult]) -> Iterator[str]:
 
 
 def _differing(settings: Sequence[Settings], labels: Sequence[str], paths: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield each path whose value differs between the runs that use the setting, and a text with the values."""
+    """Yield the path of each setting that differs between the runs that use it, and a string that lists its values."""
     for path in paths:
         relevant = [(name, each) for name, each in zip(labels, settings, strict=True) if FIELDS[path].is_relevant(each)]
         if len({_value(each, path) for _, each in relevant}) > 1:

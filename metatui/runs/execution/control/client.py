@@ -208,15 +208,14 @@ class LiveRun:
         run, pid = self.run, self.hello.pid
         if is_live:
             return Failed(
-                self._reached, f"Process {pid} is still training run {run.id} but closed the connection: attach again"
+                self._reached, f"Process {pid} is still training run {run.id}, but closed the connection: attach again"
             )
         status = run.status()
         last = next((entry for entry in reversed(run.journal()) if entry.event == status), None)
         if last is None or status not in ("finished", "stopped", "failed"):
             return Failed(
                 self._reached,
-                f"Process {pid}, which trained run {run.id}, died, so the run is interrupted: "
-                f"to resume it: metatui run --resume {run.id}",
+                f"Process {pid} died while it was training run {run.id}: resume the run with {run.resume_command}",
             )
         if status == "failed":
             return Failed(last.iteration, sanitize(str(last.details.get("sentence")), limit=2000))
