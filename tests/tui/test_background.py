@@ -122,7 +122,7 @@ async def test_stop_by_others_is_told(make: Make, sessions: FakeSessions) -> Non
         session = await started(app, pilot, sessions)
         session.end(Finished(3, "stopped", 1.0, None))
         await session.over(app, pilot)
-        assert "Stopped by another instance of the app or by metatui stop." in notes(app)
+        assert "Stopped in another instance of the app or with 'metatui stop'." in notes(app)
 
 
 async def test_quit_without_a_run_does_not_ask(make: Make) -> None:

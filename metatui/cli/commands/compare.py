@@ -105,7 +105,7 @@ def compare(
 
     Each RUN is the name of a run, the start of its name, its folder, or latest, latest~1 and so on for the newest run
     and those before it. All runs are evaluated with the protocol of the first one; their folders are not changed. Runs
-    that differ only in the seed are also summarised: mean, standard deviation and 95 % interval over the seeds.
+    that differ only in the seed are also summarised by the mean, standard deviation and 95 % interval over the seeds.
     """
     if len(runs) < 2:
         raise click.UsageError(

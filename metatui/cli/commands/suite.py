@@ -48,8 +48,8 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
 @click.option(
     "--devices",
     metavar="DEVICE,DEVICE...",
-    help="Devices that each train one run at a time, such as cuda:0,cuda:1; default: one run at a time, on the device "
-    "in its settings.",
+    help="Devices to train on, such as cuda:0,cuda:1, with one run at a time on each device; default: one run at a "
+    "time, on the device in its settings.",
 )
 @runs_dir_option
 @click.option("--list", "only_list", is_flag=True, help="List the runs and their status without training.")
@@ -123,7 +123,7 @@ def _devices(text: str | None) -> list[str | None]:
 
 
 def _files(loaded: Sequence[Suite], exports: Sequence[Path]) -> dict[str, list[tuple[str, Path]]]:
-    """Check the files given with `--export`. Returns pairs of a comparison and its file, keyed by suite name."""
+    """Check the files given with `--export`. Returns the name and the file of each comparison, keyed by suite name."""
     if not exports:
         return {each.name: [] for each in loaded}
     from metatui.runs.analysis.exports import check
@@ -169,7 +169,7 @@ def _train(suite: Suite, store: RunStore, devices: Sequence[str | None]) -> tupl
 
 
 def _compare(suite: Suite, store: RunStore, device: str | None) -> Comparisons:
-    """Compare the finished runs of each comparison. Without finished runs, the result of a comparison is None."""
+    """Compare the finished runs of each comparison. The result of a comparison without finished runs is None."""
     from metatui.cli.commands.compare import progress_bar
     from metatui.runs.analysis.comparison import compare
     from metatui.runs.suites import SuiteManifest

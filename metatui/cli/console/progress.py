@@ -22,7 +22,7 @@ from metatui.utils.text import sanitize
 
 EVERY_SECONDS = 10.0
 EVERY_SHARE = 0.1
-"""Maximum fraction of a run between two lines of progress outside a terminal. EVERY_SECONDS is the maximum time."""
+"""Without a bar, a progress line is printed after this fraction of the run or EVERY_SECONDS, whichever is earlier."""
 
 
 class Display(Protocol):
@@ -218,7 +218,7 @@ def _iterations(event: events.Event, known: int) -> int:
 
 
 OnProgress = Callable[[int, int], None]
-"""Callback that takes the number of items packed so far and the number of all items."""
+"""Callback that takes the number of items packed so far and the total number of items."""
 
 
 @contextmanager
@@ -230,7 +230,7 @@ def images_shown() -> Iterator[None]:
 
 @contextmanager
 def start_shown() -> Iterator[None]:
-    """Show in a terminal what is done to prepare a run, and how many images have been packed."""
+    """Show the progress of packing images and, in a terminal, the current stage of the start of a run."""
     screen = console(stderr=True)
     with ExitStack() as stack:
         if can_redraw(screen):

@@ -96,7 +96,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Ready:
-    """Event that follows the measurement of the machine's rates."""
+    """Event that reports the machine and its measured peak rates."""
 
     machine: Machine
 

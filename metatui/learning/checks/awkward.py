@@ -250,7 +250,7 @@ AWKWARD: tuple[Awkward, ...] = (
             lambda: _conv_net(nn.Conv2d(2, 4, 3, groups=2, dilation=2, padding=1, padding_mode="circular"), width=64),
             IMAGES),
     Awkward("transposed convolution", lambda: _conv_net(nn.ConvTranspose2d(2, 1, 2, stride=2), width=144), IMAGES),
-    Awkward("activation in place", lambda: _conv_net(nn.Conv2d(2, 3, 3), nn.ReLU(inplace=True), width=48), IMAGES),
+    Awkward("in-place activation", lambda: _conv_net(nn.Conv2d(2, 3, 3), nn.ReLU(inplace=True), width=48), IMAGES),
     # Norms
     Awkward("batch norm with running statistics", lambda: _conv_net(*_block(track=True), width=36), IMAGES),
     Awkward("batch norm in evaluation mode", lambda: _conv_net(*_block(track=True), width=36).eval(), IMAGES),

@@ -129,12 +129,12 @@ def stacked_forward(model: nn.Module, *, perceptron: bool) -> StackedForward:
     """Vectorise the forward pass of `model` over stacks of its parameters.
 
     Perceptrons are written out as batched matrix products, which take a third of the time of torch.vmap on small
-    networks. Other modules go through torch.vmap over the forward pass alone. Gradients are taken outside of
+    networks. For other modules, torch.vmap vectorises only the forward pass. Gradients are computed outside
     torch.vmap, on plain tensors, because inside it the second derivative of an affine batch, layer or instance norm is
     silently wrong (pytorch/functorch#534).
 
     Args:
-        perceptron: whether `is_perceptron` holds for `model`.
+        perceptron: whether `is_perceptron(model)` is True.
 
     Returns:
         A function of a stack of parameters and x [T, B, ...] that returns predictions [T, B, ...].

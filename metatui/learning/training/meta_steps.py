@@ -146,7 +146,7 @@ class MetaSteps:
         yield from self.flush()
         try:
             if self._learner.capture(self.next_tasks()):
-                yield Noted(self.iteration, "Each meta-step is one CUDA graph from here on")
+                yield Noted(self.iteration, "From now on, each meta-step is one CUDA graph")
         except CaptureFailed as error:
             yield Noted(self.iteration, f"Training continues on the {settings.compute.engine} engine: {error}")
         self._tried_to_capture = kind

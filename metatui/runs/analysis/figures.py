@@ -121,7 +121,7 @@ def comparison_figure(comparison: Comparison, kind: Format) -> bytes:
             ax.set_axis_off()
         lines = [f"{protocol_words(comparison)}; {intervals(comparison)}"]
         if differences := comparison.protocol.differences:
-            lines.append(f"the runs were set up with different protocols: {'; '.join(differences)}")
+            lines.append(f"protocols in the settings of the runs: {'; '.join(differences)}")
         lines += changes_in_training(comparison)
         title = "\n".join(part for line in lines for part in textwrap.wrap(line, TITLE_WIDTH))
         _legend(figure, comparison, title)
@@ -174,7 +174,8 @@ def training(comparison: Comparison, *, against: Against = "iterations") -> Pane
     in_training, in_validation = measured_in([runs[0].settings for _, runs, _ in groups])
     names = [label for label, _, _ in groups]
     # Curves that are not measured in the same way must not be compared.
-    note = f"in training: {values_of(names, _spelled(in_training))}" if len({*in_training, *in_validation}) > 1 else ""
+    differ = len({*in_training, *in_validation}) > 1
+    note = f"training protocol: {values_of(names, _spelled(in_training))}" if differ else ""
     return Panel(name, title, _lines(series, AGAINST[against], y_label, log=not accuracy, marks=marks), note=note)
 
 
@@ -191,7 +192,8 @@ def validation(comparison: Comparison) -> Panel | None:
     in_training, measured = measured_in([runs[0].settings for _, runs, _ in groups])
     names = [label for label, _, _ in groups]
     # The protocol is stated in the same cases as in the panel of training curves.
-    note = f"in validation: {values_of(names, _spelled(measured))}" if len({*in_training, *measured}) > 1 else ""
+    differ = len({*in_training, *measured}) > 1
+    note = f"validation protocol: {values_of(names, _spelled(measured))}" if differ else ""
     draw = _metric_lines(comparison, series, "meta-steps")
     return Panel("validation", "Validation while training, with 95 % intervals over tasks", draw, note=note)
 

@@ -131,7 +131,7 @@ class LoadedModel:
 
         if self.settings.task.source not in ("folder", "mixed"):
             source = quote(self.settings.task.source)
-            raise BadInput(f"the run has task.source = {source}, but read_images needs a run on a folder of images")
+            raise BadInput(f"the run has task.source = {source}, but read_images needs a run with images from a folder")
         channels, size, _ = self.data.input_shape
         images = []
         for path in map(Path, paths):
@@ -144,10 +144,10 @@ class LoadedModel:
         return torch.from_numpy(np.stack(images))
 
     def save(self, path: str | Path) -> tuple[Path, ...]:
-        """Write the parameters of `module` to a safetensors file. Its metadata describes how to use them.
+        """Write the parameters of `module` to a safetensors file, with metadata that describe how to use them.
 
         `module.load_state_dict(safetensors.torch.load_file(path))` reads them. Meta-parameters that are not parameters
-        of `module` are written to a second file with the same name, but the extension `.meta-parameters.safetensors`.
+        of `module` are written to a second file with the same name but the extension `.meta-parameters.safetensors`.
 
         Returns:
             The files that were written.

@@ -38,9 +38,10 @@ class SignalState:
         return REQUEUE if slurm.job() else 128 + self.signal
 
     def defer(self) -> None:
-        """Defer signals other than Ctrl-C until `then` is called, so that a run that is being opened is saved.
+        """Defer all signals except Ctrl-C until `then` is called.
 
-        The packing of images is still interrupted, because packing may take minutes.
+        A run is then saved even if a signal arrives while it is being opened. Signals still interrupt the packing of
+        images, because packing may take minutes.
         """
         self._deferred = True
 

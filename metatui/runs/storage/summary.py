@@ -50,7 +50,7 @@ class RunSummary:
     """Final test; None before the test, or if the run was resumed after it."""
     problem: str | None
     iterations: int | None
-    """Total number of meta-steps to train, with live changes to it applied; None if `settings` is None."""
+    """Total number of meta-steps to train, after live changes to this number; None if `settings` is None."""
     pid: int | None
     """ID of the process that last started or resumed the run."""
     host: str | None
@@ -133,7 +133,7 @@ def summarise(run: RunFolder) -> RunSummary:
 def _lost(run: RunFolder, entries: list[Entry], progress: Progress | None, status: Status) -> str | None:
     """Describe what the folder lacks: the journal or the end of the metrics; None if neither is missing."""
     if progress and not entries:
-        return f"{quote(run.id)} has no readable {run.journal_path.name}, so its status is not known"
+        return f"{quote(run.id)} has no readable {run.journal_path.name}, so its status is unknown"
     reached = entries[-1].iteration if entries else 0
     if progress and status in ("finished", "stopped") and progress.iteration < reached:
         name = run.metrics_path.name

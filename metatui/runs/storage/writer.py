@@ -118,7 +118,7 @@ class RunWriter:
 
         Raises:
             WriteRefused: if the disk still refuses a write.
-            BadInput: if another process took over the run in the meantime, which file servers allow.
+            BadInput: if another process took over the run in the meantime, which is possible on file servers.
         """
         self._lock.confirm()
         self.catch_up()

@@ -52,7 +52,7 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class PlannedComparison:
-    """Runs to compare, and the protocol of the comparison. A None value stands for the setting of the first run."""
+    """Runs to compare, and the protocol of the comparison. Values that are None default to those of the first run."""
 
     name: str
     runs: tuple[PlannedRun, ...]

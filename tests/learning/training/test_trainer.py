@@ -362,7 +362,7 @@ def test_other_errors_are_raised(tiny: Make, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_missing_device_lists_available_ones(tiny: Make) -> None:
-    with pytest.raises(SettingsError, match=r"compute.device is 'cuda:99', but the devices here are .*cpu \("):
+    with pytest.raises(SettingsError, match=r"compute.device is 'cuda:99', but the available devices are .*cpu \("):
         Trainer(tiny(compute__device="cuda:99"))
 
 

@@ -125,7 +125,7 @@ def test_a_comparison_tells_live_changes_with_the_result(live: tuple[RunFolder, 
     assert (made.path, made.old, made.new, made.label) == (RATE, 0.01, 2.0, "inner_lr 2")
     sentence = (
         "MAML: Inner learning rate changed from 0.01 to 2 at meta-step 10 "
-        "(after meta-step 10, whose parameters were evaluated)"
+        "(the evaluated parameters are older, from meta-step 10)"
     )
     assert main_results(comparison)[1:] == (sentence,)
     assert [sentence in EXPORTS[kind](comparison).decode() for kind in (".md", ".html", ".tex")] == [True] * 3

@@ -125,7 +125,7 @@ def test_image_files_are_read_as_by_the_data_set(runs_dir: Path, tmp_path: Path)
     files[0].write_bytes(b"text")
     with pytest.raises(BadInput, match=r"000\.png' is not a PNG or JPEG image"):
         model.read_images(files[:1])
-    with pytest.raises(BadInput, match="but read_images needs a run on a folder of images"):
+    with pytest.raises(BadInput, match="but read_images needs a run with images from a folder"):
         metatui.load_model(train(runs_dir, IMAGES)).read_images(files)
 
 
@@ -284,7 +284,7 @@ def test_learned_rates_are_exported_to_a_second_file(
     (tmp_path / "model.safetensors").unlink()
     assert main(command) == 2
     assert (
-        "the file of meta-parameters next to the model file is 'model.meta-parameters.safetensors', which exists"
+        "the file of meta-parameters next to the model file is 'model.meta-parameters.safetensors', which already"
         in capsys.readouterr().err
     )
 

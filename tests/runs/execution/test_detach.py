@@ -159,7 +159,7 @@ def test_error_of_the_process_is_raised_here(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "metatui" / "__init__.py").write_text("raise SystemExit('wrong module')")
     (tmp_path / "json.py").write_text("raise SystemExit('wrong module')")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(BadInput, match=r"compute.device is 'cuda:77', but the devices here are"):
+    with pytest.raises(BadInput, match=r"compute.device is 'cuda:77', but the available devices are"):
         start_detached(change(SMALL, {"compute.device": "cuda:77"}))
     assert RunStore().runs() == []
 

@@ -312,7 +312,7 @@ def test_resume_refuses_other_settings(tmp_path: Path) -> None:
 
 
 def test_failed_start_leaves_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"compute\.device is 'cuda:99', but the devices here are"):
+    with pytest.raises(BadInput, match=r"compute\.device is 'cuda:99', but the available devices are"):
         Session.start(change(SMALL, {"compute.device": "cuda:99"}), runs_dir=tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -232,10 +232,10 @@ def _listed(columns: Sequence[str]) -> str:
 
 
 def split_tasks(table: TableData, options: TableOptions, seed: int) -> Splits:
-    """Return the tasks of each split: those that the split column names, or a random choice.
+    """Divide the tasks of `table` among the splits as the split column says or, without this column, at random.
 
-    If the split column has no validation tasks, some training tasks are chosen at random for validation. The choice
-    does not depend on the numbers of rows, so that changing the shots never moves a test task into training.
+    If the split column contains no validation tasks, a random part of the training tasks is used for validation. The
+    random choice does not depend on the numbers of rows, so changing the shots never moves a test task into training.
 
     Raises:
         BadInput: if there are too few tasks for three splits.
@@ -298,7 +298,7 @@ def _standardised(values: np.ndarray, training: np.ndarray) -> tuple[Tensor, Ten
 
 
 def _fingerprint(table: TableData, splits: Splits) -> str:
-    """Return a digest of what determines the tasks: columns, and names and rows of the tasks of each split."""
+    """Return a digest of the columns, and of the names and rows of the tasks in each split."""
     digest = hashlib.sha256(repr((table.inputs, table.targets)).encode())
     first = np.cumsum(table.counts) - table.counts
     for split in SPLITS:

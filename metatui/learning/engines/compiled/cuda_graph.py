@@ -33,7 +33,7 @@ WARM_UP = 3
 """Number of eager meta-steps before a capture. During these, libraries choose and set up their kernels."""
 
 KEPT = 4
-"""Largest number of captures that are kept. When there are more, the least recently used one is dropped, because every
+"""Maximum number of captures to keep. When there are more, the least recently used one is dropped, because every
 capture holds device memory."""
 
 Record = Callable[[Callable[[], None]], Callable[[], None]]
@@ -41,7 +41,7 @@ Record = Callable[[Callable[[], None]], Callable[[], None]]
 
 
 class CaptureFailed(MetatuiError):
-    """Failure to capture a meta-step as a CUDA graph."""
+    """Raised if a meta-step cannot be captured as a CUDA graph."""
 
 
 class CudaGraphs:
@@ -84,7 +84,7 @@ class CudaGraphs:
     def release(self) -> None:
         """Return the pool's memory to the device, after all graphs that use it have been deleted.
 
-        torch cannot use a pool again after its last graph is deleted, so later graphs get a new pool.
+        torch cannot reuse a pool after its last graph has been deleted, so later graphs get a new pool.
         """
         self._pool = None
         free_unused_memory(self._device)

@@ -138,7 +138,7 @@ def _protocol_warnings(
         yield f"{path} is {values}: the runs see the same tasks with different inputs"
     for path, values in differences:
         used = text_of(_value(agreed, path))
-        yield f"the runs were set up with different protocols: {path} is {values}; the comparison uses {used} for all"
+        yield f"the runs have different protocols: {path} is {values}; the comparison uses {used} for all runs"
     if split == "val":
         yield (
             "the validation split was also used to select the checkpoints, so these numbers are optimistic: report "
@@ -158,7 +158,7 @@ def result_warnings(runs: Sequence[RunResult]) -> Iterator[str]:
             inner_lr = "" if rate is None else f" at an inner learning rate of {rate:g}"
             yield (
                 f"{diverged(run.diverged, run.evaluation.tasks)} in the evaluation of {run.label} ({made}"
-                f"{inner_lr}): means, intervals and tests leave them out"
+                f"{inner_lr}): means, intervals and tests exclude these tasks"
             )
     for run in runs:
         if run.evaluation.checkpoint == "last" and run.validation.iterations:

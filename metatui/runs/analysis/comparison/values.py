@@ -50,7 +50,7 @@ class Protocol:
     """Whether each run uses the number of inner steps in its own settings. If True, `steps` is the largest of these
     numbers."""
     differences: tuple[str, ...] = ()
-    """Differences between the protocols that the runs were set up with. The comparison uses one protocol for all runs
+    """Differences between the protocols in the settings of the runs. The comparison uses one protocol for all runs
     instead."""
 
 

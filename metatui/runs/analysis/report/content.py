@@ -145,7 +145,7 @@ def _protocol(comparison: Comparison) -> TextTable:
         "parameters": "those of the best validation, with its inner learning rate; adaptation to each task starts from "
         "them",
         "diverged tasks": f"tasks whose loss after the last inner step is not finite{growth}; means, intervals and "
-        "tests leave them out",
+        "tests exclude these tasks",
         "intervals": "95 % (Student's t), over tasks; for means over several seeds and their differences, over the "
         "seeds",
     }

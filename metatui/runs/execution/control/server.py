@@ -66,7 +66,7 @@ MOST_OTHERS = 4096
 the oldest are dropped."""
 
 MOST_UNREAD = 64 * 1024
-"""Maximum number of unread bytes for a viewer. If there are more, invalid lines from this viewer are not answered."""
+"""Maximum number of bytes waiting to be sent to a viewer. If there are more, its invalid commands get no answer."""
 
 CHUNK = 64 * 1024
 
