@@ -28,8 +28,8 @@ from metatui.learning.nn.output_sizes import output_sizes
 from metatui.learning.nn.weights import LoadedWeights, load_weights
 from metatui.learning.optim.inner import Params
 from metatui.learning.optim.losses import CROSS_ENTROPY, MEAN_SQUARED_ERROR, Loss
-from metatui.learning.stages import report_stage
 from metatui.utils.errors import BadInput, Problem, SettingsError, quote
+from metatui.utils.progress import stages
 
 PREFETCHED_POINTS = 50_000
 """Number of regression points that are sampled together. Sampling consists of many small operations, which would take
@@ -164,7 +164,7 @@ def set_up(
     torch_device = torch.device(device.name)
     use(torch_device)
     if source is None:
-        report_stage("loading the data")
+        stages.report("loading the data")
         source = DATA[settings.task.source].load(settings, torch_device)
     dtype = _dtype(settings)
     model, weights = _model(settings, source)

@@ -65,11 +65,11 @@ class Rates:
     start: str
     """The line of pseudo-code that sets the initial rates."""
     factor: str
-    """The factor of the gradient in an inner step."""
+    """The factor by which an inner step multiplies the gradient."""
 
 
 def explanation(settings: Settings, algorithm: str | None = None) -> Explanation:
-    """Explain the algorithm of `settings`, or, with the same settings, the algorithm called `algorithm`."""
+    """Explain the algorithm called `algorithm`, by default the one that `settings` select, with these settings."""
     name = algorithm or settings.algorithm.name
     return replace(ALGORITHMS[name].explain(selecting(settings, name)), usual=ALGORITHMS[name].usual)
 
@@ -105,7 +105,7 @@ def gradient_based(
         before: lines of pseudo-code before the inner loop of a task.
         start: the first line of the inner loop.
         adapted: name of the parameters that inner steps change.
-        inner_loss: support loss in the pseudo-code; by default, that of the whole model with `adapted`.
+        inner_loss: support loss in the pseudo-code; by default, the loss of the whole model with `adapted`.
         learned: symbols of the meta-parameters.
         rates: the inner learning rates, if they are learned.
     """

@@ -66,7 +66,7 @@ def test_ascii_until_sigterm(open_program: Open, runs_dir: Path) -> None:
         assert program.ended() == 128 + signal.SIGTERM
         assert_usable(program)
         (run,) = runs(runs_dir)
-        assert f"Run {run.id} continues in the background. To follow it: metatui attach {run.id}" in program.said
+        assert f"Run {run.id} continues in the background: metatui attach {run.id}" in program.said
         assert program.emulator.plain_bytes.isascii()
         assert run.status() == "running"
 

@@ -88,7 +88,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveRun]:
             program.press("enter")
             assert program.ended() == 0
             assert_usable(program)
-            assert f"Run {run.id} continues in the background. To follow it: metatui attach {run.id}" in program.said
+            assert f"Run {run.id} continues in the background: metatui attach {run.id}" in program.said
         yield LiveRun(run, open_program)
     finally:
         kill_runs(home / "runs")
@@ -118,10 +118,8 @@ def test_terminal_is_restored_after_sigkill(live: LiveRun) -> None:
         os.kill(program.app, signal.SIGKILL)
         assert program.ended() == 128 + signal.SIGKILL
         assert_usable(program)
-        assert "metatui was ended by SIGKILL" in program.said
-        assert (
-            f"Run {live.run.id} continues in the background. To follow it: metatui attach {live.run.id}" in program.said
-        )
+        assert "metatui was terminated by SIGKILL" in program.said
+        assert f"Run {live.run.id} continues in the background: metatui attach {live.run.id}" in program.said
     live.assert_alone()
 
 
@@ -133,7 +131,7 @@ def test_terminal_is_restored_without_a_run(open_program: Open, tmp_path: Path, 
         os.kill(program.app, number)
         assert program.ended() == 128 + number
         assert_usable(program)
-        assert f"metatui was ended by {name}" in program.said
+        assert f"metatui was terminated by {name}" in program.said
     if number == signal.SIGABRT:
         log = (tmp_path / "state" / "metatui" / "log" / "metatui.log").read_text()
         assert "Fatal Python error: Aborted" in log

@@ -82,7 +82,7 @@ class Pretrained(GradientBased):
         per_class = settings.training_shots + settings.task.queries
         size = algorithm.meta_batch * per_class * (settings.task.ways if images else 1)
         goal = "tell all training classes apart" if images else "predict the points of all training tasks together"
-        head = " It keeps its features; the head for the task's classes is new." if images else ""
+        head = " The features are kept, but each task gets a new head for its classes." if images else ""
         return Explanation(
             title="Pretrained: ordinary training on all tasks together, a baseline",
             idea=(

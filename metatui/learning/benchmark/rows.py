@@ -16,9 +16,9 @@ NUMBERS = HEADINGS[2:]
 
 NOTES = (
     "ms: median time of a meta-step (forward, backward and outer update) on fixed tasks.",
-    "MiB: peak memory of the meta-steps, beyond the memory in use before them.",
-    "of floor: the shortest possible time (FLOPs at the matmul rate, or traffic at the copy rate), divided by the "
-    "measured time (ms).",
+    "MiB: peak memory of the meta-steps, excluding memory that was already in use before them.",
+    "of floor: the floor, divided by the measured time (ms). The floor is the shortest possible time: FLOPs at the "
+    "matmul rate or traffic at the copy rate, whichever takes longer.",
 )
 
 

@@ -66,29 +66,24 @@ def run_checks(device: str = "cpu") -> Iterator[Check]:
     yield from check_algorithms(where.type if where.index is None else str(where))
     if where.type != "cpu":
         for case in full_size_cases(where):
-            yield from compare_full_size(case)
+            yield from compare(case, full_size=True)
 
 
-def compare(case: Case) -> Iterator[Check]:
-    """Compare every algorithm and engine with finite differences, and with `higher` or an optimiser of torch."""
+def compare(case: Case, *, full_size: bool = False) -> Iterator[Check]:
+    """Compare every algorithm and engine with finite differences, and with `higher` or an optimiser of torch.
+
+    With `full_size`, comparisons with finite differences that would take too long are left out.
+    """
     engines = _engines(case)
     for algorithm in ("maml", "fomaml"):
         yield from _meta_gradients(case, engines, algorithm)
     yield _second_order(case, engines)
-    yield from _reptile(case, engines)
+    if not full_size:
+        yield from _reptile(case, engines)
     yield from _reptile_adam(case, engines)
     yield from _adaptation(case, engines)
-    yield _pretrained(case)
-
-
-def compare_full_size(case: Case) -> Iterator[Check]:
-    """Compare as `compare` does, but without finite differences for Reptile, because they would take too long."""
-    engines = _engines(case)
-    for algorithm in ("maml", "fomaml"):
-        yield from _meta_gradients(case, engines, algorithm)
-    yield _second_order(case, engines)
-    yield from _reptile_adam(case, engines)
-    yield from _adaptation(case, engines)
+    if not full_size:
+        yield _pretrained(case)
 
 
 def _engines(case: Case) -> dict[str, Engine]:
@@ -98,7 +93,10 @@ def _engines(case: Case) -> dict[str, Engine]:
 
 
 def cases(device: torch.device) -> list[Case]:
-    """Create an MLP on sinusoids, and Conv-4 with max-pooling and with strides on images. Norms are adapted as well."""
+    """Create the cases: an MLP on sinusoids, and Conv-4 on images, once with max-pooling and once with strides.
+
+    The norm layers are adapted as well.
+    """
     waves = SinusoidSource().episodes("train", range(3), seed=0, shots=10, queries=10)
     problems = [Case("mlp", mlp((12, 12)), MEAN_SQUARED_ERROR, waves, InnerLoop(0.05, 3))]
     u = uniform(keys(0, "check/images", torch.arange(2)), 9 * 16 * 16).view(2, 9, 1, 16, 16)

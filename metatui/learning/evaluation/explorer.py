@@ -105,7 +105,7 @@ def parse_classes(source: ImageSource, text: str, ways: int) -> tuple[int, ...]:
     groups = [[n for n in numbers if n not in single] for numbers in words if len(numbers) > 1]
     shares = _share([len(group) for group in groups], ways - len(single))
     if len(set(single)) < len(single):
-        raise BadInput(f"classes are {quote(text)}, but must differ from each other")
+        raise BadInput(f"classes are {quote(text)}, but must be distinct")
     chosen: list[int] = []
     remaining = iter(zip(groups, shares, strict=True))
     for numbers in words:

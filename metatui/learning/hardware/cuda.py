@@ -104,9 +104,9 @@ def _device_problem(index: int, error: str) -> str:
 def is_built_for(capability: tuple[int, int], architectures: Sequence[str]) -> bool:
     """Return whether code for any of `architectures` runs on a GPU of this compute capability.
 
-    Compiled code (`sm_`) runs on GPUs of the same major and the same or a later minor version, intermediate code
-    (`compute_`) on GPUs of the same or any later version. Code for an architecture whose name ends in `a` runs only on
-    exactly this version.
+    Compiled code (`sm_`) runs on GPUs of the same major and the same or a later minor version; intermediate code
+    (`compute_`) runs on GPUs of the same or any later version. Code for an architecture whose name ends in `a` runs
+    only on exactly this version.
     """
     for architecture in architectures:
         match = re.fullmatch(r"(sm|compute)_(\d+)(\d)([af]?)", architecture)

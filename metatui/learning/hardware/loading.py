@@ -15,7 +15,7 @@ from metatui.utils.errors import MetatuiError
 MIB = 2**20
 
 BESIDE_TORCH = 256 * MIB
-"""Number of bytes of address space for everything except the libraries of torch."""
+"""Number of bytes of address space to reserve for everything except torch's libraries."""
 
 PER_CORE = 64 * MIB
 """Number of bytes of address space for the stack and buffers of each thread; OpenBLAS starts one thread per core."""

@@ -98,7 +98,7 @@ def handle_of(index: int, environ: Mapping[str, str], pid: int) -> Any | None:
 def visible_words(value: str, count: int) -> list[str]:
     """Parse the value of `CUDA_VISIBLE_DEVICES` as CUDA does.
 
-    The returned list ends before the first entry that does not name a device. It is empty if a device is named twice.
+    The returned list ends before the first entry that names no device. If a device is named twice, the list is empty.
 
     Args:
         count: number of physical GPUs in the machine.

@@ -132,7 +132,7 @@ def _read(path: str) -> tuple[dict[str, Tensor], str]:
 
 
 def _prefix(tensors: Mapping[str, Tensor], slots: Mapping[str, Tensor]) -> str:
-    """Return the prefix that lets the largest number of tensors in the file fit the model."""
+    """Return the prefix of names in the file with which the largest number of tensors fit the model."""
     counts: dict[str, int] = dict.fromkeys(FIRST, 0)
     for name, t in tensors.items():
         for end, slot in slots.items():

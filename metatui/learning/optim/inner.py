@@ -52,11 +52,11 @@ class InnerLoop:
         return Update(self, stacked=stacked, constant=constant)
 
 
-def inner_loop(algorithm: AlgorithmSettings, steps: int | None = None) -> InnerLoop:
-    """Return the inner loop that `algorithm` describes; `steps` overrides its number of steps."""
+def inner_loop(algorithm: AlgorithmSettings) -> InnerLoop:
+    """Return the inner loop that `algorithm` describes."""
     return InnerLoop(
         algorithm.inner_lr,
-        algorithm.inner_steps if steps is None else steps,
+        algorithm.inner_steps,
         algorithm.inner_optimizer,
         algorithm.inner_momentum,
         algorithm.inner_weight_decay,

@@ -26,8 +26,8 @@ LEAST_STEPS = 100
 """The movement of the parameters is judged only after this number of meta-steps."""
 
 LEAST_MOVEMENT = 0.05
-"""Parameters are reported as hardly moving if their relative change, extrapolated to the whole training, is below this.
-With the bundled presets, the change is at least 0.5."""
+"""A hint says that the parameters hardly move if their relative change, extrapolated to the whole training, is below
+this value. With the bundled presets, the change is at least 0.5."""
 
 RISE = 3.0
 """Training is reported as diverging only if the mean meta-loss since the last validation exceeds this multiple of the

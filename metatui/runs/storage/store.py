@@ -39,7 +39,10 @@ class RunStore:
         changes: Sequence[Planned] = (),
         origin: str | None = None,
     ) -> RunFolder:
-        """Create a folder named after algorithm, task and time, with settings.toml. Raises WriteRefused or BadInput."""
+        """Create a folder that contains settings.toml, named after the algorithm, the task and the time.
+
+        Raises WriteRefused or BadInput.
+        """
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         stem = f"{settings.algorithm.name}-{settings.task.source}-{stamp}"
         run = RunFolder(self._fresh_folder(stem))
@@ -67,7 +70,7 @@ class RunStore:
     def check_root(self) -> None:
         """Raise BadInput if the root is a file instead of a folder."""
         if self.root.is_file():
-            raise BadInput(f"{quote(str(self.root), 200)} is a file, but runs need a folder")
+            raise BadInput(f"{quote(str(self.root), 200)} is a file, but must be a folder")
 
     def runs(self) -> list[RunFolder]:
         """Return all runs in no particular order."""

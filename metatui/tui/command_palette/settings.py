@@ -19,7 +19,7 @@ MOST_CHANGES = 5
 
 
 class SettingCommands(CommandProvider):
-    """Provides a command for every setting. Its second line explains the setting or why it cannot be changed now."""
+    """Provides a command for every setting. The second line explains the setting, or why it cannot be changed now."""
 
     rank = 0.8
 

@@ -259,7 +259,9 @@ class PresetsController:
             self._loaded, self._source = (saved.name, settings), f"preset {saved.name}"
             self._origin = saved.name
             app.work_tab.status.show_form(self.form_state(app.form.assessment))
-            app.notify(f"Saved as {saved.name}. It is in the presets tab, and 'metatui run {saved.name}' runs it.")
+            app.notify(
+                f"Saved as {saved.name}. It is in the presets tab. To run it in a shell: metatui run {saved.name}"
+            )
             app.presets_tab.reload(saved.name)
             app.happened.publish(saved)
 

@@ -49,5 +49,6 @@ class CrashInfo:
 def describe_background_run(run: RunFolder) -> str:
     """Return a message that a run continues, with the commands that follow it and stop it."""
     name = run.argument
-    commands = f"To follow it: metatui attach {name}; to stop it: metatui stop {name}"
-    return f"Run {run.id} continues in the background. {commands}"
+    return (
+        f"Run {run.id} continues in the background: metatui attach {name} to follow it, metatui stop {name} to stop it"
+    )

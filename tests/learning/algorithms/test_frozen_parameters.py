@@ -58,5 +58,5 @@ def test_freezing_everything_is_refused() -> None:
 
 
 def test_higher_refuses_frozen_parameters(tiny: Callable[..., Settings]) -> None:
-    with pytest.raises(SettingsError, match=r"compute\.engine is 'higher', .* higher also adapts frozen parameters"):
+    with pytest.raises(SettingsError, match=r"compute\.engine is 'higher', .* adapts frozen parameters, too"):
         set_up(tiny(algorithm__freeze="0.*", compute__engine="higher"))

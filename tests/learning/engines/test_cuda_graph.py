@@ -180,7 +180,7 @@ def test_out_of_memory_in_a_capture_halves_the_tasks(tiny: Make, monkeypatch: py
     assert [e.text for e in events if isinstance(e, Noted)] == [
         "cpu is out of memory with 4 tasks at once",
         "cpu is out of memory with 2 tasks at once",
-        "Each meta-step is one CUDA graph from here on",
+        "From now on, each meta-step is one CUDA graph",
     ]
 
 

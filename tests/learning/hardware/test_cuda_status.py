@@ -19,7 +19,7 @@ from metatui.config.settings import Settings
 from metatui.events import Warned
 from metatui.learning.hardware import cuda, devices, nvml
 from metatui.learning.training.trainer import Trainer
-from metatui.tui.system_monitor import Load, Sampler
+from metatui.tui.model.system_monitor import Load, Sampler
 from metatui.utils.errors import SettingsError
 from tests.learning.hardware.nvml_stub import FakeGpu, FakeNvml
 

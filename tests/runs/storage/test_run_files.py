@@ -488,7 +488,7 @@ def test_lock_takeover_is_detected(tmp_path: Path) -> None:
     lock.release()
 
 
-NEWER = r"was written by a newer version of metatui \(format 2; this version reads formats up to 1\): update metatui"
+NEWER = r"was written by a newer version \(format 2, but this version reads up to 1\): update metatui"
 
 
 def test_newer_formats_are_reported(tmp_path: Path) -> None:
@@ -500,7 +500,7 @@ def test_newer_formats_are_reported(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=rf"journal\.jsonl' {NEWER}"):
         Session.resume(run)
     (summary,) = RunStore(tmp_path).summaries()
-    assert "newer version of metatui" in (summary.problem or "")
+    assert "newer version" in (summary.problem or "")
     run.evaluation_path.write_text('{"format": 2, "curves": []}')
     with pytest.raises(BadInput, match=rf"evaluation\.json' {NEWER}"):
         run.evaluation()

@@ -132,7 +132,7 @@ class FolderSource(PackedSource):
 
 
 def _images(repeated: Sequence[tuple[str, str]], where: str) -> str:
-    """Return a clause that says how many images are repeated `where`, with the first one as an example."""
+    """Say how many images are repeated, and give an example: `1 image is in several splits (a/1.png and b/1.png)`."""
     (a, b), count = repeated[0], len(repeated)
     example = f"{sanitize(a)} and {sanitize(b)}"
     return f"1 image is {where} ({example})" if count == 1 else f"{count:,} images are {where} (for example, {example})"
@@ -233,7 +233,7 @@ def too_few_classes(ways: int, settings: Settings, listing: Listing, splits: Spl
 
 
 def _fewest_classes(ways: int, shares: Shares) -> int:
-    """Return the smallest number of classes with which each part of a random split has at least `ways` classes."""
+    """Return the smallest number of classes for which every part of a random split has at least `ways` classes."""
 
     def smallest_part(count: int) -> int:
         held_out = [_share(share, count) for share in shares]

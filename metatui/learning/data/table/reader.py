@@ -270,7 +270,7 @@ def _read_csv(data: bytes, name: str, options: TableOptions) -> _Rows:
 
 
 def _row_problem(row: Sequence[str], header: Sequence[str], places: Sequence[int]) -> str:
-    """Describe the mistake in a row that must have numbers at `places`."""
+    """Describe the error in a row that must have numbers in the columns at the indices `places`."""
     if len(row) != len(header):
         values = "1 value" if len(row) == 1 else f"{len(row):,} values"
         return f"the row has {values}, but the header names {len(header):,} columns"
@@ -290,7 +290,7 @@ def _lines(data: bytes, name: str) -> Iterator[str]:
 
 
 def _records(reader: Any, name: str) -> Iterator[list[str]]:
-    """Yield the records of a CSV file that are not blank."""
+    """Yield the records of a CSV file, without blank ones."""
     while True:
         try:
             row: list[str] = next(reader)
@@ -317,7 +317,7 @@ def _no_rows(name: str) -> str:
 
 
 def _too_many(name: str) -> str:
-    return f"{name} has more than {MOST_VALUES:,} input and target values, the largest number that is allowed"
+    return f"{name} has more than {MOST_VALUES:,} input and target values, which is the maximum"
 
 
 # Parquet

@@ -124,7 +124,7 @@ def _build(sources: dict[str, bytes], flags: list[str], path: Path) -> None:
 
 
 def _checksum(path: Path) -> Path:
-    """Return the path of a library's checksum, which prevents an incomplete library from being loaded."""
+    """Return the path of the file with a library's checksum, which prevents loading an incomplete library."""
     return path.with_suffix(".sha256")
 
 
