@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import signal
 import sys
@@ -49,8 +50,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Exempt everything that was imported and collected from garbage collection, which takes seconds otherwise."""
+    """Exempt modules and collected tests from garbage collection, and collect old objects rarely.
+
+    Otherwise, tests of the app would spend a fifth of their time in traversing the objects of torch and Textual. torch
+    is imported here because a fixture below would import it before the first test.
+    """
+    importlib.import_module("metatui.learning.engines.autotune")
     gc.freeze()
+    gc.set_threshold(700, 10, 100)
 
 
 @pytest.fixture(autouse=True)
