@@ -81,6 +81,12 @@ def usual_engines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("metatui.learning.engines.autotune.Measured.add", _remember)
 
 
+@pytest.fixture
+def one_view(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Show the adaptation to one held-out task after each validation and test, which takes a fifth of a small run."""
+    monkeypatch.setattr("metatui.learning.training.trainer.VIEWS", 1)
+
+
 @pytest.fixture(autouse=True)
 def no_terminal_size(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ignore a terminal size in the environment, which would wrap the lines that tests read."""
