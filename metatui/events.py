@@ -1,6 +1,6 @@
 """Events that a trainer yields, and commands that it accepts between meta-steps.
 
-They are plain values without tensors, so the app, the command line and the readers of run files need no torch.
+They are plain values without tensors, so the app, the command line and the readers of run files do not need torch.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Evaluation:
     batch_norm: str | None
     """Batch-norm mode, `transductive` or `per_example`; None if the model has no batch norm."""
     iteration: int
-    """Number of the meta-step that produced the evaluated parameters."""
+    """Meta-step that produced the evaluated parameters."""
     steps: tuple[int, ...]
     loss: Curve
     accuracy: Curve | None
@@ -109,9 +109,9 @@ class ScatterView:
     task: int
     title: str
     targets: tuple[str, ...]
-    """Names of all targets; the view contains values of the first few only."""
+    """Names of all targets; the view contains only values of the first few."""
     truth: tuple[tuple[float, ...], ...]
-    """True values, one row for each target in the view."""
+    """Ground-truth values, one row for each target in the view."""
     predictions: tuple[tuple[tuple[float, ...], ...], ...]
     """Predicted values in the order of `truth`, for each inner step, starting at step 0."""
     loss: tuple[float, ...]

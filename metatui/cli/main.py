@@ -1,4 +1,4 @@
-"""Main entry point of the `metatui` command, which converts errors to exit codes and opens the app by default."""
+"""Main entry point of the `metatui` command. It converts errors to exit codes, and opens the app by default."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 """Exit codes after a failure, after invalid input, and after an interruption."""
 
 COMMANDS = {
-    "run": "Train a preset or a TOML file without the app.",
+    "run": "Train with a preset or a TOML file, without the app.",
     "tour": "Take a tour of the app in eight steps.",
     "attach": "Open a live run in the app.",
     "stop": "Stop and save a run that is training in another process.",
@@ -46,7 +46,7 @@ COMMANDS = {
 
 
 MODULES = {"report": "compare", "explain": "reference", "settings": "reference"}
-"""Module of each command whose module has a different name."""
+"""Module of each command that has no module of its own name."""
 
 
 class LazyGroup(click.Group):
@@ -82,7 +82,7 @@ def _select_plugins(context: click.Context, parameter: click.Parameter, files: t
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=examples(
         "metatui # open the app",
-        "metatui --preset quick --start # open the app and train a preset",
+        "metatui --preset quick --start # open the app and train with a preset",
         "metatui run quick # train without the app",
         "metatui compare latest~1 latest # compare the two newest runs",
     ),

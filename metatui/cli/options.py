@@ -82,7 +82,7 @@ runs_dir_option = click.option(
 )  # fmt: skip
 
 shots_option = click.option(
-    "--shots", type=int, metavar="K", help="Support examples per class; training may use another number."
+    "--shots", type=int, metavar="K", help="Support examples per class; training may use a different number."
 )
 
 split_option = click.option(

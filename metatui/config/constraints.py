@@ -21,7 +21,7 @@ def _violations(settings: Settings) -> Iterator[tuple[str, str]]:
     """Yield the path of each setting that is incompatible with other settings, and the requirement that it violates."""
     algorithm, engine = settings.algorithm, settings.compute.engine
     if engine == "higher" and not has_plain_steps(settings):
-        yield "compute.engine", "another engine: higher supports only plain SGD in the inner loop"
+        yield "compute.engine", "another engine: the engine higher supports only plain SGD in the inner loop"
     if engine == "compiled" and not compiles(settings):
         names = " or ".join(f"'{component.name}'" for component in ALGORITHMS.components() if component.compiles)
         yield (
@@ -66,6 +66,6 @@ def compiles(settings: Settings) -> bool:
 
 
 def has_plain_steps(settings: Settings) -> bool:
-    """Return whether inner steps are plain SGD, without momentum, weight decay and clipping."""
+    """Return whether inner steps are plain SGD, without momentum, weight decay or clipping."""
     algorithm = settings.algorithm
     return algorithm.inner_optimizer == "sgd" and not (algorithm.inner_weight_decay or algorithm.inner_clip)

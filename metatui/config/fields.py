@@ -33,8 +33,8 @@ def text_of(value: Scalar) -> str:
 class _Fields(Mapping[str, SettingField]):
     """All settings, keyed by path, including those of plugins that are loaded later.
 
-    The settings are ordered as in `Settings`. The options of data sets follow the settings of the task, the options of
-    models those of the model, and the options of algorithms those of the algorithm.
+    The settings are ordered as in `Settings`. The options of data sets, models and algorithms follow the settings of
+    the task, the model and the algorithm, respectively.
     """
 
     def __init__(self) -> None:
@@ -115,7 +115,7 @@ def differences(settings: Settings, other: Settings) -> list[str]:
 
 
 def without_effect(settings: Settings, paths: Iterable[str]) -> list[str]:
-    """Return sentences, without full stops, that name the settings among `paths` that have no effect in `settings`.
+    """Return sentences, without full stops, about the settings in `paths` that have no effect in `settings`.
 
     Settings that have no effect for the same reason are named in the same sentence.
     """
@@ -179,7 +179,7 @@ def label_in_sentence(path: str) -> str:
 
 def _unknown(path: str) -> Problem:
     same_key = [name for name in FIELDS if name.split(".")[1] == path.split(".")[-1]]
-    groups = f"the groups are {', '.join(Settings.model_fields)}, and those of plugins"
+    groups = f"the groups are {', '.join(Settings.model_fields)}, and the groups of plugins"
     # Similar groups, such as `algorithms.inner_lr`, come before other groups with the same key.
     near = did_you_mean(path, same_key, "", cutoff=0.8)
     hint = near or (f"did you mean {' or '.join(same_key[:3])}?" if same_key else did_you_mean(path, FIELDS, groups))

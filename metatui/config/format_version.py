@@ -9,7 +9,7 @@ from metatui.utils.errors import BadInput, quote
 FORMAT = 1
 """Current version of the formats of presets, settings.toml, journals, metrics files and evaluations.
 
-Files that state no version have version 1.
+A file that does not state a version has version 1.
 """
 
 
@@ -17,7 +17,7 @@ def check_format(value: Any, name: str) -> None:
     """Raise BadInput if `value` is not a format version that this metatui reads.
 
     Args:
-        name: name of the file, quoted for messages.
+        name: name of the file as shown in messages, in quotes.
     """
     if type(value) is not int or value < 1:
         raise BadInput(f"{name}: format is {quote(value)}, but must be a whole number from 1 to {FORMAT}")

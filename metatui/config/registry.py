@@ -340,7 +340,7 @@ def _check(component: type[Component]) -> None:
             "with a letter"
         )
     if not isinstance(getattr(component, "title", None), str):
-        raise BadInput(f"{here} must have a title, which is its name as written in the literature")
+        raise BadInput(f"{here} must have a title: its name as written in the literature")
     if not isinstance(component.Options, type) or not issubclass(component.Options, Group):
         raise BadInput(f"{here}: Options must be a subclass of Group")
     list(fields_of(component))

@@ -18,7 +18,7 @@ MOST = 1000
 """Maximum number of planned changes and validations."""
 
 LAST = 100_000_000
-"""Limit of the meta-step numbers in a plan: each must be less than this."""
+"""Exclusive upper limit of the meta-steps in a plan."""
 
 
 @dataclass(frozen=True)

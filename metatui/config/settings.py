@@ -2,7 +2,7 @@
 
 The form in the app, `--set` on the command line, preset files and the reference in `metatui/config/README.md` are
 derived from this file through `metatui.config.fields`. Settings are frozen. Losses are means over examples. If a paper
-sums losses, its presets have converted learning rates and say so.
+sums losses, its presets convert the learning rates and say so.
 """
 
 from __future__ import annotations
@@ -96,25 +96,25 @@ class TaskSettings(Group):
         "Range from which each meta-step draws the ways of its tasks; if empty, task.ways is used.",
         allowed="empty, or a range within 2-100, such as 3-7", unit="classes", when=_IMAGES, pattern=_RANGE)
     shots: int = setting(
-        10, "Shots (K)", "Support examples: points of a task, or images per class.", main=True, ge=1, le=1000)
+        10, "Shots (K)", "Support examples: points per task, or images per class.", main=True, ge=1, le=1000)
     shots_range: str = setting(
         "", "Shots in training",
         "Range from which each meta-step draws the shots of its tasks; if empty, task.shots is used.",
         allowed="empty, or a range within 1-1,000, such as 1-5", pattern=_RANGE)
     queries: int = setting(
-        10, "Queries (Q)", "Query examples: points of a task, or images per class.", main=True, ge=1, le=1000)
+        10, "Queries (Q)", "Query examples: points per task, or images per class.", main=True, ge=1, le=1000)
     split: Literal["chapter", "finn", "lake"] = setting(
         "chapter", "Class split",
-        "How Omniglot's characters are divided into training, validation and test; lake keeps alphabets whole.",
+        "How Omniglot's characters are divided into training, validation and test sets; lake keeps alphabets whole.",
         when=used(DATA, "task.split"))
     rotations: bool = setting(
-        True, "Rotations", "Treat each character rotated by 90, 180 and 270 degrees as another class.",
+        True, "Rotations", "Treat each rotation of a character by 90, 180 or 270 degrees as another class.",
         when=used(DATA, "task.rotations"))
     image_size: int = setting(
         32, "Image size", "Height and width to which the images of a folder are resized.",
         unit="pixels", when=used(DATA, "task.image_size"), ge=8, le=512)
     image_mode: Literal["rgb", "grey"] = setting(
-        "rgb", "Image mode", "Whether images of a folder are used in colour or in grey.",
+        "rgb", "Image mode", "Whether the images of a folder are used in colour or in greyscale.",
         when=used(DATA, "task.image_mode"))
     split_seed: int = setting(
         0, "Split seed", "Seed of the random split of the classes of a folder, or of the tasks of a table.",
@@ -207,7 +207,7 @@ class AlgorithmSettings(Group):
         0.001, "Outer learning rate", "Step size of the outer loop: Adam's (β), or Reptile's meta-step size (ε).",
         main=True, live=True, when=used(ALGORITHMS, "algorithm.outer_lr"), gt=0, le=100)
     outer_schedule: Literal["constant", "cosine", "linear"] = setting(
-        "constant", "Outer schedule", "How the outer learning rate changes to its final value over the iterations.",
+        "constant", "Outer schedule", "How the outer learning rate approaches its final value during training.",
         when=used(ALGORITHMS, "algorithm.outer_schedule"))
     outer_lr_final: float = setting(
         0.0, "Final outer rate", "Outer learning rate at the end of a cosine or linear schedule.",
@@ -221,7 +221,7 @@ class AlgorithmSettings(Group):
 
 
 class TrainingSettings(Group):
-    """Length and seed of the training."""
+    """Length and seed of training."""
 
     iterations: int = setting(
         5000, "Iterations", "Number of meta-steps to train.",
@@ -267,18 +267,19 @@ class ComputeSettings(Group):
         main=True, pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")
     engine: Literal["auto", "batched", "unfolded", "loop", "native", "higher", "compiled"] = setting(
         "auto", "Engine",
-        "How gradients are computed: all tasks together (batched; unfolded: convolutions as matrix products), one by "
-        "one (loop; native: convolutions in C), by the higher library, or compiled; auto measures which is fastest.",
+        "How gradients are computed: for all tasks together (batched; unfolded: convolutions as matrix products), "
+        "task by task (loop; native: convolutions in C), with the library higher, or compiled. auto measures which "
+        "engine is fastest.",
         main=True)
     compile_after: int = setting(
         5000, "Compiled after",
-        "With the compiled engine, number of meta-steps that first run on the batched engine while the compiler works.",
+        "With the compiled engine, number of initial meta-steps that use the batched engine while the compiler works.",
         unit="meta-steps", ge=1, le=100_000_000)
     second_order: Literal["auto", "unrolled", "recomputed"] = setting(
         "auto", "Second order",
         "How second-order gradients are computed: through the graph of all inner steps (unrolled), or through one "
-        "step's graph at a time, which needs less memory (recomputed). With the auto engine, auto means unrolled if "
-        "the graphs fit into the memory.",
+        "step's graph at a time, which needs less memory (recomputed). If both this setting and the engine are "
+        "auto, unrolled is used as long as the graphs fit in memory.",
         when=used(ALGORITHMS, "compute.second_order"))
     cuda_graphs: bool = setting(
         True, "CUDA graphs", "On CUDA, run each meta-step as one CUDA graph.",
@@ -287,7 +288,7 @@ class ComputeSettings(Group):
         False, "TF32", "On CUDA, multiply float32 matrices with a 10-bit mantissa: faster, but less accurate.")
     tasks_at_once: int = setting(
         0, "Tasks at once",
-        "Number of tasks of a meta-batch in memory at once; does not affect the gradient; 0 uses as many as fit.",
+        "How many tasks of a meta-batch are in memory at once; 0 uses as many as fit. Does not affect the gradient.",
         unit="tasks", live=True, ge=0, le=10_000)
     precision: Literal["float32", "float64"] = setting(
         "float32", "Precision", "Floating-point type of parameters and data.")
@@ -429,7 +430,7 @@ RESERVED = frozenset({*Settings.model_fields, *dir(Settings), "preset", "changes
 
 
 def common_fields() -> Iterator[SettingField]:
-    """Yield the fields of the settings that do not belong to one component."""
+    """Yield the fields of all settings except the options of components."""
     for name, info in Settings.model_fields.items():
         yield from group_fields(name, cast(type[Group], info.annotation))
 

@@ -1,7 +1,7 @@
 """Settings as TOML, the format of presets and of a run's settings.
 
 A file has a `[preset]` table that describes the experiment, one table for each group of settings, and optional
-`[[changes]]` that are planned for the training. No content can run code, and unknown keys are errors.
+`[[changes]]` that are planned for the training. Reading a file never runs code. Unknown keys are errors.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ INNER_STEPS = frozenset(
 """Settings that every algorithm with gradient steps in the inner loop uses."""
 
 RATE = "inner_lr/"
-"""Prefix of the name of a meta-parameter that is the learned inner learning rate of a model parameter."""
+"""Prefix of the names of learned inner learning rates. The name of the model parameter follows."""
 
 RATE_IS_LEARNED = {"algorithm.inner_lr": "it is the initial value of the learned rates"}
 """The entry of `Algorithm.fixed` for an algorithm that learns its inner learning rates."""
@@ -142,7 +142,7 @@ class Algorithm(Component):
         return task.differentiate(self, meta)
 
     def at(self, progress: float) -> Self:
-        """Return a copy for a meta-step that is taken when the share `progress` of the training is completed."""
+        """Return a copy for a meta-step at `progress`, the completed share of the training."""
         changed = copy(self)
         changed.progress = progress
         return changed
@@ -156,7 +156,7 @@ class Algorithm(Component):
 
     @classmethod
     def fixed(cls, settings: Settings) -> Mapping[str, str]:
-        """Return which settings, of those that runs can usually change, `settings` fixes, and the reason for each."""
+        """Return the live settings that cannot be changed in a run with `settings`, and the reason for each."""
         return {}
 
     @classmethod
@@ -225,7 +225,7 @@ class Algorithm(Component):
 
 
 class GradientBased(Algorithm):
-    """An algorithm that adapts parameters by gradient steps on the support loss."""
+    """An algorithm that adapts parameters with gradient steps on the support loss."""
 
     adapts: ClassVar[str | None] = None
     """Fixed value that replaces the setting `algorithm.adapt`; None to use the setting."""

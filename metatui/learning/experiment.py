@@ -43,7 +43,7 @@ GRAPH_MEMORY = 1 / 8
 
 @dataclass
 class Experiment:
-    """Everything that an experiment needs to run. Its `settings` contain resolved values in place of `auto`."""
+    """Everything that an experiment needs to run. Its `settings` contain resolved values instead of `auto`."""
 
     settings: Settings
     device: Device
@@ -57,7 +57,7 @@ class Experiment:
     notices: tuple[str, ...]
     """Warnings to show to the user before the training starts."""
     notes: tuple[str, ...] = ()
-    """Sentences, other than warnings, that the journal of a run records."""
+    """Messages, other than warnings, to record in the journal of a run."""
     weights: str = ""
     """SHA-256 of the file of pretrained weights that the model started from; empty if there is no such file."""
     _prefetched: tuple[range, Episodes] | None = field(default=None, repr=False)

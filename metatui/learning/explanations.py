@@ -23,7 +23,7 @@ NICHOL = "Alex Nichol, Joshua Achiam and John Schulman: On First-Order Meta-Lear
 
 @dataclass(frozen=True)
 class Explanation:
-    """An algorithm described with the current settings."""
+    """The description of an algorithm with the current settings."""
 
     title: str
     idea: str
@@ -32,11 +32,11 @@ class Explanation:
     symbols: str
     """Meaning of the symbols in `rule`."""
     code: tuple[str, ...]
-    """Indented lines of pseudo-code, with numbers in place of the symbols."""
+    """Indented lines of pseudo-code, with numbers instead of symbols."""
     costs: tuple[str, ...]
     """Costs of a meta-step, each as one sentence."""
     gradients: int
-    """Number of gradients of a single task's loss in a meta-step. Gradients that only metrics need are not counted."""
+    """Number of gradients of a single task's loss in a meta-step. Gradients needed only for metrics are not counted."""
     hessian_products: int
     """Number of Hessian-vector products in a meta-step."""
     paper: tuple[str, ...]
@@ -98,7 +98,7 @@ def gradient_based(
     learned: str = "θ",
     rates: Rates | None = None,
 ) -> Explanation:
-    """Explain an algorithm that adapts by gradient steps and takes Adam steps with a meta-gradient.
+    """Explain an algorithm that adapts with gradient steps and takes Adam steps with a meta-gradient.
 
     Args:
         symbols: meaning of additional symbols.
@@ -119,7 +119,7 @@ def gradient_based(
         rule=(inner_rule, outer_rule),
         symbols=(
             f"α: {meaning}. β: outer learning rate, {outer_lr(settings)} (Adam). "
-            f"D_i, D'_i: support and query set of task i. L: {loss(settings)}."
+            f"D_i, D'_i: support set and query set of task i. L: {loss(settings)}."
             + "".join(f" {text}" for text in (symbols, _selection(settings)) if text)
         ),
         code=(
@@ -162,7 +162,7 @@ def _selection(settings: Settings) -> str:
     if selection == "all" or "algorithm.adapt" not in ALGORITHMS[settings.algorithm.name].uses:
         return ""
     names = {"head": "the last layer", "body": "the layers before the last"}
-    return f"Inner steps change {names.get(selection, f'the parameters {selection}')} only."
+    return f"Inner steps change only {names.get(selection, f'the parameters {selection}')}."
 
 
 def inner_steps(

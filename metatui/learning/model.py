@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from metatui.config.settings import Settings
 
 EXAMPLES = 2
-"""Number of examples with which the output of a new model is checked. It is above 1, because batch norm may not accept
-a single example."""
+"""Number of examples with which the output of a new model is checked. It is greater than 1, because batch norm may not
+accept a single example."""
 
 
 class Model(Component):
@@ -30,15 +30,15 @@ class Model(Component):
     kinds: ClassVar[frozenset[Kind]] = frozenset({"regression", "classification"})
     """Kinds of tasks that the model supports."""
     compiles: ClassVar[bool] = False
-    """Whether the compiled engine supports the model: it must consist of linear layers and elementwise functions
-    only."""
+    """Whether the compiled engine supports the model: it must consist of only linear layers and elementwise
+    functions."""
     batch_norm: ClassVar[bool] = True
     """Whether the model can contain batch norm."""
 
     @classmethod
     @abstractmethod
     def build(cls, settings: Settings, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
-        """Create the network in float32 on the default device, initialised with torch's global random generator.
+        """Create the network in float32 on the default device, initialised with torch's global random number generator.
 
         The network must be a function of its parameters and its input. Batch norm must not keep running statistics,
         because they would mix the statistics of different tasks. The last linear layer is the head; everything before
@@ -61,7 +61,8 @@ class Model(Component):
 
 
 def make_model(settings: Settings, input_shape: tuple[int, ...], targets: int = 1) -> nn.Module:
-    """Create the model that `settings` select, in float32 on the default device, initialised from the seed alone.
+    """Create the model selected by `settings`, in float32 on the default device. Its initial values depend only on the
+    seed.
 
     Args:
         input_shape: shape of one example.
@@ -134,7 +135,7 @@ def image_size_violations(settings: Settings, smallest: int, reason: str) -> Ite
 
 
 def group_violations(settings: Settings, widths: Iterable[int]) -> Iterator[tuple[str, str]]:
-    """Yield a violation if the number of groups does not divide the channels of every group norm."""
+    """Yield a violation if the channels of a group norm cannot be divided evenly into the groups."""
     uneven = [width for width in widths if width % settings.model.groups]
     if settings.model.norm == "group" and uneven:
         yield "model.groups", f"a divisor of {uneven[0]}, the number of channels, if model.norm = 'group'"

@@ -1,6 +1,6 @@
 """Stages of the start of a run, such as loading libraries and measuring engines, which may take a minute.
 
-As for the packing of images (`metatui.learning.data.packing`), the listener is a context variable.
+As in `metatui.learning.data.packing`, the listener is a context variable.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 OnStage = Callable[[str], object]
-"""Callback that takes what is being done, such as `loading the data`."""
+"""Callback that receives a description of the current step, such as `loading the data`."""
 
 _listeners: ContextVar[tuple[OnStage, ...]] = ContextVar("stage listeners", default=())
 
 
 @contextmanager
 def stage_listener(listener: OnStage) -> Iterator[None]:
-    """Call `listener` for all stages in this context, after the listeners that are already registered."""
+    """Call `listener` for each stage within this context, after the listeners registered before it."""
     token = _listeners.set((*_listeners.get(), listener))
     try:
         yield

@@ -40,5 +40,5 @@ class EvaluationClock:
 
     @property
     def left_text(self) -> str:
-        """End of a text about the finished tasks: `, 0:48 left`; empty if the speed is not known yet."""
+        """Text to append to the number of finished tasks: `, 0:48 left`; empty if the speed is not known yet."""
         return "" if self.left is None else f", {duration(self.left)} left"

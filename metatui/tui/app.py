@@ -1,4 +1,4 @@
-"""The app: tabs, bars, themes, and actions by key, mouse and palette. Controllers carry out the actions."""
+"""The app with its tabs, bars and themes. Controllers carry out the actions of keys, mouse and palette."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from textual.widgets import Button, ContentSwitcher, Input
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
 from metatui.tui.colors.contrast import ReadableFilter
+from metatui.tui.colors.stylesheet import ThemeStylesheet
 from metatui.tui.colors.themes import CYCLE, AsciiFilter
 from metatui.tui.controllers.analysis import AnalysisController
 from metatui.tui.controllers.background import BackgroundController
@@ -42,8 +43,10 @@ from metatui.tui.screens.main.work import PreferencesChanged, WorkTab
 from metatui.tui.terminal.key_order import OrderedKeys
 from metatui.tui.terminal.keyboard import Keyboard, TerminalLost
 from metatui.tui.terminal.kitty import KittyPictures
+from metatui.tui.terminal.sixel import Reply, SixelPictures, SixelTerminal
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.terminal.symbols import ascii as ascii_text
+from metatui.tui.widgets.adaptation import AdaptationPanel
 from metatui.tui.widgets.charts import LineChart
 from metatui.tui.widgets.form.fields import explained
 from metatui.tui.widgets.form.form import SettingsForm
@@ -58,7 +61,7 @@ if TYPE_CHECKING:
     from metatui.tui.tour.steps import Happening
 
 COMPLETE_AFTER = 0.5
-"""Seconds from the first frame to the creation of the tabs that it does not show, unless they are needed earlier."""
+"""Delay in seconds between the first frame and the creation of the other tabs, unless they are needed earlier."""
 
 
 class MainScreen(Screen[None]):
@@ -76,6 +79,15 @@ class MainScreen(Screen[None]):
         # Textual would restyle all widgets at the start, when a dialog closes, and when the terminal gains or loses the
         # focus. No rule depends on these events, and restyling takes as long as drawing the screen.
         pass
+
+    def _compositor_refresh(self) -> None:
+        if self.is_active:
+            super()._compositor_refresh()
+        elif changed := self._compositor._dirty_regions:
+            # Below a dialog, Textual would draw everything again that has changed since the dialog opened.
+            self.app.screen.refresh(*changed)
+            changed.clear()
+            self._dirty_widgets.clear()
 
 
 class MetatuiApp(OrderedKeys, inherit_bindings=False):
@@ -126,10 +138,12 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
     ) -> None:
         """The arguments are explained in `launch.run_app`."""
         super().__init__(driver_class=Keyboard)
+        self.stylesheet: ThemeStylesheet = ThemeStylesheet(variables=self.get_css_variables())
         self.symbols = symbols
-        """Set of characters in which charts are drawn."""
-        self.pictures = KittyPictures(self._write) if pictures else None
-        """Sends pictures to the terminal; None if the terminal cannot show them."""
+        """Set of characters with which charts are drawn."""
+        self.pictures: KittyPictures | SixelPictures | None = KittyPictures(self._write) if pictures else None
+        """Object that draws pictures; None if the terminal cannot show them, or has not yet replied that it can."""
+        self._sixel_terminal = SixelTerminal(self._write, self._cell_size)
         self.runs_dir = runs_dir
         self.opening_settings = settings
         self.preferences = preferences
@@ -160,6 +174,26 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         if self._driver:
             self._driver.write(text)
 
+    def _cell_size(self) -> tuple[int, int] | None:
+        return self._driver.cell_size() if isinstance(self._driver, Keyboard) else None
+
+    def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
+        if isinstance(self.pictures, SixelPictures):
+            renderable = self.pictures.over(renderable, self.size.height)
+        super()._display(screen, renderable)
+
+    @on(Reply)
+    def _terminal_replied(self, reply: Reply) -> None:
+        pictures = self._sixel_terminal.receive(reply.text)
+        if pictures and pictures != self.pictures:
+            self.pictures = pictures
+            for screen in self.screen_stack:
+                for panel in screen.query(AdaptationPanel):
+                    panel.refresh()
+
+    def on_resize(self) -> None:
+        self._sixel_terminal.resized()
+
     def get_default_screen(self) -> MainScreen:
         return MainScreen(id="_default")
 
@@ -177,18 +211,20 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
 
     def _draw_again(self, _: object) -> None:
         """Redraw everything after a suspension, because the terminal has lost the text and the pictures."""
-        if self.pictures:
+        if isinstance(self.pictures, KittyPictures):
             self.pictures.send_again()
         self.refresh(layout=True)
 
     async def _first_frame_drawn(self) -> None:
         self.set_timer(COMPLETE_AFTER, self.settle)
+        if self.pictures is None and not self.no_color and self.symbols is not Symbols.ASCII:
+            self._sixel_terminal.ask()
         if self._start_at_once:
             await self.action_perform("start")
 
     async def settle(self) -> None:
         """Do the work that was postponed until after the first frame, unless the user quits in the meantime."""
-        for work in (self._complete_work_tab, self.complete, self._prepare_dialogs, self._welcome):
+        for work in (self._complete_work_tab, self.complete, self._prepare_dialogs, self._prepare_theme, self._welcome):
             if not self.is_ending:
                 await work()
         # The command line disabled garbage collection. Objects created until now live as long as the app. With Python's
@@ -199,7 +235,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
 
     @property
     def is_ending(self) -> bool:
-        """Whether the app was asked to end. Textual then refuses to mount widgets."""
+        """Whether the app has been asked to exit. Textual then refuses to mount widgets."""
         return not (self.screen_stack and self.screen_stack[0].is_attached)
 
     async def _complete_work_tab(self) -> None:
@@ -252,6 +288,11 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         for widget in (dialog, Button(), *palette):
             widget._post_register(self)  # adds the style sheet, as when Textual mounts the widget
         self.stylesheet.parse()
+
+    async def _prepare_theme(self) -> None:
+        """Prepare the style sheet for the theme that the theme key selects next."""
+        theme = self.available_themes[self._next_theme]
+        self.stylesheet.prepare(theme.to_color_system().generate() | theme.variables)
 
     def update_styles(self, node: DOMNode, animate: bool = True) -> None:
         """Restyle a node and its descendants, unless it is not mounted yet: Textual styles it when it is mounted."""
@@ -368,7 +409,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         self.happened.publish(action.id)
 
     def method_of(self, action: Action) -> Callable[[], object]:
-        """Return the method `action_<id>` of the work tab, a controller or the app that implements an action."""
+        """Return the method that implements an action: `action_<id>` of the work tab, a controller or the app."""
         controllers = (self.run_controller, self.background, self.runs, self.presets, self.analysis, self.hints)
         owners: tuple[object, ...] = (self.work_tab, *controllers, self)
         name = f"action_{action.id}"
@@ -486,11 +527,16 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
 
     def action_theme(self) -> None:
         """Change to the next theme and save the choice."""
+        self.theme = self._next_theme
+
+    @property
+    def _next_theme(self) -> str:
         index = CYCLE.index(self.theme) if self.theme in CYCLE else -1
-        self.theme = CYCLE[(index + 1) % len(CYCLE)]
+        return CYCLE[(index + 1) % len(CYCLE)]
 
     def _save_theme(self, theme: Theme) -> None:
         self.remember(theme=theme.name)
+        self.call_after_refresh(self._prepare_theme)
 
     def remember(self, **changes: object) -> None:
         """Change preferences and save them."""

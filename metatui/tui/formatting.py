@@ -1,4 +1,4 @@
-"""Short strings for numbers and validations. The app and the command line share `metatui.runs.formatting`."""
+"""Short strings for numbers and validations, in addition to `metatui.runs.formatting`."""
 
 from __future__ import annotations
 

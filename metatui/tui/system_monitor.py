@@ -55,7 +55,7 @@ class Sampler:
         self._last_cpu: tuple[int, float, float] | None = None
         """Process id, time and CPU seconds of the last sample."""
         self._gpus: dict[tuple[str, int], Any] = {}
-        """NVML handle of the GPU that was sampled last. The key is the device and the id of the process."""
+        """NVML handle of the GPU that was sampled last, keyed by device and process id."""
 
     def sample(self, pid: int, device: str) -> Load:
         """Measure a run that process `pid` trains on `device` (`cpu`, `mps` or `cuda:N`)."""

@@ -25,7 +25,7 @@ Message = dict[str, Any]
 AUTOGROUP = Path("/proc/self/autogroup")
 """File with the niceness of this process's session on Linux."""
 ATTEMPTS = 20
-"""Maximum number of attempts to change the niceness of the session, a tenth of a second apart."""
+"""Maximum number of attempts to change the niceness of the session, made a tenth of a second apart."""
 
 
 class Channel:
@@ -116,7 +116,7 @@ class ChildProcess(Channel):
         self._process.terminate()
 
     def kill(self) -> None:
-        """Kill the child and the processes of its group. Safe in signal handlers and other threads."""
+        """Kill the child and the processes in its group. Safe in signal handlers and other threads."""
         if self._process.poll() is None:
             with suppress(ProcessLookupError, PermissionError):  # macOS refuses to signal a group of zombies
                 os.killpg(self.pid, signal.SIGKILL)
@@ -156,8 +156,8 @@ def command(module: str, handle: int, niceness: int, title: str = "") -> list[st
 def lower_priority(niceness: int) -> None:
     """Raise the niceness of this process, which leads a session, by `niceness`.
 
-    Linux compares niceness only within a session ("autogroup" in sched(7)), so the session gets a niceness, too;
-    otherwise the process would take as much processor time as the app that started it.
+    Linux compares niceness only within a session ("autogroup" in sched(7)), so the niceness of the session is raised,
+    too. Otherwise, the process would take as much processor time as the app that started it.
     """
     own = min(19, os.getpriority(os.PRIO_PROCESS, 0) + niceness)
     # On Linux, PRIO_PROCESS would change only this thread, and not those that libraries have started.

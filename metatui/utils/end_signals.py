@@ -15,7 +15,7 @@ OTHERS = tuple(
 """Other signals that terminate a process by default and announce its end. They come from schedulers (`sbatch --signal`,
 submitit, `qsub -notify`), a CPU time limit, the timers of a wrapper, or a failing power supply.
 
-SIGQUIT and crash signals are excluded. Python ignores SIGPIPE and SIGXFSZ, so that a write that fails raises an
-exception instead."""
+SIGQUIT and crash signals are excluded. Python ignores SIGPIPE and SIGXFSZ, so a failing write raises an exception
+instead."""
 
 SIGNALS = USUAL + OTHERS

@@ -77,7 +77,7 @@ def read_bounded(path: Path, limit: int) -> bytes:
     """Read a whole regular file.
 
     Raises:
-        BadInput: if there is no such file, it cannot be read, or it has more than `limit` bytes.
+        BadInput: if the file does not exist, cannot be read, or has more than `limit` bytes.
     """
     name = quote(str(path), 200)
     try:

@@ -18,7 +18,7 @@ LARGEST = 4 * 1024 * 1024
 
 
 def write_log(text: str) -> None:
-    """Append a line to the log, with the time in UTC and the process. Nothing happens if the log cannot be written."""
+    """Append a line to the log, with the time in UTC and the process. Do nothing if the log cannot be written."""
     line = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} process {os.getpid()}: {sanitize(text, limit=4000)}\n"
     with open_log() as (log, _), suppress(OSError):
         log.write(line.encode())

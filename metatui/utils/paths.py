@@ -22,7 +22,7 @@ def expanded(path: str | Path) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError:
-        raise BadInput(f"{quote(str(path), 200)} is in a home folder that is not known on this machine") from None
+        raise BadInput(f"{quote(str(path), 200)} is in the home folder of an unknown user") from None
 
 
 def runs_dir(path: str | Path | None = None) -> Path:

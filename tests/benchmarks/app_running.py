@@ -14,6 +14,8 @@ from tests.benchmarks.app_terminal import Watched, new_home, settings
 
 MOST_KIB = 25.0
 LATEST = 0.1
+WHOLE_SCREEN = 8 * 1024
+"""Bytes that are sent only if the whole screen is drawn again."""
 GIVEN_UP = 5.0
 """Seconds after which a key press counts as unanswered."""
 IDLE_SECONDS = 3.0
@@ -82,7 +84,14 @@ def _measure(preset: str, home: Path, seconds: float, rounds: int, options: Sequ
         ended = time.monotonic()
         rate = app.sent(began, ended) / (ended - began) / 1024
         share = (app.cpu_seconds - cpu) / (ended - began)
+        app.wait_for(b"Change settings", since=app.press("f4"))
+        time.sleep(1.0)  # the whole screen is drawn when a dialog opens
+        covered_from = time.monotonic()
+        time.sleep(seconds)
+        covered_rate = app.sent(covered_from, time.monotonic()) / (time.monotonic() - covered_from) / 1024
+        app.press("escape")
         late = latencies(app, rounds)
+        themes = theme_latencies(app, rounds)
         app.press("f6")
         app.wait_for(b"Paused", since=ended)
         app.quiet(2.0)
@@ -96,9 +105,21 @@ def _measure(preset: str, home: Path, seconds: float, rounds: int, options: Sequ
     measured = f"{1000 * slow:.0f} ms (median {1000 * statistics.median(times):.0f}, {len(times)} keys)"
     return [
         Figure(f"to the terminal while training, {preset}", "25 KiB/s", f"{rate:.1f} KiB/s", rate <= MOST_KIB),
+        Figure(
+            f"to the terminal while training below a dialog, {preset}",
+            "25 KiB/s",
+            f"{covered_rate:.1f} KiB/s",
+            covered_rate <= MOST_KIB,
+        ),
         Figure(f"to the terminal before a run and while paused, {preset}", "0 bytes", f"{idle} bytes", idle == 0),
         Figure(
             f"key press on the screen while training, 95th percentile, {preset}", "100 ms", measured, slow <= LATEST
+        ),
+        Figure(
+            f"change of the theme on the screen while training, slowest, {preset}",
+            "100 ms",
+            f"{1000 * max(themes):.0f} ms (median {1000 * statistics.median(themes):.0f}, {len(themes)} changes)",
+            max(themes) <= LATEST,
         ),
         Figure(f"slowest keys, {preset}", "", slowest(late)),
         Figure(f"CPU time of the app's own process, {preset}", "", f"{100 * share:.1f} % of one"),
@@ -120,5 +141,16 @@ def latencies(app: Watched, rounds: int) -> list[tuple[str, float]]:
     late = []
     for press in [*ROUND] * rounds:
         late.append((press.key, app.answer(press.key, press.answered, GIVEN_UP)))
+        time.sleep(moment.uniform(0.3, 0.8))
+    return late
+
+
+def theme_latencies(app: Watched, rounds: int) -> list[float]:
+    """Measure the seconds until the screen is drawn in the next theme, at random moments between two refreshes."""
+    moment = random.Random(0)
+    late = []
+    for _ in range(4 * rounds):
+        began = app.press("ctrl+t")
+        late.append(app.wait_for_bytes(WHOLE_SCREEN, since=began) - began)
         time.sleep(moment.uniform(0.3, 0.8))
     return late

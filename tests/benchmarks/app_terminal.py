@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import pty
 import resource
@@ -113,6 +114,14 @@ class Watched:
                 if self._over or time.monotonic() > deadline:
                     raise AssertionError(f"{words!r} did not appear\n{self.text}")
                 self._news.wait(1.0)
+
+    def wait_for_bytes(self, count: int, *, since: float) -> float:
+        """Wait until the app has sent at least `count` bytes after `since`, and return the time."""
+        with self._news:
+            while self.sent(since, math.inf) < count:
+                if self._over or not self._news.wait(PATIENCE):
+                    raise AssertionError(f"the app did not send {count} bytes\n{self.text}")
+            return self.chunks[-1].at
 
     def sent(self, since: float, until: float) -> int:
         """Count the bytes between two times."""

@@ -160,7 +160,7 @@ def test_figures_of_a_busy_machine_have_a_warning() -> None:
     cell = cells()[0]
     idle, busy = MACHINE, replace(MACHINE, load=1.25)
     assert rows.describe_machine(idle).endswith("copy 10.0 GB/s, float32")
-    assert rows.describe_machine(busy).endswith("float32; busy with other work, at a load of 1.2")
+    assert rows.describe_machine(busy).endswith("float32; busy with other work (load 1.2)")
     assert rows.floor_warning([measurement(cell), measurement(cell, "it failed")]) == ""
     beaten = replace(measurement(cell), machine=replace(MACHINE, matmul_gflops=1.0))
     assert "faster than the floor" in rows.floor_warning([measurement(cell), beaten])
@@ -206,7 +206,7 @@ def test_nothing_measured_is_a_failure(capsys: pytest.CaptureFixture[str]) -> No
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--seconds", "0"], "--seconds is 0, but must be a number above 0 up to 3,600"),
+        (["--seconds", "0"], "--seconds is 0, but must be above 0 and at most 3,600"),
         (["--seconds", "nan"], "--seconds is nan"),
         (["--seconds", "soon"], "'soon' is not a valid float"),
         (["--task", "omniglot"], "'omniglot' is not one of 'sinusoid', 'images'"),
@@ -228,7 +228,7 @@ def test_bad_values_are_one_sentence(capsys: pytest.CaptureFixture[str], argumen
 def test_unsuitable_engine_is_refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "cells", lambda *_: [])
     assert main(["bench", "--engine", "loop", "--engine", "higher"]) == 2
-    message = "--engine is loop and higher, but must support the given --task and --algorithm"
+    message = "--engine is loop and higher, but must name an engine that supports the given --task and --algorithm"
     assert capsys.readouterr() == ("", f"metatui: {message}\n")
 
 

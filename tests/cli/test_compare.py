@@ -203,7 +203,7 @@ def test_progress_in_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "a comparison needs at least two runs: metatui runs lists all runs"),
+        ([], "a comparison needs at least two runs: 'metatui runs' lists all runs"),
         (["maml"], "a comparison needs at least two runs"),
         (["maml", "nothing"], "'nothing' is not a run in "),
         (["maml", "maml"], "is given twice"),

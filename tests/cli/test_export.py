@@ -135,7 +135,7 @@ def test_run_resumed_during_export(
         (["export", "RUN", "--to", "."], "--to is '.', which is a folder"),
         (["export", "RUN", "--to", ""], "--to is '.', which is a folder"),
         (["export", "RUN", "--to", "no/such/x.csv"], "--to is 'no/such/x.csv', but there is no folder 'no/such'"),
-        (["export", "RUN", "--to", "~nobody-of-this-name/x.csv"], "is in a home folder that is not known"),
+        (["export", "RUN", "--to", "~nobody-of-this-name/x.csv"], "is in the home folder of an unknown user"),
         (["export", "RUN", "--to", "a\0b"], "not a valid file name"),
         (["export", "RUN", "--to", "x" * 300], "cannot be written: file name too long"),
         (["--json", "export", "RUN"], "options of 'export' must be given after 'export'"),

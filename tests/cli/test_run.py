@@ -421,6 +421,7 @@ def test_doctor_report(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
     assert report["data"]["omniglot"] is False
     assert report["files"]["runs"] == os.environ["METATUI_RUNS"]
     assert {"colours", "encoding", "unicode", "TERM", "tmux"} <= report["terminal"].keys()
+    assert report["terminal"]["pictures"] == "in shades"  # the output has no colours
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
     assert out.startswith(f"metatui {metatui.__version__} trains on {report['devices'][0]['device']} (")
@@ -438,7 +439,7 @@ def test_doctor_report(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
 
 def test_app_needs_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--preset", "quick"]) == 2
-    assert "use metatui run to train without one" in capsys.readouterr().err
+    assert "to train without one, use the command metatui run" in capsys.readouterr().err
 
 
 def test_internal_errors_are_logged(

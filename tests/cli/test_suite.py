@@ -95,7 +95,7 @@ def test_suite_is_trained_once_and_compared(
 
     assert main(["suite", tiny]) == 0
     out, err = capsys.readouterr()
-    assert "tiny: 2 of 2 runs are already finished" in err
+    assert "tiny: 2 of 2 runs had already finished" in err
     assert "Loss after 2 inner steps" in out
     assert SuiteMonitor(SuiteManifest(read(Path(tiny)), store)).read().whole
     assert len(store.runs()) == 2
@@ -116,7 +116,7 @@ def test_each_comparison_is_exported_to_its_own_file(
     assert main(["suite", tiny, "--set", scratch, "--export", str(tmp_path / "x.csv")]) == 0
     out, err = capsys.readouterr()
     assert {path.name for path in tmp_path.glob("*.csv")} == {"x-waves.csv", "x-again.csv"}
-    assert "tiny: 1 of 1 runs are already finished" in err
+    assert "tiny: 1 of 1 runs had already finished" in err
     assert [line for line in out.splitlines() if line.startswith("tiny: ")] == ["tiny: waves", "tiny: again"]
 
 

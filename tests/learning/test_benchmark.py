@@ -88,7 +88,7 @@ def test_captured_cells_follow_eager_ones() -> None:
 
 def test_tasks_are_described() -> None:
     assert described("sinusoid") == "MLP 1-40-40-1, 25 tasks, K = 10, Q = 10"
-    assert described("images") == "conv4-64 on glyphs, 4 tasks, 5-way 1-shot, 15 queries a class"
+    assert described("images") == "conv4-64 on glyphs, 4 tasks, 5-way 1-shot, 15 queries per class"
 
 
 def test_flops_of_a_perceptron() -> None:

@@ -258,7 +258,7 @@ def test_attach_needs_a_live_run(disk: dict[str, str], open_program: Open, runs_
         assert done.stdout == ""
         return done.stderr
 
-    assert "is live: metatui runs lists all runs" in attach()
+    assert "is live: 'metatui runs' lists all runs" in attach()
     shutil.copytree(FINISHED, runs_dir / "finished")
     run = only_run(runs_dir)
     assert attach(run.id) == f"metatui: run '{run.id}' is not live: it is finished\n"

@@ -28,6 +28,25 @@ def test_invalid_input_is_ignored(open_program: Open) -> None:
         assert program.ended() == 0
 
 
+def test_replies_about_sixels_are_not_typed(open_program: Open) -> None:
+    with open_program() as program:
+        program.until(lambda: b"\x1b[16t\x1b[c" in program.emulator.sent, "a question after the first frame")
+        program.see("preset quick", "F5 Start")
+        program.tab_to("Shots (K)")
+        program.send(b"\x1b[6;20;10t\x1b[?62;1;2;4;6;9;15;21;2")
+        program.send(b"2;23;24;28;32;42;52c")
+        program.until(lambda: b"\x1b[?1;3;256S" in program.emulator.sent, "a question about colours")
+        program.send(b"\x1b[?1;0;256S")
+        program.press("f1")
+        program.see("Help", "escape closes")
+        program.press("escape")
+        program.see_gone("escape closes")
+        program.see("preset quick", "Shots (K)             10")
+        assert "changed" not in program.text
+        program.press("f10")
+        assert program.ended() == 0
+
+
 def test_size_in_the_environment_is_ignored(open_program: Open) -> None:
     with open_program(size=(100, 30), COLUMNS="40", LINES="10") as program:
         program.until(lambda: "Quit" in program.keys, "the key bar in the last of 30 rows")

@@ -302,4 +302,4 @@ async def test_run_ends_before_the_dialog_is_drawn(make: Make) -> None:
         screen.run_ended()
         await app.push_screen(screen)
         await pilot.pause()
-        assert str(screen.query_one("#accept", Button).label) == "Into the form (enter)"
+        assert str(screen.query_one("#accept", Button).label) == "Apply to form (enter)"

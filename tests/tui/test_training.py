@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from textual._compositor import ChopsUpdate
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -214,6 +215,30 @@ async def test_live_setting_in_the_form(make: Make, sessions: FakeSessions) -> N
         session.end()
         await session.over(app, pilot)
         assert not (await app.form.reveal("task.source")).control.disabled
+
+
+async def test_only_changes_are_drawn_below_a_dialog(
+    make: Make, sessions: FakeSessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[object] = []
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        session = await started(app, pilot, sessions)
+        session.emit(*map(progress, range(1, 21)))
+        await session.heard(app, pilot)
+        await pilot.press("f4")
+        await pilot.pause()
+        assert isinstance(app.screen, LiveScreen)
+        monkeypatch.setattr(app, "_display", lambda screen, update: drawn.append(update))
+        for first in (21, 41):
+            drawn.clear()
+            session.emit(*map(progress, range(first, first + 20)))
+            await session.heard(app, pilot)
+            assert drawn
+            assert all(isinstance(update, ChopsUpdate) for update in drawn)  # a LayoutUpdate is the whole screen
+        monkeypatch.undo()
+        session.end(Finished(60, "iterations", 1.0, None))
+        await session.over(app, pilot)
 
 
 async def test_live_setting_in_the_dialog(make: Make, sessions: FakeSessions) -> None:

@@ -88,11 +88,12 @@ def bench(
     Ctrl-C ends the benchmark and shows the results so far.
     """
     if not 0 < seconds <= MAX_SECONDS:
-        raise BadInput(f"--seconds is {seconds:g}, but must be a number above 0 up to {MAX_SECONDS:,.0f}")
+        raise BadInput(f"--seconds is {seconds:g}, but must be above 0 and at most {MAX_SECONDS:,.0f}")
     compute_device = changed(Settings(), (), device).compute.device
     wanted = cells(tasks or TASKS, algorithms or ALGORITHMS, engines or ENGINES)
     if not wanted:
-        raise BadInput(f"--engine is {' and '.join(engines)}, but must support the given --task and --algorithm")
+        given = " and ".join(engines)
+        raise BadInput(f"--engine is {given}, but must name an engine that supports the given --task and --algorithm")
     benchmark = Benchmark(wanted, device=compute_device, seconds=seconds)
     machine: Machine | None = None
     measurements: list[Measurement] = []

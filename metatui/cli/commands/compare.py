@@ -115,8 +115,8 @@ def compare(
     """
     if len(runs) < 2:
         raise click.UsageError(
-            "a comparison needs at least two runs: metatui runs lists all runs, latest is the newest one, and latest~1 "
-            "the one before it"
+            "a comparison needs at least two runs: 'metatui runs' lists all runs, 'latest' is the newest one, and "
+            "'latest~1' is the one before it"
         )
     store = RunStore(runs_dir)
     folders = [store.find(run) for run in runs]
@@ -186,7 +186,7 @@ def report(
     """
     if not runs:
         raise click.UsageError(
-            "a report needs at least one run: `metatui runs` lists all runs, and `latest` is the newest one"
+            "a report needs at least one run: 'metatui runs' lists all runs, and 'latest' is the newest one"
         )
     store = RunStore(runs_dir)
     folders = [store.find(run) for run in runs]

@@ -53,7 +53,7 @@ LABELS = {
     "title": "Name",
     "memory_bytes": "Memory",
     "torch_cuda": "CUDA version of torch",
-    "architectures": "GPU architectures of torch",
+    "architectures": "GPU architectures supported by torch",
     "driver_cuda": "CUDA version of the driver",
     "gpus": "GPUs",
     "omniglot": "Omniglot is packed",
@@ -64,6 +64,7 @@ LABELS = {
     "usable_cores": "CPU cores available to runs",
     "environment": "Environment variables",
     "is_terminal": "Is a terminal",
+    "pictures": "Photographs are drawn",
     "tmux": "tmux",
     "ssh": "SSH",
 }
@@ -247,11 +248,26 @@ def _terminal(screen: Console) -> dict[str, Any]:
         "NO_COLOR": "NO_COLOR" in os.environ,
         "encoding": encoding,
         "unicode": unicode,
+        "pictures": _pictures(screen),
         "columns": size.columns,
         "rows": size.lines,
         "tmux": "TMUX" in os.environ,
         "ssh": "SSH_CONNECTION" in os.environ,
     }
+
+
+def _pictures(screen: Console) -> str:
+    """Return how the app draws photographs in this terminal."""
+    if screen.color_system is None:
+        return "in shades"
+    from metatui.tui.terminal import kitty
+    from metatui.tui.terminal.cursor_query import shows_sixels
+
+    if kitty.is_supported(os.environ):
+        return "with Kitty's graphics protocol"
+    if screen.is_terminal and sys.stdin.isatty() and os.environ.get("TERM") != "dumb" and shows_sixels():
+        return "as sixels"
+    return "as coloured cells"
 
 
 def _files(runs_dir: Path | None) -> dict[str, str]:

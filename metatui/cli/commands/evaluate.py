@@ -95,7 +95,7 @@ def _show(run: str, evaluation: Evaluation, *, inner_lr_given: bool) -> None:
     if not evaluation.is_finite:
         return
     if evaluation.diverged:
-        text = f"warning: {evaluation.diverged:,} tasks diverged and are not included in the means"
+        text = f"warning: {diverged(evaluation.diverged, evaluation.tasks)}; the means do not include diverged tasks"
         say(screen, text, style="yellow")
     rows = []
     for index, step in enumerate(evaluation.steps):

@@ -54,8 +54,9 @@ def rerun(
 ) -> None:
     """Repeat RUN as a new run with the same settings and seed, and the same live changes at the same meta-steps.
 
-    RUN is the name of a run, the start of its name, its folder, or latest for the newest run. The results are the same;
-    on the CPU, they agree bit for bit. --set changes the initial settings; the live changes of RUN still apply.
+    RUN is the name of a run, the start of its name, its folder, or latest for the newest run. On the CPU, the
+    results agree bit for bit; on a GPU, they can differ by rounding errors. --set changes the initial settings; the
+    live changes of RUN still apply.
 
     With --seeds, one run is trained for each seed. The mean, standard deviation and 95 % interval over the seeds are
     printed at the end. With --json, the reports are printed as one object with the list "runs".

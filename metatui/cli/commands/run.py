@@ -66,7 +66,7 @@ class Stopped(MetatuiError):
 
 @click.command(
     epilog=examples(
-        "metatui run quick # train a preset",
+        "metatui run quick # train with the settings of a preset",
         "metatui run quick --set algorithm.name=fomaml --set training.seed=1",
         "metatui run quick --seeds 0,1,2 # one run for each seed",
         "metatui run my-settings.toml --detach # train in the background",
@@ -99,7 +99,7 @@ def run(
     detach: bool,
     as_json: bool,
 ) -> None:
-    """Train a preset, a TOML file, or the settings given with --set.
+    """Train with the settings of a preset, of a TOML file, or given with --set.
 
     Ctrl-C interrupts the run after the current meta-step and saves it; --resume continues it. A second Ctrl-C quits
     immediately. With --detach, the run continues in the background when the terminal is closed; metatui attach opens
@@ -128,7 +128,7 @@ def run(
         raise click.UsageError("--seeds cannot be combined with --resume: a resumed run has its own seed")
     if preset is None and (resume is None or automatic) and not assignments:
         raise click.UsageError(
-            "nothing to run: give a preset (metatui presets lists all presets), a TOML file or --set"
+            "nothing to run: give a preset ('metatui presets' lists all presets), a TOML file or --set"
         )
 
     # Checked before importing torch, so that mistakes are reported immediately.
@@ -192,7 +192,7 @@ def _usual_note(settings: Settings, overrides: Mapping[str, Scalar]) -> str:
 
 
 def _lost(base: Settings, settings: Settings) -> set[str]:
-    """Return the paths of settings that the preset `base` sets, but that have no effect in its changed `settings`."""
+    """Return the paths of settings that the preset `base` sets, but that have no effect after changes (`settings`)."""
     return {
         path
         for path, field in FIELDS.items()
@@ -297,7 +297,7 @@ def _origin(preset: Preset | None, settings: Settings) -> str | None:
 
 
 def print_detached(live: LiveRun, *, as_json: bool) -> None:
-    """Print the commands that open and stop a run in the background."""
+    """Print the commands that open or stop a run that trains in the background."""
     run, pid = live.run, live.hello.pid
     if as_json:
         emit({"run": run.id, "dir": str(run.path), "pid": pid})

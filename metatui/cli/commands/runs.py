@@ -41,7 +41,7 @@ size_option = click.option("--size", is_flag=True, help="Also show the disk spac
 @json_option
 @click.pass_context
 def runs(context: click.Context, size: bool, runs_dir: Path | None, as_json: bool) -> None:
-    """List the saved runs, newest first, export one, or delete some; without a command, list them."""
+    """List, export or delete saved runs; without a command, list them, newest first."""
     if context.invoked_subcommand is None:
         _list(runs_dir, size, as_json)
     elif size or runs_dir or as_json:
@@ -85,8 +85,8 @@ def export(run: str, to: str, evaluations: bool, model: bool, force: bool, runs_
     RUN is the name of a run, the start of its name, its folder, or latest for the newest run.
 
     A model file contains the tensors of module.state_dict(). The metadata of this file contains the settings, and the
-    column names of a table or the names of the classes. In Python, metatui.load_model loads the model of a run, which
-    can then be adapted to new tasks.
+    names of the classes or of the columns of a table. In Python, metatui.load_model loads the model of a run. You can
+    then adapt this model to new tasks.
     """
     if model and evaluations:
         raise click.UsageError("--model and --evaluations cannot be used together")
@@ -125,7 +125,7 @@ def _export_model(run: RunFolder, to: str, *, force: bool) -> None:
         f"Wrote {count} tensors to {path}: the {model.checkpoint} parameters, from meta-step {model.iteration:,}",
     )
     if model.extra:
-        say(screen, f"Wrote {len(model.extra)} meta-parameters that are not part of the network to {extra_file(path)}")
+        say(screen, f"Meta-parameters that are not part of the network: wrote {len(model.extra)} to {extra_file(path)}")
 
 
 @runs.command(
@@ -214,7 +214,7 @@ def _list(runs_dir: Path | None, with_size: bool, as_json: bool) -> None:
 
 
 def _progress(summary: RunSummary, *, with_seed: bool = False) -> str:
-    """Describe the progress of a run. Its seed is included if it is not zero, or with `with_seed`."""
+    """Describe the progress of a run. The seed is included if it is not zero or if `with_seed` is true."""
     total = f" of {summary.iterations:,}" if summary.iterations is not None else ""
     number = summary.settings.training.seed if summary.settings else None
     seed = f"seed {number}" if number is not None and (number or with_seed) else ""

@@ -30,7 +30,7 @@ WAIT_SECONDS = 60.0
 @runs_dir_option
 @json_option
 def stop(run: str, runs_dir: Path | None, as_json: bool) -> None:
-    """Stop RUN, which must be training on this machine: the run finishes its meta-step and is saved.
+    """Stop RUN, which must be training on this machine. The run finishes its current meta-step and is saved.
 
     RUN is the name of a run, the start of its name, its folder, or latest for the newest run. The command waits at
     most a minute for the run to end. A new run that is still loading is not saved; a run that is being resumed keeps
@@ -49,7 +49,7 @@ def stop(run: str, runs_dir: Path | None, as_json: bool) -> None:
     elif not is_saved:
         click.echo(f"{folder.id}: stopped before training began, so nothing was saved")
     elif isinstance(last, Finished):
-        click.echo(f"{folder.id}: {status} after {last.iteration:,} meta-steps and saved")
+        click.echo(f"{folder.id}: {status} at meta-step {last.iteration:,} and saved")
     if isinstance(last, Failed):
         raise MetatuiError(last.sentence)
 
@@ -69,7 +69,7 @@ def _end(live: LiveRun) -> Finished | Failed | None:
 
 
 def _end_before_training(run: RunFolder) -> Finished | None:
-    """Wait for the end of a run whose process does not listen; return None if the run does not end in time."""
+    """Wait for the end of a run whose process accepts no connections; return None if the run does not end in time."""
     if not has_ended(run, WAIT_SECONDS):
         return None
     journal = run.journal()

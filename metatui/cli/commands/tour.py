@@ -15,7 +15,7 @@ from metatui.cli.options import examples, runs_dir_option
 @click.option("--ascii", "ascii_only", is_flag=True, help="Use ASCII characters only.")
 @click.option("--theme", metavar="NAME", help="Colour theme of the app.")
 def tour(runs_dir: Path | None, ascii_only: bool, theme: str | None) -> int:
-    """Open the app with a tour of eight steps: train, watch, change, stop, save and compare.
+    """Open the app with a tour in eight steps, from training and changing a run to comparing runs.
 
     Each step ends when you have done what it describes. Escape leaves the tour at any time.
     """

@@ -14,7 +14,9 @@ SPELLED_OUT = "metatui.spelled_out"
 
 
 def use_characters_of_terminal() -> None:
-    """Spell out characters that the encoding of standard output or error lacks; in the C locale, all but ASCII.
+    """Spell out characters that the encoding of standard output or standard error lacks.
+
+    In the C locale, all characters that are not ASCII are spelled out.
 
     Python uses UTF-8 in the C locale (PEP 540), although the terminal may be unable to display it.
     """

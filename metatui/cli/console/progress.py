@@ -82,7 +82,7 @@ class PlainDisplay:
         self._last_share = 0.0
         self._clock = EvaluationClock()
         self._evaluated_at = 0.0
-        """Time of the last line about the current validation or test, or of its start."""
+        """Time of the last line about the current validation or test; the start time if there is no such line yet."""
 
     def see(self, event: events.Event) -> None:
         self._iterations = _iterations(event, self._iterations)

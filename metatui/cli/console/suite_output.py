@@ -43,7 +43,7 @@ def show_plan(suites: Sequence[Suite], store: RunStore, as_json: bool) -> None:
         heading(screen, suite.name, f"  {suite.title}")
         folders = SuiteManifest(suite, store).folders()
         finished = sum(_status(folder)[0] == "finished" for _, folder in folders)
-        say(screen, f"{finished} of {len(suite.runs)} runs are finished")
+        say(screen, f"Finished: {finished} of {len(suite.runs)} runs")
         for part in suite.comparisons:
             # One table for each comparison: a column for its name would leave too little space for run names.
             rows = []

@@ -1,4 +1,4 @@
-"""Progress of a suite on standard error: bars for the suite and its current runs, otherwise lines at intervals."""
+"""Progress of a suite on standard error: in a terminal, bars for the suite and its current runs; otherwise, lines."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def display(suite: Suite, finished: int) -> Iterator[Display]:
 
 
 class PlainDisplay:
-    """Display that prints a line at the start and end of each run, and every ten seconds or tenth of a run."""
+    """Display that prints a line at the start and end of each run, and every ten seconds or every tenth of the run."""
 
     def __init__(self, screen: Console, suite: Suite, finished: int) -> None:
         self._screen = screen
@@ -60,7 +60,7 @@ class PlainDisplay:
         """Time and meta-step of the last line printed for each run."""
         self._packing: dict[str, OnProgress] = {}
         if finished:
-            self._print(f"{suite.name}: {finished} of {self._runs} runs are already finished")
+            self._print(f"{suite.name}: {finished} of {self._runs} runs had already finished")
 
     def see(self, event: SuiteEvent) -> None:
         run = event.planned

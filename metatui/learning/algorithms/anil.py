@@ -1,7 +1,7 @@
 """ANIL: almost no inner loop.
 
 Aniruddh Raghu, Maithra Raghu, Samy Bengio and Oriol Vinyals, "Rapid Learning or Feature Reuse? Towards Understanding
-the Effectiveness of MAML", ICLR 2020, section 4 and equation 2: the inner loop changes the head only, in training and
+the Effectiveness of MAML", ICLR 2020, section 4 and equation 2: the inner loop changes only the head, in training and
 on held-out tasks. The outer loop learns the whole network.
 
 The support set and the query set pass through the body separately, so that their batch statistics stay separate.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class ANIL(MAML):
-    """MAML whose inner loop changes the head only."""
+    """MAML whose inner loop changes only the head."""
 
     name = "anil"
     title = "ANIL"

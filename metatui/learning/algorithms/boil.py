@@ -1,7 +1,7 @@
 """BOIL: body only update in the inner loop.
 
 Jaehoon Oh, Hyungjun Yoo, ChangHwan Kim and Se-Young Yun, "BOIL: Towards Representation Change for Few-shot Learning",
-ICLR 2021, section 3.1: the inner loop changes the body only (the learning rate of the head is 0), in training and on
+ICLR 2021, section 3.1: the inner loop changes only the body (the learning rate of the head is 0), in training and on
 held-out tasks. The outer loop learns the whole network.
 
 The head has a random initialisation and no inner gradient, so the body must move the features of a task to where the
@@ -41,9 +41,9 @@ class BOIL(MAML):
             settings,
             title="BOIL: body only update in the inner loop",
             idea=(
-                "MAML whose inner loop changes only the layers before the last one, the body. The last layer, the "
-                "head, is learned in the outer loop and stays the same in every task. So the inner loop must move the "
-                "features of a task to where the fixed head separates them: it changes features instead of reusing "
+                "MAML whose inner loop changes only the body, that is, the layers before the last one. The last layer, "
+                "the head, is learned in the outer loop and stays the same in every task. So the inner loop must move "
+                "the features of a task to where the fixed head separates them: it changes features instead of reusing "
                 "them, the opposite of ANIL. FOMAML with algorithm.adapt = body is the first-order variant."
             ),
             inner_rule="φ'_i = φ − α ∇_φ L_i(D_i; φ, w)",

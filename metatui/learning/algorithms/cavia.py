@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 CONTEXT = "film.context"
 STAGE = 3
-"""Number of the stage whose output the context modulates in a convolutional network, counted from 1."""
+"""In a convolutional network, the context modulates the output of this stage, counted from 1."""
 
 
 class CAVIA(GradientBased):
@@ -108,8 +108,8 @@ class CAVIA(GradientBased):
             idea=(
                 "Split the parameters into two parts: a small context vector φ that describes the task, and a network "
                 "θ that all tasks share. The inner loop changes only φ, which starts at zero and scales and shifts the "
-                "channels of one layer. The outer loop learns θ, including how φ acts on that layer. So a few "
-                "numbers describe an adapted task, which leaves little room for overfitting."
+                "channels of one layer. The outer loop learns θ, including how φ acts on that layer. So only a "
+                "few numbers are adapted to each task, which leaves little room for overfitting."
             ),
             inner_rule="φ_i = 0 − α ∇_φ L_i(D_i; φ, θ)",
             outer_rule="θ ← θ − β d/dθ mean_i L_i(D'_i; φ_i, θ)",

@@ -133,7 +133,8 @@ class IMAML(GradientBased):
             idea=(
                 "Adapt to each task by minimising the support loss plus a penalty for the distance from θ. At this "
                 "minimum, the derivative of the adapted parameters with respect to θ depends only on the curvature "
-                "there, and not on how the minimum was reached. So the meta-gradient needs no graph of the inner steps."
+                "there, and not on how the minimum was reached. So the meta-gradient does not need the graph of the "
+                "inner steps."
             ),
             rule=(
                 "φ_i = argmin_φ L_i(D_i; φ) + λ/2 |φ − θ|²",

@@ -89,7 +89,7 @@ class MAML(GradientBased):
             outer_gradient="g ← d/dθ of the mean over tasks of L(D'; θ'), through the inner steps",
             costs=(
                 f"{count(inner_gradients(settings), 'Hessian-vector product')}, one for each inner step of each task. "
-                "These second derivatives each take a backward pass through the gradient of a support loss.",
+                "Each takes a backward pass through the gradient of a support loss.",
                 memory[settings.compute.second_order],
             ),
             hessian_products=inner_gradients(settings),

@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from metatui.learning.optim.inner import Params
 
 NORM = "norm/"
-"""Prefix of the name of a meta-parameter of shape [steps - 1, channels], which contains the values of one batch-norm
-parameter for inner step 1 and all later steps. Step 0 uses the model's own parameter."""
+"""Prefix of the names of meta-parameters [steps - 1, channels]. Each contains the values of one batch-norm parameter
+for inner step 1 and all later steps. Step 0 uses the model's own parameter."""
 
 HAS_BATCH_NORM: When = {
     "model.name": Names(MODELS, lambda model: model.batch_norm), "model.norm": frozenset({"batch"}),
@@ -70,11 +70,11 @@ class MAMLPlusPlus(MAML):
 
         multi_step: float = setting(
             0.1, "Multi-step loss",
-            "Share of the training, at its start, in which the query losses after all inner steps count, with weights "
-            "that move to the last step; if 0, only the loss after the last step counts.", ge=0, le=1)
+            "Share of the training, from its start, in which the query losses after all inner steps count and their "
+            "weights shift to the last step; 0 uses only the loss after the last step.", ge=0, le=1)
         first_order: float = setting(
             0.3, "First-order start",
-            "Share of the training, at its start, that uses first-order meta-gradients; 0 uses second order from the "
+            "Share of the training, from its start, that uses first-order meta-gradients; 0 uses second order from the "
             "start.", ge=0, le=1)
         learned_rates: bool = setting(
             True, "Learned rates",

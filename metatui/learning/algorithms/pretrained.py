@@ -87,7 +87,7 @@ class Pretrained(GradientBased):
             title="Pretrained: ordinary training on all tasks together, a baseline",
             idea=(
                 f"One network learns to {goal}, without any adaptation during training. It is then adapted to each "
-                f"held-out task by the same inner loop as the other algorithms.{head}"
+                f"held-out task with the same inner loop as the other algorithms.{head}"
             ),
             rule=("θ ← θ − β ∇L(B; θ)",),
             symbols=(

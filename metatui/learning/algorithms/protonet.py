@@ -1,9 +1,9 @@
 """ProtoNet: prototypical networks.
 
 Jake Snell, Kevin Swersky and Richard Zemel, "Prototypical Networks for Few-shot Learning", NeurIPS 2017, Algorithm 1,
-with the squared Euclidean distance of section 2.3. Adaptation takes no gradient steps: by section 2.4, the classifier
-is a linear layer that is computed from the prototypes. Step 0 is a head of zeros, which predicts all classes equally;
-step 1 is the head of the prototypes, and further steps change nothing.
+with the squared Euclidean distance of section 2.3. Adaptation takes no gradient steps: as in section 2.4, the
+classifier is a linear layer that is computed from the prototypes. Step 0 is a head of zeros, which predicts all classes
+equally; step 1 is the head of the prototypes, and further steps change nothing.
 
 The model's own last layer is not used, so it is not a meta-parameter. Batch norm follows `evaluation.batch_norm`, which
 is transductive by default. The published results are not transductive: batch norm used averages from training.
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 
 NO_CLASS = -1e9
-"""Bias of an output that has no class in the task, so that this output is never predicted. The bias is finite, because
-inner steps compute with it."""
+"""Bias of outputs without a class in the task, so that these outputs are never predicted. It is finite because inner
+steps compute with it."""
 
 
 class ProtoNet(Algorithm):
@@ -113,8 +113,8 @@ class ProtoNet(Algorithm):
                 *adam_step(settings),
             ),
             costs=(
-                f"{count(tasks, 'gradient')} of query losses, one per task. Each goes back through the features of the "
-                "query set and, because of the prototypes, through those of the support set.",
+                f"{count(tasks, 'gradient')} of query losses, one per task. Each is backpropagated through the "
+                "features of the query set and, because of the prototypes, through those of the support set.",
                 "No inner steps, no second derivatives.",
                 "The graph of one forward pass is kept in memory for each support and query set.",
             ),

@@ -30,7 +30,7 @@ class Scratch(GradientBased):
         return Explanation(
             title="Scratch: no meta-learning, a baseline",
             idea=(
-                "The random initialisation, adapted to each held-out task by the same inner loop as the other "
+                "The random initialisation, adapted to each held-out task with the same inner loop as the other "
                 "algorithms. The improvement of an algorithm over Scratch is what the algorithm learned from the "
                 "training tasks."
             ),

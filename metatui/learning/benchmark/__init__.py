@@ -1,6 +1,6 @@
 """Measurement of the training speed of each task, algorithm and engine, relative to the limits of this machine.
 
-Nothing that is imported here needs torch. The measurements run in a child process, see child.py.
+The modules imported here do not need torch. The measurements run in a child process, see child.py.
 """
 
 from __future__ import annotations

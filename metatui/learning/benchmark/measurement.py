@@ -22,7 +22,7 @@ from metatui.learning.training.learner import Learner
 
 @dataclass(kw_only=True)
 class FixedTaskExperiment(Experiment):
-    """An experiment that uses the same training episodes in every meta-step, so that drawing tasks is not measured."""
+    """An experiment with the same training episodes in every meta-step, so that sampling them is not measured."""
 
     fixed: Episodes
 

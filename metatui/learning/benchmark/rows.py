@@ -17,7 +17,8 @@ NUMBERS = HEADINGS[2:]
 NOTES = (
     "ms: median time of a meta-step (forward, backward and outer update) on fixed tasks.",
     "MiB: peak memory of the meta-steps, beyond the memory in use before them.",
-    "of floor: least possible time (FLOPs at the matmul rate, or traffic at the copy rate) / measured time (ms).",
+    "of floor: the shortest possible time (FLOPs at the matmul rate, or traffic at the copy rate), divided by the "
+    "measured time (ms).",
 )
 
 
@@ -68,7 +69,7 @@ def figure(value: float | None) -> str:
 
 
 def by_task(cells: Iterable[Cell]) -> list[tuple[str, list[tuple[str, Cell]]]]:
-    """Group the cells by task, each with the text of the first column ("" if the row above has the same text)."""
+    """Group the cells by task, each with the text of its first column ("" if the row above has the same text)."""
     groups = []
     for task, of_task in groupby(cells, key=lambda cell: cell.work.task):
         workloads = [list(same) for _, same in groupby(of_task, key=lambda cell: cell.work)]
@@ -88,7 +89,7 @@ def speed_ratios(measurements: Iterable[Measurement]) -> dict[Cell, float]:
 
 
 def fastest(measurements: Sequence[Measurement]) -> list[str]:
-    """Return a sentence for each task that names the fastest engine, or says how often each engine is the fastest."""
+    """Return one sentence per task. It names the fastest engine, or says how often each engine is the fastest."""
     ratios = speed_ratios(measurements)
     sentences = []
     for task, cells in groupby(ratios, key=lambda cell: cell.work.task):
@@ -113,12 +114,12 @@ def floor_warning(measurements: Iterable[Measurement]) -> str:
 
 
 def describe_machine(machine: Machine) -> str:
-    """Describe the machine, with its rates of matrix products and copies, in a sentence."""
+    """Describe the machine in one sentence, with its peak rates of matrix products and copies."""
     gib = machine.memory_bytes / 2**30
     where = f"{machine.device_name} ({machine.device}, {figure(gib)} GiB)"
     host = "" if machine.device == "cpu" else f" on {machine.processor}"
     busy = machine.load > BUSY * machine.threads
-    other = f"; busy with other work, at a load of {machine.load:.1f}" if busy else ""
+    other = f"; busy with other work (load {machine.load:.1f})" if busy else ""
     return (
         f"{where}{host}, {machine.threads} thread{'' if machine.threads == 1 else 's'}, torch {machine.torch}, "
         f"Python {machine.python}: matmul {figure(machine.matmul_gflops)} GFLOP/s, "

@@ -35,7 +35,7 @@ class Machine:
     python: str
     system: str
     load: float
-    """Load average of the last minute."""
+    """Load average over the last minute."""
     matmul_gflops: float
     """Best rate of a matrix product in float32, in 10^9 operations per second."""
     copy_gb_per_s: float

@@ -62,7 +62,7 @@ class Workload:
 
     @property
     def engines(self) -> tuple[str, ...]:
-        """The engines that can compute the workload, without engines that would compute it exactly like another."""
+        """The engines that can run the workload, except engines that would run it exactly as another engine does."""
 
         def can(engine: str) -> bool:
             try:
@@ -75,7 +75,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class Cell:
-    """A workload with an engine: a cell of the table."""
+    """A workload and an engine: one cell of the table."""
 
     work: Workload
     engine: str
@@ -113,6 +113,6 @@ def described(task: str) -> str:
     s = Workload(task, "maml", 1).settings("loop")
     meta_batch = f"{s.algorithm.meta_batch} tasks"
     if s.is_classification:
-        ways = f"{s.task.ways}-way {s.task.shots}-shot, {s.task.queries} queries a class"
+        ways = f"{s.task.ways}-way {s.task.shots}-shot, {s.task.queries} queries per class"
         return f"conv4-{s.model.filters} on glyphs, {meta_batch}, {ways}"
     return f"MLP {'-'.join(map(str, (1, *s.model.hidden, 1)))}, {meta_batch}, K = {s.task.shots}, Q = {s.task.queries}"

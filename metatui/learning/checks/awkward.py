@@ -53,7 +53,7 @@ class Awkward:
     inputs: tuple[int, ...] = POINTS
     loss: LossFn = F.mse_loss
     targets: Callable[[int], Tensor] = lambda n: torch.randn(n, 2)
-    """Function that creates targets [n, ...] for a number n of examples."""
+    """Function that creates targets [n, ...] for n examples."""
     tokens: int = 0
     """Number of different tokens if the inputs are token indices; 0 if they are real numbers."""
 

@@ -50,7 +50,7 @@ class Case:
 def run_checks(device: str = "cpu") -> Iterator[Check]:
     """Compare all algorithms and engines with their references, and yield each result as soon as it is available.
 
-    On a GPU, this continues with networks of full size, because GPU libraries select kernels by size.
+    On a GPU, networks of full size are checked as well, because GPU libraries select kernels by size.
 
     Args:
         device: name of the device, as in the setting `compute.device`.
@@ -192,7 +192,7 @@ def _reptile_change(case: Case, engine: Engine, theta: Params, inner: InnerLoop)
 
 
 def _reptile_by_differences(case: Case, theta: Params) -> Params:
-    """Compute the result of `_reptile_change` with finite differences in place of every inner gradient."""
+    """Compute the result of `_reptile_change`, but replace every inner gradient with finite differences."""
     total = {name: torch.zeros_like(p) for name, p in theta.items()}
     for t in range(len(case.episodes)):
         fast = {name: p.detach().clone() for name, p in theta.items()}
@@ -207,7 +207,7 @@ def _reptile_by_differences(case: Case, theta: Params) -> Params:
 def _differences(case: Case, params: Params, t: int) -> Params:
     """Compute the support gradient of task `t` by finite differences.
 
-    This evaluates two networks for each parameter, in batches.
+    This evaluates the network twice for each parameter, in batches.
     """
     sizes = [p.numel() for p in params.values()]
     flat = torch.cat([p.flatten() for p in params.values()])

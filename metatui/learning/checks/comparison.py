@@ -15,8 +15,8 @@ AGREEMENT = 1e-8
 """Largest allowed relative error between engines, and between an engine and `higher`."""
 
 DIFFERENCES = 1e-6
-"""Largest allowed relative error against central finite differences. The differences themselves have an error of
-about 1e-8."""
+"""Largest allowed relative error compared with central finite differences. The differences themselves have an error
+of about 1e-8."""
 
 STEP = 1e-6
 DIRECTIONS = 5
@@ -39,7 +39,7 @@ class Check:
 
 
 def directional_error(loss: Callable[[Params], Tensor], theta: Params, gradients: Params) -> float:
-    """Compute the largest relative error of `gradients` against finite differences, in random directions."""
+    """Compute the largest relative error of `gradients` in random directions, compared with finite differences."""
     errors = []
     total = sum(p.numel() for p in theta.values())
     scale = _norm(gradients) / total**0.5

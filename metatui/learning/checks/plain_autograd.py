@@ -55,7 +55,7 @@ def plain_meta_gradient(
 
 
 def _with_parameters(module: nn.Module, old: Params, new: Params) -> nn.Module:
-    """Copy the structure of `module`, with the parameters `new` in place of `old`. All other tensors are shared.
+    """Copy the structure of `module`, with the parameters `new` instead of `old`. All other tensors are shared.
 
     Like functional_call, this replaces registered parameters, but not those in a list or attribute. functional_call
     itself is not enough: it removes the parameters after the call, but torch.utils.checkpoint repeats parts of the

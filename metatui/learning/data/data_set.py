@@ -22,13 +22,13 @@ class DataSet(Component):
     kind: ClassVar[Kind]
     """The kind of tasks: regression, or N-way K-shot classification of images."""
     loss_of: ClassVar[str] = ""
-    """Words for the targets that losses refer to, such as `standardised targets`; empty if the targets are not
+    """Name of the targets in descriptions of the loss, such as `standardised targets`; empty if the targets are not
     transformed."""
 
     @classmethod
     @abstractmethod
     def load(cls, settings: Settings, device: torch.device) -> TaskSource:
-        """Return the source of tasks that `settings` select, with its data on `device`.
+        """Return the source of tasks selected by `settings`, with its data on `device`.
 
         Raises:
             BadInput: if the data are missing, damaged, or too few for the episodes.
@@ -70,7 +70,7 @@ def size_violations(
 
 
 def shots_of_splits(settings: Settings) -> dict[str, int]:
-    """Return the largest number of shots in training tasks and in held-out tasks, keyed by the path of the setting.
+    """Return the largest numbers of shots in training and held-out tasks, keyed by the settings that determine them.
 
     The result has one item if the same setting determines both numbers."""
     if settings.task.shots_range:

@@ -47,7 +47,8 @@ def torchvision_datasets() -> ModuleType:
     """Import `torchvision.datasets`, even if torchvision's operators were built for another build of torch.
 
     The torchvision wheels on package indexes are built for CUDA. With a CPU build of torch, their operators fail to
-    load, and the import raises RuntimeError. The data sets need no operators, so declaring their names is enough.
+    load, and the import raises RuntimeError. The data sets do not use the operators, so it is enough to declare their
+    names.
 
     Raises:
         ImportError: if torchvision is not installed.

@@ -84,15 +84,15 @@ class TaskSource(ABC):
     former_fingerprints: tuple[str, ...] = ()
     """Fingerprints that earlier versions of metatui computed for the same data."""
     notices: tuple[str, ...] = ()
-    """Sentences about the data that the user should see, such as which files are left out."""
+    """Messages to the user about the data, such as which files are left out."""
     notes: tuple[str, ...] = ()
-    """Sentences about the data for the journal of a run. Unlike `notices`, they are not warnings."""
+    """Messages about the data to record in the journal of a run. Unlike `notices`, they are not warnings."""
 
     @abstractmethod
     def episodes(
         self, split: Split, tasks: Sequence[int], *, seed: int, ways: int, shots: int, queries: int
     ) -> Episodes:
-        """Return the episodes of the numbered tasks in the given order, in float32 on the source's device.
+        """Return the episodes of the tasks numbered `tasks`, in this order, in float32 on the source's device.
 
         Args:
             tasks: task numbers, starting at 0.
@@ -108,9 +108,9 @@ class TaskSource(ABC):
 
     @abstractmethod
     def pooled_batch(self, batch: int, *, seed: int, size: int) -> tuple[Tensor, Tensor]:
-        """Return a batch for ordinary training, without tasks: `size` examples from all training tasks together.
+        """Return a batch for ordinary (not episodic) training: `size` examples from all training tasks together.
 
-        The label of an image is the number of its class, below `pooled_classes`. The examples are a pure function of
+        The label of an image is the index of its class, less than `pooled_classes`. The examples are a pure function of
         (seed, batch).
         """
 

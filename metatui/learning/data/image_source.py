@@ -1,6 +1,6 @@
 """N-way K-shot episodes of images: the part that all image sources share.
 
-Classes and images are chosen on the CPU by counter-based random numbers, so the choice does not depend on the device.
+Classes and images are chosen on the CPU with counter-based random numbers, so the choice does not depend on the device.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from metatui.utils.errors import BadInput
 from metatui.utils.text import sanitize
 
 Splits = Mapping[Split, Sequence[int]]
-"""Ascending numbers of the classes in each split. The splits are disjoint."""
+"""Indices of the classes in each split, in ascending order. The splits are disjoint."""
 
 SIDE = 28
 """Height and width in pixels of glyphs and Omniglot images."""
@@ -105,7 +105,7 @@ class ImageSource(TaskSource):
 
     @abstractmethod
     def draw(self, split: Split, classes: Tensor, keys: Tensor, count: int) -> Tensor:
-        """Choose `count` distinct images of each class by the key of the class. A larger `count` only adds images.
+        """Draw `count` distinct images of each class with the key of the class. A larger `count` only adds images.
 
         Args:
             classes, keys: int64 [C], on the CPU.
@@ -169,7 +169,7 @@ class ImageSource(TaskSource):
 
 
 class PackedSource(ImageSource):
-    """Tasks of images that are all in the memory of the device, as uint8."""
+    """Tasks made from images that are all kept in device memory, as uint8."""
 
     def __init__(
         self,

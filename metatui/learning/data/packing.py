@@ -1,4 +1,4 @@
-"""Progress of the decoding of a folder of images, which may take minutes before a run starts.
+"""Progress of decoding a folder of images, which may take minutes before a run starts.
 
 The images are decoded deep inside the code that needs them, such as a run or a comparison, so the listener is a context
 variable instead of an argument passed through every layer.
@@ -18,7 +18,7 @@ _listeners: ContextVar[tuple[OnPacked, ...]] = ContextVar("packing listeners", d
 
 @contextmanager
 def packing_listener(listener: OnPacked) -> Iterator[None]:
-    """Call `listener` for each progress report in this context, after the listeners that are already registered."""
+    """Call `listener` for each progress report within this context, after the listeners registered before it."""
     token = _listeners.set((*_listeners.get(), listener))
     try:
         yield

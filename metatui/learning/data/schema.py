@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 MOST_CLASSES = 10_000
-"""Largest number of classes of a split for which class names are listed. Data sets of generated characters have more
-classes."""
+"""Class names are listed only for splits with at most this many classes. Generated characters have more classes."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Standardisation:
 
 @dataclass(frozen=True)
 class DataSchema:
-    """Inputs and targets of the examples of a data set."""
+    """Description of the inputs and targets of a data set."""
 
     kind: Literal["regression", "classification"]
     input_shape: tuple[int, ...]
@@ -32,7 +31,7 @@ class DataSchema:
     targets: int = 1
     """Number of target values of each example in a regression task."""
     pooled_classes: int = 0
-    """Number of classes in ordinary training, without tasks; 0 for regression."""
+    """Number of classes in ordinary training, which does not use tasks; 0 for regression."""
     inputs: Standardisation | None = None
     """Input columns of a table; None for other data sets, whose inputs are not standardised."""
     outputs: Standardisation | None = None

@@ -1,4 +1,4 @@
-"""The plain engine, which computes one task after another in plain autograd, for any module and any loss."""
+"""The plain engine, which computes one task after another with plain autograd, for any module and any loss."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def copied(model: nn.Module) -> nn.Module:
 
 
 def with_parameters(model: nn.Module, old: Params, new: Params) -> nn.Module:
-    """Copy the structure of `model` with the parameters `new` in place of `old`. All other tensors are shared.
+    """Copy the structure of `model` with the parameters `new` instead of `old`. All other tensors are shared.
 
     Like torch.func.functional_call, this replaces parameters only where modules have registered them, not in lists or
     other attributes. But functional_call removes the new parameters after the call, whereas the copy keeps them. They

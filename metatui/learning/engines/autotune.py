@@ -43,7 +43,7 @@ WORTH_COMPILING = 30.0
 training, because compiling takes 20 s on two cores."""
 
 MAX_BYTES = 4 * 2**20
-"""Largest size in bytes of a cache file that is read."""
+"""Largest cache file that is read, in bytes."""
 
 KEPT = 500
 """Largest number of entries in the cache file. When there are more, the oldest ones are dropped."""
@@ -53,11 +53,11 @@ SECONDS = 0.4
 
 CAPTURE_GAIN = 10.0
 """Largest speed-up that is expected from CUDA graphs. An engine that is slower than the fastest one by more than this
-factor is measured without a graph, because a capture takes as long as several meta-steps."""
+factor is measured without a CUDA graph, because capturing a graph takes as long as several meta-steps."""
 
 
 class Measured:
-    """The milliseconds per meta-step of each engine, for one model and one kind of tasks on one machine."""
+    """The time of a meta-step with each engine, for one model and one kind of task on one machine."""
 
     def __init__(self, *, key: str) -> None:
         self._key = key
@@ -74,7 +74,7 @@ class Measured:
 
 
 def measured_for(settings: Settings, device: Device, model: nn.Module, threads: int) -> Measured:
-    """Return the cached measurements for the meta-steps that `settings` describe, on this machine."""
+    """Return this machine's cached measurements for meta-steps with these settings."""
     task, algorithm = settings.task, settings.algorithm
     what: tuple[object, ...] = (
         torch.__version__, platform.node(), device.title, threads, repr(model), settings.compute.precision,
@@ -186,13 +186,14 @@ def _in_ms(value: float) -> str:
 def _milliseconds(
     engine: Engine, algorithm: Algorithm, meta: Params, sample: Callable[[int], Episodes], *, limit: float | None
 ) -> float:
-    """Measure the milliseconds of a meta-gradient, or of what replaces it in training.
+    """Measure the time of a meta-gradient in milliseconds.
 
-    For Reptile, an adaptation is measured. If runs use CUDA graphs, a meta-step is measured as a CUDA graph.
+    For Reptile, an adaptation is measured instead. If runs use CUDA graphs, a whole meta-step is captured as a CUDA
+    graph and measured.
 
     The result is the shortest of several measured times, or the first measured time if it exceeds twice `limit`. On a
     CPU, where time is proportional to the number of tasks, only two tasks are measured for images. On a GPU, all tasks
-    that fit into memory are measured.
+    that fit in memory are measured.
     """
     settings = algorithm.settings
     tasks, on_cpu = settings.algorithm.meta_batch, _device(engine).type == "cpu"
@@ -211,7 +212,7 @@ def _milliseconds(
 
 
 def _timed(engine: Engine, algorithm: Algorithm, meta: Params, episodes: Episodes, *, limit: float | None) -> float:
-    """Measure the milliseconds that the tasks in `episodes` take together."""
+    """Measure the time for all tasks in `episodes` together, in milliseconds."""
     settings, device = algorithm.settings.algorithm, _device(engine)
     limit = math.inf if limit is None else limit * len(episodes) / settings.meta_batch
 

@@ -107,7 +107,7 @@ class Engine(ABC):
         return recomputed(task, start, inner) if self.recomputes(episodes, inner) else unrolled(task, start, inner)
 
     def recomputes(self, episodes: Episodes, inner: InnerLoop) -> bool:
-        """Return whether second-order gradients are computed by Hessian-vector products instead of a stored graph.
+        """Return whether second-order gradients are computed with Hessian-vector products instead of a stored graph.
 
         Hessian-vector products evaluate each inner step twice. The results are correct only for plain chains (see
         `is_chain`), because their forward pass has neither state nor randomness, and only for steps of plain SGD. With
@@ -141,7 +141,7 @@ class Engine(ABC):
         return _in_parts(compute, episodes, at_once)
 
     def general_meta_gradient(self, algorithm: Algorithm, meta: Params, episodes: Episodes) -> MetaGradient:
-        """Compute the meta-gradient with the algorithm's own `adapt`, one task after another."""
+        """Compute the meta-gradient of one task after another, with the algorithm's own `adapt`."""
         order: Order = "second" if algorithm.second_order else "first"
 
         def one(t: int) -> GradientResult:
@@ -153,7 +153,9 @@ class Engine(ABC):
     def adaptation(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, steps: int, order: Tensor | None = None
     ) -> Iterator[Adaptation]:
-        """Adapt to the support sets with `algorithm`, without a graph. Yield the states after 0 to `steps` inner steps.
+        """Adapt to the support sets with `algorithm`, and yield the states after 0 to `steps` inner steps.
+
+        No autograd graph is kept.
 
         Args:
             order: int64 [T, steps, b], see `adapt`.
@@ -168,7 +170,7 @@ class Engine(ABC):
     def general_adaptation(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, steps: int, order: Tensor | None
     ) -> Iterator[Adaptation]:
-        """Adapt with the algorithm's own `adapt`, one task after another."""
+        """Adapt to one task after another, with the algorithm's own `adapt`."""
         tasks = [self.task(algorithm, episodes, t, "none", order) for t in range(len(episodes))]
         paths = [algorithm.adapt(task, self.arranged(meta), steps) for task in tasks]
         for step in range(steps + 1):
@@ -179,7 +181,7 @@ class Engine(ABC):
     def evaluation(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, steps: int
     ) -> Iterator[tuple[Params, Tensor]]:
-        """Adapt to the support sets and predict the query sets, without a graph.
+        """Adapt to the support sets and predict the query sets, without an autograd graph.
 
         Layers before the first adapted layer are evaluated only once, not at every inner step.
 
@@ -195,7 +197,7 @@ class Engine(ABC):
     def general_evaluation(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, steps: int
     ) -> Iterator[tuple[Params, Tensor]]:
-        """Evaluate the algorithm's own `adapt`, one task after another."""
+        """Evaluate on one task after another, with the algorithm's own `adapt`."""
         tasks = [self.task(algorithm, episodes, t, "none") for t in range(len(episodes))]
         paths = [algorithm.adapt(task, self.arranged(meta), steps) for task in tasks]
 
@@ -211,7 +213,7 @@ class Engine(ABC):
     def adapted(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, order: Tensor | None = None
     ) -> tuple[Params, Tensor]:
-        """Return the stack of parameters after the inner steps of training, and the losses [T] before any step."""
+        """Adapt as in training. Return the final stack of parameters and the support losses [T] before adaptation."""
         steps = algorithm.inner_steps
         if (inner := algorithm.plain) is not None:
             theta = {name: meta[name] for name in algorithm.parameters}
@@ -219,7 +221,7 @@ class Engine(ABC):
         return _last(self.general_adaptation(algorithm, meta, episodes, steps, order))
 
     def predictions(self, algorithm: Algorithm, stack: Params, episodes: Episodes, x: Tensor) -> Tensor:
-        """Return the predictions [T, B, ...] of adapted parameters for x [T, B, ...], without a graph."""
+        """Return the predictions [T, B, ...] of adapted parameters for x [T, B, ...], without an autograd graph."""
         if type(algorithm).predict is Algorithm.predict:
             return self.outputs(stack, x)
 
@@ -251,7 +253,7 @@ class Engine(ABC):
         return self._networks[changing]
 
     def make_network(self, changing: frozenset[str]) -> Network:
-        """Split the model into the part without changing parameters and the rest. `network` caches the result."""
+        """Divide the model before the first layer with a parameter in `changing`. `network` caches the result."""
         body, head = divided(self.model, changing)
         return Network(
             None if body is None else self.forward_of(body, twice=False),
@@ -283,7 +285,9 @@ class Engine(ABC):
     def adapt(
         self, theta: Params, x: Tensor, y: Tensor, inner: InnerLoop, order: Tensor | None = None
     ) -> Iterator[Adaptation]:
-        """Adapt from `theta` to the support sets, without a graph. Yield the states after 0 to `inner.steps` steps.
+        """Adapt `theta` to the support sets, and yield the states after 0 to `inner.steps` steps.
+
+        No autograd graph is kept.
 
         Args:
             x: inputs [T, B, ...].
@@ -294,11 +298,11 @@ class Engine(ABC):
     def adapt_final(
         self, theta: Params, x: Tensor, y: Tensor, inner: InnerLoop, order: Tensor | None = None
     ) -> tuple[Params, Tensor]:
-        """Return the stack of parameters after the last step of `adapt`, and the support losses [T] before any step."""
+        """Adapt as `adapt` does. Return the final stack of parameters and the support losses [T] before adaptation."""
         return _last(self.adapt(theta, x, y, inner, order))
 
     def outputs(self, stack: Params, x: Tensor) -> Tensor:
-        """Return the predictions [T, B, ...] for the inputs x [T, B, ...] of a stack of tasks, without a graph."""
+        """Return the predictions [T, B, ...] for x [T, B, ...] of a stack of tasks, without an autograd graph."""
 
         @torch.no_grad()
         def one(t: int) -> Tensor:
@@ -317,7 +321,7 @@ class Engine(ABC):
 
 
 def _last(path: Iterator[Adaptation]) -> tuple[Params, Tensor]:
-    """Return the stack of parameters after the last step, and the support losses [T] before any step."""
+    """Return the stack of parameters after the last step, and the support losses [T] before the first step."""
     first: Tensor | None = None
     for step in path:
         first = step.support_loss if first is None else first

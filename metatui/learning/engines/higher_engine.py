@@ -1,6 +1,6 @@
 """The reference engine: the `higher` library (Grefenstette et al. 2019), used as in the library's examples.
 
-The other engines are compared with this one, in their results and in their speed. The development of the library ended
+The results and the speed of the other engines are compared with those of this engine. Development of the library ended
 in 2021.
 """
 
@@ -24,7 +24,7 @@ from metatui.utils.errors import BadInput
 
 
 class HigherEngine(Engine):
-    """Engine that adapts one task after another by `higher.innerloop_ctx` with SGD."""
+    """Engine that adapts to one task after another, using `higher.innerloop_ctx` and SGD."""
 
     name = "higher"
     capturable = False  # its optimiser reads the learning rate as a number, which a CUDA graph would not update

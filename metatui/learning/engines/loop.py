@@ -76,7 +76,7 @@ class FunctionalModule:
 
 
 class LoopEngine(Engine):
-    """Engine that computes each task with its own graph.
+    """Engine that computes each task with its own autograd graph.
 
     It is the fastest engine if the arithmetic of one task keeps the machine busy.
 
@@ -199,7 +199,7 @@ class LoopEngine(Engine):
         return stacked(list(params)), torch.stack(losses)
 
     def _support_gradient(self, params: Params, x: Tensor, y: Tensor) -> tuple[Params, Tensor]:
-        """Compute the gradient of one task's support loss at the task's own parameters, and the loss."""
+        """Compute one task's support loss and the loss's gradient with respect to the task's own parameters."""
         fast = leaves(params)
         loss = self.loss.one(self.forward_once(fast, x), y)
         return gradients_of(loss, fast), loss.detach()

@@ -54,6 +54,6 @@ def make_engine(
 
 
 def usual_engine(model: nn.Module, device: torch.device) -> EngineName:
-    """Return the engine that is used if no engine is measured: `loop` for convolutions on a CPU, else `batched`."""
+    """Return the engine to use if no engine has been measured: `loop` for convolutions on a CPU, else `batched`."""
     convolves = any(isinstance(module, nn.Conv2d) for module in model.modules())
     return "loop" if convolves and device.type == "cpu" else "batched"

@@ -62,7 +62,7 @@ def unrolled(task: Objective, start: Params, inner: InnerLoop) -> GradientResult
 
 
 def recomputed(task: Objective, start: Params, inner: InnerLoop) -> GradientResult:
-    """Pull the query gradient back through the inner steps by Hessian-vector products, last step first.
+    """Pull the query gradient back through the inner steps with Hessian-vector products, last step first.
 
     The step θ_k+1 = θ_k - α ∇L(θ_k) has the symmetric Jacobian I - α H_k, where H_k is the Hessian at the stored θ_k.
     So the gradient v is pulled back through the step by v ← v - α H_k v. Only one step's graph exists at a time: memory
@@ -83,7 +83,7 @@ def recomputed(task: Objective, start: Params, inner: InnerLoop) -> GradientResu
 
 
 def hessian_vector_product(loss: Callable[[Params], Tensor], theta: Params, v: Params) -> Params:
-    """Multiply `v` by the Hessian of a loss, a scalar or [T], at the leaves `theta`."""
+    """Multiply `v` by the Hessian of a loss (a scalar or [T]) at the leaves `theta`."""
     gradients = gradients_of(loss(theta).sum(), theta, create_graph=True)
     curved = {name: g for name, g in gradients.items() if g.requires_grad}
     products = grad(list(curved.values()), list(theta.values()), [v[name] for name in curved], materialize_grads=True)
@@ -102,6 +102,6 @@ def leaves(params: Params) -> Params:
 
 
 def gradients_of(loss: Tensor, params: Params, *, create_graph: bool = False) -> Params:
-    """Compute the gradient of a scalar `loss` with respect to each of `params`; zeros for unused parameters."""
+    """Compute the gradient of a scalar `loss` with respect to each of `params`; it is 0 for unused parameters."""
     gradients = grad(loss, list(params.values()), create_graph=create_graph, materialize_grads=True)
     return dict(zip(params, gradients, strict=True))

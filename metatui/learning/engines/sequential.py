@@ -1,6 +1,6 @@
 """Plain chains of known layers. Layers are rewritten only in models of this kind.
 
-Rewritten layers give the same results as torch's layers, but they call no hooks and keep no state, and other code can
+Rewritten layers give the same results as torch's layers, but they do not call hooks or keep state, and other code can
 no longer read the layers that they replace. In a plain chain, none of this makes a difference.
 """
 
@@ -58,7 +58,7 @@ def is_unchanged(module: nn.Module) -> bool:
 
 
 def is_perceptron(model: nn.Module) -> bool:
-    """Return whether a plain chain consists of adapted linear layers and elementwise functions only, without nesting.
+    """Return whether a plain chain consists only of adapted linear layers and elementwise functions, without nesting.
 
     Args:
         model: a module for which `is_chain` holds.
@@ -85,7 +85,7 @@ def divided(model: nn.Module, names: Collection[str]) -> tuple[nn.Module | None,
 
 
 def has_hooks(model: nn.Module) -> bool:
-    """Return whether the model has hooks of its own or there are global hooks."""
+    """Return whether hooks are registered for the model, or globally for all modules."""
     everywhere: bool = _has_any_global_hook()  # type: ignore[no-untyped-call]
     return everywhere or any(getattr(m, hooks) for m in model.modules() for hooks in HOOKS)
 

@@ -179,7 +179,7 @@ class Task:
         )
 
     def query(self, algorithm: Algorithm, params: Params) -> tuple[Tensor, Tensor]:
-        """Return the query loss of `params`, a scalar or [T], and the predictions."""
+        """Return the query loss at `params` (a scalar or [T]) and the predictions."""
         outputs = algorithm.predict(self, params, self.query_x)
         return self._loss(outputs, self.query_y), outputs
 

@@ -1,4 +1,7 @@
-"""Tasks that the user defines in the explorer. This module needs no torch, so the app can import it at start-up."""
+"""Tasks that the user defines in the explorer.
+
+This module does not import torch, because the app imports it at start-up.
+"""
 
 from __future__ import annotations
 

@@ -219,7 +219,7 @@ def diverged(loss: Tensor, *, regression: bool) -> Tensor:
 
 
 def summary(measured: Measured, settings: Settings, *, iteration: int) -> Evaluation:
-    """Average over the tasks that did not diverge, with 95 % intervals, and add the conditions of the evaluation.
+    """Average over the tasks that did not diverge, with 95 % intervals, and record how the model was evaluated.
 
     If at least half of the tasks diverged, the means are NaN: the remaining tasks would be a biased sample.
     """

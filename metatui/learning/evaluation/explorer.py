@@ -26,7 +26,7 @@ SPLIT: Split = "test"
 """The split from which classes are chosen. It is used neither for training nor to select a checkpoint."""
 
 MAX_NAMES = 2000
-"""Maximum number of classes for which names can be searched. There are more classes of generated characters."""
+"""Maximum number of classes for which names can be searched. Data sets of generated characters have more classes."""
 
 MAX_TASK = 2**31 - 1
 
@@ -34,7 +34,7 @@ QUERIES_PER_CLASS = 10
 """Maximum number of query images per class in a view."""
 
 _CHARACTER_NUMBER: Final = re.compile(r"[ /]\w*\d+$")
-"""Pattern of the number of a character in its alphabet, at the end of a class name."""
+"""Regular expression for the number of a character in its alphabet, at the end of a class name."""
 
 
 def explore(

@@ -1,8 +1,8 @@
 """Trajectories of adaptation: from an initialisation to the adapted parameters of many held-out tasks.
 
 The adapted parameters and the inner steps that lead to them are projected onto the two directions in which the adapted
-parameters vary most (principal components, Pearson 1901). The plot contains both ends of the inner loop, so it shows
-the meta-learned initialisation as a point from which a few short steps lead to the solutions of many tasks.
+parameters vary most (principal components, Pearson 1901). A plot of the trajectories shows the meta-learned
+initialisation as a point from which a few short steps lead to the solutions of many tasks.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ COMPONENTS = 2
 
 @dataclass(frozen=True)
 class Plane:
-    """A plane in parameter space through the initialisation."""
+    """A plane through the initialisation in parameter space."""
 
     axes: Tensor
     """Directions of the plane as orthonormal rows, [2, P]. A row is zero if the displacements span fewer dimensions."""

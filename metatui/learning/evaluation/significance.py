@@ -1,4 +1,4 @@
-"""Results of statistical tests. They are in a module without torch, because the app shows them."""
+"""Results of statistical tests. This module does not import torch, so that the app can import it quickly."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class PairedTest:
     """Number of differences that are left out because they are not finite."""
     mean: float
     ci95: float
-    """Half-width of the 95 % interval of the mean, by Student's t."""
+    """Half-width of the 95 % interval of the mean, from Student's t distribution."""
     median: float
     """Median of the differences. Unlike the mean, it is hardly influenced by outliers."""
     t: float

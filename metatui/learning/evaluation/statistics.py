@@ -46,7 +46,7 @@ def mean_ci95(values: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def paired_test(differences: ArrayLike) -> PairedTest:
-    """Compare two learners by their differences on the same tasks.
+    """Compare two learners using the differences between their results on the same tasks.
 
     Args:
         differences: result of the first learner minus that of the second, [T]. Equal differences must be identical to
@@ -89,7 +89,7 @@ class SampleSummary:
     deviation: float
     """Standard deviation of the sample, with `size` - 1 in the denominator."""
     ci95: float
-    """Half-width of the 95 % interval of the mean, by Student's t with `size` - 1 degrees of freedom."""
+    """Half-width of the 95 % interval of the mean, from Student's t distribution with `size` - 1 degrees of freedom."""
 
 
 def sample_summary(values: ArrayLike) -> SampleSummary:
@@ -142,7 +142,7 @@ def holm(p: Sequence[float]) -> tuple[float, ...]:
 
 
 def smoothed(values: ArrayLike, span: float) -> Floats:
-    """Smooth values by an exponential moving average, as defined in `metatui.utils.smoothing`.
+    """Smooth values with an exponential moving average, as defined in `metatui.utils.smoothing`.
 
     Args:
         values: [S]; values that are not finite have no weight.

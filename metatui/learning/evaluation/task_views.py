@@ -34,8 +34,8 @@ LARGEST_PICTURE = {1: 64, 3: 32}
 Colour images are smaller, so that their three channels take no more space on disk than one grey channel."""
 
 LEAST_COLOUR = 0.05
-"""Smallest difference between the channels of a pixel that counts as colour. Scans and JPEG files of grey pictures have
-smaller differences."""
+"""An image counts as coloured if the channels of a pixel differ by at least this much. In scans and JPEG files of grey
+pictures, they differ by less."""
 
 QUERIES_PER_CLASS = 2
 """Maximum number of query images per class in the image views that a run folder stores."""
@@ -53,7 +53,7 @@ def task_views(
 ) -> tuple[TaskView, ...]:
     """Adapt to the held-out tasks numbered `tasks` and record the predictions at inner steps 0 to `steps`.
 
-    If the tasks do not fit into memory together, they are computed in parts.
+    If the tasks do not fit in memory together, they are computed in parts.
 
     Args:
         queries: maximum number of query images per class in an image view.
@@ -176,7 +176,7 @@ def _scatter_views(
     shown = min(len(units.targets), MOST_TARGETS)
 
     def rows(values: Tensor) -> tuple[tuple[float, ...], ...]:
-        """Convert values [Q, targets] to one row for each target in the view. Rows contain the first few examples."""
+        """Convert values [Q, targets] to rows of the first few examples, one row for each target in the view."""
         return tuple(_floats(column) for column in units.y(values)[: MOST_POINTS // shown, :shown].T)
 
     predicted, losses = [], []
@@ -237,7 +237,7 @@ def _image_views(
 
 
 def _class_names(experiment: Experiment, split: Split, task: int) -> tuple[str, ...]:
-    """Return the names of a task's classes, in the order of labels; empty if the source of tasks names no classes."""
+    """Return the names of a task's classes, in the order of labels; empty if the source does not name them."""
     settings, source = experiment.settings, experiment.source
     if not isinstance(source, ImageSource):
         return ()
@@ -259,7 +259,7 @@ def _is_coloured(images: Tensor) -> bool:
 
 
 def _pictures(images: Tensor, channels: int) -> tuple[bytes, ...]:
-    """Shrink images [B, C, H, W] with values from 0 to 1, and convert them to bytes, pixel by pixel."""
+    """Shrink images [B, C, H, W] with values from 0 to 1, and convert each image to bytes, with the channels last."""
     height, width = (min(side, LARGEST_PICTURE[channels]) for side in images.shape[-2:])
     shown = images if channels == 3 else images.mean(dim=1, keepdim=True)
     small = torch.nn.functional.adaptive_avg_pool2d(shown, (height, width)).movedim(1, -1)

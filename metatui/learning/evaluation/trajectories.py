@@ -1,4 +1,7 @@
-"""Trajectories of adaptation in parameter space. This module needs no torch, so the app can import it at start-up."""
+"""Trajectories of adaptation in parameter space.
+
+This module does not import torch, because the app imports it at start-up.
+"""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def visible_gpus() -> int:
 
 
 def failure(index: int) -> str | None:
-    """Try to compute on device `index`. Returns the first line of the error; None on success."""
+    """Try a computation on device `index`. Returns the first line of the error message, or None on success."""
     try:
         # A kernel and a copy: a visible GPU may be broken, in use, or of an architecture that torch does not support.
         torch.ones(1, device=f"cuda:{index}").add(1).item()
@@ -121,7 +121,7 @@ def is_built_for(capability: tuple[int, int], architectures: Sequence[str]) -> b
 
 
 def _machine_problem(driver: Driver) -> str:
-    """Explain why torch sees none of the GPUs, and what to do."""
+    """Explain why torch does not see any GPU, and what to do about it."""
     build = torch.version.cuda
     if build is None:
         return f"torch {torch.__version__} is built without CUDA; install a build with CUDA ({INSTALL})"
@@ -133,7 +133,7 @@ def _machine_problem(driver: Driver) -> str:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None and not nvml.visible_words(visible, len(driver.gpus)):
         allowed = "set it to 0" if len(driver.gpus) == 1 else f"use numbers from 0 to {len(driver.gpus) - 1}"
-        return f"CUDA_VISIBLE_DEVICES is {sanitize(visible)!r}, which names no GPU; unset it, or {allowed}"
+        return f"CUDA_VISIBLE_DEVICES is {sanitize(visible)!r}, which does not select a GPU; unset it, or {allowed}"
     if driver.cuda is not None and driver.cuda[0] < int(build.split(".")[0]):
         supported = ".".join(map(str, driver.cuda))
         return (
@@ -145,5 +145,5 @@ def _machine_problem(driver: Driver) -> str:
     except (RuntimeError, AssertionError) as error:
         reason = sanitize(first_line(error), limit=300)
     else:
-        reason = "CUDA finds no device"
+        reason = "CUDA found no devices"
     return f"{reason}; nvidia-smi shows its state"

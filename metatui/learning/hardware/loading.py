@@ -35,7 +35,7 @@ def load_libraries() -> None:
     limited = limit != resource.RLIM_INFINITY
     needed = _address_space() if limited else 0
     too_little = MetatuiError(
-        f"torch and the libraries that it needs do not fit into the {limit / MIB:,.0f} MiB of address space that this "
+        f"torch and the libraries that it needs do not fit in the {limit / MIB:,.0f} MiB of address space that this "
         f"process may use (ulimit -v): they need about {needed / MIB:,.0f} MiB more; raise the limit"
     )
     try:

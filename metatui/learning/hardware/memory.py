@@ -16,9 +16,9 @@ M_MMAP_THRESHOLD = -3
 
 @cache
 def keep_freed_memory() -> None:
-    """Keep memory that tensors free in this process, and reuse it for later tensors.
+    """Keep the memory of deleted tensors in this process, and reuse it for later tensors.
 
-    Every operation allocates and frees activations of some MB. By default, glibc returns much of this memory
+    Every operation allocates and frees activations of several MB. By default, glibc returns much of this memory
     immediately, and the system then clears each page when it is allocated again. Without glibc, this does nothing.
     """
     if platform.libc_ver()[0] != "glibc":
@@ -57,7 +57,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_unused_memory(device: torch.device) -> None:
-    """Return to `device` the memory that torch has cached for later tensors."""
+    """Release the memory of `device` that torch has cached for later tensors."""
     if device.type == "cuda":
         with torch.cuda.device(device):
             torch.cuda.empty_cache()

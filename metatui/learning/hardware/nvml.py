@@ -1,4 +1,4 @@
-"""NVIDIA GPUs as the driver reports them through NVML. This needs no torch, and also works without a driver."""
+"""NVIDIA GPUs as the driver reports them through NVML. This module needs neither torch nor a driver."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def pci_gpus() -> int:
 
 
 def handle_of(index: int, environ: Mapping[str, str], pid: int) -> Any | None:
-    """Find NVML's handle of CUDA device `index` of a process. `nvmlInit` must have been called.
+    """Return NVML's handle for CUDA device `index` of a process. `nvmlInit` must have been called.
 
     CUDA numbers only the GPUs in `CUDA_VISIBLE_DEVICES`, in an order of its own unless `CUDA_DEVICE_ORDER` is
     `PCI_BUS_ID`; NVML numbers all GPUs in the order of the bus. If the GPUs differ and CUDA's order is unknown, this
@@ -98,7 +98,7 @@ def handle_of(index: int, environ: Mapping[str, str], pid: int) -> Any | None:
 def visible_words(value: str, count: int) -> list[str]:
     """Parse the value of `CUDA_VISIBLE_DEVICES` as CUDA does.
 
-    The returned list ends before the first entry that names no device. It is empty if a device is named twice.
+    The returned list ends before the first entry that does not name a device. It is empty if a device is named twice.
 
     Args:
         count: number of physical GPUs in the machine.

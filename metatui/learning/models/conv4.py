@@ -72,8 +72,8 @@ def conv4(
     """Create a network that maps images [B, C, H, W] to logits [B, ways].
 
     Each block is a convolution, a norm, ReLU and 2x2 max-pooling. Without max-pooling, the convolution has stride 2.
-    Batch norm always uses the statistics of its batch and keeps no running averages, which would mix the statistics of
-    different tasks.
+    Batch norm always uses the statistics of its batch. It does not keep running averages, which would mix the
+    statistics of different tasks.
 
     Args:
         kernel: height and width of the kernels, an odd number.

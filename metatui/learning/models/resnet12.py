@@ -1,4 +1,4 @@
-"""The residual network of twelve layers that few-shot classification uses.
+"""ResNet-12, a residual network that is widely used in few-shot classification.
 
 Oreshkin et al. 2018 (TADAM) introduced it with 64-128-256-512 channels; Lee et al. 2019 (MetaOptNet) use
 64-160-320-640. Layers are named as in MetaOptNet's code, because most published weights use these names.

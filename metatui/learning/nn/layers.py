@@ -1,4 +1,4 @@
-"""Layers that torch does not have, and the layers of a model that form its head."""
+"""Layers that torch does not provide, and functions that find the head of a model."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class CosineLinear(nn.Module):
 
 
 class FiLM(nn.Module):
-    """Scaling and shift of each channel by linear functions of a context vector: [B, C, ...] to the same shape.
+    """Scales and shifts each channel by linear functions of a context vector. Input and output are [B, C, ...].
 
     Feature-wise linear modulation (Perez et al. 2018) with the context parameters of Zintgraf et al. 2019. The context
     starts at zero and is not learned. With a context of zero, a new layer is the identity.
@@ -85,7 +85,7 @@ class MaskSeed:
 
 
 class DropBlock(nn.Module):
-    """Drops square blocks of units of each channel during a meta-step: [B, C, H, W] to the same shape.
+    """Drops square blocks of units in each channel during meta-steps. Input and output are [B, C, H, W].
 
     Ghiasi et al. 2018, Algorithm 1, with the scaling in line 6. The masks are a function of the seed, the layer and the
     position in the batch, so all tasks and inner steps of a meta-step share them. In this way, the network remains a
@@ -97,7 +97,7 @@ class DropBlock(nn.Module):
 
         Args:
             rate: share of units that are dropped, approximately.
-            number: number of the layer in its model.
+            number: index of the layer in its model.
             size: height and width of a block.
         """
         super().__init__()
@@ -172,8 +172,8 @@ def norm_layer(norm: Norm, channels: int, groups: int) -> nn.Module:
     """Create a normalization layer for inputs [B, channels, H, W], without running statistics.
 
     Args:
-        groups: number of groups of the group norm, a divisor of `channels`. Layer norm, over channels and pixels of one
-            image, has one group.
+        groups: number of groups of the group norm, a divisor of `channels`. With one group, group norm is layer norm
+            over the channels and pixels of each image.
     """
     match norm:
         case "batch":
@@ -187,7 +187,7 @@ def norm_layer(norm: Norm, channels: int, groups: int) -> nn.Module:
 
 
 def head_layer(head: Head, features: int, outputs: int) -> nn.Module:
-    """Create the last layer, from [B, features] to [B, outputs]."""
+    """Create the last layer, which maps [B, features] to [B, outputs]."""
     return CosineLinear(features, outputs) if head == "cosine" else nn.Linear(features, outputs)
 
 

@@ -13,7 +13,7 @@ def output_sizes(model: nn.Module, input_shape: tuple[int, ...]) -> list[tuple[n
     """Count the elements of each layer's output for one example.
 
     A layer is a module without submodules. The sizes are found by running a copy of the model in evaluation mode, so
-    that neither the model's buffers nor random states change.
+    that neither the model's buffers nor the state of a random number generator changes.
     """
     sizes: list[tuple[nn.Module, int]] = []
 

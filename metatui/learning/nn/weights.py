@@ -18,17 +18,17 @@ from metatui.utils.files import read_bounded
 from metatui.utils.text import sanitize
 
 LARGEST = 4 * 1024**3
-"""Largest size in bytes of a file that is read."""
+"""Largest weights file that is read, in bytes."""
 
 LISTED = 4
 """Largest number of tensors that one list in `LoadedWeights.report` names."""
 
 FIRST = ("", "best/")
-"""Prefixes that are preferred if the same number of tensors fits with several prefixes. A metatui checkpoint stores the
-best parameters as `best/`, and the last ones as `theta/`."""
+"""Prefixes that are preferred if the same number of tensors fits with several prefixes. In a metatui checkpoint, the
+best parameters have the prefix `best/`, and the last ones `theta/`."""
 
 FROZEN = "frozen/"
-"""Prefix, in a metatui checkpoint, of those tensors of the model that are never learned."""
+"""Prefix of those tensors of the model that are never learned, in a metatui checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def load_weights(model: nn.Module, path: str) -> LoadedWeights:
     """Copy the tensors of a safetensors file into the parameters and buffers of `model` with the same names.
 
     Names in the file may have a common prefix, such as `module.`, `encoder.`, or `best/` in a metatui checkpoint.
-    Tensors of another shape, such as the head for another number of classes, are left out.
+    Tensors of a different shape, such as the head for a different number of classes, are left out.
 
     Args:
         path: the setting `model.weights`.
@@ -82,8 +82,8 @@ def load_weights(model: nn.Module, path: str) -> LoadedWeights:
     lists = {
         "not in the file": [name for name in slots if name not in named],
         "not in the model": [sanitize(name) for name in named if name not in slots],
-        "of another shape": [
-            f"{_described(name, t)} in place of {list(slots[name].shape)}" for name, t in wrong.items()
+        "of a different shape": [
+            f"{_described(name, t)} instead of {list(slots[name].shape)}" for name, t in wrong.items()
         ],
     }
     file, matched = quote(Path(path).name, 100), f"{len(fitting)} of {len(slots)} tensors of the model"
@@ -95,10 +95,10 @@ def load_weights(model: nn.Module, path: str) -> LoadedWeights:
 
 
 def check_weights(path: str, digest: str, saved: str) -> None:
-    """Check that the file of weights is the one that a run started from.
+    """Check that the weights file has not changed since the run started.
 
     Args:
-        path: the setting `model.weights`.
+        path: value of the setting `model.weights`.
         digest: SHA-256 of the current file.
         saved: SHA-256 of the file when the run started.
 

@@ -132,7 +132,7 @@ class Update:
 
 
 def clipped(gradients: Params, limit: float, *, stacked: bool) -> Params:
-    """Scale down the gradients of each task with a norm above `limit`, so that their norm is `limit`."""
+    """Scale down the gradients of each task whose gradient norm exceeds `limit`, so that the norm is `limit`."""
     squares = [g.square().reshape(len(g) if stacked else 1, -1).sum(1) for g in gradients.values()]
     factor = limit / root(torch.stack(squares).sum(0)).clamp(min=limit)
     return {
@@ -141,7 +141,7 @@ def clipped(gradients: Params, limit: float, *, stacked: bool) -> Params:
 
 
 def root(x: Tensor) -> Tensor:
-    """Return the square root of x >= 0, with the derivative 0 instead of infinity at 0."""
+    """Return the square root of x >= 0. Its derivative at 0 is defined as 0 instead of infinity."""
     if not x.requires_grad:
         return x.sqrt()
     is_zero = x == 0

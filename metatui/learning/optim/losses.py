@@ -19,7 +19,7 @@ class Loss:
     one: LossFn
     """Loss of one task: maps predictions [B, ...] and targets [B, ...] to a scalar, the mean over the examples."""
     each: LossFn
-    """Losses of several tasks: maps predictions [T, B, ...] and targets [T, B, ...] to the mean of each task, [T]."""
+    """Losses of several tasks: maps predictions and targets [T, B, ...] to the mean loss of each task, [T]."""
 
 
 def _squared_error(predictions: Tensor, targets: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ def as_loss(loss_fn: LossFn) -> Loss:
 
 
 def _is_regression(predictions: Tensor, targets: Tensor) -> bool:
-    """Return whether every prediction has its own target, without broadcasting."""
+    """Return whether every prediction has its own target, so that nothing is broadcast."""
     return predictions.dim() > 1 and predictions.shape == targets.shape and predictions.dtype == targets.dtype
 
 

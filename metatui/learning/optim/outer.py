@@ -111,7 +111,7 @@ class OuterAdam:
         return 1 - first ** (self._steps + 1), 1 - second ** (self._steps + 1)
 
     def count(self, steps: int = 1) -> None:
-        """Add `steps`, which may be negative, to the step count, for updates by compiled functions or CUDA graphs."""
+        """Add `steps` (may be negative) to the number of updates, for updates by compiled functions or CUDA graphs."""
         self._steps += steps
 
     def tensors(self) -> Params:
@@ -124,7 +124,7 @@ class OuterAdam:
         return moments | {f"step/{name}": torch.tensor(float(self._steps)) for name in self.flat.shapes}
 
     def load(self, tensors: Params) -> None:
-        """Restore the state that `tensors` returned, from any device and precision."""
+        """Restore the state that `tensors` returned. Device and floating-point type may differ."""
         for key in ("exp_avg", "exp_avg_sq"):
             for name, t in self.flat.unflatten(self._state[key]).items():
                 if f"{key}/{name}" in tensors:

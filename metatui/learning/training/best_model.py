@@ -31,7 +31,7 @@ class BestModel:
     since_best: int = 0
     """Number of validations since the best one."""
     diverging: int = 0
-    """Number of consecutive validations, up to the latest, in which tasks diverged."""
+    """Number of consecutive validations, including the latest, in which tasks diverged."""
     validated_at: int | None = None
     """Meta-step of the latest validation."""
 

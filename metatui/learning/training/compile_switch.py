@@ -1,9 +1,9 @@
 """The switch to compiled meta-steps in the middle of a run.
 
 Training starts immediately on the batched engine, while another process compiles (see `compile_worker`). The meta-step
-of the switch depends only on the settings and their changes during the run, not on the speed of the compiler, so that
-the same settings and seed give the same numbers. Therefore, a run waits for a late compiler, and a resumed run switches
-at the same meta-step.
+at which a run switches depends only on its settings and their changes, not on the speed of the compiler, so that the
+same settings and seed give the same numbers. Therefore, a run waits for the compiler if necessary, and a resumed run
+switches at the same meta-step.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class _Phase(Enum):
     NEW = auto()
     """No meta-step of this kind has been run in this process yet."""
     COMPILING = auto()
-    """The compiler has been started if necessary, but the meta-step of the switch has not been reached yet."""
+    """The compiler has been started if necessary, but the meta-step at which to switch has not been reached yet."""
     DONE = auto()
     """Meta-steps of this kind are compiled, or stay on the batched engine because the compilation failed."""
 

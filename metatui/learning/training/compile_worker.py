@@ -1,6 +1,6 @@
 """A process that compiles the meta-step of a run.
 
-Compiling needs its own process. In a thread of the trainer, the compiler would hold the global interpreter lock. Also,
+The compiler runs in a separate process. In a thread of the trainer, it would hold the global interpreter lock. Also,
 torch.compiler.is_compiling() would be true for the whole process, and Adam would then compute its bias corrections in
 float32, so the numbers of the run would depend on the speed of the compiler.
 """

@@ -19,7 +19,7 @@ def divergence_message(settings: Settings, iteration: int, quantity: str) -> str
 
 
 def out_of_memory_message(settings: Settings, iteration: int) -> str:
-    """Explain that the meta-step after `iteration` does not fit into memory, even for one task at a time."""
+    """Explain that the meta-step after `iteration` does not fit in memory, even for one task at a time."""
     sizes = _relevant(settings, "algorithm.meta_batch", "algorithm.inner_steps", "task.queries")
     *others, last = [f"{path} (now {value:g})" for path, value in sizes.items()]
     return (
@@ -32,8 +32,8 @@ def result_warning(test: Evaluation, settings: Settings, best: Mapping[str, Any]
     """Explain why the result of the final test is not usable; return None if it is usable.
 
     Args:
-        best: values at the best validation of the settings that can change during a run, keyed by path; None if no
-            validation had a finite result.
+        best: values of the live settings at the best validation, keyed by path; None if no validation had a finite
+            result.
     """
     reasons = []
     if test.checkpoint == "last":
@@ -58,5 +58,5 @@ def _rates_to_lower(settings: Settings, best: Mapping[str, Any] | None) -> str:
 
 
 def _relevant(settings: Settings, *paths: str) -> dict[str, Any]:
-    """Return the values of the settings `paths`, without settings that the algorithm does not use."""
+    """Return the values of those settings in `paths` that the algorithm uses."""
     return {path: settings.value(path) for path in paths if FIELDS[path].is_relevant(settings)}

@@ -37,11 +37,11 @@ PATIENCE = 3
 """Overfitting is judged only after this number of validations without a new best result."""
 
 WIDEST_LOSS, WIDEST_ACCURACY = 0.75, 0.075
-"""A validation is noisy if the half-width of its interval is above this share of its loss, or above this accuracy."""
+"""A validation is noisy if its confidence interval has a half-width above this share of the loss, or this accuracy."""
 
 USEFUL_LOSS, USEFUL_ACCURACY = 0.3, 0.03
-"""Half-width of the interval that the suggested number of validation tasks should give: a share of the loss, or an
-accuracy."""
+"""Half-width of the confidence interval that the suggested number of validation tasks should give: a share of the loss,
+or an accuracy."""
 
 MOST_TASKS = 2000
 """Largest suggested number of validation tasks."""
@@ -79,30 +79,30 @@ class Best:
 
     iteration: int
     metric: tuple[float, float]
-    """Accuracy, or loss for regression, after the last inner step, and the half-width of its interval."""
+    """Accuracy (for regression, loss) after the last inner step, and the half-width of its confidence interval."""
     trained: tuple[float, float]
     """Like `metric`, but after as many inner steps as in training."""
     meta_loss: tuple[float, float]
-    """Mean meta-loss since the previous validation, and the half-width of its interval."""
+    """Mean meta-loss since the previous validation, and the half-width of its confidence interval."""
 
 
 @dataclass
 class HintState:
-    """The part of `Hints` that a checkpoint contains, so that a resumed run repeats no hint."""
+    """The part of `Hints` that a checkpoint contains, so that a resumed run does not repeat hints."""
 
     done: list[HintKind] = field(default_factory=list)
-    """Kinds of hints that were given, or that no longer apply."""
+    """Kinds of hints that were already given or no longer apply."""
     meta_loss: Mean = field(default_factory=Mean)
     lowest: float | None = None
     """Lowest mean meta-loss so far between two successive validations."""
     best: Best | None = None
     rising: int = 0
-    """Number of consecutive validations at which the training was diverging (see `RISE`), up to the latest."""
+    """Number of consecutive validations, including the latest, at which the training was diverging (see `RISE`)."""
     worse: int = 0
-    """Number of consecutive validations, up to the latest, that were worse than the best validation and whose intervals
-    do not overlap with the interval of the best validation."""
+    """Number of consecutive validations, including the latest, that were worse than the best validation and whose
+    confidence intervals do not overlap with that of the best validation."""
     noisy: int = 0
-    """Number of consecutive noisy validations, up to the latest."""
+    """Number of consecutive noisy validations, including the latest."""
 
 
 class Hints:
@@ -140,7 +140,7 @@ class Hints:
                 pass
 
     def failed(self, iteration: int, quantity: str, settings: Settings, model: BestModel) -> Iterator[Hinted]:
-        """Yield the hint of a run that ends because `quantity` of the meta-step after `iteration` is not finite."""
+        """Yield the hint for a run that ends because `quantity` of the meta-step after `iteration` is not finite."""
         path, new = _lower_rate(settings, model.settings or {}, _INNER)
         reason = f"The {quantity} of meta-step {iteration + 1} is not finite"
         yield from self._hint("diverging", iteration, settings, reason, path, new)
@@ -180,7 +180,7 @@ class Hints:
     def _hint(
         self, kind: HintKind, iteration: int, settings: Settings, reason: str, path: str, new: Scalar
     ) -> Iterator[Hinted]:
-        """Yield a hint to set `path` to `new`, unless it already has this value or this kind of hint was given."""
+        """Yield a hint to set `path` to `new`, unless it has this value or a hint of this kind was given before."""
         old = settings.value(path)
         if kind not in self._state.done and old != new:
             self._state.done.append(kind)
@@ -276,8 +276,8 @@ def _lower_rate(settings: Settings, best: Mapping[str, Any], first: str) -> tupl
     """Return a learning rate to lower and its new value.
 
     Args:
-        best: values at the best validation of the settings that can change during a run, keyed by path.
-        first: the rate to halve if no rate is higher than its value in `best` or its usual value.
+        best: values of the live settings at the best validation, keyed by path.
+        first: path of the rate to halve if no rate exceeds its value in `best` or its usual value.
     """
     rates = _rates(settings)
     ordered = sorted(rates, key=lambda path: path != first)
@@ -290,7 +290,7 @@ def _lower_rate(settings: Settings, best: Mapping[str, Any], first: str) -> tupl
 
 
 def _higher_rate(settings: Settings) -> tuple[str, float]:
-    """Return a learning rate to raise, and its new value: its usual value if higher; else, 10 times the outer rate."""
+    """Return a learning rate to raise, and its new value: its usual value, or 10 times the outer learning rate."""
     usual: Mapping[str, Any] = usual_values(settings)
     for path, rate in _rates(settings).items():
         if (higher := usual.get(path, rate)) > rate:

@@ -1,4 +1,4 @@
-"""The state of the outer loop, and the parts that a meta-step is made of."""
+"""The state of the outer loop, and the parts of a meta-step."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class MetaStep:
 
 
 class Learner:
-    """The owner of the meta-parameters `theta` and of the state of the outer loop."""
+    """Owns the meta-parameters `theta` and the state of the outer loop."""
 
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment
@@ -76,7 +76,7 @@ class Learner:
 
     @property
     def algorithm(self) -> Algorithm:
-        """The algorithm with the current settings, at the current progress of the training."""
+        """The algorithm with the current settings, at the current point in training."""
         algorithm = self.experiment.algorithm
         return algorithm.at(self.progress) if algorithm.annealed else algorithm
 
@@ -117,7 +117,7 @@ class Learner:
         return result
 
     def descend(self, gradients: Params, outer_lr: float) -> Tensor:
-        """Update the meta-parameters by Adam, after clipping. Returns the norm of the gradient before clipping.
+        """Update the meta-parameters with Adam, after clipping. Returns the norm of the gradient before clipping.
 
         Raises:
             Diverged: if the gradient is not finite. In that case, nothing is updated.
@@ -136,7 +136,7 @@ class Learner:
         return norm
 
     def pooled_batch(self, batch: int, size: int) -> tuple[Tensor, Tensor]:
-        """Return batch number `batch` for ordinary training: `size` examples from all training tasks together."""
+        """Return batch number `batch` of ordinary training: `size` examples from the data of all training tasks."""
         experiment, device = self.experiment, self.experiment.torch_device
         x, y = experiment.source.pooled_batch(batch, seed=experiment.settings.training.seed, size=size)
         return (
@@ -145,7 +145,7 @@ class Learner:
         )
 
     def gradient(self, params: Params, x: Tensor, y: Tensor) -> Params:
-        """Return the gradient of the loss of the batch `x`, `y` with respect to `params`, without any adaptation."""
+        """Return the gradient of the loss on the batch `x`, `y` with respect to `params`, without any adaptation."""
         fast = leaves(params)
         outputs = functional_call(self.experiment.model, fast, (x,))
         return gradients_of(self.experiment.loss.one(outputs, y), fast)

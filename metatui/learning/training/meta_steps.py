@@ -41,7 +41,7 @@ class MetaSteps:
         """Number of meta-steps so far."""
         self.tasks_seen = 0
         self.seconds = 0.0
-        """Time spent in meta-steps."""
+        """Time spent in meta-steps, in seconds."""
         self._pending: list[tuple[StepInfo, MetaStep | PendingStep]] = []
         self._tried_to_capture: object = None
         """The kind of meta-step for which capturing a CUDA graph was last attempted."""
@@ -49,7 +49,7 @@ class MetaSteps:
         """Stage (`Algorithm.stage`) of the last meta-step; None before the first meta-step of this process."""
 
     def next_tasks(self) -> range:
-        """Return the numbers of the tasks in the next meta-batch."""
+        """Return the task numbers of the next meta-batch."""
         return range(self.tasks_seen, self.tasks_seen + self._experiment.settings.algorithm.meta_batch)
 
     def step(self) -> Iterator[Event]:
@@ -57,7 +57,7 @@ class MetaSteps:
 
         Raises:
             Diverged: if a loss or gradient is not finite; see `flush`.
-            RuntimeError: if a single task does not fit into memory, see `is_out_of_memory`.
+            RuntimeError: if a single task does not fit in memory, see `is_out_of_memory`.
         """
         yield from self._new_stage()
         while True:

@@ -48,7 +48,7 @@ def live_values(settings: Settings) -> dict[str, Any]:
 
 
 def as_validated(settings: Settings, validated: Mapping[str, Any] | None) -> Settings:
-    """Return a copy of `settings` in which the settings `ADAPTATION` have their values at the best validation.
+    """Return a copy of `settings` in which the settings in `ADAPTATION` have their values from the best validation.
 
     Args:
         validated: live settings at that validation, keyed by path; None if there was no validation.
@@ -96,7 +96,7 @@ def check_data(experiment: Experiment, state: TrainerState) -> None:
     With other data, the held-out tasks would change and might contain classes that the model was trained on.
 
     Raises:
-        BadInput: if the data set or the file of weights has changed.
+        BadInput: if the data set or the weights file has changed.
     """
     check_weights(experiment.settings.model.weights, experiment.weights, str(state.values.get("weights", "")))
     source, settings = experiment.source, experiment.settings
@@ -127,12 +127,12 @@ def evaluate_state(
     shots: int | None = None,
     views: Sequence[int] = (),
 ) -> tuple[Evaluation, tuple[TaskView, ...]]:
-    """Evaluate the parameters that had the best validation, or the last ones if there was no validation.
+    """Evaluate the parameters with the best validation result, or the last ones if there was no validation.
 
     Args:
         split: `val` or `test`.
         tasks: number of held-out tasks. `tasks`, `steps` and `shots` default to the values in the settings.
-        views: numbers of the held-out tasks to show.
+        views: task numbers of the held-out tasks to show.
 
     Raises:
         BadInput: if the split does not exist, the device or the data set is not available, or the data set has changed.

@@ -64,7 +64,7 @@ def exploring(
     first yielded after `FIRST_STEPS` inner steps, and then again after all inner steps.
 
     Args:
-        task: number of the held-out task.
+        task: index of the held-out task.
         split: split of the held-out task.
         drawn: custom task to use instead of the held-out task.
         rate: factor for the inner learning rate of each run.

@@ -72,7 +72,7 @@ class LoadedModel:
         self.checkpoint = checkpoint
         """Checkpoint from which the model was loaded: `best` or `last`."""
         self.iteration = iteration
-        """Meta-step of the parameters."""
+        """Meta-step that produced the parameters."""
         self.data: DataSchema = experiment.source.schema
         """Shape of the inputs, and the columns of a table or the names of the classes."""
         self.module: nn.Module = deepcopy(experiment.model).cpu()

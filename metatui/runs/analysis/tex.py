@@ -71,7 +71,7 @@ NOTES = {
     paired: f": paired t-tests, with 95 % intervals over tasks{HOLM}",
     differing_settings: "",
 }
-"""Functions that return further tables, each with the text that is appended to the caption of its table."""
+"""Functions that return additional tables, each with the text to append to the caption of its table."""
 
 
 def _table(caption: str, heading: Sequence[str], rows: Sequence[Sequence[str]], names: int = 1) -> str:

@@ -81,7 +81,7 @@ class EndedEarly(MetatuiError):
 
 @contextmanager
 def ending_softly(interrupt: Callable[[str], object] | None = None) -> Iterator[SignalState]:
-    """Context in which the first signal causes a call to `interrupt` with the name of the signal.
+    """Context manager in which the first signal calls `interrupt` with the name of the signal.
 
     Without `interrupt`, the first signal raises KeyboardInterrupt until `SignalState.then` sets a callback, so that
     loading libraries and data ends immediately.

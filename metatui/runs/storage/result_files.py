@@ -15,6 +15,7 @@ from metatui.events import CurveView, Evaluation, RegressionView, ScatterView, T
 from metatui.learning.data.schema import DataSchema
 from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import read_bounded, write_atomically
+from metatui.utils.text import sanitize
 
 LARGEST = 64 * 1024 * 1024
 MOST_VALUES = 1_000_000
@@ -165,9 +166,9 @@ def read_record(path: Path, kind: type[R]) -> R | None:
         with suppress(ValueError, AttributeError, RecursionError):  # a newer format takes precedence over other errors
             check_format(json.loads(data).get("format", FORMAT), name)
         if error.error_count() > MOST_PROBLEMS:  # `errors` would create a message for each
-            raise BadInput(f"{name} cannot be used: {error.error_count():,} values are invalid") from None
+            raise BadInput(f"{name} cannot be used: it has {error.error_count():,} invalid values") from None
         first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "its start"
+        where = sanitize(".".join(map(str, first["loc"])), limit=60) or "its start"
         raise BadInput(f"{name} cannot be used: {quote(first['msg'], 120)[1:-1]} at {where}") from None
     check_format(record.format, name)
     return record

@@ -142,7 +142,7 @@ def _lost(run: RunFolder, entries: list[Entry], progress: Progress | None, statu
 
 
 def _iterations(settings: Settings, entries: Iterable[Entry]) -> int:
-    """Return the number of meta-steps of the training with `settings` and the live changes that were not undone."""
+    """Return the number of meta-steps to train, according to `settings` and the live changes that were not undone."""
     path = "training.iterations"
     about = (entry for entry in entries if entry.event == "started" or entry.details.get("path") == path)
     made = [c.planned.value for c in replay_log((), about) if isinstance(c.planned, PlannedChange)]

@@ -104,7 +104,7 @@ def _comparison(table: CompareTable, file: Path, origin: SourceLocation, changes
 def _settings(
     table: CompareTable, file: Path, origin: SourceLocation, changes: Changes
 ) -> Iterator[tuple[str, Settings]]:
-    """Yield the label that is given for each run, or an empty string, and the settings."""
+    """Yield the label of each run (an empty string if none is given) and its settings."""
     seeds: Sequence[int | None] = table.seeds or [None]
     given: set[str] = set()
     for i, raw in enumerate(table.runs or [{}]):

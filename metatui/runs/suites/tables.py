@@ -96,7 +96,7 @@ class RunTable(Table):
 
 
 class LabelledRunTable(RunTable):
-    """A table of the list `runs`."""
+    """An item of the list `runs`: the settings and the label of a run."""
 
     label: str = Field(
         "",

@@ -1,4 +1,4 @@
-"""Contrast: a filter that makes text readable, and lines and marks visible, in every theme."""
+"""A contrast filter that keeps text readable, and lines and marks visible, in every theme."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from metatui.tui.screens.dialogs.help import HelpScreen, Line, Section, change_k
 
 
 class HelpCommands(CommandProvider):
-    """Provides a command for each pane, screen and term that the help explains, and for the help on changing keys."""
+    """Provides commands for the panes, screens and terms that the help explains, and for the help on keys."""
 
     rank = 0.2
 

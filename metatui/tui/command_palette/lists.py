@@ -56,9 +56,9 @@ class ExplanationCommands(CommandProvider):
             Command(
                 f"Explain: {algorithm.title}",
                 partial(self.app.call_later, explain, algorithm.name),
-                "Pseudo-code and costs, with the settings in the form."
+                "Pseudo-code and costs for the settings in the form."
                 if own and own.algorithm.name == algorithm.name
-                else "Pseudo-code and costs, with the task in the form and the usual values of the algorithm.",
+                else "Pseudo-code and costs for the task in the form and the usual values of the algorithm.",
                 words=algorithm.name,
             )
             for algorithm in ALGORITHMS.components()

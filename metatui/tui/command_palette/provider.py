@@ -1,4 +1,4 @@
-"""Base class of the providers: finds commands that contain the words of a query."""
+"""Base class of the command providers, which find the commands that match a query."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from metatui.tui.app import MetatuiApp
 
 MOST_HITS = 10
-"""Maximum number of hits of one provider. Textual draws all hits after each key, each in about 0.1 ms."""
+"""Maximum number of hits of one provider. After each key, Textual draws all hits, which takes about 0.1 ms per hit."""
 
 MAX_QUERY = 200
 """Maximum number of characters of a query that are searched for. The rest of a long pasted text is ignored."""
@@ -26,7 +26,7 @@ NOT_NOW = "Not possible now. "
 """Start of the second line of a command that is not possible now; the reason follows."""
 
 IN_NAME = 0.75
-"""Lowest result of `match` for a name in which each word of the query begins a word."""
+"""Lowest score that `match` returns for a name if each word of the query is the beginning of a word of the name."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Command:
     key: str = ""
     """Displayed names of the keys; empty if the command has no keys."""
     words: str = ""
-    """Words that find the command in addition to its name."""
+    """Words by which the command is found, in addition to its name."""
     refused: bool = False
     """True if the command is not possible now. Such commands are listed after those that are possible."""
 
@@ -58,7 +58,7 @@ class _Entry(NamedTuple):
 
 
 class CommandProvider(Provider):
-    """Finds commands by words, instead of by Textual's fuzzy search, which is slow for long names."""
+    """Finds commands by words instead of with Textual's fuzzy search, which is slow for long names."""
 
     rank: ClassVar[float]
     """Priority of the provider's commands among commands that match equally well, from 0 to 1."""

@@ -28,12 +28,12 @@ class Palette(CommandPalette, Overlay[None]):
         placeholder = "An action of this screen, or a term"
         if over_tabs:
             providers += [SettingCommands, PresetCommands, ExplanationCommands, RunCommands]
-            placeholder = "An action, a preset, a run, a term, or a setting: inner lr 0.05"
+            placeholder = "An action, a preset, a run, a term, or a setting (inner lr 0.05)"
         super().__init__(providers, placeholder=placeholder, id="--command-palette")
 
     @on(Input.Submitted)
     async def _finish_search(self, event: Input.Submitted) -> None:
-        """Wait for the entries of the typed query. Otherwise, Textual would select an entry of an earlier query."""
+        """Wait for the results of the typed query. Otherwise, Textual would select a result of an earlier query."""
         for worker in self.workers:
             if worker.group == self._GATHER_COMMANDS_GROUP and worker.node is self and not worker.is_finished:
                 with suppress(WorkerError):  # escape closes the palette and cancels the search
@@ -47,7 +47,7 @@ class Palette(CommandPalette, Overlay[None]):
 
     @on(OptionList.OptionSelected)
     def _ignore_repeated_enter(self, event: Input.Submitted | OptionList.OptionSelected) -> None:
-        """Ignore a press of enter while the palette is closing. Otherwise, Textual would close the screen below."""
+        """Ignore Enter while the palette is closing. Otherwise, Textual would close the screen below."""
         if not self.is_active:
             event.prevent_default()
 

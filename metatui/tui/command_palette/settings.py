@@ -19,7 +19,7 @@ MOST_CHANGES = 5
 
 
 class SettingCommands(CommandProvider):
-    """Provides every setting. The second line explains the setting, or says why it cannot be changed now."""
+    """Provides a command for every setting. Its second line explains the setting, or why it cannot be changed now."""
 
     rank = 0.8
 
@@ -122,7 +122,7 @@ class SettingCommands(CommandProvider):
 
 
 def completions(setting: SettingField, text: str) -> Sequence[str]:
-    """Return those choices of a setting whose names or titles begin with `text`; if there are none, only `text`."""
+    """Return the choices of a setting whose names or titles begin with `text`, or only `text` if there are none."""
     if setting.kind == "bool":
         values = {"on": "true", "off": "false"}
         return [value for name, value in values.items() if name.startswith(text.lower())] or [text]

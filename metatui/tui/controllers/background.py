@@ -39,7 +39,7 @@ class BackgroundController:
         """Shared memory that tells the parent process which run is followed; None in tests."""
         self._asking_to_quit = False
         self.leaving = False
-        """True after the terminal was lost or the process was asked to end."""
+        """True once the terminal is lost or the process is asked to end."""
 
     def handle_signals(self) -> None:
         if self._app.is_headless:
@@ -59,7 +59,7 @@ class BackgroundController:
     def _start(
         self, work: Callable[[], Coroutine[None, None, None]], *, group: str, exclusive: bool = False
     ) -> Worker[None]:
-        """Start a worker that calls `work`. It is a function because a coroutine causes a warning if it never runs."""
+        """Start a worker that calls `work`. A coroutine instead of a function would cause a warning if it never ran."""
         return self._app.run_worker(work, group=group, exclusive=exclusive)
 
     def write_followed_run(self) -> None:
@@ -79,7 +79,7 @@ class BackgroundController:
         if len(live) == 1:
             text = f"{live[0]} is training in the background: press {attach} to follow it."
         else:
-            follow = f"press {attach} to follow {live[0]}, or {runs} to list all."
+            follow = f"press {attach} to follow {live[0]}, or {runs} to list all runs."
             text = f"{len(live)} runs are training in the background: {follow}"
         self._app.notify(text, timeout=LONG)
 

@@ -36,7 +36,7 @@ class HintsController:
 
     @property
     def text(self) -> str:
-        """The current hint with the keys that follow and hide it; empty if there is no hint."""
+        """The current hint with the keys to follow and to hide it; empty if there is no hint."""
         hint, model = self.current, self._model
         if hint is None or model is None:
             return ""
@@ -45,7 +45,7 @@ class HintsController:
         return f"Hint{more}: {hint.reason}. {key} {effect}; Esc hides the hint."
 
     def _effect(self, hint: Hinted, model: RunModel) -> str:
-        """Return what following the hint does now, as a phrase to be shown after the name of the key."""
+        """Return what following the hint would do now, as a phrase that follows the name of the key."""
         new = f"{FIELDS[hint.path].label.lower()} {text_of(hint.new)}"
         if not self._is_training(model):
             return f"puts the run's settings with {new} into the form"

@@ -50,10 +50,9 @@ class PresetsController:
         self.changes = tuple(changes)
         """Scheduled setting changes of the preset that is loaded into the form."""
         self._kept: _Form | None = None
-        """Content of the form before the tour or a followed run, to be put back; None if there is nothing to put back.
-        """
+        """Content that the form had before the tour or a followed run, to be restored later; None if there is none."""
         self._restores = False
-        """Whether `_kept` is put back when the run ends; False while the tour needs the form."""
+        """Whether `_kept` is restored when the run ends; False while the tour needs the form."""
         self._download: Worker[None] | None = None
 
     def origin_of(self, settings: Settings) -> str | None:
@@ -88,7 +87,7 @@ class PresetsController:
     def take_run(self, settings: Settings, run_id: str) -> None:
         """Record that the form shows the settings of a run that is followed or resumed.
 
-        If the form had changed or invalid settings before, its previous content is put back when the run ends.
+        If the form contained modified or invalid settings before, its content is restored when the run ends.
         """
         form = self._app.form.assessment
         if self._kept is None and (form.settings is None or self._changed(form)):
@@ -118,7 +117,7 @@ class PresetsController:
         """Put settings into the form.
 
         Args:
-            source: name of the preset or run that has the settings.
+            source: name of the preset or run that the settings come from.
             origin: origin of the settings of a run, from its journal.
             note: sentence at the end of the message to the user.
         """
@@ -144,10 +143,10 @@ class PresetsController:
         self._kept, self._restores = kept, False
 
     def restore_form(self) -> str:
-        """Put back what was in the form before `lend_form`, now or, if a run is in progress, when it ends.
+        """Restore the content that the form had before `lend_form`. If a run is in progress, do so when it ends.
 
         Returns:
-            A sentence for the user; empty if there is nothing to put back.
+            A sentence for the user; empty if there is nothing to restore.
         """
         if self._kept is None:
             return ""
@@ -156,7 +155,7 @@ class PresetsController:
         return self.return_note or RESTORED
 
     def run_ended(self) -> None:
-        """Put back what was in the form before the run, unless the tour still needs the form."""
+        """Restore the content that the form had before the run, unless the tour still needs the form."""
         kept = self._kept
         if kept and self._restores and not self._app.run_controller.client.phase.active:
             self._kept, self._restores = None, False
@@ -194,7 +193,7 @@ class PresetsController:
 
         question = (
             f"Download {data.title} and pack it? This runs {data.missing()} in the background, so you can continue "
-            "to work. f cancels the download."
+            "to work. Press f to cancel the download."
         )
         if await self._app.push_screen_wait(ConfirmScreen("Download", question, yes="Download")):
             self._download = self._app.run_worker(self._fetch(data), group="download", exit_on_error=False)
@@ -210,10 +209,10 @@ class PresetsController:
         from metatui.tui.controllers.data_download import provide
 
         tab = self._app.presets_tab
-        tab.show_download(f"Downloading {data.title}. f cancels.")
+        tab.show_download(f"Downloading {data.title}. Press f to cancel.")
         try:
             problem = await provide(
-                data.missing(), lambda line: tab.show_download(f"Downloading {data.title}: {line}. f cancels.")
+                data.missing(), lambda line: tab.show_download(f"Downloading {data.title}: {line}. Press f to cancel.")
             )
         finally:
             self._download = None
@@ -221,7 +220,7 @@ class PresetsController:
         if problem:
             self._app.notify(f"{problem}.", severity="error", timeout=30)
         else:
-            self._app.notify(f"{data.title} is on this machine now: the presets that need it can be started.")
+            self._app.notify(f"{data.title} is now on this machine. The presets that need it can be started.")
             tab.reload()
 
     def action_delete_preset(self) -> None:
@@ -260,7 +259,9 @@ class PresetsController:
             self._loaded, self._source = (saved.name, settings), f"preset {saved.name}"
             self._origin = saved.name
             app.work_tab.status.show_form(self.form_state(app.form.assessment))
-            app.notify(f"Saved as {saved.name}. It is in the presets tab, and metatui run {saved.name} runs it.")
+            app.notify(
+                f"Saved as {saved.name}. It is in the presets tab, and can be run with metatui run {saved.name}."
+            )
             app.presets_tab.reload(saved.name)
             app.happened.publish(saved)
 

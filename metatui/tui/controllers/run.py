@@ -282,7 +282,7 @@ class RunController:
         """Show the adaptation of several runs side by side in the adaptation pane.
 
         Args:
-            models: models of the runs by name. Their curves are drawn if no run is shown.
+            models: models of the runs, keyed by name. Their curves are drawn if no run is shown.
         """
         self.side_by_side, self._side_by_side_caption = runs, caption
         self._marked = [

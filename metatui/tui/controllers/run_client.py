@@ -83,7 +83,7 @@ class Receiver:
         self.over = threading.Event()
         """Set when no more events will be queued, because the run has ended or is no longer followed."""
         self.packed: tuple[int, int] | None = None
-        """Numbers of packed images and of all images while images are packed before training."""
+        """Number of images packed so far and in total, while images are packed before training."""
         self.stage = LOADING
         """Current step of the preparation for training."""
         self.run: FollowedRun | None = None
@@ -129,7 +129,7 @@ class Receiver:
             if not self.stopped_early:
                 self._put(Failed(0, str(error)))
         except Exception as error:
-            log.exception("the thread that follows a run failed")
+            log.exception("failed to follow a run")
             why = f"an internal error ({type(error).__name__}): see {paths.log_file()}"
             self._put(Failed(0, f"metatui cannot follow the run because of {why}"))
         finally:
@@ -208,7 +208,7 @@ class RunClient:
         self.stop_requested = False
         """Whether `stop` was called for the run."""
         self._undoing: list[tuple[str, Scalar]] = []
-        """Path and restored value of each change that `undo` has requested and the trainer has not applied yet."""
+        """Path and restored value of each change that `undo` has requested but the trainer has not applied yet."""
 
     def begin(self, open_run: OpenRun, model: RunModel, attached: Attached | None = None) -> None:
         """Follow the run that `open_run` returns.
@@ -233,7 +233,7 @@ class RunClient:
         self.phase = Phase.IDLE
 
     def submit(self, command: Command) -> None:
-        """Send a command to the trainer. If there is no run, nothing happens."""
+        """Send a command to the trainer. Do nothing if there is no run."""
         if self.receiver and self.phase.active:
             self.receiver.submit(command)
 

@@ -48,7 +48,7 @@ class RunsController:
         self._on_disk: RunFolder | None = None
         """The shown run, if its folder was found at the last check."""
         self._journal: tuple[RunModel | None, tuple[int, int]] = None, (0, 0)
-        """The run that was shown at the last check, and the modification time and size of its journal at that time."""
+        """The run shown at the last check, with the modification time and the size that its journal had then."""
         self.colours = RunColours()
 
     def start_timers(self) -> None:
@@ -104,7 +104,7 @@ class RunsController:
             controller.show_adaptation()
 
     async def check_folder(self) -> None:
-        """Warn the user if the folder of the shown run was deleted. For a followed run, its process reports this."""
+        """Warn the user if the folder of the shown run is gone. A followed run reports this itself."""
         run = self._shown_from_disk()
         if run is None:
             return
@@ -112,7 +112,7 @@ class RunsController:
             self._on_disk = run
         elif self._on_disk == run:
             self._on_disk = None
-            self._app.notify(f"The folder of {run.id}, which is shown, was deleted or moved.", severity="warning")
+            self._app.notify(f"The folder of the shown run, {run.id}, was deleted or moved.", severity="warning")
 
     def _shown_from_disk(self) -> RunFolder | None:
         """Return the folder of the shown run; None if no run is shown, or it is followed."""
@@ -274,8 +274,8 @@ def _changed_while_it_ran(run: RunSummary) -> str:
         return ""
     values = ", ".join(f"{label_in_sentence(path)} {text_of(after.value(path))}" for path in changed)
     return (
-        f"These are the settings at its start. Changed while it ran, and not in the form: {values}. "
-        f"metatui rerun {run.id} repeats it with these changes."
+        f"The form has the settings from the start of the run, without these later changes: {values}. To repeat the "
+        f"run with these changes, use metatui rerun {run.id}."
     )
 
 

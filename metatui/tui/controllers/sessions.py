@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from metatui.tui.model.run_model import RunModel
 
 HELPER_IDLE_SECONDS = 180.0
-"""Seconds without a request after which the helper process is ended, because it uses hundreds of megabytes. The next
-request starts a new process, and therefore takes a few seconds longer."""
+"""Idle time in seconds after which the helper process is stopped, because it uses hundreds of megabytes of memory. The
+next request starts a new process and therefore takes a few seconds longer."""
 
 NICENESS = 10
 """Niceness of runs that the app starts. They use every core, and the app must still respond to keys immediately."""
@@ -47,13 +47,13 @@ class FollowedRun(Protocol):
     def submit(self, command: Command) -> None: ...
 
     def close(self) -> None:
-        """Stop following: the iteration ends, and the run continues."""
+        """Stop following the run. The iteration over its events ends, but the run continues."""
         ...
 
 
 @runtime_checkable
 class StartingRun(Protocol):
-    """A run whose process loads libraries and data."""
+    """A run whose process is still loading libraries and data."""
 
     def wait(self) -> FollowedRun:
         """Wait until training begins. Raises BadInput or MetatuiError if the process ends before that."""
@@ -187,7 +187,7 @@ class RealSessions:
             self._helper.stop()
 
     def _end_idle_helper(self) -> None:
-        """End the helper process. This runs in the thread of the timer, unless a request has cancelled the timer."""
+        """Stop the helper process, unless a request has cancelled the timer. This runs in the timer's thread."""
         with self._lock:
             if self._helper and self._idle is threading.current_thread():
                 self._helper.stop()

@@ -81,7 +81,7 @@ TERMS: Mapping[str, str] = {
     ),
     "Cohen's d_z (effect size)": (
         "The mean of the differences over the tasks, divided by their standard deviation. About 0.2 is a small effect, "
-        "0.5 a medium one and 0.8 a large one. Unlike the significance, it does not grow with the number of tasks."
+        "0.5 a medium one and 0.8 a large one. Unlike significance, it does not grow with the number of tasks."
     ),
     "Welch's test": (
         "A test of the difference between two settings that were trained with several seeds. It compares the variation "
@@ -116,10 +116,10 @@ TERMS: Mapping[str, str] = {
     "Engine": (
         "The way in which meta-gradients are computed. All engines give the same numbers; auto selects the fastest."
     ),
-    "Checkpoint": "The state of a run on disk, from which it can be resumed, evaluated and explored.",
+    "Checkpoint": "A saved state of a run. The run can be resumed, evaluated and explored from it.",
     "Export the model": (
-        "In a shell, metatui runs export RUN --model --to model.safetensors writes the network with the best "
-        "parameters of a run, to be loaded with load_state_dict. In Python, metatui.load_model(RUN).adapt(x, y) "
+        "In a shell, the command metatui runs export RUN --model --to model.safetensors writes the network with the "
+        "best parameters of a run, which load_state_dict can load. In Python, metatui.load_model(RUN).adapt(x, y) "
         "adapts the network to your own examples."
     ),
     "Preset": (
@@ -128,9 +128,9 @@ TERMS: Mapping[str, str] = {
     "Journal": "The list of events of a run: validations, changes, checkpoints and warnings, each with its meta-step.",
     "Smoothing": "An average of the training curve over past meta-steps. The unsmoothed values stay visible behind it.",
     "Plugin": (
-        "A Python file with a model, an algorithm or a data set of your own. In a shell, metatui plugin model > "
-        "my_model.py writes a complete example, and metatui --plugin my_model.py opens the app with the plugin, so "
-        "that the form offers it."
+        "A Python file with a model, an algorithm or a data set of your own. In a shell, the command metatui plugin "
+        "model > my_model.py writes a complete example, and metatui --plugin my_model.py opens the app with the "
+        "plugin, so that the form offers it."
     ),
 }
 """Explanation of each term."""
@@ -139,7 +139,8 @@ ABOUT = Topic(
     "metatui",
     "metatui trains a model on many small tasks, so that a few gradient steps on the support examples of a new task "
     "give good predictions for its query examples. A run trains in its own process and continues if this window is "
-    "closed. The app follows one run at a time. In a shell, metatui attach follows a run and metatui stop ends it.",
+    "closed. The app follows one run at a time. In a shell, the command metatui attach follows a run, and metatui "
+    "stop ends it.",
     ("Task", "Support set", "Query set", "Inner loop", "Outer loop"),
 )
 
@@ -170,18 +171,18 @@ TOPICS: Mapping[str, Topic] = {
     ),
     "#curves": Topic(
         "Curves",
-        "Loss or accuracy on the query sets after adaptation: of training tasks at each meta-step, and of validation "
-        "tasks. Dashed lines mark changes to settings, a point marks the best validation result, and crosses on the "
-        "axis mark values that are not finite. A validation curve that rises while the training curve falls shows "
-        "overfitting. Enter or a click shows a cursor that reads values, zooms and pans.",
+        "Loss or accuracy on the query sets after adaptation: for training tasks at each meta-step, and for "
+        "validation tasks. Dashed lines mark changes to settings, a point marks the best validation result, and "
+        "crosses on the axis mark values that are not finite. A validation curve that rises while the training curve "
+        "falls shows overfitting. Enter or a click shows a cursor that reads values, zooms and pans.",
         ("Meta-loss", "Meta-step", "Validation", "Interval", "Smoothing", "Live change"),
         CHARTS,
     ),
     "#adaptation": Topic(
         "Adaptation",
-        "Single held-out tasks before adaptation (step 0) and after each inner step. Regression shows the true curve,"
-        " the support points and the prediction; classification shows the support images, and the predicted class of "
-        "each query image. The first line shows the result over all tasks, with its protocol.",
+        "Individual held-out tasks before adaptation (step 0) and after each inner step. Regression shows the true "
+        "curve, the support points and the prediction; classification shows the support images, and the predicted "
+        "class of each query image. The first line shows the result over all tasks, with its protocol.",
         ("Support set", "Query set", "Inner loop", "Adaptation curve", "Transductive", "Interval", "Held-out task"),
         ADAPTATION,
     ),
@@ -212,8 +213,8 @@ TOPICS: Mapping[str, Topic] = {
     ),
     "LineChart": Topic(
         "Cursor of a chart",
-        "The legend shows the values under the cursor. Left and right move it, with shift by ten columns; home and end "
-        "go to the first and the last value. + and - or the wheel zoom around the cursor, dragging pans, "
+        "The legend shows the values under the cursor. Left and right move it by one column, with shift by ten. Home "
+        "and end go to the first and the last value. + and - or the wheel zoom around the cursor, dragging pans, and "
         "0 shows everything. Escape hides the cursor.",
     ),
     "CompareScreen": Topic(
@@ -237,13 +238,13 @@ TOPICS: Mapping[str, Topic] = {
     "ExplorerScreen": Topic(
         "Explorer",
         "The inner loop on one held-out task, or on one that you define, at any inner learning rate, step by "
-        "step. A regression task has a chart of its loss if there is room: enter or a click shows a cursor on it.",
+        "step. If there is room, a chart shows the loss of a regression task; enter or a click shows a cursor in it.",
         ("Inner loop", "Support set", "Query set", "Adaptation curve"),
     ),
     "ParameterScreen": Topic(
         "Parameter space",
-        "The adapted parameters of many tasks and the inner steps that lead to them, from a meta-learned and from an "
-        "ordinary (random) initialisation, in the two directions in which the adapted parameters vary most.",
+        "The inner steps of many tasks and the adapted parameters they lead to, for a meta-learned and an ordinary "
+        "(random) initialisation. The axes are the two directions in which the adapted parameters vary most.",
         ("Inner loop", "Task"),
     ),
     "SuiteScreen": Topic(
@@ -259,8 +260,8 @@ TOPICS: Mapping[str, Topic] = {
     ),
     "ExplainScreen": Topic(
         "Explanation",
-        "An algorithm: idea, update rule, pseudo-code with the values of the form, cost of a meta-step, and paper.",
+        "An algorithm: idea, update rule, pseudo-code with the values in the form, cost of a meta-step, and paper.",
         ("Inner loop", "Outer loop", "Second order"),
     ),
 }
-"""The help about each pane and screen, by its CSS selector."""
+"""Help topics of the panes and screens, keyed by CSS selector."""

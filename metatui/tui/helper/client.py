@@ -52,8 +52,8 @@ Reply = Yielded | Returned | WorkerError
 class Helper:
     """A child process that runs one request at a time; a newer request replaces the current one.
 
-    Requests and replies are pickled. They are exchanged between these two processes only and never stored in a file.
-    Call `ask` and `stop` in the app's thread, where they do not block; iterate over `replies` in another thread.
+    Requests and replies are pickled. Only the app and this child process exchange them, and they are never stored in a
+    file. Call `ask` and `stop` in the app's thread, where they do not block; iterate over `replies` in another thread.
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class Helper:
         self._stopped = False
 
     def ask(self, call: Callable[[], Generator[Any, None, Any]]) -> int:
-        """Run `call` in place of the current request. Returns a number that is also in the replies to the new request.
+        """Run `call` in place of the current request. Return the number that the replies to the new request contain.
 
         Args:
             call: picklable, such as a `functools.partial` of a function and plain values.

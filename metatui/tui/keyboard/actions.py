@@ -76,13 +76,13 @@ class AppContext:
 
 
 Refusal = Callable[[AppContext], str]
-"""Function that returns why an action is not possible, as a text for `with_keys`, or an empty string."""
+"""Function that returns why an action is not possible, as a string for `with_keys`; empty if it is possible."""
 
 
 @dataclass(frozen=True)
 class Action:
     id: str
-    """Name of the action. The method `action_<id>` of a tab, a controller or the app implements the action."""
+    """Name of the action. It is implemented by the method `action_<id>` of a tab, a controller or the app."""
     default_keys: str
     label: str
     """One or two words, for the key bar."""
@@ -164,7 +164,7 @@ def _studied(now: AppContext) -> str:
 
 
 def _fetch(now: AppContext) -> str:
-    return _row(now) or ("" if now.missing_data else "The data of this preset are already on this machine.")
+    return _row(now) or ("" if now.missing_data else "The data of this preset is already on this machine.")
 
 
 def _own(now: AppContext) -> str:
@@ -254,7 +254,7 @@ ACTIONS: tuple[Action, ...] = (
         "explore", "ctrl+r,a", "Explore", "Adapt to a held-out task, or to one that you sketch.", ADAPTATION, _studied
     ),
     Action("parameters", "f11,v", "Space", "Plot how adaptation moves the parameters of a run.", ADAPTATION, _studied),
-    Action("filter", "slash,ctrl+f", "Filter", "Show only runs that contain the typed words.", RUNS, tab="runs"),
+    Action("filter", "slash,ctrl+f", "Filter", "Show only runs that match the typed words.", RUNS, tab="runs"),
     Action("open_run", "enter", "Open", "Show the run; follow it if it is training.", RUNS, _row, tab="runs"),
     Action("preview_run", "n,ctrl+o", "Preview", "Go to the preview, or back to the list.", RUNS, _row, tab="runs"),
     Action("stop_run", "x", "Stop run", "Stop and save the selected run.", RUNS, _live_row, tab="runs"),
@@ -279,7 +279,7 @@ ACTIONS: tuple[Action, ...] = (
         "filter_presets",
         "slash,ctrl+f",
         "Filter",
-        "Show only presets that contain the typed words.",
+        "Show only presets that match the typed words.",
         PRESETS,
         tab="presets",
     ),
@@ -340,7 +340,7 @@ def key_names(keys: str) -> str:
 
 
 _UNICODE_NAMES = {name: unicode_name for unicode_name, name in KEY_NAME_REPLACEMENTS.items()}
-"""Unicode names of the keys that Textual names differently, by their names in Textual."""
+"""Unicode names of the keys that have other names in Textual, keyed by their names in Textual."""
 
 
 def key_name(key: str) -> str:

@@ -47,7 +47,7 @@ def load() -> dict[str, str]:
 
 
 def _keys(name: str, value: object) -> str:
-    """Return the keys of the action `name`, separated by commas and spelled as in Textual. Raises BadInput."""
+    """Return the action's comma-separated keys as Textual spells them. Raise BadInput if `value` is invalid."""
     if name not in BY_ID:
         near = difflib.get_close_matches(name, BY_ID, n=1)
         hint = f"did you mean {near[0]}?" if near else "metatui keys lists the actions"
@@ -68,7 +68,7 @@ def _keys(name: str, value: object) -> str:
 
 
 def _check_conflicts(keymap: Mapping[str, str]) -> None:
-    """Raise BadInput if two actions that work in the same tab have the same key that is not a default key of both."""
+    """Raise BadInput if two actions of the same tab share a key, unless it is a default key of both actions."""
     for tab in TABS:
         owners: dict[str, Action] = {}
         for action in ACTIONS:

@@ -56,7 +56,7 @@ class _Bucket:
     low: float = math.inf
     high: float = -math.inf
     averages: Averages = ()
-    """Averages over all values up to the last one of the bucket."""
+    """Averages over all values up to and including the last one of the bucket."""
 
     def add(self, iteration: int, seconds: float, value: float, averages: Averages) -> None:
         self.iteration, self.seconds, self.averages = iteration, seconds, averages
@@ -70,7 +70,7 @@ class _Bucket:
             self.low, self.high = min(self.low, value), max(self.high, value)
 
     def extend(self, iteration: int, seconds: float, values: Sequence[float], averages: Averages) -> None:
-        """Add several values. The last value is that of meta-step `iteration`."""
+        """Add several values. The last value belongs to meta-step `iteration`."""
         total = sum(values)
         if not math.isfinite(total):  # a value is not finite, or the sum overflows
             for value in values:
@@ -165,7 +165,7 @@ class History:
             self._buckets.pop()
 
     def seconds_at(self, iteration: int) -> float | None:
-        """Return the seconds of training until a meta-step, interpolated within a bucket; None if no value is known."""
+        """Return the training time in seconds at a meta-step, interpolated within a bucket; None if it is not known."""
         if not self._buckets:
             return None
         index = bisect_left(self._buckets, iteration, key=lambda bucket: bucket.iteration)
@@ -224,8 +224,7 @@ class History:
     ) -> list[Point]:
         """Return at most `width` points of the run, in order.
 
-        All points have the same number of values, except for the last one, which has between half and one and a half
-        times as many.
+        Each point combines the same number of values, except for the last one, which combines 0.5 to 1.5 times as many.
 
         Args:
             against: unit of `x`: meta-steps, or seconds of training.

@@ -88,7 +88,7 @@ def outline(run: RunFolder) -> RunModel:
 
 
 def _take_journal(model: RunModel, run: RunFolder) -> None:
-    """Update `model`, which has the meta-steps of `run`, with the run's journal and results. Raises BadInput."""
+    """Add the journal and the results of `run` to `model`. Raise BadInput if they cannot be read."""
     journal = run.journal()
     reached = max([model.iteration, *(entry.iteration for entry in journal[-1:])])
     record = run.evaluation().holding(reached, finished=last_status(journal) == "finished")
@@ -158,7 +158,7 @@ def _hint(entry: Entry, settings: Settings) -> Hinted | Warned:
 
 
 def _changed(entry: Entry, settings: Settings) -> tuple[str, Scalar, Scalar]:
-    """Return the path, the old and the new value of the setting in an entry. Raises BadInput if they are not valid."""
+    """Return the path, old value and new value of the setting in an entry. Raise BadInput if they are invalid."""
     path, *values = (entry.details.get(key) for key in ("path", "old", "new"))
     if not isinstance(path, str) or None in values:
         raise BadInput("the entry has no setting or value")

@@ -47,7 +47,7 @@ JOURNAL_LINES = 500
 CHECKPOINT_SAVED = "Checkpoint saved"
 
 LOADING = "loading PyTorch"
-"""First step of the start of a run, as shown in the app."""
+"""Text that the app shows for the first step in starting a run."""
 
 RATE_WINDOW = 5.0
 """Seconds of training over which speeds are averaged."""
@@ -94,7 +94,7 @@ class RunModel:
         self.status = status
         """Displayed status; empty while the run is followed."""
         self.packed: tuple[int, int] | None = None
-        """Numbers of packed images and of all images while they are being packed before training; otherwise None."""
+        """Number of images packed so far and in total, while images are packed before training; otherwise None."""
         self.stage = LOADING
         """Current step of the preparation for training, as shown in the app."""
         self.started: Started | None = None
@@ -114,7 +114,7 @@ class RunModel:
         """Progress of the current validation or test; None if neither is in progress."""
         self._clock = EvaluationClock()
         self.waits_because = ""
-        """Warning that made the run wait, because its files cannot be written; empty if the run does not wait."""
+        """Warning shown while the run waits because its files cannot be written; empty if the run is not waiting."""
         self._warning = ""
         """Text of the last event if it was a warning, otherwise empty."""
         self.ended: Finished | Failed | None = None
@@ -163,12 +163,12 @@ class RunModel:
 
     @property
     def evaluation_left(self) -> float | None:
-        """Seconds left of the current evaluation; None if there is no evaluation, or its speed is not known yet."""
+        """Seconds left in the current evaluation; None if there is no evaluation, or its speed is not known yet."""
         return self._clock.left if self.evaluating else None
 
     @property
     def evaluation_left_text(self) -> str:
-        """Time left of the current evaluation, such as `, 0:40 left`; empty if it is not known."""
+        """Time left in the current evaluation, such as `, 0:40 left`; empty if it is not known."""
         return self._clock.left_text if self.evaluating else ""
 
     @property
@@ -204,7 +204,7 @@ class RunModel:
 
     @property
     def undoable(self) -> list[LiveChange]:
-        """The user's live changes that are still in effect, in order. A change and the change back cancel each other.
+        """The user's live changes that are still in effect, in order. Changes that cancel each other out are omitted.
 
         Changes to the number of tasks in memory at once are left out: the trainer itself lowers this number when memory
         runs out, and the number does not affect results.
@@ -279,7 +279,7 @@ class RunModel:
         self.journal.append(JournalLine(iteration, text, tone))
 
     def _start(self, event: Started) -> None:
-        """Start or continue the run, and remove everything after the checkpoint from which it continues."""
+        """Start or resume the run. If it is resumed, remove everything that happened after the checkpoint."""
         self.started, self.settings = event, event.settings
         self.changes = [made for made in self.changes if made.iteration < event.iteration]
         for history in (self.val_loss, self.val_accuracy):
@@ -338,7 +338,7 @@ class RunModel:
             self._add_line(event.iteration, text, _tone(event.test, "good"))
 
     def _seconds_at(self, iteration: int) -> float:
-        """Return the seconds of training until a meta-step, which may be earlier than the latest one."""
+        """Return the training time in seconds at a meta-step, which may be earlier than the latest one."""
         seconds = self.meta_loss.seconds_at(iteration)
         return self.seconds if seconds is None else seconds
 

@@ -14,7 +14,7 @@ from metatui.utils.smoothing import DECAYS, ExponentialAverage
 
 
 class Smoother:
-    """Adds to each meta-step of a run the averages of meta-loss and accuracy up to that meta-step.
+    """Adds the moving averages of meta-loss and accuracy to each meta-step of a run.
 
     A live run sends no meta-steps from before the connection, and skips some if the receiver is slow. The missing ones
     are read from the run's metrics file, so every meta-step is returned.
@@ -79,7 +79,7 @@ class Smoother:
         return self._average(new), self._reader.restarted
 
     def _read_ahead(self) -> bool:
-        """Read more meta-steps of the file, and return whether there were any."""
+        """Read more meta-steps from the file, and return whether there were any."""
         new = self._reader.read_new()
         if self._reader.restarted:
             self._forget()

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class ReplySource(Protocol):
-    """Protocol of a computation in another process, such as one that a `Helper` runs."""
+    """Interface of a computation in another process, for example in a `Helper`."""
 
     def replies(self) -> Iterator[Reply]:
         """Yield replies until the computation ends or is stopped. This method is called in a thread.
@@ -50,13 +50,13 @@ class AnalysisScreen(ModalScreen[ScreenResultType]):
         reply: Reply
 
     IDLE_SECONDS: ClassVar[float] = 180.0
-    """Seconds without a request after which the helper process is ended, because it uses up to 1 GB of memory. The next
-    request starts a new process, and therefore takes a few seconds longer."""
+    """Seconds without a request after which the helper process is stopped to free up to 1 GB of memory. The next
+    request then takes a few seconds longer, because it starts a new process."""
 
     _source: ReplySource | None = None
     _helper: Helper | None = None
     _request = 0
-    """Number of the request in progress; 0 if no request is in progress."""
+    """Identifies the request in progress; 0 if no request is in progress."""
     _idle: Timer | None = None
 
     @property
@@ -66,7 +66,7 @@ class AnalysisScreen(ModalScreen[ScreenResultType]):
     def start_analysis(self, analysis: Callable[[], Generator[Any, None, Any]]) -> None:
         """Run `analysis` in a helper process. If an analysis is in progress, its replies are ignored from now on.
 
-        The helper process stays alive between requests, with torch loaded. It is ended when the screen is closed, or
+        The helper process stays alive between requests, with torch loaded. It is stopped when the screen is closed, or
         after `IDLE_SECONDS` without a request.
 
         Args:
@@ -80,7 +80,7 @@ class AnalysisScreen(ModalScreen[ScreenResultType]):
         self._request = self._helper.ask(analysis)
 
     def listen_to(self, source: ReplySource) -> None:
-        """Show the replies from `source`, which serves a single request, and stop it when the screen is closed."""
+        """Show the replies from `source`, which serves a single request. When the screen is closed, stop `source`."""
         self._source, self._request = source, 1
         self.run_worker(partial(self._forward, source), thread=True, exit_on_error=False, group="analysis")
 

@@ -1,4 +1,4 @@
-"""Screen that explains an algorithm: its idea, update rule, costs and paper, and its pseudo-code with the settings."""
+"""Screen that explains an algorithm: its idea, update rule, costs, paper, and pseudo-code with values of settings."""
 
 from __future__ import annotations
 
@@ -81,7 +81,8 @@ def page(explained: Explanation, width: int, theme: ChartTheme, *, values: str =
     """Lay out an explanation in lines of readable length.
 
     Args:
-        values: description of the values in the pseudo-code, for the title of the pseudo-code.
+        values: phrase that describes the values in the pseudo-code, such as `its usual values`. The title of the
+            pseudo-code contains this phrase.
     """
     width = min(width, LONGEST_LINE)
 

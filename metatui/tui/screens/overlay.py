@@ -1,4 +1,4 @@
-"""Base class of screens that cover a part of the screen below, made so that they open fast."""
+"""Base class of screens that cover only part of the screen below and open fast."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from textual.widget import Widget
 
 
 class Overlay(ModalScreen[ScreenResultType]):
-    """A screen that shows the screen below, without its links, around its own widgets."""
+    """A screen whose widgets cover only part of the screen below. Links of the screen below are disabled."""
 
     # Widgets that gain or lose focus redraw themselves; Textual would redraw the whole screen.
     focused: Reactive[Widget | None] = Reactive(None, repaint=False)
@@ -47,7 +47,7 @@ class Overlay(ModalScreen[ScreenResultType]):
         return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Copy the lines of the screen below. Textual would style them a second time, which takes longer."""
+        """Copy the lines of the screen below. This is faster than letting Textual style them again."""
         width, height = self.size
         if self._below is None:
             below = self.render()

@@ -26,7 +26,7 @@ from metatui.tui.widgets.static_text import StaticText
 
 KEYS: Final = (Key("n", "Other picture", "other"), Key("Esc", "Close", "dismiss"))
 BOTH_FROM: Final = 100
-"""Minimum width of the terminal to show both charts."""
+"""Minimum width of the terminal at which both charts are shown."""
 
 LEARNED_COLOUR, ORDINARY_COLOUR = "hue-blue", "hue-orange"
 LINE_MARKERS = len(GLYPHS[Symbols.ASCII].lines)
@@ -41,7 +41,7 @@ class ParameterScreen(AnalysisScreen[None]):
             "n,b,left,right,space",
             "other",
             "Other picture",
-            tooltip="If only one chart fits, switch between the meta-learned and the ordinary initialisation.",
+            tooltip="If there is room for only one chart, switch between the two initialisations.",
         ),
     ]
     DEFAULT_CSS = """
@@ -57,7 +57,7 @@ class ParameterScreen(AnalysisScreen[None]):
         super().__init__()
         self._run = run
         self._ordinary_first = False
-        """True if the ordinary initialisation is shown in a terminal with room for only one chart."""
+        """True to show the ordinary initialisation if there is room for only one chart."""
         self.space: ParameterSpace | None = None
 
     def compose(self) -> ComposeResult:

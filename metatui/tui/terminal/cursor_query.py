@@ -1,4 +1,4 @@
-"""Query that asks the terminal whether it understands escape sequences."""
+"""Questions to the terminal that are answered before the app starts."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Final
 QUESTION: Final = b"\x1b[6n"
 """Asks for the position of the cursor (DSR)."""
 REPLY: Final = re.compile(rb"\x1b\[\d+;\d+R")
+ATTRIBUTES: Final = re.compile(rb"\x1b\[\?[\d;]*c")
+"""The reply to a question for the device attributes (DA1)."""
 WAIT: Final = 0.5
 """Seconds to wait for each part of the reply."""
 LONGEST: Final = 4096
@@ -26,21 +28,33 @@ def moves_cursor(keyboard: int = 0, screen: int = 1) -> bool:
     Args:
         keyboard, screen: file descriptors of the terminal.
     """
+    return _reply(QUESTION, REPLY, keyboard, screen) is not None
+
+
+def shows_sixels(keyboard: int = 0, screen: int = 1) -> bool:
+    """Return whether the terminal says that it shows sixel graphics. The arguments are those of `moves_cursor`."""
+    reply = _reply(b"\x1b[c", ATTRIBUTES, keyboard, screen) or b""
+    return b"4" in reply[3:-1].split(b";")[1:]
+
+
+def _reply(question: bytes, expected: re.Pattern[bytes], keyboard: int, screen: int) -> bytes | None:
+    """Ask the terminal, and return its reply; None if it does not give the expected one."""
     try:
         before = termios.tcgetattr(keyboard)
         tty.setcbreak(keyboard)
     except termios.error:
-        return False
+        return None
     received = b""
     try:
-        os.write(screen, QUESTION)
+        os.write(screen, question)
         while len(received) < LONGEST and select.select([keyboard], [], [], WAIT)[0]:
             part = os.read(keyboard, LONGEST)
             received += part
-            if not part or REPLY.search(received):
+            if not part or expected.search(received):
                 break
     except OSError:  # the terminal was closed
-        return False
+        return None
     finally:
         termios.tcsetattr(keyboard, termios.TCSANOW, before)
-    return REPLY.search(received) is not None
+    found = expected.search(received)
+    return found[0] if found else None

@@ -12,11 +12,11 @@ from textual.events import Event, Key, Paste
 from textual.message_pump import MessagePump
 
 LONGEST_WAIT = 1.0
-"""Seconds after which the next key is handled even if the previous key has not had its effect."""
+"""Seconds after which the next key is handled even if the previous key has not taken effect yet."""
 
 
 class OrderedKeys(App[None], inherit_bindings=False):
-    """Holds each key back until the previous key has had its effect, which may be to open a screen.
+    """Holds each key back until the previous key has taken effect, for example by opening a screen.
 
     Textual sends each key at once to the widget that has the focus. A binding runs only after its key has bubbled to
     the app, and the focus moves even later. If the following keys were sent before that, they would go to the wrong

@@ -1,10 +1,13 @@
-"""Keyboard driver that reports escape sooner than Textual's own and tolerates invalid input."""
+"""Keyboard driver that reports escape sooner than Textual's, tolerates invalid input, and receives replies."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import selectors
+import struct
+import termios
 from codecs import getincrementaldecoder
 from contextlib import suppress
 
@@ -14,8 +17,10 @@ from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 
+from metatui.tui.terminal.sixel import REPLY, UNFINISHED_REPLY, Reply
+
 EXIT_CHECK_SECONDS = 0.1
-"""Interval in seconds at which the keyboard thread checks whether to end."""
+"""Interval in seconds at which the keyboard thread checks whether it should end."""
 
 ESCAPE = "\x1b"
 
@@ -32,30 +37,45 @@ class Keyboard(LinuxDriver):
     def run_input_thread(self) -> None:
         # Terminals also send bytes that are not UTF-8: 8-bit meta keys, X10 mouse reports, text pasted as Latin-1.
         parser, decode = XTermParser(self._debug), getincrementaldecoder("utf-8")("replace").decode
-        escape_pending = False
+        escape_pending, unfinished = False, ""
         with selectors.SelectSelector() as selector:
             selector.register(self.fileno, selectors.EVENT_READ)
             while not self.exit_event.is_set():
-                if selector.select(constants.ESCAPE_DELAY if escape_pending else EXIT_CHECK_SECONDS):
+                text, unfinished = unfinished, ""
+                if selector.select(constants.ESCAPE_DELAY if escape_pending or text else EXIT_CHECK_SECONDS):
                     data = self._read()
                     if not data:
                         self._app.post_message(TerminalLost())
                         return
-                    text = decode(data)
+                    text += decode(data)
+                    # Textual would take the terminal's replies for keys.
+                    for reply in REPLY.findall(text):
+                        self._app.post_message(Reply(reply))
+                    text = REPLY.sub("", text)
+                    if rest := UNFINISHED_REPLY.search(text):
+                        text, unfinished = text[: rest.start()], rest[0]
                     escape_pending = text.endswith(ESCAPE)
-                    for sequence in filter(None, SEQUENCE_START.split(text)):
-                        try:
-                            for event in parser.feed(sequence):
-                                self.process_message(event)
-                        except (ValueError, OverflowError):
-                            # Textual's parser raises for sequences with invalid numbers, and is then unusable.
-                            parser = XTermParser(self._debug)
+                for sequence in filter(None, SEQUENCE_START.split(text)):
+                    try:
+                        for event in parser.feed(sequence):
+                            self.process_message(event)
+                    except (ValueError, OverflowError):
+                        # Textual's parser raises for sequences with invalid numbers, and is then unusable.
+                        parser = XTermParser(self._debug)
                 for event in parser.tick():
                     escape_pending = False
                     self.process_message(event)
         with suppress(EOFError, ParseError):
             for _ in parser.feed(""):
                 pass
+
+    def cell_size(self) -> tuple[int, int] | None:
+        """Return the width and height of a cell in pixels, if the terminal has told the kernel."""
+        try:
+            rows, columns, width, height = struct.unpack("HHHH", fcntl.ioctl(self.fileno, termios.TIOCGWINSZ, bytes(8)))
+        except OSError:
+            return None
+        return (width // columns, height // rows) if rows and columns else None
 
     def _read(self) -> bytes:
         """Return input bytes; empty if the terminal is closed."""

@@ -34,7 +34,7 @@ CHUNK: Final = 4096
 
 
 def is_supported(environ: Mapping[str, str]) -> bool:
-    """Return whether the terminal shows pictures. Multiplexers, which change `TERM`, do not pass pictures on.
+    """Return whether the terminal can show pictures. Multiplexers, which change `TERM`, do not pass pictures on.
 
     Placeholders need exact colours, so the result is false if the user has reduced the number of colours.
     """

@@ -1,4 +1,4 @@
-"""Redirection of all output except the app's own from the terminal to the log."""
+"""Redirection of terminal output to the log, except the output of the app itself."""
 
 from __future__ import annotations
 

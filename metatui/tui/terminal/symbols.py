@@ -112,7 +112,7 @@ def detect(environ: Mapping[str, str], encoding: str | None, tmux_utf8: bool | N
 
 
 def is_ascii_only(environ: Mapping[str, str]) -> bool:
-    """Return whether the user has chosen ASCII: by the C locale, or because the terminal is dumb."""
+    """Return whether only ASCII may be drawn, because the user has chosen the C locale or a dumb terminal."""
     return environ.get("TERM") == "dumb" or _locale(environ) in ("C", "POSIX")
 
 

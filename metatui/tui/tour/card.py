@@ -22,7 +22,7 @@ FIRST_RUN = "{start} trains MAML on sine waves in under a minute."
 
 
 class TourWidget(StaticText):
-    """Base class of the texts of the tour. `see` is called with everything that happens in the app."""
+    """Base class of the widgets of the tour. `see` is called with everything that happens in the app."""
 
     def __init__(self, text: str = "") -> None:
         super().__init__(text, id="tour")

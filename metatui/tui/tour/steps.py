@@ -51,7 +51,7 @@ STEPS: tuple[Step, ...] = (
     Step(
         "train",
         "{start} starts training: MAML learns initial parameters from which one gradient step on 10 points fits a new "
-        f"sine wave. The form has {ITERATIONS:,} iterations, so that the run does not end during the tour. "
+        f"sine wave. The form is set to {ITERATIONS:,} iterations, so that the run does not end during the tour. "
         "Press {start}.",
         lambda happening, _: isinstance(happening, Started),
     ),
@@ -79,8 +79,8 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         "save a preset",
-        "{save_preset} saves the settings in the form as a preset, so that they can be run again by name. The form "
-        "has the original number of iterations again. Press {save_preset}, then enter.",
+        "{save_preset} saves the settings in the form as a preset, so that you can use them again by name. The form "
+        "now has its original number of iterations. Press {save_preset}, then enter.",
         lambda happening, _: isinstance(happening, PresetName),
     ),
     Step(
@@ -91,7 +91,7 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         "compare",
-        "{mark_run} marks the selected run. Mark two runs, then {compare_runs} compares them on the same held-out "
+        "{mark_run} marks the selected run. Mark two runs, and {compare_runs} compares them on the same held-out "
         "tasks, with intervals and a paired test.",
         lambda happening, state: happening == "compare_runs" and state.context.marked > 1,
         "The list has one run. To train another algorithm, press {command_palette}, type algorithm fomaml and press "

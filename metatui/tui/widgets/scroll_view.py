@@ -15,7 +15,7 @@ from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, padded
 
 Page = Callable[[int, ChartTheme], list[Row]]
-"""Function that returns the rows of a page for a width in cells."""
+"""Function that takes a width in cells and a theme, and returns the rows of a page."""
 
 
 class ScrollingRows(RowsWidget, can_focus=True):

@@ -26,7 +26,7 @@ from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, centred, fitt
 from metatui.tui.widgets.scroll_view import scroll_bar
 
 GAP = 2
-"""Blank cells between columns."""
+"""Number of blank cells between columns."""
 
 Tone = Literal["text", "title", "muted", "warning"]
 """Name of a style of ChartTheme."""
@@ -40,9 +40,9 @@ class Column(NamedTuple):
     """Width to which the cells may be truncated; 0 to omit the column if it does not fit in full."""
     sortable: bool = False
     needs: int = 0
-    """Earlier columns are truncated, as far as their `least` allows, to give this column up to this width."""
+    """Width below which earlier columns are truncated to make room for this one, as far as their `least` allows."""
     keeps_end: bool = False
-    """True if cells are truncated in the middle, because their ends differ."""
+    """True to truncate cells in the middle, so that their ends remain visible."""
     optional: bool = False
     """True if the column is omitted while all its cells are empty."""
 
@@ -51,7 +51,7 @@ class Cell(NamedTuple):
     text: str
     tone: Tone = "text"
     colour: str = ""
-    """Palette name of a colour that replaces the colour of the tone."""
+    """Palette name of a colour; empty to use the colour of `tone`."""
 
 
 class Item(NamedTuple):
@@ -136,7 +136,7 @@ class Table(RowsWidget, can_focus=True):
         self._height = 1
         """Number of visible rows, not counting the titles of the columns."""
         self._natural: tuple[Symbols, Sequence[int]] | None = None
-        """The glyph set, and the width of the longest cell of each column in these glyphs."""
+        """The glyph set, and the width of the longest cell of each column with this glyph set."""
         self._shown: Sequence[tuple[int, int, int]] = ()
         """Index, first cell and width of each visible column."""
 
@@ -172,9 +172,9 @@ class Table(RowsWidget, can_focus=True):
 
         Args:
             empty: text to show if there are no items.
-            order: column by which the rows are sorted, and whether in descending order.
-            in_place: whether a scrolled table keeps its scroll position relative to the item of the cursor, even if
-                this item is out of sight. Otherwise, the table scrolls to the cursor.
+            order: column by which the rows are sorted, and whether the order is descending.
+            in_place: whether to keep the scroll position relative to the item under the cursor, even if this item is
+                out of sight. If false, the table scrolls to the cursor.
         """
         before = self.selected
         row = self._items[self._cursor] if self._items else 0
@@ -280,7 +280,7 @@ class Table(RowsWidget, can_focus=True):
         self._top = min(max(self._top, row - self._height + 1), first)
 
     def _placed(self, width: int) -> list[tuple[int, int, int]]:
-        """Return the index, first cell and width of each column that fits into `width` cells."""
+        """Return the index, first cell and width of each column that fits in `width` cells."""
         widths: dict[int, int] = {}
         room = width - self._indent
         for number, (column, natural) in enumerate(zip(self._columns, self._widths(), strict=True)):

@@ -23,7 +23,7 @@ def works_in_text(key: str) -> bool:
 
 
 class Entry(Input):
-    """A text input one row high. Its cursor does not blink, because blinking would write to an idle terminal."""
+    """A text input one row high. Its cursor does not blink, because each blink would send output to the terminal."""
 
     DEFAULT_CSS = "Entry, Entry:focus { border: none; height: 1; padding: 0; }"
 
@@ -40,7 +40,7 @@ class Entry(Input):
         self.cursor_blink = False
 
     def on_mount(self) -> None:
-        """Leave the control keys in the user's keymap to the app, except in dialogs, where actions do not work."""
+        """Let the app handle the ctrl keys that the user's keymap binds to actions, except in dialogs."""
         if not self.screen.is_modal:
             for key in EDITING_KEYS & changed_keys():
                 if key.startswith("ctrl+"):

@@ -271,7 +271,7 @@ def test_few_held_out_classes_are_reported(root: Path) -> None:
     (notice,) = source_of(root).notices
     assert notice == (
         f"'{root}' has only 5 classes for validation tasks, so several 5-way tasks have the same classes, with "
-        "different images: the 95 % interval applies to tasks of these classes, not to new classes"
+        "different images: the 95 % interval applies to tasks with these classes, not to new classes"
     )
     (notice,) = source_of(root, evaluation__test_tasks=7).notices
     assert "has only 5 classes for validation tasks and 6 classes for test tasks, so several 5-way tasks" in notice

@@ -153,7 +153,7 @@ def test_auto_warns_once_about_fallback(monkeypatch: pytest.MonkeyPatch, recwarn
     for _ in range(2):
         meta_gradient(Branching().double(), F.mse_loss, *points(), inner_lr=0.1, inner_steps=1)
     (warning,) = recwarn.list
-    assert str(warning.message).startswith("meta_gradient uses engine 'loop' in place of 'batched'")
+    assert str(warning.message).startswith("meta_gradient uses engine 'loop' instead of 'batched'")
     assert warning.filename == __file__
 
 

@@ -92,7 +92,7 @@ def test_silent_driver(driver: FakeNvml) -> None:
 def test_hidden_gpu(driver: FakeNvml, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
     assert cuda.cuda_problem() == (
-        f"The NVIDIA H100 cannot be used: CUDA_VISIBLE_DEVICES is {value!r}, which names no GPU; "
+        f"The NVIDIA H100 cannot be used: CUDA_VISIBLE_DEVICES is {value!r}, which does not select a GPU; "
         "unset it, or set it to 0"
     )
 

@@ -49,7 +49,7 @@ def test_run_imports_nothing_after_its_start(tmp_path: Path) -> None:
 
 def test_too_little_address_space_is_reported_before_start(tmp_path: Path) -> None:
     message = str(run_child(tmp_path / "runs", 400 * loading.MIB)["error"])
-    assert "do not fit into the 400 MiB of address space that this process may use (ulimit -v)" in message
+    assert "do not fit in the 400 MiB of address space that this process may use (ulimit -v)" in message
     assert not (tmp_path / "runs").exists()
 
 

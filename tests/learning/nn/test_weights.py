@@ -75,7 +75,7 @@ def test_report_names_what_does_not_match(tmp_path: Path, state: State) -> None:
     assert "11 of 14 tensors" in report
     assert "; not in the file: 0.weight; " in report
     assert "; not in the model: old�.0, old�.1, old�.2, old�.3 and 2 more; " in report
-    assert report.endswith("; of another shape: 17.bias [3] in place of [4], 17.weight [3, 2] in place of [4, 2]")
+    assert report.endswith("; of a different shape: 17.bias [3] instead of [4], 17.weight [3, 2] instead of [4, 2]")
     assert torch.equal(model.get_parameter("1.weight"), state["1.weight"])
     assert all(torch.equal(model.state_dict()[name], t) for name, t in head.items())
 

@@ -263,7 +263,7 @@ def test_only_plain_sgd_is_recomputed(rule: dict[str, Scalar]) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        ("compute.engine", "higher", "is 'higher', but must be another engine: higher supports only plain SGD"),
+        ("compute.engine", "higher", "is 'higher', but must be another engine: the engine higher supports only"),
         ("compute.engine", "compiled", "is 'compiled', but must be another engine: compiled meta-steps need"),
         (
             "compute.second_order",

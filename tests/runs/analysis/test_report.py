@@ -286,7 +286,7 @@ def test_report_command(store: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "a report needs at least one run: `metatui runs` lists all runs, and `latest` is the newest one"),
+        ([], "a report needs at least one run: 'metatui runs' lists all runs, and 'latest' is the newest one"),
         (["nothing"], "'nothing' is not a run in "),
         (["fomaml", "--to", "x.pdf"], "--to is 'x.pdf', but must end in .html or .md"),
         (["fomaml", "--to", "/nowhere/x.md"], "there is no folder '/nowhere'"),

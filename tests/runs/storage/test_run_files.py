@@ -280,13 +280,15 @@ def test_curves_of_a_wrong_length_are_refused(tmp_path: Path) -> None:
             read_record(path, EvaluationRecord)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"test": 5}', '{"test": {"split": "test"}}', '{"other": null}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"test": 5}', '{"test": {"split": "test"}}', '{"other": null}', '{"\\u001b[0m": null}']
+)
 def test_invalid_records_are_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "evaluation.json"
     path.write_text(text)
     with pytest.raises(BadInput, match=r"evaluation\.json' cannot be used: .* at ") as caught:
         read_record(path, EvaluationRecord)
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).isprintable()
 
 
 def test_create_find_and_delete_runs(tmp_path: Path) -> None:

@@ -268,7 +268,7 @@ async def test_export(tmp_path: Path) -> None:
         assert "exists: turn on 'Replace an existing file'" in await write("made.svg")
         assert "must end in one of" in await write("made.doc")
         assert "file name too long" in await write(f"{'x' * 4000}.svg")
-        assert "not known on this machine" in await write("~nobody-of-this-name/made.svg")
+        assert "home folder of an unknown user" in await write("~nobody-of-this-name/made.svg")
         assert [file.name for file in tmp_path.glob("made*")] == ["made.svg"]
         path = app.screen.query_one("#save-path", Input)
         before = path.value
@@ -291,7 +291,7 @@ async def test_typing_while_a_file_is_written_does_not_reach_the_screen_below(tm
         written.set()
         await until_written(pilot)
         assert app.screen is dialog
-        assert "What was typed in the meantime was ignored" in text_of(dialog, "#save-state")
+        assert "Keys pressed in the meantime were ignored" in text_of(dialog, "#save-state")
         await pilot.press("t", "m")
         assert screen.view == View(colours={})
         await pilot.press("enter")

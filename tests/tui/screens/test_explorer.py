@@ -131,7 +131,7 @@ async def test_drawing_a_wave() -> None:
         assert helper.asked[-1].keywords["drawn"] == Wave(1.7, 0.8), "starts as the visible wave"
         await pilot.press("up", "up", "down", "right")
         assert helper.asked[-1].keywords["drawn"] == Wave(1.8, 0.9)
-        assert header(screen).startswith("Drawn: A = 1.80, φ = 0.90")
+        assert header(screen).startswith("Your wave: A = 1.80, φ = 0.90")
         await pilot.press(*["left"] * 10)
         assert "outside the training range" in header(screen)
         await pilot.press("d")

@@ -148,7 +148,7 @@ async def test_a_stopped_suite_names_its_failures(store: RunStore) -> None:
         await poll(pilot)
         state = text_of(screen, "#suite-state")
         failure = "waves: MAML (seed 0) failed: there is no such device."
-        assert state == f"The suite stopped, and its runs are saved. F5 resumes it. {failure}"
+        assert state == f"The suite has stopped. Its runs are saved, and F5 resumes it. {failure}"
 
 
 async def test_refused_actions(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +212,7 @@ async def test_invalid_suites_are_reported(store: RunStore) -> None:
     (user_dir() / "bad.toml").write_text("compare = 1")
     async with suite_app(store).run_test(size=(120, 40)) as pilot:
         screen = await opened(pilot)
-        assert "Cannot be used" in text_of(screen, Description)
+        assert "A suite cannot be used" in text_of(screen, Description)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999, 1.0])

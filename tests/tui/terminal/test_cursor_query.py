@@ -1,15 +1,15 @@
-"""Tests of the question to the terminal whether it understands escape sequences."""
+"""Tests of questions to the terminal."""
 
 from __future__ import annotations
 
 import os
 import termios
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from metatui.tui.terminal import cursor_query
-from metatui.tui.terminal.cursor_query import QUESTION, moves_cursor
+from metatui.tui.terminal.cursor_query import QUESTION, moves_cursor, shows_sixels
 
 
 @pytest.fixture
@@ -21,28 +21,49 @@ def terminal() -> Iterator[tuple[int, int]]:
     os.close(program)
 
 
-@pytest.mark.parametrize(("reply", "answer"), [(b"x\x1b[12;5R", True), (b"x\x1b[A", False)])
+@pytest.fixture
+def answer(terminal: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes, bytes], None]:
+    """Return a function that makes the terminal emulator reply to a question."""
+    emulator, _ = terminal
+    write = os.write
+    monkeypatch.setattr(cursor_query, "WAIT", 0.05)
+
+    def reply_to(question: bytes, reply: bytes) -> None:
+        def answered(descriptor: int, data: bytes) -> int:
+            count = write(descriptor, data)
+            if data == question:
+                write(emulator, reply)
+            return count
+
+        monkeypatch.setattr(os, "write", answered)
+
+    return reply_to
+
+
+@pytest.mark.parametrize(("reply", "moves"), [(b"x\x1b[12;5R", True), (b"x\x1b[A", False)])
 def test_terminals_that_reply_move_the_cursor(
-    terminal: tuple[int, int], monkeypatch: pytest.MonkeyPatch, reply: bytes, answer: bool
+    terminal: tuple[int, int], answer: Callable[[bytes, bytes], None], reply: bytes, moves: bool
 ) -> None:
     emulator, program = terminal
     before = termios.tcgetattr(program)
-    write = os.write
-
-    def answered(descriptor: int, data: bytes) -> int:
-        """Write the question, and reply to it as a terminal emulator would."""
-        count = write(descriptor, data)
-        if data == QUESTION:
-            write(emulator, reply)
-        return count
-
-    monkeypatch.setattr(os, "write", answered)
-    monkeypatch.setattr(cursor_query, "WAIT", 0.05)
-    assert moves_cursor(program, program) is answer
+    answer(QUESTION, reply)
+    assert moves_cursor(program, program) is moves
     assert termios.tcgetattr(program) == before
     assert os.read(emulator, 100).startswith(QUESTION)
 
 
-def test_a_file_does_not_move_the_cursor() -> None:
+@pytest.mark.parametrize(
+    ("reply", "shows"),
+    [(b"x\x1b[?62;4;22c", True), (b"\x1b[?62;22c", False), (b"\x1b[?4;6c", False), (b"\x1b[A", False)],
+)  # fmt: skip
+def test_terminals_say_that_they_show_sixels(
+    terminal: tuple[int, int], answer: Callable[[bytes, bytes], None], reply: bytes, shows: bool
+) -> None:
+    answer(b"\x1b[c", reply)
+    assert shows_sixels(terminal[1], terminal[1]) is shows
+
+
+def test_a_file_is_no_terminal() -> None:
     with open(os.devnull) as file:
         assert not moves_cursor(file.fileno(), file.fileno())
+        assert not shows_sixels(file.fileno(), file.fileno())

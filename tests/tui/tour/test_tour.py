@@ -62,7 +62,7 @@ async def test_each_step_ends_when_the_user_has_done_it(
         await pilot.press("T", "ctrl+o", "f6")  # pausing is not possible, and does not end the step
         await pilot.pause()
         assert step() == "train"
-        assert "The form has 200,000 iterations" in text()
+        assert "The form is set to 200,000 iterations" in text()
         assert "Press F5." in text()
         await pilot.press("f5")
         await pilot.pause()

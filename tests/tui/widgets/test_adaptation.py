@@ -183,7 +183,7 @@ async def test_hidden_runs_are_counted() -> None:
     async with app.run_test(size=SIZES["80x24"]) as pilot:
         panel = app.query_one(AdaptationPanel)
         await pilot.pause()
-        assert lines(panel)[1].rstrip().endswith("1 run does not fit")
+        assert lines(panel)[1].rstrip().endswith("1 run not shown")
         assert "Reptile" not in lines(panel)[1]
 
 

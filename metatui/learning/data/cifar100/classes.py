@@ -1,4 +1,7 @@
-"""Classes and superclasses of CIFAR-100, and the class splits of FC100 and CIFAR-FS. Imports no torch."""
+"""Classes and superclasses of CIFAR-100, and the class splits of FC100 and CIFAR-FS.
+
+This module does not import torch.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The part that the declarations of FC100 and CIFAR-FS have in common. Imports no torch."""
+"""The part that the declarations of FC100 and CIFAR-FS share. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Cifar100(DataSet):
-    """Base of the data sets made from CIFAR-100."""
+    """Base class of the data sets made from CIFAR-100."""
 
     kind = "classification"
 

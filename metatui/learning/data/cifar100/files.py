@@ -33,7 +33,7 @@ def read(folder: Path) -> NDArray[np.uint8]:
     """Read the images of both published files, uint8 [100, images, 3, 32, 32], sorted by class.
 
     The images are read from `cifar-100-python.tar.gz` or from the folder `cifar-100-python`, in `folder`. The archive
-    takes precedence: torchvision keeps both, and an interrupted unpacking damages only the folder.
+    takes precedence: torchvision keeps both, and if extraction is interrupted, only the folder is damaged.
 
     Raises:
         BadInput: if neither exists, or if a file is missing, is damaged or does not belong to CIFAR-100.

@@ -11,7 +11,7 @@ from metatui.learning.data.image_source import PackedSource
 
 
 class Cifar100Source(PackedSource):
-    """Tasks of the cached CIFAR-100 with the class split of the data set `name`."""
+    """Tasks made from the cached CIFAR-100 images, with the class split of the data set `name`."""
 
     def __init__(self, name: str, *, device: torch.device | str) -> None:
         """Load the images.

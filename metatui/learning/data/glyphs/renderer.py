@@ -1,7 +1,7 @@
 """Images of a character, drawn from its strokes. Each drawing has its own wobble, slant, size, place and pen.
 
-Ink is a sum of Gaussian spots at even distances along the strokes. A spot is the product of a horizontal and a vertical
-profile, so an image is one matrix product over the spots; the profiles are tabulated.
+Ink is a sum of Gaussian spots at equal distances along the strokes. A spot is the product of a horizontal and a
+vertical profile, so an image is one matrix product over the spots; the profiles are tabulated.
 
 In Bézier curves, sums of products are written out, because matrix products and reductions may round differently in a
 batch of another size, and an image must not depend on its batch.
@@ -53,7 +53,7 @@ def point(control: Tensor, t: Tensor) -> Tensor:
 
 
 def sampled(control: Tensor) -> Tensor:
-    """Return points [..., SEGMENTS + 1, 2] along each curve [..., 4, 2], at even steps of its parameter t."""
+    """Return points [..., SEGMENTS + 1, 2] along each curve [..., 4, 2], at equal steps of its parameter t."""
     return point(control.unsqueeze(-3), torch.linspace(0, 1, SEGMENTS + 1))
 
 
@@ -66,7 +66,7 @@ def drawings(strokes: Tensor, written: Tensor, keys: Tensor) -> Tensor:
     """Render drawings of each class.
 
     Args:
-        strokes: control points in a square from -1 to 1, float32 [C, S, 4, 2].
+        strokes: control points with coordinates from -1 to 1, float32 [C, S, 4, 2].
         written: mask of the strokes to draw, bool [C, S].
         keys: key of the random numbers of each drawing, int64 [C, D].
 
@@ -90,7 +90,7 @@ def _inked(rows: Tensor) -> Tensor:
     """Add up the spots of ink of each drawing. Returns images [D, SIDE, SIDE].
 
     Args:
-        rows: row numbers in `_profiles` of the horizontal and of the vertical profile of each spot, [2, D, P].
+        rows: [2, D, P], indices of the rows of `_profiles` with the horizontal and the vertical profile of each spot.
     """
     images = torch.empty(rows.shape[1], SIDE, SIDE)
     for start in range(0, len(images), _CHUNK):
@@ -101,7 +101,7 @@ def _inked(rows: Tensor) -> Tensor:
 
 
 def _stops(strokes: Tensor, written: Tensor) -> tuple[Tensor, Tensor]:
-    """Place P spots of ink at even distances along the written strokes of each class.
+    """Place P spots of ink at equal distances along the written strokes of each class.
 
     Returns:
         The weight of each control point at each spot, float32 [C, P, S*4], and the distance between spots, float32 [C].
@@ -147,5 +147,9 @@ def _profiles() -> Tensor:
 
 
 def _uniform(key: Tensor, count: int) -> Tensor:
-    """Return `count` numbers (a multiple of 4) in [-1, 1) for each key, float32 [..., count], in steps of 2^-15."""
+    """Return `count` random numbers in [-1, 1) for each key, float32 [..., count], in steps of 2^-15.
+
+    Args:
+        count: must be a multiple of 4.
+    """
     return random.bits(key, count // 4).view(torch.int16).to(torch.float32) * 2.0**-15

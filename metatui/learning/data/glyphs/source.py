@@ -22,11 +22,11 @@ CLASSES = 2**32
 """Number of classes in each split."""
 
 POOLED_CLASSES = 1000
-"""Number of classes for ordinary training, without tasks: about as many as Omniglot has training characters. The number
-is limited because a model trained in this way needs one output for each class and many images of each class."""
+"""Number of classes in ordinary training, which does not use tasks. Omniglot has about as many training characters. The
+number is limited because ordinary training needs one output for each class and many images of each class."""
 
 STROKES = 4
-"""Largest number of strokes of a character. The smallest number is two."""
+"""Maximum number of strokes in a character. The minimum is two."""
 
 
 class GlyphSource(ImageSource):
@@ -41,7 +41,7 @@ class GlyphSource(ImageSource):
         return pronounceable(number)
 
     def check_drawings(self, split: Split, shots: int, queries: int) -> None:
-        """Accept all values of `shots` and `queries`, because a class has unlimited drawings."""
+        """Accept all values of `shots` and `queries`, because the number of drawings of a class is not limited."""
 
     @property
     def pooled_classes(self) -> int:
@@ -66,14 +66,14 @@ def pronounceable(number: int) -> str:
 
 
 def class_strokes(key: Tensor) -> tuple[Tensor, Tensor]:
-    """Generate the strokes of each class, in a square from -1 to 1.
+    """Generate the strokes of each class. All coordinates are between -1 and 1.
 
     Args:
-        key: key of the random numbers of each class, int64 [C].
+        key: int64 [C], one key of random numbers for each class.
 
     Returns:
-        The control points of the strokes, float32 [C, S, 4, 2], and a mask of the strokes that are used, which are the
-        first 2 to S, bool [C, S].
+        The control points of the strokes, float32 [C, S, 4, 2], and a mask of the strokes that are used, bool [C, S].
+        Each class uses its first strokes, at least 2 and at most S.
     """
     chance = random.uniform(key, 7 * STROKES + 3).to(torch.float32)
     written = torch.arange(STROKES) < (2 + chance[:, -1:] * (STROKES - 1)).floor()
@@ -91,7 +91,7 @@ def class_strokes(key: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _shapes(reach: Tensor, kind: Tensor, side: Tensor, bend: Tensor) -> Tensor:
-    """Return the control points [..., 4, 2] of strokes from the origin to about `reach` [..., 2].
+    """Return the control points [..., 4, 2] of strokes that start at the origin and end close to `reach` [..., 2].
 
     Args:
         kind: selects straight lines, S curves, arcs or loops, [..., 1] from 0 to 1.

@@ -33,7 +33,7 @@ from metatui.utils.files import reason
 
 _FORMAT = "metatui folder 2"
 _MAX_FILE = 256 * 1024 * 1024
-"""Largest size in bytes of an image file that is read."""
+"""Largest image file that is read, in bytes."""
 _CHUNK = 256
 """Number of images between two progress reports."""
 
@@ -47,7 +47,7 @@ class Packed:
     pixels: Tensor
     """uint8 [files, channels, size, size], in which white is 255. The pixels of files that are left out are 0."""
     unusable: dict[int, LeftOut]
-    """Files that are left out because they could not be decoded, keyed by their numbers in the listing."""
+    """Files that are left out because they could not be decoded, keyed by their positions in the listing."""
     digests: tuple[bytes, ...]
     """BLAKE2b digest of each file's pixels; empty for files that are left out."""
     sha256: str
@@ -113,7 +113,7 @@ def _pack(path: Path, listing: Listing, shape: tuple[int, ...]) -> Packed:
 
 
 def _decode_into(pixels: NDArray[np.uint8], listing: Listing) -> dict[int, str]:
-    """Decode all images into `pixels`. Return the reason for each file that cannot be decoded, keyed by file number."""
+    """Decode all images into `pixels`. Return the reason for each file that cannot be decoded, keyed by file index."""
     files = listing.files
     channels, size = pixels.shape[1:3]
 
@@ -141,7 +141,7 @@ def _content(root: Path, file: ImageFile) -> bytes:
         raise Unusable(f"has {file.size:,} bytes, more than the allowed {_MAX_FILE:,}")
     try:
         with (root / file.path).open("rb") as opened:
-            return opened.read(_MAX_FILE)
+            return opened.read(file.size)  # without a limit, a file that grows would be read to its end
     except OSError as error:
         raise Unusable(f"cannot be read: {reason(error)}") from None
 

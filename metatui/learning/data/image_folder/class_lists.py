@@ -19,7 +19,7 @@ from metatui.utils.files import read_bounded
 from metatui.utils.text import sanitize
 
 _MAX_LIST = 64 * 1024 * 1024
-"""Largest size in bytes of a list that is read."""
+"""Largest class list that is read, in bytes."""
 
 
 @dataclass(frozen=True)

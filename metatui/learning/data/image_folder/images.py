@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from metatui.utils.text import sanitize
 
 MOST_PIXELS = 89_478_485
-"""Largest number of pixels of an image file. Above this number, Pillow warns of a decompression bomb."""
+"""Maximum number of pixels in an image file. If there are more, Pillow warns about a decompression bomb."""
 
 _LARGE = 16_000_000
 """Images with more pixels than this are decoded one at a time, because conversion may need eight bytes per pixel."""

@@ -18,7 +18,7 @@ from metatui.learning.hardware.devices import moved
 
 
 def load_mixed(settings: Settings, folders: Sequence[str], device: torch.device | str) -> MixedSource:
-    """Return the tasks of all `folders`.
+    """Return a source of tasks from all `folders`.
 
     Raises:
         BadInput: if a folder is missing, or has too few classes or images for the episodes.
@@ -34,7 +34,7 @@ def load_mixed(settings: Settings, folders: Sequence[str], device: torch.device 
 
 
 class MixedSource(ImageSource):
-    """Tasks of several sources with the same size of images. Each source is chosen with the same probability.
+    """Tasks from several sources with the same image size. Each source is chosen with the same probability.
 
     All classes of a task come from one source. The classes of a split are numbered from the first source to the last.
     """
@@ -50,7 +50,7 @@ class MixedSource(ImageSource):
             split: torch.tensor([0, *(source.class_count(split) for source in self._sources)]).cumsum(0)
             for split in SPLITS
         }
-        """Number of the first class of each source, followed by the total number of classes, for each split."""
+        """For each split, the index of the first class of each source, followed by the total number of classes."""
         self.input_shape = self._sources[0].input_shape
         fingerprints = repr([source.fingerprint for source in self._sources])
         self.fingerprint = f"mixed {hashlib.sha256(fingerprints.encode()).hexdigest()}"
@@ -94,7 +94,7 @@ class MixedSource(ImageSource):
         return images
 
     def _parts(self, split: Split, classes: Tensor) -> Tensor:
-        """Return the source of each class, as the position of the source among all sources."""
+        """Return the index of the source of each class."""
         return torch.bucketize(classes, self._starts[split], right=True) - 1
 
     def _class_name(self, split: Split, part: int, number: int) -> str:

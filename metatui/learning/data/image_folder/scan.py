@@ -70,7 +70,7 @@ class Listing:
 
     @cached_property
     def files(self) -> tuple[ImageFile, ...]:
-        """All images, class by class."""
+        """All images, grouped by class."""
         return tuple(file for folder in self.classes for file in folder.files)
 
     def digest(self) -> str:
@@ -155,7 +155,7 @@ class _Scanner:
         return Listing(self._root, classes, tuple(self._left_out), folder)
 
     def _listed_classes(self, lists: ClassLists) -> Iterator[ClassFolder]:
-        """Yield the classes in lists that name no images. Class folders are in the root, in `data` or in `images`."""
+        """Yield the classes of lists without image names. Class folders are in the root, in `data` or in `images`."""
         first = lists["train"][0].label
         base = next((base for base in ("", "data", "images") if (self._root / base / first).is_dir()), "")
         for split, entries in lists.items():
@@ -257,7 +257,7 @@ class _Scanner:
         return sorted(classes, key=lambda folder: folder.name)
 
     def _subfolders(self, parent: Path) -> list[str]:
-        """Return the folders in `parent`, sorted by name. Links are last, so that folders precede the links to them."""
+        """Return the folders in `parent` sorted by name, then the links, so that folders precede the links to them."""
         folders = []
         for entry in self._entries(parent):
             if entry.is_dir():

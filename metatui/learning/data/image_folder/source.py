@@ -37,16 +37,16 @@ def shares_of(settings: Settings) -> Shares:
 
 
 def load_folder(settings: Settings, device: torch.device | str) -> FolderSource:
-    """Return the tasks of the folder that `settings.task` selects. Its images are decoded unless they are cached.
+    """Return a source of tasks from the folder given in `settings.task`. Images that are not cached are decoded.
 
     Raises:
-        BadInput: if the folder is missing, has too few classes or images for the episodes, or does not fit into memory.
+        BadInput: if the folder is missing, has too few classes or images for the episodes, or does not fit in memory.
     """
     return load_listing(settings, list_folder(settings.task.folder, settings.task.class_lists), device)
 
 
 def load_listing(settings: Settings, listing: Listing, device: torch.device | str) -> FolderSource:
-    """Return the tasks of a folder that has been listed.
+    """Return a source of tasks from a folder that has been listed.
 
     Raises:
         BadInput: under the same conditions as in `load_folder`.
@@ -74,7 +74,7 @@ class FolderSource(PackedSource):
             [file for file in islice(files, len(folder.files)) if file not in packed.unusable]
             for folder in listing.classes
         ]
-        """Usable files of each class, as numbers in the listing."""
+        """Usable files of each class, as indices into the listing."""
         names = [sanitize(folder.name, limit=40) for folder in listing.classes]
         super().__init__(packed.pixels, self._usable, names, splits, device=device)
         self._listing = listing
@@ -83,7 +83,7 @@ class FolderSource(PackedSource):
         self.former_fingerprints = (former,)
         self.left_out = (*listing.left_out, *packed.unusable.values())
         self.repeated = tuple(self._repeated())
-        """Sentences about images that occur in several classes."""
+        """Warnings about images that occur in several classes."""
         self.notices = tuple(filter(None, (_summary(listing, self.left_out), *self.repeated, packed.problem)))
 
     def check_drawings(self, split: Split, shots: int, queries: int) -> None:
@@ -107,7 +107,7 @@ class FolderSource(PackedSource):
         return f"pixels {pixels.hexdigest()}", names.hexdigest()
 
     def _repeated(self) -> Iterator[str]:
-        """Yield a sentence if images are in several splits, and one if images are in several classes of a split."""
+        """Yield a warning if images are in several splits, and another if images are in several classes of a split."""
         copies: dict[bytes, list[tuple[int, str]]] = {}
         for number, usable in enumerate(self._usable):
             for file in usable:
@@ -158,7 +158,7 @@ def _few_classes(settings: Settings, listing: Listing, splits: Splits) -> Iterat
         counts = " and ".join(f"{_classes(len(splits[split]))} for {NAMES[split]} tasks" for split in few)
         yield (
             f"{quote(str(listing.root), 200)} has only {counts}, so several {ways}-way tasks have the same "
-            "classes, with different images: the 95 % interval applies to tasks of these classes, not to new classes"
+            "classes, with different images: the 95 % interval applies to tasks with these classes, not to new classes"
         )
 
 
@@ -169,9 +169,10 @@ def _classes(count: int) -> str:
 def split_classes(classes: Sequence[ClassFolder], seed: int, shares: Shares = SHARES) -> Splits:
     """Return the classes of each split.
 
-    Split folders or class lists define the splits; if they do not define `val`, a fifth of the training classes, chosen
-    by `seed`, is used for validation. Without split folders and class lists, `seed` assigns the classes at random: the
-    fractions `shares` of them, rounded, to validation and testing, and the rest to training.
+    Split folders or class lists define the splits. If they do not define `val`, a fifth of the training classes, chosen
+    at random with `seed`, is used for validation. Without split folders and class lists, the classes are split at
+    random with `seed`. `shares` are then the fractions of the classes for validation and for testing, and all other
+    classes are used for training.
     """
     numbers = {split: [n for n, folder in enumerate(classes) if folder.split == split] for split in (*SPLITS, None)}
     if numbers[None]:
@@ -194,8 +195,8 @@ def check_ways(settings: Settings, listing: Listing, splits: Splits) -> None:
     if fewest >= ways:
         if sizes["train"] < settings.ways_in_training[1]:
             sentence = (
-                f"task.ways_range is {quote(settings.task.ways_range)}, but must end at {sizes['train']} or less, the "
-                f"number of training classes of {quote(str(listing.root), 200)}"
+                f"task.ways_range is {quote(settings.task.ways_range)}, but its upper end must be at most "
+                f"{sizes['train']}, the number of training classes of {quote(str(listing.root), 200)}"
             )
             raise SettingsError([Problem("task.ways_range", sentence)])
         return

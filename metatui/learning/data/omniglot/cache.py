@@ -40,8 +40,8 @@ def pack(
     """Decode the published files in `folder` and write the cache.
 
     Args:
-        folder: the folder that holds `images_background` and `images_evaluation`, each as a zip or unpacked, either
-            directly or in its subfolder `omniglot-py`.
+        folder: the folder that holds `images_background` and `images_evaluation`, each as a zip file or extracted,
+            either directly or in its subfolder `omniglot-py`.
         to: path of the cache (default: the path that `load` reads).
         layout: the characters that the published files must contain, no more and no fewer.
 

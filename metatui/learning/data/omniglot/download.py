@@ -15,9 +15,9 @@ _INSTEAD = (
 
 
 def download(folder: Path | None = None) -> Path:
-    """Download the zips that are missing or incomplete in `folder` (default: the downloads folder). Return the folder.
+    """Download missing and incomplete zip files to `folder` (default: the downloads folder). Return the folder.
 
-    The zips are not unpacked: torchvision would unpack 32,460 files, and mistake an interrupted unpacking for a
+    The files are not extracted: torchvision would extract 32,460 files, and mistake an interrupted extraction for a
     complete one.
 
     Raises:

@@ -1,7 +1,7 @@
 """Omniglot's published files, treated as untrusted input.
 
-Nothing is unpacked to disk. File names are only compared with the expected names. At most as many bytes as a drawing
-may have are read from each file.
+Nothing is extracted to disk. File names are only compared with the expected names. No more bytes are read from a
+file than a drawing may have.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def part_drawings(folder: Path, part: str, alphabets: Alphabets) -> Iterator[tup
     """Yield the drawings of a part of Omniglot, sorted by character and person, each with a name for messages.
 
     The drawings are read from `<part>.zip` or from the folder `<part>`, in `folder` or in its subfolder `omniglot-py`.
-    The zip takes precedence: torchvision keeps both, and an interrupted unpacking damages only the folder.
+    The zip file takes precedence: torchvision keeps both, and if extraction is interrupted, only the folder is damaged.
 
     Raises:
         BadInput: if neither exists, if the drawings cannot be read, or if a drawing is missing, unexpected or too
@@ -121,7 +121,7 @@ def _in_folder(root: Path, part: str, alphabets: Alphabets) -> Iterator[tuple[st
 
 
 def _files_below(folder: Path, depth: int) -> Iterator[Path]:
-    """Yield the files in `folder` and in its subfolders down to `depth`. The limit also ends loops of links."""
+    """Yield the files in `folder` and in its subfolders down to `depth`. The limit also stops cycles of links."""
     for path in folder.iterdir():
         if depth and path.is_dir():
             yield from _files_below(path, depth - 1)

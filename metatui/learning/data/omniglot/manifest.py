@@ -19,10 +19,10 @@ from metatui.learning.data.omniglot.splits import CHARACTERS
 from metatui.utils.errors import BadInput, quote
 
 IMAGE_SIDE = 105
-"""Height and width of a published drawing in pixels."""
+"""Height and width of each published drawing, in pixels."""
 
 LAKE_VALIDATION = ("Balinese", "Greek", "Latin", "Mkhedruli_(Georgian)", "Tagalog")
-"""Background alphabets that the `lake` split uses for validation; the authors' own division has no validation part."""
+"""Background alphabets that the `lake` split uses for validation; the authors' own split has no validation part."""
 
 Alphabets = Mapping[str, int]
 """Number of characters in each alphabet."""

@@ -20,7 +20,7 @@ _TURNED = ("", " ↻90", " ↻180", " ↻270")
 
 
 def load_omniglot(split: str, *, rotations: bool, device: torch.device | str) -> OmniglotSource:
-    """Return the tasks of the cached Omniglot.
+    """Return a source of tasks from the cached Omniglot images.
 
     Raises:
         BadInput: if the cache is missing or damaged, or if the split is unknown.

@@ -1,4 +1,7 @@
-"""Sizes of Omniglot and of its class splits. Imports no torch, so that settings are checked quickly at start-up."""
+"""Sizes of Omniglot and of its class splits.
+
+This module does not import torch, so that settings are checked quickly at start-up.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Declaration of a folder of the user's own images."""
+"""Declaration of the data set `folder`: the user's own images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # One setting in a few lines reads better than one argument per line.
 # fmt: off
 class FolderOptions(Group):
-    """Sizes of the random split of the classes of a folder."""
+    """Sizes of the random split of a folder's classes."""
 
     val_fraction: float = setting(
         0.16, "Validation share",

@@ -21,7 +21,7 @@ class TableOptions(Group):
     """File and columns of a table."""
 
     file: str = setting(
-        "", "Table", "CSV or Parquet file whose rows are examples: a task column, input columns and target columns.",
+        "", "Table", "CSV or Parquet file with one example per row, and columns for task, inputs and targets.",
         allowed="the path of a file, which must start with / or ~ in TOML files and in Python",
         path=True, main=True, pattern=r"^([/~][^\x00]*)?$", max_length=4096)
     task_column: str = setting(

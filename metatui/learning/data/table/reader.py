@@ -1,4 +1,4 @@
-"""Reading of a table: a CSV or Parquet file with a task column, input columns and target columns.
+"""Reads tables: CSV or Parquet files with a task column, input columns and target columns.
 
 The first line of a CSV file has the names of the columns. Values are separated by commas, semicolons or tabs. A column
 is numeric if it has a number in the first row. A column without a name, such as the index that pandas writes, is never
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from metatui.learning.data.sources.table import TableOptions
 
 LARGEST = 256 * 1024 * 1024
-"""Largest size in bytes of a table file."""
+"""Largest table file that is read, in bytes."""
 MOST_VALUES = 20_000_000
-"""Largest number of input and target values of a table. Each value takes eight bytes of memory."""
+"""Maximum number of input and target values in a table. Each value takes eight bytes of memory."""
 MOST_COLUMNS = 10_000
 LARGEST_NUMBER = 1e30
 """Largest allowed magnitude of a value. The limit keeps sums of squares from overflowing."""
@@ -61,7 +61,7 @@ class TableData:
     splits: tuple[Split, ...] | None
     """Split of each task; None if the table has no split column."""
     ignored: tuple[str, ...] = ()
-    """Named columns of the file that are not used."""
+    """Columns of the file that have a name but are not used."""
 
     @property
     def name(self) -> str:
@@ -79,7 +79,7 @@ class Columns:
     inputs: tuple[str, ...]
     targets: tuple[str, ...]
     ignored: tuple[str, ...]
-    """Named columns that are not used."""
+    """Columns that have a name but are not used."""
 
     @property
     def numeric(self) -> tuple[str, ...]:
@@ -104,7 +104,7 @@ class _Rows:
 
 
 def read_table(options: TableOptions) -> TableData:
-    """Read the table from the file that `options` select.
+    """Read the table from the file selected by `options`.
 
     Raises:
         BadInput: if the file cannot be read, is not a table, or contains a value that is not allowed. The message names
@@ -146,7 +146,7 @@ def _grouped(path: Path, name: str, rows: _Rows) -> TableData:
 
 
 def _splits(name: str, rows: _Rows, task_of: NDArray[np.int64]) -> tuple[Split, ...]:
-    """Return the split of each task. Raises BadInput if a value is not a split, or differs between rows of a task."""
+    """Return the split of each task. Raises BadInput if a value is not a split, or if rows of a task differ."""
     column = quote(rows.columns.split)
     first: dict[int, tuple[int, str]] = {}
     for row, (task, text) in enumerate(zip(task_of.tolist(), rows.texts[rows.columns.split], strict=True)):
@@ -165,7 +165,7 @@ def _splits(name: str, rows: _Rows, task_of: NDArray[np.int64]) -> tuple[Split, 
 
 
 def _check_numbers(rows: _Rows, name: str) -> None:
-    """Raise BadInput if a value is not finite or too large."""
+    """Raise BadInput if a value is too large or not finite."""
     good = np.abs(rows.values) <= LARGEST_NUMBER
     if good.all():
         return
@@ -179,7 +179,7 @@ def _check_numbers(rows: _Rows, name: str) -> None:
 
 
 def _choose_columns(name: str, header: Sequence[str], options: TableOptions, numeric: Callable[[str], bool]) -> Columns:
-    """Return the columns that `options` select.
+    """Return the columns selected by `options`.
 
     Args:
         numeric: function that returns whether a column contains numbers.

@@ -34,14 +34,14 @@ MOST_COLUMNS = 8
 """Maximum number of columns of one kind that a message lists by name."""
 
 _SHUFFLED = 2**22
-"""Largest number of row numbers that are shuffled together. They take 32 MB."""
+"""Maximum number of row indices that are shuffled at once. They take 32 MB of memory."""
 
 Splits = Mapping[Split, Sequence[int]]
-"""Numbers of the tasks of a table in each split. The splits are disjoint."""
+"""Indices of the tasks of a table in each split. The splits are disjoint."""
 
 
 def load_table(settings: Settings, options: TableOptions) -> TableSource:
-    """Return the tasks of the table that `options` select, for a run with `settings`.
+    """Return a source of tasks from the table selected by `options`, for a run with `settings`.
 
     Raises:
         BadInput: if the file is missing or is not a valid table, or has too few tasks or rows for the episodes.
@@ -174,9 +174,10 @@ class TableSource(TaskSource):
         return [(int(self._count[n]), int(self._first[n])) for n in self._tasks[split].tolist()]
 
     def _choose(self, split: Split, tasks: Sequence[int], *, seed: int) -> Tensor:
-        """Return the position in the table of each numbered task, int64 [T].
+        """Return the index in the table of each task in `tasks`, int64 [T].
 
-        Each block of as many successive numbers as there are tasks contains every task once."""
+        In a split of n tasks, every block of n successive task numbers contains each task once.
+        """
         numbers, count = task_numbers(tasks), self.task_count(split)
         blocks, block_of = torch.unique(numbers // count, return_inverse=True)
         orders = choose(keys(seed, f"table/{split}", blocks), count, count)
@@ -235,8 +236,8 @@ def _listed(columns: Sequence[str]) -> str:
 def split_tasks(table: TableData, options: TableOptions, seed: int) -> Splits:
     """Return the tasks of each split: those that the split column names, or a random choice.
 
-    If the split column names no validation tasks, they are a random part of the training tasks. The choice does not
-    depend on the numbers of rows, so that changing the shots never moves a test task into training.
+    If the split column has no validation tasks, some training tasks are chosen at random for validation. The choice
+    does not depend on the numbers of rows, so that changing the shots never moves a test task into training.
 
     Raises:
         BadInput: if there are too few tasks for three splits.
@@ -275,7 +276,8 @@ def _take(tasks: Sequence[int], share: float, seed: int, split: str, *, leave: i
 
 
 def _standardised(values: np.ndarray, training: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-    """Standardise columns by their training rows. A column that is constant in training is only shifted.
+    """Standardise columns with the mean and the standard deviation of the training rows. A column that is constant in
+    training is only shifted.
 
     Args:
         values: float64 [rows, columns].

@@ -44,7 +44,7 @@ def meta_gradient(
     and loss. The engine `loop` computes everything that plain autograd can compute, and `auto` falls back to it with a
     warning if a faster engine cannot be used.
 
-    The caller's objects and settings do not change, except the random generators that the module draws from. If the
+    The caller's objects and settings do not change, except the random number generators that the module uses. If the
     module draws random numbers, every engine computes the tasks one after another, so that the same seed gives the same
     numbers. Gradients are computed even if the caller has disabled them. Under autocast, only the plain loop is used,
     with the same autocast settings.
@@ -113,7 +113,7 @@ def meta_gradient(
             )
         if is_new and outcome.lasting and name != "loop":
             warnings.warn(
-                f"meta_gradient uses engine 'loop' in place of '{name}' for this model and loss_fn: {outcome.reason}",
+                f"meta_gradient uses engine 'loop' instead of '{name}' for this model and loss_fn: {outcome.reason}",
                 stacklevel=2,
             )
         return answer

@@ -130,9 +130,9 @@ def _verified(
             except Exception:
                 return Verdict("unclear", "the model or loss_fn failed", lasting=False)
             why = str(error) if isinstance(error, BadInput) else class_and_message(error)
-            return Verdict("differs", f"'{name}' cannot be verified in float64, where {why}")
+            return Verdict("differs", f"'{name}' cannot be verified in float64: {why}")
         if _rng_state(gpus) != before:
-            return Verdict("unclear", f"'{name}' would draw random numbers in a different order from a loop over tasks")
+            return Verdict("unclear", f"'{name}' draws random numbers in a different order than a loop over tasks")
         if not _same(remembered, _loss_state(loss)):
             return Verdict("differs", "loss_fn keeps state that depends on the order of tasks")
         losses, gradients = torch.stack([task.loss for task in tasks]), _flat(mean_gradients(tasks))

@@ -1,1 +1,1 @@
-"""Whole meta-steps as one compiled function or one CUDA graph."""
+"""Whole meta-steps, each as one compiled function or one CUDA graph."""

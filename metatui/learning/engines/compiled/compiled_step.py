@@ -22,8 +22,8 @@ from metatui.learning.optim.flat_params import FlatParams
 from metatui.learning.optim.outer import Diverged, OuterAdam
 
 AGREEMENT = 1e-4
-"""Largest accepted error of a compiled update, relative to the update of the eager meta-step. Typical errors are
-2e-7."""
+"""Largest accepted error of a compiled update, relative to the update of the eager meta-step. Errors are typically
+about 2e-7."""
 
 ROUNDING = 1e-6
 """Error that is accepted in addition to `AGREEMENT`, relative to the tensor that is updated."""
@@ -32,11 +32,11 @@ MEASURED = 20
 """Number of meta-steps whose time `GraphedStep.seconds` measures."""
 
 REPEATED = 20
-"""Number of meta-steps that are taken with one thread and with several threads. Several threads are used only if all
-results are the same, bit for bit."""
+"""Number of meta-steps that are run first with one thread and then with several threads. Several threads are used only
+if all results are bit-for-bit the same."""
 
 TRIED = 5
-"""Number of calls that are timed with each number of threads in a trial, which finds the fastest number of threads."""
+"""Number of timed calls for each number of threads in a trial. A trial finds the fastest number of threads."""
 
 TRIAL_INTERVAL = 2000
 """Number of calls from the start of one trial to the start of the next. The best number of threads changes with the
@@ -59,8 +59,8 @@ class StepMetrics:
 class GraphedStep:
     """Compiled meta-steps of one algorithm on one model.
 
-    There is one compiled function for each kind of meta-step, which is given by the shapes of the episodes and the
-    number of inner steps.
+    There is one compiled function for each kind of meta-step. The shapes of the episodes and the number of inner steps
+    determine the kind.
     """
 
     def __init__(self, name: str, engine: Engine, flat: FlatParams, outer: OuterAdam | None, threads: int) -> None:
@@ -85,7 +85,7 @@ class GraphedStep:
         return self._kind(episodes, algorithm) in self._runs
 
     def __call__(self, episodes: Episodes, algorithm: AlgorithmSettings, outer_lr: float) -> StepMetrics:
-        """Take a compiled meta-step. Raises Diverged if its result is not finite; the parameters are then unchanged."""
+        """Run a compiled meta-step. If the result is not finite, raises Diverged and keeps the parameters."""
         run = self._runs[self._kind(episodes, algorithm)]
         *losses, norm = run(self._inputs(episodes, algorithm, outer_lr)).tolist()
         tasks = len(episodes)
@@ -141,11 +141,11 @@ class GraphedStep:
         self._runs[self._kind(episodes, algorithm)] = ThreadTuner(run, most, repeats)
 
     def forget(self) -> None:
-        """Stop using compiled functions, until the next call to `use`."""
+        """Stop using compiled functions until the next call to `use`."""
         self._runs.clear()
 
     def seconds(self, episodes: Episodes, algorithm: AlgorithmSettings) -> float:
-        """Return the seconds that the fastest of a few compiled meta-steps takes. They use copies of all tensors."""
+        """Time a few compiled meta-steps on copies of all tensors, and return the shortest time in seconds."""
         run = self._runs[self._kind(episodes, algorithm)]
         took = []
         for _ in range(MEASURED):

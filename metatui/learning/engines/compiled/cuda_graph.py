@@ -47,7 +47,7 @@ class CaptureFailed(MetatuiError):
 class CudaGraphs:
     """CUDA graphs on one device that share a memory pool.
 
-    A graph reserves the memory of its intermediate results as long as it exists. Graphs can share that memory because
+    A graph reserves memory for its intermediate results as long as it exists. Graphs can share that memory because
     no result of a graph is read after another graph has started. To ensure this, all graphs are captured on one stream.
     """
 
@@ -150,8 +150,8 @@ def captures(algorithm: Algorithm, engine: Engine, device: torch.device) -> bool
 class CapturedStep:
     """Meta-steps that take a step of Adam along a meta-gradient, captured as CUDA graphs.
 
-    There is one graph for each kind of meta-step, which is given by the shapes of the episodes, the number of inner
-    steps, the inner optimiser, and the number of tasks in memory at the same time.
+    There is one graph for each kind of meta-step. The shapes of the episodes, the number of inner steps, the inner
+    optimiser and the number of tasks in memory at the same time determine the kind.
     """
 
     def __init__(self, engine: Engine, flat: FlatParams, outer: OuterAdam, *, record: Record | None = None) -> None:

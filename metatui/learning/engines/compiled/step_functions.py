@@ -1,7 +1,7 @@
 """A whole meta-step as one function of tensors, for the compiler: inner loops, meta-gradient and outer update.
 
 The mathematics is the same as in the algorithms' own files, with parameters as one vector and rates as inputs, so that
-rates can change during training without a new compilation. Every function updates the parameters in place, unless a
+rates can change during training without recompilation. Every function updates the parameters in place, unless a
 loss or the gradient is not finite, and returns metrics [2T + 1]: each task's query loss, each task's support loss
 before adaptation, and the norm of the gradient.
 
@@ -103,7 +103,7 @@ def guarded(state: tuple[Tensor, ...], new: tuple[Tensor, ...], fine: Tensor) ->
 
 
 def maml(parts: StepSpec, *, first_order: bool, betas: tuple[float, float], epsilon: float) -> Function:
-    """Return a function that takes a meta-step of MAML or FOMAML with Adam (Finn et al. 2017, Algorithm 2).
+    """Return a function that performs a meta-step of MAML or FOMAML with Adam (Finn et al. 2017, Algorithm 2).
 
     The update is the same as that of torch.optim.Adam. The inputs of the function are θ, Adam's two moments, support x
     and y, query x and y, and rates [5], see `adam_update`.
@@ -132,7 +132,7 @@ def maml(parts: StepSpec, *, first_order: bool, betas: tuple[float, float], epsi
 
 
 def reptile(parts: StepSpec) -> Function:
-    """Return a function that takes a meta-step of Reptile on whole support sets (Nichol et al. 2018, Algorithm 2).
+    """Return a function that performs a meta-step of Reptile on whole support sets (Nichol et al. 2018, Algorithm 2).
 
     The inputs of the function are θ, support x and y, query x and y, and rates [2]: the inner and the outer learning
     rate.

@@ -1,6 +1,6 @@
 """Batch norm with an explicit double backward.
 
-torch's double backward of an affine batch norm makes some forty passes over the activations and takes longer than all
+torch's double backward of an affine batch norm makes about forty passes over the activations and takes longer than all
 convolutions of a small network together. This module computes it with three sums and two passes: in each channel, every
 derivative is a linear combination of the saved tensors, with coefficients that follow from a few sums. The forward and
 the first backward pass use torch's kernels.
@@ -90,7 +90,7 @@ def channel(coefficients: Tensor) -> Tensor:
 
 
 def _combined(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], constant: Tensor) -> Tensor:
-    """Return the sum of two tensors [B, C, H, W], each multiplied by a coefficient [C], and a constant [C]."""
+    """Return a x + b y + c, where (a, x) is `first`, (b, y) is `second`, and a, b and c have one value per channel."""
     total = torch.addcmul(channel(constant), channel(first[0]), first[1])
     return total.addcmul_(channel(second[0]), second[1])
 

@@ -1,4 +1,4 @@
-"""Convolution with an explicit double backward, by torch's kernels or by Winograd's algorithm.
+"""Convolution with an explicit double backward, using torch's kernels or Winograd's algorithm.
 
 A convolution Y(x, w) is linear in its input x and in its kernel w. Let X(g, w) and W(x, g) be the gradients of
 <g, Y(x, w)> with respect to x and w, and let u and v be the incoming gradients of the double backward pass. Then the
@@ -34,14 +34,14 @@ from metatui.learning.engines.native.winograd import (
 )
 
 MIN_TILES = 40
-"""Smallest number of tiles, over all images, for which Winograd's algorithm is faster."""
+"""Winograd's algorithm is faster if there are at least this many tiles in all images together."""
 
 MIN_PIXELS_PER_TILE = 12
-"""Smallest average number of image pixels in a tile of 4x4 for which Winograd's algorithm is faster. Tiles at the edge
+"""Winograd's algorithm is faster if tiles of 4x4 contain at least this many image pixels on average. Tiles at the edge
 of an image may contain fewer than 16 image pixels, because they are padded."""
 
 MIN_CHANNELS = 16
-"""Smallest number of input channels, and of output channels, for which Winograd's algorithm is faster."""
+"""Winograd's algorithm is faster if the numbers of input and output channels are both at least this number."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Geometry:
 
 
 class _Direct(Function):
-    """Convolution by torch's kernels."""
+    """Convolution with torch's kernels."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
@@ -106,13 +106,13 @@ class _DirectBackward(Function):
 
 
 def convolve_directly(x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
-    """Convolve x with w by torch's kernels, with an explicit double backward."""
+    """Convolve x with w using torch's kernels, with an explicit double backward."""
     y: Tensor = _Direct.apply(x, w, geometry)  # type: ignore[no-untyped-call]
     return y
 
 
 class _Winograd(Function):
-    """Convolution by Winograd's algorithm; k is the transformed kernel."""
+    """Convolution with Winograd's algorithm; k is the transformed kernel."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor) -> Tensor:

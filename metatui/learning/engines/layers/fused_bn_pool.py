@@ -1,7 +1,7 @@
 """Fused batch norm, 2x2 max-pooling and ReLU, for passes that are differentiated once.
 
 With γ ≥ 0, all three functions are monotone, so max-pooling may be computed first. Then only the statistics and one
-backward pass read the images in full size, and everything else reads a quarter of the values. The result and its
+backward pass read the images at full size, and everything else reads a quarter of the values. The result and its
 gradient are unchanged.
 """
 
@@ -22,7 +22,7 @@ aten = torch.ops.aten
 WINDOW = [2, 2]
 
 WORTH_IT = 2**21
-"""Smallest number of elements for which fusing is faster. Smaller tensors fit into the CPU's caches."""
+"""Fusing is faster for tensors with at least this many elements. Smaller tensors fit in the CPU's caches."""
 
 
 class _PooledNorm(Function):

@@ -35,14 +35,14 @@ AT_ONCE = 750_000
 them, these elements need a few MB."""
 
 WORTH_IT = 2**21
-"""Smallest number of elements of the convolution's output for which fusing is faster."""
+"""Fusing is faster if the convolution's output has at least this many elements."""
 
 FEW = 64
-"""Largest number of products for each element of the convolution's output for which the layers are fused. With more
+"""The layers are fused if each element of the convolution's output is a sum of at most this many products. With more
 products, computing the convolution twice would take too long."""
 
 THIN = 3
-"""Largest number of input channels for which the C version is faster."""
+"""The C version is faster if there are at most this many input channels."""
 
 
 class _ThinBlock(Function):

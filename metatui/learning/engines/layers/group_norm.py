@@ -46,7 +46,7 @@ class _Normalise(Function):
 
 
 def _gradients(g: Tensor, x: Tensor, weight: Tensor, groups: int, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute the gradients for x, γ and β by operations that autograd can differentiate."""
+    """Compute the gradients with respect to x, γ and β, using operations that autograd can differentiate."""
 
     def grouped(t: Tensor) -> Tensor:
         return torch.unflatten(t, 1, (groups, -1))

@@ -59,7 +59,7 @@ def columns_by_slices(x: Tensor, kernel_size: Pair, dilation: Pair, padding: Pai
 
 
 def with_unfolded_convolutions(model: nn.Module) -> nn.Module:
-    """Copy `model`, and replace the convolutions of the copy by `UnfoldedConv2d` where possible."""
+    """Copy `model`, and replace the convolutions of the copy with `UnfoldedConv2d` where possible."""
     copy = deepcopy(model)
     for module in list(copy.modules()):
         for name, child in module.named_children():

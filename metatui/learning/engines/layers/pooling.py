@@ -57,7 +57,7 @@ def _pixels(x: Tensor) -> Tensor:
 
 
 class MaxPool(nn.Module):
-    """Max-pooling with the settings of the layer `like`. It returns no indices."""
+    """Max-pooling with the settings of the layer `like`. It does not return indices."""
 
     def __init__(self, like: nn.MaxPool2d) -> None:
         super().__init__()

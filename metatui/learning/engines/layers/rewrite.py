@@ -1,4 +1,4 @@
-"""Replacement of the layers of plain chains (see `is_chain`) by faster equivalents."""
+"""Replacement of the layers of plain chains (see `is_chain`) with faster equivalents."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metatui.learning.engines.layers.pooling import MaxPool, returns_maxima_only
 
 
 def write_out_second_derivatives(model: nn.Module, *, winograd: bool) -> nn.Module:
-    """Replace layers of `model`, in place, by layers with an explicit and faster double backward.
+    """Replace layers of `model` in place with layers that have an explicit and faster double backward.
 
     Args:
         winograd: whether convolutions use Winograd's algorithm where it is faster.
@@ -81,8 +81,8 @@ def _are_pool_and_relu(a: nn.Module, b: nn.Module) -> bool:
 def channels_last(x: Tensor) -> Tensor:
     """Convert a 4-d tensor on the CPU to channels-last memory format, which makes layers faster on a CPU.
 
-    With one channel, the bytes of both formats are the same, but torch selects kernels by the strides, and its kernels
-    for contiguous strides are slow: max-pooling takes forty times as long.
+    With one channel, both formats store the same bytes, but torch selects kernels by the strides, and its kernels for
+    contiguous strides are slow: max-pooling takes forty times as long.
 
     Args:
         x: images or weights [B, C, H, W]. Any other tensor is returned unchanged.

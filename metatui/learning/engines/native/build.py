@@ -38,7 +38,7 @@ LANES = 16
 """Number of channels that are computed together. Most functions only support multiples of this number."""
 
 MAX_BYTES = 2**24
-"""Largest size in bytes of a library that is read."""
+"""Largest library file that is read, in bytes."""
 
 COMPILE_TIMEOUT = 60.0
 """Seconds after which the compiler is killed."""
@@ -91,7 +91,7 @@ def compiler() -> str | None:
 
 
 def _built(real: str) -> Path:
-    """Return the library for this CPU, compiling it first if needed. Raises OSError, MetatuiError, SubprocessError."""
+    """Return the library for this CPU; compile it first if needed. Raises OSError, MetatuiError or SubprocessError."""
     folder = files("metatui.learning.engines.native")
     sources = {name: folder.joinpath(name).read_bytes() for name in (*SOURCES, *HEADERS)}
     flags = [*FLAGS, *INSTRUCTIONS.get(torch.backends.cpu.get_cpu_capability(), []), f"-DREAL={real}"]

@@ -10,8 +10,8 @@ Gray 2016, equation 13 and section 4.3). That is O(T(x) K(w)): linear transforms
 products, and a linear transform O back to images. Derivatives are the same products with the transposes T*, K* and O*.
 
 A few tiles, which fit into the CPU's cache, are computed at a time. Their transforms are recomputed wherever they are
-needed, which is faster than storing them. The relative error is about 2e-6 in float32, against 4e-7 for a direct
-convolution, and 1e-14 in float64. `tiles.c` has the same transforms in C.
+needed, which is faster than storing them. The relative error is about 2e-6 in float32, compared with 4e-7 for a
+direct convolution, and 1e-14 in float64. `tiles.c` has the same transforms in C.
 
 Shapes: images x [B, C, H, W] and gradients g [B, D, H, W] in channels-last memory format, kernels w [D, C, 3, 3],
 transformed kernels k [36, D, C].
@@ -126,7 +126,7 @@ def _tiles(m: Tensor) -> Tensor:
 
 
 def _both_ways(matrix: Tensor, tiles: Tensor) -> Tensor:
-    """Multiply the columns and rows of tiles [P, C, n, n] by a matrix [m, n]. Returns [m·m, P, C]."""
+    """Compute `matrix @ tile @ matrix.T` for a matrix [m, n] and tiles [P, C, n, n]. Returns [m·m, P, C]."""
     matrix = matrix.to(tiles.dtype)
     return (matrix @ tiles @ matrix.T).flatten(2).permute(2, 0, 1).contiguous()
 
@@ -236,6 +236,6 @@ def _tiled(transform: Transform, images: Tensor) -> Tensor:
 
 
 def _parts(images: Tensor) -> Iterator[slice]:
-    """Yield groups of images that are computed together."""
+    """Yield groups of images that are processed together."""
     step = max(1, TILES_AT_ONCE // tiles_of(*images.shape[1:3]))
     return (slice(start, start + step) for start in range(0, len(images), step))

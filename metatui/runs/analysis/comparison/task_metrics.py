@@ -38,7 +38,7 @@ def checkpoints_of(run: RunFolder) -> Checkpoints:
 
 
 def recorded_test(run: RunFolder, settings: Settings) -> tuple[Evaluation, TaskValues] | None:
-    """Return the final test of `run`, without per-task values, if it has the protocol in `settings`."""
+    """Return the final test of `run`, without per-task values, if the test followed the protocol in `settings`."""
     import numpy as np
 
     test = summarise(run).test

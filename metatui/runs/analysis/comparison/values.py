@@ -78,7 +78,7 @@ class TaskValues:
 
 @dataclass(frozen=True)
 class TimeToTarget:
-    """A point in the training of a run, such as the point at which the run reached the target."""
+    """A point in the training of a run, for example when the run reached the target."""
 
     iterations: int
     tasks: int
@@ -247,7 +247,7 @@ class SeedCurve:
     """
 
     seeds: int
-    """Number of seeds, that is, of runs that are not left out."""
+    """Number of seeds, not counting runs that are left out."""
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
     """Standard deviations over the seeds, with `seeds` - 1 in the denominator; NaN with fewer than two seeds."""
@@ -372,7 +372,7 @@ class Comparison:
 
     @property
     def last_steps(self) -> tuple[int, ...]:
-        """Number of the last inner step of each run."""
+        """The last inner step of each run."""
         return tuple(run.evaluation.steps[-1] for run in self.runs)
 
     def speed_ratio(self, run: RunResult) -> float | None:

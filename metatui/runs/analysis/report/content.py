@@ -154,7 +154,7 @@ def _protocol(comparison: Comparison) -> TextTable:
 
 
 def _settings(comparison: Comparison) -> Iterator[TextTable]:
-    """Yield tables of the settings that are used: those that differ between the runs, the others, and changed ones."""
+    """Yield tables of settings: those that differ between runs, the others, and those that differ from the presets."""
     table = tables.differing_settings(comparison)
     differing = {row[0] for row in table.rows} if table else set()
     if table:
@@ -173,7 +173,7 @@ def _settings(comparison: Comparison) -> Iterator[TextTable]:
 
 
 def _changed_from_preset(comparison: Comparison) -> TextTable | None:
-    """Return a table of the settings in which runs differ from their presets, live changes included; None if empty."""
+    """Return a table of the settings (after live changes) that differ from the presets; None if it would be empty."""
     rows = []
     for run in comparison.runs:
         if (preset := _preset(run.run)) is not None:
@@ -185,7 +185,7 @@ def _changed_from_preset(comparison: Comparison) -> TextTable | None:
 
 
 def _preset(run: RunFolder) -> Settings | None:
-    """Return the settings of a run's preset after its scheduled changes; None without a readable preset."""
+    """Return the settings of a run's preset after its scheduled changes; None if there is no readable preset."""
     name = next((entry.details.get("preset") for entry in run.journal() if entry.event == "started"), None)
     if isinstance(name, str):
         with suppress(MetatuiError):

@@ -204,7 +204,7 @@ class LiveRun:
                 self._unsent = self._unsent[sent:]
 
     def _ending(self, is_live: bool) -> Finished | Failed:
-        """Return the last event of the run from its folder, after the connection was lost."""
+        """Read the last event of the run from its folder, after the connection is lost."""
         run, pid = self.run, self.hello.pid
         if is_live:
             return Failed(

@@ -53,7 +53,7 @@ MOST_NEWS = 8192
 MOST_VIEWERS = 16
 
 LINGER_SECONDS = 0.5
-"""Maximum number of seconds that a run waits, before its process ends, for viewers to read all events."""
+"""Maximum number of seconds that a run's process waits before it exits, so that viewers can read all events."""
 
 MOST_BATCHES = 64
 """Maximum number of batches queued for a viewer.
@@ -66,7 +66,7 @@ MOST_OTHERS = 4096
 the oldest are dropped."""
 
 MOST_UNREAD = 64 * 1024
-"""Maximum number of bytes that a viewer has not read yet. If there are more, its invalid lines are not answered."""
+"""Maximum number of unread bytes for a viewer. If there are more, invalid lines from this viewer are not answered."""
 
 CHUNK = 64 * 1024
 
@@ -102,7 +102,7 @@ class Viewer:
         self._changed.set()
 
     async def serve(self, submit: Callable[[Command], None]) -> None:
-        """Send batches and pass commands to `submit` until the viewer disconnects."""
+        """Send batches to the viewer and pass the viewer's commands to `submit`, until the viewer disconnects."""
         self._sending = asyncio.create_task(self._send())
         try:
             await self._receive(submit)

@@ -1,7 +1,7 @@
 """Plot of milliseconds per meta-step on a logarithmic axis.
 
-Each row shows one workload, with a mark for each engine and a mark for the floor: the least time that the machine could
-take.
+Each row shows one workload, with a mark for each engine and a mark for the floor: the shortest time that is possible on
+the machine.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from metatui.tui.terminal.symbols import Glyphs
 MUTED, FLOOR = "muted", "floor"
 
 MARGIN = 0.06
-"""Fraction of the length of the axis that is left free at each of its ends."""
+"""Fraction of the axis that is left empty at each end."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class _Axis:
 
 
 def _marks(measurements: Sequence[Measurement], axis: _Axis, glyphs: Glyphs) -> Row:
-    """Draw the marks of a row, and dots from the floor to the slowest engine."""
+    """Draw the marks of a row, with dots between the first and the last mark."""
     cells: list[Piece | None] = [None] * axis.width
     floors = [each.floor_ms for each in measurements if each.floor_ms]
     if floors:
@@ -121,6 +121,6 @@ def _marks(measurements: Sequence[Measurement], axis: _Axis, glyphs: Glyphs) -> 
 
 
 def _free(cells: Sequence[Piece | None], at: int) -> int:
-    """Return the free column nearest to `at`, so that marks of the same speed are next to each other."""
+    """Return the free column nearest to `at`, so that marks for equal speeds are next to each other."""
     free = [column for column, cell in enumerate(cells) if cell is None]
     return min(free, key=lambda column: (abs(column - at), -column))

@@ -1,4 +1,4 @@
-"""Benchmark screen: measures in child processes and shows each measurement when it is done."""
+"""Benchmark screen: measures the speed of engines in child processes, and shows each measurement when it is done."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from metatui.tui.screens.benchmark.widgets import BenchmarkChart, BenchmarkTable
 from metatui.tui.widgets.static_text import StaticText
 
 NICENESS = 10
-"""Niceness of the benchmark, so that the app and other programs take precedence."""
+"""Niceness of the benchmark processes, which lets the app and other programs take precedence."""
 
 POLL_SECONDS = 0.5
 """Seconds between checks of whether the run in progress has ended."""
@@ -40,7 +40,7 @@ def question() -> str:
 
 @dataclass(frozen=True)
 class MeasuringProcess:
-    """Adapts a benchmark, which measures in a separate child process, to `AnalysisScreen`."""
+    """Gives a benchmark, which measures in a separate child process, the interface that `AnalysisScreen` needs."""
 
     benchmark: Benchmark
 

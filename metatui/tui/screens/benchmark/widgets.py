@@ -151,7 +151,7 @@ class BenchmarkTable(DataTable[Text]):
 
 
 class BenchmarkChart(Static):
-    """Plots the time of each engine in milliseconds, and its lower bound, for the workloads of one task."""
+    """Plots the milliseconds per meta-step of each engine, and a lower bound, for the workloads of one task."""
 
     DEFAULT_CSS = """
     BenchmarkChart {

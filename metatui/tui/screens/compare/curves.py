@@ -31,8 +31,7 @@ Curves = Literal["both", "validation", "training"]
 CURVES: Final[tuple[Curves, ...]] = ("both", "validation", "training")
 
 MOST_BANDS: Final = 4
-"""Intervals are drawn as bands only for up to this many runs or groups of runs. The tables always contain the
-intervals."""
+"""Maximum number of runs, or groups of runs, with intervals drawn as bands. The tables always contain the intervals."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class View:
 
     axis: Axis = "iterations"
     log: bool = True
-    """True for a logarithmic axis of losses. The axis of accuracies is always linear."""
+    """True to draw losses on a logarithmic axis. The axis of accuracies is always linear."""
     smoothing: int = 0
     """Decay of the smoothing, as a position in `DECAYS`, counted from 1. If it is 0, the decay depends on the length
     of the runs."""
@@ -50,7 +49,7 @@ class View:
     metric: Metric | None = None
     """The metric that is shown; None selects the metric that decides the comparison."""
     colours: Mapping[str, str] = field(default_factory=dict)
-    """Palette name of the colour of each run, by the name of the run. A group has the colour of its first run."""
+    """Palette name of each run's colour, keyed by the name of the run. A group has the colour of its first run."""
 
     def next_axis(self) -> View:
         axes = list(AXES)
@@ -66,7 +65,7 @@ class View:
         return replace(self, log=not self.log)
 
     def next_metric(self) -> View:
-        """Switch between accuracy, which decides the comparison of classifiers, and loss."""
+        """Switch between accuracy and loss."""
         return replace(self, metric="accuracy" if self.metric == "loss" else "loss")
 
     def shows_accuracy(self, comparison: Comparison | Recorded) -> bool:
@@ -84,7 +83,7 @@ class RunGroup(Generic[R]):
 
 
 def run_groups(runs: Sequence[R], view: View) -> list[RunGroup[R]]:
-    """Group the runs that differ only in their seed, because a suite can have more runs than there are hues."""
+    """Group the runs that differ only in their seed, because a suite can have more runs than there are colours."""
     coloured: list[RunGroup[R]] = []
     for label, alike in by_seed(runs):
         used = Counter(group.colour for group in coloured)
@@ -170,7 +169,7 @@ def training(comparison: Comparison | Recorded, view: View) -> ChartData:
 
 
 def _all_alike(measured: Sequence[str]) -> str:
-    """Return a note to append to a title: how all curves were measured; empty if this differs between curves."""
+    """Return the part of a title that says how the curves were measured; empty if they were measured differently."""
     if len(set(measured)) != 1 or not measured[0]:
         return ""
     return f", {measured[0]}" if "shot" in measured[0] else f" after {measured[0]}"
@@ -189,7 +188,7 @@ def _values(curve: TrainingCurve | Averages | None, accuracy: bool) -> Sequence[
 def adaptation(comparison: Comparison, view: View) -> ChartData:
     """Return a chart of the metric against the inner step, with 95 % intervals as bands if they would not hide curves.
 
-    Runs that differ only in the seed are drawn as one curve of their mean, with the interval over the seeds.
+    Runs that differ only in the seed are drawn as one curve: their mean, with the interval over the seeds.
     """
     accuracy = view.shows_accuracy(comparison)
     log = view.log and not accuracy
@@ -219,7 +218,7 @@ def adaptation(comparison: Comparison, view: View) -> ChartData:
         x_limits=(0, comparison.protocol.steps),
         integer_x=True,
         last_values=False,
-        empty="These runs were not adapted to any task.",
+        empty="The models of these runs were not adapted to any task.",
     )
 
 

@@ -121,8 +121,8 @@ def _differences(comparison: Comparison) -> list[Estimate]:
 def _table(table: TextTable, width: int, theme: ChartTheme) -> list[Row]:
     """Return the title and the table. A table that is too wide is split into parts.
 
-    Each part has the columns of names at the left. The names of runs have a separate column only if
-    they differ from the labels.
+    Each part starts with the columns that name the rows. The column with the names of runs is omitted if the names are
+    the same as the labels.
     """
     skipped = {1} if table.names > 1 and all(row[0] == row[1] for row in table.rows) else set()
     columns = [column for column in range(len(table.headings)) if column not in skipped]
@@ -183,12 +183,12 @@ class Estimate:
 
 
 def bars(estimates: Sequence[Estimate], width: int, theme: ChartTheme) -> list[Row]:
-    """Draw a bar from zero for each estimate, with its interval around the bar's end, and an axis below all bars."""
+    """Draw a bar from zero to each estimate, with the interval around the bar's end, and an axis below all bars."""
     return _rows(estimates, (0.0, max([*_finite_ends(estimates), 0.0]) or 1.0), width, theme, filled=True)
 
 
 def differences(estimates: Sequence[Estimate], width: int, theme: ChartTheme) -> list[Row]:
-    """Draw a point and its interval for each estimate, a vertical line at zero, and an axis below."""
+    """Draw a point with an interval for each estimate, a vertical line at zero, and an axis below all points."""
     ends = [0.0, *_finite_ends(estimates)]
     return _rows(estimates, (min(ends), max(ends)), width, theme, filled=False)
 

@@ -93,12 +93,12 @@ class SaveDialog(InputDialog[Path]):
             self._writing = False
 
     def _finish_writing(self, path: Path) -> None:
-        """Close the dialog, unless the user is typing: the screen below would take what is typed as commands."""
+        """Close the dialog, unless the user is typing: the screen below would treat typed characters as commands."""
         if not self._typed:
             self.dismiss(path)
             return
         self._written = path
-        self.show_state(f"Written to {path}. What was typed in the meantime was ignored.")
+        self.show_state(f"Written to {path}. Keys pressed in the meantime were ignored.")
         self.accept_button.label = "Close (enter)"
         self.query_one("#cancel", Button).display = False
 
@@ -138,7 +138,7 @@ class ReportScreen(SaveDialog, AnalysisScreen[Path | None]):
     def __init__(self, runs: Sequence[RunFolder], folder: Path) -> None:
         """
         Args:
-            folder: Folder of the file name that the dialog suggests.
+            folder: Folder of the file that the dialog suggests.
         """
         first, others = runs[0].id, len(runs) - 1
         subject = f"these {len(runs)} runs and how they compare" if others else f"run {first}"

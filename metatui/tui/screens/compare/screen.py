@@ -48,7 +48,7 @@ METRIC: Final = Key("m", "Metric", "metric")
 
 
 class CompareScreen(AnalysisScreen[None]):
-    """Screen that compares `runs`. Escape cancels a repeated measurement, and otherwise closes the screen."""
+    """Screen that compares `runs`. Escape cancels a repeated measurement or, if there is none, closes the screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "Close", tooltip="Cancel a repeated measurement, or close the comparison."),
@@ -92,7 +92,7 @@ class CompareScreen(AnalysisScreen[None]):
             "s",
             "own_steps",
             "Own steps",
-            tooltip="Evaluate again with each run's own number of inner steps, or with the first run's for all runs.",
+            tooltip="Switch between each run's own number of inner steps and the first run's number for all runs.",
         ),
         Binding(
             "g",
@@ -189,7 +189,7 @@ class CompareScreen(AnalysisScreen[None]):
             self._measure()
 
     def action_steps(self, by: int) -> None:
-        """Measure again with more or fewer inner steps. Their number is the same for all runs."""
+        """Measure again with more or fewer inner steps, the same number for all runs."""
         if self.comparison is None:
             return
         last = self.comparison.protocol.steps
@@ -201,7 +201,7 @@ class CompareScreen(AnalysisScreen[None]):
             self._measure()
 
     def action_own_steps(self) -> None:
-        """Measure again with each run's own number of inner steps, or with the first run's number for all runs."""
+        """Measure again. Switch between each run's own number of inner steps and the same number for all runs."""
         if self.comparison is not None:
             self._steps = None if self._steps == "own" else "own"
             self._measure()
@@ -257,7 +257,7 @@ class CompareScreen(AnalysisScreen[None]):
         self._show_state("Reading the runs…")
 
     def _restore_request(self) -> None:
-        """Restore the shots, inner steps and target of the comparison on the screen."""
+        """Reset the requested shots, inner steps and target to those of the comparison that is shown."""
         protocol = self.comparison.protocol if self.comparison else None
         self._steps = None if protocol is None else "own" if protocol.own_steps else protocol.steps
         self._shots = self.comparison.protocol.shots if self.comparison else None

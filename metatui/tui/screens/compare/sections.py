@@ -25,13 +25,13 @@ PAGES: Final[tuple[Section, ...]] = ("result", "tables")
 """The text sections, which are below the charts."""
 
 THREE_SECTIONS: Final = (100, 34)
-"""Minimum numbers of columns and rows of the terminal to show both charts and one text section."""
+"""Minimum width and height of the terminal, in cells, at which both charts and one text section are shown."""
 ALL_SECTIONS: Final = (160, 48)
-"""Minimum numbers of columns and rows of the terminal to show all four sections."""
+"""Minimum width and height of the terminal, in cells, at which all four sections are shown."""
 
 
 class Sections(Vertical):
-    """Two charts above two pages; a small terminal shows only the selected section."""
+    """Two charts above two pages of text. A small terminal shows only the selected section."""
 
     DEFAULT_CSS = """
     Sections .compare-row { height: 1fr; }
@@ -86,7 +86,7 @@ class Sections(Vertical):
             self.section = name
 
     def lay_out(self) -> None:
-        """Show as many sections as fit the terminal, always including the selected one."""
+        """Show as many sections as fit in the terminal, always including the selected one."""
         width, height = self.app.size
         if width >= ALL_SECTIONS[0] and height >= ALL_SECTIONS[1]:
             visible: tuple[Section, ...] = SECTIONS

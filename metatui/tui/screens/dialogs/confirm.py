@@ -44,7 +44,7 @@ class ConfirmScreen(Dialog[bool]):
     def __init__(self, title: str, question: str, *, yes: str, details: Sequence[str] = (), note: str = "") -> None:
         """
         Args:
-            details: lines below the question, which may be indented and scroll if there are many.
+            details: lines below the question, which can be indented. If there are many, they scroll.
             note: sentence below the details, which `show_note` can replace.
         """
         super().__init__()

@@ -20,7 +20,7 @@ class Dialog(Overlay[ScreenResultType]):
     """A dialog, shown as a box over the current screen."""
 
     def dismiss(self, result: ScreenResultType | None = None) -> AwaitComplete:
-        """Close the dialog. Do nothing if it is already closing, because Textual would then close the screen below."""
+        """Close the dialog. If it is already closing, do nothing: Textual would otherwise close the screen below."""
         return super().dismiss(result) if self.is_active else AwaitComplete()
 
 

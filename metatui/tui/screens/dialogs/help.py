@@ -38,7 +38,7 @@ from metatui.utils import paths
 
 @dataclass(frozen=True)
 class Line:
-    """An entry of the help, which has a few short columns followed by a text."""
+    """A help entry: a few short columns, followed by a text."""
 
     columns: tuple[str, ...]
     text: str
@@ -48,7 +48,7 @@ class Line:
         return match(words, normalised(" ".join((*self.columns, self.text)))) > 0
 
     def named(self, words: Sequence[str]) -> float:
-        """Return how well `words` match the columns, which name the entry."""
+        """Return a score for how well `words` match the name of the entry, which is in its columns."""
         return match(words, normalised(" ".join(self.columns)))
 
 
@@ -58,7 +58,7 @@ class Section:
     lines: Sequence[Line]
 
     def matching(self, words: Sequence[str]) -> Section:
-        """Return the section with the lines that contain `words`. Those whose columns match best come first."""
+        """Return the section with only the lines that contain `words`. Lines whose columns match best come first."""
         found = [line for line in self.lines if line.contains(words)]
         return Section(self.title, sorted(found, key=lambda line: line.named(words), reverse=True))
 
@@ -103,7 +103,7 @@ class HelpScreen(Dialog[None]):
         self._show(self.sections)
 
     def on_key(self, event: Key) -> None:
-        """Start a search with a letter or digit that is typed outside the search field; q closes the help instead."""
+        """Start a search when a letter or digit, except q, is typed outside the search field. q closes the help."""
         if self._page.has_focus and event.character and event.character.isalnum() and event.key != "q":
             event.stop()
             search = self.query_one(Entry)
@@ -129,7 +129,7 @@ class HelpScreen(Dialog[None]):
         self._show(self.found(event.value) if normalised(event.value).strip() else self.sections)
 
     def found(self, text: str) -> list[Section]:
-        """Return the sections with the entries that contain the words of `text`, those whose names match best first."""
+        """Return the entries that contain the words of `text`, grouped by section, with the best matches first."""
         words = normalised(text).split()
         searched = (section.matching(words) for section in (*self.sections, _algorithms(), _settings()))
         found = [section for section in searched if section.lines]
@@ -145,7 +145,7 @@ class HelpScreen(Dialog[None]):
 
 
 def sections_about(node: DOMNode, context: AppContext) -> Sequence[Section]:
-    """Return the sections that explain a focused widget: its setting, and the panes and the screen that it is in."""
+    """Return the sections that explain a focused widget: its setting, and the panes and the screen that contain it."""
     sections: list[Section] = []
     for place in node.ancestors_with_self:
         if isinstance(place, FormField):
@@ -177,7 +177,7 @@ def sections_of(topic: Topic, context: AppContext) -> Iterator[Section]:
 
 
 def _keys(context: AppContext) -> Iterator[Section]:
-    """Yield a section for each group of actions. Actions that are not possible now are dim."""
+    """Yield a section for each group of actions. Actions that are not possible now are dimmed."""
     for group, actions in groupby(ACTIONS, key=lambda action: action.group):
         yield Section(
             _title(group),
@@ -189,7 +189,7 @@ def _keys(context: AppContext) -> Iterator[Section]:
 
 
 def changed_in_form(source: str, changed: Sequence[tuple[str, str]]) -> list[Section]:
-    """Return a section with each setting that was changed in the form; an empty list if there are none."""
+    """Return a list with one section, for the settings that were changed in the form; empty if none were changed."""
     lines = [Line((label,), values) for label, values in changed]
     return [Section(f"Changed in the form since {source}", lines)] if lines else []
 
@@ -197,9 +197,9 @@ def changed_in_form(source: str, changed: Sequence[tuple[str, str]]) -> list[Sec
 def change_keys() -> Section:
     """Return the section that explains how to change keys."""
     text = (
-        f"Your keys are in the keymap {paths.short(paths.keymap_file())}, a text file that you write. It has one line "
-        'for each key binding that you change, such as start = "f5,ctrl+e". The app reads the file when it starts. The '
-        "command metatui keys lists the names of all actions, with their keys."
+        f"You can change keys in the keymap {paths.short(paths.keymap_file())}, a text file that you create. Each line "
+        'is one key binding, such as start = "f5,ctrl+e". The app reads your keys from this file when it starts. '
+        "The command 'metatui keys' lists the names of all actions, with their keys."
     )
     return Section("Change keys", [Line((), text)])
 
@@ -209,7 +209,7 @@ def _title(group: str) -> str:
 
 
 def _algorithms() -> Section:
-    """Return the section with the idea of each algorithm, which `metatui explain` describes in detail."""
+    """Return the section that summarises each algorithm. `metatui explain` describes an algorithm in detail."""
     explained = {each.title: explanation(Settings(), each.name) for each in ALGORITHMS.components()}
     return Section(
         "Algorithms",

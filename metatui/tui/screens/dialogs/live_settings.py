@@ -20,7 +20,7 @@ Changes = Mapping[str, Scalar]
 
 
 APPLIES = "Changes apply from the next meta-step and are recorded in the journal."
-ENDED = "The run has ended, so its settings can no longer change. Changes go into the form, for the next run."
+ENDED = "The run has ended, so its settings can no longer change. The changes can be applied to the form instead."
 
 
 class LiveScreen(InputDialog[Changes]):
@@ -47,7 +47,7 @@ class LiveScreen(InputDialog[Changes]):
     def run_ended(self) -> None:
         """Say that the run has ended. The dialog stays open, because the user may be typing."""
         self._hint.update(ENDED)
-        self.accept_button.label = "Into the form (enter)"
+        self.accept_button.label = "Apply to form (enter)"
 
     def _assess(self) -> Assessment:
         return assess(texts_of(self._settings) | self._typed)

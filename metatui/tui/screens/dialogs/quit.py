@@ -38,8 +38,8 @@ class QuitScreen(Dialog[Answer]):
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = "Quit"
             yield StaticText(
-                f"{self._state}. It can continue in the background: use 'metatui attach' to follow it "
-                "again. Or it can be saved and stopped after this meta-step, and resumed later."
+                f"{self._state}. The run can continue in the background: use 'metatui attach' to follow it "
+                "again. Or you can stop and save the run after this meta-step, and resume it later."
             )
             with Vertical(classes="dialog-choices"):
                 yield Button("Continue in the background (k)", id="keep", variant="primary", compact=True)

@@ -40,7 +40,7 @@ class SavePresetScreen(InputDialog[PresetName]):
         yield StaticText(self._summary)
         yield Label("Name: letters, digits, '-' and '_'")
         yield Entry(self._default_name, id="preset-name")
-        yield Label("Title, in one line")
+        yield Label("Title (one line)")
         yield Entry(id="preset-title")
         with Horizontal(classes="field-row"):
             yield Label("Replace an existing preset  ")

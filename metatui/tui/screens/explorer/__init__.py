@@ -1,1 +1,1 @@
-"""Explorer screen: one held-out task, adapted by up to three runs, inner step by inner step."""
+"""Explorer screen: the models of up to three runs adapt to one held-out task, inner step by inner step."""

@@ -1,4 +1,4 @@
-"""The task and inner learning rate that the explorer shows, as selected by keys."""
+"""The task and the inner learning rate that the user selected in the explorer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STEPS: Final = 50
 
 RATE_FACTOR: Final = 1.25
 MOST_RATE_STEPS: Final = 20
-"""Maximum absolute value of `rate_steps`. The rate can be from 1/87 of the run's own rate to 87 times that rate."""
+"""Maximum absolute value of `rate_steps`. Rates range from 1/87 of a run's own rate to 87 times that rate."""
 
 WAVE_STEP: Final = 0.1
 """Change in amplitude or phase for each key press."""
@@ -29,7 +29,7 @@ class ExplorerQuery:
     drawn: Drawn | None = None
     """A user-defined task; None for the held-out task."""
     rate_steps: int = 0
-    """Exponent of RATE_FACTOR; 0 selects the runs' own rates."""
+    """Number of times that the runs' own rates are multiplied by RATE_FACTOR; if negative, they are divided by it."""
 
     @property
     def rate(self) -> float:
@@ -40,9 +40,9 @@ class ExplorerQuery:
         match self.drawn:
             case Wave() as wave:
                 outside = "" if wave.trained_on else ", outside the training range"
-                return f"Drawn: A = {wave.amplitude:.2f}, φ = {wave.phase:.2f}{outside}; points of task {self.task}"
+                return f"Your wave: A = {wave.amplitude:.2f}, φ = {wave.phase:.2f}{outside}; points of task {self.task}"
             case ChosenClasses(text):
-                return f"Chosen classes {text}; images of task {self.task}"
+                return f"Chosen classes: {text}; images of task {self.task}"
             case None:
                 return f"Held-out {split_name(self.split)} task {self.task}"
 

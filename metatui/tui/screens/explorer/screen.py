@@ -1,4 +1,4 @@
-"""Screen that adapts up to three runs to one task and steps through the adaptation."""
+"""Screen that adapts the models of up to three runs to one task and steps through the adaptation."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LARGEST_GROWTH: Final = 1000
 """Losses above this multiple of the loss before adaptation are not drawn."""
 
 CHART_FROM_ROWS: Final = 32
-"""Minimum number of rows of the terminal to show the loss curve."""
+"""Minimum height of the terminal, in rows, at which the loss curve is shown."""
 
 EMPTY: Final = "Adapting. The first adaptation takes a few seconds longer, because torch is loaded."
 
@@ -87,9 +87,9 @@ class ExplorerPanel(AdaptationPanel, can_focus=False):
 
 
 class ExplorerScreen(AnalysisScreen[None]):
-    """Requests an adaptation when the task or the inner learning rate changes.
+    """Adapts the model of each run to a task, and again when the task or the inner learning rate changes.
 
-    Any inner step is then shown without computation.
+    After an adaptation, all inner steps can be shown without further computation.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -100,19 +100,21 @@ class ExplorerScreen(AnalysisScreen[None]):
         Binding("end", f"step({STEPS})", "Last step", tooltip="Show the task after all inner steps."),
         Binding("comma", "task(-1)", "Previous task", tooltip="Adapt to the held-out task with the previous number."),
         Binding("full_stop", "task(1)", "Next task", tooltip="Adapt to the held-out task with the next number."),
-        Binding("k", "shots", "Next support images", tooltip="Show the next support images, if they do not all fit."),
+        Binding(
+            "k", "shots", "Next support images", tooltip="Show the next support images if there is no room for all."
+        ),
         Binding("g", "number", "Number", tooltip="Enter the number of a held-out task."),
         Binding(
             "plus,equals_sign",
             "rate(1)",
             "Raise the inner learning rate",
-            tooltip="Adapt with an inner learning rate 25 % higher.",
+            tooltip="Adapt with a 25 % higher inner learning rate.",
         ),
         Binding(
             "minus",
             "rate(-1)",
             "Lower the inner learning rate",
-            tooltip="Adapt with an inner learning rate 20 % lower.",
+            tooltip="Adapt with a 20 % lower inner learning rate.",
         ),
         Binding("0", "rate(0)", "Own rate", tooltip="Return to the inner learning rate of each run."),
         Binding(
@@ -121,23 +123,21 @@ class ExplorerScreen(AnalysisScreen[None]):
             "Draw",
             tooltip="Define a task: change the wave, or choose the classes. The same key returns to the held-out task.",
         ),
-        Binding("up", "wave(1, 0)", "Raise the amplitude", tooltip="Raise the amplitude of the wave that you drew."),
-        Binding("down", "wave(-1, 0)", "Lower the amplitude", tooltip="Lower the amplitude of the wave that you drew."),
+        Binding("up", "wave(1, 0)", "Raise the amplitude", tooltip="Raise the amplitude of the drawn wave."),
+        Binding("down", "wave(-1, 0)", "Lower the amplitude", tooltip="Lower the amplitude of the drawn wave."),
         Binding(
             "left",
             "wave(0, -1)",
             "Move left",
-            tooltip="Move the wave that you drew to the left. If you drew no wave, show the previous step.",
+            tooltip="Shift the drawn wave to the left. If no wave is drawn, show the previous step.",
         ),
         Binding(
             "right",
             "wave(0, 1)",
             "Move right",
-            tooltip="Move the wave that you drew to the right. If you drew no wave, show the next step.",
+            tooltip="Shift the drawn wave to the right. If no wave is drawn, show the next step.",
         ),
-        Binding(
-            "enter", "cursor", "Values", tooltip="Read values, zoom and pan with a cursor on the chart of the loss."
-        ),
+        Binding("enter", "cursor", "Values", tooltip="Read values, zoom and pan with a cursor on the loss chart."),
     ]
     DEFAULT_CSS = """
     ExplorerScreen { layout: vertical; background: $background; }
@@ -186,7 +186,7 @@ class ExplorerScreen(AnalysisScreen[None]):
             self._lay_out()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Disable the cursor while there is no chart of the loss, so that the help does not list its key."""
+        """Disable the cursor while there is no loss chart, so that the help does not list the cursor's key."""
         return action != "cursor" or (self.is_mounted and self.query_one(LineChart).display)
 
     def action_step(self, by: int) -> None:
@@ -203,7 +203,7 @@ class ExplorerScreen(AnalysisScreen[None]):
         self._request_results(self.query_state.change_rate(by))
 
     def action_wave(self, amplitude: int, phase: int) -> None:
-        """Change the drawn wave. If no wave is drawn, the keys left and right change the inner step instead."""
+        """Change the drawn wave. If no wave is drawn, the left and right keys change the inner step instead."""
         if isinstance(self.query_state.drawn, Wave):
             self._request_results(self.query_state.change_wave(amplitude, phase))
         else:
@@ -314,7 +314,10 @@ def parse_task(text: str) -> int:
 
 
 def describe_rates(results: Sequence[Explored]) -> str:
-    """Format the inner learning rates, listed by run if they differ: `Inner rate 0.0125 (validated with 0.01)`."""
+    """Format the inner learning rates, for example `Inner rate 0.0125 (validated with 0.01)`.
+
+    If they differ between runs, list the rate of each run.
+    """
 
     def rate(result: Explored) -> str:
         current = f"{result.inner_lr:.3g}"
@@ -328,7 +331,7 @@ def describe_rates(results: Sequence[Explored]) -> str:
 
 
 def describe_checkpoints(results: Sequence[Explored]) -> str:
-    """Format the checkpoints, listed by run if there are several runs: `Best checkpoint, meta-step 1,000`."""
+    """Format the checkpoint of each run, for example `Best checkpoint, meta-step 1,000` if there is only one run."""
     if len(results) == 1:
         return f"{results[0].checkpoint.capitalize()} checkpoint, meta-step {results[0].iteration:,}"
     texts = ", ".join(f"{result.label} {result.checkpoint} at {result.iteration:,}" for result in results)

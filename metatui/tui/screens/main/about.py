@@ -1,4 +1,4 @@
-"""Pane that is shown while there is no run. It explains how to start a run, and the algorithm in the form."""
+"""Pane that is shown while there is no run. It explains the algorithm in the form and how to start a run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class AboutPane(Vertical):
         yield ScrollView(id="explanation")
 
     def complete(self) -> None:
-        """Add the explanation. This is called after the first frame."""
+        """Add the explanation, which the first frame leaves out."""
         self._is_ready = True
         self.describe(self._settings)
 

@@ -21,14 +21,14 @@ from metatui.tui.widgets.charts import ChartData, LineChart, Mark, Series
 from metatui.utils.smoothing import DECAYS
 
 CHOICES = (0.0, *DECAYS)
-"""Decays of the smoothing, in the order in which the key selects them; 0 turns smoothing off."""
+"""Decays of the smoothing. Each press of the smoothing key selects the next one; 0 turns smoothing off."""
 X_ENDS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.5)
-"""Upper limits of the x axis while a run is training; each is multiplied by a power of ten."""
+"""While a run is training, the x axis ends at one of these numbers times a power of ten."""
 LEGEND = 4
-"""Width of an entry of the legend in addition to its name: the sample of the line and the gap."""
+"""Width that a legend entry needs in addition to its name, for the sample of the line and the gap."""
 EMPTY = "The loss on training and validation tasks appears here after the first meta-steps."
 ENDED = "This run ended before its first meta-step."
-NONE_OF_RUNS = "The marked runs ended before their first meta-steps."
+NONE_OF_RUNS = "Each of the marked runs ended before its first meta-step."
 
 
 class MarkedRun(NamedTuple):
@@ -173,7 +173,7 @@ def chart_of_runs(runs: Sequence[MarkedRun], view: View, width: int) -> ChartDat
 
 
 def _changes(model: RunModel | None, view: View, run: MarkedRun | None = None) -> tuple[Mark, ...]:
-    """Return a mark for each live change, in the colour of the run if it is one of several."""
+    """Return a mark for each live change. In a chart of several runs, the mark has the colour of its run."""
     owner = (run.colour, run.label) if run else ("", "")
     return tuple(
         Mark(change.iteration if view.against == "iteration" else change.seconds, change.label, *owner)
@@ -182,7 +182,7 @@ def _changes(model: RunModel | None, view: View, run: MarkedRun | None = None) -
 
 
 def _faults(histories: Sequence[History], points: int, view: View, run: MarkedRun | None = None) -> tuple[Mark, ...]:
-    """Return a mark for each value that is not finite, in the colour of the run if it is one of several."""
+    """Return a mark for each value that is not finite. In a chart of several runs, it has the colour of its run."""
     owner = (run.colour, run.label) if run else ("", "")
     failed = {p.x for history in histories for p in history.points(points, view.against) if math.isnan(p.mean)}
     return tuple(Mark(x, "not finite", *owner) for x in sorted(failed))
@@ -191,8 +191,8 @@ def _faults(histories: Sequence[History], points: int, view: View, run: MarkedRu
 def _x_end(model: RunModel, view: View, last: float) -> float:
     """Return the upper limit of the x axis for curves that end at `last`.
 
-    While the run is training, the axis grows in a few large steps, because the whole chart moves at each of them. When
-    half of the planned meta-steps are done, the axis is extended to all of them.
+    During training, the axis grows only a few times, because each growth redraws the whole chart. After half of the
+    planned meta-steps, the axis is extended to the last planned one.
     """
     if not model.is_live:
         return last
@@ -203,7 +203,7 @@ def _x_end(model: RunModel, view: View, last: float) -> float:
 
 
 def _averaged(history: History, points: int, smoothing: float) -> str:
-    """Return how the values at the cursor are averaged, such as ` (mean of 10)`; empty if they are not averaged."""
+    """Describe how the values at the cursor are averaged: ` (mean of 10)`, for example; empty if they are not."""
     if smoothing:
         return " (smoothed)"
     count = history.values_per_point(points)

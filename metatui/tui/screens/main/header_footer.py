@@ -18,7 +18,7 @@ from metatui.tui.widgets.text_input import works_in_text
 
 
 class ContextChanged(Message):
-    """Posted by a tab when another pane or row is selected, because other actions may then be possible."""
+    """Posted by a tab when another pane or row is selected, because this can change which actions are available."""
 
 
 def link(text: str, action: str, style: str = "$foreground") -> Content:
@@ -81,10 +81,10 @@ class TopBar(Widget):
 
 
 FIRST = ("start", "pause", "stop", "live")
-"""Actions that come first in the key bar of the work tab, before those of the focused pane."""
+"""Actions that the key bar of the work tab shows first, before the actions of the focused pane."""
 
 PANE_FIRST = ("cursor", "explore")
-"""Actions that come first in the key bar among those of the focused pane."""
+"""Actions of the focused pane that the key bar shows before the pane's other actions."""
 
 LATER = ("checkpoint", "detach")
 """Actions that the key bar omits first if there is too little room."""
@@ -95,7 +95,7 @@ LAST = ("next_pane", "help", "quit")
 IN_LISTS = (
     "open_run", "load_preset", "mark_run", "compare_runs", "resume_run", "delete_run", "report_runs", "load_run"
 )  # fmt: skip
-"""Actions that come first in the key bar of the runs and presets tabs."""
+"""Actions that the key bar shows first in the runs and presets tabs."""
 
 LABELS = {"step_back": "", "step_on": "Step", "previous_tasks": "", "next_tasks": "Tasks", "load_run": "Load"}
 """Labels that replace those of actions in the key bar, to save room. An action with an empty label shares the label of
@@ -103,11 +103,11 @@ the next action."""
 
 
 class KeyBar(Widget):
-    """Shows the keys of as many possible actions as fit, and always those for the next pane, the help and quitting."""
+    """Shows the keys of as many available actions as fit, and always the keys for the next pane, help and quit."""
 
     context: reactive[AppContext] = reactive(AppContext())
     typing: reactive[bool] = reactive(False)
-    """True while a text field has the focus. Keys that the text field handles are not shown then."""
+    """True while a text field has the focus. Keys that the text field handles are then hidden."""
 
     def render(self) -> Content:
         last = list(

@@ -22,7 +22,7 @@ EMPTY = "Warnings, validations, checkpoints and changes of a run are listed here
 
 
 class Wrapped(NamedTuple):
-    """A row of the journal: the text of its meta-step column, the rest of its text, and the tone of the rest."""
+    """A row of the journal. `step` is the text in the meta-step column; `text` follows it in the style of `tone`."""
 
     step: str
     text: str
@@ -32,8 +32,8 @@ class Wrapped(NamedTuple):
 class JournalPane(ScrollingRows):
     """Shows the newest lines, unless the user has scrolled back.
 
-    Scrolling is implemented here, because in a scrolling container of Textual, every new line would cause a new layout
-    of the whole screen.
+    The pane implements scrolling itself: in one of Textual's scrolling containers, every new line would cause a new
+    layout of the whole screen.
     """
 
     BORDER_TITLE = "Journal"

@@ -8,8 +8,8 @@
 | larger | a column on the left, and curves above adaptation on the right |
 
 The column on the left has the run above the journal. If the form is shown, it takes the place of the run in this
-column, and the run is on the right, above the curves. With fewer than 32 rows, the form has the whole column. Without a
-run, there are only the form and the pane that explains the selected algorithm.
+column, and the run is on the right, above the curves. With fewer than 32 rows, the form fills the whole column. Without
+a run, there are only the form and the pane that explains the selected algorithm.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ Part = Literal["form", "about", "run", "curves", "adaptation", "journal"]
 """ID of a widget of the work tab."""
 
 Divider = Literal["left", "journal", "curves"]
-"""A line that the user can move. It has the name of the field of `PaneSizes` that changes when the line is moved."""
+"""A line between panes that the user can move, named after the field of `PaneSizes` that moving it changes."""
 
 NARROW, SHORT, WIDE = 100, 32, 160
-"""The terminal is narrow below NARROW columns, short below SHORT rows, and wide from WIDE columns on."""
+"""A terminal is narrow below NARROW columns, short below SHORT rows, and wide with at least WIDE columns."""
 
 ONE_PANE: Mapping[Pane, tuple[Part, ...]] = {
     "settings": ("form",),
@@ -49,7 +49,7 @@ BAND_ROWS, RUN_ROWS, FORM_ROWS = 7, 21, 34
 """Default heights of panes: the run above its curves, the run above the journal, and the form above the journal."""
 
 CURVES_ROWS, ADAPTATION_ROWS = 19, 11
-"""Height of the curves pane that leaves twelve rows for the plot, and minimum height of the adaptation pane."""
+"""Height of the curves pane at which the plot has twelve rows, and minimum height of the adaptation pane."""
 
 LEFT, FORM, MAIN, JOURNAL, UPPER, CHART = 30, 38, 50, 4, 8, 6
 """Minimum widths of the left side, of the left side with the form, and of the right side, and minimum heights of the
@@ -97,7 +97,7 @@ class Arrangement:
     """The two regions that each divider separates. The left or upper region comes first."""
 
     def divider_at(self, at: Offset) -> Divider | None:
-        """Return the divider at a position; None for other positions. Both adjacent borders belong to a divider."""
+        """Return the divider at a position, or None. The borders of the panes on both sides belong to the divider."""
         for divider, (before, after) in self.dividers.items():
             if before.x == after.x:
                 near, inside = at.y - before.bottom, before.x <= at.x < before.right
@@ -108,7 +108,7 @@ class Arrangement:
         return None
 
     def moved(self, divider: Divider, to: Offset, sizes: PaneSizes) -> PaneSizes:
-        """Return the sizes after a divider was moved to a position."""
+        """Return the sizes that result from moving a divider to a position."""
         before, after = self.dividers[divider]
         if before.x == after.x:
             first, total, least = to.y - before.y, before.height + after.height, CHART
@@ -124,7 +124,7 @@ class Arrangement:
         return sizes.model_copy(update={divider: new})
 
     def resized(self, part: str, by: Offset, sizes: PaneSizes) -> PaneSizes:
-        """Return the sizes after a part was made wider or taller by some columns or rows."""
+        """Return the sizes that result from making a part wider or taller by some columns or rows."""
         region = next((region for name, region in self.regions.items() if name == part), Region())
         for divider, (before, after) in self.dividers.items():
             if bool(by.y) == (before.x == after.x) and (
@@ -181,7 +181,7 @@ def arranged(parts: Collection[str], size: Size, sizes: PaneSizes) -> Arrangemen
 
 
 def _columns(parts: Collection[str]) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
-    """Return the parts on the left, and the parts on the right."""
+    """Return the parts in the left column, and the parts on the right, each from top to bottom."""
     if "form" in parts:
         # Where there is room for both curves and adaptation, there is also room for the journal below the form.
         left: tuple[Part, ...] = ("form", "journal") if {"curves", "adaptation"} <= set(parts) else ("form",)
@@ -209,7 +209,7 @@ class PanesLayout(Layout):
     def __init__(self, sizes: PaneSizes) -> None:
         self.sizes = sizes
         self.arrangement = Arrangement({}, {})
-        """The newest arrangement of the panes."""
+        """The current arrangement of the panes."""
 
     def arrange(self, parent: Widget, children: list[Widget], size: Size, greedy: bool = True) -> list[WidgetPlacement]:
         parent.pre_layout(self)

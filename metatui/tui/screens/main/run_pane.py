@@ -41,7 +41,7 @@ class Fact(NamedTuple):
     text: str
     warning: bool = False
     detail: str = ""
-    """Further text, which is left out if the facts do not fit."""
+    """Additional text, which is omitted if the facts would otherwise not fit."""
 
     @property
     def words(self) -> str:
@@ -116,7 +116,7 @@ def packed(facts: Iterable[Fact], width: int, theme: ChartTheme) -> list[Row]:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """Wrap a text, but not between a number and its unit, nor in `α = 0.01`."""
+    """Wrap text, but not between a number and its unit or within `α = 0.01`."""
     joined = re.sub(r"(?<=\d) (?=[%a-zA-Z])| (?== )|(?<= =) ", NO_BREAK_SPACE, text)
     return [line.replace(NO_BREAK_SPACE, " ") for line in textwrap.wrap(joined, width)]
 
@@ -149,7 +149,7 @@ class RunPane(Vertical, can_focus=True):
 
 
 def accuracy_name(settings: Settings) -> str:
-    """Return the name of the training accuracy, with the number of inner steps if validations use another number."""
+    """Return the name of the training accuracy, with its number of inner steps if that of validations is different."""
     steps = settings.algorithm.inner_steps
     differs = FIELDS["algorithm.inner_steps"].is_relevant(settings) and steps != settings.evaluation_steps
     return f"Accuracy after {steps} step{'' if steps == 1 else 's'}" if differs else "Accuracy"

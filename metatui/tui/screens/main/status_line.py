@@ -69,7 +69,7 @@ class ShownLine(RowsWidget):
         self.redraw()
 
     def show_runs(self, runs: Sequence[RunState]) -> None:
-        """Show the run in the work tab, or the marked runs if their adaptation is shown side by side."""
+        """Show the name of the run in the work tab, or the names of the marked runs if they are shown side by side."""
         self._runs = tuple(runs)
         self.redraw()
 
@@ -83,7 +83,7 @@ class ShownLine(RowsWidget):
         return [spread([Segment(text, style + click)], runs, width)]
 
     def _right(self, width: int, theme: ChartTheme) -> Row:
-        """Return the longest description of the runs that fits into two thirds of the line."""
+        """Return the longest description of the runs that fits in two thirds of the line."""
         if not self._runs:
             return [Segment("no run is shown", theme.muted)]
         count = len(self._runs)

@@ -46,12 +46,12 @@ PANES: tuple[Pane, ...] = ("settings", "run", "curves", "adaptation", "journal")
 
 NO_ADAPTATION = "Adaptation to held-out tasks appears here after the first validation."
 VALIDATE = "{evaluate} validates now."
-NEVER_VALIDATED = "This run ended before its first validation, so it has no adaptation to held-out tasks to show."
+NEVER_VALIDATED = "This run ended before its first validation, so there is no adaptation to held-out tasks to show."
 SIDE_BY_SIDE = "To see up to three runs side by side, mark them in the runs tab ({tab_runs}, then {mark_run})."
 
 
 class PreferencesChanged(Message):
-    """The user resized panes, or showed or hid the form while a run was shown."""
+    """The user resized panes or, while a run was shown, showed or hid the form."""
 
     def __init__(self, **changes: PaneSizes | bool) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class PaneStrip(Widget):
 
 
 class HintLine(StatusLine):
-    """Shows a hint about the run. A click on the line follows the hint."""
+    """Shows a hint about the run. Clicking the line does what the hint suggests."""
 
     def __init__(self) -> None:
         super().__init__(id="hint")
@@ -81,7 +81,7 @@ class HintLine(StatusLine):
 
 
 class AdaptationPane(Vertical):
-    """Shows the adaptation to held-out tasks, below a line with its protocol."""
+    """Shows the adaptation to held-out tasks, below a line that describes the evaluation."""
 
     BORDER_TITLE = "Adaptation"
 
@@ -100,7 +100,7 @@ class AdaptationPane(Vertical):
 
 
 def no_adaptation(model: RunModel | None, phase: Phase) -> str:
-    """Return why there is no adaptation to show, and what the user can do.
+    """Return a text that says why there is no adaptation to show, and what the user can do.
 
     Args:
         phase: must be IDLE if the app does not follow the run.
@@ -162,7 +162,7 @@ class Panes(Widget):
         """The first visible pane, which captures the mouse for this container.
 
         The container itself has the style `visibility: hidden`. Textual therefore does not know its position and cannot
-        send it the events of a captured mouse. The events of its panes bubble to it.
+        send it the events of a captured mouse. Events that Textual sends to a pane bubble up to the container.
         """
         return next(pane for pane in self.children if pane.display)
 
@@ -172,7 +172,7 @@ class Panes(Widget):
 
 
 class WorkTab(Vertical):
-    """Shows the panes that fit the terminal."""
+    """Shows as many panes as the terminal has room for."""
 
     pane: reactive[Pane] = reactive[Pane]("settings", init=False)
     """The visible pane when only one pane is shown."""
@@ -189,7 +189,7 @@ class WorkTab(Vertical):
         self._shows_run = False
         """True if the tab shows a run, or compares the adaptation of runs that are marked in the list of runs."""
         self._pane_before: Pane = "run"
-        """The pane that was selected before the form was selected."""
+        """The pane to go back to from the form."""
         self._strip = PaneStrip()
         self._about = AboutPane(settings)
         self._run = RunPane()
@@ -208,7 +208,7 @@ class WorkTab(Vertical):
         yield self.hint
 
     async def complete(self) -> None:
-        """Add the parts that were left out of the first frame to make the app start faster."""
+        """Add the parts that the first frame leaves out so that the app starts faster."""
         self._about.complete()
         await self.form.unfold_groups()
 
@@ -225,11 +225,11 @@ class WorkTab(Vertical):
     def show_adaptation(
         self, runs: Sequence[RunViews], caption: str, *, warning: bool = False, empty: str = ""
     ) -> None:
-        """Show the adaptation of runs. `empty` is shown if there are none."""
+        """Show the adaptation of runs, or the text `empty` if there are no runs."""
         self._adaptation.show(runs, caption, warning=warning, empty=empty)
 
     def opened(self, has_run: bool) -> None:
-        """Adapt the layout after a run was opened or closed.
+        """Adapt the layout when a run is opened or closed.
 
         Opening a run hides the form, unless the user has chosen to keep the form visible.
         """
@@ -282,8 +282,7 @@ class WorkTab(Vertical):
     def action_form(self) -> None:
         """Go to the form, or back to the previous pane if the form has the focus.
 
-        If there is room for several panes, going back hides the form. Whether the form is shown is remembered for later
-        runs.
+        If there is room for several panes, going back hides the form. This choice is remembered for later runs.
         """
         leaves = self.screen.focused is not None and self.form in self.screen.focused.ancestors
         self.go_to(self._pane_before if leaves else "settings")

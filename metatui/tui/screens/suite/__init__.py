@@ -1,1 +1,1 @@
-"""Suite screen: start, watch, stop and compare lists of runs."""
+"""Suite screen: start, watch and stop suites, which are lists of runs, and compare their runs."""

@@ -100,7 +100,7 @@ def _item(key: str, *texts: str) -> Item:
 
 
 def run_rows(runs: Sequence[RunStatus], glyphs: Glyphs) -> list[Item]:
-    """Return a row for each run, with the run's name as key. Only the first run of a comparison shows its name."""
+    """Return a row for each run, with the run's name as key. Each comparison is named only in its first row."""
     rows: list[Item] = []
     before = ""
     for run in runs:
@@ -144,7 +144,7 @@ def _meta_steps(run: RunStatus) -> str:
 
 
 def bar(share: float, width: int, glyphs: Glyphs) -> str:
-    """Draw a bar for a fraction. It is full only if `share` is 1, and empty only if `share` is 0."""
+    """Draw a bar for the fraction `share`. It is full only if `share` is 1, and empty only if `share` is 0."""
     filled = round(share * width)
     if 0 < share < 1:
         filled = max(1, min(width - 1, filled))

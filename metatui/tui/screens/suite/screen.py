@@ -1,4 +1,4 @@
-"""Screen that lists suites, and starts, watches, stops and compares them."""
+"""Screen that lists suites, starts, watches and stops them, and compares their runs."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class SuiteScreen(ModalScreen[None]):
         Binding("f7,x", "stop", "Stop", tooltip="Stop the suite and save the run in progress."),
         Binding("c", "compare", "Compare", tooltip="Compare the runs of the suite on the same held-out tasks."),
         Binding("o", "other", "Other file", tooltip="Open the file of another suite."),
-        Binding("enter", "choose", "Choose", tooltip="Go to the list of runs; in this list, compare the runs."),
+        Binding("enter", "choose", "Choose", tooltip="Go to the list of runs. In that list, compare the runs."),
     ]
     DEFAULT_CSS = """
     SuiteScreen { layout: vertical; background: $background; align: left top; }
@@ -106,7 +106,7 @@ class SuiteScreen(ModalScreen[None]):
         self._store = store
         self._training = training
         self._suites: dict[str, ListedSuite] = {}
-        """The listed suites, by the path of their file."""
+        """The listed suites, keyed by the path of the suite's file."""
         self._problems: Sequence[str] = ()
         self._reading = asyncio.Lock()
 
@@ -181,7 +181,7 @@ class SuiteScreen(ModalScreen[None]):
                 self.action_compare()
         else:
             self._show_state(
-                "\n".join(["The suite stopped, and its runs are saved. F5 resumes it.", *failures(status)])
+                "\n".join(["The suite has stopped. Its runs are saved, and F5 resumes it.", *failures(status)])
             )
 
     def _show(self) -> None:
@@ -196,7 +196,7 @@ class SuiteScreen(ModalScreen[None]):
         selected = self.selected
         if selected is None:
             return
-        problems = [f"Cannot be used: {problem}." for problem in self._problems]
+        problems = [f"A suite cannot be used: {problem}." for problem in self._problems]
         self.query_one(Description).show([*problems, *describe_suite(selected.suite)])
         self.query_one(SuiteProgress).show(selected.suite.name, selected.status)
         status = selected.status
@@ -234,7 +234,7 @@ class SuiteScreen(ModalScreen[None]):
 
     @work(exclusive=True, group="suite-order")
     async def action_start(self) -> None:
-        """Ask for confirmation, and train the missing runs of the selected suite."""
+        """Ask for confirmation, then train the missing runs of the selected suite."""
         selected = self.selected
         if selected is None or selected.status is None or selected.status.running:
             return

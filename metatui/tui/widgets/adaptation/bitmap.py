@@ -12,19 +12,18 @@ from metatui.tui.terminal.symbols import GLYPHS, Symbols
 _BRAILLE: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _QUADRANTS: Final = " ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█"
 _INK: Final = 0.3
-"""Mean ink (0 to 1) above which a dot is drawn. It is low enough that strokes one pixel wide remain visible in an image
-that is shrunk to a third."""
+"""A dot is drawn if the mean ink (0 to 1) of its area is above this value. The value is low enough that strokes one
+pixel wide remain visible when an image is shrunk to a third of its size."""
 _GROUND: Final = 0.1
-"""Largest distance of the background of a drawing from the darkest or brightest value of the image, as a fraction of
-the difference between these two values."""
+"""Maximum difference between the background of a drawing and the darkest or brightest value of the image, as a
+fraction of the range of values."""
 
 
 @lru_cache(maxsize=256)
 def are_drawings(images: Sequence[bytes]) -> bool:
     """Return whether these grey images are line drawings.
 
-    This is the case if the background of at least half of the images is close to the darkest or brightest value of the
-    image.
+    They are drawings if at least half of them have a background close to the darkest or brightest value of the image.
     """
     grounds = [_ground(image) for image in images if image]
     return 2 * sum(not _GROUND < ground < 1 - _GROUND for ground in grounds) >= len(grounds)

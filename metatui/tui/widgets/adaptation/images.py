@@ -30,7 +30,7 @@ LARGEST: Final = 16
 LARGEST_DRAWING: Final = 10
 """Maximum height of a line drawing, in rows."""
 SHORTEST_NAME: Final = 6
-"""Minimum width in which the name of a class is shown."""
+"""Minimum width for the name of a class; in a narrower space, only the number is shown."""
 LEAD: Final = 9
 """Width of the labels to the left of the images."""
 CHART: Final = 30
@@ -41,7 +41,7 @@ LOWEST_CHART: Final = 5
 
 @dataclass(frozen=True)
 class Layout:
-    """The visible part of an episode. Images have `rows` x `columns` cells. A class has `across` images per row."""
+    """The visible part of an episode. An image has `rows` x `columns` cells; a row has `across` images of a class."""
 
     rows: int
     columns: int
@@ -68,7 +68,7 @@ class Layout:
 
     @property
     def height(self) -> int:
-        """Height, in rows, of the class names, the support images, and the query images with predictions."""
+        """Total height in rows of the class names, the support images, and the query images with predictions."""
         return 1 + _lines(self.shots, self.across) * self.rows + _lines(self.queries, self.across) * (self.rows + 1)
 
 
@@ -140,10 +140,10 @@ def episode(
     canvas: Canvas,
     first_shot: int = 0,
 ) -> list[Row]:
-    """Draw an episode in `size` (width, height) cells, with a chart of the accuracy if there is room.
+    """Draw an episode in an area of `size` cells (width, height), with a chart of the accuracy if there is room.
 
     Args:
-        first_shot: position of the first visible support image of each class, used if they do not all fit.
+        first_shot: index of the first visible support image of each class, used only if they do not all fit.
     """
     width, height = size
 
@@ -201,7 +201,7 @@ def _images(view: ImageView, step: int, plan: Layout, theme: ChartTheme, first_s
 def class_heading(view: ImageView, label: int, width: int, theme: ChartTheme) -> str:
     """Return the number that stands for a class in the predictions, with the name of the class if there is room.
 
-    A name such as `Greek/character07` is shortened at its start, because the classes of a task often start alike.
+    A name such as `Greek/character07` is shortened at its start, because names in a task often have the same start.
     """
     number = f"{label + 1}"
     if label >= len(view.classes):
@@ -237,7 +237,7 @@ def _image(image: bytes, view: ImageView, plan: Layout, theme: ChartTheme) -> li
 
 
 def _in_columns(parts: list[Row], plan: Layout) -> Row:
-    """Put one line of each image of a class side by side."""
+    """Join one line from each image of a class, side by side."""
     row: Row = []
     for index, part in enumerate(parts):
         row += ([Segment(" ")] if index else []) + padded(part, plan.columns)
@@ -245,7 +245,7 @@ def _in_columns(parts: list[Row], plan: Layout) -> Row:
 
 
 def _row(name: str, parts: list[Row], plan: Layout, theme: ChartTheme) -> Row:
-    """Put one line of each class side by side, after a label."""
+    """Join one line from each class, side by side, after a label."""
     row: Row = [Segment(name.ljust(plan.lead)[: plan.lead], theme.muted)] if plan.lead else []
     for index, part in enumerate(parts):
         row += ([Segment(" " * plan.gap)] if index else []) + padded(part, plan.class_width)

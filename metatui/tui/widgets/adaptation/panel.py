@@ -46,14 +46,14 @@ from metatui.tui.widgets.charts.row_widget import (
 
 MOST_RUNS: Final = 3
 GAP: Final = 3
-"""Blank columns between cells, and between the charts of several targets."""
+"""Number of blank columns between cells, and between the charts of several targets."""
 CHART: Final = 28
 """Smallest useful width of a regression chart."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Number of columns and rows of cells that fit into the panel. Columns show runs or tasks, rows show tasks."""
+    """Number of columns and rows of cells that fit in the panel. Columns show runs or tasks, and rows show tasks."""
 
     across: int
     down: int
@@ -82,9 +82,9 @@ class AdaptationPanel(RowsWidget, can_focus=True):
     step: reactive[int | None] = reactive(None, repaint=False)
     """The inner step shown as "after"; None selects the last one."""
     first_task: reactive[int] = reactive(0, repaint=False)
-    """Position of the first visible task, counted from 0."""
+    """Index of the first visible task."""
     first_shot: reactive[int] = reactive(0, repaint=False)
-    """Position, counted from 0, of the first visible support image of each class. It is above 0 only if not all fit."""
+    """Index of the first visible support image of each class. It is above 0 only if the images do not all fit."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id, classes=classes)
@@ -92,7 +92,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         self._empty = ""
         self._canvas = Canvas()
         self._shots = (0, 0)
-        """Number of support images per class, and how many of these are visible."""
+        """Number of support images per class, and number of visible support images per class."""
 
     def show_views(self, runs: Sequence[RunViews], *, empty: str) -> None:
         """Show the tasks of one run side by side, or each of two or three runs in its own column.
@@ -117,7 +117,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
 
     @property
     def shown_task(self) -> int:
-        """The number of the first visible task."""
+        """The task number of the first visible task."""
         return tasks_of(self._runs)[self.first_task] if self._runs else 0
 
     def action_step(self, by: int) -> None:
@@ -196,9 +196,9 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         return [self._header(width, tasks, shown, theme), *headings, *body]
 
     def _headings(self, count: int, cell: int, width: int, theme: ChartTheme) -> Row:
-        """Return a row with the name of each run above its column, and with the number of runs that do not fit."""
+        """Return a row with the name of each visible run above its column, and the number of hidden runs at the end."""
         hidden = len(self._runs) - count
-        more = [Segment(f"{hidden} run{'s do' if hidden > 1 else ' does'} not fit", theme.title)] if hidden else []
+        more = [Segment(f"{hidden} run{'s' if hidden > 1 else ''} not shown", theme.title)] if hidden else []
         row: Row = []
         for index, run in enumerate(self._runs[:count]):
             sample = line_marker(2, theme) if theme.distinct else theme.glyphs.sample
@@ -209,7 +209,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         return spread(row, more, width) if hidden else row
 
     def _header(self, width: int, tasks: Sequence[int], shown: Sequence[int], theme: ChartTheme) -> Row:
-        """Lay out the legend on the left, and the inner step and the tasks with their keys on the right.
+        """Lay out the header: the legend on the left; the inner step and the tasks, with their keys, on the right.
 
         Parts that do not fit are shortened.
         """
@@ -223,7 +223,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         return spread(marks if width_of(marks) <= room else joined(legend, room, theme), places, width)
 
     def _places(self, tasks: Sequence[int], shown: Sequence[int], brief: bool, theme: ChartTheme) -> Row:
-        """Return the visible inner step and task numbers, each between the two keys that change it."""
+        """Return the inner step and the numbers of the visible tasks, each between the two keys that change them."""
         of, gap = ("/", "") if brief else (" of ", "   ")
         row = self._place(f"step {self.shown_step}{of}{self.last_step}", "[", "]", "step", theme)
         if len(shown) < len(tasks):
@@ -286,10 +286,10 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         return beside([paint(chart, each, height, theme, self._canvas) for chart in charts], GAP)
 
     def _hidden_part(self, view: ImageView, width: int, height: int, theme: ChartTheme) -> str:
-        """Describe the classes or support images that do not fit; empty if all fit."""
+        """Describe the classes or support images for which there is no room; empty if all are visible."""
         classes, shots = images.visible_part(view, (width, height), theme)
         if classes and (count := len(images.classes_of(view)) - classes):
-            return f" ({count} class{'es do' if count > 1 else ' does'} not fit)"
+            return f" ({count} class{'es' if count > 1 else ''} not shown)"
         if classes and shots < (total := images.shots_of(view)):
             first = min(self.first_shot, total - shots)
             return f" (support {first + 1}-{first + shots} of {total}: k shows more)"
@@ -298,7 +298,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
     def _caption(self, view: TaskView, width: int, height: int, theme: ChartTheme) -> list[Row]:
         """Return the longest caption that fits, on two rows if necessary and possible.
 
-        The outcome of a diverged task is styled as a warning.
+        If adaptation diverged, the outcome is styled as a warning.
         """
         diverged = has_diverged(view, self.shown_step)
         texts = [theme.printable(text) for text in captions(view, self.shown_step)]
@@ -306,7 +306,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         if isinstance(view, ImageView):
             hidden = self._hidden_part(view, width, height - 1, theme)
         elif isinstance(view, ScatterView) and (count := len(view.truth) - _targets_that_fit(view, width)):
-            hidden, shorter = f" ({count} target{'s do' if count > 1 else ' does'} not fit)", texts
+            hidden, shorter = f" ({count} target{'s' if count > 1 else ''} not shown)", texts
         texts = [*(text + hidden for text in texts), *shorter]
         if cell_len(texts[0]) > width and height >= 10 and not isinstance(view, ImageView):
             title = theme.printable(f"Task {view.task} · {view.title}{hidden}")

@@ -1,4 +1,4 @@
-"""Drawing of photographs: with Kitty's graphics protocol, as coloured cells, or in shades of grey."""
+"""Drawing of photographs: as pictures in terminals that show them, as coloured cells, or in shades of grey."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from rich.color import Color
 from rich.segment import Segment
 from rich.style import Style
 
-from metatui.tui.terminal.kitty import LARGEST, Picture, placeholders
+from metatui.tui.terminal.kitty import LARGEST, KittyPictures, Picture, placeholders
+from metatui.tui.terminal.sixel import SixelPictures
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.adaptation.bitmap import shrink
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
@@ -32,12 +33,12 @@ def halves(theme: ChartTheme) -> bool:
 
 
 def _lines(rows: int, two: bool) -> int:
-    """Return how many lines of pixels an image of `rows` rows has. If possible, a gap is left below the image."""
+    """Return the number of pixel lines in an image of `rows` rows. If possible, a gap is left below the image."""
     return 2 * rows - 1 if two else rows - (rows > SMALLEST)
 
 
 def columns_of(rows: int, height: int, width: int, theme: ChartTheme) -> int:
-    """Return the number of columns that keep the proportions of an image that is drawn in `rows` rows."""
+    """Return the number of columns that preserves the aspect ratio of an image drawn in `rows` rows."""
     two = halves(theme)
     return max(4, round(_lines(rows, two) * (1 if two else 2) * width / height))
 
@@ -50,14 +51,17 @@ def draw(image: bytes, height: int, width: int, rows: int, columns: int, theme: 
     Args:
         image: `height` x `width` pixels of one or three bytes, row by row. If the size is wrong, blanks are drawn.
     """
-    if theme.pictures and halves(theme) and max(rows, columns) <= LARGEST and _channels(image, height, width):
-        number = theme.pictures.number(Picture(image, height, width, rows, columns))
+    pictures = theme.pictures if halves(theme) and _channels(image, height, width) else None
+    picture = Picture(image, height, width, rows, columns)
+    if isinstance(pictures, KittyPictures) and max(rows, columns) <= LARGEST:
+        number = pictures.number(picture)
         style = Style(color=Color.from_rgb(number >> 16, number >> 8 & 255, number & 255))
         return [[Segment(text, style)] for text in placeholders(rows, columns)]
     if theme.monochrome:
         ramp = theme.glyphs.ramp
         return _shades(image, height, width, rows, columns, ramp if theme.dark else ramp[::-1], theme.text)
-    return _colours(image, height, width, rows, columns, halves(theme))
+    cells = _colours(image, height, width, rows, columns, halves(theme))
+    return pictures.marked(picture, cells) if isinstance(pictures, SixelPictures) else cells
 
 
 @lru_cache(maxsize=1024)
@@ -99,7 +103,7 @@ def _pixels(image: bytes, height: int, width: int, rows: int, columns: int) -> l
 
 
 def _channels(image: bytes, height: int, width: int) -> int:
-    """Return the number of bytes of a pixel; 0 for an image of the wrong size."""
+    """Return the number of bytes per pixel; 0 for an image of the wrong size."""
     channels, rest = divmod(len(image), max(1, height * width))
     return channels if channels in (1, 3) and not rest else 0
 

@@ -1,4 +1,4 @@
-"""Views of the held-out tasks of runs: captions, and the charts of a regression task."""
+"""Display of held-out tasks: the views of each run, captions, and the charts of a regression task."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def has_diverged(view: TaskView, step: int) -> bool:
 
 
 def loss_name(view: TaskView) -> str:
-    """Return the name of the losses of a view: `loss`, or `standardised loss` for standardised targets."""
+    """Return the name of the loss in a view: `loss`, or `standardised loss` for standardised targets."""
     # Run folders have the names MSE and standardised MSE. Everything that is shown calls a loss a loss.
     return view.loss_name.replace("MSE", "loss") if isinstance(view, CurveView | ScatterView) else "loss"
 

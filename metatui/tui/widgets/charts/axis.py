@@ -1,4 +1,4 @@
-"""Axes, which map floating-point values to positions on a row or column of cells, with round ticks.
+"""Axes with round ticks. An axis maps floating-point values to positions on a row or column of cells.
 
 A position is 0 at the outer edge of the first cell and 1 at the outer edge of the last one. The scale is chosen so that
 ticks are at the centres of cells: on a linear axis, neighbouring ticks are always the same whole number of cells apart.
@@ -20,14 +20,12 @@ SMALLEST: Final = 1e-290
 """Values closer to 0 than this are treated as 0, and ranges shorter than this are treated as empty."""
 
 TOLERANCE: Final = 0.25
-"""Largest allowed distance between a tick of a logarithmic axis and the centre of its cell, in cells: one braille
-dot."""
+"""Maximum distance between a tick of a logarithmic axis and the centre of its cell, in cells: one braille dot."""
 MOST_TICKS: Final = 9
 POWER_STEPS: Final = (1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 300)
 """Possible distances between ticks, in powers of ten, if a logarithmic axis has ticks at powers of ten only."""
 LABELLED_FROM: Final = 4
-"""Smallest number of cells per power of ten with which ticks at 2 and 5 are labelled; with 3, every cell has a
-tick."""
+"""Minimum number of cells per power of ten at which 2 and 5 get labels. With 3 cells, every cell would have a tick."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class Axis:
 
 
 def dot(position: float, count: int) -> int:
-    """Return which of the `count` equal parts of an axis (cells or dots) contains a position from 0 to 1."""
+    """Return the index of the cell or dot that contains a position (0 to 1), on an axis of `count` cells or dots."""
     # A tick is on the edge between two braille dots; rounding errors must not decide between them.
     return min(count - 1, math.floor(position * count + 1e-7))
 
@@ -83,7 +81,7 @@ def clamped(value: float) -> float:
 
 
 def drawable(value: float, log: bool) -> bool:
-    """Return whether `value` can be drawn: finite, and above 0 on a logarithmic axis."""
+    """Return whether `value` can be drawn. It must be finite and, on a logarithmic axis, above 0."""
     return math.isfinite(value) and (not log or value >= SMALLEST)
 
 
@@ -105,7 +103,7 @@ def value_axis(values: Iterable[float], cells: int, *, log: bool = False) -> Axi
 
 
 def range_axis(low: float, high: float, cells: int, *, wide: bool = False, whole: bool = False) -> Axis:
-    """Return a linear axis from `low` to `high`, extended at its ends no more than its ticks require.
+    """Return a linear axis from `low` to `high`. Its ends are extended only as far as the ticks require.
 
     Args:
         wide: Whether labels are next to each other (below a horizontal axis) and not one above the other.
@@ -128,7 +126,7 @@ def _widened(low: float, high: float) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class _Layout:
-    """Ticks at multiples of `step`, `spacing` cells apart, on an axis on which all values fit."""
+    """Ticks at multiples of `step`, `spacing` cells apart, on an axis that contains all values."""
 
     step: float
     spacing: int
@@ -137,7 +135,7 @@ class _Layout:
     cell: int
     """The cell of the first tick."""
     used: float
-    """Fraction of the cells that is between the smallest and the largest value."""
+    """Fraction of the cells that lie between the smallest and the largest value."""
 
     def count(self, cells: int) -> int:
         """Return the number of ticks."""
@@ -219,13 +217,13 @@ def _log_axis(low: float, high: float, cells: int) -> Axis | None:
 
 
 def _fits_two_and_five(spacing: int) -> bool:
-    """Return whether 2 and 5 are near centres of cells if 1 and 10 are at centres that are `spacing` cells apart."""
+    """Return whether 2 and 5 are near cell centres on an axis where 1 and 10 are at centres `spacing` cells apart."""
     places = (spacing * math.log10(2), spacing * math.log10(5))
     return all(abs(place - math.floor(place + 0.5)) <= TOLERANCE for place in places)
 
 
 def _powers_axis(low: float, high: float, cells: int) -> Axis | None:
-    """Return a logarithmic axis whose ticks are all powers of ten or, if there is no room, every second or third."""
+    """Return a logarithmic axis with a tick at every power of ten or, if there is no room, at every second or third."""
     start = math.log10(low)
     end = max(math.log10(high), start + 1)
     layouts = (_layout(start, end, cells, step) for step in POWER_STEPS)

@@ -1,4 +1,4 @@
-"""Adapter to plotext that turns curves into rows of characters."""
+"""Adapter for plotext, which turns curves into rows of characters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, NamedTuple
 from metatui.tui.widgets.charts.dots import Position, band_dots, line_dots, point_dots
 
 STRIPE: Final = 4
-"""Number of columns after which the colours or characters of lines that cover each other alternate."""
+"""Where lines coincide, their colours or characters alternate after this number of columns."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Signal:
 
 
 class Run(NamedTuple):
-    """Consecutive characters of one signal. `signal` is the index of this signal, or None for blanks."""
+    """Consecutive characters of one signal, and the index of this signal; None for blanks."""
 
     text: str
     signal: int | None
@@ -71,8 +71,8 @@ def _figure() -> Any:
 class Canvas:
     """Draws curves with a plotext figure, which is created at first use because importing plotext is slow.
 
-    plotext gets one finished character per cell, because the lines and dots that it draws itself are up to two dots
-    away from their values, and because each signal would hide the dots of earlier signals in the same cell.
+    The canvas computes the character of each cell and passes it to plotext. If plotext drew the lines itself, their
+    dots would be up to two dots away from the values, and a signal would hide earlier signals in the same cell.
     """
 
     def __init__(self) -> None:

@@ -11,6 +11,7 @@ from textual.widget import Widget
 from metatui.tui.colors import palette
 from metatui.tui.terminal import symbols
 from metatui.tui.terminal.kitty import KittyPictures
+from metatui.tui.terminal.sixel import SixelPictures
 from metatui.tui.terminal.symbols import GLYPHS, Glyphs, Symbols
 
 
@@ -31,8 +32,8 @@ class ChartTheme:
     """Style of the name of a key, as in the key bar."""
     warning: Style
     """Style of values that are not finite."""
-    pictures: KittyPictures | None = None
-    """Sends pictures to the terminal; None if the terminal cannot show pictures."""
+    pictures: KittyPictures | SixelPictures | None = None
+    """Object that draws pictures; None if the terminal cannot show pictures."""
 
     @property
     def glyphs(self) -> Glyphs:

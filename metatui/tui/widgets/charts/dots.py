@@ -39,7 +39,7 @@ def line_dots(points: Iterable[Position], columns: int, rows: int) -> Iterator[D
 
 
 def band_dots(points: Sequence[Position], columns: int, rows: int) -> Iterator[Dot]:
-    """Yield dots at both ends of a band, in every second column. Lower and upper ends alternate in `points`."""
+    """Yield the dots of both edges of a band, in every second column. `points` alternates between the two edges."""
     for end in (points[::2], points[1::2]):
         yield from (each for each in line_dots(end, columns, rows) if each[0] % 2 == 0)
 
@@ -50,7 +50,7 @@ def _dot(point: Position, columns: int, rows: int) -> Dot | None:
 
 
 def _cut_off(start: Position, end: Position) -> Sequence[Position]:
-    """Return the ends of the part of a straight line that is in the chart, by the algorithm of Liang and Barsky."""
+    """Clip a straight line to the chart and return the ends of the visible part (Liang–Barsky algorithm)."""
     start, end = _near(start), _near(end)
     first, last = 0.0, 1.0
     for origin, way in zip(start, (end[0] - start[0], end[1] - start[1]), strict=True):
@@ -71,7 +71,7 @@ def _cut_off(start: Position, end: Position) -> Sequence[Position]:
 
 
 def _near(point: Position) -> Position:
-    """Clamp a position, because differences of very large coordinates are not finite. No line changes visibly."""
+    """Clamp a position, because differences of very large coordinates are not finite. The drawn lines look the same."""
     x, y = (max(-FARTHEST, min(FARTHEST, value)) for value in point)
     return x, y
 

@@ -24,12 +24,12 @@ MOST_LEGEND_ROWS = 3
 
 
 def line_marker(index: int, theme: ChartTheme) -> str:
-    """Return the character or kind of dots that draws the line at position `index` among the series of a chart."""
+    """Return the marker of the line at position `index` among the series of a chart: a character or a kind of dots."""
     return theme.glyphs.lines[index % len(theme.glyphs.lines)] if theme.distinct else theme.glyphs.marker
 
 
 def point_markers(drawn: Iterable[Drawn], theme: ChartTheme) -> dict[int, str]:
-    """Return the character of the points of each series, by position: letters if only they distinguish the series."""
+    """Return the character of each series of points, keyed by position. It is a letter if there are no colours."""
     positions = sorted({each.position for each in drawn if each.series.style == "points"})
     if len(positions) < 2 or not theme.distinct:
         return dict.fromkeys(positions, theme.glyphs.points)
@@ -41,7 +41,7 @@ def legend_entry(index: int, series: Series, theme: ChartTheme, points: str = ""
     """Return a sample of the series and its name.
 
     Args:
-        points: the character of its points, if it is not the usual one.
+        points: the character that draws the points of the series, if it is not the usual one.
     """
     sample = line_marker(index, theme) if theme.distinct else theme.glyphs.sample
     if points:
@@ -55,7 +55,7 @@ def chart_header(
 ) -> list[Row]:
     """Lay out the title and the legend.
 
-    With a cursor, they show the x coordinate, the marks and the values at the cursor.
+    If there is a cursor, they show the x coordinate, the marks and the values at the cursor.
     """
     titles, named = (data.title, *data.shorter_titles), [each for each in drawn if each.series.name]
     if cursor is not None:
@@ -74,7 +74,7 @@ def chart_header(
 
 
 def _with_values(named: Series, lines: Sequence[Series], x: float) -> Series:
-    """Add to the name of a line its value nearest to `x`, and the x coordinate of this value if it differs from `x`.
+    """Append to a line's name the value nearest to `x`, with the x coordinate of this value if it is not exactly `x`.
 
     The name of a series of points does not change.
 
@@ -95,7 +95,7 @@ def _with_values(named: Series, lines: Sequence[Series], x: float) -> Series:
 
 
 def marks_at(data: ChartData, drawn: Iterable[Drawn], cursor: float, width: int) -> list[Mark]:
-    """Return the marks in the column of the cursor, and those whose nearest value is the one under the cursor.
+    """Return the marks in the cursor's column, and the marks whose nearest value is under the cursor.
 
     Every mark can therefore be reached by moving the cursor from value to value.
     """
@@ -150,7 +150,7 @@ def _header(
 
 
 def _title_with_label(title: str, y_label: str, room: int) -> str:
-    """Append the y label to a title that does not contain it, if there is room."""
+    """Append the y label to the title if the title does not contain it and there is room."""
     both = f"{title} ({y_label})"
     return both if y_label and y_label.lower() not in title.lower() and cell_len(both) <= room else title
 

@@ -1,4 +1,4 @@
-"""Widget that shows a line chart, with a cursor that reads values, zooms and pans."""
+"""Widget that shows a line chart. With its cursor, the user can read values, zoom and pan."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from metatui.tui.widgets.charts.row_widget import Row, RowsWidget
 from metatui.tui.widgets.charts.series import ChartData, drawn_series
 
 FEWEST: Final = 3
-"""Minimum number of points that a zoomed chart shows."""
+"""Minimum number of points that remain visible when the user zooms in."""
 
 
 class LineChart(RowsWidget):
-    """Curves on common axes. If there is too little room for curves, the chart shows the last values as text.
+    """Shows curves on common axes or, if there is too little room for curves, the last values as text.
 
     `action_cursor` or a click shows a cursor, and the legend then shows the values under the cursor. While the cursor
     is visible, the chart has the focus, and the keys below work.
@@ -31,12 +31,12 @@ class LineChart(RowsWidget):
     DEFAULT_CSS = "LineChart { min-height: 6; }"
     ALLOW_MAXIMIZE = True
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "move(-1)", "Cursor left", show=False, id="chart.left"),
-        Binding("right", "move(1)", "Cursor right", show=False, id="chart.right"),
-        Binding("shift+left,pageup", "move(-10)", "Cursor 10 columns left", show=False, id="chart.far_left"),
-        Binding("shift+right,pagedown", "move(10)", "Cursor 10 columns right", show=False, id="chart.far_right"),
-        Binding("home", "move(-1_000_000)", "Cursor to the first value", show=False, id="chart.first"),
-        Binding("end", "move(1_000_000)", "Cursor to the last value", show=False, id="chart.last"),
+        Binding("left", "move(-1)", "Move the cursor left", show=False, id="chart.left"),
+        Binding("right", "move(1)", "Move the cursor right", show=False, id="chart.right"),
+        Binding("shift+left,pageup", "move(-10)", "Move left by 10 columns", show=False, id="chart.far_left"),
+        Binding("shift+right,pagedown", "move(10)", "Move right by 10 columns", show=False, id="chart.far_right"),
+        Binding("home", "move(-1_000_000)", "Move the cursor to the first value", show=False, id="chart.first"),
+        Binding("end", "move(1_000_000)", "Move the cursor to the last value", show=False, id="chart.last"),
         Binding("plus,equals_sign,up", "zoom(0.5)", "Zoom in", show=False, id="chart.zoom_in"),
         Binding("minus,down", "zoom(2)", "Zoom out", show=False, id="chart.zoom_out"),
         Binding("0", "zoom(1_000_000)", "Show everything", show=False, id="chart.all"),
@@ -84,7 +84,7 @@ class LineChart(RowsWidget):
         self.redraw()
 
     def _order(self, data: ChartData) -> dict[tuple[int, str], int]:
-        """Return a number for each series: the higher, the later its last change; 0 if it never changed."""
+        """Return a number for each series: higher for a series that changed later, 0 for one that never changed."""
         before = {(each.position, each.series.style): each.series for each in drawn_series(self._data)}
         order = self._view.order
         latest = max(order.values(), default=0) + 1
@@ -118,14 +118,14 @@ class LineChart(RowsWidget):
         return self.has_cursor or action not in ("move", "zoom", "cursor")
 
     def action_cursor(self) -> None:
-        """Show a cursor at the last value. If there already is a cursor, hide it and show everything."""
+        """Show a cursor at the last value. If there is already a cursor, hide it and show everything."""
         if self.has_cursor:
             self._hide_cursor()
         elif xs := self._xs():
             self._put_cursor(xs[-1])
 
     def action_move(self, columns: int) -> None:
-        """Move the cursor by about `columns` columns to the nearest value, and by at least one value."""
+        """Move the cursor to the value nearest to `columns` columns away, or at least to the next value."""
         xs, cursor = self._xs(), self._view.cursor
         if cursor is None or self._plot is None:
             return
@@ -182,7 +182,7 @@ class LineChart(RowsWidget):
         return sorted({x for x, y in points if math.isfinite(x) and math.isfinite(y)})
 
     def _x_at(self, event: events.MouseEvent) -> float | None:
-        """Return the x coordinate under the mouse; None outside the plot."""
+        """Return the x coordinate under the mouse pointer; None if the pointer is outside the plot."""
         offset = event.get_content_offset(self)
         if self._plot is None or offset is None or not 0 <= offset.x - self._plot.left < self._plot.width:
             return None
@@ -199,7 +199,7 @@ class LineChart(RowsWidget):
         self._zoom_at(event, 2.0)
 
     def _zoom_at(self, event: events.MouseEvent, factor: float) -> None:
-        """Zoom around the mouse if there is a cursor. Otherwise, the wheel can scroll the screen as usual."""
+        """Zoom around the mouse pointer if the chart has a cursor; otherwise, the mouse wheel scrolls the screen."""
         if self.has_cursor and (x := self._x_at(event)) is not None:
             event.stop()
             self._view = replace(self._view, cursor=_nearest(self._xs(), x))

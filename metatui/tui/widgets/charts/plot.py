@@ -20,16 +20,16 @@ from metatui.tui.widgets.charts.row_widget import Row, block, centred, fitted, f
 from metatui.tui.widgets.charts.series import ChartData, Drawn, Mark, Series, drawn_series, placed
 
 LABEL_ROWS: Final = 3
-"""Number of rows at the top of the curves in which the labels of marks are placed."""
+"""Maximum number of rows for the labels of marks, at the top of the plot."""
 
 NARROWEST: Final = 8
-"""Minimum width of the curves if y labels are shown. If last values are shown too, it is three times as large."""
+"""Minimum width of the curves if y labels are shown. If last values are shown too, the minimum is three times this."""
 
 LAST_VALUE: Final = 5
 """Minimum width of the column of last values: the width of `0.123`."""
 
 EARLY: Final = 0.1
-"""Fraction of the x axis, from the left, in which values can be outside the y axis (`ChartData.early_outside`)."""
+"""Fraction of the x axis, from the left, in which the y axis may cut off values (`ChartData.early_outside`)."""
 FLAT: Final = 1 / 3
 """Later values count as flat (see `_later_range`) if they cover less than this fraction of the range of all values."""
 FEWEST_LATER: Final = 20
@@ -45,7 +45,7 @@ class View:
     cursor: float | None = None
     """The x coordinate whose values are shown in the legend; None if there is no cursor."""
     order: Mapping[tuple[int, str], int] = field(default_factory=dict, compare=False)
-    """When each series changed last, by position and style; a series with a higher number changed later."""
+    """A number for each series, keyed by position and style. A series that changed later has a higher number."""
 
 
 EVERYTHING: Final = View()
@@ -126,10 +126,10 @@ def _last_drawn(series: Series, log: bool) -> float:
 
 
 def _later_range(points: Sequence[tuple[float, float]]) -> list[float]:
-    """Return the range of the values to the right of the early part (EARLY) if these values need a y axis of their own.
+    """Return the range of the later values if they would look flat on a y axis for all values; otherwise, return [].
 
-    The result is empty if these values would not look flat on a y axis for all values. The range is rounded outwards,
-    which keeps the axis from moving with every new value.
+    Later values are those to the right of the early part (EARLY). The range is rounded outwards, which keeps the axis
+    from moving with every new value.
     """
     finite = [(clamped(x), clamped(y)) for x, y in points if math.isfinite(y)]
     first, last = min((x for x, _ in finite), default=0.0), max((x for x, _ in finite), default=0.0)
@@ -146,7 +146,7 @@ def _later_range(points: Sequence[tuple[float, float]]) -> list[float]:
 
 
 def _with_marks(blank: str, start: int, marks: Mapping[int, Segment]) -> Row:
-    """Return `blank` with the marks in its columns. Its first character is in column `start`."""
+    """Return the row `blank`, which starts in column `start`, with `marks` drawn on it. Keys of `marks` are columns."""
     if not marks:
         return [Segment(blank)]
     return merged([marks.get(column, Segment(" ")) for column in range(start, start + len(blank))])
@@ -163,7 +163,7 @@ def _is_free(runs: Sequence[Run], columns: range) -> bool:
 
 
 def _spread(wanted: Sequence[int], count: int) -> list[int]:
-    """Return rows near the wanted rows, all different and in ascending order. They are from 0 to `count` - 1.
+    """Return rows near the wanted rows, all different, in ascending order, and from 0 to `count` - 1.
 
     Args:
         wanted: At most `count` rows in ascending order.
@@ -277,7 +277,7 @@ class Plot:
         return [Segment(" "), Segment(text, self._theme.colour(series.colour) if finite else self._theme.warning)]
 
     def _mark_cells(self, cells: Sequence[Sequence[Run]]) -> list[dict[int, Segment]]:
-        """Return for each row the cells of marks and of their labels, by column. Curves are drawn over them."""
+        """Return the cells of marks and of their labels for each row, by column. Curves are drawn over them."""
         rows: list[dict[int, Segment]] = [{} for _ in cells]
         styled = [(column, mark, self._mark_style(mark)) for column, mark in self._marks]
         lines = [(column, Segment(self._theme.glyphs.dashed, style)) for column, _, style in styled]
@@ -303,7 +303,7 @@ class Plot:
         return rows
 
     def _mark_label(self, mark: Mark) -> str:
-        """Return the label of a mark, after the character of its run's line if colours do not distinguish the runs."""
+        """Return the label of a mark, preceded by a sample of the run's line if colours do not distinguish the runs."""
         position = next((each.position for each in self.drawn if each.series.name == mark.run), None)
         if not (mark.run and mark.label and self._theme.distinct) or position is None:
             return mark.label
@@ -339,8 +339,8 @@ class Plot:
     def x_ticks(self, name: str) -> Row:
         """Return a row with the labels of ticks. Labels that would touch are omitted.
 
-        `name` is to the right of the last label or, if there is no room, in the last gap between labels. Labels that it
-        would cover are omitted, but never the first or the last one.
+        `name` is placed to the right of the last label or, if there is no room, in the last gap between labels. Labels
+        that it would cover are omitted, but never the first or the last one.
         """
         total = self.left + self.width
         labels: list[tuple[int, str]] = []
@@ -359,7 +359,7 @@ class Plot:
 
 
 def _with_name(labels: Sequence[tuple[int, str]], name: str, total: int) -> list[tuple[int, str]]:
-    """Add the name of an axis to its labels, each with the column where it starts, in a row of `total` columns."""
+    """Add the name of an axis to the labels. Each label has a start column; the row has `total` columns."""
     kept = list(labels)
     while True:
         ends = [0, *(start + len(label) + 1 for start, label in kept)]

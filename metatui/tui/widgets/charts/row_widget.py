@@ -33,7 +33,7 @@ def fitted(text: str, width: int, ellipsis: str) -> str:
 
 
 def fitted_middle(text: str, width: int, ellipsis: str) -> str:
-    """Truncate `text` to at most `width` cells, with an ellipsis after its beginning, and keep more of its end."""
+    """Truncate `text` to at most `width` cells, with an ellipsis that is nearer to the start than to the end."""
     room = width - cell_len(ellipsis)
     end = text[len(text) - 2 * room // 3 :] if room > 0 else ""
     if cell_len(text) <= width or not 0 < cell_len(end) < room:
@@ -64,7 +64,7 @@ def block(rows: Sequence[Row], width: int, height: int) -> list[Row]:
 
 
 def merged(row: Row) -> Row:
-    """Merge segments that look the same, and blanks with their neighbours: each segment costs about 20 bytes."""
+    """Merge segments that look the same, and blanks with neighbours: each segment adds about 20 bytes of output."""
     kept: Row = []
     for segment in row:
         if kept and (segment.style == kept[-1].style or (_invisible(segment) and _plain(kept[-1].style))):
@@ -122,7 +122,7 @@ def difference(before: Strip, now: Strip) -> tuple[int, int]:
 
 
 class RowsWidget(Widget):
-    """Base class of widgets made of rows. Subclasses implement `rows`, and call `redraw` when their data change.
+    """Base class of widgets made of rows. Subclasses implement `rows`, and call `redraw` when their data changes.
 
     Only rows that have changed are sent to the terminal. A widget that is not on the screen is drawn when it appears.
     """
@@ -188,7 +188,7 @@ class RowsWidget(Widget):
         super().notify_style_update()
 
     def _key(self) -> tuple[object, ...]:
-        return self.content_size, symbols_of(self), self.app.theme
+        return self.content_size, symbols_of(self), self.app.theme, getattr(self.app, "pictures", None)
 
     def _draw(self) -> list[Strip]:
         width, height = self.content_size

@@ -40,7 +40,7 @@ class Mark:
     x: float
     label: str
     colour: str = ""
-    """Colour as in `Series`; empty for the usual colour of such marks."""
+    """Colour as in `Series`; empty for the default colour of marks."""
     run: str = ""
     """Name of the series to which the mark belongs, in a chart of several runs."""
 
@@ -50,8 +50,8 @@ class ChartData:
     """Everything that a line chart shows."""
 
     series: tuple[Series, ...] = ()
-    """Bands are drawn below lines, lines with many points below lines with few, and single points on top. Lines that
-    changed last are drawn above similar ones."""
+    """Bands are drawn below lines, lines with many points below lines with few, and single points on top. Of
+    similar lines, the one that changed last is on top."""
     marks: tuple[Mark, ...] = ()
     faults: tuple[Mark, ...] = ()
     """Values that are not finite, which are drawn as crosses on the x axis."""
@@ -63,7 +63,7 @@ class ChartData:
     log_y: bool = False
     """True for a logarithmic y axis, on which values of 0 or less are gaps."""
     y_limits: tuple[float, float] | None = None
-    """Limits of a linear y axis; None selects limits around the values."""
+    """Limits of a linear y axis; None selects limits that contain all values."""
     early_outside: bool = False
     """Whether a linear y axis may cut off the first values if the rest of the curve would otherwise look flat."""
     x_limits: tuple[float, float] | None = None

@@ -16,9 +16,9 @@ from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, fitted, width
 
 
 def bars(values: Sequence[float], height: int, levels: str) -> list[str]:
-    """Draw `values` as bars up to `height` rows high, scaled from the smallest to the largest; NaN is a blank.
+    """Draw `values` as bars up to `height` rows high, scaled from the smallest to the largest. NaN is drawn as a blank.
 
-    If all values are equal, all bars have half of this height.
+    If all values are equal, all bars have half the maximum height.
     """
     finite = [value for value in values if math.isfinite(value)]
     steps = len(levels) * height
@@ -37,9 +37,9 @@ def bars(values: Sequence[float], height: int, levels: str) -> list[str]:
 
 
 class MetricSparkline(RowsWidget):
-    """Shows the name, the last and the best value and the trend of a metric, with a sparkline below or next to them.
+    """Shows a metric: its name, last value, best value and trend, with a sparkline below or next to these texts.
 
-    A row of the sparkline is one segment in one colour, so that few bytes are sent to the terminal.
+    Each row of the sparkline is one segment in one colour, so that few bytes are sent to the terminal.
     """
 
     DEFAULT_CSS = "MetricSparkline { height: 2; min-height: 1; }"

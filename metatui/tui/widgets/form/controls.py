@@ -47,7 +47,7 @@ class ChoiceList(OptionList):
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "leave", "Back"), ("space", "select", "Select")]
 
     _typed = ""
-    """Characters typed since the list opened or another key was pressed. They select the option to highlight."""
+    """Characters typed so far, which select the option to highlight. Space and keys without a character clear them."""
 
     class Left(Message):
         """The list was closed without a choice."""
@@ -63,7 +63,7 @@ class ChoiceList(OptionList):
         self.post_message(self.Left(focus_moved=True))
 
     def on_key(self, event: Key) -> None:
-        """Move to the option that was typed, and stop the key from reaching the app's bindings."""
+        """Highlight the option that matches the typed text, and keep the key from reaching the app's bindings."""
         if event.character is None or not event.is_printable or event.key == "space":
             self._typed = ""
             return

@@ -28,13 +28,13 @@ LABEL_WIDTH = 21
 class FormField(Widget):
     """One setting: its label, a control for its kind, and a line for problems.
 
-    The field draws the label itself, because every widget of the form delays the first frame.
+    The field draws the label itself, because every additional widget delays the first frame.
     """
 
     DEFAULT_CSS = "FormField { layout: vertical; height: auto; width: 1fr; }"
 
     class Edited(Message):
-        """The user changed the text."""
+        """The user edited the value."""
 
         def __init__(self, field: FormField) -> None:
             super().__init__()
@@ -126,7 +126,7 @@ class FieldGroup(Widget, can_focus=True):
     """
 
     ALLOW_SELECT = False
-    BINDINGS: ClassVar[list[BindingType]] = [("enter,space", "fold", "Open or fold")]
+    BINDINGS: ClassVar[list[BindingType]] = [("enter,space", "fold", "Toggle group")]
     DEFAULT_CSS = """
     FieldGroup { height: 1; width: 1fr; }
     FieldGroup:focus { text-style: bold reverse; }

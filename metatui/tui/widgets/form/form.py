@@ -1,4 +1,4 @@
-"""Form of all settings, which shows the relevant settings and their problems."""
+"""Form for the settings. It shows the fields that are relevant, and their problems."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from metatui.tui.widgets.form.model import Assessment, Texts, assess, texts_of
 from metatui.tui.widgets.form.offer import Offer, offer
 from metatui.tui.widgets.static_text import StaticText
 
-RUNNING_HINT = "During a run, only the bright settings can change; enter applies a change."
-IDLE_HINT = "Tab moves through the fields. {start} starts."
+RUNNING_HINT = "During a run, only the bright settings can change. Enter applies a change."
+IDLE_HINT = "Tab moves through the fields. {start} starts a run."
 
 HIGH = 42
 """Minimum height of a form, in rows, to have room for more than the main settings."""
 
 
 class SettingsForm(Vertical):
-    """The pane with all settings. During a run, only live settings, which can change during a run, are editable."""
+    """The pane with all settings. During a run, only live settings (those that may change then) are editable."""
 
     BORDER_TITLE = "Settings"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -64,9 +64,9 @@ class SettingsForm(Vertical):
         self.run_settings: Settings | None = None
         """Settings of the run in progress; None if no run is in progress."""
         self.offer: Offer | None = None
-        """Offer to fill in usual values, which may have been accepted already; None if nothing is offered."""
+        """The offer to fill in usual values, even after it was accepted; None if there is no offer."""
         self._groups = set[str]()
-        """Names of the groups of settings that have widgets."""
+        """Names of the groups of settings for which widgets have been created."""
         self.assessment = assess(self._texts)
         first = next(setting for setting in FIELDS.values() if setting.main)
         self.hint = StaticText(explained(first), id="form-hint")
@@ -81,7 +81,7 @@ class SettingsForm(Vertical):
         return {FIELDS[path].group for path in self.assessment.visible}
 
     def _create(self, names: Set[str]) -> Iterator[FormField | FieldGroup]:
-        """Create the main fields of the named groups of settings, and a `FieldGroup` for the others."""
+        """Create the main fields of the named groups of settings, and a `FieldGroup` for each group's other fields."""
         marks = (">", "v") if self._symbols is Symbols.ASCII else ("▶", "▼")
         self._groups |= names
         for name in names:
@@ -148,7 +148,7 @@ class SettingsForm(Vertical):
         self._show_texts()
 
     def hold(self, running: Settings | None) -> None:
-        """Show the settings of a run in progress, and lock those that cannot be changed. None unlocks all fields."""
+        """Show the settings of a run in progress, and lock those that cannot change. None unlocks all fields."""
         self.run_settings = running
         if running:
             self.load(running)
@@ -167,7 +167,7 @@ class SettingsForm(Vertical):
         return self._texts[path]
 
     def problem_with(self, path: str, text: str) -> str:
-        """Return the problem that `text` would have in the field of a setting, or an empty string."""
+        """Return the reason why `text` would be invalid in the field of a setting; empty if it would be valid."""
         return assess({**self._texts, path: text}).problems.get(path, "")
 
     def enter(self, path: str, text: str) -> None:
@@ -193,7 +193,7 @@ class SettingsForm(Vertical):
         return f"{setting.label}: {problems[setting.path]}"
 
     def action_take_usual(self) -> None:
-        """Fill in the usual values that are offered."""
+        """Fill in the offered usual values."""
         if self.offer:
             self._texts |= self.offer.texts
             self.offer = self.offer.taken()
@@ -204,14 +204,14 @@ class SettingsForm(Vertical):
         self._judge()
 
     def restore(self) -> None:
-        """Put back the values that were replaced by the usual values."""
+        """Restore the values that were replaced by the usual values."""
         if self.offer and self.offer.is_taken:
             self._texts |= self.offer.before
             self.offer = offer(self._texts, self.offer.path)
             self._show_texts()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Enable the keys of an offer only while it is open and the field that shows it has the focus."""
+        """Enable the keys of an offer only while the offer is open and the focus is on the field that shows it."""
         if action not in ("take_usual", "decline_usual"):
             return True
         return self.offer is not None and not self.offer.is_taken and self._focused_path == self.offer.path
@@ -271,7 +271,7 @@ class SettingsForm(Vertical):
         self._judge()
 
     def _update_offer(self, path: str) -> None:
-        """Offer the usual values if the algorithm or data set was changed; after other changes, update the offer."""
+        """Offer the usual values when the algorithm or data set changes. After other changes, update the offer."""
         if path in SELECTORS and self.run_settings is None:
             self.offer = offer(self._texts, path)
         elif self.offer and not self.offer.is_taken:

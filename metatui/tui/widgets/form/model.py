@@ -27,7 +27,7 @@ class Assessment:
     settings: Settings | None
     """The settings in the form; None if a field is invalid."""
     problems: Mapping[str, str]
-    """A sentence for each invalid field, by the path of its setting; fields that are not relevant have no problems."""
+    """Sentences that explain what is wrong with each invalid field, by path. Irrelevant fields are never invalid."""
     visible: frozenset[str]
     """Paths of the fields that are relevant with the current choices."""
 

@@ -13,7 +13,7 @@ from metatui.tui.widgets.table import Table
 from metatui.tui.widgets.text_input import Entry
 
 WIDE = 120
-"""Minimum width of the terminal to show the preview next to the list. In a narrower terminal, it is below the list."""
+"""Minimum width of the terminal at which the preview is next to the list. In narrower terminals, it is below."""
 
 LEAST_ROWS = 4
 """Minimum height of the list."""
@@ -22,8 +22,8 @@ LEAST_ROWS = 4
 class ListTab(Vertical):
     """Arranges a list and a preview. In a narrow terminal, a focused preview replaces the list.
 
-    A subclass yields `filter`, and `table` and `preview` in a container with the CSS class `list-and-preview`. It
-    implements `fill` and `show_preview`.
+    The `compose` method of a subclass yields `filter`, then `table` and `preview` in a container with the CSS class
+    `list-and-preview`. The subclass implements `fill` and `show_preview`.
     """
 
     DEFAULT_CSS = """
@@ -32,7 +32,7 @@ class ListTab(Vertical):
         & > .list-and-preview.-wide { layout: horizontal; }
         & Table { height: 3fr; padding: 0 1; }
         & Table.-wide { width: 3fr; height: 1fr; }
-        & > .list-and-preview > ScrollView {  /* not the filter: Textual's Input has a base class of the same name */
+        & > .list-and-preview > ScrollView {  /* not the filter: Textual's Input is also a ScrollView */
             height: 2fr; padding: 0 1; border-top: solid $foreground 30%;
             &:ansi { border-top: solid ansi_bright_black; }
             &.-wide { width: 2fr; height: 1fr; }
@@ -45,7 +45,10 @@ class ListTab(Vertical):
     preview: ScrollView
 
     def __init__(self, *, id: str, row: str) -> None:  # noqa: A002 - Textual's name
-        """`row` is what a row of the list is called, with an article, such as `a run`."""
+        """
+        Args:
+            row: what each row of the list represents, with an article, such as `a run`.
+        """
         super().__init__(id=id)
         hint = f"Words that {row} must contain; enter goes to the list, escape clears them"
         self.filter = Entry(placeholder=hint, id="filter")

@@ -27,7 +27,7 @@ def contains(preset: Preset, words: Sequence[str]) -> bool:
 
 
 def rows(presets: Sequence[Preset]) -> Iterator[Item | Heading]:
-    """Yield a heading for each group of presets, followed by its presets. `presets` must be in the order of groups."""
+    """Yield a heading for each group of presets, followed by its presets. `presets` must be sorted by group."""
     for group, listed in groups(presets):
         missing = "" if group == OWN else missing_data(listed[0].settings)
         title = DATA[listed[0].settings.task.source].title if missing else ""

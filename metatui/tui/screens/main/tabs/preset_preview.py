@@ -48,6 +48,6 @@ def _compared_with_form(preset: Preset, form: Settings | None, width: int, theme
     if form is None:
         return []
     if form == preset.settings:
-        return [[], *paragraph("The form has these settings.", width, theme, theme.title)]
+        return [[], *paragraph("The form already has these settings.", width, theme, theme.title)]
     rows = changed_settings(preset.settings, form, "form", width, theme)
     return section("Settings that differ from the form", rows, width, theme)

@@ -32,7 +32,7 @@ NO_MATCH = "No preset contains these words. Escape shows all presets again."
 
 
 class PresetsTab(ListTab):
-    """The list of presets, grouped by task, the state of a download, and a preview."""
+    """Shows the presets grouped by task, a preview of the selected preset, and the progress of a download."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings_of("presets")
     DEFAULT_CSS = """
@@ -70,7 +70,7 @@ class PresetsTab(ListTab):
         )
         self._presets = in_order([*own, *bundled])
         self.query_one("#presets-problems", StatusLine).update(
-            "\n".join(f"Cannot be used: {each}" for each in problems)
+            "\n".join(f"A preset cannot be used: {each}" for each in problems)
         )
         self.fill()
         if saved:
@@ -87,7 +87,7 @@ class PresetsTab(ListTab):
         self.lay_out()
 
     def show_download(self, text: str) -> None:
-        """Show the state of a download; an empty text hides it."""
+        """Show the progress of a download; an empty text hides it."""
         self.query_one("#download-state", StatusLine).update(text)
 
     def show_preview(self) -> None:

@@ -1,4 +1,4 @@
-"""Rows of the list of runs: their texts, their order and the words by which they are found."""
+"""Rows of the list of runs: their texts, their order, and the words that the filter searches."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Order(NamedTuple):
         return COLUMNS[self.column].descends is not self.reverse
 
     def by(self, column: int) -> Order:
-        """Return the order by `column`. If the list is already sorted by `column`, reverse the order."""
+        """Return the order by `column`. If the list is already sorted by `column`, this is the reverse order."""
         return self.reversed() if column == self.column else Order(column)
 
     def next(self) -> Order:
@@ -127,7 +127,7 @@ def table_columns() -> list[Column]:
 
 
 class ListedRun:
-    """A run with the texts of its row, which are formatted once: sorting and filtering must be fast for many runs."""
+    """A run with the texts of its row. They are formatted only once, so that the list stays fast with many runs."""
 
     def __init__(self, run: RunSummary) -> None:
         self.run = run
@@ -146,7 +146,7 @@ class ListedRun:
         self._words = " ".join(parts).lower()
 
     def contains(self, words: Sequence[str]) -> bool:
-        """Return whether each of `words`, in lower case, is in the name, status, preset, date, algorithm or data."""
+        """Return whether each of the lower-case `words` occurs in the name, status, preset, date, algorithm or data."""
         return all(word in self._words for word in words)
 
     @property
@@ -157,9 +157,9 @@ class ListedRun:
         """Return the row of the run.
 
         Args:
-            mark: number of the run among the marked runs, counted from 1; None if it is not marked.
+            mark: position of the run among the marked runs, counted from 1; None if it is not marked.
             colour: colour of the run in charts; empty if it has not appeared in a chart.
-            with_seed: whether the row contains the seed, because the listed runs have different ones.
+            with_seed: whether the row contains the seed, which it should if the listed runs have different seeds.
         """
         box = Cell("[ ]", colour=colour) if mark is None else Cell(f"[{mark}]", "title", colour)
         seed = Cell(f"{self.seed:,}" if with_seed and self.seed is not None else "")
@@ -167,7 +167,7 @@ class ListedRun:
 
 
 def listed_runs(runs: Sequence[RunSummary], before: Mapping[str, ListedRun]) -> dict[str, ListedRun]:
-    """Return the `ListedRun` of each run, by its key. For runs that have not changed, those in `before` are reused."""
+    """Return a `ListedRun` for each run, keyed by run name. A run that has not changed keeps the one from `before`."""
     fresh = {}
     for run in runs:
         old = before.get(run.run.path.name)

@@ -38,7 +38,7 @@ NO_MATCH = "No run contains these words. Escape shows all runs again."
 
 
 class RunsTab(ListTab):
-    """The list of runs, and a preview that is read when the selected run changes."""
+    """Shows the list of runs and a preview of the selected run, which is read from disk when it is selected."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings_of("runs")
     DEFAULT_CSS = """
@@ -120,7 +120,7 @@ class RunsTab(ListTab):
         self.fill(newest=newest)
 
     async def update(self) -> None:
-        """While the tab is shown, show what other processes have changed: new, deleted, live and ended runs."""
+        """While the tab is visible, show changes made by other processes: new, deleted, live and ended runs."""
         if self.display and self.app.screen is self.screen and await self._read_runs():
             self.fill(in_place=True)
 
@@ -219,9 +219,9 @@ class RunsTab(ListTab):
 
     @work(group="preview")
     async def _read_details(self) -> None:
-        """Read the details of the previewed run. If another run is previewed when the read ends, read that one next.
+        """Read the details of the previewed run. If the user selects another run meanwhile, read that one next.
 
-        Only one run is read at a time. Runs that the cursor passes while another run is read are skipped.
+        Only one run is read at a time. Runs that the cursor passes while another run is being read are skipped.
         """
         self._is_reading_details = True
         try:

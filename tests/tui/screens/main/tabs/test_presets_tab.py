@@ -105,7 +105,7 @@ async def test_presets_are_saved_previewed_loaded_started_and_deleted(make: Make
         await pilot.press("3")
         await settled(app, pilot)
         assert app.presets_tab.selected == presets.load("my-glyphs")
-        assert "The form has these settings." in text_of(app.screen, "#preset-preview")
+        assert "The form already has these settings." in text_of(app.screen, "#preset-preview")
         app.form.load(Settings())
         await pilot.press("2", "3")
         await settled(app, pilot)
@@ -194,7 +194,7 @@ async def test_data_set_is_downloaded_in_the_background(make: Make, monkeypatch:
         await pilot.press("3")
         await settled(app, pilot)
         await pilot.press("f")
-        await until("are already on this machine")
+        await until("is already on this machine")
         await pilot.press("end")
         assert "Needs Omniglot, which is not on this machine" in text_of(app.screen, "#preset-preview")
 
@@ -204,7 +204,7 @@ async def test_data_set_is_downloaded_in_the_background(make: Make, monkeypatch:
 
         program("import time; time.sleep(600)")
         await confirm()
-        await until("Downloading Omniglot: packed 10 of 20 drawings. f cancels.")
+        await until("Downloading Omniglot: packed 10 of 20 drawings. Press f to cancel.")
         assert app.context.missing_data
         await confirm()
         while await told.get():  # an empty text hides the state
@@ -213,7 +213,7 @@ async def test_data_set_is_downloaded_in_the_background(make: Make, monkeypatch:
         program(f"import pathlib; file = pathlib.Path({str(paths.omniglot_cache())!r}); "
                 "file.parent.mkdir(parents=True); file.touch()")  # fmt: skip
         await confirm()
-        await until("is on this machine now")
+        await until("is now on this machine")
         await settled(app, pilot)
         assert not app.context.missing_data
         assert "needs Omniglot" not in text_of(app.screen, "#presets-table")

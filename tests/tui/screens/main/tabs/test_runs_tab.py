@@ -138,8 +138,8 @@ async def test_loading_a_run_tells_settings_changed_during_the_run(
         await settled(app, pilot)
         assert app.form.assessment.settings == Settings()
     (note,) = told
-    assert "Changed while it ran, and not in the form: inner learning rate 0.05." in note
-    assert f"metatui rerun {NAMES[0]} repeats it" in note
+    assert "without these later changes: inner learning rate 0.05." in note
+    assert f"use metatui rerun {NAMES[0]}." in note
 
 
 @pytest.mark.usefixtures("saved")
@@ -360,7 +360,7 @@ async def test_deletion_of_the_shown_run_is_told(make: Make, runs_dir: Path) -> 
         (runs_dir / NAMES[0]).rename(runs_dir / "elsewhere")
         for _ in range(2):
             await app.runs.check_folder()
-        text = f"The folder of {NAMES[0]}, which is shown, was deleted or moved."
+        text = f"The folder of the shown run, {NAMES[0]}, was deleted or moved."
         assert [note.message for note in app._notifications].count(text) == 1
 
 
