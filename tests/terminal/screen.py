@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from functools import lru_cache
+from functools import cache
 
 import pyte
 from pyte.modes import IRM
@@ -26,7 +26,7 @@ ALTERNATE_SCREEN, CURSOR, BRACKETED_PASTE, FOCUS_EVENTS = 1049, 25, 2004, 1004
 MOUSE = (1000, 1002, 1003, 1005, 1006, 1015, 1016)
 
 
-class Screen(pyte.Screen):  # type: ignore[misc]
+class Screen(pyte.Screen):
     """A screen that draws rows of narrow characters faster than pyte does, with the same result."""
 
     def __init__(self, columns: int, rows: int) -> None:
@@ -59,7 +59,7 @@ class Screen(pyte.Screen):  # type: ignore[misc]
         self.cursor.attrs = self._styles[key]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _numbers(parameters: bytes) -> tuple[int, ...]:
     """Return the parameters of a control sequence as pyte's parser does."""
     return tuple(min(int(number or b"0"), 9999) for number in parameters.split(b";"))

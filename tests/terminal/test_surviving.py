@@ -50,6 +50,7 @@ SHORT = (
 
 FINISHED = ROOT / "tests" / "fixtures" / "runs_08307bf" / "finished"
 
+
 @dataclass(frozen=True)
 class LiveRun:
     """A run shared by several tests, because starting it takes longer than each of these tests."""
