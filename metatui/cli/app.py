@@ -43,7 +43,7 @@ def open_app(arguments: Callable[[], dict[str, Any]], *, ascii_only: bool, theme
 def app_arguments(
     preset: str | None, assignments: Sequence[str], *, start: bool, runs_dir: Path | None
 ) -> dict[str, Any]:
-    """Return the arguments of `run_app` for the settings on the command line.
+    """Return the arguments of `run_app` for the settings given on the command line.
 
     Raises:
         BadInput: if the settings are invalid.

@@ -31,22 +31,22 @@ COMMANDS = {
     "compare": "Compare runs on identical held-out tasks.",
     "report": "Write a report of one or more runs as HTML or Markdown.",
     "suite": "Train a list of runs and compare them.",
-    "runs": "List the saved runs, export one as CSV, or delete some.",
+    "runs": "List, export or delete saved runs.",
     "presets": "List, show, save and delete presets.",
     "explain": "Explain an algorithm with pseudo-code for the given settings.",
-    "settings": "List all settings with defaults, allowed values and meaning.",
+    "settings": "List the settings with defaults, allowed values and meanings.",
     "keys": "List the actions of the app, with their keys.",
     "data": "List, download and pack data sets.",
-    "plugin": "Print a complete plugin: a model, an algorithm or a data set of your own.",
+    "plugin": "Print an example plugin: a model, an algorithm or a data set.",
     "check": "Check the meta-gradients of every algorithm and engine.",
     "bench": "Measure the training speed of every engine on this machine.",
-    "doctor": "Show versions, devices, data sets, the terminal and file locations.",
+    "doctor": "Show versions, devices, data sets and file locations.",
     "completion": "Print the completion script for bash, zsh or fish.",
 }
 
 
 MODULES = {"report": "compare", "explain": "reference", "settings": "reference"}
-"""Module of each command that has no module of its own name."""
+"""Module names of the commands whose module is not named after the command."""
 
 
 class LazyGroup(click.Group):
@@ -68,7 +68,7 @@ class LazyGroup(click.Group):
 
 
 def _select_plugins(context: click.Context, parameter: click.Parameter, files: tuple[str, ...]) -> tuple[str, ...]:
-    """Select the files of --plugin before the command is looked up. Shell completion also needs this."""
+    """Select the files given with --plugin before click looks up the command. Shell completion also calls this."""
     if files:
         from metatui.config.plugins import select_plugin_files
 
@@ -161,7 +161,7 @@ def _code(arguments: Sequence[str] | None) -> int:
         return _fail(_unknown("an option", error.option_name, error), BAD_INPUT)
     except click.MissingParameter as error:
         path = error.ctx.command_path if error.ctx else "metatui"
-        return _fail(f"{error.format_message().rstrip('.')}: {path} --help shows examples", BAD_INPUT)
+        return _fail(f"{error.format_message().rstrip('.')}: '{path} --help' shows examples", BAD_INPUT)
     except click.ClickException as error:
         return _fail(error.format_message(), BAD_INPUT)
     except (KeyboardInterrupt, click.Abort):
@@ -179,7 +179,7 @@ def _unknown(kind: str, name: str, error: click.UsageError) -> str:
     if context is None:
         return error.format_message()
     command = context.command
-    otherwise = f"{context.command_path} --help lists them"
+    otherwise = f"'{context.command_path} --help' lists them"
     if isinstance(command, click.Group) and kind == "a command":
         hint = did_you_mean(name, command.list_commands(context), otherwise, most=2)
     else:

@@ -82,12 +82,17 @@ runs_dir_option = click.option(
 )  # fmt: skip
 
 shots_option = click.option(
-    "--shots", type=int, metavar="K", help="Support examples per class; training may use a different number."
+    "--shots", type=int, metavar="K", help="Support examples per class; may differ from the number used in training."
 )
 
 split_option = click.option(
     "--split", type=click.Choice(["test", "val"]), default="test", show_default=True,
     help="Split from which the held-out tasks are drawn: test, or val for validation.",
+)  # fmt: skip
+
+export_option = click.option(
+    "--export", "exports", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+    help="Also write comparisons to a file: .csv, .html, .json, .md, .pdf, .png, .svg or .tex; may be repeated.",
 )  # fmt: skip
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -98,7 +103,7 @@ def _seeds(context: click.Context, parameter: click.Parameter, text: str | None)
         return ()
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() for part in parts) or len({int(part) for part in parts}) < len(parts):
-        raise BadInput(f"--seeds is {quote(text)}, but must be different whole numbers of at least 0, such as 0,1,2")
+        raise BadInput(f"--seeds is {quote(text)}, but must be distinct whole numbers of at least 0, such as 0,1,2")
     return tuple(map(int, parts))
 
 
@@ -119,7 +124,7 @@ def check_seeds(seeds: Sequence[int], settings: Iterable[str], *, detach: bool) 
         BadInput: if `--seeds` cannot be combined with these options.
     """
     if seeds and "training.seed" in settings:
-        raise BadInput("--seeds and --set training.seed set the same setting: give only one of them")
+        raise BadInput("--seeds and --set training.seed change the same setting: use only one of them")
     if seeds and detach:
         raise BadInput("--seeds cannot be combined with --detach: the runs would train at the same time")
 
@@ -146,7 +151,7 @@ def changed(settings: Settings, assignments: Sequence[str], device: str | None =
 
 
 def note_without_effect(settings: Settings, paths: Iterable[str]) -> None:
-    """Print a note on standard error if some of the settings in `paths` have no effect in `settings`."""
+    """Print a note on standard error for each setting in `paths` that has no effect with the other `settings`."""
     from metatui.config.fields import without_effect
 
     for sentence in without_effect(settings, sorted(paths)):
@@ -170,6 +175,6 @@ def check_new_file(path: Path, option: str, *, force: bool) -> None:
         if not path.parent.is_dir():
             raise BadInput(f"{given}, but there is no folder {quote(str(path.parent), 200)}")
         if path.exists() and not force:
-            raise BadInput(f"{given}, which exists already: choose another name, or replace it with --force")
+            raise BadInput(f"{given}, which already exists: choose another name, or replace the file with --force")
     except OSError as error:
         raise BadInput(f"{given}, which cannot be written: {reason(error)}") from None

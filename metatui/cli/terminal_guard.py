@@ -116,7 +116,7 @@ def _report_crash(number: int, words: CrashInfo) -> None:
 
     names = {int(each): each.name for each in signal.Signals}  # most real-time signals have no name
     name = names.get(number, f"signal {number}")
-    lines = [f"metatui was ended by {name}; see the log {paths.log_file()}"]
+    lines = [f"metatui was terminated by {name}; details are in the log {paths.log_file()}"]
     if run := words.run:
         lines.append(describe_background_run(run) if run.is_live() else f"Run {run.id} is {run.status()}")
     os.write(2, "".join(f"{line}\n" for line in lines).encode())

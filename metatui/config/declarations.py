@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
@@ -26,6 +26,8 @@ Ints = Annotated[tuple[int, ...], Field(strict=False)]
 """Type of a setting with several whole numbers."""
 
 FieldKind = Literal["int", "float", "bool", "choice", "text", "path", "ints"]
+
+NOUNS: Final[Mapping[FieldKind, str]] = {"int": "a whole number", "float": "a number"}
 
 
 class Group(BaseModel):
@@ -87,6 +89,11 @@ class SettingField:
     @property
     def group(self) -> str:
         return self.path.split(".")[0]
+
+    @property
+    def limits(self) -> str:
+        """Limits of a number, such as `from 1 to 1,000`; empty if it has none."""
+        return self.allowed.removeprefix(NOUNS[self.kind]).strip() if self.kind in NOUNS else ""
 
     def read(self, text: str) -> Scalar:
         """Parse the text of a value that the user has typed.
@@ -159,8 +166,8 @@ def _field(path: str, info: FieldInfo, when: When) -> SettingField:
     elif info.annotation is str:
         kind, allowed = "path" if details["path"] else "text", allowed or "text"
     elif info.annotation is int or info.annotation is float:
-        kind, noun = ("int", "a whole number") if info.annotation is int else ("float", "a number")
-        allowed = noun + _range(info)
+        kind = "int" if info.annotation is int else "float"
+        allowed = NOUNS[kind] + _range(info)
     elif get_origin(info.annotation) is tuple:
         kind, allowed = "ints", allowed or "whole numbers, comma-separated"
     else:

@@ -1,4 +1,4 @@
-"""Version of the file formats, which distinguishes files of a newer metatui from damaged files."""
+"""Version of the file formats, which distinguishes files written by a newer version from damaged files."""
 
 from __future__ import annotations
 
@@ -23,5 +23,6 @@ def check_format(value: Any, name: str) -> None:
         raise BadInput(f"{name}: format is {quote(value)}, but must be a whole number from 1 to {FORMAT}")
     if value > FORMAT:
         raise BadInput(
-            f"{name} was written by a newer metatui (format {value}; this one reads up to {FORMAT}): update metatui"
+            f"{name} was written by a newer version (format {value}, but this version reads up to {FORMAT}): "
+            "update metatui"
         )

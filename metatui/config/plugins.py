@@ -44,7 +44,7 @@ def load_plugin(file: str | Path) -> None:
 
     Example:
         >>> from importlib.resources import files
-        >>> template = files("metatui.learning.templates").joinpath("model.py")  # printed by metatui plugin model
+        >>> template = files("metatui.cli.templates").joinpath("model.py")  # printed by metatui plugin model
         >>> _ = pathlib.Path("my_model.py").write_text(template.read_text())
         >>> metatui.load_plugin("my_model.py")
         >>> metatui.Settings(model={"name": "my_model"}).model.name

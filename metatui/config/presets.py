@@ -136,7 +136,7 @@ def load(name_or_path: str | Path) -> Preset:
     for folder in (paths.user_presets_dir(), bundled_dir()):
         if path := _named(text, folder):
             return read(path)
-    hint = did_you_mean(text, names(), "`metatui presets` lists all presets", cutoff=0.4)
+    hint = did_you_mean(text, names(), "'metatui presets' lists all presets", cutoff=0.4)
     raise BadInput(f"{quote(text)} is neither a preset nor a TOML file: {hint}")
 
 

@@ -89,7 +89,7 @@ class Registry(Generic[AnyComponent]):
         self.one = f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
         """`kind` with its article, such as "an algorithm"."""
         self.or_plugin = f", or {self.one} of a plugin, which is installed or loaded with --plugin FILE.py"
-        """End of a sentence that lists the allowed names."""
+        """Words to write after a list of the allowed names."""
         self.setting = setting
         self._package = package
         self._group = group

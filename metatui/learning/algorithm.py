@@ -98,9 +98,10 @@ class Algorithm(Component):
         return model
 
     def meta_parameters(self, params: Params, source: TaskSource) -> Params:
-        """Return the initial meta-parameters: by default, the model's learned parameters `params`.
+        """Return the initial meta-parameters: by default, `params`, the trainable parameters of the model.
 
-        Additional meta-parameters have names with a slash, such as `inner_lr/0.weight`, which no model uses.
+        The names of additional meta-parameters contain a slash (for example, `inner_lr/0.weight`). Names of model
+        parameters never contain a slash.
         """
         return params
 

@@ -28,8 +28,8 @@ from metatui.learning.nn.output_sizes import output_sizes
 from metatui.learning.nn.weights import LoadedWeights, load_weights
 from metatui.learning.optim.inner import Params
 from metatui.learning.optim.losses import CROSS_ENTROPY, MEAN_SQUARED_ERROR, Loss
-from metatui.learning.stages import report_stage
 from metatui.utils.errors import BadInput, Problem, SettingsError, quote
+from metatui.utils.progress import stages
 
 PREFETCHED_POINTS = 50_000
 """Number of regression points that are sampled together. Sampling consists of many small operations, which would take
@@ -80,7 +80,7 @@ class Experiment:
         return _dtype(self.settings)
 
     def theta(self) -> Params:
-        """Return the initial meta-parameters. If they are parameters of the model, they share memory with it."""
+        """Return the initial meta-parameters. Those that are parameters of the model share memory with the model."""
         params = {name: p.detach() for name, p in meta_parameters(self.model).items()}
         return self.algorithm.meta_parameters(params, self.source)
 
@@ -160,7 +160,7 @@ def set_up(
     torch_device = torch.device(device.name)
     use(torch_device)
     if source is None:
-        report_stage("loading the data")
+        stages.report("loading the data")
         source = DATA[settings.task.source].load(settings, torch_device)
     dtype = _dtype(settings)
     model, weights = _model(settings, source)
@@ -222,9 +222,10 @@ def set_up(
 
 
 def _graphs_fit(algorithm: Algorithm, model: nn.Module, input_shape: tuple[int, ...], device: Device) -> bool:
-    """Return whether the graphs of all inner steps can be kept: they must not exceed the share `GRAPH_MEMORY`.
+    """Return whether the graphs of all inner steps fit in the share `GRAPH_MEMORY` of the device's memory.
 
-    Keeping the graphs is faster than computing each step twice. A run records the choice, so that a rerun repeats it.
+    If they fit, they are kept, which is faster than computing each step twice. A run records the result, so that a
+    rerun makes the same choice.
     """
     settings = algorithm.settings
     if settings.compute.second_order != "auto" or not algorithm.second_order or algorithm.plain is None:
@@ -251,7 +252,7 @@ def _model(settings: Settings, source: TaskSource) -> tuple[nn.Module, LoadedWei
             p.requires_grad_(False)
     if not meta_parameters(model):
         frozen = quote(settings.algorithm.freeze)
-        sentence = f"algorithm.freeze is {frozen}, but must leave at least one parameter of the model to be learned"
+        sentence = f"algorithm.freeze is {frozen}, but must leave at least one model parameter trainable"
         raise SettingsError([Problem("algorithm.freeze", sentence)])
     return model, weights
 

@@ -65,11 +65,11 @@ class Rates:
     start: str
     """The line of pseudo-code that sets the initial rates."""
     factor: str
-    """The factor of the gradient in an inner step."""
+    """The factor by which an inner step multiplies the gradient."""
 
 
 def explanation(settings: Settings, algorithm: str | None = None) -> Explanation:
-    """Explain the algorithm of `settings`, or, with the same settings, the algorithm called `algorithm`."""
+    """Explain the algorithm called `algorithm`, by default the one that `settings` select, with these settings."""
     name = algorithm or settings.algorithm.name
     return replace(ALGORITHMS[name].explain(selecting(settings, name)), usual=ALGORITHMS[name].usual)
 
@@ -105,7 +105,7 @@ def gradient_based(
         before: lines of pseudo-code before the inner loop of a task.
         start: the first line of the inner loop.
         adapted: name of the parameters that inner steps change.
-        inner_loss: support loss in the pseudo-code; by default, that of the whole model with `adapted`.
+        inner_loss: support loss in the pseudo-code; by default, the loss of the whole model with `adapted`.
         learned: symbols of the meta-parameters.
         rates: the inner learning rates, if they are learned.
     """
@@ -191,7 +191,7 @@ def inner_steps(
     data = "B" if batch else "D"
     gradient = f"∇{inner_loss or f'L({data}; {adapted})'}"
     if algorithm.inner_clip:
-        lines += [f"g ← {gradient}", f"g ← g, scaled down to a norm of {algorithm.inner_clip:g} if it is longer"]
+        lines += [f"g ← {gradient}", f"g ← g, scaled down to a norm of {algorithm.inner_clip:g} if its norm is larger"]
         gradient = "g"
     if algorithm.inner_weight_decay:
         lines.append(f"g ← {gradient} + {algorithm.inner_weight_decay:g} {adapted}")
@@ -213,7 +213,7 @@ def inner_steps(
 
 def adam_step(settings: Settings, learned: str = "θ") -> tuple[str, ...]:
     clip = settings.algorithm.grad_clip
-    clipping = (f"    g ← g, scaled down to a norm of {clip:g} if it is longer",) if clip else ()
+    clipping = (f"    g ← g, scaled down to a norm of {clip:g} if its norm is larger",) if clip else ()
     return *clipping, f"    {learned} ← Adam({learned}, g), step size {outer_lr(settings)}"
 
 

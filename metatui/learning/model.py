@@ -123,10 +123,10 @@ def image_shape(settings: Settings, input_shape: tuple[int, ...]) -> tuple[int, 
 
 
 def image_size_violations(settings: Settings, smallest: int, reason: str) -> Iterator[tuple[str, str]]:
-    """Yield a violation if images are resized to less than `smallest` pixels.
+    """Yield a violation if images are resized to fewer than `smallest` pixels per side.
 
     Args:
-        reason: rest of the sentence after the number of pixels.
+        reason: rest of the message after the number of pixels.
     """
     from metatui.config.fields import FIELDS
 

@@ -184,11 +184,11 @@ def load_model(
     """Load the meta-learned model of a run, to adapt it to the examples of a new task.
 
     `model.adapt(x, y)` returns an adapted model: `adapted(x)` returns logits or target values, and `adapted.predict(x)`
-    returns labels or target values. Inputs and targets have the form that they have in the data set: rows of a table in
-    their units, or images [B, C, H, W] from 0 to 1. `model.module` is the network as an nn.Module, `model.save(path)`
-    exports it, and `model.settings` are the settings of the run. The data set itself is not needed. If the run used a
-    plugin file, load it first with `metatui.load_plugin`. Adaptation works well only for tasks that resemble the
-    training tasks.
+    returns labels or target values. Inputs and targets have the same form as in the data set: rows of a table in the
+    units of its columns, or images [B, C, H, W] with values from 0 to 1. `model.module` is the network as an nn.Module,
+    `model.save(path)` exports it, and `model.settings` are the settings of the run. The data set itself is not needed.
+    If the run used a plugin file, load it first with `metatui.load_plugin`. Adaptation works well only for tasks that
+    resemble the training tasks.
 
     Args:
         run: a run, its name, the start of its name, the path of its folder, or `latest`.

@@ -8,7 +8,7 @@ from metatui.events import Evaluating
 from metatui.runs.formatting import duration
 
 LEAST_SECONDS = 1.0
-"""Seconds of an evaluation after which its remaining time is estimated."""
+"""Number of seconds after the first event of an evaluation before its remaining time is estimated."""
 
 
 class EvaluationClock:

@@ -14,7 +14,7 @@ from metatui.events import Evaluation, Event
 from metatui.runs.storage.journal import Entry
 from metatui.utils.errors import quote
 from metatui.utils.numbers import diverged, interval
-from metatui.utils.text import sanitize
+from metatui.utils.text import as_sentence, sanitize
 
 
 def headline(evaluation: Evaluation, *, level: bool = False) -> str:
@@ -142,7 +142,7 @@ FINISHED = {
     "stopped": "Stopped and saved",
     "interrupted": "Interrupted and saved",
 }
-"""Texts about the end of a run, keyed by the reason in its `Finished` event."""
+"""Messages about the end of a run, keyed by the reason in its `Finished` event."""
 
 
 def entry_message(entry: Entry) -> str | None:
@@ -160,14 +160,14 @@ def entry_message(entry: Entry) -> str | None:
             new, at = detail(details, "new"), detail(details, "at")
             return f"{label}: the change to {new} after meta-step {at} was undone"
         case "warned":
-            return detail(details, "text")
+            return as_sentence(detail(details, "text"))
         case "hinted":
             path, old, new = (detail(details, key) for key in ("path", "old", "new"))
             return f"{detail(details, 'reason')}. {advice(path, old, new)}"
         case "noted":
             return detail(details, "text")
         case "failed":
-            return detail(details, "sentence")
+            return as_sentence(detail(details, "sentence"))
         case "interrupted":
             return "Interrupted"
         case "finished" if warning := details.get("warning"):

@@ -69,11 +69,9 @@ def run_app(
             cursor.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise BadInput("the app needs a terminal: to train without one, use the command metatui run")
+        raise BadInput("the app needs a terminal: use 'metatui run' to train without one")
     if os.environ.get("TERM") == "dumb" and not moves_cursor():
-        raise BadInput(
-            "TERM is 'dumb', a terminal that cannot move the cursor: to train in it, use the command metatui run"
-        )
+        raise BadInput("TERM is 'dumb', a terminal that cannot move the cursor: use 'metatui run' to train in it")
     app = make_app(
         settings=settings,
         preset=preset,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 class MetatuiError(Exception):
-    """A failure whose message is one sentence for the user. The exit code of the command line is 1.
+    """Base class of errors whose message is one sentence for the user. The exit code is 1, or 2 for `BadInput`.
 
     Example:
         >>> try:
@@ -21,7 +21,7 @@ class MetatuiError(Exception):
 class BadInput(MetatuiError):
     """Invalid input. The message names the field, its value and the allowed values.
 
-    The exit code of the command line is 2.
+    The exit code of a command that fails with this error is 2.
 
     Example:
         >>> metatui.load_preset("quik")  # doctest: +ELLIPSIS

@@ -1,6 +1,30 @@
-"""Untrusted text, such as file names and messages of other programs, made safe for a terminal."""
+"""Text for a terminal: wrapped, or made safe if it is untrusted, such as file names and messages of other programs."""
 
 from __future__ import annotations
+
+import re
+import textwrap
+from typing import Any, Final
+
+NO_BREAK_SPACE: Final = "\u00a0"
+_WITHIN_VALUES: Final = re.compile(r" (?=(?:[=<>±]|\+/-) )|(?<= [=<>±]) |(?<= \+/-) |(?<=\d) (?=%)")
+
+
+def wrap_text(text: str, width: int, **options: Any) -> list[str]:
+    """Wrap `text` like `textwrap.wrap`, but not at no-break spaces nor within `p < 0.01`, `α = 0.1` and `95 ± 1 %`.
+
+    Args:
+        options: options of `textwrap.wrap`.
+    """
+    words = _WITHIN_VALUES.sub(NO_BREAK_SPACE, text).split(" ")
+    kept = (word if len(word) <= width else word.replace(NO_BREAK_SPACE, " ") for word in words)
+    return [line.replace(NO_BREAK_SPACE, " ") for line in textwrap.wrap(" ".join(kept), width, **options)]
+
+
+def as_sentence(text: str) -> str:
+    """Begin `text` with a capital letter, unless its first word may be a name, such as a setting or a file."""
+    is_word = re.match(r"(?!metatui\b)[a-z]+[ ,:]", text)
+    return text[0].upper() + text[1:] if is_word else text
 
 
 def sanitize(text: str, *, limit: int = 200) -> str:

@@ -145,7 +145,7 @@ def test_file_as_runs_dir_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "runs"
     file.touch()
     message = assert_refused(["runs", "--runs-dir", str(file)])
-    assert message == f"metatui: '{file}' is a file, but runs need a folder\n"
+    assert message == f"metatui: '{file}' is a file, but must be a folder\n"
 
 
 @settings(max_examples=200, deadline=None)

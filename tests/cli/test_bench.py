@@ -119,11 +119,11 @@ def test_options_select_cells(capsys: pytest.CaptureFixture[str], fake: type[Fak
 def test_duration_is_said_at_the_start(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "--task", "sinusoid", "--algorithm", "maml", "--seconds", "40"]) == 0
     first = capsys.readouterr().err.splitlines()[1]
-    assert first.startswith("8 measurements, at least 5 min 20 s (more")
-    assert first.endswith("20 s more for each of the 2 with the compiled engine if it is compiled for the first time")
+    assert first.startswith("8 measurements, at least 5 min 20 s (longer")
+    assert first.endswith("20 s more for each of the 2 with the compiled engine, unless its code was compiled earlier")
     assert main(["bench", "--task", "images", "--algorithm", "maml", "--engine", "loop", "--seconds", "0.5"]) == 0
     first = capsys.readouterr().err.splitlines()[1]
-    assert first == "2 measurements, at least 1 s (more for slow engines, which run at least 4 meta-steps)"
+    assert first == "2 measurements, at least 1 s (longer for slow engines: at least 4 meta-steps each)"
 
 
 def test_table_and_plot(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +200,7 @@ def test_nothing_measured_is_a_failure(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["bench", "--engine", "higher"]) == 1
     out, err = capsys.readouterr()
     assert "was not measured" in out
-    assert err.splitlines()[-1] == "metatui: every measurement failed: the reasons are in the output"
+    assert err.splitlines()[-1] == "metatui: every measurement failed: the output contains the reasons"
 
 
 @pytest.mark.parametrize(
@@ -236,12 +236,12 @@ def test_missing_device_is_refused(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, fake: type[FakeBenchmark]
 ) -> None:
     def nowhere(self: FakeBenchmark) -> Iterator[Report]:
-        raise BadInput("compute.device is 'cuda:9', but the devices here are cpu")
+        raise BadInput("compute.device is 'cuda:9', but the available devices are cpu")
         yield
 
     monkeypatch.setattr(fake, "__iter__", nowhere)
     assert main(["bench", "--device", "cuda:9"]) == 2
-    assert capsys.readouterr() == ("", "metatui: compute.device is 'cuda:9', but the devices here are cpu\n")
+    assert capsys.readouterr() == ("", "metatui: compute.device is 'cuda:9', but the available devices are cpu\n")
 
 
 def test_real_benchmark(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -146,7 +146,7 @@ def test_conclusions_and_tables_fit_80_columns(
         assert title in text
     assert max(map(len, out.splitlines())) <= 80
     assert "on the same 6 tasks" in text
-    assert "train each with several seeds." in text
+    assert "repeat each run with several seeds." in text
 
 
 def test_wide_tables_are_split(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,7 +95,7 @@ def test_force_replaces_a_file(run: RunFolder, tmp_path: Path, capsys: pytest.Ca
     write(run, [STEP, replace(STEP, iteration=2)])
     assert main(["runs", "export", run.id, "--to", "out.csv"]) == 2
     assert (
-        "--to is 'out.csv', which exists already: choose another name, or replace it with --force"
+        "--to is 'out.csv', which already exists: choose another name, or replace the file with --force"
         in capsys.readouterr().err
     )
     assert (tmp_path / "out.csv").read_text() == before

@@ -135,7 +135,7 @@ def test_several_seeds(capsys: pytest.CaptureFixture[str]) -> None:
         f"{over.deviation:.2g}\n"
     ) in err
     for options, message in (
-        (["--set", "training.seed=2"], "give only one of them"),
+        (["--set", "training.seed=2"], "use only one of them"),
         (["--detach"], "--seeds cannot be combined with --detach"),
         (["--resume", "auto"], "--seeds cannot be combined with --resume"),
     ):
@@ -214,7 +214,7 @@ LONG = [*SMALL, "--set", "training.iterations=100000000"]
 
 
 def started(*arguments: str) -> subprocess.Popen[str]:
-    """Start `metatui run` in a new process, and return when its first checkpoint is on disk."""
+    """Start 'metatui run' in a new process, and return when its first checkpoint is on disk."""
     process = subprocess.Popen(
         [sys.executable, "-m", "metatui", "run", *LONG, *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -243,7 +243,7 @@ def test_ctrl_c_interrupts_and_saves(capsys: pytest.CaptureFixture[str], monkeyp
     assert report["status"] == "interrupted"
     run = RunStore().find("latest")
     assert (run.id, run.status()) == (report["run"], "interrupted")
-    assert f"to continue: metatui run --resume {run.path}\n" in err
+    assert f"to continue: metatui run --resume {run.id}\n" in err
     assert read_all(run.metrics())[-1].iteration == report["iterations"] < 20
     assert main(["evaluate", "latest", "--tasks", "5", "--json"]) == 0
 
@@ -266,8 +266,8 @@ def test_stop_from_elsewhere_is_not_a_success(
     report = json.loads(out)
     assert (report["status"], report["test"]) == ("stopped", None)
     assert err.splitlines()[-1] == (
-        f"metatui: {report['run']} was stopped in the app or by metatui stop before its final test, so it has no test "
-        f"result; to continue: metatui run --resume {report['run']}"
+        f"metatui: {report['run']} was stopped in the app or with 'metatui stop' before its final test, so it has no "
+        f"test result; to continue: metatui run --resume {report['run']}"
     )
 
 
@@ -439,7 +439,7 @@ def test_doctor_report(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
 
 def test_app_needs_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--preset", "quick"]) == 2
-    assert "to train without one, use the command metatui run" in capsys.readouterr().err
+    assert "use 'metatui run' to train without one" in capsys.readouterr().err
 
 
 def test_internal_errors_are_logged(

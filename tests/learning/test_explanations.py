@@ -120,7 +120,7 @@ def test_inner_optimiser_is_described(name: str) -> None:
     assert inner_loop()[1] == "θ' ← θ' − 0.01 ∇L(D; θ')"
     adam = inner_loop(inner_optimizer="adam", inner_clip=10)
     assert adam[1:4] == [
-        "g ← ∇L(D; θ')", "g ← g, scaled down to a norm of 10 if it is longer",
+        "g ← ∇L(D; θ')", "g ← g, scaled down to a norm of 10 if its norm is larger",
         "θ' ← Adam(θ', g), step size 0.01, without momentum",
     ]  # fmt: skip
     momentum = inner_loop(inner_optimizer="momentum", inner_momentum=0.8, inner_weight_decay=0.1)

@@ -114,7 +114,7 @@ def test_terminal_is_restored_after_sigkill(live: LiveRun) -> None:
         os.kill(program.app, signal.SIGKILL)
         assert program.ended() == 128 + signal.SIGKILL
         assert_usable(program)
-        assert "metatui was ended by SIGKILL" in program.said
+        assert "metatui was terminated by SIGKILL" in program.said
         assert f"Run {live.run.id} continues in the background: metatui attach {live.run.id}" in program.said
     live.assert_alone()
 
@@ -127,7 +127,7 @@ def test_terminal_is_restored_without_a_run(open_program: Open, tmp_path: Path, 
         os.kill(program.app, number)
         assert program.ended() == 128 + number
         assert_usable(program)
-        assert f"metatui was ended by {name}" in program.said
+        assert f"metatui was terminated by {name}" in program.said
     if number == signal.SIGABRT:
         log = (tmp_path / "state" / "metatui" / "log" / "metatui.log").read_text()
         assert "Fatal Python error: Aborted" in log

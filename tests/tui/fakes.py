@@ -37,8 +37,6 @@ from metatui.events import (
     TaskView,
     Tweaked,
 )
-from metatui.learning import stages
-from metatui.learning.data import packing
 from metatui.runs.execution.control.messages import Hello
 from metatui.runs.storage.journal import JournalWriter
 from metatui.runs.storage.metrics import MetricsWriter
@@ -49,6 +47,7 @@ from metatui.tui.app import MetatuiApp
 from metatui.tui.controllers.sessions import Attached
 from metatui.tui.model.replay import Replay
 from metatui.utils.errors import MetatuiError
+from metatui.utils.progress import packing, stages
 
 
 class FakeSession:
@@ -129,7 +128,7 @@ class FakeStart:
         self._stopped.set()
 
     def wait(self) -> FakeSession:
-        stages.report_stage("measuring engines: loop (2 of 2)")
+        stages.report("measuring engines: loop (2 of 2)")
         self.measuring.set()
         self._stopped.wait()
         raise MetatuiError("interrupted before training began")
@@ -165,7 +164,7 @@ class FakeSessions:
             return self.starting
         if self.packing:
             for done, total in self.packing:
-                packing.report_packing(done, total)
+                packing.report(done, total)
             self.packed.set()
             self.may_train.wait()
         self.session = FakeSession(settings, RunFolder(self.root / "maml-sinusoid-20260102-030405"))

@@ -112,7 +112,7 @@ async def test_question_is_closed_when_the_run_ends(make: Make, sessions: FakeSe
         session.end(Failed(3, "the disk is full"))
         await session.over(app, pilot)
         assert not isinstance(app.screen, QuitScreen)
-        assert "the disk is full" in notes(app)
+        assert "The disk is full" in notes(app)
     assert app.return_code is None
 
 
@@ -122,7 +122,7 @@ async def test_stop_by_others_is_told(make: Make, sessions: FakeSessions) -> Non
         session = await started(app, pilot, sessions)
         session.end(Finished(3, "stopped", 1.0, None))
         await session.over(app, pilot)
-        assert "Stopped by another instance of the app or by metatui stop." in notes(app)
+        assert "Stopped in another instance of the app or with 'metatui stop'." in notes(app)
 
 
 async def test_quit_without_a_run_does_not_ask(make: Make) -> None:

@@ -27,6 +27,7 @@ from metatui.tui.screens.dialogs.live_settings import LiveScreen
 from metatui.tui.screens.main.header_footer import KeyBar, TopBar, offered
 from metatui.tui.screens.main.tabs.run_list import has_no_result, result
 from metatui.tui.screens.main.tabs.run_preview import results
+from metatui.tui.widgets.form.fields import FormField
 from metatui.tui.widgets.static_text import StaticText
 from tests.tui.fakes import FakeSession, FakeSessions, evaluation, progress, saved_run
 
@@ -167,6 +168,20 @@ def test_resumed_run_forgets_changes_after_its_checkpoint() -> None:
     assert [c.iteration for c in model.changes] == [10]
     model.take(Tweaked(30, INNER, 0.1, 0.2))
     assert [c.iteration for c in model.changes] == [10, 30]
+
+
+async def test_dialog_shows_the_limits_of_the_fields(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await started(app, pilot, sessions)
+        await pilot.press("f4")
+        await pilot.pause()
+        shown = {
+            field.setting.path: "".join(segment.text for segment in field.render_line(0)).strip()
+            for field in app.screen.query(FormField)
+        }
+        assert shown["algorithm.inner_lr"].endswith("above 0 up to 100")
+        assert shown["training.iterations"].endswith("from 1 to 100,000,000"), "the longest limits fit"
 
 
 async def test_dialog_says_that_the_run_has_ended(make: Make, sessions: FakeSessions) -> None:

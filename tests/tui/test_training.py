@@ -28,11 +28,11 @@ from metatui.events import (
 )
 from metatui.tui.app import MetatuiApp
 from metatui.tui.keyboard.actions import Phase
+from metatui.tui.model.system_monitor import Load
 from metatui.tui.screens.dialogs.live_settings import LiveScreen
 from metatui.tui.screens.main.curves import ENDED, View, chart_of
 from metatui.tui.screens.main.header_footer import TopBar
 from metatui.tui.screens.main.run_pane import Fact, RunNumbers, facts_of
-from metatui.tui.system_monitor import Load
 from metatui.tui.widgets.adaptation import AdaptationPanel
 from metatui.tui.widgets.form.controls import Choice
 from metatui.utils.errors import BadInput

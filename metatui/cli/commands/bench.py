@@ -119,16 +119,16 @@ def bench(
     if benchmark.stopped:
         context.exit(130)
     if all(measurement.error for measurement in measurements):
-        raise MetatuiError("every measurement failed: the reasons are in the output")
+        raise MetatuiError("every measurement failed: the output contains the reasons")
 
 
 def _duration(wanted: Sequence[Cell], seconds: float) -> str:
     """Describe how long the benchmark will take."""
     count = f"{len(wanted)} measurement{'' if len(wanted) == 1 else 's'}"
-    text = f"{count}, at least {_clock(len(wanted) * seconds)} (more for slow engines, which run at least 4 meta-steps)"
+    text = f"{count}, at least {_clock(len(wanted) * seconds)} (longer for slow engines: at least 4 meta-steps each)"
     if compiled := sum(cell.engine == "compiled" for cell in wanted):
         each = "the one" if compiled == 1 else f"each of the {compiled}"
-        text += f", and about 20 s more for {each} with the compiled engine if it is compiled for the first time"
+        text += f", and about 20 s more for {each} with the compiled engine, unless its code was compiled earlier"
     return text
 
 

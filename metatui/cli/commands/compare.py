@@ -18,14 +18,15 @@ from metatui.cli.options import (
     check_new_file,
     complete_runs,
     examples,
+    export_option,
     json_option,
     runs_dir_option,
     shots_option,
     split_option,
 )
-from metatui.learning.data.packing import packing_listener
 from metatui.runs.storage.store import RunStore
 from metatui.utils.errors import BadInput, quote
+from metatui.utils.progress import packing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,14 +88,7 @@ comparison_device_option = click.option(
 @comparison_device_option
 @runs_dir_option
 @json_option
-@click.option(
-    "--export",
-    "exports",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Also write the comparison to a .csv, .html, .json, .md, .pdf, .png, .svg or .tex file; may be repeated.",
-)
+@export_option
 def compare(
     runs: tuple[str, ...],
     tasks: int | None,
@@ -111,7 +105,7 @@ def compare(
 
     Each RUN is the name of a run, the start of its name, its folder, or latest, latest~1 and so on for the newest run
     and those before it. All runs are evaluated with the protocol of the first one; their folders are not changed. Runs
-    that differ only in the seed are also summarised: mean, standard deviation and 95 % interval over the seeds.
+    that differ only in the seed are also summarised by the mean, standard deviation and 95 % interval over the seeds.
     """
     if len(runs) < 2:
         raise click.UsageError(
@@ -238,7 +232,7 @@ def progress_bar() -> Iterator[Callable[[Comparing], object]]:
         def show(description: str, done: int, total: int, of: str) -> None:
             bar.update(task, description=description, completed=done, total=total, of=of)
 
-        with packing_listener(lambda done, total: show("packing", done, total, "images")):
+        with packing.listener(lambda done, total: show("packing", done, total, "images")):
             yield lambda now: show(_position(now), now.done, now.tasks, "tasks")
 
 

@@ -84,7 +84,7 @@ def _published(*, contents: str) -> Callable[[F], F]:
             click.option("--force", is_flag=True, help="Pack again even if the packed file is valid."),
             click.option(
                 "--from", "folder", type=click.Path(path_type=Path), metavar="PATH",
-                help=f"Folder with {contents}, to use instead of downloading the data.",
+                help=f"Use {contents} in this folder instead of downloading the data.",
             ),
         ):  # fmt: skip
             command = option(command)
@@ -131,7 +131,7 @@ def omniglot(folder: Path | None, force: bool, as_json: bool) -> None:
 )
 @_published(contents="cifar-100-python.tar.gz or the unpacked folder cifar-100-python")
 def cifar100(folder: Path | None, force: bool, as_json: bool) -> None:
-    """Download and pack CIFAR-100, which FC100 and CIFAR-FS use."""
+    """Download and pack CIFAR-100, the source of FC100 and CIFAR-FS."""
     from metatui.learning.data.cifar100.cache import download, load, pack
 
     pixels, report = _packed(paths.cifar100_cache(), folder, force, download, pack, load)
@@ -148,7 +148,7 @@ def _packed(
     build: Callable[[Path], None],
     read: Callable[[], tuple[Tensor, str]],
 ) -> tuple[Tensor, dict[str, object]]:
-    """Pack a published data set if necessary. Returns its images and the report that the command prints."""
+    """Pack a published data set if necessary. Returns the images and the report that the command prints."""
     start = time.perf_counter()
     packed = None
     if path.exists() and not force:
@@ -184,12 +184,13 @@ def _report_packed(report: dict[str, object], summary: str, as_json: bool) -> No
 @click.option("--force", is_flag=True, help="Pack again even if the packed file is valid.")
 @json_option
 def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) -> None:
-    """Pack the images of PATH and summarise them.
+    """Pack the images in the folder PATH and print a summary.
 
-    PATH contains a folder of PNG or JPEG images for each class. Classes may be in the folders train, val and test of
-    PATH, or listed in files train.csv, val.csv and test.csv (or .txt) in PATH; otherwise, 64, 16 and 20 % of the
-    classes are drawn at random for training, validation and testing. Use --set to give task.image_size,
-    task.image_mode, task.split_seed, folder.val_fraction and folder.test_fraction the values that the run will have.
+    PATH contains a folder of PNG or JPEG images for each class. The class folders may be in the subfolders train, val
+    and test of PATH, or the classes may be listed in files train.csv, val.csv and test.csv (or .txt) in PATH.
+    Otherwise, 64, 16 and 20 % of the classes are drawn at random for training, validation and testing. Use --set to
+    give task.image_size, task.image_mode, task.split_seed, folder.val_fraction and folder.test_fraction the same values
+    as in the run.
     """
     folder_task = {"task.source": "folder", "task.folder": FIELDS["task.folder"].read(path)}
     settings = change(Settings(), changes(assignments) | folder_task)

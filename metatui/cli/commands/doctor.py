@@ -1,4 +1,4 @@
-"""`metatui doctor`: show the installation, the machine and file locations."""
+"""`metatui doctor`: show information about the installation and the machine."""
 
 from __future__ import annotations
 
@@ -68,8 +68,7 @@ LABELS = {
     "tmux": "tmux",
     "ssh": "SSH",
 }
-"""Labels of report keys whose capitalised name is not a good label. All other keys are capitalised, except names of
-libraries."""
+"""Labels of report keys. All other keys are shown with a capital letter, except for the names of libraries."""
 
 VARIABLES = (
     "METATUI_RUNS",
@@ -92,7 +91,7 @@ VARIABLES = (
 @runs_dir_option
 @json_option
 def doctor(runs_dir: Path | None, as_json: bool) -> None:
-    """Show the installation, devices, data sets, plugins, the terminal, environment variables and file locations."""
+    """Show versions, devices, data sets, plugins, terminal features, environment variables and file locations."""
     screen = console()
     report: dict[str, Any] = {
         "versions": _versions(),
@@ -144,7 +143,7 @@ def _written(runs_dir: Path | None) -> list[Path]:
 
 
 def _refusal(folder: Path) -> str | None:
-    """Return a sentence if files cannot be created in `folder`, which may not exist yet; otherwise None."""
+    """Return the reason why no files can be created in `folder`, or None if they can. The folder may not exist yet."""
     found = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), folder)
     name = quote(str(found), 200)
     if not found.is_dir():
@@ -157,7 +156,7 @@ def _refusal(folder: Path) -> str | None:
 
 
 def _ignored_files() -> Iterator[str]:
-    """Check the preferences file and the keymap file. Yields a sentence for each one that the app cannot use."""
+    """Check the preferences file and the keymap file. Yields an error message for each file that the app cannot use."""
     from metatui.tui import preferences  # imported here, because it imports Textual
     from metatui.tui.keyboard import keymap
 
@@ -227,7 +226,7 @@ def _data() -> dict[str, Any]:
 
 
 def _plugins() -> dict[str, str]:
-    """Return the file of each plugin, or the reason why it cannot be used."""
+    """Return the file of each plugin, or the reason why the plugin cannot be used."""
     exclude_conflicts()
     return {f"{each.kind} {name}": origin for each in REGISTRIES for name, origin in each.plugins().items()}
 

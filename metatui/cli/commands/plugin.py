@@ -20,9 +20,9 @@ KINDS = ("model", "algorithm", "data")
 )
 @click.argument("kind", type=click.Choice(KINDS))
 def plugin(kind: str) -> None:
-    """Print a complete plugin of KIND, to be changed into a model, an algorithm or a data set of your own.
+    """Print an example plugin of the given KIND: a starting point for your own model, algorithm or data set.
 
-    The first lines of the file say how to train with it. The option --plugin FILE.py, given before a command, loads a
-    plugin: metatui --plugin my_model.py run quick --set model.name=my_model.
+    The first lines of the file say how to train with the plugin. To load a plugin, give --plugin FILE.py before the
+    command: metatui --plugin my_model.py run quick --set model.name=my_model.
     """
-    click.echo(files("metatui.learning.templates").joinpath(f"{kind}.py").read_text(encoding="utf-8"), nl=False)
+    click.echo(files("metatui.cli.templates").joinpath(f"{kind}.py").read_text(encoding="utf-8"), nl=False)

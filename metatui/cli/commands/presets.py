@@ -57,7 +57,7 @@ def presets(context: click.Context, as_json: bool) -> None:
 )
 @json_option
 def list_presets(as_json: bool) -> None:
-    """List bundled presets and your own."""
+    """List the bundled presets and your own presets."""
     _list(as_json)
 
 
@@ -99,7 +99,7 @@ def show(preset: str, as_json: bool) -> None:
     "origin",
     metavar="PRESET|FILE|RUN",
     shell_complete=complete_presets_and_runs,
-    help="Preset, file or run to save; a run is saved with its live changes.",
+    help="Preset, TOML file or run whose settings are saved; the live changes of a run are saved, too.",
 )
 @set_option
 @click.option("--title", default="", help="Title of the preset.")
@@ -115,7 +115,7 @@ def save(
     runs_dir: Path | None,
     as_json: bool,
 ) -> None:
-    """Save settings as your own preset NAME."""
+    """Save settings as a preset with the given NAME."""
     stored.check_name(name)
     base = _Base(Settings(), "own settings") if origin is None else _base(origin, runs_dir)
     overrides = changes(assignments)
@@ -161,7 +161,7 @@ def path(preset: str | None, as_json: bool) -> None:
 @click.argument("name", shell_complete=complete_presets)
 @json_option
 def delete(name: str, as_json: bool) -> None:
-    """Delete your own preset NAME."""
+    """Delete one of your own presets by its NAME."""
     stored.delete(name)
     if as_json:
         emit({"deleted": name})

@@ -36,7 +36,7 @@ from metatui.utils.errors import BadInput, quote
     "--preset",
     metavar="PRESET|FILE",
     shell_complete=complete_presets,
-    help="Preset whose settings the pseudo-code shows.",
+    help="Preset that provides the settings for the pseudo-code.",
 )
 @set_option
 @json_option
@@ -88,7 +88,7 @@ def _lines(explanation: Explanation, own: Mapping[str, Scalar]) -> Iterator[str]
 @click.argument("words", nargs=-1, metavar="[GROUP|WORD...]")
 @json_option
 def settings(words: tuple[str, ...], as_json: bool) -> None:
-    """List settings with default, allowed values and meaning: all, those of a GROUP, or those with all WORDs."""
+    """List all settings, those of a GROUP or those that contain all WORDs, with their defaults and meanings."""
     fields = _found([word.lower() for word in words])
     if as_json:
         emit({"settings": [_setting_json(field) for field in fields]})
@@ -100,7 +100,7 @@ def settings(words: tuple[str, ...], as_json: bool) -> None:
 
 
 def _found(words: Sequence[str]) -> list[SettingField]:
-    """Return the settings of a group, one setting, or all that contain `words`. Raises BadInput if there is none."""
+    """Return a group of settings, one setting, or all settings that contain `words`. Raises BadInput if none do."""
     groups = list(dict.fromkeys(field.group for field in FIELDS.values()))
     if len(words) == 1 and (named := [field for field in FIELDS.values() if words[0] in (field.group, field.path)]):
         return named

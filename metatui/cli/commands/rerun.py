@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from metatui.cli.commands.run import S, print_detached, train, train_seeds
 from metatui.cli.console.progress import start_shown
 from metatui.cli.options import (
     changes,
@@ -22,9 +23,6 @@ from metatui.cli.options import (
 )
 from metatui.runs.execution.rerun import Rerun, rerun_of
 from metatui.runs.storage.store import RunStore
-
-if TYPE_CHECKING:
-    from metatui.runs.execution.session import Session
 
 
 @click.command(
@@ -64,41 +62,27 @@ def rerun(
     own, given = RunStore(runs_dir).find(run), changes(assignments, device)
     check_seeds(seeds, given, detach=detach)
     repeats = [rerun_of(own, {**given, "training.seed": seed}) for seed in seeds] or [rerun_of(own, given)]
-    repeat = repeats[0]
+
+    def started(repeat: Rerun, start: Callable[..., S]) -> S:
+        with start_shown():
+            return start(
+                repeat.settings, runs_dir=runs_dir, preset=repeat.preset, changes=repeat.changes, origin=repeat.origin
+            )
+
     from metatui.runs.execution.signals import ending_softly
 
     with ending_softly() as ending:
         if detach:
-            from metatui.cli.commands.run import print_detached
             from metatui.runs.execution.control import start_detached
 
-            with start_shown():
-                live = start_detached(
-                    repeat.settings,
-                    runs_dir=runs_dir,
-                    preset=repeat.preset,
-                    changes=repeat.changes,
-                    origin=repeat.origin,
-                )
-            with closing(live):
+            with closing(started(repeats[0], start_detached)) as live:
                 print_detached(live, as_json=as_json)
             return
-        from metatui.cli.commands.run import train, train_seeds
         from metatui.runs.execution.session import Session
 
         ending.defer()
-
-        def started(repeat: Rerun) -> Session:
-            with start_shown():
-                return Session.start(
-                    repeat.settings,
-                    runs_dir=runs_dir,
-                    preset=repeat.preset,
-                    changes=repeat.changes,
-                    origin=repeat.origin,
-                )
-
         if seeds:
-            train_seeds(map(started, repeats), ending, context, as_json=as_json)
+            sessions = (started(repeat, Session.start) for repeat in repeats)
+            train_seeds(sessions, ending, context, as_json=as_json)
         else:
-            train(started(repeat), ending, context, as_json=as_json)
+            train(started(repeats[0], Session.start), ending, context, as_json=as_json)

@@ -53,14 +53,14 @@ S = TypeVar("S", "Session", "LiveRun")
 
 
 class Stopped(MetatuiError):
-    """Another process has stopped the run, so there is no result."""
+    """Raised if another process has stopped the run, so that there is no result."""
 
     exit_code = 128 + signal.SIGINT
 
     def __init__(self, session: Session) -> None:
         super().__init__(
-            f"{session.run.id} was stopped in the app or by metatui stop before its final test, so it has no test "
-            f"result; to continue: metatui run --resume {session.run.argument}"
+            f"{session.run.id} was stopped in the app or with 'metatui stop' before its final test, so it has no test "
+            f"result; to continue: {session.run.resume_command}"
         )
 
 
@@ -102,22 +102,22 @@ def run(
     """Train with the settings of a preset, of a TOML file, or given with --set.
 
     Ctrl-C interrupts the run after the current meta-step and saves it; --resume continues it. A second Ctrl-C quits
-    immediately. With --detach, the run continues in the background when the terminal is closed; metatui attach opens
-    the run in the app, and metatui stop stops it.
+    immediately. With --detach, the run continues in the background, even after the terminal is closed. Use 'metatui
+    attach' to open the run in the app, and 'metatui stop' to stop it.
 
     With --seeds, one run is trained for each seed. The mean, standard deviation and 95 % interval over the seeds are
     printed at the end. With --json, the reports are printed as one object with the list "runs".
 
-    Other signals also interrupt and save the run: SIGTERM, SIGHUP, and those that schedulers send before the time limit
-    (SIGUSR1, SIGUSR2, SIGXCPU). The exit code is then 128 plus the signal number. In a Slurm job, the exit code is 75,
-    which requeues the job; with --resume auto, the same command then continues the run.
+    Other signals also interrupt and save the run: SIGTERM, SIGHUP, and the signals that schedulers send before the time
+    limit (SIGUSR1, SIGUSR2, SIGXCPU). The exit code is then 128 plus the signal number. In a Slurm job, the exit code
+    is 75, so that the job is queued again; with --resume auto, the same command then continues the run.
 
-    If the run is stopped in the app or by metatui stop, it is saved without a test result, and the exit code is 130, as
-    after Ctrl-C.
+    If the run is stopped in the app or with 'metatui stop', it is saved without a test result, and the exit code is
+    130, as after Ctrl-C.
 
-    The exit code is 1 if the run fails, or if at least half of its test tasks diverged, so that it has no result. In
-    the JSON object, "error" is then the reason, and "result" is null. Otherwise, "result" is the result
-    of the test, and "validation_result" is the result of the best validation.
+    The exit code is 1 if the run fails, or if it has no result because at least half of the test tasks diverged. In
+    the JSON object, "error" is then the reason, and "result" is null. Otherwise, "result" is the result of the test,
+    and "validation_result" is the result of the best validation.
 
     Ctrl-\\ ends the process without saving; --resume continues from the last checkpoint.
     """
@@ -180,9 +180,9 @@ def run(
 
 
 def _usual_note(settings: Settings, overrides: Mapping[str, Scalar]) -> str:
-    """Return a note that lists the algorithm's usual values if `settings` deviate from them; empty otherwise.
+    """Return a note that lists the algorithm's usual values if `settings` differ from them; empty otherwise.
 
-    A note is needed only if `overrides` select an algorithm or a data set. It does not mention settings in `overrides`.
+    The note is empty unless `overrides` select an algorithm or a data set. It does not mention settings in `overrides`.
     """
     selected = not overrides.keys().isdisjoint(SELECTORS)
     values = {path: value for path, value in unusual(settings).items() if selected and path not in overrides}
@@ -192,7 +192,7 @@ def _usual_note(settings: Settings, overrides: Mapping[str, Scalar]) -> str:
 
 
 def _lost(base: Settings, settings: Settings) -> set[str]:
-    """Return the paths of settings that the preset `base` sets, but that have no effect after changes (`settings`)."""
+    """Return the paths of settings that have an effect in the preset `base`, but not in the changed `settings`."""
     return {
         path
         for path, field in FIELDS.items()
@@ -249,7 +249,7 @@ def train(
 
 
 def train_seeds(sessions: Iterable[Session], ending: SignalState, context: click.Context, *, as_json: bool) -> None:
-    """Train runs that differ in the seed, one after the other. Print their reports, and a summary over the seeds.
+    """Train runs with different seeds, one after the other. Print their reports, and a summary over the seeds.
 
     Raises:
         MetatuiError: in the same cases as `train`.
@@ -272,7 +272,7 @@ def train_seeds(sessions: Iterable[Session], ending: SignalState, context: click
 
 
 def _over_seeds(tests: Iterable[Evaluation | None]) -> str:
-    """Summarise the tests of runs that differ in the seed; empty if fewer than two runs have a result."""
+    """Summarise the tests of runs with different seeds; empty if fewer than two runs have a result."""
     from metatui.learning.evaluation.statistics import sample_summary
     from metatui.runs.analysis.comparison.formatting import amount, deviation
 
@@ -304,8 +304,8 @@ def print_detached(live: LiveRun, *, as_json: bool) -> None:
         return
     name = run.argument
     click.echo(f"{run.id} is training in the background, in process {pid}")
-    click.echo(f"  metatui attach {name}  opens it in the app")
-    click.echo(f"  metatui stop {name}    stops and saves it")
+    click.echo(f"  metatui attach {name}  # open it in the app")
+    click.echo(f"  metatui stop {name}  # stop and save it")
 
 
 def _report(session: Session) -> dict[str, Any]:

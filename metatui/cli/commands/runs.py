@@ -80,7 +80,7 @@ def list_runs(size: bool, runs_dir: Path | None, as_json: bool) -> None:
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @runs_dir_option
 def export(run: str, to: str, evaluations: bool, model: bool, force: bool, runs_dir: Path | None) -> None:
-    """Export the metrics of RUN as CSV, or its model.
+    """Export the metrics of RUN as CSV, or the model as safetensors.
 
     RUN is the name of a run, the start of its name, its folder, or latest for the newest run.
 
@@ -148,7 +148,7 @@ def delete(runs: tuple[str, ...], yes: bool, runs_dir: Path | None, as_json: boo
     folders = list({folder.path.resolve(): folder for folder in map(store.find, runs)}.values())
     for folder in folders:
         if folder.is_live():
-            raise BadInput(f"run {quote(folder.id)} is being written by {holder(folder.lock_path)}: stop it first")
+            raise BadInput(f"run {quote(folder.id)} is being written by {holder(folder.lock_path)}: stop the run first")
     sizes = [folder.size() for folder in folders]
     if not yes:
         _confirm(folders, sizes)
@@ -168,7 +168,9 @@ def _confirm(folders: Sequence[RunFolder], sizes: Sequence[int]) -> None:
         MetatuiError: if the answer is no.
     """
     if not can_answer():
-        raise BadInput("standard input is not a terminal, so nobody can confirm: give --yes to delete without asking")
+        raise BadInput(
+            "cannot ask for confirmation, because standard input is not a terminal: use --yes to delete anyway"
+        )
     for folder, size in zip(folders, sizes, strict=True):
         summary = summarise(folder)
         text = f"{folder.id}  {summary.status}, {_progress(summary)}, {file_size(size)}"
@@ -179,7 +181,7 @@ def _confirm(folders: Sequence[RunFolder], sizes: Sequence[int]) -> None:
 
 
 def can_answer() -> bool:
-    """Return whether a user can answer on standard input."""
+    """Return whether a user can answer a question on standard input."""
     return bool(sys.stdin and sys.stdin.isatty())
 
 
@@ -214,7 +216,7 @@ def _list(runs_dir: Path | None, with_size: bool, as_json: bool) -> None:
 
 
 def _progress(summary: RunSummary, *, with_seed: bool = False) -> str:
-    """Describe the progress of a run. The seed is included if it is not zero or if `with_seed` is true."""
+    """Describe the progress of a run. The seed is included if it is not zero or if `with_seed` is True."""
     total = f" of {summary.iterations:,}" if summary.iterations is not None else ""
     number = summary.settings.training.seed if summary.settings else None
     seed = f"seed {number}" if number is not None and (number or with_seed) else ""

@@ -33,14 +33,14 @@ def stop(run: str, runs_dir: Path | None, as_json: bool) -> None:
     """Stop RUN, which must be training on this machine. The run finishes its current meta-step and is saved.
 
     RUN is the name of a run, the start of its name, its folder, or latest for the newest run. The command waits at
-    most a minute for the run to end. A new run that is still loading is not saved; a run that is being resumed keeps
-    its state.
+    most a minute for the run to end. If a new run is still loading, nothing is saved. If a resumed run is still
+    loading, its saved state does not change.
     """
     folder = RunStore(runs_dir).find(run)
     live = stop_run(folder)
     if not (last := _end(live) if live else _end_before_training(folder)):
         raise MetatuiError(
-            f"run {folder.id} did not stop within {WAIT_SECONDS:g} seconds: it will stop when its meta-step is done"
+            f"run {folder.id} did not stop within {WAIT_SECONDS:g} seconds: it will stop after its current meta-step"
         )
     is_saved = live is not None or folder.is_run()
     status = folder.status() if is_saved else "stopped"

@@ -11,7 +11,7 @@ import click
 
 from metatui.cli.console.layout import say
 from metatui.cli.console.output import console, emit
-from metatui.cli.options import changes, examples, json_option, runs_dir_option, set_option
+from metatui.cli.options import changes, examples, export_option, json_option, runs_dir_option, set_option
 from metatui.utils.errors import MetatuiError
 
 if TYPE_CHECKING:
@@ -48,20 +48,13 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
 @click.option(
     "--devices",
     metavar="DEVICE,DEVICE...",
-    help="Devices that each train one run at a time, such as cuda:0,cuda:1; default: one run at a time, on the device "
-    "in its settings.",
+    help="Devices to train on, such as cuda:0,cuda:1, with one run at a time on each device; default: one run at a "
+    "time, on the device in its settings.",
 )
 @runs_dir_option
 @click.option("--list", "only_list", is_flag=True, help="List the runs and their status without training.")
 @json_option
-@click.option(
-    "--export",
-    "exports",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Also write each comparison to a .csv, .html, .json, .md, .pdf, .png, .svg or .tex file; may be repeated.",
-)
+@export_option
 @click.pass_context
 def suite(
     context: click.Context,
@@ -130,7 +123,7 @@ def _devices(text: str | None) -> list[str | None]:
 
 
 def _files(loaded: Sequence[Suite], exports: Sequence[Path]) -> dict[str, list[tuple[str, Path]]]:
-    """Check the files given with `--export`. Returns pairs of a comparison and its file, keyed by suite name."""
+    """Check the files given with `--export`. Returns the name and the file of each comparison, keyed by suite name."""
     if not exports:
         return {each.name: [] for each in loaded}
     from metatui.runs.analysis.exports import check
@@ -176,7 +169,7 @@ def _train(suite: Suite, store: RunStore, devices: Sequence[str | None]) -> tupl
 
 
 def _compare(suite: Suite, store: RunStore, device: str | None) -> Comparisons:
-    """Compare the finished runs of each comparison. Without finished runs, the result of a comparison is None."""
+    """Compare the finished runs of each comparison. The result of a comparison without finished runs is None."""
     from metatui.cli.commands.compare import progress_bar
     from metatui.runs.analysis.comparison import compare
     from metatui.runs.suites import SuiteManifest

@@ -1,4 +1,4 @@
-"""Replacement of characters that the terminal's encoding lacks in the output of commands."""
+"""Replacement of unencodable characters in the output of commands."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ import sys
 from metatui.tui.terminal import symbols
 
 SPELLED_OUT = "metatui.spelled_out"
-"""Name of the error handler that spells out characters that an encoding lacks."""
+"""Name of the codec error handler that replaces characters missing from an encoding."""
 
 
 def use_characters_of_terminal() -> None:
-    """Spell out characters that the encoding of standard output or standard error lacks.
-
-    In the C locale, all characters that are not ASCII are spelled out.
+    """Replace characters that standard output or error cannot encode; in the C locale, all except ASCII characters.
 
     Python uses UTF-8 in the C locale (PEP 540), although the terminal may be unable to display it.
     """
@@ -29,7 +27,7 @@ def use_characters_of_terminal() -> None:
 
 
 def spelled(text: str, encoding: str) -> str:
-    """Return `text` with substitutes for the characters that `encoding` lacks."""
+    """Return `text` with substitutes for the characters that `encoding` does not contain."""
     if text.isascii():
         return text
     try:

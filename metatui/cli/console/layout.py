@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import compress
@@ -15,7 +14,7 @@ from rich.text import Text
 
 from metatui.cli.console.encoding import spelled
 from metatui.cli.console.output import UNLIMITED
-from metatui.utils.text import sanitize
+from metatui.utils.text import sanitize, wrap_text
 
 GAP = 2
 """Number of spaces between two columns."""
@@ -36,7 +35,7 @@ def say(screen: Console, *sentences: str, style: str = "", indent: int = 0, hang
 
     Args:
         indent: number of spaces before each line.
-        hanging: number of further spaces before all lines but the first.
+        hanging: number of additional spaces before all lines except the first.
     """
     for sentence in sentences:
         for line in wrapped(plain(screen, sentence), screen.width, indent, indent + hanging):
@@ -59,7 +58,7 @@ def title(screen: Console, text: str) -> None:
 
 
 def show_properties(screen: Console, values: Mapping[str, object], *, indent: int = 0) -> None:
-    """Print a line for each name and value, with the values in one column. Names without a value are left out."""
+    """Print a line for each name and value, with the values in one column. Names with an empty value are left out."""
     texts = {plain(screen, name): plain(screen, value) for name, value in values.items()}
     width = max(map(len, texts), default=0)
     start = indent + width + GAP
@@ -126,7 +125,7 @@ def _show_unwrapped(
 
 
 def column_widths(lines: Sequence[Sequence[str]], room: int) -> list[int] | None:
-    """Return column widths that together fit `room`; None if a word would break or a column would be too narrow."""
+    """Return column widths that fit in `room`; None if a word would be split or a column would be too narrow."""
     columns = list(zip(*lines, strict=True))
     widths = [max(map(cell_len, column)) for column in columns]
     least = [
@@ -146,7 +145,7 @@ def wrapped(text: str, width: int, indent: int = 0, hanging: int = 0) -> list[st
 
     Returns at least one line.
     """
-    lines = textwrap.wrap(
+    lines = wrap_text(
         text,
         max(width, indent + NARROWEST, hanging + NARROWEST),
         initial_indent=" " * indent,
@@ -159,7 +158,7 @@ def wrapped(text: str, width: int, indent: int = 0, hanging: int = 0) -> list[st
 
 
 def plain(screen: Console, value: object) -> str:
-    """Return a value as text for `screen`: on one line, in characters of the screen's encoding; empty for None."""
+    """Return a value as one line of text that `screen` can encode; empty for None."""
     return "" if value is None else spelled(sanitize(str(value), limit=2000), screen.encoding)
 
 

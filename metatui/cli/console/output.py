@@ -115,7 +115,7 @@ def evaluation_json(run: str, evaluation: Evaluation | None) -> dict[str, Any] |
 
 
 def result_json(evaluation: Evaluation | None) -> dict[str, Any] | None:
-    """Return the metric after the last inner step; None without an evaluation, or if too many tasks diverged."""
+    """Return the metric after the last inner step; None if there is no evaluation or too many tasks diverged."""
     if evaluation is None or not evaluation.is_finite:
         return None
     mean, ci95 = evaluation.final

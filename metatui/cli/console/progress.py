@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,16 +14,15 @@ from rich.text import Text
 from metatui import events
 from metatui.cli.console.layout import say
 from metatui.cli.console.output import console
-from metatui.learning.data.packing import packing_listener
-from metatui.learning.stages import stage_listener
 from metatui.runs.evaluation_clock import EvaluationClock
 from metatui.runs.formatting import FINISHED, event_message, headline, hint_text, parameters, training_metrics
 from metatui.runs.storage.run_folder import RunFolder
+from metatui.utils.progress import packing, stages
 from metatui.utils.text import sanitize
 
 EVERY_SECONDS = 10.0
 EVERY_SHARE = 0.1
-"""Maximum fraction of a run between two lines of progress outside a terminal. EVERY_SECONDS is the maximum time."""
+"""Without a bar, a progress line is printed after this fraction of the run or EVERY_SECONDS, whichever is earlier."""
 
 
 class Display(Protocol):
@@ -198,9 +196,7 @@ def sentence(event: events.Event, run: RunFolder) -> str | None:
             tested = f"; test: {headline(test, level=True)}, {parameters(test)}" if test else ""
             # Without a result, the command ends with the warning.
             warning = f"; warning: {event.warning}" if event.warning and test and test.is_finite else ""
-            resume = ""
-            if event.reason == "interrupted":
-                resume = f"; to continue: metatui run --resume {shlex.quote(str(run.path))}"
+            resume = f"; to continue: {run.resume_command}" if event.reason == "interrupted" else ""
             text = f"meta-step {event.iteration:,}: {ending}{tested}; run folder: {run.path}{warning}{resume}"
         case events.Failed():  # the command ends with this message
             return None
@@ -222,26 +218,26 @@ def _iterations(event: events.Event, known: int) -> int:
 
 
 OnProgress = Callable[[int, int], None]
-"""Callback that takes the number of items packed so far and the number of all items."""
+"""Callback that takes the number of items packed so far and the total number of items."""
 
 
 @contextmanager
 def images_shown() -> Iterator[None]:
     """Show the progress of packing if an image folder is packed in the `with` block."""
-    with packing_shown("images") as progress, packing_listener(progress):
+    with packing_shown("images") as progress, packing.listener(progress):
         yield
 
 
 @contextmanager
 def start_shown() -> Iterator[None]:
-    """Show in a terminal what is done to prepare a run, and how many images have been packed."""
+    """Show the progress of packing images and, in a terminal, the current stage of the start of a run."""
     screen = console(stderr=True)
     with ExitStack() as stack:
         if can_redraw(screen):
             status = screen.status("loading PyTorch and the data, and choosing the engine")
             stack.enter_context(status)
-            stack.enter_context(stage_listener(status.update))
-            stack.enter_context(packing_listener(lambda done, total: status.stop()))  # a bar takes its place
+            stack.enter_context(stages.listener(status.update))
+            stack.enter_context(packing.listener(lambda done, total: status.stop()))  # a bar takes its place
         stack.enter_context(images_shown())
         yield
 

@@ -19,7 +19,7 @@ ABOUT = ("title", "source", "measured", "notes")
 
 
 def show_list(as_json: bool) -> None:
-    """Print the bundled suites and the user's own."""
+    """Print the user's own suites and the bundled suites."""
     suites = [*user(), *bundled()]
     if as_json:
         emit({"suites": [_about(suite) | {"runs": len(suite.runs)} for suite in suites], "problems": problems()})
@@ -30,7 +30,7 @@ def show_list(as_json: bool) -> None:
         labelled = [f"{key}: {value}" for key in ("measured", "notes") if (value := getattr(suite, key))]
         say(screen, *filter(None, (suite.source,)), *labelled, style="dim", indent=4)
     say(screen, *(f"warning: {problem}" for problem in problems()), style="yellow")
-    say(screen, f"Save your own suites in {user_dir()}; metatui suite NAME runs a suite.")
+    say(screen, f"To run a suite: metatui suite NAME. Your own suites belong in the folder {user_dir()}")
 
 
 def show_plan(suites: Sequence[Suite], store: RunStore, as_json: bool) -> None:

@@ -32,7 +32,7 @@ class Display(Protocol):
 
 @contextmanager
 def display(suite: Suite, finished: int) -> Iterator[Display]:
-    """Show the progress of a suite on standard error. `finished` is the number of runs that finished earlier."""
+    """Show the progress of a suite on standard error. `finished` is the number of runs that are already finished."""
     screen = console(stderr=True)
     if not can_redraw(screen):
         yield PlainDisplay(screen, suite, finished)
@@ -90,7 +90,7 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """Display of bars for the suite and for each current run. Lines about ended runs are printed above the bars."""
+    """Display of bars for the suite and for each current run. When a run ends, a line is printed above the bars."""
 
     def __init__(self, bar: Progress, suite: Suite, finished: int) -> None:
         self._bar = bar

@@ -72,8 +72,8 @@ class MAML(GradientBased):
     def explain(cls, settings: Settings) -> Explanation:
         memory = {
             "unrolled": "Memory grows with the number of inner steps, because the graph of every inner step is kept.",
-            "recomputed": "The graph of one inner step and the parameters after every inner step are kept in memory. "
-            "In exchange, the gradient of each inner step is computed twice.",
+            "recomputed": "To save memory, only the graph of one inner step and the parameters after every inner step "
+            "are kept, and the gradient of each inner step is computed twice.",
             "auto": "If the graph of all inner steps is small, it is kept in memory; otherwise, only the graph of one "
             "inner step and the parameters after every inner step are kept.",
         }
@@ -82,8 +82,8 @@ class MAML(GradientBased):
             title="MAML: model-agnostic meta-learning",
             idea=(
                 "Learn an initialisation θ from which a few gradient steps adapt the model well to a new task. MAML "
-                "minimises the query loss after adaptation, and the gradient of that loss goes back through the inner "
-                "steps to θ. So θ moves to where the inner steps help most."
+                "minimises the query loss after adaptation: the gradient of this loss is backpropagated through the "
+                "inner steps to θ. So θ moves to where the inner steps help most."
             ),
             outer_rule="θ ← θ − β d/dθ mean_i L_i(D'_i; θ'_i)",
             outer_gradient="g ← d/dθ of the mean over tasks of L(D'; θ'), through the inner steps",

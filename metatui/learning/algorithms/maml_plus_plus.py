@@ -70,12 +70,12 @@ class MAMLPlusPlus(MAML):
 
         multi_step: float = setting(
             0.1, "Multi-step loss",
-            "Share of the training, from its start, in which the query losses after all inner steps count and their "
-            "weights shift to the last step; 0 uses only the loss after the last step.", ge=0, le=1)
+            "Initial share of the training that uses the query losses after all inner steps, with weights that shift "
+            "to the last step; 0 uses only the loss after the last step.", ge=0, le=1)
         first_order: float = setting(
             0.3, "First-order start",
-            "Share of the training, from its start, that uses first-order meta-gradients; 0 uses second order from the "
-            "start.", ge=0, le=1)
+            "Initial share of the training that uses first-order meta-gradients; 0 uses second order from the start.",
+            ge=0, le=1)
         learned_rates: bool = setting(
             True, "Learned rates",
             "Learn an inner learning rate for each inner step and parameter tensor, starting at algorithm.inner_lr.")
@@ -226,7 +226,7 @@ class MAMLPlusPlus(MAML):
             idea=(
                 f"MAML with changes that make its training more stable: {'; '.join(changes)}."
                 if changes
-                else "MAML. All changes that MAML++ makes are switched off."
+                else "The same as MAML, because all changes of MAML++ are switched off."
             ),
             inner_rule=f"θ'_i,k+1 = θ'_i,k − {'α_k' if options.learned_rates else 'α'} ∇L_i(D_i; θ'_i,k)",
             outer_rule=f"{learned} ← {learned} − β d/d{learned} mean_i {loss_of_task}",

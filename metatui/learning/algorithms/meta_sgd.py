@@ -66,16 +66,16 @@ class MetaSGD(MAML):
             settings,
             title="Meta-SGD: a learned learning rate for every parameter",
             idea=(
-                "MAML, in which the inner learning rate is learned as well: α has one rate for each element of the "
-                "adapted parameters. So the outer loop learns where the inner steps start, how long they are and in "
-                "which direction they go."
+                "MAML that also learns the inner learning rate: α has one rate for each element of the adapted "
+                "parameters. So the outer loop learns where the inner steps start, how long they are and in which "
+                "direction they go."
             ),
             inner_rule="θ'_i = θ − α ∘ ∇L_i(D_i; θ)",
             outer_rule="(θ, α) ← (θ, α) − β d/d(θ, α) mean_i L_i(D'_i; θ'_i)",
             outer_gradient="g ← d/d(θ, α) of the mean over tasks of L(D'; θ'), through the inner steps",
             learned="(θ, α)",
             rates=Rates(
-                f"inner learning rates, of the shape of the adapted parameters, {rate:g} at the start; ∘: "
+                f"inner learning rates, with the shapes of the adapted parameters, initially {rate:g}; ∘: "
                 "elementwise product",
                 f"α ← {rate:g} for every element of the adapted parameters",
                 "α ∘",

@@ -52,7 +52,7 @@ class Pretrained(GradientBased):
         if weight not in params:
             raise BadInput(
                 f"algorithm.freeze is {quote(self.settings.algorithm.freeze)}, but must leave {weight}, the weight of "
-                "the last layer, to be learned if algorithm.name = 'pretrained'"
+                "the last layer, trainable if algorithm.name = 'pretrained'"
             )
         with seeded(self.settings.training.seed):
             wide = nn.Linear(params[weight].shape[1], source.pooled_classes).to(params[weight])
@@ -82,7 +82,7 @@ class Pretrained(GradientBased):
         per_class = settings.training_shots + settings.task.queries
         size = algorithm.meta_batch * per_class * (settings.task.ways if images else 1)
         goal = "tell all training classes apart" if images else "predict the points of all training tasks together"
-        head = " It keeps its features; the head for the task's classes is new." if images else ""
+        head = " The features are kept, but each task gets a new head for its classes." if images else ""
         return Explanation(
             title="Pretrained: ordinary training on all tasks together, a baseline",
             idea=(
@@ -96,7 +96,7 @@ class Pretrained(GradientBased):
             ),
             code=(
                 *outer_loop(settings),
-                f"    B ← {count(size, 'example')}: as many as {count(algorithm.meta_batch, 'episode')} would hold",
+                f"    B ← {count(size, 'example')}: as many as {count(algorithm.meta_batch, 'episode')} would contain",
                 "    g ← ∇L(B; θ)",
                 *adam_step(settings),
             ),

@@ -78,7 +78,7 @@ class Reptile(GradientBased):
     def mini_batches(self, tasks: range, examples: int) -> Tensor | None:
         """Choose the examples of each inner step. Mini-batches cycle through the support set.
 
-        The support set is shuffled again for each cycle. A task's mini-batches depend only on the seed and the number
+        The support set is shuffled again for each cycle. A task's mini-batches depend only on the seed and the index
         of the task.
 
         Returns:

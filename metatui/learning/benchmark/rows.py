@@ -16,9 +16,9 @@ NUMBERS = HEADINGS[2:]
 
 NOTES = (
     "ms: median time of a meta-step (forward, backward and outer update) on fixed tasks.",
-    "MiB: peak memory of the meta-steps, beyond the memory in use before them.",
-    "of floor: the shortest possible time (FLOPs at the matmul rate, or traffic at the copy rate), divided by the "
-    "measured time (ms).",
+    "MiB: peak memory of the meta-steps, excluding memory that was already in use before them.",
+    "of floor: the floor, divided by the measured time (ms). The floor is the shortest possible time: FLOPs at the "
+    "matmul rate or traffic at the copy rate, whichever takes longer.",
 )
 
 
@@ -69,7 +69,10 @@ def figure(value: float | None) -> str:
 
 
 def by_task(cells: Iterable[Cell]) -> list[tuple[str, list[tuple[str, Cell]]]]:
-    """Group the cells by task, each with the text of its first column ("" if the row above has the same text)."""
+    """Group the cells by task. Each cell comes with the text of its row's first column.
+
+    The text is empty if it would be the same as in the row above.
+    """
     groups = []
     for task, of_task in groupby(cells, key=lambda cell: cell.work.task):
         workloads = [list(same) for _, same in groupby(of_task, key=lambda cell: cell.work)]

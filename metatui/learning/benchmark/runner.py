@@ -37,9 +37,9 @@ class Machine:
     load: float
     """Load average over the last minute."""
     matmul_gflops: float
-    """Best rate of a matrix product in float32, in 10^9 operations per second."""
+    """Highest measured rate of a matrix product in float32, in 10^9 operations per second."""
     copy_gb_per_s: float
-    """Best rate of a copy, in 10^9 bytes read and written per second."""
+    """Highest measured rate of a copy, in 10^9 bytes per second, counting both reads and writes."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Ready:
-    """Event that follows the measurement of the machine's rates."""
+    """Event that reports the machine and its measured peak rates."""
 
     machine: Machine
 
@@ -114,7 +114,8 @@ Report = Ready | Measuring | Measurement
 class Benchmark:
     """Measurement of cells in a child process, which is replaced if it dies.
 
-    Iterating over a benchmark measures the cells in order. On CUDA, this includes meta-steps captured as CUDA graphs.
+    Iterating over a benchmark measures the cells in order. On a CUDA device, meta-steps captured as CUDA graphs are
+    measured as additional cells.
     """
 
     def __init__(

@@ -11,23 +11,23 @@ import torch
 from metatui.learning.hardware.devices import synchronize
 
 SAMPLES = 50
-"""Intended number of clock readings. Each reading covers as many calls as fit into its share of the time."""
+"""Intended number of clock readings. Each reading covers as many calls as fit in its share of the time."""
 
 FEWEST = 3
-"""Smallest number of clock readings."""
+"""Minimum number of clock readings."""
 
 WARM_UP = 0.3
-"""Seconds of warm-up calls before the first reading. The warm-up takes no longer than the readings, but it contains at
-least one call."""
+"""Duration in seconds of the warm-up before the first reading. The warm-up takes no longer than the readings, but
+contains at least one call."""
 
 SPEND = 0.2
 """Seconds spent on each matrix size or copy size when a peak rate is measured."""
 
 MATRICES = tuple(2**n for n in range(8, 15))
-"""Numbers of rows of the square matrices, 256 to 16,384. Sizes that would take too long are left out."""
+"""Numbers of rows of the square matrices, 256 to 16,384. Sizes that would take too long are skipped."""
 
 COPIES = tuple(2**n for n in range(20, 30, 2))
-"""Numbers of bytes that are copied, 1 MiB to 256 MiB. The smaller copies fit into caches."""
+"""Numbers of bytes that are copied, 1 MiB to 256 MiB. The smaller copies fit in caches."""
 
 
 def seconds_of(call: Callable[[], object], device: torch.device, *, spend: float) -> list[float]:

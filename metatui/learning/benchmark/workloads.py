@@ -62,7 +62,7 @@ class Workload:
 
     @property
     def engines(self) -> tuple[str, ...]:
-        """The engines that can run the workload, except engines that would run it exactly as another engine does."""
+        """The engines that can run the workload, except those that would run it in the same way as another engine."""
 
         def can(engine: str) -> bool:
             try:

@@ -101,7 +101,7 @@ def _meta_loss(engine: Engine, algorithm: Algorithm, episodes: Episodes, meta: P
 
 
 def _randomised(meta: Params) -> Params:
-    """Add noise to meta-parameters: scales of 1 and biases of 0 could hide a wrong derivative."""
+    """Add noise to meta-parameters, because initial scales of 1 and biases of 0 could hide a wrong derivative."""
     noisy = {}
     for number, (name, p) in enumerate(meta.items()):
         noise = random.normal(random.keys(number, "check/meta", torch.zeros(1, dtype=torch.int64)), p.numel())

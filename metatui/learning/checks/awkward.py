@@ -113,9 +113,9 @@ def _head(*layers: nn.Module, width: int = 3) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(width, 2))
 
 
-def _block(channels: int = 4, *, track: bool = False) -> nn.Sequential:
-    norm = nn.BatchNorm2d(channels, track_running_stats=track)
-    return nn.Sequential(nn.Conv2d(2, channels, 3, padding=1, bias=False), norm, nn.ReLU(), nn.MaxPool2d(2))
+def _block(*, track: bool = False) -> nn.Sequential:
+    norm = nn.BatchNorm2d(4, track_running_stats=track)
+    return nn.Sequential(nn.Conv2d(2, 4, 3, padding=1, bias=False), norm, nn.ReLU(), nn.MaxPool2d(2))
 
 
 def _conv_net(*layers: nn.Module, width: int) -> nn.Sequential:
@@ -163,8 +163,8 @@ def _backward_hooked() -> nn.Module:
     return model
 
 
-def _frozen(model: nn.Sequential, layer: int) -> nn.Module:
-    model[layer].requires_grad_(False)
+def _frozen(model: nn.Sequential) -> nn.Module:
+    model[0].requires_grad_(False)
     return model
 
 
@@ -224,7 +224,7 @@ AWKWARD: tuple[Awkward, ...] = (
     # Hooks, and layers that are read from elsewhere
     Awkward("forward hook on a linear layer", lambda: _hooked(_perceptron(), 0)),
     Awkward("forward hook on a convolution", lambda: _hooked(_conv_net(nn.Conv2d(2, 3, 3), width=48), 0), IMAGES),
-    Awkward("forward hook on a norm in a block", lambda: _hooked(_conv_net(*_block(), width=36), 1), IMAGES),
+    Awkward("forward hook on a norm layer in a block", lambda: _hooked(_conv_net(*_block(), width=36), 1), IMAGES),
     Awkward("forward pre-hook on a container", _pre_hooked),
     Awkward("backward hook", _backward_hooked),
     Awkward(
@@ -245,12 +245,12 @@ AWKWARD: tuple[Awkward, ...] = (
                         last=nn.Linear(48, 2)), IMAGES,
     ),
     Awkward("group norm after a frozen convolution",
-            lambda: _frozen(_conv_net(nn.Conv2d(2, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), width=64), 0), IMAGES),
+            lambda: _frozen(_conv_net(nn.Conv2d(2, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), width=64)), IMAGES),
     Awkward("grouped, dilated, circular convolution",
             lambda: _conv_net(nn.Conv2d(2, 4, 3, groups=2, dilation=2, padding=1, padding_mode="circular"), width=64),
             IMAGES),
     Awkward("transposed convolution", lambda: _conv_net(nn.ConvTranspose2d(2, 1, 2, stride=2), width=144), IMAGES),
-    Awkward("activation in place", lambda: _conv_net(nn.Conv2d(2, 3, 3), nn.ReLU(inplace=True), width=48), IMAGES),
+    Awkward("in-place activation", lambda: _conv_net(nn.Conv2d(2, 3, 3), nn.ReLU(inplace=True), width=48), IMAGES),
     # Norms
     Awkward("batch norm with running statistics", lambda: _conv_net(*_block(track=True), width=36), IMAGES),
     Awkward("batch norm in evaluation mode", lambda: _conv_net(*_block(track=True), width=36).eval(), IMAGES),
@@ -284,7 +284,7 @@ AWKWARD: tuple[Awkward, ...] = (
             lambda: Written(lambda m, x: m.last(round_straight_through(m.first(x))), first=nn.Linear(3, 3),
                             last=nn.Linear(3, 2))),
     # Parameters
-    Awkward("frozen layer", lambda: _frozen(_perceptron(), 0)),
+    Awkward("frozen layer", lambda: _frozen(_perceptron())),
     Awkward("unused parameter",
             lambda: Written(lambda m, x: m.last(x), last=nn.Linear(3, 2), unused=nn.Parameter(torch.ones(2)))),
     # Losses

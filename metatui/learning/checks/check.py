@@ -66,29 +66,24 @@ def run_checks(device: str = "cpu") -> Iterator[Check]:
     yield from check_algorithms(where.type if where.index is None else str(where))
     if where.type != "cpu":
         for case in full_size_cases(where):
-            yield from compare_full_size(case)
+            yield from compare(case, full_size=True)
 
 
-def compare(case: Case) -> Iterator[Check]:
-    """Compare every algorithm and engine with finite differences, and with `higher` or an optimiser of torch."""
+def compare(case: Case, *, full_size: bool = False) -> Iterator[Check]:
+    """Compare every algorithm and engine with finite differences, and with `higher` or an optimiser of torch.
+
+    With `full_size`, comparisons with finite differences that would take too long are left out.
+    """
     engines = _engines(case)
     for algorithm in ("maml", "fomaml"):
         yield from _meta_gradients(case, engines, algorithm)
     yield _second_order(case, engines)
-    yield from _reptile(case, engines)
+    if not full_size:
+        yield from _reptile(case, engines)
     yield from _reptile_adam(case, engines)
     yield from _adaptation(case, engines)
-    yield _pretrained(case)
-
-
-def compare_full_size(case: Case) -> Iterator[Check]:
-    """Compare as `compare` does, but without finite differences for Reptile, which would take too long."""
-    engines = _engines(case)
-    for algorithm in ("maml", "fomaml"):
-        yield from _meta_gradients(case, engines, algorithm)
-    yield _second_order(case, engines)
-    yield from _reptile_adam(case, engines)
-    yield from _adaptation(case, engines)
+    if not full_size:
+        yield _pretrained(case)
 
 
 def _engines(case: Case) -> dict[str, Engine]:
@@ -98,7 +93,10 @@ def _engines(case: Case) -> dict[str, Engine]:
 
 
 def cases(device: torch.device) -> list[Case]:
-    """Create an MLP on sinusoids, and Conv-4 with max-pooling and with strides on images. Norms are adapted as well."""
+    """Create the cases: an MLP on sinusoids, and Conv-4 on images, once with max-pooling and once with strides.
+
+    The norm layers are adapted as well.
+    """
     waves = SinusoidSource().episodes("train", range(3), seed=0, shots=10, queries=10)
     problems = [Case("mlp", mlp((12, 12)), MEAN_SQUARED_ERROR, waves, InnerLoop(0.05, 3))]
     u = uniform(keys(0, "check/images", torch.arange(2)), 9 * 16 * 16).view(2, 9, 1, 16, 16)
@@ -135,7 +133,7 @@ def _prepare(case: Case, device: torch.device) -> Case:
 
 
 def _randomised(model: nn.Module) -> nn.Module:
-    """Set all parameters to random values: scales of 1 and biases of 0 could hide a wrong derivative."""
+    """Set all parameters to random values, because scales of 1 and biases of 0 could hide a wrong derivative."""
     with torch.no_grad():
         for i, (name, p) in enumerate(model.named_parameters()):
             noise = normal(keys(i, "check/model", torch.zeros(1, dtype=torch.int64)), p.numel()).view_as(p)
@@ -186,7 +184,7 @@ def _reptile(case: Case, engines: dict[str, Engine]) -> Iterator[Check]:
 
 
 def _reptile_change(case: Case, engine: Engine, theta: Params, inner: InnerLoop) -> Params:
-    """Compute the mean parameter change of the tasks, (1/n) Σ_i (θ'_i - θ)."""
+    """Compute the mean parameter change over the tasks, (1/n) Σ_i (θ'_i - θ)."""
     *_, last = engine.adapt(theta, case.episodes.support_x, case.episodes.support_y, inner)
     return {name: last.params[name].mean(0) - p.detach() for name, p in theta.items()}
 

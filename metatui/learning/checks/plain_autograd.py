@@ -58,8 +58,8 @@ def _with_parameters(module: nn.Module, old: Params, new: Params) -> nn.Module:
     """Copy the structure of `module`, with the parameters `new` instead of `old`. All other tensors are shared.
 
     Like functional_call, this replaces registered parameters, but not those in a list or attribute. functional_call
-    itself is not enough: it removes the parameters after the call, but torch.utils.checkpoint repeats parts of the
-    forward pass during the backward pass, and then needs the parameters of that inner step.
+    itself is not enough: it removes the new parameters after the call, but torch.utils.checkpoint needs them again
+    when it repeats parts of the forward pass during the backward pass.
     """
     memo: dict[int, object] = {id(tensor): tensor for tensor in _tensors(module)}
     copy = deepcopy(module, memo)

@@ -24,10 +24,11 @@ _libraries: list[torch.library.Library] = []  # an operator exists as long as th
 
 @contextlib.contextmanager
 def downloading(title: str, folder: Path, instead: str) -> Iterator[None]:
-    """Report errors of a download to `folder` in one sentence, and send torchvision's messages to standard error.
+    """Report download errors in one sentence, and redirect torchvision's messages to standard error.
 
     Args:
         title: name of the data set in messages.
+        folder: folder to which the data set is downloaded.
         instead: alternative to the download in messages, worded to follow "try again, or".
 
     Raises:

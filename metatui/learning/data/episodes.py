@@ -41,7 +41,7 @@ class Episodes:
     query_x: Tensor
     """Inputs of the query sets: [T, Q, inputs] for regression, or images [T, N*Q, C, H, W]."""
     query_y: Tensor
-    """Targets of the query sets: [T, Q, targets] for regression, or labels [T, N*Q]."""
+    """Targets of the query sets: [T, Q, targets] for regression, or labels [T, N*Q] for images."""
 
     def __len__(self) -> int:
         return self.support_x.shape[0]
@@ -86,7 +86,7 @@ class TaskSource(ABC):
     notices: tuple[str, ...] = ()
     """Messages to the user about the data, such as which files are left out."""
     notes: tuple[str, ...] = ()
-    """Messages about the data to record in the journal of a run. Unlike `notices`, they are not warnings."""
+    """Messages about the data, for the journal of a run. Unlike `notices`, they are not warnings."""
 
     @abstractmethod
     def episodes(

@@ -40,7 +40,7 @@ def distinct(key: Tensor, count: int, among: int) -> Tensor:
         int64 [..., count].
     """
     if count > among:
-        raise ValueError(f"{count} distinct numbers cannot be chosen from {among} numbers")
+        raise ValueError(f"cannot choose {count} distinct numbers from {among}")
     chance = random.uniform(key, count)
     chosen = torch.empty(*key.shape, count, dtype=torch.int64)
     for i in range(count):
@@ -86,7 +86,7 @@ class ImageSource(TaskSource):
     turns: int = 1
     """Number of consecutive classes that are rotations of one character, beginning with the upright one."""
     name: str
-    """Beginning of the names of this source's streams of random numbers."""
+    """Prefix of the names of this source's random number streams."""
 
     def __init__(self, device: torch.device | str) -> None:
         self.device = torch.device(device)
@@ -129,7 +129,7 @@ class ImageSource(TaskSource):
         return replace(super().schema, classes=names)
 
     def classes(self, split: Split, tasks: Sequence[int], *, seed: int, ways: int) -> Tensor:
-        """Return the class numbers of each task, int64 [T, ways]. The classes of a task are distinct.
+        """Return the class indices of each task, int64 [T, ways]. The classes of a task are distinct.
 
         Raises:
             BadInput: if the split has fewer than `ways` classes.

@@ -34,7 +34,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def _shift(z: Tensor, bits: int) -> Tensor:
-    """Shift right and fill with zeros; torch's own shift copies the sign."""
+    """Shift right, filling with zeros; torch's >> operator would copy the sign bit."""
     return (z >> bits) & ((1 << (64 - bits)) - 1)
 
 
@@ -87,5 +87,5 @@ def normal(key: Tensor, count: int, offset: int = 0) -> Tensor:
 def choose(key: Tensor, count: int, among: int, offset: int = 0) -> Tensor:
     """Return `count` distinct numbers below `among` for each key, in random order, int64 [..., count]."""
     if count > among:
-        raise ValueError(f"{count} distinct numbers cannot be chosen from {among} numbers")
+        raise ValueError(f"cannot choose {count} distinct numbers from {among}")
     return torch.argsort(bits(key, among, offset), dim=-1, stable=True)[..., :count]

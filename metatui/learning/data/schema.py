@@ -18,7 +18,7 @@ class Standardisation:
     mean: tuple[float, ...]
     """Mean of each column in the training rows."""
     scale: tuple[float, ...]
-    """Standard deviation of each column in the training rows; 1 for a column that is constant in them."""
+    """Standard deviation of each column in the training rows; 1 for a column with a constant value in these rows."""
 
 
 @dataclass(frozen=True)

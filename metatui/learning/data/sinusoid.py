@@ -37,7 +37,7 @@ class SinusoidSource(TaskSource):
     def episodes(
         self, split: Split, tasks: Sequence[int], *, seed: int, ways: int = 1, shots: int, queries: int
     ) -> Episodes:
-        """Return episodes of `shots` support and `queries` query points of the same wave.
+        """Return one episode for each task, with `shots` support points and `queries` query points of the task's wave.
 
         Support and query points come from separate streams: with a different number of shots, a task keeps its query
         set, and the smaller support set is the beginning of the larger one.

@@ -37,7 +37,7 @@ class AutogradEngine(Engine):
         return MetaGradient.of_tasks(tasks, mean_gradients(tasks))
 
     def tasks(self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> list[GradientResult]:
-        """Compute the result of each task. The `outputs` are what the module returns, which need not be a tensor."""
+        """Compute the result of each task. Its `outputs` are the module's return value, which need not be a tensor."""
         return [self._task(theta, episodes, t, inner, first_order) for t in range(len(episodes))]
 
     def _task(self, theta: Params, episodes: Episodes, t: int, inner: InnerLoop, first_order: bool) -> GradientResult:
@@ -107,7 +107,8 @@ class AutogradEngine(Engine):
 def copied(model: nn.Module) -> nn.Module:
     """Return a deep copy of `model`. Raises BadInput if it cannot be copied.
 
-    Tensors that a forward pass has stored, as `torch.nn.utils.weight_norm` does, are copied without their graph.
+    Tensors that a forward pass stored in the model (for example, by `torch.nn.utils.weight_norm`) are copied without
+    their graph.
     """
     kept = [value for module in model.modules() for value in (*vars(module).values(), *module._buffers.values())]
     memo = _empty_containers(model)
@@ -145,7 +146,7 @@ def _empty_containers(model: nn.Module) -> dict[int, object]:
 
 
 class _SharedTensors(TorchFunctionMode):
-    """A context in which copy.deepcopy shares tensors, because deepcopy refuses tensors that are part of a graph."""
+    """A context in which copy.deepcopy shares tensors, because it cannot copy tensors that are part of a graph."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return args[0] if func is Tensor.__deepcopy__ else func(*args, **(kwargs or {}))

@@ -33,10 +33,10 @@ from metatui.learning.optim.flat_params import FlatParams
 from metatui.learning.optim.inner import Params
 from metatui.learning.optim.losses import Loss
 from metatui.learning.optim.outer import OuterAdam
-from metatui.learning.stages import report_stage
 from metatui.utils import paths
 from metatui.utils.errors import MetatuiError, class_and_message
 from metatui.utils.files import read_bounded, replacing
+from metatui.utils.progress import stages
 
 WORTH_COMPILING = 30.0
 """Meta-steps are compiled only if the batched engine would take more than this many seconds for the rest of the
@@ -116,7 +116,7 @@ def choose(
     usual = usual_engine(model, torch.device(device.name))
     if algorithm.timed is None:
         return usual, "the default engine for this model and device"
-    report_stage("choosing the engine")  # compiles the native engine if necessary
+    stages.report("choosing the engine")  # compiles the native engine if necessary
     others: list[EngineName] = ["loop" if usual == "batched" else "batched"]
     if device.name != "cpu" and settings.is_classification:
         others.append("unfolded")
@@ -127,7 +127,7 @@ def choose(
     for number, name in enumerate((usual, *others), 1):
         if name in measured.ms:
             continue
-        report_stage(f"measuring engines: {name} ({number} of {1 + len(others)})")
+        stages.report(f"measuring engines: {name} ({number} of {1 + len(others)})")
         try:
             engine = make_engine(name, model, loss, workers=workers, second_order=settings.compute.second_order)
             ms = _milliseconds(engine, algorithm, meta, sample, limit=min(measured.ms.values(), default=None))
@@ -192,8 +192,8 @@ def _milliseconds(
     graph and measured.
 
     The result is the shortest of several measured times, or the first measured time if it exceeds twice `limit`. On a
-    CPU, where time is proportional to the number of tasks, only two tasks are measured for images. On a GPU, all tasks
-    that fit in memory are measured.
+    CPU, where the time is proportional to the number of tasks, only two tasks are measured if the inputs are images.
+    On a GPU, all tasks that fit in memory are measured.
     """
     settings = algorithm.settings
     tasks, on_cpu = settings.algorithm.meta_batch, _device(engine).type == "cpu"
@@ -258,7 +258,7 @@ def _device(engine: Engine) -> torch.device:
 
 
 def _read() -> dict[str, dict[str, float]]:
-    """Read all cached measurements; empty if the file is missing or invalid."""
+    """Return all cached measurements. The result is empty if the cache file is missing or invalid."""
     try:
         content = json.loads(read_bounded(paths.measured_engines_file(), MAX_BYTES))
         known = {key: {name: float(ms) for name, ms in value.items()} for key, value in content.items()}

@@ -55,6 +55,12 @@ class MetaGradient:
             support_loss=torch.stack([task.support_loss for task in tasks]),
         )
 
+    @classmethod
+    def of_stack(cls, stack: GradientResult) -> MetaGradient:
+        """Return the result of a stack of tasks, whose gradients have a leading task axis."""
+        gradients = {name: g.mean(0) for name, g in stack.gradients.items()}
+        return cls(stack.loss, gradients, stack.outputs, stack.support_loss)
+
 
 @dataclass(frozen=True)
 class Adaptation:
@@ -124,7 +130,7 @@ class Engine(ABC):
     # Any algorithm
 
     def unsupported(self, algorithm: Algorithm) -> str | None:
-        """Return why this engine cannot compute `algorithm`; None if it can."""
+        """Return the reason why this engine cannot compute `algorithm`; None if it can."""
         return None
 
     def meta_gradient_of(
@@ -150,22 +156,15 @@ class Engine(ABC):
         tasks = self.map_tasks(one, len(episodes))
         return MetaGradient.of_tasks(tasks, {name: mean([task.gradients[name] for task in tasks]) for name in meta})
 
-    def adaptation(
-        self, algorithm: Algorithm, meta: Params, episodes: Episodes, steps: int, order: Tensor | None = None
-    ) -> Iterator[Adaptation]:
+    def adaptation(self, algorithm: Algorithm, meta: Params, episodes: Episodes, steps: int) -> Iterator[Adaptation]:
         """Adapt to the support sets with `algorithm`, and yield the states after 0 to `steps` inner steps.
 
         No autograd graph is kept.
-
-        Args:
-            order: int64 [T, steps, b], see `adapt`.
         """
         if (inner := algorithm.plain) is not None:
             theta = {name: meta[name] for name in algorithm.parameters}
-            inner = replace(inner, steps=steps)
-            yield from self.adapt(theta, episodes.support_x, episodes.support_y, inner, order)
-        else:
-            yield from self.general_adaptation(algorithm, meta, episodes, steps, order)
+            return self.adapt(theta, episodes.support_x, episodes.support_y, replace(inner, steps=steps))
+        return self.general_adaptation(algorithm, meta, episodes, steps, None)
 
     def general_adaptation(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, steps: int, order: Tensor | None
@@ -221,7 +220,7 @@ class Engine(ABC):
         return _last(self.general_adaptation(algorithm, meta, episodes, steps, order))
 
     def predictions(self, algorithm: Algorithm, stack: Params, episodes: Episodes, x: Tensor) -> Tensor:
-        """Return the predictions [T, B, ...] of adapted parameters for x [T, B, ...], without an autograd graph."""
+        """Return the predictions [T, B, ...] for x [T, B, ...] with adapted parameters, without an autograd graph."""
         if type(algorithm).predict is Algorithm.predict:
             return self.outputs(stack, x)
 
@@ -265,7 +264,7 @@ class Engine(ABC):
         """Return the forward pass of a part of the model as a function of parameters.
 
         Args:
-            twice: whether the function must be differentiable twice.
+            twice: whether the function must be twice differentiable.
         """
         names = [name for name, _ in part.named_parameters()]
 
@@ -302,7 +301,7 @@ class Engine(ABC):
         return _last(self.adapt(theta, x, y, inner, order))
 
     def outputs(self, stack: Params, x: Tensor) -> Tensor:
-        """Return the predictions [T, B, ...] for x [T, B, ...] of a stack of tasks, without an autograd graph."""
+        """Return the predictions [T, B, ...] with a stack of parameters for x [T, B, ...], without a graph."""
 
         @torch.no_grad()
         def one(t: int) -> Tensor:

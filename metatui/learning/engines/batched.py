@@ -68,25 +68,12 @@ class BatchedEngine(Engine):
             return self.loss.each(predicted, episodes.query_y), predicted
 
         start = repeated(theta, len(episodes))
-        result = self.differentiate(
-            Objective(support, support, query, stacked=True), start, episodes, inner, first_order
-        )
-        return MetaGradient(
-            loss=result.loss,
-            gradients={name: g.mean(0) for name, g in result.gradients.items()},
-            outputs=result.outputs,
-            support_loss=result.support_loss,
-        )
+        objective = Objective(support, support, query, stacked=True)
+        return MetaGradient.of_stack(self.differentiate(objective, start, episodes, inner, first_order))
 
     def general_meta_gradient(self, algorithm: Algorithm, meta: Params, episodes: Episodes) -> MetaGradient:
         task = self.stack(algorithm, episodes, "second" if algorithm.second_order else "first")
-        result = algorithm.meta_gradient(task, repeated(meta, len(episodes)))
-        return MetaGradient(
-            loss=result.loss,
-            gradients={name: g.mean(0) for name, g in result.gradients.items()},
-            outputs=result.outputs,
-            support_loss=result.support_loss,
-        )
+        return MetaGradient.of_stack(algorithm.meta_gradient(task, repeated(meta, len(episodes))))
 
     def general_adaptation(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, steps: int, order: Tensor | None
@@ -142,12 +129,12 @@ def stacked_forward(model: nn.Module, *, perceptron: bool) -> StackedForward:
     """Vectorise the forward pass of `model` over stacks of its parameters.
 
     Perceptrons are written out as batched matrix products, which take a third of the time of torch.vmap on small
-    networks. Other modules go through torch.vmap over the forward pass alone. Gradients are taken outside of
+    networks. For other modules, torch.vmap vectorises only the forward pass. Gradients are computed outside
     torch.vmap, on plain tensors, because inside it the second derivative of an affine batch, layer or instance norm is
     silently wrong (pytorch/functorch#534).
 
     Args:
-        perceptron: whether `is_perceptron` holds for `model`.
+        perceptron: whether `is_perceptron(model)` is True.
 
     Returns:
         A function of a stack of parameters and x [T, B, ...] that returns predictions [T, B, ...].

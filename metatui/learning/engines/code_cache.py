@@ -22,9 +22,10 @@ such a folder."""
 
 
 def private_folder() -> Path:
-    """Create the cache folder, writable only by its owner, and return its path. Raises OSError.
+    """Create the cache folder, writable only by its owner, and return its path. Raises OSError if this fails.
 
-    Temporary folders of compilations that were killed, usually because their run ended, are removed.
+    This also removes temporary folders that remain from killed compilations. A compilation is usually killed because
+    its run ended.
     """
     folder = paths.compiled_dir()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -37,7 +38,11 @@ def private_folder() -> Path:
 
 
 def untrusted(path: Path) -> str:
-    """Return the reason why the file must not be loaded, or an empty string if it may be loaded. Raises OSError."""
+    """Return the reason why the file must not be loaded, or an empty string if it may be loaded.
+
+    Raises:
+        OSError: if the file or the cache folder does not exist or cannot be examined.
+    """
     folder = paths.compiled_dir()
     if path.parent != folder:
         return f"compiled functions are only loaded from {folder}"

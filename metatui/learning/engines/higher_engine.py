@@ -35,9 +35,11 @@ class HigherEngine(Engine):
 
     def unsupported(self, algorithm: Algorithm) -> str | None:
         if len(algorithm.parameters) < len(list(self.model.parameters())):
-            return "higher also adapts frozen parameters, unless it differentiates through the inner steps"
+            return (
+                "the library 'higher' adapts frozen parameters, too, if it does not differentiate through inner steps"
+            )
         if algorithm.plain is None or not algorithm.plain.is_sgd:
-            return "higher only computes gradient steps of SGD on all parameters"
+            return "the library 'higher' only supports SGD steps on all parameters"
         return None
 
     def meta_gradient(self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> MetaGradient:
@@ -93,7 +95,7 @@ class HigherEngine(Engine):
 
     def _inner_loop(self, inner: InnerLoop, *, track: bool) -> Any:
         if not inner.is_sgd:
-            raise BadInput("compute.engine is 'higher', but must be another engine: higher only computes steps of SGD")
+            raise BadInput("compute.engine is 'higher', but must be another engine: 'higher' only supports SGD steps")
         optimizer = torch.optim.SGD(self.model.parameters(), lr=inner.lr)
         return higher.innerloop_ctx(self.model, optimizer, copy_initial_weights=False, track_higher_grads=track)
 

@@ -69,11 +69,11 @@ def is_perceptron(model: nn.Module) -> bool:
 
 
 def divided(model: nn.Module, names: Collection[str]) -> tuple[nn.Module | None, nn.Module]:
-    """Divide an `nn.Sequential` without hooks before its first layer that has one of the parameters `names`.
+    """Divide `model` in two, before the first layer that has one of the parameters `names`.
 
     Returns:
-        The layers before that layer, and the remaining layers. The first item is None if no layers precede that layer,
-        or if `model` cannot be divided.
+        The layers before that layer, and the remaining layers. The first item is None if that layer is the first one,
+        or if `model` cannot be divided because it has hooks or is not an `nn.Sequential`.
     """
     if type(model) is nn.Sequential and not has_hooks(model):
         for at, (layer, _) in enumerate(model.named_children()):

@@ -55,13 +55,14 @@ class Task:
         """Create the task.
 
         Args:
-            network: function that returns the model of the current thread, divided before the first layer that changes
+            network: function that returns the model of the current thread, split before the first layer that changes
                 during adaptation. Inner steps of a task may run in different threads.
-            embedding: function that returns the same model, divided before its last layer. It returns the same object
-                as `network` if both divisions are the same.
+            embedding: function that returns the same model, split before its last layer. It returns the same object as
+                `network` if the model is split at the same layer.
             loss: function that maps predictions and targets to a scalar, or to [T] for a stack.
-            episodes: a stack of tasks, or a single one without the task axis.
-            mini_batches: int64 [..., steps, b], the support examples that each inner step uses; None uses all.
+            episodes: a stack of tasks, or a single task without the task axis.
+            mini_batches: int64 [..., steps, b], the support examples that each inner step uses; None if every step
+                uses all examples.
         """
         self.is_stack = stacked
         self.support_x, self.support_y, self.query_x, self.query_y = episodes.tensors()
@@ -137,7 +138,7 @@ class Task:
         return torch.stack([(a[name] * b[name]).reshape(*leading, -1).sum(-1) for name in a]).sum(0)
 
     def scaled(self, factor: Tensor, params: Params) -> Params:
-        """Multiply the parameters of each task by its own factor; `factor` has the shape that `dot` returns."""
+        """Multiply the parameters of each task by the task's factor; `factor` has the shape that `dot` returns."""
         if not self.is_stack:
             return {name: factor * p for name, p in params.items()}
         return {name: factor.view(-1, *[1] * (p.dim() - 1)) * p for name, p in params.items()}
@@ -201,8 +202,8 @@ class Task:
         """Return the input of the head for x; x itself if there is no body.
 
         Args:
-            differentiable: whether a first-order meta-gradient passes through the features of the support set. Such a
-                gradient always passes through the features of the query set.
+            differentiable: whether a first-order meta-gradient also passes through the features of the support set. It
+                always passes through the features of the query set.
         """
         if self._network.body is None:
             return x

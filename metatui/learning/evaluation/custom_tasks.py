@@ -38,7 +38,7 @@ class Wave:
 
 @dataclass(frozen=True)
 class ChosenClasses:
-    """A task of held-out classes, given as comma-separated numbers, names or prefixes of names."""
+    """A task of held-out classes, given as comma-separated class numbers, names or prefixes of names."""
 
     text: str
 

@@ -33,7 +33,7 @@ LARGEST = 2**31 - 1
 """Maximum number of elements in one tensor on a GPU, where many kernels use 32-bit indices."""
 
 DIVERGED = 1000.0
-"""A regression task has diverged if its loss after adaptation is above this multiple of the loss before."""
+"""A regression task has diverged if its loss after adaptation exceeds this multiple of its loss before adaptation."""
 
 
 @dataclass(frozen=True)

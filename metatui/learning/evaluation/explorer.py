@@ -50,7 +50,7 @@ def explore(
     """Adapt `theta`, which stays unchanged, to one task and show inner steps 0 to `steps`.
 
     Args:
-        task: number of the held-out task.
+        task: index of the held-out task.
         drawn: a custom task to use instead. `task` then only determines which points or images are sampled.
         inner_lr: inner learning rate; it may differ from the one used in training. Learned rates are scaled in
             proportion, because the setting is only their initial value.
@@ -78,7 +78,7 @@ def explore(
 
 
 def custom_source(source: TaskSource, drawn: Drawn, ways: int) -> TaskSource:
-    """Create a source that contains only the custom task `drawn`. Raises BadInput if it does not fit `source`."""
+    """Create a source that contains only the custom task `drawn`. Raises BadInput if the task does not fit `source`."""
     if isinstance(drawn, Wave) and isinstance(source, SinusoidSource):
         return _WaveSource(drawn)
     if isinstance(drawn, ChosenClasses) and isinstance(source, ImageSource):
@@ -95,7 +95,7 @@ def parse_classes(source: ImageSource, text: str, ways: int) -> tuple[int, ...]:
             If there are several such prefixes, each selects an equal share of the classes that are needed.
 
     Returns:
-        The numbers of `ways` classes, in the order of `text`.
+        The indices of the selected classes (`ways` in total), in the order of `text`.
 
     Raises:
         BadInput: if a class does not exist or occurs twice, or the number of classes is not `ways`.
@@ -105,7 +105,7 @@ def parse_classes(source: ImageSource, text: str, ways: int) -> tuple[int, ...]:
     groups = [[n for n in numbers if n not in single] for numbers in words if len(numbers) > 1]
     shares = _share([len(group) for group in groups], ways - len(single))
     if len(set(single)) < len(single):
-        raise BadInput(f"classes are {quote(text)}, but must differ from each other")
+        raise BadInput(f"classes are {quote(text)}, but must be distinct")
     chosen: list[int] = []
     remaining = iter(zip(groups, shares, strict=True))
     for numbers in words:
@@ -144,7 +144,7 @@ def _matching_classes(source: ImageSource, word: str) -> list[int]:
 
 
 def _share(sizes: Sequence[int], wanted: int) -> list[int]:
-    """Divide `wanted` items among groups as equally as their sizes allow; earlier groups get the remainder."""
+    """Divide `wanted` items among groups as equally as the group sizes allow; earlier groups get the remainder."""
     shares = [0] * len(sizes)
     for _ in range(max(0, min(wanted, sum(sizes)))):
         open_groups = [i for i, size in enumerate(sizes) if shares[i] < size]
@@ -153,7 +153,7 @@ def _share(sizes: Sequence[int], wanted: int) -> list[int]:
 
 
 class _WaveSource(SinusoidSource):
-    """A source whose tasks all use one wave. The x values are those of the held-out task with the same number."""
+    """A source whose tasks all use the same wave. The x values are those of the held-out task with the same index."""
 
     def __init__(self, wave: Wave) -> None:
         self._wave = wave

@@ -29,7 +29,7 @@ class Plane:
     axes: Tensor
     """Directions of the plane as orthonormal rows, [2, P]. A row is zero if the displacements span fewer dimensions."""
     explained: tuple[float, float]
-    """Share of the variance of the displacements about their mean that lies along each axis."""
+    """Fraction of the variance of the displacements that lies along each axis."""
 
 
 def principal_plane(displacements: Tensor) -> Plane:

@@ -54,4 +54,4 @@ class WelchTest:
     degrees: float
     """Degrees of freedom (Welch and Satterthwaite)."""
     p: float
-    """Two-sided p-value. 1 if all values are equal; NaN if each sample is constant but the two differ."""
+    """Two-sided p-value. 1 if all values are equal; NaN if both samples are constant but differ from each other."""

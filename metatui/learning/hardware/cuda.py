@@ -104,9 +104,9 @@ def _device_problem(index: int, error: str) -> str:
 def is_built_for(capability: tuple[int, int], architectures: Sequence[str]) -> bool:
     """Return whether code for any of `architectures` runs on a GPU of this compute capability.
 
-    Compiled code (`sm_`) runs on GPUs of the same major and the same or a later minor version, intermediate code
-    (`compute_`) on GPUs of the same or any later version. Code for an architecture whose name ends in `a` runs only on
-    exactly this version.
+    Compiled code (`sm_`) runs on GPUs of the same major and the same or a later minor version; intermediate code
+    (`compute_`) runs on GPUs of the same or any later version. Code for an architecture whose name ends in `a` runs
+    only on exactly this version.
     """
     for architecture in architectures:
         match = re.fullmatch(r"(sm|compute)_(\d+)(\d)([af]?)", architecture)
@@ -127,7 +127,7 @@ def _machine_problem(driver: Driver) -> str:
         return f"torch {torch.__version__} is built without CUDA; install a build with CUDA ({INSTALL})"
     if driver.error is not None:
         return (
-            f"its driver does not answer ({driver.error}); install or reload the driver, or give the container "
+            f"its driver does not respond ({driver.error}); install or reload the driver, or give the container "
             "access to the GPU"
         )
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -59,7 +59,7 @@ def resolve(name: str) -> Device:
         if device.name == wanted:
             return device
     names = ", ".join(f"{d.name} ({d.title})" for d in devices)
-    sentence = f"compute.device is '{name}', but the devices here are {names}"
+    sentence = f"compute.device is '{name}', but the available devices are {names}"
     if wanted.startswith("cuda") and (problem := cuda.cuda_problem()):
         sentence = f"{sentence}. {problem}"
     raise SettingsError([Problem("compute.device", sentence)])

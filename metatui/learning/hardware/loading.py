@@ -1,4 +1,4 @@
-"""Import of all libraries that a run needs, before the run starts."""
+"""Imports all libraries that a run needs before the run starts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from metatui.utils.errors import MetatuiError
 MIB = 2**20
 
 BESIDE_TORCH = 256 * MIB
-"""Number of bytes of address space for everything except the libraries of torch."""
+"""Number of bytes of address space to reserve for everything except torch's libraries."""
 
 PER_CORE = 64 * MIB
 """Number of bytes of address space for the stack and buffers of each thread; OpenBLAS starts one thread per core."""
@@ -25,8 +25,8 @@ PER_CORE = 64 * MIB
 def load_libraries() -> None:
     """Import everything that training and evaluation need.
 
-    An import in the middle of a run can fail. If a limit on address space leaves no memory for OpenBLAS, which scipy
-    loads, OpenBLAS even retries forever, and no signal handler runs in the meantime.
+    An import in the middle of a run could fail or hang: if a limit on address space leaves no memory for OpenBLAS,
+    which scipy loads, OpenBLAS retries forever, and no signal handler runs in the meantime.
 
     Raises:
         MetatuiError: if the limit on address space is too low (`ulimit -v`).

@@ -70,4 +70,4 @@ def out_of_memory_sentence(error: BaseException) -> str | None:
     if not is_out_of_memory(error):
         return None
     line = first_line(error)[:200]
-    return f"there is not enough memory, even for one task at a time: free memory, or use another device ({line})"
+    return f"there is not enough memory, even for one task at a time: free some memory, or use another device ({line})"

@@ -78,7 +78,7 @@ def handle_of(index: int, environ: Mapping[str, str], pid: int) -> Any | None:
         The handle; None if the device is hidden or its GPU cannot be determined.
 
     Raises:
-        pynvml.NVMLError: if the driver does not answer.
+        pynvml.NVMLError: if the driver does not respond.
     """
     import pynvml
 
@@ -98,13 +98,13 @@ def handle_of(index: int, environ: Mapping[str, str], pid: int) -> Any | None:
 def visible_words(value: str, count: int) -> list[str]:
     """Parse the value of `CUDA_VISIBLE_DEVICES` as CUDA does.
 
-    The returned list ends before the first entry that does not name a device. It is empty if a device is named twice.
+    The returned list ends before the first entry that names no device. If a device is named twice, the list is empty.
 
     Args:
         count: number of physical GPUs in the machine.
 
     Returns:
-        Numbers below `count`, and identifiers that begin with `GPU-` or `MIG-`, possibly abbreviated.
+        Device indices below `count`, and identifiers that begin with `GPU-` or `MIG-`, possibly abbreviated.
     """
     words: list[str] = []
     for word in map(str.strip, value.split(",")):

@@ -51,7 +51,7 @@ class TorchState:
 
     @contextmanager
     def outside(self) -> Iterator[None]:
-        """Restore the caller's settings temporarily, to call the caller's code."""
+        """Restore the caller's settings temporarily, so that the caller's code can run with them."""
         self.__exit__()
         try:
             yield

@@ -103,7 +103,7 @@ def conv4(
         channels = filters
     if height < 1 or width < 1:
         sentence = (
-            f"model.downsample is 'max_pool', but must be stride for images of {input_shape[1]}x{input_shape[2]} "
+            f"model.downsample is 'max_pool', but must be 'stride' for images of {input_shape[1]}x{input_shape[2]} "
             "pixels, because max-pooling halves an image four times"
         )
         raise SettingsError([Problem("model.downsample", sentence)])

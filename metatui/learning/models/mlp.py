@@ -1,4 +1,4 @@
-"""The multilayer perceptron of sinusoid regression (Finn et al. 2017, section 5.1: 1-40-40-1 with ReLU)."""
+"""The multilayer perceptron for sinusoid regression (Finn et al. 2017, section 5.1: 1-40-40-1 with ReLU)."""
 
 from __future__ import annotations
 

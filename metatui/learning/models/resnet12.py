@@ -35,8 +35,8 @@ class ResNet12Options(Group):
         "Channels of the four residual blocks: 64, 128, 256, 512 (TADAM) or 64, 160, 320, 640 (MetaOptNet).",
         unit="channels", allowed="four whole numbers from 1 to 4,096, comma-separated", min_length=4, max_length=4)
     drop_block: float = setting(
-        0.0, "DropBlock", "Share of units that are dropped in training, in squares of 5x5 after the last two residual "
-        "blocks; 0 for none.", ge=0, le=0.5)
+        0.0, "DropBlock", "Fraction of units dropped in training, in 5x5 squares after each of the last two residual "
+        "blocks; 0 disables DropBlock.", ge=0, le=0.5)
 # fmt: on
 
 

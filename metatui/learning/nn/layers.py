@@ -96,7 +96,7 @@ class DropBlock(nn.Module):
         """Create the layer.
 
         Args:
-            rate: share of units that are dropped, approximately.
+            rate: approximate share of units that are dropped.
             number: index of the layer in its model.
             size: height and width of a block.
         """

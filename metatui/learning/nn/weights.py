@@ -1,4 +1,4 @@
-"""Pretrained weights: tensors of a safetensors file, copied into the parameters of a model with the same names.
+"""Pretrained weights: tensors of a safetensors file, copied to the model parameters with the same names.
 
 A safetensors file contains no code. Files of pickled objects (.pt, .pth, .ckpt) can run code, so they are not read.
 """
@@ -28,7 +28,7 @@ FIRST = ("", "best/")
 best parameters have the prefix `best/`, and the last ones `theta/`."""
 
 FROZEN = "frozen/"
-"""Prefix of those tensors of the model that are never learned, in a metatui checkpoint."""
+"""Prefix of the names of tensors that are never learned, in a metatui checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class LoadedWeights:
 
 
 def load_weights(model: nn.Module, path: str) -> LoadedWeights:
-    """Copy the tensors of a safetensors file into the parameters and buffers of `model` with the same names.
+    """Copy the tensors of a safetensors file to the parameters and buffers with the same names in `model`.
 
     Names in the file may have a common prefix, such as `module.`, `encoder.`, or `best/` in a metatui checkpoint.
     Tensors of a different shape, such as the head for a different number of classes, are left out.
@@ -132,7 +132,7 @@ def _read(path: str) -> tuple[dict[str, Tensor], str]:
 
 
 def _prefix(tensors: Mapping[str, Tensor], slots: Mapping[str, Tensor]) -> str:
-    """Return the prefix in the file with which the largest number of tensors fits the model."""
+    """Return the prefix of names in the file with which the largest number of tensors fit the model."""
     counts: dict[str, int] = dict.fromkeys(FIRST, 0)
     for name, t in tensors.items():
         for end, slot in slots.items():

@@ -1,4 +1,4 @@
-"""All parameters in one vector, so that an outer update takes a few operations for any number of layers."""
+"""All parameters in one vector, so that an outer update takes only a few operations for any number of layers."""
 
 from __future__ import annotations
 

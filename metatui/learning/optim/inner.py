@@ -52,11 +52,11 @@ class InnerLoop:
         return Update(self, stacked=stacked, constant=constant)
 
 
-def inner_loop(algorithm: AlgorithmSettings, steps: int | None = None) -> InnerLoop:
-    """Return the inner loop that `algorithm` describes; `steps` overrides its number of steps."""
+def inner_loop(algorithm: AlgorithmSettings) -> InnerLoop:
+    """Return the inner loop that `algorithm` describes."""
     return InnerLoop(
         algorithm.inner_lr,
-        algorithm.inner_steps if steps is None else steps,
+        algorithm.inner_steps,
         algorithm.inner_optimizer,
         algorithm.inner_momentum,
         algorithm.inner_weight_decay,
@@ -132,7 +132,7 @@ class Update:
 
 
 def clipped(gradients: Params, limit: float, *, stacked: bool) -> Params:
-    """Scale down the gradients of each task whose gradient norm exceeds `limit`, so that the norm is `limit`."""
+    """Scale down the gradients of each task whose gradient norm exceeds `limit`, so that the norm equals `limit`."""
     squares = [g.square().reshape(len(g) if stacked else 1, -1).sum(1) for g in gradients.values()]
     factor = limit / root(torch.stack(squares).sum(0)).clamp(min=limit)
     return {

@@ -97,7 +97,7 @@ class OuterAdam:
         return norm
 
     def _concatenated(self, gradients: Params) -> Tensor:
-        """Concatenate `gradients` without the missing ones: zeros would change how the sum of squares is rounded."""
+        """Concatenate `gradients`. Zeros for missing gradients would change how the sum of squares is rounded."""
         return torch.cat([gradients[name].reshape(-1) for name in self.flat.shapes if name in gradients])
 
     @property

@@ -19,7 +19,7 @@ from metatui.learning.training.learner import Learner
 from metatui.utils.child_process import ChildProcess
 
 POLL_INTERVAL = 0.1
-"""Seconds between checks for a stop while the run waits for the compiler."""
+"""Seconds between checks for a request to stop, while the run waits for the compiler."""
 
 
 class _Phase(Enum):
@@ -32,7 +32,7 @@ class _Phase(Enum):
 
 
 class CompileSwitch:
-    """Switches each kind of meta-step to its compiled form, `compute.compile_after` meta-steps after its first use."""
+    """Switches to compiled meta-steps after `compute.compile_after` meta-steps of the same kind."""
 
     def __init__(self, learner: Learner, graphs: GraphedStep) -> None:
         self._learner = learner
@@ -40,7 +40,7 @@ class CompileSwitch:
         self._phase = _Phase.NEW
         self._compiler: ChildProcess | None = None
         self.kind: tuple[int, int] | None = None
-        """The current kind of meta-step: numbers of inner steps and of tasks in a meta-batch."""
+        """The current kind of meta-step: the number of inner steps and the number of tasks in a meta-batch."""
         self.since = 0
         """Number of meta-steps before the first one of the current kind."""
         self.outcome: str | None = None
@@ -65,7 +65,7 @@ class CompileSwitch:
             iteration: number of meta-steps so far.
             settings: settings of the next meta-step, with `auto` resolved.
             tasks: task numbers of the next meta-step.
-            stop_requested: called repeatedly while this waits for the compiler. If it returns True, the engine is not
+            stop_requested: called repeatedly during the wait for the compiler. If it returns True, the engine is not
                 switched.
         """
         kind = settings.algorithm.inner_steps, settings.algorithm.meta_batch
@@ -105,18 +105,16 @@ class CompileSwitch:
         except CompileFailed as error:
             was_compiled = self.outcome == "compiled"
             self._phase, self.outcome = _Phase.DONE, "failed"
-            rounding = (
-                "; meta-steps were compiled until here, so results may differ by rounding" if was_compiled else ""
-            )
+            rounding = "; earlier meta-steps were compiled, so rounding may differ from here on" if was_compiled else ""
             yield f"Training continues on the batched engine: {error}{rounding}"
             return
         self._phase, self.outcome = _Phase.DONE, "compiled"
         ms = 1000 * self._graphs.seconds(episodes, settings.algorithm)
         self._learner.experiment.measured.add("compiled", ms)
-        yield f"Meta-steps are compiled from here on and agree with the batched engine; each takes {ms:.3g} ms"
+        yield f"Meta-steps are compiled from now on and agree with the batched engine; each takes {ms:.3g} ms"
 
     def _wait_for_compiler(self, stop_requested: Callable[[], bool]) -> bool:
-        """Wait until the compiler has ended; return False if a stop is requested first.
+        """Wait until the compiler has exited; return False if a stop is requested before then.
 
         Raises:
             CompileFailed: if the compiler failed.

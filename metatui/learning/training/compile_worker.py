@@ -2,7 +2,7 @@
 
 The compiler runs in a separate process. In a thread of the trainer, it would hold the global interpreter lock. Also,
 torch.compiler.is_compiling() would be true for the whole process, and Adam would then compute its bias corrections in
-float32, so the numbers of the run would depend on the speed of the compiler.
+float32, so the results of the run would depend on the speed of the compiler.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Hints about likely problems of a training run, which are recognised from the events of the run alone.
 
-Each kind of hint is given at most once per run. Thresholds are cautious: a hint that is given should be right.
+Each kind of hint is given at most once per run. Thresholds are cautious, so that hints are rarely wrong.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ LEAST_STEPS = 100
 """The movement of the parameters is judged only after this number of meta-steps."""
 
 LEAST_MOVEMENT = 0.05
-"""Parameters are reported as hardly moving if their relative change, extrapolated to the whole training, is below this.
-With the bundled presets, the change is at least 0.5."""
+"""A hint says that the parameters hardly move if their relative change, extrapolated to the whole training, is below
+this value. With the bundled presets, the change is at least 0.5."""
 
 RISE = 3.0
 """Training is reported as diverging only if the mean meta-loss since the last validation exceeds this multiple of the
@@ -37,11 +37,12 @@ PATIENCE = 3
 """Overfitting is judged only after this number of validations without a new best result."""
 
 WIDEST_LOSS, WIDEST_ACCURACY = 0.75, 0.075
-"""A validation is noisy if its confidence interval has a half-width above this share of the loss, or this accuracy."""
+"""A validation is noisy if the half-width of its confidence interval exceeds this share of the loss (for regression) or
+this accuracy (for classification)."""
 
 USEFUL_LOSS, USEFUL_ACCURACY = 0.3, 0.03
-"""Half-width of the confidence interval that the suggested number of validation tasks should give: a share of the loss,
-or an accuracy."""
+"""Intended half-width of the confidence interval with the suggested number of validation tasks: a share of the loss
+for regression, or an accuracy for classification."""
 
 MOST_TASKS = 2000
 """Largest suggested number of validation tasks."""
@@ -94,7 +95,7 @@ class HintState:
     """Kinds of hints that were already given or no longer apply."""
     meta_loss: Mean = field(default_factory=Mean)
     lowest: float | None = None
-    """Lowest mean meta-loss so far between two successive validations."""
+    """Lowest mean meta-loss so far, where each mean is over the meta-steps between two successive validations."""
     best: Best | None = None
     rising: int = 0
     """Number of consecutive validations, including the latest, at which the training was diverging (see `RISE`)."""
@@ -180,7 +181,7 @@ class Hints:
     def _hint(
         self, kind: HintKind, iteration: int, settings: Settings, reason: str, path: str, new: Scalar
     ) -> Iterator[Hinted]:
-        """Yield a hint to set `path` to `new`, unless it has this value or a hint of this kind was given before."""
+        """Yield a hint to set `path` to `new`, unless this is already its value or such a hint was given before."""
         old = settings.value(path)
         if kind not in self._state.done and old != new:
             self._state.done.append(kind)

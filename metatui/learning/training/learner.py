@@ -236,7 +236,7 @@ class Learner:
         return MetaStep(metrics.meta_loss, None, metrics.support_loss, metrics.grad_norm)
 
     def capture(self, tasks: range) -> bool:
-        """Capture meta-steps like the next one as a CUDA graph, if this is possible and was not done yet.
+        """Capture a CUDA graph for meta-steps of the same kind as the next one, if possible and not done yet.
 
         Returns:
             Whether a graph was captured.

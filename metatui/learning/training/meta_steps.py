@@ -91,7 +91,7 @@ class MetaSteps:
         """Wait for pending meta-steps and report their metrics.
 
         Raises:
-            Diverged: if a meta-step diverged. `iteration` and `tasks_seen` then return to their values before this
+            Diverged: if a meta-step diverged. `iteration` and `tasks_seen` are then reset to their values before this
                 meta-step.
         """
         pending, self._pending = self._pending, []
@@ -138,7 +138,7 @@ class MetaSteps:
         return min(made / self._experiment.settings.training.iterations, 1.0)
 
     def _capture(self) -> Iterator[Event]:
-        """Capture meta-steps like the next one as a CUDA graph, if this is possible and was not attempted before."""
+        """Capture a CUDA graph for meta-steps of the same kind as the next one, if possible and not attempted yet."""
         settings = self._experiment.settings
         kind = settings.algorithm.inner_steps, settings.algorithm.meta_batch, settings.compute.tasks_at_once
         if self._learner.captures is None or self._tried_to_capture == kind:
@@ -146,7 +146,7 @@ class MetaSteps:
         yield from self.flush()
         try:
             if self._learner.capture(self.next_tasks()):
-                yield Noted(self.iteration, "Each meta-step is one CUDA graph from here on")
+                yield Noted(self.iteration, "From now on, each meta-step is one CUDA graph")
         except CaptureFailed as error:
             yield Noted(self.iteration, f"Training continues on the {settings.compute.engine} engine: {error}")
         self._tried_to_capture = kind

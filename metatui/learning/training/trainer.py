@@ -66,7 +66,7 @@ Save = Callable[[str, TrainerState], None]
 class Trainer:
     """The training loop of one experiment.
 
-    Iterate `events` in one thread; any thread or signal handler may call `submit`. Commands take effect between
+    Iterate over `events` in one thread; any thread or signal handler may call `submit`. Commands take effect between
     meta-steps. A stop also interrupts an evaluation, between two inner steps.
     """
 

@@ -27,8 +27,9 @@ class TrainerState:
     """The state of a trainer between two meta-steps."""
 
     tensors: Params
-    """Tensors, keyed by name: meta-parameters as `theta/...`, those of the best validation as `best/...`, tensors of
-    the model that are never learned as `frozen/...`, and the state of the outer optimiser as `algorithm/...`."""
+    """Tensors, keyed by name: current meta-parameters as `theta/...`, the meta-parameters with the best validation
+    result as `best/...`, tensors of the model that are never learned as `frozen/...`, and the state of the outer
+    optimiser as `algorithm/...`."""
     values: dict[str, Any]
     """JSON values: `iteration`, `tasks_seen`, `seconds`, `settings`, the fingerprint of the `data`, the SHA-256 of the
     pretrained `weights` if there are any, `first_meta_batch`, the fields of `BestModel`, and the fields of
@@ -91,7 +92,7 @@ def write_theta(theta: Params, saved: Params) -> None:
 
 
 def check_data(experiment: Experiment, state: TrainerState) -> None:
-    """Check that the data set and the pretrained weights are those that `state` was trained on.
+    """Check that the data set and the pretrained weights have not changed since the training that led to `state`.
 
     With other data, the held-out tasks would change and might contain classes that the model was trained on.
 
@@ -117,22 +118,11 @@ def check_data(experiment: Experiment, state: TrainerState) -> None:
 
 
 @isolated
-def evaluate_state(
-    settings: Settings,
-    state: TrainerState,
-    *,
-    split: str = "test",
-    tasks: int | None = None,
-    steps: int | None = None,
-    shots: int | None = None,
-    views: Sequence[int] = (),
-) -> tuple[Evaluation, tuple[TaskView, ...]]:
+def evaluate_state(settings: Settings, state: TrainerState, *, split: str = "test") -> Evaluation:
     """Evaluate the parameters with the best validation result, or the last ones if there was no validation.
 
     Args:
         split: `val` or `test`.
-        tasks: number of held-out tasks. `tasks`, `steps` and `shots` default to the values in the settings.
-        views: task numbers of the held-out tasks to show.
 
     Raises:
         BadInput: if the split does not exist, the device or the data set is not available, or the data set has changed.
@@ -140,18 +130,14 @@ def evaluate_state(
     held_out = held_out_split(split)
     experiment = set_up_again(settings, state)
     theta, iteration, checkpoint = best_of(experiment, state)
-    steps = experiment.algorithm.evaluation_steps if steps is None else steps
-    shots = settings.evaluation_shots if shots is None else shots
-    tasks = settings.evaluation.test_tasks if tasks is None else tasks
+    tasks, steps, shots = settings.evaluation.test_tasks, settings.evaluation_steps, settings.evaluation_shots
     run = evaluate(experiment, theta, iteration=iteration, split=held_out, tasks=tasks, steps=steps, shots=shots)
     while True:
         try:
             next(run)
         except StopIteration as done:
             result: Evaluation = replace(done.value, checkpoint=checkpoint)
-            break
-    shown = task_views(experiment, theta, split=held_out, tasks=views, steps=steps, shots=shots) if views else ()
-    return result, shown
+            return result
 
 
 @isolated
@@ -173,7 +159,7 @@ def held_out_split(name: str) -> Split:
     for split in SPLITS[1:]:
         if name == split:
             return split
-    raise BadInput(f"split is '{name}', but must be one of {', '.join(SPLITS[1:])}")
+    raise BadInput(f"split is '{name}', but must be {' or '.join(SPLITS[1:])}")
 
 
 def set_up_again(settings: Settings, state: TrainerState, *, source: TaskSource | None = None) -> Experiment:

@@ -43,18 +43,17 @@ def evaluate(
         settings, tasks=tasks, steps=steps, shots=shots, inner_lr=inner_lr, batch_norm=batch_norm, device=device
     )
     settings = pin_compute(settings, run.journal(), but={"compute.device": device} if device else {})
-    evaluation, _ = evaluate_state(settings, state, split=split)
-    return evaluation
+    return evaluate_state(settings, state, split=split)
 
 
-def views(run: RunFolder, tasks: Sequence[int], *, split: str = "test") -> tuple[TaskView, ...]:
-    """Return held-out tasks with predictions before and after adaptation. Raises the same errors as `evaluate`."""
+def views(run: RunFolder, tasks: Sequence[int]) -> tuple[TaskView, ...]:
+    """Return test tasks with predictions before and after adaptation. Raises the same errors as `evaluate`."""
     from metatui.learning.training.trainer_state import views_of_state
 
     settings, state = saved_state(run)
     settings = pin_compute(settings, run.journal(), but={})
     steps, shots = settings.evaluation_steps, settings.evaluation_shots
-    return views_of_state(settings, state, split=split, tasks=tasks, steps=steps, shots=shots)
+    return views_of_state(settings, state, split="test", tasks=tasks, steps=steps, shots=shots)
 
 
 def with_protocol(

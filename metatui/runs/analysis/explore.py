@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from metatui.learning.training.trainer_state import TrainerState
 
 FIRST_STEPS = 10
-"""Number of inner steps after which classification tasks are first shown, because computing all inner steps takes a
-long time."""
+"""Number of inner steps after which a first result of a classification task is shown, because computing all inner steps
+takes a long time."""
 
 
 @dataclass(frozen=True)

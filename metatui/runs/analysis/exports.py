@@ -141,7 +141,7 @@ EXPORTS: dict[str, Callable[[Comparison], bytes]] = {
     ".svg": partial(comparison_figure, kind="svg"),
     ".tex": lambda comparison: as_tex(comparison).encode(),
 }
-"""Functions that return the content of a file, keyed by file name extension."""
+"""Functions that return the content of the exported file, keyed by file extension."""
 
 
 def _run(comparison: Comparison, run: RunResult) -> dict[str, Any]:

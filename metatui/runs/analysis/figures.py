@@ -121,15 +121,15 @@ def comparison_figure(comparison: Comparison, kind: Format) -> bytes:
             ax.set_axis_off()
         lines = [f"{protocol_words(comparison)}; {intervals(comparison)}"]
         if differences := comparison.protocol.differences:
-            lines.append(f"the runs were set up with different protocols: {'; '.join(differences)}")
+            lines.append(f"protocols in the settings of the runs: {'; '.join(differences)}")
         lines += changes_in_training(comparison)
         title = "\n".join(part for line in lines for part in textwrap.wrap(line, TITLE_WIDTH))
         _legend(figure, comparison, title)
         return _saved(figure, kind, "metatui compare")
 
 
-def panel_figure(panel: Panel, comparison: Comparison, kind: Format = "svg") -> bytes:
-    """Draw one panel as a separate figure."""
+def panel_figure(panel: Panel, comparison: Comparison) -> bytes:
+    """Draw one panel as a separate SVG figure."""
     from matplotlib.figure import Figure
 
     with _style():
@@ -137,13 +137,13 @@ def panel_figure(panel: Panel, comparison: Comparison, kind: Format = "svg") -> 
         _draw(panel, figure.subplots())
         if panel.legend:
             _legend(figure, comparison)
-        return _saved(figure, kind, panel.title)
+        return _saved(figure, "svg", panel.title)
 
 
-def panels(comparison: Comparison, *, against: Against = "iterations") -> list[Panel]:
+def panels(comparison: Comparison) -> list[Panel]:
     """Return all non-empty panels: training, validation, adaptation, result, time."""
     all_panels = (
-        training(comparison, against=against),
+        training(comparison),
         validation(comparison),
         adaptation(comparison),
         result(comparison),
@@ -174,7 +174,8 @@ def training(comparison: Comparison, *, against: Against = "iterations") -> Pane
     in_training, in_validation = measured_in([runs[0].settings for _, runs, _ in groups])
     names = [label for label, _, _ in groups]
     # Curves that are not measured in the same way must not be compared.
-    note = f"in training: {values_of(names, _spelled(in_training))}" if len({*in_training, *in_validation}) > 1 else ""
+    differ = len({*in_training, *in_validation}) > 1
+    note = f"training protocol: {values_of(names, _spelled(in_training))}" if differ else ""
     return Panel(name, title, _lines(series, AGAINST[against], y_label, log=not accuracy, marks=marks), note=note)
 
 
@@ -191,9 +192,10 @@ def validation(comparison: Comparison) -> Panel | None:
     in_training, measured = measured_in([runs[0].settings for _, runs, _ in groups])
     names = [label for label, _, _ in groups]
     # The protocol is stated in the same cases as in the panel of training curves.
-    note = f"in validation: {values_of(names, _spelled(measured))}" if len({*in_training, *measured}) > 1 else ""
+    differ = len({*in_training, *measured}) > 1
+    note = f"validation protocol: {values_of(names, _spelled(measured))}" if differ else ""
     draw = _metric_lines(comparison, series, "meta-steps")
-    return Panel("validation", "Validation while training, with 95 % interval over tasks", draw, note=note)
+    return Panel("validation", "Validation while training, with 95 % intervals over tasks", draw, note=note)
 
 
 def adaptation(comparison: Comparison) -> Panel:
@@ -242,7 +244,7 @@ def _groups(comparison: Comparison) -> list[tuple[str, Sequence[RunResult], Curv
 
 
 def _spelled(measured: Sequence[str]) -> list[str]:
-    """Replace the commas in texts of `measured_in`, because `values_of` separates the texts with commas."""
+    """Replace the commas in the results of `measured_in`, because `values_of` joins them with commas."""
     return [text.replace(", ", " and ") or "unchanged" for text in measured]
 
 
@@ -397,7 +399,7 @@ def _style() -> Iterator[None]:
 
 
 def _saved(figure: Figure, kind: Format, title: str) -> bytes:
-    """Return the file contents of a figure, without the date."""
+    """Return the contents of an image file of the figure, without its creation date."""
     metadata: dict[Format, dict[str, str | None]] = {
         "svg": {"Title": title, "Date": None, "Creator": None, "Format": None, "Type": None},
         "png": {"Title": title},

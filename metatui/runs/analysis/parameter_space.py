@@ -23,7 +23,7 @@ TASKS = 40
 
 @dataclass(frozen=True)
 class ProjectionProgress:
-    """Number of finished adaptations and projections, and their total number."""
+    """Progress: the number of finished adaptations and projections (`done`), and the number of all of them (`of`)."""
 
     done: int
     of: int

@@ -131,7 +131,7 @@ class LoadedModel:
 
         if self.settings.task.source not in ("folder", "mixed"):
             source = quote(self.settings.task.source)
-            raise BadInput(f"the run has task.source = {source}, but read_images needs a run on a folder of images")
+            raise BadInput(f"the run has task.source = {source}, but read_images needs a run with images from a folder")
         channels, size, _ = self.data.input_shape
         images = []
         for path in map(Path, paths):
@@ -144,10 +144,10 @@ class LoadedModel:
         return torch.from_numpy(np.stack(images))
 
     def save(self, path: str | Path) -> tuple[Path, ...]:
-        """Write the parameters of `module` to a safetensors file. Its metadata describes how to use them.
+        """Write the parameters of `module` to a safetensors file, with metadata that describe how to use them.
 
         `module.load_state_dict(safetensors.torch.load_file(path))` reads them. Meta-parameters that are not parameters
-        of `module` are written to a second file with the same name, but the extension `.meta-parameters.safetensors`.
+        of `module` are written to a second file with the same name but the extension `.meta-parameters.safetensors`.
 
         Returns:
             The files that were written.
@@ -275,7 +275,7 @@ def extra_file(path: Path) -> Path:
 
 
 def _without_files(settings: Settings, state: TrainerState) -> Settings:
-    """Return settings that need neither training tasks nor the file of pretrained weights."""
+    """Return a copy of `settings` that needs neither training tasks nor the file of pretrained weights."""
     changes: dict[str, str] = {}
     if settings.compute.engine == "auto":  # choosing an engine requires measurements on training tasks
         changes["compute.engine"] = "loop" if settings.is_classification else "batched"
@@ -297,7 +297,8 @@ def _inputs(experiment: Experiment, x: Array) -> Tensor:
     if schema.kind == "classification" and not (values.min() >= -OUTSIDE and values.max() <= 1 + OUTSIDE):
         low, high = float(values.min()), float(values.max())
         raise BadInput(
-            f"x has pixels from {low:g} to {high:g}, but they must be from 0 to 1, or uint8 values from 0 to 255"
+            f"x has pixel values from {low:g} to {high:g}, but must have values from 0 to 1, or uint8 values from 0 "
+            "to 255"
         )
     return _on_device(experiment, values if schema.inputs is None else _standardised(values, schema.inputs))
 
@@ -340,7 +341,7 @@ def _tensor(values: Array, name: str) -> Tensor:
 
 def _check_finite(values: Tensor, name: str) -> None:
     if values.is_complex() or not values.isfinite().all():
-        raise BadInput(f"{name} has values that are not finite real numbers, but all values must be finite")
+        raise BadInput(f"{name} has complex, infinite or NaN values, but all must be finite real numbers")
 
 
 def _on_device(experiment: Experiment, values: Tensor) -> Tensor:

@@ -46,14 +46,15 @@ def as_tex(comparison: Comparison) -> str:
             seeds = group.over_seeds(metric)
             spread = deviation(metric, seeds.deviation[-1]) if seeds.seeds > 1 else NONE
             rows.append([group.label, str(seeds.seeds), group_result(metric, group), spread])
-        meaning = "± is the half-width of the 95 % interval of the mean over seeds (Student's t); SD is over seeds"
+        interval = "the half-width of the 95 % interval of the mean over seeds (Student's t)"
+        meaning = f"± is {interval}, and SD is the standard deviation over seeds"
     else:
         heading = ["", metric]
         rows = [[run.label, amount(metric, *run.evaluation.final)] for run in comparison.runs]
         meaning = "± is the half-width of the 95 % interval over tasks (Student's t)"
     caption = f"{metric.capitalize()} {after_steps(comparison)}: {protocol_words(comparison)}. {meaning}."
     if comparison.protocol.differences:
-        caption += f" Protocols that the runs were set up with: {'; '.join(comparison.protocol.differences)}."
+        caption += f" Protocols in the settings of the runs: {'; '.join(comparison.protocol.differences)}."
     if changes := changes_in_training(comparison):
         caption += f" Changes during training: {'; '.join(changes)}."
     if comparison.warnings:
@@ -71,11 +72,11 @@ NOTES = {
     paired: f": paired t-tests, with 95 % intervals over tasks{HOLM}",
     differing_settings: "",
 }
-"""Functions that return additional tables, each with the text to append to the caption of its table."""
+"""Functions that return additional tables, and for each function, the text to append to the caption of its table."""
 
 
 def _table(caption: str, heading: Sequence[str], rows: Sequence[Sequence[str]], names: int = 1) -> str:
-    """Return a table whose first `names` columns are aligned left, and the others right."""
+    """Return a LaTeX table. The first `names` columns are left-aligned, the others are right-aligned."""
     lines = [
         r"\begin{table}",
         r"  \centering",

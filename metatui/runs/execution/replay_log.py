@@ -60,7 +60,7 @@ class RunLog:
     def _compute_changes(self) -> dict[str, Scalar]:
         """New values of compute settings that were changed when the run was resumed, keyed by path.
 
-        They are kept even if the run is later resumed from an earlier checkpoint.
+        These changes still apply if the run is later resumed from an earlier checkpoint.
         """
         changes = (recorded_change(entry, entry.iteration) for entry in self.journal if entry.event == "tweaked")
         return {

@@ -1,4 +1,4 @@
-"""Repetition of runs with the same results, and export of runs as presets."""
+"""Reruns, which reproduce the results of runs, and export of runs as presets."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ class Rerun:
 def rerun_of(run: RunFolder, changes: Mapping[str, Scalar] | None = None) -> Rerun:
     """Return arguments to repeat `run` with the same commands, initial engine and initial number of threads.
 
-    On the same kind of device, results are the same (on the CPU, bit for bit). If the run was resumed on another device
-    or engine, the repetition uses the initial device and engine until the end.
+    On the CPU, the repetition gives the same results as the run, bit for bit. On the same kind of GPU, the results may
+    differ by rounding. If the run was resumed on another device or engine, the repetition uses the initial device and
+    engine until the end.
 
     Args:
         changes: changes to the initial settings; the commands stay the same.
@@ -86,7 +87,7 @@ def _commands(run: RunFolder) -> list[Planned]:
 
 
 def _without_final_validation(plan: list[Planned], settings: Settings) -> tuple[Planned, ...]:
-    """Drop planned validations at the end of the training, because a validation always takes place there."""
+    """Drop validations planned for the end of the training, because training always ends with a validation."""
     last = change(settings, {planned.path: planned.value for planned in plan if isinstance(planned, PlannedChange)})
     while plan and plan[-1] == PlannedValidation(last.training.iterations):
         plan = plan[:-1]

@@ -349,7 +349,7 @@ class _ResumePlan:
     compute: dict[str, Scalar]
     """Requested changes to compute settings."""
     commands: list[Planned]
-    """Commands to execute, in order: those that the run executed after its checkpoint, and requested ones."""
+    """Commands to execute, in order: those that the run executed after its checkpoint, and those just requested."""
     undone: list[PlannedChange]
     """Changes after the checkpoint that are dropped, because a new value was requested for the same setting."""
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from metatui.learning.data.packing import packing_listener
 from metatui.utils import slurm
 from metatui.utils.end_signals import SIGNALS, USUAL
 from metatui.utils.errors import MetatuiError
+from metatui.utils.progress import packing
 
 REQUEUE = 75
 """Exit code EX_TEMPFAIL: the run is saved, and the same command continues it."""
@@ -38,9 +38,10 @@ class SignalState:
         return REQUEUE if slurm.job() else 128 + self.signal
 
     def defer(self) -> None:
-        """Defer signals other than Ctrl-C until `then` is called, so that a run that is being opened is saved.
+        """Defer all signals except Ctrl-C until `then` is called.
 
-        The packing of images is still interrupted, because packing may take minutes.
+        A run is then saved even if a signal arrives while it is being opened. Signals still interrupt the packing of
+        images, because packing may take minutes.
         """
         self._deferred = True
 
@@ -105,7 +106,7 @@ def ending_softly(interrupt: Callable[[str], object] | None = None) -> Iterator[
     try:
         for number in ours:
             signal.signal(number, ending.handle)
-        with packing_listener(ending.see_packed):
+        with packing.listener(ending.see_packed):
             yield ending
     except KeyboardInterrupt:
         if ending.signal is None or ending._interrupt is not None:

@@ -20,14 +20,13 @@ from typing import TYPE_CHECKING, Any
 from metatui.config.fields import parse
 from metatui.config.plugins import plugin_failure
 from metatui.config.schedule import read_changes
-from metatui.learning.data.packing import packing_listener
-from metatui.learning.stages import stage_listener
 from metatui.runs.execution.signals import SignalState, ending_softly
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils import paths
 from metatui.utils.child_process import Channel, lower_priority
 from metatui.utils.errors import MetatuiError, SettingsError
 from metatui.utils.logs import write_log
+from metatui.utils.progress import packing, stages
 
 if TYPE_CHECKING:
     from metatui.runs.execution.session import Session
@@ -65,8 +64,8 @@ def _open_session(channel: Channel, request: Mapping[str, Any], ending: SignalSt
     """
     try:
         with (
-            packing_listener(lambda done, total: _answer(channel, packed=[done, total])),
-            stage_listener(lambda stage: _answer(channel, stage=stage)),
+            packing.listener(lambda done, total: _answer(channel, packed=[done, total])),
+            stages.listener(lambda stage: _answer(channel, stage=stage)),
         ):
             session = _session(request)
             ending.then(session.interrupt)

@@ -176,7 +176,7 @@ def _metadata(data: bytes, name: str) -> Mapping[str, str]:
         if metadata["format"] == FORMAT:
             return metadata
         if newer := re.fullmatch(r"metatui-([1-9][0-9]{0,5})", metadata["format"]):
-            sentence = f"was written by a newer metatui (format {newer[1]}, and this one reads {FORMAT[-1]})"
+            sentence = f"was written by a newer version (format {newer[1]}, but this version reads {FORMAT[-1]})"
             raise BadInput(f"{name} {sentence}: update metatui")
         raise BadInput(f"{name} has format {quote(metadata['format'])}, but must have {FORMAT}")
     raise BadInput(f"{name} is not a metatui checkpoint")

@@ -101,7 +101,10 @@ def holder(path: Path) -> str:
 
 
 def other_process(path: Path) -> int | None:
-    """Return the process that holds the lock file `path`; None if it is this process or on another machine."""
+    """Return the ID of the process that holds the lock file `path`.
+
+    The result is None if no process holds the lock, or if the holder is this process or runs on another machine.
+    """
     owner = _owner(path) if is_held(path) else None
     if owner is None or owner.get("host") != socket.gethostname():
         return None

@@ -64,7 +64,7 @@ class MetricsWriter:
 class MetricsReader:
     """Reader that returns the lines added since the last call.
 
-    If the file no longer continues the data read so far (its run was resumed from an earlier meta-step), reading
+    If the file no longer continues the data read so far, because the run was resumed from an earlier meta-step, reading
     restarts at the beginning: `restarted` is then True after the call, and earlier results are invalid.
     """
 
@@ -74,7 +74,7 @@ class MetricsReader:
     _seam: bytes = field(default=b"", repr=False)
     """The bytes directly before `offset`, used to detect that the file was rewritten.
 
-    They include times, so a repeated meta-step has different bytes.
+    They include times, so the line of a repeated meta-step has different bytes.
     """
 
     def read_new(self, limit: int = CHUNK) -> list[Progress]:

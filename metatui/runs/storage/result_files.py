@@ -19,9 +19,9 @@ from metatui.utils.text import sanitize
 
 LARGEST = 64 * 1024 * 1024
 MOST_VALUES = 1_000_000
-"""Maximum number of numbers and images in a file.
+"""Maximum number of values and images in a file.
 
-The limit exists because the error about an invalid file may need half a kilobyte of memory for each value.
+The limit exists because validating an invalid file may need half a kilobyte of memory for each value.
 """
 MOST_PROBLEMS = 1000
 LARGEST_SIDE = 4096

@@ -49,6 +49,11 @@ class RunFolder:
         """Name by which commands find the run, quoted for a shell: its path if it is not in the default folder."""
         return shlex.quote(self.id if self.path.parent == paths.runs_dir() else str(self.path))
 
+    @property
+    def resume_command(self) -> str:
+        """Shell command that resumes the run."""
+        return f"metatui run --resume {self.argument}"
+
     settings_path = _File("settings.toml")
     journal_path = _File("journal.jsonl")
     metrics_path = _File("metrics.jsonl")
@@ -120,17 +125,17 @@ class RunFolder:
         return status_of(self.journal(), live=self.is_live())
 
     def not_live(self) -> BadInput:
-        """Return an error stating that the run is not live. It also names the status, the reason and what to do."""
+        """Return an error stating that the run is not live, with its status, the reason and what to do."""
         entries = self.journal()
         status = status_of(entries, live=False)
         why = end_reason(self, entries, status)
         reason = f" ({why})" if why else ""
-        advice = f"; metatui run --resume {self.id} continues it" if status in ("interrupted", "stopped") else ""
+        advice = f"; resume it with {self.resume_command}" if status in ("interrupted", "stopped") else ""
         return BadInput(f"run {quote(self.id)} is not live: it is {status}{reason}{advice}")
 
 
 def end_reason(run: RunFolder, entries: list[Entry], status: Status) -> str | None:
-    """Return why `run` failed or was interrupted, given its journal.
+    """Return the reason why `run` failed or was interrupted, given its journal.
 
     The result is None if the run has another status, or if the journal does not contain the reason.
     """

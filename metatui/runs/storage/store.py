@@ -39,7 +39,10 @@ class RunStore:
         changes: Sequence[Planned] = (),
         origin: str | None = None,
     ) -> RunFolder:
-        """Create a folder named after algorithm, task and time, with settings.toml. Raises WriteRefused or BadInput."""
+        """Create a folder that contains settings.toml, named after the algorithm, the task and the time.
+
+        Raises WriteRefused or BadInput.
+        """
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         stem = f"{settings.algorithm.name}-{settings.task.source}-{stamp}"
         run = RunFolder(self._fresh_folder(stem))
@@ -67,7 +70,7 @@ class RunStore:
     def check_root(self) -> None:
         """Raise BadInput if the root is a file instead of a folder."""
         if self.root.is_file():
-            raise BadInput(f"{quote(str(self.root), 200)} is a file, but runs need a folder")
+            raise BadInput(f"{quote(str(self.root), 200)} is a file, but must be a folder")
 
     def runs(self) -> list[RunFolder]:
         """Return all runs in no particular order."""
@@ -119,7 +122,7 @@ class RunStore:
             some = ", ".join(quote(name)[1:-1] for name in starting[:3])
             more = f" and {len(starting) - 3} more" if len(starting) > 3 else ""
             raise BadInput(f"{quote(text)} is the start of the names of {len(starting)} runs: {some}{more}")
-        hint = did_you_mean(text, [*named, "latest"] if named else [], "metatui runs lists them", most=3)
+        hint = did_you_mean(text, [*named, "latest"] if named else [], "list them with metatui runs", most=3)
         raise BadInput(f"{quote(text)} is not a run in {quote(str(self.root), 200)}: {hint}")
 
     def _before_latest(self, back: int, reference: str) -> RunFolder:

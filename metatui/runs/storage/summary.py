@@ -50,7 +50,7 @@ class RunSummary:
     """Final test; None before the test, or if the run was resumed after it."""
     problem: str | None
     iterations: int | None
-    """Total number of meta-steps to train, with live changes to it applied; None if `settings` is None."""
+    """Total number of meta-steps to train, after live changes to this number; None if `settings` is None."""
     pid: int | None
     """ID of the process that last started or resumed the run."""
     host: str | None
@@ -62,7 +62,7 @@ class RunSummary:
     warning: str | None = None
     """Reason why the result of a finished run is not usable (`Finished.warning`); None if the result is usable."""
     reason: str | None = None
-    """Why the run failed or was interrupted; None for other statuses, or if the journal does not contain the reason."""
+    """Reason why the run failed or was interrupted; None for other statuses, or if the journal contains no reason."""
 
     @property
     def id(self) -> str:
@@ -133,7 +133,7 @@ def summarise(run: RunFolder) -> RunSummary:
 def _lost(run: RunFolder, entries: list[Entry], progress: Progress | None, status: Status) -> str | None:
     """Describe what the folder lacks: the journal or the end of the metrics; None if neither is missing."""
     if progress and not entries:
-        return f"{quote(run.id)} has no readable {run.journal_path.name}, so its status is not known"
+        return f"{quote(run.id)} has no readable {run.journal_path.name}, so its status is unknown"
     reached = entries[-1].iteration if entries else 0
     if progress and status in ("finished", "stopped") and progress.iteration < reached:
         name = run.metrics_path.name
@@ -231,14 +231,14 @@ class SummaryCache:
 
 
 VERSION = 2
-"""Version of the contents of a summary, which must be increased when `summarise` returns additional data."""
+"""Version of the contents of a summary. Increase it when `summarise` returns additional data."""
 
 FILES = ("journal.jsonl", "metrics.jsonl", "evaluation.json")
 """Source files of a summary. settings.toml is left out, because it never changes."""
 
 
 def _signature(run: RunFolder) -> str:
-    """Return a text that identifies the contents of the source files of a summary."""
+    """Return a string that identifies the contents of the source files of a summary."""
     folder = str(run.path)
     parts = [f"{metatui.__version__} {VERSION}"]
     for name in FILES:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from tensorboard.compat.proto.event_pb2 import Event as Record
 
 EVERY = 0.1
-"""Seconds between meta-steps that are written. Writing every meta-step would double the duration of small meta-steps,
-and TensorBoard shows only about a thousand points of a curve."""
+"""Minimum number of seconds between two meta-steps that are written. If meta-steps are fast, writing all of them would
+double the training time, and TensorBoard shows only about a thousand points of a curve."""
 
 FLUSH_AFTER = 10.0
 """Maximum number of seconds before a point is written to disk."""

@@ -118,7 +118,7 @@ class RunWriter:
 
         Raises:
             WriteRefused: if the disk still refuses a write.
-            BadInput: if another process took over the run in the meantime, which file servers allow.
+            BadInput: if another process took over the run in the meantime, which is possible on file servers.
         """
         self._lock.confirm()
         self.catch_up()
@@ -265,7 +265,7 @@ class RunWriter:
 
 
 def _evaluations_until(run: RunFolder, iteration: int) -> EvaluationRecord:
-    """Return the validations of a resumed run up to meta-step `iteration`, without the test, which is outdated."""
+    """Return the validations of a resumed run up to meta-step `iteration`, without the outdated test result."""
     try:
         return run.evaluation().holding(iteration, finished=False)
     except BadInput:  # the next evaluation replaces the file

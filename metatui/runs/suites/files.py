@@ -117,7 +117,7 @@ def _preset(name: str) -> Preset:
     preset_names = presets.names()
     if name in preset_names:
         return presets.load(name)
-    otherwise = "metatui suite lists suites, and metatui presets lists presets"
+    otherwise = "list suites with metatui suite, and presets with metatui presets"
     hint = did_you_mean(name, [*names(), *preset_names], otherwise, cutoff=0.4)
     raise BadInput(f"{quote(name)} is neither a suite, nor a preset, nor a TOML file: {hint}")
 

@@ -58,7 +58,12 @@ class SuiteManifest:
         return is_held(self.lock_path)
 
     def __enter__(self) -> SuiteManifest:
-        """Take the lock; raise BadInput if another process holds it, MetatuiError if nothing can be written."""
+        """Take the lock.
+
+        Raises:
+            BadInput: if another process holds the lock.
+            MetatuiError: if the folder of the suite cannot be written.
+        """
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -109,7 +114,7 @@ class SuiteManifest:
         return {}
 
     def folders(self) -> list[tuple[PlannedRun, RunFolder | None]]:
-        """Return each run of the suite with its folder, or with None if the run was not started."""
+        """Return each run of the suite with its folder, or with None if the run has not been started."""
         runs = self.runs()
         return [(run, runs.get(run.identity)) for run in self._suite.runs]
 
@@ -135,4 +140,5 @@ class SuiteManifest:
                 return names
         except (ValueError, KeyError, TypeError, RecursionError):
             pass
-        raise BadInput(f"{quote(str(self.path), 200)} is not a valid list of runs: delete it to train the suite again")
+        file = quote(str(self.path), 200)
+        raise BadInput(f"{file} is not a valid list of runs: delete the file to train the suite again")

@@ -52,7 +52,7 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class PlannedComparison:
-    """Runs to compare, and the protocol of the comparison. A None value stands for the setting of the first run."""
+    """Runs to compare, and the protocol of the comparison. Values that are None default to those of the first run."""
 
     name: str
     runs: tuple[PlannedRun, ...]
@@ -65,7 +65,11 @@ class PlannedComparison:
     """Warnings about differences between the protocols of the runs."""
 
     def titles(self, folders: Mapping[Hashable, RunFolder | None]) -> dict[RunFolder, str]:
-        """Return the titles of the runs that have one, keyed by folder, given the folders keyed by identity."""
+        """Return the titles of the runs that have one, keyed by folder.
+
+        Args:
+            folders: folder of each run, keyed by the run's identity.
+        """
         return {folder: run.title for run in self.runs if run.title and (folder := folders.get(run.identity))}
 
 

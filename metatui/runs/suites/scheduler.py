@@ -69,7 +69,7 @@ class RunEnded(SuiteEvent):
 
 
 Emit = Callable[[SuiteEvent | Exception | None], object]
-"""Callback that receives an event, an exception, or None when a thread ends."""
+"""Callback that receives an event or an exception from a thread, or None when the thread ends."""
 
 
 class SuiteRunner:
@@ -88,7 +88,7 @@ class SuiteRunner:
         Args:
             manifest: manifest of the suite; the caller must have locked it.
             waiting: runs to train, each with its folder, or with None if the run has not been started yet.
-            devices: devices that each train one run at a time; None means the device in the run's settings.
+            devices: devices to train on, one run at a time on each; None means the device in the run's settings.
         """
         self._manifest = manifest
         self._waiting = deque(waiting)

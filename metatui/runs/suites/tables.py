@@ -66,7 +66,7 @@ LONGEST_LABEL = 40
 
 
 class Table(BaseModel):
-    """A table of a suite file. Messages about a field that is not valid contain the description of the field."""
+    """A table of a suite file. Messages about an invalid field contain its description."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -128,7 +128,7 @@ class CompareTable(RunTable):
             if not affects_result(path):
                 raise BadInput(f"grid.{path} does not affect results, so its values would give identical runs")
         if self.seeds and "training.seed" in self.grid:
-            raise BadInput("seeds and grid.training.seed set the same setting: give only one of them")
+            raise BadInput("seeds and grid.training.seed change the same setting: use only one of them")
         return self
 
     @property
@@ -141,7 +141,7 @@ T = TypeVar("T", bound=Table)
 
 
 def read_table(model: type[T], table: Mapping[str, Any], origin: SourceLocation, prefix: str = "") -> T:
-    """Validate a table of the file.
+    """Validate a table of a suite file.
 
     Args:
         prefix: text before the names of fields in messages.

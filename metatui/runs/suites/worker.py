@@ -16,7 +16,6 @@ from typing import Any
 from metatui import events
 from metatui.config.fields import change, parse
 from metatui.config.settings import Settings
-from metatui.learning.data.packing import packing_listener
 from metatui.learning.hardware.devices import physical_cores
 from metatui.runs.execution.session import Session
 from metatui.runs.execution.signals import EndedEarly, ending_softly
@@ -25,6 +24,7 @@ from metatui.runs.storage.jsonl import finite
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.child_process import Channel
 from metatui.utils.errors import MetatuiError
+from metatui.utils.progress import packing
 
 EVERY_SECONDS = 0.25
 """Seconds between two progress messages."""
@@ -42,7 +42,7 @@ def main() -> None:
     try:
         with ending_softly() as ending:
             ending.defer()
-            with packing_listener(lambda done, total: send("packed", done=done, total=total)):
+            with packing.listener(lambda done, total: send("packed", done=done, total=total)):
                 session = _session(request)
             send("created", run=str(session.run.path))
             Thread(target=_interrupt_at_end, args=(channel, session), daemon=True).start()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ActionCommands(CommandProvider):
-    """Provides a command for every action. Its second line explains the action, or why it is not possible now."""
+    """Provides a command for every action. The second line explains the action, or why it is not possible now."""
 
     rank = 1.0
 

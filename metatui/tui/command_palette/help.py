@@ -1,4 +1,4 @@
-"""Provider of commands that open topics of the help."""
+"""Provider of commands that open help topics."""
 
 from __future__ import annotations
 

@@ -100,11 +100,10 @@ class AnalysisController:
         from metatui.tui.screens.explain import ExplainScreen
 
         app = self._app
-        settings = app.form.assessment.settings
-        if algorithm is None and app.tab == "runs" and (run := app.runs_tab.selected):
-            settings = run.settings
-        elif algorithm is None and app.tab == "presets" and (preset := app.presets_tab.selected):
-            settings = preset.settings
+        selected = None
+        if algorithm is None and app.tab != "work":
+            selected = (app.runs_tab if app.tab == "runs" else app.presets_tab).selected
+        settings = (selected or app.form.assessment).settings
         app.push_screen(ExplainScreen(settings or app.opening_settings, algorithm))
 
     def action_benchmark(self) -> None:

@@ -1,4 +1,4 @@
-"""Controller of hints: shows the newest hint of the run in the work tab, and follows or hides it."""
+"""Controller of hints: shows the newest hint of the run in the work tab, and applies or hides it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class HintsController:
 
     @property
     def text(self) -> str:
-        """The current hint with the keys to follow and to hide it; empty if there is no hint."""
+        """The current hint with the keys that apply and hide it; empty if there is no hint."""
         hint, model = self.current, self._model
         if hint is None or model is None:
             return ""
@@ -45,7 +45,7 @@ class HintsController:
         return f"Hint{more}: {hint.reason}. {key} {effect}; Esc hides the hint."
 
     def _effect(self, hint: Hinted, model: RunModel) -> str:
-        """Return what following the hint would do now, as a phrase that follows the name of the key."""
+        """Return what applying the hint would do now, as a phrase to write after the name of the key."""
         new = f"{FIELDS[hint.path].label.lower()} {text_of(hint.new)}"
         if not self._is_training(model):
             return f"puts the run's settings with {new} into the form"
@@ -58,7 +58,7 @@ class HintsController:
         return model is client.model and client.phase.active
 
     def action_hint(self) -> None:
-        """Fill in the usual values that the form offers, or follow the current hint."""
+        """Fill in the usual values that the form offers, or apply the current hint."""
         app, hint, model, offer = self._app, self.current, self._model, self._app.form.offer
         if offer and not offer.is_taken:
             app.form.action_take_usual()

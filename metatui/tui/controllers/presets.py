@@ -260,7 +260,7 @@ class PresetsController:
             self._origin = saved.name
             app.work_tab.status.show_form(self.form_state(app.form.assessment))
             app.notify(
-                f"Saved as {saved.name}. It is in the presets tab, and can be run with metatui run {saved.name}."
+                f"Saved as {saved.name}. It is in the presets tab. To run it in a shell: metatui run {saved.name}"
             )
             app.presets_tab.reload(saved.name)
             app.happened.publish(saved)

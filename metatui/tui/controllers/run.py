@@ -15,11 +15,12 @@ from metatui.tui.controllers.sessions import Attached, OpenRun, Sessions
 from metatui.tui.formatting import headline, result_words, value
 from metatui.tui.keyboard.actions import Phase
 from metatui.tui.model.run_model import RunModel
+from metatui.tui.model.system_monitor import Load, Sampler
 from metatui.tui.screens.main.curves import MarkedRun
 from metatui.tui.screens.main.status_line import RunState
 from metatui.tui.screens.main.work import no_adaptation
-from metatui.tui.system_monitor import Load, Sampler
 from metatui.tui.widgets.adaptation import RunViews
+from metatui.utils.text import as_sentence
 
 # Imported in the functions that use them, because the first frame does not need them.
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ class RunController:
                 self._checkpoint_requested = False
                 app.notify(f"Checkpoint saved after {event.iteration:,} meta-steps.")
             case Failed():
-                app.notify(event.sentence, title="The run ended", severity="error", timeout=30)
+                app.notify(as_sentence(event.sentence), title="The run ended", severity="error", timeout=30)
 
     def _ended(self) -> None:
         app, model, receiver = self._app, self.client.model, self.client.receiver
@@ -197,7 +198,7 @@ class RunController:
             result = f" Test: {result_words(model.test, model.best)}." if model.test else ""
             warning = f" {model.ended.warning}." if model.ended.warning else ""
             others = model.ended.reason == "stopped" and not self.client.stop_requested
-            by = " by another instance of the app or by metatui stop" if others else ""
+            by = " in another instance of the app or with 'metatui stop'" if others else ""
             app.notify(
                 f"{model.status}{by}.{result}{warning}",
                 title=model.run_id or "Run",

@@ -28,14 +28,13 @@ from metatui.events import (
     Tweaked,
     Warned,
 )
-from metatui.learning.data.packing import packing_listener
-from metatui.learning.stages import stage_listener
 from metatui.tui.controllers.sessions import Attached, FollowedRun, OpenRun, StartingRun
 from metatui.tui.keyboard.actions import Phase
 from metatui.tui.model.history import Step
 from metatui.tui.model.run_model import LOADING, LiveChange, RunModel
 from metatui.utils import paths
 from metatui.utils.errors import MetatuiError
+from metatui.utils.progress import packing, stages
 
 # Imported in the function that uses it, because the first frame does not need it.
 if TYPE_CHECKING:
@@ -139,7 +138,7 @@ class Receiver:
     def _follow(self) -> None:
         from metatui.tui.model.smoothing import Smoother
 
-        with packing_listener(self._see_packed), stage_listener(self._see_stage):
+        with packing.listener(self._see_packed), stages.listener(self._see_stage):
             run = self._open()
         with self._lock:
             self.run = run

@@ -118,8 +118,8 @@ TERMS: Mapping[str, str] = {
     ),
     "Checkpoint": "A saved state of a run. The run can be resumed, evaluated and explored from it.",
     "Export the model": (
-        "In a shell, the command metatui runs export RUN --model --to model.safetensors writes the network with the "
-        "best parameters of a run, which load_state_dict can load. In Python, metatui.load_model(RUN).adapt(x, y) "
+        "The shell command 'metatui runs export RUN --model --to model.safetensors' writes the network with the best "
+        "parameters of a run, which load_state_dict can load. In Python, metatui.load_model(RUN).adapt(x, y) "
         "adapts the network to your own examples."
     ),
     "Preset": (
@@ -128,9 +128,9 @@ TERMS: Mapping[str, str] = {
     "Journal": "The list of events of a run: validations, changes, checkpoints and warnings, each with its meta-step.",
     "Smoothing": "An average of the training curve over past meta-steps. The unsmoothed values stay visible behind it.",
     "Plugin": (
-        "A Python file with a model, an algorithm or a data set of your own. In a shell, the command metatui plugin "
-        "model > my_model.py writes a complete example, and metatui --plugin my_model.py opens the app with the "
-        "plugin, so that the form offers it."
+        "A Python file with a model, an algorithm or a data set of your own. The shell command 'metatui plugin model > "
+        "my_model.py' writes a complete example, and 'metatui --plugin my_model.py' opens the app with the plugin, so "
+        "that the form offers it."
     ),
 }
 """Explanation of each term."""
@@ -139,8 +139,8 @@ ABOUT = Topic(
     "metatui",
     "metatui trains a model on many small tasks, so that a few gradient steps on the support examples of a new task "
     "give good predictions for its query examples. A run trains in its own process and continues if this window is "
-    "closed. The app follows one run at a time. In a shell, the command metatui attach follows a run, and metatui "
-    "stop ends it.",
+    "closed. The app follows one run at a time. In a shell, use 'metatui attach' to follow a run "
+    "and 'metatui stop' to stop it.",
     ("Task", "Support set", "Query set", "Inner loop", "Outer loop"),
 )
 
@@ -206,7 +206,7 @@ TOPICS: Mapping[str, Topic] = {
     "#presets": Topic(
         "Presets",
         "Experiments that come with metatui, grouped by task, and your own. Enter puts the selected one into the form, "
-        "f downloads its data. The preview shows its source, its protocol, the published and measured results, the "
+        "and f downloads its data. The preview shows its source, its protocol, the published and measured results, the "
         "settings that differ from the form, and the explanation of its algorithm.",
         ("Preset", "Test", "Interval", "Transductive"),
         PRESETS,

@@ -26,13 +26,14 @@ from metatui.events import (
     Tweaked,
     Warned,
 )
+from metatui.runs.formatting import detail
 from metatui.runs.storage.journal import Entry, last_status
 from metatui.runs.storage.metrics import sampled
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.tui.model.history import Step
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.model.smoothing import Smoother
-from metatui.utils.errors import BadInput, quote
+from metatui.utils.errors import BadInput
 from metatui.utils.text import sanitize
 
 
@@ -111,8 +112,8 @@ def event_of(entry: Entry, settings: Settings, test: Evaluation | None = None) -
     details, iteration = entry.details, entry.iteration
     match entry.event:
         case "started":
-            device, name, engine = (_text(details, key) for key in ("device", "device_name", "engine"))
-            reason = _text(details, "engine_reason") if "engine_reason" in details else ""
+            device, name, engine = (detail(details, key) for key in ("device", "device_name", "engine"))
+            reason = detail(details, "engine_reason") if "engine_reason" in details else ""
             parameters = details.get("parameters")
             count = parameters if type(parameters) is int else 0
             return Started(settings, device, name, engine, reason, count, iteration)
@@ -122,17 +123,17 @@ def event_of(entry: Entry, settings: Settings, test: Evaluation | None = None) -
             evaluation = _evaluation(entry, settings)
             return Evaluated(evaluation, (), best=details.get("best") is True) if evaluation else None
         case "warned":
-            return Warned(iteration, _text(details, "text"))
+            return Warned(iteration, detail(details, "text"))
         case "hinted":
             return _hint(entry, settings)
         case "noted":
-            return Noted(iteration, _text(details, "text"))
+            return Noted(iteration, detail(details, "text"))
         case "paused":
             return Paused(iteration)
         case "resumed":
             return Resumed(iteration)
         case "failed":
-            return Failed(iteration, _text(details, "sentence"))
+            return Failed(iteration, detail(details, "sentence"))
         case "interrupted" if "seconds" not in details:  # the process was ended before it could save
             return Warned(iteration, "Interrupted")
         case "finished" | "stopped" | "interrupted":
@@ -151,7 +152,7 @@ def event_of(entry: Entry, settings: Settings, test: Evaluation | None = None) -
 
 def _hint(entry: Entry, settings: Settings) -> Hinted | Warned:
     kinds: tuple[HintKind, ...] = get_args(HintKind)
-    reason, kind = _text(entry.details, "reason"), entry.details.get("kind")
+    reason, kind = detail(entry.details, "reason"), entry.details.get("kind")
     with suppress(BadInput, ValueError):
         return Hinted(entry.iteration, kinds[kinds.index(kind)], reason, *_changed(entry, settings))
     return Warned(entry.iteration, reason)
@@ -170,11 +171,11 @@ def _change(entry: Entry, settings: Settings) -> Tweaked | Noted:
     if entry.event == "tweaked":
         with suppress(BadInput):
             return Tweaked(entry.iteration, *_changed(entry, settings))
-    name = _text(entry.details, "path")
+    name = detail(entry.details, "path")
     label = FIELDS[name].label if name in FIELDS else name
-    old_text, new_text = _text(entry.details, "old"), _text(entry.details, "new")
+    old_text, new_text = detail(entry.details, "old"), detail(entry.details, "new")
     if entry.event == "undone":
-        at = _text(entry.details, "at")
+        at = detail(entry.details, "at")
         return Noted(entry.iteration, f"{label}: the change to {new_text} after meta-step {at} was undone")
     return Noted(entry.iteration, f"{label} changed from {old_text} to {new_text}")
 
@@ -189,7 +190,7 @@ def _evaluation(entry: Entry, settings: Settings) -> Evaluation | None:
     tasks, shots, step = (int(number) for number in numbers if type(number) is int)
     mode = details.get("batch_norm")
     return Evaluation(
-        split=_text(details, "split"),
+        split=detail(details, "split"),
         tasks=tasks,
         shots=shots,
         queries=settings.task.queries,
@@ -216,11 +217,3 @@ def _number(details: Mapping[str, Any], key: str) -> float | None:
     if value is None:
         return math.nan
     return float(value) if isinstance(value, int | float) else None
-
-
-def _text(details: Mapping[str, Any], key: str) -> str:
-    """Return a value from the details of an entry as one sanitized line."""
-    value = details.get(key)
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return sanitize(value) if isinstance(value, str) else quote(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from metatui.config.declarations import Scalar
@@ -35,6 +35,7 @@ from metatui.runs.formatting import hint_text
 from metatui.tui.formatting import result_words, short_metric
 from metatui.tui.model.history import History, Step
 from metatui.utils.numbers import diverged
+from metatui.utils.text import as_sentence
 
 if TYPE_CHECKING:
     from metatui.tui.model.smoothing import Smoother
@@ -263,7 +264,7 @@ class RunModel:
                 self._add_line(event.iteration, type(event).__name__)
             case Warned():
                 self.waits_because = event.text if self.waits_because else ""
-                self._add_line(event.iteration, event.text, "warning")
+                self._add_line(event.iteration, as_sentence(event.text), "warning")
             case Hinted():
                 self.hints.append(event)
                 self._add_line(event.iteration, hint_text(event), "warning")
@@ -272,8 +273,8 @@ class RunModel:
             case Finished():
                 self._finished(event)
             case Failed():
-                self.ended = event
-                self._add_line(event.iteration or self.iteration, event.sentence, "error")
+                self.ended = replace(event, sentence=as_sentence(event.sentence))
+                self._add_line(event.iteration or self.iteration, self.ended.sentence, "error")
 
     def _add_line(self, iteration: int, text: str, tone: Tone = "plain") -> None:
         self.journal.append(JournalLine(iteration, text, tone))

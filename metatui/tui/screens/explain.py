@@ -17,12 +17,15 @@ from metatui.config.settings import Settings
 from metatui.config.usual import with_algorithm
 from metatui.learning.explanations import Explanation, explanation
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
-from metatui.tui.widgets.charts.row_widget import Row
+from metatui.tui.widgets.charts.row_widget import Row, columns
 from metatui.tui.widgets.key_line import Key, KeyLine, TabStrip
 from metatui.tui.widgets.scroll_view import ScrollView, paragraph
 
 KEYS: Final = (Key("n b", "Other algorithm", "other(1)"), Key("Esc", "Close", "dismiss"))
 LONGEST_LINE: Final = 100
+TWO_COLUMNS: Final = 130
+"""Minimum width of a page with two columns."""
+GAP: Final = 4
 
 
 class ExplainScreen(ModalScreen[None]):
@@ -73,7 +76,7 @@ class ExplainScreen(ModalScreen[None]):
         # Settings such as Reptile's outer learning rate do not suit the other algorithms, which have usual values.
         own = name == self._settings.algorithm.name
         settings = self._settings if own else with_algorithm(self._settings, name)
-        shown = partial(page, explanation(settings), values="these settings" if own else "its usual values")
+        shown = partial(wide_page, explanation(settings), values="these settings" if own else "its usual values")
         self.query_one(ScrollView).show(shown, from_start=True)
 
 
@@ -85,19 +88,42 @@ def page(explained: Explanation, width: int, theme: ChartTheme, *, values: str =
             pseudo-code contains this phrase.
     """
     width = min(width, LONGEST_LINE)
+    return [*_method(explained, values, width, theme), *_details(explained, width, theme)]
 
-    def section(title: str, rows: list[Row]) -> list[Row]:
-        return [[], [Segment(theme.printable(title), theme.title)], *rows] if any(rows) else []
 
-    rows = paragraph(explained.title, width, theme, theme.colour("hue-blue", bold=True))
-    rows += [[], *paragraph(explained.idea, width, theme, theme.text)]
-    rows += section(
-        "Update rule", [*_code(explained.rule, width, theme), *paragraph(explained.symbols, width, theme, theme.muted)]
-    )
-    rows += section(f"Pseudo-code, with {values}", _code(explained.code, width, theme))
-    rows += section("Cost of a meta-step", _list(explained.costs, width, theme))
-    rows += section("Usual values", _list(explained.usual_lines(labelled), width, theme))
-    return rows + section("Paper", _list(explained.paper, width, theme))
+def wide_page(explained: Explanation, width: int, theme: ChartTheme, *, values: str) -> list[Row]:
+    """Lay out an explanation in two columns if there is room for them."""
+    if width < TWO_COLUMNS:
+        return page(explained, width, theme, values=values)
+    each = min((width - GAP) // 2, LONGEST_LINE)
+    # The first section of the details begins in the row of the idea, below the title.
+    right = [[], *_details(explained, each, theme)]
+    return columns(_method(explained, values, each, theme), right, (each, each), GAP)
+
+
+def _method(explained: Explanation, values: str, width: int, theme: ChartTheme) -> list[Row]:
+    """Return the title, the idea, the update rule and the pseudo-code."""
+    rule = [*_code(explained.rule, width, theme), *paragraph(explained.symbols, width, theme, theme.muted)]
+    return [
+        *paragraph(explained.title, width, theme, theme.colour("hue-blue", bold=True)),
+        [],
+        *paragraph(explained.idea, width, theme, theme.text),
+        *_section("Update rule", rule, theme),
+        *_section(f"Pseudo-code, with {values}", _code(explained.code, width, theme), theme),
+    ]
+
+
+def _details(explained: Explanation, width: int, theme: ChartTheme) -> list[Row]:
+    """Return the costs, the usual values and the paper."""
+    return [
+        *_section("Cost of a meta-step", _list(explained.costs, width, theme), theme),
+        *_section("Usual values", _list(explained.usual_lines(labelled), width, theme), theme),
+        *_section("Paper", _list(explained.paper, width, theme), theme),
+    ]
+
+
+def _section(title: str, rows: list[Row], theme: ChartTheme) -> list[Row]:
+    return [[], [Segment(theme.printable(title), theme.title)], *rows] if any(rows) else []
 
 
 def _code(lines: tuple[str, ...], width: int, theme: ChartTheme) -> list[Row]:

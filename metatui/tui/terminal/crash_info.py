@@ -49,4 +49,6 @@ class CrashInfo:
 def describe_background_run(run: RunFolder) -> str:
     """Return a message that a run continues, with the commands to follow and to stop it."""
     name = run.argument
-    return f"Run {run.id} continues in the background: metatui attach {name} follows it, metatui stop {name} stops it"
+    return (
+        f"Run {run.id} continues in the background: metatui attach {name} to follow it, metatui stop {name} to stop it"
+    )

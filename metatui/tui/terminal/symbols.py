@@ -59,30 +59,24 @@ class Glyphs(NamedTuple):
     corner: str
     tick_left: str
     tick_below: str
-    border: str
-    """Name of a Textual border type."""
-    heavy_border: str
 
 
 _UNICODE: Final = Glyphs(
     levels="▁▂▃▄▅▆▇█", marker="braille", lines="+×◆▲■□", points="●", rings="○", ramp=" ░▒▓█", sample="━", bullet="•",
     up="↗", down="↘", flat="→", arrow="→", ellipsis="…", dot="·", speck="·", right="✓", wrong="✗", done="━", todo="─",
-    vertical="│", dashed="┊", thumb="┃", horizontal="─", corner="└", tick_left="┤", tick_below="┬", border="round",
-    heavy_border="heavy",
+    vertical="│", dashed="┊", thumb="┃", horizontal="─", corner="└", tick_left="┤", tick_below="┬",
 )  # fmt: skip
 
 _BLOCK: Final = Glyphs(
     levels="▁▂▃▄▅▆▇█", marker="hd", lines="+×◆▲■□", points="●", rings="○", ramp=" ░▒▓█", sample="█", bullet="•",
     up="↑", down="↓", flat="→", arrow="→", ellipsis="…", dot="·", speck="·", right="√", wrong="×", done="█", todo="░",
-    vertical="│", dashed="│", thumb="█", horizontal="─", corner="└", tick_left="┤", tick_below="┬", border="solid",
-    heavy_border="double",
+    vertical="│", dashed="│", thumb="█", horizontal="─", corner="└", tick_left="┤", tick_below="┬",
 )  # fmt: skip
 
 _ASCII: Final = Glyphs(
     levels="_.-:=+*#", marker="*", lines="*+x%&=", points="@", rings="o", ramp=" .:-=+*#%@", sample="*", bullet="*",
     up="^", down="v", flat="-", arrow="->", ellipsis="...", dot="|", speck=".", right="y", wrong="n", done="#",
     todo="-", vertical="|", dashed=":", thumb="#", horizontal="-", corner="+", tick_left="+", tick_below="+",
-    border="ascii", heavy_border="ascii",
 )  # fmt: skip
 
 GLYPHS: Final[Mapping[Symbols, Glyphs]] = {

@@ -52,14 +52,7 @@ class KeyLine(Widget):
 
     def render(self) -> Content:
         entries = [self._entry(key) for key in (CURSOR_KEYS if self.cursor else self.keys)]
-        room = self.size.width - sum(entry.cell_length for entry in entries[-1:])
-        shown = []
-        for entry in entries[:-1]:
-            if entry.cell_length > room:
-                break
-            room -= entry.cell_length
-            shown.append(entry)
-        return Content("").join([*shown, *entries[-1:]])
+        return fitting(entries[:-1], entries[-1:], self.size.width)
 
     def _entry(self, key: Key) -> Content:
         return key_entry(key, symbols_of(self))
@@ -113,6 +106,18 @@ class TabStrip(Widget):
 
     def _link(self, name: str, text: str) -> Content:
         return Content.from_markup(f"[@click=screen.{self._action}('{name}')]{text}[/]")
+
+
+def fitting(entries: Iterable[Content], last: Sequence[Content], width: int) -> Content:
+    """Return a line of as many entries as fit into `width` before the `last` ones, which are always included."""
+    room = width - sum(entry.cell_length for entry in last)
+    shown = []
+    for entry in entries:
+        if entry.cell_length > room:
+            break
+        room -= entry.cell_length
+        shown.append(entry)
+    return Content("").join([*shown, *last])
 
 
 def key_entry(key: Key, symbol_set: Symbols) -> Content:

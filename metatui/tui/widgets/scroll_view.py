@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
@@ -13,6 +12,7 @@ from textual.events import MouseScrollDown, MouseScrollUp
 
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, padded
+from metatui.utils.text import wrap_text
 
 Page = Callable[[int, ChartTheme], list[Row]]
 """Function that takes a width in cells and a theme, and returns the rows of a page."""
@@ -76,8 +76,8 @@ class ScrollView(ScrollingRows):
 
 def paragraph(text: str, width: int, theme: ChartTheme, style: Style, *, hang: int = 0) -> list[Row]:
     """Wrap `text` between words. All rows except for the first are indented by `hang` cells."""
-    wrapped = textwrap.wrap(theme.printable(text), max(1, width), subsequent_indent=" " * min(hang, width // 2))
-    return [[Segment(line, style)] for line in wrapped]
+    lines = wrap_text(theme.printable(text), max(1, width), subsequent_indent=" " * min(hang, width // 2))
+    return [[Segment(line, style)] for line in lines]
 
 
 def scroll_bar(top: int, height: int, count: int, theme: ChartTheme) -> Sequence[Segment]:

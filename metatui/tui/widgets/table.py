@@ -122,8 +122,8 @@ class Table(RowsWidget, can_focus=True):
 
         column: int
 
-    def __init__(self, columns: Sequence[Column], *, id: str, classes: str = "") -> None:  # noqa: A002 - Textual's name
-        super().__init__(id=id, classes=classes)
+    def __init__(self, columns: Sequence[Column], *, id: str) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
         self._columns = tuple(columns)
         self._rows: Sequence[Item | Heading] = ()
         self._items: Sequence[int] = ()

@@ -138,7 +138,7 @@ def test_engines_for_the_cpu_are_refused(engine: str) -> None:
 
 
 def test_missing_cuda_device_is_refused() -> None:
-    with pytest.raises(BadInput, match=r"compute.device is 'cuda:2', but the devices here are cuda:0"):
+    with pytest.raises(BadInput, match=r"compute.device is 'cuda:2', but the available devices are cuda:0"):
         Trainer(short(compute__device="cuda:2"))
 
 
@@ -152,7 +152,7 @@ def test_second_device_leaves_first_untouched(graphs: bool) -> None:
     assert simulator.kernels.keys() == {"cuda:1"}
     assert not torch.equal(training.learner.flat.vector, before)
     assert losses(events) == pytest.approx(train_steps(change(settings, {"compute.device": "cuda:0"})), rel=1e-6)
-    assert notes(events) == (["Each meta-step is one CUDA graph from here on"] if graphs else [])
+    assert notes(events) == (["From now on, each meta-step is one CUDA graph"] if graphs else [])
     if graphs:
         assert simulator.graph_launches > 0
         assert all(capture.kernels and not capture.elsewhere for capture in simulator.captured)

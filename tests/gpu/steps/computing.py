@@ -13,7 +13,7 @@ import torch
 from metatui.config.fields import change
 from metatui.config.registry import DATA
 from metatui.learning.benchmark.workloads import CAPTURED_ENGINES
-from metatui.learning.checks.check import cases, compare_full_size, run_checks
+from metatui.learning.checks.check import cases, compare, run_checks
 from metatui.learning.checks.comparison import Check
 from metatui.learning.hardware.cuda import cuda_status
 from metatui.learning.hardware.devices import available
@@ -71,7 +71,7 @@ def episodes(lab: Lab) -> Iterator[Finding]:
 def check(lab: Lab) -> Iterator[Finding]:
     """Run `metatui check` on the device, including networks of full size; with `--tiny`, only the first comparisons."""
     device = lab.torch_device
-    results = islice(compare_full_size(cases(device)[0]), 3) if lab.tiny else run_checks(str(device))
+    results = islice(compare(cases(device)[0], full_size=True), 3) if lab.tiny else run_checks(str(device))
     for name, group in groupby(results, key=lambda result: result.name):
         checks = list(group)
         wrong = [_described(each) for each in checks if not each.ok]

@@ -107,7 +107,8 @@ def test_training_learns_and_resumes_exactly(tiny: Callable[..., Settings]) -> N
 def test_more_steps_at_test_than_in_training(tiny: Callable[..., Settings]) -> None:
     trainer = Trainer(tiny(algorithm__name="cavia", training__iterations=5))
     list(trainer.events())
-    few, many = (evaluate_state(trainer.settings, trainer.state(), steps=steps)[0] for steps in (2, 6))
+    settings = [change(trainer.settings, {"evaluation.inner_steps": steps}) for steps in (2, 6)]
+    few, many = (evaluate_state(each, trainer.state()) for each in settings)
     assert many.loss.mean[:3] == few.loss.mean
     assert len(many.loss.mean) == 7
 

@@ -53,10 +53,10 @@ def test_engines_agree(engine: EngineName) -> None:
 
 
 def test_freezing_everything_is_refused() -> None:
-    with pytest.raises(SettingsError, match=r"algorithm\.freeze is '\*', but must leave at least one parameter"):
+    with pytest.raises(SettingsError, match=r"algorithm\.freeze is '\*', but must leave at least one model parameter"):
         set_up(changed(SINUSOID, algorithm__freeze="*"))
 
 
 def test_higher_refuses_frozen_parameters(tiny: Callable[..., Settings]) -> None:
-    with pytest.raises(SettingsError, match=r"compute\.engine is 'higher', .* higher also adapts frozen parameters"):
+    with pytest.raises(SettingsError, match=r"compute\.engine is 'higher', .* adapts frozen parameters, too"):
         set_up(tiny(algorithm__freeze="0.*", compute__engine="higher"))

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
+from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.events import Finished, Progress
 from metatui.learning.data.episodes import Episodes
@@ -121,6 +122,7 @@ def test_training_learns_and_resumes_exactly(tiny: Callable[..., Settings]) -> N
 def test_more_steps_at_test_come_closer_to_the_minimum(tiny: Callable[..., Settings]) -> None:
     trainer = Trainer(tiny(algorithm__name="imaml", training__iterations=5))
     list(trainer.events())
-    few, many = (evaluate_state(trainer.settings, trainer.state(), steps=steps)[0] for steps in (2, 6))
+    settings = [change(trainer.settings, {"evaluation.inner_steps": steps}) for steps in (2, 6)]
+    few, many = (evaluate_state(each, trainer.state()) for each in settings)
     assert many.loss.mean[:3] == few.loss.mean
     assert len(many.loss.mean) == 7

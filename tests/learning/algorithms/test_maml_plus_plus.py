@@ -267,7 +267,8 @@ def test_run_with_batch_norm_learns_a_norm_for_each_step() -> None:
     assert theta["norm/1.weight"].shape == (1, 2)
     assert not torch.equal(theta["norm/1.weight"][0], theta["1.weight"])
     state = trainer.state()
-    two, four = (evaluate_state(trainer.settings, state, steps=steps)[0] for steps in (2, 4))
+    longer = [change(trainer.settings, {"evaluation.inner_steps": steps}) for steps in (2, 4)]
+    two, four = (evaluate_state(each, state) for each in longer)
     assert four.loss.mean[:3] == two.loss.mean
     assert all(torch.equal(p, theta[name]) for name, p in trainer.learner.theta.items())
 

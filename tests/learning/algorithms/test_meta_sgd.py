@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
+from metatui.config.fields import change
 from metatui.config.schedule import PlannedChange
 from metatui.config.settings import Settings
 from metatui.events import Finished, Progress, Warned
@@ -108,7 +109,8 @@ def test_training_learns_rates_and_resumes_exactly(tiny: Callable[..., Settings]
 def test_more_steps_at_test_repeat_the_rates(tiny: Callable[..., Settings]) -> None:
     trainer = Trainer(tiny(algorithm__name="meta_sgd", training__iterations=5))
     list(trainer.events())
-    evaluations = [evaluate_state(trainer.settings, trainer.state(), steps=steps)[0] for steps in (2, 6)]
+    settings = [change(trainer.settings, {"evaluation.inner_steps": steps}) for steps in (2, 6)]
+    evaluations = [evaluate_state(each, trainer.state()) for each in settings]
     assert evaluations[1].loss.mean[:3] == evaluations[0].loss.mean
     assert len(evaluations[1].loss.mean) == 7
 

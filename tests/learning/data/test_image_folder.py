@@ -261,7 +261,7 @@ def test_images_in_several_classes_are_reported(root: Path, tmp_path: Path) -> N
     for n in range(3):
         shutil.copy(images[n + 2], copy / test / f"zz{n}.png")
     leak, notice = source_of(copy, task__ways=4).notices
-    assert leak.startswith("3 images are in several splits (such as ")
+    assert leak.startswith("3 images are in several splits (for example, ")
     assert f"{train}/{images[2].name}" in leak
     assert f"{test}/zz0.png" in leak
     assert "several classes" in notice
@@ -347,7 +347,7 @@ def test_run_warns_about_left_out_files(root: Path, tmp_path: Path) -> None:
     (copy / "class04" / "damaged.png").write_bytes(b"\x89PNG")
     session = Session.start(settings_for(copy, task__ways=4), runs_dir=tmp_path / "runs")
     warnings = [event.text for event in session if isinstance(event, Warned)]
-    assert warnings == [f"1 file or folder left out of '{copy}': class04/damaged.png is damaged at its beginning"]
+    assert warnings == [f"1 file or folder left out of '{copy}': class04/damaged.png is damaged near its start"]
     assert warnings[0] in [entry.details.get("text") for entry in session.run.journal()]
 
 

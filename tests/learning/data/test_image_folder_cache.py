@@ -17,9 +17,9 @@ from metatui.learning.data.image_folder import cache
 from metatui.learning.data.image_folder.cache import Packed, load, packed_path
 from metatui.learning.data.image_folder.images import decoded
 from metatui.learning.data.image_folder.scan import list_folder
-from metatui.learning.data.packing import packing_listener
 from metatui.utils import paths
 from metatui.utils.errors import BadInput
+from metatui.utils.progress import packing
 from tests.folder_files import pattern, stored, write_class, write_classes
 
 
@@ -57,7 +57,7 @@ def test_cache_is_a_valid_safetensors_file(root: Path) -> None:
 def test_progress_with_several_chunks(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "_CHUNK", 2)
     told: list[tuple[int, int]] = []
-    with packing_listener(lambda done, total: told.append((done, total))):
+    with packing.listener(lambda done, total: told.append((done, total))):
         found = load(list_folder(str(root)), size=8, rgb=True)
     assert told == [(0, 9), (2, 9), (4, 9), (6, 9), (8, 9), (9, 9)]
     assert found.unusable == {}

@@ -132,7 +132,7 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "TIFF": (lambda: stored(pattern(2), "TIFF"), "is not a PNG or JPEG image"),
     "zeros": (lambda: bytes(1000), "is not a PNG or JPEG image"),
     "PNG truncated in its header": (lambda: GOOD[:20], "is damaged"),
-    "PNG truncated after its header": (lambda: GOOD[:40], "is damaged at its beginning"),
+    "PNG truncated after its header": (lambda: GOOD[:40], "is damaged near its start"),
     "PNG truncated in its pixels": (lambda: GOOD[: len(GOOD) // 2], "is damaged"),
     "JPEG truncated in its header": (lambda: PHOTOGRAPH[:200], "is damaged"),
     "JPEG truncated in its pixels": (lambda: PHOTOGRAPH[: len(PHOTOGRAPH) - 200], "is damaged: "),

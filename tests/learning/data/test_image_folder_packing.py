@@ -14,11 +14,11 @@ from metatui.cli import main
 from metatui.cli.console.progress import packing_shown
 from metatui.cli.console.suite_progress import LiveDisplay, PlainDisplay
 from metatui.config import presets
-from metatui.learning.data.packing import packing_listener
 from metatui.runs.execution.control import start_detached
 from metatui.runs.storage.store import RunStore
 from metatui.runs.suites import RunPacked, RunStarted, SuiteEvent, SuiteManifest, SuiteRunner, load
 from metatui.utils import paths
+from metatui.utils.progress import packing
 from tests.folder_files import names, write_classes
 
 CLASSES, EACH = 12, 5
@@ -86,7 +86,7 @@ def test_commands_report_packing_only_when_they_pack(tiny: Path, capsys: Capture
 
 def test_worker_process_reports_packing(tiny: Path) -> None:
     told: list[tuple[int, int]] = []
-    with packing_listener(lambda done, total: told.append((done, total))):
+    with packing.listener(lambda done, total: told.append((done, total))):
         live = start_detached(presets.read(tiny).settings)
     assert told == [(0, IMAGES), (IMAGES, IMAGES)]
     with closing(iter(live)) as events:

@@ -135,7 +135,7 @@ WRONG: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
     "drawing zero": (put(f"{GREEK}/character01/0000_00.png", png()), "0000_00.png"),
     "drawing twice": (
         put(f"{GREEK}/character01/9999_01.png", png()),
-        "already has a drawing of this character",
+        "also contains another drawing of this character",
     ),
     "stray file": (put(f"{GREEK}/character01/notes.txt", b"hello"), "notes.txt"),
     "stray file in the root": (put("images_background/README", b"hello"), "README"),
@@ -233,7 +233,7 @@ WRONG_ZIPS: dict[str, tuple[Callable[[], bytes], str]] = {
     "unknown compression": (lambda: _edited(CENTRAL, 10, b"\x63\0"), "uses a compression method other than deflate"),
     "bzip2": (lambda: _recompressed(zipfile.ZIP_BZIP2), "uses a compression method other than deflate"),
     "lzma": (lambda: _recompressed(zipfile.ZIP_LZMA), "uses a compression method other than deflate"),
-    "member twice": (_twice, "already has a drawing of this character"),
+    "member twice": (_twice, "also contains another drawing of this character"),
     "deflate stream broken": (lambda: _edited(LOCAL, 30 + len(FIRST), b"\xff" * 8), "is damaged"),
     "local header broken": (lambda: _edited(LOCAL, 0, b"XXXX"), "is damaged"),
     "member starts beyond the end": (lambda: _edited(CENTRAL, 42, b"\xf0\xff\xff\x0f"), "is damaged"),

@@ -141,7 +141,7 @@ def test_diverging_meta_step_changes_nothing(tiny: Make, traced: Functions) -> N
 def test_switch_is_noted_and_repeatable(tiny: Make, traced: Functions) -> None:
     settings = compiled(tiny, compute__precision="float64")
     events = list(Trainer(settings).events())
-    assert [(note.iteration, "compiled from here on" in note.text) for note in of(Noted, events)] == [(6, True)]
+    assert [(note.iteration, "compiled from now on" in note.text) for note in of(Noted, events)] == [(6, True)]
     assert losses(events) == losses(list(Trainer(settings).events()))
     batched = losses(list(Trainer(tiny(compute__engine="batched", compute__precision="float64")).events()))
     assert losses(events) == pytest.approx(batched, rel=1e-9)
@@ -214,7 +214,7 @@ def test_failed_compilation_after_resume_is_reported(
     traced.clear()
     monkeypatch.setattr(compile_switch, "start", lambda settings: Compiler(1, "no C++ compiler"))
     (note,) = of(Noted, list(Trainer(settings, state=saved["last"]).events()))
-    assert "no C++ compiler; meta-steps were compiled until here, so results may differ by rounding" in note.text
+    assert "no C++ compiler; earlier meta-steps were compiled, so rounding may differ from here on" in note.text
 
 
 def test_wrong_compiled_function_is_refused(tiny: Make, traced: Functions, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,7 +258,7 @@ def test_real_compiler(tiny: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     events = list(Trainer(settings).events())
     last = of(Noted, events)[-1]
     assert last.iteration == 3
-    assert last.text.startswith("Meta-steps are compiled from here on and agree with the batched engine; each takes ")
+    assert last.text.startswith("Meta-steps are compiled from now on and agree with the batched engine; each takes ")
     batched = losses(list(Trainer(change(settings, {"compute.engine": "batched"})).events()))
     assert losses(events) == pytest.approx(batched, rel=1e-4)
 

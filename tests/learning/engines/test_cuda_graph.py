@@ -180,7 +180,7 @@ def test_out_of_memory_in_a_capture_halves_the_tasks(tiny: Make, monkeypatch: py
     assert [e.text for e in events if isinstance(e, Noted)] == [
         "cpu is out of memory with 4 tasks at once",
         "cpu is out of memory with 2 tasks at once",
-        "Each meta-step is one CUDA graph from here on",
+        "From now on, each meta-step is one CUDA graph",
     ]
 
 
@@ -228,7 +228,7 @@ def test_empty_graph_is_refused(tiny: Make) -> None:
     settings = tiny()
     events = list(captured(settings, empty).events())
     (note,) = [e for e in events if isinstance(e, Noted)]
-    assert note.text.startswith("Training continues on the batched engine: no CUDA graph could be captured (its replay")
+    assert note.text.startswith("Training continues on the batched engine: the captured CUDA graph is unusable")
     expected = steps(list(Trainer(settings).events()))
     assert [e.meta_loss for e in steps(events)] == [e.meta_loss for e in expected]
 

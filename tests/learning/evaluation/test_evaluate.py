@@ -20,16 +20,17 @@ from metatui.learning.evaluation.evaluate import DIVERGED, Measured, diverged, p
 from metatui.learning.evaluation.statistics import mean_ci95
 from metatui.learning.experiment import set_up
 from metatui.learning.training.trainer import Trainer
-from metatui.learning.training.trainer_state import evaluate_state
+from metatui.learning.training.trainer_state import evaluate_state, views_of_state
 from metatui.utils.errors import BadInput
 
 Make = Callable[..., Settings]
 
 
 def test_curve_matches_single_task_adaptation(tiny: Make) -> None:
-    settings = tiny(compute__precision="float64")
+    settings = tiny(compute__precision="float64", evaluation__test_tasks=5)
     state = Trainer(settings).state()
-    evaluation, views = evaluate_state(settings, state, split="test", tasks=5, steps=3, views=range(5))
+    evaluation = evaluate_state(settings, state)
+    views = views_of_state(settings, state, split="test", tasks=range(5), steps=3, shots=10)
     experiment = set_up(settings)
     losses = []
     for task in range(5):
@@ -55,8 +56,8 @@ def test_curve_matches_single_task_adaptation(tiny: Make) -> None:
 def test_task_does_not_depend_on_other_tasks(tiny: Make) -> None:
     settings = tiny(compute__precision="float64")
     state = Trainer(settings).state()
-    (alone,) = evaluate_state(settings, state, tasks=2, views=[4])[1]
-    among = evaluate_state(settings, state, tasks=2, views=[1, 4, 2])[1][1]
+    (alone,) = views_of_state(settings, state, split="test", tasks=[4], steps=3, shots=10)
+    among = views_of_state(settings, state, split="test", tasks=[1, 4, 2], steps=3, shots=10)[1]
     assert isinstance(alone, RegressionView)
     assert isinstance(among, RegressionView)
     assert (alone.title, alone.support_x, alone.truth) == (among.title, among.support_x, among.truth)
@@ -66,21 +67,23 @@ def test_task_does_not_depend_on_other_tasks(tiny: Make) -> None:
 def test_evaluation_changes_no_parameter(tiny: Make) -> None:
     trainer = Trainer(tiny())
     before = trainer.state()
-    evaluate_state(trainer.settings, before, tasks=4, views=[0])
+    evaluate_state(trainer.settings, before)
+    views_of_state(trainer.settings, before, split="test", tasks=[0], steps=3, shots=10)
     after = trainer.state()
     assert all(torch.equal(t, after.tensors[name]) for name, t in before.tensors.items())
 
 
 def test_evaluation_with_other_shots(tiny: Make) -> None:
-    settings = tiny()
-    evaluation, (view,) = evaluate_state(settings, Trainer(settings).state(), tasks=3, shots=4, views=[0])
-    assert evaluation.shots == 4
+    settings = tiny(evaluation__shots=4)
+    state = Trainer(settings).state()
+    assert evaluate_state(settings, state).shots == 4
+    (view,) = views_of_state(settings, state, split="test", tasks=[0], steps=3, shots=4)
     assert isinstance(view, RegressionView)
     assert len(view.support_x) == 4
 
 
 def test_train_split_is_refused(tiny: Make) -> None:
-    with pytest.raises(BadInput, match="split is 'train', but must be one of val, test"):
+    with pytest.raises(BadInput, match="split is 'train', but must be val or test"):
         evaluate_state(tiny(), Trainer(tiny()).state(), split="train")
 
 
@@ -106,8 +109,8 @@ def test_per_example_batch_norm_sees_one_query() -> None:
 def test_batch_norm_modes_differ() -> None:
     results = {}
     for mode in ("transductive", "per_example"):
-        settings = parse({**GLYPHS, "evaluation": {"batch_norm": mode}})
-        results[mode] = evaluate_state(settings, Trainer(settings).state(), tasks=3, steps=1)[0]
+        settings = parse({**GLYPHS, "evaluation": {"batch_norm": mode, "test_tasks": 3, "inner_steps": 1}})
+        results[mode] = evaluate_state(settings, Trainer(settings).state())
         assert results[mode].batch_norm == mode
         assert results[mode].ways == 3
     assert results["transductive"].loss != results["per_example"].loss

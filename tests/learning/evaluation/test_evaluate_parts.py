@@ -20,7 +20,7 @@ from metatui.learning.experiment import set_up
 from metatui.learning.hardware.devices import Device
 from metatui.learning.model import make_model
 from metatui.learning.optim.inner import Params
-from metatui.learning.stages import stage_listener
+from metatui.utils.progress import stages
 
 Make = Callable[..., Settings]
 
@@ -66,10 +66,10 @@ def test_gpu_tasks_are_split_by_tensor_size(
 
 
 def test_stages_of_the_set_up(tiny: Make) -> None:
-    stages: list[str] = []
-    with stage_listener(stages.append):
+    told: list[str] = []
+    with stages.listener(told.append):
         set_up(tiny(compute__engine="auto"))
-    assert stages == [
+    assert told == [
         "loading the data",
         "choosing the engine",
         "measuring engines: batched (1 of 2)",

@@ -147,7 +147,7 @@ def test_classes_by_number_and_alphabet(text: str, ways: int, numbers: tuple[int
     [
         ("5", "class is 5, but must be one of the classes 0 to 4"),
         ("Runes", "must be a number or begin with one of 'Greek, Latin'"),
-        ("1,1,2", "must differ from each other"),
+        ("1,1,2", "must be distinct"),
         ("latin", "2 in total, but the run has 3 ways"),
         ("0,1,2,3", "4 in total, but the run has 3 ways"),
         ("", "0 in total, but the run has 3 ways"),

@@ -19,7 +19,7 @@ from metatui.config.settings import Settings
 from metatui.events import Warned
 from metatui.learning.hardware import cuda, devices, nvml
 from metatui.learning.training.trainer import Trainer
-from metatui.tui.system_monitor import Load, Sampler
+from metatui.tui.model.system_monitor import Load, Sampler
 from metatui.utils.errors import SettingsError
 from tests.learning.hardware.nvml_stub import FakeGpu, FakeNvml
 
@@ -83,7 +83,7 @@ def test_build_without_cuda(driver: FakeNvml, monkeypatch: pytest.MonkeyPatch) -
 def test_silent_driver(driver: FakeNvml) -> None:
     driver.error = "Driver/library version mismatch"
     assert cuda.cuda_problem() == (
-        "The NVIDIA GPU cannot be used: its driver does not answer (Driver/library version mismatch); install or "
+        "The NVIDIA GPU cannot be used: its driver does not respond (Driver/library version mismatch); install or "
         "reload the driver, or give the container access to the GPU"
     )
 

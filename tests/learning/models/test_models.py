@@ -162,7 +162,7 @@ def test_head_names(model: nn.Module, names: list[str]) -> None:
 @pytest.mark.parametrize(
     ("model", "shape", "sentence"),
     [
-        ({}, (1, 15, 20), "model.downsample is 'max_pool', but must be stride for images of 15x20 pixels"),
+        ({}, (1, 15, 20), "model.downsample is 'max_pool', but must be 'stride' for images of 15x20 pixels"),
         ({"name": "resnet12"}, (3, 15, 84), "model.name is 'resnet12', but must be another model for images of 15x84"),
         ({}, (20,), "model.name is 'auto', but must be another model, such as mlp: conv4 is for images, not for "),
     ],

@@ -35,5 +35,5 @@ def test_wide_head_that_was_not_a_meta_parameter() -> None:
     assert not [name for name in tensors if "pooled" in name]
     resumed = [event.meta_loss for event in Trainer(settings, state=older).events() if isinstance(event, Progress)]
     assert resumed == expected[2:]
-    evaluations = [evaluate_state(settings, state)[0].loss for state in (older, saved["last"])]
+    evaluations = [evaluate_state(settings, state).loss for state in (older, saved["last"])]
     assert evaluations[0] == evaluations[1]

@@ -266,7 +266,7 @@ def test_final_test_uses_best_parameters(tiny: Make) -> None:
     assert isinstance(finished, Finished)
     assert finished.test is not None
     assert finished.test.iteration == best
-    again, _ = evaluate_state(settings, trainer.state())
+    again = evaluate_state(settings, trainer.state())
     assert replace(again, seconds=0.0) == replace(finished.test, seconds=0.0)
 
 
@@ -362,7 +362,7 @@ def test_other_errors_are_raised(tiny: Make, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_missing_device_lists_available_ones(tiny: Make) -> None:
-    with pytest.raises(SettingsError, match=r"compute.device is 'cuda:99', but the devices here are .*cpu \("):
+    with pytest.raises(SettingsError, match=r"compute.device is 'cuda:99', but the available devices are .*cpu \("):
         Trainer(tiny(compute__device="cuda:99"))
 
 

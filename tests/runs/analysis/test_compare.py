@@ -200,6 +200,7 @@ def test_time_to_target_uses_validations(maml: RunFolder, reptile: RunFolder, sc
 
     first, second = curve.mean
     assert second < first, "it learns"
+    assert curve.best == 20
     reached = compare(maml, scratch, target=second).runs
     assert reached[0].to_target is not None
     assert (reached[0].to_target.iterations, reached[0].to_target.tasks) == (20, 40)
@@ -238,19 +239,19 @@ def test_training_curves_share_a_span(maml: RunFolder, reptile: RunFolder) -> No
 
 def test_different_protocols_warn(maml: RunFolder, reptile: RunFolder) -> None:
     comparison = compare(maml, reptile)
-    own = "the runs were set up with different protocols: "
+    own = "the runs have different protocols: "
     assert comparison.warnings == (
-        f"{own}evaluation.shots is 10 for MAML, 5 for Reptile; the comparison uses 10 for all",
-        f"{own}task.queries is 10 for MAML, 7 for Reptile; the comparison uses 10 for all",
-        f"{own}evaluation.inner_steps is 2 for MAML, 4 for Reptile; the comparison uses 2 for all",
+        f"{own}evaluation.shots is 10 for MAML, 5 for Reptile; the comparison uses 10 for all runs",
+        f"{own}task.queries is 10 for MAML, 7 for Reptile; the comparison uses 10 for all runs",
+        f"{own}evaluation.inner_steps is 2 for MAML, 4 for Reptile; the comparison uses 2 for all runs",
         "the runs were trained on different numbers of tasks: 40 for MAML, 60 for Reptile",
     )
     assert comparison.protocol.differences[2] == "evaluation.inner_steps is 2 for MAML, 4 for Reptile"
     assert [run.costs.tasks_seen for run in comparison.runs] == [40, 60]
     (verdict,) = comparison.verdicts
-    assert "on the same 6 tasks, both after 2 inner steps (they were set up with 2 and 4)" in verdict
+    assert "on the same 6 tasks, both after 2 inner steps (their settings are 2 and 4)" in verdict
     shots = compare(reptile, maml, shots=3).warnings[0]
-    assert shots == f"{own}evaluation.shots is 5 for Reptile, 10 for MAML; the comparison uses 3 for all"
+    assert shots == f"{own}evaluation.shots is 5 for Reptile, 10 for MAML; the comparison uses 3 for all runs"
     assert "the validation split was also used to select the checkpoints" in compare(maml, split="val").warnings[0]
 
 
@@ -395,7 +396,7 @@ def test_bad_input_is_refused(store: Path, maml: RunFolder, tmp_path: Path) -> N
         compare(maml, shots=0)
     with pytest.raises(BadInput, match=r"evaluation\.inner_steps is 0, but must be"):
         compare(maml, steps=0)
-    with pytest.raises(BadInput, match="split is 'train', but must be one of val, test"):
+    with pytest.raises(BadInput, match="split is 'train', but must be val or test"):
         compare(maml, split="train")
     with pytest.raises(BadInput, match=r"target is 95, but must be an accuracy above 0 and at most 1"):
         compare(glyphs, target=95)

@@ -129,7 +129,8 @@ def test_mostly_diverged_runs_are_not_compared() -> None:
     assert (pair.test.tasks, pair.test.left_out) == (35, 565)
     assert math.isnan(pair.p_holm)
     assert list(result_warnings([a]))[-1] == (
-        "565 of 600 tasks diverged in the evaluation of A (1 inner step): means, intervals and tests leave them out"
+        "565 of 600 tasks diverged in the evaluation of A (1 inner step): means, intervals and tests exclude these "
+        "tasks"
     )
 
 

@@ -125,7 +125,7 @@ def test_a_comparison_tells_live_changes_with_the_result(live: tuple[RunFolder, 
     assert (made.path, made.old, made.new, made.label) == (RATE, 0.01, 2.0, "inner_lr 2")
     sentence = (
         "MAML: Inner learning rate changed from 0.01 to 2 at meta-step 10 "
-        "(after meta-step 10, whose parameters were evaluated)"
+        "(the evaluated parameters are older, from meta-step 10)"
     )
     assert main_results(comparison)[1:] == (sentence,)
     assert [sentence in EXPORTS[kind](comparison).decode() for kind in (".md", ".html", ".tex")] == [True] * 3
@@ -142,7 +142,7 @@ def test_many_changes_are_counted_and_those_without_effect_left_out(live: tuple[
     many = replace(run.training, changes=(chunk, *[made] * 12))
     sentences = changes_in_training(replace(comparison, runs=(replace(run, training=many),)))
     assert len(sentences) == 11
-    assert sentences[-1] == "MAML: 2 more setting changes, which are listed in its journal"
+    assert sentences[-1] == "MAML: 2 more setting changes (see its journal)"
 
 
 def test_explorer_and_parameter_space_use_validated_rate(live: tuple[RunFolder, list[Event]]) -> None:
@@ -240,13 +240,13 @@ def test_other_live_settings_do_not_change_evaluation(
     from metatui.learning.training.trainer_state import evaluate_state
 
     settings, state = saved_state(live[0])
-    before = timeless(evaluate_state(settings, state)[0])
+    before = timeless(evaluate_state(settings, state))
     others = [path for path, field in FIELDS.items() if field.live and path not in ADAPTATION]
     assert others
     for path in others:
         other = change(settings, {path: type(settings.value(path))(3)})  # type: ignore[arg-type]
         assert other != settings
-        assert timeless(evaluate_state(other, state)[0]) == before, path
+        assert timeless(evaluate_state(other, state)) == before, path
 
 
 @pytest.fixture(scope="module")

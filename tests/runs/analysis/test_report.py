@@ -272,7 +272,7 @@ def test_report_command(store: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert " ".join(err.split()) == f"Written to {page}"
     assert "4 tasks" in Page(page.read_text()).text
     assert main(["report", "fomaml", "--to", str(page)]) == 2
-    assert "exists already: choose another name, or replace it with --force" in capsys.readouterr().err
+    assert "already exists: choose another name, or replace the file with --force" in capsys.readouterr().err
     assert main(["report", "fomaml", "--to", str(page), "--force"]) == 0
     assert main(["report", "fomaml", "--to", str(tmp_path / "a.md")]) == 0
     text = (tmp_path / "a.md").read_text()

@@ -131,7 +131,7 @@ def test_image_files_are_read_as_by_the_data_set(runs_dir: Path, tmp_path: Path)
     files[0].write_bytes(b"text")
     with pytest.raises(BadInput, match=r"000\.png' is not a PNG or JPEG image"):
         model.read_images(files[:1])
-    with pytest.raises(BadInput, match="but read_images needs a run on a folder of images"):
+    with pytest.raises(BadInput, match="but read_images needs a run with images from a folder"):
         metatui.load_model(train(runs_dir, IMAGES)).read_images(files)
 
 
@@ -219,11 +219,11 @@ EXAMPLES: list[tuple[Settings, Any, Any, str]] = [
     (SINUSOID, [[1.0], [2.0]], [1.0, 2.0], "y has the shape [2], but must have the shape [2, 1] for this x"),
     (SINUSOID, [[1.0], []], [1.0, 2.0], ARRAY),
     (SINUSOID, [["a"]], [[1.0]], ARRAY),
-    (SINUSOID, [[math.nan]], [[1.0]], "x has values that are not finite real numbers, but all values must be finite"),
+    (SINUSOID, [[math.nan]], [[1.0]], "x has complex, infinite or NaN values, but all must be finite real numbers"),
     (IMAGES, PIXELS[:, 0], [0, 1, 2], f"x has the shape [3, 28, 28], {SHAPE.format('1, 28, 28')}"),
     (
         IMAGES, PIXELS + 255, [0, 1, 2],
-        "x has pixels from 255 to 255, but they must be from 0 to 1, or uint8 values from 0 to 255",
+        "x has pixel values from 255 to 255, but must have values from 0 to 1, or uint8 values from 0 to 255",
     ),
     (IMAGES, PIXELS, [1, 2, 3], "y has the labels 1, 2, 3, but must have all labels from 0 to 2"),
     (IMAGES, PIXELS, [0.0, 1.0, 2.0], "y has values of type float64, but must have integer labels"),
@@ -290,7 +290,7 @@ def test_learned_rates_are_exported_to_a_second_file(
     (tmp_path / "model.safetensors").unlink()
     assert main(command) == 2
     assert (
-        "the file of meta-parameters next to the model file is 'model.meta-parameters.safetensors', which exists"
+        "the file of meta-parameters next to the model file is 'model.meta-parameters.safetensors', which already"
         in capsys.readouterr().err
     )
 

@@ -425,7 +425,7 @@ class TestAttaching:
             (b"SSH-2.0-OpenSSH_9\r\n", "the socket does not belong to a metatui run"),
             (b'{"hello": {"protocol": 1}}\n', "the socket does not belong to a metatui run"),
             (b'{"paused": {"iteration": 1}}\n', "the socket does not belong to a metatui run"),
-            (b'{"hello": {"protocol": 2}}\n', "it uses protocol 2, but this metatui uses 1"),
+            (b'{"hello": {"protocol": 2}}\n', "it uses protocol 2, but this version of metatui uses 1"),
             (b"x" * 2_000_000, "the socket does not belong to a metatui run"),
         ],
     )

@@ -22,7 +22,6 @@ from metatui.cli import main
 from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.events import Event, Progress
-from metatui.learning.stages import stage_listener
 from metatui.runs.execution import worker
 from metatui.runs.execution.control import LiveRun, StartingRun, resume_detached, start_detached, stop_run
 from metatui.runs.execution.session import Session
@@ -30,6 +29,7 @@ from metatui.runs.storage.lock import RunLock
 from metatui.runs.storage.store import RunStore
 from metatui.utils import child_process, paths
 from metatui.utils.errors import BadInput, MetatuiError, SettingsError
+from metatui.utils.progress import stages
 
 SMALL = change(
     Settings(),
@@ -103,8 +103,8 @@ def test_run_survives_its_starter_and_resumes_when_killed(
     *_, failed = seen
     assert isinstance(failed, events.Failed)
     assert failed.sentence == (
-        f"Process {live.hello.pid}, which trained run {live.run_id}, died, so the run is interrupted: "
-        f"resume it with metatui run --resume {live.run_id}"
+        f"Process {live.hello.pid} died while it was training run {live.run_id}: "
+        f"resume the run with metatui run --resume {live.run_id}"
     )
     assert live.run.status() == "interrupted"
 
@@ -159,7 +159,7 @@ def test_error_of_the_process_is_raised_here(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "metatui" / "__init__.py").write_text("raise SystemExit('wrong module')")
     (tmp_path / "json.py").write_text("raise SystemExit('wrong module')")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(BadInput, match=r"compute.device is 'cuda:77', but the devices here are"):
+    with pytest.raises(BadInput, match=r"compute.device is 'cuda:77', but the available devices are"):
         start_detached(change(SMALL, {"compute.device": "cuda:77"}))
     assert RunStore().runs() == []
 
@@ -231,15 +231,15 @@ def test_own_process_is_not_stopped_by_a_signal() -> None:
 
 def test_run_starts_although_its_stages_cannot_be_shown() -> None:
     """Check a closed terminal: whatever is written to it raises an exception."""
-    stages = []
+    told = []
 
     def write(stage: str) -> None:
-        stages.append(stage)
+        told.append(stage)
         raise OSError("Input/output error")
 
-    with stage_listener(write):
+    with stages.listener(write):
         live = start_detached(SMALL)
-    assert stages[:2] == ["loading the data", "choosing the engine"]
+    assert told[:2] == ["loading the data", "choosing the engine"]
     assert isinstance(list(live)[-1], events.Finished)
 
 
@@ -287,7 +287,7 @@ def test_commands_detach_and_stop(capsys: pytest.CaptureFixture[str]) -> None:
     assert run.journal()[0].details["preset"] == "quick (changed)"
 
     assert main(["stop", begun["run"]]) == 2
-    advice = f"metatui run --resume {begun['run']} continues it"
+    advice = f"resume it with metatui run --resume {begun['run']}"
     assert capsys.readouterr().err == f"metatui: run '{begun['run']}' is not live: it is stopped; {advice}\n"
 
 

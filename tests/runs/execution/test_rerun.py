@@ -276,9 +276,9 @@ def test_rerun_with_several_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert f"compare the seeds with: metatui compare {names[0]} {names[1]}" in err
     assert read_all(again.metrics())[-1].meta_loss == read_all(first.metrics())[-1].meta_loss
     for arguments, message in (
-        (["--seeds", "1,1"], "--seeds is '1,1', but must be different whole numbers of at least 0, such as 0,1,2"),
+        (["--seeds", "1,1"], "--seeds is '1,1', but must be distinct whole numbers of at least 0, such as 0,1,2"),
         (["--seeds", "one"], "--seeds is 'one', but must be"),
-        (["--seeds", "1", "--set", "training.seed=2"], "give only one of them"),
+        (["--seeds", "1", "--set", "training.seed=2"], "use only one of them"),
         (["--seeds", "1", "--detach"], "--seeds cannot be combined with --detach"),
     ):
         assert main(["rerun", first.id, *arguments, *runs_dir]) == 2

@@ -155,7 +155,7 @@ def test_killed_run_tells_what_is_saved(tmp_path: Path, caplog: pytest.LogCaptur
     run.journal_path.write_bytes(lines[0])
     reason = "the process was killed or crashed, and its newest checkpoint is from meta-step 30"
     assert (summarise(run).status, summarise(run).reason) == ("interrupted", reason)
-    advice = f"metatui run --resume {run.id} continues it"
+    advice = f"resume it with metatui run --resume {run.path}"
     assert str(run.not_live()) == f"run '{run.id}' is not live: it is interrupted ({reason}); {advice}"
     (run.checkpoints_path / "last.safetensors").write_bytes(b"")
     assert evaluate(run).loss
@@ -312,7 +312,7 @@ def test_resume_refuses_other_settings(tmp_path: Path) -> None:
 
 
 def test_failed_start_leaves_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"compute\.device is 'cuda:99', but the devices here are"):
+    with pytest.raises(BadInput, match=r"compute\.device is 'cuda:99', but the available devices are"):
         Session.start(change(SMALL, {"compute.device": "cuda:99"}), runs_dir=tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -19,7 +19,6 @@ from metatui.cli.main import main
 from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.events import Evaluating, Progress
-from metatui.learning.data.packing import packing_listener, report_packing
 from metatui.learning.training.meta_steps import MetaSteps
 from metatui.runs.execution.session import Session
 from metatui.runs.execution.signals import EndedEarly, ending_softly
@@ -28,6 +27,7 @@ from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.utils.child_process import ChildProcess
 from metatui.utils.end_signals import SIGNALS
+from metatui.utils.progress import packing
 
 TINY = {
     "training.iterations": "4", "evaluation.every": "2", "evaluation.tasks": "3", "evaluation.test_tasks": "3",
@@ -210,11 +210,11 @@ def test_packing_ends_immediately_on_a_signal() -> None:
     seen: list[int] = []
 
     def pack() -> None:
-        with ending_softly() as ending, packing_listener(lambda done, total: seen.append(done)):
+        with ending_softly() as ending, packing.listener(lambda done, total: seen.append(done)):
             ending.defer()
-            report_packing(0, 9)
+            packing.report(0, 9)
             signal.raise_signal(signal.SIGTERM)
-            report_packing(1, 9)
+            packing.report(1, 9)
 
     with pytest.raises(EndedEarly):
         pack()

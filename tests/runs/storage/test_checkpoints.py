@@ -127,7 +127,7 @@ TERABYTE = {"w": {"dtype": "F32", "shape": [2**38], "data_offsets": [0, 2**40]}}
         (with_header({"__metadata__": {"format": "pt"}}), "is not a metatui checkpoint"),
         (
             with_header({"__metadata__": {"format": "metatui-9", "values": "", "sha256": ""}}),
-            r"was written by a newer metatui \(format 9, and this one reads 1\): update metatui",
+            r"was written by a newer version \(format 9, but this version reads 1\): update metatui",
         ),
         (
             with_header({"__metadata__": {"format": "other-1", "values": "", "sha256": ""}}),

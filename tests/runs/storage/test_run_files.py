@@ -311,7 +311,7 @@ def test_runs_of_the_same_second_are_numbered(tmp_path: Path) -> None:
 
 def test_unknown_run_suggests_the_nearest_names(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
-    with pytest.raises(BadInput, match=r"'x' is not a run in .*: metatui runs lists them"):
+    with pytest.raises(BadInput, match=r"'x' is not a run in .*: list them with metatui runs"):
         store.find("x")
     for name in ("maml-1", "maml-2", "reptile-1"):
         store.create(Settings()).path.rename(tmp_path / name)
@@ -488,7 +488,7 @@ def test_lock_takeover_is_detected(tmp_path: Path) -> None:
     lock.release()
 
 
-NEWER = r"was written by a newer metatui \(format 2; this one reads up to 1\): update metatui"
+NEWER = r"was written by a newer version \(format 2, but this version reads up to 1\): update metatui"
 
 
 def test_newer_formats_are_reported(tmp_path: Path) -> None:
@@ -500,7 +500,7 @@ def test_newer_formats_are_reported(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=rf"journal\.jsonl' {NEWER}"):
         Session.resume(run)
     (summary,) = RunStore(tmp_path).summaries()
-    assert "newer metatui" in (summary.problem or "")
+    assert "newer version" in (summary.problem or "")
     run.evaluation_path.write_text('{"format": 2, "curves": []}')
     with pytest.raises(BadInput, match=rf"evaluation\.json' {NEWER}"):
         run.evaluation()

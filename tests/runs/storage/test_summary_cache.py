@@ -105,7 +105,7 @@ def test_lost_files_are_reported(tmp_path: Path) -> None:
     run.journal_path.unlink()
     found = summarise(run)
     assert (found.status, found.reason) == ("interrupted", None)
-    assert found.problem == "'a' has no readable journal.jsonl, so its status is not known"
+    assert found.problem == "'a' has no readable journal.jsonl, so its status is unknown"
 
 
 def test_broken_database_is_not_needed(tmp_path: Path) -> None:

@@ -204,7 +204,7 @@ COMPARE = '[[compare]]\nname = "a"\n'
         (COMPARE + "grid = { task.shots = [] }", "a: grid.task.shots is [], but must be a non-empty list of values"),
         (COMPARE + "grid = { task.shots = [0] }", "a: task.shots is 0, but must be a whole number from 1"),
         (COMPARE + "grid = { compute.device = ['cpu'] }", "a: grid.compute.device does not affect results"),
-        (COMPARE + "seeds = [1]\ngrid.training.seed = [1]", "a: seeds and grid.training.seed set the same setting"),
+        (COMPARE + "seeds = [1]\ngrid.training.seed = [1]", "a: seeds and grid.training.seed change the same setting"),
         (COMPARE + "runs = 3", "a: runs is 3, but must be a non-empty list of tables"),
         (COMPARE + "runs = [{ name = 'x' }]", "a, run 1: 'name' is not a known key: the keys are preset, set"),
         (COMPARE + "runs = [{}, { set.task.shots = 0 }]", "a, run 2: task.shots is 0, but must be a whole number"),
@@ -312,5 +312,5 @@ def test_invalid_manifest_is_refused(text: str, suite: Suite, tmp_path: Path) ->
     manifest = SuiteManifest(suite, RunStore(tmp_path / "runs"))
     manifest.folder.mkdir(parents=True)
     manifest.path.write_text(text)
-    with pytest.raises(BadInput, match="is not a valid list of runs: delete it to train the suite again"):
+    with pytest.raises(BadInput, match="is not a valid list of runs: delete the file to train the suite again"):
         manifest.runs()

@@ -53,6 +53,14 @@ def last_message(app: MetatuiApp) -> str:
     return list(app._notifications)[-1].message
 
 
+async def test_lines_stay_readable_in_a_wide_terminal(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=(160, 48)) as pilot:
+        await search(app, pilot, "inner")
+        region = app.screen.query_one(CommandList).region
+        assert (region.x, region.width) == (30, 100), "centred"
+
+
 async def test_actions(make: Make, runs_dir: Path) -> None:
     saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000", steps=1)
     app = make()

@@ -23,7 +23,7 @@ from metatui.tui.controllers import sessions
 from metatui.tui.controllers.run_client import RunClient
 from metatui.tui.controllers.sessions import Attached, RealSessions
 from metatui.tui.model.run_model import RunModel
-from metatui.tui.system_monitor import Sampler
+from metatui.tui.model.system_monitor import Sampler
 from metatui.tui.terminal.crash_info import CrashInfo, describe_background_run
 from metatui.utils import child_process, paths
 from metatui.utils.errors import BadInput, MetatuiError
@@ -169,11 +169,11 @@ def test_crash_info_outlives_the_process(tmp_path: Path) -> None:
 
 def test_background_run_names_its_commands(tmp_path: Path) -> None:
     home = RunFolder(paths.runs_dir() / "maml-1")
-    commands = "metatui attach maml-1 follows it, metatui stop maml-1 stops it"
+    commands = "metatui attach maml-1 to follow it, metatui stop maml-1 to stop it"
     assert describe_background_run(home) == f"Run maml-1 continues in the background: {commands}"
     elsewhere = tmp_path / "my runs" / "maml-1"
     text = describe_background_run(RunFolder(elsewhere))
-    assert text.endswith(f"metatui attach '{elsewhere}' follows it, metatui stop '{elsewhere}' stops it")
+    assert text.endswith(f"metatui attach '{elsewhere}' to follow it, metatui stop '{elsewhere}' to stop it")
 
 
 def test_runs_and_suites_of_the_app_are_nice(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,6 +114,21 @@ def test_validations_are_points_measured_with_their_own_shots() -> None:
     assert [series.style for series in training(compared(once), View(curves="validation")).series] == ["points"]
 
 
+def test_a_ring_marks_the_best_validation() -> None:
+    validation = ValidationCurve((1, 2, 3), (4, 8, 12), (0.1, 0.2, 0.3), (2.5, 2.0, 2.2), (0.1,) * 3, (0,) * 3, best=2)
+    comparison = compared(replace(run("maml", 0), validation=validation), run("reptile", 0))
+    for curves in ("both", "validation"):
+        chart = training(comparison, View(axis="tasks", curves=curves))
+        assert [[*each.points] for each in chart.series if each.style == "rings"] == [[(8, 2.0)]]
+        assert chart.title.endswith("; rings: the best")
+    titles = training(comparison, View()).shorter_titles
+    assert (
+        titles[0]
+        == "Meta-loss after 1 step, smoothed over 1 meta-steps; points: validation after 2 steps; rings: the best"
+    )
+    assert "rings" not in training(comparison, View(curves="training")).title
+
+
 def test_training_curves_are_smoothed_and_marked() -> None:
     change = LiveChange(TimeToTarget(1, 4, 0.1), "inner_lr 0.1", "algorithm.inner_lr", 0.01, 0.1)
     averages = tuple(Averages(decay, (decay, decay / 2), None) for decay in DECAYS)

@@ -15,6 +15,7 @@ from metatui.config.settings import Settings
 from metatui.config.usual import with_algorithm
 from metatui.tui.app import MetatuiApp
 from metatui.tui.screens.explain import ExplainScreen
+from metatui.tui.widgets.scroll_view import ScrollView
 from tests.tui.screens.conftest import ScreenApp, text_of
 from tests.tui.sizes import SIZES
 
@@ -72,6 +73,17 @@ async def test_other_algorithms_have_their_usual_rates() -> None:
         await pilot.press("n", "n")
         assert "Pseudo-code, with these settings" in page(screen)
         assert "ε = 1, linear to 0" in page(screen)
+
+
+async def test_a_wide_page_has_two_columns() -> None:
+    app = ScreenApp(ExplainScreen(OMNIGLOT))
+    async with app.run_test(size=(160, 48)) as pilot:
+        await opened(pilot)
+        view = app.screen.query_one(ScrollView)
+        lines = [view.render_line(y).text for y in range(view.size.height)]
+        line = next(line for line in lines if "Cost of a meta-step" in line)
+        assert line.startswith("Learn an initialisation")
+        assert line.index("Cost") == 80
 
 
 async def test_selected_algorithm_is_visible_in_a_narrow_terminal() -> None:

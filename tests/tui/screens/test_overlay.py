@@ -65,7 +65,7 @@ async def test_dialog_and_the_screen_below_follow_the_terminal(make: Make, size:
         assert (len(lines[0]), len(lines)) == size
         assert "F4" in lines[-1]  # the key bar
         left = next(line for line in lines if "Change settings" in line).index("╭─ Change")
-        assert left == (size[0] - 64) // 2
+        assert left == (size[0] - 72) // 2
 
 
 async def test_first_paint_of_the_palette_has_its_field(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

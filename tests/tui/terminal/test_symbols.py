@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
-from textual._border import BORDER_CHARS  # the names allowed in a `border:` rule
 
 from metatui.tui.colors import palette
 from metatui.tui.terminal import symbols
@@ -82,8 +81,6 @@ def test_glyphs_are_one_cell_wide(symbol: Symbols) -> None:
     lines = (glyphs.done, glyphs.todo, glyphs.vertical, glyphs.horizontal, glyphs.corner, glyphs.points)
     assert [cell_len(glyph) for glyph in singles + lines] == [1] * len(singles + lines)
     assert all(cell_len(char) == 1 for char in glyphs.levels + glyphs.lines + glyphs.ramp)
-    assert glyphs.border in BORDER_CHARS
-    assert glyphs.heavy_border in BORDER_CHARS
 
 
 def test_ascii_glyphs_are_ascii() -> None:

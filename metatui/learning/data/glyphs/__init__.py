@@ -1,1 +1,1 @@
-"""Generated characters: the drawing of their images, and tasks with these images."""
+"""Generated characters: rendering of their images, and tasks with these images."""

@@ -90,7 +90,7 @@ def _inked(rows: Tensor) -> Tensor:
     """Add up the spots of ink of each drawing. Returns images [D, SIDE, SIDE].
 
     Args:
-        rows: [2, D, P], indices of the rows of `_profiles` with the horizontal and the vertical profile of each spot.
+        rows: [2, D, P], for each spot, the rows of `_profiles` that contain its horizontal and its vertical profile.
     """
     images = torch.empty(rows.shape[1], SIDE, SIDE)
     for start in range(0, len(images), _CHUNK):
@@ -138,9 +138,11 @@ def _placed(control: Tensor, deviations: Tensor) -> tuple[Tensor, Tensor]:
 
 @functools.cache
 def _profiles() -> Tensor:
-    """Tabulate the ink of a spot on a line of pixels, for each pen and place: float32 [pens * SIDE * _PLACES, SIDE].
+    """Tabulate the ink of a spot in a row of pixels, for each pen width and each position of the spot.
 
-    The values are integers up to 255, so that sums of their products are exact in float32.
+    Returns:
+        float32 [pens * SIDE * _PLACES, SIDE]. The values are integers up to 255, so that sums of their products are
+        exact.
     """
     away = torch.arange(SIDE) - torch.arange(SIDE * _PLACES).unsqueeze(1) / _PLACES
     return (255 * torch.exp(-0.5 * (away / _PENS[:, None, None]) ** 2)).round().flatten(0, 1)

@@ -23,13 +23,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metatui.learning.data import packing
 from metatui.learning.data.image_folder.images import Unusable, decoded
 from metatui.learning.data.image_folder.scan import ImageFile, LeftOut, Listing
 from metatui.learning.data.pixel_cache import read_pixels, write_pixels
 from metatui.utils import paths
 from metatui.utils.errors import BadInput, MetatuiError, quote
 from metatui.utils.files import reason
+from metatui.utils.progress import packing
 
 _FORMAT = "metatui folder 2"
 _MAX_FILE = 256 * 1024 * 1024
@@ -62,7 +62,7 @@ class Packed:
 def load(listing: Listing, *, size: int, rgb: bool, force: bool = False) -> Packed:
     """Return the images of `listing`, from the cache if it is intact and up to date.
 
-    Progress of decoding is reported through `metatui.learning.data.packing`.
+    Progress of decoding is reported through `metatui.utils.progress.packing`.
 
     Args:
         size: height and width in pixels.
@@ -92,7 +92,7 @@ def packed_path(root: Path, *, size: int, rgb: bool) -> Path:
 
 
 def largest() -> int:
-    """Return the largest size in bytes of a folder's pixels: half of this machine's memory."""
+    """Return the maximum number of bytes for the decoded images of a folder: half of this machine's memory."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
@@ -125,14 +125,14 @@ def _decode_into(pixels: NDArray[np.uint8], listing: Listing) -> dict[int, str]:
         return ""
 
     reasons: dict[int, str] = {}
-    packing.report_packing(0, len(files))
+    packing.report(0, len(files))
     # Threads decode in parallel, because Pillow releases the global interpreter lock.
     with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         warnings.simplefilter("ignore")  # Pillow's warnings are either checked in `decoded` or irrelevant
         for start in range(0, len(files), _CHUNK):
             chunk = range(start, min(start + _CHUNK, len(files)))
             reasons |= {number: why for number, why in zip(chunk, pool.map(decode, chunk), strict=True) if why}
-            packing.report_packing(chunk.stop, len(files))
+            packing.report(chunk.stop, len(files))
     return reasons
 
 

@@ -66,7 +66,7 @@ def decoded(data: bytes, size: int, *, rgb: bool) -> NDArray[np.uint8]:
         raise
     except UnidentifiedImageError:
         known = data.startswith((b"\x89PNG", b"\xff\xd8\xff"))
-        raise Unusable("is damaged at its beginning" if known else "is not a PNG or JPEG image") from None
+        raise Unusable("is damaged near its start" if known else "is not a PNG or JPEG image") from None
     except Image.DecompressionBombError:
         raise Unusable(_too_large(f"more than {2 * MOST_PIXELS:,}")) from None
     except Exception as error:  # decoders raise many kinds of errors

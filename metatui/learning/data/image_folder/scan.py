@@ -314,9 +314,10 @@ class _Scanner:
         """Explain why there are no classes, as a relative clause that follows the name of the folder."""
         reasons = {left_out.why for left_out in self._left_out}
         if self._empty and "is a folder inside a class folder" in reasons:
-            return "whose folders contain folders but no images: the class folders must be directly in this folder"
+            return "whose folders contain folders but no images: give the folder that contains the class folders"
         if self._empty:
-            return f"whose {self._empty} class folders contain no PNG or JPEG images"
+            folders = "only class folder contains" if self._empty == 1 else f"{self._empty} class folders contain"
+            return f"whose {folders} no PNG or JPEG images"
         if "is not in a class folder" in reasons:
             return "which contains images, but no class folders: put the images of each class into a separate folder"
         return "which contains no class folders"

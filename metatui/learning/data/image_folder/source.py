@@ -132,10 +132,10 @@ class FolderSource(PackedSource):
 
 
 def _images(repeated: Sequence[tuple[str, str]], where: str) -> str:
-    """Return a clause that says how many images are repeated `where`, with the first one as an example."""
+    """Say how many images are repeated, and give an example: `1 image is in several splits (a/1.png and b/1.png)`."""
     (a, b), count = repeated[0], len(repeated)
     example = f"{sanitize(a)} and {sanitize(b)}"
-    return f"1 image is {where} ({example})" if count == 1 else f"{count:,} images are {where} (such as {example})"
+    return f"1 image is {where} ({example})" if count == 1 else f"{count:,} images are {where} (for example, {example})"
 
 
 def _summary(listing: Listing, left_out: Sequence[LeftOut]) -> str:
@@ -233,7 +233,7 @@ def too_few_classes(ways: int, settings: Settings, listing: Listing, splits: Spl
 
 
 def _fewest_classes(ways: int, shares: Shares) -> int:
-    """Return the smallest number of classes with which each part of a random split has at least `ways` classes."""
+    """Return the smallest number of classes for which every part of a random split has at least `ways` classes."""
 
     def smallest_part(count: int) -> int:
         held_out = [_share(share, count) for share in shares]
@@ -268,7 +268,10 @@ def check_images(settings: Settings, listing: Listing, splits: Splits, counts: S
 def too_few(
     listing: Listing, classes: Sequence[int], counts: Sequence[int], shots: int, queries: int, field: str = "task.shots"
 ) -> str:
-    """Name those of `classes` that have fewer than `shots` + `queries` images. `field` is the setting of `shots`.
+    """Explain which of `classes` have fewer than `shots` + `queries` images.
+
+    Args:
+        field: setting that determines `shots`.
 
     Returns:
         A sentence, or an empty string if all classes have enough images.

@@ -62,7 +62,7 @@ def pack(
 
 
 def save(path: Path, pixels: NDArray[np.uint8], layout: Layout = OMNIGLOT) -> None:
-    """Write the cache of `pixels`, uint8 [characters, 20, 28, 28]."""
+    """Write `pixels`, uint8 [characters, 20, 28, 28], to the cache file `path`."""
     write_data_set(path, pixels, _metadata(layout))
 
 

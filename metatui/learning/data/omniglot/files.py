@@ -149,8 +149,8 @@ def _in_order(origin: str, names: Iterable[str], part: str, alphabets: Alphabets
             raise BadInput(f"{origin} contains {quote(name, 200)}, which is not a drawing of Omniglot")
         if drawings[person - 1]:
             raise BadInput(
-                f"{origin} contains {quote(name, 200)}, but already has a drawing of this character by person "
-                f"{person:02d}"
+                f"{origin} contains {quote(name, 200)}, but also contains another drawing of this character by "
+                f"person {person:02d}"
             )
         drawings[person - 1] = name
     for character, drawings in expected.items():

@@ -1,4 +1,4 @@
-"""The `omniglot` source: characters drawn by 20 people each (Lake et al. 2015)."""
+"""The `omniglot` source: characters, each drawn by 20 people (Lake et al. 2015)."""
 
 from __future__ import annotations
 

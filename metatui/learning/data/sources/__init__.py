@@ -1,1 +1,1 @@
-"""Declarations of the built-in data sets, one module for each. These modules do not import torch at module level."""
+"""Declarations of the built-in data sets, one module for each. Importing these modules does not import torch."""

@@ -28,13 +28,13 @@ class TableOptions(Group):
         "task", "Task column", "Column that names the task of each row.", main=True,
         allowed="the name of a column", min_length=1, max_length=1000)
     inputs: str = setting(
-        "", "Inputs", "Input columns, comma-separated; empty uses all other numeric columns.", main=True,
+        "", "Inputs", "Input columns, comma-separated; if empty, all other numeric columns.", main=True,
         allowed="names of columns, comma-separated", max_length=100_000)
     targets: str = setting(
-        "", "Targets", "Target columns, comma-separated; empty uses all other numeric columns.", main=True,
+        "", "Targets", "Target columns, comma-separated; if empty, all other numeric columns.", main=True,
         allowed="names of columns, comma-separated", max_length=100_000)
     split_column: str = setting(
-        "", "Split column", "Column with train, val or test for each task; empty splits the tasks at random.",
+        "", "Split column", "Column with train, val or test for each task; if empty, the split is random.",
         allowed="the name of a column", max_length=1000)
     val_fraction: float = setting(
         0.16, "Validation share", "Fraction of the tasks used for validation, unless the split column contains val.",

@@ -108,7 +108,7 @@ def read_table(options: TableOptions) -> TableData:
 
     Raises:
         BadInput: if the file cannot be read, is not a table, or contains a value that is not allowed. The message names
-            the file, and for a value also the line and the column.
+            the file and, for an invalid value, also the line and the column.
     """
     path = Path(options.file)
     name = quote(str(path), 200)
@@ -146,7 +146,7 @@ def _grouped(path: Path, name: str, rows: _Rows) -> TableData:
 
 
 def _splits(name: str, rows: _Rows, task_of: NDArray[np.int64]) -> tuple[Split, ...]:
-    """Return the split of each task. Raises BadInput if a value is not a split, or if rows of a task differ."""
+    """Return the split of each task. Raises BadInput if a split is invalid, or if a task has rows in two splits."""
     column = quote(rows.columns.split)
     first: dict[int, tuple[int, str]] = {}
     for row, (task, text) in enumerate(zip(task_of.tolist(), rows.texts[rows.columns.split], strict=True)):
@@ -190,7 +190,7 @@ def _choose_columns(name: str, header: Sequence[str], options: TableOptions, num
     named = [column for column in header if column]
     column, count = Counter(named).most_common(1)[0] if named else ("", 0)
     if count > 1:
-        raise BadInput(f"{name} has {count} columns called {quote(column)}, but column names must differ")
+        raise BadInput(f"{name} has {count} columns called {quote(column)}, but column names must be unique")
     used: dict[str, str] = {}
 
     def use(field: str, column: str) -> str:
@@ -270,7 +270,7 @@ def _read_csv(data: bytes, name: str, options: TableOptions) -> _Rows:
 
 
 def _row_problem(row: Sequence[str], header: Sequence[str], places: Sequence[int]) -> str:
-    """Describe the mistake in a row that must have numbers at `places`."""
+    """Describe the error in a row that must have numbers in the columns at the indices `places`."""
     if len(row) != len(header):
         values = "1 value" if len(row) == 1 else f"{len(row):,} values"
         return f"the row has {values}, but the header names {len(header):,} columns"
@@ -290,7 +290,7 @@ def _lines(data: bytes, name: str) -> Iterator[str]:
 
 
 def _records(reader: Any, name: str) -> Iterator[list[str]]:
-    """Yield the records of a CSV file that are not blank."""
+    """Yield the records of a CSV file, without blank ones."""
     while True:
         try:
             row: list[str] = next(reader)
@@ -317,7 +317,7 @@ def _no_rows(name: str) -> str:
 
 
 def _too_many(name: str) -> str:
-    return f"{name} has more than {MOST_VALUES:,} input and target values, the largest number that is allowed"
+    return f"{name} has more than {MOST_VALUES:,} input and target values, which is the maximum"
 
 
 # Parquet

@@ -104,14 +104,15 @@ class TableSource(TaskSource):
         training = np.isin(np.repeat(np.arange(len(table.tasks)), table.counts), splits["train"])
         self.x_mean, self.x_scale, self._x = _standardised(table.x, training)
         self.y_mean, self.y_scale, self._y = _standardised(table.y, training)
-        self._pool = torch.cat([torch.arange(n) + first for n, first in self._extents("train")])
+        first, count = (each[self._tasks["train"]].tolist() for each in (self._first, self._count))
+        self._pool = torch.cat([torch.arange(n, n + rows) for n, rows in zip(first, count, strict=True)])
         self.notes = (self._contents(), self._units())
         self.notices = tuple(filter(None, (self._left_out(splits, needed), self._repeated(evaluated))))
 
     def episodes(
         self, split: Split, tasks: Sequence[int], *, seed: int, ways: int = 1, shots: int, queries: int
     ) -> Episodes:
-        """Return episodes of `shots` support and `queries` query rows of the same task.
+        """Return one episode for each task, with `shots` support rows and `queries` query rows of the task.
 
         With a different number of shots, an episode keeps its query set, and the smaller support set is the beginning
         of the larger one.
@@ -169,12 +170,8 @@ class TableSource(TaskSource):
         """Convert standardised targets or predictions [..., targets] to the units of the columns."""
         return y.cpu().double() * self.y_scale + self.y_mean
 
-    def _extents(self, split: Split) -> list[tuple[int, int]]:
-        """Return the number of rows and the first row of each task of `split`."""
-        return [(int(self._count[n]), int(self._first[n])) for n in self._tasks[split].tolist()]
-
     def _choose(self, split: Split, tasks: Sequence[int], *, seed: int) -> Tensor:
-        """Return the index in the table of each task in `tasks`, int64 [T].
+        """Return the index of the table's task for each task number in `tasks`, int64 [T].
 
         In a split of n tasks, every block of n successive task numbers contains each task once.
         """
@@ -202,14 +199,15 @@ class TableSource(TaskSource):
         )
 
     def _left_out(self, splits: Splits, needed: Mapping[Split, int]) -> str:
-        """Describe how many tasks are left out; empty if all tasks are used."""
+        """Describe which tasks are left out; return an empty string if all tasks are used."""
         small = [n for split in SPLITS for n in splits[split] if self.table.counts[n] < needed[split]]
         if not small:
             return ""
         examples = ", ".join(f"{quote(self.table.tasks[n])} ({self.table.counts[n]})" for n in small[:MOST_NAMED])
         more = f" and {len(small) - MOST_NAMED:,} more" if len(small) > MOST_NAMED else ""
+        verb = "is left out, because it has" if len(small) == 1 else "are left out, because they have"
         return (
-            f"{len(small):,} of {len(self.table.tasks):,} tasks of {self.table.name} are left out, because they have "
+            f"{len(small):,} of {len(self.table.tasks):,} tasks of {self.table.name} {verb} "
             f"fewer rows than shots and queries together ({max(needed.values())}): {examples}{more}"
         )
 
@@ -234,10 +232,10 @@ def _listed(columns: Sequence[str]) -> str:
 
 
 def split_tasks(table: TableData, options: TableOptions, seed: int) -> Splits:
-    """Return the tasks of each split: those that the split column names, or a random choice.
+    """Divide the tasks of `table` among the splits as the split column says or, without this column, at random.
 
-    If the split column has no validation tasks, some training tasks are chosen at random for validation. The choice
-    does not depend on the numbers of rows, so that changing the shots never moves a test task into training.
+    If the split column contains no validation tasks, a random part of the training tasks is used for validation. The
+    random choice does not depend on the numbers of rows, so changing the shots never moves a test task into training.
 
     Raises:
         BadInput: if there are too few tasks for three splits.
@@ -268,7 +266,11 @@ def split_tasks(table: TableData, options: TableOptions, seed: int) -> Splits:
 
 
 def _take(tasks: Sequence[int], share: float, seed: int, split: str, *, leave: int) -> tuple[list[int], list[int]]:
-    """Divide `tasks` at random into a share of at least one task and a rest of at least `leave` tasks, both sorted."""
+    """Divide `tasks` at random into two sorted lists, and return them.
+
+    The first list contains the fraction `share` of the tasks, but at least one task. The second list contains the
+    others, which are at least `leave` tasks.
+    """
     count = min(max(1, round(share * len(tasks))), len(tasks) - leave)
     order = choose(keys(seed, f"table/split/{split}", torch.tensor(0)), len(tasks), len(tasks)).tolist()
     taken = {tasks[place] for place in order[:count]}
@@ -296,7 +298,7 @@ def _standardised(values: np.ndarray, training: np.ndarray) -> tuple[Tensor, Ten
 
 
 def _fingerprint(table: TableData, splits: Splits) -> str:
-    """Return a digest of what determines the tasks: columns, and names and rows of the tasks of each split."""
+    """Return a digest of the columns, and of the names and rows of the tasks in each split."""
     digest = hashlib.sha256(repr((table.inputs, table.targets)).encode())
     first = np.cumsum(table.counts) - table.counts
     for split in SPLITS:

@@ -1,1 +1,1 @@
-"""Meta-gradients of any module with plain autograd, and a check that a faster engine gives the same result."""
+"""Meta-gradients of arbitrary modules with plain autograd, and a check that faster engines give the same results."""

@@ -46,7 +46,7 @@ REGISTRIES = ("_parameters", "_buffers", "_modules")
 """Attributes of a module that hold its parameters, buffers and submodules. Their entries are compared one by one."""
 
 REMEMBERED = 256
-"""Largest number of verdicts that are kept in memory. When there are more, the oldest one is dropped."""
+"""Maximum number of verdicts to keep in memory. When there are more, the oldest one is dropped."""
 
 
 @dataclass(frozen=True)

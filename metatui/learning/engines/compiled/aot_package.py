@@ -43,8 +43,8 @@ def path_of(what: Sequence[object], inputs: Sequence[Tensor], threads: int) -> P
     Args:
         what: identifies the function by values whose repr is the same in every process.
         inputs: tensors of the shapes and dtypes that the function is compiled for.
-        threads: number of CPU threads that the function is compiled for. It may be called with another number of
-            threads.
+        threads: number of CPU threads that the function is compiled for. The compiled function may be called with
+            another number of threads.
     """
     processor = torch.backends.cpu.get_cpu_capability()
     depends = [torch.__version__, platform.machine(), processor, threads, *what]

@@ -36,7 +36,7 @@ REPEATED = 20
 if all results are bit-for-bit the same."""
 
 TRIED = 5
-"""Number of timed calls for each number of threads in a trial. A trial finds the fastest number of threads."""
+"""Number of timed calls for each number of threads in a trial. A trial finds out which number is fastest."""
 
 TRIAL_INTERVAL = 2000
 """Number of calls from the start of one trial to the start of the next. The best number of threads changes with the
@@ -105,7 +105,7 @@ class GraphedStep:
         return path_of(what, inputs, self.threads)
 
     def compile(self, episodes: Episodes, algorithm: AlgorithmSettings) -> None:
-        """Compile meta-steps of this kind, unless their package already exists. Raises CompileFailed."""
+        """Compile meta-steps of this kind, unless their package already exists. Raises CompileFailed if this fails."""
         path = self.path(episodes, algorithm)
         if path.is_file():
             return

@@ -33,7 +33,7 @@ WARM_UP = 3
 """Number of eager meta-steps before a capture. During these, libraries choose and set up their kernels."""
 
 KEPT = 4
-"""Largest number of captures that are kept. When there are more, the least recently used one is dropped, because every
+"""Maximum number of captures to keep. When there are more, the least recently used one is dropped, because every
 capture holds device memory."""
 
 Record = Callable[[Callable[[], None]], Callable[[], None]]
@@ -41,7 +41,7 @@ Record = Callable[[Callable[[], None]], Callable[[], None]]
 
 
 class CaptureFailed(MetatuiError):
-    """Failure to capture a meta-step as a CUDA graph."""
+    """Raised if a meta-step cannot be captured as a CUDA graph."""
 
 
 class CudaGraphs:
@@ -61,7 +61,7 @@ class CudaGraphs:
 
         Raises:
             CaptureFailed: if CUDA cannot capture the function.
-            RuntimeError: if the device is out of memory, see `is_out_of_memory`.
+            RuntimeError: if the device is out of memory (see `is_out_of_memory`).
         """
         with torch.cuda.device(self._device):
             try:
@@ -84,7 +84,7 @@ class CudaGraphs:
     def release(self) -> None:
         """Return the pool's memory to the device, after all graphs that use it have been deleted.
 
-        torch cannot use a pool again after its last graph is deleted, so later graphs get a new pool.
+        torch cannot reuse a pool after its last graph has been deleted, so later graphs get a new pool.
         """
         self._pool = None
         free_unused_memory(self._device)
@@ -184,7 +184,7 @@ class CapturedStep:
 
         Raises:
             CaptureFailed: if no graph can be captured, or if its replay does not reproduce the meta-step.
-            RuntimeError: if the device is out of memory, see `is_out_of_memory`.
+            RuntimeError: if the device is out of memory (see `is_out_of_memory`).
         """
         static = Episodes(*(t.clone() for t in episodes.tensors()))
         metrics = torch.zeros(4, dtype=torch.float64, device=self._flat.vector.device)
@@ -206,7 +206,7 @@ class CapturedStep:
             moved = any(not torch.equal(t, kept) for t, kept in zip(state, before, strict=True))
             _, _, _, norm = metrics.tolist()
             if norm == -math.inf or (norm > 0 and not moved):
-                raise CaptureFailed("no CUDA graph could be captured (its replay does not change the parameters)")
+                raise CaptureFailed("the captured CUDA graph is unusable (its replay does not change the parameters)")
         finally:
             restore()
         self._captures[_kind(episodes, settings, at_once)] = _Capture(replay, static, metrics)
@@ -236,7 +236,7 @@ class CapturedStep:
         return capture.metrics.clone()
 
     def rollback(self, steps: int) -> None:
-        """Subtract the last `steps` meta-steps, which were not finite and changed nothing, from the step count."""
+        """Subtract `steps` from the step count, because the last `steps` meta-steps diverged and changed nothing."""
         self._outer.count(-steps)
         self._finite.fill_(True)
 

@@ -1,8 +1,8 @@
-"""Group norm that avoids a crash of torch.
+"""Group norm that avoids a crash in torch.
 
 On the CPU, the backward pass of torch's group norm of channels-last images writes the gradient for the images even if
-this gradient was not requested, and the process crashes (torch 2.11 to 2.13). This happens, for example, if only norms
-are adapted. This module therefore always requests all three gradients.
+this gradient was not requested, and the process crashes (torch 2.11 to 2.13). This happens, for example, if only the
+parameters of norm layers are adapted. This module therefore always requests all three gradients.
 
 Let `mean` be the mean over a group of channels of one image, μ and σ² the mean and the variance of x in this group, and
 x̂ = s (x - μ) with s = (σ² + ε)^-½. The gradients for an incoming gradient g are

@@ -50,7 +50,7 @@ class Library:
     """The C functions for one dtype."""
 
     def __init__(self, path: Path) -> None:
-        """Load the library. Raises OSError."""
+        """Load the library. Raises OSError if the library cannot be loaded."""
         library = ctypes.CDLL(str(path))
         self._functions = {name: getattr(library, name) for name in FUNCTIONS}
 
@@ -91,7 +91,10 @@ def compiler() -> str | None:
 
 
 def _built(real: str) -> Path:
-    """Return the library for this CPU; compile it first if needed. Raises OSError, MetatuiError or SubprocessError."""
+    """Return the path of the library for this CPU, and compile the library first if needed.
+
+    Raises OSError, MetatuiError or SubprocessError if the library cannot be compiled or must not be loaded.
+    """
     folder = files("metatui.learning.engines.native")
     sources = {name: folder.joinpath(name).read_bytes() for name in (*SOURCES, *HEADERS)}
     flags = [*FLAGS, *INSTRUCTIONS.get(torch.backends.cpu.get_cpu_capability(), []), f"-DREAL={real}"]
@@ -121,7 +124,7 @@ def _build(sources: dict[str, bytes], flags: list[str], path: Path) -> None:
 
 
 def _checksum(path: Path) -> Path:
-    """Return the path of a library's checksum, which prevents an incomplete library from being loaded."""
+    """Return the path of the file with a library's checksum, which prevents loading an incomplete library."""
     return path.with_suffix(".sha256")
 
 

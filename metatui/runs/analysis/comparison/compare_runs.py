@@ -61,8 +61,8 @@ def compare(
         target: accuracy (a fraction) or loss; the comparison shows when each run first reached this value.
         device: device for all runs; defaults to the device in each run's settings.
         titles: texts that replace the names of the algorithms in the labels of runs.
-        reuse_test: whether to reuse the final test of the run instead of evaluating it, if only one run is given and
-            the test used the same protocol. The result then has no per-task `values`, which only comparisons of
+        reuse_test: whether to use the recorded final test instead of a new evaluation, if only one run is given and
+            its test used the same protocol. The result then has no per-task `values`, which only comparisons of
             several runs need.
         on_progress: callback that receives the progress before each chunk of tasks.
 
@@ -179,7 +179,7 @@ def comparing(
 
 
 def _check_runs(runs: Sequence[RunFolder], titles: Sequence[str]) -> None:
-    """Raise BadInput if the runs cannot be compared. This reads only small files: reading checkpoints takes seconds."""
+    """Raise BadInput if the runs cannot be compared. Checkpoints are not read, because reading them takes seconds."""
     if not runs:
         raise BadInput("there are no runs to compare: give at least one run")
     paths = set()

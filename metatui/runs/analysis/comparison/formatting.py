@@ -128,10 +128,10 @@ def changes_in_training(comparison: Comparison) -> tuple[str, ...]:
         for change in changes[:MOST_CHANGES]:
             text, at = change_text(change.path, text_of(change.old), text_of(change.new)), change.at.iterations
             measured = run.evaluation.iteration
-            before = f" (after meta-step {measured:,}, whose parameters were evaluated)" if measured <= at else ""
+            before = f" (the evaluated parameters are older, from meta-step {measured:,})" if measured <= at else ""
             sentences.append(f"{run.label}: {text} at meta-step {at:,}{before}")
         if (rest := len(changes) - MOST_CHANGES) > 0:
-            sentences.append(f"{run.label}: {rest:,} more setting changes, which are listed in its journal")
+            sentences.append(f"{run.label}: {rest:,} more setting change{'' if rest == 1 else 's'} (see its journal)")
     return tuple(sentences)
 
 
@@ -174,6 +174,6 @@ def note_on_seeds(comparison: Comparison) -> str | None:
     if not any(pair.is_tested for pair in comparison.pairs) or comparison.seeds:
         return None
     return (
-        "The tests are paired t-tests over tasks: they compare the trained runs. To compare the settings that the "
-        "runs were trained with, train each with several seeds."
+        "The tests are paired t-tests over tasks: they compare the trained runs. To compare the settings of the runs, "
+        "repeat each run with several seeds."
     )

@@ -162,7 +162,7 @@ def _better(metric: Metric, difference: float, half: float, a: str, b: str, over
 
 
 def _inner_steps(a: RunResult, b: RunResult) -> str:
-    """Return a phrase such as `, after 3 and 5 inner steps`; empty if both runs were set up with the same number."""
+    """Return a phrase such as `, after 3 and 5 inner steps`; empty if the number is the same in both runs' settings."""
     if not all(FIELDS["evaluation.inner_steps"].is_relevant(run.settings) for run in (a, b)):
         return ""
     own = a.settings.evaluation_steps, b.settings.evaluation_steps
@@ -171,7 +171,7 @@ def _inner_steps(a: RunResult, b: RunResult) -> str:
     made = a.evaluation.steps[-1], b.evaluation.steps[-1]
     if made[0] != made[1]:
         return f", after {made[0]} and {steps(made[1])}"
-    return f", both after {steps(made[0])} (they were set up with {own[0]} and {own[1]})"
+    return f", both after {steps(made[0])} (their settings are {own[0]} and {own[1]})"
 
 
 def _corrected(p: float, name: str, family: int, of: str) -> str:

@@ -138,7 +138,7 @@ def _protocol_warnings(
         yield f"{path} is {values}: the runs see the same tasks with different inputs"
     for path, values in differences:
         used = text_of(_value(agreed, path))
-        yield f"the runs were set up with different protocols: {path} is {values}; the comparison uses {used} for all"
+        yield f"the runs have different protocols: {path} is {values}; the comparison uses {used} for all runs"
     if split == "val":
         yield (
             "the validation split was also used to select the checkpoints, so these numbers are optimistic: report "
@@ -158,7 +158,7 @@ def result_warnings(runs: Sequence[RunResult]) -> Iterator[str]:
             inner_lr = "" if rate is None else f" at an inner learning rate of {rate:g}"
             yield (
                 f"{diverged(run.diverged, run.evaluation.tasks)} in the evaluation of {run.label} ({made}"
-                f"{inner_lr}): means, intervals and tests leave them out"
+                f"{inner_lr}): means, intervals and tests exclude these tasks"
             )
     for run in runs:
         if run.evaluation.checkpoint == "last" and run.validation.iterations:
@@ -177,7 +177,7 @@ def result_warnings(runs: Sequence[RunResult]) -> Iterator[str]:
 
 
 def _differing(settings: Sequence[Settings], labels: Sequence[str], paths: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield each path whose value differs between the runs that use the setting, and a text with the values."""
+    """Yield the path of each setting that differs between the runs that use it, and a string that lists its values."""
     for path in paths:
         relevant = [(name, each) for name, each in zip(labels, settings, strict=True) if FIELDS[path].is_relevant(each)]
         if len({_value(each, path) for _, each in relevant}) > 1:

@@ -29,7 +29,8 @@ MOST_STEPS = 12
 """Maximum number of rows in the table of inner steps. If there are more steps, only round step numbers are shown."""
 
 MOST_VALIDATIONS = 12
-"""Maximum number of rows in the table of validations. If there are more, evenly spaced ones are shown."""
+"""Maximum number of rows in the table of validations. If there are more validations, an evenly spaced selection is
+shown."""
 
 
 @dataclass(frozen=True)

@@ -140,9 +140,11 @@ def validation_curve(run: RunFolder, steps: Steps, metric: Metric) -> Validation
     If a resumed run repeated validations, only the results of the repetition are included.
     """
     results: dict[int, tuple[float, float, int]] = {}
+    best = None
     for entry in run.validations():
         mean, half = (_number(entry.details.get(name)) for name in (metric, f"{metric}_ci95"))
         results[entry.iteration] = mean, half, _count(entry.details.get("diverged"))
+        best = entry.iteration if entry.details.get("best") is True else best
     when = [steps.until(iteration) for iteration in sorted(results)]
     return ValidationCurve(
         iterations=tuple(each.iterations for each in when),
@@ -151,6 +153,7 @@ def validation_curve(run: RunFolder, steps: Steps, metric: Metric) -> Validation
         mean=tuple(results[each.iterations][0] for each in when),
         ci95=tuple(results[each.iterations][1] for each in when),
         diverged=tuple(results[each.iterations][2] for each in when),
+        best=best,
     )
 
 

@@ -50,7 +50,7 @@ class Protocol:
     """Whether each run uses the number of inner steps in its own settings. If True, `steps` is the largest of these
     numbers."""
     differences: tuple[str, ...] = ()
-    """Differences between the protocols that the runs were set up with. The comparison uses one protocol for all runs
+    """Differences between the protocols in the settings of the runs. The comparison uses one protocol for all runs
     instead."""
 
 
@@ -131,7 +131,7 @@ class TrainingCurve:
     changes: tuple[LiveChange, ...] = ()
     """Live changes, in order."""
     averages: tuple[Averages, ...] = ()
-    """The same curve, smoothed as in the app's charts, once for each decay that can be selected there."""
+    """The same curve with each degree of smoothing (decay) that can be selected in the app's charts."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +146,8 @@ class ValidationCurve:
     diverged: tuple[int, ...]
     """Number of diverged tasks in each validation; 0 if the journal does not record this number. The means
     exclude these tasks."""
+    best: int | None = None
+    """Meta-step of the best validation, whose parameters are kept; None if the journal does not record it."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ class RecordedRun:
     label: str
     """Short label, unique in the comparison."""
     settings: Settings
-    """Settings of the training, including live changes, but with the inner learning rate of the best validation."""
+    """Settings of the training, including live changes, but with the inner learning rate at the best validation."""
     same_tasks: Hashable = field(repr=False)
     """Key that is equal for runs with the same held-out tasks."""
     training: TrainingCurve | None = field(repr=False)
@@ -389,7 +391,7 @@ class Comparing:
     run: str
     """Label of the current run."""
     number: int
-    """Number of the current run, starting at 1."""
+    """Position of the current run in the list of runs, starting at 1."""
     runs: int
     done: int
     """Number of finished held-out tasks."""

@@ -145,7 +145,7 @@ def _protocol(comparison: Comparison) -> TextTable:
         "parameters": "those of the best validation, with its inner learning rate; adaptation to each task starts from "
         "them",
         "diverged tasks": f"tasks whose loss after the last inner step is not finite{growth}; means, intervals and "
-        "tests leave them out",
+        "tests exclude these tasks",
         "intervals": "95 % (Student's t), over tasks; for means over several seeds and their differences, over the "
         "seeds",
     }
@@ -224,8 +224,8 @@ def _journal(comparison: Comparison) -> TextTable | None:
         rows += [
             (run.label, _time(entry), f"{entry.iteration:,}", message) for entry, message in messages[:MOST_EVENTS]
         ]
-        if len(messages) > MOST_EVENTS:
-            rows.append((run.label, NONE, NONE, f"and {len(messages) - MOST_EVENTS:,} more events"))
+        if (rest := len(messages) - MOST_EVENTS) > 0:
+            rows.append((run.label, NONE, NONE, f"and {rest:,} more event{'' if rest == 1 else 's'}"))
     return TextTable("Events", ("run", "time", "meta-step", "event"), tuple(rows), names=4) if rows else None
 
 

@@ -60,7 +60,7 @@ def stop_run(run: RunFolder) -> LiveRun | None:
 
 
 def has_ended(run: RunFolder, seconds: float) -> bool:
-    """Wait at most `seconds` for the process of a run to release the run; return whether it has released it."""
+    """Wait at most `seconds` for the process of a run to release its lock; return whether the lock is released."""
     until = time.monotonic() + seconds
     while run.is_live():
         if time.monotonic() >= until:
@@ -72,9 +72,9 @@ def has_ended(run: RunFolder, seconds: float) -> bool:
 class LiveRun:
     """Stream of the events of a live run. Iterate over it once, in one thread; `submit` and `close` are thread-safe.
 
-    Leaving the iteration closes the connection. Progress arrives in order and without repetition. If this process does
-    not keep up, some progress is omitted and can be read from the run's metrics.jsonl. Earlier events are in the run
-    folder.
+    The connection is closed when the iteration ends. Progress arrives in order and without repetition. If this process
+    does not keep up, some progress is omitted and can be read from the run's metrics.jsonl. Earlier events are in the
+    run folder.
     """
 
     def __init__(self, run: RunFolder, channel: Channel) -> None:
@@ -108,7 +108,7 @@ class LiveRun:
     def attach(cls, run: RunFolder) -> LiveRun:
         """Connect to a run. Raises BadInput if the run is not live or its process cannot be reached.
 
-        If the process does not listen, the exception is `NotListening`.
+        The exception is `NotListening` if no process listens on the socket of the run.
         """
         if not run.is_live():
             raise run.not_live()
@@ -208,15 +208,14 @@ class LiveRun:
         run, pid = self.run, self.hello.pid
         if is_live:
             return Failed(
-                self._reached, f"Process {pid} is still training run {run.id} but closed the connection: attach again"
+                self._reached, f"Process {pid} is still training run {run.id}, but closed the connection: attach again"
             )
         status = run.status()
         last = next((entry for entry in reversed(run.journal()) if entry.event == status), None)
         if last is None or status not in ("finished", "stopped", "failed"):
             return Failed(
                 self._reached,
-                f"Process {pid}, which trained run {run.id}, died, so the run is interrupted: "
-                f"resume it with metatui run --resume {run.id}",
+                f"Process {pid} died while it was training run {run.id}: resume the run with {run.resume_command}",
             )
         if status == "failed":
             return Failed(last.iteration, sanitize(str(last.details.get("sentence")), limit=2000))

@@ -10,14 +10,13 @@ from typing import Any
 from metatui.config.declarations import Scalar
 from metatui.config.schedule import Planned, as_tables
 from metatui.config.settings import Settings
-from metatui.learning import stages
-from metatui.learning.data import packing
 from metatui.runs.execution.control.client import LiveRun
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils import paths
 from metatui.utils.child_process import ChildProcess, Message, describe_exit
 from metatui.utils.errors import BadInput, MetatuiError, Problem, SettingsError, quote
 from metatui.utils.logs import open_log
+from metatui.utils.progress import packing, stages
 
 
 class StartingRun:
@@ -140,9 +139,9 @@ def _answer(child: ChildProcess) -> str:
 
 def _report(progress: Message) -> None:
     if "packed" in progress:
-        packing.report_packing(*progress["packed"])
+        packing.report(*progress["packed"])
     elif "stage" in progress:
-        stages.report_stage(progress["stage"])
+        stages.report(progress["stage"])
 
 
 def _error(answer: Message) -> MetatuiError:

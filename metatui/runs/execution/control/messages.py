@@ -136,7 +136,7 @@ def read_hello(line: bytes) -> Hello:
         raise BadInput(NO_HELLO) from None
     if protocol != PROTOCOL:
         raise BadInput(
-            f"it uses protocol {quote(protocol)}, but this metatui uses {PROTOCOL}: "
+            f"it uses protocol {quote(protocol)}, but this version of metatui uses {PROTOCOL}: "
             "use the version that is training the run"
         )
     message = read_report(line)

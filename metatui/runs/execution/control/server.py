@@ -66,7 +66,7 @@ MOST_OTHERS = 4096
 the oldest are dropped."""
 
 MOST_UNREAD = 64 * 1024
-"""Maximum number of unread bytes for a viewer. If there are more, invalid lines from this viewer are not answered."""
+"""Maximum number of bytes waiting to be sent to a viewer. If there are more, its invalid commands get no answer."""
 
 CHUNK = 64 * 1024
 
@@ -177,7 +177,7 @@ class ControlServer:
         self._evaluating = False
         self._closing = False
         self._listening = False
-        """Whether a viewer is connected. Events are queued only then."""
+        """Whether a viewer is connected. If not, events are not queued."""
         self._viewers: list[Viewer] = []
         self._tasks: set[asyncio.Task[None]] = set()
         """References to running asyncio tasks, because the event loop keeps only weak references."""
@@ -187,7 +187,7 @@ class ControlServer:
         self._thread: threading.Thread | None = None
 
     def adopt(self, connection: socket.socket) -> None:
-        """Add a viewer before `open`, so that it receives all events."""
+        """Add a viewer that receives all events. Must be called before `open`."""
         self._viewers.append(Viewer(connection, self._hello()))
         self._listening = True
 

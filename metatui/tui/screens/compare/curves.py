@@ -103,7 +103,7 @@ def run_colours(comparison: Comparison, view: View) -> list[str]:
 def training(comparison: Comparison | Recorded, view: View) -> ChartData:
     """Return a chart of the training curves (lines), of the validations (points), or of both.
 
-    The chart has marks at live changes and at values that are not finite.
+    A ring marks the best validation of each run. The chart has marks at live changes and at values that are not finite.
     """
     accuracy = view.shows_accuracy(comparison)
     # Validations record only the metric that decides the comparison.
@@ -115,6 +115,7 @@ def training(comparison: Comparison | Recorded, view: View) -> ChartData:
     measured = in_training if lines else in_validation
     differs = len({each for each, group in zip(measured, groups, strict=True) if each and group.runs[0].training}) > 1
     series: list[Series] = []
+    rings = ""
     spans: set[str] = set()
     marks: list[Mark] = []
     faults: dict[tuple[float, str], Mark] = {}
@@ -141,20 +142,31 @@ def training(comparison: Comparison | Recorded, view: View) -> ChartData:
                     Series(name, group.colour, [*zip(getattr(run.validation, view.axis), y, strict=True)], style)
                 )
                 name = ""
+                if run.validation.best in run.validation.iterations:
+                    place = run.validation.iterations.index(run.validation.best)
+                    at = getattr(run.validation, view.axis)[place]
+                    series.append(Series("", group.colour, [(at, y[place])], style="rings"))
+                    rings = "; rings: the best"
             failed = {x for each in series[first:] for x, value in each.points if not math.isfinite(value)}
             faults |= {(x, label): Mark(x, "not finite", group.colour, label) for x in failed}
             changes = run.training.changes if run.training else ()
             marks += [Mark(getattr(change.at, view.axis), change.label, group.colour, label) for change in changes]
     smoothed = f", smoothed {max(spans)}" if spans else ""
     metric = "accuracy" if accuracy else "loss"
-    shown = f"{'Query accuracy' if accuracy else 'Meta-loss'} in training"
+    brief = "Query accuracy" if accuracy else "Meta-loss"
+    shown = f"{brief} in training"
     trained, validation = ("" if differs else _all_alike(in_training)), f"validation{_all_alike(in_validation)}"
     if lines:
         end = f"; points: {validation}" if points else ""
         titles = [f"{shown}{trained}{smoothed}{end}", f"{shown}{trained}{end}", f"Training{trained}{end}"]
+        if rings:
+            long, *short = titles
+            titles = [f"{long}{rings}", f"{brief}{trained}{smoothed}{end}{rings}", long]
+            titles += [f"{brief}{trained}{end}{rings}", *short]
     else:
         on_tasks = validation.replace("validation", "validation tasks", 1)
         titles = [f"{metric.capitalize()} on {on_tasks}", validation.capitalize()]
+        titles = [f"{titles[0]}{rings}", *titles] if rings else titles
     return ChartData(
         tuple(series),
         tuple(marks),

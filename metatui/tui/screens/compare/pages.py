@@ -60,14 +60,14 @@ def result_page(comparison: Comparison, view: View, width: int, theme: ChartThem
         rows += paragraph(note, width, theme, theme.muted)
     after = f"{comparison.metric.capitalize()} {after_steps(comparison)}"
     if comparison.repeated:
-        rows += [[], *_title(f"{after}: mean over seeds, with 95 % interval over seeds", width, theme)]
+        rows += [[], *_title(f"{after}: mean over seeds, with 95 % intervals over seeds", width, theme)]
         rows += bars(_group_means(comparison, view), width, theme)
-    rows += [[], *_title(f"{after}, with 95 % interval over tasks", width, theme)]
+    rows += [[], *_title(f"{after}, with 95 % intervals over tasks", width, theme)]
     rows += bars(_finals(comparison, view), width, theme)
     if estimates := _differences(comparison):
         unit = "points" if comparison.metric == "accuracy" else "loss"
         over = "over seeds" if comparison.seeds else "task by task"
-        rows += [[], *_title(f"Differences {over} ({unit}), with 95 % interval", width, theme)]
+        rows += [[], *_title(f"Differences {over} ({unit}), with 95 % intervals", width, theme)]
         rows += differences(estimates, width, theme)
     return rows
 

@@ -40,7 +40,7 @@ class FailureScreen(Dialog[None]):
             with VerticalScroll():
                 yield StaticText(f"{sanitize(self._sentence, limit=2000)}\n\nRun: {self._run.id}")
                 yield StaticText(f"Log: {paths.short(self._run.crash_path)}")
-                yield StaticText(f"Resume from the last checkpoint: metatui run --resume {self._run.id}\n")
+                yield StaticText(f"Resume from the last checkpoint: {self._run.resume_command}\n")
                 yield StaticText("\n".join(self._log), id="log")
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from textual import on
-from textual.app import ComposeResult
+from textual.app import ComposeResult, RenderResult
 from textual.containers import VerticalScroll
+from textual.content import Content
 
 from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, fixed_because, text_of
 from metatui.config.settings import Settings
 from metatui.tui.screens.dialogs.dialog import InputDialog
-from metatui.tui.widgets.form.fields import FormField
+from metatui.tui.widgets.form.fields import LABEL_WIDTH, FormField
 from metatui.tui.widgets.form.model import Assessment, assess, texts_of
 from metatui.tui.widgets.static_text import StaticText
 
@@ -21,6 +23,24 @@ Changes = Mapping[str, Scalar]
 
 APPLIES = "Changes apply from the next meta-step and are recorded in the journal."
 ENDED = "The run has ended, so its settings can no longer change. The changes can be applied to the form instead."
+
+
+class LimitedField(FormField):
+    """A field of a number, with the limits of the number at the right."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"field--limits"}
+    CONTROL_WIDTH: ClassVar = 16
+    DEFAULT_CSS = f"""
+    LimitedField {{
+        text-wrap: nowrap; text-overflow: ellipsis;
+        & > .control {{ width: {CONTROL_WIDTH}; }}
+        & > .field--limits {{ color: $text-muted; }}
+    }}
+    """
+
+    def render(self) -> RenderResult:
+        label = str(super().render()).ljust(LABEL_WIDTH + self.CONTROL_WIDTH + 2)
+        return Content.assemble(label, (self.setting.limits, self.get_visual_style("field--limits")))
 
 
 class LiveScreen(InputDialog[Changes]):
@@ -38,7 +58,7 @@ class LiveScreen(InputDialog[Changes]):
         with VerticalScroll(can_focus=False, classes="dialog-fields"):
             for path, field in FIELDS.items():
                 if field.live and not fixed_because(path, self._settings):
-                    yield FormField(field, text_of(self._settings.value(path)))
+                    yield LimitedField(field, text_of(self._settings.value(path)))
 
     def on_mount(self) -> None:
         for field in self.query(FormField):

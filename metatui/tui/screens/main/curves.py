@@ -153,8 +153,8 @@ def chart_of_runs(runs: Sequence[MarkedRun], view: View, width: int) -> ChartDat
             [(p.x, scale * p.mean) for p in history.points(points, view.against, smoothing)]
             for history, smoothing in zip(histories, (view.smoothing, 0.0), strict=True)
         )
-        marks += _changes(run.model, view, run)
-        faults += _faults(histories, points, view, run)
+        marks += _changes(run.model, view, run.colour, run.label)
+        faults += _faults(histories, points, view, run.colour, run.label)
         series += [Series(run.label, run.colour, training)] if training else []
         series += [Series("" if training else run.label, run.colour, validation, style="points")] if validation else []
         if best := _best(run.model, view, accuracy):
@@ -172,20 +172,20 @@ def chart_of_runs(runs: Sequence[MarkedRun], view: View, width: int) -> ChartDat
     )
 
 
-def _changes(model: RunModel | None, view: View, run: MarkedRun | None = None) -> tuple[Mark, ...]:
-    """Return a mark for each live change. In a chart of several runs, the mark has the colour of its run."""
-    owner = (run.colour, run.label) if run else ("", "")
+def _changes(model: RunModel | None, view: View, colour: str = "", label: str = "") -> tuple[Mark, ...]:
+    """Return a mark for each live change. In a chart of several runs, `label` is that of the run."""
     return tuple(
-        Mark(change.iteration if view.against == "iteration" else change.seconds, change.label, *owner)
+        Mark(change.iteration if view.against == "iteration" else change.seconds, change.label, colour, label)
         for change in (model.changes if model else ())
     )
 
 
-def _faults(histories: Sequence[History], points: int, view: View, run: MarkedRun | None = None) -> tuple[Mark, ...]:
-    """Return a mark for each value that is not finite. In a chart of several runs, it has the colour of its run."""
-    owner = (run.colour, run.label) if run else ("", "")
+def _faults(
+    histories: Sequence[History], points: int, view: View, colour: str = "", label: str = ""
+) -> tuple[Mark, ...]:
+    """Return a mark for each value that is not finite. In a chart of several runs, `label` is that of the run."""
     failed = {p.x for history in histories for p in history.points(points, view.against) if math.isnan(p.mean)}
-    return tuple(Mark(x, "not finite", *owner) for x in sorted(failed))
+    return tuple(Mark(x, "not finite", colour, label) for x in sorted(failed))
 
 
 def _x_end(model: RunModel, view: View, last: float) -> float:

@@ -13,7 +13,7 @@ from textual.widget import Widget
 
 from metatui.tui.keyboard.actions import ACTIONS, TABS, Action, AppContext, Phase, Tab, key_name
 from metatui.tui.widgets.charts.chart_theme import symbols_of
-from metatui.tui.widgets.key_line import CURSOR_KEYS, key_entry
+from metatui.tui.widgets.key_line import CURSOR_KEYS, fitting, key_entry
 from metatui.tui.widgets.text_input import works_in_text
 
 
@@ -117,15 +117,8 @@ class KeyBar(Widget):
                 if action.id in LAST and action.tab in (None, self.context.tab)
             )
         )
-        room = self.size.width - sum(entry.cell_length for entry in last)
-        shown = []
         cursor = [key_entry(key, symbols_of(self)) for key in CURSOR_KEYS] if self.context.cursor else []
-        for entry in (*cursor, *self._entries(offered(self.context))):
-            if entry.cell_length > room:
-                break
-            room -= entry.cell_length
-            shown.append(entry)
-        return Content("").join([*shown, *last])
+        return fitting((*cursor, *self._entries(offered(self.context))), last, self.size.width)
 
     def _entries(self, actions: Iterable[Action]) -> Iterator[Content]:
         pair = Content("")

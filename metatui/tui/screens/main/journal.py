@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable
 from typing import ClassVar, NamedTuple
 
@@ -13,6 +12,7 @@ from metatui.tui.model.run_model import JournalLine, Tone
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, padded
 from metatui.tui.widgets.scroll_view import ScrollingRows, scroll_bar
+from metatui.utils.text import wrap_text
 
 STEP_WIDTH = 7
 """Minimum width of the meta-step column, sufficient for 999,999 meta-steps."""
@@ -69,7 +69,7 @@ class JournalPane(ScrollingRows):
 
     def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
         if not self._lines:
-            return [[Segment(row, theme.muted)] for row in textwrap.wrap(EMPTY, max(1, width))]
+            return [[Segment(row, theme.muted)] for row in wrap_text(EMPTY, max(1, width))]
         # One column is reserved for the scroll bar, so that lines are not wrapped again when it appears.
         self._wrap(width - 1, theme)
         last = max(0, len(self._wrapped) - height)
@@ -101,6 +101,6 @@ class JournalPane(ScrollingRows):
 def wrapped(line: JournalLine, step: str, width: int, theme: ChartTheme) -> list[Wrapped]:
     """Wrap `line` to rows of `width` columns; the first row begins with `step`."""
     text = GAP.join(theme.printable(part) for part in line.text.split(GAP))
-    texts = textwrap.wrap(text, max(1, width - len(step)))
+    texts = wrap_text(text, max(1, width - len(step)))
     steps = [step, *(" " * len(step) for _ in texts[1:])]
     return [Wrapped(step, text, line.tone) for step, text in zip(steps, texts, strict=False)]

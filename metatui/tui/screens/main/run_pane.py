@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Iterable
 from typing import ClassVar, NamedTuple
 
@@ -21,13 +20,13 @@ from metatui.tui.formatting import headline, number, result_words, short_metric,
 from metatui.tui.keyboard.actions import Phase, with_keys
 from metatui.tui.model.history import History
 from metatui.tui.model.run_model import RunModel
-from metatui.tui.system_monitor import Load
+from metatui.tui.model.system_monitor import Load
 from metatui.tui.widgets.charts import MetricSparkline
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, width_of
+from metatui.utils.text import NO_BREAK_SPACE, wrap_text
 
 GAP = "   "
-NO_BREAK_SPACE = "\u00a0"
 LABEL = 11
 """Width of the column of labels."""
 NO_RUN = (
@@ -71,9 +70,7 @@ class RunNumbers(RowsWidget):
     def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
         model = self._model
         if model is None:
-            return [
-                [Segment(row, theme.muted)] for row in textwrap.wrap(theme.printable(with_keys(NO_RUN)), max(1, width))
-            ]
+            return [[Segment(row, theme.muted)] for row in wrap_text(theme.printable(with_keys(NO_RUN)), max(1, width))]
         facts = facts_of(model, self._load, self._phase)
         short = [fact._replace(text=theme.printable(fact.text)) for fact in facts]
         full = [fact._replace(text=theme.printable(fact.text + fact.detail)) for fact in facts]
@@ -86,7 +83,7 @@ class RunNumbers(RowsWidget):
         if not isinstance(model.ended, Failed):
             return []
         style = Style(color=self.get_component_rich_style("run--error").color)
-        return [[Segment(row, style)] for row in textwrap.wrap(theme.printable(model.ended.sentence), max(1, width))]
+        return [[Segment(row, style)] for row in wrap_text(theme.printable(model.ended.sentence), max(1, width))]
 
 
 def table(facts: Iterable[Fact], width: int, theme: ChartTheme) -> list[Row]:
@@ -116,9 +113,8 @@ def packed(facts: Iterable[Fact], width: int, theme: ChartTheme) -> list[Row]:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """Wrap text, but not between a number and its unit or within `α = 0.01`."""
-    joined = re.sub(r"(?<=\d) (?=[%a-zA-Z])| (?== )|(?<= =) ", NO_BREAK_SPACE, text)
-    return [line.replace(NO_BREAK_SPACE, " ") for line in textwrap.wrap(joined, width)]
+    """Wrap text, but not between a number and its unit."""
+    return wrap_text(re.sub(r"(?<=\d) (?=[a-zA-Z])", NO_BREAK_SPACE, text), width)
 
 
 class RunPane(Vertical, can_focus=True):

@@ -18,6 +18,7 @@ from textual.widget import Widget
 from metatui.config.settings import Settings
 from metatui.tui.keyboard.actions import ADAPTATION, CHARTS, Phase, with_keys
 from metatui.tui.model.run_model import RunModel
+from metatui.tui.model.system_monitor import Load
 from metatui.tui.preferences import PaneSizes, Preferences
 from metatui.tui.screens.main.about import AboutPane
 from metatui.tui.screens.main.curves import CurvesPane, MarkedRun
@@ -36,7 +37,6 @@ from metatui.tui.screens.main.layout import (
 )
 from metatui.tui.screens.main.run_pane import RunPane
 from metatui.tui.screens.main.status_line import ShownLine
-from metatui.tui.system_monitor import Load
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.adaptation import AdaptationPanel, RunViews
 from metatui.tui.widgets.form.form import SettingsForm

@@ -69,8 +69,6 @@ class AdaptationPanel(RowsWidget, can_focus=True):
     """
 
     DEFAULT_CSS = "AdaptationPanel { min-height: 6; }"
-
-    ALLOW_MAXIMIZE = True
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left_square_bracket", "step(-1)", "Previous step", show=False, id="step_back"),
         Binding("right_square_bracket", "step(1)", "Next step", show=False, id="step_on"),
@@ -86,8 +84,8 @@ class AdaptationPanel(RowsWidget, can_focus=True):
     first_shot: reactive[int] = reactive(0, repaint=False)
     """Index of the first visible support image of each class. It is above 0 only if the images do not all fit."""
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - Textual's name
-        super().__init__(id=id, classes=classes)
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
         self._runs: tuple[RunViews, ...] = ()
         self._empty = ""
         self._canvas = Canvas()

@@ -29,7 +29,6 @@ class LineChart(RowsWidget):
     """
 
     DEFAULT_CSS = "LineChart { min-height: 6; }"
-    ALLOW_MAXIMIZE = True
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "move(-1)", "Move the cursor left", show=False, id="chart.left"),
         Binding("right", "move(1)", "Move the cursor right", show=False, id="chart.right"),

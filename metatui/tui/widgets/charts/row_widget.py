@@ -102,6 +102,12 @@ def beside(blocks: Sequence[Sequence[Row]], gap: int) -> list[Row]:
     return joined
 
 
+def columns(left: Sequence[Row], right: Sequence[Row], widths: tuple[int, int], gap: int) -> list[Row]:
+    """Put two blocks of any heights side by side, each truncated or padded to its width."""
+    height = max(len(left), len(right))
+    return beside([block(rows, width, height) for rows, width in zip((left, right), widths, strict=True)], gap)
+
+
 def centred(text: str, width: int, height: int, style: Style) -> list[Row]:
     """Wrap `text` and centre it in a block."""
     lines = textwrap.wrap(text, max(1, width - 2))[: max(0, height)]

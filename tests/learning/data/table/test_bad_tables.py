@@ -65,7 +65,9 @@ BAD: dict[str, tuple[Callable[[Path], object], Sets, str]] = {
     "no other columns": (
         good, {"table.targets": "x,y"}, "table.inputs is '', but must name columns, because FILE has no other numeric"
     ),
-    "duplicate columns": (rows(header="task,y,y"), {}, "FILE has 2 columns called 'y', but column names must differ"),
+    "duplicate columns": (
+        rows(header="task,y,y"), {}, "FILE has 2 columns called 'y', but column names must be unique"
+    ),
     "text in a row": (rows("a,1,many"), {}, f"FILE, line {LATER}: column 'y' is 'many', but must be a number"),
     "text in all rows": (
         rows("a,1,2"), {"table.targets": "task", "table.task_column": "x"},

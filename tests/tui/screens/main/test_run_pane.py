@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from metatui.config.settings import Settings
-from metatui.events import Checkpointed, Evaluating, Paused, Resumed, Warned
+from metatui.events import Checkpointed, Evaluating, Failed, Paused, Resumed, Warned
 from metatui.tui.keyboard.actions import Phase
 from metatui.tui.model.run_model import RunModel
+from metatui.tui.model.system_monitor import Load
 from metatui.tui.screens.main.run_pane import Fact, RunNumbers, facts_of, packed, table
-from metatui.tui.system_monitor import Load
 from tests.tui.fakes import progress, started
 from tests.tui.widgets.test_charts import text, theme
 
@@ -52,6 +52,21 @@ def test_time_left_of_the_final_test(monkeypatch: pytest.MonkeyPatch) -> None:
     now += 20
     model.take(Evaluating(total, "test", 200, 600))
     assert facts()["evaluating"] == "200 of 600 test tasks, 0:40 left"
+
+
+def test_sentences_in_the_journal_begin_with_a_capital() -> None:
+    model = RunModel(Settings())
+    for warning in ("metrics.jsonl cannot be written", "the interval is wide", "metatui cannot follow the run"):
+        model.take(Warned(5, warning))
+    model.take(Failed(5, "the run ended after meta-step 5"))
+    assert [line.text for line in model.journal] == [
+        "metrics.jsonl cannot be written",
+        "The interval is wide",
+        "metatui cannot follow the run",
+        "The run ended after meta-step 5",
+    ]
+    assert isinstance(model.ended, Failed)
+    assert model.ended.sentence == "The run ended after meta-step 5"
 
 
 def test_run_that_waits_for_the_disk_says_so() -> None:

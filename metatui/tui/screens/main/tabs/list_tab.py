@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual import on
 from textual.containers import Vertical
 from textual.events import DescendantBlur, DescendantFocus
@@ -13,14 +15,17 @@ from metatui.tui.widgets.table import Table
 from metatui.tui.widgets.text_input import Entry
 
 WIDE = 120
-"""Minimum width of the terminal at which the preview is next to the list. In narrower terminals, it is below."""
+"""Minimum width of the terminal to frame the list and the preview, and to show a long list next to the preview."""
 
 LEAST_ROWS = 4
 """Minimum height of the list."""
 
 
 class ListTab(Vertical):
-    """Arranges a list and a preview. In a narrow terminal, a focused preview replaces the list.
+    """Arranges a list and a preview.
+
+    In a wide terminal, the list is next to the preview. In a narrow terminal, it is above the preview, and a focused
+    preview replaces it.
 
     The `compose` method of a subclass yields `filter`, then `table` and `preview` in a container with the CSS class
     `list-and-preview`. The subclass implements `fill` and `show_preview`.
@@ -29,17 +34,21 @@ class ListTab(Vertical):
     DEFAULT_CSS = """
     ListTab {
         & > .list-and-preview { height: 1fr; layout: vertical; }
-        & > .list-and-preview.-wide { layout: horizontal; }
+        & > .list-and-preview.-beside { layout: horizontal; }
         & Table { height: 3fr; padding: 0 1; }
-        & Table.-wide { width: 3fr; height: 1fr; }
+        & Table.-beside { width: 3fr; height: 1fr; }
         & > .list-and-preview > ScrollView {  /* not the filter: Textual's Input is also a ScrollView */
             height: 2fr; padding: 0 1; border-top: solid $foreground 30%;
             &:ansi { border-top: solid ansi_bright_black; }
-            &.-wide { width: 2fr; height: 1fr; }
+            &.-beside { width: 2fr; height: 1fr; }
             &.-alone { border-top: none; }
         }
     }
     """
+
+    SHORT_LIST_ABOVE: ClassVar[bool] = False
+    """Whether a list that needs at most half of the height is above the preview in a wide terminal, too. This is better
+    for a preview that has a use for the width."""
 
     table: Table
     preview: ScrollView
@@ -52,6 +61,8 @@ class ListTab(Vertical):
         super().__init__(id=id)
         hint = f"Words that {row} must contain; enter goes to the list, escape clears them"
         self.filter = Entry(placeholder=hint, id="filter")
+        self._unfiltered_rows = 0
+        """Number of rows that the list needs without a filter."""
 
     @property
     def words(self) -> list[str]:
@@ -113,12 +124,20 @@ class ListTab(Vertical):
         """Adapt the layout to the terminal, the focus and the number of rows."""
         wide = self.app.size.width >= WIDE
         reading = self.screen.focused is self.preview
-        self.table.display = wide or not reading
+        rows, frame = self.table.needed_rows, 2 if wide else 0
+        if not self.words:  # otherwise, the list would move while a filter is typed
+            self._unfiltered_rows = rows
+        is_long = self._unfiltered_rows + frame > self.size.height // 2
+        beside = wide and (is_long or not self.SHORT_LIST_ABOVE)
+        is_empty = self._unfiltered_rows <= 1
+        self.preview.display = not is_empty
+        self.table.display = is_empty or wide or not reading
         # If the list needs fewer rows than its share, the preview gets the remaining rows.
-        rows, share = self.table.needed_rows, 3 * self.size.height // 5
-        self.table.styles.height = max(LEAST_ROWS, rows) if not wide and 1 < rows < share else None
+        height = max(LEAST_ROWS, rows) + frame
+        is_short = not is_empty and not beside and height < 3 * self.size.height // 5
+        self.table.styles.height = height if is_short else None
         for widget in (*self.query(".list-and-preview"), self.table, self.preview):
-            widget.set_class(wide, "-wide")
+            widget.set_class(beside, "-beside")
             widget.set_class(wide and widget in (self.table, self.preview), "pane")
         self.table.set_class(wide and self.table.has_focus, "-focused")
         self.preview.set_class(wide and reading, "-focused")

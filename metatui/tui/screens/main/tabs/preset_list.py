@@ -39,11 +39,12 @@ def rows(presets: Sequence[Preset]) -> Iterator[Item | Heading]:
 def _item(preset: Preset) -> Item:
     settings = preset.settings
     shots, test = settings.task.shots, settings.evaluation_shots
-    results = [name for name in ("measured", "published") if getattr(preset, name)]
+    measured, published = bool(preset.measured), bool(preset.published)
+    results = "both" if measured and published else "measured" if measured else "published" if published else ""
     cells = (
         Cell(preset.name),
         Cell(ALGORITHMS[settings.algorithm.name].title),
         Cell(str(shots) if shots == test else f"{shots}, test {test}"),
-        Cell(", ".join(results), "muted"),
+        Cell(results, "muted"),
     )
     return Item(str(preset.path), cells)

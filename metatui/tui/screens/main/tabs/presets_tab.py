@@ -38,7 +38,8 @@ class PresetsTab(ListTab):
     DEFAULT_CSS = """
     PresetsTab {
         & StatusLine { height: auto; padding: 0 1; color: $text-muted; }
-        & #presets-table.-wide, & #preset-preview.-wide { width: 1fr; }
+        & #presets-table.-beside { width: 8fr; }
+        & #preset-preview.-beside { width: 7fr; }
     }
     """
 

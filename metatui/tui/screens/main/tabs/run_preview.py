@@ -23,12 +23,17 @@ from metatui.tui.screens.main.tabs.run_list import is_live, when
 from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.plot import paint
-from metatui.tui.widgets.charts.row_widget import Row
+from metatui.tui.widgets.charts.row_widget import Row, columns
 from metatui.tui.widgets.scroll_view import Page, paragraph
 from metatui.utils import paths
 from metatui.utils.errors import MetatuiError
+from metatui.utils.text import as_sentence
 
 LOWEST_CHART, HIGHEST_CHART = 8, 24
+WIDE = 100
+"""Minimum width of the preview to show the chart next to the texts."""
+WIDEST_TEXT = 76
+GAP = 3
 JOURNAL_LINES = 50
 """Maximum number of journal lines. Only the newest lines are shown."""
 
@@ -61,31 +66,54 @@ def read_details(run: RunSummary) -> RunDetails:
 
 
 def page(run: RunSummary, details: RunDetails, height: Callable[[], int], canvas: Canvas) -> Page:
-    """Return the preview of `run`.
+    """Return the preview of `run`. A wide preview has the chart at the right of the texts.
 
     Args:
         height: function that returns the height of the view.
     """
 
+    has_chart = run.iteration > 0 or is_live(run)
+
     def rows(width: int, theme: ChartTheme) -> list[Row]:
-        drawn = [*paragraph(run.id, width, theme, theme.title), *_summary(run, details, width, theme)]
-        if model := details.model:
-            chart = max(LOWEST_CHART, min(HIGHEST_CHART, height() * 2 // 5))
-            view = View(metric="accuracy" if model.settings.is_classification else "loss")
-            data = replace(chart_of(model, view, width), empty="No meta-steps yet")
-            drawn += [[], *paint(data, width, chart, theme, canvas)]
-            drawn += _settings(run, details, width, theme)
-            drawn += section("Journal", _journal(model, width, theme), width, theme)
-        return drawn + section("Folder", paragraph(place(run), width, theme, theme.text), width, theme)
+        if has_chart and width >= WIDE:
+            left = min(WIDEST_TEXT, (width - GAP) * 2 // 5)
+            right = width - GAP - left
+            above, below = _texts(run, details, left, theme)
+            chart = _chart(details, right, max(LOWEST_CHART, height()), theme, canvas)
+            return columns([*above, *below], chart, (left, right), GAP)
+        above, below = _texts(run, details, width, theme)
+        if details.model and has_chart:
+            low = max(LOWEST_CHART, min(HIGHEST_CHART, height() * 2 // 5))
+            above += [[], *_chart(details, width, low, theme, canvas)]
+        return above + below
 
     return rows
+
+
+def _chart(details: RunDetails, width: int, height: int, theme: ChartTheme, canvas: Canvas) -> list[Row]:
+    """Return the chart of the run; nothing until its details have been read."""
+    model = details.model
+    if model is None:
+        return []
+    view = View(metric="accuracy" if model.settings.is_classification else "loss")
+    return paint(replace(chart_of(model, view, width), empty="No meta-steps yet"), width, height, theme, canvas)
+
+
+def _texts(run: RunSummary, details: RunDetails, width: int, theme: ChartTheme) -> tuple[list[Row], list[Row]]:
+    """Return the texts above and below the chart."""
+    above = [*paragraph(run.id, width, theme, theme.title), *_summary(run, details, width, theme)]
+    below = _settings(run, details, width, theme)
+    if details.model:
+        below += section("Journal", _journal(details.model, width, theme), width, theme)
+    below += section("Folder", paragraph(place(run), width, theme, theme.text), width, theme)
+    return above, below
 
 
 def _summary(run: RunSummary, details: RunDetails, width: int, theme: ChartTheme) -> list[Row]:
     texts = [line for line in (_about(run), _amount(run, details)) if line]
     texts += [text for text in results(run) if text]
     rows = [row for text in texts for row in paragraph(text, width, theme, theme.text, hang=2)]
-    reason = f"{run.status.capitalize()}: {run.reason}." if run.reason else ""
+    reason = f"{run.status.capitalize()}: {as_sentence(run.reason)}." if run.reason else ""
     warnings = [reason, f"{run.warning}." if run.warning else "", run.problem or ""]
     return rows + [row for text in warnings if text for row in paragraph(text, width, theme, theme.warning, hang=2)]
 

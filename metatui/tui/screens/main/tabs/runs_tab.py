@@ -40,11 +40,12 @@ NO_MATCH = "No run contains these words. Escape shows all runs again."
 class RunsTab(ListTab):
     """Shows the list of runs and a preview of the selected run, which is read from disk when it is selected."""
 
+    SHORT_LIST_ABOVE = True
     BINDINGS: ClassVar[list[BindingType]] = bindings_of("runs")
     DEFAULT_CSS = """
     RunsTab {
-        & #runs-table.-wide { width: 5fr; }
-        & #run-preview.-wide { width: 3fr; }
+        & #runs-table.-beside { width: 5fr; }
+        & #run-preview.-beside { width: 3fr; }
     }
     """
 

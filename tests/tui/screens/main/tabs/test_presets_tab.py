@@ -56,6 +56,18 @@ def test_presets_are_grouped_by_task() -> None:
     ]
 
 
+@pytest.mark.parametrize("size", [(80, 24), (160, 48)], ids=str)
+async def test_all_columns_of_the_bundled_presets_fit(make: Make, size: tuple[int, int]) -> None:
+    app = make()
+    async with app.run_test(size=size) as pilot:
+        await pilot.press("3")
+        await settled(app, pilot)
+        table = app.presets_tab.table
+        assert len(table.visible_columns) == len(preset_list.COLUMNS)
+        results = {row.cells[0].text: row.cells[3].text for row in table._rows if isinstance(row, Item)}
+        assert (results["quick"], results["sinusoid-finn"]) == ("measured", "both")
+
+
 async def test_presets_are_filtered(make: Make) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:

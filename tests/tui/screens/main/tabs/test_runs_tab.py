@@ -115,7 +115,7 @@ async def test_preview_tells_settings_changed_during_the_run(make: Make, runs_di
     with closing(JournalWriter(run.journal_path)) as journal:
         journal.write("tweaked", 2, path="algorithm.inner_lr", old=0.01, new=0.05)
     app = make()
-    async with app.run_test(size=SIZE) as pilot:
+    async with app.run_test(size=(100, 40)) as pilot:
         await pilot.press("2")
         await settled(app, pilot)
         preview = text_of(app.screen, "#run-preview")
@@ -392,6 +392,52 @@ async def test_details_of_passed_runs_are_not_read(make: Make, monkeypatch: pyte
         assert not app.runs_tab.table.display
         await pilot.press("escape")
         await pilot.pause()
+        assert app.runs_tab.table.has_focus
+
+
+@pytest.mark.usefixtures("saved")
+async def test_a_short_list_is_above_the_preview(make: Make, runs_dir: Path) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("2")
+        await settled(app, pilot)
+        tab = app.runs_tab
+        assert tab.table.region.height == len(NAMES) + 3, "the titles and the border"
+        assert tab.preview.region.y == tab.table.region.bottom
+        assert tab.preview.region.width == SIZE[0]
+        for number in range(20):
+            saved_run(runs_dir, Settings(), name=f"maml-sinusoid-20260101-0000{number:02}", steps=1)
+        await tab.update()
+        await settled(app, pilot)
+        assert tab.preview.region.y == tab.table.region.y
+        await pilot.press("slash", *"glyphs")
+        await settled(app, pilot)
+        assert len(tab.listed) == 1
+        assert tab.preview.region.y == tab.table.region.y, "the list does not move while a filter is typed"
+
+
+@pytest.mark.usefixtures("saved")
+async def test_a_wide_preview_has_the_chart_beside_the_texts(make: Make, runs_dir: Path) -> None:
+    saved_run(runs_dir, Settings(), name="maml-sinusoid-20270101-000000", steps=0, test=False)
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("2")
+        await settled(app, pilot)
+        assert "Loss" not in text_of(app.screen, "#run-preview"), "no chart of a run that ended before its first step"
+        await pilot.press("down")
+        await settled(app, pilot)
+        first = app.runs_tab.preview.render_line(0).text
+        assert first.startswith(NAMES[0])
+        assert "Accuracy (%)" in first
+
+
+async def test_a_tab_without_runs_has_no_preview(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("2")
+        await settled(app, pilot)
+        assert "No runs yet" in text_of(app.screen, "#runs-table")
+        assert not app.runs_tab.preview.display
         assert app.runs_tab.table.has_focus
 
 

@@ -58,7 +58,7 @@ class Sampler:
         """NVML handle of the GPU that was sampled last, keyed by device and process id."""
 
     def sample(self, pid: int, device: str) -> Load:
-        """Measure a run that process `pid` trains on `device` (`cpu`, `mps` or `cuda:N`)."""
+        """Measure the memory use and load of the process `pid`, which trains on `device` (`cpu`, `mps` or `cuda:N`)."""
         load = Load(process=pid, memory=_resident(pid), cpu_percent=self._cpu_percent(pid))
         return (self._gpu(device, pid) or load) if device.startswith("cuda") else load
 

@@ -1,0 +1,42 @@
+"""Progress of the preparation of a run, which may take minutes: its stages, and the packing of images.
+
+It is reported deep inside the code that prepares a run or a comparison, so the listeners are context variables instead
+of arguments passed through every layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Generic, ParamSpec
+
+P = ParamSpec("P")
+
+
+class Reports(Generic[P]):
+    """Reports of one kind, which are passed to the listeners of the current context."""
+
+    def __init__(self, name: str) -> None:
+        self._listeners: ContextVar[tuple[Callable[P, object], ...]] = ContextVar(name, default=())
+
+    @contextmanager
+    def listener(self, listener: Callable[P, object]) -> Iterator[None]:
+        """Within this context, call `listener` for each report, after all listeners registered earlier."""
+        token = self._listeners.set((*self._listeners.get(), listener))
+        try:
+            yield
+        finally:
+            self._listeners.reset(token)
+
+    def report(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Call all listeners."""
+        for listener in self._listeners.get():
+            listener(*args, **kwargs)
+
+
+stages = Reports[[str]]("stages")
+"""Reports of the current step at the start of a run, such as `loading the data`."""
+
+packing = Reports[[int, int]]("packing")
+"""Reports of the number of decoded images, starting at 0, and the number of all images."""
