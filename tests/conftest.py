@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import signal
 import sys
@@ -40,7 +41,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
     They handle SIGINT and SIGHUP, which `nohup` and background jobs ignore: otherwise, they would ignore these signals
     when tests send them. They also share compiled modules, since compiling metatui takes each of them a second.
+    This process collects no garbage before the first test: imports leave almost none.
     """
+    gc.disable()
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
     for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
@@ -49,8 +52,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Exempt everything that was imported and collected from garbage collection, which takes seconds otherwise."""
+    """Exempt modules and collected tests from garbage collection, and collect old objects rarely.
+
+    Otherwise, tests of the app would spend a fifth of their time in traversing the objects of torch and Textual. torch
+    is imported here because a fixture below would import it before the first test.
+    """
+    importlib.import_module("metatui.learning.engines.autotune")
     gc.freeze()
+    gc.set_threshold(700, 10, 100)
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +82,12 @@ def usual_engines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("metatui.learning.engines.autotune.WORTH_COMPILING", float("inf"))
     monkeypatch.setattr("metatui.learning.engines.autotune._read", dict)
     monkeypatch.setattr("metatui.learning.engines.autotune.Measured.add", _remember)
+
+
+@pytest.fixture
+def one_view(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Show the adaptation to one held-out task after each validation and test, which takes a fifth of a small run."""
+    monkeypatch.setattr("metatui.learning.training.trainer.VIEWS", 1)
 
 
 @pytest.fixture(autouse=True)

@@ -60,8 +60,8 @@ class Experiment:
     """Messages, other than warnings, to record in the journal of a run."""
     weights: str = ""
     """SHA-256 of the file of pretrained weights that the model started from; empty if there is no such file."""
-    _prefetched: dict[range, Episodes] = field(default_factory=dict, repr=False)
-    """Meta-batches of regression tasks that were sampled in advance, keyed by their task numbers."""
+    _prefetched: tuple[range, Episodes] | None = field(default=None, repr=False)
+    """Regression tasks that were sampled in advance, with their numbers."""
     _algorithm: Algorithm | None = field(default=None, repr=False)
 
     @property
@@ -127,16 +127,12 @@ class Experiment:
         if self.settings.is_classification:
             return self.episodes("train", tasks, seed=seed, shots=shots)
         # Prefetching does not change the numbers, because a task depends only on the seed and its number.
-        if tasks not in self._prefetched:
+        if self._prefetched is None or not (tasks[0] in self._prefetched[0] and tasks[-1] in self._prefetched[0]):
             batches = max(1, PREFETCHED_POINTS // (len(tasks) * (shots + self.settings.task.queries)))
             ahead = range(tasks.start, tasks.start + batches * len(tasks))
-            episodes = self.episodes("train", ahead, seed=seed, shots=shots)
-            parts = zip(*(torch.split(t, len(tasks)) for t in episodes.tensors()), strict=True)
-            starts = range(ahead.start, ahead.stop, len(tasks))
-            self._prefetched = {
-                range(n, n + len(tasks)): Episodes(*part) for n, part in zip(starts, parts, strict=True)
-            }
-        return self._prefetched[tasks]
+            self._prefetched = ahead, self.episodes("train", ahead, seed=seed, shots=shots)
+        numbers, episodes = self._prefetched
+        return episodes.chunk(tasks.start - numbers.start, tasks.stop - numbers.start)
 
 
 def set_up(

@@ -169,7 +169,7 @@ class SimulatedTensor(Tensor):
 
 def _run(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Check, compute and count one operation."""
-    name = func._schema.name.removeprefix("aten::")
+    name, counts_first, changes_view, launches = _facts(func)
     given = [*_tensors(args), *_tensors(kwargs.values())]
     ours = [tensor for tensor in given if isinstance(tensor, SimulatedTensor)]
     others = [tensor for tensor in given if not isinstance(tensor, SimulatedTensor)]
@@ -177,7 +177,7 @@ def _run(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
     copies = name in ("copy_", "_to_copy")
     if not copies:
         _check_devices(name, args, ours, others)
-    if name in WAITING or _counts_first(func, kwargs):
+    if name in WAITING or (counts_first and kwargs.get("output_size") is None):
         simulator.wait(name)
     non_blocking = bool(kwargs.get("non_blocking", args[2] if name == "copy_" and len(args) > 2 else False))
     if name == "copy_" and not isinstance(args[1], SimulatedTensor):
@@ -194,14 +194,14 @@ def _run(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
         simulator.receive(args[0], plain_args[1].to(args[0].dtype).expand_as(args[0]))
         return args[0]
     result = func(*plain_args, **plain)
-    if torch.Tag.inplace_view in func.tags:  # unsqueeze_ and similar: the tensor itself takes the new shape, too
+    if changes_view:  # unsqueeze_ and similar: the tensor itself takes the new shape, too
         with no_dispatch():
             func(*args, **kwargs)
     if arrives_later:
         simulator.receive(result, result)
     if device.type == "cpu":
         return result
-    if _launches(func):
+    if launches:
         results = list(_tensors([result]))
         allocated = [tensor for tensor in results if id(tensor) not in known]
         if simulator.before_kernel is not None:
@@ -253,7 +253,7 @@ def _device_of(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], ours: l
 
 def _check_devices(name: str, args: tuple[Any, ...], ours: list[SimulatedTensor], others: list[Tensor]) -> None:
     """Raise RuntimeError, as torch does, if an operation gets tensors of several devices."""
-    devices = {str(tensor.device) for tensor in ours}
+    devices = {tensor.device for tensor in ours}
     if name in INDEXING:
         for index in filter(lambda i: isinstance(i, Tensor), args[1]):
             if index.dtype in (torch.bool, torch.uint8):
@@ -262,28 +262,25 @@ def _check_devices(name: str, args: tuple[Any, ...], ours: list[SimulatedTensor]
                 simulator.send(index, non_blocking=False)
         others = []
     if ours and any(tensor.dim() > 0 or name in WITHOUT_SCALARS for tensor in others):
-        devices.add("cpu")
+        devices.add(torch.device("cpu"))
     elif ours and others and simulator.capture is not None:
         simulator.capture.scalars[f"aten::{name}, {_place()}"] += 1
     if len(devices) > 1:
         raise RuntimeError(
             "Expected all tensors to be on the same device, but found at least two devices, "
-            f"{' and '.join(sorted(devices))}! (aten::{name}, {_place()})"
+            f"{' and '.join(sorted(map(str, devices)))}! (aten::{name}, {_place()})"
         )
 
 
-def _counts_first(func: OpOverload, kwargs: dict[str, Any]) -> bool:
-    """Return whether the shape of the result depends on values."""
-    return str(func) == "aten.repeat_interleave.Tensor" and kwargs.get("output_size") is None
-
-
 @cache
-def _launches(func: OpOverload) -> bool:
-    """Return whether an operation launches a kernel; views do not."""
-    if func._schema.name.removeprefix("aten::").startswith(WITHOUT_KERNEL):
-        return False
+def _facts(func: OpOverload) -> tuple[str, bool, bool, bool]:
+    """Return the name of an operation, and whether its shape depends on values, it changes the shape of its argument,
+    and it launches a kernel, which views do not. torch computes each of these anew whenever it is read."""
+    name = func._schema.name.removeprefix("aten::")
     aliases = [returned.alias_info for returned in func._schema.returns]
-    return not aliases or any(alias is None or alias.is_write for alias in aliases)
+    launches = not aliases or any(alias is None or alias.is_write for alias in aliases)
+    counts_first = str(func) == "aten.repeat_interleave.Tensor"
+    return name, counts_first, torch.Tag.inplace_view in func.tags, launches and not name.startswith(WITHOUT_KERNEL)
 
 
 def _place() -> str:

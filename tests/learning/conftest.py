@@ -1,4 +1,4 @@
-"""Settings of small experiments, and a fixture for one thread."""
+"""Settings of small experiments, and fixtures for one thread and for less time."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ def one_torch_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def less_time(one_view: None) -> None:
+    """Use `one_view` in all tests of this folder."""
 
 
 @pytest.fixture

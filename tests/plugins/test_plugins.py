@@ -93,6 +93,13 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "log_file", lambda: tmp_path / "metatui.log")
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait long for the process of a run: a busy machine may suspend it for seconds between two steps."""
+    monkeypatch.setattr("metatui.runs.execution.control.client.ANSWER_SECONDS", 60.0)
+    monkeypatch.setattr("metatui.runs.execution.control.client.OVER_SECONDS", 60.0)
+
+
 def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
     """Run a command with `--json` and return its JSON object."""
     assert main([*arguments, "--json"]) == 0

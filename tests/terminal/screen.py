@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from functools import cache
 
 import pyte
+from pyte.modes import IRM
+from pyte.screens import Char, wcwidth
 
 BEYOND_PYTE = re.compile(rb"\x1b\[(?:[<>=][\d;]*[a-zA-Z]|\?[\d;]*(?:\$p|u))")
 """Matches queries and keyboard modes of newer terminals, which pyte would draw as text or misinterpret."""
@@ -13,6 +16,7 @@ BEYOND_PYTE = re.compile(rb"\x1b\[(?:[<>=][\d;]*[a-zA-Z]|\?[\d;]*(?:\$p|u))")
 UNFINISHED = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*)?\Z")
 PRIVATE_MODES = re.compile(rb"\x1b\[\?([\d;]+)([hl])")
 ESCAPES = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][0-9A-B]|[=>78cDEHM])")
+STYLES = re.compile(rb"\x1b\[([\d;]*)m")
 TRUE_COLOURS = re.compile(rb"[34]8;2;(\d+);(\d+);(\d+)")
 
 ENTER, CLEAR = b"\x1b[?1049h", b"\x1b[2J"
@@ -22,11 +26,50 @@ ALTERNATE_SCREEN, CURSOR, BRACKETED_PASTE, FOCUS_EVENTS = 1049, 25, 2004, 1004
 MOUSE = (1000, 1002, 1003, 1005, 1006, 1015, 1016)
 
 
+class Screen(pyte.Screen):
+    """A screen that draws rows of narrow characters faster than pyte does, with the same result."""
+
+    def __init__(self, columns: int, rows: int) -> None:
+        self._narrow: set[str] = set()
+        self._cells: dict[tuple[Char, str], Char] = {}
+        self._styles: dict[tuple[Char, tuple[int, ...]], Char] = {}
+        super().__init__(columns, rows)
+
+    def draw(self, data: str) -> None:
+        if new := set(data) - self._narrow:
+            self._narrow |= {character for character in new if wcwidth(character) == 1}
+        x, style = self.cursor.x, self.cursor.attrs
+        if self.charset or IRM in self.mode or x + len(data) > self.columns or not self._narrow.issuperset(data):
+            super().draw(data)
+            return
+        line, cells = self.buffer[self.cursor.y], self._cells
+        for x, character in enumerate(data, x):  # noqa: B020
+            cell = cells.get((style, character))
+            if cell is None:
+                cell = cells[style, character] = style._replace(data=character)
+            line[x] = cell
+        self.cursor.x += len(data)
+        self.dirty.add(self.cursor.y)
+
+    def select_graphic_rendition(self, *attrs: int) -> None:
+        key = self.cursor.attrs, attrs
+        if key not in self._styles:
+            super().select_graphic_rendition(*attrs)
+            self._styles[key] = self.cursor.attrs
+        self.cursor.attrs = self._styles[key]
+
+
+@cache
+def _numbers(parameters: bytes) -> tuple[int, ...]:
+    """Return the parameters of a control sequence as pyte's parser does."""
+    return tuple(min(int(number or b"0"), 9999) for number in parameters.split(b";"))
+
+
 class Emulator:
     """A terminal of `columns` by `rows`."""
 
     def __init__(self, columns: int, rows: int) -> None:
-        self.screen = pyte.Screen(columns, rows)
+        self.screen = Screen(columns, rows)
         self.sent = b""
         """All bytes that were sent."""
         self._stream = pyte.ByteStream(self.screen)
@@ -38,7 +81,12 @@ class Emulator:
         data = self._waiting + data
         cut = UNFINISHED.search(data)
         data, self._waiting = (data[: cut.start()], data[cut.start() :]) if cut else (data, b"")
-        self._stream.feed(BEYOND_PYTE.sub(b"", data).replace(ENTER, ENTER + CLEAR))
+        # Styles make up most of the bytes, which pyte's parser takes one at a time.
+        text, *pairs = STYLES.split(BEYOND_PYTE.sub(b"", data).replace(ENTER, ENTER + CLEAR))
+        self._stream.feed(text)
+        for parameters, text in zip(pairs[::2], pairs[1::2], strict=True):
+            self.screen.select_graphic_rendition(*_numbers(parameters))
+            self._stream.feed(text)
         self._rows = None
 
     def resize(self, columns: int, rows: int) -> None:

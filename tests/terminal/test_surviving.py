@@ -50,9 +50,6 @@ SHORT = (
 
 FINISHED = ROOT / "tests" / "fixtures" / "runs_08307bf" / "finished"
 
-NICENESS = 5
-"""Niceness of the shared run, which would otherwise take the CPU time of other tests."""
-
 
 @dataclass(frozen=True)
 class LiveRun:
@@ -82,7 +79,6 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveRun]:
             # The app trains in another process, and never loads torch itself.
             assert "libtorch" not in Path(f"/proc/{program.app}/maps").read_text()
             run = only_run(home / "runs")
-            os.setpriority(os.PRIO_PROCESS, trainer(run), NICENESS)
             program.press("f10")
             program.see("Continue in the background", "Stop, save and quit", "Cancel")
             program.press("enter")

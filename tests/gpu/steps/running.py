@@ -191,7 +191,7 @@ def auto(lab: Lab) -> Iterator[Finding]:
 
 def resume(lab: Lab) -> Iterator[Finding]:
     """Kill a run with SIGKILL and resume it: the result must be that of an uninterrupted run."""
-    ends = 30 if lab.tiny else 200
+    ends = 12 if lab.tiny else 200
     settings = lab.settings(
         WAVES,
         {

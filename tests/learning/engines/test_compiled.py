@@ -251,6 +251,7 @@ def test_unsuitable_settings_are_refused(wrong: dict[str, dict[str, str]]) -> No
 @pytest.mark.filterwarnings("ignore")  # torch's compiler emits warnings about itself
 def test_real_compiler(tiny: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("AOT_INDUCTOR_COMPILE_WRAPPER_OPT_LEVEL", "O0")  # less time; the loops are optimised as usual
     settings = compiled(
         tiny, model__hidden=(4,), algorithm__inner_steps=1, training__iterations=4, compute__compile_after=3
     )  # fmt: skip

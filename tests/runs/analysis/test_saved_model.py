@@ -33,7 +33,13 @@ from tests.folder_files import names, write_classes
 from tests.learning.data.table.tables import regressions
 from tests.runs.analysis.comparisons import GLYPHS, SINUSOID, train
 
-IMAGES = change(GLYPHS, {"compute.engine": "loop", "task.shots": 2})
+IMAGES = change(
+    GLYPHS,
+    {
+        "compute.engine": "loop", "task.shots": 2, "evaluation.every": 2, "evaluation.tasks": 2,
+        "evaluation.test_tasks": 2,
+    },
+)  # fmt: skip
 CLASSIFIERS = ("protonet", "proto_maml")
 
 
