@@ -121,7 +121,7 @@ class SettingField:
             raise SettingsError([self.problem(text)]) from None
 
     def problem(self, value: object) -> Problem:
-        """Describe a value that is not allowed."""
+        """Return the problem of a value that is not allowed: the value, and the allowed ones."""
         sentence = f"{self.path} is {quote(value)}, but must be {self.allowed}"
         nearest = did_you_mean(value, self.choices, otherwise="") if isinstance(value, str) else ""
         return Problem(self.path, ": ".join(filter(None, (sentence, nearest))))

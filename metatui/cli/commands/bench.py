@@ -61,7 +61,7 @@ MAX_SECONDS = 3600.0
     default=SECONDS,
     show_default=True,
     metavar="S",
-    help="Duration of each measurement in seconds, without set-up and compilation; slow engines may take longer, "
+    help="Duration of each measurement in seconds, excluding setup and compilation; slow engines may take longer, "
     "because at least four meta-steps are measured.",
 )
 @click.option("--device", metavar="DEVICE", help="Device to compute on.  [default: auto]")

@@ -50,7 +50,7 @@ class ProtoNet(Algorithm):
     title = "ProtoNet"
     uses = META_GRADIENT | {"compute.cuda_graphs"}
     captured = True
-    published_batch_norm = "per_example"  # the authors use averages from training
+    published_batch_norm = "per_example"  # the authors use running statistics from training
     usual: ClassVar[Usual] = {
         "classification": {
             "algorithm.outer_lr": 0.003, "algorithm.outer_schedule": "cosine", "algorithm.outer_lr_final": 0.0,
@@ -90,8 +90,8 @@ class ProtoNet(Algorithm):
                 "A query example belongs to the class with the nearest prototype. Adaptation is the computation of the "
                 "prototypes, without any gradient. The logits −‖f(x) − c_n‖² differ from those of a linear layer with "
                 "weights 2 c_n and biases −‖c_n‖² only by a term that is the same for all classes. Batch norm follows "
-                "evaluation.batch_norm; the published results are not transductive, but use averages from "
-                "training."
+                "evaluation.batch_norm; the published results are not transductive: they were "
+                "measured with the running statistics from training."
             ),
             rule=(
                 "c_in = mean of f(x; θ) over the examples x of class n in D_i",

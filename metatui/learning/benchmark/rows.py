@@ -17,8 +17,8 @@ NUMBERS = HEADINGS[2:]
 NOTES = (
     "ms: median time of a meta-step (forward, backward and outer update) on fixed tasks.",
     "MiB: peak memory of the meta-steps, excluding memory that was already in use before them.",
-    "of floor: the floor, divided by the measured time (ms). The floor is the shortest possible time: FLOPs at the "
-    "matmul rate or traffic at the copy rate, whichever takes longer.",
+    "of floor: the floor divided by the measured time. The floor is the shortest possible time: for the FLOPs at the "
+    "matmul rate or for the memory traffic at the copy rate, whichever is longer.",
 )
 
 

@@ -44,8 +44,8 @@ class CompileSwitch:
         self.since = 0
         """Number of meta-steps before the first one of the current kind."""
         self.outcome: str | None = None
-        """`compiled` or `failed` once compiling meta-steps of the current kind has ended; otherwise None. A resumed run
-        repeats this outcome."""
+        """`compiled` or `failed` once the compilation of meta-steps of the current kind has ended; otherwise None. A
+        resumed run repeats this outcome."""
 
     def restore(self, since: int | None, kind: Sequence[int] | None, outcome: str | None) -> None:
         """Restore the attributes from a checkpoint.

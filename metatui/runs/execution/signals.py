@@ -38,10 +38,9 @@ class SignalState:
         return REQUEUE if slurm.job() else 128 + self.signal
 
     def defer(self) -> None:
-        """Defer all signals except Ctrl-C until `then` is called.
+        """Defer all signals except Ctrl-C until `then` is called, so that a run is saved if one arrives while it opens.
 
-        A run is then saved even if a signal arrives while it is being opened. Signals still interrupt the packing of
-        images, because packing may take minutes.
+        The packing of images is an exception: signals interrupt it, because it may take minutes.
         """
         self._deferred = True
 

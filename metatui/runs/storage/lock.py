@@ -45,7 +45,7 @@ class RunLock:
             fcntl.flock(self._handle, fcntl.LOCK_UN)
 
     def confirm(self) -> None:
-        """Check that no other process has taken the lock. File servers allow this after a disconnection.
+        """Check that no other process has taken the lock, which a file server allows after a disconnection.
 
         Raises:
             BadInput: if another process holds the lock or held it in the meantime.

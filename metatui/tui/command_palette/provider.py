@@ -98,9 +98,9 @@ class CommandProvider(Provider):
             yield Hit(score, display, command.run, command.name, escape(command.help))
 
     def _score(self, matched: float, command: Command) -> float:
-        """Return a score that sorts commands by how well they match, with possible commands before refused ones.
+        """Return a score that sorts commands by how well they match, with available commands before unavailable ones.
 
-        A refused command whose name has all words of the query still comes before commands that hardly match.
+        An unavailable command whose name contains all words of the query still comes before commands that hardly match.
         """
         return 2 * (matched >= IN_NAME) + (not command.refused) + (matched + self.rank / 10) / 2
 

@@ -46,7 +46,7 @@ class Picture(NamedTuple):
     """A picture in a rectangle of cells."""
 
     pixels: bytes
-    """Bytes of the pixels, row by row: one for grey, or three for red, green and blue."""
+    """Pixels, row by row: one byte per pixel of a grey picture, or three (red, green and blue) of a colour picture."""
     height: int
     width: int
     rows: int

@@ -26,8 +26,8 @@ Traceback (most recent call last):
 RuntimeError: CUDA error: an illegal memory access was encountered
 """
 QUESTION = (
-    "Enter 5 held-out classes, separated by commas: numbers from 0, names, or the start of names. The name of an "
-    "alphabet selects as many of its characters as are needed."
+    "Enter 5 held-out classes, separated by commas. Each is a number (from 0), a name, or the beginning of a name. "
+    "The name of an alphabet selects as many of its characters as are needed."
 )
 DIALOGS: dict[str, Callable[[], Dialog[Any]]] = {
     "question": lambda: AskScreen("Classes", QUESTION, check=lambda _: None),

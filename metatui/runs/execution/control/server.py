@@ -340,7 +340,10 @@ class ControlServer:
 
 
 def _without_stale(events: Sequence[Event]) -> list[Event]:
-    """Drop progress, superseded events and, if more than `MOST_OTHERS` events remain, the oldest of them."""
+    """Drop progress events and superseded events.
+
+    If more than `MOST_OTHERS` events remain, also drop the oldest of these.
+    """
     kept: list[Event] = []
     newest: set[type] = set()
     for event in reversed(events):

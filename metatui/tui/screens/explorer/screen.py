@@ -227,9 +227,9 @@ class ExplorerScreen(AnalysisScreen[None]):
             self._request_results(replace(self.query_state, drawn=wave_of(view)))
         elif isinstance(view, ImageView):
             question = (
-                f"Enter {self.results[0].ways} held-out classes, separated by commas: numbers from 0, names, or the "
-                "start of names. The name of an alphabet selects as many of its characters as are needed. If several "
-                "alphabets are named, each provides some of the classes."
+                f"Enter {self.results[0].ways} held-out classes, separated by commas. Each is a number (from 0), "
+                "a name, or the beginning of a name. The name of an alphabet selects as many of its characters as are "
+                "needed. If several alphabets are named, each provides some of the classes."
             )
             dialog = AskScreen("Classes", question, check=lambda _: None)
             if answer := await self.app.push_screen_wait(dialog):

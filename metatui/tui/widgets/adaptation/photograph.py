@@ -33,7 +33,7 @@ def halves(theme: ChartTheme) -> bool:
 
 
 def _lines(rows: int, two: bool) -> int:
-    """Return the number of pixel lines in an image of `rows` rows. If possible, a gap is left below the image."""
+    """Return the number of pixel lines in an image that is `rows` cells high. If possible, a gap is left below it."""
     return 2 * rows - 1 if two else rows - (rows > SMALLEST)
 
 

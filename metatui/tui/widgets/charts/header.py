@@ -24,7 +24,7 @@ MOST_LEGEND_ROWS = 3
 
 
 def line_marker(index: int, theme: ChartTheme) -> str:
-    """Return the marker of the line at position `index` among the series of a chart: a character or a kind of dots."""
+    """Return the marker of the line at position `index` among the series of a chart: a character or a dot style."""
     return theme.glyphs.lines[index % len(theme.glyphs.lines)] if theme.distinct else theme.glyphs.marker
 
 

@@ -31,7 +31,7 @@ from metatui.utils.text import as_sentence
 
 LOWEST_CHART, HIGHEST_CHART = 8, 24
 WIDE = 100
-"""Minimum width of the preview to show the chart next to the texts."""
+"""Minimum width of the preview at which the chart is shown next to the text."""
 WIDEST_TEXT = 76
 GAP = 3
 JOURNAL_LINES = 50
