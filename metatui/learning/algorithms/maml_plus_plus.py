@@ -70,8 +70,8 @@ class MAMLPlusPlus(MAML):
 
         multi_step: float = setting(
             0.1, "Multi-step loss",
-            "Initial share of the training that uses the query losses after all inner steps, with weights that shift "
-            "to the last step; 0 uses only the loss after the last step.", ge=0, le=1)
+            "Initial share of the training in which the loss is a weighted sum of the query losses after each inner "
+            "step. The weights shift towards the last step. 0: only the loss after the last step.", ge=0, le=1)
         first_order: float = setting(
             0.3, "First-order start",
             "Initial share of the training that uses first-order meta-gradients; 0 uses second order from the start.",

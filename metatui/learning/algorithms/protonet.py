@@ -128,7 +128,7 @@ class ProtoNet(Algorithm):
 
 
 def prototype_head(algorithm: Algorithm, task: Task, params: Params) -> Params:
-    """Compute the last layer whose logits are −‖f(x) − c_n‖² + ‖f(x)‖² for each class n (section 2.4).
+    """Compute a linear last layer with the logits −‖f(x) − c_n‖² + ‖f(x)‖² for each class n (section 2.4).
 
     With task.ways_range, the model may have more outputs than the task has classes. The logits of the surplus outputs
     are so low that they are never predicted.

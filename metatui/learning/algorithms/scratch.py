@@ -1,7 +1,7 @@
 """Scratch: a baseline without meta-learning.
 
 The random initialisation is adapted to each held-out task with the same inner loop as in the other algorithms. The
-improvement of an algorithm over Scratch is what the algorithm learned from the training tasks.
+advantage of another algorithm over Scratch is due to what that algorithm learned from the training tasks.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Scratch(GradientBased):
             title="Scratch: no meta-learning, a baseline",
             idea=(
                 "The random initialisation, adapted to each held-out task with the same inner loop as the other "
-                "algorithms. The improvement of an algorithm over Scratch is what the algorithm learned from the "
-                "training tasks."
+                "algorithms. The advantage of another algorithm over Scratch is due to what that algorithm learned "
+                "from the training tasks."
             ),
             rule=("θ'_i = θ − α ∇L_i(D_i; θ)",),
             symbols=(
@@ -47,7 +47,7 @@ class Scratch(GradientBased):
             ),
             costs=(
                 "No meta-step: there is no outer loop.",
-                f"An evaluation takes {count(steps, 'gradient')} per task, as for every other algorithm.",
+                f"An evaluation computes {count(steps, 'gradient')} per task, as for every other algorithm.",
             ),
             gradients=0,
             hessian_products=0,

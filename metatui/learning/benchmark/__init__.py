@@ -1,4 +1,4 @@
-"""Measurement of the training speed of each task, algorithm and engine, relative to the limits of this machine.
+"""Measurement of the training speed with each task, algorithm and engine, relative to the limits of this machine.
 
 The modules imported here do not need torch. The measurements run in a child process, see child.py.
 """

@@ -1,7 +1,7 @@
 """Comparison of the engines with plain autograd on modules and losses that break assumptions of fast gradient code.
 
 The modules share layers, keep state, draw random numbers or branch on their data. The losses broadcast or ignore
-targets. An engine must either agree with plain autograd or refuse with a reason.
+targets. An engine must either agree with plain autograd, or refuse the module and give a reason.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class AwkwardCheck:
 
     @property
     def ok(self) -> bool:
-        """True if the engine agrees with plain autograd or refuses with a reason."""
+        """True if the engine agrees with plain autograd, or refuses the module and gives a reason."""
         return self.outcome in ("agrees", "refused")
 
 

@@ -32,7 +32,7 @@ def downloading(title: str, folder: Path, instead: str) -> Iterator[None]:
         instead: alternative to the download in messages, worded to follow "try again, or".
 
     Raises:
-        MetatuiError: if the download failed, or a checksum is wrong.
+        MetatuiError: if the download fails, or a checksum is wrong.
     """
     try:
         with contextlib.redirect_stdout(sys.stderr):  # standard output is for results

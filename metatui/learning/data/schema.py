@@ -12,7 +12,7 @@ MOST_CLASSES = 10_000
 
 @dataclass(frozen=True)
 class Standardisation:
-    """Columns of a table, each of which is standardised as (value - mean) / scale."""
+    """How the columns of a table are standardised: each value becomes (value - mean) / scale."""
 
     columns: tuple[str, ...]
     mean: tuple[float, ...]

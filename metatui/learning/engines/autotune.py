@@ -43,10 +43,10 @@ WORTH_COMPILING = 30.0
 training, because compiling takes 20 s on two cores."""
 
 MAX_BYTES = 4 * 2**20
-"""Largest cache file that is read, in bytes."""
+"""Maximum size of the cache file, in bytes. A larger file is not read."""
 
 KEPT = 500
-"""Largest number of entries in the cache file. When there are more, the oldest ones are dropped."""
+"""Maximum number of entries in the cache file. When there are more, the oldest ones are dropped."""
 
 SECONDS = 0.4
 """Number of seconds for which each engine is measured, unless a single meta-gradient takes longer."""
@@ -173,7 +173,7 @@ def has_compiler() -> bool:
 
 
 def _against(measured: Measured, chosen: str, earlier: Container[str]) -> str:
-    """Describe the times of the chosen engine and of the others. The times of the engines in `earlier` were cached."""
+    """Return a phrase with the times of the chosen and the other engines. Times of engines in `earlier` were cached."""
     others = ", ".join(f"{name}: {_in_ms(ms)}" for name, ms in sorted(measured.ms.items()) if name != chosen)
     when = "measured earlier:" if chosen in earlier else "measured"
     return f"{when} {_in_ms(measured.ms[chosen])} per meta-step" + (f"; {others}" if others else "")

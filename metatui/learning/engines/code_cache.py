@@ -22,10 +22,13 @@ such a folder."""
 
 
 def private_folder() -> Path:
-    """Create the cache folder, writable only by its owner, and return its path. Raises OSError if this fails.
+    """Create the cache folder, writable only by its owner, and return its path.
 
-    This also removes temporary folders that remain from killed compilations. A compilation is usually killed because
-    its run ended.
+    This also removes temporary folders that were left behind when compilations were killed. A compilation is usually
+    killed because its run has ended.
+
+    Raises:
+        OSError: if the folder cannot be created.
     """
     folder = paths.compiled_dir()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

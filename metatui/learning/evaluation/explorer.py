@@ -23,7 +23,7 @@ from metatui.learning.optim.inner import Params
 from metatui.utils.errors import BadInput, quote
 
 SPLIT: Split = "test"
-"""The split from which classes are chosen. It is used neither for training nor to select a checkpoint."""
+"""The split from which classes are chosen. It is used neither for training nor for the selection of a checkpoint."""
 
 MAX_NAMES = 2000
 """Maximum number of classes for which names can be searched. Data sets of generated characters have more classes."""

@@ -107,7 +107,7 @@ def _apply(wanted: Mapping[str, Any], present: Mapping[str, Any]) -> None:
 
 
 def _or_none(getter: Callable[[], Any]) -> Callable[[], Any]:
-    """Make `getter` return None if torch raises because the caller has set the precision of a single backend."""
+    """Make `getter` return None instead of raising an error if the caller has set the precision of a single backend."""
 
     def get() -> Any:
         try:

@@ -38,7 +38,7 @@ class Conv4(Model):
             yield "model.kernel", "an odd number"
         yield from group_violations(settings, [settings.model.filters])
         if settings.model.downsample == "max_pool":
-            reason = "if model.downsample = 'max_pool', because the model halves an image four times"
+            reason = "if model.downsample = 'max_pool', because the model halves the image size four times"
             yield from image_size_violations(settings, 2**BLOCKS, reason)
 
     @classmethod
@@ -104,7 +104,7 @@ def conv4(
     if height < 1 or width < 1:
         sentence = (
             f"model.downsample is 'max_pool', but must be 'stride' for images of {input_shape[1]}x{input_shape[2]} "
-            "pixels, because max-pooling halves an image four times"
+            "pixels, because max-pooling halves the image size four times"
         )
         raise SettingsError([Problem("model.downsample", sentence)])
     layers.append(SpatialMean() if features == "mean" else nn.Flatten())

@@ -53,7 +53,7 @@ class ResNet12(Model):
     def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:
         yield from super().violations(settings)
         yield from group_violations(settings, settings.options_of(cls.name, ResNet12Options).widths)
-        reason = "if model.name = 'resnet12', because the model halves an image four times"
+        reason = "if model.name = 'resnet12', because the model halves the image size four times"
         yield from image_size_violations(settings, SMALLEST_IMAGE, reason)
 
     @classmethod
@@ -95,7 +95,7 @@ def resnet12(
     if min(height, width) < SMALLEST_IMAGE:
         sentence = (
             f"model.name is 'resnet12', but must be another model for images of {height}x{width} pixels, because "
-            "resnet12 halves an image four times"
+            "resnet12 halves the image size four times"
         )
         raise SettingsError([Problem("model.name", sentence)])
     network = nn.Sequential()

@@ -18,10 +18,10 @@ from metatui.utils.files import read_bounded
 from metatui.utils.text import sanitize
 
 LARGEST = 4 * 1024**3
-"""Largest weights file that is read, in bytes."""
+"""Maximum size of a weights file, in bytes."""
 
 LISTED = 4
-"""Largest number of tensors that one list in `LoadedWeights.report` names."""
+"""Maximum number of tensors that one list in `LoadedWeights.report` names."""
 
 FIRST = ("", "best/")
 """Prefixes that are preferred if the same number of tensors fits with several prefixes. In a metatui checkpoint, the
@@ -132,7 +132,7 @@ def _read(path: str) -> tuple[dict[str, Tensor], str]:
 
 
 def _prefix(tensors: Mapping[str, Tensor], slots: Mapping[str, Tensor]) -> str:
-    """Return the prefix of names in the file with which the largest number of tensors fit the model."""
+    """Return the prefix of the tensor names in the file for which the most tensors fit the model."""
     counts: dict[str, int] = dict.fromkeys(FIRST, 0)
     for name, t in tensors.items():
         for end, slot in slots.items():

@@ -17,9 +17,9 @@ class Loss:
     """A loss function in two forms."""
 
     one: LossFn
-    """Loss of one task: maps predictions [B, ...] and targets [B, ...] to a scalar, the mean over the examples."""
+    """Function that maps one task's predictions and targets [B, ...] to a scalar, the mean loss of the examples."""
     each: LossFn
-    """Losses of several tasks: maps predictions and targets [T, B, ...] to the mean loss of each task, [T]."""
+    """Function that maps predictions and targets of several tasks [T, B, ...] to the mean loss of each task, [T]."""
 
 
 def _squared_error(predictions: Tensor, targets: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ class BestModel:
     """The best validation result so far, and the counters for early stopping and divergence warnings."""
 
     value: float | None = None
-    """Accuracy, or negative loss for regression; None before the first validation with a finite result."""
+    """Best validation accuracy, or negative loss for regression; None before the first finite validation result."""
     theta: Params = field(default_factory=dict)
     iteration: int = 0
     settings: dict[str, Any] | None = None

@@ -253,7 +253,7 @@ def _training_steps(settings: Settings) -> int:
 
 
 def _after(evaluation: Evaluation, steps: int) -> tuple[float, float]:
-    """Return the metric after `steps` inner steps, or after the last step if there are fewer, with its half-width."""
+    """Return the mean metric after `steps` inner steps (at most the last one), and the half-width of its interval."""
     curve = evaluation.accuracy or evaluation.loss
     step = min(steps, len(curve.mean) - 1)
     return curve.mean[step], curve.ci95[step]
@@ -291,7 +291,11 @@ def _lower_rate(settings: Settings, best: Mapping[str, Any], first: str) -> tupl
 
 
 def _higher_rate(settings: Settings) -> tuple[str, float]:
-    """Return a learning rate to raise, and its new value: its usual value, or 10 times the outer learning rate."""
+    """Return a learning rate to raise and its new value.
+
+    This is a rate below its usual value, which is the new value. If there is none, it is the outer learning rate, and
+    the new value is 10 times as large.
+    """
     usual: Mapping[str, Any] = usual_values(settings)
     for path, rate in _rates(settings).items():
         if (higher := usual.get(path, rate)) > rate:

@@ -125,7 +125,10 @@ class Learner:
         return self.outer.step(gradients, lr=outer_lr, clip=self.experiment.settings.algorithm.grad_clip)
 
     def move_towards(self, target: Params, share: float) -> Tensor:
-        """Move the meta-parameters by `share` of the way to `target`. Returns the distance before the move.
+        """Move the meta-parameters towards `target`, by the fraction `share` of the distance between them.
+
+        Returns:
+            The distance before the move.
 
         Raises:
             Diverged: if this distance is not finite. In that case, nothing is updated.
@@ -236,7 +239,7 @@ class Learner:
         return MetaStep(metrics.meta_loss, None, metrics.support_loss, metrics.grad_norm)
 
     def capture(self, tasks: range) -> bool:
-        """Capture a CUDA graph for meta-steps of the same kind as the next one, if possible and not done yet.
+        """Capture a CUDA graph for meta-steps of the same kind as the next one, unless there is one already.
 
         Returns:
             Whether a graph was captured.

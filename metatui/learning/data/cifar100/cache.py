@@ -23,7 +23,7 @@ def download() -> Path:
     """Download the published archive to the downloads folder, unless it is already there. Return the folder.
 
     Raises:
-        MetatuiError: if the download failed, or the checksum is wrong.
+        MetatuiError: if the download fails, or the checksum is wrong.
     """
     folder = paths.downloads_dir()
     with downloading("CIFAR-100", folder, _INSTEAD):

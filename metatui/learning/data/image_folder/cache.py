@@ -86,7 +86,7 @@ def load(listing: Listing, *, size: int, rgb: bool, force: bool = False) -> Pack
 
 
 def packed_path(root: Path, *, size: int, rgb: bool) -> Path:
-    """Return the path of the cache of the folder `root` for this size and these channels."""
+    """Return the path of the cache of the folder `root` for this image size and number of channels."""
     key = hashlib.sha256(os.fsencode(root) + f"\0{size} {rgb}".encode()).hexdigest()
     return paths.packed_folders_dir() / f"{key[:32]}.safetensors"
 
@@ -113,7 +113,7 @@ def _pack(path: Path, listing: Listing, shape: tuple[int, ...]) -> Packed:
 
 
 def _decode_into(pixels: NDArray[np.uint8], listing: Listing) -> dict[int, str]:
-    """Decode all images into `pixels`. Return the reason for each file that cannot be decoded, keyed by file index."""
+    """Decode all images into `pixels`. Return the reasons why files cannot be decoded, keyed by file index."""
     files = listing.files
     channels, size = pixels.shape[1:3]
 

@@ -19,7 +19,7 @@ from metatui.utils.files import read_bounded
 from metatui.utils.text import sanitize
 
 _MAX_LIST = 64 * 1024 * 1024
-"""Largest class list that is read, in bytes."""
+"""Maximum size of a class list, in bytes."""
 
 
 @dataclass(frozen=True)

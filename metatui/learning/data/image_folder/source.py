@@ -132,14 +132,14 @@ class FolderSource(PackedSource):
 
 
 def _images(repeated: Sequence[tuple[str, str]], where: str) -> str:
-    """Say how many images are repeated, and give an example: `1 image is in several splits (a/1.png and b/1.png)`."""
+    """Return the number of repeated images and an example: `1 image is in several splits (a/1.png and b/1.png)`."""
     (a, b), count = repeated[0], len(repeated)
     example = f"{sanitize(a)} and {sanitize(b)}"
     return f"1 image is {where} ({example})" if count == 1 else f"{count:,} images are {where} (for example, {example})"
 
 
 def _summary(listing: Listing, left_out: Sequence[LeftOut]) -> str:
-    """Describe how many files are left out, with the first few as examples. Return an empty string if all are used."""
+    """Return a sentence about the files that are left out, with the first few as examples; empty if all are used."""
     if not left_out:
         return ""
     root = quote(str(listing.root), 200)

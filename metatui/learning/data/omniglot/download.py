@@ -21,7 +21,7 @@ def download(folder: Path | None = None) -> Path:
     complete one.
 
     Raises:
-        MetatuiError: if the download failed, or a checksum is wrong.
+        MetatuiError: if the download fails, or a checksum is wrong.
     """
     folder = folder or paths.downloads_dir()
     with downloading("Omniglot", folder, _INSTEAD):

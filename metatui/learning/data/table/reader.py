@@ -270,7 +270,7 @@ def _read_csv(data: bytes, name: str, options: TableOptions) -> _Rows:
 
 
 def _row_problem(row: Sequence[str], header: Sequence[str], places: Sequence[int]) -> str:
-    """Describe the error in a row that must have numbers in the columns at the indices `places`."""
+    """Return a description of the error in an invalid row. The columns at the indices `places` must contain numbers."""
     if len(row) != len(header):
         values = "1 value" if len(row) == 1 else f"{len(row):,} values"
         return f"the row has {values}, but the header names {len(header):,} columns"

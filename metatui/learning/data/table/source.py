@@ -189,7 +189,7 @@ class TableSource(TaskSource):
         return f"{table.name} has {'; '.join(parts)}; tasks: {sizes}"
 
     def _units(self) -> str:
-        """Describe the unit of losses in a sentence."""
+        """Return a sentence that explains the unit of the losses."""
         scales = zip(self.table.targets, self.y_scale.tolist(), strict=True)
         units = ", ".join(f"{scale:.3g} for {sanitize(name, limit=40)}" for name, scale in list(scales)[:MOST_NAMED])
         more = ", …" if self.targets > MOST_NAMED else ""

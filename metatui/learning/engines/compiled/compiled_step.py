@@ -105,7 +105,11 @@ class GraphedStep:
         return path_of(what, inputs, self.threads)
 
     def compile(self, episodes: Episodes, algorithm: AlgorithmSettings) -> None:
-        """Compile meta-steps of this kind, unless their package already exists. Raises CompileFailed if this fails."""
+        """Compile meta-steps of this kind, unless a package for them already exists.
+
+        Raises:
+            CompileFailed: if the compilation fails.
+        """
         path = self.path(episodes, algorithm)
         if path.is_file():
             return

@@ -150,7 +150,7 @@ class NativeFirstBlock(Function):
 
 
 def _statistics(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute mean [K] and covariance [K, K] of the 3x3 pixels around each pixel of [B, H, W, C], in float64."""
+    """Compute mean [K] and covariance [K, K] of the 3x3 pixels around each pixel of images [B, H, W, C], in float64."""
     count, height, width, channels = images.shape
     taps = 9 * channels + 1
     moments = torch.empty(taps, taps, dtype=torch.float64)

@@ -132,7 +132,7 @@ def _both_ways(matrix: Tensor, tiles: Tensor) -> Tensor:
 
 
 TORCH_TRANSFORMS = Transforms(input_tiles, input_tiles_back, output_tiles, output_tiles_back)
-"""The transforms in torch, which are slower, for machines without a C compiler."""
+"""The transforms computed by torch, for machines without a C compiler. They are slower than the C functions."""
 
 SCRATCH = 72
 """Number of elements of scratch memory that the C functions need for each channel."""
