@@ -51,7 +51,7 @@ INNER_STEPS = frozenset(
 """Settings that every algorithm with gradient steps in the inner loop uses."""
 
 RATE = "inner_lr/"
-"""Prefix of the names of learned inner learning rates. The name of the model parameter follows."""
+"""Prefix of the names of learned inner learning rates. It is followed by the name of the model parameter."""
 
 RATE_IS_LEARNED = {"algorithm.inner_lr": "it is the initial value of the learned rates"}
 """The entry of `Algorithm.fixed` for an algorithm that learns its inner learning rates."""

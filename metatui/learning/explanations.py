@@ -69,7 +69,7 @@ class Rates:
 
 
 def explanation(settings: Settings, algorithm: str | None = None) -> Explanation:
-    """Explain the algorithm called `algorithm`, by default the one that `settings` select, with these settings."""
+    """Return the explanation of an algorithm with these settings: by default, of the one that `settings` select."""
     name = algorithm or settings.algorithm.name
     return replace(ALGORITHMS[name].explain(selecting(settings, name)), usual=ALGORITHMS[name].usual)
 
@@ -180,7 +180,7 @@ def inner_steps(
 
     Args:
         batch: number of examples of D that each step uses; 0 if every step uses all examples.
-        rate: the factor of the gradient; the inner learning rate by default.
+        rate: the factor by which the gradient is multiplied; by default, the inner learning rate.
         start, adapted, inner_loss: see `gradient_based`.
     """
     algorithm = settings.algorithm

@@ -103,7 +103,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class Measuring:
-    """Event at the start of the measurement of a cell."""
+    """Event sent when the measurement of a cell starts."""
 
     cell: Cell
 

@@ -37,8 +37,8 @@ PATIENCE = 3
 """Overfitting is judged only after this number of validations without a new best result."""
 
 WIDEST_LOSS, WIDEST_ACCURACY = 0.75, 0.075
-"""A validation is noisy if the half-width of its confidence interval exceeds this share of the loss (for regression) or
-this accuracy (for classification)."""
+"""A validation is noisy if the half-width of its confidence interval exceeds `WIDEST_LOSS` times the loss (for
+regression) or `WIDEST_ACCURACY` (for classification)."""
 
 USEFUL_LOSS, USEFUL_ACCURACY = 0.3, 0.03
 """Intended half-width of the confidence interval with the suggested number of validation tasks: a share of the loss
@@ -293,8 +293,8 @@ def _lower_rate(settings: Settings, best: Mapping[str, Any], first: str) -> tupl
 def _higher_rate(settings: Settings) -> tuple[str, float]:
     """Return a learning rate to raise and its new value.
 
-    This is a rate below its usual value, which is the new value. If there is none, it is the outer learning rate, and
-    the new value is 10 times as large.
+    If a rate is below its usual value, the usual value is the new value. If there is no such rate, the outer learning
+    rate is multiplied by 10.
     """
     usual: Mapping[str, Any] = usual_values(settings)
     for path, rate in _rates(settings).items():

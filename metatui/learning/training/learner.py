@@ -176,8 +176,8 @@ class Learner:
     def query_metrics(self, stack: Params, episodes: Episodes) -> tuple[Tensor, Tensor, Episodes]:
         """Evaluate adapted parameters on the query set, for an algorithm that does not train on it.
 
-        At most `METRIC_QUERIES_PER_CLASS` images per class are used: predicting all images would take half as long as
-        the training itself.
+        At most `METRIC_QUERIES_PER_CLASS` images per class are used: predicting all images would take half as much
+        time as the training itself.
 
         Returns:
             Query loss [T], predictions [T, B, ...], and the episodes with the query examples that were used.

@@ -93,7 +93,7 @@ def list_folder(folder: str, class_lists: str = "", *, setting: str = "task.fold
 
     Raises:
         BadInput: if the folder does not exist, contains no class folders with images, or lacks a split, or if its class
-            lists are wrong.
+            lists are invalid.
     """
     name = f"{setting} {quote(folder, 200)}"
     try:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Sinusoid(DataSet):
-    """Sine waves y = A sin(x - φ), A from 0.1 to 5, φ from 0 to π, x from -5 to 5."""
+    """Sine waves y = A sin(x - φ), with A from 0.1 to 5, φ from 0 to π and x from -5 to 5."""
 
     name = "sinusoid"
     title = "Sinusoids"

@@ -114,8 +114,8 @@ class TableSource(TaskSource):
     ) -> Episodes:
         """Return one episode for each task, with `shots` support rows and `queries` query rows of the task.
 
-        With a different number of shots, an episode keeps its query set, and the smaller support set is the beginning
-        of the larger one.
+        The query set does not depend on the number of shots. A smaller support set consists of the first rows of a
+        larger one.
         """
         chosen = self._choose(split, tasks, seed=seed)
         counts = self._count[chosen]

@@ -36,7 +36,7 @@ REPEATED = 20
 if all results are bit-for-bit the same."""
 
 TRIED = 5
-"""Number of timed calls for each number of threads in a trial. A trial finds out which number is fastest."""
+"""Number of timed calls for each number of threads in a trial. A trial finds the fastest number of threads."""
 
 TRIAL_INTERVAL = 2000
 """Number of calls from the start of one trial to the start of the next. The best number of threads changes with the
