@@ -20,7 +20,7 @@ class Device:
     """A device of this machine."""
 
     name: str
-    """Name in torch and in `compute.device`: `cpu`, `cuda:0`, `mps`."""
+    """Name in torch and in `compute.device`, such as `cpu`, `cuda:0` or `mps`."""
     title: str
     """Product name of the device."""
     memory_bytes: int

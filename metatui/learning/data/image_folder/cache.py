@@ -107,7 +107,7 @@ def _pack(path: Path, listing: Listing, shape: tuple[int, ...]) -> Packed:
         metadata = {"format": _FORMAT, "listing": listing.digest(), "left_out": left_out, "sha256": sha256}
         write_pixels(path, pixels, metadata)
     except MetatuiError as error:  # training does not need the cache
-        problem = f"The decoded images are not cached, so they will be decoded again next time: {error}"
+        problem = f"The decoded images could not be cached, so they will be decoded again next time: {error}"
     unusable = _left_out(listing, reasons)
     return Packed(torch.from_numpy(pixels), unusable, digests, sha256, path, packed_now=True, problem=problem)
 

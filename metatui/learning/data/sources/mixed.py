@@ -1,4 +1,4 @@
-"""Declaration of several folders of images whose tasks are mixed."""
+"""Declaration of the data set `mixed`: tasks from several folders of images."""
 
 from __future__ import annotations
 

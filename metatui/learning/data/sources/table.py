@@ -1,4 +1,4 @@
-"""Declaration of regression tasks from a table."""
+"""Declaration of the data set `table`: regression tasks from a table."""
 
 from __future__ import annotations
 
