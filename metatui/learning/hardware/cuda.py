@@ -25,7 +25,7 @@ class Cuda:
     build: str | None
     """CUDA version that torch was built with; None for a build without CUDA."""
     architectures: tuple[str, ...]
-    """GPU architectures that torch was built for, such as `sm_90`. Code for `compute_90` is compiled when it is loaded."""
+    """GPU architectures that torch was built for, such as `sm_90`. Code for `compute_90` is compiled when loaded."""
     driver: Driver
     problem: str | None
     """Sentence about a GPU that cannot be used; None if there is no such GPU."""
