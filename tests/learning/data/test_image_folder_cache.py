@@ -209,7 +209,7 @@ def test_unwritable_cache_is_reported(root: Path, packs: Path) -> None:
     packs.write_text("a file where a folder should be")
     found = packed(root)
     assert len(found.pixels) == 9
-    assert "are not cached, so they will be decoded again" in found.problem
+    assert "could not be cached, so they will be decoded again" in found.problem
     assert "cannot be written" in found.problem
 
 
