@@ -40,7 +40,7 @@ def question() -> str:
 
 @dataclass(frozen=True)
 class MeasuringProcess:
-    """Gives a benchmark, which measures in a separate child process, the interface that `AnalysisScreen` needs."""
+    """Adapts a benchmark to the interface that `AnalysisScreen` requires. The benchmark measures in child processes."""
 
     benchmark: Benchmark
 

@@ -44,7 +44,7 @@ class FormState:
 
 @dataclass(frozen=True)
 class RunState:
-    """State of a run that is shown in the work tab."""
+    """State of a run that the work tab shows."""
 
     run: str
     status: str
