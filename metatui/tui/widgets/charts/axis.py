@@ -218,7 +218,7 @@ def _log_axis(low: float, high: float, cells: int) -> Axis | None:
 
 
 def _fits_two_and_five(spacing: int) -> bool:
-    """Return whether 2 and 5 are near cell centres on an axis where 1 and 10 are at centres `spacing` cells apart."""
+    """Return whether ticks at 2 and 5 are near cell centres if ticks at 1 and 10 are exactly `spacing` cells apart."""
     places = (spacing * math.log10(2), spacing * math.log10(5))
     return all(abs(place - math.floor(place + 0.5)) <= TOLERANCE for place in places)
 
