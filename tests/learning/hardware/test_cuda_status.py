@@ -152,7 +152,7 @@ def test_silent_gpu_does_not_hide_others(driver: FakeNvml, monkeypatch: pytest.M
 def test_missing_device_error_names_the_problem(driver: FakeNvml) -> None:
     driver.cuda = 12020
     with pytest.raises(
-        SettingsError, match=r"the devices here are cpu \(.*\)\. The NVIDIA H100 cannot be used: driver"
+        SettingsError, match=r"the available devices are cpu \(.*\)\. The NVIDIA H100 cannot be used: driver"
     ):
         devices.resolve("cuda")
 
