@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from metatui.learning.training.learner import Learner, MetaStep
 
 POOLED = "pooled/"
-"""Prefix of the meta-parameters that form the last layer during training, with one output for every training class."""
+"""Prefix of the names of meta-parameters that are the last layer during training, with an output for every training
+class."""
 
 
 class Pretrained(GradientBased):

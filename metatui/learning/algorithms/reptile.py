@@ -111,7 +111,7 @@ class Reptile(GradientBased):
         return Explanation(
             title="Reptile",
             idea=(
-                "Train on a task for a few steps, then move the initialisation part of the way to the result. Over "
+                "Train on a task for a few steps, then move the initialisation towards the result. Over "
                 "many tasks, θ comes close to the solutions of all of them. With several inner steps, θ also moves to "
                 "where the gradients of one task agree with each other, although Reptile uses neither second "
                 "derivatives nor a query set."

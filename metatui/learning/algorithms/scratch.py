@@ -1,7 +1,7 @@
 """Scratch: a baseline without meta-learning.
 
-The random initialisation is adapted to each held-out task with the same inner loop as in the other algorithms. The
-improvement of an algorithm over Scratch is what the algorithm learned from the training tasks.
+The random initialisation is adapted to each held-out task with the same inner loop as in the other algorithms. How much
+better an algorithm is than Scratch shows how much it learned from the training tasks.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ WORTH_COMPILING = 30.0
 training, because compiling takes 20 s on two cores."""
 
 MAX_BYTES = 4 * 2**20
-"""Largest cache file that is read, in bytes."""
+"""Maximum size of a cache file, in bytes."""
 
 KEPT = 500
 """Largest number of entries in the cache file. When there are more, the oldest ones are dropped."""
@@ -212,7 +212,7 @@ def _milliseconds(
 
 
 def _timed(engine: Engine, algorithm: Algorithm, meta: Params, episodes: Episodes, *, limit: float | None) -> float:
-    """Measure the time for all tasks in `episodes` together, in milliseconds."""
+    """Measure how many milliseconds the timed part of a meta-step takes for all tasks in `episodes`."""
     settings, device = algorithm.settings.algorithm, _device(engine)
     limit = math.inf if limit is None else limit * len(episodes) / settings.meta_batch
 

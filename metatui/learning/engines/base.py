@@ -57,7 +57,7 @@ class MetaGradient:
 
     @classmethod
     def of_stack(cls, stack: GradientResult) -> MetaGradient:
-        """Return the result of a stack of tasks, whose gradients have a leading task axis."""
+        """Average the gradients of a stack of tasks, which have a leading task axis."""
         gradients = {name: g.mean(0) for name, g in stack.gradients.items()}
         return cls(stack.loss, gradients, stack.outputs, stack.support_loss)
 

@@ -18,7 +18,7 @@ from metatui.utils.files import read_bounded
 from metatui.utils.text import sanitize
 
 LARGEST = 4 * 1024**3
-"""Largest weights file that is read, in bytes."""
+"""Maximum size of a weights file, in bytes."""
 
 LISTED = 4
 """Largest number of tensors that one list in `LoadedWeights.report` names."""

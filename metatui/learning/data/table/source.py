@@ -181,7 +181,7 @@ class TableSource(TaskSource):
         return self._tasks[split][orders[block_of, numbers % count]]
 
     def _contents(self) -> str:
-        """Describe in a sentence which columns are used, and how many tasks each split has."""
+        """Return a sentence that says which columns are used, and how many tasks each split has."""
         table = self.table
         columns = {"inputs": table.inputs, "targets": table.targets, "ignored columns": table.ignored}
         parts = [f"{what}: {_listed(names)}" for what, names in columns.items() if names]
@@ -189,7 +189,7 @@ class TableSource(TaskSource):
         return f"{table.name} has {'; '.join(parts)}; tasks: {sizes}"
 
     def _units(self) -> str:
-        """Describe the unit of losses in a sentence."""
+        """Return a sentence that explains the unit of losses."""
         scales = zip(self.table.targets, self.y_scale.tolist(), strict=True)
         units = ", ".join(f"{scale:.3g} for {sanitize(name, limit=40)}" for name, scale in list(scales)[:MOST_NAMED])
         more = ", …" if self.targets > MOST_NAMED else ""
