@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from metatui.learning.training.learner import Learner, MetaStep
 
 POOLED = "pooled/"
-"""Prefix of the names of meta-parameters that are the last layer during training, with an output for every training
+"""Prefix of the names of the parameters of the last layer during training. This layer has one output for each training
 class."""
 
 

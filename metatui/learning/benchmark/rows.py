@@ -23,7 +23,8 @@ NOTES = (
 
 
 GRAPH_NOTE = (
-    "+ graph: each meta-step is one CUDA graph, as in training; in other rows, it consists of many kernel launches."
+    "+ graph: each meta-step is one CUDA graph, as in training; in other rows, a meta-step consists of many kernel "
+    "launches."
 )
 
 FLOOR_WARNING = (

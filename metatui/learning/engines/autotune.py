@@ -154,7 +154,7 @@ def _worth_compiling(settings: Settings, device: Device, measured: Measured, fas
 
     The answer depends only on the settings, on whether there is a compiler, and on the measurements of the eager
     engines. It does not depend on cached packages or on the speed of compiled meta-steps, so that the same settings
-    keep the same engine.
+    always select the same engine.
     """
     later = settings.training.iterations - settings.compute.compile_after
     return (

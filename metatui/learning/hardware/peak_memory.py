@@ -52,7 +52,10 @@ class PeakMemory:
             self._base = (_status("VmRSS") if self._was_reset else self._before) or 0
 
     def bytes(self) -> int | None:
-        """Return the peak so far, in bytes; None if it cannot be measured, or if an earlier peak was higher."""
+        """Return the peak so far, in bytes.
+
+        The result is None if the peak cannot be measured, or if the process used more memory before the start.
+        """
         if self._device.startswith("cuda"):
             import torch
 
