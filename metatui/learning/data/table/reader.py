@@ -317,7 +317,7 @@ def _no_rows(name: str) -> str:
 
 
 def _too_many(name: str) -> str:
-    return f"{name} has more than the maximum of {MOST_VALUES:,} input and target values"
+    return f"{name} has more input and target values than the maximum of {MOST_VALUES:,}"
 
 
 # Parquet
