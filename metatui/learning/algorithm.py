@@ -162,7 +162,7 @@ class Algorithm(Component):
 
     @classmethod
     def explain(cls, settings: Settings) -> Explanation:
-        """Describe the algorithm, with the values of `settings` filled in. By default, only the docstring is shown."""
+        """Explain the algorithm with the values of `settings`. By default, the explanation is only the docstring."""
         from metatui.learning.explanations import Explanation
 
         idea = " ".join((cls.__doc__ or "").split())

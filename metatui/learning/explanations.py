@@ -43,7 +43,7 @@ class Explanation:
     usual: Usual = field(default_factory=dict)
 
     def usual_lines(self, write: Callable[[Mapping[str, Scalar]], str]) -> tuple[str, ...]:
-        """Return the values that are usual for the settings of the algorithm, one line for each kind of task.
+        """Return the usual values of the algorithm's settings, one line for each kind of task.
 
         Rarely used settings whose usual value is their default are left out.
 

@@ -121,7 +121,7 @@ class CAVIA(GradientBased):
             costs=(
                 f"{count(inner_gradients(settings), 'Hessian-vector product')} for the context, one for each inner "
                 "step of each task.",
-                "Layers before the context are computed once for each support and query set.",
+                "Layers before the one that uses the context are computed once for each support and query set.",
             ),
             hessian_products=inner_gradients(settings),
             paper=(

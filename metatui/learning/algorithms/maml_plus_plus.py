@@ -53,7 +53,7 @@ HAS_BATCH_NORM: When = {
 
 LEAST_WEIGHT = 0.03
 """Minimum of the annealed weight of every query loss except the last, as a multiple of the initial weight. The value is
-that of the authors' code."""
+taken from the authors' code."""
 
 
 class MAMLPlusPlus(MAML):

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from metatui.learning.training.learner import Learner, MetaStep
 
 POOLED = "pooled/"
-"""Prefix of the meta-parameters that form the last layer during training, with one output for every training class."""
+"""Prefix of the names of the parameters of the last layer during training. This layer has one output for each training
+class."""
 
 
 class Pretrained(GradientBased):

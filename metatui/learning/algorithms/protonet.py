@@ -5,8 +5,9 @@ with the squared Euclidean distance of section 2.3. Adaptation takes no gradient
 classifier is a linear layer that is computed from the prototypes. Step 0 is a head of zeros, which predicts all classes
 equally; step 1 is the head of the prototypes, and further steps change nothing.
 
-The model's own last layer is not used, so it is not a meta-parameter. Batch norm follows `evaluation.batch_norm`, which
-is transductive by default. The published results are not transductive: batch norm used averages from training.
+The model's own last layer is not used, so it is not a meta-parameter. The setting
+`evaluation.batch_norm` selects the statistics of batch norm on held-out tasks, by default `transductive`. The published
+results are not transductive: batch norm used running statistics from training.
 """
 
 from __future__ import annotations
@@ -89,9 +90,9 @@ class ProtoNet(Algorithm):
                 "Learn features f in which the examples of a class lie around their mean, the prototype of the class. "
                 "A query example belongs to the class with the nearest prototype. Adaptation is the computation of the "
                 "prototypes, without any gradient. The logits −‖f(x) − c_n‖² differ from those of a linear layer with "
-                "weights 2 c_n and biases −‖c_n‖² only by a term that is the same for all classes. Batch norm follows "
-                "evaluation.batch_norm; the published results are not transductive: they were "
-                "measured with the running statistics from training."
+                "weights 2 c_n and biases −‖c_n‖² only by a term that is the same for all classes. The setting "
+                "evaluation.batch_norm selects the statistics of batch norm on held-out tasks; the published results "
+                "are not transductive: they were measured with the running statistics from training."
             ),
             rule=(
                 "c_in = mean of f(x; θ) over the examples x of class n in D_i",

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class Reptile(GradientBased):
-    """Movement of the initialisation towards the adapted weights of each task."""
+    """Moves the initialisation towards the adapted weights of each task."""
 
     name = "reptile"
     title = "Reptile"
@@ -111,10 +111,10 @@ class Reptile(GradientBased):
         return Explanation(
             title="Reptile",
             idea=(
-                "Train on a task for a few steps, then move the initialisation part of the way to the result. Over "
-                "many tasks, θ comes close to the solutions of all of them. With several inner steps, θ also moves to "
-                "where the gradients of one task agree with each other, although Reptile uses neither second "
-                "derivatives nor a query set."
+                "Train on a task for a few steps, then move the initialisation towards the result. Over many tasks, θ "
+                "comes close to the solutions of all of them. With several inner steps, θ also moves to where the "
+                "gradients of one task agree with each other, although Reptile uses neither second derivatives nor a "
+                "query set."
             ),
             rule=("θ'_i = k steps from θ on L_i(D_i)", "θ ← θ + ε mean_i (θ'_i − θ)"),
             symbols=(

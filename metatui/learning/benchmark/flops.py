@@ -45,7 +45,7 @@ class Counts:
 
 
 def count(workload: Workload) -> Counts:
-    """Count the FLOPs and bytes of a workload, which is computed on the CPU in float32."""
+    """Count the FLOPs and bytes of a meta-step of `workload` on the CPU in float32."""
     settings = workload.settings("loop", "cpu")
     tasks = settings.algorithm.meta_batch
     # One thread, because the counter covers only its own thread; one task, because all tasks cost the same.

@@ -46,7 +46,7 @@ class Timing:
 
 
 def measure(settings: Settings, seconds: float) -> Timing:
-    """Measure meta-steps for about `seconds` after a warm-up.
+    """Measure the time and the memory of meta-steps for about `seconds` after a warm-up.
 
     Meta-steps are compiled or captured as CUDA graphs where training would do so. Peak memory includes the graphs.
 

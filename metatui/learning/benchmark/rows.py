@@ -17,18 +17,19 @@ NUMBERS = HEADINGS[2:]
 NOTES = (
     "ms: median time of a meta-step (forward, backward and outer update) on fixed tasks.",
     "MiB: peak memory of the meta-steps, excluding memory that was already in use before them.",
-    "of floor: the floor divided by the measured time. The floor is the shortest possible time: for the FLOPs at the "
-    "matmul rate or for the memory traffic at the copy rate, whichever is longer.",
+    "of floor: the floor divided by the measured time. The floor is the shortest possible time: the time of the FLOPs "
+    "at the matmul rate, or of the memory traffic at the copy rate, whichever is longer.",
 )
 
 
 GRAPH_NOTE = (
-    "+ graph: each meta-step is one CUDA graph, as in training; otherwise, a meta-step is many kernel launches."
+    "+ graph: each meta-step is one CUDA graph, as in training; in other rows, a meta-step consists of many kernel "
+    "launches."
 )
 
 FLOOR_WARNING = (
-    "Some meta-steps were faster than the floor: the machine was busier while its rates were measured. Measure again "
-    "while it is idle."
+    "Some meta-steps were faster than the floor, because other work slowed down the machine while its rates were "
+    "measured. Run the benchmark again while the machine is idle."
 )
 
 BUSY = 0.5

@@ -28,7 +28,7 @@ class Machine:
     device: str
     device_name: str
     memory_bytes: int
-    """Memory of the device."""
+    """Total memory of the device."""
     threads: int
     """Number of CPU threads used to measure the rates."""
     torch: str

@@ -24,7 +24,7 @@ SPEND = 0.2
 """Seconds spent on each matrix size or copy size when a peak rate is measured."""
 
 MATRICES = tuple(2**n for n in range(8, 15))
-"""Numbers of rows of the square matrices, 256 to 16,384. Sizes that would take too long are skipped."""
+"""Numbers of rows and columns of the matrices, 256 to 16,384. Sizes that would take too long are skipped."""
 
 COPIES = tuple(2**n for n in range(20, 30, 2))
 """Numbers of bytes that are copied, 1 MiB to 256 MiB. The smaller copies fit in caches."""

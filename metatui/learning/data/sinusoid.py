@@ -39,8 +39,8 @@ class SinusoidSource(TaskSource):
     ) -> Episodes:
         """Return one episode for each task, with `shots` support points and `queries` query points of the task's wave.
 
-        Support and query points come from separate streams: with a different number of shots, a task keeps its query
-        set, and the smaller support set is the beginning of the larger one.
+        Support and query points come from separate random streams. With a different number of shots, a task keeps its
+        query set, and the smaller support set is the beginning of the larger one.
         """
         amplitude, phase = self.wave(split, tasks, seed=seed)
         numbers = task_numbers(tasks)

@@ -26,8 +26,8 @@ class AutogradEngine(Engine):
     """Engine that computes each task on a fresh copy of the module, and stores the graph of all inner steps if needed.
 
     Any module is supported. Every task starts from the state of the caller's module, even if the forward pass changes
-    the state. Random numbers are drawn in the order of a loop over tasks. An exception in the module, the loss or
-    autograd becomes a BadInput with that exception as its cause, unless the device is out of memory.
+    the state. Random numbers are drawn in the same order as in a loop over tasks. An exception in the module, the loss
+    or autograd becomes a BadInput with that exception as its cause, unless the device is out of memory.
     """
 
     name = "loop"

@@ -154,7 +154,7 @@ def _worth_compiling(settings: Settings, device: Device, measured: Measured, fas
 
     The answer depends only on the settings, on whether there is a compiler, and on the measurements of the eager
     engines. It does not depend on cached packages or on the speed of compiled meta-steps, so that the same settings
-    keep the same engine.
+    always select the same engine.
     """
     later = settings.training.iterations - settings.compute.compile_after
     return (
@@ -212,7 +212,7 @@ def _milliseconds(
 
 
 def _timed(engine: Engine, algorithm: Algorithm, meta: Params, episodes: Episodes, *, limit: float | None) -> float:
-    """Measure the time for all tasks in `episodes` together, in milliseconds."""
+    """Measure how many milliseconds the timed part of a meta-step takes for all tasks in `episodes`."""
     settings, device = algorithm.settings.algorithm, _device(engine)
     limit = math.inf if limit is None else limit * len(episodes) / settings.meta_batch
 

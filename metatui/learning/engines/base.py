@@ -57,7 +57,7 @@ class MetaGradient:
 
     @classmethod
     def of_stack(cls, stack: GradientResult) -> MetaGradient:
-        """Return the result of a stack of tasks, whose gradients have a leading task axis."""
+        """Return the results of a stack of tasks, with the gradients averaged over their leading task axis."""
         gradients = {name: g.mean(0) for name, g in stack.gradients.items()}
         return cls(stack.loss, gradients, stack.outputs, stack.support_loss)
 
@@ -291,7 +291,7 @@ class Engine(ABC):
         Args:
             x: inputs [T, B, ...].
             y: targets [T, B, ...].
-            order: int64 [T, steps, b], indices of the examples of each step; None uses all examples in every step.
+            order: int64 [T, steps, b], indices of the examples of each step; None if every step uses all examples.
         """
 
     def adapt_final(

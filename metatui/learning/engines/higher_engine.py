@@ -82,7 +82,7 @@ class HigherEngine(Engine):
     def _path(
         self, theta: Params, x: Tensor, y: Tensor, inner: InnerLoop, order: Tensor | None, t: int
     ) -> list[tuple[Params, Tensor]]:
-        """Return one task's parameters after each inner step, and the loss before that step."""
+        """Return, for each inner step of one task, the parameters after the step and the loss before it."""
         row, path = None if order is None else order[t : t + 1], []
         with self._inner_loop(inner, track=False) as (fast, optimizer):
             for step in range(inner.steps):

@@ -1,4 +1,4 @@
-"""Creation of engines by name."""
+"""Creates engines by name."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class PairedTest:
 
     @property
     def most_are_there(self) -> bool:
-        """True if most differences are finite; otherwise, the finite ones are a biased sample."""
+        """Whether most differences are finite. If not, the finite ones are a biased sample."""
         return self.left_out < self.tasks
 
     @property

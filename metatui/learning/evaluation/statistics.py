@@ -22,8 +22,8 @@ from metatui.utils.smoothing import ExponentialAverage
 Floats = NDArray[np.float64]
 
 FEW = 13
-"""If some differences are tied, Wilcoxon's test enumerates all outcomes for at most this number of differences, as
-newer versions of scipy do."""
+"""Maximum number of differences for which Wilcoxon's test enumerates all outcomes if some differences are tied. Newer
+versions of scipy use the same number."""
 
 
 def mean_ci95(values: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:

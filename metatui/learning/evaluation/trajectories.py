@@ -20,7 +20,7 @@ class AdaptationTrajectories:
     explained: tuple[float, float]
     """Share of the variance of the end points that each of the two components explains."""
     moved: tuple[float, ...]
-    """Distance of each task's adapted parameters from the initialisation, in all dimensions."""
+    """Distance of each task's adapted parameters from the initialisation in the full parameter space."""
     before: tuple[float, ...]
     """Query loss of each task before the first inner step."""
     after: tuple[float, ...]
@@ -30,7 +30,7 @@ class AdaptationTrajectories:
 
     @property
     def gained(self) -> tuple[float, ...]:
-        """Decrease of each task's query loss."""
+        """Decrease in each task's query loss through adaptation."""
         return tuple(b - a for b, a in zip(self.before, self.after, strict=True))
 
 

@@ -32,7 +32,7 @@ class Cuda:
 
 
 def cuda_status() -> Cuda:
-    """Describe torch's build, the driver and the GPUs. This runs a kernel on every visible GPU."""
+    """Return the state of torch's build, the driver and the GPUs. This runs a kernel on every visible GPU."""
     driver = nvml.read_driver()
     problem = _problem(driver)
     return Cuda(torch.version.cuda, _architectures(), driver, problem)

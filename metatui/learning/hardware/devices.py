@@ -98,7 +98,7 @@ def moved(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = None
 
 
 def physical_cores() -> int:
-    """Count the physical cores that this process may use. Count logical cores if the system does not report them."""
+    """Count the physical cores that this process may use, or the logical cores if physical ones are not reported."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     cores = set()
     for package in Path("/sys/devices/system/cpu").glob("cpu[0-9]*/topology/core_cpus_list"):

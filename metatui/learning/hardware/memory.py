@@ -19,7 +19,8 @@ def keep_freed_memory() -> None:
     """Keep the memory of deleted tensors in this process, and reuse it for later tensors.
 
     Every operation allocates and frees activations of several MB. By default, glibc returns much of this memory
-    immediately, and the system then clears each page when it is allocated again. Without glibc, this does nothing.
+    immediately, and the system then clears each page when it is allocated again. Without glibc, this function does
+    nothing.
     """
     if platform.libc_ver()[0] != "glibc":
         return

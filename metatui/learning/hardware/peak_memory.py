@@ -17,7 +17,7 @@ RESET_PEAK = "5"
 
 
 class PeakMemory:
-    """The peak memory since construction, in the process that trains on `device`.
+    """Measures the peak memory of this process since the object was created.
 
     On CUDA, this is the memory that torch allocated on the device. On the CPU, this is the resident memory of the
     process, including the interpreter and torch.
@@ -52,7 +52,10 @@ class PeakMemory:
             self._base = (_status("VmRSS") if self._was_reset else self._before) or 0
 
     def bytes(self) -> int | None:
-        """Return the peak so far; None if it cannot be measured, or if an earlier peak of the process was higher."""
+        """Return the peak so far, in bytes.
+
+        The result is None if the peak cannot be measured, or if the process used more memory before the start.
+        """
         if self._device.startswith("cuda"):
             import torch
 

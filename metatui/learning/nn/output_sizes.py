@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def output_sizes(model: nn.Module, input_shape: tuple[int, ...]) -> list[tuple[nn.Module, int]]:
-    """Count the elements of each layer's output for one example.
+    """Return each layer of `model` with the number of elements of its output for one example.
 
     A layer is a module without submodules. The sizes are found by running a copy of the model in evaluation mode, so
     that neither the model's buffers nor the state of a random number generator changes.

@@ -30,7 +30,7 @@ class InnerLoop:
     steps: int
     optimizer: Literal["sgd", "momentum", "adam"] = "sgd"
     momentum: float = 0.9
-    """Decay of the running sum of gradients, for the optimiser `momentum`."""
+    """Factor by which the optimiser `momentum` scales its running sum of gradients before each addition."""
     weight_decay: float = 0.0
     """Weight decay: this multiple of the parameters is added to their gradient after clipping."""
     clip: float = 0.0

@@ -97,7 +97,10 @@ class OuterAdam:
         return norm
 
     def _concatenated(self, gradients: Params) -> Tensor:
-        """Concatenate `gradients`. Zeros for missing gradients would change how the sum of squares is rounded."""
+        """Concatenate `gradients`.
+
+        Missing gradients are skipped. Zeros in their place would change how the sum of squares is rounded.
+        """
         return torch.cat([gradients[name].reshape(-1) for name in self.flat.shapes if name in gradients])
 
     @property

@@ -1,1 +1,1 @@
-"""Set-up of an experiment, the training loop and its state."""
+"""The training loop, its state, and messages and hints about a run."""

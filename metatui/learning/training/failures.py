@@ -47,7 +47,7 @@ def result_warning(test: Evaluation, settings: Settings, best: Mapping[str, Any]
 
 
 def _rates_to_lower(settings: Settings, best: Mapping[str, Any] | None) -> str:
-    """Name the learning rates that are higher than at the best validation, or both rates if neither is higher."""
+    """List the learning rates that are higher than at the best validation, or both rates if neither is higher."""
     now = _relevant(settings, "algorithm.inner_lr", "algorithm.outer_lr")
     raised = [
         f"{path} (now {rate:g}, {before:g} at the best validation)"

@@ -34,15 +34,15 @@ RISE = 3.0
 lowest mean between two earlier validations."""
 
 PATIENCE = 3
-"""Overfitting is judged only after this number of validations without a new best result."""
+"""Overfitting is reported only after this number of validations without a new best result."""
 
 WIDEST_LOSS, WIDEST_ACCURACY = 0.75, 0.075
 """A validation is noisy if the half-width of its confidence interval exceeds `WIDEST_LOSS` times the loss (for
 regression) or `WIDEST_ACCURACY` (for classification)."""
 
 USEFUL_LOSS, USEFUL_ACCURACY = 0.3, 0.03
-"""Intended half-width of the confidence interval with the suggested number of validation tasks: a share of the loss
-for regression, or an accuracy for classification."""
+"""The suggested number of validation tasks is large enough for this half-width of the confidence interval: a share of
+the loss for regression, or an absolute accuracy for classification."""
 
 MOST_TASKS = 2000
 """Largest suggested number of validation tasks."""
@@ -203,7 +203,7 @@ class Hints:
             tasks = f"{evaluation.diverged or 0:,} of {evaluation.tasks:,} in the last"
             reason, first = f"Tasks diverged in two validations in a row ({tasks})", "algorithm.inner_lr"
         elif self._state.rising >= 2 and self._state.lowest is not None:
-            now = f"{self._state.meta_loss.mean:.3g}, but was {self._state.lowest:.3g} before"
+            now = f"{self._state.meta_loss.mean:.3g}, up from a low of {self._state.lowest:.3g}"
             reason, first = f"Training is diverging: the mean meta-loss since the last validation is {now}", _OUTER
         else:
             return

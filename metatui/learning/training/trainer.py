@@ -122,7 +122,7 @@ class Trainer:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether the command to stop was read from the queue of commands."""
+        """Whether a stop command has been read from the queue."""
         return self._stop is not None
 
     def submit(self, command: Command) -> None:

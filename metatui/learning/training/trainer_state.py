@@ -144,7 +144,10 @@ def evaluate_state(settings: Settings, state: TrainerState, *, split: str = "tes
 def views_of_state(
     settings: Settings, state: TrainerState, *, split: str, tasks: Sequence[int], steps: int, shots: int
 ) -> tuple[TaskView, ...]:
-    """Adapt saved parameters to the held-out tasks numbered `tasks`. Raises the same errors as `evaluate_state`."""
+    """Adapt saved parameters to the held-out tasks numbered `tasks`, and return a view of each task.
+
+    Raises the same errors as `evaluate_state`.
+    """
     experiment = set_up_again(settings, state)
     theta, *_ = best_of(experiment, state)
     return task_views(experiment, theta, split=held_out_split(split), tasks=tasks, steps=steps, shots=shots)

@@ -33,7 +33,7 @@ from metatui.utils.progress import packing
 
 _FORMAT = "metatui folder 2"
 _MAX_FILE = 256 * 1024 * 1024
-"""Largest image file that is read, in bytes."""
+"""Maximum size of an image file, in bytes."""
 _CHUNK = 256
 """Number of images between two progress reports."""
 

@@ -44,7 +44,7 @@ def decoded(data: bytes, size: int, *, rgb: bool) -> NDArray[np.uint8]:
 
     Both sides are resized to `size` with the Lanczos filter, so a non-square image is squeezed and not cropped (as Ravi
     and Larochelle 2017 and Finn et al. 2017 do with miniImageNet). Transparency becomes white, an animation is reduced
-    to its first frame, and 16 bits are rounded to 8.
+    to its first frame, and 16-bit values are rounded to 8 bits.
 
     Raises:
         Unusable: if the file is damaged, truncated, too large, or of another type.

@@ -155,7 +155,10 @@ class _Scanner:
         return Listing(self._root, classes, tuple(self._left_out), folder)
 
     def _listed_classes(self, lists: ClassLists) -> Iterator[ClassFolder]:
-        """Yield the classes of lists without image names. Class folders are in the root, in `data` or in `images`."""
+        """Yield the classes in class lists that do not name images.
+
+        The class folders are in the root, in `data` or in `images`.
+        """
         first = lists["train"][0].label
         base = next((base for base in ("", "data", "images") if (self._root / base / first).is_dir()), "")
         for split, entries in lists.items():

@@ -1,4 +1,4 @@
-"""Download of Omniglot."""
+"""Downloads Omniglot."""
 
 from __future__ import annotations
 

@@ -121,7 +121,10 @@ def _in_folder(root: Path, part: str, alphabets: Alphabets) -> Iterator[tuple[st
 
 
 def _files_below(folder: Path, depth: int) -> Iterator[Path]:
-    """Yield the files in `folder` and in its subfolders down to `depth`. The limit also stops cycles of links."""
+    """Yield the files in `folder` and in its subfolders down to `depth`.
+
+    The limit also prevents endless recursion if links form a cycle.
+    """
     for path in folder.iterdir():
         if depth and path.is_dir():
             yield from _files_below(path, depth - 1)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from metatui.learning.data.sources.table import TableOptions
 
 LARGEST = 256 * 1024 * 1024
-"""Largest table file that is read, in bytes."""
+"""Maximum size of a table file, in bytes."""
 MOST_VALUES = 20_000_000
 """Maximum number of input and target values in a table. Each value takes eight bytes of memory."""
 MOST_COLUMNS = 10_000
@@ -98,7 +98,7 @@ class _Rows:
     values: NDArray[np.float64]
     """Input and target values, [rows, inputs + targets]."""
     texts: Mapping[str, Sequence[str]]
-    """Texts in the task column and in the split column. The keys are the names of the columns."""
+    """Values of the task column and of the split column as strings, keyed by the name of the column."""
     place: Callable[[int], str]
     """Function that returns the position of a row in the file for messages, such as `line 7`."""
 
@@ -317,7 +317,7 @@ def _no_rows(name: str) -> str:
 
 
 def _too_many(name: str) -> str:
-    return f"{name} has more than {MOST_VALUES:,} input and target values, which is the maximum"
+    return f"{name} has more input and target values than the maximum of {MOST_VALUES:,}"
 
 
 # Parquet

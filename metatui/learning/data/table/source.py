@@ -181,7 +181,7 @@ class TableSource(TaskSource):
         return self._tasks[split][orders[block_of, numbers % count]]
 
     def _contents(self) -> str:
-        """Describe in a sentence which columns are used, and how many tasks each split has."""
+        """Return a sentence that says which columns are used, and how many tasks each split has."""
         table = self.table
         columns = {"inputs": table.inputs, "targets": table.targets, "ignored columns": table.ignored}
         parts = [f"{what}: {_listed(names)}" for what, names in columns.items() if names]

@@ -40,7 +40,7 @@ EXAMPLES = 32
 """Maximum number of support examples, and also of query examples, of each task in a verification."""
 
 AGREEMENT = 1e-8
-"""Largest relative error of losses and gradients with which an engine passes the verification."""
+"""Largest relative error of losses and gradients at which an engine passes the verification."""
 
 REGISTRIES = ("_parameters", "_buffers", "_modules")
 """Attributes of a module that hold its parameters, buffers and submodules. Their entries are compared one by one."""

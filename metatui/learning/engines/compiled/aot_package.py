@@ -103,7 +103,7 @@ def load(path: Path) -> Run:
     try:
         loader: Any = aoti_load_package(str(path)).loader
     except Exception as error:
-        raise CompileFailed(f"the compiled function does not load ({type(error).__name__})") from error
+        raise CompileFailed(f"the compiled function cannot be loaded ({type(error).__name__})") from error
 
     def run(inputs: list[Tensor]) -> Tensor:
         output: Tensor = loader.boxed_run(inputs)[0]

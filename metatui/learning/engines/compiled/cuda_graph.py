@@ -158,7 +158,7 @@ class CapturedStep:
         """Prepare the meta-steps without capturing any.
 
         Args:
-            record: function that captures the work of a function as a graph; None captures CUDA graphs.
+            record: function that captures the operations of another function as a graph; by default, as a CUDA graph.
         """
         self._engine = engine
         self._flat = flat

@@ -230,7 +230,7 @@ def _convolve(
 
 
 class GroupedConvolutions(TorchFunctionMode):
-    """A context that gives convolutions an explicit double backward when torch.vmap maps them over tasks."""
+    """A context manager that gives convolutions an explicit double backward when torch.vmap maps them over tasks."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return (_convolve if func is torch.conv2d else func)(*args, **(kwargs or {}))

@@ -99,7 +99,7 @@ class _ThinBlock(Function):
 
 
 def _parts(x: Tensor, weight: Tensor) -> Iterator[Tensor]:
-    """Split x into groups of images that are computed together."""
+    """Split x into groups of images that are processed together."""
     yield from torch.split(x, max(1, AT_ONCE // (len(weight) * x.shape[-2] * x.shape[-1])))
 
 

@@ -1,4 +1,4 @@
-"""Replacement of the layers of plain chains (see `is_chain`) with faster equivalents."""
+"""Replaces the layers of plain chains (see `is_chain`) with faster equivalents."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ LANES = 16
 """Number of channels that are computed together. Most functions only support multiples of this number."""
 
 MAX_BYTES = 2**24
-"""Largest library file that is read, in bytes."""
+"""Maximum size of a library file, in bytes."""
 
 COMPILE_TIMEOUT = 60.0
 """Seconds after which the compiler is killed."""
@@ -124,7 +124,7 @@ def _build(sources: dict[str, bytes], flags: list[str], path: Path) -> None:
 
 
 def _checksum(path: Path) -> Path:
-    """Return the path of the file with a library's checksum, which prevents loading an incomplete library."""
+    """Return the path of the file with a library's checksum. A library that does not match it is not loaded."""
     return path.with_suffix(".sha256")
 
 

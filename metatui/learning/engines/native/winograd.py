@@ -6,8 +6,9 @@ with zeros. A tile Y of the output is
     Y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A
 
 for the kernel g and the 6x6 pixels d of the input around the tile, with the products ⊙ summed over channels (Lavin and
-Gray 2016, equation 13 and section 4.3). That is O(T(x) K(w)): linear transforms T of images and K of kernels, 36 matrix
-products, and a linear transform O back to images. Derivatives are the same products with the transposes T*, K* and O*.
+Gray 2016, equation 13 and section 4.3). For whole images, Y = O(T(x) K(w)), where T and K are linear transforms of the
+images and the kernels, the product consists of 36 matrix products, and O is a linear transform back to images.
+Derivatives are the same products with the transposes T*, K* and O*.
 
 A few tiles, which fit into the CPU's cache, are computed at a time. Their transforms are recomputed wherever they are
 needed, which is faster than storing them. The relative error is about 2e-6 in float32, compared with 4e-7 for a

@@ -165,4 +165,4 @@ def test_too_large_tables_are_refused(
     good(tmp_path / "table.csv")
     sets = ["--set", "task.source=table", "--set", f"table.file={tmp_path / 'table.csv'}", "--set", "table.targets=y"]
     assert main(["run", *sets, "--runs-dir", str(tmp_path / "runs")]) == 2
-    assert "has more than 10 input and target values" in capsys.readouterr().err
+    assert "has more input and target values than the maximum of 10" in capsys.readouterr().err

@@ -74,7 +74,7 @@ def test_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "table.csv"
     path.write_bytes(ROWS["comma"])
     monkeypatch.setattr(reader, "MOST_VALUES", 5)
-    with pytest.raises(BadInput, match="has more than 5 input and target values"):
+    with pytest.raises(BadInput, match="has more input and target values than the maximum of 5"):
         read_table(options(path))
     monkeypatch.setattr(reader, "MOST_COLUMNS", 2)
     with pytest.raises(BadInput, match="has 3 columns, but at most 2 are allowed"):
