@@ -170,7 +170,7 @@ def _report_packed(report: dict[str, object], summary: str, as_json: bool) -> No
         emit(report)
         return
     seconds, path = report["seconds"], report["file"]
-    how = f"Packed in {seconds:.1f} s" if report["packed_now"] else "Already packed (--force packs again)"
+    how = f"Packed in {seconds:.1f} s" if report["packed_now"] else "Already packed (use --force to pack again)"
     say(console(), f"{how}: {path}", summary, f"SHA-256 of the pixels: {report['sha256']}")
 
 

@@ -68,7 +68,7 @@ LABELS = {
     "tmux": "tmux",
     "ssh": "SSH",
 }
-"""Labels of report keys. All other keys are shown with a capital letter, except for the names of libraries."""
+"""Labels of report keys. All other keys are capitalized, except for the names of libraries."""
 
 VARIABLES = (
     "METATUI_RUNS",

@@ -99,7 +99,7 @@ def run(
     detach: bool,
     as_json: bool,
 ) -> None:
-    """Train with the settings of a preset, of a TOML file, or given with --set.
+    """Train with the settings of a preset, a TOML file or --set.
 
     Ctrl-C interrupts the run after the current meta-step and saves it; --resume continues it. A second Ctrl-C quits
     immediately. With --detach, the run continues in the background, even after the terminal is closed. Use 'metatui

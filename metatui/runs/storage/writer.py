@@ -95,8 +95,8 @@ class RunWriter:
 
         Raises:
             WriteRefused: if the disk refuses a write.
-            MetatuiError: if the folder was deleted, moved or replaced. Nothing is then written, because no list of runs
-                would show a folder without settings and journal.
+            MetatuiError: if the folder was deleted, moved or replaced. In this case, nothing is written, because a
+                folder without settings and journal would not appear in any list of runs.
         """
         if self._queue:
             self._check_folder()

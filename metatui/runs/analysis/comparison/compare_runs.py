@@ -50,10 +50,10 @@ def compare(
     runs_dir: str | Path | None = None,
     on_progress: Callable[[Comparing], object] | None = None,
 ) -> Comparison:
-    """Adapt the best parameters of runs to identical held-out tasks and test how they differ.
+    """Adapt the best parameters of runs to identical held-out tasks and test whether the results differ.
 
     Args:
-        runs: runs, their names, the starts of their names, or the paths of their folders.
+        runs: runs to compare, each given as a run, its name, the beginning of its name, or the path of its folder.
         split: `test` or `val`.
         tasks, steps, shots: numbers of held-out tasks, inner steps and shots. They default to the settings of the first
             run, like the rest of the protocol (queries, seed of the held-out tasks, batch norm, rotations). With
