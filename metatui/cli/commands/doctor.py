@@ -143,7 +143,7 @@ def _written(runs_dir: Path | None) -> list[Path]:
 
 
 def _refusal(folder: Path) -> str | None:
-    """Return the reason why files cannot be created in `folder`, or None if they can. The folder may not exist yet."""
+    """Return the reason why files cannot be created in `folder`, or None if they can. The folder need not exist."""
     found = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), folder)
     name = quote(str(found), 200)
     if not found.is_dir():

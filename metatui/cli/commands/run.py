@@ -116,8 +116,8 @@ def run(
     130, as after Ctrl-C.
 
     The exit code is 1 if the run fails, or if it has no result because at least half of the test tasks diverged. In
-    the JSON object, "error" is then the reason, and "result" is null. Otherwise, "result" is the result of the test,
-    and "validation_result" is the result of the best validation.
+    these cases, "error" in the JSON object is the reason, and "result" is null. Otherwise, "result" is the result of
+    the test, and "validation_result" is the result of the best validation.
 
     Ctrl-\\ ends the process without saving; --resume continues from the last checkpoint.
     """

@@ -59,7 +59,7 @@ class RunWriter:
         self.saved_at = iteration
         """Meta-step of the newest checkpoint; 0 before the first checkpoint."""
         self.cause: str | None = None
-        """Reason for an interruption, such as the name of a signal. The journal records it."""
+        """Reason for an interruption, such as the name of a signal, to record in the journal."""
         self._lock = lock
         self._preset, self._origin, self._data = preset, origin, data
         self._iteration = iteration

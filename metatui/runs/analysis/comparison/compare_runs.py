@@ -62,8 +62,8 @@ def compare(
         device: device for all runs; defaults to the device in each run's settings.
         titles: texts that replace the names of the algorithms in the labels of runs.
         reuse_test: whether to use the recorded final test instead of a new evaluation, if only one run is given and
-            its test used the same protocol. The result then has no per-task `values`, which only comparisons of
-            several runs need.
+            its test used the same protocol. In this case, the result has no per-task `values`, which only comparisons
+            of several runs need.
         on_progress: callback that receives the progress before each chunk of tasks.
 
     Raises:

@@ -122,7 +122,7 @@ class TrainingCurve:
     iterations: tuple[int, ...]
     """Number of meta-steps before each point."""
     tasks: tuple[int, ...]
-    """Tasks seen at each point."""
+    """Number of training tasks seen up to each point."""
     seconds: tuple[float, ...]
     """Training time at each point."""
     meta_loss: tuple[float, ...]
@@ -204,7 +204,7 @@ class RunResult(RecordedRun):
     values: TaskValues = field(repr=False)
     """Metrics of each task; without rows if `evaluation` is the recorded test of the run."""
     diverged: int
-    """Number of held-out tasks that diverged. The means of `evaluation` exclude them."""
+    """Number of held-out tasks that diverged. The means of `evaluation` exclude these tasks."""
 
 
 @dataclass(frozen=True)
