@@ -147,7 +147,7 @@ def evaluate(
     """Adapt the best parameters of a saved run to held-out tasks.
 
     Args:
-        run: a run, its name, the start of its name, the path of its folder, or `latest`.
+        run: a run, its name, the beginning of its name, the path of its folder, or `latest`.
         split: `val` or `test`.
         tasks, steps, shots, batch_norm, device: protocol and device of the evaluation; by default, those of the run.
         inner_lr: inner learning rate; defaults to the rate at the best validation.
@@ -191,7 +191,7 @@ def load_model(
     resemble the training tasks.
 
     Args:
-        run: a run, its name, the start of its name, the path of its folder, or `latest`.
+        run: a run, its name, the beginning of its name, the path of its folder, or `latest`.
         checkpoint: `best` for the parameters with the best validation result, or the last parameters if there was no
             validation; `last` for the last parameters.
         device: defaults to the device of the run.

@@ -202,7 +202,10 @@ def setting_label(path: str) -> str:
 
 
 def detail(details: Mapping[str, Any], key: str) -> str:
-    """Return a detail of a journal entry as one safe line of text. Journals edited by users may contain any type."""
+    """Return a detail of a journal entry as one safe line of text.
+
+    Journals edited by users may contain values of any type.
+    """
     value = details.get(key)
     if isinstance(value, float):
         return f"{value:.4g}"

@@ -140,7 +140,7 @@ def test_conclusions_and_tables_fit_80_columns(
     )
     for title in (
         "Loss after 2 inner steps", "Adaptation", "Pairs on the same tasks", "tasks seen", "Settings that differ",
-        "Cost of training; speed in meta-steps relative to MAML",
+        "Cost of training; speed (meta-steps/s) relative to MAML",
         "First validation with a loss of 1000 or better",
     ):  # fmt: skip
         assert title in text

@@ -31,7 +31,7 @@ def test_pack_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert rest == [
         "Images: 127 of 16x16 pixels in rgb, 4 to 7 per class (so shots + queries is at most 4)",
         "Classes: 20 for training, 5 for validation, 6 for testing, so at most 5 ways",
-        "Left out: 2",
+        "Files and folders left out: 2",
         "more/notes.txt does not end in .png, .jpg or .jpeg",
         "more/bad.png is not a PNG or JPEG image",
     ]
@@ -74,7 +74,7 @@ def test_too_few_images_are_reported(tmp_path: Path, capsys: pytest.CaptureFixtu
     out, err = capsys.readouterr()
     assert "Images: 1 of 32x32 pixels in rgb, 1 per class (so shots + queries is at most 1)" in out
     assert "Classes: 1 for training, 0 for validation, 0 for testing, too few for 2 ways" in out
-    assert "Left out: 0\n" in out
+    assert "Files and folders left out: 0\n" in out
     refused = (
         f"metatui: a task has at least 2 ways, but the 1 class of '{root}' is divided into 1 for training, 0 for "
         "validation and 0 for testing: provide at least 10 class folders\n"

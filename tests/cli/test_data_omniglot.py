@@ -84,7 +84,7 @@ def test_packing_reusing_and_forcing(
     before = cache.stat().st_mtime_ns
     assert main(["data", "omniglot"]) == 0
     out, err = capsys.readouterr()
-    assert out.startswith("Already packed (--force packs again): ")
+    assert out.startswith("Already packed (use --force to pack again): ")
     assert str(cache) in out
     assert "1,623 characters of 50 alphabets, 32,460 drawings" in out
     assert err == ""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.command(
     epilog=examples(
         "metatui attach # open the newest live run",
-        "metatui attach maml-sinusoid # the start of a name is enough",
+        "metatui attach maml-sinusoid # the beginning of a name is enough",
     )
 )
 @click.argument("run", required=False, shell_complete=complete_runs)
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 def attach(run: str | None, runs_dir: Path | None, ascii_only: bool, theme: str | None) -> int:
     """Open a live RUN in the app to watch, pause, change or stop it.
 
-    RUN is the name of a run, the start of its name, its folder, or latest for the newest run; the default is the newest
-    live run. Quitting the app does not stop the run.
+    RUN is the name of a run, the beginning of its name, its folder, or latest for the newest run; the default is the
+    newest live run. Quitting the app does not stop the run.
     """
     from metatui.utils import paths
 

@@ -103,9 +103,10 @@ def compare(
 ) -> None:
     """Compare runs on identical held-out tasks: adaptation, paired tests and cost.
 
-    Each RUN is the name of a run, the start of its name, its folder, or latest, latest~1 and so on for the newest run
-    and those before it. All runs are evaluated with the protocol of the first one; their folders are not changed. Runs
-    that differ only in the seed are also summarised by the mean, standard deviation and 95 % interval over the seeds.
+    Each RUN is the name of a run, the beginning of its name, its folder, or latest, latest~1 and so on for the newest
+    run and those before it. All runs are evaluated with the protocol of the first one; their folders are not changed.
+    Runs that differ only in the seed are also summarised by the mean, standard deviation and 95 % interval over the
+    seeds.
     """
     if len(runs) < 2:
         raise click.UsageError(
@@ -174,7 +175,7 @@ def report(
 ) -> None:
     """Write a report of one run, or of several runs and their comparison, as a self-contained page.
 
-    Each RUN is the name of a run, the start of its name, its folder, or latest for the newest run. All runs are
+    Each RUN is the name of a run, the beginning of its name, its folder, or latest for the newest run. All runs are
     evaluated on the same held-out tasks; for a single run, the result of its final test is used if the protocol is the
     same.
     """

@@ -170,7 +170,7 @@ def _report_packed(report: dict[str, object], summary: str, as_json: bool) -> No
         emit(report)
         return
     seconds, path = report["seconds"], report["file"]
-    how = f"Packed in {seconds:.1f} s" if report["packed_now"] else "Already packed (--force packs again)"
+    how = f"Packed in {seconds:.1f} s" if report["packed_now"] else "Already packed (use --force to pack again)"
     say(console(), f"{how}: {path}", summary, f"SHA-256 of the pixels: {report['sha256']}")
 
 
@@ -246,7 +246,7 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
         + (f"so at most {ways:,} ways" if ways > 1 else "too few for 2 ways"),
         *([f"Class lists: {listing.lists}"] if listing.lists else []),
         *source.repeated,
-        f"Left out: {len(source.left_out):,}",
+        f"Files and folders left out: {len(source.left_out):,}",
     )
     say(console(), *map(str, source.left_out), style="dim", indent=4)
     if unusable:

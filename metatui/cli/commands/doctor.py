@@ -68,7 +68,7 @@ LABELS = {
     "tmux": "tmux",
     "ssh": "SSH",
 }
-"""Labels of report keys. All other keys are shown with a capital letter, except for the names of libraries."""
+"""Labels of report keys. All other keys are capitalized, except for the names of libraries."""
 
 VARIABLES = (
     "METATUI_RUNS",
@@ -143,7 +143,7 @@ def _written(runs_dir: Path | None) -> list[Path]:
 
 
 def _refusal(folder: Path) -> str | None:
-    """Return the reason why files cannot be created in `folder`, or None if they can. The folder may not exist yet."""
+    """Return the reason why files cannot be created in `folder`, or None if they can. The folder need not exist."""
     found = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), folder)
     name = quote(str(found), 200)
     if not found.is_dir():

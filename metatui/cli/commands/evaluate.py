@@ -58,8 +58,8 @@ def evaluate(
 ) -> None:
     """Adapt the best parameters of RUN to held-out tasks and show the metrics after every inner step.
 
-    RUN is the name of a run, the start of its name, its folder, or latest for the newest run. The exit code is 1 if at
-    least half of the tasks diverged, because there is no result in this case.
+    RUN is the name of a run, the beginning of its name, its folder, or latest for the newest run. The exit code is 1 if
+    at least half of the tasks diverged, because there is no result in this case.
     """
     folder = RunStore(runs_dir).find(run)
 

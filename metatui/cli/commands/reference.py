@@ -81,14 +81,14 @@ def _lines(explanation: Explanation, own: Mapping[str, Scalar]) -> Iterator[str]
     epilog=examples(
         "metatui settings",
         "metatui settings task # the settings of a group",
-        "metatui settings learning rate # settings that contain both words",
+        "metatui settings learning rate # settings that match both words",
         "metatui settings --json",
     )
 )
 @click.argument("words", nargs=-1, metavar="[GROUP|WORD...]")
 @json_option
 def settings(words: tuple[str, ...], as_json: bool) -> None:
-    """List all settings, those of a GROUP or those that contain all WORDs, with their defaults and meanings."""
+    """List all settings, those of a GROUP or those that match all WORDs, with their defaults and meanings."""
     fields = _found([word.lower() for word in words])
     if as_json:
         emit({"settings": [_setting_json(field) for field in fields]})
@@ -100,14 +100,14 @@ def settings(words: tuple[str, ...], as_json: bool) -> None:
 
 
 def _found(words: Sequence[str]) -> list[SettingField]:
-    """Return a group of settings, one setting, or all settings that contain `words`. Raises BadInput if none do."""
+    """Return a group of settings, one setting, or the settings that match all `words`. Raises BadInput if none does."""
     groups = list(dict.fromkeys(field.group for field in FIELDS.values()))
     if len(words) == 1 and (named := [field for field in FIELDS.values() if words[0] in (field.group, field.path)]):
         return named
     texts = [(field, f"{field.path} {field.label} {field.help}".lower()) for field in FIELDS.values()]
     found = [field for field, text in texts if all(word in text for word in words)]
     if not found:
-        raise BadInput(f"no setting contains {quote(' '.join(words))}: the groups are {', '.join(groups)}")
+        raise BadInput(f"no setting matches {quote(' '.join(words))}: the groups are {', '.join(groups)}")
     return found
 
 

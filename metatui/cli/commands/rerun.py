@@ -52,7 +52,7 @@ def rerun(
 ) -> None:
     """Repeat RUN as a new run with the same settings and seed, and the same live changes at the same meta-steps.
 
-    RUN is the name of a run, the start of its name, its folder, or latest for the newest run. On the CPU, the
+    RUN is the name of a run, the beginning of its name, its folder, or latest for the newest run. On the CPU, the
     results agree bit for bit; on a GPU, they can differ by rounding errors. --set changes the initial settings; the
     live changes of RUN still apply.
 

@@ -99,7 +99,7 @@ def run(
     detach: bool,
     as_json: bool,
 ) -> None:
-    """Train with the settings of a preset, of a TOML file, or given with --set.
+    """Train with the settings of a preset, a TOML file or --set.
 
     Ctrl-C interrupts the run after the current meta-step and saves it; --resume continues it. A second Ctrl-C quits
     immediately. With --detach, the run continues in the background, even after the terminal is closed. Use 'metatui
@@ -116,8 +116,8 @@ def run(
     130, as after Ctrl-C.
 
     The exit code is 1 if the run fails, or if it has no result because at least half of the test tasks diverged. In
-    the JSON object, "error" is then the reason, and "result" is null. Otherwise, "result" is the result of the test,
-    and "validation_result" is the result of the best validation.
+    these cases, "error" in the JSON object is the reason, and "result" is null. Otherwise, "result" is the result of
+    the test, and "validation_result" is the result of the best validation.
 
     Ctrl-\\ ends the process without saving; --resume continues from the last checkpoint.
     """

@@ -82,7 +82,7 @@ def list_runs(size: bool, runs_dir: Path | None, as_json: bool) -> None:
 def export(run: str, to: str, evaluations: bool, model: bool, force: bool, runs_dir: Path | None) -> None:
     """Export the metrics of RUN as CSV, or the model as safetensors.
 
-    RUN is the name of a run, the start of its name, its folder, or latest for the newest run.
+    RUN is the name of a run, the beginning of its name, its folder, or latest for the newest run.
 
     A model file contains the tensors of module.state_dict(). The metadata of this file contains the settings, and the
     names of the classes or of the columns of a table. In Python, metatui.load_model loads the model of a run. You can
@@ -125,7 +125,11 @@ def _export_model(run: RunFolder, to: str, *, force: bool) -> None:
         f"Wrote {count} tensors to {path}: the {model.checkpoint} parameters, from meta-step {model.iteration:,}",
     )
     if model.extra:
-        say(screen, f"Meta-parameters that are not part of the network: wrote {len(model.extra)} to {extra_file(path)}")
+        tensors = f"{len(model.extra)} tensor{'' if len(model.extra) == 1 else 's'}"
+        say(
+            screen,
+            f"Wrote {tensors} to {extra_file(path)}: the meta-parameters that are not part of the network",
+        )
 
 
 @runs.command(
@@ -141,7 +145,7 @@ def _export_model(run: RunFolder, to: str, *, force: bool) -> None:
 def delete(runs: tuple[str, ...], yes: bool, runs_dir: Path | None, as_json: bool) -> None:
     """Delete runs with their metrics and checkpoints. This cannot be undone.
 
-    RUN is the name of a run, the start of its name, its folder, or latest for the newest run. A live run is not
+    RUN is the name of a run, the beginning of its name, its folder, or latest for the newest run. A live run is not
     deleted: stop it first. If one of the runs cannot be found or is live, nothing is deleted.
     """
     store = RunStore(runs_dir)

@@ -32,7 +32,7 @@ WAIT_SECONDS = 60.0
 def stop(run: str, runs_dir: Path | None, as_json: bool) -> None:
     """Stop RUN, which must be training on this machine. The run finishes its current meta-step and is saved.
 
-    RUN is the name of a run, the start of its name, its folder, or latest for the newest run. The command waits at
+    RUN is the name of a run, the beginning of its name, its folder, or latest for the newest run. The command waits at
     most a minute for the run to end. If a new run is still loading, nothing is saved. If a resumed run is still
     loading, its saved state does not change.
     """

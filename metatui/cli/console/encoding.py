@@ -10,7 +10,7 @@ import sys
 from metatui.tui.terminal import symbols
 
 SPELLED_OUT = "metatui.spelled_out"
-"""Name of the codec error handler that replaces characters missing from an encoding."""
+"""Name of the codec error handler that replaces characters that an encoding cannot represent."""
 
 
 def use_characters_of_terminal() -> None:
@@ -27,7 +27,7 @@ def use_characters_of_terminal() -> None:
 
 
 def spelled(text: str, encoding: str) -> str:
-    """Return `text` with substitutes for the characters that `encoding` does not contain."""
+    """Return `text` with substitutes for the characters that `encoding` cannot represent."""
     if text.isascii():
         return text
     try:

@@ -195,7 +195,7 @@ def validation(comparison: Comparison) -> Panel | None:
     differ = len({*in_training, *measured}) > 1
     note = f"validation protocol: {values_of(names, _spelled(measured))}" if differ else ""
     draw = _metric_lines(comparison, series, "meta-steps")
-    return Panel("validation", "Validation while training, with 95 % intervals over tasks", draw, note=note)
+    return Panel("validation", "Validation during training, with 95 % intervals over tasks", draw, note=note)
 
 
 def adaptation(comparison: Comparison) -> Panel:
@@ -244,7 +244,7 @@ def _groups(comparison: Comparison) -> list[tuple[str, Sequence[RunResult], Curv
 
 
 def _spelled(measured: Sequence[str]) -> list[str]:
-    """Replace the commas in the results of `measured_in`, because `values_of` joins them with commas."""
+    """Replace the commas in the results of `measured_in`, because `values_of` separates values with commas."""
     return [text.replace(", ", " and ") or "unchanged" for text in measured]
 
 

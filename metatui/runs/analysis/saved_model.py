@@ -80,8 +80,8 @@ class LoadedModel:
         outputs of the network are standardised. ProtoNet and ProtoMAML do not learn the last layer: they compute it
         from the support set."""
         self.meta_parameters: Params = {name: p.detach().cpu().clone() for name, p in theta.items()}
-        """All meta-learned tensors, keyed by name. Names with a slash, such as `inner_lr/0.weight`, are not
-        parameters of `module`."""
+        """All meta-learned tensors, keyed by name. Tensors with a slash in their name, such as
+        `inner_lr/0.weight`, are not parameters of `module`."""
         self._experiment, self._theta, self._torch_state = experiment, theta, torch_state
 
     def adapt(

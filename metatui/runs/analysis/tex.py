@@ -66,7 +66,7 @@ def as_tex(comparison: Comparison) -> str:
     return "".join(blocks)
 
 
-HOLM = "; Holm is the p value with Holm's correction for all pairs of this table"
+HOLM = "; Holm is the p value with Holm's correction for all pairs in this table"
 NOTES = {
     seed_tests: f": Welch's tests of the means of the runs, with 95 % intervals over seeds{HOLM}",
     paired: f": paired t-tests, with 95 % intervals over tasks{HOLM}",
@@ -76,7 +76,7 @@ NOTES = {
 
 
 def _table(caption: str, heading: Sequence[str], rows: Sequence[Sequence[str]], names: int = 1) -> str:
-    """Return a LaTeX table. The first `names` columns are left-aligned, the others are right-aligned."""
+    """Return a LaTeX table. The first `names` columns are left-aligned, and the others are right-aligned."""
     lines = [
         r"\begin{table}",
         r"  \centering",

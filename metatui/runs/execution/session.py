@@ -328,7 +328,7 @@ class Session:
 
 @contextmanager
 def _locked(run: RunFolder) -> Iterator[RunLock]:
-    """Lock the run. The lock is released if the block raises; otherwise, the new session holds it."""
+    """Lock the run. The lock is released if the block raises an exception; otherwise, the new session holds it."""
     lock = RunLock(run.lock_path)
     try:
         yield lock
@@ -347,7 +347,7 @@ class _ResumePlan:
     settings: Settings
     """Settings after the commands that follow meta-step `iteration`."""
     compute: dict[str, Scalar]
-    """Requested changes to compute settings."""
+    """Requested values of compute settings, keyed by path."""
     commands: list[Planned]
     """Commands to execute, in order: those that the run executed after its checkpoint, and those just requested."""
     undone: list[PlannedChange]

@@ -38,9 +38,10 @@ class SignalState:
         return REQUEUE if slurm.job() else 128 + self.signal
 
     def defer(self) -> None:
-        """Defer all signals except Ctrl-C until `then` is called, so that a run is saved if one arrives while it opens.
+        """Defer all signals except Ctrl-C until `then` is called.
 
-        The packing of images is an exception: signals interrupt it, because it may take minutes.
+        This ensures that a run is saved if a signal arrives while the run is being opened. The packing of images is an
+        exception: signals interrupt it, because it may take minutes.
         """
         self._deferred = True
 

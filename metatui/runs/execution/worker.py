@@ -1,8 +1,9 @@
 """Worker process of a detached run, started by `metatui.runs.execution.control.launcher`.
 
-The first message describes the run. The process reports the stages of its start and the progress of packing images, if
-any, and then answers with the run's folder when training starts, or with an error. The channel then becomes the
-connection of the first viewer.
+The first message that the process receives describes the run. While the run starts, the process reports the stages of
+the start and the progress of packing images, if any. When training starts, the process answers with the run's folder.
+If training cannot start, the process answers with an error. Once training has started, the channel is the connection of
+the first viewer.
 """
 
 from __future__ import annotations

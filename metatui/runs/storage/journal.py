@@ -20,7 +20,7 @@ from metatui.utils.files import open_regular
 Status = Literal["running", "paused", "finished", "stopped", "failed", "interrupted"]
 
 LARGEST = 16 * 1024 * 1024
-"""Maximum number of bytes at the end of a journal that are read completely. Most journals are shorter."""
+"""Size in bytes of the part at the end of a journal that is read completely. Most journals are smaller."""
 
 FURTHEST = 1024 * 1024 * 1024
 """Number of bytes at the end of a journal that are searched for `ESSENTIAL` lines."""

@@ -45,7 +45,7 @@ class RunLock:
             fcntl.flock(self._handle, fcntl.LOCK_UN)
 
     def confirm(self) -> None:
-        """Check that no other process has taken the lock, which a file server allows after a disconnection.
+        """Check that no other process has taken the lock, as can happen on a file server after a disconnection.
 
         Raises:
             BadInput: if another process holds the lock or held it in the meantime.

@@ -65,7 +65,7 @@ class MetricsReader:
     """Reader that returns the lines added since the last call.
 
     If the file no longer continues the data read so far, because the run was resumed from an earlier meta-step, reading
-    restarts at the beginning: `restarted` is then True after the call, and earlier results are invalid.
+    restarts at the beginning. After such a call, `restarted` is True, and earlier results are invalid.
     """
 
     path: Path
@@ -78,7 +78,7 @@ class MetricsReader:
     """
 
     def read_new(self, limit: int = CHUNK) -> list[Progress]:
-        """Return the new meta-steps, reading about `limit` bytes at most."""
+        """Return the new meta-steps. Reads at most about `limit` bytes."""
         data = read_range(self.path, self.offset - len(self._seam), len(self._seam) + limit)
         self.restarted = not data.startswith(self._seam)
         if self.restarted:

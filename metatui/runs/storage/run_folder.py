@@ -46,7 +46,7 @@ class RunFolder:
 
     @property
     def argument(self) -> str:
-        """Name by which commands find the run, quoted for a shell: its path if it is not in the default folder."""
+        """Name of the run, or its path if it is not in the default folder; quoted for use in shell commands."""
         return shlex.quote(self.id if self.path.parent == paths.runs_dir() else str(self.path))
 
     @property
@@ -84,7 +84,7 @@ class RunFolder:
         return read_journal(self.journal_path)
 
     def validations(self) -> list[Entry]:
-        """Return the validations in order, except undone and repeated ones: only the last of each meta-step is kept."""
+        """Return the validations in order, without undone ones and with only the last one of each meta-step."""
         effective = (entry for entry in effective_entries(self.journal()) if entry.event == "evaluated")
         last = {entry.iteration: entry for entry in effective}
         return [last[iteration] for iteration in sorted(last)]

@@ -100,7 +100,7 @@ class RunStore:
         return sorted(matching, key=lambda run: not (job and _is_of_job(run, job)))
 
     def find(self, reference: str | Path) -> RunFolder:
-        """Find a run by its name, the start of its name, the path of its folder, `latest` or `latest~n`.
+        """Find a run by its name, the beginning of its name, the path of its folder, `latest` or `latest~n`.
 
         `latest` is the run that was started last, and `latest~1` is the run that was started before it.
 
@@ -121,7 +121,7 @@ class RunStore:
         if starting:
             some = ", ".join(quote(name)[1:-1] for name in starting[:3])
             more = f" and {len(starting) - 3} more" if len(starting) > 3 else ""
-            raise BadInput(f"{quote(text)} is the start of the names of {len(starting)} runs: {some}{more}")
+            raise BadInput(f"{len(starting)} runs have names that start with {quote(text)}: {some}{more}")
         hint = did_you_mean(text, [*named, "latest"] if named else [], "'metatui runs' lists all runs", most=3)
         raise BadInput(f"{quote(text)} is not a run in {quote(str(self.root), 200)}: {hint}")
 

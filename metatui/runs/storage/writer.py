@@ -59,7 +59,7 @@ class RunWriter:
         self.saved_at = iteration
         """Meta-step of the newest checkpoint; 0 before the first checkpoint."""
         self.cause: str | None = None
-        """Reason for an interruption, such as the name of a signal. The journal records it."""
+        """Reason for an interruption, such as the name of a signal, to record in the journal."""
         self._lock = lock
         self._preset, self._origin, self._data = preset, origin, data
         self._iteration = iteration
@@ -95,8 +95,8 @@ class RunWriter:
 
         Raises:
             WriteRefused: if the disk refuses a write.
-            MetatuiError: if the folder was deleted, moved or replaced. Nothing is then written, because no list of runs
-                would show a folder without settings and journal.
+            MetatuiError: if the folder was deleted, moved or replaced. In this case, nothing is written, because a
+                folder without settings and journal would not appear in any list of runs.
         """
         if self._queue:
             self._check_folder()

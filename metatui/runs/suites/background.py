@@ -28,7 +28,7 @@ from metatui.utils.files import read_bounded
 from metatui.utils.logs import open_log
 
 NICENESS = 10
-"""Niceness of the runs. The runs use every core, and the app must still respond to keys immediately."""
+"""Niceness of the runs: they use every core, but the app must respond to keys immediately."""
 LARGEST = 1000
 """Maximum number of bytes in a lock file."""
 
@@ -56,7 +56,7 @@ def start(suite: Suite, store: RunStore) -> None:
 
 
 def stop(manifest: SuiteManifest) -> None:
-    """Tell the process that is training the suite to save the current runs after their meta-step and to exit.
+    """Tell the process that is training the suite to finish the current meta-steps, save the runs and exit.
 
     Raises:
         BadInput: if the suite is not being run, or is being run on another machine.

@@ -19,7 +19,7 @@ from metatui.utils import paths
 from metatui.utils.errors import BadInput, did_you_mean, quote
 
 OF_PRESETS = "presets"
-"""Name of the suite that compares presets given by name."""
+"""Name of the additional suite into which `load` combines the given presets."""
 
 
 def bundled_dir() -> Path:

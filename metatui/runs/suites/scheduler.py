@@ -213,7 +213,7 @@ class SuiteRunner:
         emit(RunEnded(planned, status, sentence))
 
     def _death(self, code: int) -> tuple[str, str | None]:
-        """Return the status and the reason for a run whose process exited with `code` before it reported the end."""
+        """Return the status of a run whose process exited early with `code`, and the reason if the run failed."""
         if self._over and code in (0, -9):
             return "interrupted", None
         output = quote(str(self._manifest.messages_path), 200)

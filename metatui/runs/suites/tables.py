@@ -102,7 +102,7 @@ class LabelledRunTable(RunTable):
         "",
         pattern=r"^[^\s\p{C}]([^\p{C}]*[^\s\p{C}])?$",
         max_length=LONGEST_LABEL,
-        description=f"1 to {LONGEST_LABEL} printable characters without spaces at the ends",
+        description=f"1 to {LONGEST_LABEL} printable characters without leading or trailing spaces",
     )
 
 

@@ -1,7 +1,7 @@
 """Worker process that trains one run of a suite.
 
-The first message describes the run. Closing the channel interrupts the run: it finishes its meta-step, saves and
-ends, so that no run outlives its suite. Each message sent back is an event of the run.
+The first message that the process receives describes the run. Each message that it sends back is an event of the run.
+Closing the channel interrupts the run: it finishes its meta-step, saves and ends, so that no run outlives its suite.
 """
 
 from __future__ import annotations

@@ -116,4 +116,4 @@ def test_settings_are_selected_by_group_or_words(capsys: Capture) -> None:
     assert names("Inner", "rate") == ["algorithm.inner_lr", "maml_plus_plus.learned_rates"]
     assert names("algorithm.inner_lr") == ["algorithm.inner_lr"]
     assert main(["settings", "nonsense"]) == 2
-    assert capsys.readouterr().err.startswith("metatui: no setting contains 'nonsense': the groups are task, ")
+    assert capsys.readouterr().err.startswith("metatui: no setting matches 'nonsense': the groups are task, ")

@@ -171,7 +171,7 @@ def test_command_packs_once(
     written = packed.stat().st_mtime_ns
     assert main(["data", "cifar100"]) == 0
     out = capsys.readouterr().out
-    assert out.startswith(f"Already packed (--force packs again): {packed}\n100 classes, 500 images\n")
+    assert out.startswith(f"Already packed (use --force to pack again): {packed}\n100 classes, 500 images\n")
     assert packed.stat().st_mtime_ns == written
     packed.write_bytes(b"torn")
     assert main(["data", "cifar100", "--from", str(root)]) == 0

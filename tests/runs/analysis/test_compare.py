@@ -363,7 +363,8 @@ def test_diverged_tasks_are_left_out(store: Path, maml: RunFolder) -> None:
     assert (pair.test.tasks, pair.test.left_out) == (30 - diverged, diverged)
     assert not math.isfinite(comparison.runs[0].evaluation.final[0])
     assert pair.verdict == (
-        f"scratch diverged on {diverged} of the same 30 tasks and MAML on none: too few tasks remain to compare them"
+        f"scratch diverged on {diverged} of the same 30 tasks and MAML on none: "
+        "too few tasks remain to compare the runs"
     )
 
 

@@ -124,7 +124,7 @@ def test_mostly_diverged_runs_are_not_compared() -> None:
     a, b = result("A", [1e35] * 565 + [0.4] * 35), result("B", [0.5] * 600)
     (pair,) = pairs((a, b), metric="loss", step=1)
     assert pair.verdict == (
-        "A diverged on 565 of the same 600 tasks and B on none: too few tasks remain to compare them"
+        "A diverged on 565 of the same 600 tasks and B on none: too few tasks remain to compare the runs"
     )
     assert (pair.test.tasks, pair.test.left_out) == (35, 565)
     assert math.isnan(pair.p_holm)

@@ -315,7 +315,7 @@ def test_unknown_run_suggests_the_nearest_names(tmp_path: Path) -> None:
         store.find("x")
     for name in ("maml-1", "maml-2", "reptile-1"):
         store.create(Settings()).path.rename(tmp_path / name)
-    with pytest.raises(BadInput, match="'maml' is the start of the names of 2 runs: maml-1, maml-2"):
+    with pytest.raises(BadInput, match="2 runs have names that start with 'maml': maml-1, maml-2"):
         store.find("maml")
     with pytest.raises(BadInput, match=r"did you mean reptile-1\?"):
         store.find("reptil-1")

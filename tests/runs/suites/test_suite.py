@@ -212,7 +212,7 @@ COMPARE = '[[compare]]\nname = "a"\n'
         (COMPARE + "runs = [{ label = 3 }]", "a, run 1: label is 3, but must be 1 to 40 printable characters"),
         (COMPARE + "runs = [{ label = '' }]", "a, run 1: label is '', but must be 1 to 40 printable characters"),
         (COMPARE + "runs = [{ label = ' x' }]", "a, run 1: label is ' x', but must be 1 to 40 printable characters"),
-        (COMPARE + 'runs = [{ label = "a\\u001bb" }]', "but must be 1 to 40 printable characters without spaces"),
+        (COMPARE + 'runs = [{ label = "a\\u001bb" }]', "but must be 1 to 40 printable characters without leading"),
         (COMPARE + f"runs = [{{ label = '{'x' * 41}' }}]", "but must be 1 to 40 printable characters"),
         (COMPARE + "runs = [{ label = 'x' }, { label = 'x' }]", "a, run 2: label is 'x', but must be different from"),
         (COMPARE + "tasks = 1", "a: tasks is 1, but must be a whole number of at least 2"),

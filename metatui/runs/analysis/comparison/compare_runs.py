@@ -50,10 +50,10 @@ def compare(
     runs_dir: str | Path | None = None,
     on_progress: Callable[[Comparing], object] | None = None,
 ) -> Comparison:
-    """Adapt the best parameters of runs to identical held-out tasks and test how they differ.
+    """Adapt the best parameters of runs to identical held-out tasks and test whether the results differ.
 
     Args:
-        runs: runs, their names, the starts of their names, or the paths of their folders.
+        runs: runs to compare, each given as a run, its name, the beginning of its name, or the path of its folder.
         split: `test` or `val`.
         tasks, steps, shots: numbers of held-out tasks, inner steps and shots. They default to the settings of the first
             run, like the rest of the protocol (queries, seed of the held-out tasks, batch norm, rotations). With
@@ -62,8 +62,8 @@ def compare(
         device: device for all runs; defaults to the device in each run's settings.
         titles: texts that replace the names of the algorithms in the labels of runs.
         reuse_test: whether to use the recorded final test instead of a new evaluation, if only one run is given and
-            its test used the same protocol. The result then has no per-task `values`, which only comparisons of
-            several runs need.
+            its test used the same protocol. In this case, the result has no per-task `values`, which only comparisons
+            of several runs need.
         on_progress: callback that receives the progress before each chunk of tasks.
 
     Raises:

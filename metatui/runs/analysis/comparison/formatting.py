@@ -104,7 +104,8 @@ def target_words(comparison: Comparison) -> str | None:
 def main_results(comparison: Comparison) -> tuple[str, ...]:
     """Return the results over seeds and the conclusions; if there are neither, return the result of each run.
 
-    Sentences about settings that were changed during training follow. No sentence ends with a full stop.
+    These sentences are followed by sentences about settings that were changed during training. No sentence ends with a
+    full stop.
     """
     results = (f"{run.label}: {headline(run.evaluation, level=True)}" for run in comparison.runs)
     return (

@@ -36,7 +36,7 @@ SHARED = (
 """Evaluation settings that are the same for all runs of a comparison. The values of the first run are the default."""
 
 INPUTS = ("task.image_size", "task.image_mode")
-"""Settings of the input that a trained model depends on. Runs that differ in them still have the same tasks."""
+"""Image settings that a trained model depends on. Runs that differ in these settings still have the same tasks."""
 
 LARGEST_BUDGET_RATIO = 1.1
 """If the numbers of training tasks of two runs differ by more than this factor, the comparison contains a warning."""

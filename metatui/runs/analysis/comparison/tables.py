@@ -232,7 +232,7 @@ def costs(comparison: Comparison) -> TextTable:
         )
         for run in comparison.runs
     )
-    relative = f"; speed in meta-steps relative to {timed.label}" if timed else ""
+    relative = f"; speed (meta-steps/s) relative to {timed.label}" if timed else ""
     headings = ("run", "per meta-step", *(["speed"] if timed else []), "tasks seen", "tasks/s", "total", "peak memory")
     return TextTable(f"Cost of training{relative}", headings, rows)
 

@@ -29,7 +29,10 @@ _lock = Lock()
 
 
 def checkpoints_of(run: RunFolder) -> Checkpoints:
-    """Return the name, modification time and size of each checkpoint file. They change when the run continues."""
+    """Return the name, modification time and size of each checkpoint file.
+
+    The result changes when the run saves a new checkpoint.
+    """
     try:
         files = sorted(run.checkpoints_path.glob("*.safetensors"))
         return tuple((file.name, (stat := file.stat()).st_mtime_ns, stat.st_size) for file in files)

@@ -78,7 +78,7 @@ class TaskValues:
 
 @dataclass(frozen=True)
 class TimeToTarget:
-    """A point in the training of a run, for example when the run reached the target."""
+    """A point in the training of a run, for example the point at which it reached the target."""
 
     iterations: int
     tasks: int
@@ -122,7 +122,7 @@ class TrainingCurve:
     iterations: tuple[int, ...]
     """Number of meta-steps before each point."""
     tasks: tuple[int, ...]
-    """Tasks seen at each point."""
+    """Number of training tasks seen up to each point."""
     seconds: tuple[float, ...]
     """Training time at each point."""
     meta_loss: tuple[float, ...]
@@ -204,7 +204,7 @@ class RunResult(RecordedRun):
     values: TaskValues = field(repr=False)
     """Metrics of each task; without rows if `evaluation` is the recorded test of the run."""
     diverged: int
-    """Number of held-out tasks that diverged. The means of `evaluation` exclude them."""
+    """Number of held-out tasks that diverged. The means of `evaluation` exclude these tasks."""
 
 
 @dataclass(frozen=True)
@@ -348,7 +348,7 @@ class Comparison:
 
     @property
     def deciding(self) -> tuple[SeedPair | Pair, ...]:
-        """Main tests: all tests over seeds, and the paired tests unless both runs are also tested over seeds."""
+        """Main tests: all tests over seeds, and the paired tests of runs that are not both tested over seeds."""
         over_seeds = {run for pair in self.seeds for group in (pair.a, pair.b) for run in group.runs}
         return (*self.seeds, *(pair for pair in self.pairs if not {pair.a, pair.b} <= over_seeds))
 

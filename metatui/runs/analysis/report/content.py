@@ -143,7 +143,7 @@ def _protocol(comparison: Comparison) -> TextTable:
         "batch norm": protocol.batch_norm,
         "rotations as classes": {True: "yes", False: "no", None: None}[protocol.rotations],
         "parameters": "those of the best validation, with its inner learning rate; adaptation to each task starts from "
-        "them",
+        "these parameters",
         "diverged tasks": f"tasks whose loss after the last inner step is not finite{growth}; means, intervals and "
         "tests exclude these tasks",
         "intervals": "95 % (Student's t), over tasks; for means over several seeds and their differences, over the "
@@ -216,7 +216,7 @@ def _environment(comparison: Comparison) -> TextTable:
 
 
 def _journal(comparison: Comparison) -> TextTable | None:
-    """Return a table of events such as changed settings, pauses, warnings and ends; None if it is empty."""
+    """Return a table of events such as changed settings, pauses, warnings and the end of a run; None if it is empty."""
     rows: list[tuple[str, ...]] = []
     for run in comparison.runs:
         entries = [entry for entry in run.run.journal() if entry.event != "started" or entry.iteration]

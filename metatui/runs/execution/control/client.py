@@ -33,7 +33,7 @@ class NotListening(BadInput):
 
 
 def stop_run(run: RunFolder) -> LiveRun | None:
-    """Tell a live run to stop after its meta-step and to save.
+    """Tell a live run to save and stop after its current meta-step.
 
     Returns:
         The connection to the run; None if its process does not listen. In this case, SIGTERM was sent to the process:
@@ -60,7 +60,7 @@ def stop_run(run: RunFolder) -> LiveRun | None:
 
 
 def has_ended(run: RunFolder, seconds: float) -> bool:
-    """Wait at most `seconds` for the process of a run to release its lock; return whether the lock is released."""
+    """Wait at most `seconds` for the process of a run to release its lock; return whether the lock was released."""
     until = time.monotonic() + seconds
     while run.is_live():
         if time.monotonic() >= until:

@@ -52,7 +52,7 @@ class Hello(_Message):
     host: str
     phase: Phase
     iteration: int
-    """Number of completed meta-steps. Later messages report the progress of later meta-steps."""
+    """Number of completed meta-steps. Later messages report only the meta-steps that follow."""
     settings: Settings
     """Current settings, including live changes."""
 
