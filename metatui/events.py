@@ -130,7 +130,7 @@ class ImageView:
     width: int
     support: tuple[bytes, ...]
     """Support images ordered by class. The pixels of an image are stored row by row, with one byte for each channel of
-    a pixel. In images of Omniglot and glyphs, strokes are 255."""
+    a pixel. In images of Omniglot and glyphs, strokes have the value 255."""
     support_labels: tuple[int, ...]
     query: tuple[bytes, ...]
     """A few query images of each class."""

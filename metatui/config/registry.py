@@ -88,8 +88,8 @@ class Registry(Generic[AnyComponent]):
         self.kind = kind
         self.one = f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
         """`kind` with its article, such as "an algorithm"."""
-        self.or_plugin = f", or {self.one} of a plugin, which is installed or loaded with --plugin FILE.py"
-        """Words to write after a list of the allowed names."""
+        self.or_plugin = f", or {self.one} of a plugin that is installed or loaded with --plugin FILE.py"
+        """Text that follows the list of allowed names in messages."""
         self.setting = setting
         self._package = package
         self._group = group

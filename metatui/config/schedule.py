@@ -35,7 +35,7 @@ class PlannedChange:
 class PlannedValidation:
     """A validation in addition to those that `evaluation.every` schedules.
 
-    It can change the best parameters and stop training early, so an exact repetition of the run also needs it.
+    It can change the best parameters and stop training early, so a rerun needs it to reproduce the run exactly.
     """
 
     iteration: int

@@ -59,7 +59,7 @@ class BackgroundController:
     def _start(
         self, work: Callable[[], Coroutine[None, None, None]], *, group: str, exclusive: bool = False
     ) -> Worker[None]:
-        """Start a worker that calls `work`. A coroutine instead of a function would cause a warning if it never ran."""
+        """Start a worker that calls `work`. Pass a function: a coroutine that never runs would cause a warning."""
         return self._app.run_worker(work, group=group, exclusive=exclusive)
 
     def write_followed_run(self) -> None:

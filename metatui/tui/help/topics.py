@@ -1,4 +1,4 @@
-"""Texts of the help: the panes and screens of the app, and the terms of meta-learning that they show."""
+"""Help texts about the panes and screens of the app, and about the terms of meta-learning that appear in them."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ TERMS: Mapping[str, str] = {
     ),
     "Transductive": (
         "Batch norm with the statistics of the whole query set, as in the papers on MAML. The examples of the query "
-        "set help each other, so accuracies are higher than if each example is normalised on its own."
+        "set help each other, so accuracies are higher than when each example is normalised on its own."
     ),
     "Second order": (
         "The exact meta-gradient, which is computed through the inner steps. FOMAML and Reptile omit its second "

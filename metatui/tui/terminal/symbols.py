@@ -24,7 +24,7 @@ class Glyphs(NamedTuple):
     levels: str
     """Bars of a sparkline, lowest first."""
     marker: str
-    """Plotext marker for lines: the name of a set of sub-cell dots, or one character."""
+    """Plotext marker for lines: one character, or the name of a marker with several dots per cell."""
     lines: str
     """Characters that draw the lines of a chart without colours, a different one for each line."""
     points: str
@@ -32,7 +32,7 @@ class Glyphs(NamedTuple):
     rings: str
     """Character for less important single points."""
     ramp: str
-    """Shades of grey from blank to full, for images."""
+    """Characters for the shades of grey of images, from blank to filled."""
     sample: str
     """Sample of a line, for a legend."""
     bullet: str
