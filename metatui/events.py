@@ -1,6 +1,6 @@
 """Events that a trainer yields, and commands that it accepts between meta-steps.
 
-They are plain values without tensors, so the app, the command line and the readers of run files do not need torch.
+They are plain values without tensors, so the app, the command line and the code that reads run files do not need torch.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ class Progress:
     """Scheduled outer learning rate of this meta-step."""
     tasks_seen: int
     seconds: float
-    """Training time, excluding pauses, validations and checkpoints."""
+    """Training time so far in seconds, excluding pauses, validations and checkpoints."""
 
 
 @dataclass(frozen=True)

@@ -187,7 +187,7 @@ def session_niceness(niceness: int) -> int:
 
 
 def describe_exit(code: int) -> str:
-    """Describe an unexpected exit code, as the end of the sentence "the process ..."."""
+    """Return a description of an unexpected exit code, worded to follow "the process"."""
     if code == -signal.SIGKILL:
         return "was killed, most likely because memory ran out"
     return f"died (signal {-code})" if code < 0 else f"ended with exit code {code}"

@@ -124,7 +124,7 @@ class SettingCommands(CommandProvider):
 
 
 def completions(setting: SettingField, text: str) -> Sequence[str]:
-    """Return the choices of a setting whose names or titles begin with `text`, or only `text` if there are none."""
+    """Return each choice of `setting` whose name or title begins with `text`; if there is none, return only `text`."""
     if setting.kind == "bool":
         values = {"on": "true", "off": "false"}
         return [value for name, value in values.items() if name.startswith(text.lower())] or [text]

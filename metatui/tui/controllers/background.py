@@ -166,7 +166,7 @@ class BackgroundController:
                 self._app.exit(return_code=0)
 
     def close_question(self) -> None:
-        """Close the dialog that asks whether the followed run continues, because the run has ended."""
+        """Close the dialog that asks whether the followed run should continue. Called when this run has ended."""
         from metatui.tui.screens.dialogs.quit import QuitScreen
 
         if isinstance(self._app.screen, QuitScreen):

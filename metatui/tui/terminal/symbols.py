@@ -87,7 +87,7 @@ GLYPHS: Final[Mapping[Symbols, Glyphs]] = {
 
 
 def detect(environ: Mapping[str, str], encoding: str | None, tmux_utf8: bool | None = None) -> Symbols:
-    """Return the finest set that the terminal is known to support.
+    """Return the finest glyph set that the terminal is known to support.
 
     Args:
         environ: environment variables; only `TERM` and the locale are read.
