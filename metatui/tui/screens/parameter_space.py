@@ -144,7 +144,7 @@ def _chart(start: Start, colour: str, x_limits: tuple[float, float], y_limits: t
 
 
 def sentences(space: ParameterSpace) -> list[str]:
-    """Describe the charts, the most important facts first."""
+    """Return sentences about the charts, the most important facts first."""
     learned, ordinary = space.learned, space.ordinary
     rate = space.settings.algorithm.inner_lr
     steps = f"{space.steps} inner step{'' if space.steps == 1 else 's'}"

@@ -109,7 +109,7 @@ class TabStrip(Widget):
 
 
 def fitting(entries: Iterable[Content], last: Sequence[Content], width: int) -> Content:
-    """Return a line of as many entries as fit into `width` before the `last` ones, which are always included."""
+    """Return a line of at most `width` cells: as many of the entries as fit, followed by all of the `last` ones."""
     room = width - sum(entry.cell_length for entry in last)
     shown = []
     for entry in entries:

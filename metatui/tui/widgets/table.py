@@ -35,7 +35,7 @@ Tone = Literal["text", "title", "muted", "warning"]
 class Column(NamedTuple):
     title: str
     right: bool = False
-    """True to align the column to the right, as for numbers."""
+    """True to align the column to the right, for example if it contains numbers."""
     least: int = 0
     """Width to which the cells may be truncated; 0 to omit the column if it does not fit in full."""
     sortable: bool = False

@@ -47,7 +47,7 @@ class Entry(Input):
                     self._bindings.key_to_bindings.pop(key, None)
 
     def on_paste(self, event: Paste) -> None:
-        """Shorten and clean pasted text before Textual inserts it. It may be long or contain control characters."""
+        """Shorten and clean pasted text, which may be long or contain control characters, before Textual inserts it."""
         event.text = self._fitting(event.text)
 
     def action_paste(self) -> None:

@@ -29,7 +29,7 @@ WAITING = "A run is in progress, which would distort the measurements. The bench
 
 
 def question() -> str:
-    """Return the question to ask before the benchmark, with the number of measurements and their duration."""
+    """Return the question to ask before the benchmark, with the number of measurements and their total duration."""
     count = len(cells())
     minutes = math.ceil(count * SECONDS / 60)
     return (
@@ -40,7 +40,7 @@ def question() -> str:
 
 @dataclass(frozen=True)
 class MeasuringProcess:
-    """Gives a benchmark, which measures in a separate child process, the interface that `AnalysisScreen` needs."""
+    """Adapts a benchmark to the interface that `AnalysisScreen` requires. The benchmark measures in child processes."""
 
     benchmark: Benchmark
 

@@ -151,7 +151,10 @@ class BenchmarkTable(DataTable[Text]):
 
 
 class BenchmarkChart(Static):
-    """Plots the milliseconds per meta-step of each engine, and a lower bound, for the workloads of one task."""
+    """Plots the milliseconds per meta-step of each engine, and their lower bound on this machine.
+
+    The plot shows the workloads of one task.
+    """
 
     DEFAULT_CSS = """
     BenchmarkChart {

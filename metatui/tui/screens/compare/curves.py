@@ -36,14 +36,14 @@ MOST_BANDS: Final = 4
 
 @dataclass(frozen=True)
 class View:
-    """Display options of the curves; each key changes one field."""
+    """Display options of the curves. Each key changes one option."""
 
     axis: Axis = "iterations"
     log: bool = True
     """True to draw losses on a logarithmic axis. The axis of accuracies is always linear."""
     smoothing: int = 0
-    """Decay of the smoothing, as a position in `DECAYS`, counted from 1. If it is 0, the decay depends on the length
-    of the runs."""
+    """Position of the smoothing decay in `DECAYS`, counted from 1. If it is 0, the decay depends on the length of the
+    runs."""
     curves: Curves = "both"
     """The curves to draw: training, validation, or both."""
     metric: Metric | None = None
@@ -181,7 +181,7 @@ def training(comparison: Comparison | Recorded, view: View) -> ChartData:
 
 
 def _all_alike(measured: Sequence[str]) -> str:
-    """Return the part of a title that says how the curves were measured; empty if they were measured differently."""
+    """Return the part of a title that says how the curves were measured; empty if this differs between curves."""
     if len(set(measured)) != 1 or not measured[0]:
         return ""
     return f", {measured[0]}" if "shot" in measured[0] else f" after {measured[0]}"

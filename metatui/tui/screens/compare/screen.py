@@ -201,7 +201,7 @@ class CompareScreen(AnalysisScreen[None]):
             self._measure()
 
     def action_own_steps(self) -> None:
-        """Measure again. Switch between each run's own number of inner steps and the same number for all runs."""
+        """Switch between each run's own number of inner steps and the same number for all runs, and measure again."""
         if self.comparison is not None:
             self._steps = None if self._steps == "own" else "own"
             self._measure()

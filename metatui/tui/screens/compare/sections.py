@@ -73,7 +73,7 @@ class Sections(Vertical):
         self.query_one("#compare-tables", ScrollView).show(partial(pages.tables_page, comparison))
 
     def move(self, by: int) -> None:
-        """Move the selection by `by` sections, cyclically."""
+        """Move the selection by `by` sections, wrapping around at the ends."""
         self.section = SECTIONS[(SECTIONS.index(self.section) + by) % len(SECTIONS)]
 
     def watch_section(self) -> None:

@@ -48,7 +48,7 @@ class Line:
         return match(words, normalised(" ".join((*self.columns, self.text)))) > 0
 
     def named(self, words: Sequence[str]) -> float:
-        """Return a score for how well `words` match the name of the entry, which is in its columns."""
+        """Return a score for how well `words` match the columns, which contain the name of the entry."""
         return match(words, normalised(" ".join(self.columns)))
 
 
@@ -177,7 +177,7 @@ def sections_of(topic: Topic, context: AppContext) -> Iterator[Section]:
 
 
 def _keys(context: AppContext) -> Iterator[Section]:
-    """Yield a section for each group of actions. Actions that are not possible now are dimmed."""
+    """Yield a section for each group of actions. Actions that are currently unavailable are dimmed."""
     for group, actions in groupby(ACTIONS, key=lambda action: action.group):
         yield Section(
             _title(group),

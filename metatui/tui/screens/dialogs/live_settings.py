@@ -26,7 +26,7 @@ ENDED = "The run has ended, so its settings can no longer change. The changes ca
 
 
 class LimitedField(FormField):
-    """A field of a number, with the limits of the number at the right."""
+    """A field for a number, with the limits of the number on the right."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"field--limits"}
     CONTROL_WIDTH: ClassVar = 16

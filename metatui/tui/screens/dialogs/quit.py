@@ -19,7 +19,7 @@ Answer = Literal["keep", "stop", "cancel"]
 class QuitScreen(Dialog[Answer]):
     """Asks whether a run continues when the app ends. Enter lets it continue.
 
-    `state` describes the run, such as "NAME is training".
+    `state` is a clause about the run, such as "NAME is training".
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -21,7 +21,7 @@ from metatui.tui.widgets.charts import ChartData, LineChart, Mark, Series
 from metatui.utils.smoothing import DECAYS
 
 CHOICES = (0.0, *DECAYS)
-"""Decays of the smoothing. Each press of the smoothing key selects the next one; 0 turns smoothing off."""
+"""Decays for smoothing. Each press of the smoothing key selects the next one; 0 turns smoothing off."""
 X_ENDS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.5)
 """While a run is training, the x axis ends at one of these numbers times a power of ten."""
 LEGEND = 4
@@ -173,7 +173,7 @@ def chart_of_runs(runs: Sequence[MarkedRun], view: View, width: int) -> ChartDat
 
 
 def _changes(model: RunModel | None, view: View, colour: str = "", label: str = "") -> tuple[Mark, ...]:
-    """Return a mark for each live change. In a chart of several runs, `label` is that of the run."""
+    """Return a mark for each live change. In a chart of several runs, `label` names the run."""
     return tuple(
         Mark(change.iteration if view.against == "iteration" else change.seconds, change.label, colour, label)
         for change in (model.changes if model else ())
@@ -183,7 +183,7 @@ def _changes(model: RunModel | None, view: View, colour: str = "", label: str = 
 def _faults(
     histories: Sequence[History], points: int, view: View, colour: str = "", label: str = ""
 ) -> tuple[Mark, ...]:
-    """Return a mark for each value that is not finite. In a chart of several runs, `label` is that of the run."""
+    """Return a mark for each value that is not finite. In a chart of several runs, `label` names the run."""
     failed = {p.x for history in histories for p in history.points(points, view.against) if math.isnan(p.mean)}
     return tuple(Mark(x, "not finite", colour, label) for x in sorted(failed))
 
@@ -203,7 +203,7 @@ def _x_end(model: RunModel, view: View, last: float) -> float:
 
 
 def _averaged(history: History, points: int, smoothing: float) -> str:
-    """Describe how the values at the cursor are averaged: ` (mean of 10)`, for example; empty if they are not."""
+    """Return how the values at the cursor are averaged, such as ` (mean of 10)`; empty if they are not averaged."""
     if smoothing:
         return " (smoothed)"
     count = history.values_per_point(points)

@@ -32,7 +32,7 @@ Part = Literal["form", "about", "run", "curves", "adaptation", "journal"]
 """ID of a widget of the work tab."""
 
 Divider = Literal["left", "journal", "curves"]
-"""A line between panes that the user can move, named after the field of `PaneSizes` that moving it changes."""
+"""Name of a movable line between panes. Moving the line changes the field of `PaneSizes` that has the same name."""
 
 NARROW, SHORT, WIDE = 100, 32, 160
 """A terminal is narrow below NARROW columns, short below SHORT rows, and wide with at least WIDE columns."""
@@ -46,7 +46,7 @@ ONE_PANE: Mapping[Pane, tuple[Part, ...]] = {
 }
 
 BAND_ROWS, RUN_ROWS, FORM_ROWS = 7, 21, 34
-"""Default heights of panes: the run above its curves, the run above the journal, and the form above the journal."""
+"""Default heights of the run above its curves, of the run above the journal, and of the form above the journal."""
 
 CURVES_ROWS, ADAPTATION_ROWS = 19, 11
 """Height of the curves pane at which the plot has twelve rows, and minimum height of the adaptation pane."""
@@ -66,7 +66,7 @@ class View:
     form: bool = True
     """True to show the form if there is room for several panes."""
     run: bool = True
-    """True if the tab shows a run, or compares the adaptation of runs that are marked in the list of runs."""
+    """True if the tab shows a run, or the marked runs side by side. False if there is nothing to show."""
 
 
 def visible(terminal: Size, view: View) -> tuple[Part, ...]:
@@ -97,7 +97,7 @@ class Arrangement:
     """The two regions that each divider separates. The left or upper region comes first."""
 
     def divider_at(self, at: Offset) -> Divider | None:
-        """Return the divider at a position, or None. The borders of the panes on both sides belong to the divider."""
+        """Return the divider at a position, if any. The borders of the panes on both sides belong to the divider."""
         for divider, (before, after) in self.dividers.items():
             if before.x == after.x:
                 near, inside = at.y - before.bottom, before.x <= at.x < before.right

@@ -37,14 +37,15 @@ class FormState:
             more = with_keys(f" and {count - named} more ({{help}} lists all)") if count > named else ""
             texts.append([self.source, f"changed: {', '.join(self.changed[:named])}{more}", *invalid])
         changed = [f"{count} changed"] if count else []
-        texts += [[self.source, with_keys(f"{count} changed ({{help}} lists them)"), *invalid]] if count else []
+        them = "it" if count == 1 else "them"
+        texts += [[self.source, with_keys(f"{count} changed ({{help}} lists {them})"), *invalid]] if count else []
         texts += [[self.source, *changed, *invalid], [self.source.removeprefix("preset "), *changed, *invalid]]
         return [f"form: {', '.join(parts)}" for parts in texts]
 
 
 @dataclass(frozen=True)
 class RunState:
-    """State of a run that is shown in the work tab."""
+    """State of a run that the work tab shows."""
 
     run: str
     status: str

@@ -100,7 +100,7 @@ class AdaptationPane(Vertical):
 
 
 def no_adaptation(model: RunModel | None, phase: Phase) -> str:
-    """Return a text that says why there is no adaptation to show, and what the user can do.
+    """Return a message that says why there is no adaptation to show, and what the user can do.
 
     Args:
         phase: must be IDLE if the app does not follow the run.
@@ -187,7 +187,7 @@ class WorkTab(Vertical):
         self.status = ShownLine()
         self._fold_form = preferences.fold_form
         self._shows_run = False
-        """True if the tab shows a run, or compares the adaptation of runs that are marked in the list of runs."""
+        """True if the tab shows a run, or the marked runs side by side. False if there is nothing to show."""
         self._pane_before: Pane = "run"
         """The pane to go back to from the form."""
         self._strip = PaneStrip()

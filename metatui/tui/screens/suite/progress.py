@@ -113,7 +113,7 @@ def run_rows(runs: Sequence[RunStatus], glyphs: Glyphs) -> list[Item]:
 
 
 def _state(run: RunStatus) -> str:
-    """Describe the state of a run, with the test result if it is finished, otherwise with the latest metric."""
+    """Return the state of a run in words, with the test result if it is finished, otherwise with the latest metric."""
     match run.status:
         case "finished":
             if run.test is None:

@@ -239,7 +239,7 @@ class SuiteScreen(ModalScreen[None]):
         if selected is None or selected.status is None or selected.status.running:
             return
         if selected.status.whole:
-            self._show_state("All runs of this suite are finished: c compares them.")
+            self._show_state("All runs of this suite are finished. Press c to compare them.")
             return
         if self._training():
             self._show_state(BUSY)

@@ -1,4 +1,4 @@
-"""The adaptation panel, which shows how initialisations adapt to held-out tasks."""
+"""The adaptation panel, which shows how models adapt to held-out tasks."""
 
 from metatui.tui.widgets.adaptation.panel import MOST_RUNS, AdaptationPanel
 from metatui.tui.widgets.adaptation.views import RunViews

@@ -68,7 +68,7 @@ class Layout:
 
     @property
     def height(self) -> int:
-        """Total height in rows of the class names, the support images, and the query images with predictions."""
+        """Total height, in rows, of the class names, the support images, and the query images with predictions."""
         return 1 + _lines(self.shots, self.across) * self.rows + _lines(self.queries, self.across) * (self.rows + 1)
 
 
@@ -237,7 +237,7 @@ def _image(image: bytes, view: ImageView, plan: Layout, theme: ChartTheme) -> li
 
 
 def _in_columns(parts: list[Row], plan: Layout) -> Row:
-    """Join one line from each image of a class, side by side."""
+    """Return a row that contains one line of each image of a class, side by side."""
     row: Row = []
     for index, part in enumerate(parts):
         row += ([Segment(" ")] if index else []) + padded(part, plan.columns)
@@ -245,7 +245,7 @@ def _in_columns(parts: list[Row], plan: Layout) -> Row:
 
 
 def _row(name: str, parts: list[Row], plan: Layout, theme: ChartTheme) -> Row:
-    """Join one line from each class, side by side, after a label."""
+    """Return a row with a label, followed by one line of each class, side by side."""
     row: Row = [Segment(name.ljust(plan.lead)[: plan.lead], theme.muted)] if plan.lead else []
     for index, part in enumerate(parts):
         row += ([Segment(" " * plan.gap)] if index else []) + padded(part, plan.class_width)

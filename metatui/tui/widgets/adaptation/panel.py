@@ -221,7 +221,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         return spread(marks if width_of(marks) <= room else joined(legend, room, theme), places, width)
 
     def _places(self, tasks: Sequence[int], shown: Sequence[int], brief: bool, theme: ChartTheme) -> Row:
-        """Return the inner step and the numbers of the visible tasks, each between the two keys that change them."""
+        """Return the inner step and the numbers of the visible tasks, each between the keys for previous and next."""
         of, gap = ("/", "") if brief else (" of ", "   ")
         row = self._place(f"step {self.shown_step}{of}{self.last_step}", "[", "]", "step", theme)
         if len(shown) < len(tasks):
@@ -284,7 +284,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         return beside([paint(chart, each, height, theme, self._canvas) for chart in charts], GAP)
 
     def _hidden_part(self, view: ImageView, width: int, height: int, theme: ChartTheme) -> str:
-        """Describe the classes or support images for which there is no room; empty if all are visible."""
+        """Return a remark on the classes or support images that do not fit; empty if all are visible."""
         classes, shots = images.visible_part(view, (width, height), theme)
         if classes and (count := len(images.classes_of(view)) - classes):
             return f" ({count} class{'es' if count > 1 else ''} not shown)"

@@ -54,7 +54,7 @@ def loss_name(view: TaskView) -> str:
 
 
 def outcome(view: TaskView, step: int) -> str:
-    """Describe the effect of adaptation: `loss 3.21 → 0.180 after 10 steps`."""
+    """Return the effect of adaptation, such as `loss 3.21 → 0.180 after 10 steps`; empty if it is unknown."""
     step = min(step, last_step(view))
     if isinstance(view, ImageView):
         name, values = "accuracy", [percent(value) for value in view.accuracy]

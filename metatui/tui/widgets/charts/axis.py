@@ -20,7 +20,8 @@ SMALLEST: Final = 1e-290
 """Values closer to 0 than this are treated as 0, and ranges shorter than this are treated as empty."""
 
 TOLERANCE: Final = 0.25
-"""Maximum distance between a tick of a logarithmic axis and the centre of its cell, in cells: one braille dot."""
+"""Maximum distance, in cells, between a tick of a logarithmic axis and the centre of its cell. It equals the height of
+a braille dot."""
 MOST_TICKS: Final = 9
 POWER_STEPS: Final = (1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 300)
 """Possible distances between ticks, in powers of ten, if a logarithmic axis has ticks at powers of ten only."""
@@ -217,7 +218,7 @@ def _log_axis(low: float, high: float, cells: int) -> Axis | None:
 
 
 def _fits_two_and_five(spacing: int) -> bool:
-    """Return whether 2 and 5 are near cell centres on an axis where 1 and 10 are at centres `spacing` cells apart."""
+    """Return whether ticks at 2 and 5 are near cell centres if ticks at 1 and 10 are exactly `spacing` cells apart."""
     places = (spacing * math.log10(2), spacing * math.log10(5))
     return all(abs(place - math.floor(place + 0.5)) <= TOLERANCE for place in places)
 

@@ -29,7 +29,7 @@ def line_marker(index: int, theme: ChartTheme) -> str:
 
 
 def point_markers(drawn: Iterable[Drawn], theme: ChartTheme) -> dict[int, str]:
-    """Return the character of each series of points, keyed by position. It is a letter if there are no colours."""
+    """Return the character of each series of points, keyed by position. Without colours, several series get letters."""
     positions = sorted({each.position for each in drawn if each.series.style == "points"})
     if len(positions) < 2 or not theme.distinct:
         return dict.fromkeys(positions, theme.glyphs.points)
@@ -74,7 +74,7 @@ def chart_header(
 
 
 def _with_values(named: Series, lines: Sequence[Series], x: float) -> Series:
-    """Append to a line's name the value nearest to `x`, with the x coordinate of this value if it is not exactly `x`.
+    """Append the value nearest to `x` to the name of a line, and the x coordinate of this value if it is not `x`.
 
     The name of a series of points does not change.
 

@@ -67,7 +67,7 @@ class LineChart(RowsWidget):
         time."""
 
     def show(self, data: ChartData) -> None:
-        """Show a chart. The cursor and the visible part stay where they are, unless the meaning of x has changed."""
+        """Show a chart. The cursor and the visible part stay where they are, unless x is a different quantity now."""
         same = data.x_label == self._data.x_label
         self._view = replace(self._view, order=self._order(data))
         self._data = data
@@ -124,7 +124,7 @@ class LineChart(RowsWidget):
             self._put_cursor(xs[-1])
 
     def action_move(self, columns: int) -> None:
-        """Move the cursor to the value nearest to `columns` columns away, or at least to the next value."""
+        """Move the cursor by about `columns` columns to the nearest value, and at least to the next value."""
         xs, cursor = self._xs(), self._view.cursor
         if cursor is None or self._plot is None:
             return

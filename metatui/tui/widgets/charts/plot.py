@@ -67,7 +67,7 @@ def paint(data: ChartData, width: int, height: int, theme: ChartTheme, canvas: C
 def draw(
     data: ChartData, width: int, height: int, theme: ChartTheme, canvas: Canvas, view: View = EVERYTHING
 ) -> Drawing:
-    """Draw a chart as exactly `height` rows of exactly `width` cells, and return how its plot is laid out."""
+    """Draw a chart as exactly `height` rows of exactly `width` cells, and return the layout of its plot, too."""
     if width < 1 or height < 1:
         return Drawing(block([], width, height), None, 0)
     drawn = drawn_series(data)

@@ -51,7 +51,7 @@ class ChartData:
 
     series: tuple[Series, ...] = ()
     """Bands are drawn below lines, lines with many points below lines with few, and single points on top. Of
-    similar lines, the one that changed last is on top."""
+    two lines with many points, or two with few, the one that changed last is on top."""
     marks: tuple[Mark, ...] = ()
     faults: tuple[Mark, ...] = ()
     """Values that are not finite, which are drawn as crosses on the x axis."""

@@ -120,7 +120,7 @@ class FormField(Widget):
 
 
 class FieldGroup(Widget, can_focus=True):
-    """A row that collapses and expands a group of rarely used settings. Their fields follow the row.
+    """A row that collapses and expands a group of rarely used settings. The fields of the group follow the row.
 
     The fields are created later by `fill`, because fifty fields would double the time until the first frame.
     """
@@ -191,7 +191,7 @@ def field_id(path: str) -> str:
 
 
 def explained(setting: SettingField) -> str:
-    """Describe a setting: its meaning, unit and allowed values."""
+    """Return a description of a setting: its meaning, unit and allowed values."""
     unit = f" ({setting.unit})" if setting.unit and setting.unit not in setting.label.lower().split() else ""
     limits = "" if setting.kind in ("choice", "bool") else f" {setting.allowed[0].upper()}{setting.allowed[1:]}."
     live = " Can change during a run." if setting.live else ""

@@ -53,7 +53,7 @@ def _allowed(setting: SettingField) -> str:
 
 
 def _nearest_settings(values: Mapping[str, Scalar]) -> tuple[Settings, dict[str, str]]:
-    """Drop invalid values until the rest are valid settings. Return these settings, and why each value was dropped."""
+    """Drop invalid values until the rest are valid settings. Return these settings, and why each value was invalid."""
     kept, wrong = dict(values), dict[str, str]()
     while True:
         try:

@@ -16,7 +16,7 @@ from metatui.utils.errors import SettingsError
 
 @dataclass(frozen=True)
 class Offer:
-    """Those of an algorithm's usual values that differ from the values in the form."""
+    """The usual values of an algorithm that differ from the values in the form."""
 
     path: str
     """Path of the setting that triggered the offer. The offer is shown below the field of this setting."""

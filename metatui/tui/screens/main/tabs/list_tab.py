@@ -15,7 +15,7 @@ from metatui.tui.widgets.table import Table
 from metatui.tui.widgets.text_input import Entry
 
 WIDE = 120
-"""Minimum width of the terminal to frame the list and the preview, and to show a long list next to the preview."""
+"""Minimum width of the terminal at which list and preview have frames, and a long list is next to the preview."""
 
 LEAST_ROWS = 4
 """Minimum height of the list."""
@@ -47,8 +47,8 @@ class ListTab(Vertical):
     """
 
     SHORT_LIST_ABOVE: ClassVar[bool] = False
-    """Whether a list that needs at most half of the height is above the preview in a wide terminal, too. This is better
-    for a preview that has a use for the width."""
+    """Whether a list that needs at most half of the height is above the preview even in a wide terminal. This suits a
+    preview that can use the full width."""
 
     table: Table
     preview: ScrollView

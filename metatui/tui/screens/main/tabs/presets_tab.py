@@ -88,7 +88,7 @@ class PresetsTab(ListTab):
         self.lay_out()
 
     def show_download(self, text: str) -> None:
-        """Show the progress of a download; an empty text hides it."""
+        """Show the progress of a download; an empty string hides it."""
         self.query_one("#download-state", StatusLine).update(text)
 
     def show_preview(self) -> None:

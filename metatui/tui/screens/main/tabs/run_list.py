@@ -167,7 +167,7 @@ class ListedRun:
 
 
 def listed_runs(runs: Sequence[RunSummary], before: Mapping[str, ListedRun]) -> dict[str, ListedRun]:
-    """Return a `ListedRun` for each run, keyed by run name. A run that has not changed keeps the one from `before`."""
+    """Return a `ListedRun` for each run, keyed by run name. An unchanged run keeps its `ListedRun` from `before`."""
     fresh = {}
     for run in runs:
         old = before.get(run.run.path.name)

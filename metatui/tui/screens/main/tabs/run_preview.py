@@ -66,7 +66,7 @@ def read_details(run: RunSummary) -> RunDetails:
 
 
 def page(run: RunSummary, details: RunDetails, height: Callable[[], int], canvas: Canvas) -> Page:
-    """Return the preview of `run`. A wide preview has the chart at the right of the texts.
+    """Return the preview of `run`. A wide preview has the chart to the right of the texts.
 
     Args:
         height: function that returns the height of the view.
@@ -91,7 +91,7 @@ def page(run: RunSummary, details: RunDetails, height: Callable[[], int], canvas
 
 
 def _chart(details: RunDetails, width: int, height: int, theme: ChartTheme, canvas: Canvas) -> list[Row]:
-    """Return the chart of the run; nothing until its details have been read."""
+    """Return the chart of the run; empty until the details of the run have been read."""
     model = details.model
     if model is None:
         return []
@@ -136,7 +136,7 @@ def _amount(run: RunSummary, details: RunDetails) -> str:
 
 
 def results(run: RunSummary) -> list[str]:
-    """Describe the test and the validations of a run, each with its protocol."""
+    """Return the results of the test and of the best and the last validation, one per line, each with its protocol."""
     lines = []
     if run.test:
         lines.append(f"Test: {result_words(run.test, run.best)}")

@@ -201,7 +201,7 @@ class RunsTab(ListTab):
         return f"{shown}, {len(self.marked):,} marked" if self.marked else shown
 
     def show_preview(self) -> None:
-        """Show the summary of the selected run and start to read its details, unless the tab is hidden."""
+        """Show the summary of the selected run and start reading its details, unless the tab is hidden."""
         run = self.selected
         if self.display and run != self._previewed:
             same = run is not None and self._previewed is not None and run.run == self._previewed.run
