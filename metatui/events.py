@@ -1,6 +1,6 @@
 """Events that a trainer yields, and commands that it accepts between meta-steps.
 
-They are plain values without tensors, so the app, the command line and the readers of run files do not need torch.
+They are plain values without tensors, so the app, the command line and the code that reads run files do not need torch.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class ImageView:
     width: int
     support: tuple[bytes, ...]
     """Support images ordered by class. The pixels of an image are stored row by row, with one byte for each channel of
-    a pixel. In images of Omniglot and glyphs, strokes are 255."""
+    a pixel. In images of Omniglot and glyphs, strokes have the value 255."""
     support_labels: tuple[int, ...]
     query: tuple[bytes, ...]
     """A few query images of each class."""
@@ -184,7 +184,7 @@ class Progress:
     """Scheduled outer learning rate of this meta-step."""
     tasks_seen: int
     seconds: float
-    """Training time, excluding pauses, validations and checkpoints."""
+    """Training time so far in seconds, excluding pauses, validations and checkpoints."""
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,10 @@ def exclude_conflicts() -> None:
 
 
 def plugin_failure(error: Exception) -> str:
-    """Describe an error that a plugin's code raised or passed on; return an empty string if no plugin is involved."""
+    """Return a description of an error that was raised in a plugin's code, or in a function called by this code.
+
+    Return an empty string if no plugin is involved.
+    """
     files = {
         sys.modules[component.__module__].__file__
         for registry in REGISTRIES

@@ -28,7 +28,7 @@ ABOUT = ("title", "source", "protocol", "published", "published_protocol", "meas
 """Keys of the `[preset]` table."""
 
 CHANGED = " (changed)"
-"""Suffix that a run's journal appends to the preset's name if the run's settings differ from the preset's."""
+"""Suffix of a preset's name in the journal of a run whose settings differ from those of the preset."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _user() -> tuple[list[Preset], list[str]]:
         name = quote(str(path), 200)
         try:
             if sanitize(path.stem, limit=64) != path.stem:
-                raise BadInput(f"{name} is skipped: rename it to at most 64 printable characters")
+                raise BadInput(f"{name} is skipped: give it a name of at most 64 printable characters")
             if path.stem in presets:
                 raise BadInput(f"{name} is skipped: {presets[path.stem].path.name} has the same name")
             presets[path.stem] = read(path)

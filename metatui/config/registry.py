@@ -50,7 +50,7 @@ class Component:
     """Declaration of an algorithm, a model or a data set."""
 
     registry: ClassVar[Registry[Any]]
-    """Registry of this kind of component, set by its base class."""
+    """Registry of the components of this kind. `Algorithm`, `Model` and `DataSet` set it."""
     name: ClassVar[str]
     """Name in settings and on the command line; for a built-in component, also the name of its module."""
     title: ClassVar[str]
@@ -88,8 +88,8 @@ class Registry(Generic[AnyComponent]):
         self.kind = kind
         self.one = f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
         """`kind` with its article, such as "an algorithm"."""
-        self.or_plugin = f", or {self.one} of a plugin, which is installed or loaded with --plugin FILE.py"
-        """Words to write after a list of the allowed names."""
+        self.or_plugin = f", or {self.one} of a plugin that is installed or loaded with --plugin FILE.py"
+        """Text that follows the list of allowed names in messages."""
         self.setting = setting
         self._package = package
         self._group = group
@@ -149,7 +149,7 @@ class Registry(Generic[AnyComponent]):
         return tuple(self._classes.values())
 
     def plugins(self) -> dict[str, str]:
-        """Map the name of each plugin to its file or, if the plugin cannot be used, to the reason."""
+        """Return the file of each plugin, keyed by name. If a plugin cannot be used, the value is the reason."""
         plugins = (component for component in self.components() if not self.is_built_in(component))
         return {each.name: str(sys.modules[each.__module__].__file__) for each in plugins} | self._broken
 

@@ -18,7 +18,7 @@ MOST = 1000
 """Maximum number of planned changes and validations."""
 
 LAST = 100_000_000
-"""Exclusive upper limit of the meta-steps in a plan."""
+"""Upper limit (exclusive) of the meta-steps at which changes or validations can be planned."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class PlannedChange:
 class PlannedValidation:
     """A validation in addition to those that `evaluation.every` schedules.
 
-    It can change the best parameters and stop training early, so an exact repetition of the run also needs it.
+    It can change the best parameters and stop training early, so a rerun needs it to reproduce the run exactly.
     """
 
     iteration: int
@@ -100,12 +100,12 @@ def as_tables(changes: Sequence[Planned]) -> list[dict[str, Any]]:
 
 
 def in_words(planned: Planned) -> str:
-    """Describe a planned change for display."""
+    """Return a description of a planned change or validation for display."""
     return f"{planned.path} = {text_of(planned.value)}" if isinstance(planned, PlannedChange) else "validate"
 
 
 def brief(path: str, value: Scalar) -> str:
-    """Describe a change in a few characters, for a chart: `inner_lr 0.1`."""
+    """Return a short description of a change, for a chart: `inner_lr 0.1`."""
     return f"{path.rpartition('.')[2]} {text_of(value)}"
 
 

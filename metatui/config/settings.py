@@ -145,7 +145,7 @@ class ModelSettings(Group):
         unit="groups", when=used(MODELS, "model.groups") | _when(model__norm="group"), ge=1, le=1024)
     downsample: Literal["max_pool", "stride"] = setting(
         "max_pool", "Downsampling",
-        "How each block halves the image: 2x2 max-pooling, or convolution with stride 2 (Finn).",
+        "How each block halves height and width: 2x2 max-pooling, or convolution with stride 2 (Finn).",
         when=used(MODELS, "model.downsample"))
     features: Literal["flatten", "mean"] = setting(
         "flatten", "Features",
@@ -273,7 +273,7 @@ class ComputeSettings(Group):
         main=True)
     compile_after: int = setting(
         5000, "Compiled after",
-        "With the compiled engine, number of initial meta-steps that use the batched engine while the compiler works.",
+        "With the compiled engine, number of initial meta-steps that use the batched engine while the compiler runs.",
         unit="meta-steps", ge=1, le=100_000_000)
     second_order: Literal["auto", "unrolled", "recomputed"] = setting(
         "auto", "Second order",

@@ -235,7 +235,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
 
     @property
     def is_ending(self) -> bool:
-        """Whether the app has been asked to exit. Textual then refuses to mount widgets."""
+        """Whether the app has been asked to exit. If so, Textual refuses to mount widgets."""
         return not (self.screen_stack and self.screen_stack[0].is_attached)
 
     async def _complete_work_tab(self) -> None:

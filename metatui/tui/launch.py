@@ -1,4 +1,4 @@
-"""Launch of the app from the command line, and its creation for tests. This module imports no large libraries."""
+"""Launches the app from the command line, and creates it for tests. This module imports no large libraries."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def make_app(
     theme: str | None = None,
     sessions: Sessions | None = None,
 ) -> MetatuiApp:
-    """Create the app. The other arguments are explained in `run_app`. Raises BadInput for an unknown theme.
+    """Create the app. Raises BadInput for an unknown theme. `run_app` explains all arguments except `sessions`.
 
     Args:
         sessions: access to runs; None for real runs. Tests pass sessions that do not train.
@@ -170,7 +170,7 @@ def saved_preferences() -> tuple[Preferences, str]:
 
 
 def chosen_theme(name: str | None, saved: Preferences) -> str:
-    """Return the theme to start with: the named one, the saved one, or one that fits the terminal.
+    """Return the theme for the start of the app: `name`, the saved theme, or one that fits the terminal.
 
     Raises:
         BadInput: if `name` is not a known theme.

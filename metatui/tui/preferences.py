@@ -42,7 +42,7 @@ class PaneSizes(_Table):
     journal: int | None = Field(default=None, ge=1, le=1000)
     """Height of the journal pane, in rows."""
     curves: int | None = Field(default=None, ge=1, le=99)
-    """Size of the curves pane, as a percentage of the space of the curves and adaptation panes."""
+    """Size of the curves pane, as a percentage of the space that it shares with the adaptation pane."""
 
 
 class Preferences(_Table):

@@ -142,8 +142,8 @@ class ChildProcess(Channel):
 def command(module: str, handle: int, niceness: int, title: str = "") -> list[str]:
     """Return the command that runs `main` of `module` with file descriptor `handle` as its channel.
 
-    For lists of processes such as `ps`, the Python code starts with a string that has no effect: `title`, or the name
-    of the module.
+    The Python code starts with a string that has no effect: `title`, or the name of the module. It identifies the
+    process in the output of tools such as `ps`.
     """
     start = (
         f"{title or module!r}; import sys; sys.path.append(sys.argv.pop()); "
@@ -187,7 +187,7 @@ def session_niceness(niceness: int) -> int:
 
 
 def describe_exit(code: int) -> str:
-    """Describe an unexpected exit code, as the end of the sentence "the process ..."."""
+    """Return a description of an unexpected exit code, worded to follow "the process"."""
     if code == -signal.SIGKILL:
         return "was killed, most likely because memory ran out"
     return f"died (signal {-code})" if code < 0 else f"ended with exit code {code}"

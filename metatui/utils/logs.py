@@ -30,8 +30,8 @@ def open_log() -> Iterator[tuple[BinaryIO, str]]:
 
     Yields:
         The file and an empty string; or, if the log cannot be written, for example because the home directory is
-        read-only or full, the null device and an error message. Nothing is raised, because no feature depends on the
-        log.
+        read-only or full, the null device and an error message. No error is raised, because no feature depends on
+        the log.
     """
     path, problem = paths.log_file(), ""
     try:

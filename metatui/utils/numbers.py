@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 LARGE = 1e6
-"""Magnitude from which numbers are written with an exponent."""
+"""Smallest magnitude of numbers that are written with an exponent."""
 
 
 def interval(mean: float, half: float, *, decimals: int | None = None) -> str:

@@ -1,4 +1,4 @@
-"""Paths of files and folders, from platformdirs, which respects the XDG variables. This module creates nothing."""
+"""Paths of files and folders, from platformdirs, which respects the XDG variables. This module creates no files."""
 
 from __future__ import annotations
 

@@ -164,9 +164,7 @@ def test_missing_component_is_named_alone() -> None:
     problems = problems_of({"algorithm": {"name": "lasso"}, "lasso": {"strength": 3}})
     assert list(problems) == ["algorithm.name"]
     assert "is 'lasso', but must be one of" in problems["algorithm.name"]
-    assert (
-        "or an algorithm of a plugin, which is installed or loaded with --plugin FILE.py" in problems["algorithm.name"]
-    )
+    assert "or an algorithm of a plugin that is installed or loaded with --plugin FILE.py" in problems["algorithm.name"]
 
 
 def test_violations_of_components() -> None:

@@ -288,7 +288,7 @@ def test_unreadable_preset_files_are_reported(own_folder: Path) -> None:
     problems = presets.problems()
     assert len(problems) == 3
     assert "a.toml' is skipped: a.TOML has the same name" in problems[0]
-    assert "is skipped: rename it to at most 64 printable characters" in problems[1]
+    assert "is skipped: give it a name of at most 64 printable characters" in problems[1]
 
 
 def test_overwriting_keeps_the_file_name(own_folder: Path) -> None:

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from metatui.tui.app import MetatuiApp
 
 MOST_HITS = 10
-"""Maximum number of hits of one provider. After each key, Textual draws all hits, which takes about 0.1 ms per hit."""
+"""Maximum number of hits of one provider. After each key press, Textual draws all hits, at about 0.1 ms per hit."""
 
 MAX_QUERY = 200
 """Maximum number of characters of a query that are searched for. The rest of a long pasted text is ignored."""
 
 NOT_NOW = "Not possible now. "
-"""Start of the second line of a command that is not possible now; the reason follows."""
+"""Beginning of the second line of an unavailable command. The reason follows it."""
 
 IN_NAME = 0.75
 """Lowest score that `match` returns for a name if each word of the query is the beginning of a word of the name."""
@@ -42,7 +42,7 @@ class Command:
     words: str = ""
     """Words by which the command is found, in addition to its name."""
     refused: bool = False
-    """True if the command is not possible now. Such commands are listed after those that are possible."""
+    """True if the command is unavailable now. Unavailable commands are listed after available ones."""
 
 
 class _Entry(NamedTuple):
@@ -58,7 +58,7 @@ class _Entry(NamedTuple):
 
 
 class CommandProvider(Provider):
-    """Finds commands by words instead of with Textual's fuzzy search, which is slow for long names."""
+    """Finds commands by the words of the query instead of with Textual's fuzzy search, which is slow for long names."""
 
     rank: ClassVar[float]
     """Priority of the provider's commands among commands that match equally well, from 0 to 1."""

@@ -61,7 +61,7 @@ class SettingCommands(CommandProvider):
     def _scored(self, values: Sequence[tuple[SettingField, str]]) -> Iterator[tuple[float, Command]]:
         """Yield the commands that set `values`.
 
-        Commands that are not possible now come last. If none is possible, those that would be possible without the run
+        Commands that are unavailable now come last. If none is available, those that would be available without the run
         come first.
         """
         possible = any(not self._refusal(setting) for setting, _ in values)
@@ -71,7 +71,7 @@ class SettingCommands(CommandProvider):
             yield 0.2 if is_last else 1.0, self._change(setting, text)
 
     def _change(self, setting: SettingField, text: str) -> Command:
-        """Return the command that changes a setting or, if that is not possible, shows the reason."""
+        """Return the command that changes a setting or, if the change is not possible, shows the reason."""
         app, name = self.metatui, f"Set {setting.label} to {text}"
         refusal = self._refusal(setting)
         if problem := refusal or app.form.problem_with(setting.path, text):
@@ -98,7 +98,9 @@ class SettingCommands(CommandProvider):
         if form.run_settings is None:
             return ""
         if not setting.live:
-            return with_keys("This setting cannot be changed during a run: {stop} stops the run, {detach} detaches it.")
+            return with_keys(
+                "This setting cannot be changed during a run: {stop} stops the run, and {detach} detaches it."
+            )
         reason = fixed_because(setting.path, form.run_settings)
         return f"This setting cannot be changed during this run: {reason}." if reason else ""
 
@@ -122,7 +124,7 @@ class SettingCommands(CommandProvider):
 
 
 def completions(setting: SettingField, text: str) -> Sequence[str]:
-    """Return the choices of a setting whose names or titles begin with `text`, or only `text` if there are none."""
+    """Return each choice of `setting` whose name or title begins with `text`; if there is none, return only `text`."""
     if setting.kind == "bool":
         values = {"on": "true", "off": "false"}
         return [value for name, value in values.items() if name.startswith(text.lower())] or [text]

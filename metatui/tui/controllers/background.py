@@ -59,7 +59,7 @@ class BackgroundController:
     def _start(
         self, work: Callable[[], Coroutine[None, None, None]], *, group: str, exclusive: bool = False
     ) -> Worker[None]:
-        """Start a worker that calls `work`. A coroutine instead of a function would cause a warning if it never ran."""
+        """Start a worker that calls `work`. Pass a function: a coroutine that never runs would cause a warning."""
         return self._app.run_worker(work, group=group, exclusive=exclusive)
 
     def write_followed_run(self) -> None:
@@ -166,7 +166,7 @@ class BackgroundController:
                 self._app.exit(return_code=0)
 
     def close_question(self) -> None:
-        """Close the dialog that asks whether the followed run continues, because the run has ended."""
+        """Close the dialog that asks whether the followed run should continue. Called when this run has ended."""
         from metatui.tui.screens.dialogs.quit import QuitScreen
 
         if isinstance(self._app.screen, QuitScreen):

@@ -207,7 +207,7 @@ class RunController:
             )
 
     def _tell_dialog(self) -> None:
-        """Tell the dialog of live settings that the run has ended."""
+        """Tell the live settings dialog that the run has ended."""
         from metatui.tui.screens.dialogs.live_settings import LiveScreen
 
         for screen in self._app.screen_stack:
@@ -296,7 +296,7 @@ class RunController:
 
     @property
     def shows_classification(self) -> bool:
-        """Whether the curves are those of image classification."""
+        """Whether the shown run, or each of the marked runs, classifies images."""
         models = [self.shown] if self.shown else [run.model for run in self._marked]
         return bool(models) and all(model.settings.is_classification for model in models)
 

@@ -115,7 +115,7 @@ class Receiver:
         return any(isinstance(command, Stop) for command in self._waiting)
 
     def leave(self) -> None:
-        """Stop following the run. The run continues, even if it has not started yet."""
+        """Stop following the run. The run continues or, if it has not started yet, still starts."""
         with self._lock:
             self._left = True
             if self.run:

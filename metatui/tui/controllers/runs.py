@@ -298,7 +298,7 @@ def _delete(store: RunStore, run: RunSummary) -> list[str]:
 
 
 def _lost_with(run: RunSummary) -> str:
-    """Describe what is lost when `run` is deleted: `Finished, 5,000 meta-steps, test 0.341 ± 0.052`."""
+    """Return a description of what is lost when `run` is deleted: `Finished, 5,000 meta-steps, test 0.341 ± 0.052`."""
     from metatui.tui.screens.main.tabs.run_list import result
 
     steps = f"{run.iteration:,} meta-step{'' if run.iteration == 1 else 's'}"

@@ -28,7 +28,7 @@ HELPER_IDLE_SECONDS = 180.0
 next request starts a new process and therefore takes a few seconds longer."""
 
 NICENESS = 10
-"""Niceness of runs that the app starts. They use every core, and the app must still respond to keys immediately."""
+"""Niceness of runs that the app starts. Runs use every core, but the app must respond to keys immediately."""
 
 
 class FollowedRun(Protocol):
@@ -76,7 +76,8 @@ class Attached:
     model: RunModel
     written: Mapping[tuple[str, int], int]
     """Number of entries written to the journal after the connection was opened, for each pair of name and meta-step.
-    The run also sends the events of these entries. They must be ignored, because the model already has them."""
+    The run also sends the events of these entries. These events must be ignored, because the model already has
+    them."""
 
 
 class Sessions(Protocol):

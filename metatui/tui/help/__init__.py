@@ -1,1 +1,1 @@
-"""Texts of the help, and a search for words in them."""
+"""Help texts, and a search for words in them."""

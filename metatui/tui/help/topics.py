@@ -1,4 +1,4 @@
-"""Texts of the help: the panes and screens of the app, and the terms of meta-learning that they show."""
+"""Help texts about the panes and screens of the app, and about the terms of meta-learning that appear in them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TERMS: Mapping[str, str] = {
         "other functions."
     ),
     "Support set": "The examples of a task that the model adapts to: K of them (shots) for each of N classes (ways).",
-    "Query set": "Other examples of the same task, Q for each class, which measure how well the model has adapted.",
+    "Query set": "Other examples of the same task, Q for each class, used to measure how well the model has adapted.",
     "Ways and shots": "5-way 1-shot is a task with N = 5 classes and K = 1 support example of each.",
     "Inner loop": (
         "Adaptation to one task: a few gradient steps (inner steps) on the loss over its support set, at the inner "
@@ -92,7 +92,7 @@ TERMS: Mapping[str, str] = {
     ),
     "Transductive": (
         "Batch norm with the statistics of the whole query set, as in the papers on MAML. The examples of the query "
-        "set help each other, so accuracies are higher than if each example is normalised on its own."
+        "set help each other, so accuracies are higher than when each example is normalised on its own."
     ),
     "Second order": (
         "The exact meta-gradient, which is computed through the inner steps. FOMAML and Reptile omit its second "
@@ -178,7 +178,7 @@ TOPICS: Mapping[str, Topic] = {
         "Loss or accuracy on the query sets after adaptation: for training tasks at each meta-step, and for "
         "validation tasks. Dashed lines mark changes to settings, a point marks the best validation result, and "
         "crosses on the axis mark values that are not finite. A validation curve that rises while the training curve "
-        "falls shows overfitting. Enter or a click shows a cursor that reads values, zooms and pans.",
+        "falls shows overfitting. Enter or a click shows a cursor for reading values, zooming and panning.",
         ("Meta-loss", "Meta-step", "Validation", "Interval", "Smoothing", "Live change"),
         CHARTS,
     ),

@@ -62,7 +62,7 @@ class Helper:
         self._stopped = False
 
     def ask(self, call: Callable[[], Generator[Any, None, Any]]) -> int:
-        """Run `call` in place of the current request. Return the number that the replies to the new request contain.
+        """Run `call` in place of the current request. Return the number of the new request, which its replies contain.
 
         Args:
             call: picklable, such as a `functools.partial` of a function and plain values.
@@ -86,7 +86,7 @@ class Helper:
                 except (EOFError, OSError, pickle.UnpicklingError):  # the process ended, perhaps within a reply
                     break
                 if isinstance(reply, WorkerError) and reply.traceback:
-                    log.error("a helper failed:\n%s", reply.traceback)
+                    log.error("a request to the helper process failed:\n%s", reply.traceback)
                 yield reply
         finally:
             code = self._child.end()

@@ -1,8 +1,8 @@
 """The helper process, which `metatui.tui.helper.client` starts.
 
 Each request is a pickled pair of a number and a function without arguments that returns a generator. The values that
-the generator yields and returns are sent back. A newer request ends the current one when its generator yields the next
-value. The process exits when its channel is closed.
+the generator yields and returns are sent back. A newer request ends the current one when the current generator yields
+its next value. The process exits when its channel is closed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The actions of the app. Bindings, key bar, help screen and palette are generated from this table.
 
-Only keys that tmux and SSH forward are used: letters, digits, function keys and some combinations of ctrl with a
+The actions use only keys that tmux and SSH forward: letters, digits, function keys and some combinations of ctrl with a
 letter. A focused text field consumes letters, so actions that are useful there also have a function key or a ctrl key.
 """
 
@@ -76,7 +76,7 @@ class AppContext:
 
 
 Refusal = Callable[[AppContext], str]
-"""Function that returns the reason why an action is not possible, for `with_keys`; empty if it is possible."""
+"""Function that returns the reason why an action is not possible, or an empty string. `with_keys` fills in the keys."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Action:
     """Name of the action. It is implemented by the method `action_<id>` of a tab, a controller or the app."""
     default_keys: str
     label: str
-    """One or two words, for the key bar."""
+    """Label of one or two words, for the key bar."""
     help: str
     group: str
     refusal: Refusal = lambda _: ""
@@ -114,7 +114,7 @@ class Action:
 def _running(now: AppContext) -> str:
     match now.phase:
         case Phase.IDLE:
-            return "No run is training here. {start} starts one, {attach} follows a background run."
+            return "No run is training here. {start} starts one, and {attach} follows a background run."
         case Phase.STOPPING:
             return "The run is stopping and will be saved."
         case _:
@@ -340,7 +340,7 @@ def key_names(keys: str) -> str:
 
 
 _UNICODE_NAMES = {name: unicode_name for unicode_name, name in KEY_NAME_REPLACEMENTS.items()}
-"""Unicode names of the keys that have other names in Textual, keyed by their names in Textual."""
+"""Unicode names of the keys that Textual names differently, keyed by Textual's names."""
 
 
 def key_name(key: str) -> str:

@@ -40,7 +40,7 @@ class Step(NamedTuple):
 class Trend(NamedTuple):
     direction: Direction
     change: float
-    """Difference of the means of the last two windows, divided by the larger absolute mean; from -2 to 2."""
+    """Difference between the means of the last two windows, divided by the larger of their magnitudes; from -2 to 2."""
 
 
 @dataclass(slots=True)

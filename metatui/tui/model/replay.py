@@ -159,7 +159,7 @@ def _hint(entry: Entry, settings: Settings) -> Hinted | Warned:
 
 
 def _changed(entry: Entry, settings: Settings) -> tuple[str, Scalar, Scalar]:
-    """Return the path, old value and new value of the setting in an entry. Raise BadInput if they are invalid."""
+    """Return the path, old value and new value of a setting from a journal entry. Raise BadInput if invalid."""
     path, *values = (entry.details.get(key) for key in ("path", "old", "new"))
     if not isinstance(path, str) or None in values:
         raise BadInput("the entry has no setting or value")
@@ -181,7 +181,7 @@ def _change(entry: Entry, settings: Settings) -> Tweaked | Noted:
 
 
 def _evaluation(entry: Entry, settings: Settings) -> Evaluation | None:
-    """Return the evaluation in an entry, with only the last point of its curves: the journal has no other points."""
+    """Return the evaluation in a journal entry. Curves have only their last point, as the journal has no others."""
     details = entry.details
     numbers = [details.get(key) for key in ("tasks", "shots", "inner_step")]
     loss = _curve(details, "loss")
@@ -212,7 +212,7 @@ def _curve(details: Mapping[str, Any], key: str) -> Curve | None:
 
 
 def _number(details: Mapping[str, Any], key: str) -> float | None:
-    """Return a number from an entry's details; None if it is missing. JSON null stands for a non-finite number."""
+    """Return a number from a journal entry; None if it is missing. Null stands for a non-finite number."""
     value = details.get(key, "")
     if value is None:
         return math.nan

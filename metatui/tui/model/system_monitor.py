@@ -28,7 +28,7 @@ class Load:
     """Load as a percentage of one core: four busy cores give 400."""
 
     def facts(self) -> list[tuple[str, str]]:
-        """Return the known values as texts, each with its name."""
+        """Return the known values, formatted for display, as pairs of name and value."""
         facts = []
         gpu = []
         if self.gpu_memory:

@@ -17,13 +17,14 @@ ATTRIBUTES: Final = re.compile(rb"\x1b\[\?[\d;]*c")
 WAIT: Final = 0.5
 """Seconds to wait for each part of the reply."""
 LONGEST: Final = 4096
-"""Maximum number of bytes to read, in case someone types or pastes in the meantime."""
+"""Maximum number of bytes to read before giving up. Keys and pasted text may arrive before the reply."""
 
 
 def moves_cursor(keyboard: int = 0, screen: int = 1) -> bool:
     """Return whether the terminal reports the position of its cursor.
 
-    `TERM` does not tell: editors and tools that start shells set it to `dumb` even if the terminal can move the cursor.
+    `TERM` is not reliable: editors and tools that start shells set it to `dumb` even if the terminal can move the
+    cursor.
 
     Args:
         keyboard, screen: file descriptors of the terminal.
@@ -32,13 +33,13 @@ def moves_cursor(keyboard: int = 0, screen: int = 1) -> bool:
 
 
 def shows_sixels(keyboard: int = 0, screen: int = 1) -> bool:
-    """Return whether the terminal says that it shows sixel graphics. The arguments are those of `moves_cursor`."""
+    """Return whether the terminal reports support for sixel graphics. The arguments are those of `moves_cursor`."""
     reply = _reply(b"\x1b[c", ATTRIBUTES, keyboard, screen) or b""
     return b"4" in reply[3:-1].split(b";")[1:]
 
 
 def _reply(question: bytes, expected: re.Pattern[bytes], keyboard: int, screen: int) -> bytes | None:
-    """Ask the terminal, and return its reply; None if it does not give the expected one."""
+    """Send `question` to the terminal and return its reply; None if the expected reply does not arrive."""
     try:
         before = termios.tcgetattr(keyboard)
         tty.setcbreak(keyboard)

@@ -1,4 +1,4 @@
-"""Keyboard driver that reports escape sooner than Textual's, tolerates invalid input, and receives replies."""
+"""Keyboard driver that reports escape sooner than Textual's, tolerates invalid input, and receives terminal replies."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class TerminalLost(Message):
 
 
 class Keyboard(LinuxDriver):
-    """Textual's driver, changed to report escape after `ESCDELAY` milliseconds instead of up to 100."""
+    """Textual's driver, changed to report escape after `ESCDELAY` milliseconds; the original takes up to 100."""
 
     def run_input_thread(self) -> None:
         # Terminals also send bytes that are not UTF-8: 8-bit meta keys, X10 mouse reports, text pasted as Latin-1.
@@ -70,7 +70,7 @@ class Keyboard(LinuxDriver):
                 pass
 
     def cell_size(self) -> tuple[int, int] | None:
-        """Return the width and height of a cell in pixels, if the terminal has told the kernel."""
+        """Return the width and height of a cell in pixels as reported to the kernel; None if they are unknown."""
         try:
             rows, columns, width, height = struct.unpack("HHHH", fcntl.ioctl(self.fileno, termios.TIOCGWINSZ, bytes(8)))
         except OSError:

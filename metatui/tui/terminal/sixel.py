@@ -1,8 +1,9 @@
 """Pictures in terminals with sixel graphics (https://vt100.net/docs/vt3xx-gp/chapter14.html).
 
-The cells of a picture are drawn as text, with a mark in their style. Each update of the screen is followed by the
-pictures of the marked cells in it. A picture is therefore drawn whenever its cells are drawn, and nowhere else.
-Terminals erase a picture where text is drawn over it. Screens below a dialog have no marks and are drawn as text.
+The cells of a picture are drawn as text, with a mark in their style. After each update of the screen, the
+pictures of the marked cells in the update are drawn. A picture is therefore drawn whenever its cells are drawn, and
+nowhere else. Terminals erase a picture where text is drawn over it. Pictures on screens below a dialog have no marks
+and are drawn as text.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from metatui.tui.terminal.kitty import MOST, Picture
 QUESTIONS: Final = "\x1b[16t\x1b[c"
 """Asks for the size of a cell, and then for the device attributes, to which every terminal replies."""
 REGISTERS: Final = "\x1b[?1;3;256S"
-"""Asks xterm, which has 16 colour registers unless it is configured otherwise, for 256 of them (XTSMGRAPHICS)."""
+"""Asks xterm for 256 colour registers (XTSMGRAPHICS). By default, xterm has only 16."""
 REPLY: Final = re.compile(r"\x1b\[(?:\?[\d;]{0,99}[cS]|6;\d{1,5};\d{1,5}t)")
 UNFINISHED_REPLY: Final = re.compile(r"\x1b\[(?:\?|6;)[\d;]{0,99}\Z")
 
 MOST_COLOURS: Final = 32
-"""Maximum number of colours of a picture. More would hardly be visible in a thumbnail, and take more bytes."""
+"""Maximum number of colours of a picture. More would hardly be visible in a thumbnail, but would take more bytes."""
 LARGEST_CELL: Final = 128
 """Maximum width and height of a cell, in pixels."""
 MARK: Final = "picture"
@@ -61,7 +62,7 @@ class SixelTerminal:
     """Finds out whether the terminal shows sixels. Replies may come at any time, or never."""
 
     def __init__(self, write: Callable[[str], object], line_cell: Callable[[], tuple[int, int] | None]) -> None:
-        """`line_cell` returns the width and height of a cell that the terminal has told the kernel, if any."""
+        """`line_cell` returns the cell width and height as reported by the terminal to the kernel; None if unknown."""
         self._write, self._line_cell = write, line_cell
         self._asked = self._supported = False
         self._cell: tuple[int, int] | None = None
@@ -77,7 +78,7 @@ class SixelTerminal:
             self._write(QUESTIONS)
 
     def receive(self, reply: str) -> SixelPictures | None:
-        """Take note of a reply. Return how pictures are drawn now; None if they are not."""
+        """Process a reply of the terminal. Return how pictures are drawn now; None if they are not drawn."""
         numbers = [int(number) for number in re.findall(r"\d+", reply)]
         if reply.endswith("t"):
             self._cell = (numbers[2], numbers[1])
@@ -111,7 +112,7 @@ class SixelPictures:
         return hash((self.cell, self.colours))
 
     def marked(self, picture: Picture, rows: Iterable[Iterable[Segment]]) -> list[list[Segment]]:
-        """Mark the cells of a picture, each of which is a segment."""
+        """Return the rows of a picture with a mark in the style of each cell. Each segment of `rows` is one cell."""
         number = self._numbers.pop(picture, self._count)
         self._numbers[picture], self._pictures[number] = number, picture
         self._count = max(self._count, number + 1)
@@ -123,7 +124,7 @@ class SixelPictures:
         ]
 
     def over(self, update: RenderableType | None, height: int) -> RenderableType | None:
-        """Return an update of a screen of `height` rows with its pictures."""
+        """Return `update`, extended by the pictures in the updated cells. The screen has `height` rows."""
         if isinstance(update, LayoutUpdate | ChopsUpdate):
             return cast("RenderableType", _Update(update, self, height))
         return update
@@ -186,8 +187,8 @@ def _areas(cells: set[tuple[int, int]]) -> Iterator[Area]:
 class _Update(CompositorUpdate):
     """An update of the screen with its pictures.
 
-    Textual would also draw what is to the left of a changed part, up to the edge of its widget. Pictures there would be
-    drawn again.
+    Only the changed parts of lines are drawn. Textual's own update would also draw what is to the left of a changed
+    part, up to the edge of its widget, so pictures there would be drawn again.
     """
 
     def __init__(self, update: LayoutUpdate | ChopsUpdate, pictures: SixelPictures, height: int) -> None:
@@ -217,7 +218,7 @@ def _strips(update: LayoutUpdate | ChopsUpdate) -> Iterator[tuple[int, int, Stri
 
 @lru_cache(maxsize=256)
 def _sixels(picture: Picture, cell_width: int, cell_height: int, colours: int, area: Area, ground: Pixel | None) -> str:
-    """Encode an area of a picture. Half a row is left blank below the picture, as below one that is drawn as text.
+    """Encode an area of a picture. The lower half of its last row is left blank, as in a picture drawn as text.
 
     Args:
         ground: colour of the blank part, where some terminals would show their own background; None if it is unknown.
@@ -244,7 +245,7 @@ def encode(pixels: bytes, width: int, palette: Sequence[Pixel]) -> str:
     """Encode an image as sixels.
 
     Args:
-        pixels: positions in the palette, row by row.
+        pixels: indices into the palette, row by row.
     """
     height = len(pixels) // max(1, width)
     parts = [f'\x1bP7;1q"1;1;{width};{height}']
@@ -263,5 +264,5 @@ def encode(pixels: bytes, width: int, palette: Sequence[Pixel]) -> str:
 
 
 def _shortened(line: bytearray) -> str:
-    """Shorten a line of sixels by repeat counts, and leave out blanks at its end."""
+    """Shorten a line of sixels with repeat counts, and omit blanks at its end."""
     return _RUN.sub(lambda run: b"!%d%c" % (len(run[0]), run[0][0]), bytes(line.rstrip(b"?"))).decode()

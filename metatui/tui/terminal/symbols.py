@@ -24,7 +24,7 @@ class Glyphs(NamedTuple):
     levels: str
     """Bars of a sparkline, lowest first."""
     marker: str
-    """Plotext marker for lines: the name of a set of sub-cell dots, or one character."""
+    """Plotext marker for lines: one character, or the name of a marker with several dots per cell."""
     lines: str
     """Characters that draw the lines of a chart without colours, a different one for each line."""
     points: str
@@ -32,7 +32,7 @@ class Glyphs(NamedTuple):
     rings: str
     """Character for less important single points."""
     ramp: str
-    """Shades of grey from blank to full, for images."""
+    """Characters for the shades of grey of images, from blank to filled."""
     sample: str
     """Sample of a line, for a legend."""
     bullet: str
@@ -87,7 +87,7 @@ GLYPHS: Final[Mapping[Symbols, Glyphs]] = {
 
 
 def detect(environ: Mapping[str, str], encoding: str | None, tmux_utf8: bool | None = None) -> Symbols:
-    """Return the finest set that the terminal is known to support.
+    """Return the finest glyph set that the terminal is known to support.
 
     Args:
         environ: environment variables; only `TERM` and the locale are read.

@@ -137,7 +137,7 @@ async def test_settings(make: Make, sessions: FakeSessions) -> None:
         assert settings.algorithm.inner_lr == 0.05
         await pilot.press("f5")
         await settled(app, pilot)
-        refused = "Not possible now. This setting cannot be changed during a run: F7 stops the run, d detaches it."
+        refused = "Not possible now. This setting cannot be changed during a run: F7 stops the run, and d detaches it."
         assert (await search(app, pilot, "seed 3"))["Set Seed to 3"] == refused
         assert first(await search(app, pilot, "algorithm reptile")) == "Set Algorithm to reptile"
         found = await search(app, pilot, "outer_lr=0.02")
