@@ -166,7 +166,7 @@ async def test_hints_of_a_run_from_disk(make: Callable[..., MetatuiApp], runs_di
     journal = JournalWriter(run.journal_path)
     for hint in (SLOW, NOISY):
         journal.write("hinted", **vars(hint))
-    journal.write("hinted", 200, kind="nonsense", reason="an unknown kind", path="x", old=1, new=[2])
+    journal.write("hinted", 200, kind="nonsense", reason="An unknown kind", path="x", old=1, new=[2])
     journal.close()
     app = make()
     async with app.run_test(size=(80, 24)) as pilot:
@@ -176,5 +176,5 @@ async def test_hints_of_a_run_from_disk(make: Callable[..., MetatuiApp], runs_di
         shown = app.run_controller.shown
         assert shown
         assert shown.hints == [SLOW, NOISY]
-        assert shown.journal[-1].text == "an unknown kind"
+        assert shown.journal[-1].text == "An unknown kind"
         assert line(app).startswith("Hint (1 more): Validation is noisy")

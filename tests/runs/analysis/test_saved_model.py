@@ -286,7 +286,7 @@ def test_learned_rates_are_exported_to_a_second_file(
     assert main(command) == 0
     rates = load_file("model.meta-parameters.safetensors")
     assert rates.keys() == {f"inner_lr/{name}" for name in load_file("model.safetensors")}
-    assert "Wrote 4 meta-parameters" in " ".join(capsys.readouterr().out.split())
+    assert "Wrote 4 tensors to model.meta-parameters.safetensors" in " ".join(capsys.readouterr().out.split())
     (tmp_path / "model.safetensors").unlink()
     assert main(command) == 2
     assert (

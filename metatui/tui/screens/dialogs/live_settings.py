@@ -30,13 +30,6 @@ class LimitedField(FormField):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"field--limits"}
     CONTROL_WIDTH: ClassVar = 16
-    DEFAULT_CSS = f"""
-    LimitedField {{
-        text-wrap: nowrap; text-overflow: ellipsis;
-        & > .control {{ width: {CONTROL_WIDTH}; }}
-        & > .field--limits {{ color: $text-muted; }}
-    }}
-    """
 
     def render(self) -> RenderResult:
         label = str(super().render()).ljust(LABEL_WIDTH + self.CONTROL_WIDTH + 2)

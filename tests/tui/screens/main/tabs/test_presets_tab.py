@@ -16,6 +16,7 @@ from metatui.config.fields import change
 from metatui.config.preset_groups import in_order
 from metatui.config.settings import Settings
 from metatui.tui.app import MetatuiApp
+from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 from metatui.tui.screens.dialogs.save_preset import SavePresetScreen
 from metatui.tui.screens.main.tabs import preset_list
 from metatui.tui.screens.main.tabs.presets_tab import PresetsTab
@@ -196,7 +197,8 @@ async def test_data_set_is_downloaded_in_the_background(make: Make, monkeypatch:
 
         async def confirm() -> None:
             await pilot.press("f")
-            await pilot.pause()
+            while not isinstance(app.screen, ConfirmScreen):
+                await pilot.pause()
             await pilot.press("y")
 
         async def until(message: str) -> None:
