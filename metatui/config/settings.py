@@ -295,7 +295,7 @@ class ComputeSettings(Group):
     threads: int = setting(
         0, "CPU threads",
         "CPU threads that share the tasks, or the operations of one task; 0 chooses a number that suits the model and "
-        "the machine.",
+        "the machine, at most OMP_NUM_THREADS if this environment variable is set.",
         ge=0, le=1024)
 
 
