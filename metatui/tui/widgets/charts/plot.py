@@ -286,20 +286,24 @@ class Plot:
         for column, line in lines:
             for row in rows:
                 row[column] = line
+        labelled: list[set[int]] = [set() for _ in rows[:LABEL_ROWS]]
         for column, mark, style in reversed(styled):  # newest first, because it explains the current values
             label = self._theme.printable(self._mark_label(mark))
-            places = (
-                (row, range(start, start + len(label)))
-                for row, runs in zip(rows[:LABEL_ROWS], cells, strict=False)
+            places = [
+                (number, range(start, start + len(label)))
+                for number, (taken, runs) in enumerate(zip(labelled, cells, strict=False))
                 for start in (column + 1, column - len(label))
                 if start >= 0
                 and start + len(label) <= self.width
                 and _is_free(runs, range(start, start + len(label)))
-                and not row.keys() & range(start, start + len(label))
-            )
-            if place := next(places, None):
-                row, columns = place
-                row.update((at, Segment(char, style)) for at, char in zip(columns, label, strict=True))
+                and not taken & set(range(start, start + len(label)))
+            ]
+            # A label covers the line of another mark only if there is no other room.
+            clear = (place for place in places if not rows[place[0]].keys() & place[1])
+            if place := next(clear, places[0] if places else None):
+                number, columns = place
+                rows[number].update((at, Segment(char, style)) for at, char in zip(columns, label, strict=True))
+                labelled[number].update(columns)
         return rows
 
     def _mark_label(self, mark: Mark) -> str:
