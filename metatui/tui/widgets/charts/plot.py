@@ -82,7 +82,8 @@ def draw(
     if plot_height < 2 or width < 12:
         return Drawing(block([*rows, *_readings(drawn, width, theme)], width, height), None, top)
     plot = Plot(data, drawn, width, plot_height, theme, canvas, view)
-    rows += [*plot.curves(), plot.x_axis(), plot.x_ticks("" if label_row else theme.printable(data.x_label))]
+    names = [theme.printable(name) for name in (data.x_label, data.shorter_x_label) if name]
+    rows += [*plot.curves(), plot.x_axis(), plot.x_ticks([] if label_row else names)]
     if label_row:
         label = fitted_words(theme.printable(data.x_label), plot.width, theme.glyphs.ellipsis)
         indent = plot.left + (plot.width - cell_len(label)) // 2
@@ -340,11 +341,12 @@ class Plot:
                 axis[column] = Segment(glyphs.wrong, style)
         return merged([Segment(" " * (self.left - 1) + glyphs.corner, self._theme.muted), *axis])
 
-    def x_ticks(self, name: str) -> Row:
+    def x_ticks(self, names: Sequence[str]) -> Row:
         """Return a row with the labels of ticks. Labels that would touch are omitted.
 
-        `name` is placed to the right of the last label or, if there is no room, in the last gap between labels. Labels
-        that it would cover are omitted, but never the first or the last one.
+        The first of the names that covers no label, or else the first one, is placed to the right of the last label or,
+        if there is no room, in the last gap between labels. Labels that it would cover are omitted, but never the first
+        or the last one.
         """
         total = self.left + self.width
         labels: list[tuple[int, str]] = []
@@ -355,7 +357,8 @@ class Plot:
             if start >= free_from:
                 labels.append((start, label))
                 free_from = start + len(label) + 1
-        texts = _with_name(labels, name, total) if name else labels
+        named = [_with_name(labels, name, total) for name in names] or [labels]
+        texts = next((each for each in named if len(each) > len(labels)), named[0])
         line = [" "] * total
         for start, text in sorted(texts, reverse=True):  # a name can have fewer characters than cells
             line[start : start + cell_len(text)] = text
