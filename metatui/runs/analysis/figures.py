@@ -302,9 +302,9 @@ def _lines(
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_formatter(tick_text)
         if x_label != AGAINST["seconds"]:
-            low, high = (0 if len(places) == 1 else min(places), max(places)) if places else (0, 1)
-            whole = MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]).tick_values(low, high)
-            ax.set_xticks([tick for tick in whole if low <= tick <= high])  # no tick beyond the last step
+            first, end = (0 if len(places) == 1 else min(places), max(places)) if places else (0, 1)
+            whole = MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]).tick_values(first, end)
+            ax.set_xticks([tick for tick in whole if first <= tick <= end])  # no tick beyond the last step
         ax.set(xlabel=x_label, ylabel=y_label)
 
     return draw
