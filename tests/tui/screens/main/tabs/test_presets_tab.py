@@ -129,6 +129,7 @@ async def test_presets_are_saved_previewed_loaded_started_and_deleted(make: Make
         await settled(app, pilot)
         assert app.presets_tab.selected == presets.load("my-glyphs")
         assert "The form already has these settings." in text_of(app.screen, "#preset-preview")
+        assert "Data: Characters that look handwritten, generated on demand." in text_of(app.screen, "#preset-preview")
         app.form.load(Settings())
         await pilot.press("2", "3")
         await settled(app, pilot)
