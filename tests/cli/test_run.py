@@ -134,6 +134,10 @@ def test_several_seeds(capsys: pytest.CaptureFixture[str]) -> None:
         f"test loss over 2 seeds: mean {interval(over.mean, over.ci95)} (95 % interval over the seeds), SD "
         f"{over.deviation:.2g}\n"
     ) in err
+    assert main([*arguments]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("test loss over 2 seeds: mean ")
+    assert "over 2 seeds" not in err
     for options, message in (
         (["--set", "training.seed=2"], "use only one of them"),
         (["--detach"], "--seeds cannot be combined with --detach"),
@@ -141,6 +145,22 @@ def test_several_seeds(capsys: pytest.CaptureFixture[str]) -> None:
     ):
         assert main([*arguments, *options]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_seeds_of_a_rerun_are_compared_with_the_repeated_run(capsys: pytest.CaptureFixture[str]) -> None:
+    first = answer(capsys, "run", *SMALL)["run"]
+    for options, is_another_seed in (
+        (["--seeds", "1,2"], True),
+        (["--seeds", "1"], True),
+        (["--seeds", "0,1"], False),  # 0 is the seed of the repeated run
+        (["--seeds", "1,2", "--set", "algorithm.inner_lr=0.02"], False),
+    ):
+        assert main(["rerun", first, *options]) == 0
+        out, err = capsys.readouterr()
+        several = "," in options[1]
+        assert out.startswith("test loss over 2 seeds: mean ") if several else out == ""
+        assert (f"compare the seeds and the repeated run with: metatui compare {first} " in err) is is_another_seed
+        assert ("compare the seeds with: metatui compare " in err) is not is_another_seed
 
 
 def test_progress_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
