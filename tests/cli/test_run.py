@@ -20,6 +20,7 @@ import metatui
 from metatui import events
 from metatui.cli import main
 from metatui.cli.console import progress
+from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.learning.checks import awkward
 from metatui.learning.checks import check as checks
@@ -172,6 +173,15 @@ def test_progress_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> 
     assert err.splitlines()[-1].startswith("meta-step 20: Finished; test: loss")
     assert err.splitlines()[-2] == "meta-step 20: testing on 5 tasks"
     assert "\x1b" not in err
+
+
+def test_first_line_names_an_unusual_model() -> None:
+    for name, text in (("auto", "on glyphs, cpu"), ("conv4", "on glyphs, cpu"), ("mlp", "on glyphs with model mlp, ")):
+        settings = change(Settings(), {"task.source": "glyphs", "model.name": name})
+        started = events.Started(settings, "cpu", "a CPU", "batched", "", 1, 0)
+        line = progress.sentence(started, RunFolder(Path("maml-1")))
+        assert line
+        assert line.startswith(f"maml-1: maml {text}")
 
 
 def test_failed_run(capsys: pytest.CaptureFixture[str]) -> None:

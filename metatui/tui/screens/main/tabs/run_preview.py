@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 from rich.segment import Segment
 
 from metatui.config import presets
+from metatui.config.fields import FIELDS
 from metatui.config.registry import ALGORITHMS, DATA
 from metatui.config.settings import Settings
+from metatui.config.toml import read_tables
 from metatui.runs.formatting import duration
 from metatui.runs.storage.summary import RunSummary
 from metatui.tui.formatting import headline, result_words
@@ -27,7 +29,7 @@ from metatui.tui.widgets.charts.row_widget import Row, columns
 from metatui.tui.widgets.scroll_view import Page, paragraph
 from metatui.utils import paths
 from metatui.utils.errors import MetatuiError
-from metatui.utils.text import as_sentence
+from metatui.utils.text import as_sentence, sanitize
 
 LOWEST_CHART, HIGHEST_CHART = 8, 24
 WIDE = 100
@@ -47,6 +49,8 @@ class RunDetails:
     """Settings of the run's preset, or the default settings."""
     preset: str | None = None
     """Name of the preset; None if `base` has the default settings."""
+    saved: str = ""
+    """Description of saved settings that cannot be used, for example because a plugin is not loaded."""
 
 
 def read_details(run: RunSummary) -> RunDetails:
@@ -54,6 +58,8 @@ def read_details(run: RunSummary) -> RunDetails:
 
     Details that cannot be read stay empty; the summary of the run says why.
     """
+    if run.settings is None:
+        return RunDetails(saved=_saved(run))
     try:
         model = outline(run.run)
     except (MetatuiError, OSError):  # OSError: deleted in the meantime
@@ -63,6 +69,26 @@ def read_details(run: RunSummary) -> RunDetails:
         if name:
             return RunDetails(model, presets.load(name).settings, name)
     return RunDetails(model, Settings())
+
+
+def _saved(run: RunSummary) -> str:
+    """Describe the main settings in the file of a run without checking them: `maml on sinusoid, model mine, seed 1`.
+
+    The result is empty if the file cannot be read.
+    """
+    try:
+        tables = read_tables(run.run.settings_path)
+    except (MetatuiError, OSError):
+        return ""
+
+    def value(path: str) -> str:
+        group, name = path.split(".")
+        table = tables.get(group)
+        own = table.get(name) if isinstance(table, dict) else None
+        return sanitize(str(FIELDS[path].default if own is None else own), limit=80)
+
+    model, seed = value("model.name"), value("training.seed")
+    return f"{value('algorithm.name')} on {value('task.source')}, model {model}, seed {seed}"
 
 
 def page(run: RunSummary, details: RunDetails, height: Callable[[], int], canvas: Canvas) -> Page:
@@ -110,7 +136,7 @@ def _texts(run: RunSummary, details: RunDetails, width: int, theme: ChartTheme) 
 
 
 def _summary(run: RunSummary, details: RunDetails, width: int, theme: ChartTheme) -> list[Row]:
-    texts = [line for line in (_about(run), _amount(run, details)) if line]
+    texts = [line for line in (_about(run, details), _amount(run, details)) if line]
     texts += [text for text in results(run) if text]
     rows = [row for text in texts for row in paragraph(text, width, theme, theme.text, hang=2)]
     reason = f"{run.status.capitalize()}: {as_sentence(run.reason)}." if run.reason else ""
@@ -118,9 +144,9 @@ def _summary(run: RunSummary, details: RunDetails, width: int, theme: ChartTheme
     return rows + [row for text in warnings if text for row in paragraph(text, width, theme, theme.warning, hang=2)]
 
 
-def _about(run: RunSummary) -> str:
+def _about(run: RunSummary, details: RunDetails) -> str:
     if not run.settings:
-        return run.status.capitalize()
+        return details.saved
     task, algorithm = run.settings.task, ALGORITHMS[run.settings.algorithm.name].title
     kind = f"{task.ways}-way {task.shots}-shot" if run.settings.is_classification else f"{task.shots}-shot"
     origin = f"preset {run.preset}" if run.preset else "own settings"
