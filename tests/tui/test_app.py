@@ -312,7 +312,7 @@ async def test_theme_is_saved(make: Make) -> None:
         assert "it is not a TOML file: " in next(iter(broken._notifications)).message
         await pilot.press("ctrl+t")
         await pilot.pause()
-        assert any("is now app.toml.bad" in notice.message for notice in broken._notifications)
+        assert any("was renamed to app.toml.bad" in notice.message for notice in broken._notifications)
 
 
 def test_unknown_theme_is_bad_input(runs_dir: Path) -> None:

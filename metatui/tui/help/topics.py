@@ -217,9 +217,9 @@ TOPICS: Mapping[str, Topic] = {
     ),
     "LineChart": Topic(
         "Cursor of a chart",
-        "The legend shows the values under the cursor. Left and right move it by one column, with shift by ten. Home "
-        "and end go to the first and the last value. + and - or the wheel zoom around the cursor, dragging pans, and "
-        "0 shows everything. Escape hides the cursor.",
+        "The legend shows the values under the cursor. Left and right move it by one column, or by ten with shift. "
+        "Home and end go to the first and the last value. + and - or the wheel zoom around the cursor, dragging pans, "
+        "and 0 shows everything. Escape hides the cursor.",
     ),
     "CompareScreen": Topic(
         "Comparison",
