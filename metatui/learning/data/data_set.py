@@ -35,6 +35,11 @@ class DataSet(Component):
         """
 
     @classmethod
+    def description(cls) -> str:
+        """Return the first line of the docstring, which describes the tasks; empty if there is no docstring."""
+        return (cls.__doc__ or "").strip().partition("\n")[0]
+
+    @classmethod
     def missing(cls) -> str:
         """Return the command that provides the data; an empty string if the data is already on this machine."""
         return ""

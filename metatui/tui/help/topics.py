@@ -242,7 +242,8 @@ TOPICS: Mapping[str, Topic] = {
     "ExplorerScreen": Topic(
         "Explorer",
         "The inner loop on one held-out task, or on one that you define, at any inner learning rate, step by "
-        "step. If there is room, a chart shows the loss of a regression task; enter or a click shows a cursor in it.",
+        "step. If there is room, a chart shows the loss of a regression task; enter or a click shows a cursor in it. "
+        "For the mean over many tasks, use the shell command 'metatui evaluate RUN --steps 50'.",
         ("Inner loop", "Support set", "Query set", "Adaptation curve"),
     ),
     "ParameterScreen": Topic(

@@ -10,7 +10,7 @@ from rich.segment import Segment
 
 from metatui.config import presets
 from metatui.config.fields import FIELDS
-from metatui.config.registry import ALGORITHMS, DATA
+from metatui.config.registry import ALGORITHMS, DATA, REGISTRIES
 from metatui.config.settings import Settings
 from metatui.config.toml import read_tables
 from metatui.runs.formatting import duration
@@ -28,7 +28,7 @@ from metatui.tui.widgets.charts.plot import paint
 from metatui.tui.widgets.charts.row_widget import Row, columns
 from metatui.tui.widgets.scroll_view import Page, paragraph
 from metatui.utils import paths
-from metatui.utils.errors import MetatuiError
+from metatui.utils.errors import MetatuiError, SettingsError
 from metatui.utils.text import as_sentence, sanitize
 
 LOWEST_CHART, HIGHEST_CHART = 8, 24
@@ -51,6 +51,8 @@ class RunDetails:
     """Name of the preset; None if `base` has the default settings."""
     saved: str = ""
     """Description of saved settings that cannot be used, for example because a plugin is not loaded."""
+    missing: str = ""
+    """The component of a plugin that is not loaded, and how to load it; empty if none is missing."""
 
 
 def read_details(run: RunSummary) -> RunDetails:
@@ -58,12 +60,12 @@ def read_details(run: RunSummary) -> RunDetails:
 
     Details that cannot be read stay empty; the summary of the run says why.
     """
-    if run.settings is None:
-        return RunDetails(saved=_saved(run))
     try:
         model = outline(run.run)
+    except SettingsError as error:
+        return RunDetails(missing=_missing(error), saved=_saved(run))
     except (MetatuiError, OSError):  # OSError: deleted in the meantime
-        return RunDetails()
+        return RunDetails(saved=_saved(run))
     name = presets.without_changed(run.preset or "")
     with suppress(MetatuiError):  # the preset was deleted or renamed
         if name:
@@ -89,6 +91,17 @@ def _saved(run: RunSummary) -> str:
 
     model, seed = value("model.name"), value("training.seed")
     return f"{value('algorithm.name')} on {value('task.source')}, model {model}, seed {seed}"
+
+
+def _missing(error: SettingsError) -> str:
+    """Return which setting needs a plugin that is not loaded; empty if the settings are invalid for other reasons."""
+    for problem in error.problems:
+        for registry in REGISTRIES:
+            if problem.field == registry.setting and registry.or_plugin in problem.sentence:
+                return (
+                    f"{problem.sentence.partition(', but ')[0]}, which needs its plugin: start with --plugin FILE.py."
+                )
+    return ""
 
 
 def page(run: RunSummary, details: RunDetails, height: Callable[[], int], canvas: Canvas) -> Page:
@@ -140,7 +153,7 @@ def _summary(run: RunSummary, details: RunDetails, width: int, theme: ChartTheme
     texts += [text for text in results(run) if text]
     rows = [row for text in texts for row in paragraph(text, width, theme, theme.text, hang=2)]
     reason = f"{run.status.capitalize()}: {as_sentence(run.reason)}." if run.reason else ""
-    warnings = [reason, f"{run.warning}." if run.warning else "", run.problem or ""]
+    warnings = [reason, f"{run.warning}." if run.warning else "", details.missing or run.problem or ""]
     return rows + [row for text in warnings if text for row in paragraph(text, width, theme, theme.warning, hang=2)]
 
 
