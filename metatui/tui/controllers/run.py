@@ -93,17 +93,19 @@ class RunController:
         self.shown, self.side_by_side, self._marked = model, (), ()
         self._app.work_tab.opened(has_run=True)
         self._app.open_tab("work", "run")
+        self._app.runs_tab.go_to(model.run_id)
         self.show_run()
         self.show_adaptation()
 
     def leave(self) -> None:
         """Stop following the run, which continues, and clear the work tab."""
+        left = self.client.model.run_id if self.client.model else ""
         self.client.leave()
         self.shown = None
         self._app.work_tab.opened(has_run=bool(self.side_by_side))
         self._app.form.hold(None)
         self._app.presets.run_ended()
-        self._app.runs_tab.reload(newest=True)
+        self._app.runs_tab.go_to(left)
         self.show_run()
         self.show_adaptation()
 
@@ -172,8 +174,8 @@ class RunController:
         app, model = self._app, self.client.model
         app.happened.publish(event)
         match event:
-            case Started():
-                app.runs_tab.reload(newest=True)
+            case Started() if model:
+                app.runs_tab.go_to(model.run_id)
             case Tweaked() if model:
                 app.form.tweaked(model.settings, event.path)
             case Checkpointed(kind="last") if self._checkpoint_requested:
@@ -190,7 +192,7 @@ class RunController:
         app.background.close_question()
         self._tell_dialog()
         app.presets.run_ended()
-        app.runs_tab.reload(newest=True)
+        app.runs_tab.go_to(model.run_id)
         if receiver and receiver.stopped_early:
             app.notify("Stopped before training began.", title=model.run_id or "Run")
         if isinstance(model.ended, Failed) and receiver and receiver.run:

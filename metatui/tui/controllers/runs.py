@@ -154,6 +154,7 @@ class RunsController:
             return
         model.reopen(model.settings)
         self._app.run_controller.begin(lambda: self._sessions.resume(run.id), model)
+        self._app.notify(f"Resuming {run.id}. {self._app.presets.return_note}".strip())
 
     def action_stop_run(self) -> None:
         if run := self._app.runs_tab.selected:
