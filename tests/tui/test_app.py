@@ -483,6 +483,36 @@ async def test_run_of_the_work_tab_is_selected_until_the_cursor_moves(
         await sessions.session.over(app, pilot)
 
 
+async def test_shown_run_that_was_stopped_is_resumed(make: Make, sessions: FakeSessions, runs_dir: Path) -> None:
+    app = make()
+
+    def last_note() -> str:
+        return [note.message for note in app._notifications][-1]
+
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        await pilot.press("f5")
+        while sessions.session is None:
+            await pilot.pause()
+        session = sessions.session
+        await session.heard(app, pilot)
+        saved_run(runs_dir, Settings(), name=session.run_id, test=False)
+        await pilot.press("f7")
+        await session.over(app, pilot)
+        assert last_note() == "Stopped. F6 resumes it."
+        assert "F6 Resume" in app.query_one(KeyBar).render().plain
+        await pilot.press("f7")
+        assert last_note() == "No run is training here. F6 resumes the shown run, and F5 starts a new one."
+        await pilot.press("r")
+        assert "F6 resumes the shown run" in last_note()
+        await pilot.press("f6")
+        await settled(app, pilot)
+        assert sessions.resumed == [session.run_id]
+        assert last_note() == f"Resuming {session.run_id}."
+        sessions.session.end()
+        await sessions.session.over(app, pilot)
+        assert "F6" not in app.query_one(KeyBar).render().plain, "the run has finished"
+
+
 async def test_text_right_after_tab_goes_to_the_next_field(make: Make) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:

@@ -13,7 +13,7 @@ from metatui.events import Checkpoint, Checkpointed, Evaluate, Evaluated, Event,
 from metatui.tui.controllers.run_client import RunClient
 from metatui.tui.controllers.sessions import Attached, OpenRun, Sessions
 from metatui.tui.formatting import headline, result_words, value
-from metatui.tui.keyboard.actions import Phase
+from metatui.tui.keyboard.actions import Phase, with_keys
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.model.system_monitor import Load, Sampler
 from metatui.tui.screens.main.curves import MarkedRun
@@ -110,8 +110,12 @@ class RunController:
         self.show_adaptation()
 
     def action_pause(self) -> None:
-        self.client.toggle_pause()
-        self.show_run()
+        """Pause or continue the followed run. If no run is followed, resume the shown run."""
+        if self.client.phase.active:
+            self.client.toggle_pause()
+            self.show_run()
+        else:
+            self._app.runs.resume_shown()
 
     def action_stop(self) -> None:
         self.client.stop()
@@ -201,9 +205,10 @@ class RunController:
             result = f" Test: {result_words(model.test, model.best)}." if model.test else ""
             warning = f" {model.ended.warning}." if model.ended.warning else ""
             others = model.ended.reason == "stopped" and not self.client.stop_requested
+            resume = with_keys(" {pause} resumes it.") if app.runs.resumable else ""
             by = " in another instance of the app or with 'metatui stop'" if others else ""
             app.notify(
-                f"{model.status}{by}.{result}{warning}",
+                f"{model.status}{by}.{result}{warning}{resume}",
                 title=model.run_id or "Run",
                 severity="warning" if warning or model.has_no_result else "information",
             )
