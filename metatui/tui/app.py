@@ -346,7 +346,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             restorable=self.form.offer is not None and self.form.offer.is_taken,
             hinted=self.hints.is_possible,
             failed=shown is not None and shown.status == "Failed",
-            resumable=not client.phase.active and self.runs.resumable is not None,
+            resumable=tab == "work" and not client.phase.active and self.runs.resumable is not None,
             classification=self.run_controller.shows_classification,
             curves=self.work_tab.curves.chart.has_values,
             group=self.work_tab.group,

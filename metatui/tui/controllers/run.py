@@ -205,7 +205,7 @@ class RunController:
             result = f" Test: {result_words(model.test, model.best)}." if model.test else ""
             warning = f" {model.ended.warning}." if model.ended.warning else ""
             others = model.ended.reason == "stopped" and not self.client.stop_requested
-            resume = with_keys(" {pause} resumes it.") if app.runs.resumable else ""
+            resume = with_keys(" {pause} resumes it.") if app.context.resumable else ""
             by = " in another instance of the app or with 'metatui stop'" if others else ""
             app.notify(
                 f"{model.status}{by}.{result}{warning}{resume}",

@@ -64,7 +64,7 @@ class AppContext:
     failed: bool = False
     """True if the shown run failed."""
     resumable: bool = False
-    """True if no run is followed, and the shown run ended before its last meta-step."""
+    """True if no run is followed, and the work tab is open and shows a run that ended before its last meta-step."""
     curves: bool = False
     """True if the shown run has curves."""
     group: str = ""
