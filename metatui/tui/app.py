@@ -343,7 +343,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             own_preset=preset is not None and not preset.bundled,
             missing_data=preset is not None and self.presets.can_fetch(preset),
             undoable=client.undoable is not None,
-            restorable=self.form.offer is not None and self.form.offer.is_taken,
+            restorable=self.form.restorable,
             hinted=self.hints.is_possible,
             failed=shown is not None and shown.status == "Failed",
             resumable=tab == "work" and not client.phase.active and self.runs.resumable is not None,

@@ -56,7 +56,8 @@ class AppContext:
     undoable: bool = False
     """True if the followed run has a live change that can be undone."""
     restorable: bool = False
-    """True if the usual values of an algorithm were filled into the form, and the form can be restored."""
+    """True if values in the form were replaced by usual values or by live changes of a run that has ended, and can be
+    restored."""
     hinted: bool = False
     """True if there is a hint, or the form offers the usual values of an algorithm."""
     classification: bool = False
