@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +229,12 @@ def as_changed(origin: str) -> str:
 def without_changed(origin: str) -> str:
     """Return the origin without the suffix `CHANGED`."""
     return origin.removesuffix(CHANGED)
+
+
+def free_name(name: str) -> str:
+    """Return `name` or, if there is a preset of this name, the first of `name-2`, `name-3`, ... that is free."""
+    taken = names()
+    return next(each for each in chain([name], (f"{name}-{number}" for number in count(2))) if each not in taken)
 
 
 def check_name(name: str) -> None:

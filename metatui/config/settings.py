@@ -105,7 +105,8 @@ class TaskSettings(Group):
         10, "Queries (Q)", "Query examples: points per task, or images per class.", main=True, ge=1, le=1000)
     split: Literal["chapter", "finn", "lake"] = setting(
         "chapter", "Class split",
-        "How Omniglot's characters are divided into training, validation and test sets; lake never splits an alphabet.",
+        "How Omniglot's characters are divided into training, validation and test sets; 'lake' never divides an "
+        "alphabet.",
         when=used(DATA, "task.split"))
     rotations: bool = setting(
         True, "Rotations", "Treat each rotation of a character by 90, 180 or 270 degrees as another class.",

@@ -36,7 +36,7 @@ class Reports(Generic[P]):
 
 
 stages = Reports[[str]]("stages")
-"""Reports of the current step in the preparation of a run, such as `loading the data`."""
+"""Current step in the preparation of a run, such as `loading the data`."""
 
 packing = Reports[[int, int]]("packing")
-"""Reports of the number of images decoded so far, starting at 0, and the total number of images."""
+"""Progress of decoding images: the number of images decoded so far, starting at 0, and the total number."""

@@ -115,6 +115,11 @@ def test_published_protocol_is_shown(capsys: pytest.CaptureFixture[str]) -> None
     assert "Not comparable: the training here is far shorter" in shown
 
 
+def test_data_of_a_preset_are_described(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["presets", "show", "sinusoid-maml"]) == 0
+    assert "y = A sin(x - φ), with A from 0.1 to 5, φ from 0 to π and x from -5 to 5" in capsys.readouterr().out
+
+
 def test_save_load_list_and_delete(own_folder: Path) -> None:
     settings = change(Settings(), {"training.seed": 7, "model.hidden": (8, 8)})
     saved = presets.save("mine", settings, title="My first")

@@ -9,11 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from metatui.events import Change
+from metatui.runs.execution.control import client
 from metatui.runs.storage.run_folder import RunFolder
 from tests.metrics import read_all
 from tests.readme import ROOT
@@ -41,12 +44,6 @@ TRAINING = ("--preset", "quick", *ENDLESS, "--start")
 
 FROZEN_SECONDS = int(os.environ.get("METATUI_FROZEN_SECONDS", "3"))
 """Seconds for which the terminal is frozen. The guarantee is for one minute."""
-
-SHORT = (
-    "--preset", "quick", "--set", "training.iterations=1500", "--set", "evaluation.tasks=10",
-    "--set", "evaluation.test_tasks=10", *PLAIN, "--start",
-)  # fmt: skip
-"""Settings of a run of a few seconds."""
 
 FINISHED = ROOT / "tests" / "fixtures" / "runs_08307bf" / "finished"
 
@@ -135,7 +132,7 @@ def test_terminal_is_restored_without_a_run(open_program: Open, tmp_path: Path, 
 
 
 def test_paused_run_waits_after_a_hang_up_and_finishes(open_program: Open, runs_dir: Path) -> None:
-    with open_program(*SHORT) as program:
+    with open_program(*TRAINING, "--set", "evaluation.test_tasks=10", *PLAIN) as program:
         program.see("Running")
         program.see_progress()
         run = only_run(runs_dir)
@@ -147,13 +144,17 @@ def test_paused_run_waits_after_a_hang_up_and_finishes(open_program: Open, runs_
     before = cpu_seconds(trainer(run))
     time.sleep(2.0)
     assert cpu_seconds(trainer(run)) - before < 1.0  # a busy loop would use two seconds
+    last = happened(run, "paused")[-1] + 50
+    with closing(client.LiveRun.attach(run)) as viewer:
+        viewer.submit(Change("training.iterations", last))
+        wait_for(lambda: happened(run, "tweaked"))
     with open_program("attach") as program:
         program.see("Paused", "Continue", run.id)
         program.press("f6")
         program.see("Finished")
     wait_for(lambda: not processes_of(runs_dir))
     assert run.status() == "finished"
-    assert happened(run, "finished") == [1500]
+    assert happened(run, "finished") == [last]
     assert_nothing_lost(run)
 
 

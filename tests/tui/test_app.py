@@ -90,12 +90,17 @@ async def test_key_bar_fits_the_width(make: Make) -> None:
             assert "Quit" in bar.render().plain
         for width in (80, 120):
             await pilot.resize_terminal(width, 24)
-            for group, keys in ((ADAPTATION, "^R Explore  [ ] Step"), (CHARTS, "Enter Values  y Log")):
-                bar.context = AppContext(phase=Phase.RUNNING, group=group, curves=True, studied=1, undoable=True)
-                await pilot.pause()
-                assert f"F6 Pause  F7 Stop  F4 Change  {keys}" in bar.render().plain
-                assert bar.render().plain.endswith("^O Pane  F1 Help  ^Q Quit ")
-        bar.context = AppContext(phase=Phase.RUNNING, group=ADAPTATION, curves=True, studied=1, undoable=True)
+            for group, first, second in ((ADAPTATION, "^R Explore", "[ ] Step"), (CHARTS, "Enter Values", "y Log")):
+                for undo in ("", "r Undo  "):
+                    bar.context = AppContext(
+                        phase=Phase.RUNNING, group=group, curves=True, studied=1, undoable=bool(undo)
+                    )
+                    await pilot.pause()
+                    text = bar.render().plain
+                    assert f"F6 Pause  F7 Stop  F4 Change  {undo}{first} " in text
+                    assert (f"{first}  {second}" in text) == (not undo or width > 80)
+                    assert text.endswith("^O Pane  F1 Help  ^Q Quit ")
+        bar.context = AppContext(phase=Phase.RUNNING, group=ADAPTATION, curves=True, studied=1)
         for width in range(62, 74, 2):  # a pair of keys is shown as a whole
             await pilot.resize_terminal(width, 24)
             await pilot.pause()
@@ -146,7 +151,7 @@ async def test_keys_in_fields_are_text(make: Make) -> None:
         assert " r Undo " in bar.render().plain
         field.focus()
         await pilot.pause()
-        assert " ^_ Undo  F2 Save preset " in bar.render().plain
+        assert " ^_ Undo  F8 Validate  F2 Save preset " in bar.render().plain
         await pilot.press("2")
         assert field.value == "2"
         assert current_tab(app) == "work"
@@ -312,7 +317,7 @@ async def test_theme_is_saved(make: Make) -> None:
         assert "it is not a TOML file: " in next(iter(broken._notifications)).message
         await pilot.press("ctrl+t")
         await pilot.pause()
-        assert any("is now app.toml.bad" in notice.message for notice in broken._notifications)
+        assert any("was renamed to app.toml.bad" in notice.message for notice in broken._notifications)
 
 
 def test_unknown_theme_is_bad_input(runs_dir: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from textual.pilot import Pilot
 from textual.widgets import Button, Input
 
-from metatui.config.fields import change
+from metatui.config.fields import FIELDS, change
 from metatui.config.settings import Settings
 from metatui.events import Change, Curve, Evaluated, Evaluation, Finished, Started, Tweaked
 from metatui.runs.analysis.comparison.training_curves import live_changes, read_steps
@@ -347,6 +347,20 @@ def test_reopened_journal_has_nonfinite_validations(runs_dir: Path) -> None:
     assert line.tone == "warning"
     assert line.text == "val 100 of 100 tasks diverged"
     assert math.isnan(model.val_loss.points(10)[-1].mean)
+
+
+async def test_dialog_explains_the_focused_setting(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = LiveScreen(Settings())
+        await app.push_screen(screen)
+        await pilot.pause()
+        shown = screen.query_one("#live-help", StaticText)
+        assert str(shown.render()) == FIELDS["algorithm.inner_lr"].help
+        screen.query_one("#field-compute-tasks_at_once Input").focus()
+        await pilot.pause()
+        assert "0 uses as many as fit" in str(shown.render())
+        assert screen.query_one("#accept", Button).region.bottom < 24
 
 
 async def test_run_ends_before_the_dialog_is_drawn(make: Make) -> None:

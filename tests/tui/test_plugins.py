@@ -25,7 +25,9 @@ async def test_runs_and_presets_of_missing_plugins(make: Callable[..., MetatuiAp
             await app.workers.wait_for_complete()
             await pilot.pause()
         assert len(app.runs_tab.listed) == 1
-        assert "algorithm.name is 'ridge'" in text_of(app.screen, "#run-preview")
+        preview = text_of(app.screen, "#run-preview")
+        assert "algorithm.name is 'ridge', which needs its plugin: start with --plugin FILE.py." in preview
+        assert preview.count("Finished") == 1
         await pilot.press("enter")
         await app.workers.wait_for_complete()
         await pilot.pause()

@@ -60,7 +60,7 @@ def _list(as_json: bool) -> None:
             "name": each.name,
             "title": each.title,
             "kind": each.kind,
-            "description": (each.__doc__ or "").strip().partition("\n")[0],
+            "description": each.description(),
             "missing": each.missing() or None,
         }
         for each in DATA.components()

@@ -24,6 +24,7 @@ from metatui.config import presets as stored
 from metatui.config.fields import FIELDS, change, text_of
 from metatui.config.preset_groups import groups, in_order
 from metatui.config.presets import Preset
+from metatui.config.registry import DATA
 from metatui.config.schedule import Planned, as_tables, in_words
 from metatui.config.settings import Settings
 from metatui.utils import paths
@@ -76,7 +77,9 @@ def show(preset: str, as_json: bool) -> None:
         return
     screen = console()
     say(screen, f"Preset {loaded.name}", style="bold")
-    show_properties(screen, {name: getattr(loaded, name) for name in stored.ABOUT} | {"file": loaded.path})
+    data = DATA[loaded.settings.task.source].description()
+    about = {name: getattr(loaded, name) for name in stored.ABOUT}
+    show_properties(screen, about | {"data": data, "file": loaded.path})
     relevant = ((path, field) for path, field in FIELDS.items() if field.is_relevant(loaded.settings))
     rows = ((path, text_of(loaded.settings.value(path)), field.unit, field.help) for path, field in relevant)
     title(screen, "Settings")

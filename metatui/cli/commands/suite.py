@@ -39,7 +39,7 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
     epilog=examples(
         "metatui suite # list the suites",
         "metatui suite chapter-small --list # show its runs",
-        "metatui suite chapter-small # train and compare them",
+        "metatui suite chapter-small # train and compare its runs",
         "metatui suite quick --set training.seed=1 --export result.md",
     )
 )

@@ -74,8 +74,8 @@ class MAMLPlusPlus(MAML):
             "step. The weights shift towards the last step. 0: only the loss after the last step.", ge=0, le=1)
         first_order: float = setting(
             0.3, "First-order start",
-            "Initial share of the training that uses first-order meta-gradients; 0 uses second order from the start.",
-            ge=0, le=1)
+            "Initial share of the training that uses first-order meta-gradients. The rest uses second order; 0 uses "
+            "second order from the start.", ge=0, le=1)
         learned_rates: bool = setting(
             True, "Learned rates",
             "Learn an inner learning rate for each inner step and parameter tensor, starting at algorithm.inner_lr.")

@@ -17,8 +17,8 @@ NUMBERS = HEADINGS[2:]
 NOTES = (
     "ms: median time of a meta-step (forward, backward and outer update) on fixed tasks.",
     "MiB: peak memory of the meta-steps, excluding memory that was already in use before them.",
-    "of floor: the floor divided by the measured time. The floor is the shortest possible time: the time of the FLOPs "
-    "at the matmul rate, or of the memory traffic at the copy rate, whichever is longer.",
+    "of floor: share of the measured time that any implementation would need: the time of the FLOPs at the matmul "
+    "rate, or of the memory traffic at the copy rate, whichever is longer.",
 )
 
 

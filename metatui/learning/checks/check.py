@@ -70,7 +70,7 @@ def run_checks(device: str = "cpu") -> Iterator[Check]:
 
 
 def compare(case: Case, *, full_size: bool = False) -> Iterator[Check]:
-    """Compare every algorithm and engine with finite differences, and with `higher` or an optimiser of torch.
+    """Compare every algorithm and engine with finite differences, and with `higher` or a torch optimiser.
 
     With `full_size`, comparisons with finite differences that would take too long are left out.
     """

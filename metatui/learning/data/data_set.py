@@ -31,12 +31,17 @@ class DataSet(Component):
         """Return the source of tasks selected by `settings`, with its data on `device`.
 
         Raises:
-            BadInput: if the data are missing, damaged, or too few for the episodes.
+            BadInput: if data is missing or damaged, or there is not enough of it for the episodes.
         """
 
     @classmethod
+    def description(cls) -> str:
+        """Return the first line of the docstring, which describes the tasks; empty if there is no docstring."""
+        return (cls.__doc__ or "").strip().partition("\n")[0]
+
+    @classmethod
     def missing(cls) -> str:
-        """Return the command that provides the data; an empty string if the data are already on this machine."""
+        """Return the command that provides the data; an empty string if the data is already on this machine."""
         return ""
 
 

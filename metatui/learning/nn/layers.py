@@ -145,7 +145,7 @@ def _normalised(x: Tensor) -> Tensor:
 class ResidualBlock(nn.Module):
     """Three 3x3 convolutions with norms, and a shortcut past them: [B, inputs, H, W] to [B, width, H, W].
 
-    A block of ResNet-12 (Lee et al. 2019, code), without its pooling.
+    A block of ResNet-12 as in the code published by Lee et al. (2019), without its pooling.
     """
 
     def __init__(self, inputs: int, width: int, norm: Norm = "batch", groups: int = 8) -> None:

@@ -94,7 +94,7 @@ class Update:
         inner = self._inner
         lr = inner.lr if rates is None else rates
         self._steps += 1
-        # Clipping comes first, as with clip_grad_norm_ before a step of an optimiser of torch.optim.
+        # Clipping comes first, as with clip_grad_norm_ before a step of a torch optimiser.
         if inner.clip:
             gradients = clipped(gradients, inner.clip, stacked=self._stacked)
         if inner.weight_decay:

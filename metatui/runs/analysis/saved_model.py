@@ -102,7 +102,9 @@ class LoadedModel:
                 classes needs at least one example.
             steps: number of inner steps; defaults to `evaluation.inner_steps` of the run.
             inner_lr: inner learning rate; defaults to the run's inner learning rate at the checkpoint.
-            batch_norm: `transductive` or `per_example`; defaults to `evaluation.batch_norm` of the run.
+            batch_norm: `transductive` or `per_example`; defaults to `evaluation.batch_norm` of the run. With
+                transductive batch norm, a prediction depends on all inputs of the same call, so a single image can get
+                another label than in a batch; `per_example` predicts each input on its own.
 
         Raises:
             BadInput: if a shape or a value is not allowed, or the algorithm does not use one of the given
@@ -238,6 +240,12 @@ class AdaptedModel:
                 if name in self._stack:
                     p.copy_(self._stack[name][0])
         return module
+
+    def __repr__(self) -> str:
+        settings, examples = self._experiment.settings, self._episodes.support_x.shape[1]
+        what = f"{settings.algorithm.name} on {settings.task.source}"
+        steps = f"{self.steps} inner step{'' if self.steps == 1 else 's'}"
+        return f"AdaptedModel({what}, {steps} on {examples:,} example{'' if examples == 1 else 's'})"
 
 
 def load_model(

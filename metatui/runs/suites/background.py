@@ -56,7 +56,7 @@ def start(suite: Suite, store: RunStore) -> None:
 
 
 def stop(manifest: SuiteManifest) -> None:
-    """Tell the process that is training the suite to finish the current meta-steps, save the runs and exit.
+    """Tell the process that is running the suite to finish the current meta-steps, save the runs and exit.
 
     Raises:
         BadInput: if the suite is not being run, or is being run on another machine.

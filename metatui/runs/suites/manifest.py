@@ -54,7 +54,7 @@ class SuiteManifest:
         return self.folder / "lock"
 
     def is_held(self) -> bool:
-        """Return whether a live process is training the suite."""
+        """Return whether a live process is running the suite."""
         return is_held(self.lock_path)
 
     def __enter__(self) -> SuiteManifest:

@@ -52,7 +52,7 @@ class SuiteStatus:
     runs: tuple[RunStatus, ...]
     """Runs in the order of the suite."""
     running: bool
-    """Whether a live process is training the suite."""
+    """Whether a live process is running the suite."""
 
     @property
     def finished(self) -> int:

@@ -120,7 +120,8 @@ class SettingCommands(CommandProvider):
         if form.run_settings:
             self.metatui.notify(f"{setting.label} changes to {shown} after this meta-step.")
         else:
-            offered = with_keys(" {hint} fills in the usual values.") if form.offer and not form.offer.is_taken else ""
+            # Other changes keep an earlier offer, which is not repeated.
+            offered = f" {form.offered(setting.path)}" if form.offer and form.offer.path == setting.path else ""
             self.metatui.notify(f"{setting.label} is {shown} in the form.{offered}")
 
 

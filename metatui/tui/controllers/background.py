@@ -50,7 +50,7 @@ class BackgroundController:
         continue_only_after_suspend()
 
     def announce(self, *, silent: bool) -> None:
-        """Attach to the run given on the command line. Otherwise, tell the user about live runs unless `silent`."""
+        """If a run was given on the command line, attach to it. Otherwise, name the live runs, unless `silent`."""
         if self.to_attach:
             self._app.run_worker(self.attach(self.to_attach), exclusive=True, group="open")
         elif not silent:

@@ -252,7 +252,7 @@ class PresetsController:
         from metatui.tui.screens.dialogs.save_preset import SavePresetScreen
 
         app = self._app
-        name = f"{settings.algorithm.name}-{settings.task.source}"
+        name = presets.free_name(f"my-{settings.algorithm.name}-{settings.task.source}")
         protocol = f"Test protocol: {protocol_of(settings)}"
         screen = SavePresetScreen(name, protocol, lambda chosen: self._save(chosen, settings))
         if saved := await app.push_screen_wait(screen):

@@ -217,9 +217,9 @@ TOPICS: Mapping[str, Topic] = {
     ),
     "LineChart": Topic(
         "Cursor of a chart",
-        "The legend shows the values under the cursor. Left and right move it by one column, with shift by ten. Home "
-        "and end go to the first and the last value. + and - or the wheel zoom around the cursor, dragging pans, and "
-        "0 shows everything. Escape hides the cursor.",
+        "The legend shows the values under the cursor. Left and right move it by one column, or by ten with shift. "
+        "Home and end go to the first and the last value. + and - or the wheel zoom around the cursor, dragging pans, "
+        "and 0 shows everything. Escape hides the cursor.",
     ),
     "CompareScreen": Topic(
         "Comparison",
@@ -242,7 +242,8 @@ TOPICS: Mapping[str, Topic] = {
     "ExplorerScreen": Topic(
         "Explorer",
         "The inner loop on one held-out task, or on one that you define, at any inner learning rate, step by "
-        "step. If there is room, a chart shows the loss of a regression task; enter or a click shows a cursor in it.",
+        "step. If there is room, a chart shows the loss of a regression task; enter or a click shows a cursor in it. "
+        "For the mean over many tasks, use the shell command 'metatui evaluate RUN --steps 50'.",
         ("Inner loop", "Support set", "Query set", "Adaptation curve"),
     ),
     "ParameterScreen": Topic(

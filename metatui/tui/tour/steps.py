@@ -80,7 +80,8 @@ STEPS: tuple[Step, ...] = (
     Step(
         "save a preset",
         "{save_preset} saves the settings in the form as a preset, so that you can use them again by name. The form "
-        "now has its original number of iterations. Press {save_preset}, then enter.",
+        "now has its original number of iterations, and otherwise the settings at the end of the run, with the value "
+        "that you changed. Press {save_preset}, then enter.",
         lambda happening, _: isinstance(happening, PresetName),
     ),
     Step(

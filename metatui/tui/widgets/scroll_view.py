@@ -64,9 +64,13 @@ class ScrollView(ScrollingRows):
         self._top = max(0, min(self._length - self.content_size.height, self._top + by))
         self.redraw()
 
-    def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
+    def page(self, width: int, theme: ChartTheme) -> list[Row]:
+        """Return all rows of the page in a view of this width."""
         # Two columns stay free for the bar, so that its appearance does not change the wrapping.
-        page = self._page(max(1, width - 2), theme)
+        return self._page(max(1, width - 2), theme)
+
+    def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
+        page = self.page(width, theme)
         self._length = len(page)
         self._top = max(0, min(self._top, len(page) - height))
         bar = scroll_bar(self._top, height, len(page), theme)

@@ -91,6 +91,7 @@ def test_steps_and_inner_lr(runs_dir: Path) -> None:
     model = metatui.load_model(train(runs_dir))
     x = np.linspace(-2, 2, 5).reshape(-1, 1)
     adapted = model.adapt(x, np.sin(x), steps=1, inner_lr=0.5)
+    assert repr(adapted) == "AdaptedModel(maml on sinusoid, 1 inner step on 5 examples)"
     network = model.module
     loss = F.mse_loss(network(torch.tensor(x).float()), torch.tensor(np.sin(x)).float())
     gradients = torch.autograd.grad(loss, list(network.parameters()))

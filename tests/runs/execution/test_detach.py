@@ -103,7 +103,7 @@ def test_run_survives_its_starter_and_resumes_when_killed(
     *_, failed = seen
     assert isinstance(failed, events.Failed)
     assert failed.sentence == (
-        f"Process {live.hello.pid} died while it was training run {live.run_id}: "
+        f"Process {live.hello.pid} died during run {live.run_id}: "
         f"resume the run with metatui run --resume {live.run_id}"
     )
     assert live.run.status() == "interrupted"

@@ -199,7 +199,14 @@ async def test_choices_by_name_and_title(make: Make) -> None:
         assert first(await search(app, pilot, "reptile")) == "Set Algorithm to reptile"
         await pilot.press("enter")
         await settled(app, pilot)
-        assert last_message(app) == "Algorithm is reptile in the form. h fills in the usual values."
+        assert last_message(app) == (
+            "Algorithm is reptile in the form. Reptile usually uses inner steps = 5 and outer learning rate = 0.1. "
+            "h fills them in."
+        )
+        await search(app, pilot, "seed=3")
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert last_message(app) == "Seed is 3 in the form."
         await pilot.press("h")
         assert last_message(app).startswith("The usual values of Reptile are in the form: ")
         assert "inner steps 5, outer learning rate 0.1" in last_message(app)

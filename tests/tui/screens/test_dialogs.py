@@ -10,10 +10,11 @@ import pytest
 
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.tui.screens.compare.save_dialog import ExportScreen
+from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 from metatui.tui.screens.dialogs.dialog import Dialog
 from metatui.tui.screens.dialogs.failure import FailureScreen
 from metatui.tui.screens.dialogs.prompt import AskScreen
-from tests.tui.screens.conftest import ScreenApp
+from tests.tui.screens.conftest import ScreenApp, text_of
 from tests.tui.sizes import SIZES
 
 LOG = """\
@@ -39,6 +40,14 @@ DIALOGS: dict[str, Callable[[], Dialog[Any]]] = {
         LOG.splitlines(),
     ),
 }
+
+
+async def test_details_have_room_for_wrapped_lines() -> None:
+    details = ["Finished, 20 meta-steps, test 6.9 ± 1.0, 10 of 600 tasks diverged", "Stopped"]
+    dialog = ConfirmScreen("Delete", "Delete these runs?", yes="Delete", details=details)
+    async with ScreenApp(dialog).run_test(size=(60, 24)):
+        assert dialog.query_one("#confirm-details").size.height == 3
+        assert text_of(dialog, "#confirm-details") == " ".join(details)
 
 
 @pytest.mark.parametrize("size", SIZES)

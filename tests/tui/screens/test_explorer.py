@@ -88,6 +88,8 @@ async def test_loss_chart_is_for_regression_only(images: bool) -> None:
         await helper.reply(pilot, *both(images=images), done=True)
         assert screen.query_one(LineChart).display is not images
         assert ("enter" in screen.active_bindings) is not images, "the help lists the keys that work"
+        assert ("up" in screen.active_bindings) is not images
+        assert "left" in screen.active_bindings
 
 
 @pytest.mark.usefixtures("fake_helper")

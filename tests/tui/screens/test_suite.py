@@ -161,7 +161,7 @@ async def test_refused_actions(store: RunStore, monkeypatch: pytest.MonkeyPatch)
     async with suite_app(store).run_test(size=(120, 40)) as pilot:
         screen = await opened(pilot)
         await pilot.press("x")
-        assert text_of(screen, "#suite-state") == "Not stopped: the suite is not running."
+        assert text_of(screen, "#suite-state") == "The suite could not be stopped: the suite is not running."
         await pilot.press("c")
         assert "Comparing waves needs two finished runs, but no run is finished." in text_of(screen, "#suite-state")
         await pilot.press("f5")

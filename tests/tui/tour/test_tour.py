@@ -97,7 +97,7 @@ async def test_each_step_ends_when_the_user_has_done_it(
         await pilot.pause()
         await pilot.press("enter")
         await settled(app, pilot)
-        assert presets.load("maml-sinusoid").settings.training.iterations == usual
+        assert presets.load("my-maml-sinusoid").settings.training.iterations == usual
         assert step() == "list the runs"
         saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000", steps=1)
         await pilot.press("2")

@@ -206,7 +206,7 @@ def check_ways(settings: Settings, listing: Listing, splits: Splits) -> None:
 
 
 def too_few_classes(ways: int, settings: Settings, listing: Listing, splits: Splits, remedy: str = "") -> str:
-    """Say that a split of a folder has fewer than `ways` classes, and what to change.
+    """Return a sentence saying that a split has fewer than `ways` classes, and what to change.
 
     Args:
         remedy: beginning of the list of possible changes.

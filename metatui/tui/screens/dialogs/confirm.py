@@ -11,13 +11,21 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.geometry import Size
 from textual.widgets import Button
 
 from metatui.tui.screens.dialogs.dialog import Dialog
-from metatui.tui.widgets.charts.chart_theme import ChartTheme
+from metatui.tui.widgets.charts.chart_theme import ChartTheme, theme_of
 from metatui.tui.widgets.charts.row_widget import Row
 from metatui.tui.widgets.scroll_view import ScrollView, paragraph
 from metatui.tui.widgets.static_text import StaticText
+
+
+class _Details(ScrollView):
+    """A page whose automatic height is that of its rows, including those of wrapped lines."""
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        return len(self.page(width, theme_of(self)))
 
 
 class ConfirmScreen(Dialog[bool]):
@@ -36,7 +44,7 @@ class ConfirmScreen(Dialog[bool]):
     DEFAULT_CSS = """
     ConfirmScreen {
         & > .dialog.-detailed { width: 72; }
-        & #confirm-details { margin-top: 1; max-height: 50vh; }
+        & #confirm-details { height: auto; margin-top: 1; max-height: 50vh; }
         & #confirm-note { margin-top: 1; }
     }
     """
@@ -64,9 +72,8 @@ class ConfirmScreen(Dialog[bool]):
                 yield Button("Cancel (n)", id="no", compact=True)
 
     def _list(self) -> ScrollView:
-        view = ScrollView(id="confirm-details")
+        view = _Details(id="confirm-details")
         view.can_focus = False  # the keys of this screen scroll it, so that enter always presses a button
-        view.styles.height = len(self._details)
         view.show(self._page)
         return view
 

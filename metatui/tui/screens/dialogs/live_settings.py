@@ -9,6 +9,7 @@ from textual import on
 from textual.app import ComposeResult, RenderResult
 from textual.containers import VerticalScroll
 from textual.content import Content
+from textual.events import DescendantFocus
 
 from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, fixed_because, text_of
@@ -45,6 +46,8 @@ class LiveScreen(InputDialog[Changes]):
         self._typed: dict[str, str] = {}
         """Text of each edited field, by path."""
         self._hint = StaticText(APPLIES, classes="dialog-hint")
+        self._help = StaticText(id="live-help")
+        """Help on the focused setting."""
 
     def compose_fields(self) -> ComposeResult:
         yield self._hint
@@ -52,10 +55,16 @@ class LiveScreen(InputDialog[Changes]):
             for path, field in FIELDS.items():
                 if field.live and not fixed_because(path, self._settings):
                     yield LimitedField(field, text_of(self._settings.value(path)))
+        yield self._help
 
     def on_mount(self) -> None:
         for field in self.query(FormField):
             field.show_problem("")
+
+    @on(DescendantFocus)
+    def _explain(self, event: DescendantFocus) -> None:
+        if isinstance(field := event.widget.parent, FormField):
+            self._help.update(field.setting.help)
 
     def run_ended(self) -> None:
         """Say that the run has ended. The dialog stays open, because the user may be typing."""

@@ -128,14 +128,14 @@ class ExplorerScreen(AnalysisScreen[None]):
         Binding(
             "left",
             "wave(0, -1)",
-            "Move left",
-            tooltip="Shift the drawn wave to the left. If no wave is drawn, show the previous step.",
+            "Left",
+            tooltip="Show the previous step, or shift the drawn wave to the left.",
         ),
         Binding(
             "right",
             "wave(0, 1)",
-            "Move right",
-            tooltip="Shift the drawn wave to the right. If no wave is drawn, show the next step.",
+            "Right",
+            tooltip="Show the next step, or shift the drawn wave to the right.",
         ),
         Binding("enter", "cursor", "Values", tooltip="Read values, zoom and pan with a cursor on the loss chart."),
     ]
@@ -186,7 +186,12 @@ class ExplorerScreen(AnalysisScreen[None]):
             self._lay_out()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Disable the cursor while there is no loss chart, so that the help does not list the cursor's key."""
+        """Disable keys without an effect, so that the help does not list them.
+
+        The cursor needs a loss chart, and images have no amplitude.
+        """
+        if action == "wave" and parameters[0]:
+            return not any(isinstance(result.view, ImageView) for result in self.results)
         return action != "cursor" or (self.is_mounted and self.query_one(LineChart).display)
 
     def action_step(self, by: int) -> None:

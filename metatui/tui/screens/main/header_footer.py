@@ -80,7 +80,7 @@ class TopBar(Widget):
         return Content.assemble(left, gap, (state, colour), " ")
 
 
-FIRST = ("start", "pause", "stop", "live")
+FIRST = ("start", "pause", "stop", "live", "undo")
 """Actions that the key bar of the work tab shows first, before the actions of the focused pane."""
 
 PANE_FIRST = ("cursor", "explore")

@@ -99,7 +99,7 @@ class JournalPane(ScrollingRows):
 
 
 def wrapped(line: JournalLine, step: str, width: int, theme: ChartTheme) -> list[Wrapped]:
-    """Wrap `line` to rows of `width` columns; the first row begins with `step`."""
+    """Wrap `line` into rows of `width` columns; the first row begins with `step`."""
     text = GAP.join(theme.printable(part) for part in line.text.split(GAP))
     texts = wrap_text(text, max(1, width - len(step)))
     steps = [step, *(" " * len(step) for _ in texts[1:])]

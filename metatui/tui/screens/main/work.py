@@ -208,7 +208,7 @@ class WorkTab(Vertical):
         yield self.hint
 
     async def complete(self) -> None:
-        """Add the parts that the first frame leaves out so that the app starts faster."""
+        """Add the remaining parts, which the first frame leaves out to make the app start faster."""
         self._about.complete()
         await self.form.unfold_groups()
 

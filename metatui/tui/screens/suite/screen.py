@@ -269,7 +269,7 @@ class SuiteScreen(ModalScreen[None]):
         try:
             background.stop(selected.monitor.manifest)
         except MetatuiError as error:
-            self._show_state(f"Not stopped: {error}.")
+            self._show_state(f"The suite could not be stopped: {error}.")
         else:
             self._show_state("Stopping: the run in progress is saved after its current meta-step.")
 

@@ -1,4 +1,4 @@
-"""Axes with round ticks. An axis maps floating-point values to positions on a row or column of cells.
+"""Axes with ticks at round numbers. An axis maps floating-point values to positions on a row or column of cells.
 
 A position is 0 at the outer edge of the first cell and 1 at the outer edge of the last one. The scale is chosen so that
 ticks are at the centres of cells: on a linear axis, neighbouring ticks are always the same whole number of cells apart.

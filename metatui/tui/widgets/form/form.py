@@ -276,12 +276,14 @@ class SettingsForm(Vertical):
         self.post_message(self.Changed(assessment))
 
     def _note(self, field: FormField) -> str:
-        if self._is_pending(field):
-            return "Enter applies the new value."
+        return "Enter applies the new value." if self._is_pending(field) else self.offered(field.setting.path)
+
+    def offered(self, path: str) -> str:
+        """Return what the offer of usual values says about a setting; empty if it does not mention the setting."""
         if self.offer is None:
             return ""
         here, typing = self._focused_path == self.offer.path, isinstance(self.screen.focused, Input | ChoiceList)
-        return self.offer.note(field.setting.path, here=here, typing=typing)
+        return self.offer.note(path, here=here, typing=typing)
 
     def _is_pending(self, field: FormField) -> bool:
         """Return whether the text of a live setting differs from the run's value."""

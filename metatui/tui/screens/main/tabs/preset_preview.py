@@ -30,6 +30,7 @@ def page(preset: Preset, form: Settings | None) -> Page:
             drawn += paragraph(text, width, theme, theme.warning, hang=2)
         parts = (
             ("Source:", preset.source),
+            ("Data:", DATA[preset.settings.task.source].description()),
             ("Protocol:", preset.protocol),
             ("Published:", " · ".join(filter(None, (preset.published, preset.published_protocol)))),
             ("Measured:", preset.measured or ""),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from rich.segment import Segment
 
 from metatui.config import presets
-from metatui.config.registry import ALGORITHMS, DATA
+from metatui.config.registry import ALGORITHMS, DATA, REGISTRIES
 from metatui.config.settings import Settings
 from metatui.runs.formatting import duration
 from metatui.runs.storage.summary import RunSummary
@@ -26,7 +26,7 @@ from metatui.tui.widgets.charts.plot import paint
 from metatui.tui.widgets.charts.row_widget import Row, columns
 from metatui.tui.widgets.scroll_view import Page, paragraph
 from metatui.utils import paths
-from metatui.utils.errors import MetatuiError
+from metatui.utils.errors import MetatuiError, SettingsError
 from metatui.utils.text import as_sentence
 
 LOWEST_CHART, HIGHEST_CHART = 8, 24
@@ -47,6 +47,8 @@ class RunDetails:
     """Settings of the run's preset, or the default settings."""
     preset: str | None = None
     """Name of the preset; None if `base` has the default settings."""
+    missing: str = ""
+    """The component of a plugin that is not loaded, and how to load it; empty if none is missing."""
 
 
 def read_details(run: RunSummary) -> RunDetails:
@@ -56,6 +58,8 @@ def read_details(run: RunSummary) -> RunDetails:
     """
     try:
         model = outline(run.run)
+    except SettingsError as error:
+        return RunDetails(missing=_missing(error))
     except (MetatuiError, OSError):  # OSError: deleted in the meantime
         return RunDetails()
     name = presets.without_changed(run.preset or "")
@@ -63,6 +67,17 @@ def read_details(run: RunSummary) -> RunDetails:
         if name:
             return RunDetails(model, presets.load(name).settings, name)
     return RunDetails(model, Settings())
+
+
+def _missing(error: SettingsError) -> str:
+    """Return which setting needs a plugin that is not loaded; empty if the settings are invalid for other reasons."""
+    for problem in error.problems:
+        for registry in REGISTRIES:
+            if problem.field == registry.setting and registry.or_plugin in problem.sentence:
+                return (
+                    f"{problem.sentence.partition(', but ')[0]}, which needs its plugin: start with --plugin FILE.py."
+                )
+    return ""
 
 
 def page(run: RunSummary, details: RunDetails, height: Callable[[], int], canvas: Canvas) -> Page:
@@ -114,13 +129,13 @@ def _summary(run: RunSummary, details: RunDetails, width: int, theme: ChartTheme
     texts += [text for text in results(run) if text]
     rows = [row for text in texts for row in paragraph(text, width, theme, theme.text, hang=2)]
     reason = f"{run.status.capitalize()}: {as_sentence(run.reason)}." if run.reason else ""
-    warnings = [reason, f"{run.warning}." if run.warning else "", run.problem or ""]
+    warnings = [reason, f"{run.warning}." if run.warning else "", details.missing or run.problem or ""]
     return rows + [row for text in warnings if text for row in paragraph(text, width, theme, theme.warning, hang=2)]
 
 
 def _about(run: RunSummary) -> str:
     if not run.settings:
-        return run.status.capitalize()
+        return ""
     task, algorithm = run.settings.task, ALGORITHMS[run.settings.algorithm.name].title
     kind = f"{task.ways}-way {task.shots}-shot" if run.settings.is_classification else f"{task.shots}-shot"
     origin = f"preset {run.preset}" if run.preset else "own settings"

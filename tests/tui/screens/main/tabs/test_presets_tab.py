@@ -115,10 +115,21 @@ async def test_presets_are_saved_previewed_loaded_started_and_deleted(make: Make
         await settled(app, pilot)
         assert presets.load("my-glyphs").settings == GLYPHS
         assert presets.load("my-glyphs").title == "MAML on Glyphs"
+        for proposed in ("my-maml-glyphs", "my-maml-glyphs-2", "my-maml-glyphs-3"):
+            await pilot.press("f2")
+            await pilot.pause()
+            assert app.screen.query_one("#preset-name", Input).value == proposed
+            await pilot.press("enter")
+            await settled(app, pilot)
+            assert presets.load(proposed).settings == GLYPHS
+        for saved in presets.user():
+            if saved.name != "my-glyphs":
+                presets.delete(saved.name)
         await pilot.press("3")
         await settled(app, pilot)
         assert app.presets_tab.selected == presets.load("my-glyphs")
         assert "The form already has these settings." in text_of(app.screen, "#preset-preview")
+        assert "Data: Characters that look handwritten, generated on demand." in text_of(app.screen, "#preset-preview")
         app.form.load(Settings())
         await pilot.press("2", "3")
         await settled(app, pilot)
