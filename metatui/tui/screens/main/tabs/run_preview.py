@@ -173,8 +173,8 @@ def _settings(run: RunSummary, details: RunDetails, width: int, theme: ChartThem
     same = f"The settings{at_start} are {'those of ' if details.preset else ''}{base}."
     shown = section(f"Settings that differ from {base}", rows, width, theme)
     shown = shown if rows else [[], *paragraph(same, width, theme, theme.title)]
-    if run.changed_live and not live:
-        live = paragraph("The changes were undone: see the journal.", width, theme, theme.text)
+    if run.changed_live and not details.model.undoable:
+        live += paragraph("Live changes were undone: see the journal.", width, theme, theme.text)
     return [*shown, *section("Settings changed during the run", live, width, theme)]
 
 

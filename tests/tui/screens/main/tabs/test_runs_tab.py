@@ -142,7 +142,7 @@ async def test_undone_live_changes_are_told(make: Make, runs_dir: Path) -> None:
         preview = text_of(app.screen, "#run-preview")
     assert "own settings, changed live" in preview
     assert "The settings at the start are the defaults." in preview
-    assert "The changes were undone: see the journal." in preview
+    assert "Live changes were undone: see the journal." in preview
 
 
 async def test_loading_a_run_tells_settings_changed_during_the_run(
