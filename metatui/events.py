@@ -253,7 +253,7 @@ class Warned:
     text: str
 
 
-HintKind = Literal["batch_norm", "diverging", "hardly_moving", "noisy_validation", "overfitting"]
+HintKind = Literal["batch_norm", "diverging", "hardly_moving", "noisy_validation", "overfitting", "slowed_down"]
 
 
 @dataclass(frozen=True)

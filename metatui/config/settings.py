@@ -296,7 +296,7 @@ class ComputeSettings(Group):
     threads: int = setting(
         0, "CPU threads",
         "CPU threads that share the tasks, or the operations of one task; 0 chooses a number that suits the model and "
-        "the machine.",
+        "the machine, at most OMP_NUM_THREADS if this environment variable is set.",
         ge=0, le=1024)
 
 
@@ -378,8 +378,11 @@ class Settings(Group):
     @property
     def model_name(self) -> str:
         """Name of the model. If the setting is `auto`, this is the name of the model that `auto` selects."""
-        if self.model.name != "auto":
-            return self.model.name
+        return self.usual_model if self.model.name == "auto" else self.model.name
+
+    @property
+    def usual_model(self) -> str:
+        """Name of the model that `auto` selects for the kind of task."""
         kind = "classification" if self.is_classification else "regression"
         return next(model.name for model in MODELS.components() if kind in model.default_for)
 

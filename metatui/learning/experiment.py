@@ -21,7 +21,7 @@ from metatui.learning.engines.native.build import library
 from metatui.learning.engines.registry import EngineName, make_engine
 from metatui.learning.engines.sequential import is_chain, is_perceptron
 from metatui.learning.hardware.cuda import cuda_problem
-from metatui.learning.hardware.devices import Device, physical_cores, resolve, use
+from metatui.learning.hardware.devices import Device, default_threads, resolve, use
 from metatui.learning.hardware.memory import keep_freed_memory
 from metatui.learning.model import make_model
 from metatui.learning.nn.output_sizes import output_sizes
@@ -192,7 +192,7 @@ def set_up(
     # wait for each other in every operation, and stall when another process needs a core.
     torch.set_num_threads(1 if (workers > 1 and name in ("loop", "native")) or name == "compiled" else threads)
     if name == "compiled":  # chooses its own number of threads, up to this one
-        threads = settings.compute.threads or physical_cores()
+        threads = settings.compute.threads or default_threads()
     if name == "native" and library(dtype) is None:
         reason = f"{reason}; this engine is slow without a C compiler"
     notices = [*source.notices]
@@ -295,7 +295,7 @@ def _without_effect(engine: EngineName, model: nn.Module) -> Iterator[str]:
 def _thread_counts(settings: Settings, device: Device, first_meta_batch: int | None) -> tuple[int, int]:
     """Return the number of threads, and the number of worker threads that each compute separate tasks."""
     # The time of small networks goes into dispatching operations, which more threads do not speed up.
-    threads = settings.compute.threads or (physical_cores() if settings.is_classification else 1)
+    threads = settings.compute.threads or (default_threads() if settings.is_classification else 1)
     meta_batch = settings.algorithm.meta_batch if first_meta_batch is None else first_meta_batch
     return threads, threads if device.name == "cpu" and meta_batch > 1 else 1
 

@@ -87,6 +87,13 @@ def file_size(size: int) -> str:
     return f"{value:.1f} {unit}" if 0 < value < 9.95 else f"{value:,.0f} {unit}"
 
 
+def with_unit(value: str, unit: str) -> str:
+    """Append the unit of a setting, in the singular for the value 1: `5 steps`, `1 step`, `10 s`."""
+    if value == "1" and len(unit) > 1:
+        unit = unit.removesuffix("es" if unit.endswith("sses") else "s")
+    return f"{value} {unit}".strip()
+
+
 def duration(seconds: float) -> str:
     """Format seconds as m:ss or h:mm:ss."""
     minutes, rest = divmod(int(seconds), 60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 LARGE = 1e6
 """Smallest magnitude of numbers that are written with an exponent."""
@@ -32,6 +33,11 @@ def interval(mean: float, half: float, *, decimals: int | None = None) -> str:
             return f"{mean:.2e} ± {half:.1e}"
     decimals = max(0, decimals)
     return f"{mean:.{decimals}f} ± {half:.{decimals}f}"
+
+
+def with_minus(text: str) -> str:
+    """Replace the hyphen at the start of a negative number by a minus sign, for text that no program reads."""
+    return re.sub(r"^-(?=\d)", "−", text)
 
 
 def diverged(count: int, tasks: int) -> str:

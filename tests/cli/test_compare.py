@@ -146,7 +146,7 @@ def test_conclusions_and_tables_fit_80_columns(
         assert title in text
     assert max(map(len, out.splitlines())) <= 80
     assert "on the same 6 tasks" in text
-    assert "repeat each run with several seeds." in text
+    assert "repeat each run with several seeds, for example with 'metatui rerun RUN --seeds 1,2'." in text
 
 
 def test_wide_tables_are_split(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,5 +341,7 @@ def test_tex_is_a_booktabs_table(waves: Comparison) -> None:
     assert "half-width of the 95 \\% interval over tasks" in text
     assert [rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [True] * 3
     assert text.isascii()
+    tables = ["results", "pairs"]
+    assert [label for label in tables if f"\\label{{tab:sinusoid-{label}}}" in text] == tables
     warned = EXPORTS[".tex"](replace(waves, warnings=("MAML is not finished",))).decode()
     assert "Note: MAML is not finished." in warned

@@ -55,3 +55,13 @@ def test_bad_input(capsys: pytest.CaptureFixture[str], arguments: list[str], mes
     err = capsys.readouterr().err
     assert message in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("word", "path"),
+    [("lambda", "imaml.regularization"), ("λ", "imaml.regularization"), ("Alpha", "algorithm.inner_lr"),
+     ("epsilon", "algorithm.outer_lr")],
+)  # fmt: skip
+def test_greek_letters_are_found_by_name(word: str, path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["settings", word, "--json"]) == 0
+    assert path in [setting["setting"] for setting in json.loads(capsys.readouterr().out)["settings"]]

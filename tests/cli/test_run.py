@@ -20,6 +20,7 @@ import metatui
 from metatui import events
 from metatui.cli import main
 from metatui.cli.console import progress
+from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.learning.checks import awkward
 from metatui.learning.checks import check as checks
@@ -134,6 +135,10 @@ def test_several_seeds(capsys: pytest.CaptureFixture[str]) -> None:
         f"test loss over 2 seeds: mean {interval(over.mean, over.ci95)} (95 % interval over the seeds), SD "
         f"{over.deviation:.2g}\n"
     ) in err
+    assert main([*arguments]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("test loss over 2 seeds: mean ")
+    assert "over 2 seeds" not in err
     for options, message in (
         (["--set", "training.seed=2"], "use only one of them"),
         (["--detach"], "--seeds cannot be combined with --detach"),
@@ -141,6 +146,22 @@ def test_several_seeds(capsys: pytest.CaptureFixture[str]) -> None:
     ):
         assert main([*arguments, *options]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_seeds_of_a_rerun_are_compared_with_the_repeated_run(capsys: pytest.CaptureFixture[str]) -> None:
+    first = answer(capsys, "run", *SMALL)["run"]
+    for options, is_another_seed in (
+        (["--seeds", "1,2"], True),
+        (["--seeds", "1"], True),
+        (["--seeds", "0,1"], False),  # 0 is the seed of the repeated run
+        (["--seeds", "1,2", "--set", "algorithm.inner_lr=0.02"], False),
+    ):
+        assert main(["rerun", first, *options]) == 0
+        out, err = capsys.readouterr()
+        several = "," in options[1]
+        assert out.startswith("test loss over 2 seeds: mean ") if several else out == ""
+        assert (f"compare the seeds and the repeated run with: metatui compare {first} " in err) is is_another_seed
+        assert ("compare the seeds with: metatui compare " in err) is not is_another_seed
 
 
 def test_progress_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,6 +173,15 @@ def test_progress_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> 
     assert err.splitlines()[-1].startswith("meta-step 20: Finished; test: loss")
     assert err.splitlines()[-2] == "meta-step 20: testing on 5 tasks"
     assert "\x1b" not in err
+
+
+def test_first_line_names_an_unusual_model() -> None:
+    for name, text in (("auto", "on glyphs, cpu"), ("conv4", "on glyphs, cpu"), ("mlp", "on glyphs with model mlp, ")):
+        settings = change(Settings(), {"task.source": "glyphs", "model.name": name})
+        started = events.Started(settings, "cpu", "a CPU", "batched", "", 1, 0)
+        line = progress.sentence(started, RunFolder(Path("maml-1")))
+        assert line
+        assert line.startswith(f"maml-1: maml {text}")
 
 
 def test_failed_run(capsys: pytest.CaptureFixture[str]) -> None:

@@ -312,6 +312,8 @@ def test_run_list_shows_best_last_and_valid_test(runs_dir: Path) -> None:
     finished = summarise(run)
     assert result(finished) == "test: 100 of 100 tasks diverged"
     assert has_no_result(finished)
+    few = replace(finished, test=replace(evaluation(NO_SETTINGS, 50), diverged=3))
+    assert result(few).endswith(", 3 diverged")
     journal = JournalWriter(run.journal_path)
     journal.write("started", 30)
     journal.write("interrupted", 40)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
@@ -104,11 +105,18 @@ def _found(words: Sequence[str]) -> list[SettingField]:
     groups = list(dict.fromkeys(field.group for field in FIELDS.values()))
     if len(words) == 1 and (named := [field for field in FIELDS.values() if words[0] in (field.group, field.path)]):
         return named
-    texts = [(field, f"{field.path} {field.label} {field.help}".lower()) for field in FIELDS.values()]
+    texts = [(field, _searched(f"{field.path} {field.label} {field.help}")) for field in FIELDS.values()]
     found = [field for field, text in texts if all(word in text for word in words)]
     if not found:
         raise BadInput(f"no setting matches {quote(' '.join(words))}: the groups are {', '.join(groups)}")
     return found
+
+
+def _searched(text: str) -> str:
+    """Return `text` in lower case, followed by the names of its Greek letters, such as `lambda`."""
+    names = [unicodedata.name(letter, "").lower() for letter in text if not letter.isascii()]
+    greek = [name.rpartition(" ")[2] for name in names if name.startswith("greek small letter")]
+    return " ".join([text.lower(), *greek]).replace("lamda", "lambda")  # Unicode's spelling
 
 
 def _setting_json(field: SettingField) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -22,7 +22,9 @@ from metatui.cli.options import (
     set_option,
 )
 from metatui.runs.execution.rerun import Rerun, rerun_of
+from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
+from metatui.utils.errors import BadInput
 
 
 @click.command(
@@ -56,8 +58,9 @@ def rerun(
     results agree bit for bit; on a GPU, they can differ by rounding errors. --set changes the initial settings; the
     live changes of RUN still apply.
 
-    With --seeds, one run is trained for each seed. The mean, standard deviation and 95 % interval over the seeds are
-    printed at the end. With --json, the reports are printed as one object with the list "runs".
+    With --seeds, one run is trained for each seed. The mean, standard deviation and 95 % interval over these seeds,
+    without RUN, are printed on standard output at the end, and then a command that compares the new runs and RUN. With
+    --json, the reports are printed as one object with the list "runs".
     """
     own, given = RunStore(runs_dir).find(run), changes(assignments, device)
     check_seeds(seeds, given, detach=detach)
@@ -83,6 +86,21 @@ def rerun(
         ending.defer()
         if seeds:
             sessions = (started(repeat, Session.start) for repeat in repeats)
-            train_seeds(sessions, ending, context, as_json=as_json)
+            train_seeds(sessions, ending, context, as_json=as_json, repeated=_another_seed(own, repeats))
         else:
             train(started(repeats[0], Session.start), ending, context, as_json=as_json)
+
+
+def _another_seed(run: RunFolder, repeats: Sequence[Rerun]) -> RunFolder | None:
+    """Return the repeated run if it has a test result and differs from all `repeats` only in the seed."""
+    from metatui.runs.analysis.comparison.seed_groups import without_seed
+
+    settings = run.settings()
+    if settings.training.seed in (repeat.settings.training.seed for repeat in repeats):
+        return None
+    try:
+        test = run.evaluation().test
+    except BadInput:  # the file is damaged
+        return None
+    is_tested = run.status() == "finished" and test is not None and test.is_finite
+    return run if is_tested and without_seed(settings) == without_seed(repeats[0].settings) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -106,7 +105,7 @@ def run(
     attach' to open the run in the app, and 'metatui stop' to stop it.
 
     With --seeds, one run is trained for each seed. The mean, standard deviation and 95 % interval over the seeds are
-    printed at the end. With --json, the reports are printed as one object with the list "runs".
+    printed on standard output at the end. With --json, the reports are printed as one object with the list "runs".
 
     Other signals also interrupt and save the run: SIGTERM, SIGHUP, and the signals that schedulers send before the time
     limit (SIGUSR1, SIGUSR2, SIGXCPU). The exit code is then 128 plus the signal number. In a Slurm job, the exit code
@@ -248,27 +247,40 @@ def train(
         raise Stopped(session)
 
 
-def train_seeds(sessions: Iterable[Session], ending: SignalState, context: click.Context, *, as_json: bool) -> None:
+def train_seeds(
+    sessions: Iterable[Session],
+    ending: SignalState,
+    context: click.Context,
+    *,
+    as_json: bool,
+    repeated: RunFolder | None = None,
+) -> None:
     """Train runs with different seeds, one after the other. Print their reports, and a summary over the seeds.
+
+    The summary is printed on standard output, or, if the reports are printed as JSON, on standard error.
+
+    Args:
+        repeated: finished run that is also named in the command that compares the seeds.
 
     Raises:
         MetatuiError: in the same cases as `train`.
     """
     reports: list[dict[str, Any]] = []
-    names = []
+    runs = [repeated] if repeated else []
     tests: list[Evaluation | None] = []
     try:
         for session in sessions:
-            names.append(session.run.id)
+            runs.append(session.run)
             train(session, ending, context, as_json=as_json, write=reports.append)
             tests.append(session.outcome.test)
     finally:
         if as_json:
             emit({"runs": reports})
-    if len(names) > 1:
-        if summary := _over_seeds(tests):
-            say(console(stderr=True), summary)
-        click.echo(f"compare the seeds with: metatui compare {shlex.join(names)}", err=True)
+    if summary := _over_seeds(tests):
+        say(console(stderr=as_json), summary)
+    if len(runs) > 1:
+        what = "the seeds and the repeated run" if repeated else "the seeds"
+        click.echo(f"compare {what} with: metatui compare {' '.join(run.argument for run in runs)}", err=True)
 
 
 def _over_seeds(tests: Iterable[Evaluation | None]) -> str:

@@ -179,8 +179,10 @@ def sentence(event: events.Event, run: RunFolder) -> str | None:
     """Return a line about an event other than a meta-step; None for events that need no line."""
     match event:
         case events.Started():
+            settings = event.settings
+            model = f" with model {settings.model_name}" if settings.model_name != settings.usual_model else ""
             text = (
-                f"{run.id}: {event.settings.algorithm.name} on {event.settings.task.source}, {event.device} "
+                f"{run.id}: {settings.algorithm.name} on {settings.task.source}{model}, {event.device} "
                 f"({event.device_name}), {event.engine} engine ({event.engine_reason}), {event.parameters:,} parameters"
                 + (f", from meta-step {event.iteration:,}" if event.iteration else "")
             )

@@ -14,7 +14,7 @@ from metatui.learning.benchmark.timing import copy_rate, matmul_rate, median_sec
 from metatui.learning.benchmark.workloads import Workload
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.experiment import Experiment, set_up
-from metatui.learning.hardware.devices import cpu, physical_cores
+from metatui.learning.hardware.devices import cpu, default_threads
 from metatui.learning.hardware.peak_memory import PeakMemory
 from metatui.learning.training.compile_worker import compile_apart
 from metatui.learning.training.learner import Learner
@@ -75,7 +75,7 @@ def machine(device: str) -> Machine:
     load, _, _ = os.getloadavg()
     # Set up an experiment, because this may enable TF32, which must hold for the measured rates as well.
     used = set_up(Workload("images", "maml", 1).settings("loop", device)).device
-    threads = physical_cores()
+    threads = default_threads()
     torch.set_num_threads(threads)
     torch_device = torch.device(used.name)
     return Machine(

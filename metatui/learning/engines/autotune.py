@@ -174,12 +174,13 @@ def has_compiler() -> bool:
 
 def _against(measured: Measured, chosen: str, earlier: Container[str]) -> str:
     """Return a phrase with the times of the chosen and the other engines. Times of engines in `earlier` were cached."""
-    others = ", ".join(f"{name}: {_in_ms(ms)}" for name, ms in sorted(measured.ms.items()) if name != chosen)
+    others = ", ".join(f"{name}: {in_ms(ms)}" for name, ms in sorted(measured.ms.items()) if name != chosen)
     when = "measured earlier:" if chosen in earlier else "measured"
-    return f"{when} {_in_ms(measured.ms[chosen])} per meta-step" + (f"; {others}" if others else "")
+    return f"{when} {in_ms(measured.ms[chosen])} per meta-step" + (f"; {others}" if others else "")
 
 
-def _in_ms(value: float) -> str:
+def in_ms(value: float) -> str:
+    """Format a time in milliseconds: `71.2 ms`, `1,160 ms`."""
     return f"{value:,.0f} ms" if value >= 999.5 else f"{value:.3g} ms"
 
 

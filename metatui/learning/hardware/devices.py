@@ -109,6 +109,17 @@ def physical_cores() -> int:
     return min(allowed, len(cores)) or allowed
 
 
+def default_threads(runs: int = 1) -> int:
+    """Return the number of CPU threads for each of `runs` simultaneous runs if `compute.threads` is 0.
+
+    The runs share the physical cores, and none gets more threads than OMP_NUM_THREADS, if this is set.
+    """
+    # Like OpenMP, use the first number of a list and ignore invalid values.
+    limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    share = max(1, physical_cores() // runs)
+    return min(share, int(limit)) if limit.isdecimal() and int(limit) > 0 else share
+
+
 def _memory_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 

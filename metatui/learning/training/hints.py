@@ -18,6 +18,7 @@ from metatui.config.registry import ALGORITHMS
 from metatui.config.settings import Settings
 from metatui.config.usual import usual_values
 from metatui.events import Evaluated, Evaluation, Event, Hinted, HintKind, Progress, Started, Tweaked
+from metatui.learning.engines.autotune import in_ms
 from metatui.learning.training.best_model import BestModel
 from metatui.utils.errors import BadInput
 from metatui.utils.numbers import interval
@@ -43,6 +44,12 @@ regression) or `WIDEST_ACCURACY` (for classification)."""
 USEFUL_LOSS, USEFUL_ACCURACY = 0.3, 0.03
 """The suggested number of validation tasks is large enough for this half-width of the confidence interval: a share of
 the loss for regression, or an absolute accuracy for classification."""
+
+SLOWDOWN = 3.0
+"""A run is slowed down if its meta-steps take more than this multiple of the time that was measured for its engine."""
+
+SLOW_SECONDS = 60.0
+"""The time of meta-steps is averaged over at least this many seconds of training."""
 
 MOST_TASKS = 2000
 """Largest suggested number of validation tasks."""
@@ -109,16 +116,20 @@ class HintState:
 class Hints:
     """Watches the events of one training run and gives hints."""
 
-    def __init__(self, moved: Callable[[], float], *, has_batch_norm: bool) -> None:
+    def __init__(self, moved: Callable[[], float], *, has_batch_norm: bool, measured_ms: float | None = None) -> None:
         """Create the hints for one run.
 
         Args:
             moved: function that returns how far the parameters are from their initial values, relative to the norm of
                 the initial values.
             has_batch_norm: whether the model has batch norm.
+            measured_ms: time per meta-step in milliseconds that was measured for the engine on a CPU, if any.
         """
         self._moved = moved
         self._has_batch_norm = has_batch_norm
+        self._measured_ms = measured_ms
+        self._timed_from: Progress | None = None
+        """The meta-step from which times are averaged."""
         self._state = HintState()
 
     def see(self, event: Event, settings: Settings, model: BestModel) -> Iterator[Hinted]:
@@ -131,10 +142,13 @@ class Hints:
         match event:
             case Progress():
                 self._state.meta_loss.add(event.meta_loss)
+                yield from self._slowed_down(event, settings)
             case Started():
                 yield from self._batch_norm(event.iteration, settings)
-            case Tweaked(path="algorithm.inner_steps"):  # losses before and after this change cannot be compared
-                self._state.lowest = self._state.best = None
+            case Tweaked(path="algorithm.inner_steps" | "algorithm.meta_batch" as path):
+                self._measured_ms = None  # the time was measured before this change
+                if path == "algorithm.inner_steps":  # nor can losses before and after this change be compared
+                    self._state.lowest = self._state.best = None
             case Evaluated():
                 yield from self._validated(event, settings, model)
             case _:
@@ -196,6 +210,19 @@ class Hints:
                 f"{algorithm.title} are {'not ' if published == 'per_example' else ''}transductive"
             )
             yield from self._hint("batch_norm", iteration, settings, reason, "evaluation.batch_norm", published)
+
+    def _slowed_down(self, event: Progress, settings: Settings) -> Iterator[Hinted]:
+        start = self._timed_from = self._timed_from or event
+        if self._measured_ms is None or event.seconds - start.seconds < SLOW_SECONDS:
+            return
+        self._timed_from = event
+        ms = 1000 * (event.seconds - start.seconds) / (event.iteration - start.iteration)
+        if ms > SLOWDOWN * self._measured_ms:
+            reason = (
+                f"Meta-steps take {in_ms(ms)}, but took {in_ms(self._measured_ms)} when the engine was measured: other "
+                "work on this machine probably slows the run down, and threads that wait for each other suffer most"
+            )
+            yield from self._hint("slowed_down", event.iteration, settings, reason, "compute.threads", 1)
 
     def _diverging(self, event: Evaluated, settings: Settings, model: BestModel) -> Iterator[Hinted]:
         evaluation = event.evaluation

@@ -106,9 +106,18 @@ class Trainer:
         self._hints = Hints(
             moved=lambda: float((self.learner.flat.vector - initial).norm() / initial.norm()),
             has_batch_norm=any(isinstance(module, _BatchNorm) for module in self.experiment.model.modules()),
+            measured_ms=self._measured_ms(),
         )
         if state is not None:
             self._restore(state)
+
+    def _measured_ms(self) -> float | None:
+        """Return the measured time per meta-step of the engine on a CPU; None if it is unknown or not comparable."""
+        compute = self.experiment.settings.compute
+        # The compiled engine starts on the batched one, and with one thread there is nothing to suggest.
+        if compute.device != "cpu" or compute.engine == "compiled" or compute.threads == 1:
+            return None
+        return self.experiment.measured.ms.get(compute.engine)
 
     @property
     def settings(self) -> Settings:

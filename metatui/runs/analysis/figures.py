@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from metatui.events import Curve
 from metatui.runs.analysis.comparison import formatting
-from metatui.runs.analysis.comparison.formatting import changes_in_training, intervals, protocol_words, seconds
+from metatui.runs.analysis.comparison.formatting import (
+    changes_in_training,
+    intervals,
+    meta_steps,
+    protocol_words,
+    seconds,
+)
 from metatui.runs.analysis.comparison.labels import measured_in, values_of
 from metatui.runs.analysis.comparison.values import Comparison, RunResult
 from metatui.utils.text import sanitize
@@ -40,6 +46,9 @@ TITLE_WIDTH = 130
 
 NOTE_WIDTH = 75
 """Maximum number of characters in a line of the note of a panel."""
+
+CHARACTER = 0.075
+"""Approximate width of a character in inches."""
 
 MARK_ROWS = 4
 """Number of rows for the labels of marks. Labels of adjacent marks do not overlap: they are in different rows."""
@@ -168,7 +177,7 @@ def training(comparison: Comparison, *, against: Against = "iterations") -> Pane
             marks += [Mark(getattr(change.at, against), change.label, number) for change in curve.changes]
             y = tuple(100 * v for v in curve.accuracy or ()) if accuracy else curve.meta_loss
             series.append(Series(getattr(curve, against), y, colour=number))
-    title = f"Training against {AGAINST_TITLE[against]}, smoothed over {spans[0]:,} meta-steps"
+    title = f"Training against {AGAINST_TITLE[against]}, smoothed over {meta_steps(spans[0])}"
     y_label = "query accuracy, %" if accuracy else "meta-loss"
     name = "training" if against == "iterations" else f"training-{against}"
     in_training, in_validation = measured_in([runs[0].settings for _, runs, _ in groups])
@@ -299,7 +308,9 @@ def _lines(
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_formatter(tick_text)
         if x_label != AGAINST["seconds"]:
-            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+            first, end = (0 if len(places) == 1 else min(places), max(places)) if places else (0, 1)
+            whole = MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]).tick_values(first, end)
+            ax.set_xticks([tick for tick in whole if first <= tick <= end])  # no tick beyond the last step
         ax.set(xlabel=x_label, ylabel=y_label)
 
     return draw
@@ -331,16 +342,20 @@ def _bars(bars: Sequence[tuple[str, float, float, str, int]], x_label: str) -> C
     """
 
     def draw(ax: Axes) -> None:
+        names = [sanitize(name, limit=24) for name, *_ in bars]
+        inches = WIDTH - CHARACTER * (max(map(len, names), default=0) + 4)
+        room: list[float] = []  # for each bar, the limit of the axis with which its text stays within the axes
         for row, (_, value, half, text, colour) in enumerate(bars):
             value, half = (v if math.isfinite(v) else 0.0 for v in (value, half))
             ax.barh(row, value, height=min(0.7, 0.2 * len(bars)), color=_colour(colour), alpha=0.75)
             if half:
                 ax.errorbar(value, row, xerr=half, color="#333333", capsize=3, lw=1.2)
             ax.annotate(text, (value + half, row), xytext=(5, 0), textcoords="offset points", va="center")
-        ax.set_yticks(range(len(bars)), [sanitize(name, limit=24) for name, *_ in bars])
+            room.append((value + half) / max(0.4, 1 - CHARACTER * (len(text) + 1) / inches))
+        ax.set_yticks(range(len(bars)), names)
         ax.grid(visible=False, axis="y")
         ax.set_ylim(len(bars) - 0.5, -0.5)
-        ax.set_xlim(left=0)
+        ax.set_xlim(0, max([ax.get_xlim()[1], *room]))
         ax.xaxis.set_major_formatter(tick_text)
         ax.set(xlabel=x_label)
 

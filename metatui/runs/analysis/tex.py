@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from metatui.runs.analysis.comparison.formatting import (
@@ -15,6 +14,7 @@ from metatui.runs.analysis.comparison.formatting import (
 )
 from metatui.runs.analysis.comparison.tables import NONE, differing_settings, paired, seed_tests
 from metatui.runs.analysis.comparison.values import Comparison
+from metatui.utils.numbers import with_minus
 from metatui.utils.text import sanitize
 
 SPECIAL = {
@@ -28,6 +28,7 @@ SPECIAL = {
     "−": "$-$",
     "α": r"$\alpha$",
     "λ": r"$\lambda$",
+    "µ": r"$\mu$",
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
 """Characters that LaTeX would interpret, or that its default fonts lack, and their replacements."""
@@ -53,34 +54,40 @@ def as_tex(comparison: Comparison) -> str:
         rows = [[run.label, amount(metric, *run.evaluation.final)] for run in comparison.runs]
         meaning = "± is the half-width of the 95 % interval over tasks (Student's t)"
     caption = f"{metric.capitalize()} {after_steps(comparison)}: {protocol_words(comparison)}. {meaning}."
-    if comparison.protocol.differences:
-        caption += f" Protocols in the settings of the runs: {'; '.join(comparison.protocol.differences)}."
     if changes := changes_in_training(comparison):
         caption += f" Changes during training: {'; '.join(changes)}."
     if comparison.warnings:
         caption += f" Note: {'; '.join(comparison.warnings)}."
-    blocks = ["% Made by metatui compare. Needs \\usepackage{booktabs}.\n", _table(caption, heading, rows)]
-    for make, note in NOTES.items():
+    source = comparison.protocol.source
+    first = _table(caption, f"{source}-results", heading, rows)
+    blocks = ["% Made by metatui compare. Needs \\usepackage{booktabs}.\n", first]
+    for make, (label, note) in OTHERS.items():
         if table := make(comparison):
-            blocks.append(_table(f"{table.title}{note}.", table.headings, table.rows, table.names))
+            title = f"{table.title}{note}."
+            blocks.append(_table(title, f"{source}-{label}", table.headings, table.rows, table.names))
     return "".join(blocks)
 
 
 HOLM = "; Holm is the p value with Holm's correction for all pairs in this table"
-NOTES = {
-    seed_tests: f": Welch's tests of the means of the runs, with 95 % intervals over seeds{HOLM}",
-    paired: f": paired t-tests, with 95 % intervals over tasks{HOLM}",
-    differing_settings: "",
+OTHERS = {
+    seed_tests: ("seed-tests", f": Welch's tests of the means of the runs, with 95 % intervals over seeds{HOLM}"),
+    paired: ("pairs", f": paired t-tests, with 95 % intervals over tasks{HOLM}"),
+    differing_settings: ("settings", ""),
 }
-"""Functions that return additional tables, and for each function, the text to append to the caption of its table."""
+"""Functions that return additional tables, and for each function, the end of the label of its table and the text to
+append to its caption."""
 
 
-def _table(caption: str, heading: Sequence[str], rows: Sequence[Sequence[str]], names: int = 1) -> str:
-    """Return a LaTeX table. The first `names` columns are left-aligned, and the others are right-aligned."""
+def _table(caption: str, label: str, heading: Sequence[str], rows: Sequence[Sequence[str]], names: int = 1) -> str:
+    """Return a LaTeX table with the label `tab:` + `label`.
+
+    The first `names` columns are left-aligned, and the others are right-aligned.
+    """
     lines = [
         r"\begin{table}",
         r"  \centering",
         f"  \\caption{{{escape_tex(caption)}}}",
+        f"  \\label{{tab:{label}}}",
         f"  \\begin{{tabular}}{{{'l' * names}{'r' * (len(heading) - names)}}}",
         r"    \toprule",
         f"    {_row(heading)}",
@@ -99,4 +106,4 @@ def escape_tex(text: str) -> str:
 
 
 def _row(cells: Sequence[str]) -> str:
-    return " & ".join(escape_tex(re.sub(r"^-(?=\d)", "−", cell)) for cell in cells) + r" \\"
+    return " & ".join(escape_tex(with_minus(cell)) for cell in cells) + r" \\"

@@ -16,7 +16,7 @@ from typing import Any
 from metatui import events
 from metatui.config.fields import change, parse
 from metatui.config.settings import Settings
-from metatui.learning.hardware.devices import physical_cores
+from metatui.learning.hardware.devices import default_threads
 from metatui.runs.execution.session import Session
 from metatui.runs.execution.signals import EndedEarly, ending_softly
 from metatui.runs.formatting import hint_text
@@ -68,7 +68,7 @@ def sharing_cores(settings: Settings, runs: int) -> Settings:
     """
     if runs == 1 or settings.compute.threads or not settings.is_classification:
         return settings
-    return change(settings, {"compute.threads": max(1, physical_cores() // runs)})
+    return change(settings, {"compute.threads": default_threads(runs)})
 
 
 def _interrupt_at_end(channel: Channel, session: Session) -> None:

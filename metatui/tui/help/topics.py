@@ -169,7 +169,9 @@ TOPICS: Mapping[str, Topic] = {
         "Run",
         "The state of the run: progress, test or validations, time, speed, memory and load, device and engine. The "
         "two small curves show the meta-loss, and the accuracy or the norm of the meta-gradient. The line above the "
-        "panes names the run, and the preset or run that was put into the form.",
+        "panes names the run, and the preset or run that was put into the form. Runs started in the app train with "
+        "low priority (niceness 10), so other programs can slow them down a lot; metatui run --detach uses normal "
+        "priority.",
         ("Meta-step", "Meta-loss", "Meta-gradient norm", "Validation", "Interval", "Engine"),
         TRAINING,
     ),

@@ -19,6 +19,9 @@ Averages = tuple[float, ...]
 
 Direction = Literal["falling", "rising", "flat"]
 
+LEAST_VALUES = 40
+"""Smallest number of finite values for a trend. With fewer values, a window of an eighth of the run has less than 5."""
+
 
 class Point(NamedTuple):
     """The smallest, mean and largest value of a metric in a part of a run that ends at `x`; NaN if none is finite."""
@@ -203,8 +206,10 @@ class History:
             return max((bucket.high for bucket in buckets), default=None)
         return min((bucket.low for bucket in buckets), default=None)
 
-    def trend(self) -> Trend:
+    def trend(self) -> Trend | None:
         """Return how the metric changed between the last two windows, each an eighth of the run.
+
+        The result is None if there are too few values to name a trend, see LEAST_VALUES.
 
         The trend is flat if the means of the windows differ by less than 1 % or by less than the standard error of the
         difference, so that noise is not mistaken for a trend. In such short windows, noise can hide a slow change.
@@ -212,6 +217,8 @@ class History:
         the threshold.
         """
         known = [bucket for bucket in self._buckets if bucket.count]
+        if sum(bucket.count for bucket in known) < LEAST_VALUES:
+            return None
         trend = _trend(known, max(1, len(known) // 8))
         return _trend(known, len(known) // 4, errors=2) if trend.direction == "flat" and len(known) >= 8 else trend
 

@@ -140,6 +140,18 @@ class RunModel:
         return self.latest.iteration if self.latest else (self.started.iteration if self.started else 0)
 
     @property
+    def compiled_after(self) -> int | None:
+        """Number of meta-steps after which meta-steps are compiled; None with another engine.
+
+        Meta-steps before that, and as many after a change to their kind, use the batched engine (see `CompileSwitch`).
+        """
+        if self.started is None or self.started.engine != "compiled":
+            return None
+        kind = ("algorithm.inner_steps", "algorithm.meta_batch")
+        since = max((made.iteration for made in self.changes if made.path in kind), default=0)
+        return since + self.started.settings.compute.compile_after
+
+    @property
     def seconds(self) -> float:
         """Seconds spent training so far."""
         return self.latest.seconds if self.latest else 0.0

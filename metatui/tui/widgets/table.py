@@ -70,7 +70,10 @@ class Heading(NamedTuple):
 
 
 class Table(RowsWidget, can_focus=True):
-    """Shows as many of the first columns as fit. The cursor selects a row. Cells and titles can be clicked."""
+    """Shows as many of the first columns as fit. The cursor selects a row. Cells and titles can be clicked.
+
+    To make room for the column by which the rows are sorted, earlier columns are truncated.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("up", "move(-1)", "Up"),
@@ -286,9 +289,13 @@ class Table(RowsWidget, can_focus=True):
         for number, (column, natural) in enumerate(zip(self._columns, self._widths(), strict=True)):
             if column.optional and not natural:
                 continue
-            for before in widths:
-                spare = max(0, widths[before] - (self._columns[before].least or widths[before]))
-                taken = min(spare, max(0, min(natural, column.needs) - room))
+            is_sorted = self._order is not None and self._order[0] == number
+            spare = {before: self._spare(before, widths[before], keep_needs=is_sorted) for before in widths}
+            wanted = min(natural, column.needs)
+            if is_sorted and natural <= room + sum(spare.values()):
+                wanted = natural
+            for before in sorted(widths, key=lambda each: self._columns[each].needs > 0):
+                taken = min(spare[before], max(0, wanted - room))
                 widths[before] -= taken
                 room += taken
             if natural > room and (not column.least or column.least > room):
@@ -297,6 +304,16 @@ class Table(RowsWidget, can_focus=True):
             room -= widths[number] + GAP
         starts = accumulate((size + GAP for size in widths.values()), initial=self._indent)
         return [(number, start, size) for (number, size), start in zip(widths.items(), starts, strict=False)]
+
+    def _spare(self, number: int, width: int, *, keep_needs: bool) -> int:
+        """Return the number of cells by which a column of this width may be truncated.
+
+        Args:
+            keep_needs: whether the column keeps the width that it needs (`Column.needs`).
+        """
+        column = self._columns[number]
+        least = max(column.least, column.needs) if keep_needs else column.least
+        return max(0, width - (least or width))
 
     def _widths(self) -> Sequence[int]:
         """Return the width of the longest cell of each column."""

@@ -16,6 +16,7 @@ from metatui.learning.engines.autotune import Measured, _milliseconds
 from metatui.learning.engines.base import Engine
 from metatui.learning.engines.registry import make_engine
 from metatui.learning.experiment import set_up
+from metatui.learning.hardware import devices
 from metatui.learning.hardware.devices import Device, cpu
 from metatui.learning.models.mlp import mlp
 from metatui.learning.optim.losses import MEAN_SQUARED_ERROR
@@ -58,6 +59,25 @@ def test_reason_marks_times_that_were_measured_earlier(tiny: Make, monkeypatch: 
 
     monkeypatch.setattr(experiment_module, "measured_for", stored)
     assert set_up(tiny()).engine_reason == "measured earlier: 28.5 ms per meta-step; loop: 1,160 ms"
+
+
+def test_times_are_kept_for_each_number_of_threads(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    known: dict[str, dict[str, float]] = {}
+
+    def add(measured: Measured, engine: str, ms: float) -> None:
+        known.setdefault(measured._key, {})[engine] = measured.ms[engine] = ms
+
+    monkeypatch.setattr(autotune, "_read", lambda: known)
+    monkeypatch.setattr(Measured, "add", add)
+    monkeypatch.setattr(devices, "physical_cores", lambda: 2)
+    measure_as(monkeypatch, {"batched": 2.0, "loop": 1.0, "native": 3.0})
+    words = []
+    for variable in ("2", "1", "2"):
+        monkeypatch.setenv("OMP_NUM_THREADS", variable)
+        experiment = set_up(tiny(task__source="glyphs", task__shots=1, model__filters=2))
+        assert experiment.settings.compute.threads == int(variable)
+        words.append(experiment.engine_reason.split(" 1 ms")[0])
+    assert words == ["measured", "measured", "measured earlier:"]
 
 
 def test_error_of_usual_engine_is_raised_if_all_fail(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:

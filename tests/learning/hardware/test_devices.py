@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from metatui.learning.hardware.devices import cpu, moved, resolve, synchronize, use
+from metatui.learning.hardware import devices
+from metatui.learning.hardware.devices import cpu, default_threads, moved, resolve, synchronize, use
 from metatui.learning.hardware.memory import free_unused_memory, is_out_of_memory
 
 
@@ -19,6 +20,19 @@ def test_cpu_needs_no_working_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve("cpu") == cpu()
     for call in (use, synchronize, free_unused_memory):
         call(torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("variable", "runs", "threads"),
+    [
+        ("", 1, 8), ("1", 1, 1), ("3", 1, 3), ("16", 1, 8), ("4,2", 1, 4), (" 2 ", 1, 2), ("0", 1, 8), ("-1", 1, 8),
+        ("many", 1, 8), ("", 3, 2), ("1", 3, 1), ("4", 3, 2), ("", 20, 1),
+    ],
+)  # fmt: skip
+def test_default_threads(variable: str, runs: int, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "physical_cores", lambda: 8)
+    monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    assert default_threads(runs) == threads
 
 
 @pytest.mark.parametrize(

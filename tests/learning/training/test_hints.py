@@ -106,6 +106,27 @@ def test_no_hint_for_a_run_that_learns(run: list[Block], settings: Settings) -> 
     assert hints(run, settings) == []
 
 
+SLOW = [Progress(step, 1.0, None, 1.0, 1.0, 0.001, 4 * step, 0.7 * step) for step in range(1, 401)]
+"""Meta-steps of 700 ms."""
+
+
+@pytest.mark.parametrize(("measured", "count"), [(71.2, 1), (234.0, 0), (None, 0)])
+def test_meta_steps_that_take_longer_than_measured(measured: float | None, count: int) -> None:
+    run = Monitored(change(IMAGES, {"compute.threads": 2}))
+    run.hints = Hints(lambda: 0.0, has_batch_norm=False, measured_ms=measured)
+    given = run.see(*SLOW)
+    assert [(hint.kind, hint.iteration, hint.path, hint.new) for hint in given] == [
+        ("slowed_down", 87, "compute.threads", 1)
+    ] * count
+    assert all(hint.reason.startswith("Meta-steps take 700 ms, but took 71.2 ms when") for hint in given)
+
+
+def test_measured_time_is_not_compared_after_another_kind_of_meta_step() -> None:
+    run = Monitored(change(IMAGES, {"compute.threads": 2}))
+    run.hints = Hints(lambda: 0.0, has_batch_norm=False, measured_ms=71.2)
+    assert not run.see(*SLOW[:50], Tweaked(50, "algorithm.meta_batch", 4, 32), *SLOW[50:])
+
+
 def test_parameters_that_hardly_move() -> None:
     slow = [replace(block, moved=0.0005 * number) for number, block in enumerate(blocks([4.0] * 6, [3.9] * 6), 1)]
     reptile = change(REGRESSION, {"algorithm.name": "reptile"})

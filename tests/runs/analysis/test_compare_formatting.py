@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ from metatui.config.settings import Settings
 from metatui.runs.analysis.comparison.formatting import memory, note_on_seeds, points, probability, seconds
 from metatui.runs.analysis.comparison.labels import labels, listed
 from metatui.runs.analysis.comparison.pairwise_tests import pairs, seed_pairs
+from metatui.runs.analysis.comparison.seed_groups import seed_groups
 from metatui.runs.analysis.comparison.shared_protocol import SharedProtocol, agree, result_warnings
+from metatui.runs.analysis.comparison.tables import differing_settings, paired
 from metatui.runs.analysis.comparison.values import Comparison, Costs, Protocol, RunResult
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import BadInput
@@ -324,3 +327,49 @@ def test_formatted_numbers() -> None:
     ]  # fmt: skip
     assert [memory(n) for n in (412 * 2**20, 3435973837)] == ["412 MiB", "3.2 GiB"]
     assert [listed(names) for names in (["A"], ["A", "B"], ["A", "B", "C"])] == ["A", "A and B", "A, B and C"]
+
+
+def test_negative_differences_have_a_minus_sign() -> None:
+    a, b = result("MAML", spread(0.5, 0.1)), result("Reptile", [0.75] * 600)
+    protocol = Protocol("sinusoid", "test", 600, 10, 10, 1, 0, None, None)
+    table = paired(Comparison(protocol, (a, b), pairs([a, b], metric="loss", step=1), (), None, ()))
+    assert table
+    (row,) = table.rows
+    assert row[2] == "−0.2500 ± 0.0080"
+    assert row[-1].startswith("−2.5")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "note"),
+    [
+        ((610e-3, 61.0), (67.9e-3, 6.8), True),
+        ((100e-3, 10.0), (67.9e-3, 6.8), False),
+        ((610e-3, 0.6), (67.9e-3, 0.07), False),  # mostly warm-up
+    ],
+)
+def test_uneven_times_of_equal_runs(first: tuple[float, float], second: tuple[float, float], note: bool) -> None:
+    def timed(seed: int, step: float, total: float, device: str = "cpu") -> RunResult:
+        costs = Costs(100, total, step, 40.0, 2**28, "cpu", "a CPU", "here")
+        settings = change(SINUSOID, {"training.seed": seed, "compute.device": device})
+        return result(f"seed {seed}", [0.5, 0.6], settings=settings, costs=costs)
+
+    warnings = list(result_warnings([timed(0, *first), timed(1, *second)]))
+    text = (
+        "times per meta-step of runs with the same settings differ by more than 2x, probably because other programs "
+        "were running: 610 ms for seed 0, 67.9 ms for seed 1"
+    )
+    assert [text in warning for warning in warnings if "times per" in warning] == [True] * note
+    others = result_warnings([timed(0, *first), timed(1, *second, device="auto")])
+    assert not any("times per" in warning for warning in others), "the settings differ"
+
+
+def test_value_that_auto_selected_is_no_difference() -> None:
+    auto = change(SINUSOID, {"compute.device": "auto", "training.seed": 1})
+    a = result("a", [0.5, 0.6])
+    b = replace(result("b", [0.5, 0.7], settings=auto), selected=change(auto, {"compute.device": "cpu"}))
+    c = replace(b, selected=change(auto, {"compute.device": "mps"}))
+    protocol = Protocol("sinusoid", "test", 2, 10, 10, 1, 0, None, None)
+    for other, differing in ((b, ["training.seed"]), (c, ["training.seed", "compute.device"])):
+        table = differing_settings(Comparison(protocol, (a, other), (), (), None, (), seed_groups([a, other])))
+        assert table
+        assert [row[0] for row in table.rows] == differing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -175,6 +175,31 @@ def test_a_single_validation_has_an_error_bar_and_an_axis_from_zero() -> None:
     several = axes_of(figures._lines([Series((100, 200), (0.4, 0.3), (0.1, 0.1))], "x", "y", log=False))
     assert several.get_xlim()[0] > 90
     assert not several.containers
+
+
+@pytest.mark.parametrize(
+    ("x", "ticks"),
+    [
+        (range(21), [0, 5, 10, 15, 20]), (range(6), [0, 1, 2, 3, 4, 5]), ((0, 99), [0, 20, 40, 60, 80]),
+        ((1, 2), [1, 2]), ((200,), [0, 50, 100, 150, 200]), ((), [0, 1]),
+    ],
+)  # fmt: skip
+def test_ticks_of_steps_are_whole_and_within_the_range(x: Sequence[int], ticks: list[int]) -> None:
+    axes = axes_of(figures._lines([Series(x, [1.0] * len(x))], "inner step", "loss", log=False))
+    assert axes.get_xticks().tolist() == ticks
+
+
+@pytest.mark.parametrize("name", ["A", "a long name of a run that is cut"])
+def test_texts_of_bars_stay_within_the_axes(name: str) -> None:
+    bars = [(name, 54.7, 1.8, "54.7 ± 1.8 %", 0), ("B", 52.0, math.nan, "52.00 ± inf % (600 tasks)", 1)]
+    figure = Figure(figsize=(figures.WIDTH, figures.HEIGHT), layout="constrained")
+    with figures._style():
+        axes = figure.subplots()
+        figures._bars(bars, "accuracy, %")(axes)
+        figure.draw_without_rendering()
+        edges = [text.get_window_extent().x1 for text in axes.texts]
+    assert max(edges) <= axes.get_window_extent().x1
+    assert axes.get_xlim()[1] < 130
 
 
 def test_nonfinite_values_are_gaps() -> None:

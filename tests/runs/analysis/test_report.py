@@ -25,6 +25,7 @@ from metatui.runs.analysis.exports import EXPORTS
 from metatui.runs.analysis.report import as_html, as_markdown
 from metatui.runs.analysis.report.content import MOST_EVENTS, report
 from metatui.runs.execution.session import Session
+from metatui.runs.formatting import with_unit
 from metatui.runs.storage.journal import JournalWriter
 from metatui.runs.storage.store import RunStore
 from metatui.utils import paths
@@ -303,3 +304,14 @@ def test_bad_input_is_refused(arguments: list[str], message: str, tmp_path: Path
     assert message in err
     assert err.count("\n") == 1
     assert list(tmp_path.glob("*.html")) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        ("1", "steps", "1 step"), ("1", "classes", "1 class"), ("1", "s", "1 s"), ("1", "", "1"),
+        ("1", "examples", "1 example"), ("5", "steps", "5 steps"), ("1.5", "s", "1.5 s"),
+    ],
+)  # fmt: skip
+def test_units_of_settings(value: str, unit: str, text: str) -> None:
+    assert with_unit(value, unit) == text

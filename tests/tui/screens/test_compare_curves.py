@@ -105,7 +105,7 @@ def test_validations_are_points_measured_with_their_own_shots() -> None:
     alike = training(compared(maml, reptile), View())
     assert [series.name for series in alike.series] == ["maml 0", "", "reptile 0", ""]
     assert (alike.title, *alike.shorter_titles) == (
-        "Meta-loss in training after 1 step, smoothed over 1 meta-steps; points: validation after 2 steps",
+        "Meta-loss in training after 1 step, smoothed over 1 meta-step; points: validation after 2 steps",
         "Meta-loss in training after 1 step; points: validation after 2 steps",
         "Training after 1 step; points: validation after 2 steps",
     )
@@ -124,8 +124,9 @@ def test_a_ring_marks_the_best_validation() -> None:
     titles = training(comparison, View()).shorter_titles
     assert (
         titles[0]
-        == "Meta-loss after 1 step, smoothed over 1 meta-steps; points: validation after 2 steps; rings: the best"
+        == "Meta-loss after 1 step, smoothed over 1 meta-step; points: validation after 2 steps; rings: the best"
     )
+    assert "Points: validation; rings: the best" in titles
     assert "rings" not in training(comparison, View(curves="training")).title
 
 
@@ -139,7 +140,7 @@ def test_training_curves_are_smoothed_and_marked() -> None:
     for _ in range(1 + len(DECAYS)):
         titles.append(training(comparison, view).title)
         view = view.next_smoothing()
-    assert titles[0] == "Meta-loss in training after 1 step, smoothed over 1 meta-steps"
+    assert titles[0] == "Meta-loss in training after 1 step, smoothed over 1 meta-step"
     assert view == View()
     chart = training(comparison, View(smoothing=2, axis="tasks"))
     assert chart.title == "Meta-loss in training after 1 step, smoothed 0.9"

@@ -117,6 +117,18 @@ def test_marks_and_faults_are_in_the_column_of_their_x() -> None:
     assert lines[-2][ticks[40]] == "✗"
 
 
+@pytest.mark.parametrize("at", [(10.0, 10.5), (10.0, 12.0), (50.0, 51.0), (97.0, 98.0)])
+def test_close_marks_keep_their_labels(at: tuple[float, float]) -> None:
+    data = ChartData(
+        (Series("", palette.TRAIN, [(0.0, 0.0), (100.0, 0.0)]),),
+        marks=(Mark(at[0], "inner_lr 0.03"), Mark(at[1], "inner_lr 0.01")),
+        y_limits=(0, 1),
+    )
+    lines = text(draw(data, 80, 14, theme(), CANVAS).rows)
+    assert sum("inner_lr 0.01" in line for line in lines) == 1
+    assert sum("inner_lr 0.03" in line for line in lines) == 1
+
+
 def test_the_axis_of_a_single_x_starts_at_zero() -> None:
     drawing = draw(ChartData((Series("", palette.TRAIN, [(200.0, 0.5)]),)), 60, 12, theme(), CANVAS)
     assert drawing.plot is not None

@@ -377,3 +377,10 @@ def test_name_of_the_x_axis_hides_neither_the_first_nor_the_last_tick(width: int
     points = [(float(x), float(x)) for x in range(last + 1)]
     chart = ChartData((Series("a", "hue-blue", points),), x_label="inner step", x_limits=(0, last), integer_x=True)
     assert text(paint(chart, width, 8, theme(), Canvas()))[-1].split() == ticks.split()
+
+
+@pytest.mark.parametrize(("width", "ticks"), [(80, "0 1 2 inner step 3"), (40, "0 1 2 step 3"), (16, "0 1 2 3")])
+def test_shorter_name_of_the_x_axis_leaves_room_for_ticks(width: int, ticks: str) -> None:
+    series = (Series("a", "hue-blue", [(float(x), float(x)) for x in range(4)]),)
+    chart = ChartData(series, x_label="inner step", shorter_x_label="step", x_limits=(0, 3), integer_x=True)
+    assert text(paint(chart, width, 8, theme(), Canvas()))[-1].split() == ticks.split()

@@ -83,6 +83,23 @@ async def test_columns_that_do_not_fit_are_omitted(width: int, row: str) -> None
         assert app.lines()[1] == row
 
 
+@pytest.mark.parametrize(
+    ("width", "order", "titles"),
+    [
+        (21, None, "Name    Steps"),  # without an order, the last column is omitted
+        (21, 0, "Name ▼  Steps"),
+        (21, 2, "Name   Steps  Note ▼"),
+        (18, 2, "Name    Steps"),  # it would not fit even with truncated columns
+    ],
+)
+async def test_column_of_the_order_is_kept(width: int, order: int | None, titles: str) -> None:
+    app = Host()
+    async with app.run_test(size=(width, 4)) as pilot:
+        app.table.show([item("a")], order=None if order is None else (order, True))
+        await pilot.pause()
+        assert app.lines()[0] == titles
+
+
 async def test_cursor_skips_headings() -> None:
     app = Host()
     async with app.run_test(size=(30, 4)) as pilot:

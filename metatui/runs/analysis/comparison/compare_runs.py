@@ -141,6 +141,7 @@ def comparing(
                 validation=validation,
                 costs=costs(run, made),
                 to_target=None if target is None else first_reaching(validation, target, metric),
+                selected=pin_compute(own, run.journal(), but={}),
                 title=title,
             )
         )

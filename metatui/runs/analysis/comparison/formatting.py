@@ -63,6 +63,10 @@ def steps(count: int) -> str:
     return f"{count:,} inner step{'' if count == 1 else 's'}"
 
 
+def meta_steps(count: int) -> str:
+    return f"{count:,} meta-step{'' if count == 1 else 's'}"
+
+
 def protocol_words(comparison: Comparison) -> str:
     """Describe the protocol: `sinusoid, test split, 600 tasks, 10-shot, 10 queries, 10 inner steps`."""
     protocol = comparison.protocol
@@ -176,5 +180,5 @@ def note_on_seeds(comparison: Comparison) -> str | None:
         return None
     return (
         "The tests are paired t-tests over tasks: they compare the trained runs. To compare the settings of the runs, "
-        "repeat each run with several seeds."
+        "repeat each run with several seeds, for example with 'metatui rerun RUN --seeds 1,2'."
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, change, text_of
 from metatui.config.settings import Settings
+from metatui.runs.analysis.comparison.formatting import seconds
 from metatui.runs.analysis.comparison.formatting import steps as steps_words
 from metatui.runs.analysis.comparison.labels import values_of
 from metatui.runs.analysis.comparison.values import Protocol, RunResult, Steps
@@ -40,6 +41,13 @@ INPUTS = ("task.image_size", "task.image_mode")
 
 LARGEST_BUDGET_RATIO = 1.1
 """If the numbers of training tasks of two runs differ by more than this factor, the comparison contains a warning."""
+
+LARGEST_TIME_RATIO = 2
+"""If the times per meta-step of runs with the same settings differ by more than this factor, the comparison contains a
+warning."""
+
+SHORTEST_TIMED = 1.0
+"""Training time in seconds below which the time per meta-step is mostly that of the warm-up."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +155,7 @@ def _protocol_warnings(
 
 
 def result_warnings(runs: Sequence[RunResult]) -> Iterator[str]:
-    """Yield warnings about unfinished runs, diverged tasks, missing validations, and different budgets or machines."""
+    """Yield warnings about unfinished runs, diverged tasks, missing validations, different budgets, and times."""
     for run in runs:
         if (status := run.run.status()) != "finished":
             done, total = run.costs.iterations, run.settings.training.iterations
@@ -174,6 +182,24 @@ def result_warnings(runs: Sequence[RunResult]) -> Iterator[str]:
     if len(set(machines)) > 1:
         values = values_of([run.label for run in timed], machines)
         yield f"times and memory were measured on different machines and are not comparable: {values}"
+    yield from _uneven_times(timed)
+
+
+def _uneven_times(runs: Sequence[RunResult]) -> Iterator[str]:
+    """Yield a warning for runs with the same settings, apart from the seed, whose times per meta-step differ much."""
+    alike: dict[Settings, list[RunResult]] = {}
+    for run in runs:
+        if (run.costs.seconds or 0) >= SHORTEST_TIMED:
+            alike.setdefault(change(run.selected or run.settings, {"training.seed": 0}), []).append(run)
+    for group in alike.values():
+        times = [run.costs.seconds_per_step or 0 for run in group]
+        machines = {(run.costs.host, run.costs.device_name) for run in group}
+        if len(machines) == 1 and max(times) > LARGEST_TIME_RATIO * min(times):
+            values = values_of([run.label for run in group], [seconds(time) for time in times])
+            yield (
+                f"times per meta-step of runs with the same settings differ by more than {LARGEST_TIME_RATIO}x, "
+                f"probably because other programs were running: {values}"
+            )
 
 
 def _differing(settings: Sequence[Settings], labels: Sequence[str], paths: Sequence[str]) -> Iterator[tuple[str, str]]:

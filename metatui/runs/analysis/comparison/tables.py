@@ -20,7 +20,7 @@ from metatui.runs.analysis.comparison.formatting import (
 )
 from metatui.runs.analysis.comparison.labels import measured_in
 from metatui.runs.analysis.comparison.values import Comparison, Pair
-from metatui.utils.numbers import interval
+from metatui.utils.numbers import interval, with_minus
 
 NONE = "–"
 """Placeholder for an unknown or missing value."""
@@ -94,18 +94,23 @@ def results(comparison: Comparison) -> TextTable:
 def differing_settings(comparison: Comparison) -> TextTable | None:
     """Create a table of the settings that differ, with a column for each group of runs; None if no setting differs.
 
-    A setting that only some of the runs use is left out if it has its default value.
+    A setting that only some of the runs use is left out if it has its default value, and a setting that is `auto` for
+    some of the runs is left out if `auto` selected the value of the other runs.
     """
     rows = []
     for path in FIELDS:
         columns = [
             list(dict.fromkeys(used_value(run.settings, path) for run in group.runs)) for group in comparison.groups
         ]
-        values = {value for column in columns for value in column}
-        if len(values - {NONE}) > 1 or (NONE in values and values - {NONE, text_of(FIELDS[path].default)}):
+        selected = {used_value(run.selected or run.settings, path) for run in comparison.runs}
+        if _differ(path, {value for column in columns for value in column}) and _differ(path, selected):
             rows.append((path, *map(", ".join, columns)))
     headings = ("setting", *(group.label for group in comparison.groups))
     return TextTable("Settings that differ", headings, tuple(rows)) if rows else None
+
+
+def _differ(path: str, values: set[str]) -> bool:
+    return len(values - {NONE}) > 1 or (NONE in values and bool(values - {NONE, text_of(FIELDS[path].default)}))
 
 
 def used_value(settings: Settings, path: str) -> str:
@@ -209,12 +214,13 @@ def _tested(pair: Pair) -> list[str]:
         _probability(test.p),
         _probability(pair.p_holm),
         _probability(test.wilcoxon_p),
-        f"{test.effect_size:+.2f}" if math.isfinite(test.effect_size) else NONE,
+        with_minus(f"{test.effect_size:+.2f}") if math.isfinite(test.effect_size) else NONE,
     ]
 
 
 def _signed(write: Callable[[float, float], str], mean: float, half: float) -> str:
-    return f"{'+' if mean > 0 else ''}{write(mean, half)}"
+    """Format a difference with its interval and its sign; a minus sign is not a hyphen."""
+    return with_minus(f"{'+' if mean > 0 else ''}{write(mean, half)}")
 
 
 def costs(comparison: Comparison) -> TextTable:

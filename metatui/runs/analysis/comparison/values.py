@@ -187,6 +187,9 @@ class RecordedRun:
     costs: Costs
     to_target: TimeToTarget | None
     """First validation that reached the target; None if no validation reached it, or if there is no target."""
+    selected: Settings | None = field(default=None, kw_only=True, repr=False)
+    """The same settings, but with the values that were selected for the compute settings that are `auto`; None if these
+    values are unknown."""
     title: str = field(default="", kw_only=True)
     """Text that replaces the name of the algorithm in labels; empty to use the name of the algorithm."""
 

@@ -25,7 +25,7 @@ from metatui.runs.analysis.comparison.labels import algorithm_title, listed
 from metatui.runs.analysis.comparison.tables import NONE, TextTable
 from metatui.runs.analysis.comparison.values import Comparison
 from metatui.runs.analysis.figures import Panel
-from metatui.runs.formatting import detail, entry_message
+from metatui.runs.formatting import detail, entry_message, with_unit
 from metatui.runs.storage.journal import Entry
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import MetatuiError
@@ -164,7 +164,7 @@ def _settings(comparison: Comparison) -> Iterator[TextTable]:
         used = [run.settings for run in comparison.runs if field.is_relevant(run.settings)]
         if used and path not in differing:
             value = tables.used_value(used[0], path)
-            amount = value if value == NONE else f"{value} {field.unit}".strip()
+            amount = value if value == NONE else with_unit(value, field.unit)
             rows.append((path, amount, field.help))
     title = "Settings that do not differ" if len(comparison.runs) > 1 else "Settings of the run"
     yield TextTable(title, ("setting", "value", "meaning"), tuple(rows), names=3)

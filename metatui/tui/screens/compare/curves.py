@@ -10,6 +10,7 @@ from typing import Final, Generic, Literal, TypeVar
 
 from metatui.events import Curve
 from metatui.runs.analysis.comparison import Comparison, Metric, Recorded, RecordedRun, TrainingCurve
+from metatui.runs.analysis.comparison.formatting import meta_steps
 from metatui.runs.analysis.comparison.labels import measured_in
 from metatui.runs.analysis.comparison.seed_groups import by_seed
 from metatui.runs.analysis.comparison.values import Averages
@@ -126,9 +127,8 @@ def training(comparison: Comparison | Recorded, view: View) -> ChartData:
             if lines:
                 curve, smooth = run.training, _smoothed(run.training, view)
                 if curve and smooth:
-                    spans.add(
-                        f"{smooth.decay:g}" if isinstance(smooth, Averages) else f"over {smooth.span:,} meta-steps"
-                    )
+                    span = f"over {meta_steps(curve.span)}"
+                    spans.add(f"{smooth.decay:g}" if isinstance(smooth, Averages) else span)
                 values = _values(smooth, accuracy)
                 x: Sequence[float] = getattr(curve, view.axis) if curve else ()
                 series.append(Series(name, group.colour, list(zip(x, values, strict=False))))
@@ -160,9 +160,9 @@ def training(comparison: Comparison | Recorded, view: View) -> ChartData:
         end = f"; points: {validation}" if points else ""
         titles = [f"{shown}{trained}{smoothed}{end}", f"{shown}{trained}{end}", f"Training{trained}{end}"]
         if rings:
-            long, *short = titles
-            titles = [f"{long}{rings}", f"{brief}{trained}{smoothed}{end}{rings}", long]
-            titles += [f"{brief}{trained}{end}{rings}", *short]
+            # A title without the rings is only the last resort, because the chart has both kinds of marks.
+            explained = [f"{brief}{trained}{smoothed}{end}{rings}", f"{brief}{trained}{end}{rings}"]
+            titles = [f"{titles[0]}{rings}", *explained, f"Points: validation{rings}", *titles]
     else:
         on_tasks = validation.replace("validation", "validation tasks", 1)
         titles = [f"{metric.capitalize()} on {on_tasks}", validation.capitalize()]

@@ -36,7 +36,7 @@ from metatui.tui.widgets.charts.axis import Axis, dot, range_axis
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, fitted, merged, padded
 from metatui.tui.widgets.scroll_view import paragraph
-from metatui.utils.numbers import interval
+from metatui.utils.numbers import interval, with_minus
 
 COLUMN_GAP = 2
 SHORTEST_NAME = 12
@@ -112,7 +112,7 @@ def _differences(comparison: Comparison) -> list[Estimate]:
         if isinstance(pair, Pair) and not pair.is_tested:
             continue
         difference = pair.test.mean if isinstance(pair, Pair) else pair.test.difference
-        words = f"{'+' if difference > 0 else ''}{format_interval(difference, pair.test.ci95)}"
+        words = with_minus(f"{'+' if difference > 0 else ''}{format_interval(difference, pair.test.ci95)}")
         label = f"{pair.a.label} − {pair.b.label}"
         estimates.append(Estimate(label, "hue-plain", scale * difference, scale * pair.test.ci95, words))
     return estimates

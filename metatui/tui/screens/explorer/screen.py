@@ -357,6 +357,7 @@ def loss_curves(results: Sequence[Explored], step: int, colours: Sequence[str]) 
         title="Loss on this task's query points",
         shorter_titles=("Query loss",),
         x_label="inner step",
+        shorter_x_label="step",
         y_label=loss_name(results[0].view) if results else "loss",
         log_y=True,
         x_limits=(0, STEPS),

@@ -14,7 +14,7 @@ from textual.widget import Widget
 
 from metatui.config.fields import FIELDS
 from metatui.config.settings import Settings
-from metatui.events import Failed
+from metatui.events import Failed, Started
 from metatui.runs.formatting import duration
 from metatui.tui.formatting import headline, number, result_words, short_metric, split_name
 from metatui.tui.keyboard.actions import Phase, with_keys
@@ -176,9 +176,17 @@ def facts_of(model: RunModel, load: Load, phase: Phase) -> list[Fact]:
     if started := model.started:
         facts.append(Fact("device", f"{started.device} ({started.device_name})"))
         facts += [Fact("parameters", f"{started.parameters:,}")] if started.parameters else []
-        reason = f" ({started.engine_reason})" if started.engine_reason else ""
-        facts.append(Fact("engine", started.engine, detail=reason))  # the journal has the reason, too
+        facts.append(_engine(model, started))
     return facts
+
+
+def _engine(model: RunModel, started: Started) -> Fact:
+    """Return the engine of the next meta-step and the reason for its choice, which is also in the journal."""
+    engine, reason = started.engine, started.engine_reason
+    if (at := model.compiled_after) is not None and model.iteration < at:
+        engine = f"batched, compiled after meta-step {at:,}"
+        reason = re.sub(r"^after [\d,]+ meta-steps; ", "", reason)
+    return Fact("engine", engine, detail=f" ({reason})" if reason else "")
 
 
 def _results(model: RunModel) -> list[Fact]:

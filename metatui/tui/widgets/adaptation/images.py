@@ -280,6 +280,7 @@ def accuracy_curve(view: ImageView, step: int, colour: str) -> ChartData:
         (Series("", colour, points), Series("", colour, points[current : current + 1], style="points")),
         title="Accuracy (%)",
         x_label="inner step",
+        shorter_x_label="step",
         y_limits=(0, 100),
         x_limits=(0, max(1, len(points) - 1)),
         last_values=False,

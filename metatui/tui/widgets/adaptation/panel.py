@@ -226,7 +226,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         row = self._place(f"step {self.shown_step}{of}{self.last_step}", "[", "]", "step", theme)
         if len(shown) < len(tasks):
             numbers = f"tasks {shown[0]}-{shown[-1]}" if len(shown) > 1 else f"task {shown[0]}"
-            row += [Segment(gap), *self._place(f"{numbers}{of}{tasks[0]}-{tasks[-1]}", ",", ".", "page", theme)]
+            row += [Segment(gap), *self._place(f"{numbers} of {tasks[0]}-{tasks[-1]}", ",", ".", "page", theme)]
         return row
 
     def _place(self, text: str, previous: str, following: str, action: str, theme: ChartTheme) -> Row:

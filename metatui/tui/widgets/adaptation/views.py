@@ -71,10 +71,12 @@ def outcome(view: TaskView, step: int) -> str:
 def captions(view: TaskView, step: int) -> list[str]:
     """Return captions of a task, from the longest to the shortest.
 
-    If the run has fewer inner steps than `step`, each caption names the last step of the run, which is shown instead.
+    Each caption names the inner step, unless it is both `step` and the last step of the run. If the run has fewer inner
+    steps than `step`, its last step is shown and named.
     """
     task, result, last = f"Task {view.task}", outcome(view, step), last_step(view)
-    short = result.split(" after ")[0] + (f" at step {last}" if result and step > last else "")
+    named = f" at step {min(step, last)}" if result and step and step != last else ""
+    short = result.split(" after ")[0] + named
     variants = ((task, view.title, result), (task, result), (task, short), (short,))
     return [" · ".join(part for part in parts if part) for parts in variants]
 

@@ -82,7 +82,8 @@ def draw(
     if plot_height < 2 or width < 12:
         return Drawing(block([*rows, *_readings(drawn, width, theme)], width, height), None, top)
     plot = Plot(data, drawn, width, plot_height, theme, canvas, view)
-    rows += [*plot.curves(), plot.x_axis(), plot.x_ticks("" if label_row else theme.printable(data.x_label))]
+    names = [theme.printable(name) for name in (data.x_label, data.shorter_x_label) if name]
+    rows += [*plot.curves(), plot.x_axis(), plot.x_ticks([] if label_row else names)]
     if label_row:
         label = fitted_words(theme.printable(data.x_label), plot.width, theme.glyphs.ellipsis)
         indent = plot.left + (plot.width - cell_len(label)) // 2
@@ -286,20 +287,24 @@ class Plot:
         for column, line in lines:
             for row in rows:
                 row[column] = line
+        labelled: list[set[int]] = [set() for _ in rows[:LABEL_ROWS]]
         for column, mark, style in reversed(styled):  # newest first, because it explains the current values
             label = self._theme.printable(self._mark_label(mark))
-            places = (
-                (row, range(start, start + len(label)))
-                for row, runs in zip(rows[:LABEL_ROWS], cells, strict=False)
+            places = [
+                (number, range(start, start + len(label)))
+                for number, (taken, runs) in enumerate(zip(labelled, cells, strict=False))
                 for start in (column + 1, column - len(label))
                 if start >= 0
                 and start + len(label) <= self.width
                 and _is_free(runs, range(start, start + len(label)))
-                and not row.keys() & range(start, start + len(label))
-            )
-            if place := next(places, None):
-                row, columns = place
-                row.update((at, Segment(char, style)) for at, char in zip(columns, label, strict=True))
+                and not taken & set(range(start, start + len(label)))
+            ]
+            # A label covers the line of another mark only if there is no other room.
+            clear = (place for place in places if not rows[place[0]].keys() & place[1])
+            if place := next(clear, places[0] if places else None):
+                number, columns = place
+                rows[number].update((at, Segment(char, style)) for at, char in zip(columns, label, strict=True))
+                labelled[number].update(columns)
         return rows
 
     def _mark_label(self, mark: Mark) -> str:
@@ -336,11 +341,12 @@ class Plot:
                 axis[column] = Segment(glyphs.wrong, style)
         return merged([Segment(" " * (self.left - 1) + glyphs.corner, self._theme.muted), *axis])
 
-    def x_ticks(self, name: str) -> Row:
+    def x_ticks(self, names: Sequence[str]) -> Row:
         """Return a row with the labels of ticks. Labels that would touch are omitted.
 
-        `name` is placed to the right of the last label or, if there is no room, in the last gap between labels. Labels
-        that it would cover are omitted, but never the first or the last one.
+        The first of the names that covers no label, or else the first one, is placed to the right of the last label or,
+        if there is no room, in the last gap between labels. Labels that it would cover are omitted, but never the first
+        or the last one.
         """
         total = self.left + self.width
         labels: list[tuple[int, str]] = []
@@ -351,7 +357,8 @@ class Plot:
             if start >= free_from:
                 labels.append((start, label))
                 free_from = start + len(label) + 1
-        texts = _with_name(labels, name, total) if name else labels
+        named = [_with_name(labels, name, total) for name in names] or [labels]
+        texts = next((each for each in named if len(each) > len(labels)), named[0])
         line = [" "] * total
         for start, text in sorted(texts, reverse=True):  # a name can have fewer characters than cells
             line[start : start + cell_len(text)] = text

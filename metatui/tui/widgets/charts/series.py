@@ -59,6 +59,8 @@ class ChartData:
     shorter_titles: tuple[str, ...] = ()
     """Titles for narrower charts, from the longest to the shortest."""
     x_label: str = ""
+    shorter_x_label: str = ""
+    """Name of the x axis for charts in which `x_label` would cover a tick's label; empty if there is none."""
     y_label: str = ""
     log_y: bool = False
     """True for a logarithmic y axis, on which values of 0 or less are gaps."""

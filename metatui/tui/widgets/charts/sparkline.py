@@ -91,7 +91,8 @@ class MetricSparkline(RowsWidget):
             Segment(f" {theme.printable(self._value(last))}", theme.title),
         ]
         texts = [f"best {self._value(best)}"] if best is not None else []
-        texts.append(trend_words(self._history.trend(), theme))
+        if trend := self._history.trend():
+            texts.append(trend_words(trend, theme))
         for text in texts:
             if width_of(row) + 2 + cell_len(theme.printable(text)) <= width:
                 row.append(Segment(f"  {theme.printable(text)}", theme.muted))

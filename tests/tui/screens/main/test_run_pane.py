@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from metatui.config.settings import Settings
-from metatui.events import Checkpointed, Evaluating, Failed, Paused, Resumed, Warned
+from metatui.events import Checkpointed, Evaluating, Failed, Paused, Resumed, Tweaked, Warned
 from metatui.tui.keyboard.actions import Phase
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.model.system_monitor import Load
@@ -30,6 +32,27 @@ def test_reason_for_the_engine_is_left_out_if_it_does_not_fit() -> None:
     assert [row[11:] for row in rows[-4:]] == ["batched", "(all", "tasks at", "once)"]
     assert text(numbers.rows(20, len(rows) - 1, theme()))[-1] == "engine     batched"
     assert model.journal[0].text == "Started on cpu, engine batched (all tasks at once)"
+
+
+def test_engine_is_batched_until_meta_steps_are_compiled() -> None:
+    def engine() -> Fact:
+        return facts_of(model, Load(), Phase.RUNNING)[-1]
+
+    reason = "after 5,000 meta-steps; batched measured 2.38 ms per meta-step"
+    model = RunModel(Settings())
+    model.take(replace(started(model.settings), engine="compiled", engine_reason=reason))
+    early = Fact(
+        "engine", "batched, compiled after meta-step 5,000", detail=" (batched measured 2.38 ms per meta-step)"
+    )
+    model.take(progress(241))
+    assert engine() == early
+    model.take(progress(5000))
+    assert engine() == Fact("engine", "compiled", detail=f" ({reason})")
+    model.take(Tweaked(5100, "algorithm.inner_steps", 1, 3))
+    assert engine() == early._replace(text="batched, compiled after meta-step 10,100")
+    model.take(Tweaked(5200, "algorithm.inner_lr", 0.01, 0.02))
+    model.take(progress(10_100))
+    assert engine().text == "compiled"
 
 
 def test_time_left_of_the_final_test(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,11 +44,10 @@ def result(run: RunSummary) -> str:
     test, last = run.test, run.validation or run.best
     if test is None:
         return best_and_last(run.best, last) if last else "no validation yet"
-    lost = diverged(test.diverged, test.tasks) if test.diverged else ""
-    if lost and not test.is_finite:
-        return f"test: {lost}"
+    if test.diverged and not test.is_finite:
+        return f"test: {diverged(test.diverged, test.tasks)}"
     text = f"test {accuracy(*test.final) if test.accuracy else interval(*test.final)}"
-    return f"{text}, {lost}" if lost else text
+    return f"{text}, {test.diverged:,} diverged" if test.diverged else text
 
 
 def has_no_result(run: RunSummary) -> bool:

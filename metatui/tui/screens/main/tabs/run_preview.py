@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 from rich.segment import Segment
 
 from metatui.config import presets
+from metatui.config.fields import FIELDS
 from metatui.config.registry import ALGORITHMS, DATA, REGISTRIES
 from metatui.config.settings import Settings
+from metatui.config.toml import read_tables
 from metatui.runs.formatting import duration
 from metatui.runs.storage.summary import RunSummary
 from metatui.tui.formatting import headline, result_words
@@ -27,7 +29,7 @@ from metatui.tui.widgets.charts.row_widget import Row, columns
 from metatui.tui.widgets.scroll_view import Page, paragraph
 from metatui.utils import paths
 from metatui.utils.errors import MetatuiError, SettingsError
-from metatui.utils.text import as_sentence
+from metatui.utils.text import as_sentence, sanitize
 
 LOWEST_CHART, HIGHEST_CHART = 8, 24
 WIDE = 100
@@ -47,6 +49,8 @@ class RunDetails:
     """Settings of the run's preset, or the default settings."""
     preset: str | None = None
     """Name of the preset; None if `base` has the default settings."""
+    saved: str = ""
+    """Description of saved settings that cannot be used, for example because a plugin is not loaded."""
     missing: str = ""
     """The component of a plugin that is not loaded, and how to load it; empty if none is missing."""
 
@@ -59,14 +63,34 @@ def read_details(run: RunSummary) -> RunDetails:
     try:
         model = outline(run.run)
     except SettingsError as error:
-        return RunDetails(missing=_missing(error))
+        return RunDetails(missing=_missing(error), saved=_saved(run))
     except (MetatuiError, OSError):  # OSError: deleted in the meantime
-        return RunDetails()
+        return RunDetails(saved=_saved(run))
     name = presets.without_changed(run.preset or "")
     with suppress(MetatuiError):  # the preset was deleted or renamed
         if name:
             return RunDetails(model, presets.load(name).settings, name)
     return RunDetails(model, Settings())
+
+
+def _saved(run: RunSummary) -> str:
+    """Describe the main settings in the file of a run without checking them: `maml on sinusoid, model mine, seed 1`.
+
+    The result is empty if the file cannot be read.
+    """
+    try:
+        tables = read_tables(run.run.settings_path)
+    except (MetatuiError, OSError):
+        return ""
+
+    def value(path: str) -> str:
+        group, name = path.split(".")
+        table = tables.get(group)
+        own = table.get(name) if isinstance(table, dict) else None
+        return sanitize(str(FIELDS[path].default if own is None else own), limit=80)
+
+    model, seed = value("model.name"), value("training.seed")
+    return f"{value('algorithm.name')} on {value('task.source')}, model {model}, seed {seed}"
 
 
 def _missing(error: SettingsError) -> str:
@@ -125,7 +149,7 @@ def _texts(run: RunSummary, details: RunDetails, width: int, theme: ChartTheme) 
 
 
 def _summary(run: RunSummary, details: RunDetails, width: int, theme: ChartTheme) -> list[Row]:
-    texts = [line for line in (_about(run), _amount(run, details)) if line]
+    texts = [line for line in (_about(run, details), _amount(run, details)) if line]
     texts += [text for text in results(run) if text]
     rows = [row for text in texts for row in paragraph(text, width, theme, theme.text, hang=2)]
     reason = f"{run.status.capitalize()}: {as_sentence(run.reason)}." if run.reason else ""
@@ -133,9 +157,9 @@ def _summary(run: RunSummary, details: RunDetails, width: int, theme: ChartTheme
     return rows + [row for text in warnings if text for row in paragraph(text, width, theme, theme.warning, hang=2)]
 
 
-def _about(run: RunSummary) -> str:
+def _about(run: RunSummary, details: RunDetails) -> str:
     if not run.settings:
-        return ""
+        return details.saved
     task, algorithm = run.settings.task, ALGORITHMS[run.settings.algorithm.name].title
     kind = f"{task.ways}-way {task.shots}-shot" if run.settings.is_classification else f"{task.shots}-shot"
     origin = f"preset {run.preset}" if run.preset else "own settings"

@@ -23,7 +23,7 @@ from metatui.tui.keyboard.actions import BY_ID, AppContext
 from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 from metatui.tui.screens.main.header_footer import KeyBar
 from metatui.tui.screens.main.tabs import runs_tab
-from metatui.tui.screens.main.tabs.run_preview import RunDetails
+from metatui.tui.screens.main.tabs.run_preview import RunDetails, read_details
 from metatui.tui.widgets.static_text import StaticText
 from tests.tui.fakes import saved_run
 from tests.tui.screens.conftest import press_together, text_of
@@ -496,3 +496,15 @@ async def test_delete_dialog_snapshots(
             await pilot.pause()
         await sized(app, pilot)
         await compare_sizes(pilot)
+
+
+def test_preview_of_a_run_whose_plugin_is_not_loaded(runs_dir: Path) -> None:
+    run = saved_run(runs_dir, change(Settings(), {"training.seed": 7}), name="maml-sinusoid-20260102-030405")
+    text = run.settings_path.read_text()
+    run.settings_path.write_text(text.replace('name = "auto"', 'name = "my_model"', 1))
+    summary = summarise(run)
+    assert summary.settings is None
+    assert "my_model" in (summary.problem or "")
+    assert read_details(summary).saved == "maml on sinusoid, model my_model, seed 7"
+    run.settings_path.write_text("no TOML")
+    assert read_details(summary).saved == ""
