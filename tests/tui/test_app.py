@@ -447,11 +447,11 @@ async def test_marked_runs_are_visible_in_a_small_terminal(make: Make, runs_dir:
         assert app.work_tab.adaptation.is_on_screen
 
 
-async def test_newest_run_is_selected_until_the_cursor_moves(
+async def test_run_of_the_work_tab_is_selected_until_the_cursor_moves(
     make: Make, sessions: FakeSessions, runs_dir: Path
 ) -> None:
-    names = [f"maml-sinusoid-2026010{number}-000000" for number in range(1, 5)]
-    for name in names[:2]:
+    names = [f"maml-sinusoid-2026010{number}-000000" for number in (1, 3)]
+    for name in names:
         saved_run(runs_dir, Settings(), name=name)
     app = make()
 
@@ -464,20 +464,58 @@ async def test_newest_run_is_selected_until_the_cursor_moves(
         await settled(app, pilot)
         await pilot.press("down")
         assert selected() == names[0]
-        saved_run(runs_dir, Settings(), name=names[2])
-        app.runs_tab.reload(newest=True)
-        await settled(app, pilot)
-        assert selected() == names[0]
         await pilot.press("f5", "2")
         while sessions.session is None:
             await pilot.pause()
-        saved_run(runs_dir, Settings(), name=names[3])
-        await sessions.session.heard(app, pilot)
-        app.runs_tab.reload()
-        while selected() != names[3]:
+        session = sessions.session
+        saved_run(runs_dir, Settings(), name=session.run_id, test=False)
+        await session.heard(app, pilot)
+        while selected() != session.run_id:
             await pilot.pause()
+        await pilot.press("down")
+        assert selected() == names[1]
+        app.runs_tab.go_to(session.run_id)
+        await settled(app, pilot)
+        assert selected() == names[1], "the user has moved the cursor"
+        await pilot.press("1", "f7")
+        await session.over(app, pilot)
+        await pilot.press("2", "r")
+        await settled(app, pilot)
+        assert sessions.resumed == [session.run_id]
+        assert [note.message for note in app._notifications] == [f"Resuming {session.run_id}."]
+        assert sessions.session is not session
         sessions.session.end()
         await sessions.session.over(app, pilot)
+
+
+async def test_shown_run_that_was_stopped_is_resumed(make: Make, sessions: FakeSessions, runs_dir: Path) -> None:
+    app = make()
+
+    def last_note() -> str:
+        return [note.message for note in app._notifications][-1]
+
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        await pilot.press("f5")
+        while sessions.session is None:
+            await pilot.pause()
+        session = sessions.session
+        await session.heard(app, pilot)
+        saved_run(runs_dir, Settings(), name=session.run_id, test=False)
+        await pilot.press("f7")
+        await session.over(app, pilot)
+        assert last_note() == "Stopped. F6 resumes it."
+        assert "F6 Resume" in app.query_one(KeyBar).render().plain
+        await pilot.press("f7")
+        assert last_note() == "No run is training here. F6 resumes the shown run, and F5 starts a new one."
+        await pilot.press("r")
+        assert "F6 resumes the shown run" in last_note()
+        await pilot.press("f6")
+        await settled(app, pilot)
+        assert sessions.resumed == [session.run_id]
+        assert last_note() == f"Resuming {session.run_id}."
+        sessions.session.end()
+        await sessions.session.over(app, pilot)
+        assert "F6" not in app.query_one(KeyBar).render().plain, "the run has finished"
 
 
 async def test_text_right_after_tab_goes_to_the_next_field(make: Make) -> None:

@@ -107,6 +107,45 @@ async def test_key_undoes_live_changes_in_turn(make: Make, sessions: FakeSession
         assert notes(app)[-1].endswith("In the runs tab (2), r resumes a stopped run.")
 
 
+async def test_start_values_return_to_the_form_after_the_run(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        session = await started(app, pilot, sessions)
+        await changed(app, pilot, session, INNER, 0.1)
+        await changed(app, pilot, session, INNER, 0.2)
+        await changed(app, pilot, session, OUTER, 0.5)
+        await changed(app, pilot, session, OUTER, 0.001)
+        session.end(Finished(20, "iterations", 1.0, None))
+        await session.over(app, pilot)
+        kept = "The form keeps changes made during the run (inner learning rate 0.2): r undoes them."
+        assert notes(app)[-1] == f"Finished. {kept}"
+        assert app.form.text(INNER) == "0.2"
+        assert "undo" in [action.id for action in offered(app.screen.query_one(KeyBar).context)]
+        await pilot.press("r")
+        assert notes(app)[-1] == "The form has the values from the start of the run again: inner learning rate 0.01."
+        assert app.form.assessment.settings == Settings()
+        await pilot.press("r")
+        assert "No run is training here." in notes(app)[-1]
+
+
+async def test_value_entered_after_the_run_is_not_replaced(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        session = await started(app, pilot, sessions)
+        await changed(app, pilot, session, INNER, 0.1)
+        session.end(Finished(20, "iterations", 1.0, None))
+        await session.over(app, pilot)
+        assert app.form.restorable
+        session = await started(app, pilot, sessions)
+        assert not app.form.restorable
+        await changed(app, pilot, session, INNER, 0.2)
+        await pilot.press("d")
+        await pilot.pause()
+        assert notes(app)[-1].endswith("made during the run (inner learning rate 0.2): r undoes them.")
+        app.form.enter(INNER, "0.3")
+        assert not app.form.restorable
+
+
 async def test_change_of_another_viewer_is_undone_too(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:

@@ -68,6 +68,15 @@ def _planned(entry: Entry) -> Planned | None:
     return None
 
 
+def live_change(entry: Entry) -> PlannedChange | None:
+    """Return the change of a live setting that `entry` records; None if it records none.
+
+    Changes to the number of tasks in memory at once are left out, because the trainer itself lowers this number.
+    """
+    made = recorded_change(entry, entry.iteration)
+    return made if made and FIELDS[made.path].live and made.path != "compute.tasks_at_once" else None
+
+
 def recorded_change(entry: Entry, iteration: object) -> PlannedChange | None:
     """Return the change after meta-step `iteration` that `entry` records; None if its setting or value is unknown."""
     path, new = entry.details.get("path"), entry.details.get("new")

@@ -18,7 +18,7 @@ import metatui
 from metatui.config.schedule import PlannedChange
 from metatui.config.settings import Settings
 from metatui.events import Evaluation, Progress
-from metatui.runs.storage.commands import replay_log
+from metatui.runs.storage.commands import live_change, replay_log
 from metatui.runs.storage.journal import Entry, Status, check_journal
 from metatui.runs.storage.metrics import last_progress
 from metatui.runs.storage.result_files import EvaluationRecord
@@ -63,6 +63,8 @@ class RunSummary:
     """Reason why the result of a finished run is not usable (`Finished.warning`); None if the result is usable."""
     reason: str | None = None
     """Reason why the run failed or was interrupted; None for other statuses, or if the journal contains no reason."""
+    changed_live: bool = False
+    """Whether settings were changed while the run trained, other than planned changes, even if this was undone."""
 
     @property
     def id(self) -> str:
@@ -127,7 +129,19 @@ def summarise(run: RunFolder) -> RunSummary:
         validation=records.validation,
         warning=_warning(entries),
         reason=end_reason(run, entries, status),
+        changed_live=_changed_live(run, entries),
     )
+
+
+def _changed_live(run: RunFolder, entries: Iterable[Entry]) -> bool:
+    changes = [change for entry in entries if entry.event == "tweaked" if (change := live_change(entry))]
+    if not changes:
+        return False
+    try:
+        planned = run.changes()
+    except (BadInput, OSError):
+        planned = ()
+    return any(change not in planned for change in changes)
 
 
 def _lost(run: RunFolder, entries: list[Entry], progress: Progress | None, status: Status) -> str | None:
@@ -230,7 +244,7 @@ class SummaryCache:
         return database
 
 
-VERSION = 2
+VERSION = 3
 """Version of the contents of a summary. Increase it when `summarise` returns additional data."""
 
 FILES = ("journal.jsonl", "metrics.jsonl", "evaluation.json")

@@ -7,6 +7,7 @@ from contextlib import suppress
 from textual import on
 from textual.command import CommandList, CommandPalette
 from textual.widgets import Input, OptionList
+from textual.widgets.option_list import Option
 from textual.worker import WorkerError
 
 from metatui.tui.command_palette.actions import ActionCommands
@@ -15,6 +16,8 @@ from metatui.tui.command_palette.lists import ExplanationCommands, PresetCommand
 from metatui.tui.command_palette.provider import CommandProvider
 from metatui.tui.command_palette.settings import SettingCommands
 from metatui.tui.screens.overlay import Overlay
+
+NOTHING_HERE = "No matches here. To search settings, presets and runs, close this screen first (esc)."
 
 
 class Palette(CommandPalette, Overlay[None]):
@@ -30,6 +33,18 @@ class Palette(CommandPalette, Overlay[None]):
             providers += [SettingCommands, PresetCommands, ExplanationCommands, RunCommands]
             placeholder = "An action, a preset, a run, a term, or a setting (inner lr 0.05)"
         super().__init__(providers, placeholder=placeholder, id="--command-palette")
+        self._over_tabs = over_tabs
+
+    def _start_no_matches_countdown(self, search_value: str) -> None:
+        """Show, after a moment, that the search has found nothing. Above another screen, say where to search."""
+        super()._start_no_matches_countdown(search_value)
+        if not self._over_tabs and search_value:
+            self._stop_no_matches_countdown()
+            self._no_matches_timer = self.set_timer(self._NO_MATCHES_COUNTDOWN, self._show_no_matches)
+
+    def _show_no_matches(self) -> None:
+        self.query_one(CommandList).add_option(Option(NOTHING_HERE, id=self._NO_MATCHES, disabled=True))
+        self._list_visible = True
 
     @on(Input.Submitted)
     async def _finish_search(self, event: Input.Submitted) -> None:

@@ -123,11 +123,11 @@ class BackgroundController:
 
     def action_detach(self) -> None:
         run = self._app.run_controller.followed
-        self._app.run_controller.leave()
+        kept = self._app.run_controller.leave()
         self.write_followed_run()
         name = run.id if run else "The run that was starting"
         self._app.notify(
-            name + with_keys(" continues in the background: press {attach} to follow it again."), timeout=LONG
+            name + with_keys(" continues in the background: press {attach} to follow it again.") + kept, timeout=LONG
         )
 
     def action_suspend(self) -> None:

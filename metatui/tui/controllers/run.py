@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Literal
 
 from textual.timer import Timer
 
+from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, label_in_sentence, text_of
 from metatui.events import Checkpoint, Checkpointed, Evaluate, Evaluated, Event, Failed, Finished, Started, Tweaked
 from metatui.tui.controllers.run_client import RunClient
 from metatui.tui.controllers.sessions import Attached, OpenRun, Sessions
 from metatui.tui.formatting import headline, result_words, value
-from metatui.tui.keyboard.actions import Phase
+from metatui.tui.keyboard.actions import Phase, with_keys
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.model.system_monitor import Load, Sampler
 from metatui.tui.screens.main.curves import MarkedRun
@@ -93,23 +94,35 @@ class RunController:
         self.shown, self.side_by_side, self._marked = model, (), ()
         self._app.work_tab.opened(has_run=True)
         self._app.open_tab("work", "run")
+        self._app.runs_tab.go_to(model.run_id)
         self.show_run()
         self.show_adaptation()
 
-    def leave(self) -> None:
-        """Stop following the run, which continues, and clear the work tab."""
+    def leave(self) -> str:
+        """Stop following the run, which continues, and clear the work tab.
+
+        Returns:
+            A sentence, after a space, about live changes that the form keeps; empty if there are none.
+        """
+        left = self.client.model
         self.client.leave()
         self.shown = None
         self._app.work_tab.opened(has_run=bool(self.side_by_side))
         self._app.form.hold(None)
+        kept = self._keep_start(left) if left and not self._app.presets.return_note else ""
         self._app.presets.run_ended()
-        self._app.runs_tab.reload(newest=True)
+        self._app.runs_tab.go_to(left.run_id if left else "")
         self.show_run()
         self.show_adaptation()
+        return kept
 
     def action_pause(self) -> None:
-        self.client.toggle_pause()
-        self.show_run()
+        """Pause or continue the followed run. If no run is followed, resume the shown run."""
+        if self.client.phase.active:
+            self.client.toggle_pause()
+            self.show_run()
+        else:
+            self._app.runs.resume_shown()
 
     def action_stop(self) -> None:
         self.client.stop()
@@ -134,14 +147,15 @@ class RunController:
                 else:
                     self._app.form.enter(path, text_of(new))
             if changes and not self.client.phase.active:
-                values = " and ".join(f"{label_in_sentence(path)} {text_of(new)}" for path, new in changes.items())
+                values = _named({path: text_of(new) for path, new in changes.items()})
                 self._app.notify(f"The run has ended: the form now has {values} for the next run.")
 
         if model := self.client.model:
             self._app.push_screen(LiveScreen(model.settings), apply)
 
     def action_undo(self) -> None:
-        self._app.form.restore()
+        if restored := self._app.form.restore():
+            self._app.notify(f"The form has the values from the start of the run again: {_named(restored)}.")
         if change := self.client.undo():
             label = FIELDS[change.path].label
             old, new = text_of(change.old), text_of(change.new)
@@ -172,8 +186,8 @@ class RunController:
         app, model = self._app, self.client.model
         app.happened.publish(event)
         match event:
-            case Started():
-                app.runs_tab.reload(newest=True)
+            case Started() if model:
+                app.runs_tab.go_to(model.run_id)
             case Tweaked() if model:
                 app.form.tweaked(model.settings, event.path)
             case Checkpointed(kind="last") if self._checkpoint_requested:
@@ -189,8 +203,9 @@ class RunController:
         app.form.hold(None)
         app.background.close_question()
         self._tell_dialog()
+        kept = "" if app.presets.return_note else self._keep_start(model)
         app.presets.run_ended()
-        app.runs_tab.reload(newest=True)
+        app.runs_tab.go_to(model.run_id)
         if receiver and receiver.stopped_early:
             app.notify("Stopped before training began.", title=model.run_id or "Run")
         if isinstance(model.ended, Failed) and receiver and receiver.run:
@@ -199,12 +214,29 @@ class RunController:
             result = f" Test: {result_words(model.test, model.best)}." if model.test else ""
             warning = f" {model.ended.warning}." if model.ended.warning else ""
             others = model.ended.reason == "stopped" and not self.client.stop_requested
+            resume = with_keys(" {pause} resumes it.") if app.context.resumable else ""
             by = " in another instance of the app or with 'metatui stop'" if others else ""
             app.notify(
-                f"{model.status}{by}.{result}{warning}",
+                f"{model.status}{by}.{result}{warning}{resume}{kept}",
                 title=model.run_id or "Run",
                 severity="warning" if warning or model.has_no_result else "information",
             )
+
+    def _keep_start(self, model: RunModel) -> str:
+        """Let the user restore the form to the settings from the start of a run that is no longer followed.
+
+        Returns:
+            A sentence, after a space, that names the values changed during the run; empty if there are none.
+        """
+        start: dict[str, Scalar] = {}
+        for made in model.undoable:
+            start.setdefault(made.path, made.old)
+        changed = {path: self._app.form.text(path) for path in self._app.form.keep_start(model.settings, start)}
+        return (
+            with_keys(f" The form keeps changes made during the run ({_named(changed)}): {{undo}} undoes them.")
+            if changed
+            else ""
+        )
 
     def _tell_dialog(self) -> None:
         """Tell the live settings dialog that the run has ended."""
@@ -320,3 +352,8 @@ class RunController:
                 caption = f"Test: {result_words(model.test, model.best)}"
             views = RunViews(model.run_id, model.settings.algorithm.name, self._colour(model), model.views)
             show((views,), caption, warning=bool(evaluation and evaluation.diverged))
+
+
+def _named(texts: Mapping[str, str]) -> str:
+    """Name settings with their values: `inner learning rate 0.05 and outer learning rate 0.01`."""
+    return " and ".join(f"{label_in_sentence(path)} {text}" for path, text in texts.items())

@@ -134,18 +134,32 @@ class RunsController:
     def action_resume_run(self) -> None:
         run = self._app.runs_tab.selected
         if run and run.settings:
-            self._app.run_worker(self._resume(run), exclusive=True, group="open")
+            self._start_resuming(run.run)
         elif run:
             self._say_unreadable(run)
+
+    @property
+    def resumable(self) -> RunFolder | None:
+        """The shown run, if it is over and ended before its last meta-step; otherwise None."""
+        shown = self._app.run_controller.shown
+        is_unfinished = shown is not None and shown.status in ("Stopped", "Interrupted", "Failed")
+        return self._shown_from_disk() if is_unfinished else None
+
+    def resume_shown(self) -> None:
+        if run := self.resumable:
+            self._start_resuming(run)
+
+    def _start_resuming(self, run: RunFolder) -> None:
+        self._app.run_worker(self._resume(run), exclusive=True, group="open")
 
     def _say_unreadable(self, run: RunSummary) -> None:
         self._app.notify(f"{run.problem or 'The settings of this run cannot be read'}.", severity="error")
 
-    async def _resume(self, run: RunSummary) -> None:
+    async def _resume(self, run: RunFolder) -> None:
         from metatui.tui.model.replay import Replay
 
         try:
-            model = await asyncio.to_thread(lambda: Replay(run.run).read())
+            model = await asyncio.to_thread(lambda: Replay(run).read())
         except MetatuiError as error:
             self._app.notify_error(error)
             return
@@ -154,6 +168,7 @@ class RunsController:
             return
         model.reopen(model.settings)
         self._app.run_controller.begin(lambda: self._sessions.resume(run.id), model)
+        self._app.notify(f"Resuming {run.id}. {self._app.presets.return_note}".strip())
 
     def action_stop_run(self) -> None:
         if run := self._app.runs_tab.selected:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from metatui.config.schedule import Planned
+from metatui.config.schedule import LAST, Planned
 from metatui.config.settings import Settings
 from metatui.events import Command, Event, TaskView
 from metatui.utils.errors import MetatuiError
@@ -140,6 +140,7 @@ class RealSessions:
 
     def attach(self, run: RunFolder) -> Attached:
         from metatui.runs.execution.control import LiveRun
+        from metatui.runs.execution.replay_log import RunLog
         from metatui.tui.model.replay import Replay
 
         live = LiveRun.attach(run)
@@ -147,11 +148,13 @@ class RealSessions:
         try:
             # Read after connecting, so that every event is in the folder, or is sent, or both.
             model = Replay(run).read()
+            # In the settings of the process, `auto` is replaced by the selected device and engine.
+            settings = RunLog.read(run).settings_after(LAST)
             written = Counter((entry.event, entry.iteration) for entry in run.journal() if entry.time >= since)
         except MetatuiError:
             live.close()
             raise
-        model.reopen(live.hello.settings)
+        model.reopen(settings)
         live.known(model.iteration)
         return Attached(live, model, written)
 

@@ -56,13 +56,16 @@ class AppContext:
     undoable: bool = False
     """True if the followed run has a live change that can be undone."""
     restorable: bool = False
-    """True if the usual values of an algorithm were filled into the form, and the form can be restored."""
+    """True if values in the form were replaced by usual values or by live changes of a run that has ended, and can be
+    restored."""
     hinted: bool = False
     """True if there is a hint, or the form offers the usual values of an algorithm."""
     classification: bool = False
     """True if the shown run, or each of the marked runs in the curves pane, classifies images."""
     failed: bool = False
     """True if the shown run failed."""
+    resumable: bool = False
+    """True if no run is followed, and the work tab is open and shows a run that ended before its last meta-step."""
     curves: bool = False
     """True if the shown run has curves."""
     group: str = ""
@@ -113,6 +116,8 @@ class Action:
 
 def _running(now: AppContext) -> str:
     match now.phase:
+        case Phase.IDLE if now.resumable:
+            return "No run is training here. {pause} resumes the shown run, and {start} starts a new one."
         case Phase.IDLE:
             return "No run is training here. {start} starts one, and {attach} follows a background run."
         case Phase.STOPPING:
@@ -121,10 +126,14 @@ def _running(now: AppContext) -> str:
             return ""
 
 
+def _pausable(now: AppContext) -> str:
+    return "" if now.resumable else _running(now)
+
+
 def _undoable(now: AppContext) -> str:
     if now.restorable:
         return ""
-    if now.phase is Phase.IDLE:  # the same key resumes a run in the runs tab
+    if now.phase is Phase.IDLE and not now.resumable:  # the same key resumes a run in the runs tab
         return f"{_running(now)} In the runs tab ({{tab_runs}}), {{resume_run}} resumes a stopped run."
     return _running(now) or ("" if now.undoable else "Nothing to undo: no setting was changed during training.")
 
@@ -184,7 +193,7 @@ RUNS, PRESETS = "Runs", "Presets"
 
 ACTIONS: tuple[Action, ...] = (
     Action("start", "f5,s", "Start", "Start with the settings in the form.", TRAINING, _idle),
-    Action("pause", "f6,p", "Pause", "Pause after this meta-step, or continue.", TRAINING, _running),
+    Action("pause", "f6,p", "Pause", "Pause after this meta-step, or continue.", TRAINING, _pausable),
     Action("stop", "f7,x", "Stop", "Stop after this meta-step and save.", TRAINING, _running),
     Action("evaluate", "f8,e", "Validate", "Validate now, on held-out tasks.", TRAINING, _running),
     Action("checkpoint", "f9,c", "Save", "Save a checkpoint now.", TRAINING, _running),

@@ -15,6 +15,7 @@ from metatui.config import presets
 from metatui.config.settings import Settings
 from metatui.tui.app import MetatuiApp
 from metatui.tui.command_palette.provider import MAX_QUERY, CommandProvider
+from metatui.tui.command_palette.screen import NOTHING_HERE, Palette
 from metatui.tui.keyboard.actions import ACTIONS
 from metatui.tui.screens.explain import ExplainScreen
 from tests.tui.fakes import FakeSessions, saved_run
@@ -108,6 +109,17 @@ async def test_palette_of_another_screen_lists_its_keys(make: Make) -> None:
         assert app.screen.algorithm != app.opening_settings.algorithm.name
 
 
+async def test_palette_of_another_screen_says_where_settings_are(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Palette, "_NO_MATCHES_COUNTDOWN", 0.01)
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("f5", "f4", "ctrl+p", *"inner lr 0.1")
+        entries = app.screen.query_one(CommandList)
+        while [str(option.prompt) for option in entries.options] != [NOTHING_HERE]:
+            await pilot.pause()
+        assert entries.options[0].disabled
+
+
 async def test_settings(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:
@@ -137,7 +149,10 @@ async def test_settings(make: Make, sessions: FakeSessions) -> None:
         assert settings.algorithm.inner_lr == 0.05
         await pilot.press("f5")
         await settled(app, pilot)
-        refused = "Not possible now. This setting cannot be changed during a run: F7 stops the run, and d detaches it."
+        refused = (
+            "Not possible now. This setting cannot be changed during a run. F7 stops the run. After d, the run "
+            "continues in the background, and the form can be edited."
+        )
         assert (await search(app, pilot, "seed 3"))["Set Seed to 3"] == refused
         assert first(await search(app, pilot, "algorithm reptile")) == "Set Algorithm to reptile"
         found = await search(app, pilot, "outer_lr=0.02")

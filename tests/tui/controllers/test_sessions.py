@@ -14,7 +14,7 @@ import pytest
 
 from metatui.config.fields import change
 from metatui.config.settings import Settings
-from metatui.events import Evaluated, Event, Finished, Pause, Paused, Progress, Resume
+from metatui.events import Change, Evaluated, Event, Finished, Pause, Paused, Progress, Resume, Tweaked
 from metatui.runs.execution.control import StartingRun
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
@@ -56,10 +56,14 @@ def until(events: Iterator[Event], kind: type[Event]) -> Event:
 
 
 def test_start_detach_attach_and_stop(real: RealSessions) -> None:
-    first = real.start(TINY, "tiny").wait()
+    settings = change(TINY, {"compute.device": "auto"})
+    first = real.start(settings, "tiny").wait()
     assert first.hello.pid != os.getpid()
     events = iter(first)
     until(events, Evaluated)
+    settings = change(settings, {"algorithm.inner_lr": 0.02})
+    first.submit(Change("algorithm.inner_lr", 0.02))
+    until(events, Tweaked)
     first.submit(Pause())
     until(events, Paused)
     first.close()
@@ -69,7 +73,8 @@ def test_start_detach_attach_and_stop(real: RealSessions) -> None:
     assert attached.session.hello.phase == "paused"
     model = attached.model
     assert model.run_id == first.run.id
-    assert model.settings.training == TINY.training
+    assert attached.session.hello.settings.compute.device != "auto"
+    assert model.settings == settings, "the selected device and number of threads are not in the settings"
     assert model.evaluation is not None
     assert model.val_loss.last is not None
     attached.session.submit(Resume())

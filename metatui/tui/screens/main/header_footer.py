@@ -127,6 +127,8 @@ class KeyBar(Widget):
                 label = LABELS.get(action.id, action.label)
                 if action.id == "pause" and self.context.phase in (Phase.PAUSED, Phase.PAUSING):
                     label = "Continue"
+                elif action.id == "pause" and self.context.resumable:
+                    label = "Resume"
                 perform = f"perform('{action.id}')"
                 name = link(f" {key_name(key)}{' ' if label else ''}", perform, "$footer-key-foreground bold")
                 pair += name + link(f"{label} " if label else "", perform, "$footer-description-foreground")

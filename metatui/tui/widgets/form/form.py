@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import ClassVar
 
 from textual import on
@@ -65,6 +65,8 @@ class SettingsForm(Vertical):
         """Settings of the run in progress; None if no run is in progress."""
         self.offer: Offer | None = None
         """The offer to fill in usual values, even after it was accepted; None if there is no offer."""
+        self._start_texts: Texts = {}
+        """Texts at the start of the last run of the settings that were changed while it trained."""
         self._groups = set[str]()
         """Names of the groups of settings for which widgets have been created."""
         self.assessment = assess(self._texts)
@@ -144,7 +146,7 @@ class SettingsForm(Vertical):
     def show_texts(self, texts: Texts) -> None:
         """Fill the fields with `texts`, which may be invalid."""
         self._texts = dict(texts)
-        self.offer = None
+        self.offer, self._start_texts = None, {}
         self._show_texts()
 
     def hold(self, running: Settings | None) -> None:
@@ -203,12 +205,43 @@ class SettingsForm(Vertical):
         self.offer = None
         self._judge()
 
-    def restore(self) -> None:
-        """Restore the values that were replaced by the usual values."""
-        if self.offer and self.offer.is_taken:
+    @property
+    def restorable(self) -> bool:
+        """Whether `restore` has an effect."""
+        return bool(self._start_texts) or (self.offer is not None and self.offer.is_taken)
+
+    def keep_start(self, settings: Settings, start: Mapping[str, Scalar]) -> Texts:
+        """Let `restore` undo live changes of a run that has ended, as far as the form has the changed values.
+
+        Args:
+            settings: settings of the run at its end.
+            start: values at the start of the run, keyed by path.
+
+        Returns:
+            The texts that `restore` enters, keyed by path.
+        """
+        self._start_texts = {
+            path: text_of(value)
+            for path, value in start.items()
+            if text_of(value) != self._texts[path] == text_of(settings.value(path))
+        }
+        return self._start_texts
+
+    def restore(self) -> Texts:
+        """Restore the values that were replaced by the usual values or, during the last run, by live changes.
+
+        Returns:
+            The restored texts that were replaced by live changes, keyed by path.
+        """
+        start, self._start_texts = self._start_texts, {}
+        if start:
+            self._texts |= start
+            self._show_texts()
+        elif self.offer and self.offer.is_taken:
             self._texts |= self.offer.before
             self.offer = offer(self._texts, self.offer.path)
             self._show_texts()
+        return start
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Enable the keys of an offer only while the offer is open and the focus is on the field that shows it."""
@@ -274,6 +307,7 @@ class SettingsForm(Vertical):
 
     def _update_offer(self, path: str) -> None:
         """Offer the usual values when the algorithm or data set changes. After other changes, update the offer."""
+        self._start_texts = {name: text for name, text in self._start_texts.items() if name != path}
         if path in SELECTORS and self.run_settings is None:
             self.offer = offer(self._texts, path)
         elif self.offer and not self.offer.is_taken:

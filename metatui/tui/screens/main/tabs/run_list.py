@@ -136,7 +136,7 @@ class ListedRun:
             Cell(f"{LIVE if is_live(run) else ''}{run.status.capitalize()}"),
             Cell(result(run), "warning" if has_no_result(run) else "text"),
             Cell(f"{run.iteration:,}"),
-            Cell(run.preset or "own"),
+            Cell(f"{run.preset or 'own'}{', changed live' if run.changed_live else ''}"),
             Cell(when(run), "muted"),
         )
         parts = [run.id, run.status, run.preset or "", f"{run.started:%Y-%m-%d}"]

@@ -163,6 +163,7 @@ def _about(run: RunSummary, details: RunDetails) -> str:
     task, algorithm = run.settings.task, ALGORITHMS[run.settings.algorithm.name].title
     kind = f"{task.ways}-way {task.shots}-shot" if run.settings.is_classification else f"{task.shots}-shot"
     origin = f"preset {run.preset}" if run.preset else "own settings"
+    origin += ", changed live" if run.changed_live else ""
     return f"{algorithm} on {DATA[task.source].title}, {kind}, seed {run.settings.training.seed}, {origin}"
 
 
@@ -192,9 +193,12 @@ def _settings(run: RunSummary, details: RunDetails, width: int, theme: ChartThem
     rows = changed_settings(run.settings, details.base, "preset" if details.preset else "default", width, theme)
     live = changed_settings(details.model.settings, run.settings, "at the start", width, theme)
     base = f"preset {details.preset}" if details.preset else "the defaults"
-    same = f"The settings{' at the start' if live else ''} are {'those of ' if details.preset else ''}{base}."
+    at_start = " at the start" if live or run.changed_live else ""
+    same = f"The settings{at_start} are {'those of ' if details.preset else ''}{base}."
     shown = section(f"Settings that differ from {base}", rows, width, theme)
     shown = shown if rows else [[], *paragraph(same, width, theme, theme.title)]
+    if run.changed_live and not details.model.undoable:
+        live += paragraph("Live changes were undone: see the journal.", width, theme, theme.text)
     return [*shown, *section("Settings changed during the run", live, width, theme)]
 
 

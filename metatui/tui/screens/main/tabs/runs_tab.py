@@ -65,8 +65,8 @@ class RunsTab(ListTab):
         self._order = Order()
         self._reading = asyncio.Lock()
         """Lock that allows one read at a time, so that the newest result is shown last."""
-        self._go_to_newest = False
-        """True to select the newest run after the next read."""
+        self._wanted = ""
+        """Name of the run to select as soon as it is listed and the user has not moved the cursor; empty if none."""
         self._placed = ""
         """Name of the run that the app selected. If another run is selected, the user has moved the cursor."""
         self._moved = False
@@ -102,23 +102,47 @@ class RunsTab(ListTab):
 
     def opened(self) -> None:
         """Reload the list when the tab is opened."""
-        self._moved, self._placed = False, self.selected.id if self.selected else ""
+        self._moved, self._placed = False, self._selected_id
+        self._select_wanted()
         self.reload()
 
-    def reload(self, *, newest: bool = False) -> None:
-        """Read the list again and keep the selected run.
+    def reload(self) -> None:
+        """Read the list again and keep the selected run."""
+        self._read()
+
+    def go_to(self, run_id: str) -> None:
+        """Read the list again and select a run.
+
+        If the user has moved the cursor since the tab was opened, the run is selected when the tab is opened again.
 
         Args:
-            newest: select the newest run instead, unless the user has moved the cursor since the tab was opened.
+            run_id: name of the run; empty for a run that has no folder, so that the selected run is kept.
         """
-        self._go_to_newest = self._go_to_newest or newest
-        self._read()
+        self._wanted = run_id or self._wanted
+        if not self.display:
+            self._moved, self._placed = False, self._selected_id
+        self._select_wanted()  # not only after the read, because the next key may resume the selected run
+        self.reload()
+
+    @property
+    def _selected_id(self) -> str:
+        return self.selected.id if self.selected else ""
+
+    def _notice_moved_cursor(self) -> None:
+        self._moved = self._moved or (self.selected is not None and self.selected.id != self._placed)
+
+    def _select_wanted(self) -> None:
+        self._notice_moved_cursor()
+        key = next((each.key for each in self._listed if each.id == self._wanted), None)
+        if key is not None and not self._moved:
+            self.table.select(key)
+            self._wanted = ""
+            self._placed = self._selected_id
 
     @work(group="runs")
     async def _read(self) -> None:
         await self._read_runs()
-        newest, self._go_to_newest = self._go_to_newest, False
-        self.fill(newest=newest)
+        self.fill()
 
     async def update(self) -> None:
         """While the tab is visible, show changes made by other processes: new, deleted, live and ended runs."""
@@ -164,15 +188,13 @@ class RunsTab(ListTab):
         """Number of runs when the list was last read."""
         return len(self._all)
 
-    def fill(self, *, newest: bool = False, in_place: bool = False) -> None:
+    def fill(self, *, in_place: bool = False) -> None:
         """Show the runs that contain the words of the filter.
 
         Args:
-            newest: select the newest run.
             in_place: keep the scroll position; see `Table.show`.
         """
-        before = self.selected
-        self._moved = self._moved or (before is not None and before.id != self._placed)
+        self._notice_moved_cursor()
         self._listed = self._order.sorted([each for each in self._all.values() if each.contains(self.words)])
         self._colours.of(self.marked)
         marks = {run_id: number for number, run_id in enumerate(self.marked, 1)}
@@ -186,9 +208,8 @@ class RunsTab(ListTab):
             order=(self._order.column, self._order.descends),
             in_place=in_place,
         )
-        if newest and not self._moved and self._listed:
-            self.table.select(max(self._listed, key=lambda each: (each.run.started, each.id)).key)
-        self._placed = self.selected.id if self.selected else ""
+        self._placed = self._selected_id
+        self._select_wanted()
         self.table.border_title = self._title()
         self.lay_out()
         self.show_preview()

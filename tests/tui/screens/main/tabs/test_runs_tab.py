@@ -123,6 +123,28 @@ async def test_preview_tells_settings_changed_during_the_run(make: Make, runs_di
     assert "Settings changed during the run Inner learning rate: 0.05 (at the start 0.01)" in preview
 
 
+async def test_undone_live_changes_are_told(make: Make, runs_dir: Path) -> None:
+    run = saved_run(runs_dir, Settings(), name=NAMES[0], steps=3)
+    saved_run(runs_dir, Settings(), name=NAMES[1], steps=3)
+    with closing(JournalWriter(run.journal_path)) as journal:
+        journal.write("tweaked", 2, path="compute.tasks_at_once", old=0, new=2)
+    assert not summarise(run).changed_live
+    with closing(JournalWriter(run.journal_path)) as journal:
+        journal.write("tweaked", 2, path="algorithm.inner_lr", old=0.01, new=0.05)
+        journal.write("tweaked", 3, path="algorithm.inner_lr", old=0.05, new=0.01)
+    app = make()
+    async with app.run_test(size=(100, 40)) as pilot:
+        await pilot.press("2")
+        await settled(app, pilot)
+        app.runs_tab.go_to(NAMES[0])
+        await settled(app, pilot)
+        assert [run.changed_live for run in app.runs_tab.listed] == [run.id == NAMES[0] for run in app.runs_tab.listed]
+        preview = text_of(app.screen, "#run-preview")
+    assert "own settings, changed live" in preview
+    assert "The settings at the start are the defaults." in preview
+    assert "Live changes were undone: see the journal." in preview
+
+
 async def test_loading_a_run_tells_settings_changed_during_the_run(
     make: Make, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
