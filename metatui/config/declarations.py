@@ -198,7 +198,7 @@ def _range(info: FieldInfo) -> str:
         case {"ge": low, "le": high}:
             return f" from {low} to {high}"
         case {"gt": low, "le": high}:
-            return f" above {low} up to {high}"
+            return f" above {low} and up to {high}"
     words = {"ge": "of at least", "gt": "above", "le": "of at most", "lt": "below"}
     bounds = [f"{words[key]} {limit}" for key, limit in limits.items()]
     return f" {' and '.join(bounds)}" if bounds else ""

@@ -180,7 +180,8 @@ class AlgorithmSettings(Group):
         allowed="empty, or patterns of parameter names such as 'net.0.*', comma-separated",
         when=used(ALGORITHMS, "algorithm.freeze"), max_length=1000, pattern=f"^({PATTERNS})?$")
     inner_lr: float = setting(
-        0.01, "Inner learning rate", "Step size of adaptation (α), for the mean loss over the support set.",
+        0.01, "Inner learning rate",
+        "Step size of adaptation (α): the factor of the gradient of the mean loss over the support set.",
         main=True, live=True, when=used(ALGORITHMS, "algorithm.inner_lr"), gt=0, le=100)
     inner_steps: int = setting(
         1, "Inner steps", "Gradient steps of adaptation in training.",

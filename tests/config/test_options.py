@@ -95,7 +95,7 @@ def test_run_files_contain_the_options_of_the_selected_algorithm() -> None:
 def test_fields_contain_options() -> None:
     assert [path for path in FIELDS if path.startswith("ridge.")] == [f"ridge.{name}" for name in Options.model_fields]
     field = FIELDS["ridge.strength"]
-    assert (field.unit, field.live, field.allowed) == ("nats", True, "a number above 0 up to 10")
+    assert (field.unit, field.live, field.allowed) == ("nats", True, "a number above 0 and up to 10")
     assert FIELDS["ridge.steps"].allowed == "a whole number of at least 1"
     assert assignment("ridge.layers=4, 5") == ("ridge.layers", (4, 5))
     with pytest.raises(SettingsError, match=r"did you mean ridge.strength\?"):
@@ -142,7 +142,7 @@ def test_choices_follow_the_registry() -> None:
 @pytest.mark.parametrize(
     ("groups", "field", "words"),
     [
-        ({"ridge": {"strength": 11}}, "ridge.strength", "is 11, but must be a number above 0 up to 10"),
+        ({"ridge": {"strength": 11}}, "ridge.strength", "is 11, but must be a number above 0 and up to 10"),
         ({"ridge": {"norm": "l3"}}, "ridge.norm", "is 'l3', but must be one of l1, l2"),
         ({"ridge": {"strenght": 1.0}}, "ridge.strenght", "did you mean ridge.strength?"),
         ({"ridge": {"steps": "x"}}, "ridge.steps", "must be a whole number of at least 1"),

@@ -176,7 +176,7 @@ def plan(*changes: str) -> str:
         ("[task]\nshotz = 1", "'task.shotz' is not a setting: did you mean task.shots?"),
         ("[task]\nshots = 1.5", "task.shots is 1.5, but must be a whole number from 1 to 1,000"),
         ("[task]\nshots = '5'", "task.shots is '5', but must be a whole number from 1 to 1,000"),
-        ("[algorithm]\ninner_lr = nan", "algorithm.inner_lr is nan, but must be a number above 0 up to 100"),
+        ("[algorithm]\ninner_lr = nan", "algorithm.inner_lr is nan, but must be a number above 0 and up to 100"),
         ("[preset]\ntitel = 'x'", "'preset.titel' is unknown: did you mean preset.title?"),
         ("[preset]\ntitle = 5", "preset.title is 5, but must be text"),
         ("preset = 5", "preset is 5, but must be a table of strings"),

@@ -219,7 +219,7 @@ async def test_dialog_shows_the_limits_of_the_fields(make: Make, sessions: FakeS
             field.setting.path: "".join(segment.text for segment in field.render_line(0)).strip()
             for field in app.screen.query(FormField)
         }
-        assert shown["algorithm.inner_lr"].endswith("above 0 up to 100")
+        assert shown["algorithm.inner_lr"].endswith("above 0 and up to 100")
         assert shown["training.iterations"].endswith("from 1 to 100,000,000"), "the longest limits fit"
 
 

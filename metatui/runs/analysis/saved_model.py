@@ -103,8 +103,8 @@ class LoadedModel:
             steps: number of inner steps; defaults to `evaluation.inner_steps` of the run.
             inner_lr: inner learning rate; defaults to the run's inner learning rate at the checkpoint.
             batch_norm: `transductive` or `per_example`; defaults to `evaluation.batch_norm` of the run. With
-                transductive batch norm, a prediction depends on all inputs of the same call, so a single image can get
-                another label than in a batch; `per_example` predicts each input on its own.
+                transductive batch norm, a prediction depends on all inputs of the same call, so an image can get a
+                different label on its own than in a batch; `per_example` predicts each input on its own.
 
         Raises:
             BadInput: if a shape or a value is not allowed, or the algorithm does not use one of the given

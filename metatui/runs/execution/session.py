@@ -44,7 +44,7 @@ TRY_EVERY = 3.0
 
 
 class UnsavedStateError(MetatuiError):
-    """Raised when a run is stopped while the disk refuses to save its state."""
+    """Raised when a run is stopped but its state cannot be saved to disk."""
 
 
 class Session:

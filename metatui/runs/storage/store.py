@@ -133,7 +133,7 @@ class RunStore:
         raise BadInput(f"there is no run {quote(reference)}: {where} has {count}")
 
     def delete(self, run: RunFolder) -> None:
-        """Delete the folder of `run`. Raises BadInput if a process is writing it."""
+        """Delete the folder of `run`. Raises BadInput if a process is writing to it."""
         if not run.is_run():
             raise BadInput(f"{quote(str(run.path), 200)} is not a run: it has no settings.toml")
         lock = RunLock(run.lock_path)

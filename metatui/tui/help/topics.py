@@ -27,7 +27,7 @@ TERMS: Mapping[str, str] = {
         "quickly."
     ),
     "Sinusoid (sine waves)": (
-        "y = A sin(x - φ): the tasks of the data set sinusoid, with amplitude A from 0.1 to 5, phase φ from 0 to π, "
+        "y = A sin(x - φ): the tasks of the sinusoid data set, with amplitude A from 0.1 to 5, phase φ from 0 to π, "
         "and examples x from -5 to 5, all drawn uniformly. A trained model adapts well to tasks like these, but not to "
         "other functions."
     ),

@@ -20,7 +20,7 @@ Averages = tuple[float, ...]
 Direction = Literal["falling", "rising", "flat"]
 
 LEAST_VALUES = 40
-"""Smallest number of finite values for a trend. With fewer values, a window of an eighth of the run has less than 5."""
+"""Smallest number of finite values for a trend. With fewer, an eighth of the run contains fewer than 5 values."""
 
 
 class Point(NamedTuple):

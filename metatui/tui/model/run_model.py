@@ -120,7 +120,7 @@ class RunModel:
         """Text of the last event if it was a warning, otherwise empty."""
         self.ended: Finished | Failed | None = None
         self.smoother: Smoother | None = None
-        """The smoother that has averaged the meta-steps read from disk; None for a new run."""
+        """The smoother that has processed the meta-steps read from disk; None for a new run."""
         self._recent: deque[Progress] = deque()
 
     def copy_metrics(self, run_id: str, status: str) -> RunModel:

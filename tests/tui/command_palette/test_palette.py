@@ -124,13 +124,13 @@ async def test_settings(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         found = await search(app, pilot, "inner learning")
-        assert "A number above 0 up to 100." in found["Setting: Inner learning rate is 0.01"]
+        assert "A number above 0 and up to 100." in found["Setting: Inner learning rate is 0.01"]
         await pilot.press("enter")
         await settled(app, pilot)
         field = await app.form.reveal("algorithm.inner_lr")
         assert app.focused is field.control
         assert first(await search(app, pilot, "inner lr abc")) == "Set Inner learning rate to abc"
-        assert listed(app)["Set Inner learning rate to abc"] == "Must be a number above 0 up to 100."
+        assert listed(app)["Set Inner learning rate to abc"] == "Must be a number above 0 and up to 100."
         assert (await search(app, pilot, "cg steps=3"))["Set CG steps to 3"] == (
             "Not possible now. This setting applies only if algorithm.name is imaml."
         )

@@ -108,7 +108,7 @@ def meta_gradient(
         answer = plain()
         if outcome.kind == "differs" and engine not in ("auto", "loop"):
             raise BadInput(
-                f"engine is {quote(engine)}, which cannot compute this model and loss_fn: {outcome.reason}; "
+                f"engine is {quote(engine)}, which does not support this model and loss_fn: {outcome.reason}; "
                 "use engine='auto' or engine='loop'"
             )
         if is_new and outcome.lasting and name != "loop":

@@ -142,8 +142,8 @@ def _protocol(comparison: Comparison) -> TextTable:
         "inner steps": inner_steps(comparison) if protocol.own_steps else str(protocol.steps),
         "batch norm": protocol.batch_norm,
         "rotations as classes": {True: "yes", False: "no", None: None}[protocol.rotations],
-        "parameters": "those of the best validation, with its inner learning rate; adaptation to each task starts from "
-        "these parameters",
+        "parameters": "those at the best validation; adaptation to each task starts from these parameters and uses the "
+        "inner learning rate at that validation",
         "diverged tasks": f"tasks whose loss after the last inner step is not finite{growth}; means, intervals and "
         "tests exclude these tasks",
         "intervals": "95 % (Student's t), over tasks; for means over several seeds and their differences, over the "
