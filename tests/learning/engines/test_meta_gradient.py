@@ -235,7 +235,7 @@ def test_bad_input_names_the_argument(change: dict[str, object], sentence: str) 
 
 
 def test_refusal_names_reason_and_remedy() -> None:
-    with pytest.raises(BadInput, match=r"cannot compute .* RuntimeError: .*; use engine='auto' or engine='loop'"):
+    with pytest.raises(BadInput, match=r"does not support .* RuntimeError: .*; use engine='auto' or engine='loop'"):
         meta_gradient(Branching().double(), F.mse_loss, *points(), inner_lr=0.1, inner_steps=1, engine="batched")
 
 

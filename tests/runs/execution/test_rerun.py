@@ -273,7 +273,8 @@ def test_rerun_with_several_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[
     names = [report["run"] for report in json.loads(out)["runs"]]
     again, other = (RunStore(tmp_path).find(name) for name in names)
     assert [run.settings().training.seed for run in (again, other)] == [0, 3]
-    assert f"compare the seeds with: metatui compare {names[0]} {names[1]}" in err
+    paths = [str(tmp_path / name) for name in names]
+    assert f"compare the seeds with: metatui compare {' '.join(paths)}" in " ".join(err.split())
     assert read_all(again.metrics())[-1].meta_loss == read_all(first.metrics())[-1].meta_loss
     for arguments, message in (
         (["--seeds", "1,1"], "--seeds is '1,1', but must be distinct whole numbers of at least 0, such as 0,1,2"),
