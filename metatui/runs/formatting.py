@@ -87,6 +87,10 @@ def file_size(size: int) -> str:
     return f"{value:.1f} {unit}" if 0 < value < 9.95 else f"{value:,.0f} {unit}"
 
 
+def meta_steps(count: int) -> str:
+    return f"{count:,} meta-step{'' if count == 1 else 's'}"
+
+
 def with_unit(value: str, unit: str) -> str:
     """Append the unit of a setting, in the singular for the value 1: `5 steps`, `1 step`, `10 s`."""
     if value == "1" and len(unit) > 1:

@@ -138,7 +138,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
     ) -> None:
         """The arguments are explained in `launch.run_app`."""
         super().__init__(driver_class=Keyboard)
-        self.stylesheet: ThemeStylesheet = ThemeStylesheet(variables=self.get_css_variables())
+        self.stylesheet: ThemeStylesheet = ThemeStylesheet(variables=self.theme_variables)
         self.symbols = symbols
         """Set of characters with which charts are drawn."""
         self.pictures: KittyPictures | SixelPictures | None = KittyPictures(self._write) if pictures else None

@@ -16,15 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from metatui.events import Curve
 from metatui.runs.analysis.comparison import formatting
-from metatui.runs.analysis.comparison.formatting import (
-    changes_in_training,
-    intervals,
-    meta_steps,
-    protocol_words,
-    seconds,
-)
+from metatui.runs.analysis.comparison.formatting import changes_in_training, intervals, protocol_words, seconds
 from metatui.runs.analysis.comparison.labels import measured_in, values_of
 from metatui.runs.analysis.comparison.values import Comparison, RunResult
+from metatui.runs.formatting import meta_steps
 from metatui.utils.text import sanitize
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from textual.timer import Timer
 from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, label_in_sentence, text_of
 from metatui.events import Checkpoint, Checkpointed, Evaluate, Evaluated, Event, Failed, Finished, Started, Tweaked
+from metatui.runs.formatting import meta_steps
 from metatui.tui.controllers.run_client import RunClient
 from metatui.tui.controllers.sessions import Attached, OpenRun, Sessions
 from metatui.tui.formatting import headline, result_words, value
@@ -192,7 +193,7 @@ class RunController:
                 app.form.tweaked(model.settings, event.path)
             case Checkpointed(kind="last") if self._checkpoint_requested:
                 self._checkpoint_requested = False
-                steps = f"{event.iteration:,} meta-step{'' if event.iteration == 1 else 's'}"
+                steps = meta_steps(event.iteration)
                 app.notify(f"Checkpoint saved after {steps}.")
             case Failed():
                 app.notify(as_sentence(event.sentence), title="The run ended", severity="error", timeout=30)

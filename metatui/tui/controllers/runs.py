@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from metatui.config.fields import FIELDS, differences, label_in_sentence, text_of
 from metatui.config.schedule import LAST
 from metatui.config.settings import Settings
-from metatui.runs.formatting import file_size
+from metatui.runs.formatting import file_size, meta_steps
 from metatui.tui.controllers.sessions import Sessions
 from metatui.tui.formatting import short_metric
 from metatui.tui.keyboard.actions import BY_ID, with_keys
@@ -316,7 +316,7 @@ def _lost_with(run: RunSummary) -> str:
     """Return a description of what is lost when `run` is deleted: `Finished, 5,000 meta-steps, test 0.341 ± 0.052`."""
     from metatui.tui.screens.main.tabs.run_list import result
 
-    steps = f"{run.iteration:,} meta-step{'' if run.iteration == 1 else 's'}"
+    steps = meta_steps(run.iteration)
     best = f"best validation {short_metric(run.best)}" if run.best and not run.test else result(run)
     return f"{run.status.capitalize()}, {steps}, {best}"
 

@@ -63,10 +63,6 @@ def steps(count: int) -> str:
     return f"{count:,} inner step{'' if count == 1 else 's'}"
 
 
-def meta_steps(count: int) -> str:
-    return f"{count:,} meta-step{'' if count == 1 else 's'}"
-
-
 def protocol_words(comparison: Comparison) -> str:
     """Describe the protocol: `sinusoid, test split, 600 tasks, 10-shot, 10 queries, 10 inner steps`."""
     protocol = comparison.protocol

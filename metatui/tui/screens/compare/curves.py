@@ -10,11 +10,10 @@ from typing import Final, Generic, Literal, TypeVar
 
 from metatui.events import Curve
 from metatui.runs.analysis.comparison import Comparison, Metric, Recorded, RecordedRun, TrainingCurve
-from metatui.runs.analysis.comparison.formatting import meta_steps
 from metatui.runs.analysis.comparison.labels import measured_in
 from metatui.runs.analysis.comparison.seed_groups import by_seed
 from metatui.runs.analysis.comparison.values import Averages
-from metatui.runs.formatting import split_name
+from metatui.runs.formatting import meta_steps, split_name
 from metatui.tui.colors import palette
 from metatui.tui.widgets.charts import ChartData, Mark, Series
 from metatui.utils.smoothing import DECAYS

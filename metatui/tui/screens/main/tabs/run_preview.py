@@ -13,7 +13,7 @@ from metatui.config.fields import FIELDS
 from metatui.config.registry import ALGORITHMS, DATA, REGISTRIES
 from metatui.config.settings import Settings
 from metatui.config.toml import read_tables
-from metatui.runs.formatting import duration
+from metatui.runs.formatting import duration, meta_steps
 from metatui.runs.storage.summary import RunSummary
 from metatui.tui.formatting import headline, result_words
 from metatui.tui.model.replay import outline
@@ -170,7 +170,7 @@ def _about(run: RunSummary, details: RunDetails) -> str:
 def _amount(run: RunSummary, details: RunDetails) -> str:
     seconds = f" in {duration(details.model.seconds)}" if details.model and details.model.seconds else ""
     live = " Enter follows the run, x stops it." if is_live(run) else ""
-    steps = f"{run.iteration:,} meta-step{'' if run.iteration == 1 else 's'}"
+    steps = meta_steps(run.iteration)
     now = [text for text in (run.activity, run.process) if text]
     return f"{', '.join([run.status.capitalize(), f'{steps}{seconds}', *now])}, started {when(run)}.{live}"
 
