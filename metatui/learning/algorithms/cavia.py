@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 CONTEXT = "film.context"
 STAGE = 3
-"""In a convolutional network, the context modulates the output of this stage, counted from 1."""
+"""Number of the stage of a convolutional network, from 1, whose output the context modulates."""
 
 
 class CAVIA(GradientBased):

@@ -110,7 +110,7 @@ class RunController:
         self.shown = None
         self._app.work_tab.opened(has_run=bool(self.side_by_side))
         self._app.form.hold(None)
-        kept = self._keep_start(left) if left and not self._app.presets.return_note else ""
+        kept = self._keep_start(left) if left else ""
         self._app.presets.run_ended()
         self._app.runs_tab.go_to(left.run_id if left else "")
         self.show_run()
@@ -204,7 +204,7 @@ class RunController:
         app.form.hold(None)
         app.background.close_question()
         self._tell_dialog()
-        kept = "" if app.presets.return_note else self._keep_start(model)
+        kept = self._keep_start(model)
         app.presets.run_ended()
         app.runs_tab.go_to(model.run_id)
         if receiver and receiver.stopped_early:
@@ -229,6 +229,8 @@ class RunController:
         Returns:
             A sentence, after a space, that names the values changed during the run; empty if there are none.
         """
+        if self._app.presets.return_note:  # the form will get its own settings back
+            return ""
         start: dict[str, Scalar] = {}
         for made in model.undoable:
             start.setdefault(made.path, made.old)
