@@ -14,7 +14,7 @@ from metatui.events import Evaluation, Event
 from metatui.runs.storage.journal import Entry
 from metatui.utils.errors import quote
 from metatui.utils.numbers import diverged, interval
-from metatui.utils.text import as_sentence, sanitize
+from metatui.utils.text import as_sentence, counted, sanitize
 
 
 def headline(evaluation: Evaluation, *, level: bool = False) -> str:
@@ -42,7 +42,7 @@ def protocol(evaluation: Evaluation, *, level: bool = False) -> str:
     steps = evaluation.steps[-1]
     parts = [
         f"{evaluation.ways}-way {evaluation.shots}-shot" if evaluation.accuracy else f"{evaluation.shots}-shot",
-        f"{steps} step{'' if steps == 1 else 's'}",
+        counted(steps, "step"),
         f"{evaluation.tasks} {split_name(evaluation.split)} tasks",
     ]
     if evaluation.batch_norm:
@@ -87,10 +87,6 @@ def file_size(size: int) -> str:
     return f"{value:.1f} {unit}" if 0 < value < 9.95 else f"{value:,.0f} {unit}"
 
 
-def meta_steps(count: int) -> str:
-    return f"{count:,} meta-step{'' if count == 1 else 's'}"
-
-
 def with_unit(value: str, unit: str) -> str:
     """Append the unit of a setting, in the singular for the value 1: `5 steps`, `1 step`, `10 s`."""
     if value == "1" and len(unit) > 1:
@@ -116,9 +112,8 @@ def protocol_of(settings: Settings) -> str:
     shots = f"{settings.evaluation_shots}-shot"
     kind = f"{settings.task.ways}-way {shots}" if settings.is_classification else shots
     batch_norm = f", {evaluation.batch_norm.replace('_', ' ')}" if settings.is_classification else ""
-    count = evaluation.inner_steps
-    plural = "" if count == 1 else "s"
-    steps = f", {count} inner step{plural}" if FIELDS["evaluation.inner_steps"].is_relevant(settings) else ""
+    has_steps = FIELDS["evaluation.inner_steps"].is_relevant(settings)
+    steps = f", {counted(evaluation.inner_steps, 'inner step')}" if has_steps else ""
     loss_of = DATA[settings.task.source].loss_of
     loss = f", loss of {loss_of}" if loss_of else ""
     return f"{kind}{steps}, {evaluation.test_tasks} test tasks{batch_norm}{loss}"

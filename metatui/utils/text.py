@@ -21,6 +21,15 @@ def wrap_text(text: str, width: int, **options: Any) -> list[str]:
     return [line.replace(NO_BREAK_SPACE, " ") for line in textwrap.wrap(" ".join(kept), width, **options)]
 
 
+def counted(count: int, noun: str) -> str:
+    """Format a number of things: `1 run`, `1,200 runs`, `5 classes`, `2 queries`."""
+    if count == 1:
+        return f"1 {noun}"
+    if noun.endswith("query"):
+        return f"{count:,} {noun[:-1]}ies"
+    return f"{count:,} {noun}{'es' if noun.endswith('s') else 's'}"
+
+
 def as_sentence(text: str) -> str:
     """Begin `text` with a capital letter, unless its first word may be a name, such as a setting or a file."""
     is_word = re.match(r"(?!metatui\b)[a-z]+[ ,:]", text)

@@ -32,6 +32,7 @@ from metatui.learning.benchmark import (
 )
 from metatui.runs.execution.signals import ending_softly
 from metatui.utils.errors import BadInput, MetatuiError
+from metatui.utils.text import counted
 
 MAX_SECONDS = 3600.0
 
@@ -124,7 +125,7 @@ def bench(
 
 def _duration(wanted: Sequence[Cell], seconds: float) -> str:
     """Describe how long the benchmark will take."""
-    count = f"{len(wanted)} measurement{'' if len(wanted) == 1 else 's'}"
+    count = counted(len(wanted), "measurement")
     text = f"{count}, at least {_clock(len(wanted) * seconds)} (longer for slow engines: at least 4 meta-steps each)"
     if compiled := sum(cell.engine == "compiled" for cell in wanted):
         each = "the one" if compiled == 1 else f"each of the {compiled}"

@@ -24,6 +24,7 @@ from metatui.runs.storage.summary import RunSummary, summarise
 from metatui.utils.errors import BadInput, MetatuiError, quote
 from metatui.utils.files import replacing
 from metatui.utils.paths import expanded
+from metatui.utils.text import counted
 
 size_option = click.option("--size", is_flag=True, help="Also show the disk space that each run uses.")
 
@@ -104,7 +105,7 @@ def export(run: str, to: str, evaluations: bool, model: bool, force: bool, runs_
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         count = write_csv(rows, text) - 1
         text.detach()
-    say(console(), f"Wrote {count:,} row{'' if count == 1 else 's'} to {path}")
+    say(console(), f"Wrote {counted(count, 'row')} to {path}")
 
 
 def _export_model(run: RunFolder, to: str, *, force: bool) -> None:
@@ -125,7 +126,7 @@ def _export_model(run: RunFolder, to: str, *, force: bool) -> None:
         f"Wrote {count} tensors to {path}: the {model.checkpoint} parameters, from meta-step {model.iteration:,}",
     )
     if model.extra:
-        tensors = f"{len(model.extra)} tensor{'' if len(model.extra) == 1 else 's'}"
+        tensors = counted(len(model.extra), "tensor")
         say(
             screen,
             f"Wrote {tensors} to {extra_file(path)}: the meta-parameters that are not part of the network",
@@ -215,7 +216,7 @@ def _list(runs_dir: Path | None, with_size: bool, as_json: bool) -> None:
             lines.append("\n".join(wrapped(plain(screen, detail), screen.width, 4, 4)) + "\n", "dim")
     if with_size:
         total = file_size(sum(size or 0 for size in sizes))
-        lines.append(f"{len(summaries):,} run{'' if len(summaries) == 1 else 's'}, {total}\n")
+        lines.append(f"{counted(len(summaries), 'run')}, {total}\n")
     screen.print(lines, end="", soft_wrap=True)
 
 

@@ -13,6 +13,7 @@ from metatui.cli.console.layout import say
 from metatui.cli.console.output import console, emit
 from metatui.cli.options import changes, examples, export_option, json_option, runs_dir_option, set_option
 from metatui.utils.errors import MetatuiError
+from metatui.utils.text import counted
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -105,8 +106,9 @@ def suite(
         for each in loaded:
             output.show_results(each, results[each.name])
     if failed:
-        count = "1 run" if len(failed) == 1 else f"{len(failed)} runs"
-        raise MetatuiError(f"{count} failed (run the same command to try again): {'; '.join(failed)}")
+        raise MetatuiError(
+            f"{counted(len(failed), 'run')} failed (run the same command to try again): {'; '.join(failed)}"
+        )
 
 
 def _devices(text: str | None) -> list[str | None]:

@@ -8,6 +8,7 @@ from itertools import groupby
 
 from metatui.learning.benchmark.runner import Machine, Measurement
 from metatui.learning.benchmark.workloads import Cell, Workload
+from metatui.utils.text import counted
 
 NAMES = {"maml": "MAML", "fomaml": "FOMAML", "reptile": "Reptile"}
 
@@ -38,7 +39,7 @@ BUSY = 0.5
 
 def name(work: Workload) -> str:
     """Return the name of an algorithm and its number of inner steps."""
-    return f"{NAMES[work.algorithm]}, {work.inner_steps} step{'' if work.inner_steps == 1 else 's'}"
+    return f"{NAMES[work.algorithm]}, {counted(work.inner_steps, 'step')}"
 
 
 def engine(cell: Cell) -> str:
@@ -125,7 +126,7 @@ def describe_machine(machine: Machine) -> str:
     busy = machine.load > BUSY * machine.threads
     other = f"; busy with other work (load {machine.load:.1f})" if busy else ""
     return (
-        f"{where}{host}, {machine.threads} thread{'' if machine.threads == 1 else 's'}, torch {machine.torch}, "
+        f"{where}{host}, {counted(machine.threads, 'thread')}, torch {machine.torch}, "
         f"Python {machine.python}: matmul {figure(machine.matmul_gflops)} GFLOP/s, "
         f"copy {figure(machine.copy_gb_per_s)} GB/s, float32{other}"
     )

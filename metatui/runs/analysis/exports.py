@@ -18,6 +18,7 @@ from metatui.runs.analysis.tex import as_tex
 from metatui.runs.storage.jsonl import finite
 from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import reason, write_atomically
+from metatui.utils.text import counted
 
 CSV_COLUMNS = (
     "run", "label", "algorithm", "seed", "iteration", "split", "tasks", "ways", "shots", "queries", "batch_norm",
@@ -63,7 +64,7 @@ def export(comparison: Comparison, path: Path) -> tuple[Path, ...]:
 def written(files: Sequence[Path]) -> str:
     """Describe written files: `Written to report.md, with 4 figures next to it`."""
     figures = len(files) - 1
-    more = f", with {figures} {'figure' if figures == 1 else 'figures'} next to it" if figures else ""
+    more = f", with {counted(figures, 'figure')} next to it" if figures else ""
     return f"Written to {files[0]}{more}"
 
 

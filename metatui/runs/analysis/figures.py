@@ -19,8 +19,7 @@ from metatui.runs.analysis.comparison import formatting
 from metatui.runs.analysis.comparison.formatting import changes_in_training, intervals, protocol_words, seconds
 from metatui.runs.analysis.comparison.labels import measured_in, values_of
 from metatui.runs.analysis.comparison.values import Comparison, RunResult
-from metatui.runs.formatting import meta_steps
-from metatui.utils.text import sanitize
+from metatui.utils.text import counted, sanitize
 
 if TYPE_CHECKING:
     import numpy as np
@@ -172,7 +171,7 @@ def training(comparison: Comparison, *, against: Against = "iterations") -> Pane
             marks += [Mark(getattr(change.at, against), change.label, number) for change in curve.changes]
             y = tuple(100 * v for v in curve.accuracy or ()) if accuracy else curve.meta_loss
             series.append(Series(getattr(curve, against), y, colour=number))
-    title = f"Training against {AGAINST_TITLE[against]}, smoothed over {meta_steps(spans[0])}"
+    title = f"Training against {AGAINST_TITLE[against]}, smoothed over {counted(spans[0], 'meta-step')}"
     y_label = "query accuracy, %" if accuracy else "meta-loss"
     name = "training" if against == "iterations" else f"training-{against}"
     in_training, in_validation = measured_in([runs[0].settings for _, runs, _ in groups])

@@ -32,6 +32,7 @@ from metatui.runs.execution.session import saved_state
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import read_bounded, write_atomically
+from metatui.utils.text import counted
 
 Array = Tensor | NDArray[Any] | Sequence[Any]
 """Numbers that can be converted to a tensor."""
@@ -244,8 +245,7 @@ class AdaptedModel:
     def __repr__(self) -> str:
         settings, examples = self._experiment.settings, self._episodes.support_x.shape[1]
         what = f"{settings.algorithm.name} on {settings.task.source}"
-        steps = f"{self.steps} inner step{'' if self.steps == 1 else 's'}"
-        return f"AdaptedModel({what}, {steps} on {examples:,} example{'' if examples == 1 else 's'})"
+        return f"AdaptedModel({what}, {counted(self.steps, 'inner step')} on {counted(examples, 'example')})"
 
 
 def load_model(

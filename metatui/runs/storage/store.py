@@ -19,6 +19,7 @@ from metatui.runs.storage.summary import RunSummary, SummaryCache, summarise
 from metatui.utils import paths, slurm
 from metatui.utils.errors import BadInput, did_you_mean, quote
 from metatui.utils.files import sync_directory, write_atomically, writing
+from metatui.utils.text import counted
 
 LATEST = re.compile("latest(?:~([0-9]{1,6}))?")
 """Pattern of a reference to the newest run (`latest`), or to the n-th run before it (`latest~n`)."""
@@ -129,7 +130,7 @@ class RunStore:
         summaries = self.summaries()
         if back < len(summaries):
             return summaries[back].run
-        where, count = quote(str(self.root), 200), f"{len(summaries):,} run{'' if len(summaries) == 1 else 's'}"
+        where, count = quote(str(self.root), 200), counted(len(summaries), "run")
         raise BadInput(f"there is no run {quote(reference)}: {where} has {count}")
 
     def delete(self, run: RunFolder) -> None:

@@ -12,6 +12,7 @@ from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.summary import RunSummary, summarise
 from metatui.runs.suites.manifest import SuiteManifest
 from metatui.runs.suites.models import PlannedComparison, PlannedRun, Suite
+from metatui.utils.text import counted
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,7 @@ def comparison_of(suite: Suite, run: PlannedRun) -> PlannedComparison:
 def words(status: SuiteStatus) -> str:
     """Summarise the status: `3 of 20 runs finished, 1 training`."""
     total = len(status.runs)
-    runs = "run" if total == 1 else "runs"
-    text = f"{status.finished} of {total} {runs} finished"
+    text = f"{status.finished} of {counted(total, 'run')} finished"
     training = _count(status.runs, "running", "paused")
     failed = _count(status.runs, "failed")
     if status.running:

@@ -11,7 +11,6 @@ from textual.timer import Timer
 from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, label_in_sentence, text_of
 from metatui.events import Checkpoint, Checkpointed, Evaluate, Evaluated, Event, Failed, Finished, Started, Tweaked
-from metatui.runs.formatting import meta_steps
 from metatui.tui.controllers.run_client import RunClient
 from metatui.tui.controllers.sessions import Attached, OpenRun, Sessions
 from metatui.tui.formatting import headline, result_words, value
@@ -22,7 +21,7 @@ from metatui.tui.screens.main.curves import MarkedRun
 from metatui.tui.screens.main.status_line import RunState
 from metatui.tui.screens.main.work import no_adaptation
 from metatui.tui.widgets.adaptation import RunViews
-from metatui.utils.text import as_sentence
+from metatui.utils.text import as_sentence, counted
 
 # Imported in the functions that use them, because the first frame does not need them.
 if TYPE_CHECKING:
@@ -193,7 +192,7 @@ class RunController:
                 app.form.tweaked(model.settings, event.path)
             case Checkpointed(kind="last") if self._checkpoint_requested:
                 self._checkpoint_requested = False
-                steps = meta_steps(event.iteration)
+                steps = counted(event.iteration, "meta-step")
                 app.notify(f"Checkpoint saved after {steps}.")
             case Failed():
                 app.notify(as_sentence(event.sentence), title="The run ended", severity="error", timeout=30)

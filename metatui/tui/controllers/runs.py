@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 from metatui.config.fields import FIELDS, differences, label_in_sentence, text_of
 from metatui.config.schedule import LAST
 from metatui.config.settings import Settings
-from metatui.runs.formatting import file_size, meta_steps
+from metatui.runs.formatting import file_size
 from metatui.tui.controllers.sessions import Sessions
 from metatui.tui.formatting import short_metric
 from metatui.tui.keyboard.actions import BY_ID, with_keys
 from metatui.tui.model.run_colours import RunColours
 from metatui.tui.widgets.adaptation import RunViews
 from metatui.utils.errors import MetatuiError
+from metatui.utils.text import counted
 
 # Imported in the functions that use them, because the first frame does not need them.
 if TYPE_CHECKING:
@@ -316,7 +317,7 @@ def _lost_with(run: RunSummary) -> str:
     """Return a description of what is lost when `run` is deleted: `Finished, 5,000 meta-steps, test 0.341 ± 0.052`."""
     from metatui.tui.screens.main.tabs.run_list import result
 
-    steps = meta_steps(run.iteration)
+    steps = counted(run.iteration, "meta-step")
     best = f"best validation {short_metric(run.best)}" if run.best and not run.test else result(run)
     return f"{run.status.capitalize()}, {steps}, {best}"
 

@@ -23,6 +23,7 @@ from metatui.tui.widgets.charts.row_widget import Row
 from metatui.tui.widgets.key_line import Key, KeyLine
 from metatui.tui.widgets.scroll_view import ScrollView, paragraph
 from metatui.tui.widgets.static_text import StaticText
+from metatui.utils.text import counted
 
 KEYS: Final = (Key("n", "Other picture", "other"), Key("Esc", "Close", "dismiss"))
 BOTH_FROM: Final = 100
@@ -147,7 +148,7 @@ def sentences(space: ParameterSpace) -> list[str]:
     """Return sentences about the charts, the most important facts first."""
     learned, ordinary = space.learned, space.ordinary
     rate = space.settings.algorithm.inner_lr
-    steps = f"{space.steps} inner step{'' if space.steps == 1 else 's'}"
+    steps = counted(space.steps, "inner step")
     lines = [
         f"{space.tasks} held-out test tasks, {steps} each at α = {rate:g}, in a space of "
         f"{learned.cloud.parameters:,} dimensions.",

@@ -17,7 +17,7 @@ from metatui.learning.data.image_folder.cache import Packed, load
 from metatui.learning.data.image_folder.scan import ClassFolder, LeftOut, Listing, list_folder
 from metatui.learning.data.image_source import PackedSource, Splits
 from metatui.utils.errors import BadInput, Problem, SettingsError, quote
-from metatui.utils.text import sanitize
+from metatui.utils.text import counted, sanitize
 
 Shares = tuple[float, float]
 """Fractions of the classes that a random split uses for validation and for testing."""
@@ -155,15 +155,11 @@ def _few_classes(settings: Settings, listing: Listing, splits: Splits) -> Iterat
     tasks: dict[Split, int] = {"val": evaluated.tasks, "test": evaluated.test_tasks}
     few = [split for split in tasks if comb(len(splits[split]), ways) < tasks[split]]
     if few:
-        counts = " and ".join(f"{_classes(len(splits[split]))} for {NAMES[split]} tasks" for split in few)
+        counts = " and ".join(f"{counted(len(splits[split]), 'class')} for {NAMES[split]} tasks" for split in few)
         yield (
             f"{quote(str(listing.root), 200)} has only {counts}, so several {ways}-way tasks have the same "
             "classes, with different images: the 95 % interval applies to tasks with these classes, not to new classes"
         )
-
-
-def _classes(count: int) -> str:
-    return "1 class" if count == 1 else f"{count:,} classes"
 
 
 def split_classes(classes: Sequence[ClassFolder], seed: int, shares: Shares = SHARES) -> Splits:
@@ -227,7 +223,7 @@ def too_few_classes(ways: int, settings: Settings, listing: Listing, splits: Spl
     are = "is" if count == 1 else "are"
     sizes = ", ".join(f"{len(splits[split])} for {NAMES[split]}" for split in SPLITS[:-1])
     return (
-        f"the {_classes(count)} of {quote(str(listing.root), 200)} {are} divided into {sizes} and "
+        f"the {counted(count, 'class')} of {quote(str(listing.root), 200)} {are} divided into {sizes} and "
         f"{len(splits['test'])} for testing: {remedy}"
     )
 

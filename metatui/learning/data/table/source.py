@@ -23,7 +23,7 @@ from metatui.learning.data.random import choose, keys, task_numbers, uniform
 from metatui.learning.data.schema import DataSchema, Standardisation
 from metatui.learning.data.table.reader import TableData, read_table
 from metatui.utils.errors import BadInput, Problem, SettingsError, quote
-from metatui.utils.text import sanitize
+from metatui.utils.text import counted, sanitize
 
 if TYPE_CHECKING:
     from metatui.learning.data.sources.table import TableOptions
@@ -216,7 +216,7 @@ class TableSource(TaskSource):
         few = {split: self.task_count(split) for split in evaluated if self.task_count(split) < evaluated[split]}
         if not few:
             return ""
-        tasks = " and ".join(f"{n:,} {NAMES[split]} {'task' if n == 1 else 'tasks'}" for split, n in few.items())
+        tasks = " and ".join(counted(n, f"{NAMES[split]} task") for split, n in few.items())
         counts = " and ".join(f"{evaluated[split]:,}" for split in few)
         return (
             f"{self.table.name} has only {tasks}, so the {counts} evaluated episodes use tasks more than once, with "
@@ -244,7 +244,7 @@ def split_tasks(table: TableData, options: TableOptions, seed: int) -> Splits:
     if table.splits is None:
         if len(everything) < len(SPLITS):
             raise BadInput(
-                f"{table.name} has {len(everything)} {'task' if len(everything) == 1 else 'tasks'} in column "
+                f"{table.name} has {counted(len(everything), 'task')} in column "
                 f"{quote(options.task_column)}, but must have at least {len(SPLITS)}, to train, validate and test on "
                 "different tasks"
             )

@@ -12,6 +12,7 @@ from metatui.runs.analysis.comparison.values import Comparison, Metric, SeedGrou
 from metatui.runs.execution.replay_log import FREE_ON_RESUME
 from metatui.runs.formatting import change_text, headline
 from metatui.utils.numbers import diverged, interval
+from metatui.utils.text import counted
 
 MOST_CHANGES = 10
 """Maximum number of setting changes during a run's training that are listed with its results."""
@@ -59,17 +60,13 @@ def memory(size: int) -> str:
     return f"{size / 2**20:,.0f} MiB" if size < 2**30 else f"{size / 2**30:,.1f} GiB"
 
 
-def steps(count: int) -> str:
-    return f"{count:,} inner step{'' if count == 1 else 's'}"
-
-
 def protocol_words(comparison: Comparison) -> str:
     """Describe the protocol: `sinusoid, test split, 600 tasks, 10-shot, 10 queries, 10 inner steps`."""
     protocol = comparison.protocol
     ways = sorted({run.evaluation.ways for run in comparison.runs if run.evaluation.ways})
     kind = f"{'- and '.join(map(str, ways))}-way " if ways else ""
     parts = [protocol.source, f"{protocol.split} split", f"{protocol.tasks:,} tasks", f"{kind}{protocol.shots}-shot"]
-    parts.append(f"{protocol.queries} {'query' if protocol.queries == 1 else 'queries'}{' per class' if ways else ''}")
+    parts.append(f"{counted(protocol.queries, 'query')}{' per class' if ways else ''}")
     parts.append(inner_steps(comparison))
     if protocol.batch_norm:
         parts.append(f"{protocol.batch_norm.replace('_', ' ')} batch norm")
@@ -82,7 +79,7 @@ def inner_steps(comparison: Comparison) -> str:
     """Describe the inner steps of the runs: `3 inner steps`, `own inner steps (3 for MAML, 20 for Reptile)`."""
     made = comparison.last_steps
     if len(set(made)) == 1 or not comparison.protocol.own_steps:
-        return steps(comparison.protocol.steps)
+        return counted(comparison.protocol.steps, "inner step")
     return f"own inner steps ({values_of([run.label for run in comparison.runs], list(map(str, made)))})"
 
 
@@ -90,7 +87,7 @@ def after_steps(comparison: Comparison) -> str:
     """Return the end of a title, such as `after 3 inner steps` or `after each run's own inner steps`."""
     protocol = comparison.protocol
     own = protocol.own_steps and len(set(comparison.last_steps)) > 1
-    return "after each run's own inner steps" if own else f"after {steps(protocol.steps)}"
+    return "after each run's own inner steps" if own else f"after {counted(protocol.steps, 'inner step')}"
 
 
 def target_words(comparison: Comparison) -> str | None:
@@ -132,7 +129,7 @@ def changes_in_training(comparison: Comparison) -> tuple[str, ...]:
             before = f" (the evaluated parameters are older, from meta-step {measured:,})" if measured <= at else ""
             sentences.append(f"{run.label}: {text} at meta-step {at:,}{before}")
         if (rest := len(changes) - MOST_CHANGES) > 0:
-            sentences.append(f"{run.label}: {rest:,} more setting change{'' if rest == 1 else 's'} (see its journal)")
+            sentences.append(f"{run.label}: {counted(rest, 'more setting change')} (see its journal)")
     return tuple(sentences)
 
 

@@ -10,7 +10,7 @@ from metatui.config.registry import ALGORITHMS
 from metatui.config.settings import Settings
 from metatui.runs.execution.replay_log import FREE_ON_RESUME
 from metatui.runs.storage.run_folder import RunFolder
-from metatui.utils.text import sanitize
+from metatui.utils.text import counted, sanitize
 
 MOST_SETTINGS = 3
 """Maximum number of settings in a label, enough for a grid of two settings and the seed."""
@@ -83,7 +83,7 @@ def measured_in(runs: Sequence[Settings]) -> tuple[list[str], list[str]]:
             ", ".join(
                 [
                     *([f"{shot}-shot"] if has_shots else []),
-                    *([f"{step} step{'' if step == 1 else 's'}"] if has_steps and step is not None else []),
+                    *([counted(step, "step")] if has_steps and step is not None else []),
                 ]
             )
             for shot, step in zip(shots, steps, strict=True)

@@ -9,10 +9,11 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from metatui.config.fields import FIELDS
-from metatui.runs.analysis.comparison.formatting import points, probability, steps
+from metatui.runs.analysis.comparison.formatting import points, probability
 from metatui.runs.analysis.comparison.seed_groups import seed_groups, without_seed
 from metatui.runs.analysis.comparison.values import Metric, Pair, RunResult, SeedPair
 from metatui.utils.numbers import interval
+from metatui.utils.text import counted
 
 if TYPE_CHECKING:
     from metatui.learning.evaluation.statistics import Floats
@@ -170,8 +171,8 @@ def _inner_steps(a: RunResult, b: RunResult) -> str:
         return ""
     made = a.evaluation.steps[-1], b.evaluation.steps[-1]
     if made[0] != made[1]:
-        return f", after {made[0]} and {steps(made[1])}"
-    return f", both after {steps(made[0])} (their settings are {own[0]} and {own[1]})"
+        return f", after {made[0]} and {counted(made[1], 'inner step')}"
+    return f", both after {counted(made[0], 'inner step')} (their settings are {own[0]} and {own[1]})"
 
 
 def _corrected(p: float, name: str, family: int, of: str) -> str:

@@ -9,11 +9,11 @@ from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, change, text_of
 from metatui.config.settings import Settings
 from metatui.runs.analysis.comparison.formatting import seconds
-from metatui.runs.analysis.comparison.formatting import steps as steps_words
 from metatui.runs.analysis.comparison.labels import values_of
 from metatui.runs.analysis.comparison.values import Protocol, RunResult, Steps
 from metatui.utils.errors import BadInput
 from metatui.utils.numbers import diverged
+from metatui.utils.text import counted
 
 DATA = ("task.source", "task.folder")
 """Settings that must be the same for all runs, in addition to the options of the data set.
@@ -162,7 +162,7 @@ def result_warnings(runs: Sequence[RunResult]) -> Iterator[str]:
             yield f"{run.label} is not finished: {status} after {done:,} of {total:,} meta-steps"
     for run in runs:
         if run.diverged:
-            made, rate = steps_words(run.evaluation.steps[-1]), run.evaluation.inner_lr
+            made, rate = counted(run.evaluation.steps[-1], "inner step"), run.evaluation.inner_lr
             inner_lr = "" if rate is None else f" at an inner learning rate of {rate:g}"
             yield (
                 f"{diverged(run.diverged, run.evaluation.tasks)} in the evaluation of {run.label} ({made}"

@@ -29,6 +29,7 @@ from metatui.runs.formatting import detail, entry_message, with_unit
 from metatui.runs.storage.journal import Entry
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import MetatuiError
+from metatui.utils.text import counted
 
 T = TypeVar("T")
 
@@ -225,7 +226,7 @@ def _journal(comparison: Comparison) -> TextTable | None:
             (run.label, _time(entry), f"{entry.iteration:,}", message) for entry, message in messages[:MOST_EVENTS]
         ]
         if (rest := len(messages) - MOST_EVENTS) > 0:
-            rows.append((run.label, NONE, NONE, f"and {rest:,} more event{'' if rest == 1 else 's'}"))
+            rows.append((run.label, NONE, NONE, f"and {counted(rest, 'more event')}"))
     return TextTable("Events", ("run", "time", "meta-step", "event"), tuple(rows), names=4) if rows else None
 
 

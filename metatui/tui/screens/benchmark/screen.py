@@ -18,6 +18,7 @@ from metatui.tui.helper import Reply, Returned, Yielded
 from metatui.tui.screens.analysis_screen import AnalysisScreen
 from metatui.tui.screens.benchmark.widgets import BenchmarkChart, BenchmarkTable
 from metatui.tui.widgets.static_text import StaticText
+from metatui.utils.text import counted
 
 NICENESS = 10
 """Niceness of the benchmark processes, which lets the app and other programs take precedence."""
@@ -33,8 +34,8 @@ def question() -> str:
     count = len(cells())
     minutes = math.ceil(count * SECONDS / 60)
     return (
-        f"Measure the speed of every engine? There are {count} measurements, which take at least {minutes} "
-        f"minute{'' if minutes == 1 else 's'}, and longer on a slow or busy machine. Escape stops them."
+        f"Measure the speed of every engine? There are {count} measurements, which take at least "
+        f"{counted(minutes, 'minute')}, and longer on a slow or busy machine. Escape stops them."
     )
 
 

@@ -13,10 +13,11 @@ from metatui.runs.analysis.comparison import Comparison, Metric, Recorded, Recor
 from metatui.runs.analysis.comparison.labels import measured_in
 from metatui.runs.analysis.comparison.seed_groups import by_seed
 from metatui.runs.analysis.comparison.values import Averages
-from metatui.runs.formatting import meta_steps, split_name
+from metatui.runs.formatting import split_name
 from metatui.tui.colors import palette
 from metatui.tui.widgets.charts import ChartData, Mark, Series
 from metatui.utils.smoothing import DECAYS
+from metatui.utils.text import counted
 
 R = TypeVar("R", bound=RecordedRun)
 
@@ -126,7 +127,7 @@ def training(comparison: Comparison | Recorded, view: View) -> ChartData:
             if lines:
                 curve, smooth = run.training, _smoothed(run.training, view)
                 if curve and smooth:
-                    span = f"over {meta_steps(curve.span)}"
+                    span = f"over {counted(curve.span, 'meta-step')}"
                     spans.add(f"{smooth.decay:g}" if isinstance(smooth, Averages) else span)
                 values = _values(smooth, accuracy)
                 x: Sequence[float] = getattr(curve, view.axis) if curve else ()

@@ -19,6 +19,7 @@ from metatui.tui.model.history import History
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.widgets.charts import ChartData, LineChart, Mark, Series
 from metatui.utils.smoothing import DECAYS
+from metatui.utils.text import counted
 
 CHOICES = (0.0, *DECAYS)
 """Decays for smoothing. Each press of the smoothing key selects the next one; 0 turns smoothing off."""
@@ -237,13 +238,9 @@ def curve_names(settings: Settings) -> tuple[str, str]:
     if not FIELDS["algorithm.inner_steps"].is_relevant(settings):
         return training, validation
     return (
-        f"{training} after {_steps(settings.algorithm.inner_steps)}",
-        f"{validation} after {_steps(settings.evaluation_steps)}",
+        f"{training} after {counted(settings.algorithm.inner_steps, 'step')}",
+        f"{validation} after {counted(settings.evaluation_steps, 'step')}",
     )
-
-
-def _steps(count: int) -> str:
-    return f"{count} step{'' if count == 1 else 's'}"
 
 
 def _best(model: RunModel | None, view: View, accuracy: bool) -> tuple[float, float] | None:

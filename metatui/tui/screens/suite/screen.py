@@ -46,6 +46,7 @@ from metatui.tui.widgets.static_text import StaticText, StatusLine
 from metatui.tui.widgets.table import Table
 from metatui.utils import paths
 from metatui.utils.errors import MetatuiError
+from metatui.utils.text import counted
 
 POLL_SECONDS = 1.0
 """Seconds between updates of the selected suite."""
@@ -245,10 +246,10 @@ class SuiteScreen(ModalScreen[None]):
             self._show_state(BUSY)
             return
         missing = len(selected.status.runs) - selected.status.finished
-        runs = "run" if missing == 1 else "runs"
         question = (
-            f"Train {missing} {runs} of {selected.suite.name}, one after the other? They train in the background: "
-            "you can close the screen, the app and the terminal. F7 stops the suite and saves the run in progress."
+            f"Train {counted(missing, 'run')} of {selected.suite.name}, one after the other? They train in the "
+            "background: you can close the screen, the app and the terminal. F7 stops the suite and saves the run in "
+            "progress."
         )
         if not await self.app.push_screen_wait(ConfirmScreen("Suite", question, yes="Train")):
             return

@@ -10,6 +10,7 @@ from metatui.events import CurveView, ImageView, RegressionView, ScatterView, Ta
 from metatui.tui.colors import palette
 from metatui.tui.formatting import number, percent
 from metatui.tui.widgets.charts import ChartData, Series
+from metatui.utils.text import counted
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def outcome(view: TaskView, step: int) -> str:
         return ""
     if step == 0:
         return f"{name} {values[0]} before adaptation"
-    return f"{name} {values[0]} → {values[step]} after {step} step{'' if step == 1 else 's'}"
+    return f"{name} {values[0]} → {values[step]} {_after(step)}"
 
 
 def captions(view: TaskView, step: int) -> list[str]:
@@ -98,7 +99,7 @@ def task_series(view: RegressionView | CurveView | ScatterView, step: int, colou
 
 
 def _after(step: int) -> str:
-    return f"after {step} step{'' if step == 1 else 's'}"
+    return f"after {counted(step, 'step')}"
 
 
 def _true_points(view: RegressionView | CurveView) -> tuple[tuple[float, float], ...]:

@@ -13,7 +13,7 @@ from metatui.config.fields import FIELDS
 from metatui.config.registry import ALGORITHMS, DATA, REGISTRIES
 from metatui.config.settings import Settings
 from metatui.config.toml import read_tables
-from metatui.runs.formatting import duration, meta_steps
+from metatui.runs.formatting import duration
 from metatui.runs.storage.summary import RunSummary
 from metatui.tui.formatting import headline, result_words
 from metatui.tui.model.replay import outline
@@ -29,7 +29,7 @@ from metatui.tui.widgets.charts.row_widget import Row, columns
 from metatui.tui.widgets.scroll_view import Page, paragraph
 from metatui.utils import paths
 from metatui.utils.errors import MetatuiError, SettingsError
-from metatui.utils.text import as_sentence, sanitize
+from metatui.utils.text import as_sentence, counted, sanitize
 
 LOWEST_CHART, HIGHEST_CHART = 8, 24
 WIDE = 100
@@ -170,7 +170,7 @@ def _about(run: RunSummary, details: RunDetails) -> str:
 def _amount(run: RunSummary, details: RunDetails) -> str:
     seconds = f" in {duration(details.model.seconds)}" if details.model and details.model.seconds else ""
     live = " Enter follows the run, x stops it." if is_live(run) else ""
-    steps = meta_steps(run.iteration)
+    steps = counted(run.iteration, "meta-step")
     now = [text for text in (run.activity, run.process) if text]
     return f"{', '.join([run.status.capitalize(), f'{steps}{seconds}', *now])}, started {when(run)}.{live}"
 

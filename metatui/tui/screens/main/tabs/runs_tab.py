@@ -29,6 +29,7 @@ from metatui.tui.screens.main.tabs.run_preview import RunDetails, page, read_det
 from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.scroll_view import ScrollView
 from metatui.tui.widgets.table import Table
+from metatui.utils.text import counted
 
 UPDATE_EVERY = 2.0
 """Seconds between updates of the list."""
@@ -217,7 +218,7 @@ class RunsTab(ListTab):
 
     def _title(self) -> str:
         count, listed = len(self._all), len(self._listed)
-        runs = f"{count:,} run{'' if count == 1 else 's'}"
+        runs = counted(count, "run")
         shown = runs if listed == count else f"{listed:,} of {runs}"
         return f"{shown}, {len(self.marked):,} marked" if self.marked else shown
 
