@@ -54,8 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def smaller(settings: Settings, iterations: int | None, tasks: int | None, device: str) -> Settings:
-    """Return `settings` with another device and, unless they are None, other numbers of meta-steps and held-out
-    tasks."""
+    """Return `settings` with another device and, if given, other numbers of meta-steps and held-out tasks."""
     changes: dict[str, Scalar] = {"compute.device": device}
     if iterations is not None:
         changes["training.iterations"] = iterations

@@ -80,6 +80,8 @@ def _cell(sides: dict[str, Any], name: str) -> str:
 
 
 def figure(value: float, digits: int) -> str:
-    """Format `value` with `digits` significant digits. If its integer part is longer, all digits of that part are
-    kept."""
+    """Format `value` with `digits` significant digits.
+
+    If the integer part has more digits than that, all of them are kept.
+    """
     return f"{value:,.0f}" if value >= 10 ** (digits - 1) else f"{value:.{digits}g}"

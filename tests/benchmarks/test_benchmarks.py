@@ -38,8 +38,7 @@ IMAGES: Mapping[str, Scalar] = {
 
 @pytest.fixture(autouse=True)
 def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten the benchmarks to one round, in which each library takes a warm-up step and a timed step in one
-    thread."""
+    """Shorten the benchmarks to one round, with one warm-up step and one timed step per library, in one thread."""
     monkeypatch.setattr(timing, "physical_cores", lambda: 1)
     monkeypatch.setattr(timing, "WARM_UP", 0.0)
     monkeypatch.setattr(timing, "TURN", 0.0)
