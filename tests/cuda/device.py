@@ -69,7 +69,7 @@ class Capture:
     """Number of times that operations read CPU scalars, by operation and line of code. Each replay uses the values that
     the scalars had during the capture."""
     elsewhere: Counter[str] = field(default_factory=Counter)
-    """Number of kernels on each other device. They are not part of the graph."""
+    """Number of kernels on each other device. These kernels are not part of the graph."""
     broken: bool = False
 
 
@@ -185,7 +185,7 @@ class SimulatedTensor(Tensor):
 
 
 def _run(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Compute one operation on the CPU, after checking it as a real device would, and count and record its kernel."""
+    """Check an operation as a real device would, compute it on the CPU, and count and record its kernel."""
     name, counts_first, changes_view, launches = _facts(func)
     given = [*_tensors(args), *_tensors(kwargs.values())]
     ours = [tensor for tensor in given if isinstance(tensor, SimulatedTensor)]

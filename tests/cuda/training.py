@@ -34,9 +34,9 @@ def short(values: dict[str, Scalar] | None = None, **changes: Scalar) -> Setting
 
 
 def of_preset(name: str, **changes: Scalar) -> Settings:
-    """Return settings for CUDA with the network of a bundled preset, and with the smallest possible run and tasks.
+    """Return settings with the network of a bundled preset and with as few meta-steps, tasks and queries as possible.
 
-    The keyword argument `task__shots=1` sets `task.shots` to 1.
+    The device is CUDA. The keyword argument `task__shots=1` sets `task.shots` to 1.
     """
     fewest = {**SHORT, "training.iterations": 1, "algorithm.meta_batch": 1, "task.queries": 1}
     return change(

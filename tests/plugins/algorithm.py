@@ -1,4 +1,4 @@
-"""An algorithm plugin."""
+"""Example of an algorithm plugin."""
 
 from __future__ import annotations
 

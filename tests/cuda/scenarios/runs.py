@@ -1,4 +1,4 @@
-"""Tests of whole runs on CUDA: sources, algorithms, engines, several devices, resuming, and waits for the device."""
+"""Tests of whole runs on CUDA: task sources, algorithms, engines, devices, resuming, and waits for the device."""
 
 from __future__ import annotations
 
