@@ -63,5 +63,5 @@ def png(width: int, height: int, *, depth: int = 8, colour: int = 2, rows: bytes
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
-    """Encode a chunk of a PNG file."""
+    """Encode a chunk of a PNG file, with its length and checksum."""
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

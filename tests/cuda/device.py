@@ -60,7 +60,7 @@ class Recorded:
 
 @dataclass
 class Capture:
-    """A graph that is being captured."""
+    """A CUDA graph while it is being captured, and afterwards a record of the capture."""
 
     device: torch.device
     stream: int
