@@ -1,4 +1,4 @@
-"""Small files in the format of CIFAR-100: pickles of Python 2, written opcode by opcode."""
+"""Functions that create small files in the format of CIFAR-100: Python 2 pickles, written opcode by opcode."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from metatui.learning.data.cifar100.classes import CLASSES, SUPERCLASSES
 
 COARSE = [next(n for n, names in enumerate(SUPERCLASSES.values()) if name in names) for name in CLASSES]
-"""The coarse label of each fine label."""
+"""For each fine label, the coarse label (superclass) to which it belongs."""
 
 
 def images(per_class: int, part: str) -> tuple[NDArray[np.uint8], list[int]]:
-    """Return pixels, uint8 [100 * per_class, 3, 32, 32], and fine labels, in an order that is not by class.
+    """Return images, uint8 [100 * per_class, 3, 32, 32], and their fine labels.
 
-    Images of a class have a common pattern and differ by noise.
+    The images are not sorted by class. Images of the same class have a common pattern and differ by noise.
     """
     labels = [(7 * n) % 100 for n in range(100 * per_class)]
     patterns = np.random.default_rng(0).integers(0, 200, (100, 3, 4, 4))[labels]
@@ -64,7 +64,11 @@ def published(pixels: NDArray[np.uint8], fine: Sequence[int], coarse: Sequence[i
 
 
 def write_folder(root: Path, per_class: dict[str, int]) -> Path:
-    """Write the folder `cifar-100-python` into `root`, and return `root`."""
+    """Write a folder `cifar-100-python` into `root`, and return `root`.
+
+    Args:
+        per_class: number of images per class in each file, by the name of the file.
+    """
     folder = root / "cifar-100-python"
     folder.mkdir(parents=True)
     for part, count in per_class.items():
@@ -73,7 +77,7 @@ def write_folder(root: Path, per_class: dict[str, int]) -> Path:
 
 
 def archive(root: Path, to: Path) -> Path:
-    """Write the archive of the folder in `root` into the folder `to`, and return `to`."""
+    """Pack the folder `cifar-100-python` in `root` into a `.tar.gz` file in the folder `to`. Returns `to`."""
     to.mkdir(parents=True, exist_ok=True)
     with tarfile.open(to / "cifar-100-python.tar.gz", "w:gz", compresslevel=1) as opened:
         opened.add(root / "cifar-100-python", "cifar-100-python")

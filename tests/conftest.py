@@ -32,16 +32,21 @@ hypothesis.settings.load_profile("metatui")
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return the number of cores plus one, since some tests wait. Each worker imports and collects all tests."""
+    """Return the number of test processes that `pytest -n auto` starts.
+
+    It is the number of cores plus one, because some tests wait without using a core. Each process needs time to import
+    and collect all tests, so more of them would not pay off.
+    """
     return (os.cpu_count() or 1) + 1
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Prepare the environment of programs that tests start.
+    """Prepare this process and the programs that tests start.
 
-    They handle SIGINT and SIGHUP, which `nohup` and background jobs ignore: otherwise, they would ignore these signals
-    when tests send them. They also share compiled modules, since compiling metatui takes each of them a second.
-    This process collects no garbage before the first test: imports leave almost none.
+    `nohup` and background jobs ignore SIGINT and SIGHUP, and the programs would inherit this. Therefore, the default
+    handlers are restored, so that the programs react to these signals. The programs also share compiled modules,
+    because compiling metatui would take a second in each of them. Garbage collection is disabled until all tests are
+    collected, because imports leave almost no garbage.
     """
     gc.disable()
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -54,8 +59,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_finish() -> None:
     """Exempt modules and collected tests from garbage collection, and collect old objects rarely.
 
-    Otherwise, tests of the app would spend a fifth of their time in traversing the objects of torch and Textual. torch
-    is imported here because a fixture below would import it before the first test.
+    Otherwise, tests of the app would spend a fifth of their time traversing the objects of torch and Textual. This
+    function imports torch so that its objects are exempt, too. Without this, a fixture would import it later.
     """
     importlib.import_module("metatui.learning.engines.autotune")
     gc.freeze()
@@ -65,7 +70,10 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True)
 def normal_priority(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Start child processes with normal priority: otherwise, on a busy machine, tests wait minutes for them."""
+    """Start child processes with normal priority.
+
+    With low priority, tests would wait minutes for these processes on a busy machine.
+    """
     command = child_process.command
     monkeypatch.setattr(
         child_process, "command", lambda module, handle, niceness, title="": command(module, handle, 0, title)
@@ -75,7 +83,10 @@ def normal_priority(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def usual_engines(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `compute.engine = "auto"` choose the default engine, because timing depends on the load of the machine."""
+    """Let `compute.engine = "auto"` choose the default engine without timing the engines.
+
+    The measured times, and therefore the choice, would depend on the load of the machine.
+    """
     monkeypatch.setattr(
         "metatui.learning.engines.autotune._milliseconds", lambda *_, limit: 1.0 if limit is None else 2.0
     )
@@ -86,13 +97,16 @@ def usual_engines(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def one_view(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Show the adaptation to one held-out task after each validation and test, which takes a fifth of a small run."""
+    """Record only one held-out task for display after each validation and test.
+
+    Recording the default number of tasks takes a fifth of the time of a small run.
+    """
     monkeypatch.setattr("metatui.learning.training.trainer.VIEWS", 1)
 
 
 @pytest.fixture(autouse=True)
 def no_terminal_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ignore a terminal size in the environment, which would wrap the lines that tests read."""
+    """Remove the terminal size from the environment. Otherwise, lines of output that tests read could be wrapped."""
     monkeypatch.delenv("COLUMNS", raising=False)
     monkeypatch.delenv("LINES", raising=False)
 
@@ -105,7 +119,7 @@ def own_summaries(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def registries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let a test add plugins; they are removed after the test."""
+    """Let a test register plugins, and remove these plugins after the test."""
 
     def forget() -> None:
         registry.Registry._installed.cache_clear()

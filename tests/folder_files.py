@@ -1,4 +1,4 @@
-"""Folders of small images."""
+"""Functions that create folders of small images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIDE = 32
 
 
 def pattern(number: int, copy: int = 0) -> Image.Image:
-    """Return an image of class `number`, with noise that depends on `copy`."""
+    """Return an image with the colours of class `number`, and with noise that depends on `copy`."""
     colours = np.random.default_rng(number).integers(0, 256, (4, 4, 3))
     noise = np.random.default_rng([number, copy]).normal(0, 25, (4, 4, 3))
     patch = Image.fromarray((colours + noise).clip(0, 255).astype(np.uint8))
@@ -24,14 +24,14 @@ def pattern(number: int, copy: int = 0) -> Image.Image:
 
 
 def stored(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    """Encode `image` as a file of `kind`."""
+    """Encode `image` in the file format `kind`."""
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
 
 
 def write_class(folder: Path, number: int, images: int) -> Path:
-    """Write a class folder of `images` images, alternately PNG and JPEG."""
+    """Write `images` images of class `number` into a new folder, alternately as PNG and JPEG. Returns the folder."""
     folder.mkdir(parents=True)
     for copy in range(images):
         kind = ("PNG", "JPEG")[copy % 2]
@@ -40,7 +40,7 @@ def write_class(folder: Path, number: int, images: int) -> Path:
 
 
 def write_classes(root: Path, names: Iterable[str], images: int = 4) -> Path:
-    """Write a class folder for each of `names`, with different images."""
+    """Write a folder of `images` images into `root` for each class in `names`. Returns `root`."""
     for name in names:
         write_class(root / name, zlib.crc32(name.encode()), images)
     return root
@@ -51,12 +51,17 @@ def names(count: int, prefix: str = "class") -> list[str]:
 
 
 def png(width: int, height: int, *, depth: int = 8, colour: int = 2, rows: bytes = b"", more: bytes = b"") -> bytes:
-    """Assemble a PNG file that Pillow cannot write: the chunks `more`, then `rows` with their filter bytes."""
+    """Assemble a PNG file from its parts, which allows files that Pillow cannot write.
+
+    Args:
+        rows: uncompressed rows of pixels, each with its filter byte.
+        more: encoded chunks to insert between the header and the pixels.
+    """
     about = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     chunks = chunk(b"IHDR", about) + more + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + chunks
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
-    """Encode a chunk of a PNG file."""
+    """Encode a chunk of a PNG file, with its length and checksum."""
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

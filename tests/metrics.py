@@ -1,4 +1,4 @@
-"""Metrics of whole runs, for comparisons in tests."""
+"""Function that reads the metrics of a whole run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from metatui.runs.storage.metrics import MetricsReader
 
 
 def read_all(reader: MetricsReader) -> list[Progress]:
-    """Return all meta-steps that `reader` has not returned yet."""
+    """Return the metrics of all meta-steps that `reader` has not returned yet."""
     steps: list[Progress] = []
     while new := reader.read_new():
         steps += new

@@ -1,4 +1,4 @@
-"""A small data set in the layout of Omniglot."""
+"""Functions that create a small data set with the same file layout as Omniglot."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from metatui.learning.data.omniglot.splits import DRAWINGS
 SMALL: Layout = {"images_background": {"Greek": 2, "Latin": 1}, "images_evaluation": {"Angelic": 2}}
 
 Files = dict[str, dict[str, bytes]]
-"""Content of the files of each part, by path."""
+"""For each part of the data set, the content of its files by path."""
 
 
 def png(ink: int = 0, *, width: int = IMAGE_SIDE, height: int = IMAGE_SIDE, mode: str = "1") -> bytes:
-    """Return a white drawing with a black square whose position depends on `ink`."""
+    """Return a white PNG image with a black square. The number `ink` determines the position of the square."""
     pixels = np.full((height, width), 255, np.uint8)
     top, left = 10 + 12 * (ink % 7), 10 + 12 * (ink // 7 % 7)
     pixels[top : top + 12, left : left + 12] = 0

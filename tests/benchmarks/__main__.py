@@ -1,14 +1,14 @@
 """Compare meta-steps of metatui with those of other libraries: `python -m tests.benchmarks`.
 
-Every side gets the same fixed tasks and starts from the same weights; forward, backward and outer step are timed.
-First, all sides must reach the same meta-parameters in float64. Then they alternate in one process, in float32. Each
-turn begins with untimed steps, so that the threads of the previous library are idle again. The figure of a turn is the
-mean of its steps, and the figure of a side is the median of its turns.
+All libraries get the same fixed tasks and start from the same weights. The forward pass, the backward pass and the
+outer step are timed. First, all libraries must reach the same meta-parameters in float64. Then they take turns in one
+process, in float32. Each turn begins with untimed steps, so that the threads of the previous library are idle again.
+The figure of a turn is the mean time of its steps, and the figure of a library is the median over its turns.
 
-metatui uses the engine chosen by `auto`, after compiling, and its figures include the metrics of a meta-step. The
-other libraries use one torch thread or one per core, whichever is faster, contiguous tensors and the plain network.
-Reptile is compared with a plain PyTorch loop. `higher` is installed with metatui; learn2learn and JAX take part if they
-can be imported.
+metatui uses the engine that `auto` chooses, after compiling, and its time includes the metrics of a meta-step. The
+other PyTorch libraries use contiguous tensors, an unmodified network, and one torch thread or one per core, whichever
+is faster. Reptile is compared with a loop written in PyTorch without another library. `higher` is installed with
+metatui; learn2learn and JAX take part if they can be imported.
 
 See also `tests.benchmarks.product` for the overhead of a real run, `tests.benchmarks.memory` for the memory of long
 inner loops, and `tests.benchmarks.finn_table` for Table 1 of Finn et al. 2017.
@@ -60,14 +60,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measured(work: Work, makes: Sequence[Make], seconds: float) -> tuple[dict[str, Timed], list[str]]:
-    """Time each side that is available here.
+    """Time the meta-steps of all available libraries for one row of the table.
+
+    Args:
+        makes: functions that prepare the meta-steps of each library, metatui first.
 
     Returns:
-        Times by side, and a message for each unavailable side.
+        The times of each available library by name, and a message for each unavailable library.
 
     Raises:
-        Disagree: if the sides do not compute the same.
-        Unavailable: if the first side, metatui, is unavailable.
+        Disagree: if the libraries do not compute the same results.
+        Unavailable: if metatui is unavailable.
     """
     torch.compiler.reset()  # functions compiled for the previous row slow down every call
     sides: dict[Make, Side] = {}
@@ -87,7 +90,11 @@ def measured(work: Work, makes: Sequence[Make], seconds: float) -> tuple[dict[st
 
 
 def makers(work: Work, *, engines: bool = False) -> list[Make]:
-    """Return makers of the sides of `work`, metatui first; if `engines` is True, with one for each of its engines."""
+    """Return functions that prepare the meta-steps of all libraries to compare for `work`, metatui first.
+
+    Args:
+        engines: whether to include metatui's other engines, too.
+    """
     own = [metatui_side, *(by_engine(engine) for engine in OTHERS if engines)]
     if work.is_reptile:
         return [*own, plain_side]

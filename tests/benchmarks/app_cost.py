@@ -1,7 +1,8 @@
-"""Compare the cost of the app with its limits: `python -m tests.benchmarks.app_cost`. Not part of the test suite.
+"""Measure the cost of the app and compare it with limits: `python -m tests.benchmarks.app_cost`.
 
-The app is measured from outside, on a pseudo-terminal of 120x40, alternating between the sides; Linux only. Other work
-on the machine affects wall times more than CPU times, which are also printed.
+The app runs on a pseudo-terminal of 120x40 and is measured from outside, which works only on Linux. To compare two
+kinds of processes, the benchmark runs them alternately. Other work on the machine affects wall times more than CPU
+times, which are also printed. The benchmark is not part of the test suite.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from tests.benchmarks.app_table import HEAD, Figure, rows
 
 PRESETS = ("sinusoid-maml", "glyphs")
 WORK = (("sinusoid-maml", 15_000), ("glyphs", 200))
-"""Presets and their number of meta-steps, which take about twenty seconds on two cores."""
+"""Presets and their numbers of meta-steps, which make each run take about twenty seconds on two cores."""
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
-"""Measure the cost of a history of a million meta-steps: memory of the process, and drawing time.
+"""Measure how much memory and drawing time the app needs for a history of a million meta-steps.
 
-`python -m tests.benchmarks.app_history live` and `... read` measure in the current process and print JSON.
+Two commands measure in the current process and print JSON: `python -m tests.benchmarks.app_history live` for meta-steps
+that arrive while the app is open, and `... read` for a run that is read from disk.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ from tests.benchmarks.app_terminal import SIZE, new_home, surroundings
 FEW, MANY = 1_000, 1_000_000
 LARGEST_GROWTH = 50 * 2**20
 DRAINED = 500
-"""Number of meta-steps between two drains of the queue, as at 1,000 per second."""
+"""Number of meta-steps that are taken from the queue at once, as in the app while a run performs 1,000 meta-steps per
+second."""
 
 
 def measure() -> list[Figure]:
@@ -66,7 +68,7 @@ def _child(what: str) -> dict[str, float]:
 
 
 def steps(first: int, last: int) -> Iterator[Progress]:
-    """Yield meta-steps with noise in every number."""
+    """Yield the events of meta-steps `first` to `last`, with random noise in their metrics."""
     noise = random.Random(first)
     for iteration in range(first, last + 1):
         loss = 0.3 + 3 / (1 + iteration / 5000) + 0.2 * noise.random()
@@ -77,7 +79,7 @@ NOWHERE = RunFolder(Path("told"))
 
 
 class _Told:
-    """Session whose only events are meta-steps."""
+    """Fake session that sends only the events of meta-steps `first` to `last`."""
 
     hello = Hello(protocol=1, run="run", pid=0, host="", phase="running", iteration=0, settings=Settings())
 
@@ -96,7 +98,11 @@ class _Told:
 
 
 def grown(model: RunModel, until: int) -> float:
-    """Pass meta-steps up to `until` through the queue, like the app, and return the seconds for each."""
+    """Pass meta-steps up to number `until` to `model` through a queue, as the app does.
+
+    Returns:
+        Mean CPU time for processing a meta-step, in seconds.
+    """
     first, took = model.iteration + 1, 0.0
     while first <= until:
         client, last = RunClient(), min(until, first + DRAINED - 1)
@@ -111,7 +117,7 @@ def grown(model: RunModel, until: int) -> float:
 
 
 async def live() -> dict[str, float]:
-    """Measure an app of the usual size without a terminal."""
+    """Run the app without a terminal, and measure its memory growth and the times to process and to draw meta-steps."""
     few, many = RunModel(Settings()), RunModel(Settings())
     app = make_app(settings=Settings(), runs_dir=Path(os.environ["BENCHMARK_HOME"]) / "runs")
     took: dict[str, list[float]] = {"few": [], "many": []}
@@ -152,7 +158,10 @@ def read() -> dict[str, float]:
 
 
 def _run_on_disk(root: Path) -> RunFolder:
-    """Write the run in a child process, so that its memory does not count here."""
+    """Write a run of MANY meta-steps below `root`, and return its folder.
+
+    A child process writes the run, so that the memory for this is not measured.
+    """
     subprocess.run([sys.executable, "-m", "tests.benchmarks.app_history", "write", str(root)], check=True)
     (run,) = RunStore(root).runs()
     return run
@@ -166,7 +175,7 @@ def write_run(root: Path) -> None:
 
 
 def resident() -> int:
-    """Return the resident memory in bytes."""
+    """Return the resident memory of this process, in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 

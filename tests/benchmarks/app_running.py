@@ -1,4 +1,4 @@
-"""Measure the app during training: bytes sent to the terminal, and the latency of key presses."""
+"""Measure how many bytes the app sends to the terminal during training, and how fast it responds to key presses."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from tests.benchmarks.app_terminal import Watched, new_home, settings
 MOST_KIB = 25.0
 LATEST = 0.1
 WHOLE_SCREEN = 8 * 1024
-"""Bytes that are sent only if the whole screen is drawn again."""
+"""Number of bytes that the app sends only when it redraws the whole screen."""
 GIVEN_UP = 5.0
 """Seconds after which a key press counts as unanswered."""
 IDLE_SECONDS = 3.0
-"""Longest time to count bytes in while nothing changes."""
+"""Maximum number of seconds for which bytes are counted while nothing changes in the app."""
 ENDLESS = settings(training__iterations=10_000_000)
 
 
 @dataclass(frozen=True)
 class Press:
-    """A key press, and a condition on the screen after the response."""
+    """A key, and a condition that the screen meets once the app has responded to the key."""
 
     key: str
     answered: Callable[[str], bool]
@@ -59,7 +59,8 @@ ROUND: Sequence[Press] = (
     Press("ctrl+p", shows("An action, a preset")),
     Press("escape", hides("An action, a preset")),
 )
-"""Typical keys while watching a run: curves, tabs, help and dialogs."""
+"""Key presses that are typical while watching a run. They change the curves, switch tabs, and open and close panels and
+dialogs."""
 
 
 def measure(presets: Sequence[str], *, seconds: float, rounds: int, options: Sequence[str] = ()) -> list[Figure]:
@@ -127,7 +128,7 @@ def _measure(preset: str, home: Path, seconds: float, rounds: int, options: Sequ
 
 
 def slowest(late: Sequence[tuple[str, float]]) -> str:
-    """Return the five keys with the largest median latencies."""
+    """Return a text that lists the five keys with the largest median latencies."""
     by_key: dict[str, list[float]] = {}
     for key, seconds in late:
         by_key.setdefault(key, []).append(seconds)
@@ -136,7 +137,10 @@ def slowest(late: Sequence[tuple[str, float]]) -> str:
 
 
 def latencies(app: Watched, rounds: int) -> list[tuple[str, float]]:
-    """Measure the seconds until each key of some ROUNDs is answered, at random moments between two refreshes."""
+    """Press the keys of ROUND in order, `rounds` times, and measure the seconds until the screen shows each response.
+
+    The pauses between the keys are random, so that the keys arrive at different moments between two refreshes.
+    """
     moment = random.Random(0)
     late = []
     for press in [*ROUND] * rounds:
@@ -146,7 +150,10 @@ def latencies(app: Watched, rounds: int) -> list[tuple[str, float]]:
 
 
 def theme_latencies(app: Watched, rounds: int) -> list[float]:
-    """Measure the seconds until the screen is drawn in the next theme, at random moments between two refreshes."""
+    """Switch to the next theme several times, and measure the seconds until the whole screen is redrawn.
+
+    The pauses between the key presses are random, so that they arrive at different moments between two refreshes.
+    """
     moment = random.Random(0)
     late = []
     for _ in range(4 * rounds):

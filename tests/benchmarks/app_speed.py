@@ -1,4 +1,4 @@
-"""Compare the speed of a run in the app with the speed of the same run without it, alternately."""
+"""Compare the training speed of runs in the app with that of the same runs without the app. The two alternate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LEAST = 0.95
 
 
 def measure(work: Sequence[tuple[str, int]], *, rounds: int, options: Sequence[str] = ()) -> list[Figure]:
-    """Measure presets, each for a number of meta-steps."""
+    """Compare the training speed in the app with the speed without it, for each preset and its number of meta-steps."""
     return [_measure(preset, iterations, rounds, options) for preset, iterations in work]
 
 
@@ -46,7 +46,7 @@ def _measure(preset: str, iterations: int, rounds: int, options: Sequence[str]) 
 
 
 def speed(home: Path) -> float:
-    """Return the meta-steps per second of the run in `home`, from its start to its end in the journal."""
+    """Return the meta-steps per second of the only run in `home`, according to the start and end in its journal."""
     (run,) = RunStore(home / "runs").runs()
     journal = run.journal()
     started = next(entry for entry in journal if entry.event == "started")

@@ -10,7 +10,7 @@ from tests.benchmarks.app_table import Figure
 from tests.benchmarks.app_terminal import COMMAND, Watched, children_cpu, new_home, surroundings
 
 PARTS = ("1 Work", "form: preset quick", "Settings", "Iterations", "Next run", "No run is shown", "F5 Start", "Quit")
-"""Texts in a complete frame, from the first row to the last."""
+"""Texts that the screen contains when the app's first frame is complete, from the first row to the last."""
 
 
 def is_full(text: str) -> bool:
@@ -18,7 +18,7 @@ def is_full(text: str) -> bool:
 
 
 def measure(rounds: int) -> list[Figure]:
-    """Measure both kinds of start alternately."""
+    """Measure the time of `metatui --version` and the time until the app's first frame, alternately."""
     versions, frames, version_cpu, frame_cpu, sizes = [], [], [], [], []
     with new_home() as home:
         for _ in range(rounds):

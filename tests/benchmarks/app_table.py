@@ -1,4 +1,4 @@
-"""Table of figures and their limits."""
+"""Markdown table of measured figures and their limits."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 class Figure:
     what: str
     limit: str
-    """Limit as text; empty if there is no limit."""
+    """Limit as text, or an empty string if there is no limit."""
     measured: str
     kept: bool | None = None
-    """True if the figure is within the limit; None if there is no limit."""
+    """Whether the figure is within the limit, or None if there is no limit."""
 
 
 def rows(figures: Iterable[Figure]) -> Iterable[str]:
-    """Return the lines of the table, in Markdown."""
+    """Yield one row of a Markdown table for each figure."""
     for figure in figures:
         verdict = {True: "yes", False: "**no**", None: ""}[figure.kept]
         yield f"| {figure.what} | {figure.limit} | {figure.measured} | {verdict} |"

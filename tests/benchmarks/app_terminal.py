@@ -1,4 +1,4 @@
-"""Runner of metatui on a pseudo-terminal that records the time of every byte. Linux only."""
+"""Run metatui on a pseudo-terminal, and record its output with the time at which each part arrives. Linux only."""
 
 from __future__ import annotations
 
@@ -25,21 +25,22 @@ from tests.terminal.screen import Emulator
 
 SIZE = (120, 40)
 PATIENCE = 300.0
-"""Seconds to wait for expected output."""
+"""Maximum number of seconds to wait for expected output."""
 COMMAND = (sys.executable, "-c", "import sys; from metatui.__main__ import main; sys.exit(main())")
-"""Equivalent of the `metatui` script installed by pip."""
+"""Command that is equivalent to the `metatui` script installed by pip."""
 
 
 class Chunk(NamedTuple):
     at: float
-    """Time of `time.monotonic`."""
+    """Time at which the output arrived, as a value of `time.monotonic()`."""
     data: bytes
 
 
 class Watched:
-    """App on a pseudo-terminal.
+    """The app on a pseudo-terminal. All output of the app is recorded.
 
-    A thread only records the bytes and their times. Interpreting them is slow and done when nothing is measured.
+    A thread records the output and the times at which it arrives. Computing the screen from the output is slow and is
+    left to other methods.
     """
 
     def __init__(self, *arguments: str, home: Path, size: tuple[int, int] = SIZE) -> None:
@@ -91,7 +92,7 @@ class Watched:
                 return
 
     def press(self, key: str) -> float:
-        """Press a key, and return the time."""
+        """Send a key press to the app, and return the time at which it was sent."""
         now = time.monotonic()
         os.write(self._terminal, KEYS.get(key) or key.encode())
         return now
@@ -103,7 +104,7 @@ class Watched:
                 self._news.wait(seconds / 4)
 
     def wait_for(self, words: bytes, *, since: float = 0.0) -> float:
-        """Wait until `words` appear in the output after `since`, and return the time."""
+        """Wait until a chunk of output after the time `since` contains `words`, and return the time of this chunk."""
         deadline, at = time.monotonic() + PATIENCE, 0
         with self._news:
             while True:
@@ -116,7 +117,7 @@ class Watched:
                 self._news.wait(1.0)
 
     def wait_for_bytes(self, count: int, *, since: float) -> float:
-        """Wait until the app has sent at least `count` bytes after `since`, and return the time."""
+        """Wait until the app has sent `count` or more bytes after `since`. Returns the time of the latest output."""
         with self._news:
             while self.sent(since, math.inf) < count:
                 if self._over or not self._news.wait(PATIENCE):
@@ -124,27 +125,27 @@ class Watched:
             return self.chunks[-1].at
 
     def sent(self, since: float, until: float) -> int:
-        """Count the bytes between two times."""
+        """Return the number of bytes that the app sent between the times `since` and `until`."""
         return sum(len(chunk.data) for chunk in list(self.chunks) if since <= chunk.at < until)
 
     @property
     def app(self) -> int:
-        """Return the ID of the process that draws, which is the only child of the started process."""
+        """ID of the process that draws the screen, which is the only child of the started process."""
         pid = self.process.pid
         return int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
 
     @property
     def cpu_seconds(self) -> float:
-        """Return the CPU time of the process that draws; the run trains in another process."""
+        """CPU seconds of the process that draws the screen. Training takes place in another process."""
         return _cpu_seconds(self.app)
 
     @property
     def start_cpu_seconds(self) -> float:
-        """Return the CPU time of the process that draws and of the one that has started it."""
+        """CPU seconds of the process that draws the screen and of the process that started it."""
         return self.cpu_seconds + _cpu_seconds(self.process.pid)
 
     def screens(self) -> Iterator[tuple[float, str]]:
-        """Yield all states of the screen with their times, from the start."""
+        """Yield the time and the text of each state of the screen, from the start of the app."""
         emulator = Emulator(*self.size)
         for chunk in list(self.chunks):
             emulator.feed(chunk.data)
@@ -152,14 +153,14 @@ class Watched:
 
     @property
     def text(self) -> str:
-        """Return the current screen."""
+        """Text of the current screen."""
         emulator = Emulator(*self.size)
         for chunk in list(self.chunks):
             emulator.feed(chunk.data)
         return "\n".join(emulator.rows)
 
     def interpret(self) -> Iterator[tuple[float, str]]:
-        """Yield the states of the screen since the last call, with their times."""
+        """Yield the time and the text of each state of the screen since the last call of this method."""
         while self._interpreted < len(self.chunks):
             chunk = self.chunks[self._interpreted]
             self._interpreted += 1
@@ -167,7 +168,7 @@ class Watched:
             yield chunk.at, "\n".join(self._emulator.rows)
 
     def answer(self, key: str, answered: Callable[[str], bool], patience: float) -> float:
-        """Press a key, and return the seconds until the screen is as expected, at most `patience`."""
+        """Press a key, and return the seconds until `answered` is true for the screen, but at most `patience`."""
         for _ in self.interpret():
             pass
         began = self.press(key)
@@ -181,7 +182,7 @@ class Watched:
         return patience
 
     def first(self, holds: Callable[[str], bool]) -> float:
-        """Return the seconds from the start of the process until `holds` is true for the screen."""
+        """Return the seconds from the start of the process until `holds` was true for the screen for the first time."""
         for at, text in self.screens():
             if holds(text):
                 return at - self.began
@@ -194,7 +195,7 @@ def _cpu_seconds(pid: int) -> float:
 
 
 def surroundings(home: Path) -> dict[str, str]:
-    """Return environment variables that place all folders in `home` and use all processors."""
+    """Return environment variables for the app. All folders are in `home`, and torch may use all processors."""
     folders = {f"XDG_{name}_HOME": str(home / name.lower()) for name in ("CONFIG", "DATA", "STATE", "CACHE")}
     found = environment() | folders | {"METATUI_RUNS": str(home / "runs"), "HOME": str(home)}
     del found["OMP_NUM_THREADS"]
@@ -208,11 +209,11 @@ def new_home() -> Iterator[Path]:
 
 
 def children_cpu() -> float:
-    """Return the CPU time of all ended child processes."""
+    """Return the CPU seconds of all child processes that have ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 def settings(**values: str | int | float) -> Sequence[str]:
-    """Return `--set` options; `task__shots=1` sets task.shots."""
+    """Return `--set` options for the given settings: `task__shots=1` becomes `--set task.shots=1`."""
     return [word for name, value in values.items() for word in ("--set", f"{name.replace('__', '.')}={value}")]

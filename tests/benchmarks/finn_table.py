@@ -1,8 +1,8 @@
 """Reproduce Table 1 of Finn et al. 2017 for Omniglot: `python -m tests.benchmarks.finn_table --device cuda`.
 
-The benchmark trains the presets of the four cells and prints a Markdown table: the published test accuracy, the
-accuracy of metatui on 600 held-out tasks with its 95 % interval, the difference, and the minutes of the run including
-its test, whose limit is 10. Omniglot must be packed first (`metatui data omniglot`).
+The benchmark trains the presets of the four cells of the table. It prints a Markdown table with the published test
+accuracy, the accuracy of metatui on 600 held-out tasks with its 95 % interval, the difference, and the minutes that the
+run took including its test, which should be at most 10. Omniglot must be packed first (`metatui data omniglot`).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def smaller(settings: Settings, iterations: int | None, tasks: int | None, device: str) -> Settings:
-    """Change the device, and optionally the number of meta-steps and held-out tasks."""
+    """Return `settings` with another device and, if given, other numbers of meta-steps and held-out tasks."""
     changes: dict[str, Scalar] = {"compute.device": device}
     if iterations is not None:
         changes["training.iterations"] = iterations
@@ -64,7 +64,7 @@ def smaller(settings: Settings, iterations: int | None, tasks: int | None, devic
 
 
 def trained(preset: Preset, settings: Settings, runs_dir: Path | None) -> dict[str, Any]:
-    """Train one cell and return its figures. Raises MetatuiError."""
+    """Train the preset of one cell and return the figures of its row. Raises MetatuiError if the run fails."""
     began = time.monotonic()
     result = train(settings, runs_dir=runs_dir)
     minutes = (time.monotonic() - began) / 60
@@ -80,7 +80,7 @@ def trained(preset: Preset, settings: Settings, runs_dir: Path | None) -> dict[s
 
 
 def published(preset: Preset) -> tuple[float, float]:
-    """Return the published accuracy of a preset and the half-width of its interval, in percent."""
+    """Return the published accuracy that a preset states, and the half-width of its confidence interval, in percent."""
     found = re.match(r"([\d.]+) ± ([\d.]+) %", preset.published or "")
     if found is None:
         raise ValueError(f"{preset.name} states no published accuracy with an interval")
@@ -88,7 +88,7 @@ def published(preset: Preset) -> tuple[float, float]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Format published and measured accuracies, in percent."""
+    """Format a Markdown table of published and measured accuracies, in percent."""
     lines = [
         "| cell | published, % | metatui, % | distance | held-out tasks | meta-steps | minutes | at most |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",

@@ -1,4 +1,4 @@
-"""Floor of a meta-step's time according to the device's peak rates, as in `metatui bench`."""
+"""Minimum time of a meta-step according to the device's peak rates, computed as in `metatui bench`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tests.benchmarks.works import Work
 
 
 def floor_ms(work: Work) -> float:
-    """Return the milliseconds of a meta-step on images at the device's peak rates.
+    """Return the minimum time of a meta-step on images, in milliseconds.
 
-    This is the time of all FLOPs at the peak rate of matrix products in float32, or of all bytes at the peak rate of
-    copies, whichever is longer.
+    This is the longer of two times: the time for all FLOPs at the device's peak rate of float32 matrix products, and
+    the time for moving all bytes at its peak rate of copies.
     """
     same = bench.Workload("images", work.algorithm.name, work.algorithm.inner_steps)
     shares = len(work.episodes) / same.settings("loop").algorithm.meta_batch  # all tasks have the same cost

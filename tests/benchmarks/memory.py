@@ -1,10 +1,12 @@
-"""Measure the memory of inner steps: `python -m tests.benchmarks.memory`.
+"""Measure how peak memory grows with the number of inner steps: `python -m tests.benchmarks.memory`.
 
 The benchmark measures the peak memory of second-order MAML meta-steps of conv4-64 (4 tasks, 5-way 1-shot, 15 queries)
-in float32, with 1 and with 20 inner steps: for `auto`, and for each engine with the graph of all inner steps (unrolled)
-and with Hessian-vector products (recomputed). Each measurement has its own process and starts after one meta-step, so
-that libraries and compiled code do not count. The benchmark prints the ratio, whose limit is 1.5, and the relative
-distance to `higher` of the meta-parameters of one task after 20 steps in float64.
+in float32, with 1 and with 20 inner steps. It measures `auto` and two engines, each with the graph of all inner steps
+(unrolled) and with Hessian-vector products (recomputed). Each measurement runs in a new process and starts after one
+meta-step, so that libraries and compiled code do not count.
+
+The benchmark prints both peaks and their ratio, which should be at most 1.5. It also compares the meta-parameters of
+metatui with those of `higher` (one task, 20 inner steps, float64), and prints their relative distance.
 """
 
 from __future__ import annotations
@@ -35,14 +37,15 @@ WAYS = (
     ("batched", "recomputed"),
     ("batched", "unrolled"),
 )
-"""Values of `compute.engine` and `compute.second_order`."""
+"""Measured combinations of `compute.engine` and `compute.second_order`."""
 
 LIMIT = 1.5
 META_STEPS = 3
-"""Number of meta-steps measured together, because tasks in several threads do not always peak at the same time."""
+"""Number of meta-steps over which a peak is measured. One is not enough, because tasks in several threads do not always
+reach their peaks at the same time."""
 
 PATIENCE = 900
-"""Seconds after which a process is killed. Compiling takes long."""
+"""Seconds after which a measuring process is killed. The limit is high because compiling takes long."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -77,12 +80,12 @@ def name_of(engine: str, how: str) -> str:
 
 
 def by(how: str, work: Work) -> Work:
-    """Set the method for second derivatives, and disable CUDA graphs, which hide allocations."""
+    """Return `work` with the method `how` for second derivatives, and without CUDA graphs, which hide allocations."""
     return replace(work, settings=change(work.settings, {"compute.second_order": how, "compute.cuda_graphs": False}))
 
 
 def row(engine: str, how: str, device: str) -> dict[str, Any]:
-    """Return the figures of an engine and method, or the reason why it cannot be measured."""
+    """Return the figures of one row of the table, or the reason why the row cannot be measured."""
     found: dict[str, Any] = {"name": name_of(engine, how)}
     try:
         few, many = (in_a_process(engine, how, steps, device) for steps in (FEW, MANY))
@@ -94,15 +97,19 @@ def row(engine: str, how: str, device: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Peaked:
-    """Result of one process."""
+    """Peak memory of meta-steps, measured in one process."""
 
     engine: str
-    """Engine chosen by `auto`."""
+    """Engine that was used. If `auto` was given, this is the engine that it chose."""
     bytes: int
 
 
 def in_a_process(engine: str, how: str, steps: int, device: str) -> Peaked:
-    """Measure the peak of meta-steps in a new process. Raises Unavailable."""
+    """Measure the peak memory of meta-steps in a new process.
+
+    Raises:
+        Unavailable: if the process fails or takes longer than PATIENCE.
+    """
     command = [sys.executable, "-m", "tests.benchmarks.memory", "--device", device]
     try:
         done = subprocess.run(
@@ -116,7 +123,11 @@ def in_a_process(engine: str, how: str, steps: int, device: str) -> Peaked:
 
 
 def measured(engine: str, work: Work) -> Peaked:
-    """Measure the peak of meta-steps of `work` in this process. Raises Unavailable."""
+    """Measure the peak memory of meta-steps of `work` in this process.
+
+    Raises:
+        Unavailable: if the engine cannot be used, or this system does not report peak memory.
+    """
     side = metatui_side(work, engine)
     with threads(side.threads):
         side.step()
@@ -131,13 +142,21 @@ def measured(engine: str, work: Work) -> Peaked:
 
 
 def distance_of(engine: str, work: Work) -> float:
-    """Return the relative distance to `higher` of the meta-parameters, in float64. Raises Disagree, Unavailable."""
+    """Return the relative distance between the meta-parameters of metatui and those of `higher`, in float64.
+
+    Raises:
+        Disagree: if the distance is larger than AGREEMENT.
+        Unavailable: if the engine cannot be used.
+    """
     _, found = check_agreement(work, [higher_side, lambda exact: metatui_side(exact, engine)]).values()
     return found
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Format peaks in MB and their ratio; for `auto`, also the engines chosen for few and for many steps."""
+    """Format a Markdown table of the peak memory for few and for many inner steps, and of the distance from `higher`.
+
+    The row of `auto` also names the engines that were chosen.
+    """
     lines = [
         f"| second order | {FEW} inner step | {MANY} inner steps | ratio | at most | from `higher`, float64 |",
         "|---|---:|---:|---:|---:|---:|",

@@ -1,9 +1,9 @@
-"""Measure the overhead of a real run over its meta-steps: `python -m tests.benchmarks.product`.
+"""Measure the overhead that a run adds to its meta-steps: `python -m tests.benchmarks.product`.
 
-A run as in `metatui run` (drawing tasks, writing metrics and journal, plain progress lines) and bare meta-steps of the
-same experiment on fixed tasks alternate in one process. The benchmark prints the milliseconds of both and the overhead,
-whose limit is 0.1 ms or 15 %, whichever is larger. Validations are not timed. A run that switches to compiled
-meta-steps is timed after the switch.
+In one process, the benchmark alternates between a run as in `metatui run` (drawing tasks, writing metrics and the
+journal, printing progress lines) and bare meta-steps of the same experiment on fixed tasks. It prints the milliseconds
+of a meta-step in both cases, and the overhead, which should be at most 0.1 ms or 15 %, whichever is larger. Validations
+are not timed. A run that switches to compiled meta-steps is timed after the switch.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ from tests.benchmarks.timing import take_turns
 from tests.benchmarks.works import Work, works
 
 ENDLESS = 100_000_000
-"""Number of meta-steps of a run, which is stopped after it has been timed."""
+"""Number of meta-steps of the timed run. It is so large that the benchmark stops the run before its end."""
 
 LIMIT_MS, LIMIT_SHARE = 0.1, 0.15
-"""Limits of the overhead; the larger one applies."""
+"""Limits of the overhead, in milliseconds and as a fraction of the time of a bare meta-step. The larger limit
+applies."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measured(work: Work, seconds: float) -> dict[str, Any]:
-    """Measure the figures of one row."""
+    """Time a bare meta-step and a meta-step within a run, and return the figures of one row of the table."""
     bare = metatui_side(work)
     with tempfile.TemporaryDirectory() as folder, a_run(work, Path(folder)) as run:
         timed = take_turns([bare, run], seconds)
@@ -74,7 +75,10 @@ def measured(work: Work, seconds: float) -> dict[str, Any]:
 
 @contextmanager
 def a_run(work: Work, folder: Path) -> Iterator[Side]:
-    """Wrap a real run as a side, whose meta-steps include drawing tasks, recording and progress."""
+    """Start a real run whose meta-steps can be timed.
+
+    Its meta-steps include drawing tasks, writing metrics and printing progress.
+    """
     settings = change(
         work.settings, {"training.iterations": ENDLESS, "evaluation.every": 0, "compute.compile_after": 1}
     )
@@ -93,7 +97,11 @@ def a_run(work: Work, folder: Path) -> Iterator[Side]:
 
 
 def _settle(events: Generator[Event, None, None], shown: Display) -> None:
-    """Advance the run until its engine is final: the first meta-step, or the result of the compilation."""
+    """Advance the run until it no longer changes its engine.
+
+    Without compilation, this is the case after the first meta-step. Otherwise, it is the case after the run has
+    switched to compiled meta-steps or reported why it cannot.
+    """
     compiles = False
     for event in events:
         shown.see(event)
@@ -106,7 +114,10 @@ def _settle(events: Generator[Event, None, None], shown: Display) -> None:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Format the milliseconds of a meta-step and the overhead (the median difference of consecutive turns)."""
+    """Format a Markdown table of the times of a bare meta-step and of a meta-step within a run, and of the overhead.
+
+    The overhead is the median difference between consecutive turns.
+    """
     lines = [
         "| work (ms a meta-step) | bare meta-step | in a run | added | at most |",
         "|---|---:|---:|---:|---:|",

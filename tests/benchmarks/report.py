@@ -1,4 +1,4 @@
-"""Output of measurements as JSON and as the Markdown table of the README."""
+"""Functions that write measurements as JSON, and as the Markdown table in the README of this folder."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.benchmarks.timing import Timed
 from tests.benchmarks.works import Work
 
 OWN = "metatui"
-"""Reference side of the ratios."""
+"""Name of metatui in the table. The ratios in the table are relative to its times."""
 
 LIBRARIES = {"higher": "higher", "learn2learn": "learn2learn", "jax": "JAX"}
-"""Library names by module. Libraries that take part have been imported."""
+"""Display names of the compared libraries, by module name. Only libraries that have been imported are reported."""
 
 
 def machine(device: str) -> dict[str, Any]:
-    """Describe the machine and the versions of the libraries."""
+    """Return a description of the machine, and the versions of Python, torch and the compared libraries."""
     libraries = {name: version(name) for name in LIBRARIES if name in sys.modules}
     found = resolve(device)
     return {
@@ -33,13 +33,13 @@ def machine(device: str) -> dict[str, Any]:
 
 
 def written(file: Path | None, figures: dict[str, Any]) -> None:
-    """Write `figures` to `file`, if one is given."""
+    """Write `figures` as JSON to `file`, if a file is given."""
     if file is not None:
         file.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def measured_on(machine: dict[str, Any]) -> str:
-    """Describe the machine and the libraries in one line."""
+    """Return one line that names the device, the processor, the number of cores and the versions of the libraries."""
     libraries = [f"{LIBRARIES[name]} {number}" for name, number in machine["libraries"].items()]
     software = ", ".join([f"Python {machine['python']}", f"torch {machine['torch']}", *libraries])
     processor = "" if machine["processor"] == machine["device"] else f", {machine['processor']}"
@@ -47,7 +47,7 @@ def measured_on(machine: dict[str, Any]) -> str:
 
 
 def row(work: Work, timed: dict[str, Timed]) -> dict[str, Any]:
-    """Return the figures of one row."""
+    """Return the name and the measured times of one row of the table, in a form that can be saved as JSON."""
     return {
         "work": work.name,
         "sides": {
@@ -63,7 +63,7 @@ def row(work: Work, timed: dict[str, Timed]) -> dict[str, Any]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Format medians in milliseconds and, in brackets, their ratio to the median of metatui."""
+    """Format a Markdown table of median times in milliseconds, with their ratios to metatui's times in brackets."""
     names = list(dict.fromkeys(name for row in rows for name in row["sides"]))
     lines = ["| work (ms a meta-step) | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
     for found in rows:
@@ -80,5 +80,8 @@ def _cell(sides: dict[str, Any], name: str) -> str:
 
 
 def figure(value: float, digits: int) -> str:
-    """Format `value` with `digits` significant digits, or without decimals if its integer part has more."""
+    """Format `value` with `digits` significant digits.
+
+    If the integer part has more digits than that, all of them are kept.
+    """
     return f"{value:,.0f}" if value >= 10 ** (digits - 1) else f"{value:.{digits}g}"

@@ -1,4 +1,4 @@
-"""Interface of a side: the implementation of a benchmark row by one library."""
+"""Interface of the implementations that the benchmarks compare. Each one uses one library."""
 
 from __future__ import annotations
 
@@ -12,34 +12,35 @@ from tests.benchmarks.works import Work
 
 
 class Unavailable(Exception):
-    """Raised if a library is unavailable; the message explains how to install it."""
+    """Raised if an implementation cannot be measured. The message gives the reason."""
 
 
 @dataclass
 class Side:
-    """Meta-steps of one library, starting from the weights of the row."""
+    """Implementation of a benchmark's meta-step by one library. It starts from the weights of `Work.model`."""
 
     name: str
     step: Callable[[], object]
     """Function that takes one meta-step and waits until it is complete, including on a GPU."""
     theta: Callable[[], dict[str, Tensor]]
-    """Function that returns the current meta-parameters, with the names and shapes of the row's model."""
+    """Function that returns the current meta-parameters, with the names and shapes of those of `Work.model`."""
     threads: int | None = None
-    """Number of torch threads, set before each turn; None to use the faster of one thread and all cores."""
+    """Number of torch threads, which is set before each turn. If it is None, `choose_threads` sets it to 1 or to the
+    number of cores, whichever is faster."""
     engine: str | None = None
-    """Engine of metatui chosen by `auto`."""
+    """Engine that metatui uses. None for the other libraries."""
 
 
 Make = Callable[[Work], Side]
-"""Function that creates a side. Raises Unavailable."""
+"""Function that prepares the meta-steps of one library. It raises Unavailable if the library cannot be used."""
 
 
 def parameters_of(model: nn.Module) -> Callable[[], dict[str, Tensor]]:
-    """Return a `Side.theta` for a library that keeps the meta-parameters in a module."""
+    """Return a function for `Side.theta` that reads the meta-parameters from a module."""
     return lambda: {name: p.detach() for name, p in model.named_parameters()}
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until a GPU has finished its work."""
+    """Wait until `device` has finished its work, if it is a GPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -1,4 +1,4 @@
-"""Side of `higher` (Grefenstette et al. 2019), written like its examples."""
+"""Meta-steps with `higher` (Grefenstette et al. 2019) for the benchmark, written like the examples of that library."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.benchmarks.works import Work
 
 
 def higher_side(work: Work) -> Side:
-    """Create the side for MAML, or for FOMAML, which does not need the graph of the inner loop."""
+    """Prepare the meta-steps of MAML or FOMAML. For FOMAML, the graph of the inner loop is not recorded."""
     model, tasks, loss_fn = deepcopy(work.model), work.tasks, work.loss
     inner = torch.optim.SGD(model.parameters(), lr=work.algorithm.inner_lr)
     outer = torch.optim.Adam(model.parameters(), lr=work.algorithm.outer_lr)

@@ -1,4 +1,4 @@
-"""Side of JAX: a complete meta-step, including Adam, in one jit."""
+"""Meta-steps in JAX for the benchmark. A complete meta-step, including Adam, is compiled by one `jax.jit`."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from tests.benchmarks.works import Work
 HOW = "JAX is left out because it cannot be imported: `pip install jax` into this environment."
 
 Arrays = dict[str, Any]
-"""JAX arrays by the names of the model's parameters."""
+"""Dictionary that maps the names of the model's parameters to JAX arrays."""
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
-"""Parameters of Adam, which are the defaults of torch.optim.Adam and optax."""
+"""Hyperparameters of Adam: the defaults of torch.optim.Adam and optax.adam."""
 
 
 def jax_side(*, unrolled: bool) -> Make:
-    """Create the side for MAML and FOMAML.
+    """Return a function that prepares the meta-steps of MAML or FOMAML in JAX.
 
     Args:
-        unrolled: whether to unroll the loop over tasks in one graph. jax.vmap over tasks creates grouped convolutions
-            instead, which XLA computes slowly on a CPU.
+        unrolled: whether to unroll the loop over tasks into one graph. Otherwise, tasks are vectorised by jax.vmap,
+            which creates grouped convolutions that XLA computes slowly on a CPU.
     """
 
     def make(work: Work) -> Side:
@@ -98,7 +98,10 @@ def _meta_step(jax: Any, work: Work, unrolled: bool) -> Callable[[Any, Any], Any
 
 
 def _forward(jax: Any, model: nn.Module) -> Callable[[Arrays, Any], Any]:
-    """Translate the layers of `model`, with channels-last images, which XLA computes faster on a CPU."""
+    """Return a JAX function that computes the network `model`.
+
+    Images are in channels-last order, which XLA computes faster on a CPU.
+    """
     jnp, layers = jax.numpy, list(model.named_children())
 
     def forward(params: Arrays, x: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Side of learn2learn (Arnold et al. 2020), written like its examples."""
+"""Meta-steps with learn2learn (Arnold et al. 2020) for the benchmark, written like the examples of that library."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HOW = (
 
 
 def learn2learn_side(work: Work) -> Side:
-    """Create the side for MAML and FOMAML with `l2l.algorithms.MAML`."""
+    """Prepare the meta-steps of MAML or FOMAML with `l2l.algorithms.MAML`."""
     try:
         torchvision_datasets()  # learn2learn imports torchvision, which requires a workaround with a CPU build of torch
         with warnings.catch_warnings():

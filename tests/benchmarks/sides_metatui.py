@@ -1,4 +1,4 @@
-"""Side of metatui: meta-steps of its algorithms, by the engine chosen by `auto` or by a given engine."""
+"""Meta-steps of metatui for the benchmark, with the engine that `auto` chooses or with a given engine."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from tests.benchmarks.side import Make, Side, Unavailable, synchronize
 from tests.benchmarks.works import Work
 
 OTHERS = tuple(name for name in FIELDS["compute.engine"].choices if name not in ("auto", "higher"))
-"""Engines that can be timed in addition to `auto`. `higher` has its own side."""
+"""Engines that can be timed in addition to the one that `auto` chooses. `higher` is not among them because it is timed
+as a separate library."""
 
 
 def metatui_side(work: Work, engine: str = "auto") -> Side:
-    """Create the side: meta-steps as in training, including metrics, on fixed tasks."""
+    """Prepare the meta-steps of metatui. They are the same as in training, including metrics, but on fixed tasks."""
     try:
         experiment = set_up_fixed(change(work.settings, {"compute.engine": engine}))
         learner, settings = Learner(experiment), experiment.settings.algorithm
@@ -45,5 +46,5 @@ def metatui_side(work: Work, engine: str = "auto") -> Side:
 
 
 def by_engine(engine: str) -> Make:
-    """Return a maker of the side for one engine."""
+    """Return a function that prepares the meta-steps of metatui with the given engine."""
     return lambda work: metatui_side(work, engine)

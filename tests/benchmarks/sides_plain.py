@@ -1,4 +1,4 @@
-"""Side of plain PyTorch: Reptile with copies of a module and torch.optim.SGD."""
+"""Meta-steps of Reptile for the benchmark, written in PyTorch without a meta-learning library."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from tests.benchmarks.works import Work
 
 
 def plain_side(work: Work) -> Side:
-    """Create the side for Reptile (Nichol et al. 2018, Algorithm 2), with full support sets in every inner step."""
+    """Prepare the meta-steps of Reptile (Nichol et al. 2018, Algorithm 2).
+
+    For each task, torch.optim.SGD adapts a copy of the model. Every inner step uses the full support set.
+    """
     model, tasks, loss_fn, options = deepcopy(work.model), work.tasks, work.loss, work.algorithm
 
     def step() -> None:

@@ -1,4 +1,4 @@
-"""Tests of the benchmarks with small rows: all sides agree, and every command prints its table."""
+"""Tests of the benchmarks with small models: all libraries compute the same results, and tables are printed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ IMAGES: Mapping[str, Scalar] = {
 
 @pytest.fixture(autouse=True)
 def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take one step in each turn, in one thread."""
+    """Shorten the benchmarks to one round, with one warm-up step and one timed step per library, in one thread."""
     monkeypatch.setattr(timing, "physical_cores", lambda: 1)
     monkeypatch.setattr(timing, "WARM_UP", 0.0)
     monkeypatch.setattr(timing, "TURN", 0.0)
@@ -51,7 +51,7 @@ def small(algorithm: str, task: Mapping[str, Scalar] = WAVES) -> Work:
 
 
 def names(table: str) -> list[str]:
-    """Return the columns of a Markdown table."""
+    """Return the column headings of a Markdown table."""
     return [cell.strip() for cell in table.splitlines()[0].strip("|").split("|")]
 
 
@@ -171,7 +171,7 @@ def test_unmeasurable_row_has_a_reason(capsys: pytest.CaptureFixture[str], monke
 
 @pytest.fixture
 def omniglot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Create a packed Omniglot that consists of noise."""
+    """Create a packed Omniglot data set whose images consist of noise."""
     generator = torch.Generator().manual_seed(0)
     shape = (len(characters()), DRAWINGS, 28, 28)
     path = tmp_path / "omniglot.safetensors"

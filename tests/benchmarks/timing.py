@@ -1,4 +1,4 @@
-"""Agreement and timing of sides, which alternate in one process."""
+"""Functions that check whether implementations compute the same results, and that time them in alternating turns."""
 
 from __future__ import annotations
 
@@ -16,49 +16,51 @@ from tests.benchmarks.side import Make, Side
 from tests.benchmarks.works import Work
 
 AGREEMENT = 1e-8
-"""Maximum relative distance between the updates of two sides, in float64."""
+"""Maximum relative distance between the meta-parameters that two implementations compute in float64."""
 
 META_STEPS_COMPARED = 2
-"""Number of meta-steps compared. The second one depends on Adam's state."""
+"""Number of meta-steps before the meta-parameters are compared. The second one is included because it depends on the
+state of Adam."""
 
 WARM_UP = 0.5
-"""Seconds of untimed steps, at least one, at the beginning of each turn. Threads of the previous library may still be
-spinning, and its tensors fill the caches."""
+"""Seconds of untimed meta-steps (at least one meta-step) at the beginning of each turn. They are necessary because
+threads of the previous library may still be spinning, and its tensors fill the caches."""
 
 TURN = 1.0
-"""Seconds of timed steps in each turn, at least one."""
+"""Seconds of timed meta-steps (at least one meta-step) in each turn."""
 
 SLOW = 1000.0
-"""Milliseconds of a step above which only the first turn has a warm-up."""
+"""Time of a meta-step in milliseconds above which only the first turn has a warm-up."""
 
 FEWEST_ROUNDS = 5
 
 
 class Disagree(Exception):
-    """Raised if two sides do not compute the same results."""
+    """Raised if two implementations do not compute the same results."""
 
 
 @dataclass(frozen=True)
 class Timed:
-    """Times of a side."""
+    """Measured times of one implementation."""
 
     turns: tuple[float, ...]
-    """Mean milliseconds of a meta-step in each turn."""
+    """Mean time of a meta-step in each turn, in milliseconds."""
     torch_threads: int | None
     engine: str | None = None
-    """metatui's engine."""
+    """Engine that metatui used. None for the other libraries."""
 
     @property
     def ms(self) -> float:
-        """Median of the turns in milliseconds."""
+        """Median over all turns of the mean time of a meta-step, in milliseconds."""
         return statistics.median(self.turns)
 
 
 def check_agreement(work: Work, makes: Iterable[Make]) -> dict[str, float]:
-    """Compute the relative distance of each side from the first, by name.
+    """Compare the meta-parameters that the implementations reach after a few meta-steps in float64.
 
-    This is the distance between the meta-parameters after a few meta-steps in float64, relative to the update of the
-    first side.
+    Returns:
+        For each implementation, by name, the distance of its meta-parameters from those of the first implementation,
+        divided by the norm of the first implementation's update.
 
     Raises:
         Disagree: if a distance is larger than AGREEMENT.
@@ -87,7 +89,10 @@ def _flat(params: Mapping[str, Tensor]) -> Tensor:
 
 
 def choose_threads(side: Side) -> None:
-    """Set the faster number of torch threads (one, or one per core), unless the side has a fixed number."""
+    """Choose the number of torch threads, unless the implementation has a fixed number.
+
+    One thread and one thread per core are timed, and `side.threads` is set to the faster number.
+    """
     if side.threads is not None:
         return
     took = {}
@@ -98,7 +103,10 @@ def choose_threads(side: Side) -> None:
 
 
 def take_turns(sides: Sequence[Side], seconds: float) -> dict[str, Timed]:
-    """Time all sides in rounds, for about `seconds` and at least FEWEST_ROUNDS rounds."""
+    """Time all implementations in rounds, in which each one takes one turn.
+
+    The measurement takes about `seconds` seconds and at least FEWEST_ROUNDS rounds.
+    """
     turns: dict[str, list[float]] = {side.name: [] for side in sides}
     began, rounds = time.perf_counter(), 0
     while rounds < FEWEST_ROUNDS or time.perf_counter() - began < seconds:
@@ -110,7 +118,11 @@ def take_turns(sides: Sequence[Side], seconds: float) -> dict[str, Timed]:
 
 
 def turn(side: Side, *, warm: bool = True) -> float:
-    """Return the mean milliseconds of a step after a warm-up; a median would not account for batches of tasks."""
+    """Return the mean time of a meta-step in milliseconds, measured after a warm-up.
+
+    The mean is used instead of the median because a run may draw the tasks of many meta-steps at once, which makes a
+    few meta-steps slow.
+    """
     with threads(side.threads):
         if warm:
             _each(side.step, WARM_UP)
@@ -118,7 +130,7 @@ def turn(side: Side, *, warm: bool = True) -> float:
 
 
 def _each(step: Callable[[], object], seconds: float) -> float:
-    """Return the mean seconds of as many steps as fit into `seconds`, at least one."""
+    """Call `step` repeatedly for about `seconds` seconds, at least once, and return the mean seconds of a call."""
     steps, began = 0, time.perf_counter()
     while True:
         step()
@@ -130,7 +142,7 @@ def _each(step: Callable[[], object], seconds: float) -> float:
 
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
-    """Set the number of torch threads; None means one per core."""
+    """Set the number of torch threads during a `with` block. None means one thread per core."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or physical_cores())
     try:

@@ -1,4 +1,4 @@
-"""Rows of the table, each a meta-step of an algorithm on fixed tasks."""
+"""Rows of the benchmark table. Each row is a meta-step of an algorithm on fixed tasks."""
 
 from __future__ import annotations
 
@@ -21,22 +21,23 @@ from metatui.utils import paths
 TITLES = {"maml": "MAML", "fomaml": "FOMAML", "reptile": "Reptile"}
 
 ITERATIONS = 60_000
-"""Number of meta-steps of a run, as in Finn et al. 2017, which determines whether compiling is worthwhile."""
+"""Number of meta-steps in the settings, as in Finn et al. 2017. metatui uses it to decide whether compiling is
+worthwhile."""
 
 IMAGES = {"omniglot": "Omniglot", "glyphs": "glyphs"}
 
 
 @dataclass(frozen=True)
 class Work:
-    """A row. All sides start from the weights of `model` and use the same `episodes`."""
+    """One row of the benchmark table. All libraries start from the weights of `model` and use the same `episodes`."""
 
     name: str
     settings: Settings
-    """Settings of the experiment with this meta-step."""
+    """Settings of the experiment whose meta-step is timed."""
     episodes: Episodes
-    """Contiguous tensors."""
+    """The fixed tasks, as contiguous tensors."""
     model: nn.Module
-    """Plain PyTorch network with metatui's initial weights and parameter names."""
+    """PyTorch network for the other libraries, with metatui's initial weights and parameter names."""
 
     @property
     def algorithm(self) -> AlgorithmSettings:
@@ -52,12 +53,12 @@ class Work:
 
     @property
     def loss(self) -> LossFn:
-        """Compute the mean loss of one task."""
+        """Function that computes the mean loss over the examples of one task."""
         return F.cross_entropy if self.settings.is_classification else F.mse_loss
 
     @property
     def tasks(self) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
-        """Yield support x and y, query x and y of each task."""
+        """For each task, the support inputs, the support targets, the query inputs and the query targets."""
         e = self.episodes
         return list(zip(e.support_x, e.support_y, e.query_x, e.query_y, strict=True))
 
@@ -66,7 +67,7 @@ class Work:
         return self.episodes.support_x.device
 
     def exact(self) -> Work:
-        """Return the row in float64."""
+        """Return a copy whose settings, episodes and model use float64."""
         return replace(
             self,
             settings=change(self.settings, {"compute.precision": "float64"}),
@@ -76,7 +77,7 @@ class Work:
 
 
 def works(device: str = "cpu") -> list[Work]:
-    """Return the eight rows for a CPU, or the row for a GPU."""
+    """Return the rows of the benchmark table: eight rows for a CPU, or one row for a GPU."""
     if device != "cpu":
         return [images("maml", device=device, tasks=32)]
     return [
@@ -105,7 +106,7 @@ def _waves(algorithm: str, *, tasks: int, shots: int, steps: int) -> Work:
 
 
 def images(algorithm: str, *, device: str = "cpu", tasks: int = 4, shots: int = 1, steps: int = 5) -> Work:
-    """Return the row of conv4-64 on Omniglot, or on glyphs if Omniglot is not packed."""
+    """Create a row of the benchmark table with conv4-64 on Omniglot, or on glyphs if Omniglot is not packed."""
     source = images_at_hand()
     network = f"{IMAGES[source]} conv4-64 max-pool"
     return made(
@@ -122,7 +123,7 @@ def images(algorithm: str, *, device: str = "cpu", tasks: int = 4, shots: int = 
 
 
 def made(name: str, values: dict[str, Scalar], *, device: str = "cpu") -> Work:
-    """Create the row of the experiment with these settings."""
+    """Create a row of the benchmark table. `values` are the settings that differ from the defaults."""
     settings = change(Settings(), {**values, "compute.device": device})
     source = DATA[settings.task.source].load(settings, torch.device(device))
     task = settings.task
@@ -139,7 +140,7 @@ def made(name: str, values: dict[str, Scalar], *, device: str = "cpu") -> Work:
 
 
 def conv4(ways: int, filters: int) -> nn.Sequential:
-    """Create the network of Vinyals et al. 2016 for 28x28 images, with layers in the order of the paper."""
+    """Create the network of Vinyals et al. 2016 for 28x28 images. Each block orders its layers as in the paper."""
     layers: list[nn.Module] = []
     for channels in (1, filters, filters, filters):
         layers += [
@@ -152,5 +153,5 @@ def conv4(ways: int, filters: int) -> nn.Sequential:
 
 
 def images_at_hand() -> str:
-    """Return `omniglot` if it is packed, otherwise `glyphs`, which has the same shapes."""
+    """Return `omniglot` if this data set is packed, otherwise `glyphs`, whose images have the same shape."""
     return "omniglot" if paths.omniglot_cache().exists() else "glyphs"

@@ -1,4 +1,4 @@
-"""The commands of a run's whole life, for every registered algorithm: run, evaluate, compare, explain, report."""
+"""Tests of running, evaluating, comparing, explaining and reporting with every registered algorithm."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ BASES = {"sinusoid": SINUSOID, "glyphs": GLYPHS}
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder for runs."""
+    """Create an empty folder for runs, which all tests in this module share."""
     return tmp_path_factory.mktemp("runs")
 
 
 @pytest.fixture(scope="module")
 def maml(store: Path) -> dict[str, str]:
-    """Return the MAML run on each kind of task, to compare with."""
+    """Train MAML on each kind of task, as a reference. Returns the ID of each run, by task source."""
     return {source: train(store, base).id for source, base in BASES.items()}
 
 

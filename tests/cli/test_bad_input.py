@@ -1,4 +1,4 @@
-"""Tests of bad input: exit code 2, one sentence on standard error, and no other output."""
+"""Tests of bad input: a command ends with exit code 2 and prints only one sentence, to standard error."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from metatui.utils import paths
 from metatui.utils.errors import SettingsError
 
 text = st.text(st.characters(), max_size=30)
-"""Strategy for text with control characters, lone surrogates and markup."""
+"""Strategy for text that may contain control characters, lone surrogates and markup."""
 
 words = text.filter(lambda word: not word.startswith("-"))
-"""Strategy for text that is not an option."""
+"""Strategy for text that does not begin with a hyphen, so that it is not an option."""
 
 no_preset = words.filter(lambda word: word not in presets.names())
 
@@ -61,7 +61,7 @@ toml_values = st.recursive(
 
 @st.composite
 def bad_tables(draw: st.DrawFn) -> bytes:
-    """Draw a TOML file with an unknown setting or a value of the wrong type."""
+    """Draw a TOML file that contains an unknown setting or a value of the wrong type."""
     group = draw(st.sampled_from([*Settings.model_fields, "preset", "other"]))
     names = [path.split(".")[1] for path in FIELDS if path.startswith(f"{group}.")]
     if draw(st.booleans()) and names:

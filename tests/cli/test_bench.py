@@ -1,4 +1,4 @@
-"""Tests of `metatui bench`: JSON, report, and bad input."""
+"""Tests of `metatui bench`: JSON, table and plot, and error messages for bad input."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def measurement(cell: Cell, error: str | None = None) -> Measurement:
 
 
 class FakeBenchmark:
-    """Fake benchmark with fixed measurements, in which `higher` fails."""
+    """Fake benchmark that reports fixed measurements, and a failure for the engine `higher`."""
 
     asked: ClassVar[dict[str, Any]] = {}
     interrupt_after: ClassVar[int | None] = None

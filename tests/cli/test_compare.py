@@ -68,7 +68,7 @@ Answer = Callable[..., Any]
 
 @pytest.fixture
 def answer(capsys: pytest.CaptureFixture[str]) -> Answer:
-    """Return a function that runs `compare --json` and returns its JSON object; standard error must be empty."""
+    """Return a function that runs `compare --json`, expects empty standard error, and returns the JSON object."""
 
     def run(*arguments: str) -> Any:
         assert main(["compare", *arguments, "--json"]) == 0

@@ -1,4 +1,4 @@
-"""Tests of `metatui data omniglot`, and of decoding the real data if they are available."""
+"""Tests of `metatui data omniglot`, and of decoding the real data set if it is available."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def all_names(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Create zip files with all file names of Omniglot; each file contains the numbers of its drawing and person."""
+    """Create zip files with all file names of Omniglot, and return their folder.
+
+    Instead of an image, each file contains the number of its character and the number of the person who drew it.
+    """
     folder = tmp_path_factory.mktemp("published")
     for part in OMNIGLOT:
         with zipfile.ZipFile(folder / f"{part}.zip", "w") as opened:
@@ -49,7 +52,10 @@ def all_names(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def quick_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replace image decoding by pixels with the numbers in the file, because decoding 32,460 images is slow."""
+    """Replace the decoding of images, because decoding 32,460 images is slow.
+
+    Each image then contains the two numbers in its file as the values of its first pixels.
+    """
 
     def decoded(name: str, data: bytes) -> NDArray[np.uint8]:
         number, person = map(int, data.split())
@@ -127,7 +133,7 @@ def test_failed_download_exits_1_and_bad_data_2(
 
 @pytest.mark.skipif(not SOURCE.is_dir(), reason="the real Omniglot is not available (METATUI_OMNIGLOT_SOURCE)")
 def test_real_omniglot(tmp_path: Path) -> None:
-    """Decode the evaluation part, which contains 40 % of all drawings."""
+    """Pack and check only the evaluation part of Omniglot, which contains 40 % of all drawings."""
     layout = {"images_evaluation": OMNIGLOT["images_evaluation"]}
     pack(SOURCE, to=tmp_path / "evaluation", layout=layout)
     pixels = load(tmp_path / "evaluation", layout=layout).pixels

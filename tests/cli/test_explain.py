@@ -1,4 +1,4 @@
-"""`metatui explain`."""
+"""Tests of `metatui explain`."""
 
 from __future__ import annotations
 

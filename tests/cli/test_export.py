@@ -1,4 +1,4 @@
-"""Tests of `metatui runs export`: metrics of a run as CSV."""
+"""Tests of `metatui runs export`, which writes the metrics of a run as CSV."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the command line itself: help, examples, suggestions and completion."""
+"""Tests of the command line as a whole: help, examples, suggestions and completion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the command line: JSON keys, exit codes, and output streams."""
+"""Tests of `metatui run` and other commands: JSON keys, exit codes, and output streams."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def answer(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> Any:
-    """Run a command with `--json` and return its JSON object."""
+    """Run a command with `--json`, check its exit code, and return its JSON object."""
     assert main([*arguments, "--json"]) == code
     report = json.loads(capsys.readouterr().out, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
     assert isinstance(report, dict)
@@ -244,7 +244,7 @@ LONG = [*SMALL, "--set", "training.iterations=100000000"]
 
 
 def started(*arguments: str) -> subprocess.Popen[str]:
-    """Start 'metatui run' in a new process, and return when its first checkpoint is on disk."""
+    """Start `metatui run` in a new process, wait until its first checkpoint is saved, and return the process."""
     process = subprocess.Popen(
         [sys.executable, "-m", "metatui", "run", *LONG, *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -1,4 +1,4 @@
-"""Tests of `metatui runs`: the list of runs, and their deletion."""
+"""Tests of `metatui runs`: listing and deleting runs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def note(run: RunFolder, event: str, iteration: int, **details: object) -> None:
 
 
 def listed(capsys: pytest.CaptureFixture[str], *options: str) -> str:
-    """Return the first line of `metatui runs`."""
+    """Run `metatui runs` and return the first line of its output."""
     assert main(["runs", *options]) == 0
     return capsys.readouterr().out.splitlines()[0]
 

@@ -1,4 +1,4 @@
-"""Tests of `metatui suite`: runs in their own processes, interruption, continuation and comparison."""
+"""Tests of `metatui suite`: runs in separate processes, interrupting and continuing a suite, and comparing runs."""
 
 from __future__ import annotations
 

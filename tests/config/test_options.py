@@ -1,4 +1,4 @@
-"""Options of algorithms, models and data sets, which are groups of settings that only one component has."""
+"""Tests of options: groups of settings that belong to a single algorithm, model or data set."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from metatui.utils.errors import BadInput, SettingsError
 
 
 class Options(Group):
-    """Options of `Ridge`."""
+    """Options of the algorithm `Ridge`."""
 
     strength: float = setting(1.0, "Strength", "Strength of the penalty.", unit="nats", live=True, gt=0, le=10)
     norm: Literal["l1", "l2"] = setting("l2", "Norm", "Norm of the penalty.")
@@ -169,7 +169,7 @@ def test_missing_component_is_named_alone() -> None:
 
 def test_violations_of_components() -> None:
     class Strict(Component):
-        """An algorithm with a constraint."""
+        """An algorithm that restricts the value of `task.shots`."""
 
         registry = ALGORITHMS
         name = "strict"

@@ -1,4 +1,4 @@
-"""Plugins: Python files that the user names, and entry points of installed distributions."""
+"""Tests of plugins: Python files that the user names, and entry points of installed distributions."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def plugin(tmp_path: Path) -> Path:
 
 
 def error_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """Return the error message of a command that ends with exit code 2."""
+    """Run a command that ends with exit code 2, and return its error message."""
     assert main(arguments) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1
@@ -184,7 +184,7 @@ def test_unusable_file_before_the_app_opens(tmp_path: Path, capsys: pytest.Captu
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Install a distribution with two plugins, of which one is broken, and return the folder of its modules."""
+    """Install a distribution with a valid and a broken plugin, and return the folder that contains its modules."""
     site = tmp_path / "site"
     metadata = site / "ridge_plugin-1.0.dist-info"
     metadata.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Presets and settings files: round trips, and error messages for invalid files."""
+"""Tests of presets and settings files: writing and reading them, and error messages for invalid files."""
 
 from __future__ import annotations
 

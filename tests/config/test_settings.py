@@ -1,4 +1,4 @@
-"""Settings: documentation, parsing, and error messages."""
+"""Tests of settings: their documentation, parsing, and error messages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ JUNK = st.one_of(
 
 
 def tried(call: Callable[[], T]) -> tuple[T | None, tuple[Problem, ...]]:
-    """Return the result of `call`, or the problems that it raises."""
+    """Call `call` and catch a SettingsError.
+
+    Returns:
+        The result and an empty tuple if the call succeeds, otherwise None and the problems of the error.
+    """
     try:
         return call(), ()
     except SettingsError as error:

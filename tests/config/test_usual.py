@@ -1,4 +1,4 @@
-"""Usual values of algorithms."""
+"""Tests of the usual values that algorithms declare for settings."""
 
 from __future__ import annotations
 

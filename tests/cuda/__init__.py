@@ -1,6 +1,6 @@
-"""A CUDA device without a GPU, for tests. See README.md in this folder.
+"""Simulated CUDA devices, for tests on a machine without a GPU. See README.md in this folder.
 
-Nothing here imports torch before the device is installed.
+This module does not import torch before the simulated devices are installed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ from tests.cuda import guard
 
 
 def install(devices: int = 2) -> None:
-    """Give this process simulated CUDA devices. Raises RuntimeError if torch is imported or there is no compiler."""
+    """Give this process simulated CUDA devices.
+
+    Raises:
+        RuntimeError: if torch has been imported already, or devices cannot be simulated on this machine.
+    """
     library = guard.load(devices)
     from tests.cuda import runtime
 
@@ -24,7 +28,10 @@ def install(devices: int = 2) -> None:
 
 
 def install_with_torch(devices: int) -> None:
-    """Give this process simulated CUDA devices as soon as it imports torch, and not before."""
+    """Prepare this process so that it gets simulated CUDA devices when it imports torch.
+
+    This function does not import torch itself.
+    """
     sys.meta_path.insert(0, _Finder(devices))
 
 

@@ -1,7 +1,8 @@
-"""Tensors that report a CUDA device and are computed on the CPU, with the checks of a real device.
+"""Tensors that report a CUDA device but are computed on the CPU, with the checks of a real device.
 
-Factory functions reach the kernels registered at the end of this file; every other operation on such a tensor reaches
-`_run`, which checks it, counts it, and records it if a graph is being captured.
+torch dispatches functions that create tensors to the kernels that are registered at the end of this file. It dispatches
+every other operation on simulated tensors to `_run`, which checks the operation, counts it, and records it while a
+graph is being captured.
 """
 
 from __future__ import annotations
@@ -22,35 +23,35 @@ WAITING = {
     "_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecutive", "bincount",
     "equal", "_linalg_check_errors",
 }  # fmt: skip
-"""Operations for which the CPU must wait because it needs the result or its shape."""
+"""Operations that make the CPU wait for the device, because the CPU needs the result or its shape."""
 
 INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"}
-"""Operations that accept indices on the CPU and copy them to the device."""
+"""Operations on CUDA tensors that accept index tensors on the CPU, and copy these to the device."""
 
 WITHOUT_SCALARS = {"cat", "stack"}
-"""Operations that refuse a CPU tensor even if it has no dimensions."""
+"""Operations that do not accept a CPU tensor together with CUDA tensors, even if the CPU tensor has no dimensions."""
 
 WITHOUT_KERNEL = ("empty", "new_empty", "_unsafe_view", "lift_fresh")
-"""Prefixes of the names of operations, other than views, that launch no kernel."""
+"""Prefixes of the names of operations that launch no kernel. Views launch no kernel either and are not listed here."""
 
 
 class CaptureError(RuntimeError):
-    """An operation that may not be part of a CUDA graph."""
+    """Raised if an operation cannot be captured in a CUDA graph."""
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """One kernel of a captured graph, on the memory that it was captured on."""
+    """One kernel of a captured graph, with the tensors whose memory each replay reads and writes."""
 
     function: OpOverload
     arguments: Sequence[Any]
     keywords: Mapping[str, Any]
     results: Sequence[Tensor]
     allocated: Sequence[Tensor]
-    """The results that are stored in the graph's memory pool."""
+    """Results that the kernel allocated. They are stored in the memory pool of the graph."""
 
     def replay(self) -> None:
-        """Repeat the computation, writing to the same memory."""
+        """Compute the kernel again with the same arguments, and write the results to the same memory as before."""
         again = self.function(*self.arguments, **self.keywords)
         for old, new in zip(self.results, _tensors([again]), strict=True):
             if old.data_ptr() != new.data_ptr():
@@ -59,45 +60,52 @@ class Recorded:
 
 @dataclass
 class Capture:
-    """A graph that is being captured."""
+    """A CUDA graph while it is being captured, and afterwards a record of the capture."""
 
     device: torch.device
     stream: int
     kernels: list[Recorded] = field(default_factory=list)
     scalars: Counter[str] = field(default_factory=Counter)
-    """CPU scalars that were read, by position: each replay uses their value during the capture."""
+    """Number of times that operations read CPU scalars, by operation and line of code. Each replay uses the values that
+    the scalars had during the capture."""
     elsewhere: Counter[str] = field(default_factory=Counter)
-    """Kernels on other devices, which are not part of the graph, by device."""
+    """Number of kernels on each other device. These kernels are not part of the graph."""
     broken: bool = False
 
 
 class Simulator:
-    """The state of the simulated devices, and counts of their operations."""
+    """State of the simulated devices, and counts of what was done on them."""
 
     def __init__(self) -> None:
         self.waits: Counter[str] = Counter()
-        """Number of times that the CPU waited for a device, by reason and place."""
+        """Number of times that the CPU waited for a device, by reason and line of code."""
         self.kernels: Counter[str] = Counter()
-        """Number of kernels launched outside of graphs, by device."""
+        """Number of kernels launched by operations, by device. Kernels in replayed graphs are not counted."""
         self.graph_launches = 0
         self.captured: list[Capture] = []
-        """The graphs captured so far."""
+        """Graphs captured since the last call of `reset`."""
         self.before_kernel: Callable[[str, int], None] | None = None
-        """Called with the name of each operation and the bytes that it allocates; raises, say, OutOfMemoryError."""
+        """Function that is called for each kernel, with the name of the operation and the number of bytes that it
+        allocates. It may raise an error such as OutOfMemoryError."""
         self.capture: Capture | None = None
         self.current_device: Callable[[], int] = lambda: 0
         self._in_flight: list[tuple[Tensor, Tensor]] = []
         self._arriving: list[tuple[Tensor, Tensor]] = []
 
     def reset(self) -> None:
-        """Reset all counts."""
+        """Reset all counts, and forget the captured graphs."""
         self.waits.clear()
         self.kernels.clear()
         self.captured.clear()
         self.graph_launches = 0
 
     def wait(self, reason: str) -> None:
-        """Wait for the device. Raises CaptureError during a capture."""
+        """Simulate that the CPU waits for the device: count the wait and complete all copies.
+
+        Raises:
+            CaptureError: if a graph is being captured.
+            RuntimeError: if pinned memory was written to while a copy from it to the device was under way.
+        """
         if self.capture is not None:
             self.refuse(f"CUDA error: operation not permitted when stream is capturing ({reason}, {_place()})")
         self.waits[f"{reason}, {_place()}"] += 1
@@ -109,13 +117,19 @@ class Simulator:
             raise RuntimeError("pinned memory was written to while a copy from it to the device was under way")
 
     def refuse(self, message: str) -> None:
-        """Raise CaptureError; the capture that is under way has failed."""
+        """Mark the capture that is under way as failed, and raise CaptureError."""
         assert self.capture is not None
         self.capture.broken = True
         raise CaptureError(message)
 
     def send(self, host: Tensor, *, non_blocking: bool) -> None:
-        """Record a copy from the CPU's memory to the device."""
+        """Simulate a copy from the CPU tensor `host` to the device.
+
+        The CPU waits for the copy, unless `host` is pinned and `non_blocking` is True.
+
+        Raises:
+            CaptureError: if a graph is being captured and does not allow this copy.
+        """
         pinned = host.is_pinned()
         if self.capture is not None and not pinned:
             self.refuse(
@@ -128,7 +142,10 @@ class Simulator:
             self._in_flight = [*self._in_flight[-99:], (host, host.clone())]
 
     def receive(self, host: Tensor, value: Tensor) -> None:
-        """Copy to the CPU's memory without waiting: the value is there after the next wait, and NaN until then."""
+        """Start to copy `value` from the device to the CPU tensor `host`, without waiting.
+
+        The next wait completes the copy. Until then, a floating-point `host` contains NaN.
+        """
         if self.capture is not None:
             self.refuse(f"the simulated device cannot capture a copy to the CPU ({_place()})")
         self._arriving.append((host, value.clone()))
@@ -139,7 +156,7 @@ simulator = Simulator()
 
 
 class SimulatedTensor(Tensor):
-    """A tensor on a simulated device: `memory` holds its elements."""
+    """Tensor on a simulated device. The CPU tensor `memory` holds its elements."""
 
     memory: Tensor
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
@@ -168,7 +185,7 @@ class SimulatedTensor(Tensor):
 
 
 def _run(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Check, compute and count one operation."""
+    """Check an operation as a real device would, compute it on the CPU, and count and record its kernel."""
     name, counts_first, changes_view, launches = _facts(func)
     given = [*_tensors(args), *_tensors(kwargs.values())]
     ours = [tensor for tensor in given if isinstance(tensor, SimulatedTensor)]
@@ -218,7 +235,7 @@ def _run(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
 
 
 def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
-    """Yield the tensors among an operation's arguments or results, including those in lists."""
+    """Yield the tensors among the arguments or results of an operation, including tensors in lists and tuples."""
     for value in values:
         if isinstance(value, Tensor):
             yield value
@@ -227,7 +244,7 @@ def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
 
 
 def _each(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """Return `value` with `function` applied to each tensor in it."""
+    """Return `value` with `function` applied to each tensor in it, including tensors in lists and tuples."""
     if isinstance(value, Tensor):
         return function(value)
     if isinstance(value, list | tuple):
@@ -240,7 +257,7 @@ def _memory(tensor: Tensor) -> Tensor:
 
 
 def _device_of(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], ours: list[SimulatedTensor]) -> torch.device:
-    """Return the device of the result."""
+    """Return the device on which the result of an operation is placed."""
     if kwargs.get("device") is not None:
         device = torch.device(kwargs["device"])
         if device.type == "cuda" and device.index is None:
@@ -252,7 +269,7 @@ def _device_of(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], ours: l
 
 
 def _check_devices(name: str, args: tuple[Any, ...], ours: list[SimulatedTensor], others: list[Tensor]) -> None:
-    """Raise RuntimeError, as torch does, if an operation gets tensors of several devices."""
+    """Raise RuntimeError, as torch does, if the tensors that an operation gets are on different devices."""
     devices = {tensor.device for tensor in ours}
     if name in INDEXING:
         for index in filter(lambda i: isinstance(i, Tensor), args[1]):
@@ -274,8 +291,14 @@ def _check_devices(name: str, args: tuple[Any, ...], ours: list[SimulatedTensor]
 
 @cache
 def _facts(func: OpOverload) -> tuple[str, bool, bool, bool]:
-    """Return the name of an operation, and whether its shape depends on values, it changes the shape of its argument,
-    and it launches a kernel, which views do not. torch computes each of these anew whenever it is read."""
+    """Return the properties of an operation that `_run` needs.
+
+    They are cached, because torch computes them again on every access.
+
+    Returns:
+        The name of the operation; whether the shape of the result depends on the values of its arguments; whether it
+        changes the shape of its argument in place; and whether it launches a kernel.
+    """
     name = func._schema.name.removeprefix("aten::")
     aliases = [returned.alias_info for returned in func._schema.returns]
     launches = not aliases or any(alias is None or alias.is_write for alias in aliases)
@@ -284,7 +307,10 @@ def _facts(func: OpOverload) -> tuple[str, bool, bool, bool]:
 
 
 def _place() -> str:
-    """Return the file and line of the code under test that is running; autograd's own threads have none."""
+    """Return the file and line of metatui's code that called the current operation.
+
+    The result is "outside metatui" if there is no such code, as in the threads of autograd.
+    """
     frame = sys._getframe()
     while frame.f_back is not None:
         frame = frame.f_back
@@ -297,11 +323,15 @@ FACTORIES = (
     "empty.memory_format", "empty_strided", "arange", "arange.start", "arange.start_step", "linspace", "eye", "eye.m",
     "randperm", "randperm.generator", "tril_indices", "triu_indices",
 )  # fmt: skip
-"""Functions that create tensors; all others are composed of these and of operations on their results."""
+"""ATen functions that create tensors. All other functions that create tensors call these, and operations on their
+results."""
 
 
 def register_factories() -> torch.library.Library:
-    """Make factories return simulated tensors on CUDA. The registration lasts as long as the returned object."""
+    """Make torch's functions that create tensors return simulated tensors if the device is CUDA.
+
+    The registration lasts as long as the returned object exists.
+    """
     library = torch.library.Library("aten", "IMPL", "CUDA")  # type: ignore[no-untyped-call]
     for name in FACTORIES:
         packet, _, overload = name.partition(".")

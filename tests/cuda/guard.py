@@ -1,4 +1,7 @@
-"""The compiled device guard: built once for each release of torch, loaded before torch."""
+"""Compilation and loading of the device guard, which is the C++ part of the simulated CUDA devices.
+
+The guard is compiled once for each release of torch. It must be loaded before torch is imported.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ SOURCE = Path(__file__).with_name("guard.cpp")
 
 
 def reason_unavailable() -> str | None:
-    """Return the reason why devices cannot be simulated here; None if they can."""
+    """Return the reason why CUDA devices cannot be simulated on this machine, or None if they can."""
     if not sys.platform.startswith("linux"):
         return "the simulated CUDA device requires Linux"
     if _compiler() is None:
@@ -30,11 +33,12 @@ def reason_unavailable() -> str | None:
 
 
 def load(devices: int) -> ctypes.CDLL:
-    """Load the guard, compiling it first if necessary. Call it before torch is imported, because torch checks only then
-    whether CUDA is available.
+    """Load the device guard for a number of simulated devices, compiling it first if necessary.
+
+    Call this function before torch is imported, because torch checks only during its import whether CUDA is available.
 
     Raises:
-        RuntimeError: if torch has been imported, or there is no compiler.
+        RuntimeError: if torch has been imported already, or devices cannot be simulated on this machine.
     """
     if "torch" in sys.modules:
         raise RuntimeError("install the simulated CUDA device before torch is imported")
@@ -48,7 +52,7 @@ def load(devices: int) -> ctypes.CDLL:
 
 
 def build() -> Path:
-    """Compile the guard into the cache folder if it is not there yet. Returns the path of the shared library."""
+    """Compile the device guard, unless the cache folder contains it already. Returns the path of the shared library."""
     torch, compiler = _torch(), _compiler()
     assert compiler is not None
     options = [f"-std={_standard(torch)}", "-O1", "-shared", "-fPIC"]

@@ -17,7 +17,7 @@ FOLDER = Path(__file__).parent
 
 
 def environment(devices: int = 2, base: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Environment variables for a Python process with simulated devices."""
+    """Return environment variables that give a Python process simulated CUDA devices."""
     root = FOLDER.parent.parent
     path = os.pathsep.join(filter(None, [str(FOLDER / "site"), str(root), base.get("PYTHONPATH")]))
     return {**base, "PYTHONPATH": path, "SIMULATED_CUDA_DEVICES": str(devices)}

@@ -1,6 +1,6 @@
-"""The functions of `torch.cuda`, for simulated devices.
+"""Implementation of `torch.cuda` for simulated devices.
 
-This file uses torch's own Python code where possible, and replaces the compiled part beneath it.
+torch's own Python code is kept where possible. This module replaces the compiled functions that it calls.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ import torch
 from tests.cuda.device import Capture, Recorded, register_factories, simulator
 
 MEMORY = 80 * 2**30
-"""Memory that each device reports, in bytes."""
+"""Amount of memory that each simulated device reports, in bytes."""
 
 CUDA = 1
-"""torch's number for the device type CUDA."""
+"""Number that torch uses for the device type CUDA."""
 
 _numbers = itertools.count(1)
 
 
 class _Streams(threading.local):
-    """The current stream of each device, in each thread; 0 is the default stream."""
+    """ID of the current stream of each device, stored separately for each thread. The default stream has ID 0."""
 
     def __init__(self) -> None:
         self.current: dict[int, int] = {}
@@ -37,7 +37,10 @@ _streams = _Streams()
 
 
 class Stream:
-    """A stream. All streams are equivalent: everything is computed immediately, in the order of the calls."""
+    """Replacement for `torch.cuda.Stream`.
+
+    All streams are equivalent, because every operation is computed immediately when it is called.
+    """
 
     device_type = CUDA
 
@@ -73,7 +76,10 @@ class Stream:
 
 
 class Event:
-    """A point in a stream."""
+    """Replacement for `torch.cuda.Event`.
+
+    Every event has already occurred, because operations are computed immediately.
+    """
 
     def __init__(self, enable_timing: bool = False, **_: Any) -> None:
         pass
@@ -95,9 +101,9 @@ class Event:
 
 
 class CUDAGraph:
-    """The kernels of a capture, to be repeated on the same memory.
+    """Replacement for `torch.cuda.CUDAGraph`, which records kernels and repeats them on the same memory.
 
-    When another graph of the same pool is replayed, the results of this graph become NaN.
+    When another graph of the same memory pool is replayed, the results of this graph become NaN.
     """
 
     _of_pool: ClassVar[dict[Any, weakref.WeakSet[CUDAGraph]]] = {}
@@ -166,7 +172,10 @@ def graph_pool_handle() -> tuple[int, int]:
 
 
 def start(library: ctypes.CDLL, devices: int) -> None:
-    """Make `devices` CUDA devices available to torch. Call it once, after torch is imported with the guard loaded."""
+    """Make `devices` simulated CUDA devices available to torch.
+
+    Call this function once, after the device guard `library` has been loaded and then torch has been imported.
+    """
     cuda: Any = torch.cuda
     compiled: Any = torch._C
 

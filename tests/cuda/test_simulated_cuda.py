@@ -1,4 +1,4 @@
-"""Run the scenarios in one child process, because torch must find the devices when it is imported."""
+"""Run the tests in `scenarios` in a child process, because torch must find the simulated devices on import."""
 
 from __future__ import annotations
 

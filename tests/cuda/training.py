@@ -1,4 +1,4 @@
-"""Short runs for the scenarios."""
+"""Functions that train short runs for the tests on simulated CUDA devices."""
 
 from __future__ import annotations
 
@@ -27,14 +27,17 @@ SMALL_IMAGES: dict[str, Scalar] = {
 
 
 def short(values: dict[str, Scalar] | None = None, **changes: Scalar) -> Settings:
-    """Return settings of a run of a few small meta-steps on CUDA; the keyword `group__name` changes a setting."""
+    """Return settings of a run of two small meta-steps on CUDA. The argument `task__shots=1` sets `task.shots` to 1."""
     return change(
         Settings(), {**SHORT, **(values or {}), **{name.replace("__", "."): v for name, v in changes.items()}}
     )
 
 
 def of_preset(name: str, **changes: Scalar) -> Settings:
-    """Return settings with the network of a bundled preset, and the fewest possible meta-steps, tasks and queries."""
+    """Return settings with the network of a bundled preset and with as few meta-steps, tasks and queries as possible.
+
+    The device is CUDA. The keyword argument `task__shots=1` sets `task.shots` to 1.
+    """
     fewest = {**SHORT, "training.iterations": 1, "algorithm.meta_batch": 1, "task.queries": 1}
     return change(
         load(name).settings, {**fewest, **{name.replace("__", "."): value for name, value in changes.items()}}
@@ -42,12 +45,15 @@ def of_preset(name: str, **changes: Scalar) -> Settings:
 
 
 def train(settings: Settings, changes: Sequence[Planned] = ()) -> list[Event]:
-    """Train and return all events."""
+    """Train a run with these settings, and return all its events."""
     return list(Trainer(settings, changes=changes).events())
 
 
 def train_steps(settings: Settings, changes: Sequence[Planned] = ()) -> list[float]:
-    """Return meta-losses of a run that stops before its last validation and test, which take longer than training."""
+    """Train a run and return its meta-losses.
+
+    The run stops before its final validation and test, which would take longer than the meta-steps.
+    """
     trainer, found = Trainer(settings, changes=changes), []
     for event in trainer.events():
         if isinstance(event, Progress):
@@ -58,7 +64,7 @@ def train_steps(settings: Settings, changes: Sequence[Planned] = ()) -> list[flo
 
 
 def saved_run(settings: Settings, folder: Path) -> RunFolder:
-    """Train in `folder` and return the finished run."""
+    """Train a run to its end, save it in the folder of runs `folder`, and return it."""
     session = Session.start(settings, runs_dir=folder)
     for _ in session:
         pass
@@ -72,7 +78,7 @@ def losses(events: Sequence[Event]) -> list[float]:
 
 
 def final_losses(events: Sequence[Event]) -> list[float]:
-    """Return the loss of the final test at each inner step."""
+    """Return the mean loss in the final test before adaptation and after each inner step."""
     last = events[-1]
     assert isinstance(last, Finished), last
     assert last.test is not None

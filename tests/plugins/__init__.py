@@ -1,1 +1,1 @@
-"""Plugins as an outside developer writes them from `metatui/README.md`, and their tests."""
+"""Example plugins, as a user could write them after reading `metatui/README.md`, and their tests."""

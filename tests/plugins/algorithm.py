@@ -1,4 +1,4 @@
-"""An algorithm plugin."""
+"""Example of an algorithm plugin."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RATE = "inner_lr/all"
 
 
 class LearnedRate(GradientBased):
-    """MAML with one learned inner learning rate for all parameters, which decays from step to step."""
+    """MAML with one learned inner learning rate for all parameters. The rate decays from one inner step to the next."""
 
     name = "learned_rate"
     title = "MAML with a learned rate"

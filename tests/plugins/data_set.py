@@ -1,4 +1,4 @@
-"""A data set plugin."""
+"""Example of a data set plugin."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from metatui.learning.data.random import keys, normal, task_numbers, uniform
 
 
 class Polynomials(DataSet):
-    """Polynomials with normally distributed coefficients."""
+    """Regression data set of polynomials with normally distributed coefficients."""
 
     name = "polynomials"
     title = "Polynomials"

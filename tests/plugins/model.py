@@ -1,4 +1,4 @@
-"""A model plugin."""
+"""Example of a model plugin."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from metatui.learning.model import Model
 
 
 class Waves(nn.Module):
-    """Sines and cosines of the inputs at integer frequencies."""
+    """Layer that computes sines and cosines of the inputs at integer frequencies."""
 
     def __init__(self, count: int) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class Waves(nn.Module):
 
 
 class Fourier(Model):
-    """Multilayer perceptron of Fourier features."""
+    """Multilayer perceptron that receives Fourier features of the inputs."""
 
     name = "fourier"
     title = "Fourier features"

@@ -1,4 +1,4 @@
-"""Runs of an algorithm, a model and a data set that are plugins, loaded from files or installed."""
+"""Tests of runs with an algorithm, a model and a data set from plugins, which are loaded from files or installed."""
 
 from __future__ import annotations
 
@@ -58,13 +58,17 @@ LONG, SHORT = (["--set", f"training.iterations={n}"] for n in (1_000_000, 12))
 
 @pytest.fixture
 def from_files(registries: None) -> list[str]:
-    """Return the options that load the plugins."""
+    """Return the command-line options that load the example plugins from their files."""
     return [option for file in FILES for option in ("--plugin", str(file))]
 
 
 @pytest.fixture
 def installed(registries: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Install the plugins as a distribution, and return no options."""
+    """Install the example plugins as a distribution.
+
+    Returns:
+        An empty list, because installed plugins are found without command-line options.
+    """
     site = tmp_path / "site"
     for file in FILES:
         (site / PACKAGE).mkdir(parents=True, exist_ok=True)
@@ -95,7 +99,10 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait long for the process of a run: a busy machine may suspend it for seconds between two steps."""
+    """Increase the time limits for answers from the process of a run.
+
+    A busy machine may suspend this process for seconds between two meta-steps.
+    """
     monkeypatch.setattr("metatui.runs.execution.control.client.ANSWER_SECONDS", 60.0)
     monkeypatch.setattr("metatui.runs.execution.control.client.OVER_SECONDS", 60.0)
 
@@ -107,7 +114,7 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
 
 
 def numbers(run: RunFolder) -> list[tuple[float | None, ...]]:
-    """Return the metrics of all meta-steps, except times."""
+    """Return the number, meta-loss, support loss and gradient norm of each meta-step."""
     return [(p.iteration, p.meta_loss, p.support_loss, p.grad_norm) for p in read_all(run.metrics())]
 
 
@@ -118,7 +125,7 @@ def parameters(run: RunFolder) -> dict[str, torch.Tensor]:
 
 
 def stopped_after(iteration: int, settings: Settings) -> RunFolder:
-    """Train in this process until a meta-step."""
+    """Train in this process, stop after meta-step `iteration`, and return the run."""
     session = Session.start(settings)
     for event in session:
         if isinstance(event, Progress) and event.iteration == iteration:
@@ -180,7 +187,7 @@ def test_options(from_files: list[str], capsys: pytest.CaptureFixture[str]) -> N
 
 
 def checked(monkeypatch: pytest.MonkeyPatch, name: str = "learned_rate") -> dict[str, Check]:
-    """Check an algorithm alone on one problem, and return the result for each engine."""
+    """Check only the algorithm `name` on only one of the test problems. Returns the result for each engine."""
     assert name in ALGORITHMS.names()
     monkeypatch.setattr(checks, "ALGORITHMS", SimpleNamespace(names=lambda: [name]))
     monkeypatch.setattr(checks, "WORKS", {"waves": checks.WORKS["waves"]})
@@ -212,7 +219,7 @@ def test_examples_in_the_readme(tmp_path: Path, registries: None, capsys: pytest
 
 @pytest.fixture
 def templates(tmp_path: Path, registries: None, capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """Print the template of each kind to a file, and return the options that load these files."""
+    """Save what `metatui plugin` prints for each kind of plugin, and return the options that load the saved files."""
     options = []
     for kind in KINDS:
         assert main(["plugin", kind]) == 0
@@ -224,7 +231,7 @@ def templates(tmp_path: Path, registries: None, capsys: pytest.CaptureFixture[st
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_printed_plugin(kind: str, templates: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Train with the command in the first lines of the file."""
+    """Run the training command that is given in the first lines of the printed plugin."""
     file = Path(templates[2 * KINDS.index(kind) + 1])
     (words,) = re.findall(rf"metatui --plugin my_{kind}.py (run quick .*?)(?:\"\"\")?\n", file.read_text("utf-8"))
     small = ["training.iterations=2", "evaluation.tasks=2", "evaluation.test_tasks=2", "compute.device=cpu"]
@@ -236,7 +243,7 @@ def test_printed_plugin(kind: str, templates: list[str], capsys: pytest.CaptureF
 
 
 def test_printed_plugins_together(templates: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Their options can be set, and the model also learns images."""
+    """Train with all printed plugins at once, with changed options. The printed model learns regression and images."""
     small = {"training.iterations": 1, "evaluation.tasks": 2, "evaluation.test_tasks": 2, "compute.device": "cpu"}
     names = {"model.name": "my_model", "my_model.width": 4, "algorithm.name": "my_algorithm"}
     lines = {"my_algorithm.decay": 0.5, "task.source": "my_data", "my_data.steepest": 3}
@@ -256,7 +263,10 @@ def test_gradients_of_the_printed_algorithm(templates: list[str], monkeypatch: p
 def test_failing_plugin(
     tmp_path: Path, registries: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The rate of a stack of tasks has a task axis, which this plugin forgets."""
+    """Run a plugin that fails on engines that stack tasks.
+
+    The learned rate then has a task dimension, which the plugin does not take into account.
+    """
     text = FILES[0].read_text()
     line = text.splitlines().index("            change = task.scaled(rate, gradient)") + 1
     file = tmp_path / "failing.py"

@@ -1,4 +1,4 @@
-"""Tests of sentences and tables: they fit the width, no word is broken, and nothing is lost."""
+"""Tests of the layout of sentences and tables: they fit the width, no word is broken, and no text is lost."""
 
 from __future__ import annotations
 

@@ -1,1 +1,4 @@
-"""Tests that run on simulated CUDA devices: `python -m tests.cuda.run -m pytest -n 0 tests/cuda/scenarios/FILE.py`."""
+"""Tests on simulated CUDA devices.
+
+To run one file of tests: `python -m tests.cuda.run -m pytest -n 0 tests/cuda/scenarios/FILE.py`.
+"""

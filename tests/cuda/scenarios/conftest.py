@@ -1,4 +1,4 @@
-"""Fixtures with which each scenario begins on the first device with all counts at zero."""
+"""Fixtures for tests on simulated CUDA devices. Each test begins on the first device, with all counts at zero."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from tests.cuda.device import simulator
 
 @pytest.fixture(autouse=True)
 def short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take only one meta-step before a capture, because no library chooses its kernels here."""
+    """Reduce the warm-up before a capture to one meta-step.
+
+    On a real GPU, libraries choose their kernels in several warm-up steps. Simulated devices do not use these
+    libraries.
+    """
     monkeypatch.setattr(cuda_graph, "WARM_UP", 1)
 
 

@@ -1,4 +1,4 @@
-"""The simulated device itself."""
+"""Tests of the simulated CUDA devices themselves."""
 
 from __future__ import annotations
 

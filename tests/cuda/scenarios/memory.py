@@ -1,4 +1,4 @@
-"""Out of memory in training, captures and evaluation."""
+"""Tests of out-of-memory errors during training, CUDA graph captures and evaluation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from tests.cuda.training import final_losses, losses, notes, saved_run, short, t
 STEPS = 3
 
 MANY = 8
-"""Number of tasks in a meta-step that together need more memory than the views of one task."""
+"""Number of tasks in a meta-step. It is so large that the meta-step needs more memory than recording the predictions
+for one held-out task."""
 
 OUT_OF_MEMORY = (
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has a total capacity of 80 GiB"),
@@ -33,7 +34,10 @@ OUT_OF_MEMORY = (
 
 
 def trained_with(settings: Settings, refuse: Callable[[str, int], None]) -> list[Event]:
-    """Return the events of a run, in which `refuse` is called for each kernel after the start."""
+    """Train a run and return its events.
+
+    After the first event, `refuse` is called for each kernel and may raise an error.
+    """
     events = []
     try:
         for event in Trainer(settings).events():
@@ -46,7 +50,12 @@ def trained_with(settings: Settings, refuse: Callable[[str, int], None]) -> list
 
 @functools.cache
 def undisturbed(meta_batch: int = MANY) -> tuple[list[float], list[float], int, int]:
-    """Return losses in training and test, the number of kernels, and the most bytes that one kernel allocates."""
+    """Train a run in which no memory error occurs.
+
+    Returns:
+        The meta-losses, the losses of the final test, the number of kernels, and the largest number of bytes that one
+        kernel allocated.
+    """
     most, count = 0, 0
 
     def note(name: str, allocated: int) -> None:

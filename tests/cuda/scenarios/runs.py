@@ -1,4 +1,4 @@
-"""Whole runs on CUDA: every source, algorithm and engine; several devices; resuming elsewhere; waits."""
+"""Tests of whole runs on CUDA: task sources, algorithms, engines, devices, resuming, and waits for the device."""
 
 from __future__ import annotations
 
@@ -39,12 +39,15 @@ from tests.cuda.training import (
 from tests.folder_files import names, write_classes
 
 MILLISECONDS = autotune._milliseconds
-"""The real function, which tests/conftest.py replaces."""
+"""Original function that times an engine, which a fixture in tests/conftest.py replaces."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Use noise instead of Omniglot, and an empty cache of image folders."""
+    """Replace the images of Omniglot with noise, and the cache of image folders with an empty folder.
+
+    Also record only one held-out task for display after a validation or test.
+    """
     torch.manual_seed(0)
     pixels = torch.randint(0, 256, (len(characters()), DRAWINGS, 28, 28), dtype=torch.uint8)
     cache = tmp_path_factory.mktemp("cache")

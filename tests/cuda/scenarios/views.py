@@ -1,4 +1,4 @@
-"""Everything after training on CUDA: evaluation, explorer, parameter space, comparison, check."""
+"""Tests on CUDA of what can follow training: evaluation, explorer, parameter space, comparison and `metatui check`."""
 
 from __future__ import annotations
 

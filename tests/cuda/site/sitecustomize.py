@@ -1,4 +1,7 @@
-"""Imported by each Python process that `tests.cuda.run` starts, and by the processes that those start."""
+"""Give the current Python process simulated CUDA devices.
+
+Python imports this module at the start of each process that `tests.cuda.run` starts, directly or indirectly.
+"""
 
 import os
 
