@@ -1,4 +1,7 @@
-"""The plane compared with numpy's singular value decomposition, and its paths with plain gradient steps."""
+"""Tests of the parameter-space view.
+
+Its plane is compared with numpy's singular value decomposition, and its adaptation paths with plain gradient steps.
+"""
 
 from __future__ import annotations
 
