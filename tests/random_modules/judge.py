@@ -67,7 +67,7 @@ class Answer:
     gradients: Params = field(default_factory=dict)
     error: Exception | None = None
     random: bool = False
-    """True if the call drew random numbers."""
+    """True if random numbers were drawn during the call."""
 
 
 def judge(

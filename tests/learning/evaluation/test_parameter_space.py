@@ -27,7 +27,7 @@ R = TypeVar("R")
 
 
 def run_generator(work: Generator[Y, None, R]) -> tuple[R, list[Y]]:
-    """Run a generator and return its result and the values it yielded."""
+    """Run a generator to its end, and return its result and the values that it yielded."""
     seen = []
     while True:
         try:

@@ -68,12 +68,12 @@ def timeless(events: list[Event]) -> list[Event]:
 
 
 def later(events: list[Event], iteration: int) -> list[Event]:
-    """Return the events after meta-step `iteration`."""
+    """Return those of `events` that belong to later meta-steps than `iteration`."""
     return [event for event in events if not isinstance(event, Started) and event.iteration > iteration]
 
 
 def when(trainer: Trainer, iteration: int, *commands: Command) -> Iterator[Event]:
-    """Iterate over the events of a trainer, and submit commands after meta-step `iteration`."""
+    """Yield the events of a trainer, and submit `commands` after meta-step `iteration`."""
     for event in trainer.events():
         if isinstance(event, Progress) and event.iteration == iteration:
             for command in commands:
