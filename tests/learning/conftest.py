@@ -1,4 +1,4 @@
-"""Settings of small experiments, and fixtures for one thread and for less time."""
+"""Fixtures that create settings for small experiments, limit torch to one thread, and shorten the tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from metatui.config.settings import Settings
 
 @pytest.fixture
 def one_torch_thread() -> Iterator[None]:
-    """Use one thread: another test may have set more, and sums then differ by rounding."""
+    """Limit torch to one thread during a test.
+
+    Another test may have set more threads, which would change sums by rounding errors.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -23,12 +26,15 @@ def one_torch_thread() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def less_time(one_view: None) -> None:
-    """Use `one_view` in all tests of this folder."""
+    """Apply the fixture `one_view`, which makes runs faster, to all tests in this folder."""
 
 
 @pytest.fixture
 def tiny() -> Callable[..., Settings]:
-    """Create settings of a run of 20 meta-steps; the keyword `group__name` changes a setting."""
+    """Return a function that creates settings for a run of 20 meta-steps.
+
+    A keyword argument such as `training__iterations` changes a setting.
+    """
 
     def make(**changes: Scalar) -> Settings:
         base = parse(

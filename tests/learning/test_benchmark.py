@@ -1,4 +1,4 @@
-"""The benchmark: measurements, counts, and the isolation of failing cells."""
+"""Tests of the benchmark: time measurements, operation counts, and isolation of benchmark cells that fail."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def test_compiler_failure_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 class FakeTime:
-    """A clock that is set by hand."""
+    """A fake of the module `time`, whose clock is set by the test."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -295,7 +295,7 @@ while request := channel.receive():
 
 
 def replace_child(monkeypatch: pytest.MonkeyPatch, code: str, *arguments: str) -> None:
-    """Run `code` in child processes, with the channel's handle before `arguments`."""
+    """Make child processes run `code`, with the handle of their channel and `arguments` as command-line arguments."""
     monkeypatch.setattr(
         child_process, "command", lambda module, handle, *_: [sys.executable, "-c", code, str(handle), *arguments]
     )

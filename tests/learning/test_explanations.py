@@ -1,4 +1,4 @@
-"""Explanations: correct gradient counts, and the user's settings in the text."""
+"""Tests of the explanations of algorithms: they count gradients correctly and reflect the user's settings."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STEPS: dict[str, Scalar] = {
 
 
 def cases(names: Iterable[str]) -> list[Any]:
-    """Return each algorithm with each kind of task that it fits."""
+    """Return test parameters that combine each algorithm in `names` with each kind of task that it supports."""
     return [
         pytest.param(name, base, id=f"{name}-{kind}")
         for name in names

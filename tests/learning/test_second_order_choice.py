@@ -1,4 +1,4 @@
-"""The choice of `compute.second_order = "auto"`: graphs of all inner steps are kept if they fit into memory."""
+"""Tests of `compute.second_order = "auto"`, which keeps the graphs of all inner steps if they fit into memory."""
 
 from __future__ import annotations
 

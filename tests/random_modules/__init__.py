@@ -1,1 +1,1 @@
-"""Random modules and losses, to compare `metatui.meta_gradient` with plain autograd."""
+"""Random modules and losses on which `metatui.meta_gradient` is compared with plain autograd."""

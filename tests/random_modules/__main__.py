@@ -53,7 +53,10 @@ def _width(kind: str) -> int:
 
 
 def verdicts(seeds: range, engines: tuple[EngineChoice, ...]) -> Iterator[tuple[Verdict, str]]:
-    """Yield the verdicts on all seeds, computed in child processes, so that a crash affects only one case."""
+    """Yield each verdict on the cases of `seeds`, with the description of the case.
+
+    Child processes run the engines, so that a crash affects only one case.
+    """
     context = multiprocessing.get_context("fork")
     while seeds:
         receiver, sender = context.Pipe(duplex=False)
@@ -90,7 +93,7 @@ def _reference(seed: int, first_order: bool) -> None:
 
 
 def _judge_all(seeds: range, engines: tuple[EngineChoice, ...], sender: Connection) -> None:
-    """Send the description of each case, then its verdicts, then None."""
+    """For each seed, send the description of the case, then the verdicts on it, then None."""
     torch.set_num_threads(1)
     for seed in seeds:
         case = make_case(seed)

@@ -1,4 +1,4 @@
-"""One random case: a module, a loss, tasks, and the settings of the inner loop and the caller."""
+"""Random test cases, each with the arguments of one call of `meta_gradient` and the caller's grad mode."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from tests.random_modules.modules import Made, make_module
 
 @dataclass(frozen=True)
 class Case:
-    """The arguments and the circumstances of one call of `meta_gradient`."""
+    """The arguments of one call of `meta_gradient`, and the grad mode of the caller."""
 
     seed: int
     words: str
-    """A description of the case."""
+    """A description of the case for reports."""
     module: nn.Module
     loss: LossFn
     episodes: Episodes
     lr: float
     steps: int
     caller: Callable[[], AbstractContextManager[object]]
-    """The grad mode of the caller."""
+    """Creates the context manager that sets the caller's grad mode, such as `torch.no_grad`."""
 
 
 def make_case(seed: int) -> Case:
-    """Return the case of `seed`. Draws from torch's generator without changing it."""
+    """Return the random case for `seed`. The state of torch's random generator does not change."""
     r = Random(seed)
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -64,9 +64,9 @@ def make_case(seed: int) -> Case:
 
 
 def _well_defined(made: Made) -> bool:
-    """Return whether the module runs, and its checkpointed layers compute the same when they are run again.
+    """Return whether the module runs, and whether recomputing its checkpointed layers gives the same results.
 
-    If they do not, the gradient of plain autograd is wrong too.
+    If recomputation gives other results, the gradient of plain autograd is wrong too.
     """
     try:
         _outputs(made)
@@ -83,7 +83,7 @@ def _well_defined(made: Made) -> bool:
 
 
 def _outputs(made: Made) -> tuple[int, ...]:
-    """Return the shape of one example's output."""
+    """Return the shape of the module's output for one example."""
     x = _inputs(Random(0), made, 1, 3)[0]
     return tuple(deepcopy(made.module)(x).shape[1:])
 

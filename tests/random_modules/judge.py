@@ -1,4 +1,4 @@
-"""Comparison of the result of one engine in one case with plain autograd."""
+"""Comparison of each engine of `meta_gradient` with plain autograd on a random case."""
 
 from __future__ import annotations
 
@@ -24,22 +24,28 @@ ENGINES: tuple[EngineChoice, ...] = ("auto", "loop", "batched", "unfolded", "nat
 MAY_NOT_REFUSE = ("auto", "loop")
 
 AGREEMENT = 1e-8
-"""Largest relative error of a gradient or a loss."""
+"""Largest permitted relative error of a gradient, and largest permitted absolute error of a loss."""
 
 DIFFERENCES = 1e-5
-"""Largest relative error against a central finite difference at STEP."""
+"""Largest permitted difference between a slope and its central finite difference with step size `STEP`.
+
+The difference is relative to the norm of the gradient.
+"""
 
 STEP = 1e-6
 
 Kind = Literal["agrees", "refused", "unchecked", "wrong", "refused without need", "raw error", "changed", "crashed"]
 GOOD: tuple[Kind, ...] = ("agrees", "refused", "unchecked")
-"""`unchecked`: plain autograd raises or crashes too, or an engine draws in another order and finite differences do
-not apply."""
+"""Kinds of verdicts that show no fault in metatui.
+
+A result is `unchecked` if plain autograd raises an error or crashes too, or if the engine draws random numbers in
+another order than plain autograd and finite differences cannot be used either.
+"""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The outcome of one call."""
+    """The verdict on one call of `meta_gradient`."""
 
     seed: int
     engine: str
@@ -49,25 +55,29 @@ class Verdict:
 
     @property
     def ok(self) -> bool:
-        """True if the outcome shows no fault of metatui."""
+        """True if the verdict shows no fault in metatui."""
         return self.kind in GOOD
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The loss and the gradients, or the exception."""
+    """The result of one call: the loss and the gradients, or the exception that was raised."""
 
     loss: Tensor = field(default_factory=lambda: torch.tensor(torch.nan))
     gradients: Params = field(default_factory=dict)
     error: Exception | None = None
     random: bool = False
-    """True if the call drew random numbers."""
+    """True if random numbers were drawn during the call."""
 
 
 def judge(
     case: Case, engines: tuple[EngineChoice, ...] = ENGINES, orders: tuple[bool, ...] = (False, True)
 ) -> Iterator[Verdict]:
-    """Yield every engine's verdicts on `case`, in second order (False) and in first order (True)."""
+    """Run every engine on `case`, and yield a verdict on each result.
+
+    Args:
+        orders: the values of `first_order` with which to run each engine.
+    """
     for first_order in orders:
         expected = reference(case, first_order)
         for engine in engines:
@@ -75,7 +85,7 @@ def judge(
 
 
 def reference(case: Case, first_order: bool) -> Answer:
-    """Return plain autograd's answer."""
+    """Compute the loss and the gradients of `case` with plain autograd."""
     _seed(case)
     before = _generators()
     try:
@@ -135,7 +145,7 @@ def _verdict(case: Case, engine: EngineChoice, first_order: bool, expected: Answ
 
 
 def _disagreement(found: Answer, expected: Answer) -> str:
-    """Describe the difference; return an empty string if there is none."""
+    """Describe the first difference between two results, or return an empty string if they agree."""
     if found.gradients.keys() != expected.gradients.keys():
         return f"gradients of {sorted(found.gradients)} for {sorted(expected.gradients)}"
     for name, g in found.gradients.items():
@@ -157,7 +167,10 @@ def _disagreement(found: Answer, expected: Answer) -> str:
 def _by_differences(
     case: Case, engine: EngineChoice, found: Answer, expected: Answer, verdict: Callable[..., Verdict]
 ) -> Verdict:
-    """Judge an engine that draws in another order: its gradient must be the slope of its own loss at the same seed."""
+    """Judge an engine that draws random numbers in another order than plain autograd.
+
+    Its gradient must agree with finite differences of the loss that the engine computes with the same seed.
+    """
     names = {name: p for name, p in case.module.named_parameters() if p.requires_grad}
     direction = {
         name: torch.randn(p.shape, dtype=p.dtype, generator=torch.Generator().manual_seed(i))
@@ -190,7 +203,7 @@ def _by_differences(
 
 
 class Snapshot:
-    """A snapshot of everything of the caller that a call must not change."""
+    """A snapshot of the caller's objects and torch settings that a call of `meta_gradient` must not change."""
 
     def __init__(self, module: nn.Module, loss: LossFn, episodes: Episodes) -> None:
         self._of = module, loss, episodes
@@ -199,7 +212,7 @@ class Snapshot:
         self._process = _process()
 
     def changes(self) -> list[str]:
-        """Return the names of the values that have changed."""
+        """Return the names of the values that have changed since the snapshot."""
         now, attributes, process = dict(self._now()), _attributes(self._of[0]), _process()
         tensors = {
             name for name in self._tensors.keys() | now.keys()
@@ -211,7 +224,7 @@ class Snapshot:
         return sorted(tensors | {key for key, value in self._process.items() if process[key] != value})
 
     def restore(self) -> None:
-        """Restore the values, so that one fault is not reported again."""
+        """Restore the values of the tensors, so that a change is reported only once."""
         with torch.no_grad():
             for t, value in self._tensors.values():
                 if t.shape == value.shape and not _equal(t, value):
@@ -230,7 +243,10 @@ class Snapshot:
 
 
 def _attributes(module: nn.Module) -> dict[str, str]:
-    """Return plain attributes, flags and hooks as text, with the memory format, which determines what `view` can do."""
+    """Describe the attributes, flags and hooks of a module, and the strides of its parameters, as text.
+
+    The strides are included because they determine which calls of `view` are possible.
+    """
     found = {}
     for name, part in module.named_modules(remove_duplicate=False):
         for key, value in vars(part).items():

@@ -1,4 +1,4 @@
-"""Hand-written layers like those of users: with state, randomness, control flow and sharing."""
+"""Layers like those that users write, with state, random numbers, control flow or shared parameters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 class Scale(nn.Module):
-    """Multiplies by a parameter."""
+    """Multiplies its input by a scalar parameter."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class Scale(nn.Module):
 
 
 class TransposedReuse(nn.Module):
-    """Uses one weight twice, the second time transposed, like an autoencoder with tied weights."""
+    """Uses the same weight twice, the second time transposed, like an autoencoder with tied weights."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class TransposedReuse(nn.Module):
 
 
 class WeightReader(nn.Module):
-    """Reads the attributes and the weight of a layer that it also calls."""
+    """Calls a layer, and also reads the layer's attribute `stride` and its weight directly."""
 
     def __init__(self, layer: Any) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class WeightReader(nn.Module):
 
 
 class Skip(nn.Module):
-    """Adds the input of a layer to its output if the shapes agree."""
+    """Adds the input of a layer to its output, or the mean of the input if the shapes differ."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class Skip(nn.Module):
 
 
 class Tap(nn.Module):
-    """Runs a Sequential layer by layer and uses an inner result, like a skip connection."""
+    """Calls the layers of a Sequential one by one, and adds the mean of an intermediate result to the output."""
 
     def __init__(self, body: nn.Sequential, tapped: int) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class Tap(nn.Module):
 
 
 class Written(nn.Module):
-    """Calls its layers in its own loop."""
+    """Calls the layers of a ModuleList one after the other."""
 
     def __init__(self, layers: Iterable[nn.Module]) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class Written(nn.Module):
 
 
 class Named(nn.Module):
-    """Calls its layers by name, each from a ModuleDict."""
+    """Calls the layers of a ModuleDict one after the other, by name."""
 
     def __init__(self, layers: Iterable[nn.Module]) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class Named(nn.Module):
 
 
 class Twice(nn.Module):
-    """Calls one layer twice."""
+    """Calls the same layer twice, and adds the two outputs."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ class Twice(nn.Module):
 
 
 class Parallel(nn.Module):
-    """The mean of several branches of one shape."""
+    """Returns the mean of several branches, whose outputs have the same shape."""
 
     def __init__(self, *branches: nn.Module) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class Parallel(nn.Module):
 
 
 class Checkpointed(nn.Module):
-    """Recomputes a layer in the backward pass."""
+    """Applies activation checkpointing to a layer, which is recomputed in the backward pass."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -140,7 +140,7 @@ class Checkpointed(nn.Module):
 
 
 class Centre(nn.Module):
-    """Subtracts a running mean of its inputs, a buffer that it replaces."""
+    """Subtracts a running mean of its inputs, which is a buffer that each call replaces by a new tensor."""
 
     mean: Tensor
 
@@ -154,7 +154,7 @@ class Centre(nn.Module):
 
 
 class CentreInPlace(nn.Module):
-    """Subtracts a running mean of its inputs, a buffer that it writes in place and does not save."""
+    """Subtracts a running mean of its inputs, which is a non-persistent buffer that each call updates in place."""
 
     mean: Tensor
 
@@ -169,7 +169,7 @@ class CentreInPlace(nn.Module):
 
 
 class GraphThroughBuffer(nn.Module):
-    """Keeps a buffer that carries a graph from one call to the next."""
+    """Keeps a buffer whose autograd graph extends from one call to the next."""
 
     trace: Tensor
 
@@ -184,7 +184,7 @@ class GraphThroughBuffer(nn.Module):
 
 
 class CountingBuffer(nn.Module):
-    """Scales by the number of calls, which a buffer counts."""
+    """Scales its input by a factor that grows with the number of calls, which a buffer counts."""
 
     calls: Tensor
 
@@ -198,7 +198,7 @@ class CountingBuffer(nn.Module):
 
 
 class Counter(nn.Module):
-    """Scales by the number of calls, which a Python attribute counts."""
+    """Scales its input by a factor that grows with the number of calls, which a Python attribute counts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -210,7 +210,7 @@ class Counter(nn.Module):
 
 
 class History(nn.Module):
-    """Keeps the means of its inputs in a list and adds the oldest of the last two."""
+    """Keeps the means of its last two inputs in a list, and adds the older mean to its input."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -223,7 +223,7 @@ class History(nn.Module):
 
 
 class Normaliser(nn.Module):
-    """Takes the statistics of its first batch and keeps them."""
+    """Subtracts the mean of the first batch from this batch and all later ones."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -237,7 +237,7 @@ class Normaliser(nn.Module):
 
 
 class ClampedWeight(nn.Module):
-    """Writes its own parameter in the forward pass."""
+    """Clamps its parameter in place in the forward pass."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -250,7 +250,7 @@ class ClampedWeight(nn.Module):
 
 
 class Branch(nn.Module):
-    """Takes another path if the mean is positive."""
+    """Returns its input if the mean of the input is positive, and otherwise doubles it."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x if x.mean().item() > 0 else 2 * x
@@ -267,7 +267,7 @@ class DataLoop(nn.Module):
 
 
 class Selected(nn.Module):
-    """Changes the entries selected by a mask, whose number depends on the data."""
+    """Squares the entries above a threshold, so that the number of squared entries depends on the data."""
 
     def forward(self, x: Tensor) -> Tensor:
         out = x.clone()
@@ -276,35 +276,35 @@ class Selected(nn.Module):
 
 
 class Ranked(nn.Module):
-    """Adds the sorted entries of each example."""
+    """Adds the sorted entries of each example, multiplied by 0.1, to the example."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x + 0.1 * x.flatten(1).sort(1).values.view_as(x)
 
 
 class AcrossExamples(nn.Module):
-    """Subtracts the mean over examples and uses their number, like a transductive model."""
+    """Subtracts the mean over the batch and divides by the batch size, so that outputs depend on all examples."""
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - x.mean(0, keepdim=True)) / float(len(x))
 
 
 class Noise(nn.Module):
-    """Adds Gaussian noise, whether in training or in evaluation mode."""
+    """Adds Gaussian noise, both in training mode and in evaluation mode."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x + 0.1 * torch.randn_like(x)
 
 
 class FunctionalDropout(nn.Module):
-    """Applies dropout by a function call instead of a module."""
+    """Applies dropout with the function `F.dropout` instead of a module."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.dropout(x, 0.3, training=True)
 
 
 class PythonRandom(nn.Module):
-    """Draws from Python's own generator, like stochastic depth."""
+    """Scales its input or not, depending on a random number from Python's generator instead of torch's."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x if random.random() < 0.5 else 1.5 * x
@@ -321,7 +321,7 @@ class InPlace(nn.Module):
 
 
 class _Cube(torch.autograd.Function):
-    """x to x³ / 10, with a derivative written by hand."""
+    """Computes x³ / 10, with a hand-written derivative."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -335,7 +335,7 @@ class _Cube(torch.autograd.Function):
 
 
 class _Straight(torch.autograd.Function):
-    """Rounds, with the derivative of the identity (the straight-through estimator)."""
+    """Rounds to multiples of 1/4, but has the derivative of the identity (straight-through estimator)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -347,7 +347,7 @@ class _Straight(torch.autograd.Function):
 
 
 class Custom(nn.Module):
-    """A custom autograd function."""
+    """Applies a custom autograd function."""
 
     def __init__(self, function: type[torch.autograd.Function]) -> None:
         super().__init__()
@@ -359,12 +359,12 @@ class Custom(nn.Module):
 
 
 def custom(r: random.Random) -> Custom:
-    """Return one of the custom autograd functions."""
+    """Return a module that applies one of the custom autograd functions, which is chosen at random."""
     return Custom(r.choice([_Cube, _Straight]))
 
 
 class Recurrent(nn.Module):
-    """A recurrent layer over a sequence [B, L, D] that returns all outputs or the last one."""
+    """Applies a recurrent layer to sequences [B, L, D], and returns all outputs or only the last one."""
 
     def __init__(self, cells: nn.Module, last: bool) -> None:
         super().__init__()
@@ -376,7 +376,7 @@ class Recurrent(nn.Module):
 
 
 class CellLoop(nn.Module):
-    """A recurrent cell in a loop over a sequence [B, L, D] or over the same input."""
+    """Applies a recurrent cell to each step of sequences [B, L, D], or twice to the same inputs [B, D]."""
 
     def __init__(self, cell: nn.Module, width: int) -> None:
         super().__init__()
@@ -393,7 +393,7 @@ class CellLoop(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Attention of a sequence [B, L, D] to itself."""
+    """Applies `nn.MultiheadAttention` to sequences [B, L, D] as queries, keys and values."""
 
     def __init__(self, width: int, weights: bool) -> None:
         super().__init__()
@@ -406,7 +406,7 @@ class SelfAttention(nn.Module):
 
 
 class DotAttention(nn.Module):
-    """Scaled dot-product attention written out."""
+    """Computes scaled dot-product attention with matrix products and a softmax."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -419,42 +419,42 @@ class DotAttention(nn.Module):
 
 
 class ViewFlatten(nn.Module):
-    """`x.view(len(x), -1)`, which needs contiguous memory."""
+    """Flattens each example with `view`, which fails if the memory layout of the input does not permit it."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.view(x.size(0), -1)
 
 
 class PlainView(nn.Module):
-    """Splits an axis by a view and joins it again."""
+    """Merges the last axes with `view`, reverses the order along the second axis, and restores the shape."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.view(x.size(0), x.size(1), -1).flip(1).view(x.shape)
 
 
 class ChannelsLast(nn.Module):
-    """Converts to channels_last memory format."""
+    """Converts its input to the memory format `torch.channels_last`."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.contiguous(memory_format=torch.channels_last)
 
 
 class Mean(nn.Module):
-    """The mean over the axes after the second."""
+    """Averages its input over all axes after the second."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.flatten(2).mean(2)
 
 
 class Squeezed(nn.Module):
-    """[B, 1] to [B]."""
+    """Removes the last axis, which changes the shape from [B, 1] to [B]."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.squeeze(-1)
 
 
 class HeadTwice(nn.Module):
-    """A body with two heads whose difference is the output; one head passes no gradient to the body."""
+    """Returns a weighted difference of two heads of one body. One of the heads passes no gradient to the body."""
 
     def __init__(self, body: nn.Module, width: int, outputs: int) -> None:
         super().__init__()

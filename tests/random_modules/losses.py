@@ -1,4 +1,4 @@
-"""Random losses with targets that suit them."""
+"""Random choice of losses and of suitable targets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from metatui.learning.optim.losses import LossFn
 
 Targets = Callable[[int], Tensor]
-"""Creates targets [n, ...] of n examples."""
+"""Function that creates the targets [n, ...] of n examples."""
 
 
 def _mean_of_squares(predictions: Tensor, targets: Tensor) -> Tensor:
@@ -44,14 +44,17 @@ def _focal(predictions: Tensor, targets: Tensor) -> Tensor:
 
 
 def _hard_examples(predictions: Tensor, targets: Tensor) -> Tensor:
-    """Average over the misclassified examples, or over all if none is misclassified."""
+    """Return the mean cross-entropy of the misclassified examples, or of all examples if none is misclassified."""
     each = F.cross_entropy(predictions, targets, reduction="none")
     wrong = predictions.argmax(1) != targets
     return each[wrong].mean() if wrong.any() else each.mean()
 
 
 def regression(r: Random, shape: tuple[int, ...]) -> tuple[str, LossFn, Targets]:
-    """Return a loss of predictions [B, *shape], with targets of this shape or a shape that is broadcast to it."""
+    """Return a description, a random loss for predictions [B, *shape], and a function that creates targets.
+
+    The targets have the shape of the predictions or a shape that can be broadcast to it.
+    """
     target = r.choice([shape, shape, shape, shape[:-1] or (), (1,) * len(shape), shape[-1:]])
     if target == () and shape != (1,) and r.random() < 0.7:
         target = shape
@@ -64,7 +67,7 @@ def regression(r: Random, shape: tuple[int, ...]) -> tuple[str, LossFn, Targets]
 
 
 def classification(r: Random, classes: int, positions: tuple[int, ...]) -> tuple[str, LossFn, Targets]:
-    """Return a loss of logits [B, classes, *positions]."""
+    """Return a description, a random loss for logits [B, classes, *positions], and a function that creates targets."""
 
     def labels(n: int) -> Tensor:
         return torch.randint(0, classes, (n, *positions))

@@ -1,4 +1,7 @@
-"""A seeded generator of small modules. Structure comes from a `random.Random`, weights from torch's generator."""
+"""Random generation of small modules.
+
+A `random.Random` determines the structure of a module, and torch's generator determines its parameters.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from metatui.learning.models.mlp import mlp
 from tests.random_modules import layers as own
 
 Shape = tuple[int, ...]
-"""The shape of one example: (D), (C, L) or (L, D), or (C, H, W)."""
+"""The shape of one example, which is (D), (C, L), (L, D) or (C, H, W)."""
 
 Piece = Callable[[Random, Shape], nn.Module]
 
@@ -84,7 +87,7 @@ def _pooling(r: Random, shape: Shape) -> nn.Module:
 
 
 def _block(r: Random, shape: Shape) -> nn.Module:
-    """Return the block of few-shot networks for which metatui has hand-written derivatives."""
+    """Return a convolutional block of the kind for which metatui has hand-written derivatives."""
     channels = r.choice([2, 3, 8])
     norm = nn.BatchNorm2d(channels, **(_norm_options(r) if r.random() < 0.4 else {"track_running_stats": False}))
     tail = [nn.ReLU(inplace=r.random() < 0.3), nn.MaxPool2d(2)]
@@ -148,7 +151,7 @@ def _plain(r: Random, shape: Shape) -> nn.Module:
 
 
 def _combined(r: Random, shape: Shape) -> nn.Module:
-    """Return a container of other pieces."""
+    """Return a random layer inside another module, such as a skip connection or parallel branches."""
     inner = _piece(r, shape)
     same = r.choice([nn.Tanh(), nn.Identity(), own.Scale()])
     choices: list[Callable[[], nn.Module]] = [
@@ -181,7 +184,7 @@ _PIECES: dict[int, list[Piece]] = {
 
 
 def _piece(r: Random, shape: Shape) -> nn.Module:
-    """Return a piece that accepts `shape` and whose output is neither empty nor large."""
+    """Return a random layer that accepts examples of `shape` and whose output is neither empty nor large."""
     while True:
         try:
             module = r.choice(_PIECES[len(shape)])(r, shape)
@@ -193,7 +196,10 @@ def _piece(r: Random, shape: Shape) -> nn.Module:
 
 
 def _after(module: nn.Module, shape: Shape) -> Shape:
-    """Return the shape of one example after `module`, which is run on two and on three examples."""
+    """Return the shape of the output of `module` for one example.
+
+    Raises ValueError if the first axis of the output does not have the size of the batch.
+    """
     found = {
         n: tuple(deepcopy(module).double()(torch.rand(n, *shape, dtype=torch.float64)).shape) for n in (2, 3)
     }  # fmt: skip
@@ -203,7 +209,7 @@ def _after(module: nn.Module, shape: Shape) -> Shape:
 
 
 def _ends_in_features(r: Random, shape: Shape) -> nn.Module:
-    """Return a layer from (..., ) to (D)."""
+    """Return a layer that converts each example of `shape` to a vector."""
     if len(shape) == 1:
         return nn.Identity()
     return r.choice([nn.Flatten(), nn.Flatten(), own.ViewFlatten(), own.Mean()] if len(shape) > 1 else [nn.Flatten()])
@@ -227,7 +233,7 @@ def _fits(layer: nn.Module, shape: Shape) -> bool:
 
 
 def _container(r: Random, layers: list[nn.Module]) -> nn.Module:
-    """Return a module that calls layers in sequence, in one of several ways."""
+    """Return a module that calls `layers` in sequence, implemented in one of several ways."""
     kind = r.random()
     if kind < 0.5 or not layers:
         return nn.Sequential(*layers)
@@ -243,22 +249,22 @@ def _container(r: Random, layers: list[nn.Module]) -> nn.Module:
 
 @dataclass
 class Made:
-    """A module with its input and output shapes."""
+    """A generated module, and a description of its inputs and outputs."""
 
     module: nn.Module
     inputs: Shape
-    """The shape of one example."""
+    """The shape of one input example."""
     outputs: int
     tokens: int = 0
-    """Inputs are integers below this number; 0 for numbers."""
+    """Inputs are non-negative integers below this number, or real numbers if this number is 0."""
     pixels: bool = False
-    """True if the output has one or two additional axes of positions."""
+    """True if the module predicts an output for each position, so that the output has one or two additional axes."""
     changes: list[str] = field(default_factory=list)
-    """Descriptions of changes that were made to the finished module."""
+    """Descriptions of the changes that were made to the module after it was built."""
 
 
 def make_module(r: Random) -> Made:
-    """Return a module with float64 parameters, none of which has its initial value."""
+    """Return a random module with float64 parameters, to whose initial values noise has been added."""
     made = r.choice([_perceptron, _image_network, _any, _any, _any, _any, _dense, _of_tokens])(r)
     if r.random() < 0.12:  # before the changes, so that hooks and ties apply to it
         made.module = own.Checkpointed(made.module)
@@ -342,14 +348,14 @@ def _input_shape(r: Random) -> Shape:
 
 
 class Hook:
-    """A forward hook that scales the output. It is an object, so that a module with it can be deep-copied."""
+    """A forward hook that doubles the output."""
 
     def __call__(self, module: nn.Module, inputs: Any, output: Any) -> Any:
         return 2 * output if isinstance(output, Tensor) else None
 
 
 class PreHook:
-    """A forward pre-hook that scales the input."""
+    """A forward pre-hook that halves the first input if it is a floating-point tensor."""
 
     def __call__(self, module: nn.Module, inputs: Any) -> Any:
         first = inputs[0] if inputs else None
@@ -357,7 +363,7 @@ class PreHook:
 
 
 class Recorder:
-    """A forward hook that changes nothing and stores the shapes of the outputs."""
+    """A forward hook that stores the shape of each output and does not change the output."""
 
     def __init__(self) -> None:
         self.seen: list[Shape] = []
@@ -367,21 +373,24 @@ class Recorder:
 
 
 class BackwardHook:
-    """A full backward hook that scales the gradient of the inputs."""
+    """A full backward hook that halves the gradients with respect to the inputs."""
 
     def __call__(self, module: nn.Module, grad_input: Any, grad_output: Any) -> Any:
         return tuple(None if g is None else 0.5 * g for g in grad_input)
 
 
 class BackwardPreHook:
-    """A full backward pre-hook that scales the gradient of the outputs."""
+    """A full backward pre-hook that doubles the gradients with respect to the outputs."""
 
     def __call__(self, module: nn.Module, grad_output: Any) -> Any:
         return tuple(None if g is None else 2 * g for g in grad_output)
 
 
 class GradientHook:
-    """A hook on a parameter's gradient. Meta-gradients are taken with respect to copies, which have no hooks."""
+    """A tensor hook that triples the gradient of a parameter.
+
+    It does not affect meta-gradients, which are computed with respect to copies of the parameters without hooks.
+    """
 
     def __call__(self, gradient: Tensor) -> Tensor:
         return 3 * gradient
@@ -412,7 +421,7 @@ def _gradient_hook(r: Random, module: nn.Module) -> str:
 
 
 def _tied(r: Random, module: nn.Module) -> str:
-    """Tie two parameters of the same shape."""
+    """Tie two parameters of the same shape, if the module has such a pair."""
     places = [(part, key, p) for part in module.modules() for key, p in part._parameters.items() if p is not None]
     pairs = [(a, b) for a in places for b in places if a[2] is not b[2] and a[2].shape == b[2].shape]
     if not pairs:
@@ -456,7 +465,7 @@ def _parametrized(r: Random, module: nn.Module) -> str:
 
 
 def _has_grad(r: Random, module: nn.Module) -> str:
-    """Set a gradient before the call, which the call must keep."""
+    """Set the attribute `grad` of a parameter, which `meta_gradient` must not change."""
     p = r.choice(list(module.parameters()))
     p.grad = torch.ones_like(p, dtype=p.dtype)
     return "grad"

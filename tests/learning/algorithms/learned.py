@@ -1,4 +1,4 @@
-"""Small experiments, and checks shared by the tests of algorithms with learned inner learning rates."""
+"""Settings of small experiments, and functions shared by the tests of CAVIA, iMAML, MAML++ and Meta-SGD."""
 
 from __future__ import annotations
 
@@ -28,19 +28,22 @@ GLYPHS = change(
 
 
 def changed(settings: Settings, **changes: Scalar) -> Settings:
-    """Change settings by keywords such as `algorithm__inner_lr`."""
+    """Return `settings` with changes given as keywords such as `algorithm__inner_lr`."""
     return change(settings, {name.replace("__", ".", 1): value for name, value in changes.items()})
 
 
 def noisy(meta: Params) -> Params:
-    """Add noise to meta-parameters: equal rates, and scales of 1, could hide a wrong derivative."""
+    """Add noise to meta-parameters, because equal learning rates or scales of 1 could hide a wrong derivative."""
     generator = torch.Generator().manual_seed(0)
     noise = {name: torch.randn(p.shape, generator=generator, dtype=p.dtype) for name, p in meta.items()}
     return {name: p.detach() * (1 + 0.2 * noise[name]) + 0.02 * noise[name] for name, p in meta.items()}
 
 
 def differences(loss: Callable[[Params], Tensor], meta: Params, gradients: Params) -> float:
-    """Return the central difference of `loss` along `gradients`, divided by their squared norm: 1 if they are right."""
+    """Return the central difference of `loss` along `gradients`, divided by the squared norm of `gradients`.
+
+    If the gradients are correct, the result is 1 except for rounding errors.
+    """
     squared = sum(float(g.square().sum()) for g in gradients.values())
     size = 1e-7 / math.sqrt(squared)
     up, down = (
@@ -50,7 +53,10 @@ def differences(loss: Callable[[Params], Tensor], meta: Params, gradients: Param
 
 
 def resumed(settings: Settings, whole: Trainer, *, at: int) -> None:
-    """Check that a run stopped after meta-step `at` and resumed ends with the state of the finished run `whole`."""
+    """Check that a run that is stopped after meta-step `at` and then resumed ends in the same state as `whole`.
+
+    `whole` is the trainer of a finished run with the same settings that was not interrupted.
+    """
     saved: dict[str, TrainerState] = {}
     trainer = Trainer(settings, save=saved.__setitem__)
     for event in trainer.events():

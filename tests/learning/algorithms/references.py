@@ -1,4 +1,4 @@
-"""Comparison of an algorithm with a plain loop in ordinary autograd, and checks that apply to every algorithm."""
+"""Checks shared by the tests of algorithms: agreement with a simple autograd loop, training, and adaptation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ from metatui.learning.training.trainer_state import TrainerState
 
 Forward = Callable[[Params, Tensor], Tensor]
 PlainLoss = Callable[[Forward, Params, tuple[Tensor, Tensor, Tensor, Tensor]], Tensor]
-"""Maps a network, meta-parameters and one task (support x and y, query x and y) to the query loss after adaptation."""
+"""Function that computes the query loss after adaptation to one task.
+
+The arguments are a network, meta-parameters, and the task as a tuple (support x, support y, query x, query y).
+"""
 
 AGREEMENT = 1e-8
 
@@ -47,28 +50,28 @@ LEARNING = {
         },
     ),
 }  # fmt: skip
-"""Settings with which a short training lowers the loss."""
+"""Settings of short runs that are long enough to lower the meta-loss, keyed by the kind of task."""
 
 
 def settings_of(base: Settings, name: str, **changes: Scalar) -> Settings:
-    """Select the algorithm called `name`; a keyword `group__name` changes another setting."""
+    """Return `base` with the algorithm `name`. A keyword such as `training__iterations` changes another setting."""
     return change(base, {"algorithm.name": name, **{path.replace("__", "."): v for path, v in changes.items()}})
 
 
 def noisy(meta: Params) -> Params:
-    """Add noise, because scales of 1 and biases of 0 could hide a wrong derivative."""
+    """Add noise to meta-parameters, because scales of 1 and biases of 0 could hide a wrong derivative."""
     generator = torch.Generator().manual_seed(0)
     return {n: p + 0.1 * torch.randn(p.shape, generator=generator, dtype=p.dtype) for n, p in meta.items()}
 
 
 def engines_of(experiment: Experiment) -> dict[str, Engine]:
-    """Return the engines that support the algorithm, by name."""
+    """Return the engines that support the algorithm of the experiment, keyed by name."""
     engines = {name: make_engine(name, experiment.model, experiment.loss) for name in ENGINES}
     return {name: engine for name, engine in engines.items() if engine.unsupported(experiment.algorithm) is None}
 
 
 def plain_gradient(experiment: Experiment, meta: Params, plain: PlainLoss) -> tuple[Tensor, Params]:
-    """Return the mean of `plain` over the tasks of the first meta-step, and its gradient."""
+    """Return the mean of `plain` over the tasks of the first meta-step, and the gradient of this mean."""
     start = {name: p.detach().clone().requires_grad_() for name, p in meta.items()}
     tasks = zip(*experiment.training_episodes(range(2)).tensors(), strict=True)
 
@@ -82,10 +85,10 @@ def plain_gradient(experiment: Experiment, meta: Params, plain: PlainLoss) -> tu
 
 
 def check_meta_gradient(settings: Settings, plain: PlainLoss, *, is_derivative: bool = True) -> None:
-    """Compare the meta-loss and the gradient of each meta-parameter with `plain`, on every engine.
+    """Compare the meta-loss and the meta-gradient that every engine computes with those of `plain`.
 
     Args:
-        is_derivative: whether to compare the gradient of `plain` with central differences as well.
+        is_derivative: whether to compare the gradient of `plain` with a central difference as well.
     """
     experiment = set_up(settings)
     meta = noisy(experiment.theta())
@@ -109,11 +112,11 @@ def check_meta_gradient(settings: Settings, plain: PlainLoss, *, is_derivative: 
 
 
 def check_training(settings: Settings, *, at: int = 13, falls_to: float = 0.9) -> None:
-    """Check that training lowers the meta-loss, is deterministic, and continues exactly after a stop.
+    """Check that training lowers the meta-loss, is deterministic, and gives the same result if stopped and resumed.
 
     Args:
         at: the meta-step after which to stop.
-        falls_to: bound on the mean meta-loss of the last quarter, in multiples of that of the first quarter.
+        falls_to: upper bound on the mean meta-loss of the last quarter of the run, relative to the first quarter.
     """
     whole = Trainer(settings)
     losses = [event.meta_loss for event in whole.events() if isinstance(event, Progress)]
@@ -137,7 +140,7 @@ def check_training(settings: Settings, *, at: int = 13, falls_to: float = 0.9) -
 def check_adaptation(settings: Settings, *, steps: int = 5) -> None:
     """Check adaptation to held-out tasks with more steps than in training.
 
-    Adaptation to a task must depend neither on the other tasks nor on the query set, nor change the meta-parameters.
+    Adaptation to a task must not depend on the other tasks or the query set, and must not change the meta-parameters.
     """
     experiment = set_up(settings)
     meta = noisy(experiment.theta())

@@ -1,4 +1,4 @@
-"""ANIL: agreement with a plain loop written from the paper, training, and adaptation."""
+"""Tests of ANIL: training, adaptation, and agreement with a simple loop written from the paper."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BASES = pytest.mark.parametrize("base", [WAVES, IMAGES], ids=["sinusoid", "image
 
 
 def anil(forward: Forward, theta: Params, task: tuple[Tensor, ...], *, first_order: bool) -> Tensor:
-    """Compute the query loss after two inner steps of the head (Raghu et al. 2020, equation 2)."""
+    """Compute the query loss after two inner steps that adapt only the head (Raghu et al. 2020, equation 2)."""
     x, y, query_x, query_y = task
     loss = F.mse_loss if y.is_floating_point() else F.cross_entropy
     fast = dict(theta)

@@ -1,4 +1,4 @@
-"""BOIL: agreement with a plain loop written from the paper, training, and adaptation."""
+"""Tests of BOIL: training, adaptation, and agreement with a simple loop written from the paper."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BASES = pytest.mark.parametrize("base", [WAVES, IMAGES], ids=["sinusoid", "image
 
 
 def boil(forward: Forward, theta: Params, task: tuple[Tensor, ...], *, first_order: bool) -> Tensor:
-    """Compute the query loss after two inner steps of the body (Oh et al. 2021, section 3.1: head rate 0)."""
+    """Compute the query loss after two inner steps that adapt only the body (Oh et al. 2021, section 3.1)."""
     x, y, query_x, query_y = task
     loss = F.mse_loss if y.is_floating_point() else F.cross_entropy
     head = list(theta)[-2:]

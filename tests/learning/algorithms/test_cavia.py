@@ -1,4 +1,4 @@
-"""CAVIA: agreement with a plain loop written from the paper, training, and evaluation."""
+"""Tests of CAVIA: training, evaluation, and agreement with a simple loop written from the paper."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def cavia(base: Settings, **changes: int | str) -> Settings:
 
 
 def plain_cavia(experiment: Experiment, meta: Params, episodes: Episodes) -> tuple[Tensor, Params]:
-    """Return the mean query loss and its gradient in plain autograd (Zintgraf et al. 2019, equations 3 and 4)."""
+    """Compute the mean query loss and its gradient with plain autograd (Zintgraf et al. 2019, equations 3 and 4)."""
     loss_fn = F.cross_entropy if experiment.settings.is_classification else F.mse_loss
     theta = {name: p.detach().clone().requires_grad_() for name, p in meta.items()}
 

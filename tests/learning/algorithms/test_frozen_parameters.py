@@ -1,4 +1,4 @@
-"""Parameters that `algorithm.freeze` excludes from the inner and the outer loop."""
+"""Tests of `algorithm.freeze`, which excludes parameters from the inner and the outer loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""iMAML: agreement with the exact implicit gradient, training, and evaluation."""
+"""Tests of iMAML: training, evaluation, and agreement with the exact implicit gradient."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.learning.algorithms.learned import GLYPHS, SINUSOID, changed, noisy, 
 
 ENGINES: tuple[EngineName, ...] = ("loop", "native", "batched", "unfolded")
 STRENGTH = 8.0
-"""The regularisation λ of these tests: strong enough to make the regularised loss convex."""
+"""Regularisation strength λ, large enough to make the regularised inner loss convex."""
 
 
 def imaml(base: Settings, **options: int) -> Settings:
@@ -32,7 +32,10 @@ def imaml(base: Settings, **options: int) -> Settings:
 
 
 def exact(experiment: Experiment, meta: Params, episodes: Episodes) -> tuple[Tensor, Tensor]:
-    """Return the mean query loss, and the implicit gradient by a dense solve (Rajeswaran et al. 2019, equation 6)."""
+    """Return the mean query loss and the implicit gradient (Rajeswaran et al. 2019, equation 6).
+
+    The gradient is exact: a dense linear solver replaces the conjugate-gradient method.
+    """
     algorithm = experiment.settings.algorithm
     loss_fn = F.cross_entropy if experiment.settings.is_classification else F.mse_loss
     sizes = [p.numel() for p in meta.values()]

@@ -1,4 +1,4 @@
-"""MAML++: agreement with a plain loop written from the paper, its switches, annealing, and evaluation."""
+"""Tests of MAML++: options, annealing of loss weights, evaluation, and agreement with a loop written from the paper."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ def experiment_of(base: Settings, options: dict[str, Scalar]) -> Experiment:
 def plain_path(
     experiment: Experiment, leaves: Params, x: Tensor, y: Tensor, steps: int, *, first: bool
 ) -> list[Params]:
-    """Adapt as in the paper, section 4, and return the parameters of the query set at steps 0 to `steps`."""
+    """Adapt the model as described in section 4 of the MAML++ paper.
+
+    Returns the model parameters before adaptation and after each of `steps` inner steps.
+    """
     settings, loss_fn = experiment.settings, F.cross_entropy if experiment.settings.is_classification else F.mse_loss
     per_step = bool(settings.value("maml_plus_plus.per_step_norm")) and settings.is_classification
     norms = [f"{layer}.{kind}" for layer in (1, 5, 9, 13) for kind in ("weight", "bias")] if per_step else []
@@ -69,7 +72,11 @@ def plain_path(
 def plain_maml_plus_plus(
     experiment: Experiment, meta: Params, episodes: Episodes, progress: float
 ) -> tuple[Tensor, Tensor, Params]:
-    """Return the last query loss and the weighted one, as means over the tasks, and the gradient of the latter."""
+    """Return the query loss after the last inner step, the weighted query loss, and the gradient of the weighted loss.
+
+    The weighted query loss is a weighted sum of the losses after all inner steps. Both losses are means over the
+    tasks.
+    """
     value = experiment.settings.value
     multi_step, first_order = (float(value(f"maml_plus_plus.{name}")) for name in ("multi_step", "first_order"))  # type: ignore[arg-type]
     weights = [0.0] * (STEPS - 1) + [1.0]

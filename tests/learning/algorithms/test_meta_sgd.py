@@ -1,4 +1,4 @@
-"""Meta-SGD: agreement with a plain loop written from the paper, training, and evaluation."""
+"""Tests of Meta-SGD: training, evaluation, and agreement with a simple loop written from the paper."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ENGINES: tuple[EngineName, ...] = ("loop", "native", "batched", "unfolded")
 
 
 def plain_meta_sgd(experiment: Experiment, meta: Params, episodes: Episodes, steps: int) -> tuple[Tensor, Params]:
-    """Return the mean query loss and its gradient in plain autograd (Li et al. 2017, Algorithm 1, lines 3 to 9)."""
+    """Compute the mean query loss and its gradient with plain autograd (Li et al. 2017, Algorithm 1, lines 3 to 9)."""
     loss_fn = F.cross_entropy if experiment.settings.is_classification else F.mse_loss
     leaves = {name: p.detach().clone().requires_grad_() for name, p in meta.items()}
     theta = {name: p for name, p in leaves.items() if "/" not in name}

@@ -1,4 +1,4 @@
-"""ProtoMAML: agreement with a plain loop written from the paper, training, and adaptation."""
+"""Tests of ProtoMAML: training, adaptation, and agreement with a simple loop written from the paper."""
 
 from __future__ import annotations
 
@@ -28,13 +28,19 @@ from tests.learning.algorithms.references import (
 
 WAYS = 3
 FEATURES = 3
-"""The four blocks of the small network halve images of 28 x 28 pixels to one pixel with this number of channels."""
+"""Number of features that enter the head of the small network.
+
+Its four blocks reduce an image of 28 x 28 pixels to one pixel with three channels.
+"""
 
 
 def proto_maml(
     forward: Forward, body: Params, task: tuple[Tensor, ...], *, first_order: bool = False, adapt: str = "all"
 ) -> Tensor:
-    """Compute the query loss after two inner steps from the head of the prototypes (Meta-Dataset, section 3)."""
+    """Compute the query loss after two inner steps, with a head that is initialised from the prototypes.
+
+    The method is described in section 3 of the Meta-Dataset paper (Triantafillou et al. 2020).
+    """
     x, y, query_x, query_y = task
     identity = {"17.weight": torch.eye(FEATURES, dtype=x.dtype), "17.bias": torch.zeros(FEATURES, dtype=x.dtype)}
     features = forward({**body, **identity}, x)

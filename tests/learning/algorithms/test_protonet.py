@@ -1,4 +1,4 @@
-"""ProtoNet: agreement with a plain loop written from the paper, training, and adaptation."""
+"""Tests of ProtoNet: training, adaptation, and agreement with a simple loop written from the paper."""
 
 from __future__ import annotations
 
@@ -35,11 +35,14 @@ from tests.runs.analysis.comparisons import GLYPHS, train
 
 WAYS = 3
 FEATURES = 3
-"""The four blocks of the small network halve images of 28 x 28 pixels to one pixel with this number of channels."""
+"""Number of features that enter the head of the small network.
+
+Its four blocks reduce an image of 28 x 28 pixels to one pixel with three channels.
+"""
 
 
 def embedded(forward: Forward, theta: Params, x: Tensor) -> Tensor:
-    """Return the features before the last layer, by an identity in its place."""
+    """Return the inputs of the last layer by replacing this layer with the identity."""
     head = {"17.weight": torch.eye(FEATURES, dtype=x.dtype), "17.bias": torch.zeros(FEATURES, dtype=x.dtype)}
     return forward({**theta, **head}, x)
 
@@ -52,7 +55,7 @@ def distances(forward: Forward, theta: Params, x: Tensor, y: Tensor, query_x: Te
 
 
 def protonet(forward: Forward, theta: Params, task: tuple[Tensor, ...]) -> Tensor:
-    """Compute the loss J of Algorithm 1."""
+    """Compute the loss J of Algorithm 1 in Snell et al. (2017)."""
     x, y, query_x, query_y = task
     d = distances(forward, theta, x, y, query_x)
     own = d.gather(1, query_y.unsqueeze(1)).squeeze(1)
@@ -108,7 +111,7 @@ def test_support_loss_is_that_of_a_head_of_zeros() -> None:
 
 
 def test_batch_norm_per_example() -> None:
-    """A prediction must not depend on the other query examples."""
+    """Check that a prediction with `per_example` batch norm does not depend on the other query examples."""
     experiment = set_up(settings_of(IMAGES, "protonet", evaluation__batch_norm="per_example"))
     meta, episodes = noisy(experiment.theta()), experiment.training_episodes(range(2))
     changed = replace(episodes, query_x=episodes.query_x.clone())

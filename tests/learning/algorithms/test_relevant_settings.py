@@ -1,4 +1,4 @@
-"""Settings of the algorithm change a run if and only if they are declared to have an effect."""
+"""Test that an algorithm's settings change the results of a run if and only if they are declared to have an effect."""
 
 from __future__ import annotations
 
@@ -45,11 +45,14 @@ OTHER: dict[str, dict[str, Scalar]] = {
     "maml_plus_plus.per_step_norm": {"maml_plus_plus.per_step_norm": False},
     "proto_maml.first_order": {"proto_maml.first_order": True},
 }
-"""A value of each setting that differs from the one in `SHORT`, with other settings that it needs."""
+"""For each setting, the changes that give it a value other than in `SHORT`.
+
+The changes include other settings that must be changed for the setting to have an effect.
+"""
 
 
 def numbers(settings: Settings) -> list[object]:
-    """Return the meta-losses and the results of a run."""
+    """Train with `settings`, and return the meta-losses and the losses of the final test."""
     events = list(Trainer(settings).events())
     losses = [event.meta_loss for event in events if isinstance(event, Progress)]
     results = [event.test for event in events if isinstance(event, Finished)]
@@ -57,14 +60,20 @@ def numbers(settings: Settings) -> list[object]:
 
 
 def own_settings(name: str) -> list[str]:
-    """Return the paths of the settings of the inner and the outer loop, and of the options of an algorithm."""
+    """Return the paths of the settings to test for the algorithm `name`.
+
+    These are the settings in the group `algorithm`, the algorithm's own options, and `evaluation.inner_steps`.
+    """
     groups = ("algorithm", name)
     own = [path for path, field in FIELDS.items() if field.group in groups and path != "algorithm.name"]
     return [*own, "evaluation.inner_steps"]
 
 
 def cases() -> Iterator[tuple[str, Settings]]:
-    """Yield each algorithm with settings for regression, or for classification if it does not support regression."""
+    """Yield the name of each algorithm, and settings for a short run.
+
+    The run is a regression, or a classification if the algorithm does not support regression.
+    """
     for name in ALGORITHMS.names():
         selected = [change(GLYPHS, SHORT), change(SINUSOID, SHORT)]
         fitting = [each for each in selected if not list(ALGORITHMS[name].violations(selecting(each, name)))]

@@ -1,4 +1,4 @@
-"""Comparison with plain autograd on awkward modules: success, and detection of errors."""
+"""Tests of the checks that compare every engine with plain autograd on unusual modules."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def with_answer(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[AwkwardCheck]:
-    """Check one module with the result of `meta_gradient` passed through `answer`."""
+    """Run the check on one module, with the function `answer` applied to the result of `meta_gradient`."""
     monkeypatch.setattr(
         "metatui.learning.checks.awkward.meta_gradient", lambda *a, **k: answer(*metatui.meta_gradient(*a, **k))
     )

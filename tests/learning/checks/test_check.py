@@ -1,4 +1,4 @@
-"""Checks of all gradients: success, and detection of errors."""
+"""Tests of the gradient checks: correct gradients pass, and wrong ones are detected."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_full_size_networks_use_fused_layers() -> None:
 
 @pytest.fixture
 def perceptron_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Check only MAML, FOMAML and Reptile on the smallest network, which also detects errors of an engine."""
+    """Check only MAML, FOMAML and Reptile on the smallest network, which is enough to detect a wrong engine."""
     first, *_ = check.cases(torch.device("cpu"))
     monkeypatch.setattr(check, "cases", lambda device: [first])
     monkeypatch.setattr(check, "check_algorithms", lambda device: [])

@@ -1,4 +1,4 @@
-"""CIFAR-100: reading its published files without running them, its class splits, and its tasks."""
+"""Tests of CIFAR-100: reading its pickle files without executing their code, its class splits, and its tasks."""
 
 from __future__ import annotations
 
@@ -84,7 +84,10 @@ def test_read_folder_and_archive(root: Path, tmp_path: Path) -> None:
 
 
 def test_nothing_in_a_file_is_executed(root: Path, tmp_path: Path) -> None:
-    """A pickle that creates a folder when it is loaded has no effect, alone or in front of good values."""
+    """Check that code in a pickle file is not executed.
+
+    With `pickle.load`, the code would create a folder. It stands in front of valid data or is the only content.
+    """
     created = tmp_path / "created"
     attack = b"\x80\x02cos\nmkdir\n" + string(os.fsencode(created)) + b"\x85R0"
     shutil.copytree(root, tmp_path / "copy")

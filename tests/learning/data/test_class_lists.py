@@ -1,4 +1,4 @@
-"""Class lists of an image folder."""
+"""Tests of image folders whose splits are defined by lists of images or classes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write_lists(folder: Path, lists: Files) -> Path:
 
 
 def write_images(folder: Path, names: str = "a0 a1 b0 c0 d0") -> Path:
-    """Write empty files, because listing opens no image."""
+    """Create empty image files in `folder`. They suffice because listing a folder does not open its images."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in names.split():
         (folder / f"{name}.png").touch()
@@ -60,7 +60,7 @@ def test_lists_of_images(tmp_path: Path, base: str) -> None:
 
 
 def test_images_in_class_folders(tmp_path: Path) -> None:
-    """File names need to be unique only within a class."""
+    """Check that images of different classes may have the same file name."""
     rows = {"train": "ab", "test": "cd"}
     for split, labels in rows.items():
         lines = "".join(f"{label},0.png,{n}\r\n" for n, label in enumerate(labels))

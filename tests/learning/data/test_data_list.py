@@ -1,4 +1,4 @@
-"""The list of data sets."""
+"""Tests of the command that lists the data sets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metatui.utils import paths
 
 @pytest.fixture(autouse=True)
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Have CIFAR-100, but not Omniglot."""
+    """Simulate a cache folder that contains CIFAR-100 but not Omniglot, and return its path."""
     (tmp_path / "cifar100.safetensors").touch()
     monkeypatch.setattr(paths, "cifar100_cache", lambda: tmp_path / "cifar100.safetensors")
     monkeypatch.setattr(paths, "omniglot_cache", lambda: tmp_path / "omniglot.safetensors")

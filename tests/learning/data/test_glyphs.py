@@ -1,4 +1,4 @@
-"""Generated characters: reproducibility, disjoint splits, and difficulty."""
+"""Tests of generated characters: reproducibility, disjoint splits, and difficulty of the tasks."""
 
 from __future__ import annotations
 

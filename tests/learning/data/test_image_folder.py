@@ -1,4 +1,4 @@
-"""Tasks of an image folder, its fingerprint, and training on it."""
+"""Tests of an image folder's tasks and fingerprint, and of training on it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.folder_files import names, write_class
 from tests.learning.data.baselines import nearest_neighbour_accuracy
 
 SIZES = [6, 9, 7, 6, 12, 8] * 5
-"""Number of images of each of thirty classes: 19 for training, 5 for validation, 6 for test."""
+"""Number of images in each of 30 classes, of which 19 are used for training, 5 for validation and 6 for test."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -53,7 +53,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings_for(root: Path, **changes: Scalar) -> Settings:
-    """Return settings of a run of three meta-steps; a keyword `group__name` changes one setting."""
+    """Return settings for a run of three meta-steps on the image folder `root`.
+
+    A keyword argument such as `task__shots` changes a setting.
+    """
     base = parse(
         {
             "task": {"source": "folder", "folder": str(root), "ways": 5, "shots": 2, "queries": 3, "image_size": 16},
@@ -131,7 +134,7 @@ def test_support_and_query_are_disjoint(root: Path) -> None:
 
 
 def test_labels_match_the_images(root: Path) -> None:
-    """Check with a nearest-neighbour baseline, which is nearly perfect on these simple patterns."""
+    """Check the labels with a nearest-neighbour classifier, which is nearly perfect on these simple patterns."""
     episodes = source_of(root).episodes("train", range(20), seed=0, ways=5, shots=3, queries=3)
     assert nearest_neighbour_accuracy(episodes).mean() > 0.95
 
@@ -191,7 +194,7 @@ def test_fingerprint_depends_on_what_determines_tasks(root: Path, tmp_path: Path
 
 
 def test_equal_pixels_have_the_same_fingerprint(root: Path, tmp_path: Path) -> None:
-    """Rename files in the same order, touch them, and store them in another format."""
+    """Check that the fingerprint ignores file formats, modification times, and new file names that keep the order."""
     copy = Path(shutil.copytree(root, tmp_path / "copy"))
     for file in (copy / "class03").iterdir():
         Image.open(file).save(file.with_name(f"z{file.stem}.PNG"), compress_level=1)

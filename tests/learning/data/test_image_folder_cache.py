@@ -1,4 +1,4 @@
-"""The cache of decoded images: when it is built, rebuilt and refused."""
+"""Tests of the cache of decoded images: when it is built, reused and rebuilt, and which errors are reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Error messages for folders that cannot be used: one sentence with the field, its value and what is allowed."""
+"""Tests of error messages about image folders that cannot be used.
+
+Each message is one sentence that names the setting and its value, and says what is allowed.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,11 @@ from metatui.utils import paths
 from tests.folder_files import names, pattern, stored, write_class, write_classes
 
 MANY = names(30)
-"""Enough classes for a random split into three ways."""
+"""Names of enough classes for a random split into training, validation and test classes."""
 
 Sets = list[str]
 Build = Callable[[Path, pytest.MonkeyPatch], Sets | None]
-"""Creates a bad folder and returns further arguments of --set."""
+"""Function that creates an unusable folder and returns additional arguments for `--set`, or None."""
 
 
 def nothing(root: Path, patch: pytest.MonkeyPatch) -> None:

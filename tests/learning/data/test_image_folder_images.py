@@ -1,4 +1,4 @@
-"""Decoding of every kind of PNG and JPEG, and refusal of other files."""
+"""Tests of decoding all kinds of PNG and JPEG files, and of refusing other files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Progress of decoding a folder, reported by every command that needs its images."""
+"""Test that every command that needs a folder's images reports the progress of decoding them."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
-    """Return the file of a preset whose folder is not cached."""
+    """Write a preset that uses an image folder whose images are not cached yet, and return the preset's path."""
     file = tmp_path / "tiny.toml"
     file.write_text(TINY.format(folder=write_classes(tmp_path / "images", names(CLASSES), EACH)))
     return file

@@ -1,4 +1,4 @@
-"""Listing of a folder: classes, splits, and files that are left out."""
+"""Tests of listing an image folder: its classes and splits, and the files that are left out."""
 
 from __future__ import annotations
 

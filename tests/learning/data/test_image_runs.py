@@ -1,4 +1,4 @@
-"""Training and comparison on the layouts of published image data sets, from the files to the paired test."""
+"""End-to-end tests of training and comparing runs on image files that are laid out like published data sets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.cifar_files import write_folder
 from tests.folder_files import names, pattern, stored, write_classes
 
 EACH = 4
-"""Images of each class."""
+"""Number of images in each class."""
 MINI_IMAGENET = {"train": 64, "val": 16, "test": 20}
 
 
@@ -36,7 +36,7 @@ def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write_mini_imagenet(root: Path) -> Path:
-    """Write the CSV files of Ravi and Larochelle (2017) for 100 classes, and their images."""
+    """Write CSV files like those of Ravi and Larochelle (2017) for 100 classes, and the images that they list."""
     (root / "images").mkdir(parents=True)
     labels = iter(f"n{number:08d}" for number in range(1440764, 1440764 + 100))
     for split, count in MINI_IMAGENET.items():
@@ -113,7 +113,7 @@ def test_train_and_compare(tmp_path: Path, build: Callable[[Path], dict[str, Any
 
 
 def test_published_lists_define_the_splits(tmp_path: Path) -> None:
-    """The CSV files of miniImageNet, and the text files of CIFAR-FS (Bertinetto et al. 2019)."""
+    """Check the CSV files of miniImageNet and the text files of CIFAR-FS (Bertinetto et al. 2019)."""
     cifar_fs = tmp_path / "cifar100"
     for name in CLASSES:
         (cifar_fs / "data" / name).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Sampling of classes and images, shared by all image sources."""
+"""Tests of sampling classes and images, which is the same for all image sources."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_nearest_neighbour_baseline() -> None:
 
 
 class Numbered(ImageSource):
-    """A source whose first three pixels are the class, the number of the drawing and the key."""
+    """A source of images whose first three pixels contain the class, the number of the drawing, and the key."""
 
     name = "numbered"
 
@@ -59,7 +59,7 @@ class Numbered(ImageSource):
         return str(number)
 
     def check_drawings(self, split: Split, shots: int, queries: int) -> None:
-        """Accept any numbers."""
+        """Accept any numbers of shots and queries."""
 
     def draw(self, split: Split, classes: Tensor, keys: Tensor, count: int) -> Tensor:
         images = torch.zeros(len(classes), count, SIDE, SIDE)

@@ -1,4 +1,4 @@
-"""Tasks of several folders."""
+"""Tests of the data source that takes each task from one of several image folders."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def packs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Create three folders of 20, 15 and 10 classes with five images each."""
+    """Create three folders with 20, 15 and 10 classes, and five images in each class."""
     root = tmp_path_factory.mktemp("images")
     for folder, count in zip(FOLDERS, (20, 15, 10), strict=True):
         write_classes(root / folder, names(count, folder), 5)

@@ -1,4 +1,4 @@
-"""Omniglot tasks: splits, rotations, reproducibility, and disjoint support and query sets."""
+"""Tests of Omniglot tasks: splits, rotations, reproducibility, and disjoint support and query sets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ NAMES = ("chapter", "finn", "lake")
 
 
 def labelled() -> Tensor:
-    """Return drawings whose first pixels are a mark, the number of the character and that of the drawing."""
+    """Return drawings whose first four pixels identify them.
+
+    The pixels contain a marker, the number of the character (in two pixels), and the number of the drawing.
+    """
     pixels = torch.zeros(1623, DRAWINGS, 28, 28, dtype=torch.uint8)
     numbers = torch.arange(1623)
     pixels[:, :, 0, 0] = 255
@@ -31,7 +34,10 @@ def labelled() -> Tensor:
 
 
 def read(image: Tensor) -> tuple[int, int, int]:
-    """Return character, drawing and clockwise quarter turns of a labelled image [1, 28, 28]."""
+    """Identify an image [1, 28, 28] of `labelled`, which may be rotated.
+
+    Returns the number of the character, the number of the drawing, and the number of clockwise quarter turns.
+    """
     for turns in range(4):
         top = (image[0].rot90(turns) * 255).round().int()[0, :4].tolist()
         if top[0] == 255:

@@ -1,4 +1,4 @@
-"""The Omniglot cache: loading of intact files, and refusal of all others."""
+"""Tests of the Omniglot cache: intact files are loaded, and all others are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Download of Omniglot through torchvision, from a local server."""
+"""Tests of downloading Omniglot with torchvision, from a local server."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ PARTS = ("images_background", "images_evaluation")
 
 class Handler(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
-        """Log nothing."""
+        """Suppress the log messages of the server."""
 
 
 class HangsUp(Handler):
-    """Closes the connection after half of each file."""
+    """A request handler that closes the connection after sending half of a file."""
 
     def copyfile(self, source: IO[bytes], outputfile: IO[bytes]) -> None:  # type: ignore[override]
         data = source.read()
@@ -40,7 +40,7 @@ class HangsUp(Handler):
 
 @contextmanager
 def serving(folder: Path, handler: type[Handler]) -> Iterator[str]:
-    """Serve `folder` and yield the address."""
+    """Serve the files in `folder` over HTTP, and yield the address of the server."""
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder))) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -53,7 +53,7 @@ def serving(folder: Path, handler: type[Handler]) -> Iterator[str]:
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Serve good zips in place of torchvision's address, with their checksums, and yield their folder."""
+    """Make torchvision download valid zip files from a local server, and yield the folder that contains them."""
     folder = archive(published(), tmp_path / "server")
     omniglot = torchvision_datasets().Omniglot
     md5 = {part: hashlib.md5((folder / f"{part}.zip").read_bytes()).hexdigest() for part in PARTS}

@@ -1,4 +1,4 @@
-"""Reading of Omniglot's published files, and refusal of wrong ones."""
+"""Tests of reading Omniglot's published files, and of refusing invalid ones."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def packed(folder: Path, tmp_path: Path) -> torch.Tensor:
 
 
 def refused(folder: Path, tmp_path: Path) -> str:
-    """Check that `folder` is refused without leaving files, and return the message."""
+    """Check that packing `folder` fails without leaving files behind, and return the error message."""
     with pytest.raises(BadInput) as caught:
         pack(folder, to=tmp_path / "out" / "small.safetensors", layout=SMALL)
     assert not (tmp_path / "out").exists()
@@ -182,7 +182,10 @@ def good_zip() -> bytes:
 
 
 def _edited(offset_of: bytes, offset: int, value: bytes) -> bytes:
-    """Return the good zip with `value` at `offset` of the first header that starts with `offset_of`."""
+    """Return a valid zip file in which some bytes of a header have been replaced by `value`.
+
+    The bytes start `offset` bytes after the first occurrence of `offset_of`, the signature of the header.
+    """
     data = bytearray(good_zip())
     at = data.index(offset_of) + offset
     data[at : at + len(value)] = value

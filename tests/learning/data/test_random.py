@@ -1,4 +1,4 @@
-"""Counter-based random numbers: reproducibility, independence, distribution."""
+"""Tests of counter-based random numbers: reproducibility, independence and distribution."""
 
 from __future__ import annotations
 

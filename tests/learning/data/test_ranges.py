@@ -1,4 +1,4 @@
-"""Variable ways and shots in training."""
+"""Tests of training with numbers of ways and shots that vary between meta-steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sinusoid tasks: the distribution of Finn et al. 2017, and reproducibility."""
+"""Tests of sinusoid tasks: reproducibility, and agreement with the distribution of Finn et al. (2017)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Any module and any loss: plain autograd as a correct reference, and engines that agree with it or refuse.
+"""Test that every engine agrees with plain autograd on a module and a loss, or refuses them.
 
-Most kinds of modules are in `metatui.learning.checks.awkward`, which tests/learning/checks/test_awkward.py runs.
+Plain autograd itself is compared with finite differences. Most kinds of modules are in
+`metatui.learning.checks.awkward`, and tests/learning/checks/test_awkward.py tests them.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def same_generators() -> Iterator[None]:
-    """Restore the random generators, which these tests seed."""
+    """Seed torch's random generator, and restore the states of torch's and Python's generators after the test."""
     state = random.getstate()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -70,14 +71,17 @@ def ask(
 
 
 def off(found: Params, expected: Params) -> float:
-    """Return the norm of the difference, relative to the norm of the expected gradient."""
+    """Return the norm of the difference between two gradients, relative to the norm of the expected gradient."""
     assert found.keys() == expected.keys()
     difference = torch.cat([(found[name] - g).flatten() for name, g in expected.items()])
     return float(difference.norm() / torch.cat([g.flatten() for g in expected.values()]).norm())
 
 
 def agree_or_refuse(model: nn.Module, loss: LossFn, e: Episodes, steps: int = 3) -> None:
-    """Compare every engine with plain autograd, `auto` also in first order; `auto` and `loop` must not refuse."""
+    """Check that every engine agrees with plain autograd in second order, and that `auto` also does in first order.
+
+    An engine other than `auto` and `loop` may refuse the module or loss instead.
+    """
     for first_order, engines in ((False, ENGINES), (True, ENGINES[:1])):
         expected_loss, expected = plain_meta_gradient(model, loss, e, 0.1, steps, first_order=first_order)
         for engine in engines:
@@ -96,7 +100,7 @@ def perceptron(outputs: int = 1) -> nn.Sequential:
 
 
 class Counted(nn.Module):
-    """Counts calls in a Python attribute."""
+    """A linear layer that scales its output by the number of calls, which a Python attribute counts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,7 +113,7 @@ class Counted(nn.Module):
 
 
 def slope(loss: Callable[[], Tensor], p: Tensor, direction: Tensor, step: float = 1e-5) -> float:
-    """Return the central finite difference of `loss` for `p` along `direction`."""
+    """Return the central finite difference of `loss` when `p` is moved along `direction`."""
     values = []
     for sign in (1, -1):
         with torch.no_grad():
@@ -185,7 +189,7 @@ def test_broadcast_targets_never_mix_tasks(loss: LossFn, targets: tuple[int, ...
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
 def test_old_weight_norm() -> None:
-    """Check the old weight_norm, which stores a tensor with a graph in the module that cannot be deep-copied."""
+    """Check `nn.utils.weight_norm`, which stores a non-leaf tensor in the module, so that it cannot be deep-copied."""
     model = nn.Sequential(nn.utils.weight_norm(nn.Linear(4, 8)), nn.Linear(8, 1)).double()
     same = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 8)), nn.Linear(8, 1)).double()
     with torch.no_grad():
@@ -208,7 +212,7 @@ def test_grad_mode_of_the_caller(mode: Callable[[], AbstractContextManager[None]
 
 
 def test_caller_objects_do_not_change() -> None:
-    """Check in isolation what random cases also check."""
+    """Check that no engine changes the caller's module, data or random generator."""
     model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)).double()
     e = points()
     before = Snapshot(model, F.mse_loss, e)

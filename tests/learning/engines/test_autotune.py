@@ -1,4 +1,4 @@
-"""The choice of `auto`: its measurements, and engines that fail."""
+"""Tests of the automatic choice of an engine: time measurements, and engines that fail."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ Sample = Callable[[int], Episodes]
 
 
 def measure_as(monkeypatch: pytest.MonkeyPatch, times: dict[str, float | Exception]) -> None:
-    """Make each engine take the given milliseconds, or raise."""
+    """Replace the time measurement of each engine by a given result.
+
+    The result is the time in milliseconds, or an exception that the measurement raises.
+    """
 
     def milliseconds(engine: Engine, *_: object, limit: float | None) -> float:
         found = times[engine.name]
@@ -93,7 +96,10 @@ def test_bad_input_is_raised(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def on_cuda(monkeypatch: pytest.MonkeyPatch, timed: Callable[[int], float]) -> tuple[Engine, list[int], Sample]:
-    """Return an engine that seems to be on CUDA, where tasks take `timed` milliseconds."""
+    """Simulate an engine on CUDA that takes `timed(n)` milliseconds for n tasks.
+
+    Returns the engine, the list of the numbers of tasks that are requested, and the function that creates tasks.
+    """
     engine, asked = make_engine("batched", mlp((4,)), MEAN_SQUARED_ERROR), []
 
     def sample(tasks: int) -> Episodes:

@@ -1,4 +1,4 @@
-"""Isolation of runs from the caller's global torch settings, in both directions."""
+"""Test that runs neither depend on nor change the caller's global torch settings."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> metatui.Result:
 
 
 def numbers(run: RunFolder) -> list[object]:
-    """Return everything that the library computes from a saved run, without caches."""
+    """Evaluate, compare and explore a saved run without using caches, and return the resulting numbers."""
     task_metrics._cache.clear()
     exploring_module._ready.cache_clear()
     evaluation = metatui.evaluate(run)

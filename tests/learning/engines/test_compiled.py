@@ -1,4 +1,4 @@
-"""Compiled meta-steps: agreement with the batched engine, and the switch at a fixed meta-step."""
+"""Tests of compiled meta-steps: agreement with the batched engine, and the switch to them at a fixed meta-step."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ E = TypeVar("E")
 
 
 class Compiler:
-    """A fake compiler process: it has ended with `returncode`, or never ends."""
+    """A fake compiler process that has ended with `returncode`, or that never ends if `returncode` is None."""
 
     def __init__(self, returncode: int | None = 0, output: str = "") -> None:
         self.returncode = returncode
@@ -56,7 +56,10 @@ Functions = dict[Path, Callable[..., torch.Tensor]]
 
 @pytest.fixture
 def traced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Functions:
-    """Call functions without compiling them, which needs no C++ compiler."""
+    """Call functions directly instead of compiling them, so that no C++ compiler is needed.
+
+    Returns a dictionary from the paths of compiled files to the functions that are called in their place.
+    """
     functions: Functions = {}
 
     def compile_to(path: Path, function: Callable[..., torch.Tensor], inputs: object, threads: int) -> None:
@@ -81,7 +84,7 @@ def traced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Functions:
 
 
 def compiled(tiny: Make, **changes: Scalar) -> Settings:
-    """Return the settings of a run that is compiled from meta-step 6 on."""
+    """Return settings of a run that switches to compiled meta-steps after meta-step 6."""
     return tiny(**{"compute__engine": "compiled", "compute__compile_after": 6, **changes})
 
 
@@ -94,7 +97,7 @@ def losses(events: list[Event]) -> list[float]:
 
 
 def events_with(trainer: Trainer, at: int, command: Change | Stop) -> list[Event]:
-    """Return all events of a trainer to which a command is submitted after `at` meta-steps."""
+    """Run a trainer, submit `command` after meta-step `at`, and return all events."""
     events = []
     for event in trainer.events():
         if isinstance(event, Progress) and event.iteration == at:

@@ -1,4 +1,4 @@
-"""Whole meta-steps as CUDA graphs, with a fake capture: everything except CUDA itself."""
+"""Tests of capturing whole meta-steps as CUDA graphs, with a fake capture that needs no GPU."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def repeated(function: Callable[[], None]) -> Callable[[], None]:
-    """Fake a capture: call the function once, and again at every replay."""
+    """Simulate the capture of a CUDA graph: call `function` once, and return it so that each replay calls it again."""
     function()
     return function
 
 
 def captured(settings: Settings, record: Callable[[Callable[[], None]], Callable[[], None]] = repeated) -> Trainer:
-    """Return a trainer whose meta-steps are captured as on CUDA."""
+    """Return a trainer that captures its meta-steps with `record`, as it captures CUDA graphs on a GPU."""
     trainer = Trainer(settings)
     learner = trainer.learner
     learner.captures = CapturedStep(learner.engine, learner.flat, learner.outer, record=record)
@@ -149,7 +149,10 @@ def test_failed_capture_falls_back_to_eager(tiny: Make) -> None:
 
 
 def limit_tasks(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
-    """Make the batched engine run out of memory above `most` tasks, and return the number of tasks of each call."""
+    """Simulate that the batched engine runs out of memory if it computes more than `most` tasks at once.
+
+    Returns a list to which each call of the engine appends its number of tasks.
+    """
     real, given = BatchedEngine.meta_gradient, []
 
     def meta_gradient(self: BatchedEngine, theta: Any, episodes: Any, *rest: Any, **options: Any) -> MetaGradient:
@@ -281,7 +284,7 @@ def test_captures_by_algorithm_engine_and_device(tiny: Make) -> None:
 
 
 class Graph:
-    """A CUDA graph that records calls, one of which can fail."""
+    """A fake CUDA graph that records the calls of its methods and raises an error in the call named `fails`."""
 
     def __init__(self, fails: str = "") -> None:
         self.calls: list[str] = []
@@ -297,7 +300,7 @@ class Graph:
 
 
 class Capture:
-    """A fake torch.cuda.graph, which ends a capture even if its body fails."""
+    """A fake of `torch.cuda.graph`, which ends the capture even if the code in the `with` block fails."""
 
     def __init__(self, graph: Graph, *, pool: object, stream: object) -> None:
         self._graph = graph

@@ -1,4 +1,4 @@
-"""Agreement of all engines, for metatui's models and for any module."""
+"""Test that all engines agree, both on metatui's models and on other modules."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def pictures(tasks: int, ways: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def by_hand(
     model: nn.Module, loss_fn: LossFn, data: tuple[Tensor, ...], lr: float, steps: int, first_order: bool
 ) -> tuple[Tensor, Tensor]:
-    """Compute MAML task by task in plain autograd, without any code of metatui."""
+    """Compute the meta-loss and meta-gradient of MAML task by task with plain autograd, without code of metatui."""
     names = [name for name, _ in model.named_parameters()]
     leaves = [p.detach().clone().requires_grad_() for p in model.parameters()]
     total = torch.zeros((), dtype=torch.float64)
@@ -112,7 +112,7 @@ def test_conv_nets_with_adapted_batch_norm(
 
 
 class Residual(nn.Module):
-    """A module that is not a chain, with a weight used twice and one that is not used."""
+    """A module with a skip connection, a layer that is used twice, and a parameter that is not used."""
 
     def __init__(self, norm: nn.Module) -> None:
         super().__init__()
@@ -183,7 +183,7 @@ def test_threads_change_no_bit(one_torch_thread: None) -> None:
 
 
 class Meeting(nn.Module):
-    """A layer that waits until a second thread is in its forward pass too."""
+    """A layer whose forward pass waits until a second thread has reached it too."""
 
     barrier = threading.Barrier(2, timeout=60)
 
@@ -208,7 +208,7 @@ def test_threads_do_not_share_a_model_during_adaptation(adapt: str, one_torch_th
 
 
 class Counting(nn.Module):
-    """A layer that counts its forward passes."""
+    """A layer that records the batch size of each of its forward passes."""
 
     passes: ClassVar[list[int]] = []
 

@@ -1,4 +1,4 @@
-"""Layers for GPUs, tested without one: results, and absence of waits for the device."""
+"""CPU tests of the layers for GPUs: their results are correct, and they never wait for the device."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_unfolded_convolution_uses_slices_on_gpu(monkeypatch: pytest.MonkeyPatch
 
 
 class Convolutions(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the kernels of convolutions and their derivatives."""
+    """Counts the calls of convolution kernels, including the kernels for derivatives."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -74,7 +74,10 @@ LAYERS: dict[str, nn.Module] = {
 
 
 def second_order(layer: nn.Module, tasks: int, mode: AbstractContextManager[Any]) -> tuple[Tensor, Counter[str]]:
-    """Compute the second derivative of `layer` in float64, and count its convolutions."""
+    """Differentiate through a gradient step of `layer` in float64, for each of `tasks` tasks.
+
+    Returns the gradient, which contains second derivatives, and the number of calls of each convolution kernel.
+    """
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(tasks, 4, 2, 7, 6, dtype=torch.float64, generator=generator)
     start = {

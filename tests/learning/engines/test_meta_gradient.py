@@ -1,6 +1,6 @@
-"""The verification of engines in meta_gradient, the caller's state, and refusals.
+"""Tests of `meta_gradient`: verification of engines, the caller's state, and refusal of unsuitable input.
 
-test_any_module.py tests which modules it can compute.
+The file test_any_module.py tests which modules are supported.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Data = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def plain(model: nn.Module, loss_fn: LossFn, data: Data, *, first_order: bool = False) -> tuple[Tensor, Params]:
-    """Compute MAML task by task in plain autograd, without any code of metatui."""
+    """Compute the meta-loss and meta-gradient of MAML task by task with plain autograd, without code of metatui."""
     names = [name for name, p in model.named_parameters() if p.requires_grad]
     total, losses = dict.fromkeys(names, torch.zeros(())), []
     for x, y, query_x, query_y in zip(*data, strict=True):
@@ -76,7 +76,7 @@ def convolutional(**norm: bool) -> nn.Sequential:
 
 
 class Drawn(nn.Module):
-    """Multiplies by a random number."""
+    """A linear layer whose output is scaled by a random factor."""
 
     def __init__(self, draw: Callable[[], float]) -> None:
         super().__init__()
@@ -278,7 +278,7 @@ def test_scripted_modules_are_refused() -> None:
 
 
 class ListedParameter(nn.Module):
-    """A module that reads its parameter by name and from a list."""
+    """A module that uses its parameter both as an attribute and as an element of a list."""
 
     def __init__(self) -> None:
         super().__init__()

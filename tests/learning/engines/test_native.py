@@ -1,4 +1,4 @@
-"""The C functions: agreement with torch, and operation without a compiler."""
+"""Tests of the functions written in C: agreement with torch, and operation without a C compiler."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from metatui.utils import paths
 from metatui.utils.errors import SettingsError
 
 EXACT = 1e-12
-"""Largest relative error in double precision."""
+"""Largest permitted relative error in double precision."""
 
 needs_compiler = pytest.mark.skipif(native.library(torch.float64) is None, reason="there is no C compiler")
 
@@ -53,7 +53,10 @@ def assert_equal(found: Tensor, expected: Tensor) -> None:
 
 @pytest.fixture(params=["c", "torch"])
 def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Use Winograd's transforms with and without a compiler, at any size."""
+    """Run a test with the Winograd transforms written in C and again with those written in torch.
+
+    The Winograd algorithm is used for images of any size, even for those that are too small to benefit from it.
+    """
     monkeypatch.setattr(convolution, "MIN_TILES", 0)
     monkeypatch.setattr(convolution, "MIN_PIXELS_PER_TILE", 0)
     if request.param == "torch":
@@ -109,7 +112,10 @@ def test_direct_convolution_derivatives(conv: nn.Conv2d) -> None:
 
 
 def derivatives(function: Callable[[Tensor], Tensor], conv: nn.Conv2d, x: Tensor, a: Tensor) -> list[Tensor]:
-    """Return the output, its gradients, and gradients of functions of these gradients."""
+    """Return the output of `function`, and first and second derivatives of the output.
+
+    The derivatives are taken with respect to `x` and the weight of `conv`.
+    """
     x = x.clone().requires_grad_()
     y = function(x)
     gx, gw = torch.autograd.grad((y.sin() * a).sum(), [x, conv.weight], create_graph=True)
@@ -174,7 +180,7 @@ def test_nan_is_propagated(broken: str) -> None:
 
 @needs_compiler
 def test_float32_error_is_that_of_torch() -> None:
-    """Use the network of the Omniglot presets, with images that are nearly all white."""
+    """Check the network of the Omniglot presets, with images in which nearly all pixels are equal."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = conv4(5)
@@ -198,7 +204,7 @@ def test_float32_error_is_that_of_torch() -> None:
 
 @pytest.fixture
 def wide() -> tuple[nn.Sequential, tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """Return a network and tasks for which every C function is used."""
+    """Return a network and tasks whose computation uses every C function."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = conv4(3, input_shape=(1, 32, 32), filters=16).double()
@@ -240,7 +246,7 @@ def test_threads_change_no_bit(
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Use an empty cache folder, and forget loaded libraries."""
+    """Use an empty folder for compiled libraries, and discard the libraries that are already loaded."""
     folder = tmp_path / "compiled"
     monkeypatch.setattr(paths, "compiled_dir", lambda: folder)
     native.library.cache_clear()

@@ -1,4 +1,4 @@
-"""A seeded sample of random modules, each on every engine."""
+"""Tests of every engine on random modules, which are generated from fixed seeds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 @pytest.fixture(autouse=True)
 def same_generators() -> Iterator[None]:
-    """Restore the random generators, which each case seeds."""
+    """Restore the states of the random generators after a test, because each case seeds them."""
     state = random.getstate()
     with torch.random.fork_rng(devices=[]):
         yield
@@ -25,7 +25,10 @@ def same_generators() -> Iterator[None]:
 
 @pytest.mark.parametrize("first", range(0, 100, 4))
 def test_random_modules(first: int) -> None:
-    """Judge the first hundred cases of `python -m tests.random_modules`, alternating between second and first order."""
+    """Check all engines on the random cases with seeds `first` to `first + 3`.
+
+    Even seeds are checked in second order, and odd seeds in first order.
+    """
     bad: list[Verdict] = []
     for seed in range(first, first + 4):
         bad += [verdict for verdict in judge(make_case(seed), orders=(seed % 2 == 1,)) if not verdict.ok]

@@ -1,4 +1,4 @@
-"""The number of threads of a compiled meta-step."""
+"""Tests of the choice of the number of threads for a compiled meta-step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from metatui.learning.engines.compiled.step_functions import length
 
 
 class Function:
-    """A function with a given time for each number of threads, whose result may depend on it."""
+    """A fake function that takes a given time for each number of threads.
+
+    If `differs` is true, the result depends on the number of threads too.
+    """
 
     def __init__(self, takes: dict[int, float], *, differs: bool = False) -> None:
         self.takes, self.differs = takes, differs

@@ -1,4 +1,4 @@
-"""Held-out evaluation: values, independence of tasks, batch-norm modes, intervals and diverged tasks."""
+"""Tests of held-out evaluation: results, independence of tasks, batch-norm modes, intervals and diverged tasks."""
 
 from __future__ import annotations
 

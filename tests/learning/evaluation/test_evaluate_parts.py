@@ -1,4 +1,4 @@
-"""Splitting of held-out tasks: by tensor size on a GPU, and when memory runs out."""
+"""Tests of evaluating held-out tasks in parts, because of their tensor sizes or after an out-of-memory error."""
 
 from __future__ import annotations
 

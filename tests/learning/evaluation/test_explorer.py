@@ -1,4 +1,4 @@
-"""The adaptation explorer: held-out tasks, custom waves and chosen classes."""
+"""Tests of the adaptation explorer: held-out tasks, custom waves and chosen classes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAMES = ("Greek/character01", "Greek/character02", "Greek/character03", "Latin/c
 
 
 class Named(ImageSource):
-    """Five named classes, each with its own grey level."""
+    """An image source of five named classes, each with a different grey level."""
 
     name = "named"
     pooled_classes = 1

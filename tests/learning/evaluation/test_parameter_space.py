@@ -1,4 +1,7 @@
-"""The plane compared with numpy's singular value decomposition, and its paths with plain gradient steps."""
+"""Tests of the parameter-space view.
+
+Its plane is compared with numpy's singular value decomposition, and its adaptation paths with plain gradient steps.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ R = TypeVar("R")
 
 
 def run_generator(work: Generator[Y, None, R]) -> tuple[R, list[Y]]:
-    """Run a generator and return its result and the values it yielded."""
+    """Run a generator to its end, and return its result and the values that it yielded."""
     seen = []
     while True:
         try:

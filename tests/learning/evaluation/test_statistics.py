@@ -1,7 +1,8 @@
-"""Statistics: agreement with scipy to 1e-12 on recorded data, coverage and level in simulations, and edge cases.
+"""Tests of the statistics: agreement with scipy to 1e-12 on recorded data, error rates in simulations, and edge cases.
 
-A simulation draws 1,000 experiments with a known truth from a fixed seed. 95 % intervals must contain the truth in 93
-to 97 % of them. Without a true difference, p must be below 0.05 in 3 to 7 %.
+A simulation draws 1,000 experiments with a known true value from a fixed seed. 95 % confidence intervals must contain
+the true value in 93 to 97 % of the experiments. If there is no true difference, p must be below 0.05 in 3 to 7 % of
+the experiments.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ Floats = NDArray[np.float64]
 TRIALS = 1000
 
 RECORDED: dict[str, list[list[float]]] = json.loads(Path(__file__).with_name("recorded_tasks.json").read_text())
-"""Accuracy and loss of three runs on the same held-out tasks."""
+"""The accuracies and losses of three runs on the same held-out tasks."""
 
 
 def close(value: float, expected: Any) -> bool:
@@ -85,7 +86,7 @@ def test_mean_intervals_agree_with_scipy(metric: str) -> None:
 
 
 def test_holm_as_published() -> None:
-    """Compare with p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm") in R, among others."""
+    """Compare with the result of `p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm")` in R, and check shorter lists."""
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02), rel=1e-12)
     assert holm([0.5, 0.6]) == (1.0, 1.0)
     assert holm([0.02]) == (0.02,)
@@ -110,18 +111,21 @@ def test_holm_matches_its_definition(p: list[float]) -> None:
 
 
 def normal(random: np.random.Generator) -> Floats:
-    """Draw differences of losses on 30 tasks."""
+    """Draw normally distributed differences between the losses of two runs on 30 tasks."""
     return random.normal(0.0, 0.3, 30)
 
 
 def accuracies(random: np.random.Generator) -> Floats:
-    """Draw differences of accuracies on 100 tasks of 25 queries, each equally difficult for both learners."""
+    """Draw differences between the accuracies of two runs on 100 tasks with 25 query examples each.
+
+    Each task is equally difficult for both runs.
+    """
     difficulty = random.beta(8, 2, 100)
     return (random.binomial(25, difficulty) - random.binomial(25, difficulty)) / 25
 
 
 def skewed(random: np.random.Generator) -> Floats:
-    """Draw differences of exponentially distributed losses on 100 tasks."""
+    """Draw differences between the exponentially distributed losses of two runs on 100 tasks."""
     return random.exponential(1.0, 100) - random.exponential(1.0, 100)
 
 
@@ -149,9 +153,10 @@ def test_welch_test_coverage_and_level(first: int, second: int) -> None:
 
 
 def test_holm_keeps_the_level_over_many_pairs() -> None:
-    """Compare four equal runs, which make six pairs.
+    """Compare four runs without true differences, which form six pairs.
 
-    With Holm's correction, any pair differs significantly in at most 7 % of the trials; without it, in many more.
+    At least one pair differs significantly in at most 7 % of the trials with Holm's correction, and in more than 12 %
+    without it.
     """
     random = np.random.default_rng(4)
     runs = random.normal(0.0, 1.0, (TRIALS, 4, 60)) + random.normal(0.0, 2.0, (TRIALS, 1, 60))
@@ -247,6 +252,6 @@ def test_smoothing_has_no_bias_and_skips_non_finite_values() -> None:
 
 
 def test_smoothing_lag_matches_span() -> None:
-    """Check that on a straight line, the average lags by (span - 1) / 2, like a moving average over `span` values."""
+    """Check that on a straight line, the result lags by (span - 1) / 2, as does a moving average over `span` values."""
     line = np.arange(100_000.0)
     assert line[-1] - smoothed(line, 50)[-1] == pytest.approx(49 / 2)

@@ -1,4 +1,4 @@
-"""Views of held-out regression tasks whose data set does not describe units, such as that of a plugin."""
+"""Tests of the views of held-out regression tasks from data sets that describe no units, such as those of plugins."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from metatui.learning.model import make_model
 
 
 class Lines(TaskSource):
-    """Straight lines through the origin, with a slope for each target."""
+    """A source of tasks that are straight lines through the origin, with a different slope for each target."""
 
     kind = "regression"
     input_shape = (1,)

@@ -1,4 +1,4 @@
-"""A replacement of pynvml with the GPUs, driver and processes that a test chooses."""
+"""A fake of pynvml that reports the GPUs, driver and processes that a test specifies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class NVMLError(Exception):
 
 @dataclass(eq=False)
 class FakeGpu:
-    """A GPU, divided into `parts` by MIG if there are any."""
+    """A fake GPU. If `parts` is not empty, the GPU is divided into them by MIG (Multi-Instance GPU)."""
 
     uuid: str
     name: str = "NVIDIA H100"
@@ -25,7 +25,7 @@ class FakeGpu:
 
 @dataclass
 class FakeNvml:
-    """The part of pynvml that metatui uses."""
+    """A fake of the part of pynvml that metatui uses."""
 
     gpus: list[FakeGpu] = field(default_factory=list)
     cuda: int = 13000

@@ -1,4 +1,4 @@
-"""Diagnosis of NVIDIA GPUs that cannot be used, and the physical GPU of a device cuda:N."""
+"""Tests of the diagnosis of unusable NVIDIA GPUs, and of finding the physical GPU that belongs to the device cuda:N."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DIVIDED = FakeGpu("GPU-9000", H100, parts=(FakeGpu("MIG-11", has_load=False), Fa
 
 @pytest.fixture
 def driver(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
-    """Simulate one H100 and a driver for CUDA 13.0; torch is built for it, but sees no GPU."""
+    """Simulate one H100 with a driver for CUDA 13.0, and a torch build for CUDA 13.0 that does not see the GPU."""
     fake = FakeNvml([ONE])
     monkeypatch.setitem(sys.modules, "pynvml", fake)
     monkeypatch.setattr(nvml, "pci_gpus", lambda: len(fake.gpus))
@@ -42,7 +42,7 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
 
 
 def seen_by_torch(monkeypatch: pytest.MonkeyPatch, *, error: str | None, built: tuple[str, ...] = ("sm_90",)) -> None:
-    """Make torch see one H100, which computes unless there is an `error`."""
+    """Make torch see one H100. If `error` is not None, computations on it fail with this message."""
     monkeypatch.setattr(cuda, "visible_gpus", lambda: 1)
     monkeypatch.setattr(cuda, "failure", lambda index: error)
     monkeypatch.setattr(cuda, "_architectures", lambda: built)

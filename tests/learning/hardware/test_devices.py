@@ -1,4 +1,4 @@
-"""Devices: resolution of names, out-of-memory errors, and copies of tensors."""
+"""Tests of devices: resolution of names, out-of-memory errors, and copies of tensors."""
 
 from __future__ import annotations
 

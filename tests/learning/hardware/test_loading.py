@@ -1,4 +1,4 @@
-"""Import of all libraries before a run starts, or an error that explains why that is impossible."""
+"""Test that a run imports all libraries before it starts, or reports why this is impossible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Peak memory of runs and of benchmarks."""
+"""Tests of measuring the peak memory use of runs and benchmarks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MIB = 1024 * 1024
 
 
 def hold_and_release(size: int) -> None:
-    """Allocate and release memory without torch's allocator, which could keep it."""
+    """Allocate `size` bytes and release them, without torch's allocator, which could keep the memory."""
     with mmap.mmap(-1, size) as pages:
         for start in range(0, size, mmap.PAGESIZE):
             pages[start] = 1

@@ -1,4 +1,4 @@
-"""Agreement of all engines with plain autograd for the layers of the built-in models."""
+"""Test that all engines agree with plain autograd on the layers of the built-in models."""
 
 from __future__ import annotations
 
@@ -53,7 +53,11 @@ def test_layers_agree_with_autograd(name: str) -> None:
 
 @pytest.mark.parametrize("downsample", ["max_pool", "stride"])
 def test_group_norms_alone_are_adapted(downsample: Literal["max_pool", "stride"]) -> None:
-    """The first one has no gradient for its input, with which torch's kernel for channels-last images crashes."""
+    """Check models in which only the group norms are adapted.
+
+    No gradient is computed for the input of the first group norm. In this case, torch's kernel for channels-last images
+    crashes.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = conv4(3, input_shape=(1, 16, 16), filters=2, norm="layer", downsample=downsample).double()
@@ -108,7 +112,10 @@ def test_predictions_for_single_examples_can_be_vectorised(name: str) -> None:
 
 
 def test_second_order_matters() -> None:
-    """Without this, a missing second derivative could hide behind the tolerance."""
+    """Check that first-order and second-order gradients differ clearly.
+
+    Otherwise, the tolerance of the other tests could hide a missing second derivative.
+    """
     model = MODELS["resnet12"]().double()
     first, second = (
         by_hand(model, F.cross_entropy, pictures(2, 3), 0.1, 2, first_order)[1] for first_order in (True, False)
@@ -117,7 +124,7 @@ def test_second_order_matters() -> None:
 
 
 class Halved(ResidualBlock):
-    """A residual block with another forward pass."""
+    """A residual block with a modified forward pass, which halves the output."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return 0.5 * super().forward(x)

@@ -1,4 +1,4 @@
-"""Built-in models: their layers, initial values and limits."""
+"""Tests of the built-in models: layers, initial values, and settings that do not fit."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from metatui.utils.errors import SettingsError
 
 
 def same(model: nn.Module, other: nn.Module) -> bool:
-    """Return whether the parameters have the same names and the same values, bit for bit."""
+    """Return whether the parameters of both models have the same names and bitwise equal values."""
     ours, theirs = model.state_dict(), other.state_dict()
     return list(ours) == list(theirs) and all(torch.equal(t, theirs[name]) for name, t in ours.items())
 
 
 def by_hand(seed: int, *layers: Any) -> nn.Sequential:
-    """Create the layers, each given by its class and arguments, from the seed."""
+    """Set torch's seed, and create a sequence of layers, each given as a tuple of its class and arguments."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return nn.Sequential(*(make(*arguments) for make, *arguments in layers))
@@ -112,7 +112,10 @@ def test_cosine_of_zero_features_has_finite_derivatives() -> None:
 
 
 def plain_resnet12(params: dict[str, Tensor], x: Tensor) -> Tensor:
-    """Compute ResNet-12 as in the code of MetaOptNet, with batch norm on the statistics of the batch."""
+    """Compute the outputs of ResNet-12 with functions of torch, as in the code of MetaOptNet.
+
+    Batch norm uses the statistics of the batch.
+    """
 
     def unit(x: Tensor, convolution: str, norm: str, padding: int) -> Tensor:
         y = F.conv2d(x, params[f"{convolution}.weight"], padding=padding)

@@ -1,4 +1,4 @@
-"""Models of plugins: any module, checked when it is built."""
+"""Tests of models from plugins, which may be any module and are checked when they are built."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from metatui.utils.errors import BadInput
 
 
 class TwoPaths(nn.Module):
-    """A module that is not a chain."""
+    """A module with a skip connection, which cannot be written as a sequence of layers."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -34,7 +34,10 @@ class TwoPaths(nn.Module):
 
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int, int], Any]], Settings]:
-    """Return a function that registers a model, given how it is built, and returns settings that select it."""
+    """Return a function that registers a model and returns settings that select it.
+
+    The argument of the function is another function, which builds the module.
+    """
 
     def register(make: Callable[[int, int], Any]) -> Settings:
         class Mine(Model):

@@ -1,4 +1,4 @@
-"""DropBlock: masks, agreement of engines, and repeatability."""
+"""Tests of DropBlock: masks, agreement of engines, and reproducibility."""
 
 from __future__ import annotations
 

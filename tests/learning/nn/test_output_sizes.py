@@ -1,4 +1,4 @@
-"""Sizes of the outputs of layers."""
+"""Tests of counting the elements in the outputs of layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loading of pretrained weights."""
+"""Tests of loading pretrained weights."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def network(ways: int = 3) -> nn.Sequential:
 
 @pytest.fixture
 def state() -> State:
-    """Return the parameters of another network with the same layers."""
+    """Return the state of a network with the same layers but other values."""
     return {name: t.clone() for name, t in network().state_dict().items()}
 
 

@@ -1,4 +1,4 @@
-"""Inner optimisers: agreement of every engine with plain loops in torch, and exactly-zero gradients."""
+"""Tests of inner optimisers: agreement of every engine with simple torch loops, and gradients that are exactly zero."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ENGINES: tuple[EngineName, ...] = ("loop", "native", "batched", "unfolded")
 
 
 class Residual(nn.Module):
-    """A module that is not a chain, with a scalar parameter."""
+    """A module with a skip connection and a scalar parameter."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,7 +95,10 @@ def algorithm(model: nn.Module, name: str, rule: dict[str, Scalar], **more: Scal
 def plain_steps(
     support: Callable[[Params], Tensor], start: Params, adapted: list[str], settings: Any, *, first_order: bool
 ) -> Iterator[Params]:
-    """Yield the parameters after each inner step, as in the documentation of torch.optim, in plain autograd."""
+    """Yield the parameters before the first inner step and after each one.
+
+    The steps are computed with plain autograd, by the formulas in the documentation of torch.optim.
+    """
     zeros = {name: torch.zeros_like(start[name]) for name in adapted}
     fast, velocity, square = start, dict(zeros), dict(zeros)
     yield fast
@@ -129,7 +132,7 @@ def plain_steps(
 def reference(
     model: nn.Module, episodes: Episodes, loss: Loss, used: Algorithm, theta: Params, adapted: list[str]
 ) -> tuple[Tensor, Params]:
-    """Return the mean query loss after adaptation, and its gradient, task by task in plain autograd."""
+    """Compute the mean query loss after adaptation and its gradient, task by task, with plain autograd."""
     start = {name: p.detach().clone().requires_grad_() for name, p in theta.items()}
     total = torch.zeros((), dtype=torch.float64)
     for x, y, query_x, query_y in zip(*episodes.tensors(), strict=True):

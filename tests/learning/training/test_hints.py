@@ -1,4 +1,4 @@
-"""Hints about synthetic histories: each is given when it should be, once, and not otherwise."""
+"""Tests of hints about synthetic runs: each hint is given once if it applies, and not otherwise."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ IMAGES = change(Settings(), {"task.source": "glyphs", "algorithm.inner_lr": 0.4}
 
 @dataclass(frozen=True)
 class Block:
-    """The meta-steps up to a validation, and the validation."""
+    """A series of meta-steps and the validation that follows it."""
 
     meta_loss: float
     validation: float
-    """Metric after every inner step except step 0."""
+    """Validation metric after each inner step. At step 0, before adaptation, the metric has a fixed value."""
     half: float = 0.05
-    """Half-width of its interval."""
+    """Half-width of the confidence interval of the validation metric."""
     diverged: int = 0
     moved: float = 0.5
     spread: float = 0.1
-    """Half of the difference between alternating meta-losses."""
+    """Amplitude with which the meta-losses alternate around `meta_loss`."""
     final: float | None = None
-    """The metric after the last inner step, if it differs."""
+    """Validation metric after the last inner step, or None if it equals `validation`."""
 
 
 def blocks(meta_losses: Sequence[float], validations: Sequence[float], half: float = 0.05) -> list[Block]:
@@ -44,7 +44,10 @@ def blocks(meta_losses: Sequence[float], validations: Sequence[float], half: flo
 
 
 def history(run: Sequence[Block], settings: Settings) -> list[tuple[Event, float]]:
-    """Return the events of a run, each with the movement of its parameters."""
+    """Return the events of a run.
+
+    Each event is paired with the distance that the parameters have moved, relative to the norm of their initial values.
+    """
     events: list[tuple[Event, float]] = []
     for number, block in enumerate(run):
         for step in range(number * EVERY + 1, (number + 1) * EVERY + 1):
@@ -66,7 +69,7 @@ def validation(block: Block, iteration: int, settings: Settings) -> Evaluation:
 
 
 class Monitored:
-    """Hints of a run whose events are made by a test."""
+    """Collects the hints about a run whose events are created by a test."""
 
     def __init__(self, settings: Settings, *, has_batch_norm: bool = False) -> None:
         self.settings = settings
@@ -93,7 +96,7 @@ class Monitored:
 
 
 def hints(run: Sequence[Block], settings: Settings = REGRESSION) -> list[tuple[str, int, str, Scalar]]:
-    """Return kind, meta-step, path and value of the hints of a run."""
+    """Return the kind, meta-step, setting and suggested value of each hint that is given during a run."""
     return [(hint.kind, hint.iteration, hint.path, hint.new) for hint in Monitored(settings).run(run)]
 
 
@@ -107,7 +110,7 @@ def test_no_hint_for_a_run_that_learns(run: list[Block], settings: Settings) -> 
 
 
 SLOW = [Progress(step, 1.0, None, 1.0, 1.0, 0.001, 4 * step, 0.7 * step) for step in range(1, 401)]
-"""Meta-steps of 700 ms."""
+"""The progress events of 400 meta-steps that take 700 ms each."""
 
 
 @pytest.mark.parametrize(("measured", "count"), [(71.2, 1), (234.0, 0), (None, 0)])
@@ -216,7 +219,10 @@ def test_no_overfitting(meta_losses: list[float], validations: list[float], half
 
 
 def test_more_inner_steps_than_in_training_are_not_overfitting() -> None:
-    """Only the last inner step becomes worse, which happens if training adapts with fewer steps."""
+    """Check that no hint is given if the metric becomes worse only after the last inner step.
+
+    This happens if training uses fewer inner steps than validation.
+    """
     losses = [1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02]
     finals = [1.0, 0.6, 0.5, 0.7, 0.8, 0.9, 1.0]
     run = [Block(loss, 0.5, final=final) for loss, final in zip(losses, finals, strict=True)]

@@ -1,4 +1,4 @@
-"""Checkpoints of older versions."""
+"""Tests of loading the checkpoints of older versions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The trainer: events, commands, and identical numbers in repeated and resumed runs."""
+"""Tests of the trainer: events, commands, and identical numbers in repeated and resumed runs."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ def timeless(events: list[Event]) -> list[Event]:
 
 
 def later(events: list[Event], iteration: int) -> list[Event]:
-    """Return the events after meta-step `iteration`."""
+    """Return those of `events` that belong to later meta-steps than `iteration`."""
     return [event for event in events if not isinstance(event, Started) and event.iteration > iteration]
 
 
 def when(trainer: Trainer, iteration: int, *commands: Command) -> Iterator[Event]:
-    """Iterate over the events of a trainer, and submit commands after meta-step `iteration`."""
+    """Yield the events of a trainer, and submit `commands` after meta-step `iteration`."""
     for event in trainer.events():
         if isinstance(event, Progress) and event.iteration == iteration:
             for command in commands:
@@ -384,9 +384,10 @@ def test_infinite_gradient_leaves_theta_unchanged(tiny: Make) -> None:
 def validated(
     make: Make, monkeypatch: pytest.MonkeyPatch, results: list[tuple[float, int]], *commands: Command, **changes: Any
 ) -> list[Event]:
-    """Train with evaluations that return the given losses and numbers of diverged tasks, of 4 tasks each.
+    """Train with fake evaluations of four tasks, and return the events.
 
-    The last result is that of the test. `commands` are submitted after the first validation.
+    The evaluations return the given losses and numbers of diverged tasks. The last element of `results` is the result
+    of the final test. `commands` are submitted after the first validation.
     """
     remaining = iter(results)
 

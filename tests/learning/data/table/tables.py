@@ -1,4 +1,4 @@
-"""Tables for tests: small regressions, each a task."""
+"""Functions that create small tables of regression tasks for tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from pathlib import Path
 def regressions(
     path: Path, *, tasks: int = 40, rows: int = 12, inputs: int = 1, targets: int = 1, seed: int = 0
 ) -> Path:
-    """Write a CSV file of noisy sums of waves, in columns `plant`, `x0`, ... and `y0`, ..., far from zero mean."""
+    """Write a CSV file of regression tasks whose targets are noisy sums of sine waves.
+
+    The column `plant` identifies the task, `x0`, `x1`, ... are inputs, and `y0`, `y1`, ... are targets. The means
+    of the inputs and targets are far from zero.
+    """
     draw = random.Random(seed)
     header = ["plant", *(f"x{i}" for i in range(inputs)), *(f"y{i}" for i in range(targets))]
     lines = [",".join(header)]
@@ -30,5 +34,5 @@ def table_text(rows: Sequence[str], header: str = "task,x,y") -> bytes:
 
 
 def few_tasks(tasks: int, rows: int = 4) -> list[str]:
-    """Return `rows` rows for each of `tasks` tasks in columns task, x and y."""
+    """Return CSV rows with the columns task, x and y: `rows` rows for each of `tasks` tasks."""
     return [f"t{task},{row},{task + row}" for task in range(tasks) for row in range(rows)]

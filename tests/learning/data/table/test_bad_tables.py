@@ -1,4 +1,7 @@
-"""Messages about tables that cannot be used: one sentence with the file, line and column, and what is allowed."""
+"""Tests of error messages about tables that cannot be used.
+
+Each message is one sentence that names the file, the line and the column, and says what is allowed.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ GOOD = few_tasks(6)
 
 
 def nothing(path: Path) -> None:
-    """Do not create the file."""
+    """Create no file at `path`."""
 
 
 def folder(path: Path) -> None:
@@ -33,13 +36,13 @@ def content(data: bytes) -> Callable[[Path], object]:
 
 
 def rows(*lines: str, header: str = "task,x,y") -> Callable[[Path], object]:
-    """Return a builder of a file with these rows between good ones."""
+    """Return a function that writes a table in which the rows `lines` lie between valid rows."""
     return content(table_text([*GOOD, *lines, *GOOD], header))
 
 
 good = rows()
 LATER = len(GOOD) + 2
-"""Line of the first of the rows passed to `rows`."""
+"""Line number, in the file, of the first row that is passed to the function `rows`."""
 
 BAD: dict[str, tuple[Callable[[Path], object], Sets, str]] = {
     "no file name": (good, {"table.file": ""}, "table.file is '', but must be the path of a CSV or Parquet file if"),

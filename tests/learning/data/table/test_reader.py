@@ -1,4 +1,4 @@
-"""Reading of tables: formats of CSV and Parquet, columns, and limits."""
+"""Tests of reading tables: CSV and Parquet formats, selection of columns, and size limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tasks of a table: episodes, splits, standardisation and identity."""
+"""Tests of the tasks in a table: episodes, splits, standardisation and fingerprints."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def source_of(
     seed: int = 0,
     **options: str | float,
 ) -> TableSource:
-    """Create the source of a file whose task column is called plant or task."""
+    """Create the task source for a table whose first column identifies the task."""
     column = path.read_text().replace(";", ",").split(",", 1)[0]
     chosen = TableOptions(file=str(path), task_column=column, **options)  # type: ignore[arg-type]
     table = read_table(chosen)
@@ -49,7 +49,10 @@ def source(path: Path) -> TableSource:
 
 
 def rows_of(table: TableData, task: str) -> set[tuple[float, ...]]:
-    """Return the rows of a task, rounded as after standardisation in float32."""
+    """Return the rows of a task, rounded to two decimals.
+
+    Rounding is necessary to compare them with rows that have been standardised in float32 and converted back.
+    """
     first = int(table.counts[: table.tasks.index(task)].sum())
     rows = slice(first, first + int(table.counts[table.tasks.index(task)]))
     return {tuple(np.round(row, 2)) for row in np.hstack([table.x[rows], table.y[rows]]).tolist()}

@@ -1,4 +1,7 @@
-"""Runs on a table of 40 small regressions, along their whole way: train, resume, evaluate, compare, explain, report."""
+"""End-to-end tests of runs on a table of 40 small regression tasks.
+
+They train, resume, evaluate, compare, explain and report runs.
+"""
 
 from __future__ import annotations
 
@@ -51,19 +54,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def curves(folder: Path) -> Path:
-    """A table with one input and one target."""
+    """Write a table with one input and one target, and return its path."""
     return regressions(folder / "curves.csv")
 
 
 @pytest.fixture(scope="module")
 def wide(folder: Path) -> Path:
-    """A table with three inputs and two targets."""
+    """Write a table with three inputs and two targets, and return its path."""
     return regressions(folder / "wide.csv", inputs=3, targets=2)
 
 
 @pytest.fixture(scope="module")
 def runs(curves: Path, folder: Path) -> list[RunFolder]:
-    """Finished runs of two algorithms."""
+    """Train MAML and Reptile on the table `curves`, and return the run folders."""
     sessions = [
         Session.start(settings_for(curves, algorithm__name=name), runs_dir=folder / "runs")
         for name in ("maml", "reptile")
