@@ -1,6 +1,6 @@
-"""Fuzz tests: damaged files of every kind are either read or refused with one sentence, without side effects.
+"""Fuzz tests: metatui either reads a damaged file or refuses it in one sentence, without side effects.
 
-`python -m tests.fuzz` runs any number of cases. This module runs a few fixed cases of each kind.
+`python -m tests.fuzz` runs any number of cases. This module runs a few fixed cases of each target.
 """
 
 from __future__ import annotations
