@@ -48,7 +48,7 @@ TWEAKS: Commands = {
     37: [["pause"], ["evaluate"], ["change", "algorithm.outer_lr", 0.0005], ["resume"]],
     41: [["change", "training.iterations", 90], ["change", "algorithm.meta_batch", 2], ["evaluate"]],
 }
-"""Commands such as a viewer submits during training."""
+"""Commands that a viewer could submit during training."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ LONG: Mapping[str, Scalar] = {
 }  # fmt: skip
 
 FLAT = 0.05
-"""Maximum growth of memory use after the warm-up, relative to the memory use at that time."""
+"""Maximum growth of memory use after the warm-up, as a fraction of the memory use at the end of the warm-up."""
 
 WARM_UP = 1 / 3
 """Duration of the warm-up as a fraction of the total time."""
