@@ -249,7 +249,7 @@ def _listed(items: Iterator[str]) -> str:
 
 
 def sample(files: Mapping[str, str], count: int, seed: int) -> str:
-    """Draw `count` strings and `count` docstrings at random."""
+    """Draw `count` strings and `count` docstrings at random, and list them with their locations."""
     trees = {path: ast.parse(text) for path, text in files.items() if path.endswith(".py")}
     chance = random.Random(seed)
     drawn = []

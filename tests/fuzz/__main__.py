@@ -1,4 +1,4 @@
-"""Damage files, and report each case in which metatui neither reads them nor refuses them in one sentence."""
+"""Damage files, and report each case in which metatui neither reads them nor raises a one-sentence error."""
 
 from __future__ import annotations
 

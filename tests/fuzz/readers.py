@@ -25,7 +25,7 @@ def printable(text: str, *, lines: bool = True) -> str:
     """Return `text` unchanged if all its characters are printable.
 
     Args:
-        lines: whether line breaks are allowed, too.
+        lines: whether line breaks are also allowed.
 
     Raises:
         Raw: if `text` contains other characters.
@@ -87,7 +87,7 @@ def suite(home: Path, chance: Random) -> None:
 
 
 def run(home: Path, chance: Random) -> None:
-    """List the runs, export one of them, or read all of them as the app does."""
+    """List the runs, export one of them, or read all of them as the app does, chosen at random."""
     from metatui.runs.storage.store import RunStore
     from metatui.tui.model.replay import Replay
 

@@ -1,4 +1,4 @@
-"""Runs fuzz cases in child processes. If a child crashes or hangs, this is the result of its current case."""
+"""Runs fuzz cases in child processes. If a child crashes or hangs, that is the result of its current case."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Any
 from tests.fuzz import samples
 
 PATIENCE = 240
-"""Number of half-second polls without output after which a child process counts as hanging. Polls are counted because
-the time during which the machine is suspended must not count."""
+"""Number of half-second polls without output after which a child process counts as hanging. Polls are counted instead
+of seconds, so that time during which the machine is suspended does not count."""
 
 Result = dict[str, Any]
 
@@ -32,7 +32,8 @@ def prepare(folder: Path) -> None:
 def results(folder: Path, seed: int, cases: range, only: str | None = None) -> Iterator[Result]:
     """Run `cases` in child processes, and yield the result of each case.
 
-    This is the result of `Cases.run`, or a result with the outcome `crash` or `silence` if the child died or hung.
+    The results are those of `Cases.run`. If a child process crashes or hangs, the outcome of its current case is
+    `crash` or `silence`.
     """
     first = cases.start
     while first < cases.stop:

@@ -13,7 +13,7 @@ from tests.fuzz.mutations import Mutation, of_bytes, of_cells, of_json, of_kind,
 from tests.fuzz.samples import CACHE, CONFIG, DATA, IMAGES, OTHER, REGRESSION, RUNS
 
 ANY: tuple[Mutation, ...] = (of_bytes, of_bytes, of_kind)
-"""Mutations for files of any format. `of_bytes` is listed twice because it should be chosen twice as often."""
+"""Mutations for files of any format. `of_bytes` is listed twice so that it is chosen twice as often."""
 
 
 LARGEST = 10**7

@@ -33,7 +33,10 @@ WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 class TooLong(BaseException):
-    """Raised if a case exceeds its CPU time. A BaseException is not caught like the errors of invalid files."""
+    """Raised if a case exceeds its CPU time.
+
+    It derives from BaseException, so that code that handles invalid files does not catch it.
+    """
 
 
 class Watch:
@@ -74,7 +77,7 @@ class Watch:
                 self._check(event, path, follow=event in ("os.truncate", "os.chmod"))
 
     def _check(self, event: str, path: object, *, follow: bool, folder: int = -1) -> None:
-        """Record a violation unless `path` is in the case's home folder, `/dev/null`, or in `/proc` for this process.
+        """Record a violation unless `path` is in the case's home folder or in `/proc/self`, or is `/dev/null`.
 
         Args:
             event: name of the audit event.

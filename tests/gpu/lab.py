@@ -1,4 +1,4 @@
-"""Findings, workloads and sizes that the steps of `tests.gpu` share."""
+"""Findings, workloads and sizes shared by the steps of `tests.gpu`."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ class Finding:
 
 
 def found(name: str, /, **values: Any) -> Finding:
-    """Return a finding with results."""
+    """Return a finding with `values` as results."""
     return Finding(name, values)
 
 
 def judged(name: str, problem: str | None, /, **values: Any) -> Finding:
-    """Return a finding with results, and with the `problem` that makes the step fail, if there is one."""
+    """Return a finding with `values` as results, and with the `problem` that makes the step fail, if there is one."""
     return Finding(name, values, problem)
 
 

@@ -172,7 +172,7 @@ def _work(step: Planned, lab: Lab, sender: Connection) -> None:
 
 
 def _kill(process: multiprocessing.process.BaseProcess) -> None:
-    """Kill the process of a step, unless it ends on its own within a second, and all processes that it has started."""
+    """Wait up to a second for the process of a step to end, then kill it and all processes that it has started."""
     assert process.pid is not None
     process.join(timeout=None if not process.is_alive() else 1.0)
     with suppress(ProcessLookupError, PermissionError):

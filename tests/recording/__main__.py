@@ -84,9 +84,9 @@ def record_studies(
     """Record the comparison and exploration of the runs of a suite.
 
     Args:
-        runs: folder of the suite's runs; by default, the default runs folder in `home`.
-        compared, explored: rows, as in `studies`.
-        home: home folder of the user; by default, an empty temporary folder.
+        runs: folder of the suite's runs, or None for the default runs folder in `home`.
+        compared, explored: see `studies`.
+        home: home folder of the user, or None for an empty temporary folder.
     """
     for size in sizes:
         with TemporaryDirectory(prefix="metatui-") as fresh:

@@ -20,8 +20,8 @@ def studies(at: Terminal, suite: str, *, compared: int = 0, explored: Sequence[i
 
     Args:
         suite: name of a suite with at least two finished runs and no run in progress.
-        compared: row in the suite's table of one of the runs to compare; the others are those of the same comparison.
-        explored: rows in the table of all runs of up to three runs to explore.
+        compared: row, in the table of the suite, of a run that belongs to the comparison to open.
+        explored: rows, in the table of all runs, of up to three runs to explore.
     """
     at.see("Settings", "F5 Start")
     at.press("u")

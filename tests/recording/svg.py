@@ -19,7 +19,7 @@ MARGIN = 8
 BASELINE = 12
 FONTS = "ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace"
 FONT_SIZE = 13.3
-"""Size at which a character of these fonts is about WIDTH wide. The attribute `textLength` sets the exact width."""
+"""Size at which a character of `FONTS` is about WIDTH wide. The attribute `textLength` sets the exact width."""
 
 
 class Ink(NamedTuple):
@@ -99,7 +99,7 @@ def _grounds(pieces: list[Piece]) -> Iterator[str]:
 
 
 def _texts(pieces: list[Piece]) -> Iterator[str]:
-    """Yield an SVG group for each style, with its words, each exactly as wide as its cells."""
+    """Yield an SVG group for each style. It contains the words in this style, each exactly as wide as its cells."""
     groups: dict[Ink, str] = defaultdict(str)
     for piece in pieces:
         for at, word in _words(piece.text):
@@ -118,7 +118,7 @@ def _words(text: str) -> Iterator[tuple[int, str]]:
     """Split `text` at double spaces, and yield the position and the text of each part.
 
     Characters that are drawn as paths count as spaces. Each character outside the Latin alphabets is a separate part,
-    so that a different width in another font does not move its neighbours.
+    so that its neighbours do not move if its font has a different width.
     """
     plain = "".join(" " if _is_shape(char) else char for char in text)
     start = 0

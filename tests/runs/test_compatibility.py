@@ -49,7 +49,7 @@ def same_machine(run: RunFolder) -> bool:
 def assert_same_numbers(run: RunFolder, recorded: RunFolder) -> None:
     """Check that two runs have the same metrics, validations, test results and parameters.
 
-    They must be bitwise equal if `recorded` used this torch version and CPU model, otherwise within 1e-9.
+    They must be bitwise equal if `same_machine(recorded)` is true, otherwise equal to within 1e-9.
     """
     metrics = [[asdict(step) | {"seconds": 0} for step in read_all(each.metrics())] for each in (run, recorded)]
     compare(metrics[0], metrics[1], recorded)

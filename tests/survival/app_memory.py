@@ -16,7 +16,7 @@ WINDOW = 30
 """Number of seconds over which the median memory use is computed."""
 
 PRINT_EVERY = 60
-"""Seconds between lines of output."""
+"""Seconds between lines that report the current memory use."""
 
 
 def watch_app(*, preset: str, minutes: float, warm_up: float) -> int:

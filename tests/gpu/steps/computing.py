@@ -116,10 +116,10 @@ def captures(lab: Lab) -> Iterator[Finding]:
 
 
 def _captured_against_eager(lab: Lab, values: Values) -> dict[str, float]:
-    """Take the same meta-steps captured and eagerly, and return the differences of the results.
+    """Take the same meta-steps captured and eagerly, and return the differences between the results.
 
     Returns:
-        The relative difference of the parameters, and the largest absolute difference of the losses.
+        The relative difference between the parameters, and the largest absolute difference between the losses.
     """
     settings = lab.settings(values)
     eager, graphed = lab.learner(settings), lab.learner(settings)

@@ -1,4 +1,4 @@
-"""Fixture that shortens the tests in this folder."""
+"""Fixture that reduces the duration of the tests in this folder."""
 
 from __future__ import annotations
 

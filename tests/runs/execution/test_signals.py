@@ -59,7 +59,7 @@ Started = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def started() -> Iterator[Started]:
-    """Return a function that starts `metatui run` in a new process and waits until its output contains `until`."""
+    """Return a function that starts `metatui run` in a new process and waits for a given text in its output."""
     processes = []
 
     def start(*words: str, until: str = "meta-step") -> subprocess.Popen[str]:

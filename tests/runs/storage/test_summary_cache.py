@@ -26,7 +26,7 @@ from tests.tui.fakes import saved_run
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return a list to which the name of each run whose folder is read during the test is added."""
+    """Return a list that collects the names of the runs whose folders are read during the test."""
     names: list[str] = []
 
     def counted(run: RunFolder) -> RunSummary:

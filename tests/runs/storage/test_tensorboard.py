@@ -28,7 +28,7 @@ Read = Callable[[Path], Scalars]
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> Read:
-    """Return a function that reads the scalars from the event files in a folder. Every meta-step is logged."""
+    """Make runs log every meta-step, and return a function that reads the scalars from the event files in a folder."""
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing import event_accumulator
 

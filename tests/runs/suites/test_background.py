@@ -28,7 +28,7 @@ from metatui.utils.errors import BadInput
 from tests.cli.test_suite import ENDLESS, TINY
 
 TIMEOUT = 120.0
-"""Maximum number of seconds to wait for a status."""
+"""Maximum number of seconds to wait for a status of a suite."""
 
 
 @pytest.fixture(autouse=True)
