@@ -106,7 +106,10 @@ def _status(runs: Path) -> str | None:
 
 
 def _left(runs: Path, commands: Commands) -> Commands:
-    """Return the commands that the run in `runs` has not recorded. A resumed run repeats recorded commands itself."""
+    """Return the commands that must still be submitted to the run in `runs`.
+
+    These are all except the changes and validations that the run has recorded, which it repeats when it is resumed.
+    """
     found = RunStore(runs).runs()
     known = [item.planned for item in replay_log(found[0].changes(), found[0].journal())] if found else []
     left = {}
