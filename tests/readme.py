@@ -1,7 +1,7 @@
 """Update the generated tables in the README files: `python -m tests.readme`.
 
 A table named NAME replaces the text between `<!-- NAME -->` and `<!-- /NAME -->` in any README with these markers.
-Tables of settings and presets come from the program, tables of benchmarks from the figures in
+Tables of settings and presets are generated from the program, and tables of benchmarks from the results in
 `tests/benchmarks/measured`.
 """
 
@@ -29,15 +29,16 @@ BENCHMARKS = {
     "gpu": report.table,
     "finn-table": finn_table.table,
 }
-"""The formatter of each file in `MEASURED`, by the file's stem; a benchmark without a file has no table."""
+"""Functions that format the results of a benchmark, keyed by the name of the results file in `MEASURED` without its
+extension. A benchmark without such a file has no table."""
 
 HEADLINE_ROWS = ("sinusoid MAML, 25 tasks, K=Q=10, 5 steps", "Omniglot conv4-64 max-pool, MAML")
-"""Beginnings of the rows in the short table of the top README."""
+"""The rows whose names begin with these texts are in the short table of the top README."""
 MARKER = re.compile(r"^<!-- (/?)([a-z-]+) -->$", re.MULTILINE)
 
 
 def documents() -> list[Path]:
-    """Return all README files of the repository, the top one first."""
+    """Return the paths of all README files in the repository, beginning with the top README."""
     return [
         README,
         *(path for top in ("metatui", "presets", "tests") for path in sorted((ROOT / top).rglob("README.md"))),
@@ -45,7 +46,7 @@ def documents() -> list[Path]:
 
 
 def settings_table() -> str:
-    """Format every setting: default, allowed values, live or not, help."""
+    """Format a table of all settings: default, allowed values, whether they are live settings, and meaning."""
     rows = ["| setting | default | allowed | live | meaning |", "|---|---|---|---|---|"]
     for field in FIELDS.values():
         live = "live" if field.live else ""
@@ -54,7 +55,7 @@ def settings_table() -> str:
 
 
 def presets_table() -> str:
-    """Format every bundled preset: protocol, published number with its protocol, measured number."""
+    """Format a table of the bundled presets: protocol, published result with its protocol, and measured result."""
     rows = ["| preset | protocol | published | measured |", "|---|---|---|---|"]
     rows += (
         f"| `{preset.name}` | {preset.protocol} | {_published(preset)} | {preset.measured or '–'} |"
@@ -68,7 +69,10 @@ def _published(preset: Preset) -> str:
 
 
 def headline_table() -> str:
-    """Format two rows of the comparison with other libraries, with the faster variant of JAX."""
+    """Format the rows of the comparison with other libraries that the top README shows.
+
+    Of the JAX variants, only the faster one in each row is shown.
+    """
     rows = []
     for row in _measured("side-by-side")["rows"]:
         if row["work"].startswith(HEADLINE_ROWS):
@@ -81,13 +85,13 @@ def headline_table() -> str:
 
 
 def benchmark_table(name: str) -> str:
-    """Format the saved figures of a benchmark, followed by a description of the machine."""
+    """Format the saved results of a benchmark, followed by a description of the machine."""
     figures = _measured(name)
     return f"{BENCHMARKS[name](figures['rows'])}\n\n{report.measured_on(figures['machine'])}"
 
 
 def tables() -> Mapping[str, str]:
-    """Return every generated table by name."""
+    """Return the generated tables in Markdown, keyed by name."""
     measured = {name: benchmark_table(name) for name in BENCHMARKS if (MEASURED / f"{name}.json").is_file()}
     return {"settings": settings_table(), "presets": presets_table(), "headline": headline_table(), **measured}
 
@@ -106,7 +110,7 @@ def table_names(text: str) -> list[str]:
 
 
 def with_tables(text: str, new: Mapping[str, str]) -> str:
-    """Return `text` with the content of each pair of markers replaced.
+    """Return `text` with the text between each pair of markers replaced by the table of that name in `new`.
 
     Raises:
         KeyError: if a marker names an unknown table.

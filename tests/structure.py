@@ -1,7 +1,7 @@
 """Measure the structure of the code: `python -m tests.structure [COMMIT] [--sample N --seed S]`.
 
-Prints a Markdown table for the package `metatui` in the working tree, or in COMMIT. With `--sample`, prints N random
-user-facing strings and N random docstrings instead, to be read for clarity.
+Prints a Markdown table of measurements of the package `metatui` in the working tree, or in COMMIT. With `--sample`,
+prints N random user-facing strings and N random docstrings instead, so that somebody can judge how clear they are.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PACKAGE = "metatui"
 MANY_ENTRIES = 15
-"""Maximum number of entries of a folder that is not counted as crowded."""
+"""The table lists packages with more entries than this."""
 QUESTION = re.compile(r"(?:Who|Whose|Where|Whether|How)\b")
 PREPOSITION = re.compile(
     r"(?:Of|By|With|From|For|In|On|At|To|Into|Through|Until|Beside|After|Before|Among|Under|Over)\b"
 )
 PROSE = re.compile(r"[A-Za-z]{2,}(?:[^\n]*\s){2}[^\n]*[A-Za-z]{2,}")
-"""Matches at least three words; other strings are names, keys or formats."""
+"""Matches strings of at least three words. Other strings are assumed to be names, keys or formats."""
 STYLE = re.compile(r"\{[^{}]*:[^{}]*;|^CREATE TABLE|^SELECT |^INSERT ")
-"""Matches style sheets and SQL."""
+"""Matches style sheets and SQL, which do not count as text."""
 
 Definition = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -45,7 +45,7 @@ class Text:
 
 
 def sources(commit: str | None) -> dict[str, str]:
-    """Return the text of every Python file of the package, and of the README, by path.
+    """Return the texts of the README and of all Python files of the package, keyed by path.
 
     Args:
         commit: git revision; None reads the working tree.
@@ -74,13 +74,13 @@ def _lines_of(node: ast.stmt) -> range:
 
 
 def _ends_of(node: ast.expr | ast.stmt) -> tuple[int, ...]:
-    """Return the first and last line of a node, or all lines of a multi-line string."""
+    """Return the numbers of the first and the last line of a node, or of all its lines if it is a string."""
     lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
     return tuple(lines) if isinstance(node, ast.Constant) else (lines[0], lines[-1])
 
 
 def packages(paths: Sequence[str]) -> dict[str, set[str]]:
-    """Return the entries (modules and subpackages) of each package."""
+    """Return the names of the modules and subpackages in each package."""
     entries: dict[str, set[str]] = defaultdict(set)
     for path in paths:
         parts = path.split("/")
@@ -91,7 +91,7 @@ def packages(paths: Sequence[str]) -> dict[str, set[str]]:
 
 
 def longest_function(trees: Mapping[str, ast.Module]) -> tuple[int, str]:
-    """Return the length and the name of the longest function."""
+    """Return the number of lines of the longest function, and its name with the path of its file."""
     return max(
         ((node.end_lineno or node.lineno) - node.lineno + 1, f"{path}:{node.name}")
         for path, tree in trees.items()
@@ -101,7 +101,7 @@ def longest_function(trees: Mapping[str, ast.Module]) -> tuple[int, str]:
 
 
 def docstrings(trees: Mapping[str, ast.Module]) -> list[Text]:
-    """Return docstrings of modules, classes, functions and attributes."""
+    """Return the docstrings of all modules, classes, functions and attributes."""
     return [
         Text(path, statement.lineno, ast.literal_eval(statement.value))
         for path, tree in trees.items()
@@ -122,9 +122,9 @@ def _bare_strings(node: ast.AST) -> Iterator[ast.Expr]:
 
 
 def strings(trees: Mapping[str, ast.Module]) -> list[Text]:
-    """Return strings of at least three words other than docstrings: messages, labels, help.
+    """Return all strings of at least three words that are not docstrings, such as messages, labels and help texts.
 
-    The values of an f-string are replaced by `{}`.
+    In an f-string, `{}` replaces each value.
     """
     found = []
     for path, tree in trees.items():
@@ -145,7 +145,10 @@ def strings(trees: Mapping[str, ast.Module]) -> list[Text]:
 
 
 def imports(trees: Mapping[str, ast.Module]) -> dict[str, set[str]]:
-    """Return the modules that each module imports, including in functions, but not for type checking only."""
+    """Return the modules that each module imports. Only modules in `trees` are considered.
+
+    Imports in functions count, but imports for type checking do not.
+    """
     names = {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path for path in trees}
     graph: dict[str, set[str]] = {}
     for name, path in names.items():
@@ -195,14 +198,17 @@ def _reach(graph: Mapping[str, set[str]], start: str) -> set[str]:
 
 
 def _siblings(source: str, target: str) -> tuple[str, str] | None:
-    """Return the ancestors of two modules directly below their common package; None if one contains the other."""
+    """Return the packages or modules in the innermost common package that contain `source` and `target`.
+
+    For example, `a.b.c` and `a.d` give `a.b` and `a.d`. If one module contains the other, the result is None.
+    """
     a, b = source.split("."), target.split(".")
     common = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), None)
     return None if common is None else (".".join(a[: common + 1]), ".".join(b[: common + 1]))
 
 
 def table(files: Mapping[str, str]) -> str:
-    """Format the measures as a Markdown table."""
+    """Measure the structure of the code, and format the results as a Markdown table."""
     trees = {path: ast.parse(text) for path, text in files.items() if path.endswith(".py")}
     lines = {path: text.count("\n") for path, text in files.items() if path.endswith(".py")}
     entries = packages(list(trees))
@@ -243,7 +249,7 @@ def _listed(items: Iterator[str]) -> str:
 
 
 def sample(files: Mapping[str, str], count: int, seed: int) -> str:
-    """Draw `count` strings and `count` docstrings at random."""
+    """Draw `count` strings and `count` docstrings at random, and list them with their locations."""
     trees = {path: ast.parse(text) for path, text in files.items() if path.endswith(".py")}
     chance = random.Random(seed)
     drawn = []

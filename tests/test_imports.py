@@ -1,4 +1,4 @@
-"""Tests that startup imports no large libraries, so that commands and the first frame are fast."""
+"""Tests that startup imports no large libraries, so that commands and the app start quickly."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ asyncio.run(show())
 
 
 def imported_by(pieces: Sequence[str], libraries: Sequence[str], folder: Path) -> dict[str, list[str]]:
-    """Run pieces of code in a new process, and return the libraries imported by each."""
+    """Run `pieces` of code one after the other in a new process, and return which of `libraries` each piece imports."""
     program = f"""
 import contextlib, io, json, sys
 imported = {{}}
@@ -89,7 +89,7 @@ def test_first_frame_needs_no_heavy_libraries(tmp_path: Path) -> None:
 
 
 def test_results_of_tests_are_unpickled_without_torch(tmp_path: Path) -> None:
-    """The app unpickles comparisons, which contain these results, from its helper process."""
+    """Results of significance tests are part of the pickled comparisons that the helper process sends to the app."""
     results = PairedTest(2, 0, *7 * (0.5,)), WelchTest(*5 * (0.5,))
     piece = f"import pickle; pickle.loads({pickle.dumps(results)!r})"
     assert imported_by([piece], NOT_FOR_FRAMES, tmp_path) == {piece: []}

@@ -85,7 +85,7 @@ def test_settings_exist() -> None:
 
 
 def test_modules_and_files_exist() -> None:
-    """Check every path and module in backticks, so that documents are updated when files move."""
+    """Check every path and module in backticks, so that the README files are updated when modules and files move."""
     paths = set(re.findall(r"`((?:metatui|tests|presets)/[\w./-]+?)(?:::\w+)?`", ALL_TEXT))
     modules = set(re.findall(r"(?:-m |`)(tests(?:\.\w+)+)\b", ALL_TEXT))
     assert paths
@@ -96,12 +96,15 @@ def test_modules_and_files_exist() -> None:
 
 
 def _is_tracked(path: Path) -> bool:
-    """Return whether a file or folder exists, ignoring folders with only bytecode, which git does not remove."""
+    """Return whether a file exists, or a folder with files other than bytecode.
+
+    When git removes the modules of a folder, bytecode and therefore the folder may remain.
+    """
     return path.is_file() or any(p.is_file() for p in path.glob("*") if p.suffix != ".pyc")
 
 
 def _exists(name: str) -> bool:
-    """Return whether `name` is a module, or a name in a module."""
+    """Return whether `name` is a module or package, or a name that occurs in one."""
     path = ROOT / name.replace(".", "/")
     if path.is_dir() or path.with_suffix(".py").is_file():
         return True

@@ -1,4 +1,4 @@
-"""Damage files that metatui reads, and report every case that is neither read nor refused with one sentence."""
+"""Damage files, and report each case in which metatui neither reads them nor raises a one-sentence error."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def table(found: list[Result]) -> str:
-    """Format the number of cases, outcomes, maximum time and maximum memory use of each target."""
+    """Format a table with the number of cases, the outcomes, and the maximum time and memory use for each target."""
     rows = [f"{'':16}{'cases':>7}{'read':>7}{'refused':>9}{'wrong':>7}{'longest':>10}{'memory':>10}"]
     by_target: dict[str, list[Result]] = defaultdict(list)
     for result in found:

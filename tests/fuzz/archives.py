@@ -1,4 +1,4 @@
-"""Zip files and images whose contents do not match their headers."""
+"""Zip files and images that are malformed or dangerous, such as decompression bombs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.folder_files import chunk, png
 from tests.fuzz.values import TEXTS
 
 BOMB = 60_000_000
-"""Number of zero bytes in a decompression bomb, which deflate compresses to sixty thousand."""
+"""Uncompressed size of a decompression bomb in bytes. Deflate compresses it to about 60,000 bytes."""
 
 NAMES = (
     "../../../outside.png", "/etc/cron.d/x", "C:\\x.png", "..\\..\\x.png", "images_background/../../x_01.png",
@@ -25,7 +25,7 @@ NAMES = (
 
 
 def of_zip(path: Path, chance: Random) -> None:
-    """Remove, repeat, rename or replace an entry, or change its header."""
+    """Remove, repeat, rename or replace an entry of a zip file, or change its header."""
     with zipfile.ZipFile(path) as archive:
         entries = [(info, archive.read(info)) for info in archive.infolist()]
     output = io.BytesIO()
@@ -72,7 +72,7 @@ def of_picture(path: Path, chance: Random) -> None:
 
 
 def picture(chance: Random) -> bytes:
-    """Create a PNG or JPEG with a huge size, missing pixels, or excessive metadata."""
+    """Return a PNG or JPEG image with a huge size, missing pixels, excessive metadata or an invalid header."""
     match chance.randrange(8):
         case 0:
             side = chance.choice((2**31 - 1, 100_000, 20_000, 0))

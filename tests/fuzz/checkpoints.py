@@ -1,4 +1,4 @@
-"""Checkpoints and caches with a correct checksum and contents that metatui never writes."""
+"""Mutations that give checkpoints and caches unexpected contents but a correct checksum."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.fuzz.values import anything
 
 
 def of_checkpoint(path: Path, chance: Random) -> None:
-    """Change values or tensors, and write the checkpoint with metatui's code."""
+    """Change values or tensors of a checkpoint, and save it with metatui's code, so that its checksum is correct."""
     import torch
 
     from metatui.learning.training.trainer_state import TrainerState
@@ -49,7 +49,7 @@ def of_checkpoint(path: Path, chance: Random) -> None:
 
 
 def of_packed(path: Path, chance: Random) -> None:
-    """Change the list of excluded files in a folder's cache, with the correct checksum."""
+    """Change the list of excluded files in the cache of an image folder, and update the checksum of the cache."""
     data = path.read_bytes()
     length = int.from_bytes(data[:8], "little")
     header: Any = json.loads(data[8 : 8 + length])

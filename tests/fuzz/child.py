@@ -1,6 +1,6 @@
-"""Child process that runs cases sequentially and prints a line of JSON for each.
+"""Child process that runs fuzz cases one after the other and prints their results as lines of JSON.
 
-It is started as `python -m tests.fuzz.child FOLDER SEED FIRST END [TARGETS]`, after the creation of `FOLDER/samples`.
+It is started with `python -m tests.fuzz.child FOLDER SEED FIRST END [TARGETS]`. `FOLDER/samples` must exist.
 """
 
 from __future__ import annotations
@@ -24,7 +24,12 @@ SECRET = b"nobody's business\n"
 
 
 class Cases:
-    """Cases of a seed. `folder` contains the samples and the home of the current case."""
+    """Fuzz cases drawn with a seed.
+
+    Args:
+        folder: folder that contains the sample files and the home folder of the current case.
+        only: comma-separated names of the targets to use; by default, all.
+    """
 
     def __init__(self, folder: Path, seed: int, only: str | None = None) -> None:
         self._samples, self._home, self._outside = folder / "samples", folder / "home", folder / "outside"
@@ -36,7 +41,7 @@ class Cases:
         self._watch = Watch(self._home)
 
     def run(self, number: int) -> dict[str, Any]:
-        """Run a case, whose `outcome` is `read`, `refused` or a description of the failure."""
+        """Run a case and return its result. The `outcome` is `read`, `refused` or a description of the failure."""
         name, chance = target_of(number, self._seed, self._only)
         target = TARGETS[name]
         self._furnish(target.needs)
@@ -64,7 +69,7 @@ class Cases:
                 "bytes": max(0, peak() - before)}  # fmt: skip
 
     def _furnish(self, needs: tuple[str, ...]) -> None:
-        """Create a home with only the files needed by the case."""
+        """Create a new home folder that contains only the sample files in `needs`."""
         if self._home.exists():
             shutil.rmtree(self._home)
         for name in ("config", "data", "cache", "state", "tmp"):

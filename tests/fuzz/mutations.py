@@ -1,4 +1,4 @@
-"""Mutations of a file: its bytes, its type, and its contents."""
+"""Mutations that damage a file by changing its bytes, its type or its contents."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Mutation = Callable[[Path, Random], None]
 
 
 def of_bytes(path: Path, chance: Random) -> None:
-    """Change arbitrary bytes."""
+    """Change, insert or delete bytes at random positions of a file."""
     data = bytearray(path.read_bytes())
     for _ in range(chance.choice((1, 1, 2, 5, 50))):
         at = chance.randrange(len(data) + 1)
@@ -45,7 +45,7 @@ def of_bytes(path: Path, chance: Random) -> None:
 
 
 def of_kind(path: Path, chance: Random) -> None:
-    """Remove the file, or replace it with another kind of file, a folder or a link."""
+    """Remove a file, or replace it with an empty, random, huge or special file, a folder or a link."""
     path.unlink()
     folder = path.parent
     match chance.randrange(14):
@@ -81,7 +81,7 @@ def of_kind(path: Path, chance: Random) -> None:
 
 
 OUTSIDE = Path("/nonexistent")
-"""File outside the home folder, set by the process that runs the cases."""
+"""File outside the home folder that no case may change. The process that runs the cases sets this path."""
 
 
 def sparse(path: Path, size: int) -> None:
@@ -95,7 +95,7 @@ def of_json(path: Path, chance: Random) -> None:
 
 
 def of_lines(path: Path, chance: Random) -> None:
-    """Change, add, repeat or reorder JSON lines."""
+    """Change, add, repeat or reorder the lines of a file with one JSON value per line."""
     lines = path.read_text().splitlines()
     for _ in range(chance.choice((1, 2, 5))):
         at = chance.randrange(len(lines)) if lines else 0
@@ -116,7 +116,7 @@ def of_lines(path: Path, chance: Random) -> None:
 
 
 def of_cells(path: Path, chance: Random) -> None:
-    """Change, add or remove comma-separated cells."""
+    """Change, add or remove cells of a CSV file."""
     rows = [line.split(",") for line in path.read_text().splitlines()]
     for _ in range(chance.choice((1, 1, 5))):
         row = chance.choice(rows)
@@ -126,7 +126,7 @@ def of_cells(path: Path, chance: Random) -> None:
 
 
 def of_toml(path: Path, chance: Random) -> None:
-    """Change a value, key or table, usually keeping the TOML syntax valid."""
+    """Change a value, key or table of a TOML file. The syntax usually stays valid."""
     lines = path.read_text().splitlines()
     for _ in range(chance.choice((1, 1, 2, 4))):
         at = chance.randrange(len(lines))
@@ -158,7 +158,7 @@ def _toml(chance: Random) -> str:
 
 
 def of_safetensors(path: Path, chance: Random) -> None:
-    """Change the header: tensors, shapes, sizes."""
+    """Change the header of a safetensors file, the length that it states for the header, or its data."""
     data = path.read_bytes()
     length = int.from_bytes(data[:8], "little")
     header: Any = json.loads(data[8 : 8 + length])

@@ -1,4 +1,4 @@
-"""Readers: calls of metatui that read the damaged files."""
+"""Functions that read the damaged files of a fuzz case with metatui's code."""
 
 from __future__ import annotations
 
@@ -18,11 +18,18 @@ from tests.omniglot_files import SMALL
 
 
 class Raw(AssertionError):
-    """Raised for unescaped control characters or markup in the output."""
+    """Raised if output contains control characters or markup that should have been escaped."""
 
 
 def printable(text: str, *, lines: bool = True) -> str:
-    """Return `text`; raise Raw if it contains control characters."""
+    """Return `text` unchanged if all its characters are printable.
+
+    Args:
+        lines: whether line breaks are also allowed.
+
+    Raises:
+        Raw: if `text` contains other characters.
+    """
     for character in text:
         if not character.isprintable() and not (lines and character == "\n"):
             raise Raw(f"{character!r} in {text[:300]!r}")
@@ -30,7 +37,7 @@ def printable(text: str, *, lines: bool = True) -> str:
 
 
 def command(*words: str, home: Path) -> None:
-    """Run a command of metatui, raising its errors and checking that its output is printable."""
+    """Run a `metatui` command, check that its output is printable, and let its errors propagate."""
     from metatui.cli.main import cli
 
     out, err = io.StringIO(), io.StringIO()
@@ -43,7 +50,7 @@ def command(*words: str, home: Path) -> None:
 
 
 def renamed(path: Path, chance: Random) -> Path:
-    """Rename `path` to a hostile name in half of the cases, and return the path."""
+    """Rename the folder `path` to a random hostile name in some of the cases, and return its path."""
     name = chance.choice(TEXTS)
     fit = name not in ("", ".", "..") and not set(name) & set("/\0") and len(os.fsencode(_encodable(name))) < 256
     if not fit or not path.is_dir() or chance.random() < 0.5:
@@ -80,7 +87,7 @@ def suite(home: Path, chance: Random) -> None:
 
 
 def run(home: Path, chance: Random) -> None:
-    """List runs, export them, or open them in the app."""
+    """List the runs, export one of them, or read all of them as the app does, chosen at random."""
     from metatui.runs.storage.store import RunStore
     from metatui.tui.model.replay import Replay
 
@@ -244,7 +251,7 @@ def package(home: Path, chance: Random) -> None:
 
 
 def app(home: Path, chance: Random) -> None:
-    """Open everything that the app lists."""
+    """Open the listed runs and presets in the app, and check that the screens contain only printable text."""
     from metatui.tui.launch import make_app
 
     renamed(home / RUNS / REGRESSION, chance)

@@ -1,4 +1,4 @@
-"""Runner of cases in child processes. A crash or hang of the child is also a result."""
+"""Runs fuzz cases in child processes. If a child crashes or hangs, that is the result of its current case."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Any
 from tests.fuzz import samples
 
 PATIENCE = 240
-"""Number of polls, half a second each, after which a silent child counts as hanging. Polls exclude the time during
-which the machine is suspended."""
+"""Number of half-second polls without output after which a child process counts as hanging. Polls are counted instead
+of seconds, so that time during which the machine is suspended does not count."""
 
 Result = dict[str, Any]
 
@@ -23,14 +23,18 @@ ROOT = Path(__file__).parents[2]
 
 
 def prepare(folder: Path) -> None:
-    """Create the sample files for all cases."""
+    """Create the sample files that all cases use, in `folder`."""
     code = "import sys; from pathlib import Path; from tests.fuzz.samples import make; make(Path(sys.argv[1]))"
     home = folder / "samples"
     subprocess.run([sys.executable, "-c", code, str(home)], check=True, cwd=ROOT, env=_environment(home))
 
 
 def results(folder: Path, seed: int, cases: range, only: str | None = None) -> Iterator[Result]:
-    """Yield the result of each case: the result of `Cases.run`, or `crash` or `silence` of the child."""
+    """Run `cases` in child processes, and yield the result of each case.
+
+    The results are those of `Cases.run`. If a child process crashes or hangs, the outcome of its current case is
+    `crash` or `silence`.
+    """
     first = cases.start
     while first < cases.stop:
         last = first

@@ -19,7 +19,7 @@ CONFIG, DATA, CACHE = Path("config/metatui"), Path("data/metatui"), Path("cache/
 RUNS = DATA / "runs"
 REGRESSION, OTHER, IMAGES = "maml-sinusoid-1", "maml-sinusoid-2", "maml-glyphs-1"
 CIFAR = {"train": 1, "test": 1}
-"""Images of each class in the sample files of CIFAR-100."""
+"""Number of images per class in each sample file of CIFAR-100."""
 SUITE = """[suite]
 title = "Two seeds"
 
@@ -41,13 +41,13 @@ task.shots = [5, 10]
 
 
 def environment(home: Path) -> Mapping[str, str]:
-    """Return the environment variables that make metatui use only `home`."""
+    """Return the environment variables that make metatui keep all its files in `home`."""
     folders = {f"XDG_{name}_HOME": str(home / name.lower()) for name in ("CONFIG", "DATA", "CACHE", "STATE")}
     return folders | {"HOME": str(home), "TMPDIR": str(home / "tmp"), "TERM": "xterm-256color"}
 
 
 def make(home: Path) -> None:
-    """Create the files in `home`. The process must have the variables of `environment`."""
+    """Create the sample files in `home`. The variables of `environment(home)` must be set in this process."""
     from metatui.config import presets
     from metatui.learning.data.image_folder import cache, scan
     from metatui.learning.data.omniglot import cache as omniglot_cache
@@ -82,7 +82,7 @@ def make(home: Path) -> None:
 
 
 def _write_lists(root: Path) -> None:
-    """Write a list of images in `root` and a list of classes in its folder `lists`, for each split."""
+    """For each split, write a list of images to `root` and a list of classes to its subfolder `lists`."""
     (root / "lists").mkdir()
     for number, split in enumerate(("train", "val", "test")):
         labels = names(6)[2 * number : 2 * number + 2]
@@ -107,7 +107,7 @@ def _settings(source: str, seed: int) -> Settings:
 
 
 def _train(folder: Path, settings: Settings) -> None:
-    """Train a run with a change of a setting, checkpoints of every kind and a test."""
+    """Train a run in `folder` to completion, changing a live setting during training."""
     from metatui.events import Change, Progress
     from metatui.runs.execution.session import Session
 

@@ -1,4 +1,4 @@
-"""Targets of fuzzing: files that metatui reads, their readers, and their mutations."""
+"""Targets of the fuzz tests: the files to damage, their mutations, and the functions that read the damaged files."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from tests.fuzz.mutations import Mutation, of_bytes, of_cells, of_json, of_kind,
 from tests.fuzz.samples import CACHE, CONFIG, DATA, IMAGES, OTHER, REGRESSION, RUNS
 
 ANY: tuple[Mutation, ...] = (of_bytes, of_bytes, of_kind)
-"""Mutations for files of any format. Half of all mutations are specific to the format."""
+"""Mutations for files of any format. `of_bytes` is listed twice so that it is chosen twice as often."""
 
 
 LARGEST = 10**7
-"""Maximum size in bytes of a file that is mutated again. The samples are smaller."""
+"""Maximum size of a file to mutate, in bytes. Sample files are smaller, but a mutation may have enlarged them."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """Files of the home folder to damage, and their reader."""
+    """Files in the home folder to damage, and the function that reads them."""
 
     needs: tuple[str, ...]
-    """Paths in the home folder needed by the case."""
+    """Paths that a case needs, relative to the home folder."""
     files: Mapping[str, tuple[Mutation, ...]]
-    """File patterns, each with the mutations for its format."""
+    """Glob patterns of the files to damage, each with the mutations for the format of these files."""
     read: Callable[[Path, Random], object]
     weight: int
-    """Relative frequency."""
+    """Relative frequency with which this target is chosen for a case."""
     most: int = 2
-    """Maximum number of files damaged together."""
+    """Maximum number of mutations in a case."""
 
     def mutate(self, home: Path, chance: Random) -> str:
         """Damage one or more files, and return a description of the mutations."""
@@ -52,7 +52,10 @@ class Target:
 
 
 def _can_be_read(path: Path) -> bool:
-    """Return whether a file can be mutated again; a mutation may have made it a sparse file of a terabyte."""
+    """Return whether a file can be read in order to mutate it.
+
+    An earlier mutation may have replaced it with a folder or a link, or extended it to a terabyte.
+    """
     return path.is_file() and not path.is_symlink() and path.stat().st_size <= LARGEST
 
 
@@ -66,7 +69,7 @@ RUN_FILES: Mapping[str, tuple[Mutation, ...]] = {
     "lock": (of_json,),
 }
 BESIDE_SETTINGS = {name: own for name, own in RUN_FILES.items() if name != "settings.toml"}
-"""Files of a run except settings, because mutated settings may request any amount of computation."""
+"""`RUN_FILES` without the settings, because damaged settings could request any amount of computation."""
 
 SAVED: tuple[Mutation, ...] = (checkpoints.of_checkpoint, of_safetensors)
 
@@ -133,10 +136,10 @@ TARGETS: Mapping[str, Target] = {
 
 
 def target_of(number: int, seed: int, only: str | None = None) -> tuple[str, Random]:
-    """Return the target of a case, and the random generator for the rest of the case.
+    """Return the name of the target of case `number`, and the random generator for the rest of the case.
 
     Args:
-        only: comma-separated targets that alternate; by default, targets are drawn by weight.
+        only: comma-separated names of targets to use in turn; by default, a target is drawn by weight.
     """
     chance = Random(f"{seed}/{number}")
     drawn = chance.choices(list(TARGETS), [target.weight for target in TARGETS.values()])[0]

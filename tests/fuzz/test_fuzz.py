@@ -1,6 +1,6 @@
-"""Fuzz tests: damaged files of every kind are either read or refused with one sentence, without side effects.
+"""Fuzz tests: metatui reads a damaged file or raises a one-sentence error, and has no side effects.
 
-`python -m tests.fuzz` runs any number of cases. This module runs a few fixed cases of each kind.
+`python -m tests.fuzz` runs any number of cases. This module runs a few fixed cases of each target.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tests.fuzz import runner, samples
 from tests.fuzz.targets import TARGETS
 
 CASES = 4
-"""Number of cases of each target."""
+"""Number of fuzz cases for each target."""
 
 
 def test_damaged_files_are_read_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

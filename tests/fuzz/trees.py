@@ -1,4 +1,4 @@
-"""Mutations of parsed JSON that keep it valid."""
+"""Random changes to parsed JSON that keep it valid JSON."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 from tests.fuzz.values import anything
 
 Place = tuple[Any, Any]
-"""List or dict in the tree, and one of its keys."""
+"""A place in a JSON value: a list or dict, and an index or key in it."""
 
 
 def mutated(tree: Any, chance: Random) -> Any:
-    """Return a copy of `tree` with one to three values changed."""
+    """Return a copy of `tree` with one to three random changes."""
     tree = copy.deepcopy(tree)
     for _ in range(chance.choice((1, 1, 1, 2, 3))):
         places = list(_places(tree))
@@ -69,7 +69,7 @@ def _keys(node: Any) -> list[Any]:
 
 
 def _write(tree: Any, pieces: list[str]) -> None:
-    """Write without recursion, with a stack of brackets and items."""
+    """Append `tree` to `pieces` as JSON, using a stack instead of recursion."""
     waiting: list[Any] = [tree]
     while waiting:
         node = waiting.pop()
@@ -88,4 +88,4 @@ def _write(tree: Any, pieces: list[str]) -> None:
 
 
 class _Raw(str):
-    """Text that is already JSON."""
+    """Text that is already formatted as JSON."""

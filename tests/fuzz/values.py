@@ -1,4 +1,4 @@
-"""Hostile texts, numbers and structures."""
+"""Texts, numbers and nested structures that are likely to expose errors in code that reads them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def scalar(chance: Random) -> Any:
 
 
 def anything(chance: Random) -> Any:
-    """Return a hostile value that JSON can represent."""
+    """Return a random value that can be written as JSON, such as a control sequence, NaN or deeply nested lists."""
     match chance.randrange(8):
         case 0:
             return nested(chance.choice(([], {})), chance.choice((3, 60, 500, 5000)))
@@ -45,7 +45,7 @@ def anything(chance: Random) -> Any:
 
 
 def nested(inside: Any, depth: int) -> Any:
-    """Wrap `inside` in `depth` lists or dicts."""
+    """Nest `inside` in `depth` lists, or in `depth` dicts if it is a dict."""
     for _ in range(depth):
         inside = {"a": inside} if isinstance(inside, dict) else [inside]
     return inside

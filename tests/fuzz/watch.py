@@ -1,4 +1,4 @@
-"""Limits of a fuzz case: it must not run programs, write outside its home, or use too much time or memory."""
+"""Limits for fuzz cases: no programs, no writing outside the home folder, limited CPU time and limited memory."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from metatui.tui.helper.client import NICENESS
 from metatui.utils.child_process import command
 
 SECONDS = 30
-"""Maximum CPU time of a case. A normal case takes a tenth of a second."""
+"""Maximum CPU time of a case in seconds. Most cases take about 0.1 seconds."""
 
 ROOM = 3 * 1024**3
-"""Maximum bytes of address space for cases, in addition to the libraries."""
+"""Address space in bytes that cases may use in addition to that of the imported libraries."""
 
 RUNS_CODE = frozenset(
     {"os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "subprocess.Popen",
@@ -33,11 +33,14 @@ WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 class TooLong(BaseException):
-    """Raised if a case exceeds its CPU time. Not an Exception, so that it is not handled as an error of a file."""
+    """Raised if a case exceeds its CPU time.
+
+    It derives from BaseException, so that code that handles invalid files does not catch it.
+    """
 
 
 class Watch:
-    """Audit hook that is active from construction to the end of the process."""
+    """Audit hook that records forbidden actions of cases. It cannot be removed, but it is active only in `case`."""
 
     def __init__(self, home: Path) -> None:
         self._home = os.path.realpath(home)
@@ -47,7 +50,7 @@ class Watch:
 
     @contextmanager
     def case(self) -> Iterator[list[str]]:
-        """Monitor a block, yielding a list to which violations are added."""
+        """Monitor the code in the `with` block, and yield a list to which violations are added."""
         violations: list[str] = []
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         self._violations = violations
@@ -74,7 +77,13 @@ class Watch:
                 self._check(event, path, follow=event in ("os.truncate", "os.chmod"))
 
     def _check(self, event: str, path: object, *, follow: bool, folder: int = -1) -> None:
-        """Record a violation unless `path`, relative to the file descriptor `folder`, is in the case's home."""
+        """Record a violation unless `path` is in the case's home folder or in `/proc/self`, or is `/dev/null`.
+
+        Args:
+            event: name of the audit event.
+            follow: whether the event follows a symbolic link at `path`.
+            folder: file descriptor of the folder to which `path` is relative; -1 for the current folder.
+        """
         if self._violations is None or not isinstance(path, str | bytes | os.PathLike):
             return
         violations, self._violations = self._violations, None  # the following calls are not made by the case
@@ -96,7 +105,7 @@ class Watch:
 
 
 def _is_our_own(event: str, arguments: tuple[Any, ...]) -> bool:
-    """Return whether the event starts one of the app's helper processes, or is a message between them."""
+    """Return whether the audit event starts a helper process of the app, or unpickles a message from such a process."""
     if event == "subprocess.Popen":
         words = list(arguments[1])
         handle = int(words[4]) if len(words) > 4 and words[4].isdigit() else -1
@@ -105,19 +114,19 @@ def _is_our_own(event: str, arguments: tuple[Any, ...]) -> bool:
 
 
 def limit_memory() -> None:
-    """Limit the address space of this process to `ROOM` more than it uses now."""
+    """Limit the address space of this process to its current size plus `ROOM` bytes."""
     limit = _status("VmSize") + ROOM
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def forget_peak() -> int:
-    """Reset the peak of memory use and return the current use in bytes."""
+    """Reset the peak memory use, and return the current memory use in bytes."""
     Path("/proc/self/clear_refs").write_text("5")
     return _status("VmRSS")
 
 
 def peak() -> int:
-    """Return the peak of memory use in bytes since `forget_peak`."""
+    """Return the peak memory use since the last call of `forget_peak`, in bytes."""
     return _status("VmHWM")
 
 

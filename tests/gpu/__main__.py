@@ -1,4 +1,4 @@
-"""`python -m tests.gpu`: test and measure metatui on the GPU at hand. See README.md in this folder."""
+"""Test and measure metatui on a GPU: `python -m tests.gpu`. See README.md in this folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Findings, workloads and sizes that the steps of `tests.gpu` share."""
+"""Findings, workloads and sizes shared by the steps of `tests.gpu`."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ WAVES: Values = {
     "task.source": "sinusoid", "task.shots": 10, "task.queries": 10, "model.hidden": (40, 40),
     "algorithm.meta_batch": 25, "algorithm.inner_steps": 5,
 }  # fmt: skip
-"""Regression of Finn et al. 2017, section 5.1."""
+"""Sinusoid regression, as in section 5.1 of Finn et al. (2017)."""
 
 IMAGES: Values = {
     "task.source": "glyphs", "task.ways": 5, "task.shots": 1, "task.queries": 15, "model.filters": 64,
     "model.downsample": "max_pool", "algorithm.meta_batch": 32, "algorithm.inner_steps": 5,
 }  # fmt: skip
-"""The default network for images, with the shape of Omniglot."""
+"""Classification with the default network for images. Glyphs have the size of Omniglot images, but need no download."""
 
 _FINN: Values = {**IMAGES, "model.downsample": "stride", "model.features": "mean"}
 
@@ -38,61 +38,61 @@ CELLS: Mapping[str, Values] = {
     "20-way 1-shot": {**_FINN, "task.ways": 20, "task.queries": 1, "algorithm.meta_batch": 16},
     "20-way 5-shot": {**_FINN, "task.ways": 20, "task.shots": 5, "task.queries": 5, "algorithm.meta_batch": 16},
 }
-"""The Omniglot experiments of Finn et al. 2017, section 5.2, on glyphs, which need no data."""
+"""The Omniglot experiments in section 5.2 of Finn et al. (2017), with glyphs instead, which need no download."""
 
 SMALLEST: Values = {
     "task.queries": 2, "model.filters": 4, "model.hidden": (8,), "algorithm.meta_batch": 2, "algorithm.inner_steps": 1,
     "compute.threads": 1,
 }  # fmt: skip
-"""Overrides of `--tiny`."""
+"""Settings that override those of a workload if `--tiny` is given."""
 
 SHORT: Values = {
     "evaluation.every": 0, "evaluation.tasks": 2, "evaluation.test_tasks": 2, "evaluation.inner_steps": 1,
 }  # fmt: skip
-"""A run that spends almost no time on evaluation."""
+"""Settings of a run that spends almost no time on evaluation."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report."""
+    """A result of a step, reported as one line."""
 
     name: str
     values: Mapping[str, Any] = field(default_factory=dict)
     problem: str | None = None
-    """Description of an error, which makes the step fail."""
+    """Description of an error that makes the step fail, or None if there is no error."""
     skipped: str | None = None
-    """The reason why this was not tried."""
+    """Reason why this part of the step was skipped, or None if it was not."""
 
 
 def found(name: str, /, **values: Any) -> Finding:
-    """Report results."""
+    """Return a finding with `values` as results."""
     return Finding(name, values)
 
 
 def judged(name: str, problem: str | None, /, **values: Any) -> Finding:
-    """Report results, and the `problem` that makes the step fail, if any."""
+    """Return a finding with `values` as results, and with the `problem` that makes the step fail, if there is one."""
     return Finding(name, values, problem)
 
 
 def skipped(name: str, reason: str, /) -> Finding:
-    """Report that something cannot be tried on this machine."""
+    """Return a finding about a part of a step that could not be run."""
     return Finding(name, skipped=reason)
 
 
 @dataclass(frozen=True)
 class Lab:
-    """The device and the sizes that a step computes with."""
+    """The device that a step uses, the sizes of its workloads, its temporary folder and its deadline."""
 
     device: str
-    """Name of the device, as in `compute.device`."""
+    """Name of the device, as in the setting `compute.device`."""
     tiny: bool
-    """True if all sizes are minimal, to test the steps themselves."""
+    """True if all sizes are minimal, which tests the steps themselves rather than the device."""
     simulated: bool
     """True if the CUDA device is simulated by `tests.cuda`."""
     scratch: Path
-    """A folder for this step alone, which is deleted afterwards."""
+    """Temporary folder of the step, which is deleted when the step ends."""
     until: float
-    """`time.monotonic` at which the step should have ended by itself."""
+    """Deadline, as a value of `time.monotonic()`, by which the step should have ended on its own."""
 
     @property
     def torch_device(self) -> torch.device:
@@ -104,12 +104,12 @@ class Lab:
 
     @property
     def no_cuda(self) -> str | None:
-        """The reason why there are no CUDA graphs, memory limits or kernels; None if there are."""
+        """Reason why CUDA graphs, memory limits and kernels cannot be tested, or None if they can."""
         return None if self.on_cuda else f"{self.device} is not a CUDA device"
 
     @property
     def no_figures(self) -> str | None:
-        """The reason why speed and memory are meaningless here; None if they are meaningful."""
+        """Reason why measurements of speed and memory would be meaningless, or None if they are meaningful."""
         if self.simulated:
             return "a simulated device has neither a speed nor its own memory"
         return "the sizes of --tiny are too small to measure" if self.tiny else None
@@ -118,14 +118,21 @@ class Lab:
         return self.until - time.monotonic()
 
     def settings(self, work: Values, more: Values | None = None) -> Settings:
-        """Return the settings of `work` on the device. `more` takes precedence over `--tiny`. Raises SettingsError."""
+        """Return the settings of the workload `work` on the device.
+
+        Args:
+            more: settings that override those of `work` and of `--tiny`.
+
+        Raises:
+            SettingsError: if the settings are invalid.
+        """
         smallest = SMALLEST if self.tiny else {}
         if self.tiny and "task.ways" in work:
             smallest = {**smallest, "task.ways": 3}
         return change(Settings(), {**work, **smallest, "compute.device": self.device, **(more or {})})
 
     def learner(self, settings: Settings) -> Learner:
-        """Set up the algorithm of `settings`."""
+        """Set up the experiment that `settings` describe, and return its learner."""
         return Learner(set_up(settings))
 
 
@@ -133,6 +140,6 @@ Step = Callable[[Lab], Iterator[Finding]]
 
 
 def difference(a: torch.Tensor, b: torch.Tensor) -> float:
-    """Return the norm of the difference, relative to the norm of `b`."""
+    """Return the norm of `a - b` relative to the norm of `b`."""
     a, b = (t.detach().to("cpu", torch.float64) for t in (a, b))
     return float(torch.linalg.vector_norm(a - b) / torch.linalg.vector_norm(b).clamp(min=1e-300))

@@ -1,7 +1,7 @@
-"""Runner of steps, one after the other, each in its own process with a time limit.
+"""Run the steps of `tests.gpu` one after the other, each in a separate process with a time limit.
 
-The processes are forked from one that has imported torch and touched no device: a step that crashes, hangs or spoils
-its CUDA context does not affect the others, and none repeats the imports.
+The processes are forked from one that has imported torch but has not used a device. A step that crashes, hangs or
+corrupts its CUDA context therefore does not affect the others, and no step repeats the imports.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from metatui.utils.errors import class_and_message
 from tests.gpu.lab import Finding, Lab, Step
 
 GRACE = 0.15
-"""Fraction of a step's time between the moment when it should end by itself and the moment when it is killed."""
+"""Fraction of a step's time that lies between its deadline (`Lab.until`) and the moment when it is killed."""
 
 FEWEST_SECONDS = 1.0
-"""A step with less time than this is skipped."""
+"""Minimum time for a step in seconds. A step that would have less time is not started."""
 
 IMPORTED = ("scipy.stats", "torch._dynamo", "metatui.runs.execution.session", "metatui.learning.checks.check")
-"""Modules that the steps import late and whose import takes seconds."""
+"""Modules that take seconds to import. They are imported once, before the processes of the steps are forked."""
 
 STDERR = 2
 
@@ -46,7 +46,7 @@ Say = Callable[[Mapping[str, Any]], None]
 
 @dataclass(frozen=True)
 class Planned:
-    """A step with its share of the time, relative to the shares of the others."""
+    """A step to run. `share` is its relative weight when the remaining time is divided among the steps."""
 
     name: str
     run: Step
@@ -54,7 +54,7 @@ class Planned:
 
 
 class Report:
-    """Writes each line to standard output and to a file as soon as it is known."""
+    """Callable that immediately writes a line of the report to standard output and to a file."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ class Report:
 
 
 def run_all(steps: Sequence[Planned], lab: Lab, seconds: float, say: Say) -> list[str]:
-    """Run `steps` in order within `seconds`. Time that a step does not use is shared by the later ones.
+    """Run `steps` in order within `seconds`. Time that a step does not use is divided among the later steps.
 
     Returns:
         The names of the steps that failed, timed out or were not started.
@@ -90,7 +90,7 @@ def run_all(steps: Sequence[Planned], lab: Lab, seconds: float, say: Say) -> lis
 
 
 def run_one(step: Planned, lab: Lab, seconds: float, say: Say, context: Context) -> bool:
-    """Run one step, and report its findings and its outcome. Returns whether it passed."""
+    """Run one step for at most `seconds`, report its findings and its outcome, and return whether it passed."""
     receiver, sender = context.Pipe(duplex=False)
     began, well = time.monotonic(), True
     with tempfile.TemporaryDirectory(prefix=f"metatui-gpu-{step.name}-", ignore_cleanup_errors=True) as scratch:
@@ -129,7 +129,7 @@ def run_one(step: Planned, lab: Lab, seconds: float, say: Say, context: Context)
 
 
 def _context() -> Context:
-    """Return a context that forks processes, or starts new ones if an import has initialised CUDA."""
+    """Return a multiprocessing context that forks processes, or spawns them if an import has initialised CUDA."""
     # With this, torch counts devices through NVML, which does not initialise CUDA.
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
     for module in IMPORTED:
@@ -154,7 +154,7 @@ def _line(step: str, finding: Finding) -> dict[str, Any]:
 
 
 def _work(step: Planned, lab: Lab, sender: Connection) -> None:
-    """Run a step in this process and send its findings, then None."""
+    """Run a step in this process, and send its findings through `sender`, followed by None."""
     os.setsid()  # so that the processes it starts can be killed with it
     os.dup2(STDERR, 1)  # output of libraries does not belong in the report
     faulthandler.enable(STDERR)
@@ -172,7 +172,7 @@ def _work(step: Planned, lab: Lab, sender: Connection) -> None:
 
 
 def _kill(process: multiprocessing.process.BaseProcess) -> None:
-    """End the process of a step and all processes that it has started."""
+    """Wait up to a second for the process of a step to end, then kill it and all processes that it has started."""
     assert process.pid is not None
     process.join(timeout=None if not process.is_alive() else 1.0)
     with suppress(ProcessLookupError, PermissionError):

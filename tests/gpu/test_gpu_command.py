@@ -1,4 +1,4 @@
-"""`python -m tests.gpu`: its steps on a simulated device, and steps that fail or hang."""
+"""Tests of `python -m tests.gpu`, with its steps on a simulated device and with steps that fail or hang."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.gpu.steps.running import second
 
 @pytest.fixture(autouse=True)
 def nothing_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unused by these steps."""
+    """Skip the slow imports of the runner, which the steps in these tests do not need."""
     monkeypatch.setattr(runner, "IMPORTED", ())
 
 

@@ -49,7 +49,7 @@ def main() -> int:
 
 
 async def _storm(monkey: Monkey, root: Path, actions: int) -> int:
-    """Restart the app each time it is quit. Returns the number of starts."""
+    """Perform `actions` random actions, restarting the app each time they quit it, and return the number of starts."""
     starts, left = 0, actions
     while left > 0:
         starts += 1
@@ -66,7 +66,7 @@ async def _storm(monkey: Monkey, root: Path, actions: int) -> int:
 
 
 def _memory() -> int:
-    """Return the resident bytes of this process."""
+    """Return the resident memory of this process in bytes."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 

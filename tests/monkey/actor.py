@@ -1,4 +1,4 @@
-"""Random keys, text, clicks and resizes for the app, through Textual's pilot."""
+"""Sends random keys, text, clicks and resizes to the app through Textual's pilot."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from metatui.tui.keyboard.actions import ACTIONS
 from metatui.tui.screens.dialogs.help import HelpScreen
 
 HEAVY = frozenset({"explore", "parameters", "benchmark", "compare_runs", "mark_run"})
-"""Actions that start a long computation and are used less often than others."""
+"""Actions that start a long computation. They are performed less often than others."""
 
 KEYS = [key for action in ACTIONS if action.id not in HEAVY for key in action.keys.split(",")]
 HEAVY_KEYS = [key for action in ACTIONS if action.id in HEAVY for key in action.keys.split(",")]
@@ -30,14 +30,14 @@ SIZES = ((1, 1), (10, 3), (2, 50), (300, 2), (40, 10), (80, 24), (80, 24), (120,
 
 
 class Monkey:
-    """Performs random actions. `done` counts them by kind."""
+    """Performs random actions in the app. `done` counts the actions of each kind."""
 
     def __init__(self, chance: Random) -> None:
         self._chance = chance
         self.done: Counter[str] = Counter()
 
     async def act(self, app: MetatuiApp, pilot: Pilot[None], actions: int) -> int:
-        """Perform up to `actions` actions, until the app ends. Returns their number."""
+        """Perform `actions` random actions, or fewer if the app ends, and return the number performed."""
         for number in range(actions):
             if not app.is_running or app._exit:
                 return number
@@ -75,7 +75,7 @@ class Monkey:
 
 
 async def still_answers(app: MetatuiApp, pilot: Pilot[None]) -> bool:
-    """Close all dialogs, and return whether F1 opens the help and escape closes it."""
+    """Close all dialogs, then return whether F1 opens the help and Escape closes it."""
     await pilot.resize_terminal(80, 24)
     for _ in range(20):
         if len(app.screen_stack) == 1:

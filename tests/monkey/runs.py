@@ -1,4 +1,4 @@
-"""Small runs for random input, and checks of them afterwards."""
+"""Small runs that train while the app receives random input, and checks of their folders afterwards."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from metatui.utils.errors import BadInput, MetatuiError
 from tests.metrics import read_all
 
 AT_ONCE = 2
-"""Maximum number of live runs."""
+"""Maximum number of runs that train at the same time."""
 
 PATIENCE = 360
-"""Number of half seconds to wait for a run to stop."""
+"""Maximum number of half-second waits for the runs to stop."""
 
 
 def small() -> Settings:
-    """Return the settings of a cheap run of a few minutes that uses all features."""
+    """Return the settings of a run of a few minutes with a small network, and frequent validations and checkpoints."""
     return parse(
         {
             "model": {"hidden": (8, 8)},
@@ -62,7 +62,7 @@ compute = { device = "cpu", engine = "batched", threads = 1 }
 
 
 class SmallSessions(RealSessions):
-    """Starts real runs, but always with the settings of `small`."""
+    """Starts real runs for the app, but always with the settings of `small`, and at most `AT_ONCE` at the same time."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -91,7 +91,11 @@ def small_suite(folder: Path) -> Iterator[None]:
 
 
 def stop_all(root: Path) -> None:
-    """Stop the suite and all runs, and wait until they have ended. Raises TimeoutError."""
+    """Stop the suite and all runs, and wait until the runs have ended.
+
+    Raises:
+        TimeoutError: if a run is still training after `PATIENCE` waits.
+    """
     store, stop = RunStore(root), Stop()
     for suite in files.bundled():
         with suppress(BadInput):  # the suite is not running
@@ -116,7 +120,7 @@ def _tell(run: RunFolder, command: Command) -> None:
 
 
 def wrong_with(root: Path) -> list[str]:
-    """Return the problems of runs that have ended."""
+    """Return a description of each problem in the runs in `root`, all of which must have ended."""
     return [f"{run.path.name}: {what}" for run in RunStore(root).runs() for what in _wrong(run)]
 
 

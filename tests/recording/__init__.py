@@ -1,1 +1,1 @@
-"""Records pictures of the app in tmux during `tests.terminal.journey`: `python -m tests.recording`."""
+"""Records pictures of the app in tmux: `python -m tests.recording`."""

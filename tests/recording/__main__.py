@@ -1,7 +1,8 @@
-"""Records the app in tmux at two sizes, one SVG per step, into `pictures` or the given folder.
+"""Records the app in tmux at two sizes, and writes an SVG of each step to `pictures` or to the given folder.
 
-`python -m tests.recording` records the journey. `--studies chapter-small --runs DIR --compared 12 --explored 17 14 11`
-records the comparison and exploration of the runs of that suite. They must be finished, and DIR must contain no others.
+`python -m tests.recording` records the steps of `tests.terminal.journey`. With the options `--studies chapter-small
+--runs DIR --compared 12 --explored 17 14 11`, it records the comparison and exploration of runs of the suite
+`chapter-small` instead. The runs in DIR must be finished, and DIR must contain no other runs.
 """
 
 from __future__ import annotations
@@ -25,16 +26,17 @@ from tests.terminal.watching import Terminal
 
 SIZES = ((80, 24), (160, 48))
 ITERATIONS, WATCHED = 50_000, 700
-"""The run outlasts the journey, and has curves to show."""
+"""Number of meta-steps of each recorded run, which must outlast the recording, and the meta-step at which its curves
+are recorded."""
 
 OTHERS: Final = (
     ("algorithm.name=fomaml",),
     ("algorithm.name=reptile", "algorithm.inner_steps=5", "algorithm.outer_lr=0.1", "algorithm.meta_batch=5"),
 )
-"""Settings of the runs that are compared with the preset `quick` on the same tasks."""
+"""Changed settings of the runs that are compared with a run of the preset `quick` on the same tasks."""
 
 WITH_TOASTS = {"02-form", "12-loaded"}
-"""Steps that show a notification; the other steps wait until it has disappeared."""
+"""Steps that are recorded with a notification. Other steps are recorded when no notification is visible."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -82,9 +84,9 @@ def record_studies(
     """Record the comparison and exploration of the runs of a suite.
 
     Args:
-        runs: Folder of the suite's runs; None selects the default folder in `home`.
-        compared, explored: Rows, as in `studies`.
-        home: Home folder of the user; None creates an empty one.
+        runs: folder of the suite's runs, or None for the default runs folder in `home`.
+        compared, explored: see `studies`.
+        home: home folder of the user, or None for an empty temporary folder.
     """
     for size in sizes:
         with TemporaryDirectory(prefix="metatui-") as fresh:
@@ -96,7 +98,7 @@ def record_studies(
 
 
 def train(settings: Sequence[str], home: str) -> None:
-    """Train the preset `quick` with other settings, without the app."""
+    """Train the preset `quick` with changed `settings`, using `metatui run` instead of the app."""
     print(f"training {settings[0]}")
     assignments = [part for setting in settings for part in ("--set", setting)]
     command = [sys.executable, "-m", "metatui", "run", "quick", *assignments]
@@ -104,7 +106,7 @@ def train(settings: Sequence[str], home: str) -> None:
 
 
 def record(steps: Iterator[str], terminal: Tmux, size: tuple[int, int], folder: Path) -> None:
-    """Write an SVG of each of `steps`, until the app ends."""
+    """Write an SVG of the screen to `folder` after each of `steps`, then wait until the app ends."""
     for step in steps:
         if step not in WITH_TOASTS:
             terminal.until(lambda: not has_toast(terminal), "an empty corner")
@@ -116,7 +118,10 @@ def record(steps: Iterator[str], terminal: Tmux, size: tuple[int, int], folder: 
 
 
 def has_toast(terminal: Terminal) -> bool:
-    """Return whether a notification is visible: two rows with the edge of a box in the same column."""
+    """Return whether a notification is visible.
+
+    It is recognised by the left edge of a box in the same column of two consecutive rows.
+    """
     edges = [row.find("▌") for row in terminal.rows]
     return any(one == next_one >= 0 for one, next_one in pairwise(edges))
 

@@ -1,6 +1,7 @@
-"""Shapes of characters that must join their neighbours, because fonts differ and a browser may lack braille.
+"""SVG paths for characters that must join their neighbours, such as lines, blocks and braille.
 
-A cell is WIDTH by HEIGHT. Shapes are SVG path data, either filled or stroked along the middle of the line.
+The characters are drawn as paths because fonts differ and a browser may lack braille. A cell is WIDTH by HEIGHT units.
+A path is either filled, or follows the middle of a line and is stroked.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ LIGHT_ARMS: Final = {
 }  # fmt: skip
 HEAVY_ARMS: Final = {"━": "LR", "┃": "UD", "╸": "L", "╺": "R"}
 CURVES: Final = {"╭": (1, 1), "╮": (-1, 1), "╰": (1, -1), "╯": (-1, -1)}
-"""Directions of rounded corners: right or left, and down or up."""
+"""Rounded corners, with the directions of their ends: 1 for right or -1 for left, and 1 for down or -1 for up."""
 
 # Column and row of the dots of a braille pattern, in the order of its bits.
 BRAILLE_DOTS: Final = ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 3), (1, 3))
@@ -24,7 +25,11 @@ BRAILLE, BRAILLE_END = 0x2800, 0x28FF
 
 
 def filled(char: str, x: int, y: int) -> str:
-    """Return the filled shape of `char` in the cell with its corner at (x, y), or an empty string."""
+    """Return the path of the filled shape of `char`, or an empty string if it has none.
+
+    Args:
+        x, y: top left corner of the cell.
+    """
     code = ord(char)
     if BRAILLE <= code <= BRAILLE_END:
         bits = code - BRAILLE
@@ -56,7 +61,11 @@ def filled(char: str, x: int, y: int) -> str:
 
 
 def light(char: str, x: int, y: int) -> str:
-    """Return the thin lines of `char` in the cell with its corner at (x, y), or an empty string."""
+    """Return the path of the thin lines of `char`, or an empty string if it has none.
+
+    Args:
+        x, y: top left corner of the cell.
+    """
     if char in CURVES:
         right, down = CURVES[char]
         start = y + HEIGHT if down > 0 else y
@@ -66,7 +75,11 @@ def light(char: str, x: int, y: int) -> str:
 
 
 def heavy(char: str, x: int, y: int) -> str:
-    """Return the thick lines of `char` in the cell with its corner at (x, y), or an empty string."""
+    """Return the path of the thick lines of `char`, or an empty string if it has none.
+
+    Args:
+        x, y: top left corner of the cell.
+    """
     return _arms(HEAVY_ARMS.get(char, ""), x, y)
 
 

@@ -1,4 +1,4 @@
-"""Steps that compare and explore the runs of a suite by keyboard."""
+"""Steps of a recording that compare and explore the runs of a suite in the app, using the keyboard."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from tests.terminal.watching import Terminal
 MOST_SUITES: Final = 20
 
 MEASURED: Final = 1800.0
-"""Timeout of a comparison in seconds, enough for a large suite on a busy machine."""
+"""Timeout for a long computation such as a comparison, in seconds. It is enough for a large suite on a busy machine."""
 
 
 def studies(at: Terminal, suite: str, *, compared: int = 0, explored: Sequence[int] = (0,)) -> Iterator[str]:
-    """Yield the name of each step once it is on the screen, from the start of the app until it quits.
+    """Compare and explore runs of a suite in the app, then quit it.
+
+    Yield the name of each step when its screen is visible.
 
     Args:
-        suite: Name of a suite with at least two finished runs and no run in progress.
-        compared: Row of a run of the comparison, in the suite's table.
-        explored: Rows of up to three runs, in the table of all runs.
+        suite: name of a suite with at least two finished runs and no run in progress.
+        compared: row, in the table of the suite, of a run that belongs to the comparison to open.
+        explored: rows, in the table of all runs, of up to three runs to explore.
     """
     at.see("Settings", "F5 Start")
     at.press("u")
@@ -64,7 +66,7 @@ def studies(at: Terminal, suite: str, *, compared: int = 0, explored: Sequence[i
 
 
 def choose(at: Terminal, suite: str) -> None:
-    """Move down the list of suites to `suite`."""
+    """Move the cursor down in the list of suites until `suite` is selected."""
     for _ in range(MOST_SUITES):
         before = shown(at)
         if before == suite:
@@ -75,12 +77,15 @@ def choose(at: Terminal, suite: str) -> None:
 
 
 def shown(at: Terminal) -> str:
-    """Return the name of the suite whose runs are shown; empty while they are being read."""
+    """Return the name of the suite whose runs are shown, or an empty string while the runs are being read."""
     return next((row.split()[0] for row in at.rows if row.rstrip().endswith("runs finished")), "")
 
 
 def mark(at: Terminal, rows: Sequence[int]) -> None:
-    """Mark these rows of the table of runs, starting at the first, and wait until the notification is hidden."""
+    """Mark the runs in `rows` of the table of runs, and wait until the notification about them has disappeared.
+
+    The cursor must be in the first row of the table.
+    """
     cursor = 0
     for number, row in enumerate(rows, 1):
         for _ in range(abs(row - cursor)):

@@ -1,4 +1,4 @@
-"""Converts a screen to an SVG with exact cells and colours, without external fonts or files."""
+"""Converts the screen of a terminal to an SVG with exact cells and colours, which needs no external fonts or files."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import pyte
 from tests.recording.glyphs import HEIGHT, WIDTH, filled, heavy, light
 
 FOREGROUND, BACKGROUND = "e0e0e0", "121212"
-"""Default colours of cells, and the colour of the margin."""
+"""Default colours of text and background. The margin has the colour of the background."""
 
 MARGIN = 8
 BASELINE = 12
 FONTS = "ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace"
 FONT_SIZE = 13.3
-"""Makes a cell of these fonts about WIDTH wide; `textLength` makes it exact."""
+"""Size at which a character of `FONTS` is about WIDTH wide. The attribute `textLength` sets the exact width."""
 
 
 class Ink(NamedTuple):
-    """Style of the characters of a cell."""
+    """Style of the text in a cell."""
 
     colour: str
     bold: bool
@@ -32,7 +32,7 @@ class Ink(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Consecutive characters with the same style."""
+    """Consecutive characters of a row that have the same style."""
 
     x: int
     y: int
@@ -42,7 +42,13 @@ class Piece(NamedTuple):
 
 
 def screen_svg(capture: bytes, columns: int, rows: int, title: str) -> str:
-    """Convert the output of `tmux capture-pane -e -p -N` for a window of `columns` by `rows`."""
+    """Convert a screen of a terminal to an SVG.
+
+    Args:
+        capture: output of `tmux capture-pane -e -p -N`.
+        columns, rows: size of the terminal.
+        title: title of the picture.
+    """
     screen = pyte.Screen(columns, rows)
     pyte.ByteStream(screen).feed(capture.rstrip(b"\n").replace(b"\n", b"\r\n"))
     pieces = [piece for row in range(rows) for piece in _pieces(screen, row)]
@@ -82,7 +88,7 @@ def _look(cell: pyte.screens.Char) -> tuple[Ink, str]:
 
 
 def _grounds(pieces: list[Piece]) -> Iterator[str]:
-    """Yield a path for each background colour, covering all its cells."""
+    """Yield an SVG path for each background colour except the default, covering all cells with this colour."""
     paths: dict[str, str] = defaultdict(str)
     for piece in pieces:
         if piece.ground != BACKGROUND:
@@ -93,7 +99,7 @@ def _grounds(pieces: list[Piece]) -> Iterator[str]:
 
 
 def _texts(pieces: list[Piece]) -> Iterator[str]:
-    """Yield words in groups of the same style, each exactly as wide as its cells."""
+    """Yield an SVG group for each style. It contains the words in this style, each exactly as wide as its cells."""
     groups: dict[Ink, str] = defaultdict(str)
     for piece in pieces:
         for at, word in _words(piece.text):
@@ -109,9 +115,10 @@ def _texts(pieces: list[Piece]) -> Iterator[str]:
 
 
 def _words(text: str) -> Iterator[tuple[int, str]]:
-    """Yield words with their start, split at double spaces and shapes.
+    """Split `text` at double spaces, and yield the position and the text of each part.
 
-    Every character beyond Latin is a separate word, so that a glyph from another font does not move its neighbours.
+    Characters that are drawn as paths count as spaces. Each character outside the Latin alphabets is a separate part,
+    so that its neighbours do not move if its font has a different width.
     """
     plain = "".join(" " if _is_shape(char) else char for char in text)
     start = 0
@@ -129,7 +136,7 @@ def _words(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _shapes(pieces: list[Piece]) -> Iterator[str]:
-    """Yield a path for each colour and kind of line."""
+    """Yield an SVG path for each combination of colour and shape: filled, thin lines or thick lines."""
     paths: dict[tuple[str, str], str] = defaultdict(str)
     for piece in pieces:
         for at, char in enumerate(piece.text):

@@ -1,4 +1,4 @@
-"""Test of recording a small suite from end to end."""
+"""End-to-end test of recording the comparison and exploration of a small suite."""
 
 from __future__ import annotations
 

@@ -21,11 +21,15 @@ KEYS: Final[Mapping[str, str]] = {
 }  # fmt: skip
 
 LOOK_EVERY = 0.3
-"""Seconds between captures; tmux does not report changes."""
+"""Seconds between captures of the screen. tmux does not report changes."""
 
 
 class Tmux(Terminal):
-    """A window of `size` columns and rows that runs the app; leaving the `with` block closes both."""
+    """Terminal window in tmux that runs `metatui` with `arguments`. Leaving the `with` block closes the window.
+
+    Args:
+        size: numbers of columns and rows.
+    """
 
     def __init__(self, *arguments: str, size: tuple[int, int], env: Mapping[str, str]) -> None:
         super().__init__()
@@ -69,7 +73,7 @@ class Tmux(Terminal):
         self._tmux("send-keys", *([KEYS[key]] if key in KEYS else ["-l", key]))
 
     def capture(self) -> bytes:
-        """Return the screen with the escape sequences of its colours."""
+        """Return the text of the screen with the escape sequences for its colours and styles."""
         return self._tmux("capture-pane", "-e", "-p", "-N")
 
     def _tmux(self, *command: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Tests of runs and presets created by commit 08307bf: the current version opens them and gets the same results."""
+"""Tests that the current version opens runs and presets of commit 08307bf and computes the same results."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LR, OUTER_LR, BATCH = "algorithm.inner_lr", "algorithm.outer_lr", "algorithm.met
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
-    """Return a folder with copies of the runs."""
+    """Return a folder with copies of the runs in `FIXTURE`."""
     for name in ("finished", "interrupted"):
         shutil.copytree(FIXTURE / name, tmp_path / name)
     return tmp_path
@@ -41,13 +41,16 @@ def recorded() -> RunFolder:
 
 
 def same_machine(run: RunFolder) -> bool:
-    """Return whether `run` used this torch version and CPU model, so that results must be bitwise equal."""
+    """Return whether `run` used this torch version and CPU model. If so, results must be bitwise equal."""
     started = run.journal()[0].details
     return (started["torch"], started["device_name"]) == (str(torch.__version__), cpu().title)
 
 
 def assert_same_numbers(run: RunFolder, recorded: RunFolder) -> None:
-    """Compare metrics, validations, test and parameters: bitwise on the same machine, otherwise to 1e-9."""
+    """Check that two runs have the same metrics, validations, test results and parameters.
+
+    They must be bitwise equal if `same_machine(recorded)` is true, otherwise equal to within 1e-9.
+    """
     metrics = [[asdict(step) | {"seconds": 0} for step in read_all(each.metrics())] for each in (run, recorded)]
     compare(metrics[0], metrics[1], recorded)
     validations = [

@@ -1,4 +1,4 @@
-"""Survival tests: kill runs repeatedly and compare them with uninterrupted ones; monitor the memory of long runs.
+"""Survival tests: kill runs repeatedly and compare them with uninterrupted runs, or monitor the memory of long runs.
 
 Run `python -m tests.survival --kills 50` or `python -m tests.survival memory`.
 """

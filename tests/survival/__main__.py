@@ -1,4 +1,4 @@
-"""Kill runs and compare the results, or monitor their memory: `python -m tests.survival`."""
+"""Kill runs and compare them with uninterrupted runs, or monitor the memory of runs: `python -m tests.survival`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,11 @@ def main() -> int:
 
 
 def kill(kills: int, seed: int, only: str) -> int:
-    """Kill a run of each case several times, repeat until there are enough kills, and return the exit code."""
+    """Kill a run of each case several times, repeat this until there are `kills` kills, and return the exit code.
+
+    Args:
+        only: part of ALGORITHM/ENGINE that selects cases.
+    """
     cases = [case for case in CASES if only in f"{case.algorithm}/{case.engine}"]
     each = -(-kills // len(cases))
     began, done, runs, inexact = time.monotonic(), 0, 0, 0

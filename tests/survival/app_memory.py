@@ -1,4 +1,4 @@
-"""Check that the memory of the app and its run does not grow, in the real program on a terminal of 120x40."""
+"""Check that the memory use of the real app and its training process does not grow, on a terminal of 120x40 cells."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ from tests.survival.memory import FLAT, Resident, resident
 from tests.terminal.checks import trainer
 
 WINDOW = 30
-"""Seconds over which the median is computed."""
+"""Number of seconds over which the median memory use is computed."""
 
 PRINT_EVERY = 60
-"""Seconds between lines of output."""
+"""Seconds between lines that report the current memory use."""
 
 
 def watch_app(*, preset: str, minutes: float, warm_up: float) -> int:
-    """Print the memory of each process while `preset` trains, and its growth after the warm-up; return 1 if any grew.
+    """Train `preset` in the app, print the memory use of each process, and check how much it grows after the warm-up.
 
     Args:
         minutes: minutes of training.
-        warm_up: minutes before memory is compared.
+        warm_up: minutes after which growth is measured.
+
+    Returns:
+        1 if the memory use of any process grew too much, otherwise 0.
     """
     with new_home() as home:
         samples, reached = _trained(home, preset, seconds=round(60 * minutes))
@@ -40,7 +43,11 @@ def watch_app(*, preset: str, minutes: float, warm_up: float) -> int:
 
 
 def _trained(home: Path, preset: str, *, seconds: int) -> tuple[dict[str, list[Resident]], int]:
-    """Return the memory of each process, measured once a second, and the number of meta-steps."""
+    """Train `preset` in the app, and measure the memory use of each process once a second.
+
+    Returns:
+        The measurements of each process, and the number of meta-steps.
+    """
     endless = settings(training__iterations=100_000_000, compute__device="cpu")
     with Watched("--preset", preset, *endless, "--start", home=home) as app:
         app.wait_for(b"meta-steps/s")

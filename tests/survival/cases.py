@@ -1,4 +1,4 @@
-"""Runs to kill: every algorithm on every engine, with all the state that a resumed run must restore."""
+"""Runs for the survival tests. They cover all algorithms and engines, and all state that a resumed run must restore."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from metatui.config.schedule import Planned, PlannedChange, PlannedValidation
 from metatui.config.settings import Settings
 
 Commands = Mapping[int, Sequence[Sequence[Any]]]
-"""Commands by meta-step, in the format of `process.command_of`."""
+"""Commands in the format of `process.command_of`, keyed by the meta-step after which they are submitted."""
 
 COMMON: Mapping[str, Scalar] = {
     "compute.device": "cpu", "checkpoint.every": 1.0, "evaluation.every": 25, "evaluation.tasks": 8,
@@ -30,7 +30,7 @@ GLYPHS: Mapping[str, Scalar] = {
 
 SCHEDULED: Mapping[str, Scalar] = {"algorithm.outer_schedule": "cosine", "algorithm.outer_lr_final": 1e-5}
 WIDE: Mapping[str, Scalar] = {"model.filters": 16}
-"""Settings that are sufficient for the native engine."""
+"""Setting with which the network is wide enough for the native engine."""
 
 STOPS_EARLY: Mapping[str, Scalar] = {"training.early_stop": 2, "evaluation.every": 10, "algorithm.outer_lr": 1e-6}
 
@@ -41,14 +41,14 @@ PLAN: tuple[Planned, ...] = (
     PlannedValidation(44),
     PlannedChange(44, "algorithm.inner_steps", 3),
 )
-"""Typical planned changes."""
+"""Changes and a validation that are planned before training."""
 
 TWEAKS: Commands = {
     12: [["change", "algorithm.inner_lr", 0.03]],
     37: [["pause"], ["evaluate"], ["change", "algorithm.outer_lr", 0.0005], ["resume"]],
     41: [["change", "training.iterations", 90], ["change", "algorithm.meta_batch", 2], ["evaluate"]],
 }
-"""Typical commands of a viewer."""
+"""Commands that a viewer could submit during training."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,6 @@ class Case:
 
     @property
     def title(self) -> str:
-        """Describe the case."""
         second = str(self.having.get("compute.second_order", ""))
         parts = [str(self.base.get("task.source", "sinusoid")), second]
         parts += ["schedule"] if "algorithm.outer_schedule" in self.having else []

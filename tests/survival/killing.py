@@ -1,4 +1,4 @@
-"""Training in processes that are killed with SIGKILL, and comparison with an uninterrupted run."""
+"""Train runs in processes that are killed with SIGKILL, and compare their results with those of uninterrupted runs."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from tests.survival.process import Kind
 
 @dataclass
 class Chain:
-    """A run that was killed several times and then finished."""
+    """Record of a run that was killed several times and then finished."""
 
     killed_at: Counter[str] = field(default_factory=Counter)
     differences: list[str] = field(default_factory=list)
-    """Differences from the uninterrupted run."""
+    """Names of the results that differ from those of an uninterrupted run."""
 
     @property
     def kills(self) -> int:
@@ -39,7 +39,7 @@ class Chain:
 
 
 def survive(case: Case, folder: Path, nursery: Nursery, *, kills: int, seed: int) -> Chain:
-    """Train `case` without interruption, and again with `kills` kills at random moments."""
+    """Train `case` without interruption, and again with up to `kills` kills at random moments. Compare the two runs."""
     folder.mkdir(parents=True)
     preset = folder / "case.toml"
     preset.write_text(settings_toml(case.settings, {}, case.plan, whole=True))
@@ -62,7 +62,7 @@ def survive(case: Case, folder: Path, nursery: Nursery, *, kills: int, seed: int
 
 
 def differences(expected: RunFolder, found: RunFolder) -> list[str]:
-    """Return the differences between two runs, except times."""
+    """Return the names of the results that differ between two runs. Times are ignored."""
     pairs: Mapping[str, tuple[Any, Any]] = {
         "status": (expected.status(), found.status()),
         "metrics": (_metrics(expected), _metrics(found)),
@@ -106,7 +106,10 @@ def _status(runs: Path) -> str | None:
 
 
 def _left(runs: Path, commands: Commands) -> Commands:
-    """Return the commands that the run has not recorded; it repeats the others automatically."""
+    """Return the commands that must still be submitted to the run in `runs`.
+
+    These are all except the changes and validations that the run has recorded, which it repeats when it is resumed.
+    """
     found = RunStore(runs).runs()
     known = [item.planned for item in replay_log(found[0].changes(), found[0].journal())] if found else []
     left = {}
@@ -157,6 +160,9 @@ def _tensors(run: RunFolder) -> Mapping[str, torch.Tensor]:
 
 
 def _files(run: RunFolder) -> list[str]:
-    """Return the names of all files except `previous`, whose existence depends on timing."""
+    """Return the relative paths of all files and folders of a run, except the checkpoint `previous`.
+
+    Whether that checkpoint exists depends on timing.
+    """
     names = {str(path.relative_to(run.path)) for path in run.path.rglob("*")}
     return sorted(names - {"checkpoints/previous.safetensors"})

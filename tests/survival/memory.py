@@ -1,4 +1,4 @@
-"""Check that the memory of long runs does not grow, for each algorithm and engine."""
+"""Check for each algorithm and engine that the memory use of long runs does not grow."""
 
 from __future__ import annotations
 
@@ -22,29 +22,37 @@ LONG: Mapping[str, Scalar] = {
 }  # fmt: skip
 
 FLAT = 0.05
-"""Maximum relative growth after the warm-up."""
+"""Maximum growth of memory use after the warm-up, as a fraction of the memory use at the end of the warm-up."""
 
 WARM_UP = 1 / 3
-"""Fraction of the total time."""
+"""Duration of the warm-up as a fraction of the total time."""
 
 
 @dataclass
 class Samples:
-    """Samples of memory in bytes, one per second."""
+    """Memory use of a training process in main memory and on the GPU, in bytes, measured once a second."""
 
     process: list[int] = field(default_factory=list)
     device: list[int] = field(default_factory=list)
 
     @staticmethod
     def ends(samples: list[int]) -> tuple[float, float]:
-        """Return the medians after the warm-up and at the end, each over a sixth of the total time."""
+        """Return the median memory use after the warm-up and at the end, each over a sixth of the total time."""
         part = max(1, len(samples) // 6)
         start = int(len(samples) * WARM_UP)
         return statistics.median(samples[start : start + part]), statistics.median(samples[-part:])
 
 
 def watch(*, minutes: float, only: str, device: str) -> int:
-    """Print a line for each algorithm and engine; return 1 if memory grew."""
+    """Train a long run for each algorithm and engine, and print its memory use.
+
+    Args:
+        minutes: minutes of training for each run.
+        only: part of ALGORITHM/ENGINE that selects runs.
+
+    Returns:
+        1 if the memory use of any run grew too much, otherwise 0.
+    """
     grew = 0
     print(
         f"{'algorithm':11}{'engine':10}{'task':10}{'warm':>10}{'end':>10}{'growth':>8}  meta-steps  device", flush=True
@@ -89,7 +97,7 @@ class Resident(NamedTuple):
     """Resident memory of a process in bytes."""
 
     own: int
-    """Resident memory without mapped files."""
+    """Memory use without memory-mapped files."""
     all: int
 
 

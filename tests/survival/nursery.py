@@ -1,4 +1,4 @@
-"""Launcher of training processes, one at a time, from a process that has imported all modules."""
+"""Starts training processes, one at a time, as forks of a process that has imported all modules."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Counted = Mapping[Kind, int]
 
 
 class Nursery:
-    """Parent of the process that runs `process.nurse`."""
+    """Context manager that starts the process of `process.nurse` and requests training processes from it."""
 
     def __enter__(self) -> Nursery:
         command = [sys.executable, "-m", "tests.survival.process"]
@@ -34,11 +34,11 @@ class Nursery:
     def start(
         self, runs: Path, arguments: list[str], commands: Commands, kind: Kind | None = None, number: int = 0
     ) -> int:
-        """Run `metatui` with `arguments` and the runs folder `runs`, and return the process ID.
+        """Start `metatui` with `arguments` and the runs folder `runs`, and return the process ID.
 
         Args:
             commands: commands to submit during training.
-            kind, number: the moment at which to kill the process.
+            kind, number: moment at which to kill the process: its kind, and its number among the moments of this kind.
         """
         request = {
             "log": str(log_of(runs)), "arguments": [*arguments, "--runs-dir", str(runs)],
@@ -51,7 +51,11 @@ class Nursery:
         return int(self._told["pid"])
 
     def wait(self) -> Counted | str:
-        """Return the place where the process was killed, or its number of moments of each kind if it finished."""
+        """Wait until the process reaches the requested moment, and kill it there, or until it ends.
+
+        Returns:
+            The name of the moment if the process was killed, otherwise the number of moments of each kind.
+        """
         self._hear("at", "code")
         if "at" in self._told:
             os.kill(self._told["pid"], signal.SIGKILL)
@@ -73,5 +77,5 @@ class Nursery:
 
 
 def log_of(runs: Path) -> Path:
-    """Return the file with the output of the processes that train in `runs`."""
+    """Return the path of the log file with the output of the processes that train in `runs`."""
     return runs.with_suffix(".log")

@@ -1,7 +1,7 @@
-"""Processes of `metatui` that are killed at chosen moments: `python -m tests.survival.process`.
+"""Run `metatui` in processes that can be killed at chosen moments: `python -m tests.survival.process`.
 
-They are forks of a process that has imported all modules, which saves seconds each. Moments are the beginning and end
-of each meta-step, and each step of a write. At the requested moment, the process reports it and waits to be killed.
+Each process is forked from one that has imported all modules, which saves seconds. A moment is the beginning or end of
+a meta-step, or a step in writing a file. At the requested moment, a process reports its name and waits to be killed.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ COMMANDS: Mapping[str, type[Command]] = {"pause": Pause, "resume": Resume, "eval
 
 @dataclass
 class Moments:
-    """Counter of moments that stops at the requested one."""
+    """Counter of the moments that the process passes. At the requested moment, the process waits to be killed."""
 
     report: int
-    """File descriptor for reports."""
+    """File descriptor to which reports are written."""
     kind: Kind | None
     number: int
     counted: dict[Kind, int] = field(default_factory=lambda: {"step": 0, "write": 0})
@@ -50,7 +50,7 @@ class Moments:
 
 
 def count_writes(moments: Moments) -> None:
-    """Count the steps of writing a file: half written, written, before sync, before rename, and before removal."""
+    """Patch `os` to count when a file is half written or about to be synced, renamed, truncated or removed."""
     pwrite = os.pwrite
 
     def half(handle: int, data: bytes, at: int) -> int:
@@ -83,7 +83,7 @@ def count_steps(moments: Moments) -> None:
 
 
 def tell(commands: Mapping[int, list[Command]]) -> None:
-    """Submit `commands` after their meta-steps, like a viewer."""
+    """Patch `Session` to submit each of `commands` after the meta-step that is its key, as a viewer would."""
     train = Session.__iter__
     left = dict(commands)
 
@@ -103,7 +103,12 @@ def command_of(item: list[Any]) -> Command:
 
 
 def train(request: Mapping[str, Any], report: int, log: int) -> int:
-    """Run `metatui` with the arguments of `request` in a new session, and return its exit code."""
+    """Run `metatui` in this process with the arguments of `request`, and return its exit code.
+
+    Args:
+        report: file descriptor for reports.
+        log: file descriptor for the output of `metatui`.
+    """
     os.setsid()
     for stream in (0, 1, 2):
         os.dup2(log, stream)
@@ -117,7 +122,10 @@ def train(request: Mapping[str, Any], report: int, log: int) -> int:
 
 
 def nurse() -> None:
-    """Start a process for each line of standard input; report its moments and exit code on standard output."""
+    """Run `metatui` in a forked process for each request on standard input, which is a line of JSON.
+
+    Write the process ID, the reports of the process and its exit code to standard output, as lines of JSON.
+    """
     report = os.dup(1)
     for line in sys.stdin:
         request = json.loads(line)

@@ -1,4 +1,4 @@
-"""Tests of failing writes: the run continues or is resumed, with the results of an undisturbed run."""
+"""Tests that a failed write does not change the results of a run, whether the run continues or has to be resumed."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ TINY = change(
 )  # fmt: skip
 
 SAMPLE = 1 if os.environ.get("METATUI_ALL_FAULTS") else 13
-"""Every `SAMPLE`th write fails, with a different offset for each kind of fault. METATUI_ALL_FAULTS=1 tries every write
-and takes several minutes."""
+"""Only every `SAMPLE`th call that changes a file is tested, with a different first call for each kind of fault. With
+METATUI_ALL_FAULTS=1, all calls are tested, which takes several minutes."""
 
 CRASHED = 86
 KINDS = ("ENOSPC", "EIO", "short", "crash")
@@ -48,10 +48,10 @@ WRITES = ("write", "pwrite")
 
 @dataclass
 class Disk:
-    """Wrapper that counts the system calls that change files in `root`, and makes call number `fails` fail.
+    """Fake disk that counts the system calls that change files in `root`, and makes call number `fails` fail.
 
-    A failed sync loses unsynced data. A short write is followed by errors of a full disk. A crash writes half of the
-    data and ends the process.
+    A failed sync discards unsynced data. A short write writes half of the data, and the next write reports a full disk.
+    A crash writes half of the data and ends the process.
     """
 
     root: Path
@@ -112,7 +112,7 @@ class Disk:
 
 
 def train(session: Session) -> list[Event]:
-    """Train to completion, with two requested checkpoints."""
+    """Train to completion, requesting two checkpoints during training, and return the events."""
     seen = []
     for event in session:
         seen.append(event)
@@ -173,7 +173,7 @@ def continue_run(root: Path) -> Session:
 
 
 def in_a_child(work: Callable[[], object]) -> int:
-    """Fork, call `work` in the child, and return its exit code."""
+    """Call `work` in a forked process, and return the exit code of the process."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # no other thread holds a lock needed by the child
         child = os.fork()
@@ -190,7 +190,10 @@ def in_a_child(work: Callable[[], object]) -> int:
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the runs folder of a process that was killed while writing a checkpoint and a line."""
+    """Return a runs folder as it is left by a process that was killed while writing.
+
+    The last line of the metrics is incomplete, and there are temporary files.
+    """
     root = tmp_path_factory.mktemp("killed")
     session = begin(root)
     for event in session:
@@ -238,7 +241,7 @@ def test_single_failed_write_does_not_change_results(
 
 
 def disturbed(disk: Disk, opened: Callable[[Path], Session], what: str) -> None:
-    """Train to completion; a fault may raise an error only before training starts."""
+    """Train to completion despite a fault. Opening the session may fail, but training may not."""
     try:
         session = opened(disk.root)
     except WriteRefused:
@@ -248,7 +251,10 @@ def disturbed(disk: Disk, opened: Callable[[Path], Session], what: str) -> None:
 
 
 def check(root: Path, undisturbed: Outcome, what: str) -> None:
-    """Check that the files are valid and that the run, resumed if necessary, has the results of an undisturbed run."""
+    """Check that all files are valid, and that the run has the results of an undisturbed run.
+
+    A run that is not finished is resumed first. If there is no run, a new one is started.
+    """
     runs = RunStore(root).runs()
     for run in runs:
         assert not run.is_live(), what

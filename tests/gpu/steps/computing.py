@@ -1,4 +1,4 @@
-"""Steps that test single computations: the machine, episodes, gradients and CUDA graphs."""
+"""Steps of `tests.gpu` that describe the machine, and test episodes, gradients and CUDA graphs."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from metatui.utils.errors import BadInput, class_and_message
 from tests.gpu.lab import IMAGES, WAVES, Finding, Lab, Values, difference, found, judged, skipped
 
 AGREEMENT = 1e-9
-"""Largest relative difference between captured and eager meta-steps in float64."""
+"""Maximum difference between captured and eager meta-steps in float64, as measured by `_captured_against_eager`."""
 
 SOURCES = ("sinusoid", "glyphs", "omniglot")
 
 
 def machine(lab: Lab) -> Iterator[Finding]:
-    """Describe the machine, torch's build, the driver and the devices."""
+    """Report the machine, the build of torch, the CUDA driver and the devices."""
     yield found(
         "host", python=platform.python_version(), system=platform.platform(), cores=os.cpu_count(),
         torch=torch.__version__, omniglot=paths.omniglot_cache().is_file(),
@@ -48,7 +48,7 @@ def machine(lab: Lab) -> Iterator[Finding]:
 
 
 def episodes(lab: Lab) -> Iterator[Finding]:
-    """Compare episodes with those on the CPU, bit for bit."""
+    """Check that episodes on the device are bitwise equal to those on the CPU, for each data source and split."""
     for name in SOURCES:
         settings = lab.settings({"task.source": name, "task.shots": 1, "task.queries": 3})
         try:
@@ -69,7 +69,10 @@ def episodes(lab: Lab) -> Iterator[Finding]:
 
 
 def check(lab: Lab) -> Iterator[Finding]:
-    """Run `metatui check` on the device, including networks of full size; with `--tiny`, only the first comparisons."""
+    """Run the comparisons of `metatui check` on the device, including those with networks of full size.
+
+    With `--tiny`, run only the first three comparisons.
+    """
     device = lab.torch_device
     results = islice(compare(cases(device)[0], full_size=True), 3) if lab.tiny else run_checks(str(device))
     for name, group in groupby(results, key=lambda result: result.name):
@@ -85,7 +88,10 @@ def _described(result: Check) -> str:
 
 
 def captures(lab: Lab) -> Iterator[Finding]:
-    """Compare captured with eager meta-steps, with rates, clipping and the meta-batch changed between replays."""
+    """Check that captured meta-steps give the same results as eager ones.
+
+    Learning rates, gradient clipping and the meta-batch size change between the meta-steps.
+    """
     if reason := lab.no_cuda:
         yield skipped("captures", reason)
         return
@@ -110,7 +116,11 @@ def captures(lab: Lab) -> Iterator[Finding]:
 
 
 def _captured_against_eager(lab: Lab, values: Values) -> dict[str, float]:
-    """Take the same meta-steps both ways. Returns the relative differences of parameters and losses."""
+    """Take the same meta-steps captured and eagerly, and return the differences between the results.
+
+    Returns:
+        The relative difference between the parameters, and the largest absolute difference between the losses.
+    """
     settings = lab.settings(values)
     eager, graphed = lab.learner(settings), lab.learner(settings)
     eager.captures = None

@@ -1,4 +1,4 @@
-"""Steps that measure speed, kernels, the overhead of a run, and evaluation."""
+"""Steps of `tests.gpu` that measure the speed of meta-steps, their kernels, the overhead of runs, and evaluations."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from metatui.utils.errors import class_and_message
 from tests.gpu.lab import CELLS, IMAGES, SHORT, WAVES, Finding, Lab, Values, found, judged, skipped
 
 SECONDS = 0.5
-"""Seconds of meta-steps per measurement, after the warm-up."""
+"""Duration of each measurement of meta-steps in seconds, after the warm-up."""
 
 ENGINES = ("batched", "unfolded", "loop")
 TOP = 20
-"""Number of kernels to list."""
+"""Maximum number of kernels to list."""
 
 WORKS: Mapping[str, Values] = {
     "images, maml": IMAGES,
@@ -38,7 +38,7 @@ WORKS: Mapping[str, Values] = {
 
 
 def speed(lab: Lab) -> Iterator[Finding]:
-    """Measure meta-steps of all workloads and engines, eager and captured, in float32 and with TF32."""
+    """Measure the time per meta-step for each workload and engine, with and without CUDA graphs and TF32."""
     if not lab.no_figures:
         yield found("rates", **_rates(lab.torch_device))
     tried = 0
@@ -64,7 +64,10 @@ def speed(lab: Lab) -> Iterator[Finding]:
 
 
 def _cells(lab: Lab) -> Iterator[tuple[str, str, bool, bool]]:
-    """Yield workload, engine, captured and TF32, the fastest first, in case time runs out."""
+    """Yield the combinations to measure: workload, engine, whether meta-steps are captured, and whether TF32 is used.
+
+    The combinations that are probably fastest come first, in case time runs out.
+    """
     works = list(WORKS)[1:2] if lab.tiny else list(WORKS)
     ways = [(captured, tf32) for captured in (True, False) if lab.on_cuda or not captured for tf32 in (False, True)]
     for engine in ENGINES[:1] if lab.tiny else ENGINES:
@@ -80,7 +83,7 @@ def _cells(lab: Lab) -> Iterator[tuple[str, str, bool, bool]]:
 
 
 def _rates(device: torch.device) -> dict[str, float]:
-    """Measure the best rates of matrix products, in TFLOP/s, and of copies, in GB/s."""
+    """Measure the peak rates of matrix products in TFLOP/s and of memory copies in GB/s."""
     rates = {}
     for tf32 in (False, True) if device.type == "cuda" else (False,):
         torch.set_float32_matmul_precision("high" if tf32 else "highest")
@@ -89,7 +92,7 @@ def _rates(device: torch.device) -> dict[str, float]:
 
 
 def kernels(lab: Lab) -> Iterator[Finding]:
-    """List the kernels that take the most time of an eager meta-step."""
+    """List the CUDA kernels that take the most time in an eager meta-step."""
     if lab.simulated:
         yield skipped("kernels", "a simulated device has no kernels to profile")
         return
@@ -120,7 +123,7 @@ def kernels(lab: Lab) -> Iterator[Finding]:
 
 
 def overhead(lab: Lab) -> Iterator[Finding]:
-    """Compare the meta-steps of a run, as in `metatui run`, with bare meta-steps on fixed tasks."""
+    """Compare the time per meta-step in a run, as in `metatui run`, with that of bare meta-steps on fixed tasks."""
     titles = ("waves, maml",) if lab.tiny else ("waves, maml", "images, maml", "Finn 5-way 1-shot, maml")
     for number, title in enumerate(titles):
         more: Values = {**SHORT, "compute.engine": "batched", "training.iterations": 30 if lab.tiny else 300}
@@ -150,7 +153,7 @@ def overhead(lab: Lab) -> Iterator[Finding]:
 
 
 def evaluation(lab: Lab) -> Iterator[Finding]:
-    """Evaluate 600 tasks with 10 inner steps twice, as at the end of a run."""
+    """Evaluate 600 tasks with 10 inner steps twice, as at the end of a run, and report the time and peak memory use."""
     tasks, steps = (3, 1) if lab.tiny else (600, 10)
     settings = lab.settings(IMAGES, {"compute.engine": "batched"})
     experiment = set_up(settings)

@@ -1,4 +1,4 @@
-"""Steps that test whole runs: results, memory, several devices, and resumption."""
+"""Steps of `tests.gpu` that test whole runs: their results, a lack of memory, a second device, and resumption."""
 
 from __future__ import annotations
 
@@ -30,29 +30,34 @@ from metatui.utils.errors import SettingsError, class_and_message
 from tests.gpu.lab import IMAGES, SHORT, WAVES, Finding, Lab, Values, difference, found, judged, skipped
 
 AGREEMENT = 1e-6
-"""Largest relative difference between a short run in float64 on the device and on the CPU."""
+"""Maximum relative difference between the results of two float64 runs that should agree, such as one on the GPU and one
+on the CPU."""
 
 ALGORITHMS = ("maml", "fomaml", "reptile", "scratch", "pretrained")
 ENGINES = ("batched", "unfolded", "loop", "higher")
 
 ENOUGH = 0.95
-"""Validation accuracy at which `learning` ends."""
+"""Validation accuracy at which the step `learning` stops training."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The outcome of a run."""
+    """Results of a run that was trained to the end."""
 
     losses: list[float]
-    """Meta-loss of each meta-step, then the test losses at each inner step."""
+    """Meta-loss of each meta-step, followed by the mean test loss after each number of inner steps, from 0."""
     theta: Tensor
-    """All meta-parameters, on the CPU."""
+    """Vector of all meta-parameters, on the CPU."""
     notes: list[str]
     state: TrainerState
 
 
 def train(settings: Settings, state: TrainerState | None = None) -> Trained:
-    """Train to the end. Raises AssertionError if the run fails."""
+    """Train from the beginning, or from `state`, to the end, and return the results.
+
+    Raises:
+        AssertionError: if the run fails.
+    """
     trainer = Trainer(settings, state=state)
     losses, notes = [], []
     for event in trainer.events():
@@ -69,14 +74,20 @@ def train(settings: Settings, state: TrainerState | None = None) -> Trained:
 
 
 def _apart(a: Trained, b: Trained) -> float:
-    """Return the largest relative difference of losses and parameters."""
+    """Return the larger of two relative differences between runs: that of the losses and that of the parameters.
+
+    The difference is infinite if the runs have different numbers of losses.
+    """
     if len(a.losses) != len(b.losses):
         return math.inf
     return max(difference(torch.tensor(a.losses), torch.tensor(b.losses)), difference(a.theta, b.theta))
 
 
 def runs(lab: Lab) -> Iterator[Finding]:
-    """Compare short runs in float64 with those on the CPU, for each source, algorithm and engine."""
+    """Compare short float64 runs with runs on the CPU, for each data source, algorithm and engine.
+
+    Finally, train the default network.
+    """
     short: Values = {
         **SHORT, "training.iterations": 2 if lab.tiny else 5, "compute.precision": "float64",
         "model.filters": 4 if lab.tiny else 16, "task.queries": 5, "algorithm.meta_batch": 2,
@@ -108,7 +119,7 @@ def runs(lab: Lab) -> Iterator[Finding]:
 
 
 def _default_run(lab: Lab) -> Finding:
-    """Train the default network in float32 with `auto`, like most users."""
+    """Train the default network in float32 with the engine `auto`, as most users would."""
     engine, iterations = ("batched", 2) if lab.tiny else ("auto", 12)
     more: Values = {**SHORT, "training.iterations": iterations, "compute.engine": engine}
     settings = lab.settings({**IMAGES, "algorithm.meta_batch": 4}, more)
@@ -119,7 +130,7 @@ def _default_run(lab: Lab) -> Finding:
 
 
 def memory(lab: Lab) -> Iterator[Finding]:
-    """Give a run too little memory: it must continue with fewer tasks at once, and compute the same."""
+    """Check that a run with too little GPU memory continues with fewer tasks at once and gives the same results."""
     if lab.simulated:
         yield skipped("memory limit", "a simulated device does not have its own memory")
         return
@@ -153,7 +164,7 @@ def memory(lab: Lab) -> Iterator[Finding]:
 
 
 def second(lab: Lab) -> Iterator[Finding]:
-    """Train on the first and the second device, and resume a run on the other one."""
+    """Check that runs on the first and second CUDA device agree, and that a run can be moved from one to the other."""
     if reason := lab.no_cuda:
         yield skipped("second device", reason)
         return
@@ -174,7 +185,7 @@ def second(lab: Lab) -> Iterator[Finding]:
 
 
 def auto(lab: Lab) -> Iterator[Finding]:
-    """Report the engine that `auto` chooses in a new process without cached measurements."""
+    """Report the device and the engine that `auto` chooses when no measurements are cached."""
     os.environ["XDG_CACHE_HOME"] = str(lab.scratch)
     works = {"waves": WAVES} if lab.tiny else {"waves": WAVES, "images": IMAGES}
     for title, work in works.items():
@@ -190,7 +201,7 @@ def auto(lab: Lab) -> Iterator[Finding]:
 
 
 def resume(lab: Lab) -> Iterator[Finding]:
-    """Kill a run with SIGKILL and resume it: the result must be that of an uninterrupted run."""
+    """Kill a run with SIGKILL, resume it, and compare its parameters with those of an uninterrupted run."""
     ends = 12 if lab.tiny else 200
     settings = lab.settings(
         WAVES,
@@ -213,7 +224,7 @@ def resume(lab: Lab) -> Iterator[Finding]:
 
 
 def _in_child(work: Callable[[Settings, Path], list[float]], settings: Settings, folder: Path) -> list[float]:
-    """Call `work` in a forked process. Returns its result; an empty list if the process dies."""
+    """Call `work` in a forked process, and return its result, or an empty list if the process dies."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=lambda: sender.send(work(settings, folder)))
@@ -232,7 +243,7 @@ def _whole_run(settings: Settings, folder: Path) -> list[float]:
 
 
 def _killed_run(settings: Settings, folder: Path) -> list[float]:
-    """Die at the first meta-step after a checkpoint."""
+    """Train until the first meta-step after a checkpoint, then kill this process with SIGKILL."""
     saved = False
     for event in Session.start(settings, runs_dir=folder):
         saved = saved or isinstance(event, Checkpointed)
@@ -246,7 +257,7 @@ def _resumed_run(settings: Settings, folder: Path) -> list[float]:
 
 
 def _ended(session: Session) -> list[float]:
-    """Train to the end. Returns the parameters after the last meta-step."""
+    """Train to the end, and return the meta-parameters after the last meta-step."""
     for _ in session:
         pass
     state, _ = newest_checkpoint(session.run.checkpoints_path)
@@ -255,7 +266,10 @@ def _ended(session: Session) -> list[float]:
 
 
 def learning(lab: Lab) -> Iterator[Finding]:
-    """Train until the validation accuracy is 95 %, on Omniglot if it is packed, else on glyphs."""
+    """Train until the validation accuracy reaches 95 % or time runs out.
+
+    The data are Omniglot if it has been packed, otherwise glyphs.
+    """
     real = paths.omniglot_cache().is_file()
     name = "omniglot-5way-1shot-finn" if real else "glyphs"
     every, tasks = (5, 2) if lab.tiny else (250, 200)

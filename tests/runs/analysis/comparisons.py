@@ -36,7 +36,11 @@ GLYPHS = change(
 
 
 def train(runs_dir: Path, base: Settings = SINUSOID, **changes: Scalar) -> RunFolder:
-    """Train a run to completion; a keyword `group__name` changes a setting."""
+    """Train a run to completion, and return its folder.
+
+    Args:
+        changes: changed settings; the keyword `group__name` changes the setting `group.name`.
+    """
     settings = change(base, {name.replace("__", "."): value for name, value in changes.items()})
     session = Session.start(settings, runs_dir=runs_dir)
     for _ in session:
@@ -53,7 +57,10 @@ def result(
     queries: int = 10,
     costs: Costs | None = None,
 ) -> RunResult:
-    """Return a result with these values after one inner step; before it, losses are 5 and accuracies 0."""
+    """Return the result of a run with the given loss and accuracy of each task after one inner step.
+
+    Before the inner step, all losses are 5 and all accuracies are 0.
+    """
 
     def columns(values: Sequence[float], before: float) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
         return np.stack([np.full(len(values), before), np.asarray(values, dtype=np.float64)], axis=1)

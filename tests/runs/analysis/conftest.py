@@ -1,4 +1,4 @@
-"""A fixture for less time."""
+"""Fixture that reduces the duration of the tests in this folder."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def less_time(one_view: None) -> None:
-    """Use `one_view` in all tests of this folder."""
+    """Use the fixture `one_view` in all tests in this folder."""

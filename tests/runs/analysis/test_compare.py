@@ -1,4 +1,4 @@
-"""Tests of comparisons: identical held-out tasks, unchanged run folders, and correct statistics."""
+"""Tests that comparisons use identical held-out tasks, leave run folders unchanged, and compute correct statistics."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def maml(store: Path) -> RunFolder:
 
 @pytest.fixture(scope="module")
 def reptile(store: Path) -> RunFolder:
-    """Return a run whose protocol differs in every setting."""
+    """Return a Reptile run whose evaluation protocol differs in every setting from that of the run `maml`."""
     return train(
         store, algorithm__name="reptile", task__shots=5, task__queries=7, evaluation__inner_steps=4,
         evaluation__test_tasks=9, evaluation__seed=3, training__iterations=30,
@@ -61,7 +61,7 @@ def empty_cache() -> None:
 
 @pytest.fixture
 def drawn(empty_cache: None, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[int, ...], Episodes]]:
-    """Return the split, task numbers and episodes of each draw during the test."""
+    """Return a list of all draws of episodes during the test, each with its split, task numbers and episodes."""
     seen = []
     draw = Experiment.episodes
 

@@ -1,4 +1,4 @@
-"""Tests of the text of comparisons: conclusions, labels, warnings and numbers."""
+"""Tests of the texts in comparisons of runs: conclusions, labels, warnings and numbers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def verdicts(*runs: RunResult, metric: str = "loss") -> list[str]:
 
 
 def spread(mean: float, deviation: float, tasks: int = 600) -> list[float]:
-    """Return values with exactly the given mean and standard deviation."""
+    """Return one value per task. The values have exactly the given mean and standard deviation."""
     values = np.random.default_rng(0).normal(size=tasks)
     values = (values - values.mean()) / values.std(ddof=1)
     return list(mean + deviation * values)
@@ -225,7 +225,7 @@ def test_labels() -> None:
 
 
 def agreed(*settings: Settings, shots: int | None = None) -> SharedProtocol:
-    """Return the shared protocol of runs labelled A, B, C."""
+    """Return the shared protocol for comparing runs with these settings, which are labelled A, B and C."""
     return agree(settings, "ABC"[: len(settings)], split="test", tasks=None, steps=None, shots=shots, device=None)
 
 
@@ -274,7 +274,7 @@ def test_different_splits_share_no_tasks() -> None:
 
 
 def test_training_episodes_do_not_restrict_evaluation() -> None:
-    """Ten training shots and fifteen queries exceed the drawings per character, but no training episode is drawn."""
+    """Ten training shots plus 15 queries exceed the 20 drawings per character, but no training episodes are drawn."""
     reptile = change(OMNIGLOT, {"algorithm.name": "reptile", "algorithm.train_shots": 10, "algorithm.inner_batch": 10})
     other = change(OMNIGLOT, {"task.queries": 15})
     found = agreed(other, reptile)

@@ -1,4 +1,4 @@
-"""Tests of figures of comparisons: deterministic files, ticks, gaps, bands and marks."""
+"""Tests of the figures of comparisons: reproducible files, axis ticks, gaps in curves, confidence bands and labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tests of results after a live change: the best parameters are evaluated with the settings of their validation."""
+"""Tests of results after a live change.
+
+The best parameters are evaluated with the settings that were in effect when they were validated.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,8 @@ from tests.tui.widgets.test_charts import theme
 
 RATE = "algorithm.inner_lr"
 LIVE = change(SINUSOID, {"evaluation.every": 5, "evaluation.inner_steps": 8})
-"""Settings with the best validation at meta-step 10, after which most tasks diverge at the new inner learning rate."""
+"""Settings with which the validation at meta-step 10 is the best. After the inner learning rate is raised there, most
+tasks diverge."""
 
 
 def trained(runs_dir: Path, settings: Settings, *changes: PlannedChange) -> tuple[RunFolder, list[Event]]:
@@ -50,7 +54,7 @@ def trained(runs_dir: Path, settings: Settings, *changes: PlannedChange) -> tupl
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, list[Event]]:
-    """Return a run whose inner learning rate was raised by a command, as from the app or a viewer."""
+    """Return a run whose inner learning rate was raised by a command during training, and its events."""
     session = Session.start(LIVE, runs_dir=tmp_path_factory.mktemp("runs"))
     events = []
     for event in session:
@@ -251,7 +255,7 @@ def test_other_live_settings_do_not_change_evaluation(
 
 @pytest.fixture(scope="module")
 def hopeless(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, list[Event]]:
-    """Return a run without a finite validation."""
+    """Return a run in which no validation had a finite result, and its events."""
     settings = change(LIVE, {RATE: 2.0, "algorithm.outer_lr": 1e-6, "training.iterations": 10})
     return trained(tmp_path_factory.mktemp("runs"), settings)
 

@@ -1,4 +1,4 @@
-"""Tests of reports: complete, self-contained, and safe for any contents of run files."""
+"""Tests that reports are complete, self-contained, and safe whatever the files of a run contain."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def own_folders(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture(scope="module")
 def waves(store: Path) -> Comparison:
-    """Compare three runs on the same tasks; the name of the first contains markup."""
+    """Return a comparison of three runs on the same tasks. The name of the first run contains markup."""
     runs = sorted(run.path for run in RunStore(store).runs() if "sinusoid" in run.path.name)
     evil = runs[0].with_name("<b onclick=x>&amp;\u202eb")
     if not evil.exists():
@@ -80,7 +80,7 @@ def pages(waves: Comparison, images: Comparison) -> dict[str, str]:
 
 
 class Page(HTMLParser):
-    """Parser of the tags, attributes and text of a page."""
+    """Parser that collects the tags, attributes and text of an HTML page."""
 
     VOID = ("meta", "link", "br", "img", "input")
 
@@ -224,7 +224,7 @@ def test_conclusions_over_seeds_come_first(tmp_path: Path, capsys: pytest.Captur
 
 @pytest.fixture
 def served(pages: dict[str, str], tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
-    """Serve two reports; yield the address and the paths requested so far."""
+    """Serve two reports over HTTP. Yield the address of the server and a list to which each requested path is added."""
     for name, text in pages.items():
         (tmp_path / f"{name}.html").write_text(text)
     asked: list[str] = []

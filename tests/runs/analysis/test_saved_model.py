@@ -1,4 +1,4 @@
-"""Models of runs: adaptation gives the numbers of an evaluation, without the data set; export to files."""
+"""Tests of models loaded from runs: they give the results of an evaluation, need no data set, and can be exported."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def runs_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def held_out(run: RunFolder) -> tuple[Episodes, torch.Tensor]:
-    """Return the test tasks 0 and 1 of a run, and the predictions for their query sets in an evaluation."""
+    """Return the test tasks 0 and 1 of a run, and the predictions for their query sets that an evaluation makes."""
     settings, state = saved_state(run)
     experiment = set_up_again(settings, state)
     theta, *_ = best_of(experiment, state)

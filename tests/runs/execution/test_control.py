@@ -1,4 +1,4 @@
-"""Tests of live runs: viewers follow and control them without slowing them down."""
+"""Tests of viewers, which receive the events of a live run and control it without slowing it down."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ENDLESS = change(
 
 
 class Trained:
-    """Session that trains in a thread instead of another process."""
+    """Session that trains in a thread of this process."""
 
     def __init__(self, session: Session) -> None:
         self.run = session.run
@@ -48,7 +48,7 @@ class Trained:
             self.error = error
 
     def attach(self) -> LiveRun:
-        """Attach as soon as the session trains."""
+        """Wait until the run accepts viewers, and attach to it."""
         while not socket_path(self.run).exists():
             self._thread.join(0.01)
         return LiveRun.attach(self.run)
@@ -66,7 +66,7 @@ def trained(tmp_path: Path) -> Iterator[Trained]:
 
 
 def until(kind: type[Event], run: Iterator[Event]) -> list[Event]:
-    """Return the events of `run` up to the first event of type `kind`."""
+    """Return the events of `run` up to and including the first event of type `kind`."""
     seen = []
     for event in run:
         seen.append(event)

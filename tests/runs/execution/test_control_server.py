@@ -1,4 +1,4 @@
-"""Tests of the control server of a run: access, answers, and stalled viewers."""
+"""Tests of the control server of a run: access, answers, and viewers that stop reading."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STEP = Progress(1, 0.5, None, 0.7, 0.1, 0.001, 4, 0.01)
 
 @dataclass
 class Session:
-    """Fake session without a trainer."""
+    """Fake session that records commands but does not train."""
 
     run: RunFolder
     outcome: Outcome = field(default_factory=Outcome)
@@ -48,7 +48,7 @@ class Session:
 
 
 class Peer:
-    """Viewer that sends arbitrary lines."""
+    """Viewer that can send arbitrary lines to the control server."""
 
     def __init__(self, run: RunFolder) -> None:
         self.socket = sockets.connect(run, timeout=20)

@@ -1,4 +1,4 @@
-"""Tests of detached runs, which outlive the process that started them and report their end."""
+"""Tests of detached runs, which continue after the process that started them has ended, and report how they end."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def nothing_left_over(tmp_path: Path) -> Iterator[None]:
-    """Kill runs left behind by a failed test."""
+    """Kill runs that are still training after a failed test."""
     yield
     for run in RunStore(tmp_path / "runs").runs():
         if run.is_live():
@@ -134,7 +134,7 @@ def test_run_survives_its_starter_and_resumes_when_killed(
 
 
 def started_by_another_process() -> LiveRun:
-    """Attach to a run whose starter has been killed."""
+    """Start a run in another process, kill that process, and attach to the run."""
     code = (
         "import json, sys; from metatui.runs.execution.control import start_detached\n"
         "from metatui.config.fields import parse\n"
@@ -154,7 +154,7 @@ def started_by_another_process() -> LiveRun:
 
 
 def test_error_of_the_process_is_raised_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Modules in the current directory do not shadow the modules that the process imports."""
+    """Check also that modules in the current directory do not shadow those that the process of the run imports."""
     (tmp_path / "metatui").mkdir()
     (tmp_path / "metatui" / "__init__.py").write_text("raise SystemExit('wrong module')")
     (tmp_path / "json.py").write_text("raise SystemExit('wrong module')")
@@ -202,7 +202,8 @@ print("starting", flush=True)
 signal.sigwait([signal.SIGTERM])
 discard(run)
 """
-"""Process of a run that prepares its training, so that its socket does not exist yet."""
+"""Code of a process that holds the lock of a run but has no socket yet, as if it were preparing to train. It deletes
+the run when it receives SIGTERM."""
 
 
 def test_stop_reaches_a_run_that_is_starting(capsys: pytest.CaptureFixture[str]) -> None:
@@ -230,7 +231,7 @@ def test_own_process_is_not_stopped_by_a_signal() -> None:
 
 
 def test_run_starts_although_its_stages_cannot_be_shown() -> None:
-    """Check a closed terminal: whatever is written to it raises an exception."""
+    """Start a run while all writing to the terminal raises an error, as when the terminal has been closed."""
     told = []
 
     def write(stage: str) -> None:
@@ -247,7 +248,7 @@ def test_run_starts_although_its_stages_cannot_be_shown() -> None:
 def test_closing_the_terminal_does_not_end_a_detached_run(
     options: list[str], expected: signal.Handlers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Check that the signal is ignored before anything large is imported."""
+    """Check that SIGHUP is already ignored when the command line starts, but only with `--detach`."""
     handlers = []
 
     def command_line(arguments: list[str]) -> int:
@@ -308,7 +309,7 @@ def test_bad_input_starts_no_process(capsys: pytest.CaptureFixture[str], monkeyp
 
 
 class BusyFile:
-    """A file that refuses some writes."""
+    """Fake file whose first writes raise the given errors."""
 
     def __init__(self, *errors: type[OSError]) -> None:
         self._errors = list(errors)
@@ -347,7 +348,7 @@ def test_lower_priority(
 
 
 def test_training_has_the_niceness_that_was_asked_for() -> None:
-    """Check that every thread has it, also those that were started while the run was loaded."""
+    """Check the niceness of every thread of the process, including those that were started while the run was loaded."""
     own = os.getpriority(os.PRIO_PROCESS, 0)
     live = StartingRun.start(ENDLESS, niceness=3).wait()
     pid = live.hello.pid

@@ -1,4 +1,4 @@
-"""Tests of reruns, which repeat commands and results, and of presets saved from runs."""
+"""Tests that reruns, resumed runs and presets saved from runs repeat the commands and results of the original runs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,11 @@ LR, BATCH, LENGTH = "algorithm.inner_lr", "algorithm.meta_batch", "training.iter
 
 
 def train(session: Session, told: Mapping[int, Callable[[Session], None]], until: int | None = None) -> RunFolder:
-    """Train to completion, or abandon the run after meta-step `until`, as if it were killed."""
+    """Train to completion, or abandon the run after meta-step `until`, as if it had been killed.
+
+    Args:
+        told: functions to call with the session, keyed by the meta-step after which they are called.
+    """
     iteration = iter(session)
     for event in iteration:
         if isinstance(event, Progress):
@@ -60,7 +64,7 @@ def tells(*commands: Any) -> Callable[[Session], None]:
 
 
 def numbers(run: RunFolder) -> list[tuple[Any, ...]]:
-    """Return all metrics except times."""
+    """Return the metrics of all meta-steps except their times."""
     names = ("iteration", "meta_loss", "accuracy", "support_loss", "grad_norm", "outer_lr", "tasks_seen")
     return [tuple(getattr(p, name) for name in names) for p in read_all(run.metrics())]
 
@@ -153,7 +157,7 @@ def test_rerun_repeats_commands_before_the_first_step(tmp_path: Path) -> None:
 
 
 def test_rerun_keeps_the_engine_of_auto(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A new measurement could select another engine, and results would depend on the load of the machine."""
+    """A rerun must not measure engines again, because its results would then depend on the load of the machine."""
     from metatui.learning import experiment
 
     chosen = iter(["loop", "batched"])
@@ -178,7 +182,7 @@ def test_compute_changes_persist_over_resumes(tmp_path: Path) -> None:
 
 
 def test_resume_changes_undo_later_changes(tmp_path: Path) -> None:
-    """This also holds if the run is killed again before the next checkpoint."""
+    """Later changes of the same setting stay undone even if the run is killed again before the next checkpoint."""
     told = {12: tells(Change(LR, 0.05), Change(BATCH, 2)), 15: tells(Change(LR, 0.07))}
     run = train(Session.start(SMALL, runs_dir=tmp_path), told, until=17)
     train(Session.resume(run, {LR: 0.001}), {}, until=11)
@@ -233,7 +237,7 @@ def test_rerun_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_rerun_repeats_requested_validations(tmp_path: Path) -> None:
-    """Requested validations affect the best parameters and early stopping."""
+    """A rerun must repeat requested validations, because they affect the best parameters and early stopping."""
     settings = change(SMALL, {"training.early_stop": 3, LENGTH: 80, "evaluation.every": 20})
     told = {13: tells(Pause(), Evaluate(), Change(LR, 0.002), Evaluate(), Resume()), 27: tells(Evaluate())}
     first = train(Session.start(settings, runs_dir=tmp_path), told)
@@ -246,7 +250,7 @@ def test_rerun_repeats_requested_validations(tmp_path: Path) -> None:
 
 
 def test_resume_with_an_unchanged_value_undoes_later_changes(tmp_path: Path) -> None:
-    """Later changes are also undone when the run is resumed a second time."""
+    """The later changes stay undone even if the run is killed and resumed a second time."""
     told = {10: tells(Change(LR, 0.05), Checkpoint()), 12: tells(Change(LR, 0.07))}
     run = train(Session.start(SMALL, runs_dir=tmp_path), told, until=15)
     train(Session.resume(run, {LR: 0.05}), {}, until=13)

@@ -1,4 +1,4 @@
-"""Tests of sessions: recording, interruption, kills and resumption."""
+"""Tests of sessions: what they record, and how runs are interrupted, killed and resumed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SMALL = change(
 
 
 def measured(run: RunFolder) -> list[tuple[int, float, float]]:
-    """Return the metrics that do not depend on time."""
+    """Return the metrics of all meta-steps that do not depend on time."""
     return [(p.iteration, p.meta_loss, p.grad_norm) for p in read_all(run.metrics())]
 
 
@@ -52,13 +52,13 @@ def told(run: RunFolder) -> list[tuple[str, int]]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, list[Event]]:
-    """Return a finished run with a live change, and its events."""
+    """Return a finished run in which a live setting was changed, and its events."""
     session = Session.start(SMALL, runs_dir=tmp_path_factory.mktemp("runs"), preset="small")
     return session.run, train(session)
 
 
 def train(session: Session) -> list[Event]:
-    """Train to completion, changing the inner learning rate after meta-step 15."""
+    """Train to completion, changing the inner learning rate after meta-step 15, and return the events."""
     seen = []
     for event in session:
         seen.append(event)
@@ -68,7 +68,7 @@ def train(session: Session) -> list[Event]:
 
 
 def train_until(session: Session, iteration: int, call: Callable[[], object]) -> None:
-    """Train to completion, and call `call` after a meta-step."""
+    """Train to completion, and call `call` after meta-step `iteration`."""
     for event in session:
         if isinstance(event, Progress) and event.iteration == iteration:
             call()
@@ -345,7 +345,7 @@ def test_crash_log_has_the_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 class Disk:
-    """Wrapper of `save_checkpoint` that fails while the disk is full."""
+    """Replacement for `save_checkpoint` that fails while `full` is true."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, number: int = errno.ENOSPC) -> None:
         self.full = True

@@ -1,4 +1,4 @@
-"""Tests of signals to a run outside of the app: it saves, records the cause, and sets an exit code for schedulers."""
+"""Tests of signals to `metatui run`, which saves the run, records the signal, and exits with a code for schedulers."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ Started = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def started() -> Iterator[Started]:
-    """Return a function that starts `metatui run` in a new process and waits until it prints `until`."""
+    """Return a function that starts `metatui run` in a new process and waits for a given text in its output."""
     processes = []
 
     def start(*words: str, until: str = "meta-step") -> subprocess.Popen[str]:
@@ -261,7 +261,7 @@ def test_ignored_signal_stays_ignored() -> None:
 
 
 def interrupted(settings: Settings) -> RunFolder:
-    """Create a run that is interrupted after two meta-steps."""
+    """Start a run, interrupt it after two meta-steps, and return its folder."""
     session = Session.start(settings)
     for event in session:
         if isinstance(event, Progress) and event.iteration == 2:

@@ -1,4 +1,4 @@
-"""Tests of runs whose output cannot be written."""
+"""Tests of commands whose output cannot be written."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def metatui(*arguments: str, stdout: int, stderr: int) -> int:
 
 @on_linux
 def test_full_log_disk_does_not_end_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Buffered output fails only at the end."""
+    """Check also that buffered output, which Python tries to write again at exit, does not change the exit code."""
     monkeypatch.setenv("PYTHONUNBUFFERED", "")
     with FULL.open("w") as full:
         assert metatui("run", *options(), stdout=subprocess.DEVNULL, stderr=full.fileno()) == 0
@@ -53,7 +53,7 @@ def test_closed_pipe_does_not_end_a_run(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_lost_terminal_saves_the_run() -> None:
-    """The process receives SIGHUP, and writing to the terminal fails."""
+    """Close the terminal of a run, so that the process receives SIGHUP and cannot write to the terminal."""
     with Program(
         "run", *options(training__iterations="100000000"), env={"METATUI_RUNS": os.environ["METATUI_RUNS"]}
     ) as program:

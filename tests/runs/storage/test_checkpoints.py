@@ -1,4 +1,4 @@
-"""Tests of checkpoints: round trips, and torn or altered files."""
+"""Tests of checkpoints: saving and reading, and incomplete or altered files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the files of a run: torn and invalid lines, locks and lists of runs."""
+"""Tests of the files of a run: incomplete and invalid lines, locks, and lists of runs."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_journal_entries_without_a_time_are_skipped(time: object, tmp_path: Path
 
 
 def test_long_journal_keeps_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A resumed run needs the commands, regardless of the number of later validations."""
+    """Of the oldest entries in a long journal, only the commands are read, because a resumed run needs them."""
     largest = 500_000
     monkeypatch.setattr("metatui.runs.storage.journal.LARGEST", largest)
     writer = JournalWriter(tmp_path / "journal.jsonl")

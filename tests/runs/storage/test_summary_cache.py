@@ -26,7 +26,7 @@ from tests.tui.fakes import saved_run
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return the names of the runs whose folders are read, updated during the test."""
+    """Return a list that collects the names of the runs whose folders are read during the test."""
     names: list[str] = []
 
     def counted(run: RunFolder) -> RunSummary:

@@ -1,4 +1,4 @@
-"""Tests of event files for TensorBoard, read with its own reader."""
+"""Tests of the event files for TensorBoard, using TensorBoard's own reader."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Read = Callable[[Path], Scalars]
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> Read:
-    """Return a function that reads the scalars in a folder. Every meta-step is written."""
+    """Make runs log every meta-step, and return a function that reads the scalars from the event files in a folder."""
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing import event_accumulator
 

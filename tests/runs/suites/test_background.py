@@ -1,4 +1,4 @@
-"""Tests of suites in the background: start, status, stop."""
+"""Tests of suites that run in the background: starting, status and stopping."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from metatui.utils.errors import BadInput
 from tests.cli.test_suite import ENDLESS, TINY
 
 TIMEOUT = 120.0
-"""Seconds after which a test fails."""
+"""Maximum number of seconds to wait for a status of a suite."""
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ def written(folder: Path, text: str) -> Suite:
 
 
 def until(monitor: SuiteMonitor, reached: Callable[[SuiteStatus], bool]) -> SuiteStatus:
-    """Poll until `reached` accepts the status, and return the status."""
+    """Read the status of a suite repeatedly until `reached` returns true for it, and return the status."""
     end = time.monotonic() + TIMEOUT
     while not reached(status := monitor.read()):
         assert time.monotonic() < end, status

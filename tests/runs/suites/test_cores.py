@@ -1,4 +1,4 @@
-"""Tests of the CPU cores of simultaneous runs."""
+"""Tests of dividing the CPU cores among simultaneous runs."""
 
 from __future__ import annotations
 

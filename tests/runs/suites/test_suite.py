@@ -1,4 +1,4 @@
-"""Tests of suite files: expansion to runs, errors in invalid files, and the manifest."""
+"""Tests of suite files: the runs that they describe, errors in invalid files, and the manifest."""
 
 from __future__ import annotations
 
