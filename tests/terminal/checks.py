@@ -1,4 +1,4 @@
-"""Checks of runs, terminals and processes after the program has ended."""
+"""Functions with which tests of the whole program check runs, terminals and processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SMALL, LARGE = (80, 24), (160, 48)
 
 
 def runs(folder: Path) -> list[RunFolder]:
-    """Return all runs, oldest first."""
+    """Return all runs in `folder`, oldest first."""
     return sorted(RunStore(folder).runs(), key=lambda run: run.journal()[0].time)
 
 
@@ -31,7 +31,7 @@ def happened(run: RunFolder, event: str) -> list[int]:
 
 
 def assert_usable(program: Program) -> None:
-    """Check that the terminal is in a state usable by a shell."""
+    """Check that the program has restored the modes and line settings of the terminal, and shows no traceback."""
     modes = program.emulator.modes
     assert ALTERNATE_SCREEN in modes  # otherwise there was nothing to restore
     on = {mode for mode in (ALTERNATE_SCREEN, BRACKETED_PASTE, FOCUS_EVENTS, *MOUSE) if modes[mode]}
@@ -50,7 +50,7 @@ def assert_nothing_lost(run: RunFolder) -> None:
 
 
 def saved_at(checkpoint: Path) -> int:
-    """Return the meta-step of a checkpoint, without importing torch."""
+    """Return the meta-step at which a checkpoint was saved, without importing PyTorch."""
     data = checkpoint.read_bytes()
     (length,) = struct.unpack("<Q", data[:8])
     values = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["values"])
@@ -88,5 +88,5 @@ def cpu_seconds(pid: int) -> float:
 
 
 def bytes_written(pid: int) -> int:
-    """Return the number of bytes that a process has written to its terminal and files."""
+    """Return the number of bytes that a process has written, to its terminal and to files. Requires /proc."""
     return int(Path(f"/proc/{pid}/io").read_text().partition("wchar: ")[2].split()[0])

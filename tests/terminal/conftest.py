@@ -1,4 +1,4 @@
-"""Fixtures that run the program with an empty home directory."""
+"""Fixtures that run metatui with an empty home directory."""
 
 from __future__ import annotations
 

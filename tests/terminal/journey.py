@@ -1,4 +1,4 @@
-"""A first session of a new user by keyboard, in steps. Used by a test and by the recording."""
+"""The steps of a new user's first session, performed by keyboard. Used by `test_program` and by `tests.recording`."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class Program(Terminal):
 
     @property
     def stopped(self) -> bool:
-        """True if a shell would see the job as stopped. Needs /proc."""
+        """Whether the program is suspended, as a shell would see it. Requires /proc."""
         state = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0]
         self.look()  # after the check, so that the last output before the stop is read
         return state == "T"
@@ -128,7 +128,7 @@ class Program(Terminal):
             self._terminal = -1
 
     def ended(self) -> int:
-        """Wait until the program ends, and return its exit code, or the negative number of a fatal signal."""
+        """Wait until the program ends. Return its exit code, or the negated signal number if a signal killed it."""
         if self._terminal >= 0:
             self.until(lambda: not self.look(), "the end")
         return self.process.wait(PATIENCE)

@@ -1,4 +1,4 @@
-"""Performs steps without a program, to learn which actions they perform."""
+"""Performs the steps of tests without starting metatui, and records which actions they perform."""
 
 from __future__ import annotations
 

@@ -33,17 +33,17 @@ FIXTURES = ROOT / "tests" / "fixtures" / "runs_08307bf"
 GLYPHS = change(Settings(), {"task.source": "glyphs", "task.shots": 12})
 
 EPISODES = "maml-glyphs-20260101-000000"
-"""A finished run with three held-out tasks of images, and more support images than fit."""
+"""Id of a finished run with three held-out image tasks. Each has more support images than fit on the screen."""
 FINISHED, COPY = "maml-waves-20260102-000000", "maml-waves-20260103-000000"
-"""A finished run with a checkpoint, and a copy of it."""
+"""Ids of a finished run that has a checkpoint, and of a copy of this run."""
 INTERRUPTED = "maml-waves-20260104-000000"
-"""An interrupted run with a checkpoint."""
+"""Id of an interrupted run that has a checkpoint."""
 PRESET = "my-characters"
 """A preset of the user, for a data set that is not on this machine."""
 
 
 def look_at_run(at: Program) -> None:
-    """Open a finished run, and change what its curves and its adaptation show."""
+    """Open a finished run, and change what the panes for curves and adaptation show."""
     at.see("F5 Start", "no run is shown")
     at.act("next_tab", EPISODES)
     at.act("open_run", "Meta-loss", f"{EPISODES} (finished)")
@@ -78,14 +78,14 @@ def arrange_panes(at: Program) -> None:
 
 
 def resize(at: Terminal, action: str, pane: str, *, right: int = 0, down: int = 0) -> None:
-    """Perform an action that moves the left upper corner of a pane."""
+    """Perform an action, and wait until it has moved the upper left corner of `pane` by the given numbers of cells."""
     row, column = corner(at, pane)
     at.act(action)
     at.until(lambda: corner(at, pane) == (row + down, column + right), f"{pane} moved {right} right and {down} down")
 
 
 def corner(at: Terminal, pane: str) -> tuple[int, int]:
-    """Return row and column of the left upper corner of a pane; (0, 0) if it is not visible."""
+    """Return the row and column of the upper left corner of a pane, or (0, 0) if the pane is not visible."""
     frame = f"╭─ {pane}"
     return next(((number, row.index(frame)) for number, row in enumerate(at.rows) if frame in row), (0, 0))
 

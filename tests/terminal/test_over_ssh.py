@@ -1,4 +1,4 @@
-"""Test of a lost SSH connection during training, with sshd on this machine."""
+"""Test that a run continues after its SSH connection is lost. The SSH server runs on this machine."""
 
 from __future__ import annotations
 

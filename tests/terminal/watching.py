@@ -67,7 +67,7 @@ class Terminal(ABC):
 
     @property
     def meta_step(self) -> int:
-        """Meta-step of the run, from the top row or the progress bar; 0 if neither is visible."""
+        """Meta-step of the shown run, as displayed in the top row or the progress bar, or 0 if neither is visible."""
         bar = r"([\d,]+) of [\d,]+(?: meta-s|, \d+ %)"
         found = re.search(r"([\d,]+) of [\d,]+", self.rows[0]) or re.search(bar, self.text)
         return int(found[1].replace(",", "")) if found else 0
@@ -79,7 +79,7 @@ class Terminal(ABC):
 
     @property
     def explained(self) -> str:
-        """Label of the field that is explained below the form, or empty."""
+        """Label of the field that is explained below the form, or an empty string if no field is explained."""
         for row in reversed(self.rows):
             if found := re.match(r"[ │]{0,2}([A-Z][\w -]+(?: \([KQN]\))?)(?: \([^)]*\))?: ", row):
                 return found[1]
@@ -98,7 +98,7 @@ class Terminal(ABC):
         self.until(lambda: text not in self.text, f"{text} gone from the screen")
 
     def tab_to(self, label: str, *, most: int = 30) -> None:
-        """Press tab until the field `label` is explained below the form."""
+        """Press Tab up to `most` times, until the field `label` is explained below the form."""
         self.until(lambda: self.explained, "a field explained")
         for _ in range(most):
             before = self.explained

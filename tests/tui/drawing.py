@@ -71,7 +71,7 @@ def curves() -> list[Series]:
 
 
 def wave(task: int, skill: float, steps: int = 10) -> RegressionView:
-    """Return a sinusoid and predictions that approach it; each step multiplies the error by `skill`."""
+    """Return a view of a sinusoid task. Each inner step multiplies the error of the predictions by `skill`."""
     amplitude, phase = 0.8 + 0.9 * (task % 5), 0.3 + 0.5 * task
     grid = tuple(-5 + i / 10 for i in range(101))
     truth = tuple(amplitude * math.sin(x - phase) for x in grid)
@@ -152,7 +152,7 @@ def episode(task: int, ways: int = 5, steps: int = 5) -> ImageView:
 
 
 def several_shots(view: ImageView, shots: int) -> ImageView:
-    """Repeat the support images of each class."""
+    """Return a copy of `view` that contains each support image `shots` times."""
     labels = tuple(label for label in view.support_labels for _ in range(shots))
     return replace(view, support=tuple(image for image in view.support for _ in range(shots)), support_labels=labels)
 

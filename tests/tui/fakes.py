@@ -104,7 +104,7 @@ class FakeSession:
         self._events.put(None)
 
     async def heard(self, app: MetatuiApp, pilot: Pilot[None]) -> None:
-        """Wait until the app has shown all events."""
+        """Wait until the app has received and shown all events that were sent."""
         await asyncio.to_thread(self._events.join)
         app.run_controller.update()
         await pilot.pause()
@@ -119,7 +119,7 @@ class FakeSession:
 
 
 class FakeStart:
-    """A fake process of a run, which measures engines until it is stopped."""
+    """A fake run that has not begun to train: its process measures engines until it is stopped."""
 
     def __init__(self) -> None:
         self.measuring, self._stopped = threading.Event(), threading.Event()
@@ -146,11 +146,13 @@ class FakeSessions:
         self.attached: list[str] = []
         self.stopped: list[str] = []
         self.session: FakeSession | None = None
-        """The newest session."""
+        """The most recently created session, if any."""
         self.error: Exception | None = None
         self.closed = False
         self.packing: Sequence[tuple[int, int]] = ()
-        """Packing progress before the next run trains. Then `packed` is set, and the run waits for `may_train`."""
+        """Progress (images done, total) that `start` reports for packing images, before it sets `packed` and waits for
+        `may_train`.
+        """
         self.packed, self.may_train = threading.Event(), threading.Event()
         self.starting: FakeStart | None = None
         """The process that the next run is started in, if it is observed while it loads."""

@@ -1,4 +1,4 @@
-"""Usual values that the form offers, and hints about a run."""
+"""Tests of the usual values that the form offers for an algorithm or a task source, and of hints about a run."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def select(app: MetatuiApp, pilot: Pilot[None], path: str, text: str) -> F
 
 
 def notes(app: MetatuiApp) -> dict[str, str]:
-    """Return the notes that the form shows below its fields, by path."""
+    """Return the notes that the form shows below its fields, keyed by the path of the setting."""
     lines = {field.setting.path: field.query("StatusLine") for field in app.form.fields if field.display}
     return {path: str(line.first().render()) for path, line in lines.items() if line and line.first().display}
 

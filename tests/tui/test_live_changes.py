@@ -61,7 +61,7 @@ async def started(app: MetatuiApp, pilot: Pilot[None], sessions: FakeSessions) -
 
 
 async def changed(app: MetatuiApp, pilot: Pilot[None], session: FakeSession, path: str, value: float) -> None:
-    """Change a setting, and let the trainer apply the change."""
+    """Change a setting of the fake run, and wait until the app shows that the run has applied the change."""
     app.run_controller.client.change(path, value)
     await session.heard(app, pilot)
     assert app.run_controller.shown is not None

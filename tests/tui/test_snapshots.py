@@ -30,7 +30,7 @@ CompareSizes = Callable[[Pilot[None]], Awaitable[None]]
 
 @pytest.fixture(autouse=True)
 def _no_load(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Turn off measurements of memory and load, which differ between machines."""
+    """Turn off measurements of memory use and CPU load, which differ between machines."""
     monkeypatch.setattr("metatui.tui.controllers.run.SAMPLE_EVERY", 3600.0)
 
 
@@ -79,7 +79,7 @@ async def test_images_finished(make: Make, sessions: FakeSessions, compare_sizes
 
 
 async def test_failed(make: Make, sessions: FakeSessions, compare_sizes: CompareSizes) -> None:
-    """Let a run fail, and close the dialog that says so."""
+    """Check the main screen after a run has failed and the failure dialog has been closed."""
     async with make().run_test(size=SMALL) as pilot:
         app = pilot.app
         assert isinstance(app, MetatuiApp)

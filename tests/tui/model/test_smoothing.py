@@ -37,7 +37,7 @@ def definition(values: Sequence[float], decay: float) -> list[float]:
 
 
 class PartialRun:
-    """A run that sends only some of its meta-steps."""
+    """Fake connection to a run that sends only the given events, which need not include every meta-step."""
 
     hello = Hello(protocol=1, run="run", pid=0, host="", phase="running", iteration=0, settings=Settings())
 
@@ -55,7 +55,7 @@ class PartialRun:
 
 
 def made(iteration: int, seed: int = 0) -> Progress:
-    """Return a noisy meta-step, rounded as in the metrics file."""
+    """Return the progress of a meta-step whose meta-loss is noisy and rounded as in the metrics file."""
     step = progress(iteration)
     noisy = step.meta_loss * (1.2 + math.sin(iteration * (seed + 12.9898)))
     return replace(step, meta_loss=float(f"{noisy:.9g}"), accuracy=None)

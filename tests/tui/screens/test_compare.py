@@ -1,4 +1,4 @@
-"""Tests of the compare screen with artificial comparisons."""
+"""Tests of the compare screen, most of them with artificial results."""
 
 from __future__ import annotations
 
@@ -250,7 +250,7 @@ async def test_target() -> None:
 @pytest.mark.usefixtures("fake_helper")
 async def test_export(tmp_path: Path) -> None:
     async def write(name: str) -> str:
-        """Return the problem with the name, or an empty string if the file was written."""
+        """Export to the file `name`, and return the error shown in the dialog, or an empty string on success."""
         if not isinstance(app.screen, ExportScreen):
             await pilot.press("e")
             await pilot.pause()

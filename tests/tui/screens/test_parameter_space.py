@@ -1,4 +1,4 @@
-"""Tests of the parameter-space screen with artificial trajectories."""
+"""Tests of the parameter-space screen with artificial adaptation trajectories."""
 
 from __future__ import annotations
 

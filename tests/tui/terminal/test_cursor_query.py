@@ -14,7 +14,7 @@ from metatui.tui.terminal.cursor_query import QUESTION, moves_cursor, shows_sixe
 
 @pytest.fixture
 def terminal() -> Iterator[tuple[int, int]]:
-    """Yield both ends of a pseudo-terminal: that of the terminal emulator, and that of the program."""
+    """Yield the file descriptors of the two ends of a pseudo-terminal: the emulator's end, then the program's end."""
     emulator, program = os.openpty()
     yield emulator, program
     os.close(emulator)

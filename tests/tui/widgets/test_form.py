@@ -97,7 +97,7 @@ class Options(Group):
 
 
 class Ridge(Component):
-    """An algorithm with options."""
+    """Example of an algorithm that declares options."""
 
     registry = ALGORITHMS
     name = "ridge"

@@ -1,4 +1,4 @@
-"""Tests of photographs drawn as cells of colour."""
+"""Tests of drawing photographs in terminal cells."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ async def settled(app: MetatuiApp, pilot: Pilot[None]) -> None:
 
 @pytest.fixture
 def saved(runs_dir: Path) -> None:
-    """Save three runs: two finished ones, and a stopped one of 20 meta-steps that has another seed than its preset."""
+    """Save two finished runs, and a run that was stopped after 20 meta-steps and whose seed differs from its preset."""
     quick = change(presets.load("quick").settings, {"training.seed": 7})
     saved_run(runs_dir, quick, name=NAMES[2], steps=20, test=False, preset="quick (changed)")
     saved_run(runs_dir, Settings(), name=NAMES[1], steps=30)
@@ -61,7 +61,7 @@ def order(app: MetatuiApp) -> list[str]:
 
 
 def question(app: MetatuiApp) -> str:
-    """Return the text of the dialog."""
+    """Return the question that the open dialog asks."""
     return str(app.screen.query_one(StaticText).render())
 
 
