@@ -26,7 +26,7 @@ def runs(folder: Path) -> list[RunFolder]:
 
 
 def happened(run: RunFolder, event: str) -> list[int]:
-    """Return the meta-steps of the journal entries for `event`."""
+    """Return the meta-step of each journal entry for `event`."""
     return [entry.iteration for entry in run.journal() if entry.event == event]
 
 
@@ -42,7 +42,10 @@ def assert_usable(program: Program) -> None:
 
 
 def assert_nothing_lost(run: RunFolder) -> None:
-    """Check that metrics and last checkpoint contain all meta-steps up to the last journal entry."""
+    """Check that the metrics and the last checkpoint are complete.
+
+    Both must reach the meta-step of the last journal entry, and the metrics must contain every meta-step before it.
+    """
     reached = run.journal()[-1].iteration
     assert reached > 0
     assert [progress.iteration for progress in read_all(run.metrics())] == list(range(1, reached + 1))
@@ -58,13 +61,13 @@ def saved_at(checkpoint: Path) -> int:
 
 
 def trainer(run: RunFolder) -> int:
-    """Return the id of the process that trains a live run."""
+    """Return the id of the process that is training a live run."""
     assert run.is_live()
     return int(json.loads(run.lock_path.read_bytes())["pid"])
 
 
 def wait_for(holds: Callable[[], object]) -> None:
-    """Wait for a condition that another process makes true."""
+    """Wait until another process makes `holds()` true. Raises AssertionError after `PATIENCE` seconds."""
     deadline = time.monotonic() + PATIENCE
     while not holds():
         assert time.monotonic() < deadline, "the condition never became true"
@@ -72,7 +75,7 @@ def wait_for(holds: Callable[[], object]) -> None:
 
 
 def processes_of(runs_dir: Path) -> set[int]:
-    """Return the running processes whose environment contains `runs_dir`. Needs /proc."""
+    """Return the ids of the processes whose environment variable METATUI_RUNS is `runs_dir`. Requires /proc."""
     found = set()
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -82,7 +85,7 @@ def processes_of(runs_dir: Path) -> set[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the CPU seconds that a process has used."""
+    """Return the CPU time, in seconds, that a process has used. Requires /proc."""
     user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 

@@ -1,4 +1,4 @@
-"""Tests of the whole program in a pseudo-terminal, including the state that it leaves behind."""
+"""Tests of the whole program in a pseudo-terminal, including the runs and the terminal state that it leaves behind."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_typical_session(open_program: Open, runs_dir: Path, tmp_path: Path) -> 
 
 
 def test_ascii_until_sigterm(open_program: Open, runs_dir: Path) -> None:
-    """Check that all output with `--ascii` is ASCII, and that the quit key asks for confirmation but SIGTERM does not."""
+    """Check that `--ascii` prints only ASCII, and that the quit key asks for confirmation but SIGTERM does not."""
     with open_program("--preset", "quick", "--ascii", *ENDLESS, "--start", size=LARGE) as program:
         program.see("Running", "Validation: loss")
         look_around(program)
@@ -138,7 +138,7 @@ def look_around(program: Program) -> None:
 
 
 def requested_validations(run: RunFolder) -> list[int]:
-    """Return the meta-steps of validations requested by the user."""
+    """Return the meta-steps of the validations that the user requested."""
     every = run.settings().evaluation.every
     steps = Counter(happened(run, "evaluated"))
     return sorted((steps - Counter({step: 1 for step in steps if step % every == 0})).elements())

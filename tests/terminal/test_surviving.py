@@ -50,7 +50,7 @@ FINISHED = ROOT / "tests" / "fixtures" / "runs_08307bf" / "finished"
 
 @dataclass(frozen=True)
 class LiveRun:
-    """A run shared by several tests, because starting it takes longer than each of these tests."""
+    """A live run that several tests share, because starting it takes longer than each of the tests."""
 
     run: RunFolder
     open_program: Open
@@ -66,7 +66,7 @@ class LiveRun:
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveRun]:
-    """A run that was started in the app before the app was quit."""
+    """Start a run in the app, quit the app, and yield the run, which continues in the background."""
     home = tmp_path_factory.mktemp("home")
     open_program = opener(home_variables(home))
     try:
@@ -93,7 +93,7 @@ def only_run(runs_dir: Path) -> RunFolder:
 
 
 def trains_on(run: RunFolder) -> None:
-    """Wait until the run has made progress."""
+    """Wait until the run has recorded another meta-step."""
     steps = run.metrics()
     while steps.read_new():
         pass
@@ -159,7 +159,7 @@ def test_paused_run_waits_after_a_hang_up_and_finishes(open_program: Open, runs_
 
 
 def test_closed_terminal_without_a_signal(live: LiveRun) -> None:
-    """Check a case under sudo or in a container: the app gets no signal, but its input is closed."""
+    """Check that the app ends if its input is closed without a signal, as under sudo or in a container."""
     with live.attach() as program:
         program.see("Running")
         app = program.app

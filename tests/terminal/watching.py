@@ -1,4 +1,4 @@
-"""Base class of terminals in which tests press keys and wait for text."""
+"""Base class for terminals in which tests press keys and wait for text."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Terminal(ABC):
 
     def __init__(self) -> None:
         self.performed: set[str] = set()
-        """Ids of the actions that `act` performed."""
+        """Ids of the actions that `act` has performed."""
 
     @property
     @abstractmethod
     def rows(self) -> Sequence[str]:
-        """Rows of the screen at the last `look`."""
+        """Rows of text that were on the screen when `look` was last called."""
 
     @property
     @abstractmethod
@@ -32,7 +32,7 @@ class Terminal(ABC):
 
     @abstractmethod
     def look(self) -> bool:
-        """Read the screen again, waiting briefly for changes. Returns False after the program has ended."""
+        """Wait briefly for output, and update `rows`. Returns False after the program has ended."""
 
     @abstractmethod
     def press(self, key: str) -> None:
@@ -74,7 +74,7 @@ class Terminal(ABC):
 
     @property
     def keys(self) -> str:
-        """The key bar."""
+        """Text of the key bar, the last row of the screen."""
         return self.rows[-1]
 
     @property
@@ -90,7 +90,7 @@ class Terminal(ABC):
         self.until(lambda: all(text in self.text for text in texts), f"{', '.join(texts)} on the screen", patience)
 
     def see_progress(self) -> None:
-        """Wait until the meta-step of the shown run has increased."""
+        """Wait until the meta-step shown on the screen has increased."""
         before = self.meta_step
         self.until(lambda: self.meta_step > before, f"a meta-step beyond {before}")
 

@@ -24,7 +24,7 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 
 class PlainNames(SVGImageExtension):  # type: ignore[misc]
-    """Writes SVG snapshots without brackets in their file names: `test_page-80x24.svg`."""
+    """Snapshot extension that writes SVG files without brackets in their names, for example `test_page-80x24.svg`."""
 
     @classmethod
     def get_snapshot_name(cls, *, test_location: PyTestLocation, index: int | str = 0) -> str:

@@ -28,7 +28,7 @@ NOISY = Hinted(200, "noisy_validation", "Validation is noisy: 0.4 ± 0.4 with 8 
 
 
 async def select(app: MetatuiApp, pilot: Pilot[None], path: str, text: str) -> FormField:
-    """Choose another value in a list of the form, as by its keys, and return its field."""
+    """Choose `text` by keyboard in the list of values of the setting `path`, and return the form field."""
     field = await app.form.reveal(path)
     field.control.focus()
     await pilot.press("enter")

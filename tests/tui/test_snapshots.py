@@ -35,7 +35,10 @@ def _no_load(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def training(sessions: FakeSessions, steps: int, *, end: bool = False) -> Callable[[Pilot[None]], Awaitable[None]]:
-    """Return a function that starts a run of `steps` meta-steps with two validations."""
+    """Return a function that starts a fake run and sends `steps` meta-steps, two validations and a warning.
+
+    If `end` is true, the run then finishes.
+    """
 
     async def run(pilot: Pilot[None]) -> None:
         app = pilot.app
@@ -107,7 +110,7 @@ def test_form_during_a_run(make: Make, sessions: FakeSessions, snap_compare: Com
 
 
 def test_diverging(make: Make, sessions: FakeSessions, snap_compare: Compare) -> None:
-    """Raise a learning rate until validations diverge, and undo the change."""
+    """Check the main screen after validation has diverged because of a live change that was then undone."""
 
     async def run(pilot: Pilot[None]) -> None:
         app = pilot.app
@@ -164,7 +167,7 @@ DIALOGS = {
 
 @pytest.mark.parametrize("key", DIALOGS.values(), ids=DIALOGS)
 async def test_dialog(make: Make, sessions: FakeSessions, compare_sizes: CompareSizes, key: str) -> None:
-    """Open a dialog over a run."""
+    """Check a dialog that is opened while a run is training."""
     async with make().run_test(size=SMALL) as pilot:
         await training(sessions, 100)(pilot)
         await pilot.press(key)

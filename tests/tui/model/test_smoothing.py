@@ -1,4 +1,4 @@
-"""Tests that smoothed training curves are exponential moving averages, equal in live, reopened and compared runs."""
+"""Tests that smoothed training curves are exponential moving averages, equal for live, reopened and compared runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ from tests.tui.fakes import progress, started
 
 
 def definition(values: Sequence[float], decay: float) -> list[float]:
-    """Compute s_t / (1 - decay^t), where s_t = decay s_(t-1) + (1 - decay) x_t."""
+    """Compute the exponential moving average of `values`, corrected for its start at zero, by its definition.
+
+    The average is s_t / (1 - decay^t), where s_t = decay * s_(t-1) + (1 - decay) * x_t and s_0 = 0.
+    """
     found, s = [], 0.0
     for t, value in enumerate(values, 1):
         s = decay * s + (1 - decay) * value
@@ -69,7 +72,7 @@ def write(run: RunFolder, steps: Sequence[Progress], *, after: int = 0) -> None:
 
 
 def follow(run: RunFolder, events: Sequence[Event], model: RunModel | None = None) -> RunModel:
-    """Return the model after a run has sent `events`."""
+    """Let the app's run client receive `events` of `run`, and return the updated model."""
     client, model = RunClient(), model or RunModel(Settings())
     client.begin(lambda: PartialRun(run, events), model)
     assert client.receiver is not None

@@ -1,4 +1,4 @@
-"""A small app that shows one screen, and a fake helper process."""
+"""Fixtures and functions for tests of screens: a small app that shows one screen, and a fake helper process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.tui.screens.fake_helper import FakeHelper
 
 
 class ScreenApp(App[None]):
-    """Shows `screen` over an empty screen, with the style sheet of metatui. Starts much faster than metatui."""
+    """App that shows only `screen`, with metatui's style sheet. It starts much faster than the whole app."""
 
     TITLE = "metatui"
     CSS_PATH = Path(metatui.tui.__file__).with_name("metatui.tcss")

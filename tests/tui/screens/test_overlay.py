@@ -1,4 +1,4 @@
-"""Tests of screens that cover a part of the screen below."""
+"""Tests of dialogs and other screens that cover only a part of the screen below them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of questions to the terminal."""
+"""Tests of asking a terminal whether it can move the cursor and whether it can show sixel graphics."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def terminal() -> Iterator[tuple[int, int]]:
 
 @pytest.fixture
 def answer(terminal: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes, bytes], None]:
-    """Return a function that makes the terminal emulator reply to a question."""
+    """Return a function that sets the reply of the terminal emulator to a question of the program."""
     emulator, _ = terminal
     write = os.write
     monkeypatch.setattr(cursor_query, "WAIT", 0.05)

@@ -1,4 +1,4 @@
-"""Tests of pictures by Kitty's graphics protocol."""
+"""Tests of sending pictures to the terminal with Kitty's graphics protocol."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Tests of the positions of curves, points, bands and marks relative to the ticks, and of overlapping curves.
 
-`METATUI_CHARTS=10000` draws that many random charts.
+The environment variable METATUI_CHARTS sets the number of random charts to draw, for example 10000.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def scale(axis: Axis, cells: Sequence[int]) -> tuple[float, float]:
 
 
 def dots_of(lines: Sequence[str], symbols: Symbols, left: int) -> set[tuple[int, int]]:
-    """Return the drawn dots as column and row from the bottom."""
+    """Return the column and the row, counted from the bottom, of each dot drawn in the plot area."""
     dots = set()
     for y, line in enumerate(reversed(lines)):
         for x, char in enumerate(line[left:]):

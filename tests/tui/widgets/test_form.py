@@ -1,4 +1,4 @@
-"""The form of settings: its model without widgets, and the options of algorithms."""
+"""Tests of the settings form: its model, which needs no widgets, and the options of algorithms."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Ridge(Component):
 
 
 class FormApp(App[None]):
-    """The form alone."""
+    """App that shows only the settings form."""
 
     def compose(self) -> ComposeResult:
         yield SettingsForm(Settings(), Symbols.ASCII)
