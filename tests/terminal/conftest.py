@@ -30,7 +30,7 @@ def home_variables(home: Path) -> dict[str, str]:
 
 
 def opener(variables: Mapping[str, str]) -> Open:
-    """Return a function that starts the program with the given environment variables."""
+    """Return a function that starts metatui with the given environment variables."""
 
     def open_program(*arguments: str, size: tuple[int, int] = SMALL, **more: str) -> Program:
         return Program(*arguments, size=size, env={**variables, **more})

@@ -66,7 +66,7 @@ def _numbers(parameters: bytes) -> tuple[int, ...]:
 
 
 class Emulator:
-    """Terminal emulator that keeps all output of a program and computes the screen."""
+    """Terminal emulator that keeps all output of a program and computes the resulting screen."""
 
     def __init__(self, columns: int, rows: int) -> None:
         self.screen = Screen(columns, rows)

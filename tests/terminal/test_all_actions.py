@@ -43,7 +43,7 @@ PRESET = "my-characters"
 
 
 def look_at_run(at: Program) -> None:
-    """Open a finished run, and change what the panes for curves and adaptation show."""
+    """Open a finished run, and change what the curves pane and the adaptation pane show."""
     at.see("F5 Start", "no run is shown")
     at.act("next_tab", EPISODES)
     at.act("open_run", "Meta-loss", f"{EPISODES} (finished)")
@@ -137,7 +137,7 @@ def close(at: Terminal, text: str) -> None:
 
 
 def is_light(program: Program) -> bool:
-    """Return whether the background of the second row is light."""
+    """Return whether the background of the second row of the screen is light."""
     return int(program.emulator.screen.buffer[1][0].bg, 16) > 0x808080
 
 

@@ -43,7 +43,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason=
 TRAINING = ("--preset", "quick", *ENDLESS, "--start")
 
 FROZEN_SECONDS = int(os.environ.get("METATUI_FROZEN_SECONDS", "3"))
-"""Number of seconds for which the terminal does not read the output of the app. A full check takes 60 seconds."""
+"""Number of seconds for which the terminal does not read the app's output. Set it to 60 for a full check."""
 
 FINISHED = ROOT / "tests" / "fixtures" / "runs_08307bf" / "finished"
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from metatui.tui.keyboard.actions import BY_ID, key_name
 
 PATIENCE = 60.0
-"""Timeout in seconds, much longer than a busy machine needs, so that it is reached only on failure."""
+"""Timeout in seconds. It is much longer than even a busy machine needs, so that only failures reach it."""
 
 
 class Terminal(ABC):
@@ -28,7 +28,7 @@ class Terminal(ABC):
     @property
     @abstractmethod
     def condition(self) -> str:
-        """State of the program, for failure messages."""
+        """Description of the program's state, for failure messages."""
 
     @abstractmethod
     def look(self) -> bool:

@@ -1,4 +1,4 @@
-"""Tests of the helper process: its replies, requests that replace others, errors and crashes."""
+"""Tests of the helper process: replies, requests that newer ones replace, errors and crashes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the command palette: actions, settings, presets and runs."""
+"""Tests of searching the command palette for actions, settings, presets and runs."""
 
 from __future__ import annotations
 

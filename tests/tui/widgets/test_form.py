@@ -90,7 +90,7 @@ def test_hostile_texts(typed: dict[str, str]) -> None:
 
 
 class Options(Group):
-    """Options of `Ridge`."""
+    """Options of the example algorithm `Ridge`."""
 
     solver: Literal["cg", "dense"] = setting("cg", "Solver", "Solver of the linear system.", main=True)
     strength: float = setting(1.0, "Strength", "Strength of the penalty.", ge=0, le=10)
