@@ -1,1 +1,1 @@
-"""Tests of the whole program in a pseudo-terminal, with an emulator for its screen."""
+"""Tests of the whole program in a pseudo-terminal. An emulator computes what the screen shows."""

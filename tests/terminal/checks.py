@@ -1,4 +1,4 @@
-"""Checks of runs, terminals and processes after the program has ended."""
+"""Functions with which tests of the whole program check runs, terminals and processes."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ SMALL, LARGE = (80, 24), (160, 48)
 
 
 def runs(folder: Path) -> list[RunFolder]:
-    """Return all runs, oldest first."""
+    """Return all runs in `folder`, oldest first."""
     return sorted(RunStore(folder).runs(), key=lambda run: run.journal()[0].time)
 
 
 def happened(run: RunFolder, event: str) -> list[int]:
-    """Return the meta-steps of the journal entries for `event`."""
+    """Return the meta-step of each journal entry for `event`."""
     return [entry.iteration for entry in run.journal() if entry.event == event]
 
 
 def assert_usable(program: Program) -> None:
-    """Check that the terminal is in a state usable by a shell."""
+    """Check that the program has restored the modes and line settings of the terminal, and shows no traceback."""
     modes = program.emulator.modes
     assert ALTERNATE_SCREEN in modes  # otherwise there was nothing to restore
     on = {mode for mode in (ALTERNATE_SCREEN, BRACKETED_PASTE, FOCUS_EVENTS, *MOUSE) if modes[mode]}
@@ -42,7 +42,10 @@ def assert_usable(program: Program) -> None:
 
 
 def assert_nothing_lost(run: RunFolder) -> None:
-    """Check that metrics and last checkpoint contain all meta-steps up to the last journal entry."""
+    """Check that the metrics and the last checkpoint are complete.
+
+    Both must reach the meta-step of the last journal entry, and the metrics must contain every meta-step before it.
+    """
     reached = run.journal()[-1].iteration
     assert reached > 0
     assert [progress.iteration for progress in read_all(run.metrics())] == list(range(1, reached + 1))
@@ -50,7 +53,7 @@ def assert_nothing_lost(run: RunFolder) -> None:
 
 
 def saved_at(checkpoint: Path) -> int:
-    """Return the meta-step of a checkpoint, without importing torch."""
+    """Return the meta-step at which a checkpoint was saved, without importing PyTorch."""
     data = checkpoint.read_bytes()
     (length,) = struct.unpack("<Q", data[:8])
     values = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["values"])
@@ -58,13 +61,13 @@ def saved_at(checkpoint: Path) -> int:
 
 
 def trainer(run: RunFolder) -> int:
-    """Return the id of the process that trains a live run."""
+    """Return the id of the process that is training a live run."""
     assert run.is_live()
     return int(json.loads(run.lock_path.read_bytes())["pid"])
 
 
 def wait_for(holds: Callable[[], object]) -> None:
-    """Wait for a condition that another process makes true."""
+    """Wait until another process makes `holds()` true. Raises AssertionError after `PATIENCE` seconds."""
     deadline = time.monotonic() + PATIENCE
     while not holds():
         assert time.monotonic() < deadline, "the condition never became true"
@@ -72,7 +75,7 @@ def wait_for(holds: Callable[[], object]) -> None:
 
 
 def processes_of(runs_dir: Path) -> set[int]:
-    """Return the running processes whose environment contains `runs_dir`. Needs /proc."""
+    """Return the ids of the processes whose environment variable METATUI_RUNS is `runs_dir`. Requires /proc."""
     found = set()
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -82,11 +85,11 @@ def processes_of(runs_dir: Path) -> set[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the CPU seconds that a process has used."""
+    """Return the CPU time, in seconds, that a process has used. Requires /proc."""
     user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def bytes_written(pid: int) -> int:
-    """Return the number of bytes that a process has written to its terminal and files."""
+    """Return the number of bytes that a process has written, to its terminal and to files. Requires /proc."""
     return int(Path(f"/proc/{pid}/io").read_text().partition("wchar: ")[2].split()[0])

@@ -1,4 +1,4 @@
-"""Fixtures that run the program with an empty home directory."""
+"""Fixtures that run metatui with an empty home directory."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from tests.terminal.checks import SMALL, trainer
 from tests.terminal.program import Program
 
 PLAIN = ("--set", "compute.device=cpu", "--set", "compute.engine=batched")
-"""Settings that avoid a compiler process next to the run."""
+"""Command-line options that select an engine which does not start compiler processes."""
 
 ENDLESS = ("--set", "training.iterations=10000000", "--set", "evaluation.tasks=10", *PLAIN)
-"""Settings of a run that does not end during a test."""
+"""Command-line options for a run that does not finish during a test."""
 
 Open = Callable[..., Program]
 
 
 def home_variables(home: Path) -> dict[str, str]:
-    """Return the environment of a user with the home directory `home`."""
+    """Return environment variables for a user whose home directory is `home`."""
     folders = {f"XDG_{name}_HOME": str(home / name.lower()) for name in ("CONFIG", "DATA", "STATE", "CACHE")}
     return folders | {"METATUI_RUNS": str(home / "runs"), "HOME": str(home)}
 
 
 def opener(variables: Mapping[str, str]) -> Open:
-    """Return a function that starts the program with the given environment variables."""
+    """Return a function that starts metatui with the given environment variables."""
 
     def open_program(*arguments: str, size: tuple[int, int] = SMALL, **more: str) -> Program:
         return Program(*arguments, size=size, env={**variables, **more})
@@ -39,7 +39,7 @@ def opener(variables: Mapping[str, str]) -> Open:
 
 
 def kill_runs(runs_dir: Path) -> None:
-    """Kill the processes of live runs."""
+    """Kill the processes that are training runs in `runs_dir`."""
     for run in RunStore(runs_dir).runs():
         with suppress(AssertionError, ProcessLookupError):
             os.kill(trainer(run), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""A first session of a new user by keyboard, in steps. Used by a test and by the recording."""
+"""The steps of a new user's first session, performed by keyboard. Used by `test_program` and by `tests.recording`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ INNER_LR = "0.02"
 
 
 def journey(at: Terminal, *, iterations: int, watched: int, marked: range) -> Iterator[str]:
-    """Yield the name of each step when its result is visible. The last key quits the app.
+    """Perform the steps of the session, and yield the name of each step when its result is visible.
+
+    After the last step, the function presses the key that stops the run and quits the app.
 
     Args:
-        iterations: typed into the form; large enough that the run does not finish.
-        watched: meta-step up to which a run is watched.
-        marked: rows of the list of runs, newest first, that are marked.
+        iterations: number of meta-steps to enter in the form. The runs must not finish during the session.
+        watched: meta-step that each run must reach before the session continues.
+        marked: indices of the rows to mark in the list of runs, whose first row is the newest run.
     """
     at.see("Settings", "Iterations", "F5 Start")
     at.until(lambda: at.explained, "the first field explained")

@@ -36,7 +36,10 @@ KEYS: Final[Mapping[str, bytes]] = {
 
 
 class Program(Terminal):
-    """The running program. Leaving the `with` block hangs up the terminal."""
+    """A child process that runs metatui, or another command, in a pseudo-terminal.
+
+    Leaving the `with` block closes the terminal.
+    """
 
     def __init__(
         self,
@@ -45,7 +48,14 @@ class Program(Terminal):
         size: tuple[int, int] = (80, 24),
         env: Mapping[str, str] | None = None,
     ) -> None:
-        """`size` is in columns and rows; `env` is added to `environment()`."""
+        """Start the program.
+
+        Args:
+            arguments: arguments to append to `command`.
+            command: program to start, and its first arguments.
+            size: columns and rows of the terminal.
+            env: environment variables to set in addition to those of `environment()`.
+        """
         super().__init__()
         self.emulator = Emulator(*size)
         self._terminal, self._line = pty.openpty()
@@ -77,19 +87,19 @@ class Program(Terminal):
 
     @property
     def said(self) -> str:
-        """The screen as one line, so that words are not split between rows."""
+        """Text of the screen as a single line, so that tests can find words that are split between two rows."""
         return "".join(self.rows)
 
     @property
     def app(self) -> int:
-        """Id of the app's process, a child of the started process. Needs /proc."""
+        """Process id of the app, which is a child of the process that was started. Requires /proc."""
         first = self.process.pid
         (child,) = Path(f"/proc/{first}/task/{first}/children").read_text().split()
         return int(child)
 
     @property
     def stopped(self) -> bool:
-        """True if a shell would see the job as stopped. Needs /proc."""
+        """Whether the program is suspended, as a shell would see it. Requires /proc."""
         state = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0]
         self.look()  # after the check, so that the last output before the stop is read
         return state == "T"
@@ -110,7 +120,7 @@ class Program(Terminal):
         self.send(KEYS.get(key) or key.encode())
 
     def send(self, data: bytes) -> None:
-        """Send raw bytes."""
+        """Send bytes to the program as terminal input."""
         os.write(self._terminal, data)
 
     def resize(self, columns: int, rows: int) -> None:
@@ -118,23 +128,23 @@ class Program(Terminal):
         self._set_size(columns, rows)
 
     def resume(self) -> None:
-        """Continue the program after a stop, as the shell's `fg` does."""
+        """Continue the suspended program, as the shell command `fg` does."""
         os.kill(self.process.pid, signal.SIGCONT)
 
     def hang_up(self) -> None:
-        """Close the terminal, as if the connection dropped."""
+        """Close the terminal, as if the connection had been lost."""
         if self._terminal >= 0:
             os.close(self._terminal)
             self._terminal = -1
 
     def ended(self) -> int:
-        """Wait until the program ends, and return its exit code, or the negative number of a fatal signal."""
+        """Wait until the program ends. Return its exit code, or the negated signal number if a signal killed it."""
         if self._terminal >= 0:
             self.until(lambda: not self.look(), "the end")
         return self.process.wait(PATIENCE)
 
     def line_settings(self) -> list[Any]:
-        """The line settings of the terminal: echo, line editing, signal keys."""
+        """Return the line settings of the terminal, such as echo, line editing and signal keys."""
         return termios.tcgetattr(self._line)
 
     def _set_size(self, columns: int, rows: int) -> None:
@@ -142,6 +152,6 @@ class Program(Terminal):
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of a login shell in a modern terminal, independent of the current one."""
+    """Return environment variables as in a login shell in a modern terminal, regardless of the current terminal."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH", "VIRTUAL_ENV") if name in os.environ}
     return kept | {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LC_ALL": "C.UTF-8", "OMP_NUM_THREADS": "1"}

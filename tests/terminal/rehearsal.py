@@ -1,4 +1,4 @@
-"""Performs steps without a program, to learn which actions they perform."""
+"""Performs the steps of tests without starting metatui, and records which actions they perform."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.terminal.watching import PATIENCE, Terminal
 
 
 class Rehearsal(Program):
-    """Records actions and ignores other keys. Everything that the steps wait for counts as visible."""
+    """A `Program` that starts no process. It records actions, ignores other keys and never waits."""
 
     def __init__(self) -> None:
         Terminal.__init__(self)

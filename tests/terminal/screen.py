@@ -1,4 +1,4 @@
-"""Emulator that computes the screen and modes of a terminal from the bytes that a program sends."""
+"""Terminal emulator that computes the screen and the terminal modes from the bytes that a program sends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pyte.modes import IRM
 from pyte.screens import Char, wcwidth
 
 BEYOND_PYTE = re.compile(rb"\x1b\[(?:[<>=][\d;]*[a-zA-Z]|\?[\d;]*(?:\$p|u))")
-"""Matches queries and keyboard modes of newer terminals, which pyte would draw as text or misinterpret."""
+"""Matches control sequences for queries and keyboard modes that pyte would draw as text or misinterpret."""
 
 UNFINISHED = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*)?\Z")
 PRIVATE_MODES = re.compile(rb"\x1b\[\?([\d;]+)([hl])")
@@ -20,14 +20,14 @@ STYLES = re.compile(rb"\x1b\[([\d;]*)m")
 TRUE_COLOURS = re.compile(rb"[34]8;2;(\d+);(\d+);(\d+)")
 
 ENTER, CLEAR = b"\x1b[?1049h", b"\x1b[2J"
-"""The alternate screen is empty when a program enters it, which pyte does not know."""
+"""Escape sequences that enter and clear the alternate screen. Terminals clear it on entry, but pyte does not."""
 
 ALTERNATE_SCREEN, CURSOR, BRACKETED_PASTE, FOCUS_EVENTS = 1049, 25, 2004, 1004
 MOUSE = (1000, 1002, 1003, 1005, 1006, 1015, 1016)
 
 
 class Screen(pyte.Screen):
-    """A screen that draws rows of narrow characters faster than pyte does, with the same result."""
+    """A screen that draws single-width characters faster than `pyte.Screen` does, with the same result."""
 
     def __init__(self, columns: int, rows: int) -> None:
         self._narrow: set[str] = set()
@@ -61,17 +61,17 @@ class Screen(pyte.Screen):
 
 @cache
 def _numbers(parameters: bytes) -> tuple[int, ...]:
-    """Return the parameters of a control sequence as pyte's parser does."""
+    """Parse the numeric parameters of a control sequence in the same way as pyte."""
     return tuple(min(int(number or b"0"), 9999) for number in parameters.split(b";"))
 
 
 class Emulator:
-    """A terminal of `columns` by `rows`."""
+    """Terminal emulator that keeps all output of a program and computes the resulting screen."""
 
     def __init__(self, columns: int, rows: int) -> None:
         self.screen = Screen(columns, rows)
         self.sent = b""
-        """All bytes that were sent."""
+        """All bytes that the program has sent to the terminal."""
         self._stream = pyte.ByteStream(self.screen)
         self._waiting = b""
         self._rows: list[str] | None = None
@@ -90,14 +90,14 @@ class Emulator:
         self._rows = None
 
     def resize(self, columns: int, rows: int) -> None:
-        """Change the size, and clear the screen, so that only what the program draws afterwards is seen."""
+        """Change the size of the screen and clear it, so that tests see only what the program draws afterwards."""
         self.screen.resize(rows, columns)
         self.screen.erase_in_display(2)
         self._rows = None
 
     @property
     def rows(self) -> list[str]:
-        """The characters of each row, cached until something is sent."""
+        """Text of each row of the screen. It is cached until the next output or change of size."""
         if self._rows is None:
             screen = self.screen
             cells = [screen.buffer[row] for row in range(screen.lines)]
@@ -106,7 +106,7 @@ class Emulator:
 
     @property
     def modes(self) -> dict[int, bool]:
-        """Private modes by number, and whether they are on. Modes that were never set are off."""
+        """Private terminal modes: maps the number of a mode to whether it is on. Modes that were never set are off."""
         modes: dict[int, bool] = defaultdict(bool)
         for numbers, how in PRIVATE_MODES.findall(self.sent):
             for number in numbers.split(b";"):
@@ -115,10 +115,10 @@ class Emulator:
 
     @property
     def colours(self) -> set[tuple[int, int, int]]:
-        """Red, green and blue of every true colour that was used."""
+        """Red, green and blue values of all 24-bit colours that the program has used."""
         return {(int(r), int(g), int(b)) for r, g, b in TRUE_COLOURS.findall(self.sent)}
 
     @property
     def plain_bytes(self) -> bytes:
-        """The sent bytes without escape sequences."""
+        """Bytes that the program has sent to the terminal, without escape sequences."""
         return ESCAPES.sub(b"", self.sent)

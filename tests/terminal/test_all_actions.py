@@ -1,4 +1,4 @@
-"""Tests that perform every action by its key in a pseudo-terminal, apart from the actions of the journey."""
+"""Tests that, together with the journey of a new user, perform every action by its key in a pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from tests.tui.fakes import saved_run
 needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
 
 SEVERAL_PANES = (120, 40)
-"""Size of a terminal in which all panes of a run are visible."""
+"""Size (columns, rows) of a terminal in which all panes of a run are visible."""
 
 FIXTURES = ROOT / "tests" / "fixtures" / "runs_08307bf"
 GLYPHS = change(Settings(), {"task.source": "glyphs", "task.shots": 12})
 
 EPISODES = "maml-glyphs-20260101-000000"
-"""A finished run with three held-out tasks of images, and more support images than fit."""
+"""Id of a finished run with three held-out image tasks. Each has more support images than fit on the screen."""
 FINISHED, COPY = "maml-waves-20260102-000000", "maml-waves-20260103-000000"
-"""A finished run with a checkpoint, and a copy of it."""
+"""Ids of a finished run that has a checkpoint, and of a copy of this run."""
 INTERRUPTED = "maml-waves-20260104-000000"
-"""An interrupted run with a checkpoint."""
+"""Id of an interrupted run that has a checkpoint."""
 PRESET = "my-characters"
-"""A preset of the user, for a data set that is not on this machine."""
+"""Name of a preset that the user saved and whose data set is not on this machine."""
 
 
 def look_at_run(at: Program) -> None:
-    """Open a finished run, and change what its curves and its adaptation show."""
+    """Open a finished run, and change what the curves pane and the adaptation pane show."""
     at.see("F5 Start", "no run is shown")
     at.act("next_tab", EPISODES)
     at.act("open_run", "Meta-loss", f"{EPISODES} (finished)")
@@ -62,7 +62,7 @@ def look_at_run(at: Program) -> None:
 
 
 def arrange_panes(at: Program) -> None:
-    """Change which panes of the run are shown, and their sizes."""
+    """Resize, select, show, hide and maximise the panes of a run."""
     resize(at, "wider", "Curves", right=4)
     resize(at, "narrower", "Curves", right=-4)
     resize(at, "higher", "Journal", down=2)
@@ -78,20 +78,20 @@ def arrange_panes(at: Program) -> None:
 
 
 def resize(at: Terminal, action: str, pane: str, *, right: int = 0, down: int = 0) -> None:
-    """Perform an action that moves the left upper corner of a pane."""
+    """Perform an action, and wait until it has moved the upper left corner of `pane` by the given numbers of cells."""
     row, column = corner(at, pane)
     at.act(action)
     at.until(lambda: corner(at, pane) == (row + down, column + right), f"{pane} moved {right} right and {down} down")
 
 
 def corner(at: Terminal, pane: str) -> tuple[int, int]:
-    """Return row and column of the left upper corner of a pane; (0, 0) if it is not visible."""
+    """Return the row and column of the upper left corner of a pane, or (0, 0) if the pane is not visible."""
     frame = f"╭─ {pane}"
     return next(((number, row.index(frame)) for number, row in enumerate(at.rows) if frame in row), (0, 0))
 
 
 def fill_in_usual_values(at: Program) -> None:
-    """Select another algorithm in the form, take its usual values, and restore the values before."""
+    """Select another algorithm in the form, fill in its usual values, and restore the previous values."""
     at.act("form", "╭─ Settings")
     at.tab_to("Algorithm")
     at.press("enter")
@@ -106,7 +106,7 @@ def fill_in_usual_values(at: Program) -> None:
 
 
 def open_screens(at: Program) -> None:
-    """Open and close the screens that need no run, change the theme, and suspend the app."""
+    """Open and close the screens that do not require a run, change the theme, and suspend and resume the app."""
     at.act("explain", "Pseudo-code, with these settings")
     close(at, "Pseudo-code")
     at.act("suites", "Suites: lists of runs")
@@ -131,18 +131,18 @@ def open_screens(at: Program) -> None:
 
 
 def close(at: Terminal, text: str) -> None:
-    """Press escape, and wait until `text` is gone."""
+    """Press Escape, and wait until `text` has disappeared from the screen."""
     at.press("escape")
     at.see_gone(text)
 
 
 def is_light(program: Program) -> bool:
-    """Return whether the background of the second row is light."""
+    """Return whether the background of the second row of the screen is light."""
     return int(program.emulator.screen.buffer[1][0].bg, 16) > 0x808080
 
 
 def study_runs(at: Program) -> None:
-    """Search and sort the list of runs, and open the screens about runs."""
+    """Filter, sort and mark the runs in the list, and open the screens that analyse runs."""
     at.see("F5 Start")
     at.act("tab_runs", FINISHED, COPY, INTERRUPTED, "Status")
     at.act("filter", "Words that a run must contain")
@@ -171,7 +171,7 @@ def study_runs(at: Program) -> None:
 
 
 def tidy_up(at: Program) -> None:
-    """Load and delete a run, start to download the data of a preset, and delete the preset."""
+    """Load the settings of a run, delete the run, start downloading the data set of a preset, and delete the preset."""
     at.act("load_run", f"{INTERRUPTED} is in the form")
     at.act("tab_runs", "Status")
     at.act("delete_run", f"Delete run {INTERRUPTED}")
@@ -196,7 +196,7 @@ def tidy_up(at: Program) -> None:
 
 
 def train(at: Program) -> None:
-    """Resume a run, save a checkpoint, undo a change, leave the run, follow it again, and stop it in the list."""
+    """Resume a run, save a checkpoint, undo a live change, detach from the run, attach again, and stop the run."""
     at.see("F5 Start")
     at.act("tab_runs", INTERRUPTED)
     at.act("resume_run", "Running", "F6 Pause")
@@ -224,7 +224,7 @@ LISTS = (study_runs, tidy_up)
 
 
 def test_every_action_is_performed() -> None:
-    """Check that every action is in the steps of this file or in the journey."""
+    """Check that the steps in this module and the journey of a new user together perform every action."""
     rehearsal = Rehearsal()
     for _ in journey(rehearsal, iterations=1, watched=1, marked=range(2)):
         pass

@@ -1,4 +1,4 @@
-"""Test of a lost SSH connection during training, with sshd on this machine."""
+"""Test that a run continues after its SSH connection is lost. The SSH server runs on this machine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def login(tmp_path: Path, disk: dict[str, str]) -> Iterator[Sequence[str]]:
-    """Return a command that logs in to this machine, to which the remote command is appended."""
+    """Start an SSH server on this machine, and yield an `ssh` command to which a test appends the remote command."""
     assert SSHD
     here = tmp_path / "ssh"
     here.mkdir(mode=0o700)

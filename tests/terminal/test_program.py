@@ -1,4 +1,4 @@
-"""Tests of the whole program in a pseudo-terminal, including the state that it leaves behind."""
+"""Tests of the whole program in a pseudo-terminal, including the runs and the terminal state that it leaves behind."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.terminal.program import Program
 
 
 def test_typical_session(open_program: Open, runs_dir: Path, tmp_path: Path) -> None:
-    """Start, watch, change a learning rate, pause, resume, evaluate, save a preset, stop, load it, rerun, quit."""
+    """Check a session that starts, changes, pauses, validates and stops a run, and repeats it from a saved preset."""
     with open_program(size=SMALL) as program:
         for step in journey(program, iterations=100_000, watched=110, marked=range(2)):
             assert program.line_settings()[3] & termios.ECHO == 0, step
@@ -53,7 +53,7 @@ def test_typical_session(open_program: Open, runs_dir: Path, tmp_path: Path) -> 
 
 
 def test_ascii_until_sigterm(open_program: Open, runs_dir: Path) -> None:
-    """Check that only quitting asks for confirmation, not SIGTERM, and that all output is ASCII."""
+    """Check that `--ascii` prints only ASCII, and that the quit key asks for confirmation but SIGTERM does not."""
     with open_program("--preset", "quick", "--ascii", *ENDLESS, "--start", size=LARGE) as program:
         program.see("Running", "Validation: loss")
         look_around(program)
@@ -115,7 +115,7 @@ def test_no_color(open_program: Open) -> None:
 
 
 def look_around(program: Program) -> None:
-    """Open every tab, a dialog, and the help through the palette."""
+    """Open the help from the command palette, then the dialog that saves a preset, then each tab."""
     program.see("form: ")
     program.press("ctrl+p")
     program.see("An action, a preset")
@@ -138,7 +138,7 @@ def look_around(program: Program) -> None:
 
 
 def requested_validations(run: RunFolder) -> list[int]:
-    """Return the meta-steps of validations requested by the user."""
+    """Return the meta-steps of the validations that the user requested."""
     every = run.settings().evaluation.every
     steps = Counter(happened(run, "evaluated"))
     return sorted((steps - Counter({step: 1 for step in steps if step % every == 0})).elements())

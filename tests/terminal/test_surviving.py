@@ -1,4 +1,4 @@
-"""Tests that runs continue whenever the app ends, and that the terminal is restored."""
+"""Tests that runs continue however the app ends, and that the terminal is restored."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason=
 TRAINING = ("--preset", "quick", *ENDLESS, "--start")
 
 FROZEN_SECONDS = int(os.environ.get("METATUI_FROZEN_SECONDS", "3"))
-"""Seconds for which the terminal is frozen. The guarantee is for one minute."""
+"""Number of seconds for which the terminal does not read the app's output. Set it to 60 for a full check."""
 
 FINISHED = ROOT / "tests" / "fixtures" / "runs_08307bf" / "finished"
 
 
 @dataclass(frozen=True)
 class LiveRun:
-    """A run shared by several tests, because starting it takes longer than each of these tests."""
+    """A live run that several tests share, because starting it takes longer than each of the tests."""
 
     run: RunFolder
     open_program: Open
@@ -59,14 +59,14 @@ class LiveRun:
         return self.open_program("attach", self.run.id, size=size)
 
     def assert_alone(self) -> None:
-        """Check that the run is training, and that no other process is left."""
+        """Check that only the process that trains the run is left, and that the run makes progress."""
         wait_for(lambda: processes_of(self.run.path.parent) == {trainer(self.run)})
         trains_on(self.run)
 
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveRun]:
-    """A run that was started in the app before the app was quit."""
+    """Start a run in the app, quit the app, and yield the run, which continues in the background."""
     home = tmp_path_factory.mktemp("home")
     open_program = opener(home_variables(home))
     try:
@@ -93,7 +93,7 @@ def only_run(runs_dir: Path) -> RunFolder:
 
 
 def trains_on(run: RunFolder) -> None:
-    """Wait until the run has made progress."""
+    """Wait until the run has recorded another meta-step."""
     steps = run.metrics()
     while steps.read_new():
         pass
@@ -159,7 +159,7 @@ def test_paused_run_waits_after_a_hang_up_and_finishes(open_program: Open, runs_
 
 
 def test_closed_terminal_without_a_signal(live: LiveRun) -> None:
-    """Check a case under sudo or in a container: the app gets no signal, but its input is closed."""
+    """Check that the app ends if its input is closed without a signal, as under sudo or in a container."""
     with live.attach() as program:
         program.see("Running")
         app = program.app
@@ -171,7 +171,7 @@ def test_closed_terminal_without_a_signal(live: LiveRun) -> None:
 
 
 def test_frozen_terminal_does_not_slow_the_run(live: LiveRun) -> None:
-    """Check that an app that cannot draw, such as under a suspended SSH client, does not slow the run."""
+    """Check that a terminal that stops reading, such as that of a suspended SSH client, does not slow the run."""
     with live.attach(size=(120, 40)) as program:
         program.see("Running")
         steps = live.run.metrics()
@@ -191,7 +191,7 @@ def test_frozen_terminal_does_not_slow_the_run(live: LiveRun) -> None:
 
 
 def test_suspend_resume_and_resize(live: LiveRun) -> None:
-    """Check ctrl+Z and fg: the shell waits for the process that it started, and resumes it."""
+    """Check that the app can be suspended, resumed and resized, and that the run keeps training."""
     with live.attach() as program:
         program.see("Running")
         program.see_progress()
@@ -212,7 +212,7 @@ def test_suspend_resume_and_resize(live: LiveRun) -> None:
 
 
 def redraw_at_every_size(program: Program) -> None:
-    """Resize the terminal, and check that the whole screen is redrawn."""
+    """Resize the terminal to several sizes, and check that the app redraws the whole screen each time."""
     for columns, rows in (LARGE, (60, 20), SMALL):
         program.resize(columns, rows)
         program.until(lambda: program.rows[0].startswith(" metatui   1 Work"), "the top row")
@@ -271,7 +271,7 @@ def test_attach_needs_a_live_run(disk: dict[str, str], open_program: Open, runs_
 
 
 def assert_small_parent(program: Program) -> None:
-    """Check that the process which waits for the app has imported and started little."""
+    """Check that the parent process of the app is small: it has one thread, and PyTorch and Pydantic are not loaded."""
     maps = Path(f"/proc/{program.process.pid}/maps").read_text()
     assert "libtorch" not in maps
     assert "pydantic_core" not in maps

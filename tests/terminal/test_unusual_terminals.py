@@ -1,4 +1,4 @@
-"""Tests with unusual terminal input and environments."""
+"""Tests of metatui with unusual terminal input and environment variables."""
 
 from __future__ import annotations
 

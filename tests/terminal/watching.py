@@ -1,4 +1,4 @@
-"""Base class of terminals in which tests press keys and wait for text."""
+"""Base class for terminals in which tests press keys and wait for text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from metatui.tui.keyboard.actions import BY_ID, key_name
 
 PATIENCE = 60.0
-"""Timeout in seconds, much longer than a busy machine needs, so that it is reached only on failure."""
+"""Timeout in seconds. It is much longer than even a busy machine needs, so that only failures reach it."""
 
 
 class Terminal(ABC):
@@ -18,21 +18,21 @@ class Terminal(ABC):
 
     def __init__(self) -> None:
         self.performed: set[str] = set()
-        """Ids of the actions that `act` performed."""
+        """Ids of the actions that `act` has performed."""
 
     @property
     @abstractmethod
     def rows(self) -> Sequence[str]:
-        """Rows of the screen at the last `look`."""
+        """Rows of text that were on the screen when `look` was last called."""
 
     @property
     @abstractmethod
     def condition(self) -> str:
-        """State of the program, for failure messages."""
+        """Description of the program's state, for failure messages."""
 
     @abstractmethod
     def look(self) -> bool:
-        """Read the screen again, waiting briefly for changes. Returns False after the program has ended."""
+        """Wait briefly for output, and update `rows`. Returns False after the program has ended."""
 
     @abstractmethod
     def press(self, key: str) -> None:
@@ -67,19 +67,19 @@ class Terminal(ABC):
 
     @property
     def meta_step(self) -> int:
-        """Meta-step of the run, from the top row or the progress bar; 0 if neither is visible."""
+        """Meta-step of the shown run, as displayed in the top row or the progress bar, or 0 if neither is visible."""
         bar = r"([\d,]+) of [\d,]+(?: meta-s|, \d+ %)"
         found = re.search(r"([\d,]+) of [\d,]+", self.rows[0]) or re.search(bar, self.text)
         return int(found[1].replace(",", "")) if found else 0
 
     @property
     def keys(self) -> str:
-        """The key bar."""
+        """Text of the key bar, the last row of the screen."""
         return self.rows[-1]
 
     @property
     def explained(self) -> str:
-        """Label of the field that is explained below the form, or empty."""
+        """Label of the field that is explained below the form, or an empty string if no field is explained."""
         for row in reversed(self.rows):
             if found := re.match(r"[ │]{0,2}([A-Z][\w -]+(?: \([KQN]\))?)(?: \([^)]*\))?: ", row):
                 return found[1]
@@ -90,7 +90,7 @@ class Terminal(ABC):
         self.until(lambda: all(text in self.text for text in texts), f"{', '.join(texts)} on the screen", patience)
 
     def see_progress(self) -> None:
-        """Wait until the meta-step of the shown run has increased."""
+        """Wait until the meta-step shown on the screen has increased."""
         before = self.meta_step
         self.until(lambda: self.meta_step > before, f"a meta-step beyond {before}")
 
@@ -98,7 +98,7 @@ class Terminal(ABC):
         self.until(lambda: text not in self.text, f"{text} gone from the screen")
 
     def tab_to(self, label: str, *, most: int = 30) -> None:
-        """Press tab until the field `label` is explained below the form."""
+        """Press Tab up to `most` times, until the field `label` is explained below the form."""
         self.until(lambda: self.explained, "a field explained")
         for _ in range(most):
             before = self.explained

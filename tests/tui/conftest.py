@@ -19,12 +19,12 @@ from tests.tui.sizes import SIZES
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Format a terminal size as `80x24` in test ids, and thus in the names of snapshot files."""
+    """Format a terminal size in test ids, and therefore in the names of snapshot files, for example as `80x24`."""
     return "x".join(map(str, val)) if argname == "size" and isinstance(val, tuple) else None
 
 
 class PlainNames(SVGImageExtension):  # type: ignore[misc]
-    """Writes SVG snapshots without brackets in their file names: `test_page-80x24.svg`."""
+    """Snapshot extension that writes SVG files without brackets in their names, for example `test_page-80x24.svg`."""
 
     @classmethod
     def get_snapshot_name(cls, *, test_location: PyTestLocation, index: int | str = 0) -> str:
@@ -65,7 +65,7 @@ def _empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _updates_only_by_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Turn off timers and time limits, so that tests do not depend on the speed of the machine."""
+    """Turn off the timers and timeouts of the app, so that tests do not depend on the speed of the machine."""
     monkeypatch.setattr("metatui.tui.controllers.run.UPDATE_EVERY", 3600.0)
     monkeypatch.setattr("metatui.tui.app.COMPLETE_AFTER", 3600.0)
     monkeypatch.setattr("metatui.tui.app.MetatuiApp.NOTIFICATION_TIMEOUT", 3600.0)

@@ -1,4 +1,4 @@
-"""Data and a small app for tests of the charts."""
+"""Artificial data and a small app for tests of charts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from metatui.tui.widgets.charts import Series
 
 
 class Stage(App[None]):
-    """An app that mounts some widgets and then calls `then`."""
+    """App that mounts the given widgets and then calls `then`."""
 
     CSS = """
     MetricSparkline { margin: 0 1 1 1; }
@@ -45,7 +45,7 @@ class Stage(App[None]):
 
 
 def wobble(index: int) -> float:
-    """Return deterministic noise from -1 to 1."""
+    """Return deterministic noise between -1 and 1."""
     return math.sin(12.9898 * index) * math.cos(78.233 * index)
 
 
@@ -71,7 +71,7 @@ def curves() -> list[Series]:
 
 
 def wave(task: int, skill: float, steps: int = 10) -> RegressionView:
-    """Return a sinusoid and predictions that approach it; each step multiplies the error by `skill`."""
+    """Return a view of a sinusoid task. Each inner step multiplies the error of the predictions by `skill`."""
     amplitude, phase = 0.8 + 0.9 * (task % 5), 0.3 + 0.5 * task
     grid = tuple(-5 + i / 10 for i in range(101))
     truth = tuple(amplitude * math.sin(x - phase) for x in grid)
@@ -89,7 +89,10 @@ def wave(task: int, skill: float, steps: int = 10) -> RegressionView:
 
 
 def curve(task: int, skill: float) -> CurveView:
-    """Return a task of a table with one input; each step multiplies the error by `skill`."""
+    """Return a view of a task from a table with one input column.
+
+    Each inner step multiplies the error of the predictions by `skill`.
+    """
     known = wave(task, skill)
     hours = tuple(100 + x for x in known.grid)
 
@@ -105,7 +108,10 @@ def curve(task: int, skill: float) -> CurveView:
 
 
 def scatter(task: int, skill: float, targets: int = 2, steps: int = 10) -> ScatterView:
-    """Return a task of a table with several targets; each step multiplies the error by `skill`."""
+    """Return a view of a task from a table with several target columns.
+
+    Each inner step multiplies the error of the predictions by `skill`.
+    """
     truth = tuple(tuple(10.0**n * (5 + 3 * wobble(40 * task + 7 * i + n)) for i in range(20)) for n in range(targets))
     predictions = tuple(
         tuple(
@@ -121,7 +127,7 @@ def scatter(task: int, skill: float, targets: int = 2, steps: int = 10) -> Scatt
 
 
 def character(kind: int, jitter: int, size: int = 28) -> bytes:
-    """Return a drawing of a few strokes, different for each kind."""
+    """Return the pixels of an artificial character. `kind` selects its shape, and `jitter` moves it sideways."""
     ink = bytearray(size * size)
     for t in range(400):
         angle = t / 400 * 2 * math.pi
@@ -152,13 +158,13 @@ def episode(task: int, ways: int = 5, steps: int = 5) -> ImageView:
 
 
 def several_shots(view: ImageView, shots: int) -> ImageView:
-    """Repeat the support images of each class."""
+    """Return a copy of `view` that contains each support image `shots` times."""
     labels = tuple(label for label in view.support_labels for _ in range(shots))
     return replace(view, support=tuple(image for image in view.support for _ in range(shots)), support_labels=labels)
 
 
 def photographs(ways: int = 5, shots: int = 1, side: int = 32) -> ImageView:
-    """Return an episode of images in colour: a bright disc before a gradient, in another colour for each class."""
+    """Return an episode of colour images. Each shows a bright disc on a gradient; the colours depend on the class."""
 
     def photograph(kind: int, shift: int) -> bytes:
         pixels = bytearray()

@@ -51,7 +51,7 @@ from metatui.utils.progress import packing, stages
 
 
 class FakeSession:
-    """A fake followed run. Tests send its events with `emit`."""
+    """A fake connection to a live run. Tests call `emit` to send the events of the run."""
 
     def __init__(self, settings: Settings, run: RunFolder) -> None:
         self.settings = settings
@@ -99,18 +99,18 @@ class FakeSession:
             self._events.put(event)
 
     def end(self, *events: Event) -> None:
-        """Send the last `events`, and end the run."""
+        """Send `events`, and end the run."""
         self.emit(*events)
         self._events.put(None)
 
     async def heard(self, app: MetatuiApp, pilot: Pilot[None]) -> None:
-        """Wait until the app has shown all events."""
+        """Wait until the app has received and shown all events that were sent."""
         await asyncio.to_thread(self._events.join)
         app.run_controller.update()
         await pilot.pause()
 
     async def over(self, app: MetatuiApp, pilot: Pilot[None]) -> None:
-        """Wait until the app has noticed the end of the run."""
+        """Wait until the app has processed the end of the run."""
         assert app.run_controller.client.receiver is not None
         await asyncio.to_thread(app.run_controller.client.receiver.over.wait)
         app.run_controller.update()
@@ -119,7 +119,7 @@ class FakeSession:
 
 
 class FakeStart:
-    """A fake process of a run, which measures engines until it is stopped."""
+    """A fake run that has not begun to train: its process measures engines until it is stopped."""
 
     def __init__(self) -> None:
         self.measuring, self._stopped = threading.Event(), threading.Event()
@@ -135,25 +135,27 @@ class FakeStart:
 
 
 class FakeSessions:
-    """Creates fake sessions, and records calls."""
+    """Replacement for `RealSessions` that creates fake sessions and records calls."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.started: list[tuple[Settings, str | None]] = []
         self.resumed: list[str] = []
         self.changes: tuple[Planned, ...] = ()
-        """Planned changes of the last started run."""
+        """Planned changes that were passed to the last call of `start`."""
         self.attached: list[str] = []
         self.stopped: list[str] = []
         self.session: FakeSession | None = None
-        """The newest session."""
+        """The most recently created session, if any."""
         self.error: Exception | None = None
         self.closed = False
         self.packing: Sequence[tuple[int, int]] = ()
-        """Packing progress before the next run trains. Then `packed` is set, and the run waits for `may_train`."""
+        """Progress (images done, total) that `start` reports for packing images, before it sets `packed` and waits for
+        `may_train`.
+        """
         self.packed, self.may_train = threading.Event(), threading.Event()
         self.starting: FakeStart | None = None
-        """The process that the next run is started in, if it is observed while it loads."""
+        """If it is set, `start` returns this run, which has not begun to train, instead of a session."""
 
     def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> FakeSession | FakeStart:
         self.started.append((settings, preset))
@@ -202,7 +204,7 @@ def started(settings: Settings, iteration: int = 0) -> Started:
 
 
 def progress(iteration: int, settings: Settings | None = None) -> Progress:
-    """Return a meta-step of a run that learns, at ten per second."""
+    """Return the progress of a meta-step in a fake run that learns and performs ten meta-steps per second."""
     loss = 0.3 + 3 * math.exp(-iteration / 200) + 0.2 * math.sin(iteration)
     accuracy = 1 - loss / 5 if settings and settings.is_classification else None
     return Progress(iteration, loss, accuracy, loss + 1, 1 / loss, 0.001, 4 * iteration, iteration / 10)
@@ -245,7 +247,10 @@ def _image(task: int) -> ImageView:
 def saved_run(
     root: Path, settings: Settings, *, name: str, steps: int = 50, test: bool = True, preset: str | None = None
 ) -> RunFolder:
-    """Create the folder of a run that trained for `steps` meta-steps."""
+    """Create the folder of a run that trained for `steps` meta-steps.
+
+    If `test` is true, the run is finished and has a test result. Otherwise, it was stopped.
+    """
     run = RunFolder(root / name)
     RunStore(root).create(settings).path.rename(run.path)
     journal, metrics = JournalWriter(run.journal_path), MetricsWriter(run.metrics_path, after=0)

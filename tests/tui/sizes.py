@@ -1,6 +1,6 @@
-"""Terminal sizes of the snapshots."""
+"""Terminal sizes at which snapshots are taken."""
 
 from __future__ import annotations
 
 SIZES = ((80, 24), (120, 40), (160, 48), (200, 60))
-"""Width and height in cells. The layouts are designed for these sizes."""
+"""Terminal sizes (columns, rows) for which the layouts of the app are designed."""

@@ -1,4 +1,4 @@
-"""A user suite with some runs on disk, created without training."""
+"""Functions that create a user's suite and some of its runs on disk, without training."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ def written(text: str = TEXT, name: str = "mine") -> Suite:
 
 
 def made(store: RunStore, finished: int = 4, stopped: int = 1) -> tuple[Suite, list[RunFolder]]:
-    """Return the suite and its runs: the first ones finished, the next ones stopped halfway."""
+    """Create a suite and some of its runs, and return both.
+
+    The first `finished` runs are finished. The next `stopped` runs were stopped after a third of their meta-steps.
+    """
     suite = written()
     runs = []
     with SuiteManifest(suite, store) as ledger:

@@ -1,4 +1,4 @@
-"""Tests of extreme sizes, huge pastes, and terminals with few features."""
+"""Tests of the app in extreme terminal sizes, with huge pastes, and in terminals with few features."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_screens_open_in_a_tiny_terminal(make: Make, sessions: FakeSession
 
 
 async def test_dialogs_are_stacked(make: Make) -> None:
-    """Check dialogs over dialogs, which occur if a key is pressed twice before its dialog opens."""
+    """Check that a second dialog covers the first. This happens if a key is pressed twice before its dialog opens."""
     app = make()
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("u")

@@ -1,4 +1,4 @@
-"""Tests of tabs, panes, runs, presets, help, palette and themes by keyboard."""
+"""Tests of using the app by keyboard: tabs, panes, runs, presets, help, command palette and themes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ GLYPHS = change(Settings(), {"task.source": "glyphs", "task.shots": 1})
 
 
 def current_tab(app: MetatuiApp) -> str:
-    """Return `app.tab`; mypy would otherwise assume that it never changes."""
+    """Return `app.tab`. Without this function, mypy would assume that the value never changes."""
     return app.tab
 
 
@@ -178,7 +178,7 @@ async def test_resize(make: Make) -> None:
 
 
 def shows_form(app: MetatuiApp) -> bool:
-    """Return whether the form is visible; mypy would otherwise assume that this never changes."""
+    """Return whether the form is visible. Without this function, mypy would assume that the value never changes."""
     return app.form.is_on_screen
 
 
@@ -240,7 +240,7 @@ async def test_screen_below_a_dialog_follows_a_resize(
 
 
 def lines(app: MetatuiApp) -> list[str]:
-    """Return the text of the lowest screen."""
+    """Return the rows of the bottom screen of the screen stack, which dialogs may cover."""
     return [strip.text for strip in app.screen_stack[0]._compositor.render_strips()]
 
 

@@ -1,4 +1,4 @@
-"""Tests of background runs: continue or stop when the app quits, and attach again."""
+"""Tests of background runs: continuing or stopping a run when the app quits, and attaching to it again."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Make = Callable[..., MetatuiApp]
 
 @pytest.fixture
 def live(runs_dir: Path) -> Iterator[RunFolder]:
-    """A run whose lock this process holds, as if it trained the run."""
+    """Yield a run that looks as if it is training, because the process of the tests holds its lock."""
     run = saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000", steps=30, test=False)
     journal = JournalWriter(run.journal_path)
     journal.write("started", 30, device="cpu", device_name="a fake CPU", engine="batched", parameters=1761)

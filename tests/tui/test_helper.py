@@ -1,4 +1,4 @@
-"""Tests of the helper process: replies, replaced requests, errors and crashes."""
+"""Tests of the helper process: replies, requests that newer ones replace, errors and crashes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def dying(how: int) -> Generator[None, None, None]:
 
 
 def until(replies: Iterator[Reply], kind: type[Returned] | type[WorkerError]) -> list[Reply]:
-    """Return the replies up to the first of a kind."""
+    """Return the replies up to and including the first one of type `kind`."""
     seen: list[Reply] = []
     for reply in replies:
         seen.append(reply)

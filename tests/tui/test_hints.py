@@ -1,4 +1,4 @@
-"""Usual values that the form offers, and hints about a run."""
+"""Tests of the usual values that the form offers for an algorithm or a task source, and of hints about a run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NOISY = Hinted(200, "noisy_validation", "Validation is noisy: 0.4 ± 0.4 with 8 
 
 
 async def select(app: MetatuiApp, pilot: Pilot[None], path: str, text: str) -> FormField:
-    """Choose another value in a list of the form, as by its keys, and return its field."""
+    """Choose `text` by keyboard in the list of values of the setting `path`, and return the form field."""
     field = await app.form.reveal(path)
     field.control.focus()
     await pilot.press("enter")
@@ -41,7 +41,7 @@ async def select(app: MetatuiApp, pilot: Pilot[None], path: str, text: str) -> F
 
 
 def notes(app: MetatuiApp) -> dict[str, str]:
-    """Return the notes that the form shows below its fields, by path."""
+    """Return the notes that the form shows below its fields, keyed by the path of the setting."""
     lines = {field.setting.path: field.query("StatusLine") for field in app.form.fields if field.display}
     return {path: str(line.first().render()) for path, line in lines.items() if line and line.first().display}
 

@@ -1,4 +1,4 @@
-"""Tests of live changes and of results that are not finite in the app."""
+"""Tests of live changes of settings in the app, and of how the app shows results that are not finite."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def started(app: MetatuiApp, pilot: Pilot[None], sessions: FakeSessions) -
 
 
 async def changed(app: MetatuiApp, pilot: Pilot[None], session: FakeSession, path: str, value: float) -> None:
-    """Change a setting, and let the trainer apply the change."""
+    """Change a setting of the fake run, and wait until the app shows that the run has applied the change."""
     app.run_controller.client.change(path, value)
     await session.heard(app, pilot)
     assert app.run_controller.shown is not None
@@ -224,7 +224,7 @@ async def test_dialog_shows_the_limits_of_the_fields(make: Make, sessions: FakeS
 
 
 async def test_dialog_says_that_the_run_has_ended(make: Make, sessions: FakeSessions) -> None:
-    """Check that a value typed into the dialog of live settings goes into the form if the run ends meanwhile."""
+    """Check that a value typed into the live-settings dialog is copied to the form if the run ends in the meantime."""
     app = make()
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         session = await started(app, pilot, sessions)
@@ -295,7 +295,7 @@ def test_best_and_last_validation() -> None:
 
 
 def saved(root: Path, last: Evaluation, test: Evaluation | None, *, name: str) -> RunFolder:
-    """Create a run with this last validation and test."""
+    """Create the folder of a run whose last validation is `last` and whose test result is `test`."""
     run = saved_run(root, Settings(), name=name, steps=50, test=test is not None)
     best = evaluation(NO_SETTINGS, 20)
     write_record(run.evaluation_path, EvaluationRecord(validation=last, best=best, test=test))

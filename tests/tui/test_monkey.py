@@ -1,4 +1,4 @@
-"""Tests of random input with fixed seeds. `python -m tests.monkey` is the long version, with real runs."""
+"""Tests of the app with random input from a fixed seed. `python -m tests.monkey` is a longer test with real runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of presets with planned changes, started from the app."""
+"""Tests of starting runs in the app from presets that contain planned changes."""
 
 from __future__ import annotations
 

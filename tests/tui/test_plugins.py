@@ -1,4 +1,4 @@
-"""Runs and presets of plugins that are not loaded."""
+"""Tests of runs and presets that need a plugin which is not loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the file of preferences."""
+"""Tests of loading and saving the preferences of the app."""
 
 from __future__ import annotations
 

@@ -30,12 +30,15 @@ CompareSizes = Callable[[Pilot[None]], Awaitable[None]]
 
 @pytest.fixture(autouse=True)
 def _no_load(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Turn off measurements of memory and load, which differ between machines."""
+    """Turn off measurements of memory use and CPU load, which differ between machines."""
     monkeypatch.setattr("metatui.tui.controllers.run.SAMPLE_EVERY", 3600.0)
 
 
 def training(sessions: FakeSessions, steps: int, *, end: bool = False) -> Callable[[Pilot[None]], Awaitable[None]]:
-    """Return a function that starts a run of `steps` meta-steps with two validations."""
+    """Return a function that starts a fake run and sends `steps` meta-steps, two validations and a warning.
+
+    If `end` is true, the run then finishes.
+    """
 
     async def run(pilot: Pilot[None]) -> None:
         app = pilot.app
@@ -79,7 +82,7 @@ async def test_images_finished(make: Make, sessions: FakeSessions, compare_sizes
 
 
 async def test_failed(make: Make, sessions: FakeSessions, compare_sizes: CompareSizes) -> None:
-    """Let a run fail, and close the dialog that says so."""
+    """Check the main screen after a run has failed and the failure dialog has been closed."""
     async with make().run_test(size=SMALL) as pilot:
         app = pilot.app
         assert isinstance(app, MetatuiApp)
@@ -107,7 +110,7 @@ def test_form_during_a_run(make: Make, sessions: FakeSessions, snap_compare: Com
 
 
 def test_diverging(make: Make, sessions: FakeSessions, snap_compare: Compare) -> None:
-    """Raise a learning rate until validations diverge, and undo the change."""
+    """Check the main screen after validation has diverged because of a live change that was then undone."""
 
     async def run(pilot: Pilot[None]) -> None:
         app = pilot.app
@@ -164,7 +167,7 @@ DIALOGS = {
 
 @pytest.mark.parametrize("key", DIALOGS.values(), ids=DIALOGS)
 async def test_dialog(make: Make, sessions: FakeSessions, compare_sizes: CompareSizes, key: str) -> None:
-    """Open a dialog over a run."""
+    """Check a dialog that is opened while a run is training."""
     async with make().run_test(size=SMALL) as pilot:
         await training(sessions, 100)(pilot)
         await pilot.press(key)

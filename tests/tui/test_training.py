@@ -1,4 +1,4 @@
-"""Tests of training in the app: start, change, pause, stop and fail."""
+"""Tests of training in the app: starting, changing, pausing and stopping runs, and reporting failures."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def phase(app: MetatuiApp) -> Phase:
 
 
 async def over(app: MetatuiApp, pilot: Pilot[None]) -> None:
-    """Wait until a run that could not start has ended."""
+    """Wait until the app has noticed that the start of a run failed or was stopped."""
     assert app.run_controller.client.receiver is not None
     await asyncio.to_thread(app.run_controller.client.receiver.over.wait)
     app.run_controller.update()
@@ -65,7 +65,7 @@ def notes(app: MetatuiApp) -> list[str]:
 
 
 async def started(app: MetatuiApp, pilot: Pilot[None], sessions: FakeSessions) -> FakeSession:
-    """Start a run with F5 and return its session, after the app has received its first events."""
+    """Press F5 to start a run, wait until the app has shown its first events, and return its session."""
     await pilot.press("f5")
     await pilot.pause()
     session = running(sessions)

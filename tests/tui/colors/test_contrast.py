@@ -23,7 +23,7 @@ COLOURS = st.tuples(*[st.integers(0, 255)] * 3)
 
 
 def filtered(text: str, colour: tuple[int, ...], background: tuple[int, ...]) -> float:
-    """Return the contrast ratio of `text` after the filter."""
+    """Apply `ReadableFilter` to coloured text, and return the resulting contrast ratio of text and background."""
     style = Style(color=RichColor.from_rgb(*colour), bgcolor=RichColor.from_rgb(*background))
     ((_, after, _),) = ReadableFilter().apply([Segment(text, style)], Color(0, 0, 0))
     return ratio_of(after)
@@ -53,7 +53,10 @@ def test_readable_colours_and_pixels_keep_their_colours() -> None:
 
 @pytest.mark.parametrize("theme", [name for name in BUILTIN_THEMES if not name.startswith("ansi")])
 def test_marks_are_visible_in_every_theme(theme: str) -> None:
-    """Check that the filter need not change the colours of curves, which are distinct with a colour deficiency."""
+    """Check that the colours of curves have enough contrast in every theme, so that `ReadableFilter` keeps them.
+
+    Changed colours might be hard to distinguish for people with a colour vision deficiency.
+    """
     background = Color.parse(BUILTIN_THEMES[theme].to_color_system().generate()["background"])
     for name in palette.HUES:
         shade = Color.parse(palette.shade(name, BUILTIN_THEMES[theme].dark))
@@ -61,7 +64,7 @@ def test_marks_are_visible_in_every_theme(theme: str) -> None:
 
 
 def unreadable(app: MetatuiApp) -> list[tuple[str, float]]:
-    """Return the text and the marks on the screen that have too little contrast."""
+    """Return the texts and marks on the screen whose contrast is too low, each with its contrast ratio."""
     segments = [segment for strip in app.screen._compositor.render_strips() for segment in strip]
     return [
         (segment.text, ratio_of(segment.style))

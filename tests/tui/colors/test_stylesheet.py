@@ -1,4 +1,4 @@
-"""Tests of changes of the theme."""
+"""Tests of changing the theme while the app runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def drawn(app: MetatuiApp) -> list[list[Segment]]:
 
 
 async def test_changed_theme_equals_a_start_in_this_theme(make: Make, runs_dir: Path) -> None:
-    """This includes tabs that are hidden while the theme changes."""
+    """Check that, after a theme change, all tabs (even hidden ones) look as if the app had started with that theme."""
     saved_run(runs_dir, GLYPHS, name="maml-glyphs-20260102-000000", steps=40)
     expected = {}
     for theme in (DARK, ANSI_DARK):

@@ -1,4 +1,4 @@
-"""Tests of the command palette: actions, settings, presets and runs."""
+"""Tests of searching the command palette for actions, settings, presets and runs."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ async def settled(app: MetatuiApp, pilot: Pilot[None]) -> None:
 
 
 def listed(app: MetatuiApp) -> Mapping[str, str]:
-    """Return the second line of each entry, by its first line."""
+    """Return the entries of the command palette, as a mapping from the first line of each entry to its second line."""
     prompts = [str(option.prompt) for option in app.screen.query_one(CommandList).options]
     return {name: line for name, _, line in (prompt.partition("\n") for prompt in prompts)}
 
 
 async def search(app: MetatuiApp, pilot: Pilot[None], query: str) -> Mapping[str, str]:
-    """Open the palette if it is not open, and enter `query`."""
+    """Enter `query` in the command palette, which is opened if necessary, and return the listed entries."""
     if not isinstance(app.screen, CommandPalette):
         await pilot.press("ctrl+p")
     app.screen.query_one(CommandInput).value = query

@@ -1,4 +1,4 @@
-"""Tests of access to runs in other processes: start, attach, measure and stop."""
+"""Tests of access to runs in other processes: starting, attaching, measuring CPU and memory use, and stopping."""
 
 from __future__ import annotations
 

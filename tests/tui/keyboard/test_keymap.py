@@ -1,4 +1,4 @@
-"""Tests of the user's keys: the file, its errors, and changed keys in the app."""
+"""Tests of the user's keymap: reading the keymap file, reporting errors in it, and using changed keys in the app."""
 
 from __future__ import annotations
 

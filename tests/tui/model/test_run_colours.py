@@ -1,4 +1,4 @@
-"""Tests of the colours of runs."""
+"""Tests of the assignment of colours to runs."""
 
 from __future__ import annotations
 

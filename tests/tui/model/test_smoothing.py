@@ -1,4 +1,4 @@
-"""Tests that smoothed training curves are exponential moving averages, equal in live, reopened and compared runs."""
+"""Tests that smoothed training curves are exponential moving averages, equal for live, reopened and compared runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ from tests.tui.fakes import progress, started
 
 
 def definition(values: Sequence[float], decay: float) -> list[float]:
-    """Compute s_t / (1 - decay^t), where s_t = decay s_(t-1) + (1 - decay) x_t."""
+    """Compute the exponential moving average of `values`, corrected for its start at zero, by its definition.
+
+    The average is s_t / (1 - decay^t), where s_t = decay * s_(t-1) + (1 - decay) * x_t and s_0 = 0.
+    """
     found, s = [], 0.0
     for t, value in enumerate(values, 1):
         s = decay * s + (1 - decay) * value
@@ -37,7 +40,7 @@ def definition(values: Sequence[float], decay: float) -> list[float]:
 
 
 class PartialRun:
-    """A run that sends only some of its meta-steps."""
+    """Fake connection to a run that sends only the given events, which need not include every meta-step."""
 
     hello = Hello(protocol=1, run="run", pid=0, host="", phase="running", iteration=0, settings=Settings())
 
@@ -55,7 +58,7 @@ class PartialRun:
 
 
 def made(iteration: int, seed: int = 0) -> Progress:
-    """Return a noisy meta-step, rounded as in the metrics file."""
+    """Return the progress of a meta-step whose meta-loss is noisy and rounded as in the metrics file."""
     step = progress(iteration)
     noisy = step.meta_loss * (1.2 + math.sin(iteration * (seed + 12.9898)))
     return replace(step, meta_loss=float(f"{noisy:.9g}"), accuracy=None)
@@ -69,7 +72,7 @@ def write(run: RunFolder, steps: Sequence[Progress], *, after: int = 0) -> None:
 
 
 def follow(run: RunFolder, events: Sequence[Event], model: RunModel | None = None) -> RunModel:
-    """Return the model after a run has sent `events`."""
+    """Let the app's run client receive `events` of `run`, and return the updated model."""
     client, model = RunClient(), model or RunModel(Settings())
     client.begin(lambda: PartialRun(run, events), model)
     assert client.receiver is not None

@@ -1,4 +1,4 @@
-"""A small app that shows one screen, and a fake helper process."""
+"""Fixtures and functions for tests of screens: a small app that shows one screen, and a fake helper process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.tui.screens.fake_helper import FakeHelper
 
 
 class ScreenApp(App[None]):
-    """Shows `screen` over an empty screen, with the style sheet of metatui. Starts much faster than metatui."""
+    """App that shows only `screen`, with metatui's style sheet. It starts much faster than the whole app."""
 
     TITLE = "metatui"
     CSS_PATH = Path(metatui.tui.__file__).with_name("metatui.tcss")
@@ -62,7 +62,7 @@ async def until_written(pilot: Pilot[Any]) -> None:
 def press_after_reply(
     *keys: str, progress: Sequence[Any] = (), result: Any = True
 ) -> Callable[[Pilot[Any]], Awaitable[None]]:
-    """Return a function for `run_before`: the helper replies, then `keys` are pressed."""
+    """Return a function that lets the fake helper reply and then presses `keys`, for `run_before` of `snap_compare`."""
 
     async def run(pilot: Pilot[Any]) -> None:
         await pilot.pause()
@@ -81,9 +81,9 @@ def fake_helper(monkeypatch: pytest.MonkeyPatch) -> type[FakeHelper]:
 
 
 async def press_together(pilot: Pilot[None], *keys: str) -> None:
-    """Press keys that arrive together, unlike those of `pilot.press`, each of which waits for the one before.
+    """Send several key presses at once, and wait until the app has processed all of them.
 
-    Return when all of them have had their effect.
+    In contrast, `pilot.press` waits after each key.
     """
     app = pilot.app
     assert isinstance(app, OrderedKeys)

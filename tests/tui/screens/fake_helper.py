@@ -14,7 +14,7 @@ from metatui.tui.helper import Reply, Returned, WorkerError, Yielded
 
 
 class FakeHelper:
-    """Replaces `Helper`. `made` lists all instances, the newest last."""
+    """Replacement for `Helper` that starts no process. `made` lists all instances, the newest last."""
 
     made: ClassVar[list[FakeHelper]] = []
 
@@ -41,7 +41,12 @@ class FakeHelper:
     async def reply(
         self, pilot: Pilot[Any], *values: Any, done: Any = None, error: str = "", dead: bool = False, request: int = 0
     ) -> None:
-        """Yield `values` for a request, the newest by default, then return `done` or fail with `error`."""
+        """Reply to a request: yield `values`, then return `done` or fail with `error`.
+
+        Args:
+            dead: whether the error means that the helper process has died.
+            request: number of the request, counted from 1. By default, reply to the newest one.
+        """
         number = request or len(self.asked)
         for value in values:
             self._replies.put(Yielded(number, value))

@@ -1,4 +1,4 @@
-"""Tests of the base class of the analysis screens: the helper process ends when it is not used."""
+"""Tests of the base class of the analysis screens, which ends its helper process when it is idle."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def measurement(cell: Cell, error: str | None = None) -> Measurement:
 
 
 class FakeBenchmark:
-    """Fake benchmark. Tests send reports with `emit`, and end it with None or an exception."""
+    """Fake benchmark. Tests call `emit` to send reports, or to end the benchmark with None or an exception."""
 
     made: ClassVar[list[FakeBenchmark]] = []
 
@@ -93,7 +93,11 @@ class FakeBenchmark:
         await pilot.pause()
 
     async def measure(self, pilot: Pilot[Any], count: int, *, failing: int = -1) -> None:
-        """Report the first `count` cells as measured, and the next one as started."""
+        """Report the first `count` cells as measured, and the next cell as started, or end after the last cell.
+
+        Args:
+            failing: index of the cell whose measurement fails. By default, no measurement fails.
+        """
         reports: list[Report | None] = [Ready(MACHINE)]
         for number, cell in enumerate(self.cells[:count]):
             reports += [Measuring(cell), measurement(cell, KILLED if number == failing else None)]

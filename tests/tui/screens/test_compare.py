@@ -1,4 +1,4 @@
-"""Tests of the compare screen with artificial comparisons."""
+"""Tests of the compare screen, most of them with artificial results."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ RUNS = [RunFolder(Path("/runs/first")), RunFolder(Path("/runs/second"))]
 
 
 def compared(images: bool = False, *, shots: int = 10, target: float | None = None) -> Comparison:
-    """Return a comparison of three runs with twelve tasks, six inner steps and 500 meta-steps of training."""
+    """Return a comparison of three runs of 500 meta-steps, each tested on twelve tasks with five inner steps."""
     runs = tuple(_run(number, name, images) for number, name in enumerate(NAMES))
     metric = "accuracy" if images else "loss"
     return Comparison(
@@ -82,7 +82,7 @@ def _run(number: int, name: str, images: bool) -> RunResult:
 
 
 async def opened(pilot: Pilot[Any], comparison: Comparison | None = None) -> tuple[CompareScreen, FakeHelper]:
-    """Return the screen and its helper, after `comparison` has arrived."""
+    """Send `comparison` from the fake helper, if it is given, and return the screen and the helper."""
     await pilot.pause()
     screen, helper = pilot.app.screen, FakeHelper.made[-1]
     assert isinstance(screen, CompareScreen)
@@ -250,7 +250,7 @@ async def test_target() -> None:
 @pytest.mark.usefixtures("fake_helper")
 async def test_export(tmp_path: Path) -> None:
     async def write(name: str) -> str:
-        """Return the problem with the name, or an empty string if the file was written."""
+        """Export to the file `name`, and return the error shown in the dialog, or an empty string on success."""
         if not isinstance(app.screen, ExportScreen):
             await pilot.press("e")
             await pilot.pause()
@@ -348,7 +348,7 @@ async def test_tables_show_names_that_differ_from_labels() -> None:
 
 
 async def test_real_runs(runs_dir: Path) -> None:
-    """Check that measuring in the real helper process does not change the run folders."""
+    """Compare real runs in a real helper process, and check that the run folders do not change."""
     runs = [train(runs_dir, change(GLYPHS, {"algorithm.name": name})) for name in ("fomaml", "scratch")]
     before = {file: file.read_bytes() for run in runs for file in run.path.rglob("*") if file.is_file()}
     screen = CompareScreen(runs)

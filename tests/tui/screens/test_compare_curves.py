@@ -1,4 +1,4 @@
-"""Tests of comparison curves: runs that differ in their seed only share a colour and a legend entry."""
+"""Tests of comparison curves: runs that differ only in their seed share a colour and a legend entry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Snapshots of dialogs that other tests only answer."""
+"""Tests of the layout of dialogs."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ OMNIGLOT = change(
 
 @pytest.fixture(autouse=True)
 def five_algorithms(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Explain the same algorithms, also after others are added."""
+    """Limit the screen to five algorithms, so that the tests do not change when algorithms are added."""
     five = [ALGORITHMS[name] for name in ("maml", "fomaml", "reptile", "scratch", "pretrained")]
     monkeypatch.setattr("metatui.tui.screens.explain.ALGORITHMS", SimpleNamespace(components=lambda: five))
 
@@ -61,7 +61,7 @@ async def test_every_algorithm_is_explained_with_the_settings() -> None:
 
 
 async def test_other_algorithms_have_their_usual_rates() -> None:
-    """The meta-step size of Reptile is no step size of Adam."""
+    """Check that the outer learning rate of Reptile is not used for MAML, where it would be the step size of Adam."""
     reptile = with_algorithm(OMNIGLOT, "reptile")
     app = ScreenApp(ExplainScreen(reptile))
     async with app.run_test(size=(120, 60)) as pilot:

@@ -1,4 +1,4 @@
-"""Tests of the explorer screen: keys request another task or rate, and step through the results."""
+"""Tests of the explorer screen: keys select the task, the inner learning rate and the displayed inner step."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def both(**kind: Any) -> tuple[Explored, Explored]:
 
 
 async def opened(pilot: Pilot[Any], *results: Explored) -> tuple[ExplorerScreen, FakeHelper]:
-    """Return the screen and its helper, after `results` have arrived."""
+    """Send `results` from the fake helper, if there are any, and return the screen and the helper."""
     await pilot.pause()
     screen, helper = pilot.app.screen, FakeHelper.made[-1]
     assert isinstance(screen, ExplorerScreen)

@@ -1,4 +1,4 @@
-"""Tests of the help: what is focused, the search, other screens, and topics of the palette."""
+"""Tests of the help screen: help on the focused field or pane, search, and help opened from other screens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of screens that cover a part of the screen below."""
+"""Tests of dialogs and other screens that cover only a part of the screen below them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Make = Callable[..., MetatuiApp]
 
 
 def shown(app: MetatuiApp) -> str:
-    """Return the text on the screen, as in the next update of the terminal."""
+    """Draw the current screen and the screens behind it, and return the visible text."""
     app.screen._compositor.render_update(full=True, screen_stack=app._background_screens)
     return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
 

@@ -1,4 +1,4 @@
-"""Tests of the parameter-space screen with artificial trajectories."""
+"""Tests of the parameter-space screen with artificial adaptation trajectories."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def space() -> ParameterSpace:
 
 
 async def opened(pilot: Pilot[Any], result: ParameterSpace | None = None) -> tuple[ParameterScreen, FakeHelper]:
-    """Return the screen and its helper, after `result` has arrived."""
+    """Send `result` from the fake helper, if it is given, and return the screen and the helper."""
     await pilot.pause()
     screen, helper = pilot.app.screen, FakeHelper.made[-1]
     assert isinstance(screen, ParameterScreen)

@@ -1,4 +1,4 @@
-"""Tests of the report dialog, which asks for a file, measures with a fake helper and writes a report."""
+"""Tests of the report dialog, which asks for a file path and writes a report. A fake helper sends the results."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("fake_helper")
 
 
 async def write(pilot: Pilot[Any], path: Path | None = None) -> None:
-    """Enter `path` if given, and press enter."""
+    """Enter `path` in the dialog, if it is given, and press Enter to confirm the dialog."""
     if path is not None:
         pilot.app.screen.query_one(Input).value = str(path)
     await pilot.press("enter")

@@ -1,4 +1,4 @@
-"""Tests of the suite screen: lists, keys and messages. Starting a suite is faked, so nothing trains."""
+"""Tests of the suite screen: lists, keys and messages. A fake replaces the function that starts suites."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("fake_helper")
 
 @pytest.fixture(autouse=True)
 def started(monkeypatch: pytest.MonkeyPatch) -> list[Suite]:
-    """List of the suites that were started."""
+    """Replace the function that starts suites, and return the list of suites that the app asked it to start."""
     suites: list[Suite] = []
     monkeypatch.setattr("metatui.tui.screens.suite.screen.POLL_SECONDS", 3600.0)
     monkeypatch.setattr(background, "start", lambda suite, store: suites.append(suite))
@@ -68,7 +68,7 @@ async def settled(pilot: Pilot[Any]) -> None:
 
 
 async def poll(pilot: Pilot[Any]) -> None:
-    """Read the selected suite, as the timer does."""
+    """Reload the selected suite, as the screen's timer does."""
     screen = pilot.app.screen_stack[1]
     assert isinstance(screen, SuiteScreen)
     assert screen.selected is not None

@@ -1,4 +1,4 @@
-"""Tests of questions to the terminal."""
+"""Tests of asking a terminal whether it can move the cursor and whether it can show sixel graphics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metatui.tui.terminal.cursor_query import QUESTION, moves_cursor, shows_sixe
 
 @pytest.fixture
 def terminal() -> Iterator[tuple[int, int]]:
-    """Yield both ends of a pseudo-terminal: that of the terminal emulator, and that of the program."""
+    """Yield the file descriptors of the two ends of a pseudo-terminal: the emulator's end, then the program's end."""
     emulator, program = os.openpty()
     yield emulator, program
     os.close(emulator)
@@ -23,7 +23,7 @@ def terminal() -> Iterator[tuple[int, int]]:
 
 @pytest.fixture
 def answer(terminal: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes, bytes], None]:
-    """Return a function that makes the terminal emulator reply to a question."""
+    """Return a function that sets the reply of the terminal emulator to a question of the program."""
     emulator, _ = terminal
     write = os.write
     monkeypatch.setattr(cursor_query, "WAIT", 0.05)

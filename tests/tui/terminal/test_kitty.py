@@ -1,4 +1,4 @@
-"""Tests of pictures by Kitty's graphics protocol."""
+"""Tests of sending pictures to the terminal with Kitty's graphics protocol."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GREY = Picture(bytes(range(6)), 2, 3, 5, 9)
 
 
 def messages(written: list[str]) -> list[tuple[dict[str, str], str]]:
-    """Return the keys and the payload of each message."""
+    """Parse Kitty graphics commands. Return the keys with their values, and the payload, of each command."""
     text = "".join(written)
     assert MESSAGE.sub("", text) == ""
     return [(dict(key.split("=") for key in keys.split(",")), data) for keys, data in MESSAGE.findall(text)]

@@ -1,4 +1,4 @@
-"""Tests of the log of the app."""
+"""Tests of the log entries about threads that failed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of pictures by sixel graphics."""
+"""Tests of sending pictures to the terminal as sixel graphics."""
 
 from __future__ import annotations
 
@@ -46,14 +46,17 @@ from tests.tui.widgets.test_adaptation import chart_theme
 XTERM_CELL, VT340_ATTRIBUTES, NO_SIXELS = "\x1b[6;20;10t", "\x1b[?63;1;2;4;6;9;15;22c", "\x1b[?62;1;6;22c"
 
 SIXELS = re.compile(r'\x1b\[(\d+);(\d+)H\x1bP7;1q"1;1;(\d+);(\d+)([^\x1b]*)\x1b\\')
-"""Matches a picture: the row and the column of its cell, its width and height in pixels, and its data."""
+"""Matches a picture. Groups: row and column of the first cell, width and height in pixels, and sixel data."""
 COMMAND = re.compile(r"#(\d+);2;(\d+);(\d+);(\d+)|#(\d+)|!(\d+)([?-~])|([?-~])|(\$)|(-)")
 
 Colour = tuple[int, int, int]
 
 
 def decoded(data: str, width: int, height: int) -> list[list[Colour | None]]:
-    """Decode sixels to rows of colours, in percent; None for pixels that are not drawn."""
+    """Decode sixels into rows of pixels.
+
+    A pixel is its red, green and blue in percent, or None if the pixel is not drawn.
+    """
     image: list[list[Colour | None]] = [[None] * width for _ in range(height)]
     palette: dict[int, Colour] = {}
     colour, x, top, end = 0, 0, 0, 0
@@ -81,7 +84,7 @@ def decoded(data: str, width: int, height: int) -> list[list[Colour | None]]:
 
 
 def pictures_in(sent: str) -> list[tuple[int, int, int, int]]:
-    """Return the row and column, counted from 0, and the width and height in pixels of each picture."""
+    """Return the row, the column (both counted from 0), the width and the height (both in pixels) of each picture."""
     found = [(int(row) - 1, int(column) - 1, int(w), int(h)) for row, column, w, h, _ in SIXELS.findall(sent)]
     assert sent.count("\x1bP") == len(found)
     return found
@@ -161,7 +164,7 @@ def test_replies_are_not_keys() -> None:
 
 RED, BLUE = (100, 0, 0), (0, 0, 100)
 TWO = Picture(bytes([255, 0, 0, 0, 0, 255]), 1, 2, 2, 4)
-"""Red on the left and blue on the right."""
+"""A picture that is red on the left and blue on the right."""
 
 
 def marked(pictures: SixelPictures, picture: Picture = TWO) -> list[list[Segment]]:
@@ -223,7 +226,7 @@ def test_photographs_are_marked_cells() -> None:
 
 
 class Sent(list[str]):
-    """Updates that the app would send."""
+    """List of the screen updates that the app would send to the terminal."""
 
     def take(self) -> str:
         text = "".join(self)
@@ -251,7 +254,7 @@ async def receive(pilot: Pilot[None], *replies: str) -> None:
 
 
 async def show_photographs(app: MetatuiApp, pilot: Pilot[None], sessions: FakeSessions) -> AdaptationPanel:
-    """Start a run whose first validation shows a task of photographs."""
+    """Start a run whose first validation shows photographs, and return the adaptation panel."""
     await pilot.press("f5")
     await app.workers.wait_for_complete()
     assert sessions.session
@@ -263,7 +266,12 @@ async def show_photographs(app: MetatuiApp, pilot: Pilot[None], sessions: FakeSe
 
 
 def places(panel: AdaptationPanel, width: int, height: int) -> set[tuple[int, int, int, int]]:
-    """Return where pictures must be, from the marks in the panel, as `pictures_in` does."""
+    """Return the position and size of each picture that the marks in the panel require, as `pictures_in` does.
+
+    Args:
+        width: width of a terminal cell in pixels.
+        height: height of a terminal cell in pixels.
+    """
     left, top = panel.content_region.offset
     sizes: dict[tuple[int, int], tuple[int, int]] = {}
     for y in range(panel.content_size.height):

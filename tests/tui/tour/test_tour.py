@@ -1,4 +1,4 @@
-"""Tests of the tour, and of its offer on the first start."""
+"""Tests of the tour, and of the message that offers the tour when the app is started for the first time."""
 
 from __future__ import annotations
 

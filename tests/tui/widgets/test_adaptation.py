@@ -40,7 +40,7 @@ STYLE = Style()
 
 EMPTY = "Start a run, or mark up to three in the runs tab."
 SIZES = {"80x24": (80, 12), "120x40": (120, 22), "200x60": (200, 36)}
-"""Size of the panel by size of the terminal."""
+"""Size (columns, rows) of the adaptation panel at each terminal size."""
 
 
 def stage(runs: list[RunViews], symbols: Symbols = Symbols.BRAILLE, theme: str = "textual-dark") -> Stage:
@@ -232,7 +232,7 @@ async def test_diverged_tasks_have_a_warning_as_caption() -> None:
 
 
 async def test_captions_next_to_each_other_have_two_rows() -> None:
-    """Check a task whose loss has more digits than the others."""
+    """Check that the captions of two tasks both use two rows if one of the losses has more digits."""
     views = (wave(0, 0.5), replace(wave(1, 0.5), loss=(0.2101, *[1.0] * 9, 0.1461)))
     app = stage([replace(run, views=views) for run in wave_runs(1)])
     async with app.run_test(size=(70, 30)) as pilot:

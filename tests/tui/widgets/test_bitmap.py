@@ -1,4 +1,4 @@
-"""Tests of images drawn as characters: the figure is drawn on any background."""
+"""Tests of drawing images as characters, in which a figure must be visible whatever its background is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SIDE = 16
 
 
 def picture(ground: int, figure: int) -> bytes:
-    """Return a square of brightness `figure` on a background of brightness `ground`."""
+    """Return an image of a square with brightness `figure` on a background with brightness `ground`."""
     inside = range(4, 12)
     return bytes(figure if x in inside and y in inside else ground for y in range(SIDE) for x in range(SIDE))
 

@@ -1,6 +1,6 @@
 """Tests of the positions of curves, points, bands and marks relative to the ticks, and of overlapping curves.
 
-`METATUI_CHARTS=10000` draws that many random charts.
+The environment variable METATUI_CHARTS sets the number of random charts to draw, for example 10000.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ CANVAS = Canvas()
 
 
 def scale(axis: Axis, cells: Sequence[int]) -> tuple[float, float]:
-    """Return offset and factor from values (their logarithms) to cells, from the drawn places of the ticks."""
+    """Return the offset and factor that map values to cells, computed from the drawn positions of the ticks.
+
+    On a logarithmic axis, they map the decimal logarithms of the values.
+    """
     if axis.log:  # 2 and 5 times a power of ten are only near the centres of cells
         factor = axis.cells / math.log10(axis.high / axis.low)
         offset = -factor * math.log10(axis.low)
@@ -44,7 +47,7 @@ def scale(axis: Axis, cells: Sequence[int]) -> tuple[float, float]:
 
 
 def dots_of(lines: Sequence[str], symbols: Symbols, left: int) -> set[tuple[int, int]]:
-    """Return the drawn dots as column and row from the bottom."""
+    """Return the column and the row, counted from the bottom, of each dot drawn in the plot area."""
     dots = set()
     for y, line in enumerate(reversed(lines)):
         for x, char in enumerate(line[left:]):
@@ -56,7 +59,7 @@ def dots_of(lines: Sequence[str], symbols: Symbols, left: int) -> set[tuple[int,
 
 
 def walk(points: Sequence[tuple[float, float]], rng: random.Random) -> Iterator[tuple[float, float]]:
-    """Yield the points, and random places on the lines between them."""
+    """Yield the points, then one random position on the line between each pair of consecutive points."""
     yield from points
     for (x, y), (next_x, next_y) in pairwise(points):
         share = rng.random()

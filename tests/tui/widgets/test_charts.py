@@ -1,4 +1,4 @@
-"""Tests of parts of the charts: numbers, axes, thinning, the plotext canvas and the painted rows."""
+"""Tests of the parts of charts: number labels, axes, the plotext canvas, painted rows and sparkline bars."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ DIAGONAL = tuple((index / 20, index / 20) for index in range(21))
 
 @pytest.mark.parametrize("marker", ["braille", "hd", "*"])
 def test_canvas_size(marker: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Check that the canvas is independent of the terminal's size, which limits plotext's own figure."""
+    """Check that the size of the terminal does not limit the canvas, as it limits plotext's default figure."""
     monkeypatch.setenv("COLUMNS", "20")
     monkeypatch.setenv("LINES", "5")
     canvas = Canvas()
@@ -227,7 +227,7 @@ def _points(kind: str, rng: random.Random) -> list[tuple[float, float]]:
 
 
 def test_fuzz() -> None:
-    """Draw many charts on one canvas: long, constant, with many gaps, and over the whole range of floats."""
+    """Draw many random charts on one canvas, including charts of constant, missing and extreme values."""
     rng, canvas = random.Random(0), Canvas()
     for index in range(200):
         width, height = SIZES[7] if index % 100 == 7 else rng.choice(SIZES[:7])

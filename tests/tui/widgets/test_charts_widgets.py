@@ -83,7 +83,7 @@ def test_empty_chart_and_sparkline(snap_compare: Any) -> None:
 
 
 class Sent(LineChart):
-    """Records the rows that each redraw sends; None means all rows."""
+    """Line chart that records which rows each call of `refresh` redraws. None stands for all rows."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -222,7 +222,7 @@ async def test_apps_without_symbols_get_braille() -> None:
 
 
 class Screened(Stage):
-    """Counts the keys that a chart leaves to its screen."""
+    """App that counts key presses that the chart does not handle."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("left,0,escape", "count"), ("enter", "cursor")]
     count = 0

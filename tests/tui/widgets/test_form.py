@@ -1,4 +1,4 @@
-"""The form of settings: its model without widgets, and the options of algorithms."""
+"""Tests of the settings form: its model, which needs no widgets, and the options of algorithms."""
 
 from __future__ import annotations
 
@@ -90,14 +90,14 @@ def test_hostile_texts(typed: dict[str, str]) -> None:
 
 
 class Options(Group):
-    """Options of `Ridge`."""
+    """Options of the example algorithm `Ridge`."""
 
     solver: Literal["cg", "dense"] = setting("cg", "Solver", "Solver of the linear system.", main=True)
     strength: float = setting(1.0, "Strength", "Strength of the penalty.", ge=0, le=10)
 
 
 class Ridge(Component):
-    """An algorithm with options."""
+    """Example of an algorithm that declares options."""
 
     registry = ALGORITHMS
     name = "ridge"
@@ -106,7 +106,7 @@ class Ridge(Component):
 
 
 class FormApp(App[None]):
-    """The form alone."""
+    """App that shows only the settings form."""
 
     def compose(self) -> ComposeResult:
         yield SettingsForm(Settings(), Symbols.ASCII)

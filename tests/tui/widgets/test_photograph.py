@@ -1,4 +1,4 @@
-"""Tests of photographs drawn as cells of colour."""
+"""Tests of drawing photographs in terminal cells."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.tui.widgets.test_adaptation import chart_theme
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 QUARTERS = bytes(value for pixel in (RED, GREEN, GREEN, BLUE) for value in pixel)
-"""2 x 2 pixels."""
+"""Colour image of 2 x 2 pixels, with three bytes per pixel."""
 
 
 def quarters(rows: int, columns: int, theme: ChartTheme) -> list[Row]:
@@ -30,7 +30,7 @@ def triplet(colour: Color | None) -> tuple[int, ...] | None:
 
 
 def pixels(row: Row) -> list[tuple[object, object]]:
-    """Return the upper and the lower pixel of each cell."""
+    """Return the colours of the upper and the lower pixel in each cell of a row."""
     cells: list[tuple[object, object]] = []
     for segment in row:
         style = segment.style or Style()

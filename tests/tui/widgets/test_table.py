@@ -1,4 +1,4 @@
-"""Tests of the table: columns, cursor, headings and mouse."""
+"""Tests of the table widget: columns, cursor, headings and mouse."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def item(key: str, note: str = "a note") -> Item:
 
 
 class Host(App[None]):
-    """Shows a table and records its messages."""
+    """App that shows a table and records the messages that the table posts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Host(App[None]):
         self.events.append(("title", event.column))
 
     def lines(self) -> list[str]:
-        """Return the rows without the scroll bar."""
+        """Return the visible rows of the table, without the scroll bar."""
         return [self.table.render_line(y).text.rstrip(" ┃│") for y in range(self.table.size.height)]
 
 

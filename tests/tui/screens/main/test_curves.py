@@ -1,4 +1,4 @@
-"""Tests of the curves of a run: their names and the ranges of their axes."""
+"""Tests of the curves pane: the names of curves, the ranges of axes, and the curves of marked runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the regions of panes."""
+"""Tests of the layout of panes at different terminal sizes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from metatui.tui.screens.main.layout import FORM, LEFT, Arrangement, Divider, Vi
 
 USUAL = PaneSizes()
 BARS = 3
-"""Rows of the bars above and below the panes."""
+"""Total number of rows that the bars above and below the panes occupy."""
 
 
 def panes(width: int, height: int, view: View, sizes: PaneSizes = USUAL) -> Arrangement:

@@ -1,4 +1,4 @@
-"""Tests of the rows of facts about a run."""
+"""Tests of the facts about a run that the run pane shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the line that names the settings in the form and the shown run."""
+"""Tests of the status line, which names the origin of the settings in the form and the shown run."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ SIZE = (120, 40)
 Make = Callable[..., MetatuiApp]
 GLYPHS = change(Settings(), {"task.source": "glyphs", "task.shots": 1})
 NAMES = ("maml-glyphs-20260104-000000", "maml-sinusoid-20260103-000000", "anil-sinusoid-20260102-000000")
-"""The saved runs, newest first."""
+"""Ids of the saved runs, newest first."""
 
 
 async def settled(app: MetatuiApp, pilot: Pilot[None]) -> None:
@@ -42,7 +42,7 @@ async def settled(app: MetatuiApp, pilot: Pilot[None]) -> None:
 
 @pytest.fixture
 def saved(runs_dir: Path) -> None:
-    """Save three runs: two finished ones, and a stopped one of 20 meta-steps that has another seed than its preset."""
+    """Save two finished runs, and a run that was stopped after 20 meta-steps and whose seed differs from its preset."""
     quick = change(presets.load("quick").settings, {"training.seed": 7})
     saved_run(runs_dir, quick, name=NAMES[2], steps=20, test=False, preset="quick (changed)")
     saved_run(runs_dir, Settings(), name=NAMES[1], steps=30)
@@ -50,7 +50,7 @@ def saved(runs_dir: Path) -> None:
 
 
 async def sized(app: MetatuiApp, pilot: Pilot[None]) -> None:
-    """Wait until the dialog shows the size of the runs."""
+    """Wait until the dialog shows how much disk space the runs use."""
     for worker in [worker for worker in app.workers if worker.group == "size"]:
         await worker.wait()
     await pilot.pause()
@@ -61,7 +61,7 @@ def order(app: MetatuiApp) -> list[str]:
 
 
 def question(app: MetatuiApp) -> str:
-    """Return the text of the dialog."""
+    """Return the question that the open dialog asks."""
     return str(app.screen.query_one(StaticText).render())
 
 
@@ -79,7 +79,7 @@ def test_at_most_eight_runs_are_compared() -> None:
 @pytest.mark.usefixtures("saved")
 @pytest.mark.parametrize("theme", CYCLE)
 async def test_words_of_the_filter_are_visible(make: Make, theme: str) -> None:
-    """Check the words while they are typed, and while the list has the focus."""
+    """Check that the words of the filter are visible while they are typed and while the list has the focus."""
     app = make(theme=theme)
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("2", "slash", *"glyphs")
@@ -303,7 +303,7 @@ async def test_dialog_of_deletion_does_not_wait_for_sizes(
 
 @pytest.mark.usefixtures("saved")
 async def test_list_follows_other_processes(make: Make, runs_dir: Path) -> None:
-    """Check that runs appear, change and disappear without moving the cursor, the marks, the filter or the page."""
+    """Check that changes by other processes appear in the list without moving its cursor, marks or scroll position."""
     for day in range(1, 29):
         saved_run(runs_dir, Settings(), name=f"maml-sinusoid-202512{day:02}-000000", steps=1)
     started = runs_dir / "maml-sinusoid-20260201-000000"
