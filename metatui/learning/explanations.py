@@ -36,7 +36,7 @@ class Explanation:
     costs: tuple[str, ...]
     """Costs of a meta-step, each as one sentence."""
     gradients: int
-    """Number of gradients of a single task's loss in a meta-step. Gradients needed only for metrics are not counted."""
+    """Number of times that a meta-step computes the gradient of one task's loss, not counting gradients for metrics."""
     hessian_products: int
     """Number of Hessian-vector products in a meta-step."""
     paper: tuple[str, ...]

@@ -126,7 +126,7 @@ def image_size_violations(settings: Settings, smallest: int, reason: str) -> Ite
     """Yield a violation if images are resized to fewer than `smallest` pixels per side.
 
     Args:
-        reason: rest of the message after the number of pixels.
+        reason: text that follows the number of pixels in the message.
     """
     from metatui.config.fields import FIELDS
 

@@ -11,10 +11,11 @@ import torch
 from metatui.learning.hardware.devices import synchronize
 
 SAMPLES = 50
-"""Intended number of clock readings. Each reading covers as many calls as fit in its share of the time."""
+"""Intended number of clock readings in a measurement. Each reading covers as many calls as fit in an equal part of the
+available time."""
 
 FEWEST = 3
-"""Minimum number of clock readings."""
+"""Minimum number of clock readings in a measurement."""
 
 WARM_UP = 0.3
 """Duration in seconds of the warm-up before the first reading. The warm-up takes no longer than the readings, but

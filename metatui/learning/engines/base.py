@@ -39,7 +39,7 @@ class MetaGradient:
     loss: Tensor
     """[T], query loss of each task after adaptation. The mean over the tasks is the meta-loss."""
     gradients: Params
-    """Gradient of the meta-loss with respect to each meta-parameter, of the same shape as the meta-parameter."""
+    """Gradients of the meta-loss with respect to the meta-parameters, keyed by name."""
     outputs: Tensor
     """[T, B, ...], predictions for the query set after adaptation."""
     support_loss: Tensor
@@ -196,7 +196,7 @@ class Engine(ABC):
     def general_evaluation(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, steps: int
     ) -> Iterator[tuple[Params, Tensor]]:
-        """Evaluate on one task after another, with the algorithm's own `adapt`."""
+        """Evaluate `algorithm` on one task after another, using its `adapt` method. Yields the same as `evaluation`."""
         tasks = [self.task(algorithm, episodes, t, "none") for t in range(len(episodes))]
         paths = [algorithm.adapt(task, self.arranged(meta), steps) for task in tasks]
 

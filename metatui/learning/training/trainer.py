@@ -55,7 +55,7 @@ from metatui.learning.training.trainer_state import TrainerState, as_validated, 
 from metatui.utils.errors import BadInput
 
 VIEWS = 6
-"""Maximum number of held-out tasks that are recorded for display in the event after a validation or test."""
+"""Maximum number of held-out tasks whose predictions are recorded for display after a validation or test."""
 
 REPORT_EVERY = 0.5
 """Seconds between two events about the progress of an evaluation."""

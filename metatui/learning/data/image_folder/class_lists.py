@@ -36,7 +36,7 @@ class Entry:
 
 
 ClassLists = Mapping[Split, tuple[Entry, ...]]
-"""Entries of the list of each split. Either all entries name images, or all name whole classes."""
+"""Entries of the class list of each split. Either all entries name images, or all name whole classes."""
 
 
 def find_lists(root: Path, name: str) -> Path | None:

@@ -27,7 +27,10 @@ SHARES: Shares = (0.16, 0.2)
 
 
 def shares_of(settings: Settings) -> Shares:
-    """Return the shares of a random split: those in the settings of the data set `folder`, or else `SHARES`."""
+    """Return the fractions of the classes that a random split uses for validation and for testing.
+
+    The data set `folder` has settings for these fractions. For other data sets, they are `SHARES`.
+    """
     if settings.task.source != "folder":
         return SHARES
     val, test = settings.value("folder.val_fraction"), settings.value("folder.test_fraction")
@@ -233,7 +236,7 @@ def too_few_classes(ways: int, settings: Settings, listing: Listing, splits: Spl
 
 
 def _fewest_classes(ways: int, shares: Shares) -> int:
-    """Return the smallest number of classes for which every part of a random split has at least `ways` classes."""
+    """Return how many classes are needed so that each part of a random split has at least `ways` classes."""
 
     def smallest_part(count: int) -> int:
         held_out = [_share(share, count) for share in shares]

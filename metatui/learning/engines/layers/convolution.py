@@ -106,7 +106,7 @@ class _DirectBackward(Function):
 
 
 def convolve_directly(x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
-    """Convolve x with w using torch's kernels, with an explicit double backward."""
+    """Convolve x with w, using torch's kernels and an explicit double backward."""
     y: Tensor = _Direct.apply(x, w, geometry)  # type: ignore[no-untyped-call]
     return y
 

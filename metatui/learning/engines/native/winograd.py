@@ -86,7 +86,7 @@ class Transforms:
 
 
 def tiles_of(height: int, width: int) -> int:
-    """Return the number of tiles of one image."""
+    """Return the number of 4x4 tiles that cover an image of this height and width."""
     return -(-height // 4) * -(-width // 4)
 
 
@@ -237,6 +237,6 @@ def _tiled(transform: Transform, images: Tensor) -> Tensor:
 
 
 def _parts(images: Tensor) -> Iterator[slice]:
-    """Yield groups of images that are processed together."""
+    """Divide images into groups that are processed together. Yields the slice of each group."""
     step = max(1, TILES_AT_ONCE // tiles_of(*images.shape[1:3]))
     return (slice(start, start + step) for start in range(0, len(images), step))
