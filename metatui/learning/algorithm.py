@@ -143,7 +143,7 @@ class Algorithm(Component):
         return task.differentiate(self, meta)
 
     def at(self, progress: float) -> Self:
-        """Return a copy for a meta-step at `progress`, the completed share of the training."""
+        """Return a copy for a meta-step at `progress`, the completed fraction of the training."""
         changed = copy(self)
         changed.progress = progress
         return changed

@@ -147,7 +147,7 @@ class Engine(ABC):
         return _in_parts(compute, episodes, at_once)
 
     def general_meta_gradient(self, algorithm: Algorithm, meta: Params, episodes: Episodes) -> MetaGradient:
-        """Compute the meta-gradient of one task after another, with the algorithm's own `adapt`."""
+        """Compute the meta-gradients of one task after another, using the `meta_gradient` method of `algorithm`."""
         order: Order = "second" if algorithm.second_order else "first"
 
         def one(t: int) -> GradientResult:

@@ -1,10 +1,11 @@
-"""Images of a character, drawn from its strokes. Each drawing has its own wobble, slant, size, place and pen.
+"""Rendering of characters from their strokes.
 
-Ink is a sum of Gaussian spots at equal distances along the strokes. A spot is the product of a horizontal and a
-vertical profile, so an image is one matrix product over the spots; the profiles are tabulated.
+Each drawing of a character has a different wobble, slant, size, position and pen width. A drawing is a sum of Gaussian
+dots at equal distances along the strokes. Each dot is the product of a horizontal and a vertical profile, so an image
+is one matrix product over the dots. The profiles are tabulated.
 
-In Bézier curves, sums of products are written out, because matrix products and reductions may round differently in a
-batch of another size, and an image must not depend on its batch.
+In the code for Bézier curves, sums of products are written out, because matrix products and reductions may round
+differently in a batch of another size, and an image must not depend on the other images in its batch.
 
 Shapes use C for the number of classes, D for the drawings of each class, S for the strokes and P = STOPS.
 """
@@ -27,10 +28,10 @@ SEGMENTS = 12
 """Number of straight segments that approximate a curve when its length and extent are measured."""
 
 _REACH = 9.0  # pixels from the centre to the edge of a character
-_PENS = torch.linspace(0.52, 0.72, 8)  # standard deviations of a spot, in pixels
+_PENS = torch.linspace(0.52, 0.72, 8)  # standard deviations of a dot, in pixels
 _INK = 0.85  # amount of ink per pixel along a stroke
-_PLACES = 8  # positions of a spot within a pixel
-_CHUNK = 256  # drawings rendered together: their ink fits into the processor's cache, which doubles the speed
+_PLACES = 8  # positions of a dot within a pixel
+_CHUNK = 256  # drawings rendered together: their data fit into the processor's cache, which doubles the speed
 
 # Largest deviations of a drawing from its class.
 _WOBBLE = 0.14  # of a control point, in halves of the character's size

@@ -142,7 +142,7 @@ def _images(repeated: Sequence[tuple[str, str]], where: str) -> str:
 
 
 def _summary(listing: Listing, left_out: Sequence[LeftOut]) -> str:
-    """Return a sentence about the files that are left out, with the first few as examples; empty if all are used."""
+    """Return a sentence that names the first few files that are left out, or an empty string if all files are used."""
     if not left_out:
         return ""
     root = quote(str(listing.root), 200)
