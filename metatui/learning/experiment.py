@@ -37,7 +37,7 @@ too long if they were repeated for every meta-step."""
 
 
 GRAPH_MEMORY = 1 / 8
-"""Largest share of the device's memory that the graphs of all inner steps may take, if `compute.second_order` is
+"""Largest fraction of the device's memory that the graphs of all inner steps may take, if `compute.second_order` is
 `auto`."""
 
 

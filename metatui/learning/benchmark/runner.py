@@ -172,7 +172,7 @@ class Benchmark:
             self._child.kill()
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Send `request` to the child and return its answer, or an `error` if the child died."""
+        """Send `request` to the child process. Return the answer, or an `error` if the process ended unexpectedly."""
         child = self._child or self._start()
         try:
             child.send({**request, "device": self._device})

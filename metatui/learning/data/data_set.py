@@ -36,7 +36,7 @@ class DataSet(Component):
 
     @classmethod
     def description(cls) -> str:
-        """Return the first line of the docstring, which describes the tasks; empty if there is no docstring."""
+        """Return the first line of the docstring, which describes the tasks, or an empty string without a docstring."""
         return (cls.__doc__ or "").strip().partition("\n")[0]
 
     @classmethod

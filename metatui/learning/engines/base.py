@@ -329,7 +329,7 @@ def _last(path: Iterator[Adaptation]) -> tuple[Params, Tensor]:
 
 
 def _in_parts(compute: Callable[[Episodes], MetaGradient], episodes: Episodes, at_once: int) -> MetaGradient:
-    """Compute a meta-gradient with at most `at_once` tasks in memory (0: all of them)."""
+    """Compute a meta-gradient with at most `at_once` tasks in memory at the same time; 0 means no limit."""
     parts = [(len(tasks), compute(part)) for tasks, part in microbatches(episodes, at_once)]
     if len(parts) == 1:
         return parts[0][1]

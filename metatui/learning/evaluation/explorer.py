@@ -26,7 +26,8 @@ SPLIT: Split = "test"
 """The split from which classes are chosen. It is used neither for training nor for the selection of a checkpoint."""
 
 MAX_NAMES = 2000
-"""Maximum number of classes for which names can be searched. Data sets of generated characters have more classes."""
+"""Maximum number of classes in a split whose class names can be searched. Data sets of generated characters have more
+classes."""
 
 MAX_TASK = 2**31 - 1
 

@@ -35,6 +35,6 @@ class AdaptationTrajectories:
 
 
 def mean(values: tuple[float, ...]) -> float:
-    """Average the finite values; NaN if no value is finite."""
+    """Return the mean of the finite values, or NaN if no value is finite."""
     finite = [value for value in values if math.isfinite(value)]
     return sum(finite) / len(finite) if finite else math.nan

@@ -165,7 +165,7 @@ class Hints:
         return asdict(self._state)
 
     def restore(self, values: object) -> None:
-        """Restore the state from the result of `values`. Raises BadInput if it is invalid."""
+        """Restore the state that the method `values` returned. Raises BadInput if the argument is invalid."""
         try:
             self._state = TypeAdapter(HintState).validate_python(values)
         except ValidationError:
@@ -305,7 +305,7 @@ def _lower_rate(settings: Settings, best: Mapping[str, Any], first: str) -> tupl
 
     Args:
         best: values of the live settings at the best validation, keyed by path.
-        first: path of the rate to halve if no rate exceeds its value in `best` or its usual value.
+        first: path of the rate to halve if no rate exceeds its value in `best` or the usual value for the algorithm.
     """
     rates = _rates(settings)
     ordered = sorted(rates, key=lambda path: path != first)

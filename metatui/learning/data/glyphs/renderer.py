@@ -139,7 +139,7 @@ def _placed(control: Tensor, deviations: Tensor) -> tuple[Tensor, Tensor]:
 
 @functools.cache
 def _profiles() -> Tensor:
-    """Tabulate the ink of a spot in a row of pixels, for each pen width and each position of the spot.
+    """Tabulate the brightness of a dot along a row of pixels, for each pen width and each position of the dot.
 
     Returns:
         float32 [pens * SIDE * _PLACES, SIDE]. The values are integers up to 255, so that sums of their products are
