@@ -176,7 +176,7 @@ def inner_steps(
     adapted: str = "θ'",
     inner_loss: str = "",
 ) -> tuple[str, ...]:
-    """Return the lines of pseudo-code of the inner loop.
+    """Return the lines of the pseudo-code for the inner loop.
 
     Args:
         batch: number of examples of D that each step uses; 0 if every step uses all examples.

@@ -1,4 +1,4 @@
-"""Text of the benchmark table and of its notes."""
+"""Functions that format the benchmark table and its notes."""
 
 from __future__ import annotations
 

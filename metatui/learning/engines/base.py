@@ -233,7 +233,7 @@ class Engine(ABC):
     def task(
         self, algorithm: Algorithm, episodes: Episodes, t: int, order: Order, mini_batches: Tensor | None = None
     ) -> Task:
-        """Return task t of `episodes` for `algorithm`."""
+        """Return task `t` of `episodes` as a `Task`, the type that the methods of `algorithm` take."""
         changing, head = algorithm.changing, frozenset(algorithm.head)
         return Task(
             lambda: self.network(changing),

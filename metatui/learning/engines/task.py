@@ -28,7 +28,7 @@ Forward = Callable[[Params, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Network:
-    """The model, divided into a body whose parameters stay the same during adaptation, and a head."""
+    """The model, divided into a head and a body. The parameters of the body stay the same during adaptation."""
 
     body: Forward | None
     """Function of the layers before the head; None if the head is the whole model."""

@@ -102,10 +102,11 @@ def _inked(rows: Tensor) -> Tensor:
 
 
 def _stops(strokes: Tensor, written: Tensor) -> tuple[Tensor, Tensor]:
-    """Place P spots of ink at equal distances along the written strokes of each class.
+    """Place P dots at equal distances along the strokes that `written` selects in each class.
 
     Returns:
-        The weight of each control point at each spot, float32 [C, P, S*4], and the distance between spots, float32 [C].
+        The weight of each control point in the position of each dot, float32 [C, P, S*4], and the distance between
+        dots, float32 [C].
     """
     lengths = (length(sampled(strokes).diff(dim=2)) * written.unsqueeze(-1)).flatten(1)
     ends = lengths.cumsum(1)

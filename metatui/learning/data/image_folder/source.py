@@ -96,9 +96,9 @@ class FolderSource(PackedSource):
     def _fingerprints(self) -> tuple[str, str]:
         """Return two digests of what determines the tasks: the classes of each split and their images in order.
 
-        The first depends on pixels: it does not change if the folder is copied, or if files are touched, stored in
-        another lossless format or renamed without a change of order. The second, which checkpoints of earlier versions
-        contain, depends on file names.
+        The first digest depends on pixels. It does not change if the folder is copied, or if files get a new
+        modification time, a different lossless format, or new names in the same order. The second digest, which
+        checkpoints of earlier versions contain, depends on file names.
         """
         pixels, names = (hashlib.sha256(repr(self.input_shape).encode()) for _ in range(2))
         for split in SPLITS:
@@ -135,7 +135,7 @@ class FolderSource(PackedSource):
 
 
 def _images(repeated: Sequence[tuple[str, str]], where: str) -> str:
-    """Return the number of repeated images and an example: `1 image is in several splits (a/1.png and b/1.png)`."""
+    """Return a clause about repeated images, such as `1 image is in several splits (a/1.png and b/1.png)`."""
     (a, b), count = repeated[0], len(repeated)
     example = f"{sanitize(a)} and {sanitize(b)}"
     return f"1 image is {where} ({example})" if count == 1 else f"{count:,} images are {where} (for example, {example})"
