@@ -75,7 +75,7 @@ class Algorithm(Component):
     """The value of `evaluation.batch_norm` that is closest to the published results; None if publications use different
     values or the value is unknown."""
     progress: float = 1.0
-    """Completed share of the training, from 0 to 1."""
+    """Completed fraction of the training, from 0 to 1."""
 
     def __init__(self, settings: Settings, model: nn.Module) -> None:
         """Create the algorithm.

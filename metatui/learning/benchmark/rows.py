@@ -70,7 +70,7 @@ def figure(value: float | None) -> str:
 
 
 def by_task(cells: Iterable[Cell]) -> list[tuple[str, list[tuple[str, Cell]]]]:
-    """Group the cells by task. Each cell comes with the text of its row's first column.
+    """Group the cells by task. Each cell comes with the text for the first column of its row.
 
     The text is empty if it would be the same as in the row above.
     """

@@ -47,7 +47,7 @@ class Measured:
     """The measurements of one cell of the benchmark, taken in the child process."""
 
     ms: float
-    """Median milliseconds of a meta-step: forward, backward and outer update on fixed tasks."""
+    """Median time in milliseconds of a meta-step (forward, backward and outer update) on fixed tasks."""
     peak_memory_bytes: int | None
     """Peak memory, excluding the memory in use before the first meta-step; None if unknown."""
     flops: int

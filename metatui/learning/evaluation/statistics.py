@@ -81,7 +81,7 @@ def paired_test(differences: ArrayLike) -> PairedTest:
 
 @dataclass(frozen=True)
 class SampleSummary:
-    """Statistics of a sample, such as the results of several seeds; NaN if undefined."""
+    """Statistics of a sample, such as the results of several seeds. Undefined values are NaN."""
 
     size: int
     """Number of finite values."""
