@@ -32,7 +32,10 @@ COPIES = tuple(2**n for n in range(20, 30, 2))
 
 
 def seconds_of(call: Callable[[], object], device: torch.device, *, spend: float) -> list[float]:
-    """Measure how many seconds `call` takes: at least three readings in about `spend` seconds, after a warm-up."""
+    """Measure how many seconds `call` takes.
+
+    After a warm-up, the calls are timed for about `spend` seconds. Returns at least `FEWEST` readings.
+    """
     began, last = time.perf_counter(), _reading(call, device, 1)
     while time.perf_counter() - began < min(WARM_UP, spend):
         last = _reading(call, device, 1)

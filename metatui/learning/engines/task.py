@@ -1,4 +1,4 @@
-"""A task as an algorithm sees it: its data, the loss of parameters on it, and derivatives."""
+"""A task as an algorithm sees it: the task's data, losses on these data, and derivatives of the losses."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def evaluate(
 def measure(
     experiment: Experiment, theta: Params, *, split: Split, tasks: int, steps: int, shots: int
 ) -> Generator[int, None, Measured]:
-    """Adapt to the first `tasks` held-out tasks of `split`.
+    """Adapt to the first `tasks` held-out tasks of `split`, and measure loss and accuracy after each inner step.
 
     Args:
         steps: number of inner steps; there are `steps` + 1 results per task.
