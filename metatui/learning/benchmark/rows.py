@@ -42,7 +42,10 @@ def name(work: Workload) -> str:
 
 
 def engine(cell: Cell) -> str:
-    """Return the text of the engine column: `+ graph` in a row that follows the same engine without CUDA graphs."""
+    """Return the text of the engine column.
+
+    For a cell with CUDA graphs, the text is `+ graph`, because the row above shows the same engine without them.
+    """
     return "+ graph" if cell.captured else cell.engine
 
 

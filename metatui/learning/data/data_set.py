@@ -1,4 +1,4 @@
-"""Declaration of a data set."""
+"""The base class for declarations of data sets, and checks of the sizes of data sets."""
 
 from __future__ import annotations
 

@@ -220,7 +220,7 @@ def second_derivatives(
 
 
 def _kernel(of_k: Tensor) -> Tensor:
-    """Apply K*, from [36, D, C] to kernels [D, C, 3, 3] in channels-last memory format."""
+    """Apply the transposed kernel transform K* to [36, D, C]. Returns [D, C, 3, 3] in channels-last memory format."""
     of_w = (KERNELS.to(of_k.dtype).T @ of_k.view(36, -1)).view(3, 3, *of_k.shape[1:])
     return of_w.permute(2, 3, 0, 1).contiguous(memory_format=torch.channels_last)
 
