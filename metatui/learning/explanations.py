@@ -48,7 +48,7 @@ class Explanation:
         Rarely used settings whose usual value is their default are left out.
 
         Args:
-            write: function that formats settings and their values: `assigned` or `labelled`.
+            write: function that formats settings and their values, for example `assigned` or `labelled`.
         """
         shown = {
             kind: {path: value for path, value in values.items() if FIELDS[path].main or value != FIELDS[path].default}
@@ -69,7 +69,7 @@ class Rates:
 
 
 def explanation(settings: Settings, algorithm: str | None = None) -> Explanation:
-    """Return the explanation of an algorithm with these settings: by default, of the one that `settings` select."""
+    """Explain `algorithm` with these settings. By default, explain the algorithm that `settings` select."""
     name = algorithm or settings.algorithm.name
     return replace(ALGORITHMS[name].explain(selecting(settings, name)), usual=ALGORITHMS[name].usual)
 

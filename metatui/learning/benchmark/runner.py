@@ -112,7 +112,7 @@ Report = Ready | Measuring | Measurement
 
 
 class Benchmark:
-    """Measurement of cells in a child process, which is replaced if it dies.
+    """Measurement of cells in a child process. If the process ends unexpectedly, a new one is started.
 
     Iterating over a benchmark measures the cells in order. On a CUDA device, meta-steps captured as CUDA graphs are
     measured as additional cells.

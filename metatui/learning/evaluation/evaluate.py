@@ -45,7 +45,7 @@ class Measured:
     loss: Tensor
     """Query losses, [T, steps + 1]."""
     accuracy: Tensor | None
-    """Fractions of the query set that are predicted correctly, [T, steps + 1]; None for regression."""
+    """Fraction of each query set that is predicted correctly, [T, steps + 1]; None for regression."""
     seconds: float
 
     @property

@@ -18,7 +18,7 @@ class AdaptationTrajectories:
     paths: tuple[tuple[Point, ...], ...]
     """Parameters of each task at inner steps 0, 1, 2, ..., projected onto the first two principal components."""
     explained: tuple[float, float]
-    """Share of the variance of the end points that each of the two components explains."""
+    """Fraction of the variance of the end points that each of the two components explains."""
     moved: tuple[float, ...]
     """Distance of each task's adapted parameters from the initialisation in the full parameter space."""
     before: tuple[float, ...]

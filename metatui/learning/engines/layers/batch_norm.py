@@ -30,7 +30,7 @@ from torch.autograd.function import once_differentiable
 
 
 class _Normalise(Function):
-    """Batch norm of x [B, C, H, W] with γ [C], β [C] and ε."""
+    """Autograd function for the batch norm of x [B, C, H, W], given γ [C], β [C] and ε."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
