@@ -139,7 +139,7 @@ class Benchmark:
 
         Raises:
             BadInput: if the device does not exist.
-            MetatuiError: if the machine's rates cannot be measured.
+            MetatuiError: if the machine's peak rates cannot be measured.
         """
         try:
             answer = self._ask({"what": "machine"})
