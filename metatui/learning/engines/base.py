@@ -136,7 +136,7 @@ class Engine(ABC):
     def meta_gradient_of(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, *, at_once: int = 0
     ) -> MetaGradient:
-        """Compute the meta-gradient of `algorithm` at `meta`, with at most `at_once` tasks in memory (0: all)."""
+        """Compute the meta-gradient of `algorithm` at `meta`, with at most `at_once` tasks in memory (0: no limit)."""
 
         def compute(part: Episodes) -> MetaGradient:
             if (inner := algorithm.plain) is None:

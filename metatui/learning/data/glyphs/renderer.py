@@ -22,7 +22,7 @@ from metatui.learning.data import random
 from metatui.learning.data.image_source import SIDE
 
 STOPS = 56
-"""Number of spots of ink in a drawing. Even in the longest drawing, there are no gaps: neighbouring spots are two radii
+"""Number of Gaussian dots in a drawing. Even in the longest drawing, there are no gaps: neighbouring dots are two radii
 of the finest pen apart."""
 SEGMENTS = 12
 """Number of straight segments that approximate a curve when its length and extent are measured."""
