@@ -347,7 +347,11 @@ def _in_parts(compute: Callable[[Episodes], MetaGradient], episodes: Episodes, a
 
 
 def microbatches(episodes: Episodes, at_once: int) -> Iterator[tuple[range, Episodes]]:
-    """Split episodes into parts of at most `at_once` tasks (0: one part), each with the indices of its tasks."""
+    """Split episodes into parts of at most `at_once` tasks, or into one part if `at_once` is 0.
+
+    Yields:
+        The indices of the tasks in a part, and the part.
+    """
     tasks = len(episodes)
     for start in range(0, tasks, at_once or tasks):
         rows = range(start, min(start + (at_once or tasks), tasks))

@@ -52,7 +52,7 @@ def read_driver() -> Driver:
 
 
 def pci_gpus() -> int:
-    """Count the NVIDIA GPUs on the PCI bus, with or without a driver; 0 if the system does not list them."""
+    """Count the NVIDIA GPUs on the PCI bus, with or without a driver. Returns 0 if the system does not list them."""
 
     def is_gpu(device: Path) -> bool:
         with suppress(OSError):

@@ -95,7 +95,7 @@ class Learner:
         return self.outer.tensors() if "outer" in vars(self) else {}
 
     def load(self, tensors: Params) -> None:
-        """Restore the state that `tensors` returned."""
+        """Restore the state that the method `tensors` returned."""
         if tensors:
             self.outer.load(tensors)
 

@@ -88,10 +88,10 @@ def drawings(strokes: Tensor, written: Tensor, keys: Tensor) -> Tensor:
 
 
 def _inked(rows: Tensor) -> Tensor:
-    """Add up the spots of ink of each drawing. Returns images [D, SIDE, SIDE].
+    """Add up the dots of each drawing. Returns images [D, SIDE, SIDE].
 
     Args:
-        rows: [2, D, P], for each spot, the rows of `_profiles` that contain its horizontal and its vertical profile.
+        rows: [2, D, P], for each dot, the rows of `_profiles` that contain its horizontal and its vertical profile.
     """
     images = torch.empty(rows.shape[1], SIDE, SIDE)
     for start in range(0, len(images), _CHUNK):

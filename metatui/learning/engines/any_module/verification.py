@@ -241,7 +241,11 @@ def _structure(model: nn.Module, kept: list[object]) -> Hashable:
 
 
 def _value_key(value: Any, kept: list[object]) -> Hashable:
-    """Return a key for `value`: a plain value, the code of a stateless function, or the id of any other object."""
+    """Return a hashable key for `value`.
+
+    The key of a simple value, such as a number or a string, contains the value itself, and the key of a stateless
+    function is its code. Any other object is identified by its id, and is added to `kept`.
+    """
     if value is None or isinstance(value, bool | int | float | complex | str | bytes | type | torch.dtype):
         return type(value), value
     if isinstance(value, tuple | list | set | frozenset) and len(value) < 100:
