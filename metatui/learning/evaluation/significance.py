@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PairedTest:
-    """Statistics of the differences between two learners on the same tasks; NaN if undefined."""
+    """Statistics of the differences between two learners on the same tasks. Undefined values are NaN."""
 
     tasks: int
     """Number of finite differences."""

@@ -176,7 +176,7 @@ def _scatter_views(
     shown = min(len(units.targets), MOST_TARGETS)
 
     def rows(values: Tensor) -> tuple[tuple[float, ...], ...]:
-        """Convert values [Q, targets] to one tuple for each target in the view, for the first few examples."""
+        """Return one tuple for each target in the view, with the first few examples in `values` [Q, targets]."""
         return tuple(_floats(column) for column in units.y(values)[: MOST_POINTS // shown, :shown].T)
 
     predicted, losses = [], []

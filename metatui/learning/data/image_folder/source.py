@@ -23,7 +23,7 @@ Shares = tuple[float, float]
 """Fractions of the classes that a random split uses for validation and for testing."""
 
 SHARES: Shares = (0.16, 0.2)
-"""The default shares, which are those of miniImageNet (Ravi and Larochelle 2017)."""
+"""Default fractions of the classes for validation and testing, as in miniImageNet (Ravi and Larochelle 2017)."""
 
 
 def shares_of(settings: Settings) -> Shares:
