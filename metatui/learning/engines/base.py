@@ -169,7 +169,7 @@ class Engine(ABC):
     def general_adaptation(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, steps: int, order: Tensor | None
     ) -> Iterator[Adaptation]:
-        """Adapt to one task after another, with the algorithm's own `adapt`."""
+        """Adapt to one task after another, using the `adapt` method of `algorithm`. Yields the same as `adaptation`."""
         tasks = [self.task(algorithm, episodes, t, "none", order) for t in range(len(episodes))]
         paths = [algorithm.adapt(task, self.arranged(meta), steps) for task in tasks]
         for step in range(steps + 1):

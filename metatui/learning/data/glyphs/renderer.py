@@ -72,7 +72,7 @@ def drawings(strokes: Tensor, written: Tensor, keys: Tensor) -> Tensor:
         keys: key of the random numbers of each drawing, int64 [C, D].
 
     Returns:
-        Images, float32 [C, D, SIDE, SIDE] from 0 to 1, in which ink is 1.
+        Images, float32 [C, D, SIDE, SIDE], with values from 0 (background) to 1 (strokes).
     """
     blend, spacing = _stops(strokes, written)
     deviations = _uniform(keys, 8 * strokes.shape[1] + 8)
