@@ -80,7 +80,10 @@ class Measurement:
 
     @property
     def floor_ms(self) -> float | None:
-        """Time of all FLOPs at the matmul rate, or of all bytes at the copy rate, whichever is longer."""
+        """Estimated minimum time of a meta-step, in milliseconds.
+
+        This is the time of all FLOPs at the matmul rate, or of all bytes at the copy rate, whichever is longer.
+        """
         if self.measured is None:
             return None
         arithmetic = self.measured.flops / (1e9 * self.machine.matmul_gflops)

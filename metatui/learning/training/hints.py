@@ -42,8 +42,8 @@ WIDEST_LOSS, WIDEST_ACCURACY = 0.75, 0.075
 regression) or `WIDEST_ACCURACY` (for classification)."""
 
 USEFUL_LOSS, USEFUL_ACCURACY = 0.3, 0.03
-"""The suggested number of validation tasks is large enough for this half-width of the confidence interval: a share of
-the loss for regression, or an absolute accuracy for classification."""
+"""The suggested number of validation tasks is large enough that the half-width of the confidence interval is about
+`USEFUL_LOSS` times the loss (for regression) or `USEFUL_ACCURACY` (for classification)."""
 
 SLOWDOWN = 3.0
 """A run is slowed down if its meta-steps take more than this multiple of the time that was measured for its engine."""
