@@ -222,7 +222,7 @@ def set_up(
 
 
 def _graphs_fit(algorithm: Algorithm, model: nn.Module, input_shape: tuple[int, ...], device: Device) -> bool:
-    """Return whether the graphs of all inner steps fit in the share `GRAPH_MEMORY` of the device's memory.
+    """Return whether the graphs of all inner steps fit in the fraction `GRAPH_MEMORY` of the device's memory.
 
     If they fit, they are kept, which is faster than computing each step twice. A run records the result, so that a
     rerun makes the same choice.

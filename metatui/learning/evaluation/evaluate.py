@@ -201,9 +201,9 @@ def diverged(loss: Tensor, *, regression: bool) -> Tensor:
     """Find the tasks on which adaptation diverged.
 
     A task diverged if its query loss after the last inner step is not finite. A regression loss has no upper bound and
-    is usually meaningless long before it overflows, so a regression task also diverged if that loss is more than
-    `DIVERGED` times the loss before adaptation: the task's own loss or the median over tasks, whichever is larger,
-    because a task that the initial parameters happen to fit has a loss near zero.
+    is usually meaningless long before it overflows. So a regression task also diverged if that loss is more than
+    `DIVERGED` times the loss before adaptation. If the median over the tasks is larger than the task's own loss before
+    adaptation, the median is used, because a task that the initial parameters happen to fit has a loss near zero.
 
     Args:
         loss: [T, steps + 1], query loss at each inner step, starting at step 0.

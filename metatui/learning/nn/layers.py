@@ -96,7 +96,7 @@ class DropBlock(nn.Module):
         """Create the layer.
 
         Args:
-            rate: approximate share of units that are dropped.
+            rate: approximate fraction of units that are dropped.
             number: index of the layer in its model.
             size: height and width of a block.
         """
