@@ -66,7 +66,7 @@ def figures(measurement: Measurement) -> tuple[str, ...]:
 
 
 def figure(value: float | None) -> str:
-    """Format a number with three significant digits, or in full if it is large: `0.0120`, `12.3`, `1,234`."""
+    """Format a number with three significant digits, or in full if it is large, for example as `0.0120` or `1,234`."""
     if value is None:
         return "-"
     return f"{value:,.0f}" if value >= 999.5 else f"{value:#.3g}".rstrip(".")
