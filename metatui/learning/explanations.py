@@ -157,7 +157,7 @@ def outer_loop(settings: Settings) -> tuple[str, ...]:
 
 
 def _selection(settings: Settings) -> str:
-    """Return a sentence that names the parameters that `algorithm.adapt` selects; empty if it selects all of them."""
+    """Return a sentence that names the parameters that `algorithm.adapt` selects, or '' if it selects all of them."""
     selection = settings.algorithm.adapt
     if selection == "all" or "algorithm.adapt" not in ALGORITHMS[settings.algorithm.name].uses:
         return ""

@@ -49,7 +49,7 @@ class Measured:
     ms: float
     """Median time in milliseconds of a meta-step (forward, backward and outer update) on fixed tasks."""
     peak_memory_bytes: int | None
-    """Peak memory, excluding the memory in use before the first meta-step; None if unknown."""
+    """Peak memory, excluding the memory in use before the first meta-step. None if the peak is unknown."""
     flops: int
     bytes: int
     """Bytes of unavoidable memory traffic of a meta-step. The definitions of `flops` and `bytes` are in flops.py."""

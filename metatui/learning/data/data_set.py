@@ -41,7 +41,7 @@ class DataSet(Component):
 
     @classmethod
     def missing(cls) -> str:
-        """Return the command that provides the data; an empty string if the data is already on this machine."""
+        """Return the command that provides the data, or an empty string if the data is already on this machine."""
         return ""
 
 

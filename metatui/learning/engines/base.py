@@ -69,7 +69,7 @@ class Adaptation:
     params: Params
     """Each task's parameters after this inner step, with a leading task axis."""
     support_loss: Tensor | None
-    """[T], loss on the examples of this step before the step is taken; None at step 0 and for steps that compute no
+    """[T], loss on the examples of this step before the step is taken. None at step 0 and for steps that compute no
     gradient."""
 
 
@@ -130,7 +130,7 @@ class Engine(ABC):
     # Any algorithm
 
     def unsupported(self, algorithm: Algorithm) -> str | None:
-        """Return the reason why this engine cannot compute `algorithm`; None if it can."""
+        """Return the reason why this engine cannot compute `algorithm`, or None if it can."""
         return None
 
     def meta_gradient_of(

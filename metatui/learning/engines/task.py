@@ -185,7 +185,7 @@ class Task:
         return self._loss(outputs, self.query_y), outputs
 
     def loss_before_step(self, step: int) -> Tensor | None:
-        """Return the support loss before inner step `step`, counted from 1; None if that step computed no gradient."""
+        """Return the support loss before inner step `step` (from 1), or None if that step computed no gradient."""
         return self.support_losses[step - 1] if 0 < step <= len(self.support_losses) else None
 
     def support_loss_before(self, params: Params) -> Tensor:

@@ -237,7 +237,7 @@ def _image_views(
 
 
 def _class_names(experiment: Experiment, split: Split, task: int) -> tuple[str, ...]:
-    """Return the names of a task's classes, in the order of labels; empty if the source does not name them."""
+    """Return the names of a task's classes, in the order of labels, or () if the source does not name them."""
     settings, source = experiment.settings, experiment.source
     if not isinstance(source, ImageSource):
         return ()

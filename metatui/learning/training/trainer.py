@@ -112,7 +112,7 @@ class Trainer:
             self._restore(state)
 
     def _measured_ms(self) -> float | None:
-        """Return the measured time per meta-step of the engine on a CPU; None if it is unknown or not comparable."""
+        """Return the engine's measured time per meta-step on a CPU, or None if it is unknown or not comparable."""
         compute = self.experiment.settings.compute
         # The compiled engine starts on the batched one, and with one thread there is nothing to suggest.
         if compute.device != "cpu" or compute.engine == "compiled" or compute.threads == 1:

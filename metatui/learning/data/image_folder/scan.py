@@ -225,7 +225,7 @@ class _Scanner:
             raise BadInput(f"{self._name}, whose folder {where} is a link to a place outside the data folder")
 
     def _splits(self, names: set[str]) -> list[Split]:
-        """Return the splits for which the root has a folder; empty if there are no split folders."""
+        """Return the splits for which the root has a folder, or an empty list if there are no split folders."""
         validation = sorted(names & {"val", "valid", "validation"})
         missing = sorted({"train", "test"} - names)
         if len(missing) == 2 or (missing and not validation):
