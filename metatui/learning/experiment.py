@@ -61,7 +61,7 @@ class Experiment:
     weights: str = ""
     """SHA-256 of the file of pretrained weights that the model started from; empty if there is no such file."""
     _prefetched: tuple[range, Episodes] | None = field(default=None, repr=False)
-    """Regression tasks that were sampled in advance, with their numbers."""
+    """Task numbers and episodes of the regression tasks that were sampled in advance."""
     _algorithm: Algorithm | None = field(default=None, repr=False)
 
     @property
@@ -293,7 +293,7 @@ def _without_effect(engine: EngineName, model: nn.Module) -> Iterator[str]:
 
 
 def _thread_counts(settings: Settings, device: Device, first_meta_batch: int | None) -> tuple[int, int]:
-    """Return the number of threads, and the number of worker threads that each compute separate tasks."""
+    """Return the number of threads that torch may use, and the number of worker threads that compute separate tasks."""
     # The time of small networks goes into dispatching operations, which more threads do not speed up.
     threads = settings.compute.threads or (default_threads() if settings.is_classification else 1)
     meta_batch = settings.algorithm.meta_batch if first_meta_batch is None else first_meta_batch

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 
 NO_CLASS = -1e9
-"""Bias of outputs without a class in the task, so that these outputs are never predicted. It is finite because inner
-steps compute with it."""
+"""Bias of outputs to which no class of the task belongs, so that these outputs are never predicted. It is finite
+because inner steps compute with it."""
 
 
 class ProtoNet(Algorithm):

@@ -33,7 +33,7 @@ FLOOR_WARNING = (
 )
 
 BUSY = 0.5
-"""Load per core above which other work distorts the measurements."""
+"""Load average per thread above which the machine is described as busy with other work."""
 
 
 def name(work: Workload) -> str:

@@ -57,7 +57,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Measurement:
-    """A cell of the table: `measured`, or an `error` that explains why there is no measurement."""
+    """The result for one cell of the benchmark table. If the cell could not be measured, `error` explains why."""
 
     cell: Cell
     tasks: int

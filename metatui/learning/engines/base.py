@@ -147,7 +147,7 @@ class Engine(ABC):
         return _in_parts(compute, episodes, at_once)
 
     def general_meta_gradient(self, algorithm: Algorithm, meta: Params, episodes: Episodes) -> MetaGradient:
-        """Compute the meta-gradients of one task after another, using the `meta_gradient` method of `algorithm`."""
+        """Compute the meta-gradient task by task, using the `meta_gradient` method of `algorithm`."""
         order: Order = "second" if algorithm.second_order else "first"
 
         def one(t: int) -> GradientResult:
@@ -196,7 +196,7 @@ class Engine(ABC):
     def general_evaluation(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, steps: int
     ) -> Iterator[tuple[Params, Tensor]]:
-        """Evaluate `algorithm` on one task after another, using its `adapt` method. Yields the same as `evaluation`."""
+        """Evaluate `algorithm` task by task, using its `adapt` method. Yields the same as `evaluation`."""
         tasks = [self.task(algorithm, episodes, t, "none") for t in range(len(episodes))]
         paths = [algorithm.adapt(task, self.arranged(meta), steps) for task in tasks]
 

@@ -48,7 +48,7 @@ def explore(
     inner_lr: float,
     split: Split = "test",
 ) -> TaskView:
-    """Adapt a copy of `theta` to one task and show inner steps 0 to `steps`.
+    """Adapt a copy of `theta` to one task, and return a view of inner steps 0 to `steps`.
 
     Args:
         task: index of the held-out task.

@@ -72,7 +72,7 @@ class BestModel:
 
     @classmethod
     def restore(cls, values: Mapping[str, Any], theta: Params) -> BestModel:
-        """Create the object from `theta` and from the result of the method `values`."""
+        """Create a `BestModel` from `theta` and the result of the method `values`."""
         return cls(
             value=values["best"],
             theta=theta,

@@ -317,7 +317,7 @@ class Trainer:
     def _evaluate(
         self, split: Split, tasks: int, theta: Params, iteration: int, experiment: Experiment
     ) -> Generator[Event, None, Evaluation | None]:
-        """Evaluate held-out tasks and yield the progress. Returns None if a stop interrupts the evaluation."""
+        """Evaluate held-out tasks and yield the progress. Returns the result, or None if a stop was requested."""
         evaluation = evaluate(
             experiment,
             theta,

@@ -49,7 +49,7 @@ def load_folder(settings: Settings, device: torch.device | str) -> FolderSource:
 
 
 def load_listing(settings: Settings, listing: Listing, device: torch.device | str) -> FolderSource:
-    """Return a source of tasks from a folder that has been listed.
+    """Return a source of tasks from the folder that `listing` describes.
 
     Raises:
         BadInput: under the same conditions as in `load_folder`.

@@ -46,7 +46,10 @@ class _Normalise(Function):
 
 
 class _NormaliseBackward(Function):
-    """Equation (1): the gradients with respect to x, γ and β. Its backward pass computes equations (2) to (4)."""
+    """Autograd function for the gradients of batch norm, equation (1). Its backward pass computes equations (2) to (4).
+
+    The equations are in the docstring of this module.
+    """
 
     @staticmethod
     def forward(

@@ -170,7 +170,10 @@ def convolve(x: Tensor, k: Tensor) -> Tensor:
 
 
 def derivatives(g: Tensor, x: Tensor, k: Tensor, *, for_x: bool, for_w: bool) -> tuple[Tensor | None, Tensor | None]:
-    """Compute the derivatives of <g, O(T(x) k)>, k = K(w), with respect to x (if `for_x`) and w (if `for_w`)."""
+    """Compute the derivatives of <g, Y> with respect to x (if `for_x`) and w (if `for_w`).
+
+    Y is the convolution of x with w, and k is the transformed kernel K(w).
+    """
     images, gradients, t = _images(x), _images(g), transforms(g.dtype)
     of_x = torch.empty_like(images) if for_x else None
     of_k = torch.zeros_like(k) if for_w else None
