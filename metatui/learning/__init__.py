@@ -1,1 +1,1 @@
-"""The core: tasks, models, algorithms, engines and the trainer. It is independent of terminals and run folders."""
+"""The core of metatui: tasks, models, algorithms, engines and the trainer, independent of terminals and run folders."""

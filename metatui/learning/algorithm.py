@@ -75,7 +75,7 @@ class Algorithm(Component):
     """The value of `evaluation.batch_norm` that is closest to the published results; None if publications use different
     values or the value is unknown."""
     progress: float = 1.0
-    """Completed share of the training, from 0 to 1."""
+    """Completed fraction of the training, from 0 to 1."""
 
     def __init__(self, settings: Settings, model: nn.Module) -> None:
         """Create the algorithm.
@@ -143,7 +143,7 @@ class Algorithm(Component):
         return task.differentiate(self, meta)
 
     def at(self, progress: float) -> Self:
-        """Return a copy for a meta-step at `progress`, the completed share of the training."""
+        """Return a copy for a meta-step at `progress`, the completed fraction of the training."""
         changed = copy(self)
         changed.progress = progress
         return changed

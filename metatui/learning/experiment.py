@@ -37,7 +37,7 @@ too long if they were repeated for every meta-step."""
 
 
 GRAPH_MEMORY = 1 / 8
-"""Largest share of the device's memory that the graphs of all inner steps may take, if `compute.second_order` is
+"""Largest fraction of the device's memory that the graphs of all inner steps may take, if `compute.second_order` is
 `auto`."""
 
 
@@ -61,7 +61,7 @@ class Experiment:
     weights: str = ""
     """SHA-256 of the file of pretrained weights that the model started from; empty if there is no such file."""
     _prefetched: tuple[range, Episodes] | None = field(default=None, repr=False)
-    """Regression tasks that were sampled in advance, with their numbers."""
+    """Task numbers and episodes of the regression tasks that were sampled in advance."""
     _algorithm: Algorithm | None = field(default=None, repr=False)
 
     @property
@@ -222,7 +222,7 @@ def set_up(
 
 
 def _graphs_fit(algorithm: Algorithm, model: nn.Module, input_shape: tuple[int, ...], device: Device) -> bool:
-    """Return whether the graphs of all inner steps fit in the share `GRAPH_MEMORY` of the device's memory.
+    """Return whether the graphs of all inner steps fit in the fraction `GRAPH_MEMORY` of the device's memory.
 
     If they fit, they are kept, which is faster than computing each step twice. A run records the result, so that a
     rerun makes the same choice.
@@ -293,7 +293,7 @@ def _without_effect(engine: EngineName, model: nn.Module) -> Iterator[str]:
 
 
 def _thread_counts(settings: Settings, device: Device, first_meta_batch: int | None) -> tuple[int, int]:
-    """Return the number of threads, and the number of worker threads that each compute separate tasks."""
+    """Return the number of threads that torch may use, and the number of worker threads that compute separate tasks."""
     # The time of small networks goes into dispatching operations, which more threads do not speed up.
     threads = settings.compute.threads or (default_threads() if settings.is_classification else 1)
     meta_batch = settings.algorithm.meta_batch if first_meta_batch is None else first_meta_batch

@@ -36,7 +36,7 @@ class Explanation:
     costs: tuple[str, ...]
     """Costs of a meta-step, each as one sentence."""
     gradients: int
-    """Number of gradients of a single task's loss in a meta-step. Gradients needed only for metrics are not counted."""
+    """Number of times that a meta-step computes the gradient of one task's loss, not counting gradients for metrics."""
     hessian_products: int
     """Number of Hessian-vector products in a meta-step."""
     paper: tuple[str, ...]
@@ -48,7 +48,7 @@ class Explanation:
         Rarely used settings whose usual value is their default are left out.
 
         Args:
-            write: function that formats settings and their values: `assigned` or `labelled`.
+            write: function that formats settings and their values, for example `assigned` or `labelled`.
         """
         shown = {
             kind: {path: value for path, value in values.items() if FIELDS[path].main or value != FIELDS[path].default}
@@ -69,7 +69,7 @@ class Rates:
 
 
 def explanation(settings: Settings, algorithm: str | None = None) -> Explanation:
-    """Return the explanation of an algorithm with these settings: by default, of the one that `settings` select."""
+    """Explain `algorithm` with these settings. By default, explain the algorithm that `settings` select."""
     name = algorithm or settings.algorithm.name
     return replace(ALGORITHMS[name].explain(selecting(settings, name)), usual=ALGORITHMS[name].usual)
 
@@ -157,7 +157,7 @@ def outer_loop(settings: Settings) -> tuple[str, ...]:
 
 
 def _selection(settings: Settings) -> str:
-    """Return a sentence that names the parameters that `algorithm.adapt` selects; empty if it selects all of them."""
+    """Return a sentence that names the parameters that `algorithm.adapt` selects, or '' if it selects all of them."""
     selection = settings.algorithm.adapt
     if selection == "all" or "algorithm.adapt" not in ALGORITHMS[settings.algorithm.name].uses:
         return ""
@@ -176,7 +176,7 @@ def inner_steps(
     adapted: str = "θ'",
     inner_loss: str = "",
 ) -> tuple[str, ...]:
-    """Return the lines of pseudo-code of the inner loop.
+    """Return the lines of the pseudo-code for the inner loop.
 
     Args:
         batch: number of examples of D that each step uses; 0 if every step uses all examples.

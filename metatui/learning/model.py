@@ -30,8 +30,8 @@ class Model(Component):
     kinds: ClassVar[frozenset[Kind]] = frozenset({"regression", "classification"})
     """Kinds of tasks that the model supports."""
     compiles: ClassVar[bool] = False
-    """Whether the compiled engine supports the model: it must consist of only linear layers and elementwise
-    functions."""
+    """Whether the compiled engine supports the model. It supports models that consist of only linear layers and
+    elementwise functions."""
     batch_norm: ClassVar[bool] = True
     """Whether the model can contain batch norm."""
 
@@ -126,7 +126,7 @@ def image_size_violations(settings: Settings, smallest: int, reason: str) -> Ite
     """Yield a violation if images are resized to fewer than `smallest` pixels per side.
 
     Args:
-        reason: rest of the message after the number of pixels.
+        reason: text that follows the number of pixels in the message.
     """
     from metatui.config.fields import FIELDS
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 CONTEXT = "film.context"
 STAGE = 3
-"""Number of the stage of a convolutional network, from 1, whose output the context modulates."""
+"""Number of the stage of a convolutional network whose output the context modulates, counted from 1."""
 
 
 class CAVIA(GradientBased):

@@ -1,8 +1,8 @@
 """MAML: model-agnostic meta-learning.
 
 Chelsea Finn, Pieter Abbeel and Sergey Levine, "Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks",
-ICML 2017. Algorithm 1 in general; Algorithms 2 and 3 for regression and classification, which differ only in the loss.
-The outer update uses Adam, as in section 5.
+ICML 2017. Algorithm 1 is the general form. Algorithms 2 and 3, for regression and classification, differ only in the
+loss. The outer update uses Adam, as in section 5.
 """
 
 from __future__ import annotations

@@ -146,7 +146,7 @@ class MAMLPlusPlus(MAML):
         return {name: meta[NORM + name][..., step - 1, :] if step else meta[name] for name in self.norms}
 
     def rates_at(self, step: int, meta: Params, params: Params) -> Params | None:
-        """Return a learning rate for each of `params` at an inner step; None if rates are not learned."""
+        """Return a learning rate for each of `params` at an inner step, or None if rates are not learned."""
         if not self.options.learned_rates:
             return None
         rates = {name: meta[RATE + name][..., step] for name in params}  # scalars, or [T] for a stack

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class ProtoMAML(MAML):
-    """MAML whose last layer starts as that of ProtoNet in each task."""
+    """MAML in which each task's last layer starts as the linear layer of ProtoNet."""
 
     class Options(Group):
         """Options of ProtoMAML."""

@@ -2,12 +2,12 @@
 
 Jake Snell, Kevin Swersky and Richard Zemel, "Prototypical Networks for Few-shot Learning", NeurIPS 2017, Algorithm 1,
 with the squared Euclidean distance of section 2.3. Adaptation takes no gradient steps: as in section 2.4, the
-classifier is a linear layer that is computed from the prototypes. Step 0 is a head of zeros, which predicts all classes
-equally; step 1 is the head of the prototypes, and further steps change nothing.
+classifier is a linear layer that is computed from the prototypes. At step 0, this layer is zero, so all classes have
+the same probability. Step 1 computes the layer from the prototypes, and further steps change nothing.
 
-The model's own last layer is not used, so it is not a meta-parameter. The setting
-`evaluation.batch_norm` selects the statistics of batch norm on held-out tasks, by default `transductive`. The published
-results are not transductive: batch norm used running statistics from training.
+The model's own last layer is not used, so it is not a meta-parameter. The setting `evaluation.batch_norm` selects the
+statistics of batch norm on held-out tasks, by default `transductive`. The published results are not transductive: batch
+norm used running statistics from training.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 
 NO_CLASS = -1e9
-"""Bias of outputs without a class in the task, so that these outputs are never predicted. It is finite because inner
-steps compute with it."""
+"""Bias of outputs to which no class of the task belongs, so that these outputs are never predicted. It is finite
+because inner steps compute with it."""
 
 
 class ProtoNet(Algorithm):

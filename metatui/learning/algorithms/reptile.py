@@ -82,7 +82,7 @@ class Reptile(GradientBased):
         of the task.
 
         Returns:
-            int64 [T, steps, inner_batch]; None if every step uses all examples.
+            int64 [T, steps, inner_batch], or None if every step uses all examples.
         """
         import torch
 

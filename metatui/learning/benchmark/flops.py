@@ -30,7 +30,7 @@ from metatui.learning.training.learner import METRIC_QUERIES_PER_CLASS, Learner
 
 
 class PlainEngine(LoopEngine):
-    """A loop engine without fused layers, because some fused layers compute a convolution twice."""
+    """A loop engine without fused layers. Some fused layers compute a convolution twice, which must not be counted."""
 
     def forward_once(self, params: Params, x: Tensor) -> Tensor:
         return self.forward_twice(params, x)

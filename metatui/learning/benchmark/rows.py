@@ -1,4 +1,4 @@
-"""Text of the benchmark table and of its notes."""
+"""Functions that format the benchmark table and its notes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FLOOR_WARNING = (
 )
 
 BUSY = 0.5
-"""Load per core above which other work distorts the measurements."""
+"""Load average per thread above which the machine is described as busy with other work."""
 
 
 def name(work: Workload) -> str:
@@ -43,7 +43,10 @@ def name(work: Workload) -> str:
 
 
 def engine(cell: Cell) -> str:
-    """Return the text of the engine column: `+ graph` in a row that follows the same engine without CUDA graphs."""
+    """Return the text of the engine column.
+
+    For a cell with CUDA graphs, the text is `+ graph`, because the row above shows the same engine without them.
+    """
     return "+ graph" if cell.captured else cell.engine
 
 
@@ -64,14 +67,14 @@ def figures(measurement: Measurement) -> tuple[str, ...]:
 
 
 def figure(value: float | None) -> str:
-    """Format a number with three significant digits, or in full if it is large: `0.0120`, `12.3`, `1,234`."""
+    """Format a number with three significant digits, or in full if it is large, for example as `0.0120` or `1,234`."""
     if value is None:
         return "-"
     return f"{value:,.0f}" if value >= 999.5 else f"{value:#.3g}".rstrip(".")
 
 
 def by_task(cells: Iterable[Cell]) -> list[tuple[str, list[tuple[str, Cell]]]]:
-    """Group the cells by task. Each cell comes with the text of its row's first column.
+    """Group the cells by task. Each cell comes with the text for the first column of its row.
 
     The text is empty if it would be the same as in the row above.
     """

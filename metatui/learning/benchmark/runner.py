@@ -47,9 +47,9 @@ class Measured:
     """The measurements of one cell of the benchmark, taken in the child process."""
 
     ms: float
-    """Median milliseconds of a meta-step: forward, backward and outer update on fixed tasks."""
+    """Median time in milliseconds of a meta-step (forward, backward and outer update) on fixed tasks."""
     peak_memory_bytes: int | None
-    """Peak memory, excluding the memory in use before the first meta-step; None if unknown."""
+    """Peak memory, excluding the memory in use before the first meta-step. None if the peak is unknown."""
     flops: int
     bytes: int
     """Bytes of unavoidable memory traffic of a meta-step. The definitions of `flops` and `bytes` are in flops.py."""
@@ -57,7 +57,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Measurement:
-    """A cell of the table: `measured`, or an `error` that explains why there is no measurement."""
+    """The result for one cell of the benchmark table. If the cell could not be measured, `error` explains why."""
 
     cell: Cell
     tasks: int
@@ -80,7 +80,10 @@ class Measurement:
 
     @property
     def floor_ms(self) -> float | None:
-        """Time of all FLOPs at the matmul rate, or of all bytes at the copy rate, whichever is longer."""
+        """Estimated minimum time of a meta-step, in milliseconds.
+
+        This is the time of all FLOPs at the matmul rate, or of all bytes at the copy rate, whichever is longer.
+        """
         if self.measured is None:
             return None
         arithmetic = self.measured.flops / (1e9 * self.machine.matmul_gflops)
@@ -112,7 +115,7 @@ Report = Ready | Measuring | Measurement
 
 
 class Benchmark:
-    """Measurement of cells in a child process, which is replaced if it dies.
+    """Measurement of cells in a child process. If the process ends unexpectedly, a new one is started.
 
     Iterating over a benchmark measures the cells in order. On a CUDA device, meta-steps captured as CUDA graphs are
     measured as additional cells.
@@ -139,7 +142,7 @@ class Benchmark:
 
         Raises:
             BadInput: if the device does not exist.
-            MetatuiError: if the machine's rates cannot be measured.
+            MetatuiError: if the machine's peak rates cannot be measured.
         """
         try:
             answer = self._ask({"what": "machine"})
@@ -172,7 +175,7 @@ class Benchmark:
             self._child.kill()
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Send `request` to the child and return its answer, or an `error` if the child died."""
+        """Send `request` to the child process. Return the answer, or an `error` if the process ended unexpectedly."""
         child = self._child or self._start()
         try:
             child.send({**request, "device": self._device})

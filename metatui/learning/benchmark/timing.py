@@ -11,10 +11,11 @@ import torch
 from metatui.learning.hardware.devices import synchronize
 
 SAMPLES = 50
-"""Intended number of clock readings. Each reading covers as many calls as fit in its share of the time."""
+"""Intended number of clock readings in a measurement. Each reading covers as many calls as fit in an equal part of the
+available time."""
 
 FEWEST = 3
-"""Minimum number of clock readings."""
+"""Minimum number of clock readings in a measurement."""
 
 WARM_UP = 0.3
 """Duration in seconds of the warm-up before the first reading. The warm-up takes no longer than the readings, but
@@ -31,7 +32,10 @@ COPIES = tuple(2**n for n in range(20, 30, 2))
 
 
 def seconds_of(call: Callable[[], object], device: torch.device, *, spend: float) -> list[float]:
-    """Measure how many seconds `call` takes: at least three readings in about `spend` seconds, after a warm-up."""
+    """Measure how many seconds `call` takes.
+
+    After a warm-up, the calls are timed for about `spend` seconds. Returns at least `FEWEST` readings.
+    """
     began, last = time.perf_counter(), _reading(call, device, 1)
     while time.perf_counter() - began < min(WARM_UP, spend):
         last = _reading(call, device, 1)

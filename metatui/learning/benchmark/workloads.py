@@ -75,7 +75,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class Cell:
-    """A workload and an engine: one cell of the table."""
+    """One cell of the benchmark table: a workload and an engine."""
 
     work: Workload
     engine: str

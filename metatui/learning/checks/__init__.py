@@ -1,1 +1,1 @@
-"""Verification of the meta-gradients by `metatui check`."""
+"""Checks of the meta-gradients, run by `metatui check`."""

@@ -60,7 +60,7 @@ class Awkward:
 
 @dataclass(frozen=True)
 class AwkwardCheck:
-    """The result of one engine on one module. `reason` explains a refusal or a failure."""
+    """Comparison of one engine with plain autograd on one module. `reason` explains a refusal or a failure."""
 
     name: str
     algorithm: Algorithm

@@ -93,7 +93,7 @@ def _engines(case: Case) -> dict[str, Engine]:
 
 
 def cases(device: torch.device) -> list[Case]:
-    """Create the cases: an MLP on sinusoids, and Conv-4 on images, once with max-pooling and once with strides.
+    """Create three cases: an MLP on sinusoids, and Conv-4 on images, once with max-pooling and once with strides.
 
     The norm layers are adapted as well.
     """

@@ -12,7 +12,7 @@ from metatui.learning.data.random import keys, normal
 from metatui.learning.optim.inner import Params
 
 AGREEMENT = 1e-8
-"""Largest allowed relative difference between engines, and between an engine and `higher`."""
+"""Largest allowed relative difference between the results of two engines, or of an engine and the library `higher`."""
 
 DIFFERENCES = 1e-6
 """Largest allowed relative error compared with central finite differences. The differences themselves have an error

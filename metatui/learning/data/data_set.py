@@ -1,4 +1,4 @@
-"""Declaration of a data set."""
+"""The base class for declarations of data sets, and checks of the sizes of data sets."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class DataSet(Component):
 
     @classmethod
     def description(cls) -> str:
-        """Return the first line of the docstring, which describes the tasks; empty if there is no docstring."""
+        """Return the first line of the docstring, which describes the tasks, or an empty string without a docstring."""
         return (cls.__doc__ or "").strip().partition("\n")[0]
 
     @classmethod
     def missing(cls) -> str:
-        """Return the command that provides the data; an empty string if the data is already on this machine."""
+        """Return the command that provides the data, or an empty string if the data is already on this machine."""
         return ""
 
 

@@ -105,7 +105,7 @@ class ImageSource(TaskSource):
 
     @abstractmethod
     def draw(self, split: Split, classes: Tensor, keys: Tensor, count: int) -> Tensor:
-        """Draw `count` distinct images of each class with the key of the class. A larger `count` only adds images.
+        """Draw `count` distinct images of each class, using the class's random key. A larger `count` only adds images.
 
         Args:
             classes, keys: int64 [C], on the CPU.

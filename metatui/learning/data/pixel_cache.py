@@ -73,7 +73,7 @@ def read_pixels(path: Path, shape: Sequence[int], expected: Mapping[str, str]) -
 
 
 def write_data_set(path: Path, pixels: NDArray[np.uint8], metadata: Mapping[str, str]) -> None:
-    """Write the images of a published data set with their checksum.
+    """Write the images of a published data set and their checksum to the file `path`.
 
     Raises:
         WriteRefused: if the file cannot be written.

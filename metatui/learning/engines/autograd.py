@@ -1,4 +1,4 @@
-"""The plain engine, which computes one task after another with plain autograd, for any module and any loss."""
+"""The autograd engine, which computes one task after another with plain autograd, for any module and any loss."""
 
 from __future__ import annotations
 

@@ -180,7 +180,7 @@ def _against(measured: Measured, chosen: str, earlier: Container[str]) -> str:
 
 
 def in_ms(value: float) -> str:
-    """Format a time in milliseconds: `71.2 ms`, `1,160 ms`."""
+    """Format a time in milliseconds, for example as `71.2 ms` or `1,160 ms`."""
     return f"{value:,.0f} ms" if value >= 999.5 else f"{value:.3g} ms"
 
 

@@ -39,7 +39,7 @@ class MetaGradient:
     loss: Tensor
     """[T], query loss of each task after adaptation. The mean over the tasks is the meta-loss."""
     gradients: Params
-    """Gradient of the meta-loss with respect to each meta-parameter, of the same shape as the meta-parameter."""
+    """Gradients of the meta-loss with respect to the meta-parameters, keyed by name."""
     outputs: Tensor
     """[T, B, ...], predictions for the query set after adaptation."""
     support_loss: Tensor
@@ -69,7 +69,7 @@ class Adaptation:
     params: Params
     """Each task's parameters after this inner step, with a leading task axis."""
     support_loss: Tensor | None
-    """[T], loss on the examples of this step before the step is taken; None at step 0 and for steps that compute no
+    """[T], loss on the examples of this step before the step is taken. None at step 0 and for steps that compute no
     gradient."""
 
 
@@ -130,13 +130,13 @@ class Engine(ABC):
     # Any algorithm
 
     def unsupported(self, algorithm: Algorithm) -> str | None:
-        """Return the reason why this engine cannot compute `algorithm`; None if it can."""
+        """Return the reason why this engine cannot compute `algorithm`, or None if it can."""
         return None
 
     def meta_gradient_of(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, *, at_once: int = 0
     ) -> MetaGradient:
-        """Compute the meta-gradient of `algorithm` at `meta`, with at most `at_once` tasks in memory (0: all)."""
+        """Compute the meta-gradient of `algorithm` at `meta`, with at most `at_once` tasks in memory (0: no limit)."""
 
         def compute(part: Episodes) -> MetaGradient:
             if (inner := algorithm.plain) is None:
@@ -147,7 +147,7 @@ class Engine(ABC):
         return _in_parts(compute, episodes, at_once)
 
     def general_meta_gradient(self, algorithm: Algorithm, meta: Params, episodes: Episodes) -> MetaGradient:
-        """Compute the meta-gradient of one task after another, with the algorithm's own `adapt`."""
+        """Compute the meta-gradient task by task, using the `meta_gradient` method of `algorithm`."""
         order: Order = "second" if algorithm.second_order else "first"
 
         def one(t: int) -> GradientResult:
@@ -169,7 +169,7 @@ class Engine(ABC):
     def general_adaptation(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, steps: int, order: Tensor | None
     ) -> Iterator[Adaptation]:
-        """Adapt to one task after another, with the algorithm's own `adapt`."""
+        """Adapt to one task after another, using the `adapt` method of `algorithm`. Yields the same as `adaptation`."""
         tasks = [self.task(algorithm, episodes, t, "none", order) for t in range(len(episodes))]
         paths = [algorithm.adapt(task, self.arranged(meta), steps) for task in tasks]
         for step in range(steps + 1):
@@ -196,7 +196,7 @@ class Engine(ABC):
     def general_evaluation(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, steps: int
     ) -> Iterator[tuple[Params, Tensor]]:
-        """Evaluate on one task after another, with the algorithm's own `adapt`."""
+        """Evaluate `algorithm` task by task, using its `adapt` method. Yields the same as `evaluation`."""
         tasks = [self.task(algorithm, episodes, t, "none") for t in range(len(episodes))]
         paths = [algorithm.adapt(task, self.arranged(meta), steps) for task in tasks]
 
@@ -233,7 +233,7 @@ class Engine(ABC):
     def task(
         self, algorithm: Algorithm, episodes: Episodes, t: int, order: Order, mini_batches: Tensor | None = None
     ) -> Task:
-        """Return task t of `episodes` for `algorithm`."""
+        """Return task `t` of `episodes` as a `Task`, the type that the methods of `algorithm` take."""
         changing, head = algorithm.changing, frozenset(algorithm.head)
         return Task(
             lambda: self.network(changing),
@@ -329,7 +329,7 @@ def _last(path: Iterator[Adaptation]) -> tuple[Params, Tensor]:
 
 
 def _in_parts(compute: Callable[[Episodes], MetaGradient], episodes: Episodes, at_once: int) -> MetaGradient:
-    """Compute a meta-gradient with at most `at_once` tasks in memory (0: all of them)."""
+    """Compute a meta-gradient with at most `at_once` tasks in memory at the same time; 0 means no limit."""
     parts = [(len(tasks), compute(part)) for tasks, part in microbatches(episodes, at_once)]
     if len(parts) == 1:
         return parts[0][1]
@@ -347,7 +347,11 @@ def _in_parts(compute: Callable[[Episodes], MetaGradient], episodes: Episodes, a
 
 
 def microbatches(episodes: Episodes, at_once: int) -> Iterator[tuple[range, Episodes]]:
-    """Split episodes into parts of at most `at_once` tasks (0: one part), each with the indices of its tasks."""
+    """Split episodes into parts of at most `at_once` tasks, or into one part if `at_once` is 0.
+
+    Yields:
+        The indices of the tasks in a part, and the part.
+    """
     tasks = len(episodes)
     for start in range(0, tasks, at_once or tasks):
         rows = range(start, min(start + (at_once or tasks), tasks))

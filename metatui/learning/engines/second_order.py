@@ -102,6 +102,6 @@ def leaves(params: Params) -> Params:
 
 
 def gradients_of(loss: Tensor, params: Params, *, create_graph: bool = False) -> Params:
-    """Compute the gradient of a scalar `loss` with respect to each of `params`; 0 for unused parameters."""
+    """Compute the gradient of a scalar `loss` with respect to each of `params`. It is 0 for unused parameters."""
     gradients = grad(loss, list(params.values()), create_graph=create_graph, materialize_grads=True)
     return dict(zip(params, gradients, strict=True))

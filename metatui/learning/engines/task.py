@@ -1,4 +1,4 @@
-"""A task as an algorithm sees it: its data, the loss of parameters on it, and derivatives."""
+"""A task as an algorithm sees it: the task's data, losses on these data, and derivatives of the losses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Forward = Callable[[Params, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Network:
-    """The model, divided into a body whose parameters stay the same during adaptation, and a head."""
+    """The model, divided into a head and a body. The parameters of the body stay the same during adaptation."""
 
     body: Forward | None
     """Function of the layers before the head; None if the head is the whole model."""
@@ -185,7 +185,7 @@ class Task:
         return self._loss(outputs, self.query_y), outputs
 
     def loss_before_step(self, step: int) -> Tensor | None:
-        """Return the support loss before inner step `step`, counted from 1; None if that step computed no gradient."""
+        """Return the support loss before inner step `step` (from 1), or None if that step computed no gradient."""
         return self.support_losses[step - 1] if 0 < step <= len(self.support_losses) else None
 
     def support_loss_before(self, params: Params) -> Tensor:
@@ -199,7 +199,7 @@ class Task:
         return head(params, self._body(params, x))
 
     def _body(self, params: Params, x: Tensor, *, differentiable: bool = False) -> Tensor:
-        """Return the input of the head for x; x itself if there is no body.
+        """Return the output of the body for x, which is the input of the head. Without a body, return x.
 
         Args:
             differentiable: whether a first-order meta-gradient also passes through the features of the support set. It

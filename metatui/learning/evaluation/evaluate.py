@@ -45,7 +45,7 @@ class Measured:
     loss: Tensor
     """Query losses, [T, steps + 1]."""
     accuracy: Tensor | None
-    """Fractions of the query set that are predicted correctly, [T, steps + 1]; None for regression."""
+    """Fraction of each query set that is predicted correctly, [T, steps + 1]; None for regression."""
     seconds: float
 
     @property
@@ -69,7 +69,7 @@ def evaluate(
 def measure(
     experiment: Experiment, theta: Params, *, split: Split, tasks: int, steps: int, shots: int
 ) -> Generator[int, None, Measured]:
-    """Adapt to the first `tasks` held-out tasks of `split`.
+    """Adapt to the first `tasks` held-out tasks of `split`, and measure loss and accuracy after each inner step.
 
     Args:
         steps: number of inner steps; there are `steps` + 1 results per task.
@@ -201,9 +201,9 @@ def diverged(loss: Tensor, *, regression: bool) -> Tensor:
     """Find the tasks on which adaptation diverged.
 
     A task diverged if its query loss after the last inner step is not finite. A regression loss has no upper bound and
-    is usually meaningless long before it overflows, so a regression task also diverged if that loss is more than
-    `DIVERGED` times the loss before adaptation: the task's own loss or the median over tasks, whichever is larger,
-    because a task that the initial parameters happen to fit has a loss near zero.
+    is usually meaningless long before it overflows. So a regression task also diverged if that loss is more than
+    `DIVERGED` times the loss before adaptation. If the median over the tasks is larger than the task's own loss before
+    adaptation, the median is used, because a task that the initial parameters happen to fit has a loss near zero.
 
     Args:
         loss: [T, steps + 1], query loss at each inner step, starting at step 0.

@@ -26,7 +26,8 @@ SPLIT: Split = "test"
 """The split from which classes are chosen. It is used neither for training nor for the selection of a checkpoint."""
 
 MAX_NAMES = 2000
-"""Maximum number of classes for which names can be searched. Data sets of generated characters have more classes."""
+"""Maximum number of classes in a split whose class names can be searched. Data sets of generated characters have more
+classes."""
 
 MAX_TASK = 2**31 - 1
 
@@ -47,7 +48,7 @@ def explore(
     inner_lr: float,
     split: Split = "test",
 ) -> TaskView:
-    """Adapt a copy of `theta` to one task and show inner steps 0 to `steps`.
+    """Adapt a copy of `theta` to one task, and return a view of inner steps 0 to `steps`.
 
     Args:
         task: index of the held-out task.

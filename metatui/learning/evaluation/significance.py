@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PairedTest:
-    """Statistics of the differences between two learners on the same tasks; NaN if undefined."""
+    """Statistics of the differences between two learners on the same tasks. Undefined values are NaN."""
 
     tasks: int
     """Number of finite differences."""
@@ -52,6 +52,6 @@ class WelchTest:
     """Half-width of the 95 % interval of the difference."""
     t: float
     degrees: float
-    """Degrees of freedom (Welch and Satterthwaite)."""
+    """Degrees of freedom of Student's t distribution (Welch and Satterthwaite)."""
     p: float
     """Two-sided p-value. 1 if all values are equal; NaN if both samples are constant but differ from each other."""

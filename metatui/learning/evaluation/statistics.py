@@ -1,4 +1,4 @@
-"""Statistics over tasks and over seeds: intervals, paired tests, Welch's test, Holm's correction, smoothing.
+"""Statistics across tasks and seeds: intervals, paired tests, Welch's test, Holm's correction, smoothing.
 
 The statistics that decide a comparison are computed here and agree with scipy to 1e-12 (test_statistics.py).
 Distributions and the signed-rank test come from scipy. Values that are not finite give NaN, never a warning or error.
@@ -81,7 +81,7 @@ def paired_test(differences: ArrayLike) -> PairedTest:
 
 @dataclass(frozen=True)
 class SampleSummary:
-    """Statistics of a sample, such as the results of several seeds; NaN if undefined."""
+    """Statistics of a sample, such as the results of several seeds. Undefined values are NaN."""
 
     size: int
     """Number of finite values."""

@@ -176,7 +176,7 @@ def _scatter_views(
     shown = min(len(units.targets), MOST_TARGETS)
 
     def rows(values: Tensor) -> tuple[tuple[float, ...], ...]:
-        """Convert values [Q, targets] to one tuple for each target in the view, for the first few examples."""
+        """Return one tuple for each target in the view, with the first few examples in `values` [Q, targets]."""
         return tuple(_floats(column) for column in units.y(values)[: MOST_POINTS // shown, :shown].T)
 
     predicted, losses = [], []
@@ -237,7 +237,7 @@ def _image_views(
 
 
 def _class_names(experiment: Experiment, split: Split, task: int) -> tuple[str, ...]:
-    """Return the names of a task's classes, in the order of labels; empty if the source does not name them."""
+    """Return the names of a task's classes, in the order of labels, or () if the source does not name them."""
     settings, source = experiment.settings, experiment.source
     if not isinstance(source, ImageSource):
         return ()

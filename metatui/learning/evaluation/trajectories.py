@@ -18,7 +18,7 @@ class AdaptationTrajectories:
     paths: tuple[tuple[Point, ...], ...]
     """Parameters of each task at inner steps 0, 1, 2, ..., projected onto the first two principal components."""
     explained: tuple[float, float]
-    """Share of the variance of the end points that each of the two components explains."""
+    """Fraction of the variance of the end points that each of the two components explains."""
     moved: tuple[float, ...]
     """Distance of each task's adapted parameters from the initialisation in the full parameter space."""
     before: tuple[float, ...]
@@ -35,6 +35,6 @@ class AdaptationTrajectories:
 
 
 def mean(values: tuple[float, ...]) -> float:
-    """Average the finite values; NaN if no value is finite."""
+    """Return the mean of the finite values, or NaN if no value is finite."""
     finite = [value for value in values if math.isfinite(value)]
     return sum(finite) / len(finite) if finite else math.nan

@@ -28,7 +28,7 @@ class Cuda:
     """GPU architectures that torch was built for, such as `sm_90`. Code for `compute_90` is compiled when loaded."""
     driver: Driver
     problem: str | None
-    """Sentence about a GPU that cannot be used; None if there is no such GPU."""
+    """Sentence that explains why an NVIDIA GPU cannot be used; None if there is no such problem."""
 
 
 def cuda_status() -> Cuda:

@@ -1,4 +1,4 @@
-"""Imports all libraries that a run needs before the run starts."""
+"""Imports all libraries that a run needs, so that nothing is imported in the middle of the run."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def load_libraries() -> None:
 
 
 def _address_space() -> int:
-    """Estimate the address space in bytes that the libraries need, mostly for the files of torch."""
+    """Estimate how many bytes of address space the libraries need. Most of this space is for torch's library files."""
     spec = find_spec("torch")
     folders = spec.submodule_search_locations if spec else None
     files = [file for folder in folders or () for file in Path(folder, "lib").glob("*.so*")]

@@ -67,7 +67,7 @@ def free_unused_memory(device: torch.device) -> None:
 
 
 def out_of_memory_sentence(error: BaseException) -> str | None:
-    """Return a message for an error that ended an evaluation because memory ran out; None for other errors."""
+    """Return a message for an error that ended an evaluation because memory ran out. Return None for other errors."""
     if not is_out_of_memory(error):
         return None
     line = first_line(error)[:200]

@@ -52,7 +52,7 @@ def read_driver() -> Driver:
 
 
 def pci_gpus() -> int:
-    """Count the NVIDIA GPUs on the PCI bus, with or without a driver; 0 if the system does not list them."""
+    """Count the NVIDIA GPUs on the PCI bus, with or without a driver. Returns 0 if the system does not list them."""
 
     def is_gpu(device: Path) -> bool:
         with suppress(OSError):
@@ -75,7 +75,7 @@ def handle_of(index: int, environ: Mapping[str, str], pid: int) -> Any | None:
         pid: ID of that process.
 
     Returns:
-        The handle; None if the device is hidden or its GPU cannot be determined.
+        The handle, or None if the device is hidden or its GPU cannot be determined.
 
     Raises:
         pynvml.NVMLError: if the driver does not respond.
@@ -131,7 +131,7 @@ def _gpu(pynvml: Any, handle: Any) -> Gpu:
 
 
 def _by_uuid(pynvml: Any, word: str, gpus: Iterable[Any]) -> Any | None:
-    """Find the device whose identifier begins with `word`; None if no device or several devices match."""
+    """Return the device whose identifier begins with `word`, or None if no device or several devices match."""
     devices = gpus if word.startswith("GPU-") else [part for gpu in gpus for part in _mig_parts(pynvml, gpu)]
     matches = [device for device in devices if str(pynvml.nvmlDeviceGetUUID(device)).startswith(word)]
     if len(matches) == 1:

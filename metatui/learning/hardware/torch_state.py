@@ -98,7 +98,10 @@ def _current() -> dict[str, Any]:
 
 
 def _apply(wanted: Mapping[str, Any], present: Mapping[str, Any]) -> None:
-    """Apply the values in `wanted` that differ from `present`. None stands for a value that could not be read."""
+    """Set the global torch settings whose values in `wanted` differ from those in `present`.
+
+    None stands for a value that could not be read.
+    """
     for name, value in wanted.items():
         if value != present[name] and value is not None:
             _SETTINGS[name][1](value)

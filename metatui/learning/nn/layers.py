@@ -96,7 +96,7 @@ class DropBlock(nn.Module):
         """Create the layer.
 
         Args:
-            rate: approximate share of units that are dropped.
+            rate: approximate fraction of units that are dropped.
             number: index of the layer in its model.
             size: height and width of a block.
         """
@@ -196,7 +196,7 @@ HEADS = (nn.Linear, CosineLinear)
 
 
 def head_names(model: nn.Module) -> list[str]:
-    """Return the names of the parameters of the last linear layer of `model`; empty if there is no linear layer.
+    """Return the names of the parameters of the last linear layer of `model`, or an empty list if there is none.
 
     The last layer is the one that was assigned to the model last.
     """

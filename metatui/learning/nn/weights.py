@@ -132,7 +132,7 @@ def _read(path: str) -> tuple[dict[str, Tensor], str]:
 
 
 def _prefix(tensors: Mapping[str, Tensor], slots: Mapping[str, Tensor]) -> str:
-    """Return the prefix of the tensor names in the file for which the most tensors fit the model."""
+    """Return the common prefix of tensor names in the file. It is chosen so that the most tensors fit the model."""
     counts: dict[str, int] = dict.fromkeys(FIRST, 0)
     for name, t in tensors.items():
         for end, slot in slots.items():

@@ -14,7 +14,7 @@ LossFn = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss function in two forms."""
+    """A loss function in two forms: for one task, and for several tasks together."""
 
     one: LossFn
     """Function that maps one task's predictions and targets [B, ...] to a scalar, the mean loss of the examples."""

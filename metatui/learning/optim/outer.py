@@ -114,7 +114,10 @@ class OuterAdam:
         return 1 - first ** (self._steps + 1), 1 - second ** (self._steps + 1)
 
     def count(self, steps: int = 1) -> None:
-        """Add `steps` (may be negative) to the number of updates, for updates by compiled functions or CUDA graphs."""
+        """Add `steps`, which may be negative, to the number of updates.
+
+        This is needed for updates by compiled functions and CUDA graphs, which do not count them.
+        """
         self._steps += steps
 
     def tensors(self) -> Params:
@@ -127,7 +130,7 @@ class OuterAdam:
         return moments | {f"step/{name}": torch.tensor(float(self._steps)) for name in self.flat.shapes}
 
     def load(self, tensors: Params) -> None:
-        """Restore the state that `tensors` returned. Device and floating-point type may differ."""
+        """Restore the state that the method `tensors` returned. Device and floating-point type may differ."""
         for key in ("exp_avg", "exp_avg_sq"):
             for name, t in self.flat.unflatten(self._state[key]).items():
                 if f"{key}/{name}" in tensors:

@@ -72,7 +72,7 @@ class BestModel:
 
     @classmethod
     def restore(cls, values: Mapping[str, Any], theta: Params) -> BestModel:
-        """Restore the state from the result of `values`."""
+        """Create a `BestModel` from `theta` and the result of the method `values`."""
         return cls(
             value=values["best"],
             theta=theta,

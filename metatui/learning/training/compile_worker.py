@@ -26,7 +26,8 @@ UNEXPECTED_END = "the compiler ended unexpectedly"
 def start(settings: Settings) -> ChildProcess:
     """Start a process that compiles the meta-step of `settings`. The new process ends when this one ends.
 
-    The only message from the new process has the key `error`: None, or the reason why the compilation failed.
+    The only message from the new process has the key `error`. Its value is None, or the reason why the compilation
+    failed.
     """
     child = ChildProcess("metatui.learning.training.compile_worker", niceness=10)
     with suppress(OSError):  # if it has already died, the caller receives no answer

@@ -42,11 +42,12 @@ WIDEST_LOSS, WIDEST_ACCURACY = 0.75, 0.075
 regression) or `WIDEST_ACCURACY` (for classification)."""
 
 USEFUL_LOSS, USEFUL_ACCURACY = 0.3, 0.03
-"""The suggested number of validation tasks is large enough for this half-width of the confidence interval: a share of
-the loss for regression, or an absolute accuracy for classification."""
+"""The suggested number of validation tasks is large enough that the half-width of the confidence interval is about
+`USEFUL_LOSS` times the loss (for regression) or `USEFUL_ACCURACY` (for classification)."""
 
 SLOWDOWN = 3.0
-"""A run is slowed down if its meta-steps take more than this multiple of the time that was measured for its engine."""
+"""A hint says that a run is slowed down if its meta-steps take more than this multiple of the time that was measured
+for its engine."""
 
 SLOW_SECONDS = 60.0
 """The time of meta-steps is averaged over at least this many seconds of training."""
@@ -165,7 +166,7 @@ class Hints:
         return asdict(self._state)
 
     def restore(self, values: object) -> None:
-        """Restore the state from the result of `values`. Raises BadInput if it is invalid."""
+        """Restore the state that the method `values` returned. Raises BadInput if the argument is invalid."""
         try:
             self._state = TypeAdapter(HintState).validate_python(values)
         except ValidationError:
@@ -305,7 +306,7 @@ def _lower_rate(settings: Settings, best: Mapping[str, Any], first: str) -> tupl
 
     Args:
         best: values of the live settings at the best validation, keyed by path.
-        first: path of the rate to halve if no rate exceeds its value in `best` or its usual value.
+        first: path of the rate to halve if no rate exceeds its value in `best` or the usual value for the algorithm.
     """
     rates = _rates(settings)
     ordered = sorted(rates, key=lambda path: path != first)

@@ -63,7 +63,7 @@ class Learner:
         self.theta = self.flat.views
         self._drop_blocks = drop_blocks(experiment.model)
         self.progress = 0.0
-        """Completed share of the training, from 0 to 1; set before each meta-step."""
+        """Completed fraction of the training, from 0 to 1; set before each meta-step."""
         self.graphs = self._make_graphs()
         """Compiled meta-steps; None if the engine is not `compiled`."""
         self.captures = self._make_captures()
@@ -95,7 +95,7 @@ class Learner:
         return self.outer.tensors() if "outer" in vars(self) else {}
 
     def load(self, tensors: Params) -> None:
-        """Restore the state that `tensors` returned."""
+        """Restore the state that the method `tensors` returned."""
         if tensors:
             self.outer.load(tensors)
 

@@ -134,7 +134,7 @@ class MetaSteps:
         return self._experiment.algorithm.at(self._progress(made)).stage
 
     def _progress(self, made: int) -> float:
-        """Return the share of the training that is completed after `made` meta-steps."""
+        """Return the fraction of the training that is completed after `made` meta-steps."""
         return min(made / self._experiment.settings.training.iterations, 1.0)
 
     def _capture(self) -> Iterator[Event]:

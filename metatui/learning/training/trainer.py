@@ -55,7 +55,7 @@ from metatui.learning.training.trainer_state import TrainerState, as_validated, 
 from metatui.utils.errors import BadInput
 
 VIEWS = 6
-"""Maximum number of held-out tasks that are recorded for display in the event after a validation or test."""
+"""Maximum number of held-out tasks whose predictions are recorded for display after a validation or test."""
 
 REPORT_EVERY = 0.5
 """Seconds between two events about the progress of an evaluation."""
@@ -112,7 +112,7 @@ class Trainer:
             self._restore(state)
 
     def _measured_ms(self) -> float | None:
-        """Return the measured time per meta-step of the engine on a CPU; None if it is unknown or not comparable."""
+        """Return the engine's measured time per meta-step on a CPU, or None if it is unknown or not comparable."""
         compute = self.experiment.settings.compute
         # The compiled engine starts on the batched one, and with one thread there is nothing to suggest.
         if compute.device != "cpu" or compute.engine == "compiled" or compute.threads == 1:
@@ -317,7 +317,7 @@ class Trainer:
     def _evaluate(
         self, split: Split, tasks: int, theta: Params, iteration: int, experiment: Experiment
     ) -> Generator[Event, None, Evaluation | None]:
-        """Evaluate held-out tasks and yield the progress. Returns None if a stop interrupts the evaluation."""
+        """Evaluate held-out tasks and yield the progress. Returns the result, or None if a stop was requested."""
         evaluation = evaluate(
             experiment,
             theta,

@@ -56,7 +56,7 @@ def read(folder: Path) -> NDArray[np.uint8]:
 
 
 def _archived(archive: Path) -> dict[str, tuple[str, bytes]]:
-    """Return the content of each published file in `archive`, with the name of the file for messages."""
+    """Return, for each published file in `archive`, the name to use in messages and the content."""
     origin = quote(str(archive), 200)
     files = {}
     try:

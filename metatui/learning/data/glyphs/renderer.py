@@ -1,10 +1,11 @@
-"""Images of a character, drawn from its strokes. Each drawing has its own wobble, slant, size, place and pen.
+"""Rendering of characters from their strokes.
 
-Ink is a sum of Gaussian spots at equal distances along the strokes. A spot is the product of a horizontal and a
-vertical profile, so an image is one matrix product over the spots; the profiles are tabulated.
+Each drawing of a character has a different wobble, slant, size, position and pen width. A drawing is a sum of Gaussian
+dots at equal distances along the strokes. Each dot is the product of a horizontal and a vertical profile, so an image
+is one matrix product over the dots. The profiles are tabulated.
 
-In Bézier curves, sums of products are written out, because matrix products and reductions may round differently in a
-batch of another size, and an image must not depend on its batch.
+In the code for Bézier curves, sums of products are written out, because matrix products and reductions may round
+differently in a batch of another size, and an image must not depend on the other images in its batch.
 
 Shapes use C for the number of classes, D for the drawings of each class, S for the strokes and P = STOPS.
 """
@@ -21,16 +22,16 @@ from metatui.learning.data import random
 from metatui.learning.data.image_source import SIDE
 
 STOPS = 56
-"""Number of spots of ink in a drawing. Even in the longest drawing, there are no gaps: neighbouring spots are two radii
+"""Number of Gaussian dots in a drawing. Even in the longest drawing, there are no gaps: neighbouring dots are two radii
 of the finest pen apart."""
 SEGMENTS = 12
 """Number of straight segments that approximate a curve when its length and extent are measured."""
 
 _REACH = 9.0  # pixels from the centre to the edge of a character
-_PENS = torch.linspace(0.52, 0.72, 8)  # standard deviations of a spot, in pixels
+_PENS = torch.linspace(0.52, 0.72, 8)  # standard deviations of a dot, in pixels
 _INK = 0.85  # amount of ink per pixel along a stroke
-_PLACES = 8  # positions of a spot within a pixel
-_CHUNK = 256  # drawings rendered together: their ink fits into the processor's cache, which doubles the speed
+_PLACES = 8  # positions of a dot within a pixel
+_CHUNK = 256  # drawings rendered together: their data fit into the processor's cache, which doubles the speed
 
 # Largest deviations of a drawing from its class.
 _WOBBLE = 0.14  # of a control point, in halves of the character's size
@@ -71,7 +72,7 @@ def drawings(strokes: Tensor, written: Tensor, keys: Tensor) -> Tensor:
         keys: key of the random numbers of each drawing, int64 [C, D].
 
     Returns:
-        Images, float32 [C, D, SIDE, SIDE] from 0 to 1, in which ink is 1.
+        Images, float32 [C, D, SIDE, SIDE], with values from 0 (background) to 1 (strokes).
     """
     blend, spacing = _stops(strokes, written)
     deviations = _uniform(keys, 8 * strokes.shape[1] + 8)
@@ -87,10 +88,10 @@ def drawings(strokes: Tensor, written: Tensor, keys: Tensor) -> Tensor:
 
 
 def _inked(rows: Tensor) -> Tensor:
-    """Add up the spots of ink of each drawing. Returns images [D, SIDE, SIDE].
+    """Add up the dots of each drawing. Returns images [D, SIDE, SIDE].
 
     Args:
-        rows: [2, D, P], for each spot, the rows of `_profiles` that contain its horizontal and its vertical profile.
+        rows: [2, D, P], for each dot, the rows of `_profiles` that contain its horizontal and its vertical profile.
     """
     images = torch.empty(rows.shape[1], SIDE, SIDE)
     for start in range(0, len(images), _CHUNK):
@@ -101,10 +102,11 @@ def _inked(rows: Tensor) -> Tensor:
 
 
 def _stops(strokes: Tensor, written: Tensor) -> tuple[Tensor, Tensor]:
-    """Place P spots of ink at equal distances along the written strokes of each class.
+    """Place P dots at equal distances along the strokes that `written` selects in each class.
 
     Returns:
-        The weight of each control point at each spot, float32 [C, P, S*4], and the distance between spots, float32 [C].
+        The weight of each control point in the position of each dot, float32 [C, P, S*4], and the distance between
+        dots, float32 [C].
     """
     lengths = (length(sampled(strokes).diff(dim=2)) * written.unsqueeze(-1)).flatten(1)
     ends = lengths.cumsum(1)
@@ -138,7 +140,7 @@ def _placed(control: Tensor, deviations: Tensor) -> tuple[Tensor, Tensor]:
 
 @functools.cache
 def _profiles() -> Tensor:
-    """Tabulate the ink of a spot in a row of pixels, for each pen width and each position of the spot.
+    """Tabulate the brightness of a dot along a row of pixels, for each pen width and each position of the dot.
 
     Returns:
         float32 [pens * SIDE * _PLACES, SIDE]. The values are integers up to 255, so that sums of their products are

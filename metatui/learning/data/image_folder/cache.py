@@ -147,7 +147,7 @@ def _content(root: Path, file: ImageFile) -> bytes:
 
 
 def _read(path: Path, listing: Listing, shape: tuple[int, ...]) -> Packed | None:
-    """Return the cached images; None if there is no intact cache of this listing."""
+    """Return the cached images, or None if there is no intact cache of this listing."""
     try:
         pixels, metadata = read_pixels(path, shape, {"format": _FORMAT, "listing": listing.digest()})
         reasons = {operator.index(number): str(why) for number, why in json.loads(metadata["left_out"])}

@@ -36,11 +36,13 @@ class Entry:
 
 
 ClassLists = Mapping[Split, tuple[Entry, ...]]
-"""Entries of the list of each split. Either all entries name images, or all name whole classes."""
+"""Entries of the class list of each split. Either all entries name images, or all name whole classes."""
 
 
 def find_lists(root: Path, name: str) -> Path | None:
-    """Return the folder with class lists: `root`, its folder `splits`, or a folder in `splits`; None if no lists exist.
+    """Return the folder that contains class lists, or None if there are no class lists.
+
+    This is `root`, its folder `splits` or a folder in `splits`, in this order of precedence.
 
     Raises:
         BadInput: if several subfolders of `splits` contain lists. The message starts with `name`.

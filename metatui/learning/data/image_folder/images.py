@@ -21,7 +21,8 @@ _LARGE = 16_000_000
 _one_large = threading.Lock()
 
 _REDUCED = 3
-"""Images are first reduced to this multiple of the final size by a fast method. The Lanczos filter does the rest."""
+"""A fast method first reduces images to this multiple of the final size. The Lanczos filter then reduces them to the
+final size."""
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

@@ -50,7 +50,7 @@ class LeftOut:
     path: str
     """Path relative to the root, with forward slashes."""
     why: str
-    """Rest of a sentence that starts with the path, such as `is damaged`."""
+    """Reason for leaving the file out, as the rest of a sentence that starts with the path, such as `is damaged`."""
 
     def __str__(self) -> str:
         return f"{sanitize(self.path)} {self.why}"
@@ -148,7 +148,7 @@ class _Scanner:
         return Listing(self._root, tuple(classes), tuple(self._left_out))
 
     def scan_lists(self, folder: Path, name: str) -> Listing:
-        """List the classes in the class lists of `folder`. Error messages about the lists start with `name`."""
+        """List the classes in the class-list files of `folder`. Error messages about these files start with `name`."""
         lists = read_lists(folder, name)
         of_images = lists["train"][0].filename is not None
         classes = tuple(self._listed_images(lists) if of_images else self._listed_classes(lists))
@@ -225,7 +225,7 @@ class _Scanner:
             raise BadInput(f"{self._name}, whose folder {where} is a link to a place outside the data folder")
 
     def _splits(self, names: set[str]) -> list[Split]:
-        """Return the splits for which the root has a folder; empty if there are no split folders."""
+        """Return the splits for which the root has a folder, or an empty list if there are no split folders."""
         validation = sorted(names & {"val", "valid", "validation"})
         missing = sorted({"train", "test"} - names)
         if len(missing) == 2 or (missing and not validation):

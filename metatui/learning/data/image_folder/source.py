@@ -23,11 +23,14 @@ Shares = tuple[float, float]
 """Fractions of the classes that a random split uses for validation and for testing."""
 
 SHARES: Shares = (0.16, 0.2)
-"""The default shares, which are those of miniImageNet (Ravi and Larochelle 2017)."""
+"""Default fractions of the classes for validation and testing, as in miniImageNet (Ravi and Larochelle 2017)."""
 
 
 def shares_of(settings: Settings) -> Shares:
-    """Return the shares of a random split: those in the settings of the data set `folder`, or else `SHARES`."""
+    """Return the fractions of the classes that a random split uses for validation and for testing.
+
+    The data set `folder` has settings for these fractions. For other data sets, they are `SHARES`.
+    """
     if settings.task.source != "folder":
         return SHARES
     val, test = settings.value("folder.val_fraction"), settings.value("folder.test_fraction")
@@ -46,7 +49,7 @@ def load_folder(settings: Settings, device: torch.device | str) -> FolderSource:
 
 
 def load_listing(settings: Settings, listing: Listing, device: torch.device | str) -> FolderSource:
-    """Return a source of tasks from a folder that has been listed.
+    """Return a source of tasks from the folder that `listing` describes.
 
     Raises:
         BadInput: under the same conditions as in `load_folder`.
@@ -93,9 +96,9 @@ class FolderSource(PackedSource):
     def _fingerprints(self) -> tuple[str, str]:
         """Return two digests of what determines the tasks: the classes of each split and their images in order.
 
-        The first depends on pixels: it does not change if the folder is copied, or if files are touched, stored in
-        another lossless format or renamed without a change of order. The second, which checkpoints of earlier versions
-        contain, depends on file names.
+        The first digest depends on pixels. It does not change if the folder is copied, or if files get a new
+        modification time, a different lossless format, or new names in the same order. The second digest, which
+        checkpoints of earlier versions contain, depends on file names.
         """
         pixels, names = (hashlib.sha256(repr(self.input_shape).encode()) for _ in range(2))
         for split in SPLITS:
@@ -132,14 +135,14 @@ class FolderSource(PackedSource):
 
 
 def _images(repeated: Sequence[tuple[str, str]], where: str) -> str:
-    """Return the number of repeated images and an example: `1 image is in several splits (a/1.png and b/1.png)`."""
+    """Return a clause about repeated images, such as `1 image is in several splits (a/1.png and b/1.png)`."""
     (a, b), count = repeated[0], len(repeated)
     example = f"{sanitize(a)} and {sanitize(b)}"
     return f"1 image is {where} ({example})" if count == 1 else f"{count:,} images are {where} (for example, {example})"
 
 
 def _summary(listing: Listing, left_out: Sequence[LeftOut]) -> str:
-    """Return a sentence about the files that are left out, with the first few as examples; empty if all are used."""
+    """Return a sentence that names the first few files that are left out, or an empty string if all files are used."""
     if not left_out:
         return ""
     root = quote(str(listing.root), 200)
@@ -229,7 +232,7 @@ def too_few_classes(ways: int, settings: Settings, listing: Listing, splits: Spl
 
 
 def _fewest_classes(ways: int, shares: Shares) -> int:
-    """Return the smallest number of classes for which every part of a random split has at least `ways` classes."""
+    """Return how many classes are needed so that each part of a random split has at least `ways` classes."""
 
     def smallest_part(count: int) -> int:
         held_out = [_share(share, count) for share in shares]

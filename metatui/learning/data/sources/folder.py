@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # One setting in a few lines reads better than one argument per line.
 # fmt: off
 class FolderOptions(Group):
-    """Sizes of the random split of a folder's classes."""
+    """Fractions of a folder's classes that a random split uses for validation and testing."""
 
     val_fraction: float = setting(
         0.16, "Validation share",

@@ -51,7 +51,7 @@ REMEMBERED = 256
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result of a verification. `reason` is a clause that explains it; empty if engine and plain autograd agree."""
+    """The result of a verification. `reason` is a clause that explains every verdict except `agrees`."""
 
     kind: Literal["agrees", "differs", "unclear"]
     """`unclear` if there is no single correct result to compare with. Plain autograd is then used, even if the caller
@@ -241,7 +241,11 @@ def _structure(model: nn.Module, kept: list[object]) -> Hashable:
 
 
 def _value_key(value: Any, kept: list[object]) -> Hashable:
-    """Return a key for `value`: a plain value, the code of a stateless function, or the id of any other object."""
+    """Return a hashable key for `value`.
+
+    The key of a simple value, such as a number or a string, contains the value itself, and the key of a stateless
+    function is its code. Any other object is identified by its id, and is added to `kept`.
+    """
     if value is None or isinstance(value, bool | int | float | complex | str | bytes | type | torch.dtype):
         return type(value), value
     if isinstance(value, tuple | list | set | frozenset) and len(value) < 100:

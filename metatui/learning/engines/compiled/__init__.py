@@ -1,1 +1,1 @@
-"""Whole meta-steps, each as one compiled function or one CUDA graph."""
+"""Whole meta-steps that run as one compiled function or as one CUDA graph."""

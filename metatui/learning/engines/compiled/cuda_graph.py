@@ -158,7 +158,8 @@ class CapturedStep:
         """Prepare the meta-steps without capturing any.
 
         Args:
-            record: function that captures the operations of another function as a graph; by default, as a CUDA graph.
+            record: function that captures the operations of another function as a graph. By default, it captures a CUDA
+                graph.
         """
         self._engine = engine
         self._flat = flat

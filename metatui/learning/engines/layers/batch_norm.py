@@ -30,7 +30,7 @@ from torch.autograd.function import once_differentiable
 
 
 class _Normalise(Function):
-    """Batch norm of x [B, C, H, W] with γ [C], β [C] and ε."""
+    """Autograd function for the batch norm of x [B, C, H, W], given γ [C], β [C] and ε."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
@@ -46,7 +46,10 @@ class _Normalise(Function):
 
 
 class _NormaliseBackward(Function):
-    """Equation (1): the gradients with respect to x, γ and β. Its backward pass computes equations (2) to (4)."""
+    """Autograd function for the gradients of batch norm, equation (1). Its backward pass computes equations (2) to (4).
+
+    The equations are in the docstring of this module.
+    """
 
     @staticmethod
     def forward(

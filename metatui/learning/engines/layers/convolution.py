@@ -106,7 +106,7 @@ class _DirectBackward(Function):
 
 
 def convolve_directly(x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
-    """Convolve x with w using torch's kernels, with an explicit double backward."""
+    """Convolve x with w, using torch's kernels and an explicit double backward."""
     y: Tensor = _Direct.apply(x, w, geometry)  # type: ignore[no-untyped-call]
     return y
 
@@ -219,7 +219,7 @@ def _convolve(
     x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:  # fmt: skip
-    """Compute torch.conv2d. Under torch.vmap over tasks, use `_EachTask`."""
+    """Compute the same as torch.conv2d. When torch.vmap maps over tasks, use `_EachTask`."""
     functorch: Any = torch._C._functorch
     batched = functorch.maybe_current_level() == 1 and any(map(functorch.is_batchedtensor, (x, weight)))
     if not batched or isinstance(padding, str) or x.dim() != 4:

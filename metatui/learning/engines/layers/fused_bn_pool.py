@@ -26,7 +26,10 @@ WORTH_IT = 2**21
 
 
 class _PooledNorm(Function):
-    """ReLU(max-pool(batch norm(y))), [B, C, H/2, W/2], as a function of y [B, C, H, W], γ ≥ 0 [C], β [C] and ε."""
+    """Autograd function for ReLU(max-pool(batch norm(y))), [B, C, H/2, W/2].
+
+    The inputs are y [B, C, H, W], γ ≥ 0 [C], β [C] and ε.
+    """
 
     @staticmethod
     def forward(ctx: Any, y: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
@@ -57,7 +60,7 @@ class _PooledNorm(Function):
 
 
 class NativePooledNorm(Function):
-    """The same function as `_PooledNorm`, computed in C, for any γ.
+    """The same function as `_PooledNorm`, computed in C. It supports any γ.
 
     Only the maximum of each window is normalised and written.
     """

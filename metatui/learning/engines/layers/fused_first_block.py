@@ -42,13 +42,14 @@ FEW = 64
 products, computing the convolution twice would take too long."""
 
 THIN = 3
-"""The C version is faster if there are at most this many input channels."""
+"""The C version of the fused block is faster if the convolution has at most this many input channels."""
 
 
 class _ThinBlock(Function):
-    """The output [B, D, H/2, W/2] of the block as a function of x, w, γ ≥ 0 [D], β [D], padding and ε.
+    """Autograd function for a convolution, batch norm, 2x2 max-pooling and ReLU.
 
-    The gradient with respect to x is not computed.
+    The output is [B, D, H/2, W/2]. The inputs are x, w, γ ≥ 0 [D], β [D], padding and ε. The gradient with respect to x
+    is not computed.
     """
 
     @staticmethod
@@ -111,9 +112,10 @@ def _together(means: Tensor, variances: Tensor, counts: list[int]) -> tuple[Tens
 
 
 class NativeFirstBlock(Function):
-    """The output [B, D, H/2, W/2] of the block as a function of x, w, γ [D], β [D] and ε, computed in C.
+    """Autograd function for a convolution, batch norm, 2x2 max-pooling and ReLU, computed in C.
 
-    The gradient with respect to x is not computed.
+    The output is [B, D, H/2, W/2]. The inputs are x, w, γ [D], β [D] and ε. The gradient with respect to x is not
+    computed.
     """
 
     @staticmethod

@@ -22,7 +22,7 @@ from torch.autograd import Function
 
 
 class _Normalise(Function):
-    """Group norm of x [B, C, H, W] with γ [C], β [C], the number of groups and ε."""
+    """Autograd function for the group norm of x [B, C, H, W], given γ [C], β [C], the number of groups and ε."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float) -> Tensor:

@@ -33,7 +33,10 @@ def write_out_second_derivatives(model: nn.Module, *, winograd: bool) -> nn.Modu
 
 
 def fuse_pooling(model: nn.Module, *, native_code: bool = False) -> nn.Module:
-    """Fuse batch norm, 2x2 max-pooling and ReLU of `model`, in place, for passes that are differentiated once.
+    """Replace layers of `model` in place with faster layers, for passes that are differentiated once.
+
+    A batch norm, a 2x2 max-pooling and a ReLU that follow each other become one layer, together with the convolution
+    before them if `is_thin` holds for it.
 
     Args:
         native_code: whether to use metatui's own C functions on a CPU, where they are faster.

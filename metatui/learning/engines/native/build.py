@@ -66,7 +66,7 @@ class Library:
 
 @cache
 def library(dtype: torch.dtype) -> Library | None:
-    """Return the C functions for a dtype; None if they cannot be compiled here."""
+    """Return the C functions for a dtype, or None if they cannot be compiled on this machine."""
     if dtype not in TYPES:
         return None
     try:

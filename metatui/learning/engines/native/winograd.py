@@ -86,7 +86,7 @@ class Transforms:
 
 
 def tiles_of(height: int, width: int) -> int:
-    """Return the number of tiles of one image."""
+    """Return the number of 4x4 tiles that cover an image of this height and width."""
     return -(-height // 4) * -(-width // 4)
 
 
@@ -170,7 +170,10 @@ def convolve(x: Tensor, k: Tensor) -> Tensor:
 
 
 def derivatives(g: Tensor, x: Tensor, k: Tensor, *, for_x: bool, for_w: bool) -> tuple[Tensor | None, Tensor | None]:
-    """Compute the derivatives of <g, O(T(x) k)>, k = K(w), with respect to x (if `for_x`) and w (if `for_w`)."""
+    """Compute the derivatives of <g, Y> with respect to x (if `for_x`) and w (if `for_w`).
+
+    Y is the convolution of x with w, and k is the transformed kernel K(w).
+    """
     images, gradients, t = _images(x), _images(g), transforms(g.dtype)
     of_x = torch.empty_like(images) if for_x else None
     of_k = torch.zeros_like(k) if for_w else None
@@ -220,7 +223,7 @@ def second_derivatives(
 
 
 def _kernel(of_k: Tensor) -> Tensor:
-    """Apply K*, from [36, D, C] to kernels [D, C, 3, 3] in channels-last memory format."""
+    """Apply the transposed kernel transform K* to [36, D, C]. Returns [D, C, 3, 3] in channels-last memory format."""
     of_w = (KERNELS.to(of_k.dtype).T @ of_k.view(36, -1)).view(3, 3, *of_k.shape[1:])
     return of_w.permute(2, 3, 0, 1).contiguous(memory_format=torch.channels_last)
 
@@ -237,6 +240,6 @@ def _tiled(transform: Transform, images: Tensor) -> Tensor:
 
 
 def _parts(images: Tensor) -> Iterator[slice]:
-    """Yield groups of images that are processed together."""
+    """Divide images into groups that are processed together. Yields the slice of each group."""
     step = max(1, TILES_AT_ONCE // tiles_of(*images.shape[1:3]))
     return (slice(start, start + step) for start in range(0, len(images), step))
