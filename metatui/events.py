@@ -204,7 +204,7 @@ class Evaluated:
 
     evaluation: Evaluation
     views: tuple[TaskView, ...]
-    """The first few held-out tasks, to be displayed."""
+    """Predictions on the first few held-out tasks, for display."""
     best: bool
     """True if no earlier validation was better. Validations are compared by the number of diverged tasks, then by the
     metric. A validation whose result is not finite (see `Evaluation.is_finite`) is never the best."""
@@ -332,24 +332,24 @@ class Resume:
 
 @dataclass(frozen=True)
 class Stop:
-    """Finish the current meta-step, save a checkpoint and end."""
+    """Command to finish the current meta-step, save a checkpoint and end the run."""
 
     reason: str = "stopped"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Save a checkpoint now."""
+    """Command to save a checkpoint now."""
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Validate now."""
+    """Command to validate now."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """Change a live setting, starting at the next meta-step."""
+    """Command to change a live setting, starting at the next meta-step."""
 
     path: str
     value: Scalar

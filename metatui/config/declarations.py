@@ -92,7 +92,7 @@ class SettingField:
 
     @property
     def limits(self) -> str:
-        """Limits of a number, such as `from 1 to 1,000`; empty if it has none."""
+        """Limits of a numeric setting as text, such as `from 1 to 1,000`; an empty string if there are no limits."""
         return self.allowed.removeprefix(NOUNS[self.kind]).strip() if self.kind in NOUNS else ""
 
     def read(self, text: str) -> Scalar:

@@ -61,7 +61,10 @@ class Preset:
 
     @property
     def published_note(self) -> str:
-        """The published result, followed by `(not comparable)` if its protocol differs; empty if none is known."""
+        """Published result, followed by `(not comparable)` if its protocol differs from that of the preset.
+
+        If no published result is known, this is an empty string.
+        """
         note = " (not comparable)" if "Not comparable" in self.published_protocol else ""
         return f"{self.published}{note}" if self.published else ""
 

@@ -50,7 +50,7 @@ class Component:
     """Declaration of an algorithm, a model or a data set."""
 
     registry: ClassVar[Registry[Any]]
-    """Registry of the components of this kind. `Algorithm`, `Model` and `DataSet` set it."""
+    """Registry of all components of this kind. The base classes `Algorithm`, `Model` and `DataSet` define it."""
     name: ClassVar[str]
     """Name in settings and on the command line; for a built-in component, also the name of its module."""
     title: ClassVar[str]
@@ -157,7 +157,7 @@ class Registry(Generic[AnyComponent]):
         """Add a component that was defined in a file or in Python code, not in an installed plugin.
 
         Raises:
-            BadInput: if its name is already used.
+            BadInput: if another component of this registry already has the same name.
         """
         name = component.name
         if name in self._built_in():

@@ -45,7 +45,7 @@ Planned = PlannedChange | PlannedValidation
 
 
 def read_changes(items: Any, settings: Settings) -> tuple[Planned, ...]:
-    """Read a plan from TOML or JSON tables.
+    """Read planned changes and validations from TOML or JSON tables.
 
     Args:
         items: tables, each with `iteration` and either `setting` and `value` or `validate = true`.

@@ -224,7 +224,7 @@ def load_model(
 
 @contextmanager
 def _load_plugin_named() -> Iterator[None]:
-    """Replace the option --plugin with `metatui.load_plugin` in error messages about the settings of a run."""
+    """Context manager that replaces `--plugin` with `metatui.load_plugin` in error messages about settings."""
     try:
         yield
     except SettingsError as error:

@@ -47,7 +47,7 @@ class Channel:
         self.socket.sendall(json.dumps(message).encode() + b"\n")
 
     def receive(self) -> Message | None:
-        """Wait for a message. Returns None if the other process has ended or closed its side."""
+        """Wait for a message. Return None if the other process has ended or has closed the channel."""
         try:
             line = self.file.readline()
         except OSError:

@@ -42,7 +42,7 @@ class WriteRefused(MetatuiError):
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn operating system errors into WriteRefused with a sentence about `path`."""
+    """Context manager that converts operating system errors to WriteRefused, with a message that names `path`."""
     try:
         yield
     except OSError as error:

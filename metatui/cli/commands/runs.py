@@ -145,8 +145,8 @@ def _export_model(run: RunFolder, to: str, *, force: bool) -> None:
 def delete(runs: tuple[str, ...], yes: bool, runs_dir: Path | None, as_json: bool) -> None:
     """Delete runs with their metrics and checkpoints. This cannot be undone.
 
-    RUN is the name of a run, the beginning of its name, its folder, or latest for the newest run. A live run is not
-    deleted: stop it first. If one of the runs cannot be found or is live, nothing is deleted.
+    RUN is the name of a run, the beginning of its name, its folder, or latest for the newest run. To delete a run that
+    is still training, stop it first. If one of the runs cannot be found or is still training, nothing is deleted.
     """
     store = RunStore(runs_dir)
     folders = list({folder.path.resolve(): folder for folder in map(store.find, runs)}.values())

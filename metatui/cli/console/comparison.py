@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def show(comparison: Comparison) -> None:
-    """Print conclusions, warnings, protocol and tables."""
+    """Print the conclusions, warnings, protocol and tables of a comparison."""
     from metatui.runs.analysis.comparison.formatting import intervals, main_results, note_on_seeds, protocol_words
     from metatui.runs.analysis.comparison.tables import tables
 

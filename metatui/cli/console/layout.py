@@ -158,7 +158,7 @@ def wrapped(text: str, width: int, indent: int = 0, hanging: int = 0) -> list[st
 
 
 def plain(screen: Console, value: object) -> str:
-    """Return a value as one line of text that `screen` can encode; empty for None."""
+    """Return a value as one line of text that `screen` can encode; return an empty string for None."""
     return "" if value is None else spelled(sanitize(str(value), limit=2000), screen.encoding)
 
 

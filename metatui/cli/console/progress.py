@@ -22,7 +22,10 @@ from metatui.utils.text import sanitize
 
 EVERY_SECONDS = 10.0
 EVERY_SHARE = 0.1
-"""Without a bar, a progress line is printed after this fraction of the run or EVERY_SECONDS, whichever is earlier."""
+"""Fraction of the run after which a progress line is printed if no progress bar is shown.
+
+The line is printed after `EVERY_SECONDS` if that is earlier.
+"""
 
 
 class Display(Protocol):
@@ -113,7 +116,7 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """Display of a bar with the metrics below it. Events other than meta-steps are printed above the bar."""
+    """Progress bar with the metrics on the line below. Events other than meta-steps are printed above the bar."""
 
     def __init__(self, bar: Progress, run: RunFolder) -> None:
         self._bar = bar

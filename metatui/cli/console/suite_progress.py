@@ -90,7 +90,10 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """Display of bars for the suite and for each current run. When a run ends, a line is printed above the bars."""
+    """Progress bars: one for the suite, and one for each run that is training.
+
+    When a run ends, a line is printed above the bars.
+    """
 
     def __init__(self, bar: Progress, suite: Suite, finished: int) -> None:
         self._bar = bar

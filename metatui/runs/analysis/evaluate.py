@@ -66,7 +66,7 @@ def with_protocol(
     batch_norm: str | None,
     device: str | None,
 ) -> Settings:
-    """Return `settings` with another evaluation protocol."""
+    """Return `settings` with the given evaluation protocol and device. Arguments that are None change nothing."""
     if batch_norm is not None and not settings.is_classification:
         sentence = f"evaluation.batch_norm is {quote(batch_norm)}, but the model of this run has no batch norm"
         raise SettingsError([Problem("evaluation.batch_norm", sentence)])

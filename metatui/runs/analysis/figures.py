@@ -184,7 +184,7 @@ def training(comparison: Comparison, *, against: Against = "iterations") -> Pane
 
 
 def validation(comparison: Comparison) -> Panel | None:
-    """Return the validation curves with 95 % bands, against meta-steps; None if there are no validations."""
+    """Return a panel that plots validation results with 95 % intervals over meta-steps; None without validations."""
     if not any(run.validation.iterations for run in comparison.runs):
         return None
     groups = _groups(comparison)

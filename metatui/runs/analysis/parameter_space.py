@@ -23,7 +23,7 @@ TASKS = 40
 
 @dataclass(frozen=True)
 class ProjectionProgress:
-    """Progress: the number of finished adaptations and projections (`done`), and their total number (`of`)."""
+    """Number of adaptations and projections that are finished (`done`), and their total number (`of`)."""
 
     done: int
     of: int

@@ -40,8 +40,8 @@ LARGEST = 256 * 1024 * 1024
 """Maximum size of an image file in bytes."""
 
 OUTSIDE = 0.01
-"""Pixels of an image may be outside the range 0 to 1 by at most this amount, because resizing an image may cause
-rounding errors."""
+"""Maximum amount by which a pixel value may be outside the range 0 to 1, because resizing an image may cause rounding
+errors."""
 
 EXTRA = ".meta-parameters.safetensors"
 """Suffix of the name of the second exported file, which contains the meta-parameters that are not parameters of the
@@ -66,7 +66,7 @@ class LoadedModel:
         iteration: int,
     ) -> None:
         self.settings = settings
-        """Settings of the run, with the values at the checkpoint."""
+        """Settings of the run at the checkpoint, including live changes made before the checkpoint."""
         self.run = run
         """Name of the run."""
         self.checkpoint = checkpoint
@@ -283,7 +283,10 @@ def extra_file(path: Path) -> Path:
 
 
 def _without_files(settings: Settings, state: TrainerState) -> Settings:
-    """Return a copy of `settings` that needs neither training tasks nor the file of pretrained weights."""
+    """Return a copy of `settings` with which the model can be built from `state` alone.
+
+    Neither training tasks nor the file with pretrained weights are then needed.
+    """
     changes: dict[str, str] = {}
     if settings.compute.engine == "auto":  # choosing an engine requires measurements on training tasks
         changes["compute.engine"] = "loop" if settings.is_classification else "batched"

@@ -25,9 +25,9 @@ class Outcome:
     engine: str = ""
     engine_reason: str = ""
     best: Evaluation | None = None
-    """Best validation in this process; None before the first validation with a finite result."""
+    """Best validation since this process started; None before the first validation with a finite result."""
     validation: Evaluation | None = None
-    """Last validation in this process."""
+    """Last validation since this process started."""
     test: Evaluation | None = None
     hints: list[Hinted] = field(default_factory=list)
     """Hints given in this process."""

@@ -87,9 +87,9 @@ def ending_softly(interrupt: Callable[[str], object] | None = None) -> Iterator[
     Without `interrupt`, the first signal raises KeyboardInterrupt until `SignalState.then` sets a callback, so that
     loading libraries and data ends immediately.
 
-    Further signals are ignored, because a scheduler may signal both the job and each step, and both the kernel and the
-    shell send SIGHUP if the terminal is lost. Only Ctrl-C after the first signal ends the run immediately. A signal
-    that is ignored (nohup) or handled by other code keeps its handler.
+    Further signals are ignored, because a job scheduler may signal both the job and each of its steps, and both the
+    kernel and the shell send SIGHUP if the terminal is lost. Only Ctrl-C after the first signal ends the run
+    immediately. If a signal is already ignored (nohup) or handled by other code, its handler is not replaced.
 
     Raises:
         EndedEarly: if a signal arrived before `interrupt` was set.

@@ -28,11 +28,10 @@ FURTHEST = 1024 * 1024 * 1024
 ESSENTIAL = re.compile(rb'"event":"(?:started|tweaked|undone|evaluated)"')
 REGULAR = b'"regular":true'
 MOST_ESSENTIAL = 20_000
-"""Maximum number of essential lines to keep; lines longer than `LONGEST_LINE` are dropped."""
+"""Maximum number of lines matching `ESSENTIAL` to keep. Lines longer than `LONGEST_LINE` are dropped."""
 
 EARLIEST, LATEST = datetime(2, 1, 1, tzinfo=UTC), datetime(9998, 12, 31, tzinfo=UTC)
-"""Range of times that can be represented in every time zone. Times outside this range are replaced by its nearer
-limit."""
+"""Earliest and latest times that can be represented in every time zone. Times outside this range are clamped to it."""
 
 _STATUS: Mapping[str, Status] = {
     "started": "running",

@@ -14,7 +14,7 @@ from metatui.utils.files import open_regular, writing
 JsonObject = Mapping[str, Any]
 
 UNSYNCED = 1024 * 1024
-"""Maximum number of bytes that are kept in memory until the next sync to disk. If there are more, `flush` syncs."""
+"""Maximum number of bytes to keep in memory until they are synced to disk. If there are more, `flush` syncs them."""
 
 
 class AppendOnlyFile:
@@ -25,7 +25,11 @@ class AppendOnlyFile:
     """
 
     def __init__(self, path: Path, *, fresh: bool = False) -> None:
-        """Open `path`, creating it if needed; if `fresh` is True, it must not exist. Raises WriteRefused."""
+        """Open `path`, creating the file if needed. If `fresh` is True, the file must not exist.
+
+        Raises:
+            WriteRefused: if the file cannot be opened or created.
+        """
         self._path = path
         with writing(path):
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_EXCL if fresh else 0)

@@ -134,7 +134,7 @@ def _json(value: float | None) -> str:
 _MISSING = tuple(
     (field.name, field.type == "int", None if "None" in str(field.type) else math.nan) for field in fields(Progress)
 )
-"""Fields of Progress: the name, whether the value is an integer, and the value to use if a line lacks the field."""
+"""For each field of `Progress`: its name, whether its value is an integer, and the value to use if a line lacks it."""
 
 
 def _progress(item: Mapping[str, Any]) -> Progress | None:

@@ -19,7 +19,7 @@ from metatui.utils.text import sanitize
 
 LARGEST = 64 * 1024 * 1024
 MOST_VALUES = 1_000_000
-"""Maximum number of values and images in a file.
+"""Maximum total number of values and images in a result file.
 
 The limit exists because validating an invalid file may need half a kilobyte of memory for each value.
 """
@@ -44,7 +44,7 @@ class _Record(BaseModel):
 
 
 class EvaluationRecord(_Record):
-    """Last validation, validation of the best checkpoint, and test."""
+    """Content of evaluation.json: the last validation, the validation of the best checkpoint, and the test."""
 
     validation: Evaluation | None = None
     best: Evaluation | None = None
@@ -81,7 +81,7 @@ class EvaluationRecord(_Record):
 
 
 class AdaptationRecord(_Record):
-    """Held-out tasks after `iteration` meta-steps, with the data for their charts."""
+    """Held-out tasks evaluated after `iteration` meta-steps, with the data for their charts."""
 
     iteration: int
     split: str

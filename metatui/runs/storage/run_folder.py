@@ -35,7 +35,7 @@ class _File:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Run on disk, either live or ended. Every method reads the current files."""
+    """Folder of a run, which may still be training or may have ended. Every method reads the current files."""
 
     path: Path
 

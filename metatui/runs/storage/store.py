@@ -105,7 +105,8 @@ class RunStore:
         `latest` is the run that was started last, and `latest~1` is the run that was started before it.
 
         Raises:
-            BadInput: if no run matches (the message suggests similar names), or several names start with `reference`.
+            BadInput: if no run matches (the message suggests similar names), or if the names of several runs start
+                with `reference`.
         """
         text = str(reference)
         if isinstance(reference, Path) or os.sep in text or text in (".", ".."):

@@ -41,13 +41,13 @@ class RunSummary:
     """Start time in UTC."""
     preset: str | None
     settings: Settings | None
-    """Settings of the run; None if settings.toml is invalid, for the reason in `problem`."""
+    """Settings of the run; None if settings.toml is invalid. In this case, `problem` contains the reason."""
     progress: Progress | None
     """Last meta-step; None before the first meta-step, and for `scratch`."""
     best: Evaluation | None
     """Best validation."""
     test: Evaluation | None
-    """Final test; None before the test, or if the run was resumed after it."""
+    """Result of the final test; None if there was no test yet, or if the run was resumed after the test."""
     problem: str | None
     iterations: int | None
     """Total number of meta-steps to train, after live changes to this number; None if `settings` is None."""

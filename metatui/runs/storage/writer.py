@@ -124,7 +124,7 @@ class RunWriter:
         self.catch_up()
 
     def unsaved(self) -> str:
-        """Describe the queued writes."""
+        """Return a description of the queued writes."""
         return ", ".join(dict.fromkeys(what for what, _ in self._queue))
 
     def queue(self, event: Event) -> None:

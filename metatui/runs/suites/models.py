@@ -65,7 +65,7 @@ class PlannedComparison:
     """Warnings about differences between the protocols of the runs."""
 
     def titles(self, folders: Mapping[Hashable, RunFolder | None]) -> dict[RunFolder, str]:
-        """Return the titles of the runs that have one, keyed by folder.
+        """Return the titles of the runs that have a folder and a title, keyed by folder.
 
         Args:
             folders: folder of each run, keyed by the run's identity.

@@ -104,7 +104,10 @@ class SuiteRunner:
         return self._interrupted
 
     def interrupt(self) -> None:
-        """Interrupt and save the current runs, and start no others. Signal handlers and other threads may call this."""
+        """Interrupt and save the current runs, and do not start further runs.
+
+        Signal handlers and other threads may call this method.
+        """
         self._interrupted = self._over = True
         for child in list(self._children):
             child.end_sending()

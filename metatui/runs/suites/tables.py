@@ -18,7 +18,7 @@ from metatui.utils.text import sanitize
 
 @dataclass(frozen=True)
 class SourceLocation:
-    """Location of a value, for error messages."""
+    """Location of a value in a suite file, for error messages."""
 
     file: str
     part: str = ""
@@ -62,11 +62,11 @@ SettingsTable = Annotated[
 TABLES = "a non-empty list of tables"
 
 LONGEST_LABEL = 40
-"""Maximum length of the label of a run."""
+"""Maximum number of characters in the label of a run."""
 
 
 class Table(BaseModel):
-    """A table of a suite file. Messages about an invalid field contain its description."""
+    """A table of a suite file. An error message about an invalid field contains the `description` of this field."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -89,7 +89,7 @@ class About(Table):
 
 
 class RunTable(Table):
-    """Settings of runs."""
+    """A table of a suite file that selects settings: a preset, and changes to it."""
 
     preset: str | None = Field(None, description="text")
     set: SettingsTable = {}

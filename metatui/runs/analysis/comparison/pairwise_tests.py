@@ -1,4 +1,4 @@
-"""Paired tests of runs over tasks, tests of settings over seeds, and their conclusions as text."""
+"""Paired tests of runs across tasks, tests of settings across seeds, and conclusions from these tests as text."""
 
 from __future__ import annotations
 
@@ -45,10 +45,11 @@ def _only_seed_differs(a: RunResult, b: RunResult) -> bool:
 
 
 def differences(a: RunResult, b: RunResult, metric: Metric, step: int) -> Floats:
-    """Return the differences a minus b at inner step `step`, [T]; NaN for tasks on which either run diverged.
+    """Return the difference a minus b of the metric of each task after inner step `step`, as an array of shape [T].
 
-    Differences between accuracies are computed from counts of correct predictions. The differences are ranked, so equal
-    differences must agree to the last bit. Subtracting fractions would not ensure this.
+    The difference is NaN for tasks on which either run diverged. Differences between accuracies are computed from
+    counts of correct predictions. The differences are ranked, so equal differences must agree to the last bit.
+    Subtracting fractions would not ensure this.
     """
     import numpy as np
 
@@ -84,7 +85,7 @@ def _mean(run: RunResult, metric: Metric, step: int) -> float:
 
 
 def values(run: RunResult, metric: Metric) -> Floats:
-    """Return the metric of each task at each inner step, [T, steps + 1]."""
+    """Return the metric of each task after each inner step, as an array of shape [T, steps + 1]."""
     if metric == "loss":
         return run.values.loss
     assert run.values.accuracy is not None
@@ -92,7 +93,7 @@ def values(run: RunResult, metric: Metric) -> Floats:
 
 
 def _after(run: RunResult, metric: Metric, step: int) -> Floats:
-    """Return the metric of each task, [T], after inner step `step`, or after the last inner step if that is earlier."""
+    """Return the metric of each task after inner step `step`, or after the last inner step if that is earlier."""
     every = values(run, metric)
     return every[:, min(step, every.shape[1] - 1)]
 

@@ -155,7 +155,11 @@ def _protocol_warnings(
 
 
 def result_warnings(runs: Sequence[RunResult]) -> Iterator[str]:
-    """Yield warnings about unfinished runs, diverged tasks, missing validations, different budgets, and times."""
+    """Yield warnings about the results of runs.
+
+    They concern unfinished runs, diverged tasks, missing validations, different numbers of training tasks, different
+    machines and uneven times per meta-step.
+    """
     for run in runs:
         if (status := run.run.status()) != "finished":
             done, total = run.costs.iterations, run.settings.training.iterations

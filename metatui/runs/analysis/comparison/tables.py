@@ -188,7 +188,7 @@ def seed_tests(comparison: Comparison) -> TextTable | None:
 
 
 def paired(comparison: Comparison) -> TextTable | None:
-    """Create a table of the paired tests; None if no two runs had the same tasks."""
+    """Create a table of the paired tests; return None if no two runs were evaluated on the same tasks."""
     if not comparison.pairs:
         return None
     counted = any(pair.test.left_out for pair in comparison.pairs)

@@ -26,10 +26,10 @@ Steps = int | Literal["own"]
 
 @dataclass(frozen=True)
 class Protocol:
-    """Evaluation protocol of all runs.
+    """Evaluation protocol that all runs of a comparison share.
 
-    Properties that a trained model fixes, such as the number of classes, may differ between the runs. They are in the
-    evaluation and settings of each run.
+    Properties that are fixed by a trained model, such as the number of classes, may differ between the runs. The
+    evaluation and settings of each run contain these properties.
     """
 
     source: str
@@ -59,13 +59,14 @@ class TaskValues:
     """Metrics of each of T held-out tasks at inner steps 0, 1, 2, ..., as read-only arrays."""
 
     loss: Floats
-    """Mean query losses, [T, steps + 1], float64."""
+    """Mean query loss of each task after each inner step, as a float64 array of shape [T, steps + 1]."""
     accuracy: Floats | None
-    """Accuracies as fractions of the query set, [T, steps + 1]; None for regression."""
+    """Query accuracy of each task after each inner step, from 0 to 1, as an array of shape [T, steps + 1]; None for
+    regression."""
 
     @cached_property
     def diverged(self) -> NDArray[np.bool_]:
-        """Whether each task diverged (see `metatui.learning.evaluation.evaluate.diverged`), [T]."""
+        """Whether each task diverged (see `metatui.learning.evaluation.evaluate.diverged`), as an array of shape [T]."""
         import torch
 
         from metatui.learning.evaluation.evaluate import diverged
@@ -167,18 +168,18 @@ class Costs:
     device_name: str | None
     host: str | None
     tasks_seen: int | None = None
-    """Number of training tasks."""
+    """Number of tasks on which the run was trained."""
 
 
 @dataclass(frozen=True, eq=False)
 class RecordedRun:
-    """One run of a comparison, with the training that is recorded in its files."""
+    """One run of a comparison, with its training curves and costs as recorded in the run folder."""
 
     run: RunFolder
     label: str
     """Short label, unique in the comparison."""
     settings: Settings
-    """Settings of the training, including live changes, but with the inner learning rate at the best validation."""
+    """Training settings, including live changes, except that the inner learning rate is that of the best validation."""
     same_tasks: Hashable = field(repr=False)
     """Key that is equal for runs with the same held-out tasks."""
     training: TrainingCurve | None = field(repr=False)
@@ -188,8 +189,8 @@ class RecordedRun:
     to_target: TimeToTarget | None
     """First validation that reached the target; None if no validation reached it, or if there is no target."""
     selected: Settings | None = field(default=None, kw_only=True, repr=False)
-    """The same settings, but with the values that were selected for the compute settings that are `auto`; None if these
-    values are unknown."""
+    """Like `settings`, but with each compute setting that is `auto` replaced by the value that was selected; None if
+    these values are unknown."""
     title: str = field(default="", kw_only=True)
     """Text that replaces the name of the algorithm in labels; empty to use the name of the algorithm."""
 
@@ -245,10 +246,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class SeedCurve:
-    """Statistics over seeds at inner steps 0, 1, 2, ...
+    """Statistics across seeds at inner steps 0, 1, 2, ...
 
-    The values are the means of the runs over their tasks. A run that diverged on most tasks has no mean and is left
-    out.
+    They are computed from the mean of each run over its tasks. A run that diverged on most tasks has no mean and is
+    left out.
     """
 
     seeds: int
@@ -287,7 +288,10 @@ class SeedGroup:
         return curve
 
     def curve(self, metric: Metric) -> Curve:
-        """Return means with 95 % intervals, over the seeds if there are several, otherwise over tasks."""
+        """Return the means at each inner step with 95 % intervals.
+
+        Means and intervals are computed across seeds if the group has several seeds, otherwise across tasks.
+        """
         if self.is_repeated:
             seeds = self.over_seeds(metric)
             return Curve(seeds.mean, seeds.ci95)
@@ -327,7 +331,7 @@ class Comparison:
     Runs that differ only in the seed are not tested: their difference says nothing about the settings.
     """
     seeds: tuple[SeedPair, ...]
-    """Tests of all pairs of groups with several seeds each."""
+    """Tests of all pairs of groups of runs in which both groups have several seeds."""
     target: float | None
     """Target accuracy as a fraction, or target loss."""
     warnings: tuple[str, ...]

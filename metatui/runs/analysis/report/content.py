@@ -45,7 +45,7 @@ STARTED = {
     "device_name": "device name",
     "engine": "engine",
 }
-"""Headings of the table of machines and versions. Each key is the name of a detail in the journal."""
+"""Headings of the table of machines and versions, keyed by the name under which the journal records the value."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ OVER_SECONDS = 2.0
 
 
 class NotListening(BadInput):
-    """The process of a live run does not listen on its socket: it has not begun training, or has no socket."""
+    """Raised if the process of a run does not accept connections, because it has not begun training or has no socket."""
 
 
 def stop_run(run: RunFolder) -> LiveRun | None:
@@ -70,11 +70,11 @@ def has_ended(run: RunFolder, seconds: float) -> bool:
 
 
 class LiveRun:
-    """Stream of the events of a live run. Iterate over it once, in one thread; `submit` and `close` are thread-safe.
+    """Connection to a run that is training in another process, and iterator over the events of this run.
 
-    The connection is closed when the iteration ends. Progress arrives in order and without repetition. If this process
-    does not keep up, some progress is omitted and can be read from the run's metrics.jsonl. Earlier events are in the
-    run folder.
+    Iterate over it once, in one thread; `submit` and `close` are thread-safe. The connection is closed when the
+    iteration ends. Progress arrives in order and without repetition. If this process does not keep up, some progress
+    is omitted and can be read from the run's metrics.jsonl. Earlier events are in the run folder.
     """
 
     def __init__(self, run: RunFolder, channel: Channel) -> None:
@@ -106,9 +106,11 @@ class LiveRun:
 
     @classmethod
     def attach(cls, run: RunFolder) -> LiveRun:
-        """Connect to a run. Raises BadInput if the run is not live or its process cannot be reached.
+        """Connect to a run that is training in another process.
 
-        The exception is `NotListening` if no process listens on the socket of the run.
+        Raises:
+            NotListening: if no process listens on the socket of the run.
+            BadInput: if the run is not live (no process trains it), or its process cannot be reached.
         """
         if not run.is_live():
             raise run.not_live()

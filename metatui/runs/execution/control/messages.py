@@ -9,7 +9,7 @@ A viewer sends commands:
     {"change": {"path": "algorithm.inner_lr", "value": 0.005}}
     {"stop": {}}
 
-Both sides validate messages; reading them does not run code.
+Both processes validate the messages that they receive. Reading a message never executes code from it.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class _OneOf(_Message):
 
 
 class Report(_OneOf):
-    """A line from a run."""
+    """Message from a run's process to a viewer, sent as one line of JSON."""
 
     hello: Hello | None = None
     refused: str | None = None
@@ -94,7 +94,7 @@ class Report(_OneOf):
 
 
 class CommandMessage(_OneOf):
-    """A line from a viewer."""
+    """Message from a viewer to a run's process, sent as one line of JSON."""
 
     pause: events.Pause | None = None
     resume: events.Resume | None = None
@@ -116,7 +116,7 @@ def report(event: Event) -> Report:
 
 
 def command_line(command: Command) -> bytes:
-    """Return the line that sends `command` to a run."""
+    """Return `command` as a line of JSON that can be sent to a run's process."""
     return CommandMessage.model_validate({type(command).__name__.lower(): command}).line()
 
 

@@ -66,7 +66,8 @@ MOST_OTHERS = 4096
 the oldest are dropped."""
 
 MOST_UNREAD = 64 * 1024
-"""Maximum number of bytes waiting to be sent to a viewer. If there are more, its invalid commands get no answer."""
+"""Maximum number of bytes waiting to be sent to a viewer. If there are more, the viewer's invalid commands get no
+answer."""
 
 CHUNK = 64 * 1024
 
@@ -192,7 +193,11 @@ class ControlServer:
         self._listening = True
 
     def open(self) -> str | None:
-        """Start accepting viewers. Returns an error message if that fails; the run then trains without viewers."""
+        """Start accepting connections from viewers.
+
+        Returns:
+            An error message if no connections can be accepted (the run then trains without viewers), otherwise None.
+        """
         problem = None
         try:
             self._listener = listen(self._session.run)
