@@ -121,13 +121,13 @@ class SettingField:
             raise SettingsError([self.problem(text)]) from None
 
     def problem(self, value: object) -> Problem:
-        """Return the problem of a value that is not allowed: the value, and the allowed ones."""
+        """Return a `Problem` that states that `value` is not allowed, and which values are allowed."""
         sentence = f"{self.path} is {quote(value)}, but must be {self.allowed}"
         nearest = did_you_mean(value, self.choices, otherwise="") if isinstance(value, str) else ""
         return Problem(self.path, ": ".join(filter(None, (sentence, nearest))))
 
     def is_relevant(self, settings: Settings) -> bool:
-        """Return whether this setting has any effect in `settings`."""
+        """Return whether this setting has an effect, given the values of the other settings in `settings`."""
         return not self.unmet(settings)
 
     def unmet(self, settings: Settings) -> dict[str, Scalar]:

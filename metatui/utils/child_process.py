@@ -116,7 +116,7 @@ class ChildProcess(Channel):
         self._process.terminate()
 
     def kill(self) -> None:
-        """Kill the child and the processes in its group. Safe in signal handlers and other threads."""
+        """Kill the child and the processes in its group. Signal handlers and other threads may call this method."""
         if self._process.poll() is None:
             with suppress(ProcessLookupError, PermissionError):  # macOS refuses to signal a group of zombies
                 os.killpg(self.pid, signal.SIGKILL)

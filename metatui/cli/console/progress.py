@@ -69,10 +69,10 @@ class MetricsProgress(Progress):
 
 
 class PlainDisplay:
-    """Display that prints a line for each event.
+    """Display that prints lines instead of a progress bar.
 
-    For meta-steps, a line is printed only every ten seconds or every tenth of the run; for the progress of a validation
-    or test, every ten seconds.
+    During training, a line about the last meta-step is printed after ten seconds or a tenth of the run, whichever comes
+    first. During a validation or test, a line is printed every ten seconds. A line is printed for every other event.
     """
 
     def __init__(self, screen: Console, run: RunFolder) -> None:
@@ -228,7 +228,7 @@ OnProgress = Callable[[int, int], None]
 
 @contextmanager
 def images_shown() -> Iterator[None]:
-    """Show the progress of packing if an image folder is packed in the `with` block."""
+    """Context manager that shows the progress of packing if an image folder is packed in the `with` block."""
     with packing_shown("images") as progress, packing.listener(progress):
         yield
 

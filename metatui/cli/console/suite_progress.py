@@ -50,7 +50,11 @@ def display(suite: Suite, finished: int) -> Iterator[Display]:
 
 
 class PlainDisplay:
-    """Display that prints a line at the start and end of each run, and every ten seconds or every tenth of the run."""
+    """Display that prints lines instead of progress bars.
+
+    A line is printed at the start and at the end of each run. During a run, a line is printed after ten seconds or a
+    tenth of the run, whichever comes first.
+    """
 
     def __init__(self, screen: Console, suite: Suite, finished: int) -> None:
         self._screen = screen

@@ -47,7 +47,10 @@ def evaluate(
 
 
 def views(run: RunFolder, tasks: Sequence[int]) -> tuple[TaskView, ...]:
-    """Return test tasks with predictions before and after adaptation. Raises the same errors as `evaluate`."""
+    """Return the test tasks with the indices `tasks`, with predictions before and after adaptation.
+
+    This function raises the same errors as `evaluate`.
+    """
     from metatui.learning.training.trainer_state import views_of_state
 
     settings, state = saved_state(run)

@@ -157,7 +157,7 @@ def panels(comparison: Comparison) -> list[Panel]:
 
 
 def training(comparison: Comparison, *, against: Against = "iterations") -> Panel | None:
-    """Return the smoothed training curves with marks at live changes; None if no run was trained."""
+    """Return a panel that plots the smoothed training curves and marks live changes; None if no run was trained."""
     spans = [run.training.span for run in comparison.runs if run.training]
     if not spans:
         return None
@@ -203,7 +203,7 @@ def validation(comparison: Comparison) -> Panel | None:
 
 
 def adaptation(comparison: Comparison) -> Panel:
-    """Return the adaptation curves on held-out tasks, with 95 % bands over seeds or tasks."""
+    """Return a panel that plots the adaptation curves on held-out tasks, with 95 % intervals across seeds or tasks."""
     series = []
     for number, (_, runs, curve) in enumerate(_groups(comparison)):
         series.append(_scaled(comparison, runs[0].evaluation.steps, curve.mean, curve.ci95, number))
@@ -212,7 +212,7 @@ def adaptation(comparison: Comparison) -> Panel:
 
 
 def result(comparison: Comparison) -> Panel:
-    """Return a bar chart of the metric after the last inner step, with 95 % intervals over seeds or tasks."""
+    """Return a bar chart of the metric after the last inner step, with 95 % intervals across seeds or tasks."""
     accuracy = comparison.metric == "accuracy"
     scale = 100 if accuracy else 1
     bars: list[tuple[str, float, float, str, int]] = []

@@ -30,7 +30,7 @@ class Outcome:
     """Last validation since this process started."""
     test: Evaluation | None = None
     hints: list[Hinted] = field(default_factory=list)
-    """Hints given in this process."""
+    """Hints given since this process started."""
     warning: str | None = None
     """Reason why the result is not usable (`Finished.warning`); None if the result is usable."""
     sentence: str | None = None

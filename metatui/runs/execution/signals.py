@@ -55,7 +55,7 @@ class SignalState:
             interrupt(self.signal.name)
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """Handle a signal, as `signal.signal` calls it."""
+        """Handle a signal. This method can be passed to `signal.signal`."""
         if self.signal is None:
             self.signal = signal.Signals(number)
             if self._interrupt is not None:

@@ -67,7 +67,14 @@ class _Values(BaseModel):
 
 
 def save_checkpoint(folder: Path, kind: str, state: TrainerState) -> None:
-    """Write `folder/<kind>.safetensors`; `kind` is `last` or `best`. Raises WriteRefused."""
+    """Write `state` to the file `<kind>.safetensors` in `folder`.
+
+    Args:
+        kind: `last` or `best`.
+
+    Raises:
+        WriteRefused: if the file cannot be written.
+    """
     from safetensors.torch import save
 
     # Parameters may share memory with the best parameters, which the format cannot represent.

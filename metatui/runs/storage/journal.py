@@ -75,7 +75,7 @@ class JournalWriter:
         self._lines.append({"time": now, "event": event, "iteration": iteration, **details})
 
     def flush(self) -> None:
-        """Sync buffered events to disk. Raises WriteRefused."""
+        """Sync buffered events to disk. Raises WriteRefused if they cannot be written."""
         self._lines.flush(sync=True)
 
     def close(self) -> None:

@@ -34,7 +34,7 @@ _LINE = "{" + ",".join(f'"{name}":%s' for name in _NAMES) + "}\n"
 
 
 class MetricsWriter:
-    """Writer of meta-steps. A resumed run continues after meta-step `after`; later lines are removed."""
+    """Writer of the metrics of meta-steps. For a resumed run, lines after meta-step `after` are removed first."""
 
     def __init__(self, path: Path, *, after: int) -> None:
         with writing(path):
@@ -52,7 +52,11 @@ class MetricsWriter:
         self._lines.write((_LINE % tuple(map(_json, _values(progress)))).encode())
 
     def flush(self, *, sync: bool = False) -> None:
-        """Pass buffered lines to the operating system, and to the disk if `sync` is True. Raises WriteRefused."""
+        """Pass buffered lines to the operating system, and to the disk if `sync` is True.
+
+        Raises:
+            WriteRefused: if the lines cannot be written.
+        """
         self._lines.flush(sync=sync)
         self._flushed = time.monotonic()
 

@@ -25,7 +25,7 @@ The limit exists because validating an invalid file may need half a kilobyte of 
 """
 MOST_PROBLEMS = 1000
 LARGEST_SIDE = 4096
-"""Maximum width of an image in pixels."""
+"""Maximum height and maximum width of an image in pixels."""
 
 LENGTHS = (1, 3)
 """Allowed numbers of dimensions of an example: 1 for a row of inputs, or 3 for channels, height and width."""
@@ -144,7 +144,7 @@ def _is_consistent(view: TaskView) -> bool:
 
 
 def write_record(path: Path, record: _Record) -> None:
-    """Write `record`. Raises WriteRefused."""
+    """Write `record` to the file `path` as JSON. Raises WriteRefused if the file cannot be written."""
     write_atomically(path, record.model_dump_json().encode() + b"\n")
 
 

@@ -117,7 +117,7 @@ class RunFolder:
         return total
 
     def is_live(self) -> bool:
-        """Return whether a process is writing this run."""
+        """Return whether a process is training this run, that is, whether it holds the run's lock."""
         return is_held(self.lock_path)
 
     def status(self) -> Status:
@@ -125,7 +125,7 @@ class RunFolder:
         return status_of(self.journal(), live=self.is_live())
 
     def not_live(self) -> BadInput:
-        """Return an error stating that the run is not live, with its status, the reason and what to do."""
+        """Return an error stating that no process trains the run, with the status of the run and what to do."""
         entries = self.journal()
         status = status_of(entries, live=False)
         why = end_reason(self, entries, status)
@@ -159,7 +159,11 @@ def has_died(entries: list[Entry], status: Status) -> bool:
 
 
 def status_of(entries: list[Entry], *, live: bool) -> Status:
-    """Return the status of a run with the given journal; `live` is True if a process is writing it."""
+    """Return the status of a run with the given journal.
+
+    Args:
+        live: whether a process is still training the run.
+    """
     status = last_status(entries)
     if live:
         return "paused" if status == "paused" else "running"

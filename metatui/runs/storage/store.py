@@ -25,7 +25,11 @@ LATEST = re.compile("latest(?:~([0-9]{1,6}))?")
 
 
 class RunStore:
-    """Store of the runs in `root`, which defaults to METATUI_RUNS or the user's data directory."""
+    """Store of the runs in the folder `root`.
+
+    By default, `root` is the folder in the environment variable METATUI_RUNS or, if this variable is not set, `runs` in
+    the user's data folder.
+    """
 
     def __init__(self, root: str | Path | None = None) -> None:
         self.root = paths.runs_dir(root)
@@ -39,9 +43,11 @@ class RunStore:
         changes: Sequence[Planned] = (),
         origin: str | None = None,
     ) -> RunFolder:
-        """Create a folder that contains settings.toml, named after the algorithm, the task and the time.
+        """Create a run folder, named after the algorithm, the task and the time, and write settings.toml to it.
 
-        Raises WriteRefused or BadInput.
+        Raises:
+            BadInput: if the root of the store is a file.
+            WriteRefused: if the folder or the file cannot be created.
         """
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         stem = f"{settings.algorithm.name}-{settings.task.source}-{stamp}"
@@ -68,7 +74,7 @@ class RunStore:
                 return path
 
     def check_root(self) -> None:
-        """Raise BadInput if the root is a file instead of a folder."""
+        """Raise BadInput if the root of this store is a file instead of a folder."""
         if self.root.is_file():
             raise BadInput(f"{quote(str(self.root), 200)} is a file, but must be a folder")
 
@@ -154,7 +160,7 @@ def discard(run: RunFolder) -> None:
 
 
 def live_runs(store: RunStore) -> list[RunSummary]:
-    """Summarise the live runs, newest first."""
+    """Return summaries of the runs that a process is training, newest first."""
     return newest_first([summarise(run) for run in store.runs() if run.is_live()])
 
 

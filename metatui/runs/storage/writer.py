@@ -50,10 +50,13 @@ class RunWriter:
         tensorboard: bool = False,
         data: DataSchema | None = None,
     ) -> None:
-        """Open the files of the run. Raises WriteRefused.
+        """Open the files of the run.
 
         Args:
             data: schema of the data set, which is written when the run starts; None to write no schema.
+
+        Raises:
+            WriteRefused: if a file cannot be opened.
         """
         self.run = run
         self.saved_at = iteration

@@ -47,7 +47,8 @@ LARGEST_TIME_RATIO = 2
 warning."""
 
 SHORTEST_TIMED = 1.0
-"""Training time in seconds below which the time per meta-step is mostly that of the warm-up."""
+"""Minimum training time in seconds of runs whose times per meta-step are compared, because in shorter runs most of the
+time is spent on the warm-up."""
 
 
 @dataclass(frozen=True)

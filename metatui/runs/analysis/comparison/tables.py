@@ -169,7 +169,7 @@ def _validated(comparison: Comparison, mean: float, half: float, diverged: int) 
 
 
 def seed_tests(comparison: Comparison) -> TextTable | None:
-    """Create a table of the tests over seeds; None if there are none."""
+    """Create a table of the tests across seeds; return None if there are no such tests."""
     if not comparison.seeds:
         return None
     points_or_loss, write = ("points", points) if comparison.metric == "accuracy" else ("loss", interval)
@@ -219,7 +219,7 @@ def _tested(pair: Pair) -> list[str]:
 
 
 def _signed(write: Callable[[float, float], str], mean: float, half: float) -> str:
-    """Format a difference with its interval and its sign; a minus sign is not a hyphen."""
+    """Format a difference with its interval and its sign. Negative numbers start with a minus sign, not a hyphen."""
     return with_minus(f"{'+' if mean > 0 else ''}{write(mean, half)}")
 
 

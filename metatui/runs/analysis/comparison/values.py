@@ -121,18 +121,18 @@ class TrainingCurve:
     span: int
     """Number of meta-steps to smooth over, the same for all runs of a comparison."""
     iterations: tuple[int, ...]
-    """Number of meta-steps before each point."""
+    """Number of meta-steps completed at each point of the curve."""
     tasks: tuple[int, ...]
-    """Number of training tasks seen up to each point."""
+    """Number of training tasks seen up to each point of the curve."""
     seconds: tuple[float, ...]
-    """Training time at each point."""
+    """Training time in seconds at each point of the curve."""
     meta_loss: tuple[float, ...]
     accuracy: tuple[float, ...] | None
-    """Smoothed query accuracy at each point; None for regression."""
+    """Smoothed query accuracy at each point of the curve; None for regression."""
     changes: tuple[LiveChange, ...] = ()
     """Live changes, in order."""
     averages: tuple[Averages, ...] = ()
-    """The same curve with each degree of smoothing (decay) that can be selected in the app's charts."""
+    """The training curve, smoothed once with each decay that can be selected in the app's charts."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ class RunResult(RecordedRun):
 
 @dataclass(frozen=True)
 class Recorded:
-    """The recorded training of all runs. It is known before any run is evaluated."""
+    """Recorded training curves and costs of all runs of a comparison. They are known before any run is evaluated."""
 
     runs: tuple[RecordedRun, ...]
     metric: Metric
@@ -229,7 +229,8 @@ class Pair:
     step: int
     """Inner step after which the metrics are compared."""
     test: PairedTest
-    """Test of the differences a minus b on the tasks on which neither run diverged. Accuracies are fractions."""
+    """Test of the differences a minus b between the metrics on tasks on which neither run diverged. Accuracies are
+    fractions."""
     p_holm: float
     """`test.deciding_p` with Holm's correction over all pairs; NaN if at least half of the tasks were excluded."""
     wilcoxon_p_holm: float
@@ -256,7 +257,7 @@ class SeedCurve:
     """Number of seeds, not counting runs that are left out."""
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
-    """Standard deviations over the seeds, with `seeds` - 1 in the denominator; NaN with fewer than two seeds."""
+    """Standard deviations across seeds, with `seeds` - 1 in the denominator; NaN with fewer than two seeds."""
     ci95: tuple[float, ...]
     """Half-widths of the 95 % intervals of the means over the seeds (Student's t); NaN with fewer than two
     seeds."""
@@ -282,7 +283,7 @@ class SeedGroup:
         return f"{self.label} ({len(self.runs)} seeds)" if self.is_repeated else self.label
 
     def over_seeds(self, metric: Metric) -> SeedCurve:
-        """Return the statistics of the metric over the seeds."""
+        """Return the statistics of the metric across seeds."""
         curve = self.accuracy if metric == "accuracy" else self.loss
         assert curve is not None  # only classification has an accuracy
         return curve
@@ -340,7 +341,7 @@ class Comparison:
 
     @property
     def repeated(self) -> tuple[SeedGroup, ...]:
-        """The groups with several seeds."""
+        """The groups of runs that have several seeds."""
         return tuple(group for group in self.groups if group.is_repeated)
 
     @property
@@ -385,7 +386,7 @@ class Comparison:
         return tuple(run.evaluation.steps[-1] for run in self.runs)
 
     def speed_ratio(self, run: RunResult) -> float | None:
-        """Return the meta-steps per second of `run`, divided by those of `timed`; None if unknown."""
+        """Return the meta-steps per second of `run` divided by those of the reference run `timed`; None if unknown."""
         own = run.costs.seconds_per_step
         first = self.timed.costs.seconds_per_step if self.timed else None
         return first / own if first and own else None

@@ -33,14 +33,14 @@ class NotListening(BadInput):
 
 
 def stop_run(run: RunFolder) -> LiveRun | None:
-    """Tell a live run to save and stop after its current meta-step.
+    """Tell the process that trains a run to finish the current meta-step, save the run and stop.
 
     Returns:
         The connection to the run; None if its process does not listen. In this case, SIGTERM was sent to the process:
         it exits, and saves the run first if training has begun.
 
     Raises:
-        BadInput: if the run is not live or its process cannot be reached.
+        BadInput: if no process trains the run, or if the process cannot be reached.
     """
     try:
         live = LiveRun.attach(run)

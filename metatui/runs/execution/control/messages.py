@@ -44,7 +44,7 @@ class _Message(BaseModel):
 
 
 class Hello(_Message):
-    """First message to a viewer."""
+    """First message from a run's process to a viewer: the current state of the run."""
 
     protocol: int
     run: str
