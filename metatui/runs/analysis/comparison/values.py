@@ -66,7 +66,7 @@ class TaskValues:
 
     @cached_property
     def diverged(self) -> NDArray[np.bool_]:
-        """Whether each task diverged (see `metatui.learning.evaluation.evaluate.diverged`), as an array of shape [T]."""
+        """Array of shape [T]: whether each task diverged (see `metatui.learning.evaluation.evaluate.diverged`)."""
         import torch
 
         from metatui.learning.evaluation.evaluate import diverged

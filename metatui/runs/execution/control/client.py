@@ -29,7 +29,7 @@ OVER_SECONDS = 2.0
 
 
 class NotListening(BadInput):
-    """Raised if the process of a run does not accept connections, because it has not begun training or has no socket."""
+    """Raised if the process of a run accepts no connections, because it has not begun training or has no socket."""
 
 
 def stop_run(run: RunFolder) -> LiveRun | None:
