@@ -187,7 +187,7 @@ def _field(path: str, info: FieldInfo, when: When) -> SettingField:
 
 
 def _range(info: FieldInfo) -> str:
-    """Return a description of the limits of a number, such as ` from 1 to 100`; empty if it has none."""
+    """Describe the limits of a numeric setting, such as ` from 1 to 100`; return an empty string without limits."""
     limits = {
         key: f"{getattr(item, key):,.10g}"
         for item in info.metadata

@@ -23,7 +23,7 @@ LAST = 100_000_000
 
 @dataclass(frozen=True)
 class PlannedChange:
-    """A new value for a live setting."""
+    """A planned change of a live setting to a new value."""
 
     iteration: int
     """Number of meta-steps before the change. The next meta-step is the first that uses the new value."""

@@ -40,22 +40,22 @@ class Result:
     status: str
     """Final status: `finished`, `stopped` or `interrupted`."""
     iterations: int
-    """Number of meta-steps."""
+    """Number of completed meta-steps."""
     meta_loss: float | None
     """Mean query loss after adaptation in the last meta-step; None for `scratch`."""
     accuracy: float | None
     """Query accuracy after adaptation in the last meta-step; None for regression."""
     seconds: float
-    """Training time, excluding validations and checkpoints."""
+    """Training time in seconds, excluding validations and checkpoints."""
     tasks_per_second: float
     device: str
     engine: str
     test: Evaluation | None
     """Final test of the best parameters, with the settings used in their validation; None for a stopped run."""
     best: Evaluation | None
-    """Best validation; None if no validation had a finite result."""
+    """Result of the best validation; None if no validation had a finite result."""
     validation: Evaluation | None
-    """Last validation."""
+    """Result of the last validation; None if there was no validation."""
     warning: str | None
     """Explanation of why the result is not usable, and the setting to change; None if the result is usable."""
 
@@ -144,7 +144,7 @@ def evaluate(
     device: str | None = None,
     runs_dir: str | Path | None = None,
 ) -> Evaluation:
-    """Adapt the best parameters of a saved run to held-out tasks.
+    """Adapt the best parameters of a saved run to held-out tasks, and return the result.
 
     Args:
         run: a run, its name, the beginning of its name, the path of its folder, or `latest`.

@@ -80,7 +80,7 @@ def bench(
 ) -> None:
     """Measure the speed and the memory use of all engines, algorithms and tasks.
 
-    The speed is also given as a share of the machine's peak speed.
+    The speed is also given as a percentage of the machine's peak speed.
 
     On CUDA, each engine is measured twice: without CUDA graphs, and with each meta-step as one CUDA graph, as in
     training.

@@ -101,7 +101,11 @@ def settings(words: tuple[str, ...], as_json: bool) -> None:
 
 
 def _found(words: Sequence[str]) -> list[SettingField]:
-    """Return a group of settings, one setting, or the settings that match all `words`. Raises BadInput if none does."""
+    """Return the settings of a group, one setting, or the settings that match all `words`.
+
+    Raises:
+        BadInput: if no setting matches.
+    """
     groups = list(dict.fromkeys(field.group for field in FIELDS.values()))
     if len(words) == 1 and (named := [field for field in FIELDS.values() if words[0] in (field.group, field.path)]):
         return named

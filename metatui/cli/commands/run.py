@@ -285,7 +285,10 @@ def train_seeds(
 
 
 def _over_seeds(tests: Iterable[Evaluation | None]) -> str:
-    """Summarise the tests of runs with different seeds; empty if fewer than two runs have a result."""
+    """Summarise the test results of runs with different seeds.
+
+    Return an empty string if fewer than two runs have a result.
+    """
     from metatui.learning.evaluation.statistics import sample_summary
     from metatui.runs.analysis.comparison.formatting import amount, deviation
 

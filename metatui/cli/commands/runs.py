@@ -41,7 +41,7 @@ size_option = click.option("--size", is_flag=True, help="Also show the disk spac
 @json_option
 @click.pass_context
 def runs(context: click.Context, size: bool, runs_dir: Path | None, as_json: bool) -> None:
-    """List, export or delete saved runs; without a command, list them, newest first."""
+    """List, export or delete saved runs. Without a command, the runs are listed, newest first."""
     if context.invoked_subcommand is None:
         _list(runs_dir, size, as_json)
     elif size or runs_dir or as_json:

@@ -41,7 +41,7 @@ def can_redraw(screen: Console) -> bool:
 
 @contextmanager
 def display(run: RunFolder) -> Iterator[Display]:
-    """Show the progress of a run on standard error."""
+    """Context manager that yields a display, which shows the progress of a run on standard error."""
     screen = console(stderr=True)
     if not can_redraw(screen):
         yield PlainDisplay(screen, run)

@@ -32,7 +32,11 @@ class Display(Protocol):
 
 @contextmanager
 def display(suite: Suite, finished: int) -> Iterator[Display]:
-    """Show the progress of a suite on standard error. `finished` is the number of runs that are already finished."""
+    """Context manager that yields a display, which shows the progress of a suite on standard error.
+
+    Args:
+        finished: number of runs that are already finished.
+    """
     screen = console(stderr=True)
     if not can_redraw(screen):
         yield PlainDisplay(screen, suite, finished)

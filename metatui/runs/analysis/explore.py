@@ -45,7 +45,7 @@ class Explored:
     checkpoint: str
     """Name of the checkpoint whose parameters were adapted: `best` or `last`."""
     iteration: int
-    """Meta-step of the checkpoint."""
+    """Meta-step that produced the parameters of the checkpoint."""
     view: TaskView
 
 

@@ -201,7 +201,7 @@ class AdaptedModel:
         self, experiment: Experiment, stack: Params, episodes: Episodes, torch_state: TorchState, steps: int
     ) -> None:
         self.steps = steps
-        """Number of inner steps."""
+        """Number of inner steps with which the model was adapted."""
         self._experiment, self._stack, self._episodes, self._torch_state = experiment, stack, episodes, torch_state
 
     def __call__(self, x: Array) -> Tensor:

@@ -19,7 +19,7 @@ class Outcome:
     accuracy: float | None = None
     """Query accuracy of the last meta-step; None for regression."""
     seconds: float = 0.0
-    """Training time, excluding pauses, validations and checkpoints."""
+    """Training time in seconds, excluding pauses, validations and checkpoints."""
     tasks_seen: int = 0
     device: str = ""
     engine: str = ""

@@ -83,10 +83,10 @@ class JournalWriter:
 
 
 def read_journal(path: Path) -> list[Entry]:
-    """Return every readable event in order; empty if the journal does not exist.
+    """Return every readable event of the journal in order; an empty list if the journal does not exist.
 
-    The last `LARGEST` bytes are read completely. Of earlier events, only starts and commands are read, because a
-    resumed run needs them.
+    The last `LARGEST` bytes are read completely. Of earlier events, only those that a resumed run needs are read: the
+    start of the run, live changes and validations.
     """
     lines: list[bytes] = []
     with suppress(OSError, ValueError), open_regular(path) as file:

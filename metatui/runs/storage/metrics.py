@@ -48,7 +48,7 @@ class MetricsWriter:
         return time.monotonic() - self._flushed >= FLUSH_AFTER
 
     def append(self, progress: Progress) -> None:
-        """Buffer a meta-step until the next `flush`."""
+        """Buffer the metrics of a meta-step until the next `flush`."""
         self._lines.write((_LINE % tuple(map(_json, _values(progress)))).encode())
 
     def flush(self, *, sync: bool = False) -> None:
@@ -82,7 +82,7 @@ class MetricsReader:
     """
 
     def read_new(self, limit: int = CHUNK) -> list[Progress]:
-        """Return the new meta-steps. Reads at most about `limit` bytes."""
+        """Return the meta-steps added since the last call, reading at most about `limit` bytes."""
         data = read_range(self.path, self.offset - len(self._seam), len(self._seam) + limit)
         self.restarted = not data.startswith(self._seam)
         if self.restarted:
@@ -118,7 +118,7 @@ def sampled(path: Path, *, most: int = CHUNK // 2, parts: int = 64) -> list[Prog
 
 
 def last_progress(path: Path) -> Progress | None:
-    """Return the last meta-step without reading the whole file."""
+    """Return the metrics of the last meta-step without reading the whole file."""
     for text in reversed(read_tail(path, 2 * LONGEST_LINE).split(b"\n")):
         for item in parse_lines(text):
             if (progress := _progress(item)) is not None:

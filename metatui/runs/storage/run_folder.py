@@ -121,7 +121,7 @@ class RunFolder:
         return is_held(self.lock_path)
 
     def status(self) -> Status:
-        """Return the status; `interrupted` if the run's process died."""
+        """Return the status of the run, which is `interrupted` if the run's process died."""
         return status_of(self.journal(), live=self.is_live())
 
     def not_live(self) -> BadInput:

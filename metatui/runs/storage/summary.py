@@ -45,7 +45,7 @@ class RunSummary:
     progress: Progress | None
     """Last meta-step; None before the first meta-step, and for `scratch`."""
     best: Evaluation | None
-    """Best validation."""
+    """Result of the best validation; None if there is none."""
     test: Evaluation | None
     """Result of the final test; None if there was no test yet, or if the run was resumed after the test."""
     problem: str | None
@@ -58,7 +58,7 @@ class RunSummary:
     died: bool
     """Whether the process `pid` ended without recording the end of the run, for example because it was killed."""
     validation: Evaluation | None = None
-    """Last validation, which is not necessarily the best one."""
+    """Result of the last validation, which is not necessarily the best one; None if there is none."""
     warning: str | None = None
     """Reason why the result of a finished run is not usable (`Finished.warning`); None if the result is usable."""
     reason: str | None = None
@@ -77,14 +77,17 @@ class RunSummary:
 
     @property
     def activity(self) -> str:
-        """Activity of a run that has finished its last meta-step: `validating` or `testing`. Empty for other runs."""
+        """Activity of a run after its last meta-step: `validating` or `testing`; an empty string for other runs."""
         if self.status != "running" or self.iterations is None or self.iteration < self.iterations:
             return ""
         return "testing" if self.validation and self.validation.iteration == self.iteration else "validating"
 
     @property
     def process(self) -> str:
-        """The process that is training the run, or trained it until it died: `process 4211`; empty for other runs."""
+        """Process that is training the run, or that trained it until the process died, such as `process 4211`.
+
+        For other runs, this is an empty string.
+        """
         if self.pid is None or not (self.died or self.status in ("running", "paused")):
             return ""
         return f"process {self.pid}{f' on {self.host}' if self.host and self.host != socket.gethostname() else ''}"
@@ -145,7 +148,7 @@ def _changed_live(run: RunFolder, entries: Iterable[Entry]) -> bool:
 
 
 def _lost(run: RunFolder, entries: list[Entry], progress: Progress | None, status: Status) -> str | None:
-    """Describe what the folder lacks: the journal or the end of the metrics; None if neither is missing."""
+    """Return a message if the journal or the end of the metrics is missing from the run folder, otherwise None."""
     if progress and not entries:
         return f"{quote(run.id)} has no readable {run.journal_path.name}, so its status is unknown"
     reached = entries[-1].iteration if entries else 0

@@ -52,7 +52,7 @@ class RunProgress(SuiteEvent):
     accuracy: float | None
     tasks_seen: int
     seconds: float
-    """Training time, excluding validations and checkpoints."""
+    """Training time in seconds, excluding validations and checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class RunWarned(SuiteEvent):
 @dataclass(frozen=True)
 class RunEnded(SuiteEvent):
     status: str
-    """Status in the run's journal; `failed` if the journal has no status."""
+    """Final status of the run according to its journal; `failed` if the journal has no status."""
     sentence: str | None
     """Reason for the failure; None if the run did not fail."""
 
@@ -73,7 +73,7 @@ Emit = Callable[[SuiteEvent | Exception | None], object]
 
 
 class SuiteRunner:
-    """Trains the runs of a suite and yields their events. It can be iterated over only once."""
+    """Iterator that trains the runs of a suite and yields their events. It can be iterated over only once."""
 
     def __init__(
         self,

@@ -69,7 +69,7 @@ class SuiteStatus:
 
 
 class SuiteMonitor:
-    """Reads the status of a suite; not thread-safe."""
+    """Reader of the status of a suite. It is not thread-safe."""
 
     def __init__(self, manifest: SuiteManifest) -> None:
         self.manifest = manifest

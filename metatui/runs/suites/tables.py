@@ -77,7 +77,7 @@ class SuiteFile(Table):
 
 
 class About(Table):
-    """The `[suite]` table."""
+    """The `[suite]` table of a suite file."""
 
     title: Text = ""
     source: Text = ""
@@ -96,7 +96,7 @@ class RunTable(Table):
 
 
 class LabelledRunTable(RunTable):
-    """An item of the list `runs`: the settings and the label of a run."""
+    """An item of the list `runs` in a suite file. It contains the settings and the label of a run."""
 
     label: str = Field(
         "",
@@ -107,7 +107,7 @@ class LabelledRunTable(RunTable):
 
 
 class CompareTable(RunTable):
-    """A `[[compare]]` table."""
+    """A `[[compare]]` table of a suite file."""
 
     name: str = Field(pattern=f"^{NAME.pattern}$", description="1 to 64 letters, digits, '-' or '_'")
     grid: SettingsTable = {}

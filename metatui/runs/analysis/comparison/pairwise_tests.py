@@ -127,7 +127,7 @@ def pair_verdict(pair: Pair) -> str:
 
 
 def seed_verdict(pair: SeedPair) -> str:
-    """Return the conclusion of a test over seeds as a sentence without a full stop."""
+    """Return the conclusion of a test across seeds as a sentence without a full stop."""
     a, b = pair.a.name, pair.b.name
     test = pair.test
     count = pair.a.runs[0].evaluation.tasks
@@ -163,7 +163,10 @@ def _better(metric: Metric, difference: float, half: float, a: str, b: str, over
 
 
 def _inner_steps(a: RunResult, b: RunResult) -> str:
-    """Return a phrase such as `, after 3 and 5 inner steps`; empty if the number is the same in both runs' settings."""
+    """Return a phrase such as `, after 3 and 5 inner steps` about the inner steps of two runs.
+
+    Return an empty string if the settings of both runs contain the same number.
+    """
     if not all(FIELDS["evaluation.inner_steps"].is_relevant(run.settings) for run in (a, b)):
         return ""
     own = a.settings.evaluation_steps, b.settings.evaluation_steps

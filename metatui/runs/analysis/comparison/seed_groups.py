@@ -56,7 +56,7 @@ def by_seed(runs: Sequence[R]) -> list[tuple[str, tuple[R, ...]]]:
 
 
 def seed_groups(runs: Sequence[RunResult]) -> tuple[SeedGroup, ...]:
-    """Return the groups of `by_seed` with their statistics over seeds."""
+    """Return the groups of `by_seed` with their statistics across seeds."""
     return tuple(
         SeedGroup(
             label=label,

@@ -34,7 +34,7 @@ SHARED = (
     "evaluation.inner_steps",
     "evaluation.batch_norm",
 )
-"""Evaluation settings that are the same for all runs of a comparison. The values of the first run are the default."""
+"""Evaluation settings that are the same for all runs of a comparison. By default, they are those of the first run."""
 
 INPUTS = ("task.image_size", "task.image_mode")
 """Image settings that a trained model depends on. Runs that differ in these settings still have the same tasks."""

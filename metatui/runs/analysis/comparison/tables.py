@@ -43,7 +43,7 @@ class TextTable:
 
 
 def tables(comparison: Comparison) -> list[TextTable]:
-    """Return all non-empty tables."""
+    """Return all tables of a comparison, except those that would be empty."""
     makers = (groups, results, differing_settings, adaptation, seed_tests, paired, costs, to_target)
     return [table for make in makers if (table := make(comparison)) is not None]
 

@@ -93,7 +93,7 @@ class LiveChange:
 
     at: TimeToTarget
     label: str
-    """Short description: `inner_lr 0.1`."""
+    """Short description of the change, such as `inner_lr 0.1`."""
     path: str
     """Path of the setting, such as `algorithm.inner_lr`."""
     old: Scalar
@@ -156,9 +156,9 @@ class Costs:
     """Cost of training a run, as recorded in its files; unrecorded values are None."""
 
     iterations: int
-    """Number of meta-steps."""
+    """Number of completed meta-steps."""
     seconds: float | None
-    """Training time."""
+    """Training time in seconds."""
     seconds_per_step: float | None
     """Mean time per meta-step, including the warm-up."""
     tasks_per_second: float | None
@@ -259,8 +259,7 @@ class SeedCurve:
     deviation: tuple[float, ...]
     """Standard deviations across seeds, with `seeds` - 1 in the denominator; NaN with fewer than two seeds."""
     ci95: tuple[float, ...]
-    """Half-widths of the 95 % intervals of the means over the seeds (Student's t); NaN with fewer than two
-    seeds."""
+    """Half-widths of the 95 % intervals of the means across seeds (Student's t); NaN with fewer than two seeds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,7 +273,7 @@ class SeedGroup:
 
     @property
     def is_repeated(self) -> bool:
-        """Whether there are several seeds."""
+        """Whether the group contains runs with several seeds."""
         return len(self.runs) > 1
 
     @property
@@ -351,12 +350,13 @@ class Comparison:
 
     @property
     def verdicts(self) -> tuple[str, ...]:
-        """Conclusions of all tests, starting with the tests over seeds."""
+        """Conclusions of all tests, starting with the tests across seeds."""
         return (*(pair.verdict for pair in self.seeds), *(pair.verdict for pair in self.pairs))
 
     @property
     def deciding(self) -> tuple[SeedPair | Pair, ...]:
-        """Main tests: all tests over seeds, and the paired tests of runs that are not both tested over seeds."""
+        """Main tests: all tests across seeds, and all paired tests except those of two runs that both belong to groups
+        tested across seeds."""
         over_seeds = {run for pair in self.seeds for group in (pair.a, pair.b) for run in group.runs}
         return (*self.seeds, *(pair for pair in self.pairs if not {pair.a, pair.b} <= over_seeds))
 
@@ -382,7 +382,7 @@ class Comparison:
 
     @property
     def last_steps(self) -> tuple[int, ...]:
-        """The last inner step of each run."""
+        """Number of the last inner step of each run."""
         return tuple(run.evaluation.steps[-1] for run in self.runs)
 
     def speed_ratio(self, run: RunResult) -> float | None:

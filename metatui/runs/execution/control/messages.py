@@ -27,10 +27,11 @@ from metatui.utils.errors import BadInput, quote
 PROTOCOL = 1
 
 LONGEST_COMMAND = 16 * 1024
-"""Maximum number of bytes in a line from a viewer."""
+"""Maximum number of bytes in a message (a line) from a viewer to the run."""
 
 LONGEST_REPORT = 64 * 1024 * 1024
-"""Maximum number of bytes in a line from a run. Lines with validations are long because they include images."""
+"""Maximum number of bytes in a message (a line) from a run. Messages about validations are long because they include
+images."""
 
 NO_HELLO = "the socket does not belong to a metatui run"
 

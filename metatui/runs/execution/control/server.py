@@ -94,7 +94,7 @@ class Viewer:
         self._over = False
 
     def put(self, batch: Batch) -> None:
-        """Queue `batch`; drop events from the queue if it is full."""
+        """Queue `batch` for this viewer. If the queue is full, drop events from it."""
         if not self._listens:
             return
         self._batches.append(batch)
@@ -188,7 +188,7 @@ class ControlServer:
         self._thread: threading.Thread | None = None
 
     def adopt(self, connection: socket.socket) -> None:
-        """Add a viewer that receives all events. Must be called before `open`."""
+        """Add a viewer that receives all events. Call this method before `open`."""
         self._viewers.append(Viewer(connection, self._hello()))
         self._listening = True
 
