@@ -147,8 +147,8 @@ class ImageView:
     """Accuracy on the whole query set after each inner step, starting at step 0."""
     loss: tuple[float, ...]
     channels: int = 1
-    """Number of channels: 3 for red, green and blue; 1 for grey images, and in records of old versions of metatui,
-    which did not support colours."""
+    """Number of channels: 3 for colour images (red, green, blue) and 1 for grey images. Old versions of metatui did not
+    support colour, so their records do not contain this number."""
     classes: tuple[str, ...] = ()
     """The name of each class, in the order of the labels; an empty tuple in records of old versions of metatui."""
 

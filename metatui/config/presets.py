@@ -47,7 +47,7 @@ class Preset:
     source: str
     """Origin of the settings: a paper, a repository or a run."""
     protocol: str
-    """Protocol of the measurement: split, tasks, shots, inner steps, batch-norm mode."""
+    """Protocol of the measured result: split, tasks, shots, inner steps, batch-norm mode."""
     published: str | None
     published_protocol: str
     """Protocol of the published result, and whether results of this preset can be compared with it."""

@@ -237,7 +237,7 @@ class Names(Set[str]):
 
 
 def used(registry: Registry[Any], path: str) -> dict[str, Set[str]]:
-    """Return the condition for `path` to have an effect: the selected component of `registry` reads this setting."""
+    """Return the condition that the setting `path` has an effect only if the selected component of `registry` uses it."""
     return {registry.setting: Names(registry, lambda component: path in component.uses)}
 
 

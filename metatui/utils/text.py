@@ -1,4 +1,4 @@
-"""Functions that prepare text for display: wrapping, numbers of things, and sanitising untrusted text."""
+"""Functions that prepare text for display, for example by wrapping lines or sanitising untrusted text."""
 
 from __future__ import annotations
 

@@ -249,7 +249,9 @@ def start_shown() -> Iterator[None]:
 
 @contextmanager
 def packing_shown(what: str) -> Iterator[OnProgress]:
-    """Yield a function that shows the progress of packing; nothing is shown before its first call.
+    """Context manager that yields a function with which to show the progress of packing.
+
+    Nothing is shown before the first call to this function.
 
     Args:
         what: name of the packed items, such as `images`.

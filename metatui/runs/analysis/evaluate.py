@@ -26,7 +26,7 @@ def evaluate(
     batch_norm: str | None = None,
     device: str | None = None,
 ) -> Evaluation:
-    """Adapt the best parameters of a run, or the last parameters if there is no validation yet, to held-out tasks.
+    """Evaluate the best parameters of a run, or the last parameters if there was no validation, on held-out tasks.
 
     Args:
         split: `val` or `test`.

@@ -145,7 +145,7 @@ def panel_figure(panel: Panel, comparison: Comparison) -> bytes:
 
 
 def panels(comparison: Comparison) -> list[Panel]:
-    """Return all non-empty panels: training, validation, adaptation, result, time."""
+    """Return the panels of a comparison (training, validation, adaptation, result, time), except empty ones."""
     all_panels = (
         training(comparison),
         validation(comparison),

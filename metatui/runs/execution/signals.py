@@ -1,4 +1,4 @@
-"""Signal handling: on a signal, a run finishes its meta-step and saves. A second Ctrl-C ends it immediately."""
+"""Signal handling. After a signal, a run finishes its meta-step and is saved. A second Ctrl-C ends it immediately."""
 
 from __future__ import annotations
 

@@ -26,7 +26,8 @@ MOST = 2**53
 """Largest valid number of meta-steps or tasks: above this, floats cannot represent every integer."""
 
 SEAM = 512
-"""Number of bytes before the current offset that are compared with the file on the next read: at least two lines."""
+"""Number of bytes before the current offset that the next read compares with the file. They contain at least two
+lines."""
 
 _NAMES = tuple(field.name for field in fields(Progress))
 _values = operator.attrgetter(*_NAMES)

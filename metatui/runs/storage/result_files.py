@@ -53,8 +53,8 @@ class EvaluationRecord(_Record):
     def holding(self, iteration: int, *, finished: bool) -> EvaluationRecord:
         """Return the evaluations that are valid for a run at meta-step `iteration`.
 
-        After a run is resumed, the file is rewritten only at the next evaluation, so it may contain evaluations of
-        later meta-steps.
+        After a run is resumed, evaluation.json is rewritten only at the next evaluation, so it may contain evaluations
+        of later meta-steps.
 
         Args:
             iteration: current meta-step of the run.

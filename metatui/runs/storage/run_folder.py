@@ -46,7 +46,7 @@ class RunFolder:
 
     @property
     def argument(self) -> str:
-        """Name of the run, or its path if it is not in the default folder; quoted for use in shell commands."""
+        """Name of the run, or its path if it is not in the default folder, as a quoted argument for shell commands."""
         return shlex.quote(self.id if self.path.parent == paths.runs_dir() else str(self.path))
 
     @property

@@ -1,4 +1,4 @@
-"""Store of all runs in one folder: create, list, find and delete runs."""
+"""Store that creates, lists, finds and deletes the runs in one folder."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class RunStore:
         return [folder for folder in folders if folder.is_run()]
 
     def summaries(self) -> list[RunSummary]:
-        """Summarise all runs, newest first. Summaries of ended runs are cached on disk."""
+        """Return summaries of all runs, newest first. Summaries of runs that have ended are cached on disk."""
         return newest_first(self._summaries.summaries(self.runs()))
 
     def unfinished(self, settings: Settings, changes: Sequence[Planned] = ()) -> list[RunFolder]:

@@ -94,7 +94,7 @@ class RunSummary:
 
 
 def summarise(run: RunFolder) -> RunSummary:
-    """Summarise `run` without raising errors; `problem` describes anything that cannot be read."""
+    """Return a summary of `run`, without raising errors. Its `problem` describes anything that cannot be read."""
     settings, records, problem = None, EvaluationRecord(), None
     live = run.is_live()  # read before the journal, so that a run that ends in between does not look interrupted
     entries = run.journal()
@@ -193,7 +193,7 @@ class SummaryCache:
         self._known: dict[str, tuple[str, RunSummary]] | None = None
 
     def summaries(self, runs: Sequence[RunFolder]) -> list[RunSummary]:
-        """Summarise `runs` in the given order."""
+        """Return summaries of `runs` in the given order."""
         if self._known is None:
             self._known = dict(self._load())
         fresh: dict[str, tuple[str, RunSummary]] = {}

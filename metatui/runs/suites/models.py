@@ -32,7 +32,7 @@ class PlannedRun:
     origin: str
     """Text about the origin of the settings, for the run's journal."""
     title: str = ""
-    """Text that replaces the name of the algorithm in the label; empty to use the name of the algorithm."""
+    """Text that replaces the name of the algorithm in the label. If it is empty, the name of the algorithm is used."""
 
     @property
     def name(self) -> str:

@@ -113,7 +113,7 @@ class SuiteRunner:
             child.end_sending()
 
     def __iter__(self) -> Generator[SuiteEvent, None, None]:
-        """Yield the events of all runs; ending the iteration early kills their processes.
+        """Yield the events of all runs. If the iteration ends early, the processes of the runs are killed.
 
         Raises:
             MetatuiError: if a run cannot be recorded in the manifest.

@@ -1,4 +1,4 @@
-"""Recorded training of a run: smoothed curves, validations, costs, and the time to a target."""
+"""Training of a run as recorded in its files: smoothed curves, validations, costs, and the time to a target."""
 
 from __future__ import annotations
 

@@ -192,7 +192,7 @@ class RecordedRun:
     """Like `settings`, but with each compute setting that is `auto` replaced by the value that was selected; None if
     these values are unknown."""
     title: str = field(default="", kw_only=True)
-    """Text that replaces the name of the algorithm in labels; empty to use the name of the algorithm."""
+    """Text that replaces the name of the algorithm in labels. If it is empty, the name of the algorithm is used."""
 
     @property
     def id(self) -> str:
@@ -206,7 +206,7 @@ class RunResult(RecordedRun):
     evaluation: Evaluation
     """Adaptation curve with its protocol."""
     values: TaskValues = field(repr=False)
-    """Metrics of each task; without rows if `evaluation` is the recorded test of the run."""
+    """Metrics of each task. If `evaluation` is the recorded test of the run, the arrays have no rows."""
     diverged: int
     """Number of held-out tasks that diverged. The means of `evaluation` exclude these tasks."""
 

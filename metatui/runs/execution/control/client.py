@@ -139,7 +139,7 @@ class LiveRun:
             self._send()
 
     def close(self) -> None:
-        """Disconnect: the iteration ends, and the run continues. A second call does nothing."""
+        """Close the connection. The iteration ends, but the run continues. A second call does nothing."""
         with self._lock:
             self._closed = True
             with suppress(OSError):

@@ -81,7 +81,7 @@ class Batch:
 
 
 class Viewer:
-    """Connection to a viewer: a queue of batches to send, and the commands that arrive from the viewer."""
+    """Connection to a viewer, with a queue of batches to send. It also receives the commands of the viewer."""
 
     def __init__(self, connection: socket.socket, hello: Hello) -> None:
         connection.setblocking(False)
