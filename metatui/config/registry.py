@@ -369,7 +369,7 @@ def _with_options(components: tuple[type[Component], ...]) -> Mapping[str, type[
 
 @cache
 def _entry_points() -> Any:  # the type depends on the version of Python
-    """Return the entry points of all installed distributions. Cached, because reading them takes milliseconds."""
+    """Return the entry points of all installed distributions. They are cached, because reading them takes milliseconds."""
     return entry_points()
 
 

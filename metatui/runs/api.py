@@ -42,7 +42,7 @@ class Result:
     iterations: int
     """Number of completed meta-steps."""
     meta_loss: float | None
-    """Mean query loss after adaptation in the last meta-step; None for `scratch`."""
+    """Mean query loss after adaptation in the last meta-step; None for the algorithm `scratch`."""
     accuracy: float | None
     """Query accuracy after adaptation in the last meta-step; None for regression."""
     seconds: float
@@ -51,7 +51,8 @@ class Result:
     device: str
     engine: str
     test: Evaluation | None
-    """Final test of the best parameters, with the settings used in their validation; None for a stopped run."""
+    """Result of the final test of the best parameters, with the live settings that were in use when these parameters
+    were validated; None for a stopped run."""
     best: Evaluation | None
     """Result of the best validation; None if no validation had a finite result."""
     validation: Evaluation | None

@@ -12,7 +12,7 @@ LEAST_SECONDS = 1.0
 
 
 class EvaluationClock:
-    """Estimates the remaining time of the current validation or test from the times at which its events arrive."""
+    """Estimator of the remaining time of the current validation or test, from the times at which its events arrive."""
 
     def __init__(self) -> None:
         self._first: Evaluating | None = None

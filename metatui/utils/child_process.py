@@ -29,7 +29,7 @@ ATTEMPTS = 20
 
 
 class Channel:
-    """Exchanges JSON objects, one per line, over a connected socket."""
+    """Channel that exchanges JSON objects, one per line, over a connected socket."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection

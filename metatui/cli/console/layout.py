@@ -77,7 +77,9 @@ def show_table(
     numbers: Iterable[str] = (),
     names: int = 1,
 ) -> None:
-    """Print a table without its empty columns. If it does not fit the width, print the values of each row as a list.
+    """Print a table without its empty columns.
+
+    If the table is wider than `screen`, print the values of each row as a list.
 
     Args:
         numbers: headings of the right-aligned columns.

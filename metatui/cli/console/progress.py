@@ -29,7 +29,7 @@ The line is printed after `EVERY_SECONDS` if that is earlier.
 
 
 class Display(Protocol):
-    """Shows the events of a run."""
+    """Display that shows the events of a run."""
 
     def see(self, event: events.Event) -> None: ...
 

@@ -25,7 +25,7 @@ from metatui.runs.suites import RunEnded, RunPacked, RunProgress, RunStarted, Ru
 
 
 class Display(Protocol):
-    """Shows the events of a suite."""
+    """Display that shows the events of a suite."""
 
     def see(self, event: SuiteEvent) -> None: ...
 

@@ -184,7 +184,7 @@ def training(comparison: Comparison, *, against: Against = "iterations") -> Pane
 
 
 def validation(comparison: Comparison) -> Panel | None:
-    """Return a panel that plots validation results with 95 % intervals over meta-steps; None without validations."""
+    """Return a panel that plots the results of validations against meta-steps; None if there are no validations."""
     if not any(run.validation.iterations for run in comparison.runs):
         return None
     groups = _groups(comparison)

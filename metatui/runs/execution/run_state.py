@@ -15,7 +15,7 @@ class Outcome:
     status: Status = "running"
     iteration: int = 0
     meta_loss: float | None = None
-    """Meta-loss of the last meta-step; None before the first meta-step, and for `scratch`."""
+    """Meta-loss of the last meta-step; None before the first meta-step, and for the algorithm `scratch`."""
     accuracy: float | None = None
     """Query accuracy of the last meta-step; None for regression."""
     seconds: float = 0.0

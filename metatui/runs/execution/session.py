@@ -192,7 +192,10 @@ class Session:
         self.trainer.submit(command)
 
     def interrupt(self, cause: str | None = None) -> None:
-        """Finish the meta-step, save, and end as `interrupted`, recording `cause`. Signal handlers may call this."""
+        """Finish the meta-step, save the run and end it with the status `interrupted`, recording `cause`.
+
+        Signal handlers may call this method.
+        """
         self._writer.cause = cause
         self.submit(Stop("interrupted"))
 

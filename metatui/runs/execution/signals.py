@@ -13,7 +13,7 @@ from metatui.utils.errors import MetatuiError
 from metatui.utils.progress import packing
 
 REQUEUE = 75
-"""Exit code EX_TEMPFAIL: the run is saved, and the same command continues it."""
+"""Exit code (EX_TEMPFAIL) if the run was saved and the same command can continue it."""
 
 
 class SignalState:

@@ -43,7 +43,7 @@ class RunSummary:
     settings: Settings | None
     """Settings of the run; None if settings.toml is invalid. In this case, `problem` contains the reason."""
     progress: Progress | None
-    """Last meta-step; None before the first meta-step, and for `scratch`."""
+    """Metrics of the last meta-step; None before the first meta-step, and for the algorithm `scratch`."""
     best: Evaluation | None
     """Result of the best validation; None if there is none."""
     test: Evaluation | None

@@ -41,7 +41,7 @@ class PlannedRun:
 
     @property
     def iterations(self) -> int:
-        """Number of meta-steps to train; 0 for `scratch`."""
+        """Number of meta-steps to train; 0 for the algorithm `scratch`."""
         trains = FIELDS["training.iterations"].is_relevant(self.settings)
         return self.settings.training.iterations if trains else 0
 

@@ -73,7 +73,7 @@ Emit = Callable[[SuiteEvent | Exception | None], object]
 
 
 class SuiteRunner:
-    """Iterator that trains the runs of a suite and yields their events. It can be iterated over only once."""
+    """Iterable that trains the runs of a suite and yields their events. It can be iterated over only once."""
 
     def __init__(
         self,

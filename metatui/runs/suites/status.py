@@ -23,7 +23,7 @@ class RunStatus:
     """Folder of the run; None if the run was not started."""
     status: Status | Literal["waiting"]
     progress: Progress | None
-    """Last meta-step; None before the first meta-step and for `scratch`."""
+    """Metrics of the last meta-step; None before the first meta-step, and for the algorithm `scratch`."""
     test: Evaluation | None
     problem: str | None
     """Reason why the run failed or cannot be read; None if there is no problem."""

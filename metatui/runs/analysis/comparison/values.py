@@ -183,7 +183,7 @@ class RecordedRun:
     same_tasks: Hashable = field(repr=False)
     """Key that is equal for runs with the same held-out tasks."""
     training: TrainingCurve | None = field(repr=False)
-    """Smoothed training curve; None before the first meta-step and for `scratch`."""
+    """Smoothed training curve; None before the first meta-step, and for the algorithm `scratch`."""
     validation: ValidationCurve = field(repr=False)
     costs: Costs
     to_target: TimeToTarget | None

@@ -70,11 +70,11 @@ def has_ended(run: RunFolder, seconds: float) -> bool:
 
 
 class LiveRun:
-    """Connection to a run that is training in another process, and iterator over the events of this run.
+    """Connection to a run that is training in another process. Iterate over it to receive the events of the run.
 
-    Iterate over it once, in one thread; `submit` and `close` are thread-safe. The connection is closed when the
-    iteration ends. Progress arrives in order and without repetition. If this process does not keep up, some progress
-    is omitted and can be read from the run's metrics.jsonl. Earlier events are in the run folder.
+    Iterate only once, in one thread; `submit` and `close` are thread-safe. The connection is closed when the iteration
+    ends. Progress arrives in order and without repetition. If this process does not keep up, some progress is omitted
+    and can be read from the run's metrics.jsonl. Earlier events are in the run folder.
     """
 
     def __init__(self, run: RunFolder, channel: Channel) -> None:
