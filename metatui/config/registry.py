@@ -237,7 +237,7 @@ class Names(Set[str]):
 
 
 def used(registry: Registry[Any], path: str) -> dict[str, Set[str]]:
-    """Return the condition that the setting `path` has an effect only if the selected component of `registry` uses it."""
+    """Return the condition that the selected component of `registry` uses the setting `path`."""
     return {registry.setting: Names(registry, lambda component: path in component.uses)}
 
 
@@ -369,7 +369,7 @@ def _with_options(components: tuple[type[Component], ...]) -> Mapping[str, type[
 
 @cache
 def _entry_points() -> Any:  # the type depends on the version of Python
-    """Return the entry points of all installed distributions. They are cached, because reading them takes milliseconds."""
+    """Return the entry points of all installed distributions, cached because reading them takes milliseconds."""
     return entry_points()
 
 
