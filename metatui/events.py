@@ -76,7 +76,7 @@ class RegressionView:
     truth: tuple[float, ...]
     """Values of the true function at the points of `grid`."""
     predictions: tuple[tuple[float, ...], ...]
-    """Predictions on `grid`, one row for each inner step, starting at step 0."""
+    """Predictions at the points of `grid`, one row for each inner step, starting at step 0."""
     loss: tuple[float, ...]
     """Query loss after each inner step, starting at step 0."""
 
@@ -98,7 +98,7 @@ class CurveView:
     query_y: tuple[float, ...]
     grid: tuple[float, ...]
     predictions: tuple[tuple[float, ...], ...]
-    """Predictions on `grid`, one row for each inner step, starting at step 0."""
+    """Predictions at the points of `grid`, one row for each inner step, starting at step 0."""
     loss: tuple[float, ...]
     """Query loss after each inner step, starting at step 0."""
     loss_name: str

@@ -145,7 +145,7 @@ def load(name_or_path: str | Path) -> Preset:
 
 
 def read(path: Path) -> Preset:
-    """Read a preset.
+    """Read a preset from the TOML file `path`.
 
     Raises:
         BadInput: if the file cannot be read or is invalid. The message names the file, the field and its value.

@@ -317,7 +317,7 @@ def add_components(components: Sequence[type[Component]]) -> None:
     """Check components that were defined in a file or in Python code, and add them to their registries.
 
     Raises:
-        BadInput: if a declaration is invalid, or a name is already used.
+        BadInput: if a declaration is invalid, or another component of the same registry has the same name.
     """
     for component in components:
         _check(component)

@@ -166,7 +166,10 @@ def _cell_json(measurement: Measurement) -> dict[str, Any]:
 
 @contextmanager
 def _progress(benchmark: Benchmark, seconds: float) -> Iterator[Callable[[Report], None]]:
-    """Show progress on standard error: a bar in a terminal, otherwise a line for each measurement."""
+    """Context manager that shows progress on standard error, and yields the function that updates it.
+
+    Progress is shown as a bar in a terminal, otherwise as a line for each measurement.
+    """
     screen = console(stderr=True)
     if not screen.is_terminal or screen.is_dumb_terminal:
 

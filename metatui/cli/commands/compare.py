@@ -210,9 +210,9 @@ def report(
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[Comparing], object]]:
-    """Show progress on standard error, and yield the function that updates it.
+    """Context manager that shows progress on standard error, and yields the function that updates it.
 
-    The progress is a bar in a terminal, otherwise a line every ten seconds.
+    Progress is shown as a bar in a terminal, otherwise as a line every ten seconds.
     """
     screen = console(stderr=True)
     if not can_redraw(screen):

@@ -235,7 +235,7 @@ def images_shown() -> Iterator[None]:
 
 @contextmanager
 def start_shown() -> Iterator[None]:
-    """Show the progress of packing images and, in a terminal, the current stage of the start of a run."""
+    """Context manager that shows the progress of packing images and, in a terminal, the stages of starting a run."""
     screen = console(stderr=True)
     with ExitStack() as stack:
         if can_redraw(screen):

@@ -31,7 +31,7 @@ takes a long time."""
 
 @dataclass(frozen=True)
 class Explored:
-    """Adaptation of one run to the chosen task."""
+    """Result of adapting one run to the chosen task."""
 
     number: int
     """Index of the run in the list of explored runs."""

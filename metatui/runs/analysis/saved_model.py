@@ -124,7 +124,10 @@ class LoadedModel:
         return AdaptedModel(experiment, last.params, episodes, self._torch_state, steps)
 
     def read_images(self, paths: Sequence[str | Path]) -> Tensor:
-        """Read PNG or JPEG files as the data set of the run does. `adapt` accepts the result, uint8 [B, C, H, W].
+        """Read PNG or JPEG files in the same way as the data set of the run.
+
+        Returns:
+            A uint8 tensor of shape [B, C, H, W], which can be passed to `adapt`.
 
         Raises:
             BadInput: if the run was not trained on image files, or a file is not an intact image.

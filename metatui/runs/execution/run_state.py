@@ -25,9 +25,9 @@ class Outcome:
     engine: str = ""
     engine_reason: str = ""
     best: Evaluation | None = None
-    """Best validation since this process started; None before the first validation with a finite result."""
+    """Result of the best validation since this process started; None before the first finite result."""
     validation: Evaluation | None = None
-    """Last validation since this process started."""
+    """Result of the last validation since this process started; None before the first validation."""
     test: Evaluation | None = None
     hints: list[Hinted] = field(default_factory=list)
     """Hints given since this process started."""

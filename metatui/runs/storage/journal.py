@@ -108,7 +108,10 @@ def check_journal(entries: Iterable[Entry], path: Path) -> None:
 
 
 def effective_entries(entries: Iterable[Entry]) -> list[Entry]:
-    """Drop entries undone by resuming from an earlier checkpoint. Live changes are kept, because they are repeated."""
+    """Return `entries` without those that were undone by resuming from an earlier checkpoint.
+
+    Live changes are kept, because a resumed run repeats them.
+    """
     kept: list[Entry] = []
     for entry in entries:
         if entry.event == "started":

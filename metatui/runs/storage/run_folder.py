@@ -90,15 +90,23 @@ class RunFolder:
         return [last[iteration] for iteration in sorted(last)]
 
     def metrics(self) -> MetricsReader:
-        """Return a reader of the metrics, from the first meta-step on."""
+        """Return a reader of the run's metrics, which starts at the first meta-step."""
         return MetricsReader(self.metrics_path)
 
     def evaluation(self) -> EvaluationRecord:
-        """Return the last validation, the best one and the test, if any. Raises BadInput if the file is invalid."""
+        """Return the results of the last validation, the best validation and the test, as far as they exist.
+
+        Raises:
+            BadInput: if evaluation.json is invalid.
+        """
         return read_record(self.evaluation_path, EvaluationRecord) or EvaluationRecord()
 
     def views(self) -> tuple[TaskView, ...]:
-        """Return the held-out tasks of the last evaluation, if any. Raises BadInput if the file is invalid."""
+        """Return the held-out tasks of the last evaluation, with predictions; an empty tuple if there are none.
+
+        Raises:
+            BadInput: if adaptation.json is invalid.
+        """
         record = read_record(self.adaptation_path, AdaptationRecord)
         return record.views if record else ()
 

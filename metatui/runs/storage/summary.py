@@ -1,4 +1,4 @@
-"""Summaries of runs for lists, and their cache on disk. With the cache, listing 10,000 runs is ten times as fast."""
+"""Summaries of runs, and a cache of these summaries on disk, with which listing 10,000 runs is ten times as fast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data classes of suites."""
+"""Data classes for suites, their comparisons and their runs."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class PlannedComparison:
     steps: int | None = None
     shots: int | None = None
     target: float | None = None
-    """Target accuracy as a fraction, or target loss."""
+    """Target accuracy as a fraction, or target loss; None if there is no target."""
     warnings: tuple[str, ...] = ()
     """Warnings about differences between the protocols of the runs."""
 

@@ -50,7 +50,7 @@ class SuiteStatus:
     """Status of a suite."""
 
     runs: tuple[RunStatus, ...]
-    """Runs in the order of the suite."""
+    """Status of each run, in the order of the suite."""
     running: bool
     """Whether a live process is running the suite."""
 
@@ -64,7 +64,7 @@ class SuiteStatus:
 
     @property
     def share(self) -> float:
-        """Completed fraction of the suite. Every run has the same weight."""
+        """Completed fraction of the suite, from 0 to 1. Every run has the same weight."""
         return sum(run.share for run in self.runs) / len(self.runs)
 
 

@@ -22,7 +22,7 @@ Otherwise, accuracies and losses would refer to different data.
 """
 
 TIED = ("task.ways", "task.split", "task.split_seed", "task.class_lists")
-"""Settings fixed by a trained model: its number of outputs and its training classes.
+"""Settings that cannot change after training, because they determine a model's outputs and its training classes.
 
 Runs that differ in these settings have no held-out tasks in common.
 """

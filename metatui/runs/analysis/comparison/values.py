@@ -333,7 +333,7 @@ class Comparison:
     seeds: tuple[SeedPair, ...]
     """Tests of all pairs of groups of runs in which both groups have several seeds."""
     target: float | None
-    """Target accuracy as a fraction, or target loss."""
+    """Target accuracy as a fraction, or target loss; None if there is no target."""
     warnings: tuple[str, ...]
     groups: tuple[SeedGroup, ...] = ()
     """All runs, divided into groups. Runs that differ only in the seed are in the same group."""

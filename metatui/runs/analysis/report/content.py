@@ -70,7 +70,7 @@ class Report:
 
     title: str
     summary: str
-    """Summary without the final full stop."""
+    """Summary of the report, without a full stop at the end."""
     warnings: tuple[str, ...]
     sections: tuple[Section, ...]
 
