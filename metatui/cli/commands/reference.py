@@ -42,7 +42,7 @@ from metatui.utils.errors import BadInput, quote
 @set_option
 @json_option
 def explain(algorithm: str, preset: str | None, assignments: tuple[str, ...], as_json: bool) -> None:
-    """Explain ALGORITHM: update rule, pseudo-code for the given settings, cost and paper."""
+    """Show the update rule of ALGORITHM, its pseudo-code for the given settings, its cost and its paper."""
     from metatui.config import presets
     from metatui.config.settings import Settings
 

@@ -1,4 +1,4 @@
-"""A comparison of runs on the command line: conclusions, followed by tables."""
+"""Output of a comparison of runs on the command line: conclusions, followed by tables."""
 
 from __future__ import annotations
 
