@@ -66,7 +66,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class RegressionView:
-    """One held-out regression task with a known function, before and after adaptation."""
+    """One held-out regression task with a known true function, and the predictions before and after adaptation."""
 
     task: int
     title: str
@@ -74,16 +74,19 @@ class RegressionView:
     support_y: tuple[float, ...]
     grid: tuple[float, ...]
     truth: tuple[float, ...]
-    """The true function on `grid`."""
+    """Values of the true function at the points of `grid`."""
     predictions: tuple[tuple[float, ...], ...]
-    """Predictions on `grid`, one row for each inner step, starting at step 0."""
+    """Predictions at the points of `grid`, one row for each inner step, starting at step 0."""
     loss: tuple[float, ...]
     """Query loss after each inner step, starting at step 0."""
 
 
 @dataclass(frozen=True)
 class CurveView:
-    """One held-out regression task with one input and one target, in original units. Its true function is unknown."""
+    """One held-out regression task with one input and one target, in original units, and the predictions for it.
+
+    The true function is unknown.
+    """
 
     task: int
     title: str
@@ -95,7 +98,7 @@ class CurveView:
     query_y: tuple[float, ...]
     grid: tuple[float, ...]
     predictions: tuple[tuple[float, ...], ...]
-    """Predictions on `grid`, one row for each inner step, starting at step 0."""
+    """Predictions at the points of `grid`, one row for each inner step, starting at step 0."""
     loss: tuple[float, ...]
     """Query loss after each inner step, starting at step 0."""
     loss_name: str
@@ -104,16 +107,19 @@ class CurveView:
 
 @dataclass(frozen=True)
 class ScatterView:
-    """Query examples of one held-out regression task with several inputs or targets, in original units."""
+    """Query examples of one held-out regression task with several inputs or targets, and the predictions for them.
+
+    All values are in original units.
+    """
 
     task: int
     title: str
     targets: tuple[str, ...]
     """Names of all targets. The view contains values for only the first few of them."""
     truth: tuple[tuple[float, ...], ...]
-    """Ground-truth values, one row for each target in the view."""
+    """True target values of the query examples, one row for each target in the view."""
     predictions: tuple[tuple[tuple[float, ...], ...], ...]
-    """Predicted values in the order of `truth`, for each inner step, starting at step 0."""
+    """Predicted values after each inner step, starting at step 0, in the same order as `truth`."""
     loss: tuple[float, ...]
     """Query loss after each inner step, starting at step 0."""
     loss_name: str
@@ -122,7 +128,7 @@ class ScatterView:
 
 @dataclass(frozen=True)
 class ImageView:
-    """One held-out image classification episode before and after adaptation."""
+    """One held-out image classification episode, and the predictions before and after adaptation."""
 
     task: int
     title: str
@@ -141,10 +147,10 @@ class ImageView:
     """Accuracy on the whole query set after each inner step, starting at step 0."""
     loss: tuple[float, ...]
     channels: int = 1
-    """Number of channels: 3 for red, green and blue; 1 for grey images, and in records of old versions of metatui,
-    which did not support colours."""
+    """Number of channels: 3 for colour images (red, green, blue) and 1 for grey images. Old versions of metatui did not
+    support colour, so their records do not contain this number."""
     classes: tuple[str, ...] = ()
-    """The name of each class, by label; empty in records of old versions of metatui."""
+    """The name of each class, in the order of the labels; an empty tuple in records of old versions of metatui."""
 
 
 TaskView = RegressionView | CurveView | ScatterView | ImageView
@@ -152,7 +158,7 @@ TaskView = RegressionView | CurveView | ScatterView | ImageView
 
 @dataclass(frozen=True)
 class Started:
-    """The run has started or resumed."""
+    """Event: the run has started or resumed."""
 
     settings: Settings
     """Settings of the run, with each `auto` replaced by the value that was chosen."""
@@ -168,7 +174,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Progress:
-    """A meta-step has finished."""
+    """Event: a meta-step has finished."""
 
     iteration: int
     """Number of finished meta-steps, including this one."""
@@ -177,7 +183,7 @@ class Progress:
     accuracy: float | None
     """Query accuracy after adaptation; None for regression."""
     support_loss: float
-    """Mean support loss before adaptation."""
+    """Mean support loss over the meta-batch, before adaptation."""
     grad_norm: float
     """Norm of the meta-gradient before clipping. For Reptile, the norm of the mean parameter change."""
     outer_lr: float
@@ -189,7 +195,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Evaluating:
-    """A validation or test is in progress; `Evaluated` or `Finished` follows."""
+    """Event: a validation or test is in progress. It ends with the event `Evaluated` or `Finished`."""
 
     iteration: int
     split: str
@@ -200,11 +206,11 @@ class Evaluating:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A validation has finished."""
+    """Event: a validation has finished."""
 
     evaluation: Evaluation
     views: tuple[TaskView, ...]
-    """The first few held-out tasks, to be displayed."""
+    """Predictions on the first few held-out tasks, for display."""
     best: bool
     """True if no earlier validation was better. Validations are compared by the number of diverged tasks, then by the
     metric. A validation whose result is not finite (see `Evaluation.is_finite`) is never the best."""
@@ -219,7 +225,7 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Checkpointed:
-    """A checkpoint was saved."""
+    """Event: a checkpoint was saved."""
 
     iteration: int
     kind: str
@@ -228,7 +234,7 @@ class Checkpointed:
 
 @dataclass(frozen=True)
 class Tweaked:
-    """A live setting changed."""
+    """Event: a live setting was changed."""
 
     iteration: int
     """Number of meta-steps that were finished before the change. The next meta-step uses the new value."""
@@ -258,21 +264,24 @@ HintKind = Literal["batch_norm", "diverging", "hardly_moving", "noisy_validation
 
 @dataclass(frozen=True)
 class Hinted:
-    """A likely problem with the training, and a setting to change. A run gives at most one hint of each kind."""
+    """Event: a likely problem with the training was detected. It suggests a setting to change.
+
+    A run gives at most one hint of each kind.
+    """
 
     iteration: int
     kind: HintKind
     reason: str
     """Sentence that states the problem, without a full stop."""
     path: str
-    """The setting to change. A setting that is not live can only be changed for another run."""
+    """Path of the setting to change. If the setting is not live, it can only be changed in a new run."""
     old: Scalar
     new: Scalar
 
 
 @dataclass(frozen=True)
 class Noted:
-    """Information that is recorded in the journal, but is not a warning."""
+    """Event: information that is recorded in the journal, but is not a warning."""
 
     iteration: int
     text: str
@@ -280,7 +289,7 @@ class Noted:
 
 @dataclass(frozen=True)
 class Finished:
-    """The run has ended without a failure."""
+    """Event: the run has ended without a failure."""
 
     iteration: int
     reason: str
@@ -296,11 +305,11 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """The run failed. Its last valid state is saved."""
+    """Event: the run failed. Its last valid state has been saved."""
 
     iteration: int
     sentence: str
-    """Sentence for the user: the reason for the failure, and the setting to change."""
+    """Sentence for the user that states the reason for the failure and the setting to change."""
 
 
 Event = (
@@ -332,24 +341,24 @@ class Resume:
 
 @dataclass(frozen=True)
 class Stop:
-    """Finish the current meta-step, save a checkpoint and end."""
+    """Command to finish the current meta-step, save a checkpoint and end the run."""
 
     reason: str = "stopped"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Save a checkpoint now."""
+    """Command to save a checkpoint now."""
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Validate now."""
+    """Command to validate now."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """Change a live setting, starting at the next meta-step."""
+    """Command to change a live setting, starting at the next meta-step."""
 
     path: str
     value: Scalar

@@ -62,7 +62,7 @@ def complete_presets_and_runs(
 
 
 def examples(*commands: str) -> str:
-    """Return the examples at the end of a command's help. A comment may follow an example after ` # `."""
+    """Format `commands` as the examples at the end of a command's help. ` # ` separates a command from its comment."""
     parts = [command.partition(" # ") for command in commands]
     width = max((len(command) for command, _, comment in parts if comment), default=0)
     lines = (f"  {command:{width}}  {f'# {comment}' if comment else ''}".rstrip() for command, _, comment in parts)

@@ -37,10 +37,10 @@ TERMINAL_SECONDS = 2
 
 
 def supervised(body: Callable[[CrashInfo], int]) -> int:
-    """Call `body` in a child process. In both processes, the result is the exit code of `body`.
+    """Call `body` in a forked child process, and return its exit code in both the parent and the child.
 
-    Call this function before large imports and before threads are started. Without a terminal, `body` is called in this
-    process.
+    Call this function before large imports and before threads are started. If standard input or output is not a
+    terminal, `body` is called in the current process instead.
     """
     from metatui.tui.terminal.crash_info import CrashInfo
 

@@ -92,7 +92,7 @@ class SettingField:
 
     @property
     def limits(self) -> str:
-        """Limits of a number, such as `from 1 to 1,000`; empty if it has none."""
+        """Limits of a numeric setting as text, such as `from 1 to 1,000`; an empty string if there are no limits."""
         return self.allowed.removeprefix(NOUNS[self.kind]).strip() if self.kind in NOUNS else ""
 
     def read(self, text: str) -> Scalar:
@@ -121,13 +121,13 @@ class SettingField:
             raise SettingsError([self.problem(text)]) from None
 
     def problem(self, value: object) -> Problem:
-        """Return the problem of a value that is not allowed: the value, and the allowed ones."""
+        """Return a `Problem` that states that `value` is not allowed, and which values are allowed."""
         sentence = f"{self.path} is {quote(value)}, but must be {self.allowed}"
         nearest = did_you_mean(value, self.choices, otherwise="") if isinstance(value, str) else ""
         return Problem(self.path, ": ".join(filter(None, (sentence, nearest))))
 
     def is_relevant(self, settings: Settings) -> bool:
-        """Return whether this setting has any effect in `settings`."""
+        """Return whether this setting has an effect, given the values of the other settings in `settings`."""
         return not self.unmet(settings)
 
     def unmet(self, settings: Settings) -> dict[str, Scalar]:
@@ -187,7 +187,7 @@ def _field(path: str, info: FieldInfo, when: When) -> SettingField:
 
 
 def _range(info: FieldInfo) -> str:
-    """Return a description of the limits of a number, such as ` from 1 to 100`; empty if it has none."""
+    """Describe the limits of a numeric setting, such as ` from 1 to 100`; return an empty string without limits."""
     limits = {
         key: f"{getattr(item, key):,.10g}"
         for item in info.metadata

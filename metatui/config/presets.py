@@ -47,7 +47,7 @@ class Preset:
     source: str
     """Origin of the settings: a paper, a repository or a run."""
     protocol: str
-    """Protocol of the measurement: split, tasks, shots, inner steps, batch-norm mode."""
+    """Protocol of the measured result: split, tasks, shots, inner steps, batch-norm mode."""
     published: str | None
     published_protocol: str
     """Protocol of the published result, and whether results of this preset can be compared with it."""
@@ -61,7 +61,10 @@ class Preset:
 
     @property
     def published_note(self) -> str:
-        """The published result, followed by `(not comparable)` if its protocol differs; empty if none is known."""
+        """Published result, followed by `(not comparable)` if its protocol differs from that of the preset.
+
+        If no published result is known, this is an empty string.
+        """
         note = " (not comparable)" if "Not comparable" in self.published_protocol else ""
         return f"{self.published}{note}" if self.published else ""
 
@@ -142,7 +145,7 @@ def load(name_or_path: str | Path) -> Preset:
 
 
 def read(path: Path) -> Preset:
-    """Read a preset.
+    """Read a preset from the TOML file `path`.
 
     Raises:
         BadInput: if the file cannot be read or is invalid. The message names the file, the field and its value.

@@ -50,7 +50,7 @@ class Component:
     """Declaration of an algorithm, a model or a data set."""
 
     registry: ClassVar[Registry[Any]]
-    """Registry of the components of this kind. `Algorithm`, `Model` and `DataSet` set it."""
+    """Registry of all components of this kind. The base classes `Algorithm`, `Model` and `DataSet` define it."""
     name: ClassVar[str]
     """Name in settings and on the command line; for a built-in component, also the name of its module."""
     title: ClassVar[str]
@@ -157,7 +157,7 @@ class Registry(Generic[AnyComponent]):
         """Add a component that was defined in a file or in Python code, not in an installed plugin.
 
         Raises:
-            BadInput: if its name is already used.
+            BadInput: if another component of this registry already has the same name.
         """
         name = component.name
         if name in self._built_in():
@@ -237,7 +237,7 @@ class Names(Set[str]):
 
 
 def used(registry: Registry[Any], path: str) -> dict[str, Set[str]]:
-    """Return the condition for `path` to have an effect: the selected component of `registry` reads this setting."""
+    """Return the condition that the selected component of `registry` uses the setting `path`."""
     return {registry.setting: Names(registry, lambda component: path in component.uses)}
 
 
@@ -317,7 +317,7 @@ def add_components(components: Sequence[type[Component]]) -> None:
     """Check components that were defined in a file or in Python code, and add them to their registries.
 
     Raises:
-        BadInput: if a declaration is invalid, or a name is already used.
+        BadInput: if a declaration is invalid, or another component of the same registry has the same name.
     """
     for component in components:
         _check(component)
@@ -369,7 +369,7 @@ def _with_options(components: tuple[type[Component], ...]) -> Mapping[str, type[
 
 @cache
 def _entry_points() -> Any:  # the type depends on the version of Python
-    """Return the entry points of all installed distributions. Cached, because reading them takes milliseconds."""
+    """Return the entry points of all installed distributions, cached because reading them takes milliseconds."""
     return entry_points()
 
 

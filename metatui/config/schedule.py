@@ -23,7 +23,7 @@ LAST = 100_000_000
 
 @dataclass(frozen=True)
 class PlannedChange:
-    """A new value for a live setting."""
+    """A planned change of a live setting to a new value."""
 
     iteration: int
     """Number of meta-steps before the change. The next meta-step is the first that uses the new value."""
@@ -45,7 +45,7 @@ Planned = PlannedChange | PlannedValidation
 
 
 def read_changes(items: Any, settings: Settings) -> tuple[Planned, ...]:
-    """Read a plan from TOML or JSON tables.
+    """Read planned changes and validations from TOML or JSON tables.
 
     Args:
         items: tables, each with `iteration` and either `setting` and `value` or `validate = true`.

@@ -74,7 +74,7 @@ _RANGE = r"^([0-9]{1,4}-[0-9]{1,4})?$"
 # One setting in a few lines reads better than one argument per line.
 # fmt: off
 class TaskSettings(Group):
-    """Source and size of the episodes."""
+    """Settings for the source and the size of episodes."""
 
     source: Annotated[str, _name_in(DATA)] = setting(
         "sinusoid", "Task",
@@ -123,7 +123,7 @@ class TaskSettings(Group):
 
 
 class ModelSettings(Group):
-    """Architecture of the model that is adapted."""
+    """Settings for the architecture of the model that is adapted."""
 
     name: Annotated[str, _name_in(MODELS, "auto")] = setting(
         "auto", "Model", "Architecture; auto selects the usual one for the kind of task.",
@@ -164,7 +164,7 @@ class ModelSettings(Group):
 
 
 class AlgorithmSettings(Group):
-    """Inner and outer loop of the meta-learning algorithm."""
+    """Settings for the inner and the outer loop of the meta-learning algorithm."""
 
     name: Annotated[str, _name_in(ALGORITHMS)] = setting(
         "maml", "Algorithm",
@@ -223,7 +223,7 @@ class AlgorithmSettings(Group):
 
 
 class TrainingSettings(Group):
-    """Length and seed of training."""
+    """Settings for the length and the seed of training."""
 
     iterations: int = setting(
         5000, "Iterations", "Number of meta-steps to train.",
@@ -236,7 +236,7 @@ class TrainingSettings(Group):
 
 
 class EvaluationSettings(Group):
-    """Evaluation on tasks that are held out from training."""
+    """Settings for evaluation on tasks that are held out from training."""
 
     every: int = setting(
         500, "Validate every", "Meta-steps between validations; 0 validates only at the end.",
@@ -261,7 +261,7 @@ class EvaluationSettings(Group):
 
 
 class ComputeSettings(Group):
-    """Device, engine and precision. These settings do not change the mathematics."""
+    """Settings for the device, the engine and the precision, which do not change the mathematics of training."""
 
     device: str = setting(
         "auto", "Device", "Device that the run computes on.",
@@ -302,13 +302,13 @@ class ComputeSettings(Group):
 
 
 class CheckpointSettings(Group):
-    """Checkpoints, from which an interrupted run resumes."""
+    """Settings for checkpoints, from which an interrupted run resumes."""
 
     every: float = setting(30.0, "Checkpoint every", "Seconds between checkpoints.", unit="s", ge=1, le=86_400)
 
 
 class LoggingSettings(Group):
-    """Logs in addition to a run's own files."""
+    """Settings for logs that are written in addition to a run's own files."""
 
     tensorboard: bool = setting(
         False, "TensorBoard",

@@ -40,22 +40,23 @@ class Result:
     status: str
     """Final status: `finished`, `stopped` or `interrupted`."""
     iterations: int
-    """Number of meta-steps."""
+    """Number of completed meta-steps."""
     meta_loss: float | None
-    """Mean query loss after adaptation in the last meta-step; None for `scratch`."""
+    """Mean query loss after adaptation in the last meta-step; None for the algorithm `scratch`."""
     accuracy: float | None
     """Query accuracy after adaptation in the last meta-step; None for regression."""
     seconds: float
-    """Training time, excluding validations and checkpoints."""
+    """Training time in seconds, excluding validations and checkpoints."""
     tasks_per_second: float
     device: str
     engine: str
     test: Evaluation | None
-    """Final test of the best parameters, with the settings used in their validation; None for a stopped run."""
+    """Result of the final test of the best parameters, with the live settings that were in use when these parameters
+    were validated; None for a stopped run."""
     best: Evaluation | None
-    """Best validation; None if no validation had a finite result."""
+    """Result of the best validation; None if no validation had a finite result."""
     validation: Evaluation | None
-    """Last validation."""
+    """Result of the last validation; None if there was no validation."""
     warning: str | None
     """Explanation of why the result is not usable, and the setting to change; None if the result is usable."""
 
@@ -144,7 +145,7 @@ def evaluate(
     device: str | None = None,
     runs_dir: str | Path | None = None,
 ) -> Evaluation:
-    """Adapt the best parameters of a saved run to held-out tasks.
+    """Adapt the best parameters of a saved run to held-out tasks, and return the result.
 
     Args:
         run: a run, its name, the beginning of its name, the path of its folder, or `latest`.
@@ -224,7 +225,7 @@ def load_model(
 
 @contextmanager
 def _load_plugin_named() -> Iterator[None]:
-    """Replace the option --plugin with `metatui.load_plugin` in error messages about the settings of a run."""
+    """Context manager that replaces `--plugin` with `metatui.load_plugin` in error messages about settings."""
     try:
         yield
     except SettingsError as error:

@@ -1,4 +1,4 @@
-"""Remaining time of a validation or test."""
+"""Estimation of the remaining time of a validation or test."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LEAST_SECONDS = 1.0
 
 
 class EvaluationClock:
-    """Estimates the remaining time of the current validation or test from the times at which its events arrive."""
+    """Estimator of the remaining time of the current validation or test, from the times at which its events arrive."""
 
     def __init__(self) -> None:
         self._first: Evaluating | None = None
@@ -30,7 +30,7 @@ class EvaluationClock:
 
     @property
     def left(self) -> float | None:
-        """Seconds left; None if the speed is not known yet."""
+        """Estimated number of seconds until the evaluation ends; None if the speed is not known yet."""
         if self._first is None or self._last is None:
             return None
         done, took = self._last.done - self._first.done, self._at - self._since
@@ -40,5 +40,8 @@ class EvaluationClock:
 
     @property
     def left_text(self) -> str:
-        """Text to append to the number of finished tasks: `, 0:48 left`; empty if the speed is not known yet."""
+        """Remaining time as text to append to the number of finished tasks, such as `, 0:48 left`.
+
+        If the speed is not known yet, this is an empty string.
+        """
         return "" if self.left is None else f", {duration(self.left)} left"

@@ -21,7 +21,7 @@ def headline(evaluation: Evaluation, *, level: bool = False) -> str:
     """Format a result and its protocol: metric, interval, inner steps, split, tasks, shots and batch norm.
 
     Args:
-        level: whether to add that the interval is a 95 % interval.
+        level: whether to append `95 % interval`.
     """
     lost = f", {diverged(evaluation.diverged, evaluation.tasks)}" if evaluation.diverged else ""
     return f"{metric(evaluation)} ({protocol(evaluation, level=level)}){lost}"
@@ -37,7 +37,7 @@ def protocol(evaluation: Evaluation, *, level: bool = False) -> str:
     """Describe how an evaluation was measured: `5-way 1-shot, 10 steps, 600 test tasks, transductive`.
 
     Args:
-        level: whether to add that the interval is a 95 % interval.
+        level: whether to append `95 % interval`.
     """
     steps = evaluation.steps[-1]
     parts = [

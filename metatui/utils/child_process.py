@@ -29,7 +29,7 @@ ATTEMPTS = 20
 
 
 class Channel:
-    """Exchanges JSON objects, one per line, over a connected socket."""
+    """Channel that exchanges JSON objects, one per line, over a connected socket."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
@@ -47,7 +47,7 @@ class Channel:
         self.socket.sendall(json.dumps(message).encode() + b"\n")
 
     def receive(self) -> Message | None:
-        """Wait for a message. Returns None if the other process has ended or closed its side."""
+        """Wait for a message. Return None if the other process has ended or has closed the channel."""
         try:
             line = self.file.readline()
         except OSError:
@@ -116,7 +116,7 @@ class ChildProcess(Channel):
         self._process.terminate()
 
     def kill(self) -> None:
-        """Kill the child and the processes in its group. Safe in signal handlers and other threads."""
+        """Kill the child and the processes in its group. Signal handlers and other threads may call this method."""
         if self._process.poll() is None:
             with suppress(ProcessLookupError, PermissionError):  # macOS refuses to signal a group of zombies
                 os.killpg(self.pid, signal.SIGKILL)

@@ -95,7 +95,7 @@ def did_you_mean(
 
 
 def quote(value: object, limit: int = 60) -> str:
-    """Format a value for a sentence: printable, on one line, and at most `limit` characters long."""
+    """Format a value for use in a sentence, as printable text on one line with at most `limit` characters."""
     text = value if isinstance(value, str) else repr(value)
     if not text.isprintable():
         text = "".join(c if c.isprintable() else "�" for c in text)

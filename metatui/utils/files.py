@@ -42,7 +42,7 @@ class WriteRefused(MetatuiError):
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn operating system errors into WriteRefused with a sentence about `path`."""
+    """Context manager that converts operating system errors to WriteRefused, with a message that names `path`."""
     try:
         yield
     except OSError as error:
@@ -106,7 +106,9 @@ def read_bounded(path: Path, limit: int) -> bytes:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Yield a temporary file that is synced and replaces `path` if the block succeeds, and is removed otherwise.
+    """Context manager that yields a temporary file with which to replace `path`.
+
+    If the `with` block succeeds, the file is synced to disk and replaces `path`. Otherwise, the file is removed.
 
     Raises:
         WriteRefused: if the file cannot be written.

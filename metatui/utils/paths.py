@@ -26,7 +26,11 @@ def expanded(path: str | Path) -> Path:
 
 
 def runs_dir(path: str | Path | None = None) -> Path:
-    """Return the folder of runs: `path`, else the folder in METATUI_RUNS, else `runs` in the user's data folder."""
+    """Return the folder that contains all runs.
+
+    This is `path` if given, else the value of the environment variable METATUI_RUNS, else `runs` in the user's data
+    folder.
+    """
     chosen = path or os.environ.get("METATUI_RUNS")
     return expanded(chosen).absolute() if chosen else user_data_path(APP) / "runs"
 
@@ -37,47 +41,47 @@ def user_presets_dir() -> Path:
 
 
 def app_state_file() -> Path:
-    """Return the file of the app's preferences, such as the theme and the pane sizes."""
+    """Return the path of the file with the app's preferences, such as the theme and the pane sizes."""
     return user_config_path(APP) / "app.toml"
 
 
 def keymap_file() -> Path:
-    """Return the file of the user's own key bindings."""
+    """Return the path of the file with the user's own key bindings."""
     return user_config_path(APP) / "keymap.toml"
 
 
 def omniglot_cache() -> Path:
-    """Return the file of decoded Omniglot images."""
+    """Return the path of the file that stores the decoded Omniglot images."""
     return user_data_path(APP) / "data" / "omniglot.safetensors"
 
 
 def cifar100_cache() -> Path:
-    """Return the file of CIFAR-100's images."""
+    """Return the path of the file that stores the CIFAR-100 images."""
     return user_data_path(APP) / "data" / "cifar100.safetensors"
 
 
 def packed_folders_dir() -> Path:
-    """Return the folder for the decoded images of the user's image folders; safe to delete."""
+    """Return the folder that stores the decoded images of the user's image folders. It can be deleted safely."""
     return user_cache_path(APP) / "folders"
 
 
 def compiled_dir() -> Path:
-    """Return the folder of meta-steps compiled for this machine; safe to delete."""
+    """Return the folder that stores meta-steps compiled for this machine. It can be deleted safely."""
     return user_cache_path(APP) / "compiled"
 
 
 def measured_engines_file() -> Path:
-    """Return the file of engine timings on this machine; safe to delete."""
+    """Return the path of the file that stores engine timings on this machine. It can be deleted safely."""
     return user_cache_path(APP) / "engines.json"
 
 
 def summaries_file() -> Path:
-    """Return the database of summaries of finished runs; safe to delete."""
+    """Return the path of the database that caches summaries of finished runs. It can be deleted safely."""
     return user_cache_path(APP) / "summaries.sqlite3"
 
 
 def downloads_dir() -> Path:
-    """Return the folder of downloads; safe to delete."""
+    """Return the folder that stores downloads. It can be deleted safely."""
     return user_cache_path(APP) / "downloads"
 
 

@@ -15,14 +15,14 @@ P = ParamSpec("P")
 
 
 class Reports(Generic[P]):
-    """Reports of one kind, which are passed to the listeners of the current context."""
+    """Reports of one kind. Each report is passed to all listeners registered in the current context."""
 
     def __init__(self, name: str) -> None:
         self._listeners: ContextVar[tuple[Callable[P, object], ...]] = ContextVar(name, default=())
 
     @contextmanager
     def listener(self, listener: Callable[P, object]) -> Iterator[None]:
-        """Within this context, call `listener` for each report, after all listeners registered earlier."""
+        """Context manager within which each report is passed to `listener`, after all listeners registered earlier."""
         token = self._listeners.set((*self._listeners.get(), listener))
         try:
             yield
@@ -30,7 +30,7 @@ class Reports(Generic[P]):
             self._listeners.reset(token)
 
     def report(self, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Call all listeners."""
+        """Pass a report to all listeners registered in the current context."""
         for listener in self._listeners.get():
             listener(*args, **kwargs)
 

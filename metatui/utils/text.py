@@ -1,4 +1,4 @@
-"""Text for a terminal: wrapped, or made safe if it is untrusted, such as file names and messages of other programs."""
+"""Functions that prepare text for display, for example by wrapping lines or sanitising untrusted text."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--ascii", "ascii_only", is_flag=True, help="Use ASCII characters only.")
 @click.option("--theme", metavar="NAME", help="Colour theme of the app.")
 def attach(run: str | None, runs_dir: Path | None, ascii_only: bool, theme: str | None) -> int:
-    """Open a live RUN in the app to watch, pause, change or stop it.
+    """Open a live RUN (one that is still training) in the app, to watch, pause, change or stop it.
 
     RUN is the name of a run, the beginning of its name, its folder, or latest for the newest run; the default is the
     newest live run. Quitting the app does not stop the run.

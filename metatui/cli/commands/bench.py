@@ -81,7 +81,7 @@ def bench(
 ) -> None:
     """Measure the speed and the memory use of all engines, algorithms and tasks.
 
-    The speed is also given as a share of the machine's peak speed.
+    The speed is also given as a percentage of the machine's peak speed.
 
     On CUDA, each engine is measured twice: without CUDA graphs, and with each meta-step as one CUDA graph, as in
     training.
@@ -167,7 +167,10 @@ def _cell_json(measurement: Measurement) -> dict[str, Any]:
 
 @contextmanager
 def _progress(benchmark: Benchmark, seconds: float) -> Iterator[Callable[[Report], None]]:
-    """Show progress on standard error: a bar in a terminal, otherwise a line for each measurement."""
+    """Context manager that shows progress on standard error, and yields the function that updates it.
+
+    Progress is shown as a bar in a terminal, otherwise as a line for each measurement.
+    """
     screen = console(stderr=True)
     if not screen.is_terminal or screen.is_dumb_terminal:
 

@@ -101,7 +101,7 @@ def compare(
     as_json: bool,
     exports: tuple[Path, ...],
 ) -> None:
-    """Compare runs on identical held-out tasks: adaptation, paired tests and cost.
+    """Compare the adaptation of runs to identical held-out tasks, using paired tests, and their training costs.
 
     Each RUN is the name of a run, the beginning of its name, its folder, or latest, latest~1 and so on for the newest
     run and those before it. All runs are evaluated with the protocol of the first one; their folders are not changed.
@@ -210,9 +210,9 @@ def report(
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[Comparing], object]]:
-    """Show progress on standard error, and yield the function that updates it.
+    """Context manager that shows progress on standard error, and yields the function that updates it.
 
-    The progress is a bar in a terminal, otherwise a line every ten seconds.
+    Progress is shown as a bar in a terminal, otherwise as a line every ten seconds.
     """
     screen = console(stderr=True)
     if not can_redraw(screen):

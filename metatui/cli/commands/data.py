@@ -35,7 +35,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 @json_option
 @click.pass_context
 def data(context: click.Context, as_json: bool) -> None:
-    """List, download and pack data sets; without a command, list them."""
+    """List, download and pack data sets. Without a command, the data sets are listed."""
     if context.invoked_subcommand is None:
         _list(as_json)
     elif as_json:

@@ -22,7 +22,7 @@ KINDS = ("model", "algorithm", "data")
 def plugin(kind: str) -> None:
     """Print an example plugin of the given KIND: a starting point for your own model, algorithm or data set.
 
-    The first lines of the file say how to train with the plugin. To load a plugin, give --plugin FILE.py before the
+    The first lines of the file say how to train with the plugin. To load a plugin, put --plugin FILE.py before the
     command: metatui --plugin my_model.py run quick --set model.name=my_model.
     """
     click.echo(files("metatui.cli.templates").joinpath(f"{kind}.py").read_text(encoding="utf-8"), nl=False)

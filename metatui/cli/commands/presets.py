@@ -42,7 +42,7 @@ from metatui.utils.errors import BadInput
 @json_option
 @click.pass_context
 def presets(context: click.Context, as_json: bool) -> None:
-    """List, show, save and delete presets; without a command, list them."""
+    """List, show, save and delete presets. Without a command, the presets are listed."""
     if context.invoked_subcommand is None:
         _list(as_json)
     elif as_json:

@@ -42,7 +42,7 @@ from metatui.utils.errors import BadInput, quote
 @set_option
 @json_option
 def explain(algorithm: str, preset: str | None, assignments: tuple[str, ...], as_json: bool) -> None:
-    """Explain ALGORITHM: update rule, pseudo-code for the given settings, cost and paper."""
+    """Show the update rule of ALGORITHM, its pseudo-code for the given settings, its cost and its paper."""
     from metatui.config import presets
     from metatui.config.settings import Settings
 
@@ -101,7 +101,11 @@ def settings(words: tuple[str, ...], as_json: bool) -> None:
 
 
 def _found(words: Sequence[str]) -> list[SettingField]:
-    """Return a group of settings, one setting, or the settings that match all `words`. Raises BadInput if none does."""
+    """Return the settings of a group, one setting, or the settings that match all `words`.
+
+    Raises:
+        BadInput: if no setting matches.
+    """
     groups = list(dict.fromkeys(field.group for field in FIELDS.values()))
     if len(words) == 1 and (named := [field for field in FIELDS.values() if words[0] in (field.group, field.path)]):
         return named

@@ -179,9 +179,10 @@ def run(
 
 
 def _usual_note(settings: Settings, overrides: Mapping[str, Scalar]) -> str:
-    """Return a note that lists the algorithm's usual values if `settings` differ from them; empty otherwise.
+    """Return a note that lists the usual values of the algorithm from which `settings` differ.
 
-    The note is empty unless `overrides` select an algorithm or a data set. It does not mention settings in `overrides`.
+    The note does not mention settings in `overrides`. It is an empty string if there are no such values, or if
+    `overrides` select neither an algorithm nor a data set.
     """
     selected = not overrides.keys().isdisjoint(SELECTORS)
     values = {path: value for path, value in unusual(settings).items() if selected and path not in overrides}
@@ -284,7 +285,10 @@ def train_seeds(
 
 
 def _over_seeds(tests: Iterable[Evaluation | None]) -> str:
-    """Summarise the tests of runs with different seeds; empty if fewer than two runs have a result."""
+    """Summarise the test results of runs with different seeds.
+
+    Return an empty string if fewer than two runs have a result.
+    """
     from metatui.learning.evaluation.statistics import sample_summary
     from metatui.runs.analysis.comparison.formatting import amount, deviation
 

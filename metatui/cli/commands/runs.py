@@ -42,7 +42,7 @@ size_option = click.option("--size", is_flag=True, help="Also show the disk spac
 @json_option
 @click.pass_context
 def runs(context: click.Context, size: bool, runs_dir: Path | None, as_json: bool) -> None:
-    """List, export or delete saved runs; without a command, list them, newest first."""
+    """List, export or delete saved runs. Without a command, the runs are listed, newest first."""
     if context.invoked_subcommand is None:
         _list(runs_dir, size, as_json)
     elif size or runs_dir or as_json:
@@ -146,8 +146,8 @@ def _export_model(run: RunFolder, to: str, *, force: bool) -> None:
 def delete(runs: tuple[str, ...], yes: bool, runs_dir: Path | None, as_json: bool) -> None:
     """Delete runs with their metrics and checkpoints. This cannot be undone.
 
-    RUN is the name of a run, the beginning of its name, its folder, or latest for the newest run. A live run is not
-    deleted: stop it first. If one of the runs cannot be found or is live, nothing is deleted.
+    RUN is the name of a run, the beginning of its name, its folder, or latest for the newest run. To delete a run that
+    is still training, stop it first. If one of the runs cannot be found or is still training, nothing is deleted.
     """
     store = RunStore(runs_dir)
     folders = list({folder.path.resolve(): folder for folder in map(store.find, runs)}.values())

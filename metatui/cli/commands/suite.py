@@ -67,7 +67,7 @@ def suite(
     as_json: bool,
     exports: tuple[Path, ...],
 ) -> None:
-    """Train all runs of suites or presets, then compare them; without arguments, list the suites.
+    """Train all runs of suites or presets, then compare them. Without arguments, the suites are listed.
 
     Each run trains in its own process and is saved like any other run. Ctrl-C saves and stops the runs; the same
     command continues them, and does not repeat finished runs.

@@ -17,7 +17,7 @@ from metatui.cli.options import examples, runs_dir_option
 def tour(runs_dir: Path | None, ascii_only: bool, theme: str | None) -> int:
     """Open the app with a tour in eight steps, from training and changing a run to comparing runs.
 
-    Each step ends when you have done what it describes. Escape leaves the tour at any time.
+    Each step ends when you have done what it describes. Press Escape to end the tour at any time.
     """
     from metatui.utils import paths
 

@@ -90,7 +90,7 @@ def _text(row: plot.Row) -> Text:
 
 
 class _Bar:
-    """A bar that fills `share` of the available width: empty for 0, otherwise at least one character."""
+    """A bar that fills the fraction `share` of the available width, and at least one character unless `share` is 0."""
 
     def __init__(self, share: float, style: str, glyphs: Glyphs) -> None:
         self._share, self._style, self._glyphs = share, style, glyphs

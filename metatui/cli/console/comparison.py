@@ -1,4 +1,4 @@
-"""A comparison of runs on the command line: conclusions, followed by tables."""
+"""Output of a comparison of runs on the command line: conclusions, followed by tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def show(comparison: Comparison) -> None:
-    """Print conclusions, warnings, protocol and tables."""
+    """Print the conclusions, warnings, protocol and tables of a comparison."""
     from metatui.runs.analysis.comparison.formatting import intervals, main_results, note_on_seeds, protocol_words
     from metatui.runs.analysis.comparison.tables import tables
 

@@ -14,9 +14,10 @@ SPELLED_OUT = "metatui.spelled_out"
 
 
 def use_characters_of_terminal() -> None:
-    """Replace characters that standard output or error cannot encode; in the C locale, all except ASCII characters.
+    """Make standard output and standard error replace characters that their encoding cannot represent.
 
-    Python uses UTF-8 in the C locale (PEP 540), although the terminal may be unable to display it.
+    In the C locale, all non-ASCII characters are replaced: Python then uses UTF-8 (PEP 540), although the terminal may
+    be unable to display it.
     """
     codecs.register_error(SPELLED_OUT, _spelled_out)
     ascii_only = symbols.is_ascii_only(os.environ)

@@ -77,7 +77,9 @@ def show_table(
     numbers: Iterable[str] = (),
     names: int = 1,
 ) -> None:
-    """Print a table without its empty columns. If it does not fit the width, print the values of each row as a list.
+    """Print a table without its empty columns.
+
+    If the table is wider than `screen`, print the values of each row as a list.
 
     Args:
         numbers: headings of the right-aligned columns.
@@ -158,7 +160,7 @@ def wrapped(text: str, width: int, indent: int = 0, hanging: int = 0) -> list[st
 
 
 def plain(screen: Console, value: object) -> str:
-    """Return a value as one line of text that `screen` can encode; empty for None."""
+    """Return a value as one line of text that `screen` can encode; return an empty string for None."""
     return "" if value is None else spelled(sanitize(str(value), limit=2000), screen.encoding)
 
 

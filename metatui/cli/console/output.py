@@ -65,7 +65,7 @@ class _Stream(io.TextIOBase):
 
 
 class _Output(_Stream):
-    """Standard output whose write errors end the command, so that partial output does not look complete."""
+    """Standard output that ends the command after a write error, so that partial output does not look complete."""
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:

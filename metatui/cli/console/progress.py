@@ -22,11 +22,14 @@ from metatui.utils.text import sanitize
 
 EVERY_SECONDS = 10.0
 EVERY_SHARE = 0.1
-"""Without a bar, a progress line is printed after this fraction of the run or EVERY_SECONDS, whichever is earlier."""
+"""Fraction of the run after which a progress line is printed if no progress bar is shown.
+
+The line is printed after `EVERY_SECONDS` if that is earlier.
+"""
 
 
 class Display(Protocol):
-    """Shows the events of a run."""
+    """Display that shows the events of a run."""
 
     def see(self, event: events.Event) -> None: ...
 
@@ -38,7 +41,7 @@ def can_redraw(screen: Console) -> bool:
 
 @contextmanager
 def display(run: RunFolder) -> Iterator[Display]:
-    """Show the progress of a run on standard error."""
+    """Context manager that yields a display, which shows the progress of a run on standard error."""
     screen = console(stderr=True)
     if not can_redraw(screen):
         yield PlainDisplay(screen, run)
@@ -66,10 +69,10 @@ class MetricsProgress(Progress):
 
 
 class PlainDisplay:
-    """Display that prints a line for each event.
+    """Display that prints lines instead of a progress bar.
 
-    For meta-steps, a line is printed only every ten seconds or every tenth of the run; for the progress of a validation
-    or test, every ten seconds.
+    During training, a line about the last meta-step is printed after ten seconds or a tenth of the run, whichever comes
+    first. During a validation or test, a line is printed every ten seconds. A line is printed for every other event.
     """
 
     def __init__(self, screen: Console, run: RunFolder) -> None:
@@ -113,7 +116,7 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """Display of a bar with the metrics below it. Events other than meta-steps are printed above the bar."""
+    """Progress bar with the metrics on the line below. Events other than meta-steps are printed above the bar."""
 
     def __init__(self, bar: Progress, run: RunFolder) -> None:
         self._bar = bar
@@ -225,14 +228,14 @@ OnProgress = Callable[[int, int], None]
 
 @contextmanager
 def images_shown() -> Iterator[None]:
-    """Show the progress of packing if an image folder is packed in the `with` block."""
+    """Context manager that shows the progress of packing if an image folder is packed in the `with` block."""
     with packing_shown("images") as progress, packing.listener(progress):
         yield
 
 
 @contextmanager
 def start_shown() -> Iterator[None]:
-    """Show the progress of packing images and, in a terminal, the current stage of the start of a run."""
+    """Context manager that shows the progress of packing images and, in a terminal, the stages of starting a run."""
     screen = console(stderr=True)
     with ExitStack() as stack:
         if can_redraw(screen):
@@ -246,7 +249,9 @@ def start_shown() -> Iterator[None]:
 
 @contextmanager
 def packing_shown(what: str) -> Iterator[OnProgress]:
-    """Yield a function that shows the progress of packing; nothing is shown before its first call.
+    """Context manager that yields a function with which to show the progress of packing.
+
+    Nothing is shown before the first call to this function.
 
     Args:
         what: name of the packed items, such as `images`.

@@ -25,14 +25,18 @@ from metatui.runs.suites import RunEnded, RunPacked, RunProgress, RunStarted, Ru
 
 
 class Display(Protocol):
-    """Shows the events of a suite."""
+    """Display that shows the events of a suite."""
 
     def see(self, event: SuiteEvent) -> None: ...
 
 
 @contextmanager
 def display(suite: Suite, finished: int) -> Iterator[Display]:
-    """Show the progress of a suite on standard error. `finished` is the number of runs that are already finished."""
+    """Context manager that yields a display, which shows the progress of a suite on standard error.
+
+    Args:
+        finished: number of runs that are already finished.
+    """
     screen = console(stderr=True)
     if not can_redraw(screen):
         yield PlainDisplay(screen, suite, finished)
@@ -50,7 +54,11 @@ def display(suite: Suite, finished: int) -> Iterator[Display]:
 
 
 class PlainDisplay:
-    """Display that prints a line at the start and end of each run, and every ten seconds or every tenth of the run."""
+    """Display that prints lines instead of progress bars.
+
+    A line is printed at the start and at the end of each run. During a run, a line is printed after ten seconds or a
+    tenth of the run, whichever comes first.
+    """
 
     def __init__(self, screen: Console, suite: Suite, finished: int) -> None:
         self._screen = screen
@@ -90,7 +98,10 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """Display of bars for the suite and for each current run. When a run ends, a line is printed above the bars."""
+    """Progress bars: one for the suite, and one for each run that is training.
+
+    When a run ends, a line is printed above the bars.
+    """
 
     def __init__(self, bar: Progress, suite: Suite, finished: int) -> None:
         self._bar = bar

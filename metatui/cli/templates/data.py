@@ -19,7 +19,7 @@ from metatui.learning.data.random import keys, task_numbers, uniform
 
 
 class MyData(DataSet):
-    """Straight lines through the origin with random slopes."""
+    """Regression tasks: straight lines through the origin, with random slopes."""
 
     name = "my_data"  # the value of task.source
     title = "My data"  # the name in the app

@@ -26,7 +26,7 @@ def evaluate(
     batch_norm: str | None = None,
     device: str | None = None,
 ) -> Evaluation:
-    """Adapt the best parameters of a run, or the last parameters if there is no validation yet, to held-out tasks.
+    """Evaluate the best parameters of a run, or the last parameters if there was no validation, on held-out tasks.
 
     Args:
         split: `val` or `test`.
@@ -47,7 +47,10 @@ def evaluate(
 
 
 def views(run: RunFolder, tasks: Sequence[int]) -> tuple[TaskView, ...]:
-    """Return test tasks with predictions before and after adaptation. Raises the same errors as `evaluate`."""
+    """Return the test tasks with the indices `tasks`, with predictions before and after adaptation.
+
+    This function raises the same errors as `evaluate`.
+    """
     from metatui.learning.training.trainer_state import views_of_state
 
     settings, state = saved_state(run)
@@ -66,7 +69,7 @@ def with_protocol(
     batch_norm: str | None,
     device: str | None,
 ) -> Settings:
-    """Return `settings` with another evaluation protocol."""
+    """Return `settings` with the given evaluation protocol and device. Arguments that are None change nothing."""
     if batch_norm is not None and not settings.is_classification:
         sentence = f"evaluation.batch_norm is {quote(batch_norm)}, but the model of this run has no batch norm"
         raise SettingsError([Problem("evaluation.batch_norm", sentence)])

@@ -31,7 +31,7 @@ takes a long time."""
 
 @dataclass(frozen=True)
 class Explored:
-    """Adaptation of one run to the chosen task."""
+    """Result of adapting one run to the chosen task."""
 
     number: int
     """Index of the run in the list of explored runs."""
@@ -45,7 +45,7 @@ class Explored:
     checkpoint: str
     """Name of the checkpoint whose parameters were adapted: `best` or `last`."""
     iteration: int
-    """Meta-step of the checkpoint."""
+    """Meta-step that produced the parameters of the checkpoint."""
     view: TaskView
 
 

@@ -45,9 +45,12 @@ def check(path: Path) -> None:
 
 
 def export(comparison: Comparison, path: Path) -> tuple[Path, ...]:
-    """Write a comparison to `path`, in the format of its extension; figures of Markdown files are written next to it.
+    """Write a comparison to the file `path`, in the format given by its extension.
 
-    Returns all written files, `path` first.
+    The figures of a Markdown file are written next to it.
+
+    Returns:
+        All written files, `path` first.
 
     Raises:
         BadInput: if `check` rejects `path`.

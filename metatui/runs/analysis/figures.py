@@ -144,7 +144,7 @@ def panel_figure(panel: Panel, comparison: Comparison) -> bytes:
 
 
 def panels(comparison: Comparison) -> list[Panel]:
-    """Return all non-empty panels: training, validation, adaptation, result, time."""
+    """Return the panels of a comparison (training, validation, adaptation, result, time), except empty ones."""
     all_panels = (
         training(comparison),
         validation(comparison),
@@ -156,7 +156,7 @@ def panels(comparison: Comparison) -> list[Panel]:
 
 
 def training(comparison: Comparison, *, against: Against = "iterations") -> Panel | None:
-    """Return the smoothed training curves with marks at live changes; None if no run was trained."""
+    """Return a panel that plots the smoothed training curves and marks live changes; None if no run was trained."""
     spans = [run.training.span for run in comparison.runs if run.training]
     if not spans:
         return None
@@ -183,7 +183,7 @@ def training(comparison: Comparison, *, against: Against = "iterations") -> Pane
 
 
 def validation(comparison: Comparison) -> Panel | None:
-    """Return the validation curves with 95 % bands, against meta-steps; None if there are no validations."""
+    """Return a panel that plots the results of validations against meta-steps; None if there are no validations."""
     if not any(run.validation.iterations for run in comparison.runs):
         return None
     groups = _groups(comparison)
@@ -202,7 +202,7 @@ def validation(comparison: Comparison) -> Panel | None:
 
 
 def adaptation(comparison: Comparison) -> Panel:
-    """Return the adaptation curves on held-out tasks, with 95 % bands over seeds or tasks."""
+    """Return a panel that plots the adaptation curves on held-out tasks, with 95 % intervals across seeds or tasks."""
     series = []
     for number, (_, runs, curve) in enumerate(_groups(comparison)):
         series.append(_scaled(comparison, runs[0].evaluation.steps, curve.mean, curve.ci95, number))
@@ -211,7 +211,7 @@ def adaptation(comparison: Comparison) -> Panel:
 
 
 def result(comparison: Comparison) -> Panel:
-    """Return a bar chart of the metric after the last inner step, with 95 % intervals over seeds or tasks."""
+    """Return a bar chart of the metric after the last inner step, with 95 % intervals across seeds or tasks."""
     accuracy = comparison.metric == "accuracy"
     scale = 100 if accuracy else 1
     bars: list[tuple[str, float, float, str, int]] = []

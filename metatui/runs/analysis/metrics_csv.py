@@ -16,7 +16,7 @@ VALIDATION_COLUMNS = (
     "iteration", "split", "tasks", "shots", "batch_norm", "inner_step", "loss", "loss_ci95", "accuracy",
     "accuracy_ci95", "best", "inner_lr", "diverged",
 )  # fmt: skip
-"""Columns of the table of validations, named as in the journal."""
+"""Columns of the CSV file of validations. The names are the same as in the journal."""
 
 Row = Sequence[Any]
 

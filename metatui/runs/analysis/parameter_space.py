@@ -1,4 +1,4 @@
-"""Parameter space of a saved run: its best and its initial parameters, both adapted to the same tasks."""
+"""Paths of the parameters of a saved run during adaptation, from its best and from its initial parameters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TASKS = 40
 
 @dataclass(frozen=True)
 class ProjectionProgress:
-    """Progress: the number of finished adaptations and projections (`done`), and their total number (`of`)."""
+    """Number of adaptations and projections that are finished (`done`), and their total number (`of`)."""
 
     done: int
     of: int
@@ -43,7 +43,8 @@ class ParameterSpace:
 
     settings: Settings
     iteration: int
-    """Meta-step of the meta-learned parameters: the best ones, or the last ones if there was no validation."""
+    """Meta-step that produced the meta-learned parameters. These are the best parameters, or the last ones if there was
+    no validation."""
     tasks: int
     steps: int
     learned: Start

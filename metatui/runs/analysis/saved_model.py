@@ -41,8 +41,8 @@ LARGEST = 256 * 1024 * 1024
 """Maximum size of an image file in bytes."""
 
 OUTSIDE = 0.01
-"""Pixels of an image may be outside the range 0 to 1 by at most this amount, because resizing an image may cause
-rounding errors."""
+"""Maximum amount by which a pixel value may be outside the range 0 to 1, because resizing an image may cause rounding
+errors."""
 
 EXTRA = ".meta-parameters.safetensors"
 """Suffix of the name of the second exported file, which contains the meta-parameters that are not parameters of the
@@ -67,7 +67,7 @@ class LoadedModel:
         iteration: int,
     ) -> None:
         self.settings = settings
-        """Settings of the run, with the values at the checkpoint."""
+        """Settings of the run at the checkpoint, including live changes made before the checkpoint."""
         self.run = run
         """Name of the run."""
         self.checkpoint = checkpoint
@@ -125,7 +125,10 @@ class LoadedModel:
         return AdaptedModel(experiment, last.params, episodes, self._torch_state, steps)
 
     def read_images(self, paths: Sequence[str | Path]) -> Tensor:
-        """Read PNG or JPEG files as the data set of the run does. `adapt` accepts the result, uint8 [B, C, H, W].
+        """Read PNG or JPEG files in the same way as the data set of the run.
+
+        Returns:
+            A uint8 tensor of shape [B, C, H, W], which can be passed to `adapt`.
 
         Raises:
             BadInput: if the run was not trained on image files, or a file is not an intact image.
@@ -202,7 +205,7 @@ class AdaptedModel:
         self, experiment: Experiment, stack: Params, episodes: Episodes, torch_state: TorchState, steps: int
     ) -> None:
         self.steps = steps
-        """Number of inner steps."""
+        """Number of inner steps with which the model was adapted."""
         self._experiment, self._stack, self._episodes, self._torch_state = experiment, stack, episodes, torch_state
 
     def __call__(self, x: Array) -> Tensor:
@@ -283,7 +286,10 @@ def extra_file(path: Path) -> Path:
 
 
 def _without_files(settings: Settings, state: TrainerState) -> Settings:
-    """Return a copy of `settings` that needs neither training tasks nor the file of pretrained weights."""
+    """Return a copy of `settings` with which the model can be built from `state` alone.
+
+    Neither training tasks nor the file with pretrained weights are then needed.
+    """
     changes: dict[str, str] = {}
     if settings.compute.engine == "auto":  # choosing an engine requires measurements on training tasks
         changes["compute.engine"] = "loop" if settings.is_classification else "batched"

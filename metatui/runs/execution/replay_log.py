@@ -37,7 +37,7 @@ class RunLog:
 
     @property
     def started(self) -> Mapping[str, Any]:
-        """Details of the run's first start; empty if it never started."""
+        """Details of the journal entry about the run's first start; an empty mapping if the run never started."""
         return next((entry.details for entry in self.journal if entry.event == "started"), {})
 
     @property

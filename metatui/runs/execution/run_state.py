@@ -15,22 +15,22 @@ class Outcome:
     status: Status = "running"
     iteration: int = 0
     meta_loss: float | None = None
-    """Meta-loss of the last meta-step; None before the first meta-step, and for `scratch`."""
+    """Meta-loss of the last meta-step; None before the first meta-step, and for the algorithm `scratch`."""
     accuracy: float | None = None
     """Query accuracy of the last meta-step; None for regression."""
     seconds: float = 0.0
-    """Training time, excluding pauses, validations and checkpoints."""
+    """Training time in seconds, excluding pauses, validations and checkpoints."""
     tasks_seen: int = 0
     device: str = ""
     engine: str = ""
     engine_reason: str = ""
     best: Evaluation | None = None
-    """Best validation in this process; None before the first validation with a finite result."""
+    """Result of the best validation since this process started; None before the first finite result."""
     validation: Evaluation | None = None
-    """Last validation in this process."""
+    """Result of the last validation since this process started; None before the first validation."""
     test: Evaluation | None = None
     hints: list[Hinted] = field(default_factory=list)
-    """Hints given in this process."""
+    """Hints given since this process started."""
     warning: str | None = None
     """Reason why the result is not usable (`Finished.warning`); None if the result is usable."""
     sentence: str | None = None

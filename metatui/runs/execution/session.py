@@ -147,8 +147,8 @@ class Session:
                 the checkpoint, are undone.
 
         Raises:
-            BadInput: if the run is finished or live, a change is not possible, no checkpoint is intact, or the device
-                or the data set is not available.
+            BadInput: if the run has completed all its meta-steps or is still being trained, a change is not possible,
+                no checkpoint is intact, or the device or the data set is not available.
         """
         changes = _allowed(changes or {})
         load_libraries()
@@ -192,7 +192,10 @@ class Session:
         self.trainer.submit(command)
 
     def interrupt(self, cause: str | None = None) -> None:
-        """Finish the meta-step, save, and end as `interrupted`, recording `cause`. Signal handlers may call this."""
+        """Finish the meta-step, save the run and end it with the status `interrupted`, recording `cause`.
+
+        Signal handlers may call this method.
+        """
         self._writer.cause = cause
         self.submit(Stop("interrupted"))
 
@@ -328,7 +331,10 @@ class Session:
 
 @contextmanager
 def _locked(run: RunFolder) -> Iterator[RunLock]:
-    """Lock the run. The lock is released if the block raises an exception; otherwise, the new session holds it."""
+    """Context manager that locks the run and yields the lock.
+
+    The lock is released if the `with` block raises an exception; otherwise, the new session holds the lock.
+    """
     lock = RunLock(run.lock_path)
     try:
         yield lock

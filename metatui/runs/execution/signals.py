@@ -1,4 +1,4 @@
-"""Signal handling: on a signal, a run finishes its meta-step and saves. A second Ctrl-C ends it immediately."""
+"""Signal handling. After a signal, a run finishes its meta-step and is saved. A second Ctrl-C ends it immediately."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from metatui.utils.errors import MetatuiError
 from metatui.utils.progress import packing
 
 REQUEUE = 75
-"""Exit code EX_TEMPFAIL: the run is saved, and the same command continues it."""
+"""Exit code (EX_TEMPFAIL) if the run was saved and the same command can continue it."""
 
 
 class SignalState:
@@ -55,7 +55,7 @@ class SignalState:
             interrupt(self.signal.name)
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """Handle a signal, as `signal.signal` calls it."""
+        """Handle a signal. This method can be passed to `signal.signal`."""
         if self.signal is None:
             self.signal = signal.Signals(number)
             if self._interrupt is not None:
@@ -87,9 +87,9 @@ def ending_softly(interrupt: Callable[[str], object] | None = None) -> Iterator[
     Without `interrupt`, the first signal raises KeyboardInterrupt until `SignalState.then` sets a callback, so that
     loading libraries and data ends immediately.
 
-    Further signals are ignored, because a scheduler may signal both the job and each step, and both the kernel and the
-    shell send SIGHUP if the terminal is lost. Only Ctrl-C after the first signal ends the run immediately. A signal
-    that is ignored (nohup) or handled by other code keeps its handler.
+    Further signals are ignored, because a job scheduler may signal both the job and each of its steps, and both the
+    kernel and the shell send SIGHUP if the terminal is lost. Only Ctrl-C after the first signal ends the run
+    immediately. If a signal is already ignored (nohup) or handled by other code, its handler is not replaced.
 
     Raises:
         EndedEarly: if a signal arrived before `interrupt` was set.

@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def train(session: Session) -> None:
-    """Train to the end. A failure is logged, because this process has no terminal."""
+    """Train the run of `session` to its end. A failure is logged, because this process has no terminal."""
     try:
         with closing(iter(session)) as training:
             for _ in training:

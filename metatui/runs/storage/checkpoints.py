@@ -46,7 +46,7 @@ _Live = Annotated[str, BeforeValidator(_check_live)]
 
 
 class _Values(BaseModel):
-    """Values that `Trainer` reads from a state; other values are ignored."""
+    """Values in a checkpoint that `Trainer` reads. Other values are ignored."""
 
     model_config = ConfigDict(strict=True)
 
@@ -67,7 +67,14 @@ class _Values(BaseModel):
 
 
 def save_checkpoint(folder: Path, kind: str, state: TrainerState) -> None:
-    """Write `folder/<kind>.safetensors`; `kind` is `last` or `best`. Raises WriteRefused."""
+    """Write `state` to the file `<kind>.safetensors` in `folder`.
+
+    Args:
+        kind: `last` or `best`.
+
+    Raises:
+        WriteRefused: if the file cannot be written.
+    """
     from safetensors.torch import save
 
     # Parameters may share memory with the best parameters, which the format cannot represent.
@@ -85,7 +92,13 @@ def save_checkpoint(folder: Path, kind: str, state: TrainerState) -> None:
 
 
 def clean_checkpoints(folder: Path) -> None:
-    """Remove files of a writer that died while saving. The caller must hold the run's lock. Raises WriteRefused."""
+    """Remove temporary files left by a process that was killed while it saved a checkpoint.
+
+    The caller must hold the run's lock.
+
+    Raises:
+        WriteRefused: if a file cannot be removed.
+    """
     with writing(folder):
         folder.mkdir(exist_ok=True)
         fresh = [f"{kind}.new" for kind in ("last", "best")]
@@ -95,7 +108,11 @@ def clean_checkpoints(folder: Path) -> None:
 
 
 def read_checkpoint(path: Path) -> TrainerState:
-    """Return the state in `path` on the CPU. Raises BadInput if the file is not an intact checkpoint."""
+    """Load the training state from the checkpoint `path` onto the CPU.
+
+    Raises:
+        BadInput: if the file is not an intact checkpoint.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load
 

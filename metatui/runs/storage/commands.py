@@ -20,7 +20,8 @@ class ReplayedCommand:
     made: bool
     """Whether the journal records the command. If not, the command has not been executed yet or was refused."""
     ahead: bool
-    """Whether the command follows the last start or resumption of the run and has not been executed since then."""
+    """Whether the command belongs to a meta-step after the last start or resumption of the run, and has not been
+    executed since then."""
 
 
 def replay_log(plan: Iterable[Planned], journal: Iterable[Entry]) -> list[ReplayedCommand]:

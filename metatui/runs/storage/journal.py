@@ -28,11 +28,10 @@ FURTHEST = 1024 * 1024 * 1024
 ESSENTIAL = re.compile(rb'"event":"(?:started|tweaked|undone|evaluated)"')
 REGULAR = b'"regular":true'
 MOST_ESSENTIAL = 20_000
-"""Maximum number of essential lines to keep; lines longer than `LONGEST_LINE` are dropped."""
+"""Maximum number of lines matching `ESSENTIAL` to keep. Lines longer than `LONGEST_LINE` are dropped."""
 
 EARLIEST, LATEST = datetime(2, 1, 1, tzinfo=UTC), datetime(9998, 12, 31, tzinfo=UTC)
-"""Range of times that can be represented in every time zone. Times outside this range are replaced by its nearer
-limit."""
+"""Earliest and latest times that can be represented in every time zone. Times outside this range are clamped to it."""
 
 _STATUS: Mapping[str, Status] = {
     "started": "running",
@@ -76,7 +75,7 @@ class JournalWriter:
         self._lines.append({"time": now, "event": event, "iteration": iteration, **details})
 
     def flush(self) -> None:
-        """Sync buffered events to disk. Raises WriteRefused."""
+        """Sync buffered events to disk. Raises WriteRefused if they cannot be written."""
         self._lines.flush(sync=True)
 
     def close(self) -> None:
@@ -84,10 +83,10 @@ class JournalWriter:
 
 
 def read_journal(path: Path) -> list[Entry]:
-    """Return every readable event in order; empty if the journal does not exist.
+    """Return every readable event of the journal in order; an empty list if the journal does not exist.
 
-    The last `LARGEST` bytes are read completely. Of earlier events, only starts and commands are read, because a
-    resumed run needs them.
+    The last `LARGEST` bytes are read completely. Of earlier events, only those that a resumed run needs are read: the
+    start of the run, live changes and validations.
     """
     lines: list[bytes] = []
     with suppress(OSError, ValueError), open_regular(path) as file:
@@ -109,7 +108,10 @@ def check_journal(entries: Iterable[Entry], path: Path) -> None:
 
 
 def effective_entries(entries: Iterable[Entry]) -> list[Entry]:
-    """Drop entries undone by resuming from an earlier checkpoint. Live changes are kept, because they are repeated."""
+    """Return `entries` without those that were undone by resuming from an earlier checkpoint.
+
+    Live changes are kept, because a resumed run repeats them.
+    """
     kept: list[Entry] = []
     for entry in entries:
         if entry.event == "started":

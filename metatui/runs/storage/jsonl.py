@@ -14,7 +14,7 @@ from metatui.utils.files import open_regular, writing
 JsonObject = Mapping[str, Any]
 
 UNSYNCED = 1024 * 1024
-"""Maximum number of bytes that are kept in memory until the next sync to disk. If there are more, `flush` syncs."""
+"""Maximum number of bytes to keep in memory until they are synced to disk. If there are more, `flush` syncs them."""
 
 
 class AppendOnlyFile:
@@ -25,7 +25,11 @@ class AppendOnlyFile:
     """
 
     def __init__(self, path: Path, *, fresh: bool = False) -> None:
-        """Open `path`, creating it if needed; if `fresh` is True, it must not exist. Raises WriteRefused."""
+        """Open `path`, creating the file if needed. If `fresh` is True, the file must not exist.
+
+        Raises:
+            WriteRefused: if the file cannot be opened or created.
+        """
         self._path = path
         with writing(path):
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_EXCL if fresh else 0)
@@ -44,7 +48,11 @@ class AppendOnlyFile:
         self._pending += data
 
     def flush(self, *, sync: bool = False) -> None:
-        """Pass all data to the operating system, and to the disk if `sync` is True. Raises WriteRefused."""
+        """Pass all data to the operating system, and to the disk if `sync` is True.
+
+        Raises:
+            WriteRefused: if the data cannot be written.
+        """
         with writing(self._path):
             while self._written < len(self._pending):
                 at = self._synced + self._written
@@ -53,7 +61,11 @@ class AppendOnlyFile:
                 self._sync()
 
     def close(self) -> None:
-        """Flush and close, even if flushing fails. A second call does nothing. Raises WriteRefused."""
+        """Write all data to disk and close the file, even if writing fails. A second call does nothing.
+
+        Raises:
+            WriteRefused: if the data cannot be written or the file cannot be closed.
+        """
         if self._handle < 0:
             return
         try:
@@ -79,7 +91,7 @@ class LinesWriter(AppendOnlyFile):
     """Writer of objects to a JSON lines file."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file. Raises WriteRefused."""
+        """Open `path` for appending. Raises WriteRefused if the file cannot be opened."""
         super().__init__(path)
         if not self.ends_with(b"\n"):  # a crash left a partial last line: start a new one
             self.write(b"\n")

@@ -56,10 +56,13 @@ class RunLock:
                 raise BadInput(f"run {quote(self._path.parent.name)} was taken over by {holder(self._path)}")
 
     def was_replaced(self) -> bool | None:
-        """Return whether `path` is now a file other than the locked one; None if it is missing. Raises WriteRefused.
+        """Return whether `path` is now a file other than the locked one; None if it is missing.
 
         The open handle prevents reuse of the inode, so a folder that was deleted and created again is recognised as
         another one.
+
+        Raises:
+            WriteRefused: if `path` cannot be examined.
         """
         with writing(self._path):
             try:

@@ -26,7 +26,8 @@ MOST = 2**53
 """Largest valid number of meta-steps or tasks: above this, floats cannot represent every integer."""
 
 SEAM = 512
-"""Number of bytes before the current offset that are compared with the file on the next read: at least two lines."""
+"""Number of bytes before the current offset that the next read compares with the file. They contain at least two
+lines."""
 
 _NAMES = tuple(field.name for field in fields(Progress))
 _values = operator.attrgetter(*_NAMES)
@@ -34,7 +35,7 @@ _LINE = "{" + ",".join(f'"{name}":%s' for name in _NAMES) + "}\n"
 
 
 class MetricsWriter:
-    """Writer of meta-steps. A resumed run continues after meta-step `after`; later lines are removed."""
+    """Writer of the metrics of meta-steps. For a resumed run, lines after meta-step `after` are removed first."""
 
     def __init__(self, path: Path, *, after: int) -> None:
         with writing(path):
@@ -48,11 +49,15 @@ class MetricsWriter:
         return time.monotonic() - self._flushed >= FLUSH_AFTER
 
     def append(self, progress: Progress) -> None:
-        """Buffer a meta-step until the next `flush`."""
+        """Buffer the metrics of a meta-step until the next `flush`."""
         self._lines.write((_LINE % tuple(map(_json, _values(progress)))).encode())
 
     def flush(self, *, sync: bool = False) -> None:
-        """Pass buffered lines to the operating system, and to the disk if `sync` is True. Raises WriteRefused."""
+        """Pass buffered lines to the operating system, and to the disk if `sync` is True.
+
+        Raises:
+            WriteRefused: if the lines cannot be written.
+        """
         self._lines.flush(sync=sync)
         self._flushed = time.monotonic()
 
@@ -78,7 +83,7 @@ class MetricsReader:
     """
 
     def read_new(self, limit: int = CHUNK) -> list[Progress]:
-        """Return the new meta-steps. Reads at most about `limit` bytes."""
+        """Return the meta-steps added since the last call, reading at most about `limit` bytes."""
         data = read_range(self.path, self.offset - len(self._seam), len(self._seam) + limit)
         self.restarted = not data.startswith(self._seam)
         if self.restarted:
@@ -114,7 +119,7 @@ def sampled(path: Path, *, most: int = CHUNK // 2, parts: int = 64) -> list[Prog
 
 
 def last_progress(path: Path) -> Progress | None:
-    """Return the last meta-step without reading the whole file."""
+    """Return the metrics of the last meta-step without reading the whole file."""
     for text in reversed(read_tail(path, 2 * LONGEST_LINE).split(b"\n")):
         for item in parse_lines(text):
             if (progress := _progress(item)) is not None:
@@ -134,7 +139,7 @@ def _json(value: float | None) -> str:
 _MISSING = tuple(
     (field.name, field.type == "int", None if "None" in str(field.type) else math.nan) for field in fields(Progress)
 )
-"""Fields of Progress: the name, whether the value is an integer, and the value to use if a line lacks the field."""
+"""For each field of `Progress`: its name, whether its value is an integer, and the value to use if a line lacks it."""
 
 
 def _progress(item: Mapping[str, Any]) -> Progress | None:

@@ -19,13 +19,13 @@ from metatui.utils.text import sanitize
 
 LARGEST = 64 * 1024 * 1024
 MOST_VALUES = 1_000_000
-"""Maximum number of values and images in a file.
+"""Maximum total number of values and images in a result file.
 
 The limit exists because validating an invalid file may need half a kilobyte of memory for each value.
 """
 MOST_PROBLEMS = 1000
 LARGEST_SIDE = 4096
-"""Maximum width of an image in pixels."""
+"""Maximum height and maximum width of an image in pixels."""
 
 LENGTHS = (1, 3)
 """Allowed numbers of dimensions of an example: 1 for a row of inputs, or 3 for channels, height and width."""
@@ -44,7 +44,7 @@ class _Record(BaseModel):
 
 
 class EvaluationRecord(_Record):
-    """Last validation, validation of the best checkpoint, and test."""
+    """Content of evaluation.json: the last validation, the validation of the best checkpoint, and the test."""
 
     validation: Evaluation | None = None
     best: Evaluation | None = None
@@ -53,8 +53,8 @@ class EvaluationRecord(_Record):
     def holding(self, iteration: int, *, finished: bool) -> EvaluationRecord:
         """Return the evaluations that are valid for a run at meta-step `iteration`.
 
-        After a run is resumed, the file is rewritten only at the next evaluation, so it may contain evaluations of
-        later meta-steps.
+        After a run is resumed, evaluation.json is rewritten only at the next evaluation, so it may contain evaluations
+        of later meta-steps.
 
         Args:
             iteration: current meta-step of the run.
@@ -81,7 +81,7 @@ class EvaluationRecord(_Record):
 
 
 class AdaptationRecord(_Record):
-    """Held-out tasks after `iteration` meta-steps, with the data for their charts."""
+    """Held-out tasks evaluated after `iteration` meta-steps, with the data for their charts."""
 
     iteration: int
     split: str
@@ -144,7 +144,7 @@ def _is_consistent(view: TaskView) -> bool:
 
 
 def write_record(path: Path, record: _Record) -> None:
-    """Write `record`. Raises WriteRefused."""
+    """Write `record` to the file `path` as JSON. Raises WriteRefused if the file cannot be written."""
     write_atomically(path, record.model_dump_json().encode() + b"\n")
 
 

@@ -35,7 +35,7 @@ class _File:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Run on disk, either live or ended. Every method reads the current files."""
+    """Folder of a run, which may still be training or may have ended. Every method reads the current files."""
 
     path: Path
 
@@ -46,7 +46,7 @@ class RunFolder:
 
     @property
     def argument(self) -> str:
-        """Name of the run, or its path if it is not in the default folder; quoted for use in shell commands."""
+        """Name of the run, or its path if it is not in the default folder, as a quoted argument for shell commands."""
         return shlex.quote(self.id if self.path.parent == paths.runs_dir() else str(self.path))
 
     @property
@@ -90,15 +90,23 @@ class RunFolder:
         return [last[iteration] for iteration in sorted(last)]
 
     def metrics(self) -> MetricsReader:
-        """Return a reader of the metrics, from the first meta-step on."""
+        """Return a reader of the run's metrics, which starts at the first meta-step."""
         return MetricsReader(self.metrics_path)
 
     def evaluation(self) -> EvaluationRecord:
-        """Return the last validation, the best one and the test, if any. Raises BadInput if the file is invalid."""
+        """Return the results of the last validation, the best validation and the test, as far as they exist.
+
+        Raises:
+            BadInput: if evaluation.json is invalid.
+        """
         return read_record(self.evaluation_path, EvaluationRecord) or EvaluationRecord()
 
     def views(self) -> tuple[TaskView, ...]:
-        """Return the held-out tasks of the last evaluation, if any. Raises BadInput if the file is invalid."""
+        """Return the held-out tasks of the last evaluation, with predictions; an empty tuple if there are none.
+
+        Raises:
+            BadInput: if adaptation.json is invalid.
+        """
         record = read_record(self.adaptation_path, AdaptationRecord)
         return record.views if record else ()
 
@@ -117,15 +125,15 @@ class RunFolder:
         return total
 
     def is_live(self) -> bool:
-        """Return whether a process is writing this run."""
+        """Return whether a process is training this run, that is, whether it holds the run's lock."""
         return is_held(self.lock_path)
 
     def status(self) -> Status:
-        """Return the status; `interrupted` if the run's process died."""
+        """Return the status of the run, which is `interrupted` if the run's process died."""
         return status_of(self.journal(), live=self.is_live())
 
     def not_live(self) -> BadInput:
-        """Return an error stating that the run is not live, with its status, the reason and what to do."""
+        """Return an error stating that no process trains the run, with the status of the run and what to do."""
         entries = self.journal()
         status = status_of(entries, live=False)
         why = end_reason(self, entries, status)
@@ -159,7 +167,11 @@ def has_died(entries: list[Entry], status: Status) -> bool:
 
 
 def status_of(entries: list[Entry], *, live: bool) -> Status:
-    """Return the status of a run with the given journal; `live` is True if a process is writing it."""
+    """Return the status of a run with the given journal.
+
+    Args:
+        live: whether a process is still training the run.
+    """
     status = last_status(entries)
     if live:
         return "paused" if status == "paused" else "running"

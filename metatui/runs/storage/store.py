@@ -1,4 +1,4 @@
-"""Store of all runs in one folder: create, list, find and delete runs."""
+"""Store that creates, lists, finds and deletes the runs in one folder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,11 @@ LATEST = re.compile("latest(?:~([0-9]{1,6}))?")
 
 
 class RunStore:
-    """Store of the runs in `root`, which defaults to METATUI_RUNS or the user's data directory."""
+    """Store of the runs in the folder `root`.
+
+    By default, `root` is the folder in the environment variable METATUI_RUNS or, if this variable is not set, `runs` in
+    the user's data folder.
+    """
 
     def __init__(self, root: str | Path | None = None) -> None:
         self.root = paths.runs_dir(root)
@@ -40,9 +44,11 @@ class RunStore:
         changes: Sequence[Planned] = (),
         origin: str | None = None,
     ) -> RunFolder:
-        """Create a folder that contains settings.toml, named after the algorithm, the task and the time.
+        """Create a run folder, named after the algorithm, the task and the time, and write settings.toml to it.
 
-        Raises WriteRefused or BadInput.
+        Raises:
+            BadInput: if the root of the store is a file.
+            WriteRefused: if the folder or the file cannot be created.
         """
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         stem = f"{settings.algorithm.name}-{settings.task.source}-{stamp}"
@@ -69,7 +75,7 @@ class RunStore:
                 return path
 
     def check_root(self) -> None:
-        """Raise BadInput if the root is a file instead of a folder."""
+        """Raise BadInput if the root of this store is a file instead of a folder."""
         if self.root.is_file():
             raise BadInput(f"{quote(str(self.root), 200)} is a file, but must be a folder")
 
@@ -82,7 +88,7 @@ class RunStore:
         return [folder for folder in folders if folder.is_run()]
 
     def summaries(self) -> list[RunSummary]:
-        """Summarise all runs, newest first. Summaries of ended runs are cached on disk."""
+        """Return summaries of all runs, newest first. Summaries of runs that have ended are cached on disk."""
         return newest_first(self._summaries.summaries(self.runs()))
 
     def unfinished(self, settings: Settings, changes: Sequence[Planned] = ()) -> list[RunFolder]:
@@ -106,7 +112,8 @@ class RunStore:
         `latest` is the run that was started last, and `latest~1` is the run that was started before it.
 
         Raises:
-            BadInput: if no run matches (the message suggests similar names), or several names start with `reference`.
+            BadInput: if no run matches (the message suggests similar names), or if the names of several runs start
+                with `reference`.
         """
         text = str(reference)
         if isinstance(reference, Path) or os.sep in text or text in (".", ".."):
@@ -154,7 +161,7 @@ def discard(run: RunFolder) -> None:
 
 
 def live_runs(store: RunStore) -> list[RunSummary]:
-    """Summarise the live runs, newest first."""
+    """Return summaries of the runs that a process is training, newest first."""
     return newest_first([summarise(run) for run in store.runs() if run.is_live()])
 
 

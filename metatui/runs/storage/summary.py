@@ -1,4 +1,4 @@
-"""Summaries of runs for lists, and their cache on disk. With the cache, listing 10,000 runs is ten times as fast."""
+"""Summaries of runs, and a cache of these summaries on disk, with which listing 10,000 runs is ten times as fast."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class RunSummary:
     """Start time in UTC."""
     preset: str | None
     settings: Settings | None
-    """Settings of the run; None if settings.toml is invalid, for the reason in `problem`."""
+    """Settings of the run; None if settings.toml is invalid. In this case, `problem` contains the reason."""
     progress: Progress | None
-    """Last meta-step; None before the first meta-step, and for `scratch`."""
+    """Metrics of the last meta-step; None before the first meta-step, and for the algorithm `scratch`."""
     best: Evaluation | None
-    """Best validation."""
+    """Result of the best validation; None if there is none."""
     test: Evaluation | None
-    """Final test; None before the test, or if the run was resumed after it."""
+    """Result of the final test; None if there was no test yet, or if the run was resumed after the test."""
     problem: str | None
     iterations: int | None
     """Total number of meta-steps to train, after live changes to this number; None if `settings` is None."""
@@ -58,13 +58,13 @@ class RunSummary:
     died: bool
     """Whether the process `pid` ended without recording the end of the run, for example because it was killed."""
     validation: Evaluation | None = None
-    """Last validation, which is not necessarily the best one."""
+    """Result of the last validation, which is not necessarily the best one; None if there is none."""
     warning: str | None = None
     """Reason why the result of a finished run is not usable (`Finished.warning`); None if the result is usable."""
     reason: str | None = None
     """Reason why the run failed or was interrupted; None for other statuses, or if the journal contains no reason."""
     changed_live: bool = False
-    """Whether settings were changed while the run trained, other than planned changes, even if this was undone."""
+    """Whether a setting was changed during training. Planned changes do not count, but changes that were undone do."""
 
     @property
     def id(self) -> str:
@@ -77,21 +77,24 @@ class RunSummary:
 
     @property
     def activity(self) -> str:
-        """Activity of a run that has finished its last meta-step: `validating` or `testing`. Empty for other runs."""
+        """Activity of a run after its last meta-step: `validating` or `testing`; an empty string for other runs."""
         if self.status != "running" or self.iterations is None or self.iteration < self.iterations:
             return ""
         return "testing" if self.validation and self.validation.iteration == self.iteration else "validating"
 
     @property
     def process(self) -> str:
-        """The process that is training the run, or trained it until it died: `process 4211`; empty for other runs."""
+        """Process that is training the run, or that trained it until the process died, such as `process 4211`.
+
+        For other runs, this is an empty string.
+        """
         if self.pid is None or not (self.died or self.status in ("running", "paused")):
             return ""
         return f"process {self.pid}{f' on {self.host}' if self.host and self.host != socket.gethostname() else ''}"
 
 
 def summarise(run: RunFolder) -> RunSummary:
-    """Summarise `run` without raising errors; `problem` describes anything that cannot be read."""
+    """Return a summary of `run`, without raising errors. Its `problem` describes anything that cannot be read."""
     settings, records, problem = None, EvaluationRecord(), None
     live = run.is_live()  # read before the journal, so that a run that ends in between does not look interrupted
     entries = run.journal()
@@ -145,7 +148,7 @@ def _changed_live(run: RunFolder, entries: Iterable[Entry]) -> bool:
 
 
 def _lost(run: RunFolder, entries: list[Entry], progress: Progress | None, status: Status) -> str | None:
-    """Describe what the folder lacks: the journal or the end of the metrics; None if neither is missing."""
+    """Return a message if the journal or the end of the metrics is missing from the run folder, otherwise None."""
     if progress and not entries:
         return f"{quote(run.id)} has no readable {run.journal_path.name}, so its status is unknown"
     reached = entries[-1].iteration if entries else 0
@@ -190,7 +193,7 @@ class SummaryCache:
         self._known: dict[str, tuple[str, RunSummary]] | None = None
 
     def summaries(self, runs: Sequence[RunFolder]) -> list[RunSummary]:
-        """Summarise `runs` in the given order."""
+        """Return summaries of `runs` in the given order."""
         if self._known is None:
             self._known = dict(self._load())
         fresh: dict[str, tuple[str, RunSummary]] = {}

@@ -111,7 +111,7 @@ class TensorBoardLog:
         self._file.close()
 
     def _write_pending(self) -> None:
-        """Write the last meta-step if it has not been written yet."""
+        """Write the scalars of the last meta-step if they have not been written yet."""
         if self._pending is None:
             return
         values = asdict(self._pending)

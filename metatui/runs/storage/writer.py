@@ -50,10 +50,13 @@ class RunWriter:
         tensorboard: bool = False,
         data: DataSchema | None = None,
     ) -> None:
-        """Open the files of the run. Raises WriteRefused.
+        """Open the files of the run.
 
         Args:
             data: schema of the data set, which is written when the run starts; None to write no schema.
+
+        Raises:
+            WriteRefused: if a file cannot be opened.
         """
         self.run = run
         self.saved_at = iteration
@@ -124,7 +127,7 @@ class RunWriter:
         self.catch_up()
 
     def unsaved(self) -> str:
-        """Describe the queued writes."""
+        """Return a description of the queued writes."""
         return ", ".join(dict.fromkeys(what for what, _ in self._queue))
 
     def queue(self, event: Event) -> None:

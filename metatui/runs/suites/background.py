@@ -28,7 +28,7 @@ from metatui.utils.files import read_bounded
 from metatui.utils.logs import open_log
 
 NICENESS = 10
-"""Niceness of the runs: they use every core, but the app must respond to keys immediately."""
+"""Niceness of the processes of the runs. They use every core, but the app must respond to keys immediately."""
 LARGEST = 1000
 """Maximum number of bytes in a lock file."""
 

@@ -104,7 +104,7 @@ def read(path: Path, changes: Mapping[str, Scalar] | None = None) -> Suite:
 
 
 def _file(reference: str | Path) -> Path | None:
-    """Return the path `reference`, or the file of the suite with this name; None if there is no such suite."""
+    """Return the file of a suite, given its path or the name of the suite; None if no suite has this name."""
     text = str(reference)
     if names_file(reference):
         return paths.expanded(text)

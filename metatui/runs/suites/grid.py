@@ -49,7 +49,7 @@ def comparisons(
 
 
 def planned(preset: Preset, changes: Changes, origin: SourceLocation) -> PlannedRun:
-    """Return a run with the settings of `preset` and `changes`."""
+    """Return a planned run with the settings of `preset`, changed by `changes`."""
     settings = _changed(_settings_of(preset, origin), changes, origin)
     return PlannedRun("", "", settings, preset.name if settings == preset.settings else as_changed(preset.name))
 

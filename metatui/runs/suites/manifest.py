@@ -58,7 +58,7 @@ class SuiteManifest:
         return is_held(self.lock_path)
 
     def __enter__(self) -> SuiteManifest:
-        """Take the lock.
+        """Acquire the suite's lock.
 
         Raises:
             BadInput: if another process holds the lock.

@@ -1,4 +1,4 @@
-"""Data classes of suites."""
+"""Data classes for suites, their comparisons and their runs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class PlannedRun:
     origin: str
     """Text about the origin of the settings, for the run's journal."""
     title: str = ""
-    """Text that replaces the name of the algorithm in the label; empty to use the name of the algorithm."""
+    """Text that replaces the name of the algorithm in the label. If it is empty, the name of the algorithm is used."""
 
     @property
     def name(self) -> str:
@@ -41,7 +41,7 @@ class PlannedRun:
 
     @property
     def iterations(self) -> int:
-        """Number of meta-steps to train; 0 for `scratch`."""
+        """Number of meta-steps to train; 0 for the algorithm `scratch`."""
         trains = FIELDS["training.iterations"].is_relevant(self.settings)
         return self.settings.training.iterations if trains else 0
 
@@ -60,12 +60,12 @@ class PlannedComparison:
     steps: int | None = None
     shots: int | None = None
     target: float | None = None
-    """Target accuracy as a fraction, or target loss."""
+    """Target accuracy as a fraction, or target loss; None if there is no target."""
     warnings: tuple[str, ...] = ()
     """Warnings about differences between the protocols of the runs."""
 
     def titles(self, folders: Mapping[Hashable, RunFolder | None]) -> dict[RunFolder, str]:
-        """Return the titles of the runs that have one, keyed by folder.
+        """Return the titles of the runs that have a folder and a title, keyed by folder.
 
         Args:
             folders: folder of each run, keyed by the run's identity.

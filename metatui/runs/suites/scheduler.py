@@ -52,7 +52,7 @@ class RunProgress(SuiteEvent):
     accuracy: float | None
     tasks_seen: int
     seconds: float
-    """Training time, excluding validations and checkpoints."""
+    """Training time in seconds, excluding validations and checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class RunWarned(SuiteEvent):
 @dataclass(frozen=True)
 class RunEnded(SuiteEvent):
     status: str
-    """Status in the run's journal; `failed` if the journal has no status."""
+    """Final status of the run according to its journal; `failed` if the journal has no status."""
     sentence: str | None
     """Reason for the failure; None if the run did not fail."""
 
@@ -73,7 +73,7 @@ Emit = Callable[[SuiteEvent | Exception | None], object]
 
 
 class SuiteRunner:
-    """Trains the runs of a suite and yields their events. It can be iterated over only once."""
+    """Iterable that trains the runs of a suite and yields their events. It can be iterated over only once."""
 
     def __init__(
         self,
@@ -104,13 +104,16 @@ class SuiteRunner:
         return self._interrupted
 
     def interrupt(self) -> None:
-        """Interrupt and save the current runs, and start no others. Signal handlers and other threads may call this."""
+        """Interrupt and save the current runs, and do not start further runs.
+
+        Signal handlers and other threads may call this method.
+        """
         self._interrupted = self._over = True
         for child in list(self._children):
             child.end_sending()
 
     def __iter__(self) -> Generator[SuiteEvent, None, None]:
-        """Yield the events of all runs; ending the iteration early kills their processes.
+        """Yield the events of all runs. If the iteration ends early, the processes of the runs are killed.
 
         Raises:
             MetatuiError: if a run cannot be recorded in the manifest.

@@ -24,7 +24,7 @@ class RunStatus:
     """Folder of the run; None if the run was not started."""
     status: Status | Literal["waiting"]
     progress: Progress | None
-    """Last meta-step; None before the first meta-step and for `scratch`."""
+    """Metrics of the last meta-step; None before the first meta-step, and for the algorithm `scratch`."""
     test: Evaluation | None
     problem: str | None
     """Reason why the run failed or cannot be read; None if there is no problem."""
@@ -51,7 +51,7 @@ class SuiteStatus:
     """Status of a suite."""
 
     runs: tuple[RunStatus, ...]
-    """Runs in the order of the suite."""
+    """Status of each run, in the order of the suite."""
     running: bool
     """Whether a live process is running the suite."""
 
@@ -65,12 +65,12 @@ class SuiteStatus:
 
     @property
     def share(self) -> float:
-        """Completed fraction of the suite. Every run has the same weight."""
+        """Completed fraction of the suite, from 0 to 1. Every run has the same weight."""
         return sum(run.share for run in self.runs) / len(self.runs)
 
 
 class SuiteMonitor:
-    """Reads the status of a suite; not thread-safe."""
+    """Reader of the status of a suite. It is not thread-safe."""
 
     def __init__(self, manifest: SuiteManifest) -> None:
         self.manifest = manifest

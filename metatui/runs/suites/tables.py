@@ -18,7 +18,7 @@ from metatui.utils.text import sanitize
 
 @dataclass(frozen=True)
 class SourceLocation:
-    """Location of a value, for error messages."""
+    """Location of a value in a suite file, for error messages."""
 
     file: str
     part: str = ""
@@ -62,11 +62,11 @@ SettingsTable = Annotated[
 TABLES = "a non-empty list of tables"
 
 LONGEST_LABEL = 40
-"""Maximum length of the label of a run."""
+"""Maximum number of characters in the label of a run."""
 
 
 class Table(BaseModel):
-    """A table of a suite file. Messages about an invalid field contain its description."""
+    """A table of a suite file. An error message about an invalid field contains the `description` of this field."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -77,7 +77,7 @@ class SuiteFile(Table):
 
 
 class About(Table):
-    """The `[suite]` table."""
+    """The `[suite]` table of a suite file."""
 
     title: Text = ""
     source: Text = ""
@@ -89,14 +89,14 @@ class About(Table):
 
 
 class RunTable(Table):
-    """Settings of runs."""
+    """A table of a suite file that selects settings: a preset, and changes to it."""
 
     preset: str | None = Field(None, description="text")
     set: SettingsTable = {}
 
 
 class LabelledRunTable(RunTable):
-    """An item of the list `runs`: the settings and the label of a run."""
+    """An item of the list `runs` in a suite file. It contains the settings and the label of a run."""
 
     label: str = Field(
         "",
@@ -107,7 +107,7 @@ class LabelledRunTable(RunTable):
 
 
 class CompareTable(RunTable):
-    """A `[[compare]]` table."""
+    """A `[[compare]]` table of a suite file."""
 
     name: str = Field(pattern=f"^{NAME.pattern}$", description="1 to 64 letters, digits, '-' or '_'")
     grid: SettingsTable = {}

@@ -99,7 +99,7 @@ def target_words(comparison: Comparison) -> str | None:
 
 
 def main_results(comparison: Comparison) -> tuple[str, ...]:
-    """Return the results over seeds and the conclusions; if there are neither, return the result of each run.
+    """Return the results across seeds and the conclusions; if there are neither, return the result of each run.
 
     These sentences are followed by sentences about settings that were changed during training. No sentence ends with a
     full stop.
@@ -159,7 +159,7 @@ def deviation(metric: Metric, value: float) -> str:
 
 
 def intervals(comparison: Comparison) -> str:
-    """Describe the intervals: their confidence level, and whether they are over tasks or over seeds."""
+    """Describe the confidence level of the intervals, and whether they are computed across tasks or across seeds."""
     seeds = "; for groups of several seeds, over the seeds" if comparison.repeated else ""
     return f"95 % intervals over tasks{seeds}"
 

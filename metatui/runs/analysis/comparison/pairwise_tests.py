@@ -1,4 +1,4 @@
-"""Paired tests of runs over tasks, tests of settings over seeds, and their conclusions as text."""
+"""Paired tests of runs across tasks, tests of settings across seeds, and conclusions from these tests as text."""
 
 from __future__ import annotations
 
@@ -46,10 +46,11 @@ def _only_seed_differs(a: RunResult, b: RunResult) -> bool:
 
 
 def differences(a: RunResult, b: RunResult, metric: Metric, step: int) -> Floats:
-    """Return the differences a minus b at inner step `step`, [T]; NaN for tasks on which either run diverged.
+    """Return the difference a minus b of the metric of each task after inner step `step`, as an array of shape [T].
 
-    Differences between accuracies are computed from counts of correct predictions. The differences are ranked, so equal
-    differences must agree to the last bit. Subtracting fractions would not ensure this.
+    The difference is NaN for tasks on which either run diverged. Differences between accuracies are computed from
+    counts of correct predictions. The differences are ranked, so equal differences must agree to the last bit.
+    Subtracting fractions would not ensure this.
     """
     import numpy as np
 
@@ -85,7 +86,7 @@ def _mean(run: RunResult, metric: Metric, step: int) -> float:
 
 
 def values(run: RunResult, metric: Metric) -> Floats:
-    """Return the metric of each task at each inner step, [T, steps + 1]."""
+    """Return the metric of each task after each inner step, as an array of shape [T, steps + 1]."""
     if metric == "loss":
         return run.values.loss
     assert run.values.accuracy is not None
@@ -93,7 +94,7 @@ def values(run: RunResult, metric: Metric) -> Floats:
 
 
 def _after(run: RunResult, metric: Metric, step: int) -> Floats:
-    """Return the metric of each task, [T], after inner step `step`, or after the last inner step if that is earlier."""
+    """Return the metric of each task after inner step `step`, or after the last inner step if that is earlier."""
     every = values(run, metric)
     return every[:, min(step, every.shape[1] - 1)]
 
@@ -127,7 +128,7 @@ def pair_verdict(pair: Pair) -> str:
 
 
 def seed_verdict(pair: SeedPair) -> str:
-    """Return the conclusion of a test over seeds as a sentence without a full stop."""
+    """Return the conclusion of a test across seeds as a sentence without a full stop."""
     a, b = pair.a.name, pair.b.name
     test = pair.test
     count = pair.a.runs[0].evaluation.tasks
@@ -163,7 +164,10 @@ def _better(metric: Metric, difference: float, half: float, a: str, b: str, over
 
 
 def _inner_steps(a: RunResult, b: RunResult) -> str:
-    """Return a phrase such as `, after 3 and 5 inner steps`; empty if the number is the same in both runs' settings."""
+    """Return a phrase such as `, after 3 and 5 inner steps` about the inner steps of two runs.
+
+    Return an empty string if the settings of both runs contain the same number.
+    """
     if not all(FIELDS["evaluation.inner_steps"].is_relevant(run.settings) for run in (a, b)):
         return ""
     own = a.settings.evaluation_steps, b.settings.evaluation_steps

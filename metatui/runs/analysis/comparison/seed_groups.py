@@ -1,4 +1,4 @@
-"""Groups of runs that differ only in their seeds, with statistics over the seeds."""
+"""Groups of runs that differ only in their seeds, with statistics across the seeds."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def by_seed(runs: Sequence[R]) -> list[tuple[str, tuple[R, ...]]]:
 
 
 def seed_groups(runs: Sequence[RunResult]) -> tuple[SeedGroup, ...]:
-    """Return the groups of `by_seed` with their statistics over seeds."""
+    """Return the groups of `by_seed` with their statistics across seeds."""
     return tuple(
         SeedGroup(
             label=label,
@@ -77,7 +77,11 @@ def without_seed(settings: Settings) -> Settings:
 
 
 def _over_seeds(means: Sequence[Sequence[float]]) -> SeedCurve:
-    """Return statistics over seeds at each inner step, given the mean results of the runs, [runs, steps + 1]."""
+    """Return statistics across seeds at each inner step.
+
+    Args:
+        means: mean result of each run after each inner step, of shape [runs, steps + 1].
+    """
     from metatui.learning.evaluation.statistics import sample_summary
 
     steps = [sample_summary(values) for values in zip(*means, strict=True)]

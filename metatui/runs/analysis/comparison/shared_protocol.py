@@ -22,7 +22,7 @@ Otherwise, accuracies and losses would refer to different data.
 """
 
 TIED = ("task.ways", "task.split", "task.split_seed", "task.class_lists")
-"""Settings fixed by a trained model: its number of outputs and its training classes.
+"""Settings that cannot change after training, because they determine a model's outputs and its training classes.
 
 Runs that differ in these settings have no held-out tasks in common.
 """
@@ -34,7 +34,7 @@ SHARED = (
     "evaluation.inner_steps",
     "evaluation.batch_norm",
 )
-"""Evaluation settings that are the same for all runs of a comparison. The values of the first run are the default."""
+"""Evaluation settings that are the same for all runs of a comparison. By default, they are those of the first run."""
 
 INPUTS = ("task.image_size", "task.image_mode")
 """Image settings that a trained model depends on. Runs that differ in these settings still have the same tasks."""
@@ -47,7 +47,8 @@ LARGEST_TIME_RATIO = 2
 warning."""
 
 SHORTEST_TIMED = 1.0
-"""Training time in seconds below which the time per meta-step is mostly that of the warm-up."""
+"""Minimum training time in seconds of runs whose times per meta-step are compared, because in shorter runs most of the
+time is spent on the warm-up."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,11 @@ def _protocol_warnings(
 
 
 def result_warnings(runs: Sequence[RunResult]) -> Iterator[str]:
-    """Yield warnings about unfinished runs, diverged tasks, missing validations, different budgets, and times."""
+    """Yield warnings about the results of runs.
+
+    They concern unfinished runs, diverged tasks, missing validations, different numbers of training tasks, different
+    machines and uneven times per meta-step.
+    """
     for run in runs:
         if (status := run.run.status()) != "finished":
             done, total = run.costs.iterations, run.settings.training.iterations

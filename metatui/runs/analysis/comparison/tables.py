@@ -43,7 +43,7 @@ class TextTable:
 
 
 def tables(comparison: Comparison) -> list[TextTable]:
-    """Return all non-empty tables."""
+    """Return all tables of a comparison, except those that would be empty."""
     makers = (groups, results, differing_settings, adaptation, seed_tests, paired, costs, to_target)
     return [table for make in makers if (table := make(comparison)) is not None]
 
@@ -169,7 +169,7 @@ def _validated(comparison: Comparison, mean: float, half: float, diverged: int) 
 
 
 def seed_tests(comparison: Comparison) -> TextTable | None:
-    """Create a table of the tests over seeds; None if there are none."""
+    """Create a table of the tests across seeds; return None if there are no such tests."""
     if not comparison.seeds:
         return None
     points_or_loss, write = ("points", points) if comparison.metric == "accuracy" else ("loss", interval)
@@ -188,7 +188,7 @@ def seed_tests(comparison: Comparison) -> TextTable | None:
 
 
 def paired(comparison: Comparison) -> TextTable | None:
-    """Create a table of the paired tests; None if no two runs had the same tasks."""
+    """Create a table of the paired tests; return None if no two runs were evaluated on the same tasks."""
     if not comparison.pairs:
         return None
     counted = any(pair.test.left_out for pair in comparison.pairs)
@@ -219,7 +219,7 @@ def _tested(pair: Pair) -> list[str]:
 
 
 def _signed(write: Callable[[float, float], str], mean: float, half: float) -> str:
-    """Format a difference with its interval and its sign; a minus sign is not a hyphen."""
+    """Format a difference with its interval and its sign. Negative numbers start with a minus sign, not a hyphen."""
     return with_minus(f"{'+' if mean > 0 else ''}{write(mean, half)}")
 
 

@@ -41,7 +41,10 @@ def checkpoints_of(run: RunFolder) -> Checkpoints:
 
 
 def recorded_test(run: RunFolder, settings: Settings) -> tuple[Evaluation, TaskValues] | None:
-    """Return the final test of `run`, without per-task values, if the test followed the protocol in `settings`."""
+    """Return the result of the final test of `run`, without per-task values.
+
+    Return None if there was no final test, or if it did not follow the protocol in `settings`.
+    """
     import numpy as np
 
     test = summarise(run).test

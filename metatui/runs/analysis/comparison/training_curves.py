@@ -1,4 +1,4 @@
-"""Recorded training of a run: smoothed curves, validations, costs, and the time to a target."""
+"""Training of a run as recorded in its files: smoothed curves, validations, costs, and the time to a target."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ POINTS = 500
 
 SHORTEST_SPAN = 50
 SPAN_SHARE = 0.02
-"""Number of meta-steps to smooth over, as a fraction of the longest run, but at least SHORTEST_SPAN meta-steps."""
+"""Number of meta-steps to smooth over, as a fraction of the meta-steps of the longest run. The minimum is
+`SHORTEST_SPAN` meta-steps."""
 
 
 @dataclass

@@ -26,10 +26,10 @@ Steps = int | Literal["own"]
 
 @dataclass(frozen=True)
 class Protocol:
-    """Evaluation protocol of all runs.
+    """Evaluation protocol that all runs of a comparison share.
 
-    Properties that a trained model fixes, such as the number of classes, may differ between the runs. They are in the
-    evaluation and settings of each run.
+    Properties that are fixed by a trained model, such as the number of classes, may differ between the runs. The
+    evaluation and settings of each run contain these properties.
     """
 
     source: str
@@ -59,13 +59,14 @@ class TaskValues:
     """Metrics of each of T held-out tasks at inner steps 0, 1, 2, ..., as read-only arrays."""
 
     loss: Floats
-    """Mean query losses, [T, steps + 1], float64."""
+    """Mean query loss of each task after each inner step, as a float64 array of shape [T, steps + 1]."""
     accuracy: Floats | None
-    """Accuracies as fractions of the query set, [T, steps + 1]; None for regression."""
+    """Query accuracy of each task after each inner step, from 0 to 1, as an array of shape [T, steps + 1]; None for
+    regression."""
 
     @cached_property
     def diverged(self) -> NDArray[np.bool_]:
-        """Whether each task diverged (see `metatui.learning.evaluation.evaluate.diverged`), [T]."""
+        """Array of shape [T]: whether each task diverged (see `metatui.learning.evaluation.evaluate.diverged`)."""
         import torch
 
         from metatui.learning.evaluation.evaluate import diverged
@@ -92,7 +93,7 @@ class LiveChange:
 
     at: TimeToTarget
     label: str
-    """Short description: `inner_lr 0.1`."""
+    """Short description of the change, such as `inner_lr 0.1`."""
     path: str
     """Path of the setting, such as `algorithm.inner_lr`."""
     old: Scalar
@@ -120,18 +121,18 @@ class TrainingCurve:
     span: int
     """Number of meta-steps to smooth over, the same for all runs of a comparison."""
     iterations: tuple[int, ...]
-    """Number of meta-steps before each point."""
+    """Number of meta-steps completed at each point of the curve."""
     tasks: tuple[int, ...]
-    """Number of training tasks seen up to each point."""
+    """Number of training tasks seen up to each point of the curve."""
     seconds: tuple[float, ...]
-    """Training time at each point."""
+    """Training time in seconds at each point of the curve."""
     meta_loss: tuple[float, ...]
     accuracy: tuple[float, ...] | None
-    """Smoothed query accuracy at each point; None for regression."""
+    """Smoothed query accuracy at each point of the curve; None for regression."""
     changes: tuple[LiveChange, ...] = ()
     """Live changes, in order."""
     averages: tuple[Averages, ...] = ()
-    """The same curve with each degree of smoothing (decay) that can be selected in the app's charts."""
+    """The training curve, smoothed once with each decay that can be selected in the app's charts."""
 
 
 @dataclass(frozen=True)
@@ -155,9 +156,9 @@ class Costs:
     """Cost of training a run, as recorded in its files; unrecorded values are None."""
 
     iterations: int
-    """Number of meta-steps."""
+    """Number of completed meta-steps."""
     seconds: float | None
-    """Training time."""
+    """Training time in seconds."""
     seconds_per_step: float | None
     """Mean time per meta-step, including the warm-up."""
     tasks_per_second: float | None
@@ -167,31 +168,31 @@ class Costs:
     device_name: str | None
     host: str | None
     tasks_seen: int | None = None
-    """Number of training tasks."""
+    """Number of tasks on which the run was trained."""
 
 
 @dataclass(frozen=True, eq=False)
 class RecordedRun:
-    """One run of a comparison, with the training that is recorded in its files."""
+    """One run of a comparison, with its training curves and costs as recorded in the run folder."""
 
     run: RunFolder
     label: str
     """Short label, unique in the comparison."""
     settings: Settings
-    """Settings of the training, including live changes, but with the inner learning rate at the best validation."""
+    """Training settings, including live changes, except that the inner learning rate is that of the best validation."""
     same_tasks: Hashable = field(repr=False)
     """Key that is equal for runs with the same held-out tasks."""
     training: TrainingCurve | None = field(repr=False)
-    """Smoothed training curve; None before the first meta-step and for `scratch`."""
+    """Smoothed training curve; None before the first meta-step, and for the algorithm `scratch`."""
     validation: ValidationCurve = field(repr=False)
     costs: Costs
     to_target: TimeToTarget | None
     """First validation that reached the target; None if no validation reached it, or if there is no target."""
     selected: Settings | None = field(default=None, kw_only=True, repr=False)
-    """The same settings, but with the values that were selected for the compute settings that are `auto`; None if these
-    values are unknown."""
+    """Like `settings`, but with each compute setting that is `auto` replaced by the value that was selected; None if
+    these values are unknown."""
     title: str = field(default="", kw_only=True)
-    """Text that replaces the name of the algorithm in labels; empty to use the name of the algorithm."""
+    """Text that replaces the name of the algorithm in labels. If it is empty, the name of the algorithm is used."""
 
     @property
     def id(self) -> str:
@@ -205,14 +206,14 @@ class RunResult(RecordedRun):
     evaluation: Evaluation
     """Adaptation curve with its protocol."""
     values: TaskValues = field(repr=False)
-    """Metrics of each task; without rows if `evaluation` is the recorded test of the run."""
+    """Metrics of each task. If `evaluation` is the recorded test of the run, the arrays have no rows."""
     diverged: int
     """Number of held-out tasks that diverged. The means of `evaluation` exclude these tasks."""
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """The recorded training of all runs. It is known before any run is evaluated."""
+    """Recorded training curves and costs of all runs of a comparison. They are known before any run is evaluated."""
 
     runs: tuple[RecordedRun, ...]
     metric: Metric
@@ -228,7 +229,8 @@ class Pair:
     step: int
     """Inner step after which the metrics are compared."""
     test: PairedTest
-    """Test of the differences a minus b on the tasks on which neither run diverged. Accuracies are fractions."""
+    """Test of the differences a minus b between the metrics on tasks on which neither run diverged. Accuracies are
+    fractions."""
     p_holm: float
     """`test.deciding_p` with Holm's correction over all pairs; NaN if at least half of the tasks were excluded."""
     wilcoxon_p_holm: float
@@ -245,20 +247,19 @@ class Pair:
 
 @dataclass(frozen=True)
 class SeedCurve:
-    """Statistics over seeds at inner steps 0, 1, 2, ...
+    """Statistics across seeds at inner steps 0, 1, 2, ...
 
-    The values are the means of the runs over their tasks. A run that diverged on most tasks has no mean and is left
-    out.
+    They are computed from the mean of each run over its tasks. A run that diverged on most tasks has no mean and is
+    left out.
     """
 
     seeds: int
     """Number of seeds, not counting runs that are left out."""
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
-    """Standard deviations over the seeds, with `seeds` - 1 in the denominator; NaN with fewer than two seeds."""
+    """Standard deviations across seeds, with `seeds` - 1 in the denominator; NaN with fewer than two seeds."""
     ci95: tuple[float, ...]
-    """Half-widths of the 95 % intervals of the means over the seeds (Student's t); NaN with fewer than two
-    seeds."""
+    """Half-widths of the 95 % intervals of the means across seeds (Student's t); NaN with fewer than two seeds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,7 +273,7 @@ class SeedGroup:
 
     @property
     def is_repeated(self) -> bool:
-        """Whether there are several seeds."""
+        """Whether the group contains runs with several seeds."""
         return len(self.runs) > 1
 
     @property
@@ -281,13 +282,16 @@ class SeedGroup:
         return f"{self.label} ({len(self.runs)} seeds)" if self.is_repeated else self.label
 
     def over_seeds(self, metric: Metric) -> SeedCurve:
-        """Return the statistics of the metric over the seeds."""
+        """Return the statistics of the metric across seeds."""
         curve = self.accuracy if metric == "accuracy" else self.loss
         assert curve is not None  # only classification has an accuracy
         return curve
 
     def curve(self, metric: Metric) -> Curve:
-        """Return means with 95 % intervals, over the seeds if there are several, otherwise over tasks."""
+        """Return the means at each inner step with 95 % intervals.
+
+        Means and intervals are computed across seeds if the group has several seeds, otherwise across tasks.
+        """
         if self.is_repeated:
             seeds = self.over_seeds(metric)
             return Curve(seeds.mean, seeds.ci95)
@@ -327,16 +331,16 @@ class Comparison:
     Runs that differ only in the seed are not tested: their difference says nothing about the settings.
     """
     seeds: tuple[SeedPair, ...]
-    """Tests of all pairs of groups with several seeds each."""
+    """Tests of all pairs of groups of runs in which both groups have several seeds."""
     target: float | None
-    """Target accuracy as a fraction, or target loss."""
+    """Target accuracy as a fraction, or target loss; None if there is no target."""
     warnings: tuple[str, ...]
     groups: tuple[SeedGroup, ...] = ()
     """All runs, divided into groups. Runs that differ only in the seed are in the same group."""
 
     @property
     def repeated(self) -> tuple[SeedGroup, ...]:
-        """The groups with several seeds."""
+        """The groups of runs that have several seeds."""
         return tuple(group for group in self.groups if group.is_repeated)
 
     @property
@@ -346,12 +350,13 @@ class Comparison:
 
     @property
     def verdicts(self) -> tuple[str, ...]:
-        """Conclusions of all tests, starting with the tests over seeds."""
+        """Conclusions of all tests, starting with the tests across seeds."""
         return (*(pair.verdict for pair in self.seeds), *(pair.verdict for pair in self.pairs))
 
     @property
     def deciding(self) -> tuple[SeedPair | Pair, ...]:
-        """Main tests: all tests over seeds, and the paired tests of runs that are not both tested over seeds."""
+        """Main tests: all tests across seeds, and all paired tests except those of two runs that both belong to groups
+        tested across seeds."""
         over_seeds = {run for pair in self.seeds for group in (pair.a, pair.b) for run in group.runs}
         return (*self.seeds, *(pair for pair in self.pairs if not {pair.a, pair.b} <= over_seeds))
 
@@ -377,11 +382,11 @@ class Comparison:
 
     @property
     def last_steps(self) -> tuple[int, ...]:
-        """The last inner step of each run."""
+        """Number of the last inner step of each run."""
         return tuple(run.evaluation.steps[-1] for run in self.runs)
 
     def speed_ratio(self, run: RunResult) -> float | None:
-        """Return the meta-steps per second of `run`, divided by those of `timed`; None if unknown."""
+        """Return the meta-steps per second of `run` divided by those of the reference run `timed`; None if unknown."""
         own = run.costs.seconds_per_step
         first = self.timed.costs.seconds_per_step if self.timed else None
         return first / own if first and own else None

@@ -46,7 +46,7 @@ STARTED = {
     "device_name": "device name",
     "engine": "engine",
 }
-"""Headings of the table of machines and versions. Each key is the name of a detail in the journal."""
+"""Headings of the table of machines and versions, keyed by the name under which the journal records the value."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Report:
 
     title: str
     summary: str
-    """Summary without the final full stop."""
+    """Summary of the report, without a full stop at the end."""
     warnings: tuple[str, ...]
     sections: tuple[Section, ...]
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 REPORTS = (".html", ".md")
-"""File extensions of reports."""
+"""File extensions that reports can have."""
 
 
 def as_html(comparison: Comparison) -> str:

@@ -29,18 +29,18 @@ OVER_SECONDS = 2.0
 
 
 class NotListening(BadInput):
-    """The process of a live run does not listen on its socket: it has not begun training, or has no socket."""
+    """Raised if the process of a run accepts no connections, because it has not begun training or has no socket."""
 
 
 def stop_run(run: RunFolder) -> LiveRun | None:
-    """Tell a live run to save and stop after its current meta-step.
+    """Tell the process that trains a run to finish the current meta-step, save the run and stop.
 
     Returns:
         The connection to the run; None if its process does not listen. In this case, SIGTERM was sent to the process:
         it exits, and saves the run first if training has begun.
 
     Raises:
-        BadInput: if the run is not live or its process cannot be reached.
+        BadInput: if no process trains the run, or if the process cannot be reached.
     """
     try:
         live = LiveRun.attach(run)
@@ -70,11 +70,11 @@ def has_ended(run: RunFolder, seconds: float) -> bool:
 
 
 class LiveRun:
-    """Stream of the events of a live run. Iterate over it once, in one thread; `submit` and `close` are thread-safe.
+    """Connection to a run that is training in another process. Iterate over it to receive the events of the run.
 
-    The connection is closed when the iteration ends. Progress arrives in order and without repetition. If this process
-    does not keep up, some progress is omitted and can be read from the run's metrics.jsonl. Earlier events are in the
-    run folder.
+    Iterate only once, in one thread; `submit` and `close` are thread-safe. The connection is closed when the iteration
+    ends. Progress arrives in order and without repetition. If this process does not keep up, some progress is omitted
+    and can be read from the run's metrics.jsonl. Earlier events are in the run folder.
     """
 
     def __init__(self, run: RunFolder, channel: Channel) -> None:
@@ -106,9 +106,11 @@ class LiveRun:
 
     @classmethod
     def attach(cls, run: RunFolder) -> LiveRun:
-        """Connect to a run. Raises BadInput if the run is not live or its process cannot be reached.
+        """Connect to a run that is training in another process.
 
-        The exception is `NotListening` if no process listens on the socket of the run.
+        Raises:
+            NotListening: if no process listens on the socket of the run.
+            BadInput: if the run is not live (no process trains it), or its process cannot be reached.
         """
         if not run.is_live():
             raise run.not_live()
@@ -137,7 +139,7 @@ class LiveRun:
             self._send()
 
     def close(self) -> None:
-        """Disconnect: the iteration ends, and the run continues. A second call does nothing."""
+        """Close the connection. The iteration ends, but the run continues. A second call does nothing."""
         with self._lock:
             self._closed = True
             with suppress(OSError):

@@ -72,10 +72,13 @@ class StartingRun:
         self._child.terminate()
 
     def wait(self) -> LiveRun:
-        """Wait until training begins, and return the connection to the run. Ctrl-C in the meantime ends the process.
+        """Wait until training begins, and return the connection to the run.
+
+        Pressing Ctrl-C during the wait ends the run's process.
 
         Raises:
-            BadInput, MetatuiError: if `Session.start` or `Session.resume` fails in the process, or the process ends.
+            BadInput, MetatuiError: if `Session.start` or `Session.resume` fails in the run's process, or if this
+                process ends.
         """
         child = self._child
         try:

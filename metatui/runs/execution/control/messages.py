@@ -9,7 +9,7 @@ A viewer sends commands:
     {"change": {"path": "algorithm.inner_lr", "value": 0.005}}
     {"stop": {}}
 
-Both sides validate messages; reading them does not run code.
+Both processes validate the messages that they receive. Reading a message never executes code from it.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ from metatui.utils.errors import BadInput, quote
 PROTOCOL = 1
 
 LONGEST_COMMAND = 16 * 1024
-"""Maximum number of bytes in a line from a viewer."""
+"""Maximum number of bytes in a message (a line) from a viewer to the run."""
 
 LONGEST_REPORT = 64 * 1024 * 1024
-"""Maximum number of bytes in a line from a run. Lines with validations are long because they include images."""
+"""Maximum number of bytes in a message (a line) from a run. Messages about validations are long because they include
+images."""
 
 NO_HELLO = "the socket does not belong to a metatui run"
 
@@ -44,7 +45,7 @@ class _Message(BaseModel):
 
 
 class Hello(_Message):
-    """First message to a viewer."""
+    """First message from a run's process to a viewer: the current state of the run."""
 
     protocol: int
     run: str
@@ -73,7 +74,7 @@ class _OneOf(_Message):
 
 
 class Report(_OneOf):
-    """A line from a run."""
+    """Message from a run's process to a viewer, sent as one line of JSON."""
 
     hello: Hello | None = None
     refused: str | None = None
@@ -94,7 +95,7 @@ class Report(_OneOf):
 
 
 class CommandMessage(_OneOf):
-    """A line from a viewer."""
+    """Message from a viewer to a run's process, sent as one line of JSON."""
 
     pause: events.Pause | None = None
     resume: events.Resume | None = None
@@ -116,7 +117,7 @@ def report(event: Event) -> Report:
 
 
 def command_line(command: Command) -> bytes:
-    """Return the line that sends `command` to a run."""
+    """Return `command` as a line of JSON that can be sent to a run's process."""
     return CommandMessage.model_validate({type(command).__name__.lower(): command}).line()
 
 

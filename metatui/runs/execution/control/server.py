@@ -66,7 +66,8 @@ MOST_OTHERS = 4096
 the oldest are dropped."""
 
 MOST_UNREAD = 64 * 1024
-"""Maximum number of bytes waiting to be sent to a viewer. If there are more, its invalid commands get no answer."""
+"""Maximum number of bytes waiting to be sent to a viewer. If there are more, the viewer's invalid commands get no
+answer."""
 
 CHUNK = 64 * 1024
 
@@ -80,7 +81,7 @@ class Batch:
 
 
 class Viewer:
-    """Connection to a viewer: a queue of batches to send, and the commands that arrive from the viewer."""
+    """Connection to a viewer, with a queue of batches to send. It also receives the commands of the viewer."""
 
     def __init__(self, connection: socket.socket, hello: Hello) -> None:
         connection.setblocking(False)
@@ -93,7 +94,7 @@ class Viewer:
         self._over = False
 
     def put(self, batch: Batch) -> None:
-        """Queue `batch`; drop events from the queue if it is full."""
+        """Queue `batch` for this viewer. If the queue is full, drop events from it."""
         if not self._listens:
             return
         self._batches.append(batch)
@@ -187,12 +188,16 @@ class ControlServer:
         self._thread: threading.Thread | None = None
 
     def adopt(self, connection: socket.socket) -> None:
-        """Add a viewer that receives all events. Must be called before `open`."""
+        """Add a viewer that receives all events. Call this method before `open`."""
         self._viewers.append(Viewer(connection, self._hello()))
         self._listening = True
 
     def open(self) -> str | None:
-        """Start accepting viewers. Returns an error message if that fails; the run then trains without viewers."""
+        """Start accepting connections from viewers.
+
+        Returns:
+            An error message if no connections can be accepted (the run then trains without viewers), otherwise None.
+        """
         problem = None
         try:
             self._listener = listen(self._session.run)

@@ -54,7 +54,7 @@ def listen(run: RunFolder) -> socket.socket:
 
 
 def connect(run: RunFolder, *, timeout: float) -> socket.socket:
-    """Connect to the socket of a live run.
+    """Connect to the socket of a run that another process is training.
 
     Raises:
         PermissionError: if the file is not a socket of this user.
@@ -90,7 +90,10 @@ def is_own(connection: socket.socket) -> bool:
 
 @contextmanager
 def _short_address(path: Path) -> Iterator[str]:
-    """Yield an address for `path`, through a private symbolic link if the path is too long."""
+    """Context manager that yields an address of the socket `path`.
+
+    If the path is too long for an address, the address contains a temporary symbolic link to the folder of the socket.
+    """
     if len(os.fsencode(path)) <= LONGEST:
         yield str(path)
         return
