@@ -136,7 +136,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         warning: str = "",
         keymap: Mapping[str, str] | None = None,
     ) -> None:
-        """The arguments are explained in `launch.run_app`."""
+        """Create the app. See `launch.run_app` for the arguments."""
         super().__init__(driver_class=Keyboard)
         self.stylesheet: ThemeStylesheet = ThemeStylesheet(variables=self.theme_variables)
         self.symbols = symbols
@@ -156,7 +156,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         self.analysis = AnalysisController(self)
         self.hints = HintsController(self)
         self.happened: Signal[Happening] = Signal(self, "happened")
-        """Tells the tour what the user and the run have done."""
+        """Signal that tells the tour what the user has done and what has happened in the run."""
         self._start_at_once, self._tour = start, tour
         self._ascii, self._readable = AsciiFilter(), ReadableFilter()
         self._completing = asyncio.Lock()
@@ -410,7 +410,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         self.happened.publish(action.id)
 
     def method_of(self, action: Action) -> Callable[[], object]:
-        """Return the method that implements an action: `action_<id>` of the work tab, a controller or the app."""
+        """Return the method that implements an action: `action_<id>` of the work tab, of a controller or of the app."""
         controllers = (self.run_controller, self.background, self.runs, self.presets, self.analysis, self.hints)
         owners: tuple[object, ...] = (self.work_tab, *controllers, self)
         name = f"action_{action.id}"

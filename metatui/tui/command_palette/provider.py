@@ -38,7 +38,7 @@ class Command:
     help: str = ""
     """Second line of the entry, which explains the command."""
     key: str = ""
-    """Displayed names of the keys; empty if the command has no keys."""
+    """Displayed names of the command's keys, or an empty string if it has no keys."""
     words: str = ""
     """Words by which the command is found, in addition to its name."""
     refused: bool = False

@@ -1,4 +1,4 @@
-"""The app's side of a helper process: sends requests, iterates over replies, and stops the process."""
+"""Client of a helper process. It sends requests, yields the replies, and stops the process."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class WorkerError:
     sentence: str
     """Reason for the failure, shown to the user."""
     traceback: str = ""
-    """Traceback for the log; empty unless the failure is a bug in metatui."""
+    """Traceback for the log, or an empty string unless the failure is a bug in metatui or a plugin."""
     dead: bool = False
     """True if the helper process has ended."""
 
@@ -65,7 +65,7 @@ class Helper:
         """Run `call` in place of the current request. Return the number of the new request, which its replies contain.
 
         Args:
-            call: picklable, such as a `functools.partial` of a function and plain values.
+            call: picklable function, such as a `functools.partial` of a module's function with picklable arguments.
         """
         self._requests += 1
         with suppress(OSError):  # the process has ended, which `replies` reports

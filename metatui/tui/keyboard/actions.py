@@ -344,7 +344,7 @@ def _in_sentence(key: str) -> str:
 
 
 def key_names(keys: str) -> str:
-    """Return the displayed names of comma-separated keys: `F5 or s`."""
+    """Return the displayed names of comma-separated keys, such as `F5 or s`."""
     return " or ".join(map(key_name, keys.split(",")))
 
 
@@ -353,7 +353,7 @@ _UNICODE_NAMES = {name: unicode_name for unicode_name, name in KEY_NAME_REPLACEM
 
 
 def key_name(key: str) -> str:
-    """Return the displayed name of a key: `^P` for `ctrl+p`, `?` for `question_mark`."""
+    """Return the displayed name of a key, for example `^P` for `ctrl+p` and `?` for `question_mark`."""
     if key.startswith("ctrl+"):
         return f"^{key_name(key[5:]).upper()}"
     if key.startswith("f") and key[1:].isdigit():

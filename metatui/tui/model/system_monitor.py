@@ -1,4 +1,4 @@
-"""Memory and load of the GPU that trains a run or, if there is none, of the process that trains the run."""
+"""Memory use and load of the GPU that trains a run or, if no GPU is used, of the process that trains the run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Load:
-    """Current memory and load of a run. Unknown values are None."""
+    """Current memory use and load of the GPU or the process that trains a run. Unknown values are None."""
 
     gpu_memory: tuple[int, int] | None = None
     """Used and total bytes of GPU memory."""

@@ -196,7 +196,7 @@ def _bounded(value: int, least: int, most: int) -> int:
 
 
 def _share(total: int, percent: int, least: int) -> int:
-    """Return `percent` of `total`, limited so that both parts of `total` are at least `least`, if possible."""
+    """Return `percent` % of `total`, limited so that this part and the rest are at least `least` each, if possible."""
     least = min(least, total // 2)
     return _bounded(round(total * percent / 100), least, total - least)
 

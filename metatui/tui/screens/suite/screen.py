@@ -72,7 +72,7 @@ class ListedSuite:
 
     suite: Suite
     own: bool
-    """True for a user suite, False for a bundled one."""
+    """True if the suite is one of the user's, False if it is bundled with metatui."""
     monitor: SuiteMonitor
     status: SuiteStatus | None = None
     """Status of the suite; None until its runs have been read."""

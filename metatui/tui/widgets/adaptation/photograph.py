@@ -44,12 +44,13 @@ def columns_of(rows: int, height: int, width: int, theme: ChartTheme) -> int:
 
 
 def draw(image: bytes, height: int, width: int, rows: int, columns: int, theme: ChartTheme) -> list[Row]:
-    """Draw an image, grey or in colour, as `rows` rows of `columns` cells.
+    """Draw a grey or colour image as `rows` rows of `columns` cells.
 
     If possible, the lower end of the last row stays blank, so that images above each other do not touch.
 
     Args:
-        image: `height` x `width` pixels of one or three bytes, row by row. If the size is wrong, blanks are drawn.
+        image: `height` x `width` pixels, row by row, with one byte (grey) or three bytes (colour) per pixel. If the
+            number of bytes is wrong, blanks are drawn.
     """
     pictures = theme.pictures if halves(theme) and _channels(image, height, width) else None
     picture = Picture(image, height, width, rows, columns)

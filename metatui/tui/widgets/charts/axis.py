@@ -134,7 +134,7 @@ class _Layout:
     first: int
     """The first tick, as a multiple of `step`."""
     cell: int
-    """The cell of the first tick."""
+    """Index of the cell that contains the first tick."""
     used: float
     """Fraction of the cells that lie between the smallest and the largest value."""
 

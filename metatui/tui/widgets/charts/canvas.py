@@ -100,7 +100,7 @@ class Canvas:
 
 
 def _glyphs(signals: Sequence[Signal], width: int, height: int) -> dict[Cell, Run]:
-    """Return the character of each cell that is not blank, and the signal in whose colour it is drawn."""
+    """Map each cell that is not blank to its character and the index of the signal that determines its colour."""
     layers = [_cells(signal, width, height) for signal in signals]
     stacks: dict[Cell, list[int]] = {}
     for index, layer in enumerate(layers):

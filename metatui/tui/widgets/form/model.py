@@ -29,7 +29,7 @@ class Assessment:
     problems: Mapping[str, str]
     """Sentences that explain what is wrong with each invalid field, by path. Irrelevant fields are never invalid."""
     visible: frozenset[str]
-    """Paths of the fields that are relevant with the current choices."""
+    """Paths of the settings that are relevant for the options currently chosen in the form."""
 
 
 def assess(texts: Texts) -> Assessment:
