@@ -1,4 +1,4 @@
-"""The app with its tabs, bars and themes. Controllers carry out the actions of keys, mouse and palette."""
+"""The app with its tabs, bars and themes. Controllers carry out the actions started with keys, mouse and palette."""
 
 from __future__ import annotations
 
@@ -65,7 +65,8 @@ COMPLETE_AFTER = 0.5
 
 
 class MainScreen(Screen[None]):
-    """The bottom screen. The app sets its focus, because Textual's automatic focus would delay the first frame."""
+    """The screen below all other screens. The app sets its focus, because Textual's automatic focus would delay the
+    first frame."""
 
     AUTO_FOCUS = ""
     # Widgets that gain or lose focus redraw themselves; Textual would redraw the whole screen.
@@ -140,15 +141,15 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         super().__init__(driver_class=Keyboard)
         self.stylesheet: ThemeStylesheet = ThemeStylesheet(variables=self.theme_variables)
         self.symbols = symbols
-        """Set of characters with which charts are drawn."""
+        """Name of the glyph set with which charts are drawn."""
         self.pictures: KittyPictures | SixelPictures | None = KittyPictures(self._write) if pictures else None
-        """Object that draws pictures; None if the terminal cannot show them, or has not yet replied that it can."""
+        """Object that draws pictures, or None if the terminal cannot show them or has not yet replied that it can."""
         self._sixel_terminal = SixelTerminal(self._write, self._cell_size)
         self.runs_dir = runs_dir
         self.opening_settings = settings
         self.preferences = preferences
         self.warning = warning
-        """Warning to show when the app starts; empty if there is nothing to warn about."""
+        """Warning to show when the app starts, or an empty string if there is none."""
         self.run_controller = RunController(self, sessions)
         self.background = BackgroundController(self, sessions)
         self.runs = RunsController(self, sessions)

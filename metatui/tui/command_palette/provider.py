@@ -23,7 +23,7 @@ MAX_QUERY = 200
 """Maximum number of characters of a query that are searched for. The rest of a long pasted text is ignored."""
 
 NOT_NOW = "Not possible now. "
-"""Beginning of the second line of an unavailable command. The reason follows it."""
+"""Beginning of the second line of an unavailable command. The reason why it is unavailable comes next."""
 
 IN_NAME = 0.75
 """Lowest score that `match` returns for a name if each word of the query is the beginning of a word of the name."""
@@ -61,7 +61,7 @@ class CommandProvider(Provider):
     """Finds commands by the words of the query instead of with Textual's fuzzy search, which is slow for long names."""
 
     rank: ClassVar[float]
-    """Priority of the provider's commands among commands that match equally well, from 0 to 1."""
+    """Priority of the provider's commands, from 0 to 1, compared with commands that match equally well."""
 
     @property
     def metatui(self) -> MetatuiApp:

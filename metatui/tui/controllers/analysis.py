@@ -94,8 +94,9 @@ class AnalysisController:
         """Explain an algorithm.
 
         Args:
-            algorithm: name of the algorithm. If it is None, the algorithm of the selected run or preset is explained
-                with its settings. In the work tab, this is the algorithm in the form.
+            algorithm: name of the algorithm, which is explained with the settings in the form. If it is None, explain
+                the algorithm of the selected run or preset with its settings or, in the work tab, the algorithm in the
+                form.
         """
         from metatui.tui.screens.explain import ExplainScreen
 

@@ -168,7 +168,7 @@ NARROWEST: Final = 12
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with the half-width of its interval, and the text to show after its bar."""
+    """A mean, the half-width of its interval, and the text to show to the right of its bar."""
 
     label: str
     colour: str

@@ -208,7 +208,7 @@ class CompareScreen(AnalysisScreen[None]):
 
     @work
     async def action_target(self) -> None:
-        """Ask for a target and measure again."""
+        """Ask for a target (an accuracy or a loss) and measure again."""
         comparison = self.comparison
         if comparison is None:
             return

@@ -52,7 +52,7 @@ class JournalPane(ScrollingRows):
         self._wrapped: list[Wrapped] = []
         self._wrapped_for: tuple[object, ...] = ()
         self._top: int | None = None
-        """First visible row; None to keep the newest row visible."""
+        """Index of the first visible row, or None to keep the newest row visible."""
 
     def show(self, lines: Iterable[JournalLine]) -> None:
         """Show `lines`."""
@@ -99,7 +99,7 @@ class JournalPane(ScrollingRows):
 
 
 def wrapped(line: JournalLine, step: str, width: int, theme: ChartTheme) -> list[Wrapped]:
-    """Wrap `line` into rows of `width` columns; the first row begins with `step`."""
+    """Wrap `line` into rows of `width` columns. The first row begins with `step`."""
     text = GAP.join(theme.printable(part) for part in line.text.split(GAP))
     texts = wrap_text(text, max(1, width - len(step)))
     steps = [step, *(" " * len(step) for _ in texts[1:])]

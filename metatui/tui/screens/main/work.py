@@ -189,7 +189,7 @@ class WorkTab(Vertical):
         self._shows_run = False
         """True if the tab shows a run, or the marked runs side by side. False if there is nothing to show."""
         self._pane_before: Pane = "run"
-        """The pane to go back to from the form."""
+        """The pane that gets the focus when the user leaves the form."""
         self._strip = PaneStrip()
         self._about = AboutPane(settings)
         self._run = RunPane()
@@ -251,7 +251,7 @@ class WorkTab(Vertical):
 
     @property
     def group(self) -> str:
-        """The group of actions that belong to the focused pane; empty if the pane has no group."""
+        """The group of actions that belong to the focused pane, or an empty string if the pane has no group."""
         if not self._shows_run or self.pane not in ("run", "curves", "adaptation"):
             return ""
         return ADAPTATION if self.pane == "adaptation" else CHARTS
@@ -406,10 +406,10 @@ class WorkTab(Vertical):
         )
 
     def _set_classes(self, classes: Mapping[str, Mapping[Widget, bool]]) -> None:
-        """Set classes and restyle only the widgets whose classes changed.
+        """Set CSS classes of widgets, and restyle only the widgets whose classes have changed.
 
-        By default, Textual also restyles their descendants. No rule in the style sheet needs this, and restyling them
-        takes as long as drawing a frame.
+        By default, Textual also restyles the descendants of these widgets. No rule in the style sheet needs that, and
+        it takes as long as drawing a frame.
         """
         changed = set()
         for name, nodes in classes.items():

@@ -1,4 +1,4 @@
-"""Display of held-out tasks: the views of each run, captions, and the charts of a regression task."""
+"""Showing adaptation to held-out tasks: the views of each run, captions, and the charts of regression tasks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class RunViews:
     run: str
     """Name of the run's folder."""
     label: str
-    """Short name, such as the algorithm."""
+    """Short name of the run, such as the name of its algorithm."""
     colour: str
     views: tuple[TaskView, ...]
 
@@ -54,7 +54,10 @@ def loss_name(view: TaskView) -> str:
 
 
 def outcome(view: TaskView, step: int) -> str:
-    """Return the effect of adaptation, such as `loss 3.21 → 0.180 after 10 steps`; empty if it is unknown."""
+    """Describe the effect of adaptation, for example as `loss 3.21 → 0.180 after 10 steps`.
+
+    The result is an empty string if the effect is unknown.
+    """
     step = min(step, last_step(view))
     if isinstance(view, ImageView):
         name, values = "accuracy", [percent(value) for value in view.accuracy]

@@ -88,7 +88,7 @@ class PresetsTab(ListTab):
         self.lay_out()
 
     def show_download(self, text: str) -> None:
-        """Show the progress of a download; an empty string hides it."""
+        """Show `text` as the progress of a download. If `text` is empty, hide the progress."""
         self.query_one("#download-state", StatusLine).update(text)
 
     def show_preview(self) -> None:
