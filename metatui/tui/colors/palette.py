@@ -15,9 +15,9 @@ from typing import Final
 @dataclass(frozen=True)
 class Hue:
     dark: str
-    """Shade for a dark background."""
+    """Shade of the colour for a dark background."""
     light: str
-    """Shade for a light background."""
+    """Shade of the colour for a light background."""
     ansi_dark: str
     """Name of one of the 16 ANSI colours, for a dark background."""
     ansi_light: str

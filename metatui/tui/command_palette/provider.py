@@ -1,4 +1,4 @@
-"""Base class of the command providers, which find the commands that match a query."""
+"""Base class of the command providers. A command provider finds the commands that match a query."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class CommandProvider(Provider):
 
 
 def discovery(command: Command) -> DiscoveryHit:
-    """Return the entry that shows a command before anything is typed."""
+    """Return the entry that the palette shows for a command before the user has typed anything."""
     return DiscoveryHit(_display(command), command.run, command.name, escape(command.help))
 
 

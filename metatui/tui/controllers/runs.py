@@ -249,7 +249,7 @@ class RunsController:
         self._app.run_worker(self._show_side_by_side(runs), exclusive=True, group="side_by_side")
 
     async def _show_side_by_side(self, runs: Sequence[RunSummary]) -> None:
-        """Show side by side how the models of several runs adapt to the same tasks. Another process computes this."""
+        """Show side by side how the models of several runs adapt to held-out tasks, computed in another process."""
         from metatui.tui.model.replay import outline
 
         app = self._app

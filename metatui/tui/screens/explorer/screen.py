@@ -87,7 +87,7 @@ class ExplorerPanel(AdaptationPanel, can_focus=False):
 
 
 class ExplorerScreen(AnalysisScreen[None]):
-    """Adapts the model of each run to a task. This is repeated when the task or the inner learning rate changes.
+    """Adapts the model of each run to a task, again whenever the user changes the task or the inner learning rate.
 
     After an adaptation, all inner steps can be shown without further computation.
     """

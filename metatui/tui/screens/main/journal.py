@@ -1,4 +1,4 @@
-"""Pane with the journal of the run, newest line last: validations, changes, checkpoints and warnings."""
+"""Pane with the journal of the run: validations, changes, checkpoints and warnings. The newest line comes last."""
 
 from __future__ import annotations
 

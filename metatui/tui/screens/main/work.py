@@ -59,7 +59,7 @@ class PreferencesChanged(Message):
 
 
 class PaneStrip(Widget):
-    """Shows the names of the panes if not all panes are visible."""
+    """Shows the names of all panes, so that the user can select one. It is shown if not all panes are visible."""
 
     panes: reactive[tuple[Pane, ...]] = reactive(PANES)
     pane: reactive[Pane] = reactive[Pane]("settings")
@@ -175,7 +175,7 @@ class WorkTab(Vertical):
     """Shows as many panes as the terminal has room for."""
 
     pane: reactive[Pane] = reactive[Pane]("settings", init=False)
-    """The visible pane when only one pane is shown."""
+    """The selected pane. If only one pane is shown, it is this one."""
     maximised: reactive[bool] = reactive(False, init=False)
     form_hidden: reactive[bool] = reactive(False, init=False)
 
@@ -225,7 +225,7 @@ class WorkTab(Vertical):
     def show_adaptation(
         self, runs: Sequence[RunViews], caption: str, *, warning: bool = False, empty: str = ""
     ) -> None:
-        """Show the adaptation of runs, or the text `empty` if there are no runs."""
+        """Show how the models of runs adapt to held-out tasks, or the text `empty` if there are no runs."""
         self._adaptation.show(runs, caption, warning=warning, empty=empty)
 
     def opened(self, has_run: bool) -> None:

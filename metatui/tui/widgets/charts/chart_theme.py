@@ -45,7 +45,7 @@ class ChartTheme:
         return self.monochrome or self.symbols is Symbols.ASCII
 
     def colour(self, name: str, *, bold: bool = False, dim: bool = False) -> Style:
-        """Return the style for a palette name or a colour. If rich cannot parse it, the style has no colour."""
+        """Return the style for a palette name or a colour. If rich cannot parse it, return the style of plain text."""
         try:
             colour = Color.parse(palette.shade(name, self.dark, self.ansi))
         except ColorParseError:

@@ -173,7 +173,7 @@ class SettingsForm(Vertical):
         return self._texts[path]
 
     def problem_with(self, path: str, text: str) -> str:
-        """Return the reason why `text` would be invalid in the field of a setting, or an empty string if it is valid."""
+        """Return the reason why `text` is invalid in the field of a setting, or an empty string if it is valid."""
         return assess({**self._texts, path: text}).problems.get(path, "")
 
     def enter(self, path: str, text: str) -> None:
@@ -232,11 +232,11 @@ class SettingsForm(Vertical):
         return self._start_texts
 
     def restore(self) -> Texts:
-        """Restore the values that live changes replaced during the last run or, if there are none, that the usual values
-        replaced.
+        """Restore the values that were replaced by live changes during the last run or, if there are none, by an
+        algorithm's usual values.
 
         Returns:
-            The texts that live changes had replaced, keyed by path. Empty if usual values were replaced.
+            The restored texts that had been replaced by live changes, keyed by path.
         """
         start, self._start_texts = self._start_texts, {}
         if start:

@@ -1,4 +1,4 @@
-"""Rows of the list of presets, grouped by task."""
+"""Rows of the list of presets, which are grouped by task."""
 
 from __future__ import annotations
 

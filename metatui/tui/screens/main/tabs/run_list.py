@@ -1,4 +1,4 @@
-"""Rows of the list of runs: their texts, their order, and the words that the filter searches."""
+"""Rows of the list of runs: their texts, their order, and the words that the filter compares with the query."""
 
 from __future__ import annotations
 

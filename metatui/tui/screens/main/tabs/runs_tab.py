@@ -38,7 +38,7 @@ NO_MATCH = "No run contains these words. Escape shows all runs again."
 
 
 class RunsTab(ListTab):
-    """Shows the list of runs and a preview of the selected run, which is read from disk when it is selected."""
+    """Shows the list of runs and a preview of the selected run. When a run is selected, its preview is read from disk."""
 
     SHORT_LIST_ABOVE = True
     BINDINGS: ClassVar[list[BindingType]] = bindings_of("runs")
