@@ -329,7 +329,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
 
     @property
     def context(self) -> AppContext:
-        """State that determines which actions are possible now."""
+        """State of the app that determines which actions are possible now."""
         tab = self.tab
         run = self.runs_tab.selected if tab == "runs" else None
         preset = self.presets_tab.selected if tab == "presets" else None
@@ -425,7 +425,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             self.push_screen(Palette(over_tabs=len(self.screen_stack) == 1))
 
     async def action_help(self) -> None:
-        """Explain what is focused, or close the help."""
+        """Open the help, which begins with the focused widget. If the help is already open, close it."""
         from metatui.tui.screens.dialogs.help import HelpScreen, changed_in_form, sections_about
 
         if isinstance(self.screen, HelpScreen):
@@ -447,7 +447,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             self.call_after_refresh(field.control.focus)
 
     def action_interrupt(self) -> None:
-        """Show which keys quit the app. If text is selected, leave ctrl+C to the widget, which copies the text."""
+        """Show which keys quit the app. If text is selected, do nothing, so that ctrl+C copies the selected text."""
         if (isinstance(self.focused, Input) and self.focused.selected_text) or self.screen.get_selected_text():
             raise SkipAction
         self.action_help_quit()

@@ -60,7 +60,7 @@ def run_app(
         changes: scheduled setting changes of the preset.
         start: whether to start training immediately.
         tour: whether to start the tour.
-        attach: run in training that the app follows, or None to follow no run.
+        attach: run to follow, which must be training, or None to follow no run.
         ascii: whether to draw with ASCII characters only.
         theme: name of a Textual theme. If None, the saved theme is used.
 

@@ -32,7 +32,7 @@ class BackgroundController:
     def __init__(self, app: MetatuiApp, sessions: Sessions) -> None:
         self._app, self._sessions = app, sessions
         self.to_attach: RunFolder | None = None
-        """Run in training that the app will follow when it starts, or None if it will follow no run."""
+        """Run that the app follows after startup, or None if it follows no run. The run must be training."""
         self.left: RunFolder | None = None
         """Run that continues after the app has exited, or None if no run continues."""
         self.crash_info: CrashInfo | None = None

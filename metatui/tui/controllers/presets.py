@@ -55,7 +55,7 @@ class PresetsController:
         None if there is nothing to restore.
         """
         self._restores = False
-        """Whether `_kept` is restored when the run ends; False while the tour needs the form."""
+        """Whether `_kept` is restored when the run ends. This is False while the tour needs the form."""
         self._download: Worker[None] | None = None
 
     def origin_of(self, settings: Settings) -> str | None:
@@ -124,7 +124,7 @@ class PresetsController:
 
         Args:
             source: name of the preset or run that the settings come from.
-            origin: origin of the settings of a run, from its journal.
+            origin: name of the preset that a run's settings come from, as recorded in its journal.
             note: sentence at the end of the message to the user.
         """
         self._kept = None

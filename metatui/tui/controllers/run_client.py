@@ -59,7 +59,9 @@ from the events that it sends, and the app reads these meta-steps from metrics.j
 
 
 class Receiver:
-    """A thread that connects to a run and puts its events into a queue. Until then, commands to the run are kept.
+    """A thread that connects to a run and puts its events into a queue.
+
+    Commands that are submitted before the connection is open are sent when it opens.
 
     The thread does not access the app.
     """

@@ -140,7 +140,7 @@ class RunsController:
 
     @property
     def resumable(self) -> RunFolder | None:
-        """The shown run, if it is over and ended before its last meta-step; otherwise None."""
+        """The shown run if it has ended before its last meta-step, otherwise None."""
         shown = self._app.run_controller.shown
         is_unfinished = shown is not None and shown.status in ("Stopped", "Interrupted", "Failed")
         return self._shown_from_disk() if is_unfinished else None

@@ -108,7 +108,7 @@ class Sessions(Protocol):
         ...
 
     def views(self, run_id: str, tasks: int) -> tuple[TaskView, ...]:
-        """Return the adaptation of a run's best parameters to the first `tasks` held-out tasks.
+        """Adapt a run's best meta-parameters to the first `tasks` held-out tasks, and return a view of each task.
 
         Runs with the same task settings and evaluation seed have the same tasks.
         """
@@ -204,7 +204,7 @@ class RealSessions:
 
 
 def _views(root: Path, run_id: str, tasks: int) -> Generator[None, None, tuple[TaskView, ...]]:
-    """Compute `Sessions.views` in the helper process."""
+    """Return the views that `Sessions.views` returns. This function runs in the helper process."""
     from metatui.runs.analysis.evaluate import views
     from metatui.runs.storage.store import RunStore
 

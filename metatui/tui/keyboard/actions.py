@@ -323,12 +323,12 @@ def use_keymap(keymap: Mapping[str, str]) -> None:
 
 
 def changed_keys() -> frozenset[str]:
-    """Return the keys in the user's keymap."""
+    """Return all keys that the user's keymap assigns to actions."""
     return frozenset(key for keys in _keymap.values() for key in keys.split(","))
 
 
 def bindings_of(tab: Tab) -> list[BindingType]:
-    """Return the bindings that are limited to `tab`."""
+    """Return the key bindings of the actions that are possible only in `tab`."""
     return [
         Binding(action.default_keys, f"app.perform('{action.id}')", action.label, show=False, id=action.id)
         for action in ACTIONS

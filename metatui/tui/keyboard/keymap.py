@@ -1,4 +1,4 @@
-"""The user's keys: a TOML file with the keys of actions, such as `start = "f5,ctrl+e"`."""
+"""The user's keymap, a TOML file that assigns keys to actions, for example with `start = "f5,ctrl+e"`."""
 
 from __future__ import annotations
 

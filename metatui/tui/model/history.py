@@ -24,10 +24,7 @@ LEAST_VALUES = 40
 
 
 class Point(NamedTuple):
-    """Smallest, mean and largest value of a metric in a part of a run. NaN if no value is finite.
-
-    The part ends at `x`.
-    """
+    """Smallest, mean and largest value of a metric in the part of a run that ends at `x`. NaN if no value is finite."""
 
     x: float
     low: float
@@ -62,7 +59,7 @@ class _Bucket:
     low: float = math.inf
     high: float = -math.inf
     averages: Averages = ()
-    """Averages over all values up to and including the last one of the bucket."""
+    """Moving averages over all values of the run up to and including the last value of the bucket."""
 
     def add(self, iteration: int, seconds: float, value: float, averages: Averages) -> None:
         self.iteration, self.seconds, self.averages = iteration, seconds, averages

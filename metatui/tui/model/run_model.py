@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 Tone = Literal["plain", "good", "warning", "error"]
 
 JOURNAL_LINES = 500
-"""Maximum number of journal lines kept in the app; the journal on disk has all lines."""
+"""Maximum number of journal lines that the app keeps. The journal on disk contains all lines."""
 
 CHECKPOINT_SAVED = "Checkpoint saved"
 

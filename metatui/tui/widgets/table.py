@@ -1,4 +1,4 @@
-"""Table of any number of rows; only the visible rows are drawn.
+"""Table for any number of rows. Only the visible rows are drawn.
 
 Textual's DataTable draws and measures all rows. With a thousand runs, each change to a cell or to the order would take
 a tenth of a second or more.
@@ -73,9 +73,9 @@ class Heading(NamedTuple):
 
 
 class Table(RowsWidget, can_focus=True):
-    """Shows as many of the first columns as fit. The cursor selects a row. Cells and titles can be clicked.
+    """Table that shows as many columns as fit, starting with the first one. Cells and titles can be clicked.
 
-    To make room for the column by which the rows are sorted, earlier columns are truncated.
+    A cursor selects a row. To make room for the column by which the rows are sorted, columns before it are truncated.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -67,7 +67,7 @@ NOTHING_FOUND = Section("", [Line((), "The help does not contain these words.")]
 
 
 class HelpScreen(Dialog[None]):
-    """Shows the sections in `opening`, then all keys, panes and terms.
+    """Help dialog that shows the sections in `opening`, followed by all keys, panes and terms.
 
     The search also finds algorithms and settings.
     """

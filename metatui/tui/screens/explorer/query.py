@@ -15,7 +15,7 @@ STEPS: Final = 50
 
 RATE_FACTOR: Final = 1.25
 MOST_RATE_STEPS: Final = 20
-"""Maximum absolute value of `rate_steps`. It limits the inner learning rate to between 1/87 and 87 times the run's."""
+"""Maximum absolute value of `rate_steps`. Inner learning rates range from 1/87 to 87 times the rate of a run."""
 
 WAVE_STEP: Final = 0.1
 """Change in amplitude or phase for each key press."""

@@ -91,7 +91,7 @@ class CurvesPane(Vertical, can_focus=True):
         """Show the curves of a run, or those of the marked runs if no run is shown.
 
         Args:
-            phase: must be IDLE if the app does not follow the run.
+            phase: state of the run, or IDLE if the app is not following the run.
         """
         self._model, self._phase, self._marked = model, phase, marked
         width = self.size.width

@@ -145,7 +145,7 @@ class RunPane(Vertical, can_focus=True):
 
 
 def accuracy_name(settings: Settings) -> str:
-    """Return the name of the training accuracy. It includes the number of inner steps if validation uses another one."""
+    """Return the name of the training accuracy, with the number of inner steps if validations use a different one."""
     steps = settings.algorithm.inner_steps
     differs = FIELDS["algorithm.inner_steps"].is_relevant(settings) and steps != settings.evaluation_steps
     return f"Accuracy after {steps} step{'' if steps == 1 else 's'}" if differs else "Accuracy"

@@ -103,7 +103,7 @@ def no_adaptation(model: RunModel | None, phase: Phase) -> str:
     """Return a message that says why there is no adaptation to show, and what the user can do.
 
     Args:
-        phase: must be IDLE if the app does not follow the run.
+        phase: state of the run, or IDLE if the app is not following the run.
     """
     is_over = model is not None and not phase.active and not model.is_live
     validate = [VALIDATE] if phase.active and phase is not Phase.STOPPING else []

@@ -274,7 +274,7 @@ class SuiteScreen(ModalScreen[None]):
             self._show_state("Stopping: the run in progress is saved after its current meta-step.")
 
     def action_compare(self) -> None:
-        """Compare the finished runs of the comparison in the suite that contains the selected run."""
+        """Compare the finished runs that belong to the same comparison of the suite as the selected run."""
         from metatui.tui.screens.compare.screen import CompareScreen
 
         selected, run = self.selected, self._selected_run

@@ -1,4 +1,4 @@
-"""Drawing images of line drawings with characters. Strokes consist of dots that are as fine as the glyph set allows."""
+"""Displaying line drawings as text. Strokes are drawn as dots, which are as fine as the glyph set allows."""
 
 from __future__ import annotations
 

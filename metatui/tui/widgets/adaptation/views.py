@@ -154,7 +154,7 @@ def scatter_chart(view: ScatterView, target: int, step: int, colour: str, views:
     """Return a chart of predicted against true values of one target, with a diagonal where they are equal.
 
     Args:
-        views: the same task in all runs. They determine a common range, which does not depend on the inner step.
+        views: views of the same task, one per run. They determine a common range, independent of the inner step.
             Predictions outside the range are drawn at its edge.
     """
     truth = [y for each in views for y in each.truth[target] if math.isfinite(y)]

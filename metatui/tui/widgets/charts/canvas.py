@@ -34,7 +34,7 @@ class _Dots(NamedTuple):
 
     bits: tuple[tuple[int, ...], ...]
     glyphs: str
-    """The glyphs. The index of a glyph is the sum of the bits of its dots."""
+    """The glyph for each combination of dots. Its index is the sum of the bits of the dots."""
 
 
 _GRIDS: Final = {

@@ -59,7 +59,7 @@ class ChartTheme:
 
 
 def symbols_of(widget: Widget) -> Symbols:
-    """Return the app's `symbols`; braille if the app has no such attribute."""
+    """Return the app's `symbols`, or `Symbols.BRAILLE` if the app has no such attribute."""
     return Symbols(getattr(widget.app, "symbols", Symbols.BRAILLE))
 
 

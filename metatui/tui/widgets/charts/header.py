@@ -32,7 +32,10 @@ def line_marker(index: int, theme: ChartTheme) -> str:
 
 
 def point_markers(drawn: Iterable[Drawn], theme: ChartTheme) -> dict[int, str]:
-    """Return the character of each series of points, keyed by position. Without colours, several series get letters."""
+    """Return the character that draws each series of points, keyed by position.
+
+    If there are several such series and colours do not distinguish them, the characters are letters.
+    """
     positions = sorted({each.position for each in drawn if each.series.style == "points"})
     if len(positions) < 2 or not theme.distinct:
         return dict.fromkeys(positions, theme.glyphs.points)

@@ -67,7 +67,7 @@ class LineChart(RowsWidget):
         time."""
 
     def show(self, data: ChartData) -> None:
-        """Show a chart. The cursor and the visible part are kept, unless the x axis now has a different quantity."""
+        """Show a chart. The cursor and the visible part are kept, unless the x axis now shows a different quantity."""
         same = data.x_label == self._data.x_label
         self._view = replace(self._view, order=self._order(data))
         self._data = data
@@ -198,7 +198,7 @@ class LineChart(RowsWidget):
         self._zoom_at(event, 2.0)
 
     def _zoom_at(self, event: events.MouseEvent, factor: float) -> None:
-        """Zoom around the mouse pointer if the chart has a cursor; otherwise, the mouse wheel scrolls the screen."""
+        """Zoom around the mouse pointer if the chart has a cursor. Otherwise, let the mouse wheel scroll the screen."""
         if self.has_cursor and (x := self._x_at(event)) is not None:
             event.stop()
             self._view = replace(self._view, cursor=_nearest(self._xs(), x))

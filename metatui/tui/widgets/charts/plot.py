@@ -29,7 +29,8 @@ LAST_VALUE: Final = 5
 """Minimum width of the column with the last value of each curve. A value such as `0.123` has this width."""
 
 EARLY: Final = 0.1
-"""Fraction of the x axis, from the left, in which the y axis may cut off values (`ChartData.early_outside`)."""
+"""Fraction of the x axis, starting at its left end, in which values may be outside the limits of the y axis. See
+`ChartData.early_outside`."""
 FLAT: Final = 1 / 3
 """Later values count as flat (see `_later_range`) if they cover less than this fraction of the range of all values."""
 FEWEST_LATER: Final = 20
@@ -127,7 +128,7 @@ def _last_drawn(series: Series, log: bool) -> float:
 
 
 def _later_range(points: Sequence[tuple[float, float]]) -> list[float]:
-    """Return the range of the later values if they would look flat on a y axis for all values; otherwise, return [].
+    """Return the range of the later values if they would look flat on a y axis for all values, otherwise an empty list.
 
     Later values are those to the right of the early part (EARLY). The range is rounded outwards, which keeps the axis
     from moving with every new value.

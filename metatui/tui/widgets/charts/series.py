@@ -54,7 +54,7 @@ class ChartData:
     on top. If two lines both have many points or both have few, the line that changed last is on top."""
     marks: tuple[Mark, ...] = ()
     faults: tuple[Mark, ...] = ()
-    """Values that are not finite, which are drawn as crosses on the x axis."""
+    """Marks for values that are not finite, drawn as crosses on the x axis."""
     title: str = ""
     shorter_titles: tuple[str, ...] = ()
     """Titles for narrower charts, from the longest to the shortest."""

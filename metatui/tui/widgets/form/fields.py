@@ -26,7 +26,7 @@ LABEL_WIDTH = 21
 
 
 class FormField(Widget):
-    """One setting: its label, a control for its kind, and a line for problems.
+    """Field for a setting, which consists of a label, a control, and a line for error messages.
 
     The field draws the label itself, because every additional widget delays the first frame.
     """
@@ -57,7 +57,7 @@ class FormField(Widget):
 
     @property
     def text(self) -> str:
-        """The value of the setting as text. It is a text even if the control is a list or a switch."""
+        """The value of the setting as text, whatever kind of control the field has."""
         return self._text
 
     def render(self) -> RenderResult:

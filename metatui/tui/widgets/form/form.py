@@ -66,7 +66,7 @@ class SettingsForm(Vertical):
         self.offer: Offer | None = None
         """The offer to fill in an algorithm's usual values, or None if there is none. An accepted offer is kept."""
         self._start_texts: Texts = {}
-        """For each setting that was changed during the last run: the text that it had at the start of the run."""
+        """Texts at the start of the last run, but only for settings that were changed while the run trained."""
         self._groups = set[str]()
         """Names of the groups of settings for which widgets have been created."""
         self.assessment = assess(self._texts)
@@ -199,7 +199,7 @@ class SettingsForm(Vertical):
         return f"{setting.label}: {problems[setting.path]}"
 
     def action_take_usual(self) -> None:
-        """Fill in the usual values of the algorithm that the form offers."""
+        """Fill in the usual values that the form offers for the algorithm."""
         if self.offer:
             self._texts |= self.offer.texts
             self.offer = self.offer.taken()
@@ -215,7 +215,7 @@ class SettingsForm(Vertical):
         return bool(self._start_texts) or (self.offer is not None and self.offer.is_taken)
 
     def keep_start(self, settings: Settings, start: Mapping[str, Scalar]) -> Texts:
-        """Let `restore` undo live changes of a run that has ended. Values that differ in the form by now are kept.
+        """Let `restore` undo the live changes of a run that has ended, except for settings that were edited afterwards.
 
         Args:
             settings: settings of the run at its end.
@@ -284,7 +284,7 @@ class SettingsForm(Vertical):
         return "Enter applies the new value." if self._is_pending(field) else self.offered(field.setting.path)
 
     def offered(self, path: str) -> str:
-        """Return the note of the offer of usual values about a setting, or an empty string if it has no such note."""
+        """Return what the offer of usual values says about a setting, or an empty string if it does not mention it."""
         if self.offer is None:
             return ""
         here, typing = self._focused_path == self.offer.path, isinstance(self.screen.focused, Input | ChoiceList)

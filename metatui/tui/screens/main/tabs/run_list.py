@@ -1,4 +1,4 @@
-"""Rows of the list of runs: their texts, their order, and the words that the filter compares with the query."""
+"""Rows of the list of runs: their texts, their order, and the text that the filter searches."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ NO_MATCH = "No run contains these words. Escape shows all runs again."
 
 
 class RunsTab(ListTab):
-    """Shows the list of runs and a preview of the selected run. When a run is selected, its preview is read from disk."""
+    """Shows the list of runs and a preview of the selected run, which is read from disk when the run is selected."""
 
     SHORT_LIST_ABOVE = True
     BINDINGS: ClassVar[list[BindingType]] = bindings_of("runs")
