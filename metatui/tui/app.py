@@ -65,8 +65,7 @@ COMPLETE_AFTER = 0.5
 
 
 class MainScreen(Screen[None]):
-    """The screen below all other screens. The app sets its focus, because Textual's automatic focus would delay the
-    first frame."""
+    """The screen below all others. The app sets its focus, because Textual's automatic focus delays the first frame."""
 
     AUTO_FOCUS = ""
     # Widgets that gain or lose focus redraw themselves; Textual would redraw the whole screen.

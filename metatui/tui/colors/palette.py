@@ -53,7 +53,7 @@ def shade(colour: str, dark: bool, ansi: bool = False) -> str:
     """Return the shade of a colour for a background.
 
     Args:
-        colour: a constant of this module, or a shade of such a constant; any other colour is returned unchanged.
+        colour: a constant of this module, or a shade of such a constant. Any other colour is returned unchanged.
         ansi: whether to return the name of one of the 16 ANSI colours.
     """
     hue = HUES.get(_HUE_OF_SHADE.get(colour, colour))

@@ -50,10 +50,10 @@ Reply = Yielded | Returned | WorkerError
 
 
 class Helper:
-    """A child process that runs one request at a time; a newer request replaces the current one.
+    """A child process that runs one request at a time. A newer request replaces the current one.
 
     Requests and replies are pickled. Only the app and this child process exchange them, and they are never stored in a
-    file. Call `ask` and `stop` in the app's thread, where they do not block; iterate over `replies` in another thread.
+    file. `ask` and `stop` do not block, so call them in the app's thread. Iterate over `replies` in another thread.
     """
 
     def __init__(self) -> None:

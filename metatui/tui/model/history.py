@@ -106,7 +106,7 @@ class History:
     """The values of one metric, summarised in at most `capacity` buckets, each with the same number of values.
 
     When all buckets are full, pairs of neighbours are joined, so a million values need no more memory than a thousand.
-    Values that are not finite are gaps: they do not affect means and bounds.
+    Values that are not finite are treated as gaps, which do not affect means and bounds.
     """
 
     def __init__(self, *, largest_is_best: bool = False, capacity: int = 1024) -> None:

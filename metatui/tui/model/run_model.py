@@ -223,8 +223,8 @@ class RunModel:
     def undoable(self) -> list[LiveChange]:
         """The user's live changes that are still in effect, in order. Changes that cancel each other out are omitted.
 
-        Changes to the number of tasks in memory at once are left out: the trainer itself lowers this number when memory
-        runs out, and the number does not affect results.
+        Changes to the number of tasks in memory at once are left out, because the trainer itself lowers this number
+        when memory runs out, and because the number does not affect results.
         """
         in_effect: list[LiveChange] = []
         for made in self.changes:

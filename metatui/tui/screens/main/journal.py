@@ -22,7 +22,7 @@ EMPTY = "Warnings, validations, checkpoints and changes of a run are listed here
 
 
 class Wrapped(NamedTuple):
-    """A row of the journal. `step` is the text in the meta-step column; `text` follows it in the style of `tone`."""
+    """A row of the journal: `step` in the column of meta-steps, and to its right `text` in the style of `tone`."""
 
     step: str
     text: str

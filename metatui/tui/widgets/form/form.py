@@ -232,9 +232,7 @@ class SettingsForm(Vertical):
         return self._start_texts
 
     def restore(self) -> Texts:
-        """Restore the values that were replaced by live changes during the last run or, if there are none, by an
-        algorithm's usual values.
-
+        """Restore values that live changes of the last run replaced or, if there are none, that usual values replaced.
         Returns:
             The restored texts that had been replaced by live changes, keyed by path.
         """

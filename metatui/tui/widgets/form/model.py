@@ -27,7 +27,7 @@ class Assessment:
     settings: Settings | None
     """The settings in the form, or None if a field is invalid."""
     problems: Mapping[str, str]
-    """What is wrong with each invalid field, keyed by path. Fields that are not relevant are never invalid."""
+    """Description of the problem in each invalid field, keyed by path. Irrelevant fields are never invalid."""
     visible: frozenset[str]
     """Paths of the settings that are relevant for the options currently chosen in the form."""
 

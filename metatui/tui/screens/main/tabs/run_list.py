@@ -110,7 +110,7 @@ class Order(NamedTuple):
         return Order(self.column, not self.reverse)
 
     def sorted(self, runs: Sequence[ListedRun]) -> list[ListedRun]:
-        """Sort `runs`, which are given newest first; runs with the same value stay in this order."""
+        """Sort `runs`, which must be in order from newest to oldest. Runs with the same value keep this order."""
         key = COLUMNS[self.column].key
         assert key is not None
         keyed = [(key(each.run), each) for each in runs]

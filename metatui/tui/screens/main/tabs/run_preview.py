@@ -58,7 +58,7 @@ class RunDetails:
 def read_details(run: RunSummary) -> RunDetails:
     """Read the details of a run. Call this function in a thread.
 
-    Details that cannot be read stay empty; the summary of the run says why.
+    Details that cannot be read stay empty. The run's summary (`run.problem`) contains the reason.
     """
     try:
         model = outline(run.run)
