@@ -1,4 +1,4 @@
-"""The app with its tabs, bars and themes. Controllers carry out the actions of keys, mouse and palette."""
+"""The app with its tabs, bars and themes. Controllers carry out the actions started with keys, mouse and palette."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ COMPLETE_AFTER = 0.5
 
 
 class MainScreen(Screen[None]):
-    """The bottom screen. The app sets its focus, because Textual's automatic focus would delay the first frame."""
+    """The screen below all others. The app sets its focus, because Textual's automatic focus delays the first frame."""
 
     AUTO_FOCUS = ""
     # Widgets that gain or lose focus redraw themselves; Textual would redraw the whole screen.
@@ -136,19 +136,19 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         warning: str = "",
         keymap: Mapping[str, str] | None = None,
     ) -> None:
-        """The arguments are explained in `launch.run_app`."""
+        """Create the app. See `launch.run_app` for the arguments."""
         super().__init__(driver_class=Keyboard)
         self.stylesheet: ThemeStylesheet = ThemeStylesheet(variables=self.theme_variables)
         self.symbols = symbols
-        """Set of characters with which charts are drawn."""
+        """Name of the glyph set with which charts are drawn."""
         self.pictures: KittyPictures | SixelPictures | None = KittyPictures(self._write) if pictures else None
-        """Object that draws pictures; None if the terminal cannot show them, or has not yet replied that it can."""
+        """Object that draws pictures, or None if the terminal cannot show them or has not yet replied that it can."""
         self._sixel_terminal = SixelTerminal(self._write, self._cell_size)
         self.runs_dir = runs_dir
         self.opening_settings = settings
         self.preferences = preferences
         self.warning = warning
-        """Warning to show when the app starts; empty if there is nothing to warn about."""
+        """Warning to show when the app starts, or an empty string if there is none."""
         self.run_controller = RunController(self, sessions)
         self.background = BackgroundController(self, sessions)
         self.runs = RunsController(self, sessions)
@@ -156,7 +156,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         self.analysis = AnalysisController(self)
         self.hints = HintsController(self)
         self.happened: Signal[Happening] = Signal(self, "happened")
-        """Tells the tour what the user and the run have done."""
+        """Signal that tells the tour what the user has done and what has happened in the run."""
         self._start_at_once, self._tour = start, tour
         self._ascii, self._readable = AsciiFilter(), ReadableFilter()
         self._completing = asyncio.Lock()
@@ -328,7 +328,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
 
     @property
     def context(self) -> AppContext:
-        """State that determines which actions are possible now."""
+        """State of the app that determines which actions are possible now."""
         tab = self.tab
         run = self.runs_tab.selected if tab == "runs" else None
         preset = self.presets_tab.selected if tab == "presets" else None
@@ -410,7 +410,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         self.happened.publish(action.id)
 
     def method_of(self, action: Action) -> Callable[[], object]:
-        """Return the method that implements an action: `action_<id>` of the work tab, a controller or the app."""
+        """Return the method that implements an action: `action_<id>` of the work tab, of a controller or of the app."""
         controllers = (self.run_controller, self.background, self.runs, self.presets, self.analysis, self.hints)
         owners: tuple[object, ...] = (self.work_tab, *controllers, self)
         name = f"action_{action.id}"
@@ -424,7 +424,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             self.push_screen(Palette(over_tabs=len(self.screen_stack) == 1))
 
     async def action_help(self) -> None:
-        """Explain what is focused, or close the help."""
+        """Open the help, which begins with the focused widget. If the help is already open, close it."""
         from metatui.tui.screens.dialogs.help import HelpScreen, changed_in_form, sections_about
 
         if isinstance(self.screen, HelpScreen):
@@ -446,7 +446,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             self.call_after_refresh(field.control.focus)
 
     def action_interrupt(self) -> None:
-        """Show which keys quit the app. If text is selected, leave ctrl+C to the widget, which copies the text."""
+        """Show which keys quit the app. If text is selected, do nothing, so that ctrl+C copies the selected text."""
         if (isinstance(self.focused, Input) and self.focused.selected_text) or self.screen.get_selected_text():
             raise SkipAction
         self.action_help_quit()

@@ -26,7 +26,7 @@ _SUFFIXES = ("", "k", "M", "G", "T")
 
 
 def best_and_last(best: Evaluation | None, last: Evaluation) -> str:
-    """Format the best and the last validation result: `best 0.413 at 2,000 · last diverged`."""
+    """Format the best and the last validation result, for example as `best 0.413 at 2,000 · last diverged`."""
     if best is None:
         return f"no finite validation result · last {value(last)}"
     text = f"best {value(best)} at {best.iteration:,}"
@@ -34,21 +34,21 @@ def best_and_last(best: Evaluation | None, last: Evaluation) -> str:
 
 
 def short_metric(evaluation: Evaluation) -> str:
-    """Format the metric after the last inner step with its interval: `0.41 ± 0.03`, `95.20 ± 0.42 %`."""
+    """Format the metric after the last inner step and its interval, such as `0.41 ± 0.03` or `95.20 ± 0.42 %`."""
     mean, half = evaluation.final
     return accuracy(mean, half) if evaluation.accuracy else interval(mean, half)
 
 
 def value(evaluation: Evaluation) -> str:
-    """Format the metric after the last inner step, without its interval; `diverged` if most tasks diverged."""
+    """Format the metric after the last inner step without its interval, or return `diverged` if most tasks diverged."""
     mean = evaluation.final[0] if evaluation.is_finite else math.nan
     return percent(mean) if evaluation.accuracy else number(mean)
 
 
 def number(value: float) -> str:
-    """Format a number with three significant digits: `0.123`, `12.3`, `4.56k`, `1.20e-5`; ints below 10,000 in full.
+    """Format a number with three significant digits, such as `0.123`, `12.3`, `4.56k` or `1.20e-5`.
 
-    A value that is not finite is shown as `diverged`.
+    An integer below 10,000 is formatted with all its digits. The result is `diverged` for a value that is not finite.
     """
     if isinstance(value, int) and abs(value) < 10_000:
         return f"{value:,}"
@@ -69,7 +69,7 @@ def number(value: float) -> str:
 
 
 def percent(fraction: float) -> str:
-    """Format a fraction from 0 to 1 as a percentage with one decimal: `97.3 %`."""
+    """Format a fraction from 0 to 1 as a percentage with one decimal place, such as `97.3 %`."""
     return f"{100 * fraction:.1f} %" if math.isfinite(fraction) else number(fraction)
 
 

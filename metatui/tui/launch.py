@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from metatui.runs.storage.run_folder import RunFolder
 
 OPENING_PRESETS = ("quick", "sinusoid-maml")
-"""Presets for the form at startup, in order of preference."""
+"""Presets with which the form is filled at startup. The first one that can be loaded is used."""
 
 
 def run_app(
@@ -54,15 +54,15 @@ def run_app(
 
     Args:
         words: shared memory with information for the parent process, in case the app crashes.
-        settings: settings in the form; None selects a preset that needs no data.
+        settings: settings in the form. If None, the form contains a preset that needs no data.
         preset: name of the preset that `settings` come from, if any.
-        base: settings of this preset, or the default settings; None if `settings` do not differ from them.
+        base: settings of this preset or, without a preset, the default settings. None if `settings` are the same.
         changes: scheduled setting changes of the preset.
         start: whether to start training immediately.
         tour: whether to start the tour.
-        attach: live run to follow; None to follow no run.
+        attach: run to follow, which must be training, or None to follow no run.
         ascii: whether to draw with ASCII characters only.
-        theme: name of a Textual theme; None selects the saved theme.
+        theme: name of a Textual theme. If None, the saved theme is used.
 
     Raises:
         BadInput: if the theme is unknown, standard input or output is not a terminal, or the terminal cannot move the
@@ -121,7 +121,7 @@ def make_app(
     """Create the app. Raises BadInput for an unknown theme. `run_app` explains all arguments except `sessions`.
 
     Args:
-        sessions: access to runs; None for real runs. Tests pass sessions that do not train.
+        sessions: access to runs. If None, real runs are used. Tests pass an object that does not train.
     """
     if settings is None:
         settings, preset = opening_settings()
@@ -170,7 +170,7 @@ def saved_preferences() -> tuple[Preferences, str]:
 
 
 def chosen_theme(name: str | None, saved: Preferences) -> str:
-    """Return the theme for the start of the app: `name`, the saved theme, or one that fits the terminal.
+    """Return `name` if it is given, otherwise the saved theme or, if none is saved, a theme that suits the terminal.
 
     Raises:
         BadInput: if `name` is not a known theme.

@@ -42,7 +42,8 @@ class PaneSizes(_Table):
     journal: int | None = Field(default=None, ge=1, le=1000)
     """Height of the journal pane, in rows."""
     curves: int | None = Field(default=None, ge=1, le=99)
-    """Size of the curves pane, as a percentage of the space that it shares with the adaptation pane."""
+    """Height (or width, if the panes are side by side) of the curves pane, as a percentage of the height (or width) of
+    the curves and adaptation panes together."""
 
 
 class Preferences(_Table):
@@ -71,7 +72,7 @@ def save(preferences: Preferences) -> Path | None:
     """Save the preferences that differ from the defaults.
 
     Returns:
-        The new path of the previous file if it was renamed because `load` could not use it; otherwise None.
+        The new path of the previous file if it was renamed because `load` could not use it, otherwise None.
 
     Raises:
         MetatuiError: if the preferences cannot be saved.
@@ -95,7 +96,11 @@ def save(preferences: Preferences) -> Path | None:
 
 
 def _read() -> dict[str, Any]:
-    """Return the content of the preferences file; empty if it does not exist. Raises BadInput if it is not TOML."""
+    """Return the content of the preferences file, or an empty dict if the file does not exist.
+
+    Raises:
+        BadInput: if the file is not valid TOML.
+    """
     path = paths.app_state_file()
     if not os.path.lexists(path):
         return {}

@@ -15,9 +15,9 @@ from typing import Final
 @dataclass(frozen=True)
 class Hue:
     dark: str
-    """Shade for a dark background."""
+    """Shade of the colour for a dark background."""
     light: str
-    """Shade for a light background."""
+    """Shade of the colour for a light background."""
     ansi_dark: str
     """Name of one of the 16 ANSI colours, for a dark background."""
     ansi_light: str
@@ -53,7 +53,7 @@ def shade(colour: str, dark: bool, ansi: bool = False) -> str:
     """Return the shade of a colour for a background.
 
     Args:
-        colour: a constant of this module, or a shade of such a constant; any other colour is returned unchanged.
+        colour: a constant of this module, or a shade of such a constant. Any other colour is returned unchanged.
         ansi: whether to return the name of one of the 16 ANSI colours.
     """
     hue = HUES.get(_HUE_OF_SHADE.get(colour, colour))

@@ -1,4 +1,4 @@
-"""Style sheet that changes the theme faster than Textual's."""
+"""Style sheet that restyles the app faster than Textual's style sheet when the theme changes."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class ThemeStylesheet(Stylesheet):
     def __init__(self, *, variables: dict[str, str]) -> None:
         super().__init__(variables=variables)
         self._parsed: dict[Hashable, list[RuleSet]] = {}
-        """All rules parsed so far, for any theme, keyed by the values that they depend on."""
+        """All rules parsed so far, for any theme, keyed by the values that the result of parsing depends on."""
 
     def prepare(self, variables: dict[str, str]) -> None:
-        """Parse the rules for the variables of another theme."""
+        """Parse the rules for the variables of another theme, so that a later change to this theme is fast."""
         other = ThemeStylesheet(variables=variables)
         other.source, other._parsed = self.source, self._parsed
         other.reparse()

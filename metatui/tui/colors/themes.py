@@ -16,7 +16,7 @@ CYCLE = (DARK, LIGHT, ANSI_DARK, ANSI_LIGHT)
 
 
 class AsciiFilter(LineFilter):
-    """Replaces all non-ASCII characters, such as the arrows and boxes of Textual's widgets."""
+    """Filter that replaces all non-ASCII characters, such as the arrows and boxes of Textual's widgets."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         return [

@@ -1,4 +1,4 @@
-"""Provider of commands that perform actions of the app or, if a screen covers the app, actions of that screen."""
+"""Provider of commands that perform actions of the app or, if another screen is open above it, of that screen."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ActionCommands(CommandProvider):
         )
 
     def _commands_of_screen(self) -> Iterator[Command]:
-        """Yield the commands of a screen that covers the app."""
+        """Yield a command for each key binding of the screen that is open above the main screen."""
         keys: dict[tuple[str, str, str], list[str]] = {}
         for key, (node, binding, enabled, _) in self.screen.active_bindings.items():
             if node is self.screen and enabled and binding.show:
@@ -59,7 +59,11 @@ class ActionCommands(CommandProvider):
 
 
 def refusal(action: Action, context: AppContext) -> str:
-    """Return the reason why an action is not possible now, or the tab in which it works; empty if it is possible."""
+    """Return the second line of a command if its action is not possible in the current tab or state.
+
+    This line names the tab in which the action works, or the reason why it is not possible now. The result is an empty
+    string if the action is possible.
+    """
     if action.tab not in (None, context.tab):
         return f"In the {action.tab} tab ({key_name(BY_ID[f'tab_{action.tab}'].key)}): {action.help}"
     reason = action.refuse(context)

@@ -11,7 +11,7 @@ from metatui.tui.screens.dialogs.help import HelpScreen, Line, Section, change_k
 
 
 class HelpCommands(CommandProvider):
-    """Provides commands for the panes, screens and terms that the help explains, and for the help on keys."""
+    """Provides commands that open the help on a pane, a screen, a term or the keys."""
 
     rank = 0.2
 

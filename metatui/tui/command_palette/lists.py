@@ -87,6 +87,6 @@ class RunCommands(CommandProvider):
 
 
 def _age(run: RunFolder) -> tuple[str, str]:
-    """Return a sort key: the start time, which is part of the name of a run."""
+    """Return the start time of a run, which is part of the run's name, as a sort key."""
     time = re.search(r"\d{8}-\d{6}", run.path.name)
     return time.group() if time else "", run.path.name

@@ -1,4 +1,4 @@
-"""Base class of the command providers, which find the commands that match a query."""
+"""Base class of the command providers. A command provider finds the commands that match a query."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_QUERY = 200
 """Maximum number of characters of a query that are searched for. The rest of a long pasted text is ignored."""
 
 NOT_NOW = "Not possible now. "
-"""Beginning of the second line of an unavailable command. The reason follows it."""
+"""Beginning of the second line of an unavailable command. The reason why it is unavailable comes next."""
 
 IN_NAME = 0.75
 """Lowest score that `match` returns for a name if each word of the query is the beginning of a word of the name."""
@@ -38,7 +38,7 @@ class Command:
     help: str = ""
     """Second line of the entry, which explains the command."""
     key: str = ""
-    """Displayed names of the keys; empty if the command has no keys."""
+    """Displayed names of the command's keys, or an empty string if it has no keys."""
     words: str = ""
     """Words by which the command is found, in addition to its name."""
     refused: bool = False
@@ -61,7 +61,7 @@ class CommandProvider(Provider):
     """Finds commands by the words of the query instead of with Textual's fuzzy search, which is slow for long names."""
 
     rank: ClassVar[float]
-    """Priority of the provider's commands among commands that match equally well, from 0 to 1."""
+    """Priority of the provider's commands, from 0 to 1, compared with commands that match equally well."""
 
     @property
     def metatui(self) -> MetatuiApp:
@@ -106,7 +106,7 @@ class CommandProvider(Provider):
 
 
 def discovery(command: Command) -> DiscoveryHit:
-    """Return the entry that shows a command before anything is typed."""
+    """Return the entry that the palette shows for a command before the user has typed anything."""
     return DiscoveryHit(_display(command), command.run, command.name, escape(command.help))
 
 

@@ -23,7 +23,7 @@ NOTHING_HERE = "No matches here. To search settings, presets and runs, close thi
 class Palette(CommandPalette, Overlay[None]):
     """Searches actions, settings, presets, runs and the help.
 
-    Above another screen, it searches only the actions of that screen and the help.
+    If it is opened above another screen, it searches only the actions of that screen and the help.
     """
 
     def __init__(self, *, over_tabs: bool) -> None:
@@ -36,7 +36,10 @@ class Palette(CommandPalette, Overlay[None]):
         self._over_tabs = over_tabs
 
     def _start_no_matches_countdown(self, search_value: str) -> None:
-        """Show, after a moment, that the search has found nothing. Above another screen, say where to search."""
+        """Show, after a short delay, a message if the search finds nothing.
+
+        If the palette is open above another screen, the message says where the user can search for more.
+        """
         super()._start_no_matches_countdown(search_value)
         if not self._over_tabs and search_value:
             self._stop_no_matches_countdown()
@@ -48,7 +51,10 @@ class Palette(CommandPalette, Overlay[None]):
 
     @on(Input.Submitted)
     async def _finish_search(self, event: Input.Submitted) -> None:
-        """Wait for the results of the typed query. Otherwise, Textual would select a result of an earlier query."""
+        """Wait for the results of the typed query when Enter is pressed, and select the highlighted result.
+
+        Without waiting, Textual would select a result of an earlier query.
+        """
         for worker in self.workers:
             if worker.group == self._GATHER_COMMANDS_GROUP and worker.node is self and not worker.is_finished:
                 with suppress(WorkerError):  # escape closes the palette and cancels the search

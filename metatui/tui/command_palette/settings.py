@@ -1,4 +1,4 @@
-"""Provider of commands that open the field of a setting, or change the setting to a typed value."""
+"""Provider of commands that open the field of a setting, or change a setting to the value in the query."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ class SettingCommands(CommandProvider):
     def _scored(self, values: Sequence[tuple[SettingField, str]]) -> Iterator[tuple[float, Command]]:
         """Yield the commands that set `values`.
 
-        Commands that are unavailable now come last. If none is available, those that would be available without the run
-        come first.
+        Commands that are unavailable now come last. If none is available, those that would be available if no run were
+        in progress come first.
         """
         possible = any(not self._refusal(setting) for setting, _ in values)
         visible = self.metatui.form.assessment.visible
@@ -71,7 +71,7 @@ class SettingCommands(CommandProvider):
             yield 0.2 if is_last else 1.0, self._change(setting, text)
 
     def _change(self, setting: SettingField, text: str) -> Command:
-        """Return the command that changes a setting or, if the change is not possible, shows the reason."""
+        """Return a command that changes a setting or, if the change is not possible, shows the reason."""
         app, name = self.metatui, f"Set {setting.label} to {text}"
         refusal = self._refusal(setting)
         if problem := refusal or app.form.problem_with(setting.path, text):
@@ -86,7 +86,7 @@ class SettingCommands(CommandProvider):
         return Command(name, change, f"{setting.label} is {app.form.text(setting.path) or 'empty'} now. {effect}")
 
     def _refusal(self, setting: SettingField) -> str:
-        """Return the reason why a setting cannot be changed now; an empty string if it can."""
+        """Return the reason why a setting cannot be changed now, or an empty string if it can be changed."""
         form = self.metatui.form
         if setting.path not in form.assessment.visible:
             conditions = (
@@ -113,7 +113,7 @@ class SettingCommands(CommandProvider):
             self.metatui.notify(self._refusal(setting), severity="warning")
 
     async def _set(self, setting: SettingField, text: str) -> None:
-        """Change a setting in the form; during a run, change the setting of the run. The focus stays where it is."""
+        """Change a setting in the form. During a run, also change the setting of the run. The focus does not change."""
         form = self.metatui.form
         form.enter(setting.path, text)
         shown = form.text(setting.path) or "empty"
@@ -126,7 +126,7 @@ class SettingCommands(CommandProvider):
 
 
 def completions(setting: SettingField, text: str) -> Sequence[str]:
-    """Return each choice of `setting` whose name or title begins with `text`; if there is none, return only `text`."""
+    """Return the choices of `setting` that have a name or title that begins with `text`, or `[text]` if none has."""
     if setting.kind == "bool":
         values = {"on": "true", "off": "false"}
         return [value for name, value in values.items() if name.startswith(text.lower())] or [text]
@@ -140,13 +140,13 @@ def completions(setting: SettingField, text: str) -> Sequence[str]:
 
 
 def _title(setting: SettingField, name: str) -> str:
-    """Return the title of the component that a choice selects; an empty string for other choices."""
+    """Return the title of the component that choice `name` selects, or an empty string if it selects no component."""
     titles = (each.title for each in all_components() if (each.registry.setting, each.name) == (setting.path, name))
     return next(titles, "")
 
 
 def _named_choices(name: str) -> list[tuple[SettingField, str]]:
-    """Return the settings and choices that are called `name`, such as the algorithm `maml++`."""
+    """Return pairs of a setting and a choice that has the name or title `name`, such as the algorithm `maml++`."""
     typed = normalised(name)
     return [
         (setting, choice)

@@ -1,1 +1,1 @@
-"""Controllers owned by the app."""
+"""Controllers that carry out the app's actions."""

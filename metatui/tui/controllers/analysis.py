@@ -23,8 +23,8 @@ class AnalysisController:
     def chosen_runs(self) -> Sequence[str]:
         """Names of the runs to analyse, in displayed order.
 
-        In the runs tab, these are the marked runs or, if no run is marked, the selected run; in the work tab, the shown
-        runs.
+        In the runs tab, these are the marked runs or, if no run is marked, the selected run. In the work tab, these are
+        the shown runs.
         """
         app, controller = self._app, self._app.run_controller
         if app.tab == "runs":
@@ -36,7 +36,7 @@ class AnalysisController:
         return []
 
     def _folders(self) -> list[RunFolder]:
-        """Return the folders of the chosen runs; if one was deleted, notify the user and return an empty list."""
+        """Return the folders of the chosen runs. If one was deleted, notify the user and return an empty list."""
         from metatui.runs.storage.store import RunStore
 
         store = RunStore(self._app.runs_dir)
@@ -94,8 +94,9 @@ class AnalysisController:
         """Explain an algorithm.
 
         Args:
-            algorithm: name of the algorithm, explained with the settings in the form. None selects the algorithm and
-                the settings of the selected run or preset or, in the work tab, of the form.
+            algorithm: name of the algorithm, which is explained with the settings in the form. If it is None, explain
+                the algorithm of the selected run or preset with its settings or, in the work tab, the algorithm in the
+                form.
         """
         from metatui.tui.screens.explain import ExplainScreen
 

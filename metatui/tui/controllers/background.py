@@ -1,4 +1,4 @@
-"""Controller of runs that continue without the app. It attaches to them, detaches from them, and ends the app."""
+"""Controller of runs that train in the background: connects the app to them, disconnects it, and quits the app."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ LONG = 15.0
 
 
 class BackgroundController:
-    """Attaches to live runs, and detaches from the followed run when the app exits."""
+    """Connects the app to runs that train in the background, and disconnects it when the app exits."""
 
     def __init__(self, app: MetatuiApp, sessions: Sessions) -> None:
         self._app, self._sessions = app, sessions
         self.to_attach: RunFolder | None = None
-        """Live run that the app will follow when it starts; None if it will follow no run."""
+        """Run that the app follows after startup, or None if it follows no run. The run must be training."""
         self.left: RunFolder | None = None
-        """Run that continues after the app has exited; None if no run continues."""
+        """Run that continues after the app has exited, or None if no run continues."""
         self.crash_info: CrashInfo | None = None
-        """Shared memory that tells the parent process which run is followed; None in tests."""
+        """Shared memory that tells the parent process which run the app is following. None in tests."""
         self._asking_to_quit = False
         self.leaving = False
         """True once the terminal is lost or the process is asked to end."""
@@ -50,7 +50,11 @@ class BackgroundController:
         continue_only_after_suspend()
 
     def announce(self, *, silent: bool) -> None:
-        """If a run was given on the command line, attach to it. Otherwise, name the live runs, unless `silent`."""
+        """If a run was given on the command line, follow it. Otherwise, tell the user which runs are training.
+
+        Args:
+            silent: whether to omit the message about the runs that are training.
+        """
         if self.to_attach:
             self._app.run_worker(self.attach(self.to_attach), exclusive=True, group="open")
         elif not silent:
@@ -59,7 +63,10 @@ class BackgroundController:
     def _start(
         self, work: Callable[[], Coroutine[None, None, None]], *, group: str, exclusive: bool = False
     ) -> Worker[None]:
-        """Start a worker that calls `work`. Pass a function: a coroutine that never runs would cause a warning."""
+        """Start a worker that calls `work`.
+
+        `work` is a function, because a coroutine that is never awaited would cause a warning.
+        """
         return self._app.run_worker(work, group=group, exclusive=exclusive)
 
     def write_followed_run(self) -> None:
@@ -98,9 +105,9 @@ class BackgroundController:
             )
 
     async def attach(self, run: RunFolder) -> None:
-        """Follow a live run instead of the current one, which continues.
+        """Follow a run that is training. The run that the app has followed until now continues in the background.
 
-        If the run's process cannot be reached, show the reason, and show the run from disk.
+        If the process of `run` cannot be reached, show the reason, and show the run as it is on disk.
         """
         app, controller = self._app, self._app.run_controller
         before = controller.followed
@@ -166,7 +173,7 @@ class BackgroundController:
                 self._app.exit(return_code=0)
 
     def close_question(self) -> None:
-        """Close the dialog that asks whether the followed run should continue. Called when this run has ended."""
+        """Close the dialog that asks whether the run should continue. Called when the run has ended."""
         from metatui.tui.screens.dialogs.quit import QuitScreen
 
         if isinstance(self._app.screen, QuitScreen):

@@ -1,4 +1,4 @@
-"""Background process that downloads a data set and packs it into a file, with a command specified by the data set."""
+"""Background process that runs the command with which a data set is downloaded and packed into a file."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class HintsController:
 
     @property
     def text(self) -> str:
-        """The current hint with the keys that apply and hide it; empty if there is no hint."""
+        """The current hint and the keys that apply and hide it, or an empty string if there is no hint."""
         hint, model = self.current, self._model
         if hint is None or model is None:
             return ""

@@ -31,7 +31,7 @@ RETURN_LATER = "Your settings return to the form when the run ends."
 
 
 class _Form(NamedTuple):
-    """Content of the form: its texts, and the preset or run that they come from."""
+    """Content of the form: the texts of its fields, and the preset or run that they come from."""
 
     texts: Mapping[str, str]
     loaded: tuple[str | None, Settings]
@@ -50,13 +50,19 @@ class PresetsController:
         self.changes = tuple(changes)
         """Scheduled setting changes of the preset that is loaded into the form."""
         self._kept: _Form | None = None
-        """Content that the form had before the tour or a followed run, to be restored later; None if there is none."""
+        """Content of the form from before the tour, or from before the app followed a run, to be restored later.
+
+        None if there is nothing to restore.
+        """
         self._restores = False
-        """Whether `_kept` is restored when the run ends; False while the tour needs the form."""
+        """Whether `_kept` is restored when the run ends. This is False while the tour needs the form."""
         self._download: Worker[None] | None = None
 
     def origin_of(self, settings: Settings) -> str | None:
-        """Return the origin of `settings` in the form: `quick`, or `quick (changed)`; None if there is no preset."""
+        """Return the name of the preset that `settings` in the form come from, or None if there is no such preset.
+
+        If the settings differ from the preset, the result is a text such as `quick (changed)`.
+        """
         origin, loaded = self._loaded
         return origin if origin is None or settings == loaded else presets.as_changed(origin)
 
@@ -65,7 +71,7 @@ class PresetsController:
         return FormState(self._source, list(map(label_in_sentence, self._changed(form))), len(form.problems))
 
     def _changed(self, form: Assessment) -> list[str]:
-        """Return the paths of the settings changed since the form was filled; empty if a setting is invalid."""
+        """Return the paths of the settings changed since the form was filled, or an empty list if one is invalid."""
         loaded, now = self._loaded[1], form.settings
         return [path for path in FIELDS if now and loaded.effective(path) != now.effective(path)]
 
@@ -85,7 +91,7 @@ class PresetsController:
         ]
 
     def take_run(self, settings: Settings, run_id: str) -> None:
-        """Record that the form shows the settings of a run that is followed or resumed.
+        """Record that the form shows the settings of the run that the app now follows.
 
         If the form contained modified or invalid settings before, its content is restored when the run ends.
         """
@@ -101,7 +107,7 @@ class PresetsController:
 
     @property
     def return_note(self) -> str:
-        """Sentence that says that the form gets its previous content back when the run ends; empty if it does not."""
+        """Sentence for the user if the form returns to its previous content when the run ends, otherwise empty."""
         return RETURN_LATER if self._kept and self._restores else ""
 
     def load(
@@ -118,7 +124,7 @@ class PresetsController:
 
         Args:
             source: name of the preset or run that the settings come from.
-            origin: origin of the settings of a run, from its journal.
+            origin: name of the preset that a run's settings come from, as recorded in its journal.
             note: sentence at the end of the message to the user.
         """
         self._kept = None
@@ -146,7 +152,7 @@ class PresetsController:
         """Restore the content that the form had before `lend_form`. If a run is in progress, do so when it ends.
 
         Returns:
-            A sentence for the user; empty if there is nothing to restore.
+            A sentence for the user, or an empty string if there is nothing to restore.
         """
         if self._kept is None:
             return ""

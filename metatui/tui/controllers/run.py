@@ -1,4 +1,4 @@
-"""Controller of the work tab: starts and follows a run, sends it commands and shows its state."""
+"""Controller of the work tab: starts a run, receives its events, sends it commands, and shows its state."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ UPDATE_EVERY = 0.5
 """Seconds between updates of the screen while a run is training."""
 
 SAMPLE_EVERY = 2.0
-"""Seconds between measurements of memory and load."""
+"""Seconds between measurements of the memory use and load of the run."""
 
 
 class RunController:
-    """Owns the followed run, and the run that the work tab shows."""
+    """Manages the run that the app is following, and the run that the work tab shows. These may be different runs."""
 
     def __init__(self, app: MetatuiApp, sessions: Sessions) -> None:
         self._app, self._sessions = app, sessions
         self.client = RunClient()
         self.shown: RunModel | None = None
-        """The run in the work tab, which is the followed run or a run from disk."""
+        """The run that the work tab shows: the run that the app is following, or a run read from disk."""
         self.side_by_side: Sequence[RunViews] = ()
         """Marked runs that the adaptation pane shows instead of the run in the work tab."""
         self._side_by_side_caption = ""
@@ -60,7 +60,7 @@ class RunController:
 
     @property
     def followed(self) -> RunFolder | None:
-        """Folder of the followed run; None if no run is followed."""
+        """Folder of the run that the app is following, or None if it follows no run."""
         receiver = self.client.receiver
         return receiver.run.run if receiver and receiver.run and self.client.phase.active else None
 
@@ -76,7 +76,7 @@ class RunController:
         self.begin(lambda: self._sessions.start(settings, preset, changes), RunModel(settings))
 
     def begin(self, open_run: OpenRun, model: RunModel, attached: Attached | None = None) -> None:
-        """Follow the run that `open_run` returns, and show it. See `RunClient.begin` for the arguments."""
+        """Call `open_run`, and follow and show the run that it returns. See `RunClient.begin` for the arguments."""
         self.client.begin(open_run, model, attached)
         self._app.clear_notifications()
         self._load = Load()
@@ -102,7 +102,7 @@ class RunController:
         """Stop following the run, which continues, and clear the work tab.
 
         Returns:
-            A sentence, after a space, about live changes that the form keeps; empty if there are none.
+            A space and a sentence about the live changes that the form keeps, or an empty string if there are none.
         """
         left = self.client.model
         self.client.leave()
@@ -117,7 +117,7 @@ class RunController:
         return kept
 
     def action_pause(self) -> None:
-        """Pause or continue the followed run. If no run is followed, resume the shown run."""
+        """Pause or continue the run that the app is following. If it follows no run, resume the shown run."""
         if self.client.phase.active:
             self.client.toggle_pause()
             self.show_run()
@@ -163,7 +163,7 @@ class RunController:
             self._app.update_bars()
 
     def update(self) -> None:
-        """Show the events that the followed run has sent since the last update."""
+        """Show the events that the run has sent since the last update."""
         if self._app.background.leaving:  # the terminal may be lost
             return
         was_active = self.client.phase.active
@@ -223,10 +223,10 @@ class RunController:
             )
 
     def _keep_start(self, model: RunModel) -> str:
-        """Let the user restore the form to the settings from the start of a run that is no longer followed.
+        """Let the user undo, in the form, the changes made during a run that the app no longer follows.
 
         Returns:
-            A sentence, after a space, that names the values changed during the run; empty if there are none.
+            A space and a sentence that names the changed values, or an empty string if there are none.
         """
         if self._app.presets.return_note:  # the form will get its own settings back
             return ""
@@ -270,7 +270,7 @@ class RunController:
 
     @property
     def shown_runs(self) -> list[RunState]:
-        """The run in the work tab, if any, followed by the other runs in the adaptation pane."""
+        """States of the run in the work tab (if there is one) and of the other runs in the adaptation pane."""
         model, phase = self.shown, self.client.phase
         others = [
             RunState(views.label, "adaptation", views.colour)
@@ -288,9 +288,9 @@ class RunController:
         return self._app.runs.colours.of([model.run_id])[model.run_id]
 
     def _state(self) -> tuple[str, ...]:
-        """Return the state of the followed run for the top bar, with the most important parts first.
+        """Return the state of the run that the app is following, for the top bar, with the most important parts first.
 
-        After the end of this run, the state is empty if a run from disk is shown, even if it is the same run.
+        When this run has ended and a run from disk is shown, the state is empty, even if it is the same run.
         """
         model, phase = self.client.model, self.client.phase
         if model is None or not (phase.active or model is self.shown):
@@ -336,7 +336,7 @@ class RunController:
 
     @property
     def shown_split(self) -> Literal["test", "val"]:
-        """Split of the held-out tasks in the adaptation pane; `test` if the pane shows no tasks."""
+        """Split of the held-out tasks in the adaptation pane, or `test` if the pane shows no tasks."""
         model = self.shown
         return "val" if model and model.views and not model.test and not self.side_by_side else "test"
 
@@ -357,5 +357,5 @@ class RunController:
 
 
 def _named(texts: Mapping[str, str]) -> str:
-    """Name settings with their values: `inner learning rate 0.05 and outer learning rate 0.01`."""
+    """Join settings and their values, for example `inner learning rate 0.05 and outer learning rate 0.01`."""
     return " and ".join(f"{label_in_sentence(path)} {text}" for path, text in texts.items())

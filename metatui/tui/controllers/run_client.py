@@ -1,4 +1,4 @@
-"""The followed run: its state, the commands sent to it, and the thread that receives its events."""
+"""Connection to the run that the app is following: sends commands, and receives events in a thread."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ JOURNAL_NAMES: Mapping[type[Event], str] = {
     Tweaked: "tweaked",
     Warned: "warned",
 }
-"""Events that a live run both sends and writes to its journal, with their names in the journal."""
+"""Types of the events that a run both sends to the app and writes to its journal, with their names in the journal."""
 
 QUEUE_SIZE = 8192
 """Capacity of the event queue. When it is full, the thread stops reading. The run's process then omits meta-steps
@@ -59,7 +59,9 @@ from the events that it sends, and the app reads these meta-steps from metrics.j
 
 
 class Receiver:
-    """A thread that opens a run and puts its events into a queue. Commands are kept until the run is open.
+    """A thread that connects to a run and puts its events into a queue.
+
+    Commands that are submitted before the connection is open are sent when it opens.
 
     The thread does not access the app.
     """
@@ -70,23 +72,23 @@ class Receiver:
         smoother: Smoother | None,
         written: Mapping[tuple[str, int], int],
     ) -> None:
-        """Create the client.
+        """Start the thread.
 
         Args:
-            smoother: smoother that has already averaged the known meta-steps; None creates one.
+            smoother: smoother that has already averaged the known meta-steps, or None to create a new one.
             written: see `Attached.written`.
         """
         self.queue: Queue[Event | Step] = Queue(QUEUE_SIZE)
         self.opened = threading.Event()
         """Set when the run is training or could not be opened."""
         self.over = threading.Event()
-        """Set when no more events will be queued, because the run has ended or is no longer followed."""
+        """Set when no more events will be queued, because the run has ended or the app has stopped following it."""
         self.packed: tuple[int, int] | None = None
-        """Number of images packed so far and in total, while images are packed before training."""
+        """Numbers of images packed so far and in total, while images are packed before training, otherwise None."""
         self.stage = LOADING
         """Current step of the preparation for training."""
         self.run: FollowedRun | None = None
-        """The run; None until it is training."""
+        """The run, or None until it is training."""
         self._starting: StartingRun | None = None
         self._open_run = open_run
         self._smoother, self._written = smoother, Counter(written)
@@ -197,24 +199,24 @@ class Drained(NamedTuple):
 
 
 class RunClient:
-    """Follows at most one run."""
+    """Follows at most one run: sends commands to it, and updates a model of it with the events that it sends."""
 
     def __init__(self) -> None:
         self.phase = Phase.IDLE
         self.receiver: Receiver | None = None
         self.model: RunModel | None = None
-        """Model of the run, kept after the run ends; None before the first run."""
+        """Model of the run, which is kept after the run ends, or None before the first run."""
         self.stop_requested = False
         """Whether `stop` was called for the run."""
         self._undoing: list[tuple[str, Scalar]] = []
         """Path and restored value of each change that `undo` has requested but the trainer has not applied yet."""
 
     def begin(self, open_run: OpenRun, model: RunModel, attached: Attached | None = None) -> None:
-        """Follow the run that `open_run` returns.
+        """Call `open_run` in a thread, and receive the events of the run that it returns.
 
         Args:
             model: known state of the run.
-            attached: the live run, if it is already training; None if `open_run` starts or resumes it.
+            attached: the run and its state if it is already training, or None if `open_run` starts or resumes it.
         """
         if self.phase.active:
             raise RuntimeError("only one run can be followed at a time")
@@ -232,7 +234,7 @@ class RunClient:
         self.phase = Phase.IDLE
 
     def submit(self, command: Command) -> None:
-        """Send a command to the trainer. Do nothing if there is no run."""
+        """Send a command to the trainer. Do nothing if the app follows no run."""
         if self.receiver and self.phase.active:
             self.receiver.submit(command)
 
@@ -256,13 +258,13 @@ class RunClient:
 
     @property
     def undoable(self) -> LiveChange | None:
-        """The newest live change for which no undo has been requested; None if there is no such change."""
+        """The newest live change for which no undo has been requested, or None if there is no such change."""
         undoable = self.model.undoable if self.model and self.phase.active else []
         last = len(undoable) - 1 - len(self._undoing)
         return undoable[last] if last >= 0 else None
 
     def undo(self) -> LiveChange | None:
-        """Undo the newest live change and return it; return None if there is no such change."""
+        """Undo the newest live change and return it. If there is no such change, return None."""
         change = self.undoable
         if change is not None:
             self._undoing.append((change.path, change.old))

@@ -49,7 +49,7 @@ class RunsController:
         self._on_disk: RunFolder | None = None
         """The shown run, if its folder was found at the last check."""
         self._journal: tuple[RunModel | None, tuple[int, int]] = None, (0, 0)
-        """The run shown at the last check, with the modification time and the size that its journal had then."""
+        """The run shown at the last check, and the modification time and size of its journal at that time."""
         self.colours = RunColours()
 
     def start_timers(self) -> None:
@@ -64,7 +64,7 @@ class RunsController:
             self.open(run.run, live=run.status in ("running", "paused"))
 
     def open(self, run: RunFolder, *, live: bool) -> None:
-        """Follow a run that is live, or show one from disk."""
+        """Follow `run` if `live` is true. Otherwise, show it as it is on disk."""
         live = live or run == self._app.run_controller.followed
         opening = self._app.background.attach(run) if live else self.show_from_disk(run)
         self._app.run_worker(opening, exclusive=True, group="open")
@@ -105,7 +105,7 @@ class RunsController:
             controller.show_adaptation()
 
     async def check_folder(self) -> None:
-        """Warn the user if the folder of the shown run is gone. A followed run reports this itself."""
+        """Warn the user if the folder of the shown run is gone. A run that the app is following reports this itself."""
         run = self._shown_from_disk()
         if run is None:
             return
@@ -116,7 +116,7 @@ class RunsController:
             self._app.notify(f"The folder of the shown run, {run.id}, was deleted or moved.", severity="warning")
 
     def _shown_from_disk(self) -> RunFolder | None:
-        """Return the folder of the shown run; None if no run is shown, or it is followed."""
+        """Return the folder of the shown run, or None if no run is shown or the app is following the shown run."""
         controller = self._app.run_controller
         shown, client = controller.shown, controller.client
         if shown is None or (shown is client.model and client.phase.active):
@@ -141,7 +141,7 @@ class RunsController:
 
     @property
     def resumable(self) -> RunFolder | None:
-        """The shown run, if it is over and ended before its last meta-step; otherwise None."""
+        """The shown run if it has ended before its last meta-step, otherwise None."""
         shown = self._app.run_controller.shown
         is_unfinished = shown is not None and shown.status in ("Stopped", "Interrupted", "Failed")
         return self._shown_from_disk() if is_unfinished else None
@@ -250,7 +250,7 @@ class RunsController:
         self._app.run_worker(self._show_side_by_side(runs), exclusive=True, group="side_by_side")
 
     async def _show_side_by_side(self, runs: Sequence[RunSummary]) -> None:
-        """Show side by side how the models of several runs adapt to the same tasks. Another process computes this."""
+        """Show side by side how the models of several runs adapt to held-out tasks, computed in another process."""
         from metatui.tui.model.replay import outline
 
         app = self._app
@@ -277,7 +277,7 @@ class RunsController:
 
 
 def _changed_while_it_ran(run: RunSummary) -> str:
-    """Return a sentence about the settings that were changed while a run trained; empty if there are none."""
+    """Return a sentence about the settings that were changed while a run trained, or an empty string if none were."""
     from metatui.runs.execution.replay_log import RunLog
 
     try:
@@ -296,7 +296,7 @@ def _changed_while_it_ran(run: RunSummary) -> str:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """Return the modification time and the size of a file; zeros if there is no such file."""
+    """Return the modification time (in nanoseconds) and the size of a file, or (0, 0) if there is no such file."""
     try:
         status = os.stat(path)
     except OSError:
@@ -314,7 +314,7 @@ def _delete(store: RunStore, run: RunSummary) -> list[str]:
 
 
 def _lost_with(run: RunSummary) -> str:
-    """Return a description of what is lost when `run` is deleted: `Finished, 5,000 meta-steps, test 0.341 ± 0.052`."""
+    """Describe what is lost when `run` is deleted, for example `Finished, 5,000 meta-steps, test 0.341 ± 0.052`."""
     from metatui.tui.screens.main.tabs.run_list import result
 
     steps = counted(run.iteration, "meta-step")

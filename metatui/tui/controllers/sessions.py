@@ -32,14 +32,14 @@ NICENESS = 10
 
 
 class FollowedRun(Protocol):
-    """A run that yields its events until it ends or is closed."""
+    """A connection to a run. Iterating over it yields the run's events until the run ends or `close` is called."""
 
     @property
     def run(self) -> RunFolder: ...
 
     @property
     def hello(self) -> Hello:
-        """State of the run when the connection was opened, and the process that trains the run."""
+        """The run's state when the connection was opened, and the id of the process that trains the run."""
         ...
 
     def __iter__(self) -> Iterator[Event]: ...
@@ -60,17 +60,17 @@ class StartingRun(Protocol):
         ...
 
     def stop(self) -> None:
-        """End the process before training begins. Other threads may call this while one thread is in `wait`."""
+        """End the process before training begins. This method may be called while another thread is in `wait`."""
         ...
 
 
 OpenRun = Callable[[], FollowedRun | StartingRun]
-"""Function that starts, resumes or attaches to a run."""
+"""Function that starts, resumes or connects to a run, and returns the connection."""
 
 
 @dataclass(frozen=True)
 class Attached:
-    """A live run, and a model that was read from its folder."""
+    """A connection to a run that is training, and a model that was read from the run's folder."""
 
     session: FollowedRun
     model: RunModel
@@ -81,7 +81,7 @@ class Attached:
 
 
 class Sessions(Protocol):
-    """Operations on runs, called in threads of the app."""
+    """Operations on runs. The app calls these methods in threads, because they may take seconds."""
 
     def start(
         self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()
@@ -92,11 +92,15 @@ class Sessions(Protocol):
     def resume(self, run_id: str) -> FollowedRun | StartingRun: ...
 
     def attach(self, run: RunFolder) -> Attached:
-        """Follow a live run. Raises BadInput if it is not live, or its process cannot be reached."""
+        """Connect to a run that is training.
+
+        Raises:
+            BadInput: if the run is not training, or its process cannot be reached.
+        """
         ...
 
     def stop(self, run: RunFolder) -> None:
-        """End a live run: save it after this meta-step, or end it immediately if training has not begun.
+        """Stop a run: save and end it after the current meta-step, or end it immediately if training has not begun.
 
         Raises:
             BadInput: for the same reasons as `attach`.
@@ -104,7 +108,7 @@ class Sessions(Protocol):
         ...
 
     def views(self, run_id: str, tasks: int) -> tuple[TaskView, ...]:
-        """Return the adaptation of a run's best parameters to the first `tasks` held-out tasks.
+        """Adapt a run's best meta-parameters to the first `tasks` held-out tasks, and return a view of each task.
 
         Runs with the same task settings and evaluation seed have the same tasks.
         """
@@ -200,7 +204,7 @@ class RealSessions:
 
 
 def _views(root: Path, run_id: str, tasks: int) -> Generator[None, None, tuple[TaskView, ...]]:
-    """Compute `Sessions.views` in the helper process."""
+    """Return the views that `Sessions.views` returns. This function runs in the helper process."""
     from metatui.runs.analysis.evaluate import views
     from metatui.runs.storage.store import RunStore
 

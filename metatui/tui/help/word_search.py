@@ -22,7 +22,10 @@ def normalised(text: str) -> str:
 
 
 def match(words: Sequence[str], searched: str) -> float:
-    """Return how well `words` match the normalised text `searched`: 0 if a word is missing, 1 if all are full words."""
+    """Return how well `words` match the normalised text `searched`, from 0 to 1.
+
+    The result is 0 if a word is missing, and 1 if each word occurs as a whole word.
+    """
     if not words or not all(word in searched for word in words):
         return 0.0
     starts = sum(f" {word}" in searched for word in words)

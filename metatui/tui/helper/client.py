@@ -1,4 +1,4 @@
-"""The app's side of a helper process: sends requests, iterates over replies, and stops the process."""
+"""Client of a helper process. It sends requests, yields the replies, and stops the process."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class WorkerError:
     sentence: str
     """Reason for the failure, shown to the user."""
     traceback: str = ""
-    """Traceback for the log; empty unless the failure is a bug in metatui."""
+    """Traceback for the log, or an empty string unless the failure is a bug in metatui or a plugin."""
     dead: bool = False
     """True if the helper process has ended."""
 
@@ -50,10 +50,10 @@ Reply = Yielded | Returned | WorkerError
 
 
 class Helper:
-    """A child process that runs one request at a time; a newer request replaces the current one.
+    """A child process that runs one request at a time. A newer request replaces the current one.
 
     Requests and replies are pickled. Only the app and this child process exchange them, and they are never stored in a
-    file. Call `ask` and `stop` in the app's thread, where they do not block; iterate over `replies` in another thread.
+    file. `ask` and `stop` do not block, so call them in the app's thread. Iterate over `replies` in another thread.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class Helper:
         """Run `call` in place of the current request. Return the number of the new request, which its replies contain.
 
         Args:
-            call: picklable, such as a `functools.partial` of a function and plain values.
+            call: picklable function, such as a `functools.partial` of a module's function with picklable arguments.
         """
         self._requests += 1
         with suppress(OSError):  # the process has ended, which `replies` reports

@@ -49,7 +49,7 @@ def answer(number: int, call: Call, requests: Requests, send: Callable[[Reply], 
 
 
 def listen(channel: Channel, requests: Requests) -> None:
-    """Queue every request as it arrives, and None when the channel is closed."""
+    """Put every request into the queue as it arrives. When the channel is closed, put None into the queue."""
     while True:
         try:
             requests.put(pickle.load(channel.file))

@@ -22,7 +22,7 @@ MOST_COMPARED = 8
 
 
 class Phase(Enum):
-    """State of the followed run, whose events the app receives. The values are shown to the user."""
+    """State of the run that the app is following. The values of the members are shown to the user."""
 
     IDLE = "Idle"
     STARTING = "Starting…"
@@ -54,10 +54,10 @@ class AppContext:
     missing_data: bool = False
     """True if the data of the selected preset can be downloaded, or a download is in progress."""
     undoable: bool = False
-    """True if the followed run has a live change that can be undone."""
+    """True if the run that the app is following has a live change that can be undone."""
     restorable: bool = False
-    """True if values in the form were replaced by usual values or by live changes of a run that has ended, and can be
-    restored."""
+    """True if the form can restore values that were replaced by the usual values of an algorithm, or by live changes of
+    a run that has ended."""
     hinted: bool = False
     """True if there is a hint, or the form offers the usual values of an algorithm."""
     classification: bool = False
@@ -65,7 +65,7 @@ class AppContext:
     failed: bool = False
     """True if the shown run failed."""
     resumable: bool = False
-    """True if no run is followed, and the work tab is open and shows a run that ended before its last meta-step."""
+    """True if the app follows no run, and the open work tab shows a run that ended before its last meta-step."""
     curves: bool = False
     """True if the shown run has curves."""
     group: str = ""
@@ -75,11 +75,14 @@ class AppContext:
     marked: int = 0
     """Number of runs marked in the runs tab."""
     studied: int = 0
-    """Number of runs that an analysis would use: the marked runs, the selected run or the shown run."""
+    """Number of runs that an analysis would use. These are the marked runs, the selected run or the shown run."""
 
 
 Refusal = Callable[[AppContext], str]
-"""Function that returns the reason why an action is not possible, or an empty string. `with_keys` fills in the keys."""
+"""Function that returns the reason why an action is not possible, or an empty string if it is possible.
+
+`with_keys` replaces ids of actions in the reason with keys.
+"""
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ class Action:
     bar: bool = True
     """True if the key bar shows the action when there is room."""
     tab: Tab | None = None
-    """The only tab in which the keys work; None if they work in all tabs."""
+    """The only tab in which the keys work, or None if they work in all tabs."""
     everywhere: bool = False
     """True if the keys also work in dialogs and other screens above the tabs."""
 
@@ -105,7 +108,7 @@ class Action:
 
     @property
     def keys(self) -> str:
-        """The keys, separated by commas: those in the user's keymap, or the default ones."""
+        """The comma-separated keys from the user's keymap or, if it does not contain the action, the default keys."""
         return _keymap.get(self.id, self.default_keys)
 
     @property
@@ -320,12 +323,12 @@ def use_keymap(keymap: Mapping[str, str]) -> None:
 
 
 def changed_keys() -> frozenset[str]:
-    """Return the keys in the user's keymap."""
+    """Return all keys that the user's keymap assigns to actions."""
     return frozenset(key for keys in _keymap.values() for key in keys.split(","))
 
 
 def bindings_of(tab: Tab) -> list[BindingType]:
-    """Return the bindings that are limited to `tab`."""
+    """Return the key bindings of the actions that are possible only in `tab`."""
     return [
         Binding(action.default_keys, f"app.perform('{action.id}')", action.label, show=False, id=action.id)
         for action in ACTIONS
@@ -334,7 +337,7 @@ def bindings_of(tab: Tab) -> list[BindingType]:
 
 
 def with_keys(text: str) -> str:
-    """Return `text` with keys in place of the ids of actions in braces, as in `{start} starts a run`."""
+    """Replace the ids of actions in braces, as in `{start} starts a run`, with the keys of these actions."""
     return text.format_map({action.id: _in_sentence(action.key) for action in ACTIONS}) if "{" in text else text
 
 
@@ -344,7 +347,7 @@ def _in_sentence(key: str) -> str:
 
 
 def key_names(keys: str) -> str:
-    """Return the displayed names of comma-separated keys: `F5 or s`."""
+    """Return the displayed names of comma-separated keys, such as `F5 or s`."""
     return " or ".join(map(key_name, keys.split(",")))
 
 
@@ -353,7 +356,7 @@ _UNICODE_NAMES = {name: unicode_name for unicode_name, name in KEY_NAME_REPLACEM
 
 
 def key_name(key: str) -> str:
-    """Return the displayed name of a key: `^P` for `ctrl+p`, `?` for `question_mark`."""
+    """Return the displayed name of a key, for example `^P` for `ctrl+p` and `?` for `question_mark`."""
     if key.startswith("ctrl+"):
         return f"^{key_name(key[5:]).upper()}"
     if key.startswith("f") and key[1:].isdigit():

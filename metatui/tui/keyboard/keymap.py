@@ -1,4 +1,4 @@
-"""The user's keys: a TOML file with the keys of actions, such as `start = "f5,ctrl+e"`."""
+"""The user's keymap, a TOML file that assigns keys to actions, for example with `start = "f5,ctrl+e"`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KNOWN = frozenset(key.value for key in Keys if not key.value.startswith("<"))
 
 
 def load() -> dict[str, str]:
-    """Return the keys of the actions in the user's keymap, separated by commas; empty if there is no file.
+    """Return the user's keymap, which maps ids of actions to comma-separated keys. It is empty if there is no file.
 
     Raises:
         BadInput: if the file cannot be used. The message names the file, the action and what is allowed.
@@ -47,7 +47,11 @@ def load() -> dict[str, str]:
 
 
 def _keys(name: str, value: object) -> str:
-    """Return the action's comma-separated keys as Textual spells them. Raise BadInput if `value` is invalid."""
+    """Return the keys in `value`, separated by commas, as Textual spells them.
+
+    Raises:
+        BadInput: if there is no action `name`, or `value` is invalid.
+    """
     if name not in BY_ID:
         near = difflib.get_close_matches(name, BY_ID, n=1)
         hint = f"did you mean {near[0]}?" if near else "'metatui keys' lists the actions"

@@ -1,1 +1,1 @@
-"""Model of a run for display: history of metrics, events, results."""
+"""Model of a run for display: metric histories, events and results."""

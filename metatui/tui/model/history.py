@@ -15,7 +15,7 @@ from metatui.events import Progress
 from metatui.utils.smoothing import DECAYS
 
 Averages = tuple[float, ...]
-"""Exponential moving averages of a metric, one for each of DECAYS; empty if they are unknown."""
+"""Exponential moving averages of a metric, one for each decay in DECAYS. Empty if they are unknown."""
 
 Direction = Literal["falling", "rising", "flat"]
 
@@ -24,7 +24,7 @@ LEAST_VALUES = 40
 
 
 class Point(NamedTuple):
-    """The smallest, mean and largest value of a metric in a part of a run that ends at `x`; NaN if none is finite."""
+    """Smallest, mean and largest value of a metric in the part of a run that ends at `x`. NaN if no value is finite."""
 
     x: float
     low: float
@@ -33,7 +33,7 @@ class Point(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A meta-step, with the averages of meta-loss and accuracy over all meta-steps up to it."""
+    """A meta-step, with the moving averages of meta-loss and accuracy over all meta-steps up to this one."""
 
     progress: Progress
     meta_loss: Averages = ()
@@ -43,7 +43,7 @@ class Step(NamedTuple):
 class Trend(NamedTuple):
     direction: Direction
     change: float
-    """Difference between the means of the last two windows, divided by the larger of their magnitudes; from -2 to 2."""
+    """Difference between the means of the last two windows, divided by the larger absolute value of the two means."""
 
 
 @dataclass(slots=True)
@@ -59,7 +59,7 @@ class _Bucket:
     low: float = math.inf
     high: float = -math.inf
     averages: Averages = ()
-    """Averages over all values up to and including the last one of the bucket."""
+    """Moving averages over all values of the run up to and including the last value of the bucket."""
 
     def add(self, iteration: int, seconds: float, value: float, averages: Averages) -> None:
         self.iteration, self.seconds, self.averages = iteration, seconds, averages
@@ -95,7 +95,7 @@ class _Bucket:
 
 
 def _mean(buckets: Sequence[_Bucket]) -> float:
-    """Return the mean of all finite values in `buckets`; NaN if there are none."""
+    """Return the mean of all finite values in `buckets`, or NaN if there are none."""
     if len(buckets) == 1:
         return buckets[0].mean
     count = sum(bucket.count for bucket in buckets)
@@ -106,7 +106,7 @@ class History:
     """The values of one metric, summarised in at most `capacity` buckets, each with the same number of values.
 
     When all buckets are full, pairs of neighbours are joined, so a million values need no more memory than a thousand.
-    Values that are not finite are gaps: they do not affect means and bounds.
+    Values that are not finite are treated as gaps, which do not affect means and bounds.
     """
 
     def __init__(self, *, largest_is_best: bool = False, capacity: int = 1024) -> None:
@@ -168,7 +168,10 @@ class History:
             self._buckets.pop()
 
     def seconds_at(self, iteration: int) -> float | None:
-        """Return the training time in seconds at a meta-step, interpolated within a bucket; None if it is not known."""
+        """Return the training time in seconds at a meta-step, or None if it is not known.
+
+        Between the ends of buckets, the time is interpolated.
+        """
         if not self._buckets:
             return None
         index = bisect_left(self._buckets, iteration, key=lambda bucket: bucket.iteration)
@@ -195,12 +198,12 @@ class History:
 
     @property
     def last(self) -> float | None:
-        """The value that was added last, finite or not; None if there are no values."""
+        """The value that was added last, even if it is not finite, or None if there are no values."""
         return self._last
 
     @property
     def best(self) -> float | None:
-        """The smallest finite value, or the largest if larger is better; None if there are no finite values."""
+        """The smallest finite value or, if larger is better, the largest one. None if there are no finite values."""
         buckets = [bucket for bucket in self._buckets if bucket.count]
         if self._largest_is_best:
             return max((bucket.high for bucket in buckets), default=None)
@@ -209,7 +212,7 @@ class History:
     def trend(self) -> Trend | None:
         """Return how the metric changed between the last two windows, each an eighth of the run.
 
-        The result is None if there are too few values to name a trend, see LEAST_VALUES.
+        The result is None if there are fewer finite values than LEAST_VALUES.
 
         The trend is flat if the means of the windows differ by less than 1 % or by less than the standard error of the
         difference, so that noise is not mistaken for a trend. In such short windows, noise can hide a slow change.
@@ -234,9 +237,9 @@ class History:
         Each point combines the same number of values, except for the last one, which combines 0.5 to 1.5 times as many.
 
         Args:
-            against: unit of `x`: meta-steps, or seconds of training.
-            smoothing: 0 for none, or one of DECAYS. With smoothing, `mean` is the exponential moving average after
-                the point's last meta-step (`metatui.utils.smoothing`); `low` and `high` are not smoothed.
+            against: unit of `Point.x`, which is meta-steps or seconds of training.
+            smoothing: 0 for no smoothing, or one of DECAYS. With smoothing, `mean` is the exponential moving average
+                after the point's last meta-step (`metatui.utils.smoothing`). `low` and `high` are not smoothed.
         """
         if width < 1 or smoothing not in (0, *DECAYS):
             raise ValueError(
@@ -267,7 +270,7 @@ class History:
 
 
 def _trend(buckets: Sequence[_Bucket], window: int, *, errors: float = 1.0) -> Trend:
-    """Return the change between the last two windows of `window` buckets. Each bucket must have finite values.
+    """Return the change between the last two windows of `window` buckets each. Each bucket must have finite values.
 
     Args:
         errors: the trend is flat if the change is at most this number of standard errors.
@@ -287,7 +290,7 @@ def _trend(buckets: Sequence[_Bucket], window: int, *, errors: float = 1.0) -> T
 
 
 def _relative_error(buckets: Sequence[_Bucket], mean: float, scale: float) -> float:
-    """Return the standard error of the mean of `buckets`, as a multiple of `scale`; 0 for fewer than two buckets."""
+    """Return the standard error of the mean of `buckets`, as a multiple of `scale`, or 0 for fewer than two buckets."""
     if len(buckets) < 2:
         return 0.0
     squares = sum((bucket.mean / scale - mean / scale) ** 2 for bucket in buckets)

@@ -1,4 +1,4 @@
-"""Replay of a run from its folder: journal entries become the events that a live run sends."""
+"""Replay of a run from its folder. Journal entries are converted to the events that the run sent while it trained."""
 
 from __future__ import annotations
 
@@ -38,9 +38,10 @@ from metatui.utils.text import sanitize
 
 
 class Replay:
-    """Reads a run from disk, repeatedly if another process is training it.
+    """Reads a run from disk. The run can be read repeatedly while another process is training it.
 
-    The metrics file may have a million lines. Each read takes only new lines, in chunks, and keeps only a `History`.
+    The metrics file may have a million lines. Each call of `read` reads only new lines, in chunks, and keeps only a
+    `History` of each metric.
     """
 
     def __init__(self, run: RunFolder) -> None:
@@ -102,7 +103,7 @@ def _take_journal(model: RunModel, run: RunFolder) -> None:
 
 
 def event_of(entry: Entry, settings: Settings, test: Evaluation | None = None) -> Event | None:
-    """Return the event that a journal entry records; None for an unknown or invalid entry.
+    """Return the event that a journal entry records, or None if the entry is unknown or invalid.
 
     Args:
         entry: its details are checked and sanitized, since the file may have been edited.
@@ -159,7 +160,11 @@ def _hint(entry: Entry, settings: Settings) -> Hinted | Warned:
 
 
 def _changed(entry: Entry, settings: Settings) -> tuple[str, Scalar, Scalar]:
-    """Return the path, old value and new value of a setting from a journal entry. Raise BadInput if invalid."""
+    """Return the path, old value and new value of a setting from a journal entry.
+
+    Raises:
+        BadInput: if the entry is invalid.
+    """
     path, *values = (entry.details.get(key) for key in ("path", "old", "new"))
     if not isinstance(path, str) or None in values:
         raise BadInput("the entry has no setting or value")
@@ -181,7 +186,10 @@ def _change(entry: Entry, settings: Settings) -> Tweaked | Noted:
 
 
 def _evaluation(entry: Entry, settings: Settings) -> Evaluation | None:
-    """Return the evaluation in a journal entry. Curves have only their last point, as the journal has no others."""
+    """Return the evaluation in a journal entry, or None if the entry is invalid.
+
+    Its curves consist of only their last point, because the journal does not contain the other points.
+    """
     details = entry.details
     numbers = [details.get(key) for key in ("tasks", "shots", "inner_step")]
     loss = _curve(details, "loss")
@@ -212,7 +220,7 @@ def _curve(details: Mapping[str, Any], key: str) -> Curve | None:
 
 
 def _number(details: Mapping[str, Any], key: str) -> float | None:
-    """Return a number from a journal entry; None if it is missing. Null stands for a non-finite number."""
+    """Return a number from a journal entry, NaN if the value is null, or None if it is missing or not a number."""
     value = details.get(key, "")
     if value is None:
         return math.nan

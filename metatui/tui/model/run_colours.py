@@ -1,4 +1,4 @@
-"""Colours of runs, the same wherever a run appears while the app is open."""
+"""Colours of runs. While the app is open, a run has the same colour wherever it appears."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class RunColours:
         self._hues: dict[str, str] = {}
 
     def known(self, run: str) -> str | None:
-        """Return the colour of a run that has already been shown; None for other runs."""
+        """Return the colour of a run that has already been shown, or None for another run."""
         return self._hues.get(run)
 
     def of(self, runs: Iterable[str]) -> dict[str, str]:

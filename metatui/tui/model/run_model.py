@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 Tone = Literal["plain", "good", "warning", "error"]
 
 JOURNAL_LINES = 500
-"""Maximum number of journal lines kept in the app; the journal on disk has all lines."""
+"""Maximum number of journal lines that the app keeps. The journal on disk contains all lines."""
 
 CHECKPOINT_SAVED = "Checkpoint saved"
 
@@ -68,14 +68,14 @@ class LiveChange:
     iteration: int
     """Number of finished meta-steps before the change."""
     seconds: float
-    """Seconds of training before the change."""
+    """Seconds of training that had passed before the change."""
     path: str
     old: Scalar
     new: Scalar
 
     @property
     def label(self) -> str:
-        """Label of the change in a chart: `inner_lr 0.1`."""
+        """Label of the change in a chart, such as `inner_lr 0.1`."""
         return brief(self.path, self.new)
 
 
@@ -87,15 +87,18 @@ class JournalLine:
 
 
 class RunModel:
-    """State of one run, updated by its events. Live events and events read from disk have the same effect."""
+    """State of one run, updated by its events.
+
+    Events that the run sends while it trains and events that are read from disk have the same effect.
+    """
 
     def __init__(self, settings: Settings, run_id: str = "", status: str = "") -> None:
         self.settings = settings
         self.run_id = run_id
         self.status = status
-        """Displayed status; empty while the run is followed."""
+        """Displayed status, or an empty string while the app follows the run."""
         self.packed: tuple[int, int] | None = None
-        """Number of images packed so far and in total, while images are packed before training; otherwise None."""
+        """Numbers of images packed so far and in total, while images are packed before training, otherwise None."""
         self.stage = LOADING
         """Current step of the preparation for training, as shown in the app."""
         self.started: Started | None = None
@@ -110,17 +113,17 @@ class RunModel:
         self.changes: list[LiveChange] = []
         """All live changes in order, including undone ones."""
         self.hints: list[Hinted] = []
-        """Hints that the user has neither followed nor hidden and that still apply, oldest first."""
+        """Hints that the user has neither applied nor hidden and that are still relevant, oldest first."""
         self.evaluating: Evaluating | None = None
-        """Progress of the current validation or test; None if neither is in progress."""
+        """Progress of the current validation or test, or None if neither is in progress."""
         self._clock = EvaluationClock()
         self.waits_because = ""
-        """Warning shown while the run waits because its files cannot be written; empty if the run is not waiting."""
+        """Warning shown while the run waits because its files cannot be written. Empty if the run is not waiting."""
         self._warning = ""
         """Text of the last event if it was a warning, otherwise empty."""
         self.ended: Finished | Failed | None = None
         self.smoother: Smoother | None = None
-        """The smoother that has processed the meta-steps read from disk; None for a new run."""
+        """The smoother that has processed the meta-steps read from disk, or None for a new run."""
         self._recent: deque[Progress] = deque()
 
     def copy_metrics(self, run_id: str, status: str) -> RunModel:
@@ -141,9 +144,10 @@ class RunModel:
 
     @property
     def compiled_after(self) -> int | None:
-        """Number of meta-steps after which meta-steps are compiled; None with another engine.
+        """Number of the meta-step after which the compiled engine is used, or None if the run uses another engine.
 
-        Meta-steps before that, and as many after a change to their kind, use the batched engine (see `CompileSwitch`).
+        Meta-steps up to this one use the batched engine. A change to the number of inner steps or to the meta-batch
+        postpones the use of the compiled engine (see `CompileSwitch`).
         """
         if self.started is None or self.started.engine != "compiled":
             return None
@@ -158,7 +162,7 @@ class RunModel:
 
     @property
     def speeds(self) -> tuple[float, float] | None:
-        """Recent meta-steps per second and tasks per second; None before the second meta-step."""
+        """Recent meta-steps per second and tasks per second, or None before the second meta-step."""
         if len(self._recent) < 2:
             return None
         first, last = self._recent[0], self._recent[-1]
@@ -169,29 +173,29 @@ class RunModel:
 
     @property
     def remaining(self) -> float | None:
-        """Seconds of training left at the current speed; None if this is unknown, or if all meta-steps are finished."""
+        """Seconds of training left at the current speed, or None if this is unknown or training has ended."""
         speeds = self.speeds
         left = self.settings.training.iterations - self.iteration
         return left / speeds[0] if left > 0 and speeds and speeds[0] > 0 and not self.ended else None
 
     @property
     def evaluation_left(self) -> float | None:
-        """Seconds left in the current evaluation; None if there is no evaluation, or its speed is not known yet."""
+        """Seconds left in the current evaluation, or None if there is none or its speed is not known yet."""
         return self._clock.left if self.evaluating else None
 
     @property
     def evaluation_left_text(self) -> str:
-        """Time left in the current evaluation, such as `, 0:40 left`; empty if it is not known."""
+        """Time left in the current evaluation, such as `, 0:40 left`, or an empty string if it is not known."""
         return self._clock.left_text if self.evaluating else ""
 
     @property
     def is_followed(self) -> bool:
-        """True if the run is followed and has not ended."""
+        """True if the app is following the run, and the run has not ended."""
         return self.ended is None and not self.status
 
     @property
     def is_live(self) -> bool:
-        """True if the run is training, whether it is followed or was read from disk."""
+        """True if the run is training, whether the app follows it or has read it from disk."""
         return self.is_followed or self.status in ("Running", "Paused")
 
     @property
@@ -206,7 +210,7 @@ class RunModel:
 
     @property
     def outcome(self) -> str:
-        """Displayed status of a followed run that has ended."""
+        """Status to display when a run that the app followed has ended."""
         match self.ended:
             case Failed():
                 return "Failed"
@@ -219,8 +223,8 @@ class RunModel:
     def undoable(self) -> list[LiveChange]:
         """The user's live changes that are still in effect, in order. Changes that cancel each other out are omitted.
 
-        Changes to the number of tasks in memory at once are left out: the trainer itself lowers this number when memory
-        runs out, and the number does not affect results.
+        Changes to the number of tasks in memory at once are left out, because the trainer itself lowers this number
+        when memory runs out, and because the number does not affect results.
         """
         in_effect: list[LiveChange] = []
         for made in self.changes:
@@ -336,7 +340,7 @@ class RunModel:
         self._add_line(event.iteration, f"{field.label} changed from {text_of(event.old)} to {text_of(event.new)}")
 
     def _keep_hints(self, applies: Callable[[Hinted], bool] = lambda hint: True) -> None:
-        """Remove the hints that do not apply, and those whose setting already has the suggested value."""
+        """Remove the hints for which `applies` returns False, and those that suggest the current value of a setting."""
         self.hints = [hint for hint in self.hints if applies(hint) and self.settings.value(hint.path) != hint.new]
 
     def _finished(self, event: Finished) -> None:
@@ -351,7 +355,7 @@ class RunModel:
             self._add_line(event.iteration, text, _tone(event.test, "good"))
 
     def _seconds_at(self, iteration: int) -> float:
-        """Return the training time in seconds at a meta-step, which may be earlier than the latest one."""
+        """Return the training time in seconds at the latest or an earlier meta-step."""
         seconds = self.meta_loss.seconds_at(iteration)
         return self.seconds if seconds is None else seconds
 

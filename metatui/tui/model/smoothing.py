@@ -1,4 +1,4 @@
-"""Averages of the training metrics over all meta-steps, including those that a live connection skipped."""
+"""Moving averages of the training metrics over all meta-steps, including those that the run did not send to the app."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from metatui.utils.smoothing import DECAYS, ExponentialAverage
 class Smoother:
     """Adds the moving averages of meta-loss and accuracy to each meta-step of a run.
 
-    A live run sends no meta-steps from before the connection, and skips some if the receiver is slow. The missing ones
-    are read from the run's metrics file, so every meta-step is returned.
+    A run does not send the meta-steps from before the app connected to it, and it skips some if the app receives them
+    too slowly. These meta-steps are read from the run's metrics file, so every meta-step is returned.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Memory and load of the GPU that trains a run or, if there is none, of the process that trains the run."""
+"""Memory use and load of the GPU that trains a run or, if no GPU is used, of the process that trains the run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Load:
-    """Current memory and load of a run. Unknown values are None."""
+    """Current memory use and load of the GPU or the process that trains a run. Unknown values are None."""
 
     gpu_memory: tuple[int, int] | None = None
     """Used and total bytes of GPU memory."""
@@ -25,7 +25,7 @@ class Load:
     memory: int | None = None
     """Resident memory of the process in bytes."""
     cpu_percent: float | None = None
-    """Load as a percentage of one core: four busy cores give 400."""
+    """CPU load of the process as a percentage of one core. Four busy cores result in 400."""
 
     def facts(self) -> list[tuple[str, str]]:
         """Return the known values, formatted for display, as pairs of name and value."""
@@ -53,9 +53,9 @@ class Sampler:
 
     def __init__(self) -> None:
         self._last_cpu: tuple[int, float, float] | None = None
-        """Process id, time and CPU seconds of the last sample."""
+        """Process id, time and CPU seconds at the last measurement."""
         self._gpus: dict[tuple[str, int], Any] = {}
-        """NVML handle of the GPU that was sampled last (at most one entry), keyed by device and process id."""
+        """NVML handle of the GPU that was measured last (at most one entry), keyed by device and process id."""
 
     def sample(self, pid: int, device: str) -> Load:
         """Measure the memory use and load of the process `pid`, which trains on `device` (`cpu`, `mps` or `cuda:N`)."""
@@ -104,7 +104,7 @@ def _environment(pid: int) -> Mapping[str, str]:
 
 
 def _resident(pid: int) -> int | None:
-    """Return the resident bytes of a process; None if there is no such process, or no /proc."""
+    """Return the resident memory of a process in bytes, or None if there is no such process or no /proc."""
     try:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError):
@@ -112,7 +112,7 @@ def _resident(pid: int) -> int | None:
 
 
 def _cpu_seconds(pid: int) -> float | None:
-    """Return the CPU seconds of all threads of a process; None if there is no such process, or no /proc."""
+    """Return the CPU seconds of all threads of a process, or None if there is no such process or no /proc."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
         # The second field is the command in brackets, which may contain anything; see proc_pid_stat(5).

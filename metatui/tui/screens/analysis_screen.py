@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class ReplySource(Protocol):
-    """Interface of a computation in another process, for example in a `Helper`."""
+    """Interface to a computation in another process, for example in the process of a `Helper`."""
 
     def replies(self) -> Iterator[Reply]:
         """Yield replies until the computation ends or is stopped. This method is called in a thread.
@@ -56,7 +56,7 @@ class AnalysisScreen(ModalScreen[ScreenResultType]):
     _source: ReplySource | None = None
     _helper: Helper | None = None
     _request = 0
-    """Identifies the request in progress; 0 if no request is in progress."""
+    """Number of the request in progress, or 0 if no request is in progress."""
     _idle: Timer | None = None
 
     @property

@@ -102,7 +102,7 @@ def wide_page(explained: Explanation, width: int, theme: ChartTheme, *, values: 
 
 
 def _method(explained: Explanation, values: str, width: int, theme: ChartTheme) -> list[Row]:
-    """Return the title, the idea, the update rule and the pseudo-code."""
+    """Return the rows of an algorithm's title, idea, update rule and pseudo-code."""
     rule = [*_code(explained.rule, width, theme), *paragraph(explained.symbols, width, theme, theme.muted)]
     return [
         *paragraph(explained.title, width, theme, theme.colour("hue-blue", bold=True)),
@@ -114,7 +114,7 @@ def _method(explained: Explanation, values: str, width: int, theme: ChartTheme) 
 
 
 def _details(explained: Explanation, width: int, theme: ChartTheme) -> list[Row]:
-    """Return the costs, the usual values and the paper."""
+    """Return the rows about the cost of a meta-step, the algorithm's usual values, and the paper."""
     return [
         *_section("Cost of a meta-step", _list(explained.costs, width, theme), theme),
         *_section("Usual values", _list(explained.usual_lines(labelled), width, theme), theme),

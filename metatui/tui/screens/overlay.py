@@ -16,12 +16,12 @@ from textual.widget import Widget
 
 
 class Overlay(ModalScreen[ScreenResultType]):
-    """A screen whose widgets cover only part of the screen below. Links of the screen below are disabled."""
+    """A screen with widgets that cover only part of the screen below. Links on the screen below are disabled."""
 
     # Widgets that gain or lose focus redraw themselves; Textual would redraw the whole screen.
     focused: Reactive[Widget | None] = Reactive(None, repaint=False)
     _below: Sequence[Strip] | None = None
-    """Lines of the screen below; None if they may have changed."""
+    """Lines of the screen below, or None if they may have changed."""
     _has_size = False
 
     def update_node_styles(self, animate: bool = True) -> None:

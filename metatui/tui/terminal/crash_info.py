@@ -18,14 +18,14 @@ SIZE = 8 * 1024
 
 
 class CrashInfo:
-    """A page of memory shared by a process and its forks. Its content outlives the process that wrote it."""
+    """A page of memory shared by a process and its forks. Its content remains after the process that wrote it ends."""
 
     def __init__(self) -> None:
         self._page = mmap.mmap(-1, SIZE)
 
     @property
     def drawing(self) -> bool:
-        """True if the app has changed the modes of the terminal."""
+        """True while the app is using the terminal, whose modes it has changed."""
         return self._page[0] != 0
 
     @drawing.setter
@@ -34,7 +34,7 @@ class CrashInfo:
 
     @property
     def run(self) -> RunFolder | None:
-        """The run that the app follows; None if it follows no run."""
+        """The run that the app is following, or None if it follows no run."""
         from metatui.runs.storage.run_folder import RunFolder
 
         path = self._page[1:].split(b"\0", 1)[0]

@@ -1,4 +1,4 @@
-"""Questions to the terminal that are answered before the app starts."""
+"""Queries to the terminal, made before the app starts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def shows_sixels(keyboard: int = 0, screen: int = 1) -> bool:
 
 
 def _reply(question: bytes, expected: re.Pattern[bytes], keyboard: int, screen: int) -> bytes | None:
-    """Send `question` to the terminal and return its reply; None if the expected reply does not arrive."""
+    """Send `question` to the terminal and return its reply, or None if the expected reply does not arrive."""
     try:
         before = termios.tcgetattr(keyboard)
         tty.setcbreak(keyboard)

@@ -1,4 +1,4 @@
-"""App that handles keys one after the other, so that fast typing and pasting have the same effect as slow typing."""
+"""Base class of the app. It handles keys one after another, so that fast typing and pasting work like slow typing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LONGEST_WAIT = 1.0
 
 
 class OrderedKeys(App[None], inherit_bindings=False):
-    """Holds each key back until the previous key has taken effect, for example by opening a screen.
+    """App that holds each key back until the previous key has taken effect, for example by opening a screen.
 
     Textual sends each key immediately to the widget that has the focus. A binding runs only after its key has bubbled
     to the app, and the focus moves even later. If the following keys were sent before that, they would go to the
@@ -24,7 +24,7 @@ class OrderedKeys(App[None], inherit_bindings=False):
     """
 
     _waiting_since: float | None = None
-    """Time at which the app began to handle the current key; None if it handles no key."""
+    """Time at which the app began to handle the current key, or None if it is handling no key."""
 
     def __init__(self, driver_class: type[Driver]) -> None:
         super().__init__(driver_class)
@@ -51,7 +51,7 @@ class OrderedKeys(App[None], inherit_bindings=False):
             self._follow([*path, *path] if event.is_forwarded else [self])
 
     def _follow(self, path: Sequence[MessagePump]) -> None:
-        """Call `_wait_for_screen` when the nodes of `path`, which ends at the app, have handled their messages."""
+        """Call `_wait_for_screen` when all nodes of `path` have handled their pending messages. The app is the last."""
         for index, node in enumerate(path):
             rest = path[index + 1 :]
             if node.call_later(self._follow, rest) if rest else node.call_later(self._wait_for_screen):

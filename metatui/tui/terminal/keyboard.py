@@ -1,4 +1,4 @@
-"""Keyboard driver that reports escape sooner than Textual's, tolerates invalid input, and receives terminal replies."""
+"""Terminal driver that reports escape sooner than Textual's driver, tolerates invalid input, and receives replies."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ class TerminalLost(Message):
 
 
 class Keyboard(LinuxDriver):
-    """Textual's driver, changed to report escape after `ESCDELAY` milliseconds; the original takes up to 100."""
+    """Textual's driver with a different input thread, which reports escape after `ESCDELAY` milliseconds.
+
+    Textual's own thread takes up to 100 ms for this.
+    """
 
     def run_input_thread(self) -> None:
         # Terminals also send bytes that are not UTF-8: 8-bit meta keys, X10 mouse reports, text pasted as Latin-1.
@@ -70,7 +73,10 @@ class Keyboard(LinuxDriver):
                 pass
 
     def cell_size(self) -> tuple[int, int] | None:
-        """Return the width and height of a cell in pixels as reported to the kernel; None if they are unknown."""
+        """Return the width and height of a cell in pixels, as the terminal reported them to the kernel.
+
+        The result is None if they are unknown.
+        """
         try:
             rows, columns, width, height = struct.unpack("HHHH", fcntl.ioctl(self.fileno, termios.TIOCGWINSZ, bytes(8)))
         except OSError:
@@ -78,7 +84,7 @@ class Keyboard(LinuxDriver):
         return (width // columns, height // rows) if rows and columns else None
 
     def _read(self) -> bytes:
-        """Return input bytes; empty if the terminal is closed."""
+        """Return the next bytes of input, or no bytes if the terminal is closed."""
         try:
             return os.read(self.fileno, 4096)
         except OSError:

@@ -26,9 +26,9 @@ from textual.strip import Strip
 from metatui.tui.terminal.kitty import MOST, Picture
 
 QUESTIONS: Final = "\x1b[16t\x1b[c"
-"""Asks for the size of a cell, and then for the device attributes, to which every terminal replies."""
+"""Queries for the size of a cell and for the device attributes. Every terminal replies to the second query."""
 REGISTERS: Final = "\x1b[?1;3;256S"
-"""Asks xterm for 256 colour registers (XTSMGRAPHICS). By default, xterm has only 16."""
+"""Escape sequence that asks xterm for 256 colour registers (XTSMGRAPHICS). By default, xterm has only 16."""
 REPLY: Final = re.compile(r"\x1b\[(?:\?[\d;]{0,99}[cS]|6;\d{1,5};\d{1,5}t)")
 UNFINISHED_REPLY: Final = re.compile(r"\x1b\[(?:\?|6;)[\d;]{0,99}\Z")
 
@@ -42,7 +42,7 @@ Pixel = tuple[int, int, int]
 
 
 class Reply(Message):
-    """Posted when the terminal replies to a question."""
+    """Posted when the terminal replies to a query."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Reply(Message):
 
 
 class Area(NamedTuple):
-    """A part of a picture, in cells."""
+    """A rectangular part of a picture, measured in cells."""
 
     row: int
     column: int
@@ -62,7 +62,13 @@ class SixelTerminal:
     """Finds out whether the terminal shows sixels. Replies may come at any time, or never."""
 
     def __init__(self, write: Callable[[str], object], line_cell: Callable[[], tuple[int, int] | None]) -> None:
-        """`line_cell` returns the cell width and height as reported by the terminal to the kernel; None if unknown."""
+        """Create the object without sending a query.
+
+        Args:
+            write: function that sends a string to the terminal.
+            line_cell: function that returns the width and height of a cell in pixels, as the terminal reported them to
+                the kernel, or None if they are unknown.
+        """
         self._write, self._line_cell = write, line_cell
         self._asked = self._supported = False
         self._cell: tuple[int, int] | None = None
@@ -78,7 +84,7 @@ class SixelTerminal:
             self._write(QUESTIONS)
 
     def receive(self, reply: str) -> SixelPictures | None:
-        """Process a reply of the terminal. Return how pictures are drawn now; None if they are not drawn."""
+        """Process a reply from the terminal. Return an object that draws pictures, or None if that is not possible."""
         numbers = [int(number) for number in re.findall(r"\d+", reply)]
         if reply.endswith("t"):
             self._cell = (numbers[2], numbers[1])
@@ -101,7 +107,7 @@ class SixelPictures:
         self.cell = (cell_width, cell_height)
         self.colours = colours
         self._numbers: dict[Picture, int] = {}
-        """The number of each picture, from the least to the most recently used."""
+        """The number of each picture, in order from the least to the most recently used picture."""
         self._pictures: dict[int, Picture] = {}
         self._count = 0
 
@@ -112,7 +118,10 @@ class SixelPictures:
         return hash((self.cell, self.colours))
 
     def marked(self, picture: Picture, rows: Iterable[Iterable[Segment]]) -> list[list[Segment]]:
-        """Return the rows of a picture with a mark in the style of each cell. Each segment of `rows` is one cell."""
+        """Return the rows of a picture, with the style of each cell marked. Each segment of `rows` is one cell.
+
+        The mark contains the number of the picture and the position of the cell in the picture.
+        """
         number = self._numbers.pop(picture, self._count)
         self._numbers[picture], self._pictures[number] = number, picture
         self._count = max(self._count, number + 1)
@@ -124,7 +133,7 @@ class SixelPictures:
         ]
 
     def over(self, update: RenderableType | None, height: int) -> RenderableType | None:
-        """Return `update`, extended by the pictures in the updated cells. The screen has `height` rows."""
+        """Return an update that also draws the pictures in the cells of `update`. The screen has `height` rows."""
         if isinstance(update, LayoutUpdate | ChopsUpdate):
             return cast("RenderableType", _Update(update, self, height))
         return update
@@ -132,12 +141,14 @@ class SixelPictures:
     def drawn(
         self, strips: Iterable[tuple[int, int, Strip]], height: int, system: ColorSystem = ColorSystem.TRUECOLOR
     ) -> str:
-        """Return the sixels of the marked cells in strips, each with its column and row on a screen of `height` rows.
+        """Return escape sequences that draw the pictures of the marked cells in `strips`.
 
-        The last row stays free of pictures, because terminals scroll when a picture reaches it.
+        Nothing is drawn in the last row of the screen, because terminals scroll when a picture reaches it.
 
         Args:
-            system: number of colours in which the text is drawn.
+            strips: column, row and strip of each updated part of the screen.
+            height: number of rows of the screen.
+            system: colour system in which the text is drawn.
         """
         places: dict[tuple[int, int, int], set[tuple[int, int]]] = {}
         grounds: dict[tuple[int, int, int], Pixel | None] = {}
@@ -167,13 +178,13 @@ def _marked(style: Style | None, number: int, row: int, column: int) -> Style:
 
 
 def _shown(colour: Color | None, system: ColorSystem) -> Pixel | None:
-    """Return the colour in which the terminal shows `colour`; None if it is unknown."""
+    """Return the colour in which the terminal shows `colour`, or None if it is unknown."""
     shown = colour.downgrade(system) if colour else None
     return shown.get_truecolor() if shown and not shown.is_default else None
 
 
 def _areas(cells: set[tuple[int, int]]) -> Iterator[Area]:
-    """Split cells, given by row and column, into rectangles."""
+    """Split a set of cells, given as pairs of row and column, into rectangles."""
     left = set(cells)
     while left:
         row, column = min(left)
@@ -185,9 +196,9 @@ def _areas(cells: set[tuple[int, int]]) -> Iterator[Area]:
 
 
 class _Update(CompositorUpdate):
-    """An update of the screen with its pictures.
+    """An update of the screen that also draws pictures.
 
-    Only the changed parts of lines are drawn. Textual's own update would also draw what is to the left of a changed
+    It draws only the changed parts of lines. Textual's own update would also draw what is to the left of a changed
     part, up to the edge of its widget, so pictures there would be drawn again.
     """
 
@@ -221,7 +232,8 @@ def _sixels(picture: Picture, cell_width: int, cell_height: int, colours: int, a
     """Encode an area of a picture. The lower half of its last row is left blank, as in a picture drawn as text.
 
     Args:
-        ground: colour of the blank part, where some terminals would show their own background; None if it is unknown.
+        ground: colour with which the blank part is filled, because some terminals would fill it with their own
+            background colour. If None, the colour is unknown, and the blank part is not filled.
     """
     from PIL import Image
 
@@ -264,5 +276,5 @@ def encode(pixels: bytes, width: int, palette: Sequence[Pixel]) -> str:
 
 
 def _shortened(line: bytearray) -> str:
-    """Shorten a line of sixels with repeat counts, and omit blanks at its end."""
+    """Compress a line of sixels: use repeat counts, and omit blanks at its end."""
     return _RUN.sub(lambda run: b"!%d%c" % (len(run[0]), run[0][0]), bytes(line.rstrip(b"?"))).decode()

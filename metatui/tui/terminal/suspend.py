@@ -1,4 +1,4 @@
-"""Suspension with ctrl+Z."""
+"""Suspending the app with ctrl+Z."""
 
 from __future__ import annotations
 

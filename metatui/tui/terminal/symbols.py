@@ -1,4 +1,4 @@
-"""Sets of glyphs for terminals with and without Unicode."""
+"""Sets of glyphs (characters for charts and marks) for terminals with and without Unicode support."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Symbols(StrEnum):
 
 
 class Glyphs(NamedTuple):
-    """The characters of a glyph set, by purpose."""
+    """The characters of a glyph set. Each field is named after the purpose of its characters."""
 
     levels: str
-    """Bars of a sparkline, lowest first."""
+    """Characters for the bars of a sparkline, lowest bar first."""
     marker: str
     """Plotext marker for lines: one character, or the name of a marker with several dots per cell."""
     lines: str
@@ -34,7 +34,7 @@ class Glyphs(NamedTuple):
     ramp: str
     """Characters for the shades of grey of images, from blank to filled."""
     sample: str
-    """Sample of a line, for a legend."""
+    """Character for the sample of a line in a legend."""
     bullet: str
     up: str
     down: str
@@ -42,17 +42,17 @@ class Glyphs(NamedTuple):
     arrow: str
     ellipsis: str
     dot: str
-    """Separator of the parts of a caption."""
+    """Character that separates the parts of a caption."""
     speck: str
     """Smallest character, for dotted lines."""
     right: str
     wrong: str
     done: str
-    """Filled cell of a progress bar."""
+    """Character for a filled cell of a progress bar."""
     todo: str
     vertical: str
     dashed: str
-    """Vertical line for marks, less prominent than `vertical`."""
+    """Character for the vertical lines of marks in charts, less prominent than `vertical`."""
     thumb: str
     """Character for the thumb of a scroll bar."""
     horizontal: str
@@ -91,9 +91,9 @@ def detect(environ: Mapping[str, str], encoding: str | None, tmux_utf8: bool | N
 
     Args:
         environ: environment variables; only `TERM` and the locale are read.
-        encoding: encoding of the stream on which the app is drawn; None if unknown.
-        tmux_utf8: whether the tmux client uses UTF-8; if not, tmux replaces non-ASCII characters with `_`. None outside
-            tmux, or if this is unknown.
+        encoding: encoding of the stream on which the app is drawn, or None if it is unknown.
+        tmux_utf8: whether the tmux client uses UTF-8. If it does not, tmux replaces non-ASCII characters with `_`. None
+            if the app does not run in tmux, or if this is unknown.
     """
     # The kernel's console has 256 or 512 glyphs, without braille, eighth bars and quadrants.
     if environ.get("TERM", "") in ("", "dumb", "linux", "vt100", "vt102", "vt220"):
@@ -111,7 +111,7 @@ def is_ascii_only(environ: Mapping[str, str]) -> bool:
 
 
 def _locale(environ: Mapping[str, str]) -> str:
-    """Return the locale that the user has chosen for characters; empty if none is chosen."""
+    """Return the locale that the user has chosen for characters (LC_CTYPE), or an empty string if none is chosen."""
     everything, language = environ.get("LC_ALL", ""), environ.get("LANG", "")
     characters = environ.get("LC_CTYPE", "")
     if not everything and characters == "C.UTF-8" and language in ("C", "POSIX"):
@@ -120,7 +120,10 @@ def _locale(environ: Mapping[str, str]) -> str:
 
 
 def tmux_utf8(environ: Mapping[str, str]) -> bool | None:
-    """Return whether the attached tmux client uses UTF-8; None outside tmux, or without a reply within a second."""
+    """Return whether the attached tmux client uses UTF-8.
+
+    The result is None outside tmux, or if tmux does not reply within a second.
+    """
     if "TMUX" not in environ:
         return None
     try:

@@ -1,1 +1,1 @@
-"""The tour of the app in eight steps, and the offer of the tour on the first start."""
+"""The tour of the app in eight steps, and the widget that offers it when the app is started for the first time."""

@@ -1,4 +1,4 @@
-"""Widgets of the tour: the offer above the key bar, and the current step below the top bar."""
+"""Widgets of the tour. One offers the tour above the key bar, the other shows the current step below the top bar."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TourWidget(StaticText):
 
 
 class TourOffer(TourWidget):
-    """Widget that offers the tour on the first start. It disappears when a run is shown."""
+    """Widget that offers the tour when the app is started for the first time. It disappears when a run is shown."""
 
     def on_mount(self) -> None:  # in addition to that of the base class, which Textual also calls
         self._show()
@@ -70,7 +70,7 @@ class TourCard(TourWidget):
         super().__init__()
         self.step = 0
         self._changes_iterations = False
-        """True if the number of meta-steps in the form must be changed after the end of the run."""
+        """True if the preset's number of meta-steps must be entered in the form when the run has ended."""
         self.border_subtitle = "escape leaves the tour"
 
     def on_mount(self) -> None:  # in addition to that of the base class, which Textual also calls

@@ -1,4 +1,4 @@
-"""Rows of links: keys at the bottom of a full-size screen, and tabs."""
+"""Widgets that show a row of links: the keys at the bottom of a full-size screen, and a row of tabs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CURSOR_KEYS: Final = (
 
 
 class KeyLine(Widget):
-    """A line that shows as many keys as fit, starting with the first one, and always the last key."""
+    """Shows as many keys as fit on a line, starting with the first key. The last key is always shown."""
 
     DEFAULT_CSS = """
     KeyLine {

@@ -19,7 +19,7 @@ Page = Callable[[int, ChartTheme], list[Row]]
 
 
 class ScrollingRows(RowsWidget, can_focus=True):
-    """Rows that the user scrolls with keys and the mouse wheel."""
+    """Widget with rows that the user can scroll with keys and the mouse wheel."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("up", "scroll_rows(-1)", "Up"),
@@ -85,7 +85,13 @@ def paragraph(text: str, width: int, theme: ChartTheme, style: Style, *, hang: i
 
 
 def scroll_bar(top: int, height: int, count: int, theme: ChartTheme) -> Sequence[Segment]:
-    """Return a scroll bar for `count` rows, of which `height` are visible, starting at row `top`; blank if all fit."""
+    """Return the cells of a vertical scroll bar, from top to bottom. They are blank if all rows are visible.
+
+    Args:
+        top: index of the first visible row.
+        height: number of visible rows.
+        count: total number of rows.
+    """
     if count <= height:
         return [Segment(" ")] * height
     size = max(1, height * height // count)

@@ -1,4 +1,4 @@
-"""Plain text in characters that the terminal can show."""
+"""Widgets that show plain text in characters that the terminal supports."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def shown_in(widget: Widget, text: str) -> str:
 
 
 class StaticText(Widget):
-    """Plain text, never markup."""
+    """Widget that shows plain text. Markup in the text is not interpreted."""
 
     DEFAULT_CSS = "StaticText { height: auto; }"
 
@@ -36,7 +36,7 @@ class StaticText(Widget):
 
 
 class StatusLine(StaticText):
-    """Plain text that takes no room while it is empty."""
+    """Widget that shows plain text and takes up no space while the text is empty."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id, classes=classes)

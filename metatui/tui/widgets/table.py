@@ -1,4 +1,4 @@
-"""Table of any number of rows; only the visible rows are drawn.
+"""Table for any number of rows. Only the visible rows are drawn.
 
 Textual's DataTable draws and measures all rows. With a thousand runs, each change to a cell or to the order would take
 a tenth of a second or more.
@@ -37,10 +37,13 @@ class Column(NamedTuple):
     right: bool = False
     """True to align the column to the right, for example if it contains numbers."""
     least: int = 0
-    """Width to which the cells may be truncated; 0 to omit the column if it does not fit in full."""
+    """Minimum width to which the cells may be truncated. If it is 0, a column that does not fit in full is omitted."""
     sortable: bool = False
     needs: int = 0
-    """Width below which earlier columns are truncated to make room for this one, as far as their `least` allows."""
+    """Width that this column should have, if its cells are not narrower.
+
+    To make room for this width, the columns to the left are truncated, but not below their `least` width.
+    """
     keeps_end: bool = False
     """True to truncate cells in the middle, so that their ends remain visible."""
     optional: bool = False
@@ -51,7 +54,7 @@ class Cell(NamedTuple):
     text: str
     tone: Tone = "text"
     colour: str = ""
-    """Palette name of a colour; empty to use the colour of `tone`."""
+    """Name of a colour in the palette. If it is empty, the colour of `tone` is used."""
 
 
 class Item(NamedTuple):
@@ -70,9 +73,9 @@ class Heading(NamedTuple):
 
 
 class Table(RowsWidget, can_focus=True):
-    """Shows as many of the first columns as fit. The cursor selects a row. Cells and titles can be clicked.
+    """Table that shows as many columns as fit, starting with the first one. Cells and titles can be clicked.
 
-    To make room for the column by which the rows are sorted, earlier columns are truncated.
+    A cursor selects a row. To make room for the column by which the rows are sorted, columns before it are truncated.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -306,7 +309,7 @@ class Table(RowsWidget, can_focus=True):
         return [(number, start, size) for (number, size), start in zip(widths.items(), starts, strict=False)]
 
     def _spare(self, number: int, width: int, *, keep_needs: bool) -> int:
-        """Return the number of cells by which a column of this width may be truncated.
+        """Return the number of cells by which column `number`, which has the width `width`, may be truncated.
 
         Args:
             keep_needs: whether the column keeps the width that it needs (`Column.needs`).

@@ -23,7 +23,7 @@ MARGIN = 0.06
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of text, and what determines its style: MUTED, FLOOR, the name of an engine, or empty for plain text."""
+    """A styled piece of text. `meaning` is MUTED, FLOOR, the name of an engine, or empty for the default style."""
 
     text: str
     meaning: str = ""
@@ -47,7 +47,7 @@ def mark(cell: Cell) -> str:
 
 
 def legend(measurements: Sequence[Measurement], glyphs: Glyphs) -> Row:
-    """Return the legend of the marks."""
+    """Return the legend, which explains the marks in the plot."""
     shown = {each.cell.engine for each in measurements}
     captured = {each.cell.engine for each in measurements if each.cell.captured}
     row = [Piece("ms per meta-step: "), Piece(glyphs.vertical, FLOOR), Piece(" floor", MUTED)]
@@ -87,7 +87,7 @@ class _Axis:
         return min(self.width - 1, max(0, round(share * (self.width - 1))))
 
     def draw(self, glyphs: Glyphs) -> tuple[str, str]:
-        """Return the axis line and the labels below it: powers of ten, and other numbers if there is room."""
+        """Return the axis line and the row of labels below it: powers of ten and, if there is room, other numbers."""
         line, numbers = [glyphs.horizontal] * self.width, [" "] * self.width
         powers = range(math.floor(self._low), math.ceil(self._high) + 1)
         for factors in ((1,), (2, 5)):

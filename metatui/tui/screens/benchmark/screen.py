@@ -55,7 +55,7 @@ class MeasuringProcess:
 
 
 class BenchmarkScreen(AnalysisScreen[None]):
-    """Measures every engine as soon as no run is in progress; closing the screen stops the benchmark."""
+    """Measures the speed of every engine as soon as no run is in progress. Closing the screen stops the benchmark."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "dismiss", "Close", tooltip="Close the benchmark.")]
     DEFAULT_CSS = """

@@ -19,7 +19,8 @@ from metatui.tui.widgets.charts.chart_theme import symbols_of
 from metatui.tui.widgets.static_text import shown_in
 
 NARROW = 84
-"""Terminal width below which meta-steps per second are omitted, since milliseconds give the same information."""
+"""Terminal width below which the column with meta-steps per second is omitted, because the milliseconds per meta-step
+contain the same information."""
 LEFT_OUT = rows.HEADINGS.index("meta-\nsteps/s")
 
 WIDTHS = (16, 9, 7, 7, 8, 7, 7)
@@ -33,7 +34,10 @@ def engine_style(index: int, app: Any) -> Style:
 
 
 class BenchmarkTable(DataTable[Text]):
-    """Table with a row for each cell of the benchmark, grouped by task. The cursor follows the measurements."""
+    """Table with a row for each combination of a workload and an engine, grouped by task.
+
+    The cursor moves to each row when its measurement starts, until the user moves the cursor.
+    """
 
     DEFAULT_CSS = "BenchmarkTable { height: 1fr; scrollbar-size-vertical: 1; overflow-x: hidden; }"
 
@@ -46,10 +50,10 @@ class BenchmarkTable(DataTable[Text]):
         """Width for which the columns were last laid out."""
         self._followed = 0
         """Row to which the widget last moved the cursor. If the cursor is on another row, the user has moved it, and
-        the cursor no longer follows the measurements."""
+        the widget no longer moves it."""
 
     def show(self, cells: Sequence[Cell]) -> None:
-        """Replace the cells. This must be called before the first measurement."""
+        """Replace the benchmark cells (rows) of the table. This must be called before the first measurement."""
         if cells != self._cells:
             self._set_cells(cells)
             if self.columns:
@@ -58,7 +62,7 @@ class BenchmarkTable(DataTable[Text]):
     def _set_cells(self, cells: Sequence[Cell]) -> None:
         self._cells = cells
         self._lines: list[str | Cell] = []
-        """Rows of the table: the name of each task, followed by the cells of the task."""
+        """Rows of the table: the name of each task, followed by the benchmark cells of the task."""
         self._names: dict[Cell, str] = {}
         for task, lines in rows.by_task(cells):
             self._lines += [task, *(cell for _, cell in lines)]
@@ -71,7 +75,7 @@ class BenchmarkTable(DataTable[Text]):
 
     @property
     def selected(self) -> Measurement | None:
-        """The measurement under the cursor."""
+        """The measurement in the row under the cursor, or None if there is no measurement in this row."""
         line = self._lines[self.cursor_row]
         return self.measurements.get(line) if isinstance(line, Cell) else None
 
@@ -125,7 +129,7 @@ class BenchmarkTable(DataTable[Text]):
                 self.update_cell_at(Coordinate(row, column), text)
 
     def _texts(self, line: str | Cell) -> list[Text]:
-        """Return the cells of a row, for the columns that are shown."""
+        """Return the texts of a row, one for each visible column."""
         if isinstance(line, str):
             return [Text(line, style="bold"), *(Text() for _ in self.ordered_columns[1:])]
         names = [Text(self._names[line]), Text(rows.engine(line))]

@@ -32,7 +32,7 @@ Curves = Literal["both", "validation", "training"]
 CURVES: Final[tuple[Curves, ...]] = ("both", "validation", "training")
 
 MOST_BANDS: Final = 4
-"""Maximum number of runs, or groups of runs, with intervals drawn as bands. The tables always contain the intervals."""
+"""Maximum number of groups of runs for which intervals are drawn as bands. The tables always contain the intervals."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class View:
     curves: Curves = "both"
     """The curves to draw: training, validation, or both."""
     metric: Metric | None = None
-    """The metric that is shown; None selects the metric that decides the comparison."""
+    """The metric to show. If None, the metric that decides the comparison is shown."""
     colours: Mapping[str, str] = field(default_factory=dict)
     """Palette name of each run's colour, keyed by the name of the run. A group has the colour of its first run."""
 
@@ -66,7 +66,7 @@ class View:
         return replace(self, log=not self.log)
 
     def next_metric(self) -> View:
-        """Switch between accuracy and loss."""
+        """Return a view that shows the other metric, accuracy or loss."""
         return replace(self, metric="accuracy" if self.metric == "loss" else "loss")
 
     def shows_accuracy(self, comparison: Comparison | Recorded) -> bool:
@@ -181,7 +181,7 @@ def training(comparison: Comparison | Recorded, view: View) -> ChartData:
 
 
 def _all_alike(measured: Sequence[str]) -> str:
-    """Return the part of a title that says how the curves were measured; empty if this differs between curves."""
+    """Return the part of a title that says how the curves were measured, or an empty string if the curves differ."""
     if len(set(measured)) != 1 or not measured[0]:
         return ""
     return f", {measured[0]}" if "shot" in measured[0] else f" after {measured[0]}"
@@ -200,7 +200,7 @@ def _values(curve: TrainingCurve | Averages | None, accuracy: bool) -> Sequence[
 def adaptation(comparison: Comparison, view: View) -> ChartData:
     """Return a chart of the metric against the inner step, with 95 % intervals as bands if they would not hide curves.
 
-    Runs that differ only in the seed are drawn as one curve: their mean, with the interval over the seeds.
+    Runs that differ only in the seed are drawn as one curve, which is their mean, with the interval across the seeds.
     """
     accuracy = view.shows_accuracy(comparison)
     log = view.log and not accuracy

@@ -73,7 +73,7 @@ def result_page(comparison: Comparison, view: View, width: int, theme: ChartThem
 
 
 def tables_page(comparison: Comparison, width: int, theme: ChartTheme) -> list[Row]:
-    """Return all tables. Those that no other section shows come first."""
+    """Return the page with all tables. Tables that contain information found in no other section come first."""
     order = (groups, differing_settings, costs, to_target, results, adaptation, seed_tests, paired)
     shown = [table for make in order if (table := make(comparison)) is not None]
     return [row for table in shown for row in _table(table, width, theme)]
@@ -168,7 +168,7 @@ NARROWEST: Final = 12
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with the half-width of its interval, and the text to show after its bar."""
+    """A mean, the half-width of its interval, and the text to show to the right of its bar."""
 
     label: str
     colour: str

@@ -34,7 +34,7 @@ class SaveDialog(InputDialog[Path]):
 
     _writing = False
     _written: Path | None = None
-    """The written file, if the dialog stays open because keys were pressed during writing."""
+    """Path of the written file, if the dialog stays open because the user pressed keys while the file was written."""
 
     def __init__(self, title: str, hint: str, path: str) -> None:
         super().__init__(title, "Write")
@@ -93,7 +93,10 @@ class SaveDialog(InputDialog[Path]):
             self._writing = False
 
     def _finish_writing(self, path: Path) -> None:
-        """Close the dialog, unless the user is typing: the screen below would treat typed characters as commands."""
+        """Close the dialog, unless the user has pressed keys while the file was written.
+
+        The screen below the dialog would treat further keys as commands.
+        """
         if not self._typed:
             self.dismiss(path)
             return
@@ -122,7 +125,7 @@ class SaveDialog(InputDialog[Path]):
 
 
 class ExportScreen(SaveDialog):
-    """Exports a finished comparison by calling `write`."""
+    """Dialog that exports a finished comparison by calling `write` with the path of the file."""
 
     def __init__(self, path: Path, write: Callable[[Path], object]) -> None:
         super().__init__("Export", f"The file extension selects the format: {', '.join(EXPORTS)}.", str(path))

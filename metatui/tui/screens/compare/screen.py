@@ -124,7 +124,7 @@ class CompareScreen(AnalysisScreen[None]):
         tasks, steps, shots: Numbers of held-out tasks, inner steps and support examples. None selects the number in
             the settings of the first run. If `steps` is `own`, each run takes the number of inner steps in its own
             settings.
-        target: Accuracy (a fraction) or loss; the tables show when each run's validations first reached it.
+        target: Accuracy (a fraction) or loss. The tables show when the validations of each run first reached it.
         colours: Names of the runs' colours in the palette.
         titles: Texts that replace the names of the algorithms in the labels of runs.
         """
@@ -208,7 +208,7 @@ class CompareScreen(AnalysisScreen[None]):
 
     @work
     async def action_target(self) -> None:
-        """Ask for a target and measure again."""
+        """Ask for a target (an accuracy or a loss) and measure again."""
         comparison = self.comparison
         if comparison is None:
             return

@@ -31,7 +31,7 @@ ALL_SECTIONS: Final = (160, 48)
 
 
 class Sections(Vertical):
-    """Two charts above two pages of text. A small terminal shows only the selected section."""
+    """The sections of a comparison: two charts above two pages of text. Small terminals show only the selected one."""
 
     DEFAULT_CSS = """
     Sections .compare-row { height: 1fr; }

@@ -22,7 +22,7 @@ from metatui.tui.widgets.static_text import StaticText
 
 
 class _Details(ScrollView):
-    """A page whose automatic height is that of its rows, including those of wrapped lines."""
+    """A page with an automatic height, which is the number of its rows, including rows of wrapped lines."""
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         return len(self.page(width, theme_of(self)))

@@ -20,7 +20,7 @@ class Dialog(Overlay[ScreenResultType]):
     """A dialog, shown as a box over the current screen."""
 
     def dismiss(self, result: ScreenResultType | None = None) -> AwaitComplete:
-        """Close the dialog. If it is already closing, do nothing: Textual would otherwise close the screen below."""
+        """Close the dialog. If it is already closing, do nothing, because Textual would close the screen below it."""
         return super().dismiss(result) if self.is_active else AwaitComplete()
 
 

@@ -45,6 +45,6 @@ class FailureScreen(Dialog[None]):
 
 
 def last_lines(run: RunFolder) -> list[str]:
-    """Return the last lines of the run's crash.log, sanitized; empty if there is no such file."""
+    """Return the last lines of the run's crash.log, sanitized, or an empty list if there is no such file."""
     text = read_tail(run.crash_path, LONGEST).decode(errors="replace")
     return [sanitize(line, limit=400) for line in text.splitlines()[-LINES:]]

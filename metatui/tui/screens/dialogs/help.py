@@ -38,7 +38,7 @@ from metatui.utils import paths
 
 @dataclass(frozen=True)
 class Line:
-    """A help entry: a few short columns, followed by a text."""
+    """A help entry, which consists of a few short columns and a text."""
 
     columns: tuple[str, ...]
     text: str
@@ -67,7 +67,7 @@ NOTHING_FOUND = Section("", [Line((), "The help does not contain these words.")]
 
 
 class HelpScreen(Dialog[None]):
-    """Shows the sections in `opening`, then all keys, panes and terms.
+    """Help dialog that shows the sections in `opening`, followed by all keys, panes and terms.
 
     The search also finds algorithms and settings.
     """
@@ -189,7 +189,7 @@ def _keys(context: AppContext) -> Iterator[Section]:
 
 
 def changed_in_form(source: str, changed: Sequence[tuple[str, str]]) -> list[Section]:
-    """Return a list with one section, for the settings that were changed in the form; empty if none were changed."""
+    """Return a list with a section about the settings that were changed in the form, or an empty list if none were."""
     lines = [Line((label,), values) for label, values in changed]
     return [Section(f"Changed in the form since {source}", lines)] if lines else []
 

@@ -27,7 +27,7 @@ ENDED = "The run has ended, so its settings can no longer change. The changes ca
 
 
 class LimitedField(FormField):
-    """A field for a number, with the limits of the number on the right."""
+    """A field for a number. The allowed range of the number is shown to the right of the field."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"field--limits"}
     CONTROL_WIDTH: ClassVar = 16
@@ -44,10 +44,10 @@ class LiveScreen(InputDialog[Changes]):
         super().__init__("Change settings", "Apply")
         self._settings = settings
         self._typed: dict[str, str] = {}
-        """Text of each edited field, by path."""
+        """Text of each edited field, keyed by the path of the setting."""
         self._hint = StaticText(APPLIES, classes="dialog-hint")
         self._help = StaticText(id="live-help")
-        """Help on the focused setting."""
+        """Widget that shows help on the focused setting."""
 
     def compose_fields(self) -> ComposeResult:
         yield self._hint

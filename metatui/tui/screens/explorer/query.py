@@ -15,7 +15,7 @@ STEPS: Final = 50
 
 RATE_FACTOR: Final = 1.25
 MOST_RATE_STEPS: Final = 20
-"""Maximum absolute value of `rate_steps`. Rates range from 1/87 of a run's own rate to 87 times that rate."""
+"""Maximum absolute value of `rate_steps`. Inner learning rates range from 1/87 to 87 times the rate of a run."""
 
 WAVE_STEP: Final = 0.1
 """Change in amplitude or phase for each key press."""
@@ -27,13 +27,13 @@ class ExplorerQuery:
     split: Literal["test", "val"] = "test"
     """Split from which the held-out task is drawn."""
     drawn: Drawn | None = None
-    """A user-defined task; None for the held-out task."""
+    """A user-defined task, or None to show the held-out task."""
     rate_steps: int = 0
-    """Number of times that the runs' own rates are multiplied by RATE_FACTOR; if negative, they are divided by it."""
+    """Exponent of RATE_FACTOR in the factor by which the inner learning rate of each run is multiplied."""
 
     @property
     def rate(self) -> float:
-        """Factor by which each run's own inner learning rate is multiplied."""
+        """Factor by which the inner learning rate of each run is multiplied."""
         return RATE_FACTOR**self.rate_steps
 
     def describe(self) -> str:
@@ -50,12 +50,15 @@ class ExplorerQuery:
         return replace(self, task=max(0, self.task + by))
 
     def change_rate(self, by: int) -> ExplorerQuery:
-        """Raise or lower the rate by `by` steps. If `by` is 0, return to the runs' own rates."""
+        """Return a query with a rate that is `by` steps higher. If `by` is 0, the runs' own rates are used again."""
         steps = max(-MOST_RATE_STEPS, min(MOST_RATE_STEPS, self.rate_steps + by)) if by else 0
         return replace(self, rate_steps=steps)
 
     def change_wave(self, amplitude: int, phase: int) -> ExplorerQuery:
-        """Change the drawn wave within its parameter limits. If no wave is drawn, return the query unchanged."""
+        """Return a query with a changed wave. The amplitude and the phase stay within their limits.
+
+        If the task of this query is not a user-defined wave, the query is returned unchanged.
+        """
         if not isinstance(self.drawn, Wave):
             return self
         a = self.drawn.amplitude + amplitude * WAVE_STEP
@@ -65,7 +68,7 @@ class ExplorerQuery:
 
 
 def wave_of(view: RegressionView) -> Wave:
-    """Compute the amplitude and the phase of the wave that a view shows."""
+    """Return the wave that a view shows, with the amplitude and the phase computed from its points."""
     # y = a sin x + b cos x, solved at x = 0 and at another point.
     x, y = min(zip(view.grid, view.truth, strict=True), key=lambda point: abs(abs(point[0]) - 1.5))
     _, b = min(zip(view.grid, view.truth, strict=True), key=lambda point: abs(point[0]))

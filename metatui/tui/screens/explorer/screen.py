@@ -87,7 +87,7 @@ class ExplorerPanel(AdaptationPanel, can_focus=False):
 
 
 class ExplorerScreen(AnalysisScreen[None]):
-    """Adapts the model of each run to a task. This is repeated when the task or the inner learning rate changes.
+    """Adapts the model of each run to a task, again whenever the user changes the task or the inner learning rate.
 
     After an adaptation, all inner steps can be shown without further computation.
     """
@@ -155,7 +155,7 @@ class ExplorerScreen(AnalysisScreen[None]):
         """
         Args:
             colours: names of the runs' colours in the palette.
-            query: task to show first; None shows the first test task.
+            query: task and inner learning rate to show first. If None, the first test task is shown.
         """
         super().__init__()
         self._runs = tuple(runs)[:MOST_RUNS]
@@ -163,7 +163,7 @@ class ExplorerScreen(AnalysisScreen[None]):
             (colours or {}).get(run.id, hue) for run, hue in zip(self._runs, palette.RUN_HUES, strict=False)
         ]
         self.query_state = query or ExplorerQuery()
-        """The newest request."""
+        """The task and the inner learning rate of the newest request."""
         self._answered = self.query_state
         """The request to which the results on the screen belong."""
         self._incoming: dict[int, Explored] = {}
@@ -208,7 +208,7 @@ class ExplorerScreen(AnalysisScreen[None]):
         self._request_results(self.query_state.change_rate(by))
 
     def action_wave(self, amplitude: int, phase: int) -> None:
-        """Change the drawn wave. If no wave is drawn, the left and right keys change the inner step instead."""
+        """Change the user-defined wave. If there is none, the left and right keys change the inner step instead."""
         if isinstance(self.query_state.drawn, Wave):
             self._request_results(self.query_state.change_wave(amplitude, phase))
         else:

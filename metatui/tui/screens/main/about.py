@@ -23,7 +23,7 @@ class AboutPane(Vertical):
         super().__init__(id="about", classes="pane")
         self._settings: Settings = settings
         self._is_ready = False
-        """False until the first frame is drawn. That frame has no explanation, so that the app starts faster."""
+        """False until the first frame is drawn. This frame omits the explanation, so that the app starts faster."""
 
     def compose(self) -> ComposeResult:
         yield StaticText(with_keys(NO_RUN), id="how-to-start")

@@ -22,11 +22,11 @@ from metatui.utils.smoothing import DECAYS
 from metatui.utils.text import counted
 
 CHOICES = (0.0, *DECAYS)
-"""Decays for smoothing. Each press of the smoothing key selects the next one; 0 turns smoothing off."""
+"""Decays for smoothing, where 0 means no smoothing. Each press of the smoothing key selects the next one."""
 X_ENDS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.5)
 """While a run is training, the x axis ends at one of these numbers times a power of ten."""
 LEGEND = 4
-"""Width that a legend entry needs in addition to its name, for the sample of the line and the gap."""
+"""Width that a legend entry needs in addition to the width of its name, for a sample of the line and a gap."""
 EMPTY = "The loss on training and validation tasks appears here after the first meta-steps."
 ENDED = "This run ended before its first meta-step."
 NONE_OF_RUNS = "Each of the marked runs ended before its first meta-step."
@@ -92,7 +92,7 @@ class CurvesPane(Vertical, can_focus=True):
         """Show the curves of a run, or those of the marked runs if no run is shown.
 
         Args:
-            phase: must be IDLE if the app does not follow the run.
+            phase: state of the run, or IDLE if the app is not following the run.
         """
         self._model, self._phase, self._marked = model, phase, marked
         width = self.size.width
@@ -204,7 +204,10 @@ def _x_end(model: RunModel, view: View, last: float) -> float:
 
 
 def _averaged(history: History, points: int, smoothing: float) -> str:
-    """Return how the values at the cursor are averaged, such as ` (mean of 10)`; empty if they are not averaged."""
+    """Return a remark on how the values at the cursor are averaged, such as ` (mean of 10)`.
+
+    The remark is empty if the values are not averaged.
+    """
     if smoothing:
         return " (smoothed)"
     count = history.values_per_point(points)
@@ -219,7 +222,7 @@ def _title(view: View, accuracy: bool) -> str:
 
 
 def _histories(model: RunModel | None, accuracy: bool) -> tuple[History, History]:
-    """Return the histories of the accuracy or the loss in training and in validation."""
+    """Return the histories of the accuracy (or of the loss, if `accuracy` is false) in training and in validation."""
     if model is None:
         return History(), History()
     return (model.accuracy, model.val_accuracy) if accuracy else (model.meta_loss, model.val_loss)
@@ -244,7 +247,7 @@ def curve_names(settings: Settings) -> tuple[str, str]:
 
 
 def _best(model: RunModel | None, view: View, accuracy: bool) -> tuple[float, float] | None:
-    """Return the x and y coordinates of the best validation result; None if they are unknown."""
+    """Return the x and y coordinates of the best validation result, or None if they are unknown."""
     if model is None or model.best is None:
         return None
     curve = model.best.accuracy if accuracy else model.best.loss

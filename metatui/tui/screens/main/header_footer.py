@@ -33,11 +33,11 @@ def choice(text: str, action: str, chosen: bool) -> Content:
 
 
 class TopBar(Widget):
-    """Shows the tabs, and the state of the followed run."""
+    """Shows the names of the tabs, and the state of the run that the app is following."""
 
     tab: reactive[Tab] = reactive[Tab]("work")
     state: reactive[tuple[str, ...]] = reactive((), repaint=False)
-    """State of the run, most important parts first; parts that do not fit are omitted."""
+    """State of the run, most important parts first. Parts that do not fit are omitted."""
     phase: reactive[Phase] = reactive(Phase.IDLE, repaint=False)
     warned: reactive[bool] = reactive(False, repaint=False)
     """True if the last result of the run is not finite."""

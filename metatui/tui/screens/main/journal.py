@@ -1,4 +1,4 @@
-"""Pane with the journal of the run, newest line last: validations, changes, checkpoints and warnings."""
+"""Pane with the journal of the run: validations, changes, checkpoints and warnings. The newest line comes last."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EMPTY = "Warnings, validations, checkpoints and changes of a run are listed here
 
 
 class Wrapped(NamedTuple):
-    """A row of the journal. `step` is the text in the meta-step column; `text` follows it in the style of `tone`."""
+    """A row of the journal: `step` in the column of meta-steps, and to its right `text` in the style of `tone`."""
 
     step: str
     text: str
@@ -52,7 +52,7 @@ class JournalPane(ScrollingRows):
         self._wrapped: list[Wrapped] = []
         self._wrapped_for: tuple[object, ...] = ()
         self._top: int | None = None
-        """First visible row; None to keep the newest row visible."""
+        """Index of the first visible row, or None to keep the newest row visible."""
 
     def show(self, lines: Iterable[JournalLine]) -> None:
         """Show `lines`."""
@@ -99,7 +99,7 @@ class JournalPane(ScrollingRows):
 
 
 def wrapped(line: JournalLine, step: str, width: int, theme: ChartTheme) -> list[Wrapped]:
-    """Wrap `line` into rows of `width` columns; the first row begins with `step`."""
+    """Wrap `line` into rows of `width` columns. The first row begins with `step`."""
     text = GAP.join(theme.printable(part) for part in line.text.split(GAP))
     texts = wrap_text(text, max(1, width - len(step)))
     steps = [step, *(" " * len(step) for _ in texts[1:])]

@@ -46,7 +46,7 @@ ONE_PANE: Mapping[Pane, tuple[Part, ...]] = {
 }
 
 BAND_ROWS, RUN_ROWS, FORM_ROWS = 7, 21, 34
-"""Default heights of the run above its curves, of the run above the journal, and of the form above the journal."""
+"""Default heights of the run pane (above the curves or above the journal) and of the form (above the journal)."""
 
 CURVES_ROWS, ADAPTATION_ROWS = 19, 11
 """Height of the curves pane at which the plot has twelve rows, and minimum height of the adaptation pane."""
@@ -196,7 +196,7 @@ def _bounded(value: int, least: int, most: int) -> int:
 
 
 def _share(total: int, percent: int, least: int) -> int:
-    """Return `percent` of `total`, limited so that both parts of `total` are at least `least`, if possible."""
+    """Return `percent` % of `total`, limited so that this part and the rest are at least `least` each, if possible."""
     least = min(least, total // 2)
     return _bounded(round(total * percent / 100), least, total - least)
 

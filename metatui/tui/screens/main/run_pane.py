@@ -1,4 +1,4 @@
-"""Pane with the state of the run: progress, results, speed, time, memory and load, and two sparklines."""
+"""Pane with the state of the run: progress, results, speed, time, memory use and load, with two sparklines."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def table(facts: Iterable[Fact], width: int, theme: ChartTheme) -> list[Row]:
 
 
 def packed(facts: Iterable[Fact], width: int, theme: ChartTheme) -> list[Row]:
-    """Return rows with as many facts next to each other as fit. A fact that is longer than a row is wrapped."""
+    """Return rows of facts, with as many facts in each row as fit. A fact that is longer than a row is wrapped."""
     rows: list[Row] = []
     for fact in facts:
         style = theme.warning if fact.warning else theme.text
@@ -128,7 +128,7 @@ class RunPane(Vertical, can_focus=True):
         self._loss, self._other = MetricSparkline(id="spark-loss"), MetricSparkline(id="spark-other")
         row = Horizontal(self._loss, self._other, id="sparklines")
         self.resizable: tuple[Widget, ...] = (row, self._loss, self._other)
-        """The widgets that have a different layout while the pane is in the left column."""
+        """The widgets that get a different layout if the pane is in the left column."""
 
     def compose(self) -> ComposeResult:
         yield self._numbers
@@ -145,7 +145,7 @@ class RunPane(Vertical, can_focus=True):
 
 
 def accuracy_name(settings: Settings) -> str:
-    """Return the name of the training accuracy, with the number of inner steps if validations use another number."""
+    """Return the name of the training accuracy, with the number of inner steps if validations use a different one."""
     steps = settings.algorithm.inner_steps
     differs = FIELDS["algorithm.inner_steps"].is_relevant(settings) and steps != settings.evaluation_steps
     return f"Accuracy after {counted(steps, 'step')}" if differs else "Accuracy"

@@ -19,7 +19,7 @@ MOST_NAMED = 4
 
 @dataclass(frozen=True)
 class FormState:
-    """The settings in the form."""
+    """Summary of the settings in the form: where they come from, which were changed, and how many are invalid."""
 
     source: str = "default settings"
     """Preset or run whose settings were put into the form, such as `preset quick`."""
@@ -29,7 +29,7 @@ class FormState:
     """Number of invalid fields."""
 
     def words(self) -> list[str]:
-        """Return descriptions of the state, from the longest to the shortest."""
+        """Return descriptions of the state of the form, from the longest to the shortest."""
         count = len(self.changed)
         invalid = [f"{self.invalid} invalid"] if self.invalid else []
         texts = []
@@ -56,7 +56,7 @@ class RunState:
 
 
 class ShownLine(RowsWidget):
-    """Shows the state of the form on the left, and the shown run with its colour on the right."""
+    """Shows the state of the form on the left, and the name, colour and status of the shown runs on the right."""
 
     DEFAULT_CSS = "ShownLine { height: 1; padding: 0 1; }"
 
@@ -84,7 +84,7 @@ class ShownLine(RowsWidget):
         return [spread([Segment(text, style + click)], runs, width)]
 
     def _right(self, width: int, theme: ChartTheme) -> Row:
-        """Return the longest description of the runs that fits in two thirds of the line."""
+        """Return the longest description of the shown runs that fits in two thirds of the line."""
         if not self._runs:
             return [Segment("no run is shown", theme.muted)]
         count = len(self._runs)

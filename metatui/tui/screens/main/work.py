@@ -59,7 +59,7 @@ class PreferencesChanged(Message):
 
 
 class PaneStrip(Widget):
-    """Shows the names of the panes if not all panes are visible."""
+    """Shows the names of all panes, so that the user can select one. It is shown if not all panes are visible."""
 
     panes: reactive[tuple[Pane, ...]] = reactive(PANES)
     pane: reactive[Pane] = reactive[Pane]("settings")
@@ -103,7 +103,7 @@ def no_adaptation(model: RunModel | None, phase: Phase) -> str:
     """Return a message that says why there is no adaptation to show, and what the user can do.
 
     Args:
-        phase: must be IDLE if the app does not follow the run.
+        phase: state of the run, or IDLE if the app is not following the run.
     """
     is_over = model is not None and not phase.active and not model.is_live
     validate = [VALIDATE] if phase.active and phase is not Phase.STOPPING else []
@@ -175,7 +175,7 @@ class WorkTab(Vertical):
     """Shows as many panes as the terminal has room for."""
 
     pane: reactive[Pane] = reactive[Pane]("settings", init=False)
-    """The visible pane when only one pane is shown."""
+    """The selected pane. If only one pane is shown, it is this one."""
     maximised: reactive[bool] = reactive(False, init=False)
     form_hidden: reactive[bool] = reactive(False, init=False)
 
@@ -189,7 +189,7 @@ class WorkTab(Vertical):
         self._shows_run = False
         """True if the tab shows a run, or the marked runs side by side. False if there is nothing to show."""
         self._pane_before: Pane = "run"
-        """The pane to go back to from the form."""
+        """The pane that gets the focus when the user leaves the form."""
         self._strip = PaneStrip()
         self._about = AboutPane(settings)
         self._run = RunPane()
@@ -225,7 +225,7 @@ class WorkTab(Vertical):
     def show_adaptation(
         self, runs: Sequence[RunViews], caption: str, *, warning: bool = False, empty: str = ""
     ) -> None:
-        """Show the adaptation of runs, or the text `empty` if there are no runs."""
+        """Show how the models of runs adapt to held-out tasks, or the text `empty` if there are no runs."""
         self._adaptation.show(runs, caption, warning=warning, empty=empty)
 
     def opened(self, has_run: bool) -> None:
@@ -251,7 +251,7 @@ class WorkTab(Vertical):
 
     @property
     def group(self) -> str:
-        """The group of actions that belong to the focused pane; empty if the pane has no group."""
+        """The group of actions that belong to the focused pane, or an empty string if the pane has no group."""
         if not self._shows_run or self.pane not in ("run", "curves", "adaptation"):
             return ""
         return ADAPTATION if self.pane == "adaptation" else CHARTS
@@ -406,10 +406,10 @@ class WorkTab(Vertical):
         )
 
     def _set_classes(self, classes: Mapping[str, Mapping[Widget, bool]]) -> None:
-        """Set classes and restyle only the widgets whose classes changed.
+        """Set CSS classes of widgets, and restyle only the widgets whose classes have changed.
 
-        By default, Textual also restyles their descendants. No rule in the style sheet needs this, and restyling them
-        takes as long as drawing a frame.
+        By default, Textual also restyles the descendants of these widgets. No rule in the style sheet needs that, and
+        it takes as long as drawing a frame.
         """
         changed = set()
         for name, nodes in classes.items():

@@ -18,9 +18,9 @@ from metatui.tui.widgets.scroll_view import paragraph
 from metatui.tui.widgets.table import Cell, Column, Item
 
 RUN_BAR: Final = 10
-"""Width of the bar of a run."""
+"""Width of the progress bar of a run, in cells."""
 LONGEST_BAR: Final = 60
-"""Maximum width of the bar of a suite."""
+"""Maximum width of the progress bar of a suite, in cells."""
 
 SUITE_COLUMNS: Final = (Column("Suite"), Column("Finished"), Column("What", least=8))
 RUN_COLUMNS: Final = (
@@ -144,7 +144,7 @@ def _meta_steps(run: RunStatus) -> str:
 
 
 def bar(share: float, width: int, glyphs: Glyphs) -> str:
-    """Draw a bar for the fraction `share`. It is full only if `share` is 1, and empty only if `share` is 0."""
+    """Draw a progress bar for the fraction `share`. It is full only if `share` is 1, and empty only if `share` is 0."""
     filled = round(share * width)
     if 0 < share < 1:
         filled = max(1, min(width - 1, filled))
@@ -152,7 +152,7 @@ def bar(share: float, width: int, glyphs: Glyphs) -> str:
 
 
 def describe_suite(suite: Suite) -> list[str]:
-    """Return the paragraphs of a suite's description and its warnings."""
+    """Return the paragraphs of a suite's description, followed by its warnings."""
     parts = {"": suite.title, "Notes: ": suite.notes, "Measured: ": suite.measured, "From: ": suite.source}
     paragraphs = [f"{name}{text}" for name, text in parts.items() if text]
     return paragraphs + [f"{part.name}: {warning}." for part in suite.comparisons for warning in part.warnings]

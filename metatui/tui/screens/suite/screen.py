@@ -73,10 +73,10 @@ class ListedSuite:
 
     suite: Suite
     own: bool
-    """True for a user suite, False for a bundled one."""
+    """True if the suite is one of the user's, False if it is bundled with metatui."""
     monitor: SuiteMonitor
     status: SuiteStatus | None = None
-    """Status of the suite; None until its runs have been read."""
+    """Status of the suite, or None until its runs have been read."""
 
 
 class SuiteScreen(ModalScreen[None]):
@@ -263,7 +263,7 @@ class SuiteScreen(ModalScreen[None]):
         await self._refresh(selected)
 
     def action_stop(self) -> None:
-        """Stop the suite after the current meta-step, and save the run."""
+        """Stop the suite after the current meta-step of the run in progress, and save this run."""
         selected = self.selected
         if selected is None:
             return
@@ -275,7 +275,7 @@ class SuiteScreen(ModalScreen[None]):
             self._show_state("Stopping: the run in progress is saved after its current meta-step.")
 
     def action_compare(self) -> None:
-        """Compare the finished runs of the comparison that the selected run belongs to."""
+        """Compare the finished runs that belong to the same comparison of the suite as the selected run."""
         from metatui.tui.screens.compare.screen import CompareScreen
 
         selected, run = self.selected, self._selected_run

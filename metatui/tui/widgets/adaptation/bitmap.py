@@ -1,4 +1,4 @@
-"""Line drawings made of characters: ink is drawn as dots, as fine as the glyph set allows."""
+"""Displaying line drawings as text. Strokes are drawn as dots, which are as fine as the glyph set allows."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from metatui.tui.terminal.symbols import GLYPHS, Symbols
 _BRAILLE: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _QUADRANTS: Final = " ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█"
 _INK: Final = 0.3
-"""A dot is drawn if the mean ink (0 to 1) of its area is above this value. The value is low enough that strokes one
-pixel wide remain visible when an image is shrunk to a third of its size."""
+"""A dot is drawn if the mean value of its area, from 0 (background) to 1 (stroke), is above this threshold. It is low
+enough that strokes one pixel wide remain visible when an image is shrunk to a third of its size."""
 _GROUND: Final = 0.1
 """Maximum difference between the background of a drawing and the darkest or brightest value of the image, as a
 fraction of the range of values."""
@@ -30,7 +30,7 @@ def are_drawings(images: Sequence[bytes]) -> bool:
 
 
 def _ground(image: bytes) -> float:
-    """Return the background of an image: its median, on a scale from 0 for the darkest value to 1 for the brightest."""
+    """Return the brightness of an image's background, which is the median, from 0 (darkest value) to 1 (brightest)."""
     ordered = sorted(image)
     low, middle, high = ordered[0], ordered[len(ordered) // 2], ordered[-1]
     return (middle - low) / (high - low) if high > low else 0.0
@@ -68,7 +68,7 @@ def _ink_of(image: bytes) -> bytes:
 
 
 def shrink(values: bytes, height: int, width: int, rows: int, columns: int) -> list[float]:
-    """Shrink an image to `rows` x `columns` dots, and return the mean of the pixels in each dot, row by row."""
+    """Shrink an image to `rows` x `columns` values, and return them row by row. Each is the mean of an area."""
     across = [(column * width // columns, (column + 1) * width // columns) for column in range(columns)]
     means = []
     for row in range(rows):

@@ -1,4 +1,4 @@
-"""Drawing of an episode of image classification, with a column for each class.
+"""Drawing an episode of image classification, with a column for each class.
 
 A column has support images on top and query images below them. Below each query image are its predicted classes before
 and after adaptation. Line drawings are drawn with dots, and photographs with coloured cells.
@@ -30,7 +30,7 @@ LARGEST: Final = 16
 LARGEST_DRAWING: Final = 10
 """Maximum height of a line drawing, in rows."""
 SHORTEST_NAME: Final = 6
-"""Minimum width for the name of a class; in a narrower space, only the number is shown."""
+"""Minimum width for the name of a class. If there is less space, only the number of the class is shown."""
 LEAD: Final = 9
 """Width of the labels to the left of the images."""
 CHART: Final = 30
@@ -41,7 +41,7 @@ LOWEST_CHART: Final = 5
 
 @dataclass(frozen=True)
 class Layout:
-    """The visible part of an episode. An image has `rows` x `columns` cells; a row has `across` images of a class."""
+    """The visible part of an episode. An image has `rows` x `columns` cells. A row has `across` images per class."""
 
     rows: int
     columns: int
@@ -81,7 +81,7 @@ def classes_of(view: ImageView) -> list[int]:
 
 
 def shots_of(view: ImageView) -> int:
-    """Return the largest number of support images of a class."""
+    """Return the largest number of support images of any class."""
     return max((view.support_labels.count(label) for label in set(view.support_labels)), default=0)
 
 
@@ -110,7 +110,10 @@ def layout(view: ImageView, width: int, height: int, theme: ChartTheme) -> Layou
         return photograph.columns_of(rows, view.height, view.width, theme)
 
     def plan(rows: int, across: int, shown: int) -> Layout | None:
-        """Return `layout` with labels, if there is room for them, and with as many query images as fit."""
+        """Return a layout with as many query images as fit, or None if no query image fits.
+
+        The layout has labels on the left if there is room for them.
+        """
         lines = (height - 1 - _lines(shown, across) * rows) // (rows + 1)
         queries = min(per_class, max(0, lines) * across)
         plans = [Layout(rows, columns_of(rows), classes, across, shown, queries, lead) for lead in (LEAD, 0)]
@@ -173,7 +176,7 @@ def episode(
 
 
 def visible_part(view: ImageView, size: tuple[int, int], theme: ChartTheme) -> tuple[int, int]:
-    """Return how many classes fit, and how many support images of each class; (0, 0) if no image fits."""
+    """Return how many classes and how many support images per class fit, or (0, 0) if no image fits."""
     plan = layout(view, *size, theme)
     return (plan.classes, plan.shots) if plan else (0, 0)
 
@@ -215,7 +218,7 @@ def class_heading(view: ImageView, label: int, width: int, theme: ChartTheme) ->
 
 
 def _image_rows(name: str, images: list[list[bytes]], view: ImageView, plan: Layout, theme: ChartTheme) -> list[Row]:
-    """Draw images side by side, after the label `name`. `images` has a list for each class."""
+    """Draw images side by side, to the right of the label `name`. `images` contains a list for each class."""
     drawn = [[_image(image, view, plan, theme) for image in each] for each in images]
     middle = plan.rows // 2
     return [
@@ -237,7 +240,7 @@ def _image(image: bytes, view: ImageView, plan: Layout, theme: ChartTheme) -> li
 
 
 def _in_columns(parts: list[Row], plan: Layout) -> Row:
-    """Return a row that contains one line of each image of a class, side by side."""
+    """Join `parts`, each of which is one line of an image, into a row. All images belong to the same class."""
     row: Row = []
     for index, part in enumerate(parts):
         row += ([Segment(" ")] if index else []) + padded(part, plan.columns)
@@ -245,7 +248,7 @@ def _in_columns(parts: list[Row], plan: Layout) -> Row:
 
 
 def _row(name: str, parts: list[Row], plan: Layout, theme: ChartTheme) -> Row:
-    """Return a row with a label, followed by one line of each class, side by side."""
+    """Return a row that consists of the label `name` and `parts`, one part per class."""
     row: Row = [Segment(name.ljust(plan.lead)[: plan.lead], theme.muted)] if plan.lead else []
     for index, part in enumerate(parts):
         row += ([Segment(" " * plan.gap)] if index else []) + padded(part, plan.class_width)
@@ -253,7 +256,10 @@ def _row(name: str, parts: list[Row], plan: Layout, theme: ChartTheme) -> Row:
 
 
 def _marks(view: ImageView, query: int, step: int, width: int, theme: ChartTheme) -> Row:
-    """Format the predictions before and after adaptation, marked as right or wrong: `✗3 → ✓1`, or a shorter form."""
+    """Format the predicted classes before and after adaptation, marked as right or wrong, for example `✗3 → ✓1`.
+
+    If this does not fit, a shorter form is used.
+    """
     if not view.predictions:
         return []
     truth = view.query_labels[query]

@@ -1,4 +1,4 @@
-"""The adaptation panel: held-out tasks side by side, or up to three runs side by side on the same tasks."""
+"""Panel that shows how models adapt: several held-out tasks of one run, or up to three runs on the same tasks."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ from metatui.tui.widgets.charts.row_widget import (
 
 MOST_RUNS: Final = 3
 GAP: Final = 3
-"""Number of blank columns between cells, and between the charts of several targets."""
+"""Number of blank columns between the drawings of tasks, and between the charts of several targets."""
 CHART: Final = 28
 """Smallest useful width of a regression chart."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Number of columns and rows of cells that fit in the panel. Columns show runs or tasks, and rows show tasks."""
+    """Numbers of columns and rows of charts that fit in the panel. Columns show runs or tasks, and rows show tasks."""
 
     across: int
     down: int
@@ -78,7 +78,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
     ]
 
     step: reactive[int | None] = reactive(None, repaint=False)
-    """The inner step shown as "after"; None selects the last one."""
+    """The inner step shown as "after" adaptation, or None to show the last one."""
     first_task: reactive[int] = reactive(0, repaint=False)
     """Index of the first visible task."""
     first_shot: reactive[int] = reactive(0, repaint=False)
@@ -207,7 +207,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         return spread(row, more, width) if hidden else row
 
     def _header(self, width: int, tasks: Sequence[int], shown: Sequence[int], theme: ChartTheme) -> Row:
-        """Lay out the header: the legend on the left; the inner step and the tasks, with their keys, on the right.
+        """Lay out the header: the legend on the left, and the inner step and the visible tasks on the right.
 
         Parts that do not fit are shortened.
         """
@@ -221,7 +221,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         return spread(marks if width_of(marks) <= room else joined(legend, room, theme), places, width)
 
     def _places(self, tasks: Sequence[int], shown: Sequence[int], brief: bool, theme: ChartTheme) -> Row:
-        """Return the inner step and the numbers of the visible tasks, each between the keys for previous and next."""
+        """Return the inner step and the numbers of the visible tasks, each between the keys that change it."""
         of, gap = ("/", "") if brief else (" of ", "   ")
         row = self._place(f"step {self.shown_step}{of}{self.last_step}", "[", "]", "step", theme)
         if len(shown) < len(tasks):
@@ -236,7 +236,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         return [key(previous, -1), Segment(theme.printable(text), theme.muted), key(following, 1)]
 
     def _legend(self, theme: ChartTheme) -> tuple[list[Row], Sequence[Segment]]:
-        """Return the entries of the legend, and alternative remarks. The first remark that fits is shown."""
+        """Return the entries of the legend, and remarks on it. Only the first remark that fits is shown."""
         view = self._runs[0].views[0]
         entries: list[Row]
         if isinstance(view, ImageView):
@@ -277,14 +277,14 @@ class AdaptationPanel(RowsWidget, can_focus=True):
     def _scatters(
         self, view: ScatterView, colour: str, views: Sequence[ScatterView], width: int, height: int, theme: ChartTheme
     ) -> list[Row]:
-        """Draw the targets of a task side by side, as many as fit."""
+        """Draw scatter charts of the targets of a task side by side, for as many targets as fit."""
         count = _targets_that_fit(view, width)
         each = (width - GAP * (count - 1)) // count
         charts = [scatter_chart(view, n, self.shown_step, colour, views) for n in range(count)]
         return beside([paint(chart, each, height, theme, self._canvas) for chart in charts], GAP)
 
     def _hidden_part(self, view: ImageView, width: int, height: int, theme: ChartTheme) -> str:
-        """Return a remark on the classes or support images that do not fit; empty if all are visible."""
+        """Return a remark on the classes or support images that do not fit, or an empty string if all are visible."""
         classes, shots = images.visible_part(view, (width, height), theme)
         if classes and (count := len(images.classes_of(view)) - classes):
             return f" ({count} class{'es' if count > 1 else ''} not shown)"

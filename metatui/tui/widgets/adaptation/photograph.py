@@ -1,4 +1,4 @@
-"""Drawing of photographs: as pictures in terminals that show them, as coloured cells, or in shades of grey."""
+"""Drawing photographs as pictures, if the terminal can show them, otherwise as coloured cells or in shades of grey."""
 
 from __future__ import annotations
 
@@ -44,12 +44,13 @@ def columns_of(rows: int, height: int, width: int, theme: ChartTheme) -> int:
 
 
 def draw(image: bytes, height: int, width: int, rows: int, columns: int, theme: ChartTheme) -> list[Row]:
-    """Draw an image, grey or in colour, as `rows` rows of `columns` cells.
+    """Draw a grey or colour image as `rows` rows of `columns` cells.
 
     If possible, the lower end of the last row stays blank, so that images above each other do not touch.
 
     Args:
-        image: `height` x `width` pixels of one or three bytes, row by row. If the size is wrong, blanks are drawn.
+        image: `height` x `width` pixels, row by row, with one byte (grey) or three bytes (colour) per pixel. If the
+            number of bytes is wrong, blanks are drawn.
     """
     pictures = theme.pictures if halves(theme) and _channels(image, height, width) else None
     picture = Picture(image, height, width, rows, columns)
@@ -66,7 +67,7 @@ def draw(image: bytes, height: int, width: int, rows: int, columns: int, theme: 
 
 @lru_cache(maxsize=1024)
 def _shades(image: bytes, height: int, width: int, rows: int, columns: int, ramp: str, style: Style) -> list[Row]:
-    """Draw the brightness of an image. `ramp` has the glyphs from the darkest to the brightest pixels."""
+    """Draw an image with a glyph for the brightness of each pixel. `ramp` contains the glyphs, the darkest first."""
     pixels = _pixels(image, height, width, _lines(rows, False), columns)
     light = [(0.299 * red + 0.587 * green + 0.114 * blue) / 255 for red, green, blue in pixels]
     text = "".join(ramp[min(len(ramp) - 1, int(value * len(ramp)))] for value in light).ljust(rows * columns)
@@ -85,7 +86,7 @@ def _colours(image: bytes, height: int, width: int, rows: int, columns: int, two
 
 @lru_cache(maxsize=4096)
 def _cell(upper: Pixel | None, lower: Pixel | None) -> Segment:
-    """Return a cell with two pixels. None stands for the background."""
+    """Return a cell that shows two pixels, one above the other. None stands for the background."""
     if upper == lower:
         return Segment(" ", Style(bgcolor=Color.from_rgb(*lower)) if lower else None)
     assert upper is not None
@@ -93,7 +94,7 @@ def _cell(upper: Pixel | None, lower: Pixel | None) -> Segment:
 
 
 def _pixels(image: bytes, height: int, width: int, rows: int, columns: int) -> list[Pixel]:
-    """Return the pixels of an image shrunk to `rows` x `columns`; an empty list if its size is wrong."""
+    """Return the pixels of an image shrunk to `rows` x `columns`, or an empty list if its size is wrong."""
     channels = _channels(image, height, width)
     if not channels:
         return []
@@ -103,7 +104,7 @@ def _pixels(image: bytes, height: int, width: int, rows: int, columns: int) -> l
 
 
 def _channels(image: bytes, height: int, width: int) -> int:
-    """Return the number of bytes per pixel; 0 for an image of the wrong size."""
+    """Return the number of bytes per pixel, or 0 if the image has the wrong size."""
     channels, rest = divmod(len(image), max(1, height * width))
     return channels if channels in (1, 3) and not rest else 0
 

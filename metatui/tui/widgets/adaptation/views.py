@@ -1,4 +1,4 @@
-"""Display of held-out tasks: the views of each run, captions, and the charts of a regression task."""
+"""Showing adaptation to held-out tasks: the views of each run, captions, and the charts of regression tasks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class RunViews:
     run: str
     """Name of the run's folder."""
     label: str
-    """Short name, such as the algorithm."""
+    """Short name of the run, such as the name of its algorithm."""
     colour: str
     views: tuple[TaskView, ...]
 
@@ -55,7 +55,10 @@ def loss_name(view: TaskView) -> str:
 
 
 def outcome(view: TaskView, step: int) -> str:
-    """Return the effect of adaptation, such as `loss 3.21 → 0.180 after 10 steps`; empty if it is unknown."""
+    """Describe the effect of adaptation, for example as `loss 3.21 → 0.180 after 10 steps`.
+
+    The result is an empty string if the effect is unknown.
+    """
     step = min(step, last_step(view))
     if isinstance(view, ImageView):
         name, values = "accuracy", [percent(value) for value in view.accuracy]
@@ -152,7 +155,7 @@ def scatter_chart(view: ScatterView, target: int, step: int, colour: str, views:
     """Return a chart of predicted against true values of one target, with a diagonal where they are equal.
 
     Args:
-        views: the same task in all runs. They determine a common range, which does not depend on the inner step.
+        views: views of the same task, one per run. They determine a common range, independent of the inner step.
             Predictions outside the range are drawn at its edge.
     """
     truth = [y for each in views for y in each.truth[target] if math.isfinite(y)]

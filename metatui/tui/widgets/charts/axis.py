@@ -24,7 +24,8 @@ TOLERANCE: Final = 0.25
 a braille dot."""
 MOST_TICKS: Final = 9
 POWER_STEPS: Final = (1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 300)
-"""Possible distances between ticks, in powers of ten, if a logarithmic axis has ticks at powers of ten only."""
+"""Possible distances between the ticks of a logarithmic axis that has ticks only at powers of ten. A distance of 2
+means that there is a tick at every second power."""
 LABELLED_FROM: Final = 4
 """Minimum number of cells per power of ten at which 2 and 5 get labels. With 3 cells, every cell would have a tick."""
 
@@ -38,15 +39,18 @@ class Axis:
     high: float
     ticks: tuple[float, ...]
     labels: tuple[str, ...]
-    """The label of each tick; empty for a tick that has none."""
+    """The label of each tick. It is empty for a tick without a label."""
     log: bool = False
 
     def at(self, value: float) -> float:
-        """Return the position of a value: 0 at `low`, 1 at `high`, or outside this range; NaN if it cannot be drawn."""
+        """Return the position of a value, or NaN if it cannot be drawn.
+
+        The position is 0 at `low` and 1 at `high`. Values beyond the limits have positions outside this range.
+        """
         return self.positions((value,))[0]
 
     def positions(self, values: Iterable[float]) -> list[float]:
-        """Return the position of each value."""
+        """Return the position of each value (see `at`)."""
         if self.log:
             low, span = math.log10(self.low), math.log10(self.high) - math.log10(self.low)
             return [
@@ -62,7 +66,7 @@ class Axis:
         ]
 
     def cell(self, value: float) -> int | None:
-        """Return the cell of a value, counted from `low`; None if the value is beyond the limits of the axis."""
+        """Return the index of the cell that contains a value, or None if the value is beyond the limits of the axis."""
         position = self.at(value)
         return None if math.isnan(position) or not 0 <= position <= 1 else dot(position, self.cells)
 
@@ -87,9 +91,10 @@ def drawable(value: float, log: bool) -> bool:
 
 
 def value_axis(values: Iterable[float], cells: int, *, log: bool = False) -> Axis | None:
-    """Return a vertical axis that contains the drawable values, and 0 if they are near 0; None if no value is drawable.
+    """Return a vertical axis that contains all drawable values, or None if no value is drawable.
 
-    Even if `log` is true, the axis is linear when the values are so close that a logarithmic axis would have no ticks.
+    A linear axis also contains 0 if the values are near 0. Even if `log` is true, the axis is linear when the values
+    are so close together that a logarithmic axis would have no ticks.
     """
     kept = [clamped(value) for value in values if drawable(value, log)]
     if not kept:
@@ -127,14 +132,14 @@ def _widened(low: float, high: float) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class _Layout:
-    """Ticks at multiples of `step`, `spacing` cells apart, on an axis that contains all values."""
+    """Positions of ticks at multiples of `step`. The ticks are `spacing` cells apart."""
 
     step: float
     spacing: int
     first: int
     """The first tick, as a multiple of `step`."""
     cell: int
-    """The cell of the first tick."""
+    """Index of the cell that contains the first tick."""
     used: float
     """Fraction of the cells that lie between the smallest and the largest value."""
 
@@ -182,7 +187,10 @@ def _linear_axis(low: float, high: float, cells: int, spacing: int, *, wide: boo
 
 
 def _layout(low: float, high: float, cells: int, step: float) -> _Layout | None:
-    """Return the layout with this step and the largest scale, or None if it has too few or too many ticks."""
+    """Return the layout with ticks at multiples of `step` and the largest scale.
+
+    The result is None if there would be too few or too many ticks.
+    """
     # `low` is at most half a cell from the centre of the first cell, and `high` is before the end of the last cell.
     spacing = math.floor((cells - 1) * step / (high - low) + 1e-6)
     if spacing < 1:
@@ -218,7 +226,7 @@ def _log_axis(low: float, high: float, cells: int) -> Axis | None:
 
 
 def _fits_two_and_five(spacing: int) -> bool:
-    """Return whether ticks at 2 and 5 are near cell centres if ticks at 1 and 10 are exactly `spacing` cells apart."""
+    """Return whether ticks at 2 and 5 are near the centres of cells if ticks at 1 and 10 are `spacing` cells apart."""
     places = (spacing * math.log10(2), spacing * math.log10(5))
     return all(abs(place - math.floor(place + 0.5)) <= TOLERANCE for place in places)
 

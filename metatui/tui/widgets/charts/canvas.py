@@ -23,18 +23,18 @@ class Signal:
 
 
 class Run(NamedTuple):
-    """Consecutive characters of one signal, and the index of this signal; None for blanks."""
+    """Consecutive characters of one signal, or consecutive blanks. `signal` is the index of the signal, or None."""
 
     text: str
     signal: int | None
 
 
 class _Dots(NamedTuple):
-    """A grid of dots in a cell. `bits[column][row]` is the bit of a dot, counted from the lower left corner."""
+    """A grid of dots in a cell. `bits[column][row]` is the bit of a dot, counting from the lower left corner."""
 
     bits: tuple[tuple[int, ...], ...]
     glyphs: str
-    """The character for each combination of bits."""
+    """The glyph for each combination of dots. Its index is the sum of the bits of the dots."""
 
 
 _GRIDS: Final = {
@@ -48,7 +48,7 @@ _SHAPES: Final = {"line": line_dots, "points": point_dots, "band": band_dots}
 Cell = tuple[int, int]
 """Column and row, counted from the lower left corner."""
 Cells = Mapping[Cell, int]
-"""The bits of the dots that are drawn in each cell."""
+"""The sum of the bits of the dots that are drawn in each cell."""
 
 
 def _figure() -> Any:
@@ -100,7 +100,7 @@ class Canvas:
 
 
 def _glyphs(signals: Sequence[Signal], width: int, height: int) -> dict[Cell, Run]:
-    """Return the character of each cell that is not blank, and the signal in whose colour it is drawn."""
+    """Map each cell that is not blank to its character and the index of the signal that determines its colour."""
     layers = [_cells(signal, width, height) for signal in signals]
     stacks: dict[Cell, list[int]] = {}
     for index, layer in enumerate(layers):

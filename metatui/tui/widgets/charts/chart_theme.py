@@ -33,7 +33,7 @@ class ChartTheme:
     warning: Style
     """Style of values that are not finite."""
     pictures: KittyPictures | SixelPictures | None = None
-    """Object that draws pictures; None if the terminal cannot show pictures."""
+    """Object that draws pictures, or None if the terminal cannot show pictures."""
 
     @property
     def glyphs(self) -> Glyphs:
@@ -45,7 +45,7 @@ class ChartTheme:
         return self.monochrome or self.symbols is Symbols.ASCII
 
     def colour(self, name: str, *, bold: bool = False, dim: bool = False) -> Style:
-        """Return the style of a palette name or a colour; plain style for a colour that rich cannot parse."""
+        """Return the style for a palette name or a colour. If rich cannot parse it, return the style of plain text."""
         try:
             colour = Color.parse(palette.shade(name, self.dark, self.ansi))
         except ColorParseError:
@@ -59,12 +59,12 @@ class ChartTheme:
 
 
 def symbols_of(widget: Widget) -> Symbols:
-    """Return the app's `symbols`; braille if the app has no such attribute."""
+    """Return the app's `symbols`, or `Symbols.BRAILLE` if the app has no such attribute."""
     return Symbols(getattr(widget.app, "symbols", Symbols.BRAILLE))
 
 
 def theme_of(widget: Widget) -> ChartTheme:
-    """Return the theme of a widget that has the component classes of `RowsWidget`."""
+    """Return the chart theme of a widget. The widget must have the component classes of `RowsWidget`."""
     app = widget.app
     parts = ("text", "title", "muted", "key", "warning")
     text, title, muted, key, warning = (widget.get_component_rich_style(f"chart--{part}") for part in parts)

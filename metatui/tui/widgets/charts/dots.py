@@ -9,7 +9,7 @@ from typing import Final
 from metatui.tui.widgets.charts.axis import dot
 
 Position = tuple[float, float]
-"""Position on both axes, from (0, 0) in the lower left corner to (1, 1); NaN is a gap in a line."""
+"""Position on both axes, from (0, 0) in the lower left corner to (1, 1). NaN stands for a gap in a line."""
 FARTHEST: Final = 1e6
 """Coordinates farther from 0 than this are clamped to this distance."""
 Dot = tuple[int, int]

@@ -1,4 +1,4 @@
-"""Header of a chart: title, legend and label of the y axis."""
+"""Header of a chart, which contains the title, the legend and the label of the y axis."""
 
 from __future__ import annotations
 
@@ -24,12 +24,18 @@ MOST_LEGEND_ROWS = 3
 
 
 def line_marker(index: int, theme: ChartTheme) -> str:
-    """Return the marker of the line at position `index` among the series of a chart: a character or a dot style."""
+    """Return the marker that draws the line at position `index` of the series of a chart.
+
+    It is a character or the name of a plotext marker.
+    """
     return theme.glyphs.lines[index % len(theme.glyphs.lines)] if theme.distinct else theme.glyphs.marker
 
 
 def point_markers(drawn: Iterable[Drawn], theme: ChartTheme) -> dict[int, str]:
-    """Return the character of each series of points, keyed by position. Without colours, several series get letters."""
+    """Return the character that draws each series of points, keyed by position.
+
+    If there are several such series and colours do not distinguish them, the characters are letters.
+    """
     positions = sorted({each.position for each in drawn if each.series.style == "points"})
     if len(positions) < 2 or not theme.distinct:
         return dict.fromkeys(positions, theme.glyphs.points)
@@ -41,7 +47,7 @@ def legend_entry(index: int, series: Series, theme: ChartTheme, points: str = ""
     """Return a sample of the series and its name.
 
     Args:
-        points: the character that draws the points of the series, if it is not the usual one.
+        points: the character that draws the points of the series, if it differs from the default of the glyph set.
     """
     sample = line_marker(index, theme) if theme.distinct else theme.glyphs.sample
     if points:
@@ -156,7 +162,7 @@ def _title_with_label(title: str, y_label: str, room: int) -> str:
 
 
 def _wrapped(entries: Sequence[Row], width: int, most_rows: int) -> list[list[Row]]:
-    """Distribute the entries over at most `most_rows` rows; the last row takes all remaining entries."""
+    """Distribute the entries over at most `most_rows` rows. The last row contains all remaining entries."""
     rows: list[list[Row]] = [[]]
     for entry in entries:
         if rows[-1] and len(rows) < most_rows and _width([*rows[-1], entry]) > width:
@@ -166,7 +172,7 @@ def _wrapped(entries: Sequence[Row], width: int, most_rows: int) -> list[list[Ro
 
 
 def joined(entries: Sequence[Row], width: int, theme: ChartTheme) -> Row:
-    """Join as many entries as fit, followed by the number of omitted entries; empty if no entry fits."""
+    """Return a row with as many entries as fit and the number of omitted entries, or an empty row if no entry fits."""
     for count in range(len(entries), 0, -1):
         rest = len(entries) - count
         more: list[Row] = [[Segment(f"+{rest}", theme.muted)]] if rest else []

@@ -67,7 +67,7 @@ class LineChart(RowsWidget):
         time."""
 
     def show(self, data: ChartData) -> None:
-        """Show a chart. The cursor and the visible part stay where they are, unless x is a different quantity now."""
+        """Show a chart. The cursor and the visible part are kept, unless the x axis now shows a different quantity."""
         same = data.x_label == self._data.x_label
         self._view = replace(self._view, order=self._order(data))
         self._data = data
@@ -83,7 +83,7 @@ class LineChart(RowsWidget):
         self.redraw()
 
     def _order(self, data: ChartData) -> dict[tuple[int, str], int]:
-        """Return a number for each series: higher for a series that changed later, 0 for one that never changed."""
+        """Return a number for each series. It is higher for a series that changed later, and 0 if it never changed."""
         before = {(each.position, each.series.style): each.series for each in drawn_series(self._data)}
         order = self._view.order
         latest = max(order.values(), default=0) + 1
@@ -113,7 +113,7 @@ class LineChart(RowsWidget):
         return self._view
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Leave the keys to the screen while there is no cursor."""
+        """Disable the keys of the chart while it has no cursor, so that the screen can use these keys."""
         return self.has_cursor or action not in ("move", "zoom", "cursor")
 
     def action_cursor(self) -> None:
@@ -181,7 +181,7 @@ class LineChart(RowsWidget):
         return sorted({x for x, y in points if math.isfinite(x) and math.isfinite(y)})
 
     def _x_at(self, event: events.MouseEvent) -> float | None:
-        """Return the x coordinate under the mouse pointer; None if the pointer is outside the plot."""
+        """Return the x coordinate under the mouse pointer, or None if the pointer is outside the plot."""
         offset = event.get_content_offset(self)
         if self._plot is None or offset is None or not 0 <= offset.x - self._plot.left < self._plot.width:
             return None
@@ -198,7 +198,7 @@ class LineChart(RowsWidget):
         self._zoom_at(event, 2.0)
 
     def _zoom_at(self, event: events.MouseEvent, factor: float) -> None:
-        """Zoom around the mouse pointer if the chart has a cursor; otherwise, the mouse wheel scrolls the screen."""
+        """Zoom around the mouse pointer if the chart has a cursor. Otherwise, let the mouse wheel scroll the screen."""
         if self.has_cursor and (x := self._x_at(event)) is not None:
             event.stop()
             self._view = replace(self._view, cursor=_nearest(self._xs(), x))

@@ -1,4 +1,4 @@
-"""Drawing of a line chart as rows of text: title and legend, axes with round ticks, curves and their last values."""
+"""Drawing line charts as rows of text, with title, legend, axes, curves, and the last value of each curve."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ NARROWEST: Final = 8
 """Minimum width of the curves if y labels are shown. If last values are shown too, the minimum is three times this."""
 
 LAST_VALUE: Final = 5
-"""Minimum width of the column of last values: the width of `0.123`."""
+"""Minimum width of the column with the last value of each curve. A value such as `0.123` has this width."""
 
 EARLY: Final = 0.1
-"""Fraction of the x axis, from the left, in which the y axis may cut off values (`ChartData.early_outside`)."""
+"""Fraction of the x axis, starting at its left end, in which values may be outside the limits of the y axis. See
+`ChartData.early_outside`."""
 FLAT: Final = 1 / 3
 """Later values count as flat (see `_later_range`) if they cover less than this fraction of the range of all values."""
 FEWEST_LATER: Final = 20
@@ -41,9 +42,9 @@ class View:
     """The part of a chart that is shown, and its cursor."""
 
     window: tuple[float, float] | None = None
-    """Limits of the x axis; None shows everything."""
+    """Limits of the x axis, or None to show all values."""
     cursor: float | None = None
-    """The x coordinate whose values are shown in the legend; None if there is no cursor."""
+    """The x coordinate of the cursor, or None if there is no cursor. The legend shows the values at this coordinate."""
     order: Mapping[tuple[int, str], int] = field(default_factory=dict, compare=False)
     """A number for each series, keyed by position and style. A series that changed later has a higher number."""
 
@@ -54,7 +55,7 @@ EVERYTHING: Final = View()
 class Drawing(NamedTuple):
     rows: list[Row]
     plot: Plot | None
-    """The plot; None if there is nothing to draw or too little room."""
+    """The plot, or None if there is nothing to draw or too little room."""
     top: int
     """Number of rows above the plot."""
 
@@ -67,7 +68,7 @@ def paint(data: ChartData, width: int, height: int, theme: ChartTheme, canvas: C
 def draw(
     data: ChartData, width: int, height: int, theme: ChartTheme, canvas: Canvas, view: View = EVERYTHING
 ) -> Drawing:
-    """Draw a chart as exactly `height` rows of exactly `width` cells, and return the layout of its plot, too."""
+    """Draw a chart as exactly `height` rows of exactly `width` cells. Return the rows, the plot and its position."""
     if width < 1 or height < 1:
         return Drawing(block([], width, height), None, 0)
     drawn = drawn_series(data)
@@ -109,7 +110,7 @@ def _ordered(drawn: Sequence[Drawn], width: int, view: View) -> list[Drawn]:
 
 
 def _readings(drawn: Sequence[Drawn], width: int, theme: ChartTheme) -> list[Row]:
-    """Return the last value of each series as text, which is shown if there is no room for curves."""
+    """Return rows with the last value of each series as text, which are shown if there is no room for curves."""
     rows: list[Row] = []
     for _, series in drawn:
         words = fitted(f"{theme.printable(series.name)} {number(_last(series))}", width, theme.glyphs.ellipsis)
@@ -127,7 +128,7 @@ def _last_drawn(series: Series, log: bool) -> float:
 
 
 def _later_range(points: Sequence[tuple[float, float]]) -> list[float]:
-    """Return the range of the later values if they would look flat on a y axis for all values; otherwise, return [].
+    """Return the range of the later values if they would look flat on a y axis for all values, otherwise an empty list.
 
     Later values are those to the right of the early part (EARLY). The range is rounded outwards, which keeps the axis
     from moving with every new value.
@@ -164,10 +165,10 @@ def _is_free(runs: Sequence[Run], columns: range) -> bool:
 
 
 def _spread(wanted: Sequence[int], count: int) -> list[int]:
-    """Return rows near the wanted rows, all different, in ascending order, and from 0 to `count` - 1.
+    """Return rows near the wanted rows. They are all different, in ascending order, and from 0 to `count` - 1.
 
     Args:
-        wanted: At most `count` rows in ascending order.
+        wanted: At most `count` rows in ascending order, some of which may be equal.
     """
     rows: list[int] = []
     for row in wanted:
@@ -231,12 +232,15 @@ class Plot:
         return range_axis(*limits, self.width, wide=True, whole=self._data.integer_x)
 
     def _row(self, value: float) -> int | None:
-        """Return the row of a value, counted from the top; None if the value is beyond the limits of the axis."""
+        """Return the row of a value, counted from the top, or None if the value is beyond the limits of the axis."""
         cell = self.y.cell(value)
         return None if cell is None else self.height - 1 - cell
 
     def _last_values(self) -> dict[int, tuple[str, Series]]:
-        """Return the last value of each line, by row. Values that would share a row are moved to neighbouring rows."""
+        """Return the last value of each line and the line, keyed by row.
+
+        Values that would share a row are moved to neighbouring rows.
+        """
         lines = [series for _, series in self.drawn if series.style == "line"]
         lasts = sorted(((_last_drawn(series, self._data.log_y), series) for series in lines), key=lambda last: -last[0])
         visible = [(row, series) for value, series in lasts if (row := self._row(value)) is not None]
@@ -278,7 +282,7 @@ class Plot:
         return [Segment(" "), Segment(text, self._theme.colour(series.colour) if finite else self._theme.warning)]
 
     def _mark_cells(self, cells: Sequence[Sequence[Run]]) -> list[dict[int, Segment]]:
-        """Return the cells of marks and of their labels for each row, by column. Curves are drawn over them."""
+        """Return the cells of marks and their labels in each row, keyed by column. Curves are drawn over them."""
         rows: list[dict[int, Segment]] = [{} for _ in cells]
         styled = [(column, mark, self._mark_style(mark)) for column, mark in self._marks]
         lines = [(column, Segment(self._theme.glyphs.dashed, style)) for column, _, style in styled]
@@ -342,11 +346,14 @@ class Plot:
         return merged([Segment(" " * (self.left - 1) + glyphs.corner, self._theme.muted), *axis])
 
     def x_ticks(self, names: Sequence[str]) -> Row:
-        """Return a row with the labels of ticks. Labels that would touch are omitted.
+        """Return a row with the labels of ticks and a name of the axis. Labels that would touch are omitted.
 
-        The first of the names that covers no label, or else the first one, is placed to the right of the last label or,
-        if there is no room, in the last gap between labels. Labels that it would cover are omitted, but never the first
-        or the last one.
+        The name is placed to the right of the last label or, if there is no room, in the last gap between labels that
+        is wide enough. If there is no such gap, labels are omitted for it, but never the first or the last label.
+
+        Args:
+            names: names of the axis, in order of preference. The first name for which no label needs to be omitted is
+                used. If there is no such name, the first one is used.
         """
         total = self.left + self.width
         labels: list[tuple[int, str]] = []
@@ -366,7 +373,11 @@ class Plot:
 
 
 def _with_name(labels: Sequence[tuple[int, str]], name: str, total: int) -> list[tuple[int, str]]:
-    """Add the name of an axis to the labels. Each label has a start column; the row has `total` columns."""
+    """Add the name of an axis to the labels, which are pairs of a start column and a text.
+
+    Args:
+        total: number of columns in the row of labels.
+    """
     kept = list(labels)
     while True:
         ends = [0, *(start + len(label) + 1 for start, label in kept)]

@@ -1,4 +1,4 @@
-"""Base class of widgets that draw rows of text and send only changed rows."""
+"""Base class of widgets that draw rows of text and send only changed rows to the terminal."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def block(rows: Sequence[Row], width: int, height: int) -> list[Row]:
 
 
 def merged(row: Row) -> Row:
-    """Merge segments that look the same, and blanks with neighbours: each segment adds about 20 bytes of output."""
+    """Merge neighbouring segments that look the same, because each segment adds about 20 bytes of output."""
     kept: Row = []
     for segment in row:
         if kept and (segment.style == kept[-1].style or (_invisible(segment) and _plain(kept[-1].style))):
@@ -128,7 +128,7 @@ def difference(before: Strip, now: Strip) -> tuple[int, int]:
 
 
 class RowsWidget(Widget):
-    """Base class of widgets made of rows. Subclasses implement `rows`, and call `redraw` when their data changes.
+    """Base class of widgets that draw rows. Subclasses implement `rows`, and call `redraw` when their data changes.
 
     Only rows that have changed are sent to the terminal. A widget that is not on the screen is drawn when it appears.
     """
@@ -153,7 +153,7 @@ class RowsWidget(Widget):
 
     _strips: list[Strip] | None = None
     _drawn_for: tuple[object, ...] = ()
-    """Value that `_key` had when the strips were drawn."""
+    """Value that `_key` returned when the strips were drawn."""
     _theme: ChartTheme | None = None
     """The theme, cached because looking up styles is slow."""
 

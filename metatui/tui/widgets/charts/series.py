@@ -40,7 +40,7 @@ class Mark:
     x: float
     label: str
     colour: str = ""
-    """Colour as in `Series`; empty for the default colour of marks."""
+    """Colour of the mark, specified like `Series.colour`. If it is empty, marks have their default colour."""
     run: str = ""
     """Name of the series to which the mark belongs, in a chart of several runs."""
 
@@ -50,22 +50,22 @@ class ChartData:
     """Everything that a line chart shows."""
 
     series: tuple[Series, ...] = ()
-    """Bands are drawn below lines, lines with many points below lines with few, and single points on top. Of
-    two lines with many points, or two with few, the one that changed last is on top."""
+    """Series of the chart. Bands are drawn below lines, lines with many points below lines with few, and single points
+    on top. If two lines both have many points or both have few, the line that changed last is on top."""
     marks: tuple[Mark, ...] = ()
     faults: tuple[Mark, ...] = ()
-    """Values that are not finite, which are drawn as crosses on the x axis."""
+    """Marks for values that are not finite, drawn as crosses on the x axis."""
     title: str = ""
     shorter_titles: tuple[str, ...] = ()
     """Titles for narrower charts, from the longest to the shortest."""
     x_label: str = ""
     shorter_x_label: str = ""
-    """Name of the x axis for charts in which `x_label` would cover a tick's label; empty if there is none."""
+    """Shorter name of the x axis, used if `x_label` would cover the label of a tick. Empty if there is none."""
     y_label: str = ""
     log_y: bool = False
     """True for a logarithmic y axis, on which values of 0 or less are gaps."""
     y_limits: tuple[float, float] | None = None
-    """Limits of a linear y axis; None selects limits that contain all values."""
+    """Limits of a linear y axis. If None, the limits are chosen to contain all values."""
     early_outside: bool = False
     """Whether a linear y axis may cut off the first values if the rest of the curve would otherwise look flat."""
     x_limits: tuple[float, float] | None = None
@@ -78,9 +78,10 @@ class ChartData:
 
 
 class Drawn(NamedTuple):
-    """A series with something to draw. `position` is its index among the named series, and selects its marker.
+    """A series that contains at least one drawable value.
 
-    An unnamed series has the position of the named series before it.
+    `position` is the index of the series among the named series, and selects its marker. An unnamed series has the
+    position of the named series before it.
     """
 
     position: int

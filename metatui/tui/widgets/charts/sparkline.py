@@ -1,4 +1,4 @@
-"""Widget that shows a metric in one or two rows: values as text, and a sparkline."""
+"""Widget that shows a metric in one or two rows, with values as text and a sparkline."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class MetricSparkline(RowsWidget):
 
 
 def trend_words(trend: Trend, theme: ChartTheme) -> str:
-    """Describe a trend with an arrow and words: `↘ falling 3 %`."""
+    """Describe a trend with an arrow and words, such as `↘ falling 3 %`."""
     arrow = {"falling": theme.glyphs.down, "rising": theme.glyphs.up, "flat": theme.glyphs.flat}[trend.direction]
     if trend.direction == "flat":
         return f"{arrow} flat"

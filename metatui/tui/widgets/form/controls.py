@@ -1,4 +1,4 @@
-"""Controls of the form, one row high: a list of choices and a switch."""
+"""Controls of the form, which are one row high: a list of choices and a switch."""
 
 from __future__ import annotations
 

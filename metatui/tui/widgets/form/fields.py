@@ -22,11 +22,11 @@ from metatui.tui.widgets.static_text import StatusLine
 from metatui.tui.widgets.text_input import Entry
 
 LABEL_WIDTH = 21
-"""Width of the label and the gap after it; the style sheet indents the control by the same width."""
+"""Width of a field's label and the gap after it. The style sheet indents the control by the same width."""
 
 
 class FormField(Widget):
-    """One setting: its label, a control for its kind, and a line for problems.
+    """Field for a setting, which consists of a label, a control, and a line for error messages.
 
     The field draws the label itself, because every additional widget delays the first frame.
     """
@@ -57,7 +57,7 @@ class FormField(Widget):
 
     @property
     def text(self) -> str:
-        """The value of the setting as text, for every kind of control."""
+        """The value of the setting as text, whatever kind of control the field has."""
         return self._text
 
     def render(self) -> RenderResult:
@@ -147,7 +147,7 @@ class FieldGroup(Widget, can_focus=True):
         """Create the row, without the fields of the group.
 
         Args:
-            marks: Characters before the title: the first if the group is collapsed, the second if it is expanded.
+            marks: Characters to show before the title of a collapsed and of an expanded group.
         """
         super().__init__(classes="group")
         self.settings = settings
@@ -191,7 +191,7 @@ def field_id(path: str) -> str:
 
 
 def explained(setting: SettingField) -> str:
-    """Return a description of a setting: its meaning, unit and allowed values."""
+    """Describe a setting: its meaning, its unit and its allowed values."""
     unit = f" ({setting.unit})" if setting.unit and setting.unit not in setting.label.lower().split() else ""
     limits = "" if setting.kind in ("choice", "bool") else f" {setting.allowed[0].upper()}{setting.allowed[1:]}."
     live = " Can change during a run." if setting.live else ""

@@ -1,4 +1,4 @@
-"""Form for the settings. It shows the fields that are relevant, and their problems."""
+"""Form for the settings. It shows the fields of relevant settings, and what is wrong with invalid values."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ class SettingsForm(Vertical):
         self._texts = texts_of(settings)
         self._symbols = symbols
         self.run_settings: Settings | None = None
-        """Settings of the run in progress; None if no run is in progress."""
+        """Settings of the run in progress, or None if no run is in progress."""
         self.offer: Offer | None = None
-        """The offer to fill in usual values, even after it was accepted; None if there is no offer."""
+        """The offer to fill in an algorithm's usual values, or None if there is none. An accepted offer is kept."""
         self._start_texts: Texts = {}
-        """Texts at the start of the last run of the settings that were changed while it trained."""
+        """Texts at the start of the last run, but only for settings that were changed while the run trained."""
         self._groups = set[str]()
         """Names of the groups of settings for which widgets have been created."""
         self.assessment = assess(self._texts)
@@ -136,7 +136,7 @@ class SettingsForm(Vertical):
 
     @property
     def texts(self) -> Texts:
-        """The text of each field, by the path of its setting."""
+        """The text of each field, keyed by the path of its setting."""
         return dict(self._texts)
 
     def load(self, settings: Settings) -> None:
@@ -150,7 +150,11 @@ class SettingsForm(Vertical):
         self._show_texts()
 
     def hold(self, running: Settings | None) -> None:
-        """Show the settings of a run in progress, and lock those that cannot change. None unlocks all fields."""
+        """Show the settings of the run in progress, and lock the fields of settings that cannot change during a run.
+
+        Args:
+            running: settings of the run in progress. If None, no run is in progress, and all fields are unlocked.
+        """
         self.run_settings = running
         if running:
             self.load(running)
@@ -169,7 +173,7 @@ class SettingsForm(Vertical):
         return self._texts[path]
 
     def problem_with(self, path: str, text: str) -> str:
-        """Return the reason why `text` would be invalid in the field of a setting; empty if it would be valid."""
+        """Return the reason why `text` is invalid in the field of a setting, or an empty string if it is valid."""
         return assess({**self._texts, path: text}).problems.get(path, "")
 
     def enter(self, path: str, text: str) -> None:
@@ -195,7 +199,7 @@ class SettingsForm(Vertical):
         return f"{setting.label}: {problems[setting.path]}"
 
     def action_take_usual(self) -> None:
-        """Fill in the offered usual values."""
+        """Fill in the usual values that the form offers for the algorithm."""
         if self.offer:
             self._texts |= self.offer.texts
             self.offer = self.offer.taken()
@@ -211,7 +215,7 @@ class SettingsForm(Vertical):
         return bool(self._start_texts) or (self.offer is not None and self.offer.is_taken)
 
     def keep_start(self, settings: Settings, start: Mapping[str, Scalar]) -> Texts:
-        """Let `restore` undo live changes of a run that has ended, as far as the form has the changed values.
+        """Let `restore` undo the live changes of a run that has ended, except for settings that were edited afterwards.
 
         Args:
             settings: settings of the run at its end.
@@ -228,10 +232,9 @@ class SettingsForm(Vertical):
         return self._start_texts
 
     def restore(self) -> Texts:
-        """Restore the values that were replaced by the usual values or, during the last run, by live changes.
-
+        """Restore values that live changes of the last run replaced or, if there are none, that usual values replaced.
         Returns:
-            The restored texts that were replaced by live changes, keyed by path.
+            The restored texts that had been replaced by live changes, keyed by path.
         """
         start, self._start_texts = self._start_texts, {}
         if start:
@@ -251,7 +254,7 @@ class SettingsForm(Vertical):
 
     @property
     def _focused_path(self) -> str:
-        """Path of the setting whose field has the focus; empty if no field has the focus."""
+        """Path of the setting whose field has the focus, or an empty string if no field has the focus."""
         field = self.screen.focused.parent if self.screen.focused else None
         return field.setting.path if isinstance(field, FormField) else ""
 
@@ -279,14 +282,14 @@ class SettingsForm(Vertical):
         return "Enter applies the new value." if self._is_pending(field) else self.offered(field.setting.path)
 
     def offered(self, path: str) -> str:
-        """Return what the offer of usual values says about a setting; empty if it does not mention the setting."""
+        """Return what the offer of usual values says about a setting, or an empty string if it does not mention it."""
         if self.offer is None:
             return ""
         here, typing = self._focused_path == self.offer.path, isinstance(self.screen.focused, Input | ChoiceList)
         return self.offer.note(path, here=here, typing=typing)
 
     def _is_pending(self, field: FormField) -> bool:
-        """Return whether the text of a live setting differs from the run's value."""
+        """Return whether the field is for a live setting, and its text differs from the value in the run."""
         running, setting = self.run_settings, field.setting
         return running is not None and setting.live and field.text != text_of(running.value(setting.path))
 
@@ -306,7 +309,7 @@ class SettingsForm(Vertical):
         self._judge()
 
     def _update_offer(self, path: str) -> None:
-        """Offer the usual values when the algorithm or data set changes. After other changes, update the offer."""
+        """Offer an algorithm's usual values if the algorithm or data set has changed. Otherwise, update the offer."""
         self._start_texts = {name: text for name, text in self._start_texts.items() if name != path}
         if path in SELECTORS and self.run_settings is None:
             self.offer = offer(self._texts, path)
@@ -336,7 +339,7 @@ class SettingsForm(Vertical):
             self._update_note()
 
     def _update_note(self) -> None:
-        """Update the note that offers the usual values: it names the keys that work with the current focus."""
+        """Update the note that offers the usual values, because it names the keys that work with the current focus."""
         if self.offer:
             shown = self.query_one(f"#{field_id(self.offer.path)}", FormField)
             shown.show_problem(self.assessment.problems.get(self.offer.path, ""), self._note(shown))
@@ -347,7 +350,7 @@ class SettingsForm(Vertical):
 
 
 def _position(widget: Widget) -> tuple[bool, int, bool]:
-    """Return a key that sorts the widgets: main fields, then groups, each followed by its fields."""
+    """Return a sort key for a widget of the form: main fields come first, then groups, each followed by its fields."""
     if isinstance(widget, FieldGroup):
         return True, list(FIELDS).index(widget.settings[0].path), False
     assert isinstance(widget, FormField)

@@ -1,4 +1,4 @@
-"""Model of the form without widgets: converts the entered text to settings, problems and relevant fields."""
+"""Model of the form without widgets. It converts the entered text to settings, problems and relevant fields."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from metatui.config.settings import Settings
 from metatui.utils.errors import Problem, SettingsError
 
 Texts = Mapping[str, str]
-"""Text of each field, by the path of its setting."""
+"""Text of each field, keyed by the path of its setting."""
 
 
 def texts_of(settings: Settings) -> dict[str, str]:
@@ -25,11 +25,11 @@ class Assessment:
     """Result of validating the text in the fields of a form."""
 
     settings: Settings | None
-    """The settings in the form; None if a field is invalid."""
+    """The settings in the form, or None if a field is invalid."""
     problems: Mapping[str, str]
-    """Sentences that explain what is wrong with each invalid field, by path. Irrelevant fields are never invalid."""
+    """Description of the problem in each invalid field, keyed by path. Irrelevant fields are never invalid."""
     visible: frozenset[str]
-    """Paths of the fields that are relevant with the current choices."""
+    """Paths of the settings that are relevant for the options currently chosen in the form."""
 
 
 def assess(texts: Texts) -> Assessment:
@@ -53,7 +53,7 @@ def _allowed(setting: SettingField) -> str:
 
 
 def _nearest_settings(values: Mapping[str, Scalar]) -> tuple[Settings, dict[str, str]]:
-    """Drop invalid values until the rest are valid settings. Return these settings, and why each value was invalid."""
+    """Drop invalid values until the rest are valid settings. Return these, and the reason for each dropped value."""
     kept, wrong = dict(values), dict[str, str]()
     while True:
         try:

@@ -1,4 +1,4 @@
-"""The offer to fill in an algorithm's usual values, shown when an algorithm or a data set is selected."""
+"""The offer to fill in an algorithm's usual values. The form shows it when an algorithm or a data set is selected."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from metatui.utils.errors import SettingsError
 
 @dataclass(frozen=True)
 class Offer:
-    """The usual values of an algorithm that differ from the values in the form."""
+    """An offer to fill in the usual values of an algorithm that differ from the values in the form."""
 
     path: str
     """Path of the setting that triggered the offer. The offer is shown below the field of this setting."""
     title: str
     """Title of the algorithm."""
     texts: Mapping[str, str]
-    """The usual values, keyed by the path of the setting."""
+    """Texts of the usual values, keyed by the path of the setting."""
     before: Mapping[str, str]
-    """The values in the form that the usual values replace, keyed by the path of the setting."""
+    """Texts in the form that the usual values replace, keyed by the path of the setting."""
     is_taken: bool = False
 
     def taken(self) -> Offer:
@@ -38,11 +38,12 @@ class Offer:
         return f"The usual values of {self.title} are in the form: {values}. {undo} restores your values."
 
     def note(self, path: str, *, here: bool = True, typing: bool = False) -> str:
-        """Return the note to show below the field of a setting; empty if the field needs no note.
+        """Return the note to show below the field of a setting, or an empty string if there is none.
 
         Args:
+            path: path of the setting.
             here: whether the field with the offer has the focus, so that enter accepts and escape declines the offer.
-            typing: whether a text field or an open list has the focus, so that letter keys enter text there.
+            typing: whether a text field or an open list has the focus, so that letter keys cannot be used as commands.
         """
         if path == self.path:
             return self._sentence(here, typing)
@@ -65,12 +66,16 @@ class Offer:
 
 
 def _working_key(action: str, typing: bool) -> str:
-    """Return the first of an action's keys that works with the current focus; empty if none works."""
+    """Return the first of an action's keys that works with the current focus, or an empty string if none works.
+
+    Args:
+        typing: whether a text field or an open list has the focus.
+    """
     return next((key for key in BY_ID[action].keys.split(",") if not typing or works_in_text(key)), "")
 
 
 def offer(texts: Texts, path: str) -> Offer | None:
-    """Return an offer of the usual values that differ from `texts`; None if none differ.
+    """Return an offer of the algorithm's usual values that differ from `texts`, or None if none differ.
 
     Args:
         path: the setting that triggers the offer, `algorithm.name` or `task.source`.

@@ -15,17 +15,17 @@ from metatui.tui.widgets.table import Table
 from metatui.tui.widgets.text_input import Entry
 
 WIDE = 120
-"""Minimum width of the terminal at which list and preview have frames, and a long list is next to the preview."""
+"""Minimum width of the terminal at which list and preview have frames, and a long list is left of the preview."""
 
 LEAST_ROWS = 4
 """Minimum height of the list."""
 
 
 class ListTab(Vertical):
-    """Arranges a list and a preview.
+    """Base class of tabs with a list and a preview.
 
-    In a wide terminal, the list is next to the preview. In a narrow terminal, it is above the preview, and a focused
-    preview replaces it.
+    In a wide terminal, the list is to the left of the preview. In a narrow terminal, it is above the preview, and while
+    the preview has the focus, the list is hidden.
 
     The `compose` method of a subclass yields `filter`, then `table` and `preview` in a container with the CSS class
     `list-and-preview`. The subclass implements `fill` and `show_preview`.
@@ -47,8 +47,8 @@ class ListTab(Vertical):
     """
 
     SHORT_LIST_ABOVE: ClassVar[bool] = False
-    """Whether a list that needs at most half of the height is above the preview even in a wide terminal. This suits a
-    preview that can use the full width."""
+    """Whether a list that needs at most half of the height is placed above the preview even in a wide terminal. This
+    is useful if the preview can use the full width of the terminal."""
 
     table: Table
     preview: ScrollView

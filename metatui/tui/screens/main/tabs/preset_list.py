@@ -1,4 +1,4 @@
-"""Rows of the list of presets, grouped by task."""
+"""Rows of the list of presets, which are grouped by task."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLUMNS: Final = (Column("Preset", least=12), Column("Algorithm"), Column("Shots
 
 
 def missing_data(settings: Settings) -> str:
-    """Return the command that provides the data set of `settings`; empty if the data set is on this machine."""
+    """Return the command that provides the data set of `settings`, or an empty string if the data set is available."""
     return DATA[settings.task.source].missing()
 
 

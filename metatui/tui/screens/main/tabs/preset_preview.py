@@ -19,7 +19,7 @@ def page(preset: Preset, form: Settings | None) -> Page:
     """Return the preview of `preset`.
 
     Args:
-        form: settings in the form; None if they are invalid.
+        form: settings in the form, or None if they are invalid.
     """
 
     def rows(width: int, theme: ChartTheme) -> list[Row]:

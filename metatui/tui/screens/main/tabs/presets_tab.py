@@ -65,7 +65,7 @@ class PresetsTab(ListTab):
 
     @work(exclusive=True, group="presets")
     async def reload(self, saved: str = "") -> None:
-        """Read the presets again. Select the user's preset `saved`; if `saved` is empty, keep the selection."""
+        """Read the presets again. Select the user's preset `saved` or, if `saved` is empty, keep the selection."""
         own, bundled, problems = await asyncio.to_thread(
             lambda: (presets.user(), presets.bundled(), presets.problems())
         )
@@ -88,7 +88,7 @@ class PresetsTab(ListTab):
         self.lay_out()
 
     def show_download(self, text: str) -> None:
-        """Show the progress of a download; an empty string hides it."""
+        """Show `text` as the progress of a download. If `text` is empty, hide the progress."""
         self.query_one("#download-state", StatusLine).update(text)
 
     def show_preview(self) -> None:

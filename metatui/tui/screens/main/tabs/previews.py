@@ -31,7 +31,7 @@ def labelled(parts: Iterable[tuple[str, str]], width: int, theme: ChartTheme) ->
 
 
 def changed_settings(settings: Settings, other: Settings, other_name: str, width: int, theme: ChartTheme) -> list[Row]:
-    """Return a paragraph for each setting that differs from `other`: `Inner learning rate: 0.05 (preset 0.01)`.
+    """Return a paragraph for each setting that differs in `other`, such as `Inner learning rate: 0.05 (preset 0.01)`.
 
     Args:
         other_name: word that stands before the values of `other`, such as `preset`.

@@ -1,4 +1,4 @@
-"""Rows of the list of runs: their texts, their order, and the words that the filter searches."""
+"""Rows of the list of runs: their texts, their order, and the text that the filter searches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from metatui.tui.widgets.table import Cell, Column, Item
 from metatui.utils.numbers import diverged, interval
 
 LIVE = "● "
-"""Marker before the status of a live run."""
+"""Marker before the status of a run that is training."""
 
 STATUSES = ("running", "paused", "interrupted", "failed", "stopped", "finished")
 """Order of statuses when runs are sorted by status. Runs that may need attention come first."""
@@ -29,7 +29,7 @@ class RunColumn(NamedTuple):
     """True if the column is sorted from the largest to the smallest value by default."""
     right: bool = False
     least: int = 0
-    """Width to which the cells may be truncated; see `Column`."""
+    """Minimum width to which the cells may be truncated (see `Column.least`)."""
     needs: int = 0
     keeps_end: bool = False
     optional: bool = False
@@ -62,7 +62,7 @@ def when(run: RunSummary) -> str:
 
 
 def _goodness(run: RunSummary) -> tuple[bool, float] | None:
-    """Return the sort key of a result. In descending order, accuracies precede losses, and the best come first."""
+    """Return a sort key for the result of a run. In descending order, accuracies come before losses, best first."""
     best = run.test or run.best
     if best is None or not best.is_finite:
         return None
@@ -100,7 +100,7 @@ class Order(NamedTuple):
         return COLUMNS[self.column].descends is not self.reverse
 
     def by(self, column: int) -> Order:
-        """Return the order by `column`. If the list is already sorted by `column`, this is the reverse order."""
+        """Return the order by `column`. If the list is already sorted by `column`, return the reverse of this order."""
         return self.reversed() if column == self.column else Order(column)
 
     def next(self) -> Order:
@@ -110,7 +110,7 @@ class Order(NamedTuple):
         return Order(self.column, not self.reverse)
 
     def sorted(self, runs: Sequence[ListedRun]) -> list[ListedRun]:
-        """Sort `runs`, which are given newest first; runs with the same value stay in this order."""
+        """Sort `runs`, which must be in order from newest to oldest. Runs with the same value keep this order."""
         key = COLUMNS[self.column].key
         assert key is not None
         keyed = [(key(each.run), each) for each in runs]
@@ -156,8 +156,8 @@ class ListedRun:
         """Return the row of the run.
 
         Args:
-            mark: position of the run among the marked runs, counted from 1; None if it is not marked.
-            colour: colour of the run in charts; empty if it has not appeared in a chart.
+            mark: position of the run among the marked runs, counted from 1, or None if it is not marked.
+            colour: colour of the run in charts, or an empty string if it has not appeared in a chart.
             with_seed: whether the row contains the seed, which it should if the listed runs have different seeds.
         """
         box = Cell("[ ]", colour=colour) if mark is None else Cell(f"[{mark}]", "title", colour)

@@ -46,19 +46,19 @@ class RunDetails:
 
     model: RunModel | None = None
     base: Settings | None = None
-    """Settings of the run's preset, or the default settings."""
+    """Settings of the run's preset or, if it has none, the default settings."""
     preset: str | None = None
-    """Name of the preset; None if `base` has the default settings."""
+    """Name of the run's preset, or None if `base` contains the default settings."""
     saved: str = ""
     """Description of saved settings that cannot be used, for example because a plugin is not loaded."""
     missing: str = ""
-    """The component of a plugin that is not loaded, and how to load it; empty if none is missing."""
+    """Sentence about a component whose plugin is not loaded, and about how to load it. Empty if none is missing."""
 
 
 def read_details(run: RunSummary) -> RunDetails:
     """Read the details of a run. Call this function in a thread.
 
-    Details that cannot be read stay empty; the summary of the run says why.
+    Details that cannot be read stay empty. The run's summary (`run.problem`) contains the reason.
     """
     try:
         model = outline(run.run)
@@ -74,9 +74,9 @@ def read_details(run: RunSummary) -> RunDetails:
 
 
 def _saved(run: RunSummary) -> str:
-    """Describe the main settings in the file of a run without checking them: `maml on sinusoid, model mine, seed 1`.
+    """Describe the main settings in the file of a run without checking them.
 
-    The result is empty if the file cannot be read.
+    An example is `maml on sinusoid, model mine, seed 1`. The result is empty if the file cannot be read.
     """
     try:
         tables = read_tables(run.run.settings_path)
@@ -94,7 +94,10 @@ def _saved(run: RunSummary) -> str:
 
 
 def _missing(error: SettingsError) -> str:
-    """Return which setting needs a plugin that is not loaded; empty if the settings are invalid for other reasons."""
+    """Return a sentence that names the setting that needs a plugin that is not loaded, and explains how to load it.
+
+    The result is an empty string if the settings are invalid for other reasons.
+    """
     for problem in error.problems:
         for registry in REGISTRIES:
             if problem.field == registry.setting and registry.or_plugin in problem.sentence:
@@ -130,7 +133,7 @@ def page(run: RunSummary, details: RunDetails, height: Callable[[], int], canvas
 
 
 def _chart(details: RunDetails, width: int, height: int, theme: ChartTheme, canvas: Canvas) -> list[Row]:
-    """Return the chart of the run; empty until the details of the run have been read."""
+    """Return the rows of the run's chart, or an empty list until the details of the run have been read."""
     model = details.model
     if model is None:
         return []

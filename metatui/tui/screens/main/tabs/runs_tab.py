@@ -39,7 +39,7 @@ NO_MATCH = "No run contains these words. Escape shows all runs again."
 
 
 class RunsTab(ListTab):
-    """Shows the list of runs and a preview of the selected run, which is read from disk when it is selected."""
+    """Shows the list of runs and a preview of the selected run, which is read from disk when the run is selected."""
 
     SHORT_LIST_ABOVE = True
     BINDINGS: ClassVar[list[BindingType]] = bindings_of("runs")
@@ -60,14 +60,14 @@ class RunsTab(ListTab):
         self.marked: list[str] = []
         """Names of the marked runs, in the order in which they were marked."""
         self._all: Mapping[str, ListedRun] = {}
-        """The runs by key, newest first."""
+        """All runs, newest first, keyed by the name of the run's folder."""
         self._listed: Sequence[ListedRun] = ()
         """The runs that match the filter, in the order of the list."""
         self._order = Order()
         self._reading = asyncio.Lock()
         """Lock that allows one read at a time, so that the newest result is shown last."""
         self._wanted = ""
-        """Name of the run to select as soon as it is listed and the user has not moved the cursor; empty if none."""
+        """Name of a run to select as soon as it is listed, unless the user moves the cursor. Empty if there is none."""
         self._placed = ""
         """Name of the run that the app selected. If another run is selected, the user has moved the cursor."""
         self._moved = False
@@ -117,7 +117,7 @@ class RunsTab(ListTab):
         If the user has moved the cursor since the tab was opened, the run is selected when the tab is opened again.
 
         Args:
-            run_id: name of the run; empty for a run that has no folder, so that the selected run is kept.
+            run_id: name of the run to select. If it is empty, because the run has no folder yet, the selection is kept.
         """
         self._wanted = run_id or self._wanted
         if not self.display:
@@ -146,7 +146,7 @@ class RunsTab(ListTab):
         self.fill()
 
     async def update(self) -> None:
-        """While the tab is visible, show changes made by other processes: new, deleted, live and ended runs."""
+        """If the tab is visible, show changes made by other processes, such as runs that were started or deleted."""
         if self.display and self.app.screen is self.screen and await self._read_runs():
             self.fill(in_place=True)
 
@@ -193,7 +193,7 @@ class RunsTab(ListTab):
         """Show the runs that contain the words of the filter.
 
         Args:
-            in_place: keep the scroll position; see `Table.show`.
+            in_place: whether to keep the scroll position (see `Table.show`).
         """
         self._notice_moved_cursor()
         self._listed = self._order.sorted([each for each in self._all.values() if each.contains(self.words)])
@@ -242,7 +242,7 @@ class RunsTab(ListTab):
 
     @work(group="preview")
     async def _read_details(self) -> None:
-        """Read the details of the previewed run. If the user selects another run meanwhile, read that one next.
+        """Read the details of the previewed run. If the user selects another run in the meantime, read that run next.
 
         Only one run is read at a time. Runs that the cursor passes while another run is being read are skipped.
         """
