@@ -71,7 +71,7 @@ class TourCard(TourWidget):
         self.step = 0
         self._changes_iterations = False
         """True if the number of meta-steps in the form must be changed after the end of the run."""
-        self.border_subtitle = "escape leaves the tour"
+        self.border_subtitle = "escape ends the tour"
 
     def on_mount(self) -> None:  # in addition to that of the base class, which Textual also calls
         # The panel handles its keys itself when it is focused.
@@ -91,7 +91,7 @@ class TourCard(TourWidget):
             self._show()
         else:
             self.remove()
-            text = "The tour is complete. {tour} in the work tab, or 'metatui tour' in a shell, starts it again."
+            text = "The tour is complete. To repeat it, press {tour} in the work tab or run 'metatui tour' in a shell."
             restored = self.metatui.presets.restore_form()
             self.metatui.notify(f"{with_keys(text)} {restored}".strip(), timeout=15)
 
