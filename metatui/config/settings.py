@@ -261,8 +261,8 @@ class EvaluationSettings(Group):
         0, "Evaluation shots", "Number of shots of held-out tasks; 0 uses task.shots.", ge=0, le=1000)
     batch_norm: Literal["transductive", "per_example"] = setting(
         "transductive", "Batch norm at test",
-        "Whether batch norm on held-out tasks uses the statistics of the whole query set, or those of the support set "
-        "and one query example at a time.",
+        "Whether batch norm on held-out tasks uses the statistics of the whole query set (transductive), or those of "
+        "the support set and one query example at a time (per_example).",
         when=_IMAGES)
     seed: int = setting(
         0, "Evaluation seed", "Seed of the held-out tasks; use the same seed for runs that you compare.",

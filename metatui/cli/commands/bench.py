@@ -125,7 +125,8 @@ def bench(
 def _duration(wanted: Sequence[Cell], seconds: float) -> str:
     """Describe how long the benchmark will take."""
     count = f"{len(wanted)} measurement{'' if len(wanted) == 1 else 's'}"
-    text = f"{count}, at least {_clock(len(wanted) * seconds)} (longer for slow engines: at least 4 meta-steps each)"
+    slow = "longer for slow engines, because at least 4 meta-steps are measured"
+    text = f"{count}, at least {_clock(len(wanted) * seconds)} ({slow})"
     if compiled := sum(cell.engine == "compiled" for cell in wanted):
         each = "the one" if compiled == 1 else f"each of the {compiled}"
         text += f", and about 20 s more for {each} with the compiled engine, unless its code was compiled earlier"

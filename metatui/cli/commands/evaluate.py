@@ -33,13 +33,14 @@ from metatui.utils.numbers import diverged, interval
     "--inner-lr",
     type=float,
     metavar="ALPHA",
-    help="Inner learning rate; default: the rate in use at the best validation.",
+    help="Inner learning rate; default: the rate that was used at the best validation.",
 )
 @split_option
 @click.option(
     "--batch-norm",
     type=click.Choice(FIELDS["evaluation.batch_norm"].choices),
-    help="Compute batch statistics over the whole query set, or over the support set and one query example at a time.",
+    help="Statistics that batch norm uses: those of the whole query set (transductive), or those of the support set "
+    "and one query example at a time (per_example).",
 )
 @click.option("--device", metavar="DEVICE", help="Device to compute on; default: as in the run's settings.")
 @runs_dir_option

@@ -297,7 +297,7 @@ def test_different_machines_warn() -> None:
 
     runs = [on("A", "x", "EPYC"), on("B", "y", None), on("C", "x", "EPYC")]
     assert [warning for warning in result_warnings(runs) if warning.startswith("times")] == [
-        "times and memory were measured on different machines and are not comparable: EPYC on x for A and C, an "
+        "times and memory use were measured on different machines and are not comparable: EPYC on x for A and C, an "
         "unknown device on y for B"
     ]
 
