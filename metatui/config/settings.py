@@ -152,11 +152,11 @@ class ModelSettings(Group):
         unit="groups", when=used(MODELS, "model.groups") | _when(model__norm="group"), ge=1, le=1024)
     downsample: Literal["max_pool", "stride"] = setting(
         "max_pool", "Downsampling",
-        "How each block halves height and width: 2x2 max-pooling, or convolution with stride 2 (Finn).",
+        "How each block halves height and width: 2x2 max-pooling, or convolution with stride 2 (Finn et al.).",
         when=used(MODELS, "model.downsample"))
     features: Literal["flatten", "mean"] = setting(
         "flatten", "Features",
-        "Input of the linear head: all features of the last block, or their spatial mean (Finn).",
+        "Input of the linear head: all features of the last block, or their spatial mean (Finn et al.).",
         when=used(MODELS, "model.features"))
     head: Literal["linear", "cosine"] = setting(
         "linear", "Head", "Last layer: linear, or cosine similarities times a learned scale.",

@@ -155,7 +155,7 @@ def compare(
     default=Path("report.html"),
     metavar="FILE",
     show_default=True,
-    help="File to write: an .html file, or an .md file whose figures are written to files next to it.",
+    help="File to write: an .html file, or an .md file with its figures in separate files next to it.",
 )
 @comparison_tasks_option
 @comparison_steps_option

@@ -125,7 +125,7 @@ def comparison_figure(comparison: Comparison, kind: Format) -> bytes:
             ax.set_axis_off()
         lines = [f"{protocol_words(comparison)}; {intervals(comparison)}"]
         if differences := comparison.protocol.differences:
-            lines.append(f"protocols in the settings of the runs: {'; '.join(differences)}")
+            lines.append(f"the settings of the runs have different protocols: {'; '.join(differences)}")
         lines += changes_in_training(comparison)
         title = "\n".join(part for line in lines for part in textwrap.wrap(line, TITLE_WIDTH))
         _legend(figure, comparison, title)
@@ -172,7 +172,7 @@ def training(comparison: Comparison, *, against: Against = "iterations") -> Pane
             marks += [Mark(getattr(change.at, against), change.label, number) for change in curve.changes]
             y = tuple(100 * v for v in curve.accuracy or ()) if accuracy else curve.meta_loss
             series.append(Series(getattr(curve, against), y, colour=number))
-    title = f"Training against {AGAINST_TITLE[against]}, smoothed over {meta_steps(spans[0])}"
+    title = f"Training curves against {AGAINST_TITLE[against]}, smoothed over {meta_steps(spans[0])}"
     y_label = "query accuracy, %" if accuracy else "meta-loss"
     name = "training" if against == "iterations" else f"training-{against}"
     in_training, in_validation = measured_in([runs[0].settings for _, runs, _ in groups])
