@@ -131,7 +131,7 @@ class ModelSettings(Group):
     """Architecture of the model that is adapted."""
 
     name: Annotated[str, _name_in(MODELS, "auto")] = setting(
-        "auto", "Model", "Architecture; auto selects the default for regression or classification.",
+        "auto", "Model", "Architecture; auto selects the default model for regression or classification tasks.",
         **_choices(MODELS, "auto"))
     hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(strict=False)] = setting(
         (40, 40), "Hidden layers", "Widths of the hidden layers, comma-separated.",
@@ -273,7 +273,7 @@ class ComputeSettings(Group):
     """Device, engine and precision. These settings do not change the mathematics."""
 
     device: str = setting(
-        "auto", "Device", "Device that the run computes on.",
+        "auto", "Device", "Device to compute on.",
         allowed="auto, cpu, cuda, cuda:N (N a whole number) or mps",
         main=True, pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")
     engine: Literal["auto", "batched", "unfolded", "loop", "native", "higher", "compiled"] = setting(

@@ -102,7 +102,7 @@ class Pretrained(GradientBased):
                 *adam_step(settings),
             ),
             costs=(
-                f"1 gradient of the loss of {count(size, 'example')}.",
+                f"1 gradient of the mean loss over {count(size, 'example')}.",
                 "The model is also adapted to the tasks of the meta-batch, but only to plot the training curves. This "
                 "does not change the learned parameters.",
             ),

@@ -34,7 +34,7 @@ def question() -> str:
     minutes = math.ceil(count * SECONDS / 60)
     return (
         f"Measure the speed of every engine? There are {count} measurements, which take at least {minutes} "
-        f"minute{'' if minutes == 1 else 's'}, and longer on a slow or busy machine. Escape stops them."
+        f"minute{'' if minutes == 1 else 's'}, and longer on a slow or busy machine. Press escape to stop them."
     )
 
 

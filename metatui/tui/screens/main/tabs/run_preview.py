@@ -169,7 +169,7 @@ def _about(run: RunSummary, details: RunDetails) -> str:
 
 def _amount(run: RunSummary, details: RunDetails) -> str:
     seconds = f" in {duration(details.model.seconds)}" if details.model and details.model.seconds else ""
-    live = " Enter follows the run, x stops it." if is_live(run) else ""
+    live = " Press enter to follow the run, or x to stop it." if is_live(run) else ""
     steps = meta_steps(run.iteration)
     now = [text for text in (run.activity, run.process) if text]
     return f"{', '.join([run.status.capitalize(), f'{steps}{seconds}', *now])}, started {when(run)}.{live}"
