@@ -88,8 +88,8 @@ class TaskSettings(Group):
         path=True, main=True, when=used(DATA, "task.folder"), pattern=r"^([/~][^\x00]*)?$", max_length=4096)
     class_lists: str = setting(
         "", "Class lists",
-        "Folder with CSV or text files that list the classes or images of the train, val and test splits. By default, "
-        "such lists are read from task.folder if it contains any.",
+        "Folder with CSV or text files that list the classes or images of each split; default: any lists in "
+        "task.folder.",
         allowed="the path of a folder; in TOML files and in Python, it must start with / or ~",
         path=True, when=used(DATA, "task.class_lists"), pattern=r"^([/~][^\x00]*)?$", max_length=4096)
     ways: int = setting(
@@ -178,8 +178,7 @@ class AlgorithmSettings(Group):
         main=True, **_choices(ALGORITHMS))
     adapt: str = setting(
         "all", "Adapted parameters",
-        "Parameters that the inner loop changes: all, those of the head (last layer), those of the body (all other "
-        "layers), or those with names that match a pattern.",
+        "Parameters that the inner loop changes: all, head (last layer), body (all other layers), or name patterns.",
         allowed="all, head, body, or patterns of parameter names such as 'net.0.*', comma-separated",
         when=used(ALGORITHMS, "algorithm.adapt"), min_length=1, max_length=1000, pattern=f"^{PATTERNS}$")
     freeze: str = setting(
@@ -278,9 +277,9 @@ class ComputeSettings(Group):
         main=True, pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")
     engine: Literal["auto", "batched", "unfolded", "loop", "native", "higher", "compiled"] = setting(
         "auto", "Engine",
-        "How gradients are computed: for all tasks together (batched, or unfolded, which computes convolutions as "
-        "matrix products), task by task (loop, or native, which computes convolutions in C), with the library "
-        "'higher', or by compiled code (compiled). auto measures several engines and selects the fastest.",
+        "How gradients are computed: for all tasks together (batched; unfolded uses matrix products for convolutions), "
+        "task by task (loop; native uses C for convolutions), with the library 'higher', or by compiled code "
+        "(compiled). auto selects the fastest.",
         main=True)
     compile_after: int = setting(
         5000, "Compiled after",

@@ -70,12 +70,11 @@ class MAMLPlusPlus(MAML):
 
         multi_step: float = setting(
             0.1, "Multi-step loss",
-            "Fraction of training, from the start, in which the loss is a weighted sum of the query losses after each "
-            "inner step. The weights shift towards the last step. 0 always uses only the loss after the last step.",
-            ge=0, le=1)
+            "Initial fraction of training in which the loss is a weighted sum of the query losses after all inner "
+            "steps. The weights shift towards the last step. 0 uses only the loss after the last step.", ge=0, le=1)
         first_order: float = setting(
             0.3, "First-order start",
-            "Fraction of training, from the start, that uses first-order meta-gradients. The rest uses second-order "
+            "Initial fraction of training that uses first-order meta-gradients. The rest uses second-order "
             "meta-gradients.", ge=0, le=1)
         learned_rates: bool = setting(
             True, "Learned rates",
