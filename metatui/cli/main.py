@@ -24,7 +24,7 @@ FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 COMMANDS = {
     "run": "Train with a preset or a TOML file, without the app.",
     "tour": "Take a tour of the app in eight steps.",
-    "attach": "Open a live run in the app.",
+    "attach": "Open the app and show a run that is training.",
     "stop": "Stop and save a run that is training in another process.",
     "rerun": "Repeat a run with the same settings, seed and live changes.",
     "evaluate": "Evaluate a saved run on held-out tasks.",
@@ -129,7 +129,8 @@ def cli(
         )
     if preset or assignments or start or runs_dir or ascii_only or theme:
         raise click.UsageError(
-            f"options before '{context.invoked_subcommand}' belong to the app: give a command's options after its name"
+            f"options before '{context.invoked_subcommand}' belong to the app: "
+            "put the options of a command after its name"
         )
     if plugins and context.invoked_subcommand != "attach":  # the app loads them in its child process
         from metatui.config.plugins import load_plugins

@@ -78,7 +78,7 @@ device_option = click.option("--device", metavar="DEVICE", help="Device to compu
 
 runs_dir_option = click.option(
     "--runs-dir", type=click.Path(path_type=Path), metavar="DIR",
-    help="Folder of the runs; default: the folder in METATUI_RUNS, or the user's data directory.",
+    help="Folder that contains the runs. Default: the folder in METATUI_RUNS, or one in the user's data directory.",
 )  # fmt: skip
 
 shots_option = click.option(

@@ -78,35 +78,40 @@ class TaskSettings(Group):
 
     source: Annotated[str, _name_in(DATA)] = setting(
         "sinusoid", "Task",
-        "Where tasks come from: generated ones, a published data set, or your own images or table.",
+        "Source of the tasks, such as generated sine waves, a published data set, or your own images or table.",
         main=True, **_choices(DATA))
     folder: str = setting(
-        "", "Folder", "Folder with a subfolder of images (PNG, JPEG) per class, directly or in train, val and test.",
+        "", "Folder",
+        "Folder that contains one folder of PNG or JPEG images per class, directly or inside folders named train, val "
+        "and test.",
         allowed="the path of a folder; in TOML files and in Python, it must start with / or ~",
         path=True, main=True, when=used(DATA, "task.folder"), pattern=r"^([/~][^\x00]*)?$", max_length=4096)
     class_lists: str = setting(
         "", "Class lists",
-        "Folder with train, val and test lists of classes or images (CSV, text); default: the lists in task.folder.",
+        "Folder with CSV or text files that list the classes or images of each split; default: any lists in "
+        "task.folder.",
         allowed="the path of a folder; in TOML files and in Python, it must start with / or ~",
         path=True, when=used(DATA, "task.class_lists"), pattern=r"^([/~][^\x00]*)?$", max_length=4096)
     ways: int = setting(
         5, "Ways (N)", "Number of classes in an episode.", unit="classes", main=True, when=_IMAGES, ge=2, le=100)
     ways_range: str = setting(
         "", "Ways in training",
-        "Range from which each meta-step draws the ways of its tasks; if empty, task.ways is used.",
+        "Range from which each meta-step draws the number of ways of its tasks. If it is empty, task.ways is used.",
         allowed="empty, or a range within 2-100, such as 3-7", unit="classes", when=_IMAGES, pattern=_RANGE)
     shots: int = setting(
-        10, "Shots (K)", "Support examples: points per task, or images per class.", main=True, ge=1, le=1000)
+        10, "Shots (K)", "Number of support examples per task (regression) or per class (classification).",
+        main=True, ge=1, le=1000)
     shots_range: str = setting(
         "", "Shots in training",
-        "Range from which each meta-step draws the shots of its tasks; if empty, task.shots is used.",
+        "Range from which each meta-step draws the number of shots of its tasks. If it is empty, task.shots is used.",
         allowed="empty, or a range within 1-1,000, such as 1-5", pattern=_RANGE)
     queries: int = setting(
-        10, "Queries (Q)", "Query examples: points per task, or images per class.", main=True, ge=1, le=1000)
+        10, "Queries (Q)", "Number of query examples per task (regression) or per class (classification).",
+        main=True, ge=1, le=1000)
     split: Literal["chapter", "finn", "lake"] = setting(
         "chapter", "Class split",
-        "How Omniglot's characters are divided into training, validation and test sets; 'lake' never divides an "
-        "alphabet.",
+        "How Omniglot's characters are divided into training, validation and test sets. With 'lake', all characters "
+        "of an alphabet are in the same set.",
         when=used(DATA, "task.split"))
     rotations: bool = setting(
         True, "Rotations", "Treat each rotation of a character by 90, 180 or 270 degrees as another class.",
@@ -126,7 +131,7 @@ class ModelSettings(Group):
     """Settings for the architecture of the model that is adapted."""
 
     name: Annotated[str, _name_in(MODELS, "auto")] = setting(
-        "auto", "Model", "Architecture; auto selects the usual one for the kind of task.",
+        "auto", "Model", "Architecture; auto selects the default model for regression or classification tasks.",
         **_choices(MODELS, "auto"))
     hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(strict=False)] = setting(
         (40, 40), "Hidden layers", "Widths of the hidden layers, comma-separated.",
@@ -139,26 +144,27 @@ class ModelSettings(Group):
         3, "Kernel", "Height and width of the convolution kernels.",
         unit="pixels", when=used(MODELS, "model.kernel"), ge=1, le=15)
     norm: Literal["batch", "group", "layer", "none"] = setting(
-        "batch", "Norm", "Normalisation after each convolution; layer norm is over channels and pixels of one image.",
+        "batch", "Norm",
+        "Normalisation after each convolution. Layer norm normalises over the channels and pixels of each image.",
         when=used(MODELS, "model.norm"))
     groups: int = setting(
         8, "Norm groups", "Number of channel groups that group norm normalises separately.",
         unit="groups", when=used(MODELS, "model.groups") | _when(model__norm="group"), ge=1, le=1024)
     downsample: Literal["max_pool", "stride"] = setting(
         "max_pool", "Downsampling",
-        "How each block halves height and width: 2x2 max-pooling, or convolution with stride 2 (Finn).",
+        "How each block halves height and width: 2x2 max-pooling, or convolution with stride 2 (Finn et al.).",
         when=used(MODELS, "model.downsample"))
     features: Literal["flatten", "mean"] = setting(
         "flatten", "Features",
-        "Input of the linear head: all features of the last block, or their spatial mean (Finn).",
+        "Input of the linear head: all features of the last block, or their spatial mean (Finn et al.).",
         when=used(MODELS, "model.features"))
     head: Literal["linear", "cosine"] = setting(
         "linear", "Head", "Last layer: linear, or cosine similarities times a learned scale.",
         when=used(MODELS, "model.head"))
     weights: str = setting(
         "", "Pretrained weights",
-        "File of weights (safetensors) that training starts from, such as a checkpoint of a run (its best parameters "
-        "are used); empty for random weights.",
+        "Safetensors file with the initial weights. If the file is a checkpoint of a run, its best parameters are "
+        "used. If no file is given, the weights are initialised at random.",
         allowed="empty, or the path of a safetensors file; in TOML files and in Python, it must start with / or ~",
         path=True, pattern=r"^([/~][^\x00]*)?$", max_length=4096)
 
@@ -172,23 +178,23 @@ class AlgorithmSettings(Group):
         main=True, **_choices(ALGORITHMS))
     adapt: str = setting(
         "all", "Adapted parameters",
-        "Parameters that the inner loop changes: all, the head (last layer), the body (the rest), or name patterns.",
+        "Parameters that the inner loop changes: all, head (last layer), body (all other layers), or name patterns.",
         allowed="all, head, body, or patterns of parameter names such as 'net.0.*', comma-separated",
         when=used(ALGORITHMS, "algorithm.adapt"), min_length=1, max_length=1000, pattern=f"^{PATTERNS}$")
     freeze: str = setting(
-        "", "Frozen parameters", "Name patterns of parameters that keep their initial values, comma-separated.",
+        "", "Frozen parameters", "Parameters that keep their initial values, as comma-separated patterns of names.",
         allowed="empty, or patterns of parameter names such as 'net.0.*', comma-separated",
         when=used(ALGORITHMS, "algorithm.freeze"), max_length=1000, pattern=f"^({PATTERNS})?$")
     inner_lr: float = setting(
         0.01, "Inner learning rate",
-        "Step size of adaptation (α): the factor of the gradient of the mean loss over the support set.",
+        "Step size of adaptation (α), which multiplies the gradient of the mean loss over the support set.",
         main=True, live=True, when=used(ALGORITHMS, "algorithm.inner_lr"), gt=0, le=100)
     inner_steps: int = setting(
-        1, "Inner steps", "Gradient steps of adaptation in training.",
+        1, "Inner steps", "Number of gradient steps that adapt the model to each training task.",
         unit="steps", main=True, live=True, when=used(ALGORITHMS, "algorithm.inner_steps"), ge=1, le=1000)
     inner_optimizer: Literal["sgd", "momentum", "adam"] = setting(
         "sgd", "Inner optimiser",
-        "SGD, SGD with momentum, or Adam with beta1 = 0 as in the Reptile paper.",
+        "Optimiser of the inner loop: SGD, SGD with momentum, or Adam with beta1 = 0, as in the Reptile paper.",
         when=used(ALGORITHMS, "algorithm.inner_optimizer"))
     inner_momentum: float = setting(
         0.9, "Inner momentum", "Momentum of the inner optimiser.", when=_MOMENTUM, ge=0, le=1)
@@ -200,13 +206,14 @@ class AlgorithmSettings(Group):
         0.0, "Inner clipping", "Maximum norm of the gradient of a task's loss in an inner step; 0 disables clipping.",
         when=used(ALGORITHMS, "algorithm.inner_clip"), ge=0, le=1e6)
     inner_batch: int = setting(
-        0, "Inner batch", "Support examples per inner step; 0 uses the whole support set.",
+        0, "Inner batch", "Number of support examples per inner step; 0 uses the whole support set.",
         unit="examples", when=used(ALGORITHMS, "algorithm.inner_batch"), ge=0, le=20000)
     train_shots: int = setting(
-        0, "Training shots", "Shots in training episodes; 0 uses task.shots.",
+        0, "Training shots", "Number of shots in training episodes; 0 uses task.shots.",
         when=used(ALGORITHMS, "algorithm.train_shots"), ge=0, le=1000)
     outer_lr: float = setting(
-        0.001, "Outer learning rate", "Step size of the outer loop: Adam's (β), or Reptile's meta-step size (ε).",
+        0.001, "Outer learning rate",
+        "Step size of the outer loop: the learning rate of Adam (β), or the meta-step size of Reptile (ε).",
         main=True, live=True, when=used(ALGORITHMS, "algorithm.outer_lr"), gt=0, le=100)
     outer_schedule: Literal["constant", "cosine", "linear"] = setting(
         "constant", "Outer schedule", "How the outer learning rate approaches its final value during training.",
@@ -218,7 +225,7 @@ class AlgorithmSettings(Group):
         0.0, "Gradient clipping", "Maximum norm of the meta-gradient; 0 disables clipping.",
         when=used(ALGORITHMS, "algorithm.grad_clip"), ge=0, le=1e6)
     meta_batch: int = setting(
-        4, "Meta-batch", "Tasks per meta-step.",
+        4, "Meta-batch", "Number of tasks per meta-step.",
         unit="tasks", main=True, live=True, when=used(ALGORITHMS, "algorithm.meta_batch"), ge=1, le=10000)
 
 
@@ -239,21 +246,22 @@ class EvaluationSettings(Group):
     """Settings for evaluation on tasks that are held out from training."""
 
     every: int = setting(
-        500, "Validate every", "Meta-steps between validations; 0 validates only at the end.",
+        500, "Validate every", "Number of meta-steps between validations; 0 validates only at the end.",
         unit="meta-steps", when=used(ALGORITHMS, "evaluation.every"), ge=0, le=100_000_000)
     tasks: int = setting(
-        100, "Validation tasks", "Held-out tasks in each validation.", unit="tasks", ge=2, le=100_000)
+        100, "Validation tasks", "Number of held-out tasks in each validation.", unit="tasks", ge=2, le=100_000)
     test_tasks: int = setting(
-        600, "Test tasks", "Held-out tasks in the final test.", unit="tasks", ge=2, le=100_000)
+        600, "Test tasks", "Number of held-out tasks in the final test.", unit="tasks", ge=2, le=100_000)
     inner_steps: int = setting(
-        10, "Evaluation steps", "Inner steps on held-out tasks; the result is the metric after the last step.",
+        10, "Evaluation steps",
+        "Number of inner steps on each held-out task; the result is the metric after the last step.",
         unit="steps", when=used(ALGORITHMS, "evaluation.inner_steps"), ge=1, le=1000)
     shots: int = setting(
-        0, "Evaluation shots", "Shots on held-out tasks; 0 uses task.shots.", ge=0, le=1000)
+        0, "Evaluation shots", "Number of shots of held-out tasks; 0 uses task.shots.", ge=0, le=1000)
     batch_norm: Literal["transductive", "per_example"] = setting(
         "transductive", "Batch norm at test",
-        "Batch statistics are computed over the whole query set, or over the support set and one query example at a "
-        "time.",
+        "Whether batch norm on held-out tasks uses the statistics of the whole query set (transductive), or those of "
+        "the support set and one query example at a time (per_example).",
         when=_IMAGES)
     seed: int = setting(
         0, "Evaluation seed", "Seed of the held-out tasks; use the same seed for runs that you compare.",
@@ -264,18 +272,18 @@ class ComputeSettings(Group):
     """Settings for the device, the engine and the precision, which do not change the mathematics of training."""
 
     device: str = setting(
-        "auto", "Device", "Device that the run computes on.",
+        "auto", "Device", "Device to compute on.",
         allowed="auto, cpu, cuda, cuda:N (N a whole number) or mps",
         main=True, pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")
     engine: Literal["auto", "batched", "unfolded", "loop", "native", "higher", "compiled"] = setting(
         "auto", "Engine",
-        "How gradients are computed: for all tasks together (batched, or unfolded: convolutions as matrix products), "
-        "task by task (loop, or native: convolutions in C), with the library 'higher', or by compiled code (compiled). "
-        "auto measures which engine is fastest.",
+        "How gradients are computed: for all tasks together (batched; unfolded uses matrix products for convolutions), "
+        "task by task (loop; native uses C for convolutions), with the library 'higher', or by compiled code "
+        "(compiled). auto selects the fastest.",
         main=True)
     compile_after: int = setting(
         5000, "Compiled after",
-        "With the compiled engine, number of initial meta-steps that use the batched engine while the compiler runs.",
+        "Number of meta-steps at the start that use the batched engine while the compiled engine is being compiled.",
         unit="meta-steps", ge=1, le=100_000_000)
     second_order: Literal["auto", "unrolled", "recomputed"] = setting(
         "auto", "Second order",
@@ -290,14 +298,14 @@ class ComputeSettings(Group):
         False, "TF32", "On CUDA, use TF32 (10-bit mantissa) for float32 matrix products: faster, but less accurate.")
     tasks_at_once: int = setting(
         0, "Tasks at once",
-        "How many tasks of a meta-batch are in memory at once; 0 uses as many as fit. Does not affect the gradient.",
+        "Number of tasks of a meta-batch in memory at once; 0 uses as many as fit. This does not affect the gradient.",
         unit="tasks", live=True, ge=0, le=10_000)
     precision: Literal["float32", "float64"] = setting(
         "float32", "Precision", "Floating-point type of parameters and data.")
     threads: int = setting(
         0, "CPU threads",
-        "CPU threads that share the tasks, or the operations of one task; 0 chooses a number that suits the model and "
-        "the machine, at most OMP_NUM_THREADS if this environment variable is set.",
+        "Number of CPU threads that share the tasks, or the operations of one task; 0 chooses a number that suits "
+        "the model and the machine, at most OMP_NUM_THREADS if this environment variable is set.",
         ge=0, le=1024)
 
 
@@ -312,7 +320,7 @@ class LoggingSettings(Group):
 
     tensorboard: bool = setting(
         False, "TensorBoard",
-        "Write TensorBoard event files into the run folder; needs pip install 'metatui[tensorboard]'.")
+        "Write TensorBoard event files into the run folder; requires pip install 'metatui[tensorboard]'.")
 # fmt: on
 
 

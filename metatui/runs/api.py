@@ -216,8 +216,8 @@ def load_model(
         if not str(run).endswith(".safetensors"):
             raise
         raise BadInput(
-            f"run is {quote(str(run), 200)}, but must be the name of the run, its folder or 'latest': an exported file "
-            "cannot be adapted, but safetensors.torch.load_file reads its parameters"
+            f"run is {quote(str(run), 200)}, but must be the name of the run, its folder or 'latest': exported files "
+            "contain only parameters, which safetensors.torch.load_file can read"
         ) from None
     with _load_plugin_named():
         return load_saved_model(folder, checkpoint=checkpoint, device=device)

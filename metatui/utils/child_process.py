@@ -190,4 +190,4 @@ def describe_exit(code: int) -> str:
     """Return a description of an unexpected exit code, worded to follow "the process"."""
     if code == -signal.SIGKILL:
         return "was killed, most likely because memory ran out"
-    return f"died (signal {-code})" if code < 0 else f"ended with exit code {code}"
+    return f"was terminated by signal {-code}" if code < 0 else f"ended with exit code {code}"

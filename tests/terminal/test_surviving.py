@@ -260,13 +260,13 @@ def test_attach_needs_a_live_run(disk: dict[str, str], open_program: Open, runs_
         assert done.stdout == ""
         return done.stderr
 
-    assert "is live: 'metatui runs' lists all runs" in attach()
+    assert "is training: 'metatui runs' lists all runs" in attach()
     shutil.copytree(FINISHED, runs_dir / "finished")
     run = only_run(runs_dir)
-    assert attach(run.id) == f"metatui: run '{run.id}' is not live: it is finished\n"
+    assert attach(run.id) == f"metatui: run '{run.id}' is not training: it is finished\n"
     with open_program("attach", run.id) as program:  # in a terminal, where the app is a child process
         assert program.ended() == 2
-        assert "is not live: it is finished" in program.said
+        assert "is not training: it is finished" in program.said
         assert program.line_settings() == program.line_before
 
 

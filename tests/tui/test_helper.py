@@ -96,7 +96,8 @@ def test_helper_survives_errors() -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "reason"), [(signal.SIGKILL, "most likely because memory ran out"), (signal.SIGTERM, "died (signal 15)")]
+    ("how", "reason"),
+    [(signal.SIGKILL, "most likely because memory ran out"), (signal.SIGTERM, "was terminated by signal 15")],
 )
 def test_death_is_reported(how: int, reason: str) -> None:
     helper = Helper()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command(
     epilog=examples(
-        "metatui attach # open the newest live run",
+        "metatui attach # show the newest run that is training",
         "metatui attach maml-sinusoid # the beginning of a name is enough",
     )
 )
@@ -49,7 +49,7 @@ def _live(name: str | None, root: Path) -> RunFolder:
     if name is None:
         if live := live_runs(store):
             return live[0].run
-        raise BadInput(f"no run in {quote(str(root), 200)} is live: 'metatui runs' lists all runs")
+        raise BadInput(f"no run in {quote(str(root), 200)} is training: 'metatui runs' lists all runs")
     run = store.find(name)
     if not run.is_live():
         raise run.not_live()

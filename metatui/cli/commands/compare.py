@@ -58,17 +58,20 @@ target_option = click.option(
     "validation loss.",
 )
 comparison_tasks_option = click.option(
-    "--tasks", type=int, metavar="N", help="Number of held-out tasks; default: as in the first run's settings."
+    "--tasks",
+    type=int,
+    metavar="N",
+    help="Number of held-out tasks. Default: the number in the settings of the first run.",
 )
 comparison_steps_option = click.option(
     "--steps",
     metavar="N|own",
     callback=_steps,
-    help="Number of inner steps, or 'own' for the number in each run's settings; default: as in the first run's "
-    "settings.",
+    help="Number of inner steps, or 'own' for the number in each run's settings. Default: the number in the settings "
+    "of the first run.",
 )
 comparison_device_option = click.option(
-    "--device", metavar="DEVICE", help="Device to compute on; default: as in each run's settings."
+    "--device", metavar="DEVICE", help="Device to compute on. Default: the device in each run's settings."
 )
 
 
@@ -155,7 +158,7 @@ def compare(
     default=Path("report.html"),
     metavar="FILE",
     show_default=True,
-    help="File to write: an .html file, or an .md file whose figures are written to files next to it.",
+    help="File to write: an .html file, or an .md file with its figures in separate files next to it.",
 )
 @comparison_tasks_option
 @comparison_steps_option

@@ -63,8 +63,8 @@ LABELS = {
     "processors": "Logical processors",
     "usable_cores": "CPU cores available to runs",
     "environment": "Environment variables",
-    "is_terminal": "Is a terminal",
-    "pictures": "Photographs are drawn",
+    "is_terminal": "Output is a terminal",
+    "pictures": "Display of photographs",
     "tmux": "tmux",
     "ssh": "SSH",
 }

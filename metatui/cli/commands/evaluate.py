@@ -26,22 +26,27 @@ from metatui.utils.numbers import diverged, interval
     )
 )
 @click.argument("run", shell_complete=complete_runs)
-@click.option("--tasks", type=int, metavar="N", help="Number of held-out tasks; default: as in the run's settings.")
-@click.option("--steps", type=int, metavar="N", help="Number of inner steps; default: as in the run's settings.")
+@click.option(
+    "--tasks", type=int, metavar="N", help="Number of held-out tasks. Default: the number in the run's settings."
+)
+@click.option(
+    "--steps", type=int, metavar="N", help="Number of inner steps. Default: the number in the run's settings."
+)
 @shots_option
 @click.option(
     "--inner-lr",
     type=float,
     metavar="ALPHA",
-    help="Inner learning rate; default: the rate in use at the best validation.",
+    help="Inner learning rate. Default: the rate that was used at the best validation.",
 )
 @split_option
 @click.option(
     "--batch-norm",
     type=click.Choice(FIELDS["evaluation.batch_norm"].choices),
-    help="Compute batch statistics over the whole query set, or over the support set and one query example at a time.",
+    help="Statistics that batch norm uses: those of the whole query set (transductive), or those of the support set "
+    "and one query example at a time (per_example).",
 )
-@click.option("--device", metavar="DEVICE", help="Device to compute on; default: as in the run's settings.")
+@click.option("--device", metavar="DEVICE", help="Device to compute on. Default: the device in the run's settings.")
 @runs_dir_option
 @json_option
 def evaluate(

@@ -127,7 +127,7 @@ def run(
         raise click.UsageError("--seeds cannot be combined with --resume: a resumed run has its own seed")
     if preset is None and (resume is None or automatic) and not assignments:
         raise click.UsageError(
-            "nothing to run: give a preset ('metatui presets' lists all presets), a TOML file or --set"
+            "nothing to run: specify a preset ('metatui presets' lists all presets), a TOML file or --set"
         )
 
     # Checked before importing torch, so that mistakes are reported immediately.

@@ -76,7 +76,11 @@ def list_runs(size: bool, runs_dir: Path | None, as_json: bool) -> None:
 )
 @click.argument("run", shell_complete=complete_runs)
 @click.option("--to", metavar="FILE|-", default="-", show_default=True, help="File to write, or - for standard output.")
-@click.option("--evaluations", is_flag=True, help="Export the validations instead of the meta-steps.")
+@click.option(
+    "--evaluations",
+    is_flag=True,
+    help="Export the results of the validations instead of the metrics of the meta-steps.",
+)
 @click.option("--model", is_flag=True, help="Export the best parameters of the model to a safetensors file.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @runs_dir_option

@@ -49,8 +49,8 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
 @click.option(
     "--devices",
     metavar="DEVICE,DEVICE...",
-    help="Devices to train on, such as cuda:0,cuda:1, with one run at a time on each device; default: one run at a "
-    "time, on the device in its settings.",
+    help="Devices to train on, such as cuda:0,cuda:1. Each device trains one run at a time. By default, one run "
+    "trains at a time, on the device in its settings.",
 )
 @runs_dir_option
 @click.option("--list", "only_list", is_flag=True, help="List the runs and their status without training.")

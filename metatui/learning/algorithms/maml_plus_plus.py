@@ -70,12 +70,12 @@ class MAMLPlusPlus(MAML):
 
         multi_step: float = setting(
             0.1, "Multi-step loss",
-            "Initial share of the training in which the loss is a weighted sum of the query losses after each inner "
-            "step. The weights shift towards the last step. 0: only the loss after the last step.", ge=0, le=1)
+            "Initial fraction of training in which the loss is a weighted sum of the query losses after all inner "
+            "steps. The weights shift towards the last step. 0 uses only the loss after the last step.", ge=0, le=1)
         first_order: float = setting(
             0.3, "First-order start",
-            "Initial share of the training that uses first-order meta-gradients. The rest uses second order; 0 uses "
-            "second order from the start.", ge=0, le=1)
+            "Initial fraction of training that uses first-order meta-gradients. The rest uses second-order "
+            "meta-gradients.", ge=0, le=1)
         learned_rates: bool = setting(
             True, "Learned rates",
             "Learn an inner learning rate for each inner step and parameter tensor, starting at algorithm.inner_lr.")

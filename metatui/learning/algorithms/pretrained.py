@@ -85,7 +85,7 @@ class Pretrained(GradientBased):
         goal = "tell all training classes apart" if images else "predict the points of all training tasks together"
         head = " The features are kept, but each task gets a new head for its classes." if images else ""
         return Explanation(
-            title="Pretrained: ordinary training on all tasks together, a baseline",
+            title="Pretrained: a baseline with ordinary training on all tasks together",
             idea=(
                 f"One network learns to {goal}, without any adaptation during training. It is then adapted to each "
                 f"held-out task with the same inner loop as the other algorithms.{head}"
@@ -102,7 +102,7 @@ class Pretrained(GradientBased):
                 *adam_step(settings),
             ),
             costs=(
-                f"1 gradient of the loss of {count(size, 'example')}.",
+                f"1 gradient of the mean loss over {count(size, 'example')}.",
                 "The model is also adapted to the tasks of the meta-batch, but only to plot the training curves. This "
                 "does not change the learned parameters.",
             ),

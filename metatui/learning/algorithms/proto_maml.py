@@ -36,7 +36,9 @@ class ProtoMAML(MAML):
         """Options of ProtoMAML."""
 
         first_order: bool = setting(
-            False, "First order", "Treat inner gradients as constants, as in the paper; prototypes are differentiated."
+            False,
+            "First order",
+            "Treat inner gradients as constants, as in the paper. The prototypes are still differentiated.",
         )
 
     name = "proto_maml"

@@ -28,7 +28,7 @@ class Scratch(GradientBased):
     def explain(cls, settings: Settings) -> Explanation:
         steps = settings.evaluation.inner_steps
         return Explanation(
-            title="Scratch: no meta-learning, a baseline",
+            title="Scratch: a baseline without meta-learning",
             idea=(
                 "The random initialisation, adapted to each held-out task with the same inner loop as the other "
                 "algorithms. The advantage of another algorithm over Scratch is due to what that algorithm learned "

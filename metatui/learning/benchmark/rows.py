@@ -17,14 +17,14 @@ NUMBERS = HEADINGS[2:]
 
 NOTES = (
     "ms: median time of a meta-step (forward, backward and outer update) on fixed tasks.",
-    "MiB: peak memory of the meta-steps, excluding memory that was already in use before them.",
-    "of floor: share of the measured time that any implementation would need: the time of the FLOPs at the matmul "
-    "rate, or of the memory traffic at the copy rate, whichever is longer.",
+    "MiB: peak memory use during the meta-steps, excluding memory that was already in use before them.",
+    "of floor: fraction of the measured time that any implementation would need, which is the time for the FLOPs at "
+    "the matmul rate or for the memory traffic at the copy rate, whichever is longer.",
 )
 
 
 GRAPH_NOTE = (
-    "+ graph: each meta-step is one CUDA graph, as in training; in other rows, a meta-step consists of many kernel "
+    "+ graph: each meta-step is one CUDA graph, as in training. In the other rows, a meta-step consists of many kernel "
     "launches."
 )
 

@@ -88,7 +88,7 @@ def _device_problem(index: int, error: str) -> str:
     try:
         properties = torch.cuda.get_device_properties(index)
     except RuntimeError:
-        return f"cuda:{index} cannot be used: {error}; nvidia-smi shows its state"
+        return f"cuda:{index} cannot be used: {error}; nvidia-smi shows the state of the GPU"
     architectures = _architectures()
     capability = properties.major, properties.minor
     subject = f"cuda:{index} ({properties.name}) cannot be used"
@@ -98,7 +98,7 @@ def _device_problem(index: int, error: str) -> str:
             f"{subject}: its compute capability is {properties.major}.{properties.minor}, "
             f"but torch {torch.__version__} is built for {built}; install another build of torch ({INSTALL})"
         )
-    return f"{subject}: {error}; nvidia-smi shows its state and its processes"
+    return f"{subject}: {error}; nvidia-smi shows the state of the GPU and its processes"
 
 
 def is_built_for(capability: tuple[int, int], architectures: Sequence[str]) -> bool:
@@ -146,4 +146,4 @@ def _machine_problem(driver: Driver) -> str:
         reason = sanitize(first_line(error), limit=300)
     else:
         reason = "CUDA found no devices"
-    return f"{reason}; nvidia-smi shows its state"
+    return f"{reason}; nvidia-smi shows the state of the GPU"

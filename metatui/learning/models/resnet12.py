@@ -32,7 +32,8 @@ class ResNet12Options(Group):
 
     widths: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(strict=False)] = setting(
         (64, 128, 256, 512), "Widths",
-        "Channels of the four residual blocks: 64, 128, 256, 512 (TADAM) or 64, 160, 320, 640 (MetaOptNet).",
+        "Number of channels of each of the four residual blocks, such as 64, 128, 256, 512 (TADAM) or 64, 160, 320, "
+        "640 (MetaOptNet).",
         unit="channels", allowed="four whole numbers from 1 to 4,096, comma-separated", min_length=4, max_length=4)
     drop_block: float = setting(
         0.0, "DropBlock", "Fraction of units dropped in training, in 5x5 squares after each of the last two residual "

@@ -74,7 +74,7 @@ def load_weights(model: nn.Module, path: str) -> LoadedWeights:
     fitting = {name: t.to(slots[name].dtype) for name, t in fitting.items()}
     for name, t in fitting.items():
         if not torch.isfinite(t).all():
-            sentence = f"but its values must be finite numbers, and those of {sanitize(name)} are not"
+            sentence = f"but all its values must be finite numbers, and some values of {sanitize(name)} are not"
             raise BadInput(f"model.weights is {quote(path, 200)}, {sentence}")
     with torch.no_grad():
         for name, t in fitting.items():

@@ -221,7 +221,7 @@ class Hints:
         if ms > SLOWDOWN * self._measured_ms:
             reason = (
                 f"Meta-steps take {in_ms(ms)}, but took {in_ms(self._measured_ms)} when the engine was measured: other "
-                "work on this machine probably slows the run down, and threads that wait for each other suffer most"
+                "work on this machine probably slows down the run, especially if its threads wait for each other"
             )
             yield from self._hint("slowed_down", event.iteration, settings, reason, "compute.threads", 1)
 

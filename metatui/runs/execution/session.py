@@ -291,7 +291,7 @@ class Session:
                     self._writer.try_again()
                     if not noted:
                         noted = True
-                        text = f"Everything was written after {time.monotonic() - since:.0f} s, and nothing was lost"
+                        text = f"All data was written after {time.monotonic() - since:.0f} s, and nothing was lost"
                         self._writer.note("noted", at, text=text)
                         self._writer.catch_up()
                 except WriteRefused as again:

@@ -139,7 +139,7 @@ class RunFolder:
         why = end_reason(self, entries, status)
         reason = f" ({why})" if why else ""
         advice = f"; resume it with {self.resume_command}" if status in ("interrupted", "stopped") else ""
-        return BadInput(f"run {quote(self.id)} is not live: it is {status}{reason}{advice}")
+        return BadInput(f"run {quote(self.id)} is not training: it is {status}{reason}{advice}")
 
 
 def end_reason(run: RunFolder, entries: list[Entry], status: Status) -> str | None:

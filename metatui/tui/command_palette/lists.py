@@ -56,9 +56,9 @@ class ExplanationCommands(CommandProvider):
             Command(
                 f"Explain: {algorithm.title}",
                 partial(self.app.call_later, explain, algorithm.name),
-                "Pseudo-code and costs for the settings in the form."
+                "Show the pseudo-code and the costs for the settings in the form."
                 if own and own.algorithm.name == algorithm.name
-                else "Pseudo-code and costs of the algorithm with its usual values, for the task in the form.",
+                else "Show the pseudo-code and the costs for the algorithm's usual values and the task in the form.",
                 words=algorithm.name,
             )
             for algorithm in ALGORITHMS.components()

@@ -31,7 +31,7 @@ class Palette(CommandPalette, Overlay[None]):
         placeholder = "An action of this screen, or a term"
         if over_tabs:
             providers += [SettingCommands, PresetCommands, ExplanationCommands, RunCommands]
-            placeholder = "An action, a preset, a run, a term, or a setting (inner lr 0.05)"
+            placeholder = "An action, a preset, a run, a term, or a setting, such as inner lr 0.05"
         super().__init__(providers, placeholder=placeholder, id="--command-palette")
         self._over_tabs = over_tabs
 

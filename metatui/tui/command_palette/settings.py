@@ -99,8 +99,8 @@ class SettingCommands(CommandProvider):
             return ""
         if not setting.live:
             return with_keys(
-                "This setting cannot be changed during a run. {stop} stops the run. After {detach}, the run continues "
-                "in the background, and the form can be edited."
+                "This setting cannot be changed during a run. {stop} stops the run. {detach} lets it continue in the "
+                "background, so that you can edit the form."
             )
         reason = fixed_because(setting.path, form.run_settings)
         return f"This setting cannot be changed during this run: {reason}." if reason else ""

@@ -38,7 +38,7 @@ TERMS: Mapping[str, str] = {
         "Adaptation to one task: a few gradient steps (inner steps) on the loss over its support set, at the inner "
         "learning rate. It starts from the same initial parameters for each task."
     ),
-    "Outer loop": "Training over tasks: it changes the initial parameters, so that the inner loop gives good results.",
+    "Outer loop": "Training across tasks. It changes the initial parameters so that the inner loop gives good results.",
     "Meta-step": "One update of the outer loop, based on the tasks of one meta-batch.",
     "Meta-batch": "The tasks of one meta-step. More tasks give a less noisy meta-gradient, but take longer.",
     "Meta-loss": (
@@ -113,12 +113,12 @@ TERMS: Mapping[str, str] = {
         "rate is too high."
     ),
     "Live change": (
-        "A setting that was changed during a run. The journal records the change, and a rerun repeats it at the same "
+        "A change to a setting during a run. The journal records the change, and a rerun repeats it at the same "
         "meta-step."
     ),
     "Engine": (
-        "The way in which meta-gradients are computed. All engines give the same results, apart from rounding; auto "
-        "selects the fastest."
+        "An implementation of meta-gradients. All engines give the same results, apart from rounding; auto selects the "
+        "fastest."
     ),
     "Checkpoint": "A saved state of a run, from which the run can be resumed, evaluated and explored.",
     "Export the model": (
@@ -151,36 +151,36 @@ ABOUT = Topic(
 TOPICS: Mapping[str, Topic] = {
     "#form": Topic(
         "Settings",
-        "The settings of the next run, or of the run that is followed. Tab and shift+tab move between fields, enter "
-        "opens a choice or a group, space toggles a switch, escape leaves a text field. Settings that do not apply are "
-        "hidden. During a run, only live settings can change; enter applies them. While a run is shown, the form is "
-        "hidden, unless you chose to keep it visible.",
+        "The settings of the next run, or of the run that the app is following. Press tab or shift+tab to move between "
+        "fields, enter to open a choice or a group, space to toggle a switch, and escape to leave a text field. "
+        "Settings that do not apply are hidden. During a run, only live settings can change; press enter to apply a "
+        "change. While a run is shown, the form is hidden, unless you chose to keep it visible.",
         ("Live change", "Preset", "Meta-batch", "Ways and shots"),
         TRAINING,
     ),
     "#about": Topic(
         "Next run",
-        "The algorithm with the settings in the form: idea, update rule, pseudo-code, cost of a meta-step, and paper. "
-        "This text is shown while no run is open, and updated when the form changes.",
+        "An explanation of the algorithm with the settings in the form: idea, update rule, pseudo-code, cost of a "
+        "meta-step, and paper. It is shown while no run is open, and is updated when the form changes.",
         ("Inner loop", "Outer loop", "Meta-step", "Second order"),
         TRAINING,
     ),
     "#run": Topic(
         "Run",
         "The state of the run: progress, test or validations, time, speed, memory and load, device and engine. The "
-        "two small curves show the meta-loss, and the accuracy or the norm of the meta-gradient. The line above the "
-        "panes names the run, and the preset or run that was put into the form. Runs started in the app train with "
-        "low priority (niceness 10), so other programs can slow them down a lot; metatui run --detach uses normal "
-        "priority.",
+        "first small curve shows the meta-loss, and the second one shows the accuracy or the norm of the "
+        "meta-gradient. The line above the panes names the run, and the preset or run whose settings were put into the "
+        "form. Runs started in the app train with low priority (niceness 10), so other programs can slow them down a "
+        "lot; 'metatui run --detach' uses normal priority.",
         ("Meta-step", "Meta-loss", "Meta-gradient norm", "Validation", "Interval", "Engine"),
         TRAINING,
     ),
     "#curves": Topic(
         "Curves",
-        "Loss or accuracy on the query sets after adaptation: for training tasks at each meta-step, and for "
+        "Loss or accuracy on the query sets after adaptation, both for training tasks at each meta-step and for "
         "validation tasks. Dashed lines mark changes to settings, a point marks the best validation result, and "
         "crosses on the axis mark values that are not finite. A validation curve that rises while the training curve "
-        "falls shows overfitting. Enter or a click shows a cursor for reading values, zooming and panning.",
+        "falls shows overfitting. Press enter or click the chart to read values, zoom and pan with a cursor.",
         ("Meta-loss", "Meta-step", "Validation", "Interval", "Smoothing", "Live change"),
         CHARTS,
     ),
@@ -196,38 +196,38 @@ TOPICS: Mapping[str, Topic] = {
         "Journal",
         "The events of the run, newest last: validations, live changes, checkpoints and warnings. Each line starts "
         "with the number of meta-steps finished at that point. A validation shows its mean and 95 % interval; the "
-        "protocol is shown above the held-out tasks.",
+        "first line of the adaptation pane shows its protocol.",
         ("Journal", "Validation", "Live change", "Checkpoint", "Diverged"),
         TRAINING,
     ),
     "#runs": Topic(
         "Runs",
         "All runs in the folder of runs, newest first, with their status and result, and a preview of the selected "
-        "one: curve, settings that differ from its preset, journal. Enter opens a run. o sorts by the next column, "
-        "t reverses the order; a click on a column title sorts by this column. Space or a click on [ ] marks runs, "
-        "which can then be compared on the same held-out tasks, or deleted.",
+        "one: curve, settings that differ from its preset, journal. Press enter to open a run, o to sort by the next "
+        "column, and t to reverse the order. Click a column title to sort by that column. Press space or click [ ] to "
+        "mark runs, which can then be compared on the same held-out tasks, or deleted.",
         ("Test", "Validation", "Interval", "Checkpoint"),
         RUNS,
     ),
     "#presets": Topic(
         "Presets",
-        "Experiments that come with metatui, grouped by task, and your own. Enter puts the selected one into the form, "
-        "and f downloads its data. The preview shows its source, its protocol, the published and measured results, the "
-        "settings that differ from the form, and the explanation of its algorithm.",
+        "Presets that come with metatui, grouped by task, and your own presets. Press enter to put the selected preset "
+        "into the form, and f to download its data. The preview shows the preset's source, its protocol, the published "
+        "and measured results, the settings that differ from the form, and an explanation of the algorithm.",
         ("Preset", "Test", "Interval", "Transductive"),
         PRESETS,
     ),
     "LineChart": Topic(
         "Cursor of a chart",
-        "The legend shows the values under the cursor. Left and right move it by one column, or by ten with shift. "
-        "Home and end go to the first and the last value. + and - or the wheel zoom around the cursor, dragging pans, "
-        "and 0 shows everything. Escape hides the cursor.",
+        "The legend shows the values under the cursor. Press left or right to move the cursor by one column, or by ten "
+        "with shift, and home or end to move it to the first or last value. Press + or -, or turn the wheel, to zoom "
+        "around the cursor. Drag to pan the chart. Press 0 to show all of it, and escape to hide the cursor.",
     ),
     "CompareScreen": Topic(
         "Comparison",
         "A comparison of runs on the same held-out test tasks: training curves with validations as points, adaptation "
         "curves with intervals, tests of the differences, and conclusions. Runs that differ only in the seed are "
-        "summarised over the seeds. Enter or a click shows a cursor on a chart.",
+        "summarised across seeds. Press enter or click a chart to show a cursor.",
         (
             "Adaptation curve",
             "Interval",
@@ -243,21 +243,21 @@ TOPICS: Mapping[str, Topic] = {
     ),
     "ExplorerScreen": Topic(
         "Explorer",
-        "The inner loop on one held-out task, or on one that you define, at any inner learning rate, step by "
-        "step. If there is room, a chart shows the loss of a regression task; enter or a click shows a cursor in it. "
-        "For the mean over many tasks, use the shell command 'metatui evaluate RUN --steps 50'.",
+        "Each step of the inner loop on a held-out task, or on a task that you define, at any inner learning rate. If "
+        "there is room, a chart shows the loss of a regression task after each step; press enter or click the chart to "
+        "show a cursor. For the mean over many tasks, use the shell command 'metatui evaluate RUN --steps 50'.",
         ("Inner loop", "Support set", "Query set", "Adaptation curve"),
     ),
     "ParameterScreen": Topic(
         "Parameter space",
-        "The inner steps of many tasks and the adapted parameters they lead to, for a meta-learned and an ordinary "
+        "The inner steps on many tasks, and the adapted parameters that result, for a meta-learned and an ordinary "
         "(random) initialisation. The axes are the two directions in which the adapted parameters vary most.",
         ("Inner loop", "Task"),
     ),
     "SuiteScreen": Topic(
         "Suites",
-        "A suite trains a list of runs one after the other in the background, then compares them. It can be stopped "
-        "and continued.",
+        "A suite is a list of runs. metatui trains them one after the other in the background, and then compares them. "
+        "A suite can be stopped and resumed.",
         ("Test", "Interval"),
     ),
     "BenchmarkScreen": Topic(
@@ -267,7 +267,8 @@ TOPICS: Mapping[str, Topic] = {
     ),
     "ExplainScreen": Topic(
         "Explanation",
-        "An algorithm: idea, update rule, pseudo-code with the values in the form, cost of a meta-step, and paper.",
+        "An explanation of an algorithm: idea, update rule, pseudo-code with the values in the form, cost of a "
+        "meta-step, and paper.",
         ("Inner loop", "Outer loop", "Second order"),
     ),
 }

@@ -122,7 +122,7 @@ def _running(now: AppContext) -> str:
         case Phase.IDLE if now.resumable:
             return "No run is training here. {pause} resumes the shown run, and {start} starts a new one."
         case Phase.IDLE:
-            return "No run is training here. {start} starts one, and {attach} follows a background run."
+            return "No run is training here. {start} starts one, and {attach} shows a background run."
         case Phase.STOPPING:
             return "The run is stopping and will be saved."
         case _:
@@ -147,7 +147,7 @@ def _hinted(now: AppContext) -> str:
     if not now.failed:
         return "There is no hint."
     load = "In the runs tab ({tab_runs}), {load_run} puts its settings into the form."
-    return f"There is no hint. The run pane says why the run failed. {load}"
+    return f"There is no hint. The run pane shows why the run failed. {load}"
 
 
 def _idle(now: AppContext) -> str:
@@ -195,24 +195,24 @@ TRAINING, WINDOW, CHARTS, ADAPTATION = "Training", "Window", "Curves", "Adaptati
 RUNS, PRESETS = "Runs", "Presets"
 
 ACTIONS: tuple[Action, ...] = (
-    Action("start", "f5,s", "Start", "Start with the settings in the form.", TRAINING, _idle),
-    Action("pause", "f6,p", "Pause", "Pause after this meta-step, or continue.", TRAINING, _pausable),
-    Action("stop", "f7,x", "Stop", "Stop after this meta-step and save.", TRAINING, _running),
+    Action("start", "f5,s", "Start", "Start a run with the settings in the form.", TRAINING, _idle),
+    Action("pause", "f6,p", "Pause", "Pause the run after this meta-step, or continue it.", TRAINING, _pausable),
+    Action("stop", "f7,x", "Stop", "Stop the run after this meta-step and save it.", TRAINING, _running),
     Action("evaluate", "f8,e", "Validate", "Validate now, on held-out tasks.", TRAINING, _running),
     Action("checkpoint", "f9,c", "Save", "Save a checkpoint now.", TRAINING, _running),
     Action("live", "f4,l", "Change", "Change learning rates and other live settings.", TRAINING, _running),
-    Action("undo", "r,ctrl+underscore", "Undo", "Undo the last change.", TRAINING, _undoable, tab="work"),
-    Action("hint", "h", "Hint", "Follow the hint, or fill in usual values.", TRAINING, _hinted, tab="work"),
-    Action("detach", "d", "Detach", "Leave the run training in the background.", TRAINING, _running, tab="work"),
-    Action("attach", "j", "Attach", "Follow the newest background run.", TRAINING, bar=False, tab="work"),
+    Action("undo", "r,ctrl+underscore", "Undo", "Undo the last change to a setting.", TRAINING, _undoable, tab="work"),
+    Action("hint", "h", "Hint", "Apply the hint, or fill in the usual values.", TRAINING, _hinted, tab="work"),
+    Action("detach", "d", "Detach", "Let the run continue in the background.", TRAINING, _running, tab="work"),
+    Action("attach", "j", "Attach", "Show the newest background run.", TRAINING, bar=False, tab="work"),
     Action("save_preset", "f2,w", "Save preset", "Save the settings in the form as a preset.", TRAINING),
     Action("help", "f1,question_mark", "Help", "Explain what is focused, and list all keys.", WINDOW, everywhere=True),
-    Action("tab_work", "1", "Work", "Settings, curves and adaptation.", WINDOW, bar=False),
-    Action("tab_runs", "2", "Runs", "All runs on this machine.", WINDOW, bar=False),
-    Action("tab_presets", "3", "Presets", "Bundled presets and your own.", WINDOW, bar=False),
-    Action("next_tab", "ctrl+n", "Tab", "Next tab: Work, Runs or Presets.", WINDOW),
-    Action("next_pane", "ctrl+o,n", "Pane", "Next pane.", WINDOW, tab="work"),
-    Action("previous_pane", "b", "Pane back", "Previous pane.", WINDOW, bar=False, tab="work"),
+    Action("tab_work", "1", "Work", "Go to the settings, curves and adaptation.", WINDOW, bar=False),
+    Action("tab_runs", "2", "Runs", "Go to the list of runs.", WINDOW, bar=False),
+    Action("tab_presets", "3", "Presets", "Go to the list of presets.", WINDOW, bar=False),
+    Action("next_tab", "ctrl+n", "Tab", "Go to the next tab: Work, Runs or Presets.", WINDOW),
+    Action("next_pane", "ctrl+o,n", "Pane", "Go to the next pane.", WINDOW, tab="work"),
+    Action("previous_pane", "b", "Pane back", "Go to the previous pane.", WINDOW, bar=False, tab="work"),
     Action("maximize", "f3,z", "Maximise", "Maximise or restore the pane.", WINDOW, tab="work"),
     Action("form", "ctrl+l,f", "Form", "Go to the form, or hide it in this and later runs.", WINDOW, tab="work"),
     Action("wider", "greater_than_sign", "Wider", "Make the focused pane wider.", WINDOW, bar=False, tab="work"),
@@ -221,9 +221,16 @@ ACTIONS: tuple[Action, ...] = (
     Action("lower", "left_curly_bracket", "Shorter", "Make the focused pane shorter.", WINDOW, bar=False, tab="work"),
     Action("usual_sizes", "0", "Default sizes", "Give all panes their default sizes.", WINDOW, bar=False, tab="work"),
     Action("leave", "escape", "Back", "Restore a maximised pane, or leave a text field.", WINDOW, bar=False),
-    Action("command_palette", "ctrl+p", "Palette", "Search actions, settings, presets, runs.", WINDOW, everywhere=True),
-    Action("theme", "ctrl+t", "Theme", "Next theme: dark, light, and two for 16 colours.", WINDOW),
-    Action("explain", "ctrl+g,i", "Explain", "Explain the algorithm: pseudo-code and costs.", WINDOW),
+    Action(
+        "command_palette",
+        "ctrl+p",
+        "Palette",
+        "Search for actions, settings, presets and runs.",
+        WINDOW,
+        everywhere=True,
+    ),
+    Action("theme", "ctrl+t", "Theme", "Change to the next theme: dark, light, or for 16 colours.", WINDOW),
+    Action("explain", "ctrl+g,i", "Explain", "Show the pseudo-code and the costs of the algorithm.", WINDOW),
     Action("tour", "T", "Tour", "Take a tour of the app in eight steps.", WINDOW, bar=False, tab="work"),
     Action("benchmark", "f12", "Benchmark", "Measure the speed of each engine on this machine.", WINDOW, bar=False),
     Action(
@@ -240,39 +247,41 @@ ACTIONS: tuple[Action, ...] = (
         "quit",
         "ctrl+q,f10",
         "Quit",
-        "Quit; a run continues in the background or is saved.",
+        "Quit, and choose whether a run continues or stops.",
         WINDOW,
         everywhere=True,
     ),
-    Action("log_scale", "y,ctrl+y", "Log", "Linear or logarithmic loss axis.", CHARTS, tab="work"),
-    Action("smoothing", "o", "Smooth", "Smoothing of the training curve.", CHARTS, tab="work"),
-    Action("against", "t", "Time", "Curves against meta-steps or time.", CHARTS, tab="work"),
-    Action("metric", "m", "Metric", "Curves of the loss or the accuracy.", CHARTS, _two_metrics, tab="work"),
+    Action("log_scale", "y,ctrl+y", "Log", "Switch the loss axis between linear and logarithmic.", CHARTS, tab="work"),
+    Action("smoothing", "o", "Smooth", "Change the smoothing of the training curve.", CHARTS, tab="work"),
+    Action("against", "t", "Time", "Plot the curves against meta-steps or time.", CHARTS, tab="work"),
+    Action("metric", "m", "Metric", "Plot the loss or the accuracy.", CHARTS, _two_metrics, tab="work"),
     Action(
         "cursor",
         "enter,g",
         "Values",
-        "Read values, zoom and pan with a cursor on the curves.",
+        "Show a cursor on the curves to read values, zoom and pan.",
         CHARTS,
         _curves,
         tab="work",
     ),
-    Action("step_back", "left_square_bracket", "Step back", "Previous inner step.", ADAPTATION, tab="work"),
-    Action("step_on", "right_square_bracket", "Step on", "Next inner step.", ADAPTATION, tab="work"),
-    Action("previous_tasks", "comma", "Tasks back", "Previous held-out tasks.", ADAPTATION, tab="work"),
-    Action("next_tasks", "full_stop", "Tasks on", "Next held-out tasks.", ADAPTATION, tab="work"),
-    Action("next_shots", "k", "Shots", "Next support images.", ADAPTATION, bar=False, tab="work"),
+    Action("step_back", "left_square_bracket", "Step back", "Show the previous inner step.", ADAPTATION, tab="work"),
+    Action("step_on", "right_square_bracket", "Step on", "Show the next inner step.", ADAPTATION, tab="work"),
+    Action("previous_tasks", "comma", "Tasks back", "Show the previous held-out tasks.", ADAPTATION, tab="work"),
+    Action("next_tasks", "full_stop", "Tasks on", "Show the next held-out tasks.", ADAPTATION, tab="work"),
+    Action("next_shots", "k", "Shots", "Show the next support images.", ADAPTATION, bar=False, tab="work"),
     Action(
-        "explore", "ctrl+r,a", "Explore", "Adapt to a held-out task, or to one that you sketch.", ADAPTATION, _studied
+        "explore", "ctrl+r,a", "Explore", "Adapt to a held-out task, or to one that you define.", ADAPTATION, _studied
     ),
     Action("parameters", "f11,v", "Space", "Plot how adaptation moves the parameters of a run.", ADAPTATION, _studied),
     Action("filter", "slash,ctrl+f", "Filter", "Show only runs that match the typed words.", RUNS, tab="runs"),
     Action("open_run", "enter", "Open", "Show the run; follow it if it is training.", RUNS, _row, tab="runs"),
     Action("preview_run", "n,ctrl+o", "Preview", "Go to the preview, or back to the list.", RUNS, _row, tab="runs"),
     Action("stop_run", "x", "Stop run", "Stop and save the selected run.", RUNS, _live_row, tab="runs"),
-    Action("mark_run", "space", "Mark", "Mark or unmark a run; three can be shown together.", RUNS, _row, tab="runs"),
+    Action(
+        "mark_run", "space", "Mark", "Mark or unmark a run; up to three can be shown together.", RUNS, _row, tab="runs"
+    ),
     Action("mark_all_runs", "m", "All/none", "Mark all listed runs, or unmark all runs.", RUNS, _row, tab="runs"),
-    Action("sort_runs", "o", "Sort", "Sort by the next column.", RUNS, _row, tab="runs"),
+    Action("sort_runs", "o", "Sort", "Sort the list by the next column.", RUNS, _row, tab="runs"),
     Action("reverse_runs", "t", "Reverse", "Reverse the order of the list.", RUNS, _row, bar=False, tab="runs"),
     Action("compare_runs", "c", "Compare", "Compare runs, or test one with more inner steps.", RUNS, _few, tab="runs"),
     Action("report_runs", "g", "Report", "Write a report on the marked or selected runs.", RUNS, _few, tab="runs"),

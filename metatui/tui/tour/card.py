@@ -91,7 +91,7 @@ class TourCard(TourWidget):
             self._show()
         else:
             self.remove()
-            text = "The tour is complete. {tour} in the work tab, or 'metatui tour' in a shell, starts it again."
+            text = "The tour is complete. To repeat it, press {tour} in the work tab or run 'metatui tour' in a shell."
             restored = self.metatui.presets.restore_form()
             self.metatui.notify(f"{with_keys(text)} {restored}".strip(), timeout=15)
 

@@ -57,22 +57,22 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         "watch adaptation",
-        "The adaptation pane shows waves that are not used for training: the true wave, the 10 points, and the "
-        "prediction before and after the inner steps. {next_pane} goes to the next pane. The keys {step_back} and "
-        "{step_on} show the previous and the next inner step. Press the key {step_back}.",
+        "The adaptation pane shows tasks that are not used for training, each with the true wave, the 10 support "
+        "points, and the prediction before and after the inner steps. {next_pane} goes to the next pane. The keys "
+        "{step_back} and {step_on} show the previous and the next inner step. Press the key {step_back}.",
         lambda happening, _: happening in ("step_back", "step_on"),
     ),
     Step(
         "change a setting",
-        "{live} shows the settings that can change during a run. Give the inner learning rate another value, such as "
-        "0.005, and press enter. The curves mark the change, and {undo} undoes it.",
+        "{live} shows the settings that can change during a run. Change the inner learning rate, for example to 0.005, "
+        "and press enter. A line in the curves marks the change, and {undo} undoes it.",
         lambda happening, _: isinstance(happening, Tweaked),
         NO_RUN,
         _idle,
     ),
     Step(
         "stop",
-        "{stop} stops the run after its current meta-step and saves it. It can be resumed later.",
+        "{stop} stops the run after its current meta-step and saves it, so that you can resume it later. Press {stop}.",
         lambda happening, _: isinstance(happening, Finished),
         NO_RUN,
         _idle,
@@ -80,14 +80,14 @@ STEPS: tuple[Step, ...] = (
     Step(
         "save a preset",
         "{save_preset} saves the settings in the form as a preset, so that you can use them again by name. The form "
-        "now has its original number of iterations, and otherwise the settings at the end of the run, with the value "
-        "that you changed. Press {save_preset}, then enter.",
+        "now contains the settings at the end of the run, including the value that you changed. Only the number of "
+        "iterations is reset. Press {save_preset}, then enter.",
         lambda happening, _: isinstance(happening, PresetName),
     ),
     Step(
         "list the runs",
         "{tab_runs} lists all runs with their results. Function keys work everywhere; letters and digits work outside "
-        "text fields. Escape leaves a text field.",
+        "text fields. If you are in a text field, press escape to leave it. Press {tab_runs}.",
         lambda _, state: state.context.tab == "runs",
     ),
     Step(
@@ -101,8 +101,8 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         "find everything else",
-        "{help} explains what is focused, and searches all keys and terms. {command_palette} finds every action, "
-        "setting, preset and run. Press one of them.",
+        "{help} explains what is focused, and can search all keys and terms. {command_palette} finds every action, "
+        "setting, preset and run. Press {help} or {command_palette}.",
         lambda happening, _: happening in ("help", "command_palette"),
     ),
 )

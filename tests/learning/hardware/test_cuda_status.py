@@ -103,7 +103,7 @@ def test_gpu_that_torch_cannot_initialize(driver: FakeNvml, monkeypatch: pytest.
 
     monkeypatch.setattr(torch.cuda, "init", init)
     assert cuda.cuda_problem() == (
-        "The NVIDIA H100 cannot be used: Error 802: system not yet initialized; nvidia-smi shows its state"
+        "The NVIDIA H100 cannot be used: Error 802: system not yet initialized; nvidia-smi shows the state of the GPU"
     )
 
 
@@ -118,8 +118,8 @@ def test_gpu_that_torch_is_not_built_for(driver: FakeNvml, monkeypatch: pytest.M
 def test_auto_skips_failing_gpu(driver: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
     seen_by_torch(monkeypatch, error="CUDA error: uncorrectable ECC error encountered")
     said = (
-        "cuda:0 (NVIDIA H100) cannot be used: CUDA error: uncorrectable ECC error encountered; nvidia-smi shows its "
-        "state and its processes"
+        "cuda:0 (NVIDIA H100) cannot be used: CUDA error: uncorrectable ECC error encountered; nvidia-smi shows the "
+        "state of the GPU and its processes"
     )
     assert cuda.cuda_problem() == said
     assert devices.resolve("auto").name == "cpu"
@@ -146,7 +146,7 @@ def test_silent_gpu_does_not_hide_others(driver: FakeNvml, monkeypatch: pytest.M
     monkeypatch.setattr(torch.cuda, "get_device_properties", properties)
     assert [device.name for device in devices.available()] == ["cuda:1", "cpu"]
     assert devices.resolve("auto").name == "cuda:1"
-    assert cuda.cuda_problem() == f"cuda:0 cannot be used: {lost}; nvidia-smi shows its state"
+    assert cuda.cuda_problem() == f"cuda:0 cannot be used: {lost}; nvidia-smi shows the state of the GPU"
 
 
 def test_missing_device_error_names_the_problem(driver: FakeNvml) -> None:

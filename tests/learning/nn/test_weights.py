@@ -124,7 +124,7 @@ def infinite(state: State) -> bytes:
         ),
         (other_names, "but must be a file with tensors that fit the model: the file has x0.weight [2, 1, 3, 3], "),
         (integers, "but must be a file with tensors that fit the model: the file has 0.weight int32 [2, 1, 3, 3], "),
-        (infinite, "but its values must be finite numbers, and those of 4.weight are not"),
+        (infinite, "but all its values must be finite numbers, and some values of 4.weight are not"),
     ],
 )
 def test_bad_files_are_refused_in_one_sentence(

@@ -149,7 +149,7 @@ def test_diverged_runs_come_last_and_once() -> None:
     )
     tested, lost = compared.conclusions
     assert tested.startswith("The loss of B is")
-    assert lost == "lost diverged on 8 of the same 8 tasks: too few remain to compare it with other runs"
+    assert lost == "lost diverged on 8 of the same 8 tasks: too few tasks remain to compare it with other runs"
     note = note_on_seeds(compared)
     assert note
     assert note.startswith("The tests are paired t-tests over tasks")
@@ -297,7 +297,7 @@ def test_different_machines_warn() -> None:
 
     runs = [on("A", "x", "EPYC"), on("B", "y", None), on("C", "x", "EPYC")]
     assert [warning for warning in result_warnings(runs) if warning.startswith("times")] == [
-        "times and memory were measured on different machines and are not comparable: EPYC on x for A and C, an "
+        "times and memory use were measured on different machines and are not comparable: EPYC on x for A and C, an "
         "unknown device on y for B"
     ]
 

@@ -180,7 +180,7 @@ def test_table_with_several_columns(tmp_path: Path, runs_dir: Path) -> None:
 
 def test_exported_file_is_not_a_run(runs_dir: Path, tmp_path: Path) -> None:
     for given in ("model.safetensors", tmp_path / "model.safetensors"):
-        with pytest.raises(BadInput, match="must be the name of the run, its folder or 'latest': an exported file"):
+        with pytest.raises(BadInput, match="must be the name of the run, its folder or 'latest': exported files"):
             metatui.load_model(given)
 
 

@@ -164,7 +164,7 @@ def test_commands_are_validated(session: Session, peer: Peer) -> None:
 def test_overlong_line_is_refused_once(session: Session, peer: Peer) -> None:
     peer.read()
     peer.say(b'{"pause": "' + b"x" * 10_000_000 + b'"}')
-    assert peer.read() == {"refused": f"a command is one line of at most {LONGEST_COMMAND:,} bytes"}
+    assert peer.read() == {"refused": f"a command must be one line of at most {LONGEST_COMMAND:,} bytes"}
     peer.say(b'{"pause": {}}')
     peer.say(b"?")
     assert "not a command" in peer.read()["refused"]
@@ -395,7 +395,7 @@ def test_events_survive_the_round_trip(event: events.Event) -> None:
 
 class TestAttaching:
     def test_ended_run_is_refused(self, session: Session) -> None:
-        with pytest.raises(BadInput, match="run 'run' is not live: it is interrupted"):
+        with pytest.raises(BadInput, match="run 'run' is not training: it is interrupted"):
             LiveRun.attach(session.run)
 
     def test_unreachable_process_is_named(self, session: Session) -> None:

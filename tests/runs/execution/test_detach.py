@@ -103,7 +103,7 @@ def test_run_survives_its_starter_and_resumes_when_killed(
     *_, failed = seen
     assert isinstance(failed, events.Failed)
     assert failed.sentence == (
-        f"Process {live.hello.pid} died during run {live.run_id}: "
+        f"Process {live.hello.pid} ended unexpectedly during run {live.run_id}: "
         f"resume the run with metatui run --resume {live.run_id}"
     )
     assert live.run.status() == "interrupted"
@@ -168,7 +168,7 @@ def test_error_of_the_process_is_raised_here(tmp_path: Path, monkeypatch: pytest
     ("code", "sentence"),
     [
         ("import os; os._exit(7)", "the run's process ended with exit code 7 before training began: see .*metatui.log"),
-        ("import os; os.abort()", r"the run's process died \(signal 6\) before training began"),
+        ("import os; os.abort()", "the run's process was terminated by signal 6 before training began"),
         ("print(open('/nowhere'))", "the run's process ended with exit code 1 before training began"),
     ],
 )
@@ -289,7 +289,7 @@ def test_commands_detach_and_stop(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert main(["stop", begun["run"]]) == 2
     advice = f"resume it with metatui run --resume {begun['run']}"
-    assert capsys.readouterr().err == f"metatui: run '{begun['run']}' is not live: it is stopped; {advice}\n"
+    assert capsys.readouterr().err == f"metatui: run '{begun['run']}' is not training: it is stopped; {advice}\n"
 
 
 def test_failure_is_logged() -> None:

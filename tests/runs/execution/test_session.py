@@ -156,7 +156,7 @@ def test_killed_run_tells_what_is_saved(tmp_path: Path, caplog: pytest.LogCaptur
     reason = "the process was killed or crashed, and its newest checkpoint is from meta-step 30"
     assert (summarise(run).status, summarise(run).reason) == ("interrupted", reason)
     advice = f"resume it with metatui run --resume {run.path}"
-    assert str(run.not_live()) == f"run '{run.id}' is not live: it is interrupted ({reason}); {advice}"
+    assert str(run.not_live()) == f"run '{run.id}' is not training: it is interrupted ({reason}); {advice}"
     (run.checkpoints_path / "last.safetensors").write_bytes(b"")
     assert evaluate(run).loss
     assert "last.safetensors' is not an intact checkpoint: it is empty; the checkpoint of" in caplog.text

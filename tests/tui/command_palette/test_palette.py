@@ -150,8 +150,8 @@ async def test_settings(make: Make, sessions: FakeSessions) -> None:
         await pilot.press("f5")
         await settled(app, pilot)
         refused = (
-            "Not possible now. This setting cannot be changed during a run. F7 stops the run. After d, the run "
-            "continues in the background, and the form can be edited."
+            "Not possible now. This setting cannot be changed during a run. F7 stops the run. d lets it continue "
+            "in the background, so that you can edit the form."
         )
         assert (await search(app, pilot, "seed 3"))["Set Seed to 3"] == refused
         assert first(await search(app, pilot, "algorithm reptile")) == "Set Algorithm to reptile"

@@ -86,7 +86,7 @@ def test_start_detach_attach_and_stop(real: RealSessions) -> None:
     assert isinstance(end, Finished)
     assert end.reason == "stopped"
     assert list(joined) == []
-    with pytest.raises(BadInput, match="is not live: it is stopped"):
+    with pytest.raises(BadInput, match="is not training: it is stopped"):
         real.attach(first.run)
 
 

@@ -28,7 +28,7 @@ class Entry:
 
     place: str
     """Beginning of a message about the entry. It names the list and the line, as in
-    `... whose train.csv lists on line 2`."""
+    `... whose train.csv lists, on line 2,`."""
     label: str
     """Name of the class."""
     filename: str | None
@@ -108,7 +108,7 @@ def _entries(file: Path, name: str) -> Iterator[Entry]:
         raise BadInput(f"{whose} is not a text file")
     count = 0
     for line, label, filename in _csv_rows(text, whose) if file.suffix == ".csv" else _text_rows(text):
-        place = f"{whose} lists on line {line:,}"
+        place = f"{whose} lists, on line {line:,},"
         if label in (".", "..") or not label or "/" in label:
             raise BadInput(f"{place} the class {quote(label)}, which must be a name without '/'")
         count += 1

@@ -317,7 +317,7 @@ class _Scanner:
         """Explain why there are no classes, as a relative clause that follows the name of the folder."""
         reasons = {left_out.why for left_out in self._left_out}
         if self._empty and "is a folder inside a class folder" in reasons:
-            return "whose folders contain folders but no images: give the folder that contains the class folders"
+            return "whose folders contain folders but no images: use the folder that contains the class folders"
         if self._empty:
             folders = "only class folder contains" if self._empty == 1 else f"{self._empty} class folders contain"
             return f"whose {folders} no PNG or JPEG images"

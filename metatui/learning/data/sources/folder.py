@@ -21,10 +21,10 @@ class FolderOptions(Group):
     """Fractions of a folder's classes that a random split uses for validation and testing."""
 
     val_fraction: float = setting(
-        0.16, "Validation share",
+        0.16, "Validation fraction",
         "Fraction of the classes used for validation, unless folders or lists define the splits.", gt=0, le=0.9)
     test_fraction: float = setting(
-        0.2, "Test share",
+        0.2, "Test fraction",
         "Fraction of the classes used for testing, unless folders or lists define the splits.", gt=0, le=0.9)
 # fmt: on
 

@@ -26,8 +26,8 @@ class Mixed(DataSet):
 
     class Options(Group):
         folders: str = setting(
-            "", "Folders", f"Folders of images, each like task.folder, separated by '{os.pathsep}'.", main=True,
-            allowed=f"absolute paths of folders, starting with / or ~ and separated by '{os.pathsep}'",
+            "", "Folders", f"Image folders with the same structure as task.folder, separated by '{os.pathsep}'.",
+            main=True, allowed=f"absolute paths of folders, starting with / or ~ and separated by '{os.pathsep}'",
             pattern=r"^([/~][^\x00]*)?$", max_length=32768)  # fmt: skip
 
     @classmethod

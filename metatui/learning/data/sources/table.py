@@ -21,26 +21,33 @@ class TableOptions(Group):
     """File and columns of a table."""
 
     file: str = setting(
-        "", "Table", "CSV or Parquet file with one example per row, and columns for task, inputs and targets.",
+        "", "Table",
+        "CSV or Parquet file with one example per row, and columns for the task, the inputs and the targets.",
         allowed="the path of a file; in TOML files and in Python, it must start with / or ~",
         path=True, main=True, pattern=r"^([/~][^\x00]*)?$", max_length=4096)
     task_column: str = setting(
-        "task", "Task column", "Column that names the task of each row.", main=True,
+        "task", "Task column", "Name of the column that contains the task of each row.", main=True,
         allowed="the name of a column", min_length=1, max_length=1000)
     inputs: str = setting(
-        "", "Inputs", "Input columns, comma-separated; if empty, all other numeric columns.", main=True,
+        "", "Inputs",
+        "Names of the input columns, comma-separated. If no names are given, all other numeric columns are inputs.",
+        main=True,
         allowed="names of columns, comma-separated", max_length=100_000)
     targets: str = setting(
-        "", "Targets", "Target columns, comma-separated; if empty, all other numeric columns.", main=True,
+        "", "Targets",
+        "Names of the target columns, comma-separated. If no names are given, all other numeric columns are targets.",
+        main=True,
         allowed="names of columns, comma-separated", max_length=100_000)
     split_column: str = setting(
-        "", "Split column", "Column with train, val or test for each task; if empty, the split is random.",
+        "", "Split column",
+        "Name of the column that assigns each task to a split (train, val or test). If no column is given, tasks are "
+        "split at random.",
         allowed="the name of a column", max_length=1000)
     val_fraction: float = setting(
-        0.16, "Validation share", "Fraction of the tasks used for validation, unless the split column contains val.",
+        0.16, "Validation fraction", "Fraction of the tasks used for validation, unless the split column contains val.",
         gt=0, le=0.9)
     test_fraction: float = setting(
-        0.2, "Test share", "Fraction of the tasks used for testing, unless there is a split column.", gt=0, le=0.9)
+        0.2, "Test fraction", "Fraction of the tasks used for testing, unless there is a split column.", gt=0, le=0.9)
 # fmt: on
 
 

@@ -194,8 +194,8 @@ class TableSource(TaskSource):
         units = ", ".join(f"{scale:.3g} for {sanitize(name, limit=40)}" for name, scale in list(scales)[:MOST_NAMED])
         more = ", …" if self.targets > MOST_NAMED else ""
         return (
-            "Losses are mean squared errors of standardised targets, which are divided by their standard deviation in "
-            f"the training rows: {units}{more}"
+            "Losses are mean squared errors of standardised targets. Each target is divided by its standard deviation "
+            f"in the training rows: {units}{more}"
         )
 
     def _left_out(self, splits: Splits, needed: Mapping[Split, int]) -> str:

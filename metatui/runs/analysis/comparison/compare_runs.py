@@ -182,11 +182,11 @@ def comparing(
 def _check_runs(runs: Sequence[RunFolder], titles: Sequence[str]) -> None:
     """Raise BadInput if the runs cannot be compared. Checkpoints are not read, because reading them takes seconds."""
     if not runs:
-        raise BadInput("there are no runs to compare: give at least one run")
+        raise BadInput("there are no runs to compare: specify at least one run")
     paths = set()
     for run in runs:
         if (path := run.path.resolve()) in paths:
-            raise BadInput(f"run {quote(run.id)} is given twice: give each run once")
+            raise BadInput(f"run {quote(run.id)} is given twice: specify each run only once")
         paths.add(path)
     settings = [run.settings() for run in runs]
     check_data(settings, labels(runs, settings, titles))

@@ -172,6 +172,6 @@ def note_on_seeds(comparison: Comparison) -> str | None:
     if not any(pair.is_tested for pair in comparison.pairs) or comparison.seeds:
         return None
     return (
-        "The tests are paired t-tests over tasks: they compare the trained runs. To compare the settings of the runs, "
-        "repeat each run with several seeds, for example with 'metatui rerun RUN --seeds 1,2'."
+        "The tests are paired t-tests over tasks, which compare the trained models. To compare the settings of the "
+        "runs, repeat each run with several seeds, for example with 'metatui rerun RUN --seeds 1,2'."
     )

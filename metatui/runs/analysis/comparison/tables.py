@@ -184,7 +184,7 @@ def seed_tests(comparison: Comparison) -> TextTable | None:
         for pair in comparison.seeds
     )
     headings = ("a", "b", f"a − b, {points_or_loss}", "Welch's p", "p, Holm")
-    return TextTable("Pairs of settings, over seeds", headings, rows, names=2)
+    return TextTable("Pairs of settings, across seeds", headings, rows, names=2)
 
 
 def paired(comparison: Comparison) -> TextTable | None:

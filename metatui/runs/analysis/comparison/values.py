@@ -370,7 +370,7 @@ class Comparison:
             mostly_lost = [run for run in untested if 2 * run.diverged >= run.evaluation.tasks]
             for run in mostly_lost:
                 count = f"{run.diverged:,} of the same {run.evaluation.tasks:,} tasks"
-                lost[run] = f"{run.label} diverged on {count}: too few remain to compare it with other runs"
+                lost[run] = f"{run.label} diverged on {count}: too few tasks remain to compare it with other runs"
             if not mostly_lost:
                 verdicts.append(pair.verdict)
         return (*verdicts, *lost.values())

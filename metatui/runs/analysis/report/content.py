@@ -147,8 +147,8 @@ def _protocol(comparison: Comparison) -> TextTable:
         "inner learning rate at that validation",
         "diverged tasks": f"tasks whose loss after the last inner step is not finite{growth}; means, intervals and "
         "tests exclude these tasks",
-        "intervals": "95 % (Student's t), over tasks; for means over several seeds and their differences, over the "
-        "seeds",
+        "intervals": "95 % (Student's t) across tasks. For means over several seeds and their differences, the "
+        "intervals are across seeds.",
     }
     rows = tuple((name, value) for name, value in items.items() if value is not None)
     return TextTable("Evaluation protocol of all runs", ("property", "value"), rows, names=2)

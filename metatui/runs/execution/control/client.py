@@ -217,7 +217,7 @@ class LiveRun:
         if last is None or status not in ("finished", "stopped", "failed"):
             return Failed(
                 self._reached,
-                f"Process {pid} died during run {run.id}: resume the run with {run.resume_command}",
+                f"Process {pid} ended unexpectedly during run {run.id}: resume the run with {run.resume_command}",
             )
         if status == "failed":
             return Failed(last.iteration, sanitize(str(last.details.get("sentence")), limit=2000))

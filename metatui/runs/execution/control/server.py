@@ -148,7 +148,7 @@ class Viewer:
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
                     if skipping or len(line) > LONGEST_COMMAND:
-                        self._refuse(f"a command is one line of at most {LONGEST_COMMAND:,} bytes")
+                        self._refuse(f"a command must be one line of at most {LONGEST_COMMAND:,} bytes")
                         skipping = False
                     else:
                         self._receive_line(line, submit)

@@ -149,7 +149,7 @@ class ReportScreen(SaveDialog, AnalysisScreen[Path | None]):
         super().__init__(
             "Report",
             f"One page on {subject}: settings, curves, results on held-out tasks, environment. It needs no other file "
-            "and no network. A name that ends in .md writes Markdown, with pictures in separate files.",
+            "and no network. If the name ends in .md, the report is in Markdown, with its pictures in separate files.",
             paths.short(path),
         )
         self._runs = tuple(runs)

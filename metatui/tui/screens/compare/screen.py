@@ -101,7 +101,7 @@ class CompareScreen(AnalysisScreen[None]):
             tooltip="Set a target loss or accuracy. The tables show when each run first reached it.",
         ),
         Binding("e", "export", "Export", tooltip="Save the comparison to a file."),
-        Binding("enter", "cursor", "Values", tooltip="Read values, zoom and pan with a cursor on the chart."),
+        Binding("enter", "cursor", "Values", tooltip="Show a cursor on the chart to read values, zoom and pan."),
     ]
     DEFAULT_CSS = """
     CompareScreen { layout: vertical; background: $background; }

@@ -191,7 +191,7 @@ def _keys(context: AppContext) -> Iterator[Section]:
 def changed_in_form(source: str, changed: Sequence[tuple[str, str]]) -> list[Section]:
     """Return a list with a section about the settings that were changed in the form, or an empty list if none were."""
     lines = [Line((label,), values) for label, values in changed]
-    return [Section(f"Changed in the form since {source}", lines)] if lines else []
+    return [Section(f"Settings in the form that differ from {source}", lines)] if lines else []
 
 
 def change_keys() -> Section:

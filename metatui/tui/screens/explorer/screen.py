@@ -137,7 +137,7 @@ class ExplorerScreen(AnalysisScreen[None]):
             "Right",
             tooltip="Show the next step, or shift the drawn wave to the right.",
         ),
-        Binding("enter", "cursor", "Values", tooltip="Read values, zoom and pan with a cursor on the loss chart."),
+        Binding("enter", "cursor", "Values", tooltip="Show a cursor on the loss chart to read values, zoom and pan."),
     ]
     DEFAULT_CSS = """
     ExplorerScreen { layout: vertical; background: $background; }

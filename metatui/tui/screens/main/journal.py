@@ -18,7 +18,7 @@ STEP_WIDTH = 7
 """Minimum width of the meta-step column, sufficient for 999,999 meta-steps."""
 GAP = "  "
 
-EMPTY = "Warnings, validations, checkpoints and changes of a run are listed here."
+EMPTY = "The warnings, validations, checkpoints and setting changes of a run are listed here."
 
 
 class Wrapped(NamedTuple):

@@ -87,8 +87,8 @@ class SuiteScreen(ModalScreen[None]):
         Binding("f5,s", "start", "Start", tooltip="Train the runs of the suite, or resume a stopped suite."),
         Binding("f7,x", "stop", "Stop", tooltip="Stop the suite and save the run in progress."),
         Binding("c", "compare", "Compare", tooltip="Compare the runs of the suite on the same held-out tasks."),
-        Binding("o", "other", "Other file", tooltip="Open the file of another suite."),
-        Binding("enter", "choose", "Choose", tooltip="Go to the list of runs. In that list, compare the runs."),
+        Binding("o", "other", "Other file", tooltip="Open another suite from its TOML file."),
+        Binding("enter", "choose", "Choose", tooltip="Go from a suite to its runs, or from its runs to a comparison."),
     ]
     DEFAULT_CSS = """
     SuiteScreen { layout: vertical; background: $background; align: left top; }
@@ -112,7 +112,7 @@ class SuiteScreen(ModalScreen[None]):
         self._reading = asyncio.Lock()
 
     def compose(self) -> ComposeResult:
-        yield StaticText("Suites: lists of runs, trained one after the other and then compared", id="suite-title")
+        yield StaticText("Suites: lists of runs that are trained one after another and then compared", id="suite-title")
         yield Table(SUITE_COLUMNS, id="suite-list")
         yield Description()
         yield SuiteProgress()

@@ -143,7 +143,7 @@ def test_run_notes_what_losses_refer_to(curves: Path, tmp_path: Path) -> None:
     contents, note = (event.text for event in events if isinstance(event, Noted))
     assert contents.startswith(f"'{curves}' has inputs: ")
     assert note.startswith(
-        "Losses are mean squared errors of standardised targets, which are divided by their standard"
+        "Losses are mean squared errors of standardised targets. Each target is divided by its standard"
     )
     assert note.endswith(" for y0")
     (warning,) = (event.text for event in events if isinstance(event, Warned))

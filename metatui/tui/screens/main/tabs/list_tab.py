@@ -59,7 +59,7 @@ class ListTab(Vertical):
             row: what each row of the list represents, with an article, such as `a run`.
         """
         super().__init__(id=id)
-        hint = f"Words that {row} must contain; enter goes to the list, escape clears them"
+        hint = f"Words that {row} must contain (enter: go to the list, escape: clear the words)"
         self.filter = Entry(placeholder=hint, id="filter")
         self._unfiltered_rows = 0
         """Number of rows that the list needs without a filter."""
