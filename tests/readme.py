@@ -69,7 +69,7 @@ def _published(preset: Preset) -> str:
 
 
 def headline_table() -> str:
-    """Format the rows of the comparison with other libraries that the top README shows.
+    """Format the rows of the table in the top-level README that compares metatui with other libraries.
 
     Of the JAX variants, only the faster one in each row is shown.
     """

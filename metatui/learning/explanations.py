@@ -1,4 +1,4 @@
-"""Explanations of algorithms with the user's settings filled in, and sentences that several explanations contain.
+"""Explanations of algorithms with the user's settings filled in, and sentences that several explanations share.
 
 Each algorithm explains itself (`Algorithm.explain`). This module does not import torch, so the app can show an
 explanation immediately.

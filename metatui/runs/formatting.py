@@ -144,7 +144,7 @@ def event_message(event: Event) -> str | None:
 
 FINISHED = {
     "iterations": "Finished",
-    "early_stop": "Finished early: validations stopped improving",
+    "early_stop": "Finished early: the validation result stopped improving",
     "stopped": "Stopped and saved",
     "interrupted": "Interrupted and saved",
 }

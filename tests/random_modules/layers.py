@@ -198,7 +198,7 @@ class CountingBuffer(nn.Module):
 
 
 class Counter(nn.Module):
-    """Scales its input by a factor that grows with the number of calls, which a Python attribute counts."""
+    """Scales its input by a factor that grows with the number of calls, kept in a Python attribute."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -42,7 +42,7 @@ class Piece(NamedTuple):
 
 
 def screen_svg(capture: bytes, columns: int, rows: int, title: str) -> str:
-    """Convert a screen of a terminal to an SVG.
+    """Convert a terminal screen to an SVG.
 
     Args:
         capture: output of `tmux capture-pane -e -p -N`.

@@ -1,4 +1,4 @@
-"""Functions with which tests of the whole program check runs, terminals and processes."""
+"""Functions that check the state of runs, terminals and processes in end-to-end tests."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ Make = Callable[..., MetatuiApp]
 
 @pytest.fixture
 def live(runs_dir: Path) -> Iterator[RunFolder]:
-    """Yield a run that looks as if it is training, because the process of the tests holds its lock."""
+    """Yield a run that appears to be training, because the test process holds the lock of the run."""
     run = saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000", steps=30, test=False)
     journal = JournalWriter(run.journal_path)
     journal.write("started", 30, device="cpu", device_name="a fake CPU", engine="batched", parameters=1761)

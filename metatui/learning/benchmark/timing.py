@@ -75,7 +75,7 @@ def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def copy_rate(device: torch.device) -> float:
-    """Measure the best rate of copies within the device's memory, in bytes read and written per second."""
+    """Measure the highest bandwidth of copies within the device's memory, in bytes read and written per second."""
     best = 0.0
     for size in COPIES:
         source, target = (torch.zeros(size, dtype=torch.uint8, device=device) for _ in range(2))

@@ -105,7 +105,9 @@ class ImageSource(TaskSource):
 
     @abstractmethod
     def draw(self, split: Split, classes: Tensor, keys: Tensor, count: int) -> Tensor:
-        """Draw `count` distinct images of each class, using the class's random key. A larger `count` only adds images.
+        """Draw `count` distinct images of each class, using the class's random key.
+
+        With the same keys, a larger `count` returns the same images in the same order, followed by further images.
 
         Args:
             classes, keys: int64 [C], on the CPU.

@@ -124,7 +124,7 @@ def comparison_figure(comparison: Comparison, kind: Format) -> bytes:
             ax.set_axis_off()
         lines = [f"{protocol_words(comparison)}; {intervals(comparison)}"]
         if differences := comparison.protocol.differences:
-            lines.append(f"the settings of the runs have different protocols: {'; '.join(differences)}")
+            lines.append(f"the runs specify different protocols: {'; '.join(differences)}")
         lines += changes_in_training(comparison)
         title = "\n".join(part for line in lines for part in textwrap.wrap(line, TITLE_WIDTH))
         _legend(figure, comparison, title)

@@ -61,7 +61,7 @@ def _find_ahead(items: Iterable[ReplayedCommand], planned: Planned) -> ReplayedC
 
 
 def _planned(entry: Entry) -> Planned | None:
-    """Return the command that `entry` records; None if `entry` records no command that must be repeated."""
+    """Return the command recorded in `entry` if a resumed run must execute it again, otherwise None."""
     if entry.event == "evaluated" and entry.details.get("regular") is False:
         return PlannedValidation(entry.iteration)
     if entry.event == "tweaked" and (made := recorded_change(entry, entry.iteration)) and FIELDS[made.path].live:

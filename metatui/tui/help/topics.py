@@ -92,7 +92,7 @@ TERMS: Mapping[str, str] = {
     ),
     "Transductive": (
         "Batch norm with the statistics of the whole query set, as in the papers on MAML. The examples of the query "
-        "set help each other, so accuracies are higher than when each example is normalised on its own."
+        "set influence each other's predictions: accuracies are higher than with each example normalised on its own."
     ),
     "Second order": (
         "The exact meta-gradient, which is computed through the inner steps. FOMAML and Reptile omit its second "

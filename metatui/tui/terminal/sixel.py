@@ -59,7 +59,7 @@ class Area(NamedTuple):
 
 
 class SixelTerminal:
-    """Finds out whether the terminal shows sixels. Replies may come at any time, or never."""
+    """Finds out whether the terminal supports sixel graphics. Replies may come at any time, or never."""
 
     def __init__(self, write: Callable[[str], object], line_cell: Callable[[], tuple[int, int] | None]) -> None:
         """Create the object without sending a query.
@@ -141,7 +141,7 @@ class SixelPictures:
     def drawn(
         self, strips: Iterable[tuple[int, int, Strip]], height: int, system: ColorSystem = ColorSystem.TRUECOLOR
     ) -> str:
-        """Return escape sequences that draw the pictures of the marked cells in `strips`.
+        """Return escape sequences that draw the pictures whose marked cells are in `strips`.
 
         Nothing is drawn in the last row of the screen, because terminals scroll when a picture reaches it.
 

@@ -100,7 +100,7 @@ def perceptron(outputs: int = 1) -> nn.Sequential:
 
 
 class Counted(nn.Module):
-    """A linear layer that scales its output by the number of calls, which a Python attribute counts."""
+    """A linear layer that scales its output by the number of calls, kept in a Python attribute."""
 
     def __init__(self) -> None:
         super().__init__()

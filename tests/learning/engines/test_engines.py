@@ -55,7 +55,7 @@ def pictures(tasks: int, ways: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def by_hand(
     model: nn.Module, loss_fn: LossFn, data: tuple[Tensor, ...], lr: float, steps: int, first_order: bool
 ) -> tuple[Tensor, Tensor]:
-    """Compute the meta-loss and meta-gradient of MAML task by task with plain autograd, without code of metatui."""
+    """Compute the meta-loss and meta-gradient of MAML task by task with plain autograd, without using metatui code."""
     names = [name for name, _ in model.named_parameters()]
     leaves = [p.detach().clone().requires_grad_() for p in model.parameters()]
     total = torch.zeros((), dtype=torch.float64)

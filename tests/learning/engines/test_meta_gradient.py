@@ -31,7 +31,7 @@ Data = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def plain(model: nn.Module, loss_fn: LossFn, data: Data, *, first_order: bool = False) -> tuple[Tensor, Params]:
-    """Compute the meta-loss and meta-gradient of MAML task by task with plain autograd, without code of metatui."""
+    """Compute the meta-loss and meta-gradient of MAML task by task with plain autograd, without using metatui code."""
     names = [name for name, p in model.named_parameters() if p.requires_grad]
     total, losses = dict.fromkeys(names, torch.zeros(())), []
     for x, y, query_x, query_y in zip(*data, strict=True):

@@ -239,7 +239,7 @@ def test_training_curves_share_a_span(maml: RunFolder, reptile: RunFolder) -> No
 
 def test_different_protocols_warn(maml: RunFolder, reptile: RunFolder) -> None:
     comparison = compare(maml, reptile)
-    own = "the runs have different protocols: "
+    own = "the runs specify different protocols: "
     assert comparison.warnings == (
         f"{own}evaluation.shots is 10 for MAML, 5 for Reptile; the comparison uses 10 for all runs",
         f"{own}task.queries is 10 for MAML, 7 for Reptile; the comparison uses 10 for all runs",

@@ -42,7 +42,7 @@ SMALL = change(
 
 
 def measured(run: RunFolder) -> list[tuple[int, float, float]]:
-    """Return the metrics of all meta-steps that do not depend on time."""
+    """Return the metrics of all meta-steps, without the measured times."""
     return [(p.iteration, p.meta_loss, p.grad_norm) for p in read_all(run.metrics())]
 
 

@@ -119,7 +119,10 @@ TERABYTE = {"w": {"dtype": "F32", "shape": [2**38], "data_offsets": [0, 2**40]}}
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        (struct.pack("<Q", 2**40) + b"{}", "its header claims 1,099,511,627,776 bytes in a file of 10"),
+        (
+            struct.pack("<Q", 2**40) + b"{}",
+            "gives its header a length of 1,099,511,627,776 bytes, but has only 10 bytes",
+        ),
         (with_header(b"[" * 100_000), "its header cannot be read"),
         (with_header(b"\xff\xfe"), "its header cannot be read"),
         (with_header([]), "is not a metatui checkpoint"),

@@ -64,7 +64,7 @@ def test_marks_are_visible_in_every_theme(theme: str) -> None:
 
 
 def unreadable(app: MetatuiApp) -> list[tuple[str, float]]:
-    """Return the texts and marks on the screen whose contrast is too low, each with its contrast ratio."""
+    """Return the text and the symbols on the screen whose contrast is too low, each with its contrast ratio."""
     segments = [segment for strip in app.screen._compositor.render_strips() for segment in strip]
     return [
         (segment.text, ratio_of(segment.style))

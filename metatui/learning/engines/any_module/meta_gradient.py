@@ -40,9 +40,9 @@ def meta_gradient(
 
     The result is the same as that of a loop over tasks in plain autograd, in which every task uses its own deep copy of
     `model`: each task starts with the buffers and other state of the caller's model. A faster engine is used only if it
-    agrees with that loop on a few of the given examples in float64. This is checked once for each structure of module
-    and loss. The engine `loop` computes everything that plain autograd can compute, and `auto` falls back to it with a
-    warning if a faster engine cannot be used.
+    agrees with that loop on a few of the given examples in float64. This check runs once for each combination of module
+    architecture and loss function. The engine `loop` computes everything that plain autograd can compute, and `auto`
+    falls back to it with a warning if a faster engine cannot be used.
 
     The caller's objects and settings do not change, except the random number generators that the module uses. If the
     module draws random numbers, every engine computes the tasks one after another, so that the same seed gives the same

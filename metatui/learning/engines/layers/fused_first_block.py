@@ -1,16 +1,16 @@
 """Fused convolution of few channels, batch norm, 2x2 max-pooling and ReLU, for passes that are differentiated once.
 
-The first block of an image network takes a tenth of the network's arithmetic but has the largest tensors, which do not
-fit in a CPU's caches: memory traffic takes longer than the arithmetic. So the convolution is computed for a few images
-at a time, and is computed again in the backward pass. The tensors that are stored for the backward pass are a quarter
-of the size of the convolution's output.
+The first block of an image network accounts for a tenth of the network's arithmetic but has the largest tensors, which
+do not fit in a CPU's caches: memory traffic takes longer than the arithmetic. So the convolution is computed for a few
+images at a time, and is computed again in the backward pass. The tensors that are stored for the backward pass are a
+quarter of the size of the convolution's output.
 
-The C version avoids storing the convolution's output altogether. Batch norm of a convolution is a convolution with
-another kernel, and its statistics follow from those of the images: with the mean m and the covariance C of the 3x3
-pixels around each pixel, the output of kernel w has mean w·m and variance wᵀ C w. So each value can be normalised as
-soon as it is computed, and only the maxima are stored.
+The native version, written in C, avoids storing the convolution's output altogether. Batch norm of a convolution is a
+convolution with another kernel, and its statistics follow from those of the images: with the mean m and the covariance
+Σ of the 3x3 pixels around each pixel, the output of kernel w has mean w·m and variance wᵀ Σ w. So each value can be
+normalised as soon as it is computed, and only the maxima are stored.
 
-Shapes: images x [B, C, H, W], kernels w [D, C, 3, 3], K = 9 C.
+Shapes: images x [B, C, H, W], kernels w [D, C, 3, 3], K = 9 C values per kernel.
 """
 
 from __future__ import annotations

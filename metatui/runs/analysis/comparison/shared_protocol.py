@@ -147,7 +147,7 @@ def _protocol_warnings(
         yield f"{path} is {values}: the runs see the same tasks with different inputs"
     for path, values in differences:
         used = text_of(_value(agreed, path))
-        yield f"the runs have different protocols: {path} is {values}; the comparison uses {used} for all runs"
+        yield f"the runs specify different protocols: {path} is {values}; the comparison uses {used} for all runs"
     if split == "val":
         yield (
             "the validation split was also used to select the checkpoints, so these numbers are optimistic: report "

@@ -186,7 +186,8 @@ def _changed_from_preset(comparison: Comparison) -> TextTable | None:
 
 
 def _preset(run: RunFolder) -> Settings | None:
-    """Return the settings of a run's preset after its scheduled changes; None if there is no readable preset."""
+    """Return the settings of a run's preset with its scheduled changes applied, or None if the preset is missing or
+    unreadable."""
     name = next((entry.details.get("preset") for entry in run.journal() if entry.event == "started"), None)
     if isinstance(name, str):
         with suppress(MetatuiError):

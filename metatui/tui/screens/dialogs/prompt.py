@@ -13,7 +13,7 @@ from metatui.utils.errors import BadInput
 
 
 class AskScreen(InputDialog[str]):
-    """Asks `question` until `check` accepts the answer. The result is the answer."""
+    """Asks `question` until `check` accepts the answer, and returns the answer as the result of the screen."""
 
     def __init__(self, title: str, question: str, *, value: str = "", check: Callable[[str], object]) -> None:
         """

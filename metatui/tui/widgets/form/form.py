@@ -247,7 +247,7 @@ class SettingsForm(Vertical):
         return start
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Enable the keys of an offer only while the offer is open and the focus is on the field that shows it."""
+        """Enable the keys that answer an offer only while it is open and the field that shows it has the focus."""
         if action not in ("take_usual", "decline_usual"):
             return True
         return self.offer is not None and not self.offer.is_taken and self._focused_path == self.offer.path

@@ -1,4 +1,4 @@
-"""Tests of the status line, which names the origin of the settings in the form and the shown run."""
+"""Tests of the status line, which shows where the settings in the form come from, and which run is displayed."""
 
 from __future__ import annotations
 
