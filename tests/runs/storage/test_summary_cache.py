@@ -115,6 +115,20 @@ def test_broken_database_is_not_needed(tmp_path: Path) -> None:
     assert [run.id for run in RunStore(tmp_path).summaries()] == ["a"]
 
 
+def test_names_that_are_not_unicode_are_not_cached(tmp_path: Path, read: list[str]) -> None:
+    odd = Path(os.fsdecode(b"\xff"))
+    for root in (tmp_path / "runs", tmp_path / odd):
+        run = saved_run(root, Settings(), name="a")
+        run.path.rename(root / odd)
+        store = RunStore(root)
+        saved_run(root, Settings(), name="b")
+        assert len(store.summaries()) == 2
+        shutil.rmtree(root / odd)
+        for reader in (store, RunStore(root)):
+            assert [summary.id for summary in reader.summaries()] == ["b"]
+    assert read.count("b") == 3  # cached only in the folder whose name is Unicode
+
+
 def test_summaries_survive_unusual_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = saved_run(tmp_path, Settings(), name="a")
     found = summarise(run)
