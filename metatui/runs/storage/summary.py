@@ -252,8 +252,9 @@ class SummaryCache:
 VERSION = 3
 """Version of the contents of a summary. Increase it when `summarise` returns additional data."""
 
-FILES = ("journal.jsonl", "metrics.jsonl", "evaluation.json")
-"""Source files of a summary. settings.toml is left out, because it never changes."""
+FILES = ("journal.jsonl", "metrics.jsonl", "evaluation.json", "lock")
+"""Source files of a summary. The lock file is written when a run is resumed, long before its journal. settings.toml is
+left out, because it never changes."""
 
 
 def _signature(run: RunFolder) -> str:

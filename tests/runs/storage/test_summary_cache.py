@@ -97,6 +97,18 @@ def test_live_runs_are_read_every_time(tmp_path: Path, read: list[str]) -> None:
     assert store.summaries()[0].status == "interrupted"
 
 
+def test_run_that_is_being_resumed_is_running(tmp_path: Path, read: list[str]) -> None:
+    run = saved_run(tmp_path, Settings(), name="resumed", test=False)
+    run.journal_path.write_bytes(run.journal_path.read_bytes().splitlines(keepends=True)[0])
+    store = RunStore(tmp_path)
+    assert store.summaries()[0].status == "interrupted"
+    lock = RunLock(run.lock_path)  # the process is still loading the data, so the journal has not changed
+    assert store.summaries()[0].status == "running"
+    lock.release()
+    assert [store.summaries()[0].status for _ in range(2)] == ["interrupted"] * 2
+    assert len(read) == 3
+
+
 def test_lost_files_are_reported(tmp_path: Path) -> None:
     run = saved_run(tmp_path, Settings(), name="a")
     assert summarise(run).problem is None
