@@ -155,9 +155,10 @@ def discard(run: RunFolder) -> None:
     """Remove the folder of a run. The caller must hold its lock or have just created it."""
     with writing(run.path):
         # settings.toml first: a folder without it is not a run, so a partially deleted run is not listed.
-        with suppress(FileNotFoundError):
-            run.settings_path.unlink()
-        shutil.rmtree(run.path)
+        run.settings_path.unlink(missing_ok=True)
+        shutil.rmtree(run.path.resolve())  # refuses a link, for example to a folder on another disk
+        if run.path.is_symlink():
+            run.path.unlink()
 
 
 def live_runs(store: RunStore) -> list[RunSummary]:

@@ -27,6 +27,7 @@ from metatui.runs.storage.metrics import MetricsReader, MetricsWriter, last_prog
 from metatui.runs.storage.result_files import AdaptationRecord, EvaluationRecord, read_record, write_record
 from metatui.runs.storage.run_folder import RunFolder, run_folder
 from metatui.runs.storage.store import RunStore
+from metatui.utils import paths
 from metatui.utils.errors import BadInput, MetatuiError
 from metatui.utils.files import WriteRefused
 from tests.metrics import read_all
@@ -302,6 +303,23 @@ def test_create_find_and_delete_runs(tmp_path: Path) -> None:
     store.delete(first)
     assert store.find("maml") == second
     assert not first.path.exists()
+
+
+def test_delete_a_run_on_another_disk(tmp_path: Path) -> None:
+    store = RunStore(tmp_path / "runs")
+    run = store.create(Settings())
+    run.path.rename(tmp_path / "disk")
+    run.path.symlink_to(tmp_path / "disk")
+    store.delete(run)
+    assert not os.path.lexists(run.path)
+    assert not (tmp_path / "disk").exists()
+
+
+def test_argument_for_the_shell_is_complete_and_printable(tmp_path: Path) -> None:
+    runs = paths.runs_dir()
+    assert RunFolder(runs / ("n" * 200)).argument == "n" * 200
+    assert RunFolder(runs / "two words").argument == "'two words'"
+    assert RunFolder(tmp_path / "\x1b[31m" / "a").argument == f"'{tmp_path}/�[31m/a'"
 
 
 def test_runs_of_the_same_second_are_numbered(tmp_path: Path) -> None:
