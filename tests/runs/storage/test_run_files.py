@@ -423,8 +423,9 @@ def test_full_disk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(MetatuiError, match=r"journal\.jsonl' cannot be written: no space left on device"):
         journal.write("started", 0)
-    with pytest.raises(MetatuiError, match=r"cannot be written: no space left on device"):
+    with pytest.raises(MetatuiError, match=r"settings\.toml' cannot be written: no space left on device"):
         RunStore(tmp_path).create(Settings())
+    assert [path.name for path in tmp_path.iterdir()] == ["journal.jsonl"]
     monkeypatch.undo()
     journal.close()
     assert [entry.event for entry in read_journal(tmp_path / "journal.jsonl")] == ["started"]
