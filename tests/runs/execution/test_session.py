@@ -415,6 +415,22 @@ def test_permanent_disk_error_ends_the_run(tmp_path: Path, monkeypatch: pytest.M
     assert [iteration for iteration, *_ in measured(session.run)] == list(range(1, 11))
 
 
+def test_run_that_was_taken_over_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another machine may get the lock while the file server cannot be reached, and continues the run."""
+    Disk(monkeypatch)
+    session = Session.start(SMALL, runs_dir=tmp_path)
+    files = (session.run.journal_path, session.run.metrics_path)
+    iteration = iter(session)
+    while not isinstance(next(iteration), events.Paused):
+        pass
+    session.run.lock_path.write_text('{"pid": 7, "host": "elsewhere"}')
+    written = [path.write_text("line of the other process\n") for path in files]
+    with pytest.raises(BadInput, match="was taken over by process 7 on 'elsewhere'"):
+        list(iteration)
+    assert written == [path.stat().st_size for path in files]
+    assert session.outcome.status == "failed"
+
+
 @pytest.mark.parametrize("then", ["deleted", "emptied", "moved", "created again"])
 def test_run_ends_when_its_folder_is_gone(then: str, tmp_path: Path) -> None:
     session = Session.start(SMALL, runs_dir=tmp_path)
