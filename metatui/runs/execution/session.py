@@ -181,7 +181,10 @@ class Session:
         )
         session._keeps_engine = pinned.compute.engine != resumed.compute.engine
         session._undone = plan.undone
-        session._notes = [Warned(plan.iteration, f"{problem}; an older checkpoint is used") for problem in problems]
+        session._notes = [
+            Warned(plan.iteration, f"{problem}; the checkpoint of meta-step {plan.iteration:,} is used")
+            for problem in problems
+        ]
         session._notes += [
             Tweaked(plan.iteration, path, plan.before.value(path), value) for path, value in plan.compute.items()
         ]

@@ -145,6 +145,12 @@ def test_torn_checkpoint_falls_back_to_an_older_one(whole: tuple[RunFolder, list
     assert isinstance(seen[1], events.Warned)
     assert "last.safetensors' is not an intact checkpoint" in seen[1].text
     assert measured(session.run) == measured(whole[0])
+    (session.run.checkpoints_path / "best.safetensors").write_bytes(b"")
+    resumed = Session.resume(session.run, {"training.iterations": 31})
+    warned = next(event.text for event in resumed if isinstance(event, events.Warned))
+    assert warned.endswith(
+        "best.safetensors' is not an intact checkpoint: it is empty; the checkpoint of meta-step 30 is used"
+    )
 
 
 def test_killed_run_tells_what_is_saved(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
