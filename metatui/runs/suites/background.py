@@ -5,17 +5,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import socket
 import sys
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
 
 from metatui.runs.execution.signals import ending_softly
-from metatui.runs.storage.lock import holder
+from metatui.runs.storage.lock import holder, other_process
 from metatui.runs.storage.store import RunStore
 from metatui.runs.suites.files import read
 from metatui.runs.suites.manifest import SuiteManifest
@@ -24,13 +21,10 @@ from metatui.runs.suites.scheduler import RunEnded, SuiteRunner
 from metatui.utils import paths
 from metatui.utils.child_process import Channel, ChildProcess
 from metatui.utils.errors import BadInput, MetatuiError, quote
-from metatui.utils.files import read_bounded
 from metatui.utils.logs import open_log
 
 NICENESS = 10
 """Niceness of the processes of the runs. They use every core, but the app must respond to keys immediately."""
-LARGEST = 1000
-"""Maximum number of bytes in a lock file."""
 
 
 def start(suite: Suite, store: RunStore) -> None:
@@ -61,15 +55,13 @@ def stop(manifest: SuiteManifest) -> None:
     Raises:
         BadInput: if the suite is not being run, or is being run on another machine.
     """
-    owner: Any = None
-    with suppress(BadInput, MetatuiError, ValueError):
-        owner = json.loads(read_bounded(manifest.lock_path, LARGEST))
-    if not manifest.is_held() or not isinstance(owner, dict) or type(owner.get("pid")) is not int:
-        raise BadInput("the suite is not running")
-    if owner.get("host") != socket.gethostname():
+    pid = other_process(manifest.lock_path)
+    if pid is None:
+        if not manifest.is_held():
+            raise BadInput("the suite is not running")
         raise BadInput(f"the suite is being trained by {holder(manifest.lock_path)}: stop it there")
     try:
-        os.kill(owner["pid"], signal.SIGTERM)
+        os.kill(pid, signal.SIGTERM)
     except OSError:  # the process has just ended, or belongs to another user
         raise BadInput(f"{holder(manifest.lock_path)}, which is training the suite, cannot be stopped") from None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -109,6 +111,20 @@ def test_suite_of_another_machine_is_not_stopped(
     with pytest.raises(BadInput, match="on 'far': stop it there"):
         background.stop(manifest)
     lock.release()
+
+
+def test_lock_file_cannot_make_stop_signal_other_processes(
+    tmp_path: Path, store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = SuiteManifest(written(tmp_path, TINY), store)
+    killed: list[int] = []
+    monkeypatch.setattr("os.kill", lambda pid, number: killed.append(pid))
+    with manifest:
+        for pid in (-1, 0, 1, True):  # -1: all processes of the user
+            manifest.lock_path.write_text(json.dumps({"pid": pid, "host": socket.gethostname()}))
+            with pytest.raises(BadInput, match=r"is being trained by process .*: stop it there"):
+                background.stop(manifest)
+    assert not killed
 
 
 def test_start_with_invalid_file_is_refused(tmp_path: Path, store: RunStore) -> None:
