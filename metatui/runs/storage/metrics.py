@@ -23,7 +23,7 @@ CHUNK = 1024 * 1024
 LONGEST_LINE = 4096
 
 MOST = 2**53
-"""Largest valid number of meta-steps or tasks: above this, floats cannot represent every integer."""
+"""Largest valid number of meta-steps, tasks or seconds: above this, floats cannot represent every integer."""
 
 SEAM = 512
 """Number of bytes before the current offset that the next read compares with the file. They contain at least two
@@ -156,7 +156,8 @@ def _progress(item: Mapping[str, Any]) -> Progress | None:
         elif type(value) is not float:
             return None
         values.append(value)
-    return Progress(*values)
+    progress = Progress(*values)
+    return progress if 0 <= progress.seconds <= MOST else None  # it is formatted as a time, which a NaN would prevent
 
 
 def _truncate(path: Path, after: int) -> None:

@@ -68,6 +68,15 @@ def test_huge_integers_are_skipped(tmp_path: Path) -> None:
     assert [p.iteration for p in read_all(MetricsReader(path))] == [1]
 
 
+@pytest.mark.parametrize("seconds", ["null", "NaN", "Infinity", "1e308", "-1"])
+def test_lines_without_a_valid_time_are_skipped(seconds: str, tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    write_metrics(path, steps(1, 2))
+    first, second = path.read_text().splitlines()
+    path.write_text(f"{first}\n{second.replace('0.125', seconds)}\n")
+    assert [p.iteration for p in read_all(MetricsReader(path))] == [1]
+
+
 def test_torn_line_is_read_once_completed(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     write_metrics(path, steps(1, 3))
