@@ -1,4 +1,4 @@
-"""Session of a run that trains in this process. Every event is on disk before it is yielded."""
+"""Session of a run that trains in this process. Every event is recorded before it is yielded."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ class Session:
 
         Signal handlers may call this method.
         """
-        self._writer.cause = cause
+        self._writer.cause = self._writer.cause or cause
         self.submit(Stop("interrupted"))
 
     def close(self) -> None:
@@ -208,7 +208,8 @@ class Session:
         self._writer.close()
 
     def __iter__(self) -> Generator[Event, None, None]:
-        """Train, and yield the events. Every event is on disk when it is yielded.
+        """Train, and yield the events. Each is on disk when it is yielded, except the metrics of fast meta-steps, which
+        are written together.
 
         The run is released when the iteration ends.
 

@@ -171,11 +171,12 @@ def test_killed_run_tells_what_is_saved(tmp_path: Path, caplog: pytest.LogCaptur
     assert summarise(run).reason == "the process was killed or crashed, and it had saved no checkpoint"
 
 
-@pytest.mark.parametrize("cause", ["SIGTERM", None])
-def test_summary_tells_the_signal(cause: str | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize("causes", [["SIGTERM"], [None], ["SIGTERM", None]])
+def test_summary_tells_the_signal(causes: list[str | None], tmp_path: Path) -> None:
+    """A scheduler may signal a suite and its run. The suite then interrupts the run again, without a cause."""
     session = Session.start(SMALL, runs_dir=tmp_path)
-    train_until(session, 3, lambda: session.interrupt(cause))
-    assert summarise(session.run).reason == (f"it received {cause}" if cause else None)
+    train_until(session, 3, lambda: [session.interrupt(cause) for cause in causes])
+    assert summarise(session.run).reason == (f"it received {causes[0]}" if causes[0] else None)
 
 
 def test_interrupt_saves_and_records_the_cause(tmp_path: Path) -> None:
