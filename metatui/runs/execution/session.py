@@ -275,6 +275,8 @@ class Session:
         try:
             self._writer.record(event)
         except WriteRefused as refused:
+            if not refused.passing:
+                raise
             yield from self._wait_for_disk(refused)
         yield from self._seen(event)
 
