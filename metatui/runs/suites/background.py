@@ -70,7 +70,6 @@ def main() -> None:
     channel = Channel.of_child()
     if (request := channel.receive()) is None:
         return
-    runs_dir = request["runs_dir"]
     answered = False
 
     def answer(error: MetatuiError | None) -> None:
@@ -81,8 +80,8 @@ def main() -> None:
 
     try:
         suite = read(Path(request["suite"]))
-        with SuiteManifest(suite, RunStore(runs_dir)) as manifest:
-            runner = SuiteRunner(manifest, manifest.missing(), runs_dir=Path(runs_dir))
+        with SuiteManifest(suite, RunStore(request["runs_dir"])) as manifest:
+            runner = SuiteRunner(manifest, manifest.missing())
             with ending_softly(lambda cause: runner.interrupt()):
                 answer(None)
                 _run_suite(runner)
