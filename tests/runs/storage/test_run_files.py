@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import math
 import os
@@ -217,6 +218,16 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
     lock.release()
     lock.release()
     assert not is_held(path)
+    RunLock(path).release()
+
+
+def test_shared_lock_that_is_never_released_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metatui.runs.storage.lock.PATIENCE", 0.0)
+    path = tmp_path / "lock"
+    with path.open("w") as shared:
+        fcntl.flock(shared, fcntl.LOCK_SH)
+        with pytest.raises(BadInput, match="lock' is locked by another process"):
+            RunLock(path)
     RunLock(path).release()
 
 
