@@ -175,7 +175,12 @@ def test_killed_run_tells_what_is_saved(tmp_path: Path, caplog: pytest.LogCaptur
 def test_summary_tells_the_signal(causes: list[str | None], tmp_path: Path) -> None:
     """A scheduler may signal a suite and its run. The suite then interrupts the run again, without a cause."""
     session = Session.start(SMALL, runs_dir=tmp_path)
-    train_until(session, 3, lambda: [session.interrupt(cause) for cause in causes])
+
+    def interrupt() -> None:
+        for cause in causes:
+            session.interrupt(cause)
+
+    train_until(session, 3, interrupt)
     assert summarise(session.run).reason == (f"it received {causes[0]}" if causes[0] else None)
 
 
