@@ -141,7 +141,7 @@ def test_interrupted_suite_is_saved_continued_and_closed(file: Callable[[str], s
     assert list(run.checkpoints_path.glob("*.safetensors"))
 
     with SuiteManifest(read(Path(endless)), store) as manifest:
-        events = iter(SuiteRunner(manifest, manifest.folders(), runs_dir=store.root, devices=["cpu", "cpu"]))
+        events = iter(SuiteRunner(manifest, manifest.folders(), devices=["cpu", "cpu"]))
         continued: set[str] = set()
         while continued != {"MAML", "scratch"}:  # both train simultaneously, because the first run never ends
             event = next(events)

@@ -155,7 +155,7 @@ def _train(suite: Suite, store: RunStore, devices: Sequence[str | None]) -> tupl
     failed, completed = [], True
     with SuiteManifest(suite, store) as manifest:
         waiting = manifest.missing()
-        runner = SuiteRunner(manifest, waiting, runs_dir=store.root, devices=devices)
+        runner = SuiteRunner(manifest, waiting, devices=devices)
         with (
             ending_softly(lambda cause: runner.interrupt()),
             display(suite, len(suite.runs) - len(waiting)) as progress,

@@ -12,7 +12,7 @@ from metatui.config.fields import FIELDS, change
 from metatui.config.schedule import PlannedChange
 from metatui.config.settings import Settings
 from metatui.runs.storage.commands import ReplayedCommand, recorded_change, replay_log
-from metatui.runs.storage.journal import Entry, last_status
+from metatui.runs.storage.journal import Entry, last_status, read_journal
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import SettingsError
 
@@ -31,8 +31,8 @@ class RunLog:
 
     @classmethod
     def read(cls, run: RunFolder) -> RunLog:
-        """Read the log of `run`. Raises BadInput if its settings are invalid."""
-        journal = run.journal()
+        """Read the log of `run`. Raises BadInput if its settings are invalid or its journal cannot be read."""
+        journal = read_journal(run.journal_path, whole=True)
         return cls(run.settings(), journal, replay_log(run.changes(), journal))
 
     @property

@@ -10,8 +10,7 @@ from metatui.config.fields import change
 from metatui.config.presets import as_changed
 from metatui.config.schedule import Planned, PlannedChange, PlannedValidation
 from metatui.config.settings import Settings
-from metatui.runs.execution.replay_log import pin_compute
-from metatui.runs.storage.commands import replay_log
+from metatui.runs.execution.replay_log import RunLog, pin_compute
 from metatui.runs.storage.metrics import last_progress
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import quote
@@ -41,10 +40,11 @@ def rerun_of(run: RunFolder, changes: Mapping[str, Scalar] | None = None) -> Rer
         BadInput: if a change is not possible, or the run cannot be read.
     """
     changes = changes or {}
-    first_start = [entry for entry in run.journal() if entry.event == "started"][:1]
-    before = run.settings()
+    log = RunLog.read(run)
+    first_start = [entry for entry in log.journal if entry.event == "started"][:1]
+    before = log.settings
     settings = change(before, changes)
-    preset = first_start[0].details.get("preset") if first_start else None
+    preset = log.started.get("preset")
     if not isinstance(preset, str):
         preset = None
     elif settings != before:
@@ -52,25 +52,24 @@ def rerun_of(run: RunFolder, changes: Mapping[str, Scalar] | None = None) -> Rer
     return Rerun(
         settings=pin_compute(settings, first_start, but=changes),
         preset=preset,
-        changes=_without_final_validation(_commands(run), settings),
+        changes=_without_final_validation(_commands(run, log), settings),
         origin=f"rerun of {quote(run.id)[1:-1]}",
     )
 
 
 def schedule_of(run: RunFolder) -> tuple[PlannedChange, ...]:
     """Return all executed and planned setting changes, in order. Raises BadInput if `run` cannot be read."""
-    return tuple(planned for planned in _commands(run) if isinstance(planned, PlannedChange))
+    return tuple(planned for planned in _commands(run, RunLog.read(run)) if isinstance(planned, PlannedChange))
 
 
-def _commands(run: RunFolder) -> list[Planned]:
+def _commands(run: RunFolder, log: RunLog) -> list[Planned]:
     """Return the commands of a run, except refused ones.
 
     If a setting was changed several times with no meta-step or validation in between, only the last change is kept.
     """
     last = last_progress(run.metrics_path)
     reached = last.iteration if last else 0
-    items = replay_log(run.changes(), run.journal())
-    commands = [item.planned for item in items if item.made or item.planned.iteration >= reached]
+    commands = [item.planned for item in log.items if item.made or item.planned.iteration >= reached]
     kept: list[Planned] = []
     replaced: set[str] = set()
     at: int | None = None

@@ -1,4 +1,4 @@
-"""Session of a run that trains in this process. Every event is on disk before it is yielded."""
+"""Session of a run that trains in this process. Every event is recorded before it is yielded."""
 
 from __future__ import annotations
 
@@ -181,7 +181,10 @@ class Session:
         )
         session._keeps_engine = pinned.compute.engine != resumed.compute.engine
         session._undone = plan.undone
-        session._notes = [Warned(plan.iteration, f"{problem}; an older checkpoint is used") for problem in problems]
+        session._notes = [
+            Warned(plan.iteration, f"{problem}; the checkpoint of meta-step {plan.iteration:,} is used")
+            for problem in problems
+        ]
         session._notes += [
             Tweaked(plan.iteration, path, plan.before.value(path), value) for path, value in plan.compute.items()
         ]
@@ -196,7 +199,7 @@ class Session:
 
         Signal handlers may call this method.
         """
-        self._writer.cause = cause
+        self._writer.cause = self._writer.cause or cause
         self.submit(Stop("interrupted"))
 
     def close(self) -> None:
@@ -205,7 +208,8 @@ class Session:
         self._writer.close()
 
     def __iter__(self) -> Generator[Event, None, None]:
-        """Train, and yield the events. Every event is on disk when it is yielded.
+        """Train, and yield the events. Each is on disk when it is yielded, except the metrics of fast meta-steps, which
+        are written together.
 
         The run is released when the iteration ends.
 
@@ -271,6 +275,8 @@ class Session:
         try:
             self._writer.record(event)
         except WriteRefused as refused:
+            if not refused.passing:
+                raise
             yield from self._wait_for_disk(refused)
         yield from self._seen(event)
 

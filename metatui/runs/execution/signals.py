@@ -89,7 +89,8 @@ def ending_softly(interrupt: Callable[[str], object] | None = None) -> Iterator[
 
     Further signals are ignored, because a job scheduler may signal both the job and each of its steps, and both the
     kernel and the shell send SIGHUP if the terminal is lost. Only Ctrl-C after the first signal ends the run
-    immediately. If a signal is already ignored (nohup) or handled by other code, its handler is not replaced.
+    immediately. Signals that are already ignored (nohup) stay ignored, and handlers of other code for the signals in
+    `OTHERS` are kept.
 
     Raises:
         EndedEarly: if a signal arrived before `interrupt` was set.

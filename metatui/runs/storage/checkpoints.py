@@ -22,7 +22,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from metatui.config.fields import FIELDS
 from metatui.runs.storage.jsonl import read_range
 from metatui.runs.storage.metrics import MOST
-from metatui.utils.errors import BadInput, quote
+from metatui.utils.errors import BadInput, MetatuiError, quote
 from metatui.utils.files import read_bounded, remove_leftovers, sync_directory, write_atomically, writing
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def save_checkpoint(folder: Path, kind: str, state: TrainerState) -> None:
 
     Raises:
         WriteRefused: if the file cannot be written.
+        MetatuiError: if the state is too large to be read again.
     """
     from safetensors.torch import save
 
@@ -81,6 +82,8 @@ def save_checkpoint(folder: Path, kind: str, state: TrainerState) -> None:
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.tensors.items()}
     values = json.dumps(state.values, sort_keys=True)
     data = save(tensors, metadata={"format": FORMAT, "values": values, "sha256": _digest(tensors, values)})
+    if len(data) > LARGEST:
+        raise MetatuiError(f"a checkpoint of this model has {len(data):,} bytes, but at most {LARGEST:,} are allowed")
     target = folder / f"{kind}.safetensors"
     fresh = target.with_suffix(".new")
     write_atomically(fresh, data)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +46,7 @@ def replay_log(plan: Iterable[Planned], journal: Iterable[Entry]) -> list[Replay
             if repeated := _find_ahead(items, planned):
                 repeated.made, repeated.ahead = True, False
             else:
-                after = bisect_right(items, planned.iteration, key=lambda item: item.planned.iteration)
+                after = bisect_right(items, planned.iteration, key=_meta_step)
                 items.insert(after, ReplayedCommand(planned, made=True, ahead=False))
     return items
 
@@ -56,8 +56,15 @@ def undone(change: PlannedChange) -> dict[str, Any]:
     return {"path": change.path, "new": change.value, "at": change.iteration}
 
 
-def _find_ahead(items: Iterable[ReplayedCommand], planned: Planned) -> ReplayedCommand | None:
-    return next((item for item in items if item.ahead and item.planned == planned), None)
+def _find_ahead(items: Sequence[ReplayedCommand], planned: Planned) -> ReplayedCommand | None:
+    # A script may change a setting after each meta-step, so only the commands at the same meta-step are compared.
+    at = planned.iteration
+    same = items[bisect_left(items, at, key=_meta_step) : bisect_right(items, at, key=_meta_step)]
+    return next((item for item in same if item.ahead and item.planned == planned), None)
+
+
+def _meta_step(item: ReplayedCommand) -> int:
+    return item.planned.iteration
 
 
 def _planned(entry: Entry) -> Planned | None:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from metatui.config.format_version import FORMAT, check_format
-from metatui.runs.storage.jsonl import LinesWriter, parse_lines
+from metatui.runs.storage.jsonl import LinesWriter, line, parse_lines
 from metatui.runs.storage.metrics import CHUNK, LONGEST_LINE, MOST
-from metatui.utils.errors import quote
-from metatui.utils.files import open_regular
+from metatui.utils.errors import BadInput, quote
+from metatui.utils.files import open_regular, reason
 
 Status = Literal["running", "paused", "finished", "stopped", "failed", "interrupted"]
 
@@ -72,7 +71,7 @@ class JournalWriter:
     def append(self, event: str, iteration: int, **details: Any) -> None:
         """Buffer an event with the current time until the next `flush`."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        self._lines.append({"time": now, "event": event, "iteration": iteration, **details})
+        self._lines.write(line({"time": now, "event": event, "iteration": iteration, **details}))
 
     def flush(self) -> None:
         """Sync buffered events to disk. Raises WriteRefused if they cannot be written."""
@@ -81,23 +80,36 @@ class JournalWriter:
     def close(self) -> None:
         self._lines.close()
 
+    def abandon(self) -> None:
+        """Close the file without writing buffered events. Later writes are refused."""
+        self._lines.abandon()
 
-def read_journal(path: Path) -> list[Entry]:
+
+def read_journal(path: Path, *, whole: bool = False) -> list[Entry]:
     """Return every readable event of the journal in order; an empty list if the journal does not exist.
 
     The last `LARGEST` bytes are read completely. Of earlier events, only those that a resumed run needs are read: the
     start of the run, live changes and validations.
+
+    Args:
+        whole: whether to raise BadInput if an existing file cannot be read. By default, unread events are left out.
     """
     lines: list[bytes] = []
-    with suppress(OSError, ValueError), open_regular(path) as file:
-        size = file.seek(0, os.SEEK_END)
-        at = file.seek(max(0, size - FURTHEST))
-        while at < size - LARGEST and len(lines) < MOST_ESSENTIAL and (line := file.readline(CHUNK)):
-            at += len(line)
-            if len(line) <= LONGEST_LINE and ESSENTIAL.search(line) and REGULAR not in line:
-                lines.append(line)
-        start = file.seek(max(at, size - LARGEST))
-        lines.append(file.read(max(0, size - start)))
+    try:
+        with open_regular(path) as file:
+            size = file.seek(0, os.SEEK_END)
+            at = file.seek(max(0, size - FURTHEST))
+            while at < size - LARGEST and len(lines) < MOST_ESSENTIAL and (text := file.readline(CHUNK)):
+                at += len(text)
+                if len(text) <= LONGEST_LINE and ESSENTIAL.search(text) and REGULAR not in text:
+                    lines.append(text)
+            start = file.seek(max(at, size - LARGEST))
+            lines.append(file.read(max(0, size - start)))
+    except (FileNotFoundError, ValueError):  # or a NUL in the name
+        pass
+    except OSError as error:
+        if whole:
+            raise BadInput(f"{quote(str(path), 200)} cannot be read: {reason(error)}") from None
     return [entry for item in parse_lines(b"".join(lines)) if (entry := _entry(item)) is not None]
 
 

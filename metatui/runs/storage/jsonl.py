@@ -75,6 +75,11 @@ class AppendOnlyFile:
             with writing(self._path):
                 os.close(handle)
 
+    def abandon(self) -> None:
+        """Close the file without writing the buffered data. Later writes are refused."""
+        os.close(self._handle)
+        self._handle = -1
+
     def _sync(self) -> None:
         try:
             os.fsync(self._handle)
@@ -88,17 +93,13 @@ class AppendOnlyFile:
 
 
 class LinesWriter(AppendOnlyFile):
-    """Writer of objects to a JSON lines file."""
+    """Writer of a JSON lines file."""
 
     def __init__(self, path: Path) -> None:
         """Open `path` for appending. Raises WriteRefused if the file cannot be opened."""
         super().__init__(path)
         if not self.ends_with(b"\n"):  # a crash left a partial last line: start a new one
             self.write(b"\n")
-
-    def append(self, item: JsonObject) -> None:
-        """Buffer `item` until the next `flush`."""
-        self.write(line(item))
 
 
 def line(item: JsonObject) -> bytes:

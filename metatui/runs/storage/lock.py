@@ -12,12 +12,16 @@ import fcntl
 import json
 import os
 import socket
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from metatui.utils.errors import BadInput, MetatuiError, quote
 from metatui.utils.files import read_bounded, write_whole, writing
+
+PATIENCE = 10.0
+"""Maximum number of seconds to wait for shared locks, which `is_held` releases immediately."""
 
 
 class RunLock:
@@ -39,10 +43,13 @@ class RunLock:
     def _acquire(self) -> None:
         # `is_held` briefly takes a shared lock. If a shared lock is granted here, the exclusive lock was refused
         # because of `is_held`, not because of a writer.
+        until = time.monotonic() + PATIENCE
         while not _try(self._handle, fcntl.LOCK_EX):
             if not _try(self._handle, fcntl.LOCK_SH):
                 raise BadInput(f"run {quote(self._path.parent.name)} is being written by {holder(self._path)}")
             fcntl.flock(self._handle, fcntl.LOCK_UN)
+            if time.monotonic() >= until:  # the process is frozen, or another program holds the lock
+                raise BadInput(f"{quote(str(self._path), 200)} is locked by another process")
 
     def confirm(self) -> None:
         """Check that no other process has taken the lock, as can happen on a file server after a disconnection.

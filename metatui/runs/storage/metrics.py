@@ -23,7 +23,7 @@ CHUNK = 1024 * 1024
 LONGEST_LINE = 4096
 
 MOST = 2**53
-"""Largest valid number of meta-steps or tasks: above this, floats cannot represent every integer."""
+"""Largest valid number of meta-steps, tasks or seconds: above this, floats cannot represent every integer."""
 
 SEAM = 512
 """Number of bytes before the current offset that the next read compares with the file. They contain at least two
@@ -34,13 +34,13 @@ _values = operator.attrgetter(*_NAMES)
 _LINE = "{" + ",".join(f'"{name}":%s' for name in _NAMES) + "}\n"
 
 
-class MetricsWriter:
+class MetricsWriter(LinesWriter):
     """Writer of the metrics of meta-steps. For a resumed run, lines after meta-step `after` are removed first."""
 
     def __init__(self, path: Path, *, after: int) -> None:
         with writing(path):
             _truncate(path, after)
-        self._lines = LinesWriter(path)
+        super().__init__(path)
         self._flushed = time.monotonic()
 
     @property
@@ -50,7 +50,7 @@ class MetricsWriter:
 
     def append(self, progress: Progress) -> None:
         """Buffer the metrics of a meta-step until the next `flush`."""
-        self._lines.write((_LINE % tuple(map(_json, _values(progress)))).encode())
+        self.write((_LINE % tuple(map(_json, _values(progress)))).encode())
 
     def flush(self, *, sync: bool = False) -> None:
         """Pass buffered lines to the operating system, and to the disk if `sync` is True.
@@ -58,11 +58,8 @@ class MetricsWriter:
         Raises:
             WriteRefused: if the lines cannot be written.
         """
-        self._lines.flush(sync=sync)
+        super().flush(sync=sync)
         self._flushed = time.monotonic()
-
-    def close(self) -> None:
-        self._lines.close()
 
 
 @dataclass
@@ -159,7 +156,8 @@ def _progress(item: Mapping[str, Any]) -> Progress | None:
         elif type(value) is not float:
             return None
         values.append(value)
-    return Progress(*values)
+    progress = Progress(*values)
+    return progress if 0 <= progress.seconds <= MOST else None  # it is formatted as a time, which a NaN would prevent
 
 
 def _truncate(path: Path, after: int) -> None:

@@ -47,7 +47,8 @@ class RunFolder:
     @property
     def argument(self) -> str:
         """Name of the run, or its path if it is not in the default folder, as a quoted argument for shell commands."""
-        return shlex.quote(self.id if self.path.parent == paths.runs_dir() else str(self.path))
+        text = self.path.name if self.path.parent == paths.runs_dir() else str(self.path)
+        return shlex.quote(sanitize(text, limit=4096))
 
     @property
     def resume_command(self) -> str:

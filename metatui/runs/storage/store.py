@@ -55,7 +55,13 @@ class RunStore:
         run = RunFolder(self._fresh_folder(stem))
         source = origin or (f"preset {preset}" if preset else "own settings")
         about = {"title": f"Run {run.path.name}", "source": source}
-        write_atomically(run.settings_path, settings_toml(settings, about, changes, whole=True).encode())
+        try:
+            write_atomically(run.settings_path, settings_toml(settings, about, changes, whole=True).encode())
+            with writing(self.root):
+                sync_directory(self.root)
+        except BaseException:  # a folder without settings would not appear in any list of runs
+            shutil.rmtree(run.path, ignore_errors=True)
+            raise
         return run
 
     def _fresh_folder(self, stem: str) -> Path:
@@ -69,10 +75,8 @@ class RunStore:
                     path.mkdir()
                 except FileExistsError:
                     number += 1
-                    continue
-                (path / "checkpoints").mkdir()
-                sync_directory(self.root)
-                return path
+                else:
+                    return path
 
     def check_root(self) -> None:
         """Raise BadInput if the root of this store is a file instead of a folder."""
@@ -155,9 +159,10 @@ def discard(run: RunFolder) -> None:
     """Remove the folder of a run. The caller must hold its lock or have just created it."""
     with writing(run.path):
         # settings.toml first: a folder without it is not a run, so a partially deleted run is not listed.
-        with suppress(FileNotFoundError):
-            run.settings_path.unlink()
-        shutil.rmtree(run.path)
+        run.settings_path.unlink(missing_ok=True)
+        shutil.rmtree(run.path.resolve())  # refuses a link, for example to a folder on another disk
+        if run.path.is_symlink():
+            run.path.unlink()
 
 
 def live_runs(store: RunStore) -> list[RunSummary]:

@@ -218,7 +218,8 @@ class SummaryCache:
 
     def _load(self) -> Iterable[tuple[str, tuple[str, RunSummary]]]:
         rows: list[tuple[str, str, bytes]] = []
-        with suppress(sqlite3.Error, OSError), closing(self._connect()) as database:
+        # A folder with a name that is not Unicode has no rows.
+        with suppress(sqlite3.Error, OSError, UnicodeError), closing(self._connect()) as database:
             rows = database.execute(
                 "SELECT name, signature, summary FROM summaries WHERE root = ?", (self._root,)
             ).fetchall()
@@ -230,10 +231,11 @@ class SummaryCache:
         rows = []
         for name, (signature, summary) in fresh.items():
             with suppress(ValueError):  # a name that is not Unicode
-                name.encode()
                 rows.append((self._root, name, signature, _SUMMARY.dump_json(summary)))
         with suppress(sqlite3.Error, OSError), closing(self._connect()) as database, database:
-            database.executemany("DELETE FROM summaries WHERE root = ? AND name = ?", [(self._root, n) for n in gone])
+            for name in gone:
+                with suppress(UnicodeError):
+                    database.execute("DELETE FROM summaries WHERE root = ? AND name = ?", (self._root, name))
             database.executemany("INSERT OR REPLACE INTO summaries VALUES (?, ?, ?, ?)", rows)
 
     def _connect(self) -> sqlite3.Connection:
@@ -250,8 +252,9 @@ class SummaryCache:
 VERSION = 3
 """Version of the contents of a summary. Increase it when `summarise` returns additional data."""
 
-FILES = ("journal.jsonl", "metrics.jsonl", "evaluation.json")
-"""Source files of a summary. settings.toml is left out, because it never changes."""
+FILES = ("journal.jsonl", "metrics.jsonl", "evaluation.json", "lock")
+"""Source files of a summary. The lock file is written when a run is resumed, long before its journal. settings.toml is
+left out, because it never changes."""
 
 
 def _signature(run: RunFolder) -> str:

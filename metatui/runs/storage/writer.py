@@ -123,7 +123,12 @@ class RunWriter:
             WriteRefused: if the disk still refuses a write.
             BadInput: if another process took over the run in the meantime, which is possible on file servers.
         """
-        self._lock.confirm()
+        try:
+            self._lock.confirm()
+        except BadInput:  # the files belong to the other process
+            self._metrics.abandon()
+            self._journal.abandon()
+            raise
         self.catch_up()
 
     def unsaved(self) -> str:

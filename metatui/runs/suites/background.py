@@ -5,17 +5,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import socket
 import sys
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
 
 from metatui.runs.execution.signals import ending_softly
-from metatui.runs.storage.lock import holder
+from metatui.runs.storage.lock import holder, other_process
 from metatui.runs.storage.store import RunStore
 from metatui.runs.suites.files import read
 from metatui.runs.suites.manifest import SuiteManifest
@@ -24,13 +21,11 @@ from metatui.runs.suites.scheduler import RunEnded, SuiteRunner
 from metatui.utils import paths
 from metatui.utils.child_process import Channel, ChildProcess
 from metatui.utils.errors import BadInput, MetatuiError, quote
-from metatui.utils.files import read_bounded
+from metatui.utils.files import reason
 from metatui.utils.logs import open_log
 
 NICENESS = 10
 """Niceness of the processes of the runs. They use every core, but the app must respond to keys immediately."""
-LARGEST = 1000
-"""Maximum number of bytes in a lock file."""
 
 
 def start(suite: Suite, store: RunStore) -> None:
@@ -42,7 +37,10 @@ def start(suite: Suite, store: RunStore) -> None:
     """
     assert suite.path is not None
     with open_log() as (log, no_log):
-        child = ChildProcess(__name__, niceness=NICENESS, output=log)
+        try:
+            child = ChildProcess(__name__, niceness=NICENESS, output=log)
+        except OSError as error:
+            raise MetatuiError(f"the suite's process cannot be started: {reason(error)}") from None
     child.detach()
     with closing(child):
         with suppress(OSError):  # the process has already died
@@ -61,15 +59,13 @@ def stop(manifest: SuiteManifest) -> None:
     Raises:
         BadInput: if the suite is not being run, or is being run on another machine.
     """
-    owner: Any = None
-    with suppress(BadInput, MetatuiError, ValueError):
-        owner = json.loads(read_bounded(manifest.lock_path, LARGEST))
-    if not manifest.is_held() or not isinstance(owner, dict) or type(owner.get("pid")) is not int:
-        raise BadInput("the suite is not running")
-    if owner.get("host") != socket.gethostname():
+    pid = other_process(manifest.lock_path)
+    if pid is None:
+        if not manifest.is_held():
+            raise BadInput("the suite is not running")
         raise BadInput(f"the suite is being trained by {holder(manifest.lock_path)}: stop it there")
     try:
-        os.kill(owner["pid"], signal.SIGTERM)
+        os.kill(pid, signal.SIGTERM)
     except OSError:  # the process has just ended, or belongs to another user
         raise BadInput(f"{holder(manifest.lock_path)}, which is training the suite, cannot be stopped") from None
 
@@ -78,7 +74,6 @@ def main() -> None:
     channel = Channel.of_child()
     if (request := channel.receive()) is None:
         return
-    runs_dir = request["runs_dir"]
     answered = False
 
     def answer(error: MetatuiError | None) -> None:
@@ -89,8 +84,8 @@ def main() -> None:
 
     try:
         suite = read(Path(request["suite"]))
-        with SuiteManifest(suite, RunStore(runs_dir)) as manifest:
-            runner = SuiteRunner(manifest, manifest.missing(), runs_dir=Path(runs_dir))
+        with SuiteManifest(suite, RunStore(request["runs_dir"])) as manifest:
+            runner = SuiteRunner(manifest, manifest.missing())
             with ending_softly(lambda cause: runner.interrupt()):
                 answer(None)
                 _run_suite(runner)

@@ -94,13 +94,13 @@ def load(references: Sequence[str | Path], changes: Mapping[str, Scalar] | None 
     return suites
 
 
-def read(path: Path, changes: Mapping[str, Scalar] | None = None) -> Suite:
+def read(path: Path) -> Suite:
     """Read the suite in the file `path`.
 
     Raises:
         BadInput: if the file is invalid; the message names file, field and value.
     """
-    return _suite(read_tables(path), path, changes or {})
+    return _suite(read_tables(path), path, {})
 
 
 def _file(reference: str | Path) -> Path | None:

@@ -30,7 +30,7 @@ class SuiteManifest:
     def __init__(self, suite: Suite, store: RunStore) -> None:
         self.folder = store.root / FOLDER / suite.name
         self._suite = suite
-        self._store = store
+        self.store = store
         self._lock: RunLock | None = None
         self._identities: dict[tuple[Path, int], Hashable] = {}
         """Cached identities of runs (`models.identity`), keyed by path and modification time of settings.toml."""
@@ -90,7 +90,7 @@ class SuiteManifest:
         """Return the newest run for each identity (`models.identity`); raise BadInput if the file is invalid."""
         runs = {}
         for name in self._names():
-            run = RunFolder(self._store.root / name)
+            run = RunFolder(self.store.root / name)
             with suppress(BadInput, OSError):  # a deleted or unreadable run is trained again
                 runs[self._identity(run)] = run
         return runs

@@ -80,7 +80,6 @@ class SuiteRunner:
         manifest: SuiteManifest,
         waiting: Sequence[tuple[PlannedRun, RunFolder | None]],
         *,
-        runs_dir: Path,
         devices: Sequence[str | None] = (None,),
     ) -> None:
         """Initialise the runner.
@@ -92,7 +91,6 @@ class SuiteRunner:
         """
         self._manifest = manifest
         self._waiting = deque(waiting)
-        self._runs_dir = runs_dir
         self._devices = devices
         self._lock = Lock()
         self._over = False
@@ -185,7 +183,7 @@ class SuiteRunner:
             "resume": str(folder.path) if folder else None,
             "changes": changes,
             "settings": settings,
-            "runs_dir": str(self._runs_dir),
+            "runs_dir": str(self._manifest.store.root),
             "origin": planned.origin,
             "side_by_side": len(self._devices),
         }

@@ -99,7 +99,7 @@ def test_suite_reports_packing_of_its_run(tiny: Path) -> None:
     display = PlainDisplay(screen, suite, 0)
     seen: list[SuiteEvent] = []
     with SuiteManifest(suite, RunStore()) as ledger:
-        runner = SuiteRunner(ledger, ledger.missing(), runs_dir=RunStore().root)
+        runner = SuiteRunner(ledger, ledger.missing())
         with closing(iter(runner)) as events:
             for event in events:
                 display.see(event)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -343,13 +344,22 @@ def test_unusable_socket_path_is_reported(session: Session) -> None:
     assert (socket_path(session.run) / "obstacle").is_dir()
 
 
-def test_failure_to_start_a_thread_is_reported(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("function", "error", "sentence"),
+    [
+        ("threading.Thread.start", RuntimeError("can't start new thread"), "can't start new thread"),
+        ("asyncio.new_event_loop", OSError(errno.EMFILE, "Too many open files"), "too many open files"),
+    ],
+)
+def test_failure_to_start_is_reported(
+    function: str, error: Exception, sentence: str, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refused(*_: object) -> None:
-        raise RuntimeError("can't start new thread")
+        raise error
 
-    monkeypatch.setattr("threading.Thread.start", refused)
+    monkeypatch.setattr(function, refused)
     server = ControlServer(cast(Any, session))
-    assert server.open() == "No other process can show or stop this run: can't start new thread"
+    assert server.open() == f"No other process can show or stop this run: {sentence}"
     server.send(events.Paused(1))
     server.close()
     assert not os.path.lexists(socket_path(session.run))

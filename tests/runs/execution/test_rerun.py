@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 import torch
@@ -24,6 +26,7 @@ from metatui.runs.storage.checkpoints import newest_checkpoint
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.utils import paths
+from metatui.utils.errors import BadInput
 from tests.metrics import read_all
 
 SMALL = change(
@@ -179,6 +182,21 @@ def test_compute_changes_persist_over_resumes(tmp_path: Path) -> None:
     list(Session.resume(run))
     assert [e.details["engine"] for e in run.journal() if e.event == "started"] == ["batched", "loop", "loop"]
     assert (10, "compute.engine", "loop") in tweaks(run)
+
+
+def test_live_changes_are_not_lost_if_the_journal_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unavailable(path: Path) -> BinaryIO:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    run = RunStore(tmp_path).create(Settings())
+    run.journal_path.touch()
+    monkeypatch.setattr("metatui.runs.storage.journal.open_regular", unavailable)
+    for read in (Session.resume, rerun_of):
+        with pytest.raises(BadInput, match=r"journal\.jsonl' cannot be read: input/output error"):
+            read(run)
+    assert run.status() == "interrupted"
 
 
 def test_resume_changes_undo_later_changes(tmp_path: Path) -> None:

@@ -145,6 +145,12 @@ def test_torn_checkpoint_falls_back_to_an_older_one(whole: tuple[RunFolder, list
     assert isinstance(seen[1], events.Warned)
     assert "last.safetensors' is not an intact checkpoint" in seen[1].text
     assert measured(session.run) == measured(whole[0])
+    (session.run.checkpoints_path / "best.safetensors").write_bytes(b"")
+    resumed = Session.resume(session.run, {"training.iterations": 31})
+    warned = next(event.text for event in resumed if isinstance(event, events.Warned))
+    assert warned.endswith(
+        "best.safetensors' is not an intact checkpoint: it is empty; the checkpoint of meta-step 30 is used"
+    )
 
 
 def test_killed_run_tells_what_is_saved(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -165,11 +171,17 @@ def test_killed_run_tells_what_is_saved(tmp_path: Path, caplog: pytest.LogCaptur
     assert summarise(run).reason == "the process was killed or crashed, and it had saved no checkpoint"
 
 
-@pytest.mark.parametrize("cause", ["SIGTERM", None])
-def test_summary_tells_the_signal(cause: str | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize("causes", [["SIGTERM"], [None], ["SIGTERM", None]])
+def test_summary_tells_the_signal(causes: list[str | None], tmp_path: Path) -> None:
+    """A scheduler may signal a suite and its run. The suite then interrupts the run again, without a cause."""
     session = Session.start(SMALL, runs_dir=tmp_path)
-    train_until(session, 3, lambda: session.interrupt(cause))
-    assert summarise(session.run).reason == (f"it received {cause}" if cause else None)
+
+    def interrupt() -> None:
+        for cause in causes:
+            session.interrupt(cause)
+
+    train_until(session, 3, interrupt)
+    assert summarise(session.run).reason == (f"it received {causes[0]}" if causes[0] else None)
 
 
 def test_interrupt_saves_and_records_the_cause(tmp_path: Path) -> None:
@@ -410,9 +422,25 @@ def test_permanent_disk_error_ends_the_run(tmp_path: Path, monkeypatch: pytest.M
     session = Session.start(SMALL, runs_dir=tmp_path)
     with pytest.raises(MetatuiError, match="no such file or directory"):
         list(session)
-    assert told(session.run)[-1] == ("failed", 10)
+    assert told(session.run)[-2:] == [("evaluated", 10), ("failed", 10)]  # it does not claim to wait for the disk
     assert not session.run.crash_path.exists()
     assert [iteration for iteration, *_ in measured(session.run)] == list(range(1, 11))
+
+
+def test_run_that_was_taken_over_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another machine may get the lock while the file server cannot be reached, and continues the run."""
+    Disk(monkeypatch)
+    session = Session.start(SMALL, runs_dir=tmp_path)
+    files = (session.run.journal_path, session.run.metrics_path)
+    iteration = iter(session)
+    while not isinstance(next(iteration), events.Paused):
+        pass
+    session.run.lock_path.write_text('{"pid": 7, "host": "elsewhere"}')
+    written = [path.write_text("line of the other process\n") for path in files]
+    with pytest.raises(BadInput, match="was taken over by process 7 on 'elsewhere'"):
+        list(iteration)
+    assert written == [path.stat().st_size for path in files]
+    assert session.outcome.status == "failed"
 
 
 @pytest.mark.parametrize("then", ["deleted", "emptied", "moved", "created again"])

@@ -156,6 +156,16 @@ def test_invalid_headers_are_refused(tmp_path: Path, data: bytes, sentence: str)
         read_checkpoint(path)
 
 
+def test_state_that_could_not_be_read_is_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_checkpoint(tmp_path, "last", state(1))
+    size = (tmp_path / "last.safetensors").stat().st_size
+    monkeypatch.setattr(checkpoints, "LARGEST", size - 1)
+    with pytest.raises(MetatuiError, match=f"has {size:,} bytes, but at most {size - 1:,} are allowed"):
+        save_checkpoint(tmp_path, "last", state(2))
+    monkeypatch.undo()
+    assert same(newest_checkpoint(tmp_path)[0], state(1))
+
+
 def test_oversized_file_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "last.safetensors"
     with path.open("wb") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import math
 import os
@@ -27,6 +28,7 @@ from metatui.runs.storage.metrics import MetricsReader, MetricsWriter, last_prog
 from metatui.runs.storage.result_files import AdaptationRecord, EvaluationRecord, read_record, write_record
 from metatui.runs.storage.run_folder import RunFolder, run_folder
 from metatui.runs.storage.store import RunStore
+from metatui.utils import paths
 from metatui.utils.errors import BadInput, MetatuiError
 from metatui.utils.files import WriteRefused
 from tests.metrics import read_all
@@ -64,6 +66,15 @@ def test_huge_integers_are_skipped(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     write_metrics(path, steps(1, 2))
     path.write_text(path.read_text().replace('"meta_loss":0.5', f'"meta_loss":{10**400}'))
+    assert [p.iteration for p in read_all(MetricsReader(path))] == [1]
+
+
+@pytest.mark.parametrize("seconds", ["null", "NaN", "Infinity", "1e308", "-1"])
+def test_lines_without_a_valid_time_are_skipped(seconds: str, tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    write_metrics(path, steps(1, 2))
+    first, second = path.read_text().splitlines()
+    path.write_text(f"{first}\n{second.replace('0.125', seconds)}\n")
     assert [p.iteration for p in read_all(MetricsReader(path))] == [1]
 
 
@@ -210,6 +221,16 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
     RunLock(path).release()
 
 
+def test_shared_lock_that_is_never_released_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metatui.runs.storage.lock.PATIENCE", 0.0)
+    path = tmp_path / "lock"
+    with path.open("w") as shared:
+        fcntl.flock(shared, fcntl.LOCK_SH)
+        with pytest.raises(BadInput, match="lock' is locked by another process"):
+            RunLock(path)
+    RunLock(path).release()
+
+
 def test_lock_is_released_when_its_process_dies(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     code = "from pathlib import Path; from metatui.runs.storage.lock import RunLock; "
@@ -302,6 +323,23 @@ def test_create_find_and_delete_runs(tmp_path: Path) -> None:
     store.delete(first)
     assert store.find("maml") == second
     assert not first.path.exists()
+
+
+def test_delete_a_run_on_another_disk(tmp_path: Path) -> None:
+    store = RunStore(tmp_path / "runs")
+    run = store.create(Settings())
+    run.path.rename(tmp_path / "disk")
+    run.path.symlink_to(tmp_path / "disk")
+    store.delete(run)
+    assert not os.path.lexists(run.path)
+    assert not (tmp_path / "disk").exists()
+
+
+def test_argument_for_the_shell_is_complete_and_printable(tmp_path: Path) -> None:
+    runs = paths.runs_dir()
+    assert RunFolder(runs / ("n" * 200)).argument == "n" * 200
+    assert RunFolder(runs / "two words").argument == "'two words'"
+    assert RunFolder(tmp_path / "\x1b[31m" / "a").argument == f"'{tmp_path}/�[31m/a'"
 
 
 def test_runs_of_the_same_second_are_numbered(tmp_path: Path) -> None:
@@ -401,15 +439,10 @@ def test_full_disk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    journal = JournalWriter(tmp_path / "journal.jsonl")
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(MetatuiError, match=r"journal\.jsonl' cannot be written: no space left on device"):
-        journal.write("started", 0)
-    with pytest.raises(MetatuiError, match=r"cannot be written: no space left on device"):
+    with pytest.raises(MetatuiError, match=r"settings\.toml' cannot be written: no space left on device"):
         RunStore(tmp_path).create(Settings())
-    monkeypatch.undo()
-    journal.close()
-    assert [entry.event for entry in read_journal(tmp_path / "journal.jsonl")] == ["started"]
+    assert not list(tmp_path.iterdir())
 
 
 def test_unwritable_folder_is_reported(tmp_path: Path) -> None:
@@ -470,7 +503,7 @@ def test_data_lost_by_a_failed_sync_are_rewritten(tmp_path: Path, monkeypatch: p
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(os, "fsync", lost)
-    with pytest.raises(WriteRefused):
+    with pytest.raises(WriteRefused, match=r"journal\.jsonl' cannot be written: input/output error"):
         journal.write("paused", 3)
     monkeypatch.undo()
     journal.flush()

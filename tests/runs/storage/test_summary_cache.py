@@ -97,6 +97,18 @@ def test_live_runs_are_read_every_time(tmp_path: Path, read: list[str]) -> None:
     assert store.summaries()[0].status == "interrupted"
 
 
+def test_run_that_is_being_resumed_is_running(tmp_path: Path, read: list[str]) -> None:
+    run = saved_run(tmp_path, Settings(), name="resumed", test=False)
+    run.journal_path.write_bytes(run.journal_path.read_bytes().splitlines(keepends=True)[0])
+    store = RunStore(tmp_path)
+    assert store.summaries()[0].status == "interrupted"
+    lock = RunLock(run.lock_path)  # the process is still loading the data, so the journal has not changed
+    assert store.summaries()[0].status == "running"
+    lock.release()
+    assert [store.summaries()[0].status for _ in range(2)] == ["interrupted"] * 2
+    assert len(read) == 3
+
+
 def test_lost_files_are_reported(tmp_path: Path) -> None:
     run = saved_run(tmp_path, Settings(), name="a")
     assert summarise(run).problem is None
@@ -113,6 +125,20 @@ def test_broken_database_is_not_needed(tmp_path: Path) -> None:
     paths.summaries_file().parent.mkdir(parents=True, exist_ok=True)
     paths.summaries_file().write_bytes(b"not a database" * 100)
     assert [run.id for run in RunStore(tmp_path).summaries()] == ["a"]
+
+
+def test_names_that_are_not_unicode_are_not_cached(tmp_path: Path, read: list[str]) -> None:
+    odd = Path(os.fsdecode(b"\xff"))
+    for root in (tmp_path / "runs", tmp_path / odd):
+        run = saved_run(root, Settings(), name="a")
+        run.path.rename(root / odd)
+        store = RunStore(root)
+        saved_run(root, Settings(), name="b")
+        assert len(store.summaries()) == 2
+        shutil.rmtree(root / odd)
+        for reader in (store, RunStore(root)):
+            assert [summary.id for summary in reader.summaries()] == ["b"]
+    assert read.count("b") == 3  # cached only in the folder whose name is Unicode
 
 
 def test_summaries_survive_unusual_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

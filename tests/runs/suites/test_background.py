@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from metatui.cli import main
+from metatui.config.settings import Settings
+from metatui.runs.execution.control import start_detached
 from metatui.runs.storage.lock import RunLock
 from metatui.runs.storage.store import RunStore
 from metatui.runs.suites import (
@@ -24,7 +30,7 @@ from metatui.runs.suites import (
 )
 from metatui.runs.suites.status import comparable, words
 from metatui.utils import paths
-from metatui.utils.errors import BadInput
+from metatui.utils.errors import BadInput, MetatuiError
 from tests.cli.test_suite import ENDLESS, TINY
 
 TIMEOUT = 120.0
@@ -111,6 +117,20 @@ def test_suite_of_another_machine_is_not_stopped(
     lock.release()
 
 
+def test_lock_file_cannot_make_stop_signal_other_processes(
+    tmp_path: Path, store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = SuiteManifest(written(tmp_path, TINY), store)
+    killed: list[int] = []
+    monkeypatch.setattr("os.kill", lambda pid, number: killed.append(pid))
+    with manifest:
+        for pid in (-1, 0, 1, True):  # -1: all processes of the user
+            manifest.lock_path.write_text(json.dumps({"pid": pid, "host": socket.gethostname()}))
+            with pytest.raises(BadInput, match=r"is being trained by process .*: stop it there"):
+                background.stop(manifest)
+    assert not killed
+
+
 def test_start_with_invalid_file_is_refused(tmp_path: Path, store: RunStore) -> None:
     suite = written(tmp_path, TINY)
     assert suite.path is not None
@@ -118,6 +138,19 @@ def test_start_with_invalid_file_is_refused(tmp_path: Path, store: RunStore) -> 
     with pytest.raises(BadInput, match="compare is 3, but must be"):
         background.start(suite, store)
     assert not SuiteManifest(suite, store).is_held()
+
+
+def test_process_that_cannot_be_started_is_reported(
+    tmp_path: Path, store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))  # the user has too many processes
+
+    monkeypatch.setattr("subprocess.Popen", refused)
+    with pytest.raises(MetatuiError, match="the suite's process cannot be started: resource temporarily unavailable"):
+        background.start(written(tmp_path, TINY), store)
+    with pytest.raises(MetatuiError, match="the run's process cannot be started: resource temporarily unavailable"):
+        start_detached(Settings(), runs_dir=store.root)
 
 
 def test_own_suites_and_problems_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -206,12 +206,13 @@ class ControlServer:
         try:
             if self._listener or self._viewers:
                 # With a factory, the runner does not affect the event loop of the training thread (in a notebook).
-                self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
-                self._runner.get_loop()
+                runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+                runner.get_loop()  # raises OSError if too many files are open
+                self._runner = runner
                 self._thread = threading.Thread(target=self._run, name="control", daemon=True)
                 self._thread.start()
         except (OSError, RuntimeError) as error:  # too many open files or threads; training works without viewers
-            problem = str(error)
+            problem = reason(error) if isinstance(error, OSError) else str(error)
             self._close_sockets()
             if self._runner:
                 self._runner.get_loop().close()
