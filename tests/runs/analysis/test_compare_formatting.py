@@ -20,7 +20,15 @@ from metatui.runs.analysis.comparison.pairwise_tests import pairs, seed_pairs
 from metatui.runs.analysis.comparison.seed_groups import seed_groups
 from metatui.runs.analysis.comparison.shared_protocol import SharedProtocol, agree, result_warnings
 from metatui.runs.analysis.comparison.tables import differing_settings, paired
-from metatui.runs.analysis.comparison.values import Comparison, Costs, Protocol, RunResult
+from metatui.runs.analysis.comparison.values import (
+    Comparison,
+    Costs,
+    LiveChange,
+    Protocol,
+    RunResult,
+    TimeToTarget,
+    TrainingCurve,
+)
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import BadInput
 from metatui.utils.numbers import interval
@@ -186,6 +194,32 @@ def test_verdicts_over_seeds() -> None:
     (lost,) = conclusions(*low, *seeds("B", [math.nan, 0.75], **{"algorithm.inner_lr": 0.5}))
     assert lost.startswith("MAML (inner lr 0.01) (3 seeds) and MAML (inner lr 0.5) (2 seeds) cannot be compared")
     assert conclusions(*low) == []
+
+
+def test_seeds_of_a_group_have_the_same_live_changes() -> None:
+    def run(seed: int, *changes: tuple[int, str, Scalar, Scalar], inner_lr: float = 0.01) -> RunResult:
+        settings = change(SINUSOID, {"training.seed": seed, "algorithm.inner_lr": inner_lr})
+        made = tuple(LiveChange(TimeToTarget(at, at, 1.0), "", path, old, new) for at, path, old, new in changes)
+        curve = TrainingCurve(50, (20,), (40,), (1.0,), (1.0,), None, changes=made)
+        return replace(result(f"{seed}", [0.5, 0.6], settings=settings), training=curve)
+
+    def sizes(*runs: RunResult) -> list[int]:
+        return [len(group.runs) for group in seed_groups(runs)]
+
+    outer, inner = "algorithm.outer_lr", "algorithm.inner_lr"
+    rate = SINUSOID.algorithm.outer_lr
+    late, early = (19, outer, 0.1, rate), (9, outer, 0.1, rate)
+    assert sizes(run(0, late), run(1)) == [1, 1], "the same last settings"
+    assert sizes(run(0, late), run(1, early)) == [1, 1]
+    assert sizes(run(0, late), run(1, (19, outer, 0.5, rate))) == [1, 1]
+    assert sizes(run(0, late), run(1, late)) == [2]
+    assert len(pairs([run(0, late), run(1)], metric="loss", step=1)) == 1
+    before, after = run(0, (10, inner, 0.01, 2.0)), run(1, (10, inner, 0.01, 2.0), inner_lr=2.0)
+    assert sizes(before, after) == [2], "validated best before and after the same change"
+    assert pairs([before, after], metric="loss", step=1) == ()
+    assert sizes(run(0, (10, inner, 0.01, 0.5), (10, inner, 0.5, 2.0)), after) == [2], "as repeated by a rerun"
+    others = (12, "training.iterations", 10, 20), (5, "compute.tasks_at_once", 0, 2)
+    assert sizes(run(0, *others), run(1)) == [2], "the meta-steps are the same"
 
 
 def folders(*names: str) -> list[RunFolder]:

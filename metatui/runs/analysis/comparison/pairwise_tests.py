@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from metatui.config.fields import FIELDS
 from metatui.runs.analysis.comparison.formatting import points, probability
-from metatui.runs.analysis.comparison.seed_groups import seed_groups, without_seed
+from metatui.runs.analysis.comparison.seed_groups import apart_from_seed, seed_groups
 from metatui.runs.analysis.comparison.values import Metric, Pair, RunResult, SeedPair
 from metatui.utils.numbers import interval
 from metatui.utils.text import counted
@@ -42,7 +42,7 @@ def pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple[Pair
 
 def _only_seed_differs(a: RunResult, b: RunResult) -> bool:
     same_seed = a.settings.training.seed == b.settings.training.seed
-    return not same_seed and without_seed(a.settings) == without_seed(b.settings)
+    return not same_seed and apart_from_seed(a) == apart_from_seed(b)
 
 
 def differences(a: RunResult, b: RunResult, metric: Metric, step: int) -> Floats:
