@@ -93,6 +93,14 @@ def test_holm_correction() -> None:
     assert "p = 0.063, Holm-corrected for 3 pairs" in together
 
 
+def test_pairs_without_a_test_are_not_corrected_for() -> None:
+    runs = [result("A", spread(0.5, 0.1, 20)), result("B", [0.448] * 20), result("lost", [1e35] * 20)]
+    tested = verdicts(*runs)[0]
+    assert tested.endswith("the difference is significant (p = 0.031)")
+    four = [*runs, result("C", [0.5] * 20)]
+    assert "p = 0.063, Holm-corrected for 3 pairs)" in verdicts(*four)[0]
+
+
 def test_median_contradicts_mean() -> None:
     worse_on_a_few = [0.4] * 95 + [100.0] * 25
     a, b = result("A", worse_on_a_few), result("B", [0.5] * 120)

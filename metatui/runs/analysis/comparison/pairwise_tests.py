@@ -32,9 +32,10 @@ def pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple[Pair
     both = [(a, b) for a, b in combinations(runs, 2) if a.same_tasks == b.same_tasks and not _only_seed_differs(a, b)]
     tests = [paired_test(differences(a, b, metric, step)) for a, b in both]
     p = holm([test.deciding_p if test.most_are_there else math.nan for test in tests])
+    family = sum(not math.isnan(each) for each in p)
     ranks = holm([test.wilcoxon_p if test.most_are_there else math.nan for test in tests])
     tested = (
-        Pair(a, b, metric, step, test, p_holm, wilcoxon_p_holm, family=len(both), verdict="")
+        Pair(a, b, metric, step, test, p_holm, wilcoxon_p_holm, family, verdict="")
         for (a, b), test, p_holm, wilcoxon_p_holm in zip(both, tests, p, ranks, strict=True)
     )
     return tuple(replace(pair, verdict=pair_verdict(pair)) for pair in tested)
@@ -72,8 +73,9 @@ def seed_pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple
     both = [(a, b) for a, b in combinations(groups, 2) if a.runs[0].same_tasks == b.runs[0].same_tasks]
     tests = [welch_test(*([_mean(run, metric, step) for run in group.runs] for group in two)) for two in both]
     p = holm([test.p for test in tests])
+    family = sum(not math.isnan(each) for each in p)
     tested = (
-        SeedPair(a, b, metric, step, test, p_holm, family=len(both), verdict="")
+        SeedPair(a, b, metric, step, test, p_holm, family, verdict="")
         for (a, b), test, p_holm in zip(both, tests, p, strict=True)
     )
     return tuple(replace(pair, verdict=seed_verdict(pair)) for pair in tested)
