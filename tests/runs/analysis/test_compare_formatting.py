@@ -200,7 +200,9 @@ def test_verdicts_over_seeds() -> None:
     (flat,) = conclusions(*seeds("A", [0.5, 0.5]), *seeds("B", [0.75, 0.75], **{"algorithm.inner_lr": 0.5}))
     assert flat.endswith("but no test is possible: the results do not vary across seeds")
     (lost,) = conclusions(*low, *seeds("B", [math.nan, 0.75], **{"algorithm.inner_lr": 0.5}))
-    assert lost.startswith("MAML (inner lr 0.01) (3 seeds) and MAML (inner lr 0.5) (2 seeds) cannot be compared")
+    assert lost.startswith("MAML (inner lr 0.01) (3 seeds) and MAML (inner lr 0.5) (1 of 2 seeds) cannot be compared")
+    (fewer,) = conclusions(*low, *seeds("B", [0.6, math.nan, 0.62], **{"algorithm.inner_lr": 0.5}))
+    assert " below that of MAML (inner lr 0.5) (2 of 3 seeds) on the same 4 tasks" in fewer
     assert conclusions(*low) == []
 
 

@@ -278,8 +278,12 @@ class SeedGroup:
 
     @property
     def name(self) -> str:
-        """The label and, if there are several seeds, their number: `MAML (3 seeds)`."""
-        return f"{self.label} ({len(self.runs)} seeds)" if self.is_repeated else self.label
+        """The label and, if there are several seeds, their number: `MAML (3 seeds)`, `MAML (2 of 3 seeds)`.
+
+        The second text means that statistics leave out one seed, because the run diverged on most tasks.
+        """
+        kept = "" if self.loss.seeds == len(self.runs) else f"{self.loss.seeds} of "
+        return f"{self.label} ({kept}{len(self.runs)} seeds)" if self.is_repeated else self.label
 
     def over_seeds(self, metric: Metric) -> SeedCurve:
         """Return the statistics of the metric across seeds."""
