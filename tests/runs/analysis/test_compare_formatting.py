@@ -255,6 +255,12 @@ def test_labels() -> None:
     assert found({}, {"algorithm.inner_lr": 0.1, "task.shots": 5, "training.seed": 1}) == [
         "MAML (shots 10, inner lr 0.01, seed 0)", "MAML (shots 5, inner lr 0.1, seed 1)",
     ]  # fmt: skip
+    assert found({}, {"algorithm.inner_steps": 3, "evaluation.inner_steps": 1}) == [
+        "MAML (algorithm inner steps 1, evaluation inner steps 2)",
+        "MAML (algorithm inner steps 3, evaluation inner steps 1)",
+    ]
+    images: dict[str, Scalar] = {"task.source": "glyphs"}
+    assert found(images, images | {"task.ways_range": "2-5"}) == ["MAML (ways range empty)", "MAML (ways range 2-5)"]
     four: dict[str, Scalar] = {
         "algorithm.inner_lr": 0.1,
         "algorithm.inner_steps": 3,
