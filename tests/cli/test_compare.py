@@ -339,6 +339,10 @@ def test_tex_is_a_booktabs_table(waves: Comparison) -> None:
     assert "p, Holm & Wilcoxon p & Cohen's d\\_z" in text
     assert r"    50 \% of\_it \& \$x\$ & " in text
     assert "half-width of the 95 \\% interval over tasks" in text
+    for label, cell in (("[2mm] a", "{[}2mm] a"), ("* b", "{*} b")):
+        named = replace(waves.runs[1], label=label)
+        rows = EXPORTS[".tex"](replace(waves, runs=(waves.runs[0], named), groups=())).decode()
+        assert f"\n    {cell} & " in rows, "it does not belong to the end of the previous row"
     assert [rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [True] * 3
     assert text.isascii()
     tables = ["results", "pairs"]
