@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import math
@@ -19,6 +20,7 @@ from rich.console import Console
 from metatui.cli import main
 from metatui.cli.commands import compare as compare_command
 from metatui.cli.console import comparison as comparison_console
+from metatui.runs.analysis import exports
 from metatui.runs.analysis.comparison import Comparison, compare, compare_runs
 from metatui.runs.analysis.comparison.tables import costs, tables
 from metatui.runs.analysis.exports import EXPORTS, export
@@ -26,6 +28,7 @@ from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.utils import paths
 from metatui.utils.errors import BadInput
+from metatui.utils.files import WriteRefused
 from tests.runs.analysis.comparisons import GLYPHS, train
 
 RUN_KEYS = {
@@ -250,6 +253,19 @@ def test_exported_files(store: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     (tmp_path / "x.md").mkdir()
     with pytest.raises(BadInput, match="is a folder, but must be a file"):
         export(compare("maml", runs_dir=store), tmp_path / "x.md")
+
+
+def test_result_is_shown_although_a_file_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise WriteRefused(path, OSError(errno.ENOSPC, "No space left on device"))
+
+    monkeypatch.setattr(exports, "write_atomically", full)
+    assert main(["compare", "maml", "scratch", "--json", f"--export={tmp_path / 'a.csv'}"]) == 1
+    out, err = capsys.readouterr()
+    assert len(json.loads(out)["pairs"]) == 1
+    assert "no space left on device" in err
 
 
 def test_latest_refers_to_newest_runs(store: Path, answer: Answer, capsys: pytest.CaptureFixture[str]) -> None:
