@@ -116,6 +116,15 @@ def test_ranks_contradict_mean() -> None:
     assert "; but A is ahead on most tasks (Wilcoxon p < 0.0001), so a few tasks dominate the mean" in message
 
 
+def test_ranks_contradict_median() -> None:
+    """A is worse on 31 of 56 tasks, but the ranks show that it is better, and one task dominates the mean."""
+    above = [*np.linspace(0.01, 0.02, 30), *-np.linspace(0.03, 0.04, 25), 0.3]
+    a, b = result("A", [1 + difference for difference in above]), result("B", [1.0] * 56)
+    (pair,) = pairs((a, b), metric="loss", step=1)
+    assert (pair.test.median > 0, pair.test.p > 0.05, pair.wilcoxon_p_holm < 0.05) == (True, True, True)
+    assert pair.verdict.endswith("p = 0.73)"), "the Wilcoxon p does not show that B is ahead"
+
+
 def test_constant_difference_uses_wilcoxon() -> None:
     a, b = result("A", [0.25] * 20), result("B", [0.5] * 20)
     (message,) = verdicts(a, b)

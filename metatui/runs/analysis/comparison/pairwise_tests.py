@@ -195,10 +195,20 @@ def _median_note(pair: Pair) -> str:
 
 def _rank_note(pair: Pair) -> str:
     """Return a note if the ranks show a difference that the mean does not, otherwise an empty string."""
-    if not pair.wilcoxon_p_holm < LEVEL or pair.test.median == 0 or math.isnan(pair.test.p):
+    if not pair.wilcoxon_p_holm < LEVEL or math.isnan(pair.test.p) or _rank_sum(pair) * pair.test.median <= 0:
         return ""
     p = _corrected(pair.wilcoxon_p_holm, "Wilcoxon p", pair.family, "pairs")
     return f"; but {_ahead(pair)} is ahead on most tasks ({p}), so a few tasks dominate the mean"
+
+
+def _rank_sum(pair: Pair) -> float:
+    """Return the sum of the signed ranks of the differences. Its sign may differ from that of their median."""
+    import numpy as np
+    from scipy.stats import rankdata
+
+    each = differences(pair.a, pair.b, pair.metric, pair.step)
+    each = each[np.isfinite(each) & (each != 0)]
+    return float((np.sign(each) * rankdata(np.abs(each))).sum())
 
 
 def _ahead(pair: Pair) -> str:
