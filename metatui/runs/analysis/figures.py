@@ -84,8 +84,8 @@ class Series:
     y: Sequence[float]
     half: Sequence[float] | None = None
     """Half-width of the band at each point."""
-    colour: int | None = None
-    """Index of the colour; None to use the position of the series in the panel as the index."""
+    colour: int = 0
+    """Index of the colour."""
 
 
 @dataclass(frozen=True)
@@ -287,9 +287,8 @@ def _lines(
             ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             ax.yaxis.set_minor_locator(NullLocator())
             floor = every.min() / 2  # a band may reach below zero, which a logarithmic axis cannot show
-        for number, (s, values) in enumerate(zip(series, y, strict=True)):
-            index = number if s.colour is None else s.colour
-            colour, dash = _colour(index), DASHES[index // len(COLOURS) % len(DASHES)]
+        for s, values in zip(series, y, strict=True):
+            colour, dash = _colour(s.colour), _dash(s.colour)
             marker = "o" if len(s.x) <= 25 else ""
             ax.plot(s.x, np.where(np.isfinite(values), values, math.nan), marker, ls=dash, color=colour, ms=3)
             if s.half is not None:
@@ -371,10 +370,7 @@ def _legend(figure: Figure, comparison: Comparison, title: str | None = None) ->
     from matplotlib.lines import Line2D
 
     names = [sanitize(label) for label, _, _ in _groups(comparison)]
-    handles = [
-        Line2D([], [], color=_colour(number), ls=DASHES[number // len(COLOURS) % len(DASHES)])
-        for number in range(len(names))
-    ]
+    handles = [Line2D([], [], color=_colour(number), ls=_dash(number)) for number in range(len(names))]
     columns = max(1, int(figure.get_figwidth() * 12) // (max(map(len, names)) + 6))
     figure.legend(
         handles,
@@ -389,6 +385,10 @@ def _legend(figure: Figure, comparison: Comparison, title: str | None = None) ->
 
 def _colour(number: int) -> str:
     return COLOURS[number % len(COLOURS)]
+
+
+def _dash(number: int) -> str | tuple[int, tuple[int, ...]]:
+    return DASHES[number // len(COLOURS) % len(DASHES)]
 
 
 def tick_text(value: float, _: object = None) -> str:

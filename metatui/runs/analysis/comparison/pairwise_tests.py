@@ -113,7 +113,7 @@ def pair_verdict(pair: Pair) -> str:
     if test.left_out:
         # Divergence comes first: it is itself a difference, and the remaining tasks are a biased sample.
         lost = f"{a} diverged on {_diverged(pair.a)} of the same {count:,} tasks and {b} on {_diverged(pair.b)}"
-        if not pair.is_tested:
+        if not test.most_are_there:
             return f"{lost}: too few tasks remain to compare the runs"
         tasks, lost, both = f"on the other {test.tasks:,} tasks{after}", f"{lost}; ", "between them"
     elif test.tasks < 2:
