@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import math
@@ -19,6 +20,7 @@ from rich.console import Console
 from metatui.cli import main
 from metatui.cli.commands import compare as compare_command
 from metatui.cli.console import comparison as comparison_console
+from metatui.runs.analysis import exports
 from metatui.runs.analysis.comparison import Comparison, compare, compare_runs
 from metatui.runs.analysis.comparison.tables import costs, tables
 from metatui.runs.analysis.exports import EXPORTS, export
@@ -26,6 +28,7 @@ from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.utils import paths
 from metatui.utils.errors import BadInput
+from metatui.utils.files import WriteRefused
 from tests.runs.analysis.comparisons import GLYPHS, train
 
 RUN_KEYS = {
@@ -252,6 +255,19 @@ def test_exported_files(store: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         export(compare("maml", runs_dir=store), tmp_path / "x.md")
 
 
+def test_result_is_shown_although_a_file_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise WriteRefused(path, OSError(errno.ENOSPC, "No space left on device"))
+
+    monkeypatch.setattr(exports, "write_atomically", full)
+    assert main(["compare", "maml", "scratch", "--json", f"--export={tmp_path / 'a.csv'}"]) == 1
+    out, err = capsys.readouterr()
+    assert len(json.loads(out)["pairs"]) == 1
+    assert "no space left on device" in err
+
+
 def test_latest_refers_to_newest_runs(store: Path, answer: Answer, capsys: pytest.CaptureFixture[str]) -> None:
     newest = [summary.id for summary in RunStore(store).summaries()]
     runs = answer("latest~1", "latest", "--tasks", "2")["runs"]
@@ -339,6 +355,10 @@ def test_tex_is_a_booktabs_table(waves: Comparison) -> None:
     assert "p, Holm & Wilcoxon p & Cohen's d\\_z" in text
     assert r"    50 \% of\_it \& \$x\$ & " in text
     assert "half-width of the 95 \\% interval over tasks" in text
+    for label, cell in (("[2mm] a", "{[}2mm] a"), ("* b", "{*} b")):
+        named = replace(waves.runs[1], label=label)
+        rows = EXPORTS[".tex"](replace(waves, runs=(waves.runs[0], named), groups=())).decode()
+        assert f"\n    {cell} & " in rows, "it does not belong to the end of the previous row"
     assert [rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [True] * 3
     assert text.isascii()
     tables = ["results", "pairs"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -13,11 +14,13 @@ from pathlib import Path
 import pytest
 
 from metatui.cli import main
+from metatui.runs.analysis import exports
 from metatui.runs.execution.session import Session
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.runs.suites import RunProgress, RunStarted, SuiteManifest, SuiteMonitor, SuiteRunner, load, read
 from metatui.utils import child_process, paths
+from metatui.utils.files import WriteRefused
 
 TINY = """
 [suite]
@@ -65,7 +68,7 @@ Capture = pytest.CaptureFixture[str]
 
 
 def test_suite_is_trained_once_and_compared(
-    file: Callable[[str], str], store: RunStore, tmp_path: Path, capsys: Capture
+    file: Callable[[str], str], store: RunStore, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiny = file(TINY)
     assert main(["suite", tiny, "--list", "--json"]) == 0
@@ -93,9 +96,14 @@ def test_suite_is_trained_once_and_compared(
     assert (started.event, started.details["preset"]) == ("started", "suite tiny")
     assert started.details["pid"] not in (os.getpid(), scratch.journal()[0].details["pid"])
 
-    assert main(["suite", tiny]) == 0
+    def full(path: Path, data: bytes) -> None:
+        raise WriteRefused(path, OSError(errno.ENOSPC, "No space left on device"))
+
+    monkeypatch.setattr(exports, "write_atomically", full)
+    assert main(["suite", tiny, "--export", str(tmp_path / "full.json")]) == 1
     out, err = capsys.readouterr()
     assert "tiny: 2 of 2 runs had already finished" in err
+    assert "no space left on device" in err
     assert "Loss after 2 inner steps" in out
     assert SuiteMonitor(SuiteManifest(read(Path(tiny)), store)).read().whole
     assert len(store.runs()) == 2

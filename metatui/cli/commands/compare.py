@@ -136,12 +136,14 @@ def compare(
             device=device,
             on_progress=on_progress,
         )
-    for path in exports:
-        say(console(stderr=True), written(export(comparison, path)))
-    if as_json:
-        emit(as_values(comparison))
-    else:
-        show(comparison)
+    try:
+        for path in exports:
+            say(console(stderr=True), written(export(comparison, path)))
+    finally:  # a result is not lost because a file cannot be written
+        if as_json:
+            emit(as_values(comparison))
+        else:
+            show(comparison)
 
 
 @click.command(

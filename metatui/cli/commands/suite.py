@@ -96,15 +96,17 @@ def suite(
             say(console(stderr=True), "interrupted: run the same command to continue")
             context.exit(130)
     results = {each.name: _compare(each, store, device_names[0]) for each in loaded}
-    for each in loaded:
-        for name, path in files[each.name]:
-            if comparison := results[each.name][name]:
-                _export(comparison, path)
-    if as_json:
-        emit(output.report(loaded, store, results))
-    else:
+    try:
         for each in loaded:
-            output.show_results(each, results[each.name])
+            for name, path in files[each.name]:
+                if comparison := results[each.name][name]:
+                    _export(comparison, path)
+    finally:  # a result is not lost because a file cannot be written
+        if as_json:
+            emit(output.report(loaded, store, results))
+        else:
+            for each in loaded:
+                output.show_results(each, results[each.name])
     if failed:
         raise MetatuiError(
             f"{counted(len(failed), 'run')} failed (run the same command to try again): {'; '.join(failed)}"

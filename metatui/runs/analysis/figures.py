@@ -41,6 +41,9 @@ TITLE_WIDTH = 130
 NOTE_WIDTH = 75
 """Maximum number of characters in a line of the note of a panel."""
 
+NAME_WIDTH = 24
+"""Maximum number of characters in a line of the name of a bar. Three times as many are shown."""
+
 CHARACTER = 0.075
 """Approximate width of a character in inches."""
 
@@ -81,8 +84,8 @@ class Series:
     y: Sequence[float]
     half: Sequence[float] | None = None
     """Half-width of the band at each point."""
-    colour: int | None = None
-    """Index of the colour; None to use the position of the series in the panel as the index."""
+    colour: int = 0
+    """Index of the colour."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,8 @@ def training(comparison: Comparison, *, against: Against = "iterations") -> Pane
             if (curve := run.training) is None:
                 continue
             marks += [Mark(getattr(change.at, against), change.label, number) for change in curve.changes]
-            y = tuple(100 * v for v in curve.accuracy or ()) if accuracy else curve.meta_loss
+            unknown = (math.nan,) * len(curve.iterations)  # of an algorithm that measures no accuracy in training
+            y = tuple(100 * v for v in curve.accuracy or unknown) if accuracy else curve.meta_loss
             series.append(Series(getattr(curve, against), y, colour=number))
     title = f"Training against {AGAINST_TITLE[against]}, smoothed over {counted(spans[0], 'meta-step')}"
     y_label = "query accuracy, %" if accuracy else "meta-loss"
@@ -283,9 +287,8 @@ def _lines(
             ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             ax.yaxis.set_minor_locator(NullLocator())
             floor = every.min() / 2  # a band may reach below zero, which a logarithmic axis cannot show
-        for number, (s, values) in enumerate(zip(series, y, strict=True)):
-            index = number if s.colour is None else s.colour
-            colour, dash = _colour(index), DASHES[index // len(COLOURS) % len(DASHES)]
+        for s, values in zip(series, y, strict=True):
+            colour, dash = _colour(s.colour), _dash(s.colour)
             marker = "o" if len(s.x) <= 25 else ""
             ax.plot(s.x, np.where(np.isfinite(values), values, math.nan), marker, ls=dash, color=colour, ms=3)
             if s.half is not None:
@@ -336,8 +339,8 @@ def _bars(bars: Sequence[tuple[str, float, float, str, int]], x_label: str) -> C
     """
 
     def draw(ax: Axes) -> None:
-        names = [sanitize(name, limit=24) for name, *_ in bars]
-        inches = WIDTH - CHARACTER * (max(map(len, names), default=0) + 4)
+        lines = [textwrap.wrap(sanitize(name, limit=3 * NAME_WIDTH), NAME_WIDTH) for name, *_ in bars]
+        inches = WIDTH - CHARACTER * (max((len(line) for name in lines for line in name), default=0) + 4)
         room: list[float] = []  # for each bar, the limit of the axis with which its text stays within the axes
         for row, (_, value, half, text, colour) in enumerate(bars):
             value, half = (v if math.isfinite(v) else 0.0 for v in (value, half))
@@ -346,7 +349,7 @@ def _bars(bars: Sequence[tuple[str, float, float, str, int]], x_label: str) -> C
                 ax.errorbar(value, row, xerr=half, color="#333333", capsize=3, lw=1.2)
             ax.annotate(text, (value + half, row), xytext=(5, 0), textcoords="offset points", va="center")
             room.append((value + half) / max(0.4, 1 - CHARACTER * (len(text) + 1) / inches))
-        ax.set_yticks(range(len(bars)), names)
+        ax.set_yticks(range(len(bars)), ["\n".join(name) for name in lines])
         ax.grid(visible=False, axis="y")
         ax.set_ylim(len(bars) - 0.5, -0.5)
         ax.set_xlim(0, max([ax.get_xlim()[1], *room]))
@@ -367,10 +370,7 @@ def _legend(figure: Figure, comparison: Comparison, title: str | None = None) ->
     from matplotlib.lines import Line2D
 
     names = [sanitize(label) for label, _, _ in _groups(comparison)]
-    handles = [
-        Line2D([], [], color=_colour(number), ls=DASHES[number // len(COLOURS) % len(DASHES)])
-        for number in range(len(names))
-    ]
+    handles = [Line2D([], [], color=_colour(number), ls=_dash(number)) for number in range(len(names))]
     columns = max(1, int(figure.get_figwidth() * 12) // (max(map(len, names)) + 6))
     figure.legend(
         handles,
@@ -385,6 +385,10 @@ def _legend(figure: Figure, comparison: Comparison, title: str | None = None) ->
 
 def _colour(number: int) -> str:
     return COLOURS[number % len(COLOURS)]
+
+
+def _dash(number: int) -> str | tuple[int, tuple[int, ...]]:
+    return DASHES[number // len(COLOURS) % len(DASHES)]
 
 
 def tick_text(value: float, _: object = None) -> str:

@@ -345,7 +345,8 @@ def _tensor(values: Array, name: str) -> Tensor:
     if isinstance(values, Tensor):
         return values.detach().cpu().clone()
     try:
-        return torch.from_numpy(np.array(values, order="C"))
+        array = np.array(values, order="C")
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
     except (TypeError, ValueError, RuntimeError):
         raise BadInput(
             f"{name} is a {type(values).__name__}, but must be a tensor or an array of numbers with rows of equal "
@@ -354,8 +355,8 @@ def _tensor(values: Array, name: str) -> Tensor:
 
 
 def _check_finite(values: Tensor, name: str) -> None:
-    if values.is_complex() or not values.isfinite().all():
-        raise BadInput(f"{name} has complex, infinite or NaN values, but all must be finite real numbers")
+    if values.is_complex() or not values.to(torch.float32).isfinite().all():
+        raise BadInput(f"{name} has complex, infinite or NaN values in float32, but all must be finite real numbers")
 
 
 def _on_device(experiment: Experiment, values: Tensor) -> Tensor:

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from metatui.runs.analysis.comparison.formatting import (
-    after_steps,
-    amount,
-    changes_in_training,
-    deviation,
-    group_result,
-    protocol_words,
-)
-from metatui.runs.analysis.comparison.tables import NONE, differing_settings, paired, seed_tests
+from metatui.runs.analysis.comparison.formatting import after_steps, amount, changes_in_training, protocol_words
+from metatui.runs.analysis.comparison.tables import differing_settings, groups, paired, seed_tests
 from metatui.runs.analysis.comparison.values import Comparison
 from metatui.utils.numbers import with_minus
 from metatui.utils.text import sanitize
@@ -29,6 +22,9 @@ SPECIAL = {
     "α": r"$\alpha$",
     "λ": r"$\lambda$",
     "µ": r"$\mu$",
+    "�": "?",
+    "[": "{[}",  # otherwise, it would begin an argument of the end of the previous row, like a star
+    "*": "{*}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
 """Characters that LaTeX would interpret, or that its default fonts lack, and their replacements."""
@@ -40,13 +36,9 @@ def as_tex(comparison: Comparison) -> str:
     The first table has a row for each run or group of seeds. Its caption states the protocol and defines the intervals.
     """
     metric = comparison.metric
-    if comparison.repeated:
-        heading = ["", "seeds", f"{metric}, mean", "SD"]
-        rows = []
-        for group in comparison.groups:
-            seeds = group.over_seeds(metric)
-            spread = deviation(metric, seeds.deviation[-1]) if seeds.seeds > 1 else NONE
-            rows.append([group.label, str(seeds.seeds), group_result(metric, group), spread])
+    rows: Sequence[Sequence[str]]
+    if over_seeds := groups(comparison):
+        heading, rows = ["", "seeds", f"{metric}, mean", "SD"], over_seeds.rows
         interval = "the half-width of the 95 % interval of the mean over seeds (Student's t)"
         meaning = f"± is {interval}, and SD is the standard deviation over seeds"
     else:

@@ -20,7 +20,15 @@ from metatui.runs.analysis.comparison.pairwise_tests import pairs, seed_pairs
 from metatui.runs.analysis.comparison.seed_groups import seed_groups
 from metatui.runs.analysis.comparison.shared_protocol import SharedProtocol, agree, result_warnings
 from metatui.runs.analysis.comparison.tables import differing_settings, paired
-from metatui.runs.analysis.comparison.values import Comparison, Costs, Protocol, RunResult
+from metatui.runs.analysis.comparison.values import (
+    Comparison,
+    Costs,
+    LiveChange,
+    Protocol,
+    RunResult,
+    TimeToTarget,
+    TrainingCurve,
+)
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import BadInput
 from metatui.utils.numbers import interval
@@ -85,6 +93,14 @@ def test_holm_correction() -> None:
     assert "p = 0.063, Holm-corrected for 3 pairs" in together
 
 
+def test_pairs_without_a_test_are_not_corrected_for() -> None:
+    runs = [result("A", spread(0.5, 0.1, 20)), result("B", [0.448] * 20), result("lost", [1e35] * 20)]
+    tested = verdicts(*runs)[0]
+    assert tested.endswith("the difference is significant (p = 0.031)")
+    four = [*runs, result("C", [0.5] * 20)]
+    assert "p = 0.063, Holm-corrected for 3 pairs)" in verdicts(*four)[0]
+
+
 def test_median_contradicts_mean() -> None:
     worse_on_a_few = [0.4] * 95 + [100.0] * 25
     a, b = result("A", worse_on_a_few), result("B", [0.5] * 120)
@@ -98,6 +114,15 @@ def test_ranks_contradict_mean() -> None:
     (message,) = verdicts(a, b)
     assert message.startswith("No significant difference between A and B on the same 60 tasks")
     assert "; but A is ahead on most tasks (Wilcoxon p < 0.0001), so a few tasks dominate the mean" in message
+
+
+def test_ranks_contradict_median() -> None:
+    """A is worse on 31 of 56 tasks, but the ranks show that it is better, and one task dominates the mean."""
+    above = [*np.linspace(0.01, 0.02, 30), *-np.linspace(0.03, 0.04, 25), 0.3]
+    a, b = result("A", [1 + difference for difference in above]), result("B", [1.0] * 56)
+    (pair,) = pairs((a, b), metric="loss", step=1)
+    assert (pair.test.median > 0, pair.test.p > 0.05, pair.wilcoxon_p_holm < 0.05) == (True, True, True)
+    assert pair.verdict.endswith("p = 0.73)"), "the Wilcoxon p does not show that B is ahead"
 
 
 def test_constant_difference_uses_wilcoxon() -> None:
@@ -184,8 +209,36 @@ def test_verdicts_over_seeds() -> None:
     (flat,) = conclusions(*seeds("A", [0.5, 0.5]), *seeds("B", [0.75, 0.75], **{"algorithm.inner_lr": 0.5}))
     assert flat.endswith("but no test is possible: the results do not vary across seeds")
     (lost,) = conclusions(*low, *seeds("B", [math.nan, 0.75], **{"algorithm.inner_lr": 0.5}))
-    assert lost.startswith("MAML (inner lr 0.01) (3 seeds) and MAML (inner lr 0.5) (2 seeds) cannot be compared")
+    assert lost.startswith("MAML (inner lr 0.01) (3 seeds) and MAML (inner lr 0.5) (1 of 2 seeds) cannot be compared")
+    (fewer,) = conclusions(*low, *seeds("B", [0.6, math.nan, 0.62], **{"algorithm.inner_lr": 0.5}))
+    assert " below that of MAML (inner lr 0.5) (2 of 3 seeds) on the same 4 tasks" in fewer
     assert conclusions(*low) == []
+
+
+def test_seeds_of_a_group_have_the_same_live_changes() -> None:
+    def run(seed: int, *changes: tuple[int, str, Scalar, Scalar], inner_lr: float = 0.01) -> RunResult:
+        settings = change(SINUSOID, {"training.seed": seed, "algorithm.inner_lr": inner_lr})
+        made = tuple(LiveChange(TimeToTarget(at, at, 1.0), "", path, old, new) for at, path, old, new in changes)
+        curve = TrainingCurve(50, (20,), (40,), (1.0,), (1.0,), None, changes=made)
+        return replace(result(f"{seed}", [0.5, 0.6], settings=settings), training=curve)
+
+    def sizes(*runs: RunResult) -> list[int]:
+        return [len(group.runs) for group in seed_groups(runs)]
+
+    outer, inner = "algorithm.outer_lr", "algorithm.inner_lr"
+    rate = SINUSOID.algorithm.outer_lr
+    late, early = (19, outer, 0.1, rate), (9, outer, 0.1, rate)
+    assert sizes(run(0, late), run(1)) == [1, 1], "the same last settings"
+    assert sizes(run(0, late), run(1, early)) == [1, 1]
+    assert sizes(run(0, late), run(1, (19, outer, 0.5, rate))) == [1, 1]
+    assert sizes(run(0, late), run(1, late)) == [2]
+    assert len(pairs([run(0, late), run(1)], metric="loss", step=1)) == 1
+    before, after = run(0, (10, inner, 0.01, 2.0)), run(1, (10, inner, 0.01, 2.0), inner_lr=2.0)
+    assert sizes(before, after) == [2], "validated best before and after the same change"
+    assert pairs([before, after], metric="loss", step=1) == ()
+    assert sizes(run(0, (10, inner, 0.01, 0.5), (10, inner, 0.5, 2.0)), after) == [2], "as repeated by a rerun"
+    others = (12, "training.iterations", 10, 20), (5, "compute.tasks_at_once", 0, 2)
+    assert sizes(run(0, *others), run(1)) == [2], "the meta-steps are the same"
 
 
 def folders(*names: str) -> list[RunFolder]:
@@ -211,6 +264,12 @@ def test_labels() -> None:
     assert found({}, {"algorithm.inner_lr": 0.1, "task.shots": 5, "training.seed": 1}) == [
         "MAML (shots 10, inner lr 0.01, seed 0)", "MAML (shots 5, inner lr 0.1, seed 1)",
     ]  # fmt: skip
+    assert found({}, {"algorithm.inner_steps": 3, "evaluation.inner_steps": 1}) == [
+        "MAML (algorithm inner steps 1, evaluation inner steps 2)",
+        "MAML (algorithm inner steps 3, evaluation inner steps 1)",
+    ]
+    images: dict[str, Scalar] = {"task.source": "glyphs"}
+    assert found(images, images | {"task.ways_range": "2-5"}) == ["MAML (ways range empty)", "MAML (ways range 2-5)"]
     four: dict[str, Scalar] = {
         "algorithm.inner_lr": 0.1,
         "algorithm.inner_steps": 3,

@@ -202,6 +202,25 @@ def test_texts_of_bars_stay_within_the_axes(name: str) -> None:
     assert axes.get_xlim()[1] < 130
 
 
+def test_names_of_bars_tell_runs_apart() -> None:
+    names = [f"MAML (inner lr {rate}, inner steps {steps})" for rate in (0.01, 0.001) for steps in (1, 5)]
+    axes = axes_of(figures._bars([(name, 1.0, 0.1, "1.0 ± 0.1", 0) for name in names], "loss"))
+    shown = [label.get_text() for label in axes.get_yticklabels()]
+    assert [text.replace("\n", " ") for text in shown] == names
+    assert max(len(line) for text in shown for line in text.splitlines()) <= figures.NAME_WIDTH
+
+
+def test_training_without_accuracy_is_a_gap() -> None:
+    images = result("A", [1.0] * 4, [0.5, 0.6, 0.7, 0.8])
+    panel = figures.training(
+        comparison(replace(images, training=curve()), replace(images, training=curve(accuracy=(0.5, 0.75))))
+    )
+    assert panel
+    unknown, known = (np.asarray(line.get_ydata(), dtype=float) for line in axes_of(panel.draw).lines)
+    assert np.isnan(unknown).all()
+    assert known.tolist() == [50.0, 75.0]
+
+
 def test_nonfinite_values_are_gaps() -> None:
     axes = axes_of(figures._lines([Series((0, 1, 2), (1.0, math.inf, 2.0))], "x", "y", log=False))
     (line,) = axes.lines

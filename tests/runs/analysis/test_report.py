@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import http.server
+import os
 import re
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 
 from metatui.cli import main
 from metatui.config import presets
@@ -22,8 +24,9 @@ from metatui.events import Change, Progress
 from metatui.runs.analysis.comparison import Comparison, compare
 from metatui.runs.analysis.comparison.tables import NONE
 from metatui.runs.analysis.exports import EXPORTS
-from metatui.runs.analysis.report import as_html, as_markdown
+from metatui.runs.analysis.report import as_html, as_markdown, write
 from metatui.runs.analysis.report.content import MOST_EVENTS, report
+from metatui.runs.analysis.report.render import escape_markdown
 from metatui.runs.execution.session import Session
 from metatui.runs.formatting import with_unit
 from metatui.runs.storage.journal import JournalWriter
@@ -156,6 +159,24 @@ def test_markup_in_files_is_escaped(waves: Comparison, pages: dict[str, str]) ->
     markdown = as_markdown(waves)
     assert "\\<script\\>alert(1)\\</script\\>" in markdown
     assert not any(c in markdown for c in "\x00\x1b\u202e")
+
+
+@pytest.mark.parametrize(
+    "text", ["&lt;b&gt;", "~~a~~ $x$", "`*_[a](b)<i>|#\\", "- a", "+ a", "1. a", "2) a", "# a", "-0.5"]
+)
+def test_escaped_text_is_shown_unchanged(text: str) -> None:
+    escaped = escape_markdown(text)
+    parsed = MarkdownIt().enable(["table", "strikethrough"]).parse(f"- {escaped}\n\n| h |\n| --- |\n| {escaped} |\n")
+    shown = ["".join(part.content for part in token.children or ()) for token in parsed if token.type == "inline"]
+    assert shown == [text, "h", text]
+    assert [token.type for token in parsed].count("list_item_open") == 1
+    assert "$" not in escaped.replace("\\$", ""), "some viewers show it as a formula"
+
+
+def test_name_of_a_markdown_file_may_be_any_bytes(images: Comparison, tmp_path: Path) -> None:
+    file, *figures = write(images, tmp_path / os.fsdecode(b"\xff.md"))
+    assert "(%FF-training.svg)" in file.read_text()
+    assert all(figure.exists() for figure in figures)
 
 
 @pytest.mark.parametrize("kind", ["html", "markdown"])

@@ -98,6 +98,7 @@ def test_steps_and_inner_lr(runs_dir: Path) -> None:
     for (name, p), g in zip(network.named_parameters(), gradients, strict=True):
         torch.testing.assert_close(adapted.module.get_parameter(name).data, p.data - 0.5 * g)
     assert not torch.equal(model.adapt(x, np.sin(x), steps=3)(x), adapted(x))
+    assert torch.equal(adapted(x.astype(x.dtype.newbyteorder())), adapted(x)), "as in files of other machines"
 
 
 def test_last_checkpoint(runs_dir: Path) -> None:
@@ -212,6 +213,7 @@ def test_frozen_parameters_without_the_file_of_weights(tmp_path: Path, runs_dir:
 
 ARRAY = "x is a list, but must be a tensor or an array of numbers with rows of equal length"
 SHAPE = "but must have the shape [B, {}] with at least one example"
+FINITE = "complex, infinite or NaN values in float32, but all must be finite real numbers"
 PIXELS = torch.zeros(3, 1, 28, 28)
 RANGE = change(IMAGES, {"task.ways_range": "2-4"})
 EXAMPLES: list[tuple[Settings, Any, Any, str]] = [
@@ -220,7 +222,9 @@ EXAMPLES: list[tuple[Settings, Any, Any, str]] = [
     (SINUSOID, [[1.0], [2.0]], [1.0, 2.0], "y has the shape [2], but must have the shape [2, 1] for this x"),
     (SINUSOID, [[1.0], []], [1.0, 2.0], ARRAY),
     (SINUSOID, [["a"]], [[1.0]], ARRAY),
-    (SINUSOID, [[math.nan]], [[1.0]], "x has complex, infinite or NaN values, but all must be finite real numbers"),
+    (SINUSOID, [[math.nan]], [[1.0]], f"x has {FINITE}"),
+    (SINUSOID, [[1e39]], [[1.0]], f"x has {FINITE}"),
+    (SINUSOID, [[1.0]], [[-1e39]], f"y has {FINITE}"),
     (IMAGES, PIXELS[:, 0], [0, 1, 2], f"x has the shape [3, 28, 28], {SHAPE.format('1, 28, 28')}"),
     (
         IMAGES, PIXELS + 255, [0, 1, 2],

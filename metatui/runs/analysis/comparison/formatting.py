@@ -169,7 +169,7 @@ def note_on_seeds(comparison: Comparison) -> str | None:
 
     The result is None if there are no paired tests, or if there are also tests over seeds.
     """
-    if not any(pair.is_tested for pair in comparison.pairs) or comparison.seeds:
+    if not any(pair.test.most_are_there for pair in comparison.pairs) or comparison.seeds:
         return None
     return (
         "The tests are paired t-tests over tasks, which compare the trained models. To compare the settings of the "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from metatui.config.fields import FIELDS, text_of
 from metatui.config.registry import ALGORITHMS
@@ -33,7 +33,7 @@ def labels(runs: Sequence[RunFolder], settings: Sequence[Settings], titles: Sequ
             differing = _differing([settings[i] for i in alike])
             for i in alike:
                 if 0 < len(differing) <= MOST_SETTINGS:
-                    result[i] = f"{title} ({', '.join(_setting(settings[i], path) for path in differing)})"
+                    result[i] = f"{title} ({', '.join(_values(settings[i], differing))})"
                 else:
                     result[i] = runs[i].id
     for unique in (lambda run: run.id, lambda run: sanitize(str(run.path))):
@@ -58,8 +58,12 @@ def _differing(settings: Sequence[Settings]) -> list[str]:
     ]
 
 
-def _setting(settings: Settings, path: str) -> str:
-    return f"{path.split('.')[1].replace('_', ' ')} {sanitize(text_of(settings.value(path)))}"
+def _values(settings: Settings, paths: Sequence[str]) -> Iterator[str]:
+    """Yield names and values of settings. The group of a setting is given if it shares its name with another one."""
+    names = [path.split(".")[1] for path in paths]
+    for path, name in zip(paths, names, strict=True):
+        unique = path.replace(".", " ") if names.count(name) > 1 else name
+        yield f"{unique.replace('_', ' ')} {sanitize(text_of(settings.value(path))) or 'empty'}"
 
 
 def measured_in(runs: Sequence[Settings]) -> tuple[list[str], list[str]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from metatui.config.fields import FIELDS
 from metatui.runs.analysis.comparison.formatting import points, probability
-from metatui.runs.analysis.comparison.seed_groups import seed_groups, without_seed
+from metatui.runs.analysis.comparison.seed_groups import apart_from_seed, seed_groups
 from metatui.runs.analysis.comparison.values import Metric, Pair, RunResult, SeedPair
 from metatui.utils.numbers import interval
 from metatui.utils.text import counted
@@ -32,9 +32,10 @@ def pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple[Pair
     both = [(a, b) for a, b in combinations(runs, 2) if a.same_tasks == b.same_tasks and not _only_seed_differs(a, b)]
     tests = [paired_test(differences(a, b, metric, step)) for a, b in both]
     p = holm([test.deciding_p if test.most_are_there else math.nan for test in tests])
+    family = sum(not math.isnan(each) for each in p)
     ranks = holm([test.wilcoxon_p if test.most_are_there else math.nan for test in tests])
     tested = (
-        Pair(a, b, metric, step, test, p_holm, wilcoxon_p_holm, family=len(both), verdict="")
+        Pair(a, b, metric, step, test, p_holm, wilcoxon_p_holm, family, verdict="")
         for (a, b), test, p_holm, wilcoxon_p_holm in zip(both, tests, p, ranks, strict=True)
     )
     return tuple(replace(pair, verdict=pair_verdict(pair)) for pair in tested)
@@ -42,7 +43,7 @@ def pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple[Pair
 
 def _only_seed_differs(a: RunResult, b: RunResult) -> bool:
     same_seed = a.settings.training.seed == b.settings.training.seed
-    return not same_seed and without_seed(a.settings) == without_seed(b.settings)
+    return not same_seed and apart_from_seed(a) == apart_from_seed(b)
 
 
 def differences(a: RunResult, b: RunResult, metric: Metric, step: int) -> Floats:
@@ -72,8 +73,9 @@ def seed_pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple
     both = [(a, b) for a, b in combinations(groups, 2) if a.runs[0].same_tasks == b.runs[0].same_tasks]
     tests = [welch_test(*([_mean(run, metric, step) for run in group.runs] for group in two)) for two in both]
     p = holm([test.p for test in tests])
+    family = sum(not math.isnan(each) for each in p)
     tested = (
-        SeedPair(a, b, metric, step, test, p_holm, family=len(both), verdict="")
+        SeedPair(a, b, metric, step, test, p_holm, family, verdict="")
         for (a, b), test, p_holm in zip(both, tests, p, strict=True)
     )
     return tuple(replace(pair, verdict=seed_verdict(pair)) for pair in tested)
@@ -111,7 +113,7 @@ def pair_verdict(pair: Pair) -> str:
     if test.left_out:
         # Divergence comes first: it is itself a difference, and the remaining tasks are a biased sample.
         lost = f"{a} diverged on {_diverged(pair.a)} of the same {count:,} tasks and {b} on {_diverged(pair.b)}"
-        if not pair.is_tested:
+        if not test.most_are_there:
             return f"{lost}: too few tasks remain to compare the runs"
         tasks, lost, both = f"on the other {test.tasks:,} tasks{after}", f"{lost}; ", "between them"
     elif test.tasks < 2:
@@ -193,10 +195,20 @@ def _median_note(pair: Pair) -> str:
 
 def _rank_note(pair: Pair) -> str:
     """Return a note if the ranks show a difference that the mean does not, otherwise an empty string."""
-    if not pair.wilcoxon_p_holm < LEVEL or pair.test.median == 0 or math.isnan(pair.test.p):
+    if not pair.wilcoxon_p_holm < LEVEL or math.isnan(pair.test.p) or _rank_sum(pair) * pair.test.median <= 0:
         return ""
     p = _corrected(pair.wilcoxon_p_holm, "Wilcoxon p", pair.family, "pairs")
     return f"; but {_ahead(pair)} is ahead on most tasks ({p}), so a few tasks dominate the mean"
+
+
+def _rank_sum(pair: Pair) -> float:
+    """Return the sum of the signed ranks of the differences. Its sign may differ from that of their median."""
+    import numpy as np
+    from scipy.stats import rankdata
+
+    each = differences(pair.a, pair.b, pair.metric, pair.step)
+    each = each[np.isfinite(each) & (each != 0)]
+    return float((np.sign(each) * rankdata(np.abs(each))).sum())
 
 
 def _ahead(pair: Pair) -> str:

@@ -4,45 +4,31 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
+from metatui.config.declarations import Scalar
+from metatui.config.fields import FIELDS, change
 from metatui.config.settings import Settings
 from metatui.runs.analysis.comparison.labels import labels
-from metatui.runs.analysis.comparison.values import RunResult, SeedCurve, SeedGroup
+from metatui.runs.analysis.comparison.values import RecordedRun, RunResult, SeedCurve, SeedGroup
 from metatui.runs.execution.replay_log import FREE_ON_RESUME
-from metatui.runs.storage.run_folder import RunFolder
 
-
-class Groupable(Protocol):
-    """A run with the properties that determine its group."""
-
-    @property
-    def run(self) -> RunFolder: ...
-    @property
-    def label(self) -> str: ...
-    @property
-    def title(self) -> str: ...
-    @property
-    def settings(self) -> Settings: ...
-    @property
-    def same_tasks(self) -> Hashable: ...
-
-
-R = TypeVar("R", bound=Groupable)
+R = TypeVar("R", bound=RecordedRun)
 
 
 def by_seed(runs: Sequence[R]) -> list[tuple[str, tuple[R, ...]]]:
     """Group runs that differ only in their seeds. The groups are ordered by their first runs.
 
-    Every run is in exactly one group. If several runs have the same settings and the same seed, the group contains only
-    the last of these runs, because a repetition is not a second seed. Each of the earlier ones forms its own group.
+    Every run is in exactly one group. Runs with different live changes are in different groups. If several runs have
+    the same settings and the same seed, the group contains only the last of these runs, because a repetition is not a
+    second seed. Each of the earlier ones forms its own group.
 
     Returns:
         The label and the runs of each group.
     """
     alike: dict[Hashable, dict[int, R]] = defaultdict(dict)
     for run in runs:
-        alike[run.same_tasks, without_seed(run.settings)][run.settings.training.seed] = run
+        alike[run.same_tasks, apart_from_seed(run)][run.settings.training.seed] = run
     groups = [tuple(seeds.values()) for seeds in alike.values()]
     first = [group[0] for group in groups]
     names = labels(
@@ -68,6 +54,20 @@ def seed_groups(runs: Sequence[RunResult]) -> tuple[SeedGroup, ...]:
         )
         for label, group in by_seed(runs)
     )
+
+
+def apart_from_seed(run: RecordedRun) -> Hashable:
+    """Return everything that determines how a run learns, except its seed: its first settings and their changes.
+
+    A changed number of meta-steps is only part of the settings, because the meta-steps themselves are the same.
+    """
+    first: dict[str, Scalar] = {}
+    made: dict[tuple[int, str], Scalar] = {}
+    for each in run.training.changes if run.training else ():
+        if each.path != "training.iterations" and FIELDS[each.path].group not in FREE_ON_RESUME:
+            first.setdefault(each.path, each.old)
+            made[each.at.iterations, each.path] = each.new  # a rerun repeats only the last of several changes
+    return without_seed(change(run.settings, first)), frozenset(made.items())
 
 
 def without_seed(settings: Settings) -> Settings:

@@ -239,11 +239,6 @@ class Pair:
     verdict: str
     """Conclusion as a sentence without a full stop."""
 
-    @property
-    def is_tested(self) -> bool:
-        """Whether the runs were compared; False if so many tasks diverged that too few remain for a test."""
-        return not self.test.left_out or (self.test.tasks > 1 and self.test.most_are_there)
-
 
 @dataclass(frozen=True)
 class SeedCurve:
@@ -278,8 +273,12 @@ class SeedGroup:
 
     @property
     def name(self) -> str:
-        """The label and, if there are several seeds, their number: `MAML (3 seeds)`."""
-        return f"{self.label} ({len(self.runs)} seeds)" if self.is_repeated else self.label
+        """The label and, if there are several seeds, their number: `MAML (3 seeds)`, `MAML (2 of 3 seeds)`.
+
+        The second text means that statistics leave out one seed, because the run diverged on most tasks.
+        """
+        kept = "" if self.loss.seeds == len(self.runs) else f"{self.loss.seeds} of "
+        return f"{self.label} ({kept}{len(self.runs)} seeds)" if self.is_repeated else self.label
 
     def over_seeds(self, metric: Metric) -> SeedCurve:
         """Return the statistics of the metric across seeds."""
@@ -366,7 +365,7 @@ class Comparison:
         verdicts: list[str] = []
         lost: dict[RunResult, str] = {}
         for pair in self.deciding:
-            untested = () if isinstance(pair, SeedPair) or pair.is_tested else (pair.a, pair.b)
+            untested = () if isinstance(pair, SeedPair) or pair.test.most_are_there else (pair.a, pair.b)
             mostly_lost = [run for run in untested if 2 * run.diverged >= run.evaluation.tasks]
             for run in mostly_lost:
                 count = f"{run.diverged:,} of the same {run.evaluation.tasks:,} tasks"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import os
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -68,7 +70,7 @@ def _write_markdown(comparison: Comparison, content: Report, path: Path) -> tupl
         for section in content.sections
         for panel in section.figures
     }
-    text = _render("report.md.jinja", content, lambda panel: quote(figures[panel.name].name))
+    text = _render("report.md.jinja", content, lambda panel: quote(os.fsencode(figures[panel.name].name)))
     for section in content.sections:
         for panel in section.figures:
             write_atomically(figures[panel.name], panel_figure(panel, comparison))
@@ -104,4 +106,5 @@ def _environment() -> Environment:
 
 def escape_markdown(text: str) -> str:
     """Escape Markdown syntax in `text`, because names of runs may contain any character."""
-    return "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c for c in text)
+    escaped = re.sub(r"[\\`*_\[\]<>|#&~$]", r"\\\g<0>", text)
+    return re.sub(r"^(\d*)([-+.)])(?=\s|$)", r"\1\\\2", escaped)  # the marker of a list item

@@ -109,7 +109,7 @@ def _differences(comparison: Comparison) -> list[Estimate]:
     scale, format_interval = (100, points) if comparison.metric == "accuracy" else (1, interval)
     estimates = []
     for pair in comparison.deciding:
-        if isinstance(pair, Pair) and not pair.is_tested:
+        if isinstance(pair, Pair) and not pair.test.most_are_there:
             continue
         difference = pair.test.mean if isinstance(pair, Pair) else pair.test.difference
         words = with_minus(f"{'+' if difference > 0 else ''}{format_interval(difference, pair.test.ci95)}")
