@@ -21,7 +21,9 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, get_args
+
+from pydantic import ValidationError
 
 from metatui.config.declarations import Group, Scalar, SettingField, When, group_fields
 from metatui.utils.errors import BadInput, class_and_message, did_you_mean, quote
@@ -344,7 +346,25 @@ def _check(component: type[Component]) -> None:
         raise BadInput(f"{here} must have a title: its name as written in the literature")
     if not isinstance(component.Options, type) or not issubclass(component.Options, Group):
         raise BadInput(f"{here}: Options must be a subclass of Group")
-    list(fields_of(component))
+    if not isinstance(component.uses, Set):
+        raise BadInput(f"{here}: uses must be a set of paths of settings")
+    kinds = get_args(Kind)
+    if not all(kind in kinds and isinstance(values, Mapping) for kind, values in component.usual.items()):
+        raise BadInput(
+            f"{here}: usual must be a dict whose keys are kinds of tasks ({' or '.join(kinds)}), and whose values are "
+            "dicts of settings"
+        )
+    kind = getattr(component, "kind", None)
+    if component.registry is DATA and kind not in kinds:
+        raise BadInput(f"{here}: kind is {quote(kind)}, but must be {' or '.join(kinds)}")
+    fields = {field.path: field for field in fields_of(component)}
+    try:
+        # A default that is not allowed would make the settings of runs unreadable.
+        component.Options.model_validate(dict(component.Options()))
+    except ValidationError as error:
+        first = error.errors()[0]
+        problem = fields[f"{name}.{first['loc'][0]}"].problem(first["input"])
+        raise BadInput(f"{here}: the default of {problem.sentence}") from None
 
 
 def fields_of(component: type[Component]) -> Iterator[SettingField]:
@@ -382,11 +402,11 @@ def _installed_component(point: EntryPoint) -> type[Any]:
     origin = f"the plugin {quote(point.value)}"
     try:
         component = point.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BadInput(f"{origin} cannot be loaded: {class_and_message(error)}") from error
     if not isinstance(component, type) or not issubclass(component, Component):
         raise BadInput(f"{origin} is not an algorithm, model or data set")
-    if getattr(component, "name", None) != point.name:
-        raise BadInput(f"{origin} is installed as {quote(point.name)}, but its name is {quote(component.name)}")
+    if (name := getattr(component, "name", None)) != point.name:
+        raise BadInput(f"{origin} is installed as {quote(point.name)}, but its name is {quote(name)}")
     _check(component)
     return component

@@ -139,6 +139,16 @@ def test_completion_of_settings(plugin: Path) -> None:
             PLUGIN + '    usual = {"regression": {"ridge.strength": 2.0, "ridge.rate": 0.1}}\n',
             "`usual` contains 'ridge.rate', which is not a setting",
         ),
+        (PLUGIN + '    uses = ["task.shots"]\n', "class Ridge: uses must be a set of paths of settings"),
+        (
+            PLUGIN + '    usual = {"algorithm.inner_lr": 0.1}\n',
+            "usual must be a dict whose keys are kinds of tasks (regression or classification)",
+        ),
+        (PLUGIN.replace("ALGORITHMS", "DATA"), "kind is None, but must be regression or classification"),
+        (
+            PLUGIN.replace("1.0,", "20.0,"),
+            "the default of ridge.strength is 20.0, but must be a number from 0 to 10",
+        ),
         (PLUGIN + PLUGIN.replace("Ridge", "Other"), "two plugins define the algorithm 'ridge': load only one"),
         (
             PLUGIN + PLUGIN.replace("ALGORITHMS", "MODELS").replace("Ridge", "Other"),
@@ -160,6 +170,10 @@ def test_completion_of_settings(plugin: Path) -> None:
         "options",
         "uses",
         "usual",
+        "list of uses",
+        "usual without kinds",
+        "kind",
+        "default",
         "twice",
         "both",
     ],
@@ -231,6 +245,8 @@ def test_doctor_lists_plugins(installed: Path, plugin: Path, capsys: pytest.Capt
     [
         (PLUGIN.replace('"ridge"', '"lasso"'), "is installed as 'ridge', but its name is 'lasso'"),
         ("Ridge = 3", "is not an algorithm, model or data set"),
+        ("import sys; sys.exit(3)", "cannot be loaded: SystemExit: 3"),
+        (PLUGIN.replace('    name = "ridge"\n', ""), "is installed as 'ridge', but its name is None"),
         (PLUGIN + '    uses = frozenset({"task.nonsense"})\n', "which is not a setting"),
         (PLUGIN.replace('    title = "Ridge regression"\n', ""), "class Ridge must have a title"),
     ],
