@@ -101,10 +101,13 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 def _seeds(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...]:
     if text is None:
         return ()
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() for part in parts) or len({int(part) for part in parts}) < len(parts):
+    try:
+        seeds = tuple(map(int, text.split(",")))
+    except ValueError:
+        seeds = ()
+    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
         raise BadInput(f"--seeds is {quote(text)}, but must be distinct whole numbers of at least 0, such as 0,1,2")
-    return tuple(map(int, parts))
+    return seeds
 
 
 seeds_option = click.option(

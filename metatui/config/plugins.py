@@ -18,18 +18,19 @@ from metatui.config.registry import (
 )
 from metatui.config.settings import RESERVED, common_fields
 from metatui.utils.errors import BadInput, class_and_message, quote
+from metatui.utils.paths import absolute
 
 
 def select_plugin_files(files: Sequence[str]) -> None:
     """Add `files` to the plugin files that this process and its children load when they look up a component.
 
     Raises:
-        BadInput: if a path contains the character that separates paths.
+        BadInput: if a path contains the character that separates paths, or cannot be made absolute.
     """
     for file in files:
         if os.pathsep in file:
             raise BadInput(f"--plugin is {quote(file, 200)}, but must be a path without '{os.pathsep}'")
-    paths = [str(Path(file).expanduser().absolute()) for file in files]
+    paths = [str(absolute(file)) for file in files]
     os.environ[PLUGINS_VARIABLE] = os.pathsep.join(dict.fromkeys((*plugin_files(), *paths)))
 
 
