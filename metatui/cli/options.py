@@ -155,10 +155,11 @@ def changed(settings: Settings, assignments: Sequence[str], device: str | None =
 
 def note_without_effect(settings: Settings, paths: Iterable[str]) -> None:
     """Print a note on standard error for each setting in `paths` that has no effect with the other `settings`."""
+    from metatui.cli.console.output import echo
     from metatui.config.fields import without_effect
 
     for sentence in without_effect(settings, sorted(paths)):
-        click.echo(f"note: {sentence}", err=True)
+        echo(f"note: {sentence}", err=True)
 
 
 def check_new_file(path: Path, option: str, *, force: bool) -> None:

@@ -393,7 +393,7 @@ def test_check_reports_errors(capsys: pytest.CaptureFixture[str], monkeypatch: p
     assert answer(capsys, "check", code=1)["ok"] is False
     assert main(["check"]) == 1
     out, err = capsys.readouterr()
-    assert out.startswith("1 of 2 checks failed: ")
+    assert out.startswith("1 of 2 checks failed. ")
     assert "WRONG  second order, maml, loop: relative error 5.0e-01\n" in out
     assert "ok  second order, maml, batched, compared with higher\n" in err
     monkeypatch.setattr(checks, "run_checks", lambda device: iter([good]))
