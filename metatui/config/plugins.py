@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from metatui.config.registry import (
     REGISTRIES,
     all_components,
     fields_of,
+    forget_plugin_files,
     load_plugin_files,
     plugin_files,
 )
@@ -56,8 +58,10 @@ def load_plugin(file: str | Path) -> None:
         select_plugin_files([os.fspath(file)])
         load_plugins()
     except BadInput as error:
+        selected = set(plugin_files())
         os.environ[PLUGINS_VARIABLE] = before  # later look-ups would load the file again and fail
-        raise BadInput(f"the plugin {str(error).removeprefix('--plugin ')}") from error
+        forget_plugin_files(selected - set(plugin_files()))
+        raise BadInput(re.sub("^--plugin", "the plugin", str(error))) from error
 
 
 def load_plugins() -> None:

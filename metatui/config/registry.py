@@ -170,6 +170,9 @@ class Registry(Generic[AnyComponent]):
         if name in self._installed() or self._classes.setdefault(name, component) is not component:
             raise BadInput(f"two plugins define the {self.kind} {quote(name)}: load only one of them")
 
+    def remove(self, component: type[AnyComponent]) -> None:
+        del self._classes[component.name]
+
     def exclude(self, component: type[AnyComponent], reason: str) -> None:
         """Remove the component of an unusable plugin.
 
@@ -177,7 +180,7 @@ class Registry(Generic[AnyComponent]):
             BadInput: if the plugin was loaded from a file or defined in Python code. For a plugin of an installed
                 package, the reason is only recorded and logged.
         """
-        del self._classes[component.name]
+        self.remove(component)
         if component.name not in self._installed():
             raise BadInput(reason)
         self._broken[component.name] = reason
@@ -271,6 +274,15 @@ def load_plugin_files() -> None:
             except BaseException:
                 _loaded_files.remove(path)
                 raise
+
+
+def forget_plugin_files(paths: Set[str]) -> None:
+    """Remove the components of plugin files, so that corrected files can be loaded."""
+    for registry in REGISTRIES:
+        for component in registry.loaded():
+            if getattr(sys.modules[component.__module__], "__file__", None) in paths:
+                registry.remove(component)
+    _loaded_files.difference_update(paths)
 
 
 def plugin_files() -> list[str]:

@@ -80,6 +80,16 @@ def test_file_in_python(plugin: Path, tmp_path: Path, monkeypatch: pytest.Monkey
         assert "settings.toml" in str(error.value)
 
 
+def test_corrected_file_in_python(plugin: Path) -> None:
+    other = PLUGIN.replace("ALGORITHMS", "MODELS").replace("Ridge", "Other")
+    plugin.write_text(PLUGIN.replace('"ridge"', '"task"') + other)
+    with pytest.raises(BadInput, match=r"^the algorithm 'task' of a plugin cannot be used"):
+        metatui.load_plugin(plugin)
+    plugin.write_text(PLUGIN)
+    metatui.load_plugin(plugin)
+    assert Settings(algorithm={"name": "ridge"}).algorithm.name == "ridge"
+
+
 def test_file_before_any_command(plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--plugin", str(plugin), "settings", "--json"]) == 0
     listed = {each["setting"]: each for each in json.loads(capsys.readouterr().out)["settings"]}
