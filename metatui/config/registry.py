@@ -293,7 +293,7 @@ def plugin_files() -> list[str]:
 
 def _load_file(path: Path) -> None:
     origin = f"--plugin {quote(str(path), 200)}"
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path.is_file, this is also False if the path is not accessible
         raise BadInput(f"{origin} is not a file")
     module_name = f"metatui_plugin_{len(_loaded_files)}_{path.stem}"
     spec = spec_from_file_location(module_name, path)

@@ -171,6 +171,8 @@ def test_relative_path_in_a_deleted_folder_is_refused(
 @example(arguments=["evaluate", "~nobody-of-this-name/x"])
 @example(arguments=["runs", "--runs-dir", "~nobody-of-this-name"])
 @example(arguments=["--plugin", "~nobody-of-this-name/x.py", "runs"])
+@example(arguments=["runs", "--runs-dir", "x" * 300])
+@example(arguments=["evaluate", "latest", "--runs-dir", "x" * 300])
 @example(arguments=["run", "[bold]x[/bold].toml"])
 @example(arguments=["run", "quick", "--seeds", "9" * 5000])
 @example(arguments=["run", "quick", "--set", "training.seed=" + "9" * 5000])

@@ -195,7 +195,13 @@ def test_unusable_file(plugin: Path, text: str, message: str, capsys: pytest.Cap
 
 @pytest.mark.parametrize(
     ("file", "message"),
-    [("nowhere.py", "is not a file"), (".", "is not a file"), ("a.txt", "must end in .py"), ("a:b.py", "without ':'")],
+    [
+        ("nowhere.py", "is not a file"),
+        (".", "is not a file"),
+        (f"{'x' * 300}.py", "is not a file"),
+        ("a.txt", "must end in .py"),
+        ("a:b.py", "without ':'"),
+    ],
 )
 def test_path_of_no_python_file(file: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.txt").write_text(PLUGIN)
