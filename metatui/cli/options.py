@@ -101,10 +101,13 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 def _seeds(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...]:
     if text is None:
         return ()
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() for part in parts) or len({int(part) for part in parts}) < len(parts):
+    try:
+        seeds = tuple(map(int, text.split(",")))
+    except ValueError:
+        seeds = ()
+    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
         raise BadInput(f"--seeds is {quote(text)}, but must be distinct whole numbers of at least 0, such as 0,1,2")
-    return tuple(map(int, parts))
+    return seeds
 
 
 seeds_option = click.option(
@@ -152,10 +155,11 @@ def changed(settings: Settings, assignments: Sequence[str], device: str | None =
 
 def note_without_effect(settings: Settings, paths: Iterable[str]) -> None:
     """Print a note on standard error for each setting in `paths` that has no effect with the other `settings`."""
+    from metatui.cli.console.output import echo
     from metatui.config.fields import without_effect
 
     for sentence in without_effect(settings, sorted(paths)):
-        click.echo(f"note: {sentence}", err=True)
+        echo(f"note: {sentence}", err=True)
 
 
 def check_new_file(path: Path, option: str, *, force: bool) -> None:

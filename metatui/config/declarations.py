@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from metatui.utils.errors import BadInput, Problem, SettingsError, did_you_mean, quote
-from metatui.utils.paths import expanded
+from metatui.utils.paths import absolute
 
 if TYPE_CHECKING:
     from metatui.config.settings import Settings
@@ -114,10 +114,10 @@ class SettingField:
                     return tuple(int(part) for part in word.strip("[]()").split(","))
                 case "path":
                     # Absolute, because a stored setting must not depend on the current folder.
-                    return str(expanded(word).absolute()) if word else ""
+                    return str(absolute(word)) if word else ""
                 case _:
                     return word
-        except (ValueError, KeyError, OSError, BadInput):
+        except (ValueError, KeyError, BadInput):
             raise SettingsError([self.problem(text)]) from None
 
     def problem(self, value: object) -> Problem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,23 +14,25 @@ from metatui.config.registry import (
     REGISTRIES,
     all_components,
     fields_of,
+    forget_plugin_files,
     load_plugin_files,
     plugin_files,
 )
 from metatui.config.settings import RESERVED, common_fields
 from metatui.utils.errors import BadInput, class_and_message, quote
+from metatui.utils.paths import absolute
 
 
 def select_plugin_files(files: Sequence[str]) -> None:
     """Add `files` to the plugin files that this process and its children load when they look up a component.
 
     Raises:
-        BadInput: if a path contains the character that separates paths.
+        BadInput: if a path contains the character that separates paths, or cannot be made absolute.
     """
     for file in files:
         if os.pathsep in file:
             raise BadInput(f"--plugin is {quote(file, 200)}, but must be a path without '{os.pathsep}'")
-    paths = [str(Path(file).expanduser().absolute()) for file in files]
+    paths = [str(absolute(file)) for file in files]
     os.environ[PLUGINS_VARIABLE] = os.pathsep.join(dict.fromkeys((*plugin_files(), *paths)))
 
 
@@ -55,8 +58,10 @@ def load_plugin(file: str | Path) -> None:
         select_plugin_files([os.fspath(file)])
         load_plugins()
     except BadInput as error:
+        selected = set(plugin_files())
         os.environ[PLUGINS_VARIABLE] = before  # later look-ups would load the file again and fail
-        raise BadInput(f"the plugin {str(error).removeprefix('--plugin ')}") from error
+        forget_plugin_files(selected - set(plugin_files()))
+        raise BadInput(re.sub("^--plugin", "the plugin", str(error))) from error
 
 
 def load_plugins() -> None:

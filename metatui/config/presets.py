@@ -196,7 +196,7 @@ def save(
     path = _named(name, paths.user_presets_dir()) or paths.user_presets_dir() / f"{name}.toml"
     if _named(name, bundled_dir()):
         raise BadInput(f"{quote(name)} is a bundled preset: choose another name")
-    if path.exists() and not overwrite:
+    if os.path.exists(path) and not overwrite:
         raise BadInput(f"{quote(name)} is already one of your presets: choose another name, or overwrite it")
     texts = {"title": title, "source": source, "protocol": protocol, "measured": measured, "notes": notes}
     about = {key: sanitize(text, limit=2000) for key, text in texts.items() if text}

@@ -21,7 +21,9 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, get_args
+
+from pydantic import ValidationError
 
 from metatui.config.declarations import Group, Scalar, SettingField, When, group_fields
 from metatui.utils.errors import BadInput, class_and_message, did_you_mean, quote
@@ -168,6 +170,9 @@ class Registry(Generic[AnyComponent]):
         if name in self._installed() or self._classes.setdefault(name, component) is not component:
             raise BadInput(f"two plugins define the {self.kind} {quote(name)}: load only one of them")
 
+    def remove(self, component: type[AnyComponent]) -> None:
+        del self._classes[component.name]
+
     def exclude(self, component: type[AnyComponent], reason: str) -> None:
         """Remove the component of an unusable plugin.
 
@@ -175,7 +180,7 @@ class Registry(Generic[AnyComponent]):
             BadInput: if the plugin was loaded from a file or defined in Python code. For a plugin of an installed
                 package, the reason is only recorded and logged.
         """
-        del self._classes[component.name]
+        self.remove(component)
         if component.name not in self._installed():
             raise BadInput(reason)
         self._broken[component.name] = reason
@@ -271,6 +276,15 @@ def load_plugin_files() -> None:
                 raise
 
 
+def forget_plugin_files(paths: Set[str]) -> None:
+    """Remove the components of plugin files, so that corrected files can be loaded."""
+    for registry in REGISTRIES:
+        for component in registry.loaded():
+            if getattr(sys.modules[component.__module__], "__file__", None) in paths:
+                registry.remove(component)
+    _loaded_files.difference_update(paths)
+
+
 def plugin_files() -> list[str]:
     """Return the paths of the selected plugin files."""
     variable = os.environ.get(PLUGINS_VARIABLE)
@@ -279,7 +293,7 @@ def plugin_files() -> list[str]:
 
 def _load_file(path: Path) -> None:
     origin = f"--plugin {quote(str(path), 200)}"
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path.is_file, this is also False if the path is not accessible
         raise BadInput(f"{origin} is not a file")
     module_name = f"metatui_plugin_{len(_loaded_files)}_{path.stem}"
     spec = spec_from_file_location(module_name, path)
@@ -344,7 +358,25 @@ def _check(component: type[Component]) -> None:
         raise BadInput(f"{here} must have a title: its name as written in the literature")
     if not isinstance(component.Options, type) or not issubclass(component.Options, Group):
         raise BadInput(f"{here}: Options must be a subclass of Group")
-    list(fields_of(component))
+    if not isinstance(component.uses, Set):
+        raise BadInput(f"{here}: uses must be a set of paths of settings")
+    kinds = get_args(Kind)
+    if not all(kind in kinds and isinstance(values, Mapping) for kind, values in component.usual.items()):
+        raise BadInput(
+            f"{here}: usual must be a dict whose keys are kinds of tasks ({' or '.join(kinds)}), and whose values are "
+            "dicts of settings"
+        )
+    kind = getattr(component, "kind", None)
+    if component.registry is DATA and kind not in kinds:
+        raise BadInput(f"{here}: kind is {quote(kind)}, but must be {' or '.join(kinds)}")
+    fields = {field.path: field for field in fields_of(component)}
+    try:
+        # A default that is not allowed would make the settings of runs unreadable.
+        component.Options.model_validate(dict(component.Options()))
+    except ValidationError as error:
+        first = error.errors()[0]
+        problem = fields[f"{name}.{first['loc'][0]}"].problem(first["input"])
+        raise BadInput(f"{here}: the default of {problem.sentence}") from None
 
 
 def fields_of(component: type[Component]) -> Iterator[SettingField]:
@@ -382,11 +414,11 @@ def _installed_component(point: EntryPoint) -> type[Any]:
     origin = f"the plugin {quote(point.value)}"
     try:
         component = point.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BadInput(f"{origin} cannot be loaded: {class_and_message(error)}") from error
     if not isinstance(component, type) or not issubclass(component, Component):
         raise BadInput(f"{origin} is not an algorithm, model or data set")
-    if getattr(component, "name", None) != point.name:
-        raise BadInput(f"{origin} is installed as {quote(point.name)}, but its name is {quote(component.name)}")
+    if (name := getattr(component, "name", None)) != point.name:
+        raise BadInput(f"{origin} is installed as {quote(point.name)}, but its name is {quote(name)}")
     _check(component)
     return component

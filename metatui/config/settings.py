@@ -8,7 +8,6 @@ sums losses, its presets convert the learning rates and say so.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
-from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import (
@@ -17,7 +16,6 @@ from pydantic import (
     Field,
     ModelWrapValidatorHandler,
     ValidationError,
-    create_model,
     model_validator,
 )
 
@@ -26,7 +24,6 @@ from metatui.config.registry import (
     ALGORITHMS,
     DATA,
     MODELS,
-    Component,
     Names,
     Registry,
     components_with_options,
@@ -450,17 +447,19 @@ def common_fields() -> Iterator[SettingField]:
 
 def _options(groups: Mapping[str, Any]) -> tuple[dict[str, Group], list[Any]]:
     """Validate the options of components; return the groups that differ from their defaults, and the errors."""
-    if not groups:
-        return {}, []
-    try:
-        options = _options_model(tuple(components_with_options().values())).model_validate(groups)
-    except ValidationError as error:
-        return {}, error.errors()
-    return {name: group for name, group in options if group != type(group)()}, []
-
-
-@cache
-def _options_model(components: tuple[type[Component], ...]) -> type[Group]:
-    """Create the pydantic model that validates the options of `components`, with one field for each component."""
-    fields: dict[str, Any] = {component.name: (component.Options, component.Options()) for component in components}
-    return create_model("Options", __base__=Group, **fields)
+    options: dict[str, Group] = {}
+    errors: list[Any] = []
+    components = components_with_options() if groups else {}
+    for name, values in groups.items():
+        if name not in components:
+            errors.append({"type": "extra_forbidden", "loc": (name,), "input": values})
+            continue
+        kind = components[name].Options
+        try:
+            group = kind.model_validate(values)
+        except ValidationError as error:
+            errors += [{**each, "loc": (name, *each["loc"])} for each in error.errors()]
+        else:
+            if group != kind():
+                options[name] = group
+    return options, errors

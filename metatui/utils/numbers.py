@@ -17,22 +17,32 @@ def interval(mean: float, half: float, *, decimals: int | None = None) -> str:
         half: the half-width. If it is not finite, for example because there is only one value, it is written as
             `± unknown`.
         decimals: decimal places of both numbers. If None, the half-width has two significant digits, and the mean has
-            the same number of decimal places as the half-width.
+            the same number of decimal places as the half-width. With an exponent, the mean has from three to seven
+            digits.
     """
     if not math.isfinite(mean):
         return "diverged"
     if not math.isfinite(half):
         return f"{mean:.4g} ± unknown"
     if max(abs(mean), half) >= LARGE:
-        return f"{mean:.2e} ± {half:.1e}"
+        return _with_exponents(mean, half)
     if decimals is None:
         if half <= 0:
             return f"{mean:.4g} ± {half:.2g}"
-        decimals = 1 - int(f"{half:.1e}".split("e")[1])
+        decimals = 1 - _exponent(f"{half:.1e}")
         if decimals > 5:
-            return f"{mean:.2e} ± {half:.1e}"
+            return _with_exponents(mean, half)
     decimals = max(0, decimals)
     return f"{mean:.{decimals}f} ± {half:.{decimals}f}"
+
+
+def _with_exponents(mean: float, half: float) -> str:
+    digits = _exponent(f"{mean:e}") - _exponent(f"{half:.1e}") + 1 if half else 2
+    return f"{mean:.{min(max(2, digits), 6)}e} ± {half:.1e}"
+
+
+def _exponent(number: str) -> int:
+    return int(number.split("e")[1])
 
 
 def with_minus(text: str) -> str:

@@ -25,6 +25,18 @@ def expanded(path: str | Path) -> Path:
         raise BadInput(f"{quote(str(path), 200)} is in the home folder of an unknown user") from None
 
 
+def absolute(path: str | Path) -> Path:
+    """Return `path` as an absolute path, with the home folder in place of a leading ~.
+
+    Raises:
+        BadInput: if there is no such home folder, or if the path is relative and the current folder has been deleted.
+    """
+    try:
+        return expanded(path).absolute()
+    except FileNotFoundError:
+        raise BadInput(f"{quote(str(path), 200)} is relative to the current folder, which has been deleted") from None
+
+
 def runs_dir(path: str | Path | None = None) -> Path:
     """Return the folder that contains all runs.
 
@@ -32,7 +44,7 @@ def runs_dir(path: str | Path | None = None) -> Path:
     folder.
     """
     chosen = path or os.environ.get("METATUI_RUNS")
-    return expanded(chosen).absolute() if chosen else user_data_path(APP) / "runs"
+    return absolute(chosen) if chosen else user_data_path(APP) / "runs"
 
 
 def user_presets_dir() -> Path:

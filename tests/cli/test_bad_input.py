@@ -148,6 +148,19 @@ def test_file_as_runs_dir_is_refused(tmp_path: Path) -> None:
     assert message == f"metatui: '{file}' is a file, but must be a folder\n"
 
 
+@pytest.mark.parametrize(
+    "arguments", [["runs", "--runs-dir", "x"], ["--plugin", "x.py", "runs"], ["data", "folder", "x"]]
+)
+def test_relative_path_in_a_deleted_folder_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    folder = tmp_path / "deleted"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    assert_refused(arguments)
+
+
 @settings(max_examples=200, deadline=None)
 @given(arguments=calls)
 @example(arguments=["run", "\0"])
@@ -157,7 +170,11 @@ def test_file_as_runs_dir_is_refused(tmp_path: Path) -> None:
 @example(arguments=["run", "~nobody-of-this-name/x.toml"])
 @example(arguments=["evaluate", "~nobody-of-this-name/x"])
 @example(arguments=["runs", "--runs-dir", "~nobody-of-this-name"])
+@example(arguments=["--plugin", "~nobody-of-this-name/x.py", "runs"])
+@example(arguments=["runs", "--runs-dir", "x" * 300])
+@example(arguments=["evaluate", "latest", "--runs-dir", "x" * 300])
 @example(arguments=["run", "[bold]x[/bold].toml"])
+@example(arguments=["run", "quick", "--seeds", "9" * 5000])
 @example(arguments=["run", "quick", "--set", "training.seed=" + "9" * 5000])
 @example(arguments=["run", "quick", "--set", "algorithm.inner_lr=nan"])
 @example(arguments=["run", "quick", "--set", "task.source=omniglot", "--set", "task.shots=15"])

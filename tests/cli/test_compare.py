@@ -21,7 +21,7 @@ from metatui.cli import main
 from metatui.cli.commands import compare as compare_command
 from metatui.cli.console import comparison as comparison_console
 from metatui.runs.analysis import exports
-from metatui.runs.analysis.comparison import Comparison, compare, compare_runs
+from metatui.runs.analysis.comparison import Comparing, Comparison, compare, compare_runs
 from metatui.runs.analysis.comparison.tables import costs, tables
 from metatui.runs.analysis.exports import EXPORTS, export
 from metatui.runs.storage.run_folder import RunFolder
@@ -201,6 +201,9 @@ def test_progress_in_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     monkeypatch.setattr(comparison_console, "console", console)
     assert main(["compare", "maml", "scratch", "--tasks", "201"]) == 0
     assert "MAML (1 of 2)" in watched.getvalue() or "scratch (2 of 2)" in watched.getvalue()
+    with compare_command.progress_bar() as on_progress:
+        on_progress(Comparing("MAML, freeze [/a]", 1, 2, 0, 6))  # a closing tag in rich's markup
+    assert "MAML, freeze [/a] (1 of 2)" in watched.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -301,6 +301,15 @@ def test_stop_from_elsewhere_is_not_a_success(
     )
 
 
+def test_a_line_is_printed_after_each_tenth_of_a_run(tmp_path: Path) -> None:
+    lines = io.StringIO()
+    display = progress.PlainDisplay(Console(file=lines, width=200), RunFolder(tmp_path))
+    display.see(events.Tweaked(0, "training.iterations", 5000, 10))
+    for step in range(1, 11):
+        display.see(events.Progress(step, 1.0, None, 1.0, 1.0, 0.1, step, 1.0))
+    assert lines.getvalue().count(" of 10: ") == 10
+
+
 def test_long_evaluations_report_their_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr("time.monotonic", lambda: now)
@@ -393,7 +402,7 @@ def test_check_reports_errors(capsys: pytest.CaptureFixture[str], monkeypatch: p
     assert answer(capsys, "check", code=1)["ok"] is False
     assert main(["check"]) == 1
     out, err = capsys.readouterr()
-    assert out.startswith("1 of 2 checks failed: ")
+    assert out.startswith("1 of 2 checks failed. ")
     assert "WRONG  second order, maml, loop: relative error 5.0e-01\n" in out
     assert "ok  second order, maml, batched, compared with higher\n" in err
     monkeypatch.setattr(checks, "run_checks", lambda device: iter([good]))

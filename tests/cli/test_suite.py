@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from metatui.cli import main
+from metatui.cli.console import suite_progress
 from metatui.runs.analysis import exports
 from metatui.runs.execution.session import Session
 from metatui.runs.storage.run_folder import RunFolder
@@ -191,6 +195,17 @@ def test_bundled_suites_are_listed(capsys: Capture) -> None:
     out = capsys.readouterr().out
     assert "waiting" in out
     assert "Reptile (seed 2)" in out
+
+
+def test_progress_shows_any_label(file: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Console(file=io.StringIO(), force_terminal=True, width=120, _environ={"TERM": "xterm"})
+    monkeypatch.setattr(suite_progress, "console", lambda *, stderr: screen)
+    suite = read(Path(file(TINY)))
+    planned = replace(suite.runs[0], label="MAML, freeze [/a]")  # a closing tag in rich's markup
+    with suite_progress.display(suite, 0) as progress:
+        progress.see(RunStarted(planned, 0, "cpu", "batched"))
+    assert isinstance(screen.file, io.StringIO)
+    assert "waves: MAML, freeze [/a]" in screen.file.getvalue()
 
 
 @pytest.mark.parametrize(

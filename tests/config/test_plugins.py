@@ -80,6 +80,16 @@ def test_file_in_python(plugin: Path, tmp_path: Path, monkeypatch: pytest.Monkey
         assert "settings.toml" in str(error.value)
 
 
+def test_corrected_file_in_python(plugin: Path) -> None:
+    other = PLUGIN.replace("ALGORITHMS", "MODELS").replace("Ridge", "Other")
+    plugin.write_text(PLUGIN.replace('"ridge"', '"task"') + other)
+    with pytest.raises(BadInput, match=r"^the algorithm 'task' of a plugin cannot be used"):
+        metatui.load_plugin(plugin)
+    plugin.write_text(PLUGIN)
+    metatui.load_plugin(plugin)
+    assert Settings(algorithm={"name": "ridge"}).algorithm.name == "ridge"
+
+
 def test_file_before_any_command(plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--plugin", str(plugin), "settings", "--json"]) == 0
     listed = {each["setting"]: each for each in json.loads(capsys.readouterr().out)["settings"]}
@@ -139,6 +149,16 @@ def test_completion_of_settings(plugin: Path) -> None:
             PLUGIN + '    usual = {"regression": {"ridge.strength": 2.0, "ridge.rate": 0.1}}\n',
             "`usual` contains 'ridge.rate', which is not a setting",
         ),
+        (PLUGIN + '    uses = ["task.shots"]\n', "class Ridge: uses must be a set of paths of settings"),
+        (
+            PLUGIN + '    usual = {"algorithm.inner_lr": 0.1}\n',
+            "usual must be a dict whose keys are kinds of tasks (regression or classification)",
+        ),
+        (PLUGIN.replace("ALGORITHMS", "DATA"), "kind is None, but must be regression or classification"),
+        (
+            PLUGIN.replace("1.0,", "20.0,"),
+            "the default of ridge.strength is 20.0, but must be a number from 0 to 10",
+        ),
         (PLUGIN + PLUGIN.replace("Ridge", "Other"), "two plugins define the algorithm 'ridge': load only one"),
         (
             PLUGIN + PLUGIN.replace("ALGORITHMS", "MODELS").replace("Ridge", "Other"),
@@ -160,6 +180,10 @@ def test_completion_of_settings(plugin: Path) -> None:
         "options",
         "uses",
         "usual",
+        "list of uses",
+        "usual without kinds",
+        "kind",
+        "default",
         "twice",
         "both",
     ],
@@ -171,7 +195,13 @@ def test_unusable_file(plugin: Path, text: str, message: str, capsys: pytest.Cap
 
 @pytest.mark.parametrize(
     ("file", "message"),
-    [("nowhere.py", "is not a file"), (".", "is not a file"), ("a.txt", "must end in .py"), ("a:b.py", "without ':'")],
+    [
+        ("nowhere.py", "is not a file"),
+        (".", "is not a file"),
+        (f"{'x' * 300}.py", "is not a file"),
+        ("a.txt", "must end in .py"),
+        ("a:b.py", "without ':'"),
+    ],
 )
 def test_path_of_no_python_file(file: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.txt").write_text(PLUGIN)
@@ -231,6 +261,8 @@ def test_doctor_lists_plugins(installed: Path, plugin: Path, capsys: pytest.Capt
     [
         (PLUGIN.replace('"ridge"', '"lasso"'), "is installed as 'ridge', but its name is 'lasso'"),
         ("Ridge = 3", "is not an algorithm, model or data set"),
+        ("import sys; sys.exit(3)", "cannot be loaded: SystemExit: 3"),
+        (PLUGIN.replace('    name = "ridge"\n', ""), "is installed as 'ridge', but its name is None"),
         (PLUGIN + '    uses = frozenset({"task.nonsense"})\n', "which is not a setting"),
         (PLUGIN.replace('    title = "Ridge regression"\n', ""), "class Ridge must have a title"),
     ],

@@ -21,7 +21,7 @@ from metatui.config.schedule import MOST, PlannedChange, PlannedValidation
 from metatui.config.settings import Settings, common_fields
 from metatui.config.toml import LARGEST, parse_tables, settings_toml
 from metatui.utils import paths
-from metatui.utils.errors import BadInput, SettingsError
+from metatui.utils.errors import BadInput, MetatuiError, SettingsError
 
 
 @pytest.fixture(autouse=True)
@@ -304,3 +304,9 @@ def test_overwriting_keeps_the_file_name(own_folder: Path) -> None:
     presets.save("UP", Settings(), overwrite=True)
     assert [path.name for path in own_folder.iterdir()] == ["UP.TOML"]
     assert presets.load("UP").settings == Settings()
+
+
+def test_inaccessible_folder_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(paths, "user_presets_dir", lambda: tmp_path / ("x" * 300))
+    with pytest.raises(MetatuiError, match="cannot be written: file name too long"):
+        presets.save("mine", Settings())

@@ -227,7 +227,7 @@ def progress_bar() -> Iterator[Callable[[Comparing], object]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
         TextColumn("{task.fields[of]}"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+from metatui.cli.console.output import echo
 from metatui.cli.options import examples
 from metatui.utils.errors import MetatuiError
 
@@ -23,4 +24,4 @@ def completion(context: click.Context, shell: str) -> None:
     kind = get_completion_class(shell)
     if kind is None:
         raise MetatuiError(f"the installed version of click has no completion for {shell}")
-    click.echo(kind(context.find_root().command, {}, "metatui", "_METATUI_COMPLETE").source())
+    echo(kind(context.find_root().command, {}, "metatui", "_METATUI_COMPLETE").source())

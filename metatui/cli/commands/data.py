@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -151,7 +152,7 @@ def _packed(
     """Pack a published data set if necessary. Returns the images and the report that the command prints."""
     start = time.perf_counter()
     packed = None
-    if path.exists() and not force:
+    if os.path.exists(path) and not force:
         try:
             packed = read()
         except BadInput as error:

@@ -116,7 +116,7 @@ def doctor(runs_dir: Path | None, as_json: bool) -> None:
     if not any(report["cuda"].values()):
         report["cuda"] = {"cuda": "not available: there is no NVIDIA driver, and torch was built without CUDA"}
     for name, file in report["files"].items():
-        report["files"][name] = file if Path(file).exists() else f"{file} (does not exist yet)"
+        report["files"][name] = file if os.path.exists(file) else f"{file} (does not exist yet)"
     for name, items in report.items():
         for item in items if isinstance(items, list) else filter(None, [items]):
             title(screen, _label(name))
@@ -146,7 +146,7 @@ def _refusal(folder: Path) -> str | None:
     """Return the reason why files cannot be created in `folder`, or None if they can. The folder need not exist."""
     found = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), folder)
     name = quote(str(found), 200)
-    if not found.is_dir():
+    if not os.path.isdir(found):
         return f"metatui cannot write to {quote(str(folder), 200)}, because {name} is not a folder"
     try:
         with TemporaryFile(dir=found):
@@ -220,7 +220,7 @@ def _compilers() -> dict[str, Any]:
 
 def _data() -> dict[str, Any]:
     packed = paths.omniglot_cache()
-    exists = packed.is_file()
+    exists = os.path.isfile(packed)
     size = packed.stat().st_size if exists else None
     return {"omniglot": exists, "omniglot_path": str(packed), "omniglot_bytes": size}
 

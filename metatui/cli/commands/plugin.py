@@ -6,6 +6,7 @@ from importlib.resources import files
 
 import click
 
+from metatui.cli.console.output import echo
 from metatui.cli.options import examples
 
 KINDS = ("model", "algorithm", "data")
@@ -25,4 +26,4 @@ def plugin(kind: str) -> None:
     The first lines of the file say how to train with the plugin. To load a plugin, put --plugin FILE.py before the
     command: metatui --plugin my_model.py run quick --set model.name=my_model.
     """
-    click.echo(files("metatui.cli.templates").joinpath(f"{kind}.py").read_text(encoding="utf-8"), nl=False)
+    echo(files("metatui.cli.templates").joinpath(f"{kind}.py").read_text(encoding="utf-8"), nl=False)

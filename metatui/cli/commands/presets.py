@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from metatui.cli.console.layout import heading, say, show_properties, show_table, title
-from metatui.cli.console.output import console, emit
+from metatui.cli.console.output import console, echo, emit
 from metatui.cli.options import (
     changes,
     complete_presets,
@@ -153,7 +153,7 @@ def path(preset: str | None, as_json: bool) -> None:
     if as_json:
         emit({"path": str(where)})
     else:
-        click.echo(where)
+        echo(where)
 
 
 @presets.command(

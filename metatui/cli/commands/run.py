@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from metatui.cli.console.layout import say
-from metatui.cli.console.output import console, emit, evaluation_json, result_json
+from metatui.cli.console.output import console, echo, emit, evaluation_json, result_json
 from metatui.cli.console.progress import start_shown
 from metatui.cli.options import (
     changed,
@@ -154,7 +154,7 @@ def run(
         if settings in repeats[1:]:
             return started  # the notes on the first run apply to the runs of all seeds
         if note := _usual_note(settings, overrides):  # not before an error message, which is a single sentence
-            click.echo(note, err=True)
+            echo(note, err=True)
         note_without_effect(settings, overrides.keys() | _lost(base, settings))
         return started
 
@@ -208,7 +208,7 @@ def _continue_unfinished(
         try:
             return continue_(run)
         except BadInput as error:  # another job continued the run, or it has no intact checkpoint
-            click.echo(f"skipped: {error}", err=True)
+            echo(f"skipped: {error}", err=True)
     return None
 
 
@@ -281,7 +281,7 @@ def train_seeds(
         say(console(stderr=as_json), summary)
     if len(runs) > 1:
         what = "the seeds and the repeated run" if repeated else "the seeds"
-        click.echo(f"compare {what} with: metatui compare {' '.join(run.argument for run in runs)}", err=True)
+        echo(f"compare {what} with: metatui compare {' '.join(run.argument for run in runs)}", err=True)
 
 
 def _over_seeds(tests: Iterable[Evaluation | None]) -> str:
@@ -319,9 +319,9 @@ def print_detached(live: LiveRun, *, as_json: bool) -> None:
         emit({"run": run.id, "dir": str(run.path), "pid": pid})
         return
     name = run.argument
-    click.echo(f"{run.id} is training in the background, in process {pid}")
-    click.echo(f"  metatui attach {name}  # open it in the app")
-    click.echo(f"  metatui stop {name}  # stop and save it")
+    echo(f"{run.id} is training in the background, in process {pid}")
+    echo(f"  metatui attach {name}  # open it in the app")
+    echo(f"  metatui stop {name}  # stop and save it")
 
 
 def _report(session: Session) -> dict[str, Any]:

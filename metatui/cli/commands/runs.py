@@ -12,7 +12,7 @@ import click
 from rich.text import Text
 
 from metatui.cli.console.layout import plain, say, wrapped
-from metatui.cli.console.output import console, emit, evaluation_json
+from metatui.cli.console.output import console, emit, evaluation_json, stream
 from metatui.cli.options import check_new_file, complete_runs, examples, json_option, runs_dir_option
 from metatui.events import Evaluation
 from metatui.runs.analysis.metrics_csv import metrics_rows, validation_rows, write_csv
@@ -101,7 +101,9 @@ def export(run: str, to: str, evaluations: bool, model: bool, force: bool, runs_
         return
     rows = validation_rows(folder) if evaluations else metrics_rows(folder)
     if to == "-":
-        write_csv(rows, sys.stdout)
+        if output := stream():
+            write_csv(rows, output)
+            output.flush()
         return
     path = expanded(to)
     check_new_file(path, "--to", force=force)

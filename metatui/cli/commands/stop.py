@@ -8,7 +8,7 @@ from threading import Timer
 
 import click
 
-from metatui.cli.console.output import emit
+from metatui.cli.console.output import echo, emit
 from metatui.cli.options import complete_runs, examples, json_option, runs_dir_option
 from metatui.events import Failed, Finished
 from metatui.runs.execution.control import LiveRun, stop_run
@@ -47,9 +47,9 @@ def stop(run: str, runs_dir: Path | None, as_json: bool) -> None:
     if as_json:
         emit({"run": folder.id, "dir": str(folder.path), "status": status, "iterations": last.iteration})
     elif not is_saved:
-        click.echo(f"{folder.id}: stopped before training began, so nothing was saved")
+        echo(f"{folder.id}: stopped before training began, so nothing was saved")
     elif isinstance(last, Finished):
-        click.echo(f"{folder.id}: {status} at meta-step {last.iteration:,} and saved")
+        echo(f"{folder.id}: {status} at meta-step {last.iteration:,} and saved")
     if isinstance(last, Failed):
         raise MetatuiError(last.sentence)
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from typing import IO, Any, TextIO, cast
+from typing import Any, TextIO, cast
 
 import click
 from rich.console import Console
@@ -24,13 +24,14 @@ UNLIMITED = 10_000
 
 
 def emit(item: Mapping[str, Any]) -> None:
-    """Print one JSON object on standard output, with null for numbers that are not finite.
+    """Print one JSON object with `echo`, with null for numbers that are not finite."""
+    echo(json.dumps(finite(item), indent=2, allow_nan=False))
 
-    Raises:
-        MetatuiError: if standard output cannot be written.
-    """
-    if sys.stdout:
-        click.echo(json.dumps(finite(item), indent=2, allow_nan=False), file=cast("IO[str]", _Output(sys.stdout)))
+
+def echo(text: object, *, nl: bool = True, err: bool = False) -> None:
+    """Print `text` as it is, without wrapping it. Raises the same errors as `console`."""
+    if file := stream(stderr=err):
+        click.echo(text, file=file, nl=nl)
 
 
 class _Stream(io.TextIOBase):
@@ -77,15 +78,20 @@ class _Output(_Stream):
             raise MetatuiError(f"standard output cannot be written: {reason(error)}") from None
 
 
+def stream(*, stderr: bool = False) -> TextIO | None:
+    """Return standard output or standard error with the error handling of `console`; None if it is closed."""
+    if stderr:
+        return cast("TextIO", _Stream(sys.stderr)) if sys.stderr else None
+    return cast("TextIO", _Output(sys.stdout)) if sys.stdout else None
+
+
 def console(*, stderr: bool = False) -> Console:
     """Return a console that honours NO_COLOR and COLUMNS, and prints text without interpreting markup.
 
     Without a terminal, it prints no colours, and wraps lines only if COLUMNS is set. Errors when writing to standard
     error are ignored; on standard output they raise MetatuiError.
     """
-    stream = sys.stderr if stderr else sys.stdout
-    file = (_Stream if stderr else _Output)(stream) if stream else None
-    screen = Console(file=cast("IO[str] | None", file), stderr=stderr, highlight=False, markup=False, emoji=False)
+    screen = Console(file=stream(stderr=stderr), stderr=stderr, highlight=False, markup=False, emoji=False)
     if not screen.is_terminal and "COLUMNS" not in os.environ:
         screen.width = UNLIMITED
     return screen

@@ -80,7 +80,8 @@ class PlainDisplay:
         self._run = run
         self._iterations = 1
         self._last_time = time.monotonic()
-        self._last_share = 0.0
+        self._last = 0
+        """Meta-step of the last line about the training."""
         self._clock = EvaluationClock()
         self._evaluated_at = 0.0
         """Time of the last line about the current validation or test; the start time if there is no such line yet."""
@@ -88,11 +89,11 @@ class PlainDisplay:
     def see(self, event: events.Event) -> None:
         self._iterations = _iterations(event, self._iterations)
         if isinstance(event, events.Progress):
-            share = event.iteration / self._iterations
             now = time.monotonic()
-            if now - self._last_time < EVERY_SECONDS and share - self._last_share < EVERY_SHARE:
+            few = event.iteration - self._last < EVERY_SHARE * self._iterations
+            if now - self._last_time < EVERY_SECONDS and few:
                 return
-            self._last_time, self._last_share = now, share
+            self._last_time, self._last = now, event.iteration
             self._print(f"meta-step {event.iteration:,} of {self._iterations:,}: {_metrics(event)}")
         elif isinstance(event, events.Evaluating):
             self._see_evaluating(event)

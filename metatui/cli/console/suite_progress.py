@@ -42,7 +42,7 @@ def display(suite: Suite, finished: int) -> Iterator[Display]:
         yield PlainDisplay(screen, suite, finished)
         return
     bar = MetricsProgress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=12),
         TextColumn("{task.fields[count]}"),
         TimeElapsedColumn(),

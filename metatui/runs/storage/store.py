@@ -18,7 +18,7 @@ from metatui.runs.storage.run_folder import RunFolder, run_folder
 from metatui.runs.storage.summary import RunSummary, SummaryCache, summarise
 from metatui.utils import paths, slurm
 from metatui.utils.errors import BadInput, did_you_mean, quote
-from metatui.utils.files import sync_directory, write_atomically, writing
+from metatui.utils.files import reason, sync_directory, write_atomically, writing
 from metatui.utils.text import counted
 
 LATEST = re.compile("latest(?:~([0-9]{1,6}))?")
@@ -79,9 +79,16 @@ class RunStore:
                     return path
 
     def check_root(self) -> None:
-        """Raise BadInput if the root of this store is a file instead of a folder."""
-        if self.root.is_file():
-            raise BadInput(f"{quote(str(self.root), 200)} is a file, but must be a folder")
+        """Raise BadInput if the root of this store is a file instead of a folder, or cannot be read."""
+        name = quote(str(self.root), 200)
+        if os.path.isfile(self.root):
+            raise BadInput(f"{name} is a file, but must be a folder")
+        try:
+            os.scandir(self.root).close()
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError as error:
+            raise BadInput(f"{name} cannot be read: {reason(error)}") from None
 
     def runs(self) -> list[RunFolder]:
         """Return all runs in no particular order."""
@@ -122,6 +129,7 @@ class RunStore:
         text = str(reference)
         if isinstance(reference, Path) or os.sep in text or text in (".", ".."):
             return run_folder(paths.expanded(text))
+        self.check_root()
         named = {run.path.name: run for run in self.runs()}
         if text in named:
             return named[text]

@@ -130,8 +130,9 @@ class SuiteManifest:
         return self._identities[key]
 
     def _names(self) -> list[str]:
-        if not self.path.exists():
-            return []
+        with suppress(PermissionError):  # which `read_bounded` reports
+            if not self.path.exists():
+                return []
         try:
             names = json.loads(read_bounded(self.path, LARGEST))["runs"]
             if isinstance(names, list) and all(

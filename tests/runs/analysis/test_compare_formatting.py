@@ -370,7 +370,9 @@ def test_intervals_are_short(mean: float, half: float, decimals: int | None) -> 
 def test_formatted_numbers() -> None:
     assert interval(1.2345, 0.3) == "1.23 ± 0.30"
     assert interval(50.4, 12.0) == "50 ± 12"
-    assert interval(0.00012345, 0.0000012) == "1.23e-04 ± 1.2e-06"
+    assert interval(0.00012345, 0.0000012) == "1.234e-04 ± 1.2e-06"
+    assert interval(0.0041234, 0.0000031) == "4.1234e-03 ± 3.1e-06"
+    assert interval(4.4e35, 0.0) == "4.40e+35 ± 0.0e+00"
     assert interval(0.5, 0.0) == "0.5 ± 0"
     assert interval(4.408e35, 1.2e34) == "4.41e+35 ± 1.2e+34"
     assert interval(1.0, 4.4e35) == "1.00e+00 ± 4.4e+35"

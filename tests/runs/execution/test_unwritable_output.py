@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from metatui.config.settings import Settings
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from tests.runs.execution.test_signals import options
@@ -38,8 +39,9 @@ def metatui(*arguments: str, stdout: int, stderr: int) -> int:
 def test_full_log_disk_does_not_end_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """Check also that buffered output, which Python tries to write again at exit, does not change the exit code."""
     monkeypatch.setenv("PYTHONUNBUFFERED", "")
+    with_note = options(algorithm__name="reptile")
     with FULL.open("w") as full:
-        assert metatui("run", *options(), stdout=subprocess.DEVNULL, stderr=full.fileno()) == 0
+        assert metatui("run", *with_note, stdout=subprocess.DEVNULL, stderr=full.fileno()) == 0
     assert only_run().status() == "finished"
 
 
@@ -66,10 +68,21 @@ def test_lost_terminal_saves_the_run() -> None:
 
 
 @on_linux
-@pytest.mark.parametrize(("unbuffered", "arguments"), [("", ["--json"]), ("1", [])])
-def test_full_output_disk_is_reported(unbuffered: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "arguments", ["settings", "settings --json", "presets path", "plugin model", "runs export latest"]
+)
+def test_full_output_disk_is_reported(unbuffered: str, arguments: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    RunStore().create(Settings())
     with FULL.open("w") as full:
-        done = subprocess.run([*METATUI, "settings", *arguments], stdout=full, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run([*METATUI, *arguments.split()], stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
     assert done.stderr == "metatui: standard output cannot be written: no space left on device\n"
+
+
+def test_closed_output_is_ignored() -> None:
+    RunStore().create(Settings())
+    command = [*METATUI, "runs", "export", "latest"]
+    done = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *command], stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
