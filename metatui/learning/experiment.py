@@ -13,7 +13,7 @@ from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, change, fixed_because
 from metatui.config.registry import DATA
 from metatui.config.settings import Settings
-from metatui.learning.algorithm import Algorithm, algorithm_class
+from metatui.learning.algorithm import Algorithm, GradientBased, algorithm_class
 from metatui.learning.data.episodes import Episodes, Split, TaskSource, training_size
 from metatui.learning.engines.autotune import Measured, choose, measured_for
 from metatui.learning.engines.base import GRAPH_OF_GRADIENT, Engine, meta_parameters
@@ -167,6 +167,8 @@ def set_up(
     _write_frozen(model, frozen or {})
     model = model.to(device=torch_device, dtype=dtype)
     algorithm = algorithm_class(settings.algorithm.name)(settings, model)
+    if isinstance(algorithm, GradientBased):
+        algorithm.check_adapted()
     loss = CROSS_ENTROPY if settings.is_classification else MEAN_SQUARED_ERROR
     threads, workers = _thread_counts(settings, device, first_meta_batch)
     if device.name == "cpu" and settings.is_classification:

@@ -5,6 +5,7 @@ Its plane is compared with numpy's singular value decomposition, and its adaptat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from pathlib import Path
 from typing import TypeVar
@@ -84,6 +85,14 @@ def test_paths_are_projected_inner_steps() -> None:
     assert result.moved == pytest.approx(tuple(np.linalg.norm(ends, axis=1)), abs=1e-12)
     assert result.parameters == ends.shape[1]
     assert all(path[0] == (0.0, 0.0) for path in result.paths)
+
+
+def test_diverged_tasks_do_not_determine_the_plane() -> None:
+    few, many = (compute(change(SINUSOID, {"algorithm.inner_lr": 0.5}), tasks=3, steps=n)[0] for n in (20, 2000))
+    assert all(map(math.isfinite, few.moved))
+    diverged = [not math.isfinite(distance) for distance in many.moved]
+    assert any(diverged), many.moved
+    print(many.moved, many.explained)
 
 
 def test_losses_are_query_losses() -> None:
