@@ -59,7 +59,11 @@ def plain_cavia(experiment: Experiment, meta: Params, episodes: Episodes) -> tup
     return total.detach(), dict(zip(theta, slopes, strict=True))
 
 
-@pytest.mark.parametrize("base", [SINUSOID, GLYPHS, STRIDED], ids=["sinusoid", "images", "stride"])
+@pytest.mark.parametrize(
+    "base",
+    [SINUSOID, GLYPHS, STRIDED, changed(GLYPHS, model__name="mlp", model__hidden=(6, 6))],
+    ids=["sinusoid", "images", "stride", "mlp for images"],
+)
 def test_engines_match_the_paper(base: Settings) -> None:
     experiment = set_up(cavia(base))
     meta, episodes = noisy(experiment.theta()), experiment.training_episodes(range(2))
