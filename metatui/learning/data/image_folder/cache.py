@@ -75,7 +75,7 @@ def load(listing: Listing, *, size: int, rgb: bool, force: bool = False) -> Pack
     required, limit = int(np.prod(shape, dtype=np.int64)), largest()
     if required > limit:
         raise BadInput(
-            f"task.folder is {quote(str(listing.root), 200)}, whose {shape[0]:,} images of {size}x{size} pixels need "
+            f"the {shape[0]:,} images of {quote(str(listing.root), 200)} need, at {size}x{size} pixels, "
             f"{required / 1e9:,.1f} GB, but at most {limit / 1e9:,.1f} GB, half of this machine's memory, may be used: "
             "use fewer images or a smaller task.image_size"
         )
