@@ -10,9 +10,8 @@ import torch
 
 from metatui.config.fields import change
 from metatui.events import ImageView, RegressionView
-from metatui.learning.data import sinusoid
 from metatui.learning.data.image_source import SIDE, ImageSource
-from metatui.learning.evaluation.custom_tasks import AMPLITUDE, PHASE, ChosenClasses, Wave
+from metatui.learning.evaluation.custom_tasks import ChosenClasses, Wave
 from metatui.learning.evaluation.explorer import explore, parse_classes
 from metatui.learning.evaluation.task_views import task_views
 from metatui.learning.experiment import Experiment, set_up
@@ -49,10 +48,6 @@ def waves() -> Experiment:
 @pytest.fixture
 def images() -> Experiment:
     return set_up(change(GLYPHS, {"task.ways": 3}))
-
-
-def test_ranges_match_training_tasks() -> None:
-    assert (AMPLITUDE, PHASE) == (sinusoid.AMPLITUDE, sinusoid.PHASE)
 
 
 def test_task_is_the_held_out_task(waves: Experiment) -> None:
