@@ -105,7 +105,7 @@ def test_zero_curvature_is_defined() -> None:
 
 
 def test_training() -> None:
-    check_training(settings_of(LEARNING["sinusoid"], "imaml", algorithm__outer_lr=0.02))
+    check_training(settings_of(LEARNING["sinusoid"], "imaml", algorithm__outer_lr=0.03, training__iterations=24))
 
 
 @pytest.mark.parametrize("base", [WAVES, IMAGES], ids=["sinusoid", "images"])
