@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,8 @@ class Cifar100(DataSet):
 
     @classmethod
     def missing(cls) -> str:
-        return "" if paths.cifar100_cache().exists() else "metatui data cifar100"
+        # Path.exists raises if a folder may not be searched
+        return "" if os.path.exists(paths.cifar100_cache()) else "metatui data cifar100"
 
     @classmethod
     def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:

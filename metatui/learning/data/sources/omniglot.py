@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,8 @@ class Omniglot(DataSet):
 
     @classmethod
     def missing(cls) -> str:
-        return "" if paths.omniglot_cache().exists() else "metatui data omniglot"
+        # Path.exists raises if a folder may not be searched
+        return "" if os.path.exists(paths.omniglot_cache()) else "metatui data omniglot"
 
     @classmethod
     def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:
