@@ -142,10 +142,9 @@ def test_bad_folders_are_named(root: Path, tmp_path: Path, capsys: pytest.Captur
         DATA["mixed"].load(settings_of(root / "birds", root / "dogs", ways=3), torch.device("cpu"))
 
 
-def test_too_many_images_are_refused_without_naming_another_setting(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("metatui.learning.data.image_folder.cache.largest", lambda: 10)
+def test_too_many_images_together_are_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metatui.learning.data.image_folder.cache.largest", lambda: 100_000)
     with pytest.raises(BadInput) as refused:
-        source_of(root / "birds", root / "dogs")
-    assert str(refused.value).startswith(f"the 100 images of '{root / 'birds'}' need, at 16x16 pixels, 0.0 GB, but")
+        source_of(root / "birds", root / "dogs")  # 76,800 and 38,400 bytes
+    both = f"'{root / 'birds'}' and '{root / 'dogs'}'"
+    assert str(refused.value).startswith(f"the 150 images of {both} need, at 16x16 pixels, 0.0 GB, but at most 0.0 GB")
