@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -84,11 +84,14 @@ def archive(root: Path, to: Path) -> Path:
     return to
 
 
-def archive_of(members: dict[str, bytes]) -> bytes:
+def archive_of(members: Mapping[str, bytes | None]) -> bytes:
+    """Return a `.tar.gz` file with these files; None stands for a link to a file that does not exist."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as opened:
         for name, data in members.items():
             info = tarfile.TarInfo(name)
-            info.size = len(data)
-            opened.addfile(info, io.BytesIO(data))
+            if data is None:
+                info.type, info.linkname = tarfile.SYMTYPE, "nowhere"
+            info.size = len(data or b"")
+            opened.addfile(info, io.BytesIO(data or b""))
     return file.getvalue()

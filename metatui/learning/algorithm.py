@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from metatui.config.declarations import Group
 from metatui.config.registry import ALGORITHMS, Component
+from metatui.utils.errors import Problem, SettingsError, quote
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -257,6 +258,21 @@ class GradientBased(Algorithm):
             return tuple(name for name in self.parameters if name not in self.head)
         patterns = [pattern.strip() for pattern in selection.split(",")]
         return tuple(name for name in self.parameters if any(fnmatchcase(name, pattern) for pattern in patterns))
+
+    def check_adapted(self) -> None:
+        """Raise SettingsError if inner steps would change no parameters."""
+        if self.adapted:
+            return
+        algorithm = self.settings.algorithm
+        path, value, requirement = (
+            "algorithm.freeze",
+            algorithm.freeze,
+            f"leave a parameter of the {self.adapts} trainable, because {self.title} adapts no other parameters",
+        )
+        if not self.adapts:
+            path, value = "algorithm.adapt", algorithm.adapt
+            requirement = f"select a trainable parameter that {self.title} adapts, such as {self.parameters[0]}"
+        raise SettingsError([Problem(path, f"{path} is {quote(value)}, but must {requirement}")])
 
     @cached_property
     def inner(self) -> InnerLoop:

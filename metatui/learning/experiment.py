@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, change, fixed_because
 from metatui.config.registry import DATA
 from metatui.config.settings import Settings
-from metatui.learning.algorithm import Algorithm, algorithm_class
+from metatui.learning.algorithm import Algorithm, GradientBased, algorithm_class
 from metatui.learning.data.episodes import Episodes, Split, TaskSource, training_size
 from metatui.learning.engines.autotune import Measured, choose, measured_for
 from metatui.learning.engines.base import GRAPH_OF_GRADIENT, Engine, meta_parameters
@@ -35,6 +36,8 @@ PREFETCHED_POINTS = 50_000
 """Number of regression points that are sampled together. Sampling consists of many small operations, which would take
 too long if they were repeated for every meta-step."""
 
+PREFETCHED_VALUES = 5_000_000
+"""Limit for the number of inputs and targets of these points, which matters for tables with many columns."""
 
 GRAPH_MEMORY = 1 / 8
 """Largest fraction of the device's memory that the graphs of all inner steps may take, if `compute.second_order` is
@@ -128,7 +131,8 @@ class Experiment:
             return self.episodes("train", tasks, seed=seed, shots=shots)
         # Prefetching does not change the numbers, because a task depends only on the seed and its number.
         if self._prefetched is None or not (tasks[0] in self._prefetched[0] and tasks[-1] in self._prefetched[0]):
-            batches = max(1, PREFETCHED_POINTS // (len(tasks) * (shots + self.settings.task.queries)))
+            most = min(PREFETCHED_POINTS, PREFETCHED_VALUES // (prod(self.source.input_shape) + self.source.targets))
+            batches = max(1, most // (len(tasks) * (shots + self.settings.task.queries)))
             ahead = range(tasks.start, tasks.start + batches * len(tasks))
             self._prefetched = ahead, self.episodes("train", ahead, seed=seed, shots=shots)
         numbers, episodes = self._prefetched
@@ -167,6 +171,8 @@ def set_up(
     _write_frozen(model, frozen or {})
     model = model.to(device=torch_device, dtype=dtype)
     algorithm = algorithm_class(settings.algorithm.name)(settings, model)
+    if isinstance(algorithm, GradientBased):
+        algorithm.check_adapted()
     loss = CROSS_ENTROPY if settings.is_classification else MEAN_SQUARED_ERROR
     threads, workers = _thread_counts(settings, device, first_meta_batch)
     if device.name == "cpu" and settings.is_classification:

@@ -65,22 +65,25 @@ class CAVIA(GradientBased):
         from collections import OrderedDict
 
         from torch import nn
+        from torch.nn.modules.batchnorm import _BatchNorm
 
         from metatui.learning.data.random import seeded
         from metatui.learning.nn.layers import FiLM
 
         children = list(model.named_children())
-        convolutions = [[m for m in layer.modules() if isinstance(m, nn.Conv2d)] for _, layer in children]
-        stages = [at for at, found in enumerate(convolutions) if found]
-        if type(model) is not nn.Sequential or not (stages or isinstance(children[0][1], nn.Linear)):
+        hidden = [layer for _, layer in children[:-1]]
+        convolutions = [[m for m in layer.modules() if isinstance(m, nn.Conv2d)] for layer in hidden]
+        stages = [at for at, found in enumerate(convolutions) if found][:STAGE]
+        linear = [at for at, layer in enumerate(hidden) if isinstance(layer, nn.Linear)][:1]
+        if type(model) is not nn.Sequential or not (stages or linear):
             raise BadInput(
                 f"algorithm.name is '{cls.name}', but this model is neither an MLP nor a convolutional nn.Sequential, "
                 "so there is no layer to modulate: use another model or algorithm"
             )
-        at = stages[min(STAGE, len(stages)) - 1] if stages else 0
-        first = children[0][1]
-        channels = first.out_features if isinstance(first, nn.Linear) else convolutions[at][-1].out_channels
-        if isinstance(children[at + 1][1], nn.BatchNorm2d | nn.GroupNorm):
+        at = (stages or linear)[-1]
+        layer = children[at][1]
+        channels = layer.out_features if isinstance(layer, nn.Linear) else convolutions[at][-1].out_channels
+        if isinstance(children[at + 1][1], _BatchNorm | nn.GroupNorm | nn.LayerNorm):
             at += 1  # a norm after the modulation would undo it
         with seeded(settings.training.seed):
             film = FiLM(cls.context_size(settings), channels)

@@ -26,7 +26,7 @@ from metatui.learning.explanations import (
     query,
     support,
 )
-from metatui.utils.errors import BadInput
+from metatui.utils.errors import BadInput, Problem, SettingsError, quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,9 +163,15 @@ def prototypes(features: Tensor, labels: Tensor, ways: int) -> Tensor:
 
 
 def check_head(algorithm: Algorithm) -> None:
-    """Raise BadInput if the model's last layer cannot be replaced by the linear layer of the prototypes."""
+    """Raise BadInput if prototypes cannot replace the model's last layer, or if no other layer is trainable."""
     if [name.rpartition(".")[2] for name in algorithm.head] != ["weight", "bias"]:
         raise BadInput(f"{algorithm.title} needs a model whose last layer is linear with a bias: use another model")
+    if not set(algorithm.parameters) - set(algorithm.head):
+        sentence = (
+            f"algorithm.freeze is {quote(algorithm.settings.algorithm.freeze)}, but must leave a parameter before the "
+            f"last layer trainable, because {algorithm.title} does not use the model's own last layer"
+        )
+        raise SettingsError([Problem("algorithm.freeze", sentence)])
 
 
 def classification_only(settings: Settings, title: str) -> Iterator[tuple[str, str]]:

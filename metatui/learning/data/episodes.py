@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from metatui.config.registry import Kind
 from metatui.config.settings import Settings
 from metatui.learning.data import random
 from metatui.learning.data.schema import DataSchema
@@ -23,8 +24,6 @@ Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 NAMES: Mapping[Split, str] = {"train": "training", "val": "validation", "test": "test"}
 """The word for each split in messages, as in `3 validation tasks`."""
-
-Kind = Literal["regression", "classification"]
 
 
 @dataclass(frozen=True)

@@ -77,9 +77,9 @@ def uniform(key: Tensor, count: int, offset: int = 0) -> Tensor:
     return _shift(bits(key, count, offset), 11).to(torch.float64) * 2.0**-53
 
 
-def normal(key: Tensor, count: int, offset: int = 0) -> Tensor:
+def normal(key: Tensor, count: int) -> Tensor:
     """Return `count` standard normal numbers for each key, float64 [..., count] (Box and Muller 1958)."""
-    u = uniform(key, 2 * count, offset)
+    u = uniform(key, 2 * count)
     radius = torch.sqrt(-2.0 * torch.log1p(-u[..., :count]))
     return radius * torch.cos(2.0 * torch.pi * u[..., count:])
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+
+from metatui.config.registry import Kind
 
 MOST_CLASSES = 10_000
 """Class names are listed only for splits with at most this many classes. Generated characters have more classes."""
@@ -25,7 +26,7 @@ class Standardisation:
 class DataSchema:
     """Description of the inputs and targets of a data set."""
 
-    kind: Literal["regression", "classification"]
+    kind: Kind
     input_shape: tuple[int, ...]
     """Shape of the inputs of one example: (inputs,) for regression, (C, H, W) for an image."""
     targets: int = 1

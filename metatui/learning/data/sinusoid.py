@@ -12,9 +12,8 @@ from torch import Tensor
 
 from metatui.learning.data.episodes import Episodes, Split, TaskSource
 from metatui.learning.data.random import keys, task_numbers, uniform
+from metatui.learning.data.sources.sinusoid import AMPLITUDE, PHASE
 
-AMPLITUDE = (0.1, 5.0)
-PHASE = (0.0, torch.pi)
 X = (-5.0, 5.0)
 
 

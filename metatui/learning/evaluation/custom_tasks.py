@@ -8,11 +8,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from metatui.learning.data.sources.sinusoid import AMPLITUDE, PHASE
 from metatui.utils.errors import BadInput
-
-AMPLITUDE = (0.1, 5.0)
-PHASE = (0.0, math.pi)
-"""Ranges of the amplitude and the phase of training tasks; custom waves may exceed them."""
 
 LARGEST_AMPLITUDE = 10.0
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from metatui.config.fields import fixed_because
 from metatui.config.settings import Settings
 from metatui.events import Curve, Evaluation
+from metatui.learning.algorithm import Algorithm
 from metatui.learning.data.episodes import Episodes, Split
 from metatui.learning.engines.base import task_of
 from metatui.learning.evaluation.statistics import mean_ci95
@@ -157,18 +158,22 @@ def _outputs_per_example(experiment: Experiment, stack: Params, episodes: Episod
     This is the non-transductive evaluation of Nichol et al. 2018, section 6.1: the prediction for a query example does
     not depend on other query examples.
     """
+    engine, algorithm = experiment.engine, experiment.algorithm
+    if type(algorithm).predict is not Algorithm.predict:  # its code may not run under vmap
+        inputs = (torch.cat([episodes.support_x, query.unsqueeze(1)], 1) for query in episodes.query_x.unbind(1))
+        return torch.stack([engine.predictions(algorithm, stack, episodes, x)[:, -1] for x in inputs], 1)
 
     @torch.no_grad()
     def predict_task(t: int) -> Tensor:
         params, support = task_of(stack, t), episodes.support_x[t]
 
         def predict(query: Tensor) -> Tensor:
-            return experiment.engine.forward(params, torch.cat([support, query.unsqueeze(0)]))[-1]
+            return engine.forward(params, torch.cat([support, query.unsqueeze(0)]))[-1]
 
         outputs: Tensor = torch.vmap(predict, chunk_size=64)(episodes.query_x[t])
         return outputs
 
-    return torch.stack(experiment.engine.map_tasks(predict_task, len(episodes)))
+    return torch.stack(engine.map_tasks(predict_task, len(episodes)))
 
 
 def _chunk(experiment: Experiment, shots: int) -> int:

@@ -122,18 +122,21 @@ def parse_classes(source: ImageSource, text: str, ways: int) -> tuple[int, ...]:
 
 
 def _matching_classes(source: ImageSource, word: str) -> list[int]:
-    """Return the class with this number or name, or the classes whose names begin with `word`."""
+    """Return the class with this name or number, or the classes whose names begin with `word`."""
     count = source.class_count(SPLIT)
+    names = [source.class_name(SPLIT, number) for number in range(count)] if count <= MAX_NAMES else []
+    if word in names:  # names may be numbers, or differ only in case
+        return [names.index(word)]
     if word.isascii() and word.isdigit():
-        if int(word) >= count:
-            raise BadInput(f"class is {word}, but must be one of the classes 0 to {count - 1} of the {SPLIT} split")
+        if len(word) > 20 or int(word) >= count:  # int() accepts at most 4,300 digits
+            number = quote(word)[1:-1]
+            raise BadInput(f"class is {number}, but must be one of the classes 0 to {count - 1} of the {SPLIT} split")
         return [int(word)]
-    if count > MAX_NAMES:
+    if not names:
         raise BadInput(
             f"class is {quote(word)}, but must be a number from 0 to {count - 1}: there are too many classes to "
             "search for a name"
         )
-    names = [source.class_name(SPLIT, number) for number in range(count)]
     lower = [name.lower() for name in names]
     if word.lower() in lower:
         return [lower.index(word.lower())]

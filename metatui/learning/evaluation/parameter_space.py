@@ -89,7 +89,7 @@ def trajectories(
         ends.append((flatten_stack(last) - starts).cpu().double())
         yield numbers.stop
     displacements = torch.cat(ends)
-    plane = principal_plane(displacements)
+    plane = principal_plane(displacements[displacements.isfinite().all(1)])  # without tasks that diverged
     paths, losses = [], []
     for numbers in chunks:
         episodes, points, step_losses = episodes_of(numbers), [], []

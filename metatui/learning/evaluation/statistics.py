@@ -22,8 +22,9 @@ from metatui.utils.smoothing import ExponentialAverage
 Floats = NDArray[np.float64]
 
 FEW = 13
-"""Maximum number of differences for which Wilcoxon's test enumerates all outcomes if some differences are tied. Newer
-versions of scipy use the same number."""
+"""Maximum number of differences other than zero for which Wilcoxon's test enumerates all outcomes if there are ties or
+zeros. With more differences, scipy's normal approximation is good enough. scipy also uses it if only a few of many
+differences are not zero, although p is then often much too small."""
 
 
 def mean_ci95(values: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -182,7 +183,7 @@ def _wilcoxon_p(differences: Floats) -> float:
     sizes = np.abs(differences[differences != 0])
     if not len(sizes):
         return 1.0
-    if len(differences) > FEW or len(np.unique(sizes)) == len(differences):
+    if len(sizes) > FEW or len(np.unique(sizes)) == len(differences):
         return float(wilcoxon(differences).pvalue)
     # With ties or zeros there is no table of the distribution, but all assignments of signs can be enumerated.
     ranks = rankdata(sizes)

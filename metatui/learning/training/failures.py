@@ -23,7 +23,7 @@ def out_of_memory_message(settings: Settings, iteration: int) -> str:
     sizes = _relevant(settings, "algorithm.meta_batch", "algorithm.inner_steps", "task.queries")
     *others, last = [f"{path} (now {value:g})" for path, value in sizes.items()]
     return (
-        f"{settings.compute.device} is out of memory: lower {', '.join(others)} or {last}; "
+        f"{settings.compute.device} is out of memory: lower {', '.join(others)}{' or ' if others else ''}{last}; "
         f"the state after meta-step {iteration} is kept"
     )
 

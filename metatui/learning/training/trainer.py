@@ -219,7 +219,7 @@ class Trainer:
             yield from self._checkpoint("last")
 
     def _finish(self) -> Iterator[Event]:
-        reason = "early_stop" if self._is_stale() else "iterations"
+        reason = "early_stop" if self._is_stale() and not self._is_over() else "iterations"
         if not self._stop and self.best.validated_at != self.iteration:
             yield from self._validate(regular=False)
         yield from self._checkpoint("last")

@@ -1,4 +1,4 @@
-"""Settings of small experiments, and functions shared by the tests of CAVIA, iMAML, MAML++ and Meta-SGD."""
+"""Settings of small experiments, and functions shared by the tests of iMAML, MAML++ and Meta-SGD."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ from torch import Tensor
 from metatui.config.declarations import Scalar
 from metatui.config.fields import change
 from metatui.config.settings import Settings
-from metatui.events import Progress, Stop
 from metatui.learning.optim.inner import Params
-from metatui.learning.training.trainer import Trainer
-from metatui.learning.training.trainer_state import TrainerState
 
 SMALL: dict[str, Scalar] = {
     "algorithm.meta_batch": 2, "algorithm.inner_lr": 0.05, "compute.precision": "float64", "compute.engine": "loop",
@@ -50,20 +47,3 @@ def differences(loss: Callable[[Params], Tensor], meta: Params, gradients: Param
         loss({name: p.detach() + sign * size * gradients[name] for name, p in meta.items()}) for sign in (1, -1)
     )
     return float(up - down) / (2 * size * squared)
-
-
-def resumed(settings: Settings, whole: Trainer, *, at: int) -> None:
-    """Check that a run that is stopped after meta-step `at` and then resumed ends in the same state as `whole`.
-
-    `whole` is the trainer of a finished run with the same settings that was not interrupted.
-    """
-    saved: dict[str, TrainerState] = {}
-    trainer = Trainer(settings, save=saved.__setitem__)
-    for event in trainer.events():
-        if isinstance(event, Progress) and event.iteration == at:
-            trainer.submit(Stop())
-    again = Trainer(settings, state=saved["last"])
-    list(again.events())
-    expected, actual = whole.state().tensors, again.state().tensors
-    assert actual.keys() == expected.keys()
-    assert all(torch.equal(tensor, actual[key]) for key, tensor in expected.items())

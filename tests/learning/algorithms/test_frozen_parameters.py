@@ -57,6 +57,42 @@ def test_freezing_everything_is_refused() -> None:
         set_up(changed(SINUSOID, algorithm__freeze="*"))
 
 
+@pytest.mark.parametrize(
+    ("base", "changes", "sentence"),
+    [
+        (
+            SINUSOID,
+            {"algorithm__adapt": "5.*"},
+            "algorithm.adapt is '5.*', but must select a trainable parameter that MAML adapts, such as 0.weight",
+        ),
+        (
+            GLYPHS,
+            {"algorithm__name": "maml_plus_plus", "algorithm__adapt": "1.*, 5.*"},  # the inner loop skips batch norm
+            "algorithm.adapt is '1.*, 5.*', but must select a trainable parameter that MAML++ adapts, such as 0.weight",
+        ),
+        (
+            SINUSOID,
+            {"algorithm__name": "anil", "algorithm__freeze": "4.*"},
+            "algorithm.freeze is '4.*', but must leave a parameter of the head trainable, because ANIL adapts no other "
+            "parameters",
+        ),
+        (
+            GLYPHS,
+            {"algorithm__name": "protonet", "algorithm__freeze": "?.*, 1[0-6].*"},
+            "algorithm.freeze is '?.*, 1[0-6].*', but must leave a parameter before the last layer trainable, because "
+            "ProtoNet does not use the model's own last layer",
+        ),
+    ],
+    ids=["no such parameter", "batch norm of MAML++", "frozen head", "frozen body"],
+)
+def test_settings_that_leave_nothing_to_learn_are_refused(
+    base: Settings, changes: dict[str, str], sentence: str
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        set_up(changed(base, **changes))
+    assert str(refused.value) == sentence
+
+
 def test_higher_refuses_frozen_parameters(tiny: Callable[..., Settings]) -> None:
     with pytest.raises(SettingsError, match=r"compute\.engine is 'higher', .* adapts frozen parameters, too"):
         set_up(tiny(algorithm__freeze="0.*", compute__engine="higher"))

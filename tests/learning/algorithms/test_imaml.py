@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
-from metatui.config.fields import change
 from metatui.config.settings import Settings
-from metatui.events import Finished, Progress
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.registry import EngineName, make_engine
 from metatui.learning.experiment import Experiment, set_up
 from metatui.learning.optim.inner import Params
-from metatui.learning.training.trainer import Trainer
-from metatui.learning.training.trainer_state import evaluate_state
-from tests.learning.algorithms.learned import GLYPHS, SINUSOID, changed, noisy, resumed
+from tests.learning.algorithms.learned import GLYPHS, SINUSOID, changed, noisy
+from tests.learning.algorithms.references import IMAGES, LEARNING, WAVES, check_adaptation, check_training, settings_of
 
 ENGINES: tuple[EngineName, ...] = ("loop", "native", "batched", "unfolded")
 STRENGTH = 8.0
@@ -109,23 +104,10 @@ def test_zero_curvature_is_defined() -> None:
     assert all(torch.isfinite(g).all() for g in result.gradients.values())
 
 
-def test_training_learns_and_resumes_exactly(tiny: Callable[..., Settings]) -> None:
-    settings = tiny(
-        algorithm__name="imaml", algorithm__inner_steps=3, training__iterations=30, evaluation__every=0,
-        algorithm__outer_lr=0.02,
-    )  # fmt: skip
-    trainer = Trainer(settings)
-    events = list(trainer.events())
-    losses = [event.meta_loss for event in events if isinstance(event, Progress)]
-    assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
-    assert isinstance(events[-1], Finished)
-    resumed(settings, trainer, at=13)
+def test_training() -> None:
+    check_training(settings_of(LEARNING["sinusoid"], "imaml", algorithm__outer_lr=0.03, training__iterations=24))
 
 
-def test_more_steps_at_test_come_closer_to_the_minimum(tiny: Callable[..., Settings]) -> None:
-    trainer = Trainer(tiny(algorithm__name="imaml", training__iterations=5))
-    list(trainer.events())
-    settings = [change(trainer.settings, {"evaluation.inner_steps": steps}) for steps in (2, 6)]
-    few, many = (evaluate_state(each, trainer.state()) for each in settings)
-    assert many.loss.mean[:3] == few.loss.mean
-    assert len(many.loss.mean) == 7
+@pytest.mark.parametrize("base", [WAVES, IMAGES], ids=["sinusoid", "images"])
+def test_adaptation(base: Settings) -> None:
+    check_adaptation(settings_of(base, "imaml"))

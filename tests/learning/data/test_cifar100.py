@@ -142,6 +142,10 @@ BAD: dict[str, tuple[Damage, str]] = {
         lambda root: archive_file(root).write_bytes(archive_of({"cifar-100-python/train": b""})),
         ".tar.gz' is incomplete: it does not contain cifar-100-python/test",
     ),
+    "link in the archive": (
+        lambda root: archive_file(root).write_bytes(archive_of({"cifar-100-python/train": None})),
+        ".tar.gz' is incomplete: it does not contain cifar-100-python/train",
+    ),
     "crowded archive": (
         lambda root: archive_file(root).write_bytes(archive_of(dict.fromkeys("abcdefghijklmnopqr", b""))),
         "is not the published archive: it has too many files, or files that are too large",

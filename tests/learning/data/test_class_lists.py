@@ -183,7 +183,11 @@ def test_several_sets_of_lists_need_a_choice(tmp_path: Path, check_refused: Chec
     write_classes(tmp_path / "data", ["cat", "dog", "emu", "fox"], 1)
     for name in ("bertinetto", "mine"):
         write_lists(tmp_path / "splits" / name, CLASSES)
-    check_refused(tmp_path, "several sets of class lists ('bertinetto', 'mine'): choose one with task.class_lists")
+    check_refused(
+        tmp_path,
+        "several sets of class lists ('bertinetto', 'mine'): keep one of them, or choose one with task.class_lists if "
+        "task.source = 'folder'",
+    )
     assert len(list_folder(str(tmp_path), str(tmp_path / "splits" / "mine")).classes) == 4
 
 

@@ -38,3 +38,10 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert all(name in out for name in found)
     assert out.count("run metatui data") == 1
+
+
+def test_folder_that_cannot_be_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for cache in ("cifar100_cache", "omniglot_cache"):  # a name that is too long raises the same kind of error
+        monkeypatch.setattr(paths, cache, lambda: tmp_path / ("x" * 300))
+    missing = {DATA[name].missing() for name in ("omniglot", "fc100", "cifar_fs")}
+    assert missing == {"metatui data omniglot", "metatui data cifar100"}

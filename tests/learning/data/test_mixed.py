@@ -140,3 +140,11 @@ def test_bad_folders_are_named(root: Path, tmp_path: Path, capsys: pytest.Captur
     assert f"mixed.folders contains '{tmp_path / 'nothing'}', but there is no such folder" in capsys.readouterr().err
     with pytest.raises(BadInput, match=r"task\.ways is 3, but the 10 classes of '.*dogs'"):
         DATA["mixed"].load(settings_of(root / "birds", root / "dogs", ways=3), torch.device("cpu"))
+
+
+def test_too_many_images_together_are_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metatui.learning.data.image_folder.cache.largest", lambda: 100_000)
+    with pytest.raises(BadInput) as refused:
+        source_of(root / "birds", root / "dogs")  # 76,800 and 38,400 bytes
+    both = f"'{root / 'birds'}' and '{root / 'dogs'}'"
+    assert str(refused.value).startswith(f"the 150 images of {both} need, at 16x16 pixels, 0.0 GB, but at most 0.0 GB")

@@ -16,6 +16,7 @@ from torch.func import functional_call
 from metatui.config.fields import parse
 from metatui.config.settings import Settings
 from metatui.events import RegressionView
+from metatui.learning.algorithms.maml import MAML
 from metatui.learning.evaluation.evaluate import DIVERGED, Measured, diverged, predictions, summary
 from metatui.learning.evaluation.statistics import mean_ci95
 from metatui.learning.experiment import set_up
@@ -104,6 +105,16 @@ def test_per_example_batch_norm_sees_one_query() -> None:
                 batch = torch.cat([episodes.support_x[t], example.unsqueeze(0)])
                 expected = functional_call(experiment.model, params, (batch,))[-1]
                 torch.testing.assert_close(got[t, j], expected.detach(), rtol=1e-9, atol=1e-12)
+
+
+def test_per_example_batch_norm_with_an_algorithm_that_predicts_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = set_up(parse({**GLYPHS, "evaluation": {"batch_norm": "per_example"}}))
+    episodes = experiment.episodes("test", range(2), seed=0, shots=2)
+    plain = [outputs for _, outputs in predictions(experiment, experiment.theta(), episodes, 1)]
+    monkeypatch.setattr(MAML, "predict", lambda self, task, params, x: 2 * task.outputs(params, x))
+    doubled = [outputs for _, outputs in predictions(experiment, experiment.theta(), episodes, 1)]
+    for got, expected in zip(doubled, plain, strict=True):
+        torch.testing.assert_close(got, 2 * expected, rtol=1e-9, atol=1e-12)
 
 
 def test_batch_norm_modes_differ() -> None:

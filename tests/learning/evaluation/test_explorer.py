@@ -10,9 +10,8 @@ import torch
 
 from metatui.config.fields import change
 from metatui.events import ImageView, RegressionView
-from metatui.learning.data import sinusoid
 from metatui.learning.data.image_source import SIDE, ImageSource
-from metatui.learning.evaluation.custom_tasks import AMPLITUDE, PHASE, ChosenClasses, Wave
+from metatui.learning.evaluation.custom_tasks import ChosenClasses, Wave
 from metatui.learning.evaluation.explorer import explore, parse_classes
 from metatui.learning.evaluation.task_views import task_views
 from metatui.learning.experiment import Experiment, set_up
@@ -49,10 +48,6 @@ def waves() -> Experiment:
 @pytest.fixture
 def images() -> Experiment:
     return set_up(change(GLYPHS, {"task.ways": 3}))
-
-
-def test_ranges_match_training_tasks() -> None:
-    assert (AMPLITUDE, PHASE) == (sinusoid.AMPLITUDE, sinusoid.PHASE)
 
 
 def test_task_is_the_held_out_task(waves: Experiment) -> None:
@@ -146,6 +141,7 @@ def test_classes_by_number_and_alphabet(text: str, ways: int, numbers: tuple[int
     ("text", "message"),
     [
         ("5", "class is 5, but must be one of the classes 0 to 4"),
+        pytest.param("9" * 5000, "^class is 9+…, but must be one of the classes 0 to 4", id="huge"),
         ("Runes", "must be a number or begin with one of 'Greek, Latin'"),
         ("1,1,2", "must be distinct"),
         ("latin", "2 in total, but the run has 3 ways"),
@@ -158,6 +154,15 @@ def test_classes_by_number_and_alphabet(text: str, ways: int, numbers: tuple[int
 def test_invalid_classes_are_refused(text: str, message: str) -> None:
     with pytest.raises(BadInput, match=message):
         parse_classes(Named("cpu"), text, 3)
+
+
+@pytest.mark.parametrize(("text", "numbers"), [("A, a, b", (0, 2, 3)), ("a, A, B", (2, 0, 3)), ("7, a, 4", (1, 2, 4))])
+def test_names_precede_numbers_and_other_cases(text: str, numbers: tuple[int, ...]) -> None:
+    class Letters(Named):
+        def class_name(self, split: str, number: int) -> str:
+            return ("A", "7", "a", "b", "c")[number]
+
+    assert parse_classes(Letters("cpu"), text, 3) == numbers
 
 
 def test_unrotated_characters_come_first() -> None:

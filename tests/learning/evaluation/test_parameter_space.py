@@ -5,6 +5,7 @@ Its plane is compared with numpy's singular value decomposition, and its adaptat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from pathlib import Path
 from typing import TypeVar
@@ -84,6 +85,16 @@ def test_paths_are_projected_inner_steps() -> None:
     assert result.moved == pytest.approx(tuple(np.linalg.norm(ends, axis=1)), abs=1e-12)
     assert result.parameters == ends.shape[1]
     assert all(path[0] == (0.0, 0.0) for path in result.paths)
+
+
+def test_diverged_tasks_do_not_determine_the_plane() -> None:
+    some, _ = compute(change(SINUSOID, {"algorithm.inner_lr": 0.25}), steps=60)
+    assert [math.isfinite(distance) for distance in some.moved] == [False, *[True] * 7]
+    assert [all(map(math.isfinite, path[-1])) for path in some.paths] == [False, *[True] * 7]
+    assert 0 < some.explained[1] < some.explained[0] < 1
+    none, _ = compute(change(SINUSOID, {"algorithm.inner_lr": 50.0}), steps=60)
+    assert not any(map(math.isfinite, none.moved))
+    assert none.explained == (0.0, 0.0)
 
 
 def test_losses_are_query_losses() -> None:

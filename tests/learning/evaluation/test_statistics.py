@@ -183,6 +183,12 @@ def test_zero_differences() -> None:
     assert test.p == test.wilcoxon_p == test.deciding_p == 1
 
 
+@pytest.mark.parametrize("differing", [1, 2, 5, FEW])
+def test_few_differing_tasks_among_many_give_the_exact_p(differing: int) -> None:
+    differences = [0.0] * 100 + [0.01 * (1 + n // 2) for n in range(differing)]
+    assert paired_test(differences).wilcoxon_p == min(1.0, 2 * 0.5**differing)  # all signs are equal
+
+
 def test_constant_difference_uses_wilcoxon() -> None:
     test = paired_test([-0.1] * 20)
     assert test.mean == pytest.approx(-0.1)

@@ -38,6 +38,7 @@ from metatui.events import (
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.optim.inner import Params
 from metatui.learning.optim.outer import Diverged
+from metatui.learning.training.failures import out_of_memory_message
 from metatui.learning.training.trainer import Trainer
 from metatui.learning.training.trainer_state import TrainerState, evaluate_state
 from metatui.utils.errors import BadInput, SettingsError
@@ -331,6 +332,11 @@ def test_out_of_memory_names_setting_to_lower(error: Exception, tiny: Make, monk
     assert [e.new for e in of(Tweaked, events)] == [1]
 
 
+def test_out_of_memory_without_an_outer_loop(tiny: Make) -> None:
+    sentence = out_of_memory_message(tiny(algorithm__name="scratch"), 0)
+    assert sentence.startswith("cpu is out of memory: lower task.queries (now 10); ")
+
+
 def test_large_meta_batch_is_split(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = tiny(compute__precision="float64", algorithm__meta_batch=8)
     trainer = Trainer(settings)
@@ -411,6 +417,12 @@ def test_first_finite_validation_is_best(tiny: Make, monkeypatch: pytest.MonkeyP
     (finished,) = of(Finished, events)
     assert finished.test
     assert (finished.test.iteration, finished.test.checkpoint, finished.warning) == (8, "best", None)
+
+
+def test_run_that_reaches_its_last_meta_step_is_not_stopped_early(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = [(1.0, 0), (2.0, 0), (2.0, 0), (1.0, 0)]
+    (finished,) = of(Finished, validated(tiny, monkeypatch, results, training__early_stop=2))
+    assert (finished.iteration, finished.reason) == (12, "iterations")
 
 
 def test_fewer_diverged_tasks_beat_a_better_mean(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,7 @@ class Cifar100(DataSet):
 
     @classmethod
     def missing(cls) -> str:
+        # Path.exists raises if a folder may not be searched
         return "" if os.path.exists(paths.cifar100_cache()) else "metatui data cifar100"
 
     @classmethod

@@ -67,8 +67,8 @@ def _archived(archive: Path) -> dict[str, tuple[str, bytes]]:
                         f"{origin} is not the published archive: it has too many files, or files that are too large"
                     )
                 folder, _, part = member.name.rpartition("/")
-                content = opened.extractfile(member) if folder == FOLDER and part in IMAGES else None
-                if content is not None:
+                is_published = folder == FOLDER and part in IMAGES and member.isreg()  # a link may lead nowhere
+                if is_published and (content := opened.extractfile(member)):
                     files[part] = (f"{origin}: {member.name}", content.read())
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, ValueError) as error:
         raise BadInput(f"{origin} is damaged: {sanitize(str(error))}") from None

@@ -72,17 +72,24 @@ def load(listing: Listing, *, size: int, rgb: bool, force: bool = False) -> Pack
         BadInput: if the images would take more than half of this machine's memory.
     """
     shape = (len(listing.files), 3 if rgb else 1, size, size)
-    required, limit = int(np.prod(shape, dtype=np.int64)), largest()
-    if required > limit:
-        raise BadInput(
-            f"task.folder is {quote(str(listing.root), 200)}, whose {shape[0]:,} images of {size}x{size} pixels need "
-            f"{required / 1e9:,.1f} GB, but at most {limit / 1e9:,.1f} GB, half of this machine's memory, may be used: "
-            "use fewer images or a smaller task.image_size"
-        )
+    check_memory([listing], size=size, rgb=rgb)
     path = packed_path(listing.root, size=size, rgb=rgb)
     with _lock:
         cached = None if force else _read(path, listing, shape)
         return cached or _pack(path, listing, shape)
+
+
+def check_memory(listings: Sequence[Listing], *, size: int, rgb: bool) -> None:
+    """Raise BadInput if the images of all `listings` together would take more than half of this machine's memory."""
+    count, limit = sum(len(listing.files) for listing in listings), largest()
+    required = count * (3 if rgb else 1) * size**2
+    if required > limit:
+        roots = " and ".join(quote(str(listing.root), 200) for listing in listings)
+        raise BadInput(
+            f"the {count:,} images of {roots} need, at {size}x{size} pixels, {required / 1e9:,.1f} GB, but at most "
+            f"{limit / 1e9:,.1f} GB, half of this machine's memory, may be used: use fewer images or a smaller "
+            "task.image_size"
+        )
 
 
 def packed_path(root: Path, *, size: int, rgb: bool) -> Path:
@@ -92,7 +99,7 @@ def packed_path(root: Path, *, size: int, rgb: bool) -> Path:
 
 
 def largest() -> int:
-    """Return the maximum number of bytes for the decoded images of a folder: half of this machine's memory."""
+    """Return the maximum number of bytes for decoded images: half of this machine's memory."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 

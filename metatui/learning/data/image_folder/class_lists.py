@@ -57,8 +57,8 @@ def find_lists(root: Path, name: str) -> Path | None:
     if len(below) > 1:
         several = ", ".join(quote(path.name) for path in below)
         raise BadInput(
-            f"{name}, whose folder 'splits' contains several sets of class lists ({several}): choose one with "
-            "task.class_lists"
+            f"{name}, whose folder 'splits' contains several sets of class lists ({several}): keep one of them, or "
+            "choose one with task.class_lists if task.source = 'folder'"
         )
     return below[0] if below else None
 

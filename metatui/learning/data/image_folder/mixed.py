@@ -11,6 +11,7 @@ from torch import Tensor
 from metatui.config.settings import Settings
 from metatui.learning.data import random
 from metatui.learning.data.episodes import SPLITS, Split
+from metatui.learning.data.image_folder.cache import check_memory
 from metatui.learning.data.image_folder.scan import list_folder
 from metatui.learning.data.image_folder.source import load_listing
 from metatui.learning.data.image_source import ImageSource
@@ -21,10 +22,12 @@ def load_mixed(settings: Settings, folders: Sequence[str], device: torch.device 
     """Return a source of tasks from all `folders`.
 
     Raises:
-        BadInput: if a folder is missing, or has too few classes or images for the episodes.
+        BadInput: if a folder is missing, or has too few classes or images for the episodes, or if the images of all
+            folders do not fit in memory.
     """
     # List all folders first, so that mistakes are reported before images are decoded.
     listings = [list_folder(folder, setting="mixed.folders contains") for folder in folders]
+    check_memory(listings, size=settings.task.image_size, rgb=settings.task.image_mode == "rgb")
     names = [listing.root.name for listing in listings]
     labels = [
         name if names.count(name) == 1 else str(listing.root) for name, listing in zip(names, listings, strict=True)

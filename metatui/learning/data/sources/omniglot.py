@@ -33,6 +33,7 @@ class Omniglot(DataSet):
 
     @classmethod
     def missing(cls) -> str:
+        # Path.exists raises if a folder may not be searched
         return "" if os.path.exists(paths.omniglot_cache()) else "metatui data omniglot"
 
     @classmethod

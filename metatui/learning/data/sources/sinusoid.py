@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from metatui.learning.data.data_set import DataSet
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
 
     from metatui.config.settings import Settings
     from metatui.learning.data.sinusoid import SinusoidSource
+
+AMPLITUDE = (0.1, 5.0)
+PHASE = (0.0, math.pi)
+"""Ranges of the amplitude and the phase of tasks."""
 
 
 class Sinusoid(DataSet):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,9 @@ from metatui.config.fields import change, parse
 from metatui.config.settings import Settings
 from metatui.config.toml import parse_tables, read_tables
 from metatui.events import CurveView, Finished, Noted, Progress, ScatterView, Stop, Warned
+from metatui.learning.data.episodes import Episodes, Split
 from metatui.learning.evaluation.custom_tasks import Wave
+from metatui.learning.experiment import set_up
 from metatui.runs.analysis.comparison import compare
 from metatui.runs.analysis.evaluate import evaluate, views
 from metatui.runs.analysis.explore import exploring
@@ -62,6 +65,22 @@ def curves(folder: Path) -> Path:
 def wide(folder: Path) -> Path:
     """Write a table with three inputs and two targets, and return its path."""
     return regressions(folder / "wide.csv", inputs=3, targets=2)
+
+
+def test_few_wide_rows_are_sampled_in_advance(wide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metatui.learning.experiment.PREFETCHED_VALUES", 1200)  # three inputs and two targets each
+    drawn: list[int] = []
+    experiment = set_up(settings_for(wide))
+    original = experiment.source.episodes
+
+    def episodes(split: Split, tasks: Sequence[int], **sizes: int) -> Episodes:
+        drawn.append(len(tasks) * (sizes["shots"] + sizes["queries"]) * (3 + 2))
+        return original(split, tasks, **sizes)
+
+    monkeypatch.setattr(experiment.source, "episodes", episodes)
+    for first in range(0, 28, 4):
+        experiment.training_episodes(range(first, first + 4))
+    assert drawn == [1200, 1200]  # six of the seven meta-batches together
 
 
 @pytest.fixture(scope="module")

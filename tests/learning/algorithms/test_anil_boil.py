@@ -1,4 +1,4 @@
-"""Tests of ANIL: training, adaptation, and agreement with a simple loop written from the paper."""
+"""Tests of ANIL and BOIL: training, adaptation, and agreement with a simple loop written from the papers."""
 
 from __future__ import annotations
 
@@ -25,30 +25,43 @@ from tests.learning.algorithms.references import (
 )
 
 BASES = pytest.mark.parametrize("base", [WAVES, IMAGES], ids=["sinusoid", "images"])
+PARTS = pytest.mark.parametrize(("name", "part"), [("anil", "head"), ("boil", "body")])
 
 
-def anil(forward: Forward, theta: Params, task: tuple[Tensor, ...], *, first_order: bool) -> Tensor:
-    """Compute the query loss after two inner steps that adapt only the head (Raghu et al. 2020, equation 2)."""
+def names_of(part: str, theta: Params) -> list[str]:
+    """Return the names of the parameters of the head, that is, of the weight and the bias of the last layer, or those
+    of the body."""
+    return list(theta)[-2:] if part == "head" else list(theta)[:-2]
+
+
+def adapt_part(
+    forward: Forward, theta: Params, task: tuple[Tensor, ...], *, part: str, first_order: bool = False
+) -> Tensor:
+    """Compute the query loss after two inner steps that adapt only a part of the model.
+
+    This part is the head in ANIL (Raghu et al. 2020, equation 2) and the body in BOIL (Oh et al. 2021, section 3.1).
+    """
     x, y, query_x, query_y = task
     loss = F.mse_loss if y.is_floating_point() else F.cross_entropy
-    fast = dict(theta)
-    weight, bias = list(theta)[-2:]
+    fast, names = dict(theta), names_of(part, theta)
     for _ in range(2):
-        slopes = torch.autograd.grad(loss(forward(fast, x), y), [fast[weight], fast[bias]], create_graph=True)
-        for name, slope in zip((weight, bias), slopes, strict=True):
+        slopes = torch.autograd.grad(loss(forward(fast, x), y), [fast[name] for name in names], create_graph=True)
+        for name, slope in zip(names, slopes, strict=True):
             fast[name] = fast[name] - 0.05 * (slope.detach() if first_order else slope)
     return loss(forward(fast, query_x), query_y)
 
 
 @BASES
-def test_engines_agree_with_the_paper(base: Settings) -> None:
-    check_meta_gradient(settings_of(base, "anil"), partial(anil, first_order=False))
+@PARTS
+def test_engines_agree_with_the_paper(base: Settings, name: str, part: str) -> None:
+    check_meta_gradient(settings_of(base, name), partial(adapt_part, part=part))
 
 
 @BASES
-def test_first_order_anil_is_fomaml_of_the_head(base: Settings) -> None:
-    settings = settings_of(base, "fomaml", algorithm__adapt="head")
-    check_meta_gradient(settings, partial(anil, first_order=True), is_derivative=False)
+@PARTS
+def test_first_order_variant_is_fomaml_of_the_part(base: Settings, name: str, part: str) -> None:
+    settings = settings_of(base, "fomaml", algorithm__adapt=part)
+    check_meta_gradient(settings, partial(adapt_part, part=part, first_order=True), is_derivative=False)
 
 
 @pytest.mark.parametrize(("name", "adapt"), [("anil", "all"), ("fomaml", "head")])
@@ -72,15 +85,17 @@ def test_body_sees_each_set_once(name: str, adapt: str, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("kind", LEARNING)
-def test_training(kind: str) -> None:
-    check_training(settings_of(LEARNING[kind], "anil"))
+@pytest.mark.parametrize("name", ["anil", "boil"])
+def test_training(kind: str, name: str) -> None:
+    check_training(settings_of(LEARNING[kind], name))
 
 
 @BASES
-def test_adaptation_changes_the_head_only(base: Settings) -> None:
-    check_adaptation(settings_of(base, "anil"))
-    experiment = set_up(settings_of(base, "anil"))
+@PARTS
+def test_adaptation_changes_only_the_part(base: Settings, name: str, part: str) -> None:
+    check_adaptation(settings_of(base, name))
+    experiment = set_up(settings_of(base, name))
     episodes, theta = experiment.training_episodes(range(2)), experiment.theta()
     *_, last = experiment.engine.adaptation(experiment.algorithm, theta, episodes, 3)
     changed = [name for name, p in theta.items() if not torch.equal(last.params[name], p.expand(2, *p.shape))]
-    assert changed == list(theta)[-2:]
+    assert changed == names_of(part, theta)
