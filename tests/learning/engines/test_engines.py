@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from copy import deepcopy
 from typing import ClassVar, Literal
@@ -180,6 +181,19 @@ def test_threads_change_no_bit(one_torch_thread: None) -> None:
     for here, there in zip(alone.adapt(theta, x, y, inner), spread.adapt(theta, x, y, inner), strict=True):
         assert torch.equal(flat(here.params), flat(there.params))
         assert torch.equal(alone.outputs(here.params, query_x), spread.outputs(there.params, query_x))
+
+
+def test_threads_end_with_their_engine(one_torch_thread: None) -> None:
+    model, before = mlp((4,)).double(), set(threading.enumerate())
+    engine = LoopEngine(model, MEAN_SQUARED_ERROR, workers=2)
+    engine.meta_gradient(meta_parameters(model), Episodes(*points(2, 3)), InnerLoop(0.1, 1), first_order=False)
+    threads = set(threading.enumerate()) - before
+    assert threads
+    del engine
+    gc.collect()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert not any(thread.is_alive() for thread in threads)
 
 
 class Meeting(nn.Module):
