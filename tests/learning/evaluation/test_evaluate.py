@@ -100,8 +100,9 @@ def test_per_example_batch_norm_sees_one_query(engine: str, monkeypatch: pytest.
     monkeypatch.setattr(fused_first_block, "WORTH_IT", 0)  # fuse layers of any size
     monkeypatch.setattr(convolution, "MIN_TILES", 0)
     model = {"filters": 16}  # enough for all functions in C
-    values = {**GLYPHS, "model": model, "compute": {**GLYPHS["compute"], "engine": engine}}
-    experiment = set_up(parse({**values, "evaluation": {"batch_norm": "per_example"}}))
+    compute = {"device": "cpu", "precision": "float64", "engine": engine}
+    values = {**GLYPHS, "model": model, "compute": compute, "evaluation": {"batch_norm": "per_example"}}
+    experiment = set_up(parse(values))
     episodes = experiment.episodes("test", range(2), seed=0, shots=2)
     for stack, got in predictions(experiment, experiment.theta(), episodes, 2):
         for t in range(2):
