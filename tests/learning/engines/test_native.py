@@ -306,7 +306,8 @@ def test_auto_measures_native_only_with_a_compiler(
 
 
 @needs_compiler
-def test_library_is_compiled_once_and_must_be_private(elsewhere: Path) -> None:
+def test_library_is_compiled_once_and_must_be_private(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", f"env {native.compiler()}")  # like ccache, a command with an argument
     assert native.library(torch.float64) is not None
     (made,) = elsewhere.glob("*.so")
     written = made.stat().st_mtime_ns

@@ -7,6 +7,7 @@ import hashlib
 import logging
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -115,7 +116,7 @@ def _build(sources: dict[str, bytes], flags: list[str], path: Path) -> None:
         for name, source in sources.items():
             (Path(folder) / name).write_bytes(source)
         made = Path(folder) / "library.so"
-        arguments = [command, *flags, *SOURCES, "-lm", "-o", str(made)]
+        arguments = [*shlex.split(command), *flags, *SOURCES, "-lm", "-o", str(made)]
         subprocess.run(arguments, cwd=folder, check=True, capture_output=True, timeout=COMPILE_TIMEOUT)
         content = made.read_bytes()
     for file, data in ((path, content), (_checksum(path), hashlib.sha256(content).hexdigest().encode())):
