@@ -20,10 +20,11 @@ from metatui.learning.checks.plain_autograd import plain_meta_gradient
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.any_module import verification
 from metatui.learning.engines.any_module.meta_gradient import meta_gradient
-from metatui.learning.engines.registry import ENGINES, EngineName
+from metatui.learning.engines.base import meta_parameters
+from metatui.learning.engines.registry import ENGINES, EngineName, make_engine
 from metatui.learning.engines.sequential import is_chain
-from metatui.learning.optim.inner import Params
-from metatui.learning.optim.losses import LossFn
+from metatui.learning.optim.inner import InnerLoop, Params
+from metatui.learning.optim.losses import MEAN_SQUARED_ERROR, LossFn
 from metatui.utils.errors import BadInput
 
 EngineChoice = Literal["auto", "batched", "unfolded", "loop", "native", "higher"]
@@ -95,6 +96,14 @@ class Branching(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         predicted: Tensor = self.layer(x if x.mean().item() > 0 else 2 * x)
         return predicted
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_results_carry_no_graph(name: EngineName) -> None:
+    model = Drawn(lambda: 0.5).double()  # no plain chain
+    engine = make_engine(name, model, MEAN_SQUARED_ERROR)
+    found = engine.meta_gradient(meta_parameters(model), Episodes(*points()), InnerLoop(0.1, 1), first_order=False)
+    assert not any(t.requires_grad for t in (found.loss, found.outputs, found.support_loss, *found.gradients.values()))
 
 
 @pytest.mark.filterwarnings("ignore:meta_gradient uses engine 'loop'")
