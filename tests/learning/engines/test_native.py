@@ -256,7 +256,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     winograd.transforms.cache_clear()
 
 
-@pytest.mark.parametrize("compiler", ["/nowhere/cc", "false"])
+@pytest.mark.parametrize("compiler", ["/nowhere/cc", "false", "'"])
 def test_native_engine_without_a_compiler(
     compiler: str, elsewhere: Path, monkeypatch: pytest.MonkeyPatch,
     wide: tuple[nn.Sequential, tuple[Tensor, Tensor, Tensor, Tensor]],

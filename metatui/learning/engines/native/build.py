@@ -74,7 +74,7 @@ def library(dtype: torch.dtype) -> Library | None:
         return Library(_built(TYPES[dtype]))
     except subprocess.CalledProcessError as error:
         log.warning("the C functions could not be compiled: %s", error.stderr.decode(errors="replace"))
-    except (OSError, MetatuiError, subprocess.SubprocessError) as error:
+    except (OSError, ValueError, MetatuiError, subprocess.SubprocessError) as error:
         log.warning("the C functions could not be compiled: %s", error)
     return None
 
