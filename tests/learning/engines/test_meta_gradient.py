@@ -223,6 +223,8 @@ class Tuple(nn.Module):
         ({"inner_lr": -0.1}, "inner_lr is -0.1"),
         ({"inner_lr": float("nan")}, "inner_lr is nan"),
         ({"inner_lr": "fast"}, "inner_lr is 'fast'"),
+        ({"inner_lr": 10**400}, "inner_lr is 1000"),
+        ({"inner_lr": torch.tensor(1j)}, "inner_lr is tensor"),
         ({"inner_lr": torch.tensor(0.1, requires_grad=True)}, "inner_lr is a tensor"),
         ({"inner_steps": 1.5}, "inner_steps is 1.5"),
         ({"query_x": points()[2][:, :0]}, "query_x has the shape"),
