@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 from copy import deepcopy
+from functools import partial
 from typing import ClassVar, Literal
 
 import pytest
@@ -20,7 +21,7 @@ from metatui.learning.checks.plain_autograd import plain_meta_gradient
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.data.sinusoid import SinusoidSource
 from metatui.learning.engines.any_module.meta_gradient import meta_gradient
-from metatui.learning.engines.base import meta_parameters
+from metatui.learning.engines.base import detached, meta_parameters
 from metatui.learning.engines.layers import fused_bn_pool, fused_first_block
 from metatui.learning.engines.layers.batch_norm import BatchNorm
 from metatui.learning.engines.layers.pooling import MaxPool, returns_maxima_only
@@ -29,6 +30,7 @@ from metatui.learning.engines.loop import LoopEngine
 from metatui.learning.engines.registry import ENGINES, EngineName, make_engine
 from metatui.learning.models.conv4 import conv4
 from metatui.learning.models.mlp import mlp
+from metatui.learning.nn.layers import Norm
 from metatui.learning.optim.inner import InnerLoop, Params
 from metatui.learning.optim.losses import CROSS_ENTROPY, MEAN_SQUARED_ERROR, LossFn
 
@@ -199,6 +201,22 @@ def test_threads_do_not_share_a_model_during_adaptation(adapt: str, one_torch_th
     body, head = nn.Linear(1, 4).double(), nn.Linear(4, 1).double()
     alone = final(nn.Sequential(body, nn.Identity(), head), 1)
     assert torch.equal(flat(final(nn.Sequential(body, Meeting(), head), 2)), flat(alone))
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", ["loop", "native", "batched", "unfolded"])
+def test_forward_pass_can_be_mapped_over_examples(
+    name: EngineName, channels: int, norm: Norm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Check what an evaluation with batch norm per example relies on."""
+    monkeypatch.setattr(fused_first_block, "WORTH_IT", 0)
+    model = conv4(2, input_shape=(channels, 32, 32), filters=16, norm=norm).double()
+    engine, params = make_engine(name, model, CROSS_ENTROPY), detached(meta_parameters(model))
+    x = torch.rand(2, 5, channels, 32, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    with torch.no_grad():
+        found = torch.vmap(partial(engine.forward, params))(x)
+        torch.testing.assert_close(found, torch.stack([model(each) for each in x]))
 
 
 class Counting(nn.Module):

@@ -16,7 +16,6 @@ from torch.func import functional_call
 from metatui.config.fields import parse
 from metatui.config.settings import Settings
 from metatui.events import RegressionView
-from metatui.learning.engines.layers import convolution, fused_first_block
 from metatui.learning.evaluation.evaluate import DIVERGED, Measured, diverged, predictions, summary
 from metatui.learning.evaluation.statistics import mean_ci95
 from metatui.learning.experiment import set_up
@@ -95,14 +94,8 @@ GLYPHS = {
 }
 
 
-@pytest.mark.parametrize("engine", ["batched", "loop", "native"])
-def test_per_example_batch_norm_sees_one_query(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused_first_block, "WORTH_IT", 0)  # fuse layers of any size
-    monkeypatch.setattr(convolution, "MIN_TILES", 0)
-    model = {"filters": 16}  # enough for all functions in C
-    compute = {"device": "cpu", "precision": "float64", "engine": engine}
-    values = {**GLYPHS, "model": model, "compute": compute, "evaluation": {"batch_norm": "per_example"}}
-    experiment = set_up(parse(values))
+def test_per_example_batch_norm_sees_one_query() -> None:
+    experiment = set_up(parse({**GLYPHS, "evaluation": {"batch_norm": "per_example"}}))
     episodes = experiment.episodes("test", range(2), seed=0, shots=2)
     for stack, got in predictions(experiment, experiment.theta(), episodes, 2):
         for t in range(2):
