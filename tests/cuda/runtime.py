@@ -62,42 +62,8 @@ class Stream:
     def wait_stream(self, other: Stream) -> None:
         pass
 
-    def wait_event(self, event: Event) -> None:
-        pass
-
-    def record_event(self, event: Event | None = None) -> Event:
-        return event or Event()
-
-    def query(self) -> bool:
-        return True
-
     def synchronize(self) -> None:
         simulator.wait("Stream.synchronize")
-
-
-class Event:
-    """Replacement for `torch.cuda.Event`.
-
-    Every event has already occurred, because operations are computed immediately.
-    """
-
-    def __init__(self, enable_timing: bool = False, **_: Any) -> None:
-        pass
-
-    def record(self, stream: Stream | None = None) -> None:
-        pass
-
-    def wait(self, stream: Stream | None = None) -> None:
-        pass
-
-    def query(self) -> bool:
-        return True
-
-    def synchronize(self) -> None:
-        simulator.wait("Event.synchronize")
-
-    def elapsed_time(self, end: Event) -> float:
-        return 1.0
 
 
 class CUDAGraph:
@@ -230,7 +196,7 @@ def start(library: ctypes.CDLL, devices: int) -> None:
         return MEMORY, MEMORY
 
     for module in (cuda, cuda.streams, cuda.graphs):
-        for thing in (Stream, Event, CUDAGraph):
+        for thing in (Stream, CUDAGraph):
             if hasattr(module, thing.__name__):
                 setattr(module, thing.__name__, thing)
     cuda._exchange_device = cuda._maybe_exchange_device = exchange

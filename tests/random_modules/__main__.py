@@ -12,8 +12,9 @@ from multiprocessing.connection import Connection
 
 import torch
 
+from metatui.learning.checks.awkward import CHOICES, EngineChoice
 from tests.random_modules.case import make_case
-from tests.random_modules.judge import ENGINES, EngineChoice, Kind, Verdict, judge, reference
+from tests.random_modules.judge import Kind, Verdict, judge, reference
 
 COLUMNS: tuple[Kind, ...] = (
     "agrees", "refused", "unchecked", "wrong", "refused without need", "raw error", "changed", "crashed",
@@ -26,10 +27,10 @@ def main() -> int:
     parser.add_argument(
         "--seed", type=int, default=0, help="seed of the first module; each further module has the next seed (0)"
     )
-    parser.add_argument("--engine", choices=ENGINES, action="append", help="judge only this engine; may be repeated")
+    parser.add_argument("--engine", choices=CHOICES, action="append", help="judge only this engine; may be repeated")
     parser.add_argument("--verbose", action="store_true", help="print every verdict, with its reason")
     given = parser.parse_args()
-    engines = tuple(given.engine or ENGINES)
+    engines = tuple(given.engine or CHOICES)
     began, table, failed = time.monotonic(), Counter[tuple[str, bool, str]](), 0
     for verdict, words in verdicts(range(given.seed, given.seed + given.count), engines):
         table[verdict.engine, verdict.first_order, verdict.kind] += 1

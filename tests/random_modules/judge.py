@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import metatui
+from metatui.learning.checks.awkward import CHOICES, EngineChoice
 from metatui.learning.checks.plain_autograd import plain_meta_gradient
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.optim.inner import Params
@@ -19,8 +20,6 @@ from metatui.learning.optim.losses import LossFn
 from metatui.utils.errors import BadInput
 from tests.random_modules.case import Case
 
-EngineChoice = Literal["auto", "loop", "batched", "unfolded", "native", "higher"]
-ENGINES: tuple[EngineChoice, ...] = ("auto", "loop", "batched", "unfolded", "native", "higher")
 MAY_NOT_REFUSE = ("auto", "loop")
 
 AGREEMENT = 1e-8
@@ -71,7 +70,7 @@ class Answer:
 
 
 def judge(
-    case: Case, engines: tuple[EngineChoice, ...] = ENGINES, orders: tuple[bool, ...] = (False, True)
+    case: Case, engines: tuple[EngineChoice, ...] = CHOICES, orders: tuple[bool, ...] = (False, True)
 ) -> Iterator[Verdict]:
     """Run every engine on `case`, and yield a verdict on each result.
 

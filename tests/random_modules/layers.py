@@ -446,13 +446,6 @@ class Mean(nn.Module):
         return x.flatten(2).mean(2)
 
 
-class Squeezed(nn.Module):
-    """Removes the last axis, which changes the shape from [B, 1] to [B]."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.squeeze(-1)
-
-
 class HeadTwice(nn.Module):
     """Returns a weighted difference of two heads of one body. One of the heads passes no gradient to the body."""
 

@@ -212,13 +212,13 @@ def _ends_in_features(r: Random, shape: Shape) -> nn.Module:
     """Return a layer that converts each example of `shape` to a vector."""
     if len(shape) == 1:
         return nn.Identity()
-    return r.choice([nn.Flatten(), nn.Flatten(), own.ViewFlatten(), own.Mean()] if len(shape) > 1 else [nn.Flatten()])
+    return r.choice([nn.Flatten(), nn.Flatten(), own.ViewFlatten(), own.Mean()])
 
 
 def _body(r: Random, shape: Shape, length: int) -> tuple[list[nn.Module], Shape]:
     layers: list[nn.Module] = []
     for _ in range(length):
-        repeatable = [layer for layer in layers if layers and _fits(layer, shape)]
+        repeatable = [layer for layer in layers if _fits(layer, shape)]
         layer = r.choice(repeatable) if repeatable and r.random() < 0.15 else _piece(r, shape)
         shape = _after(layer, shape)
         layers.append(layer)
@@ -257,8 +257,6 @@ class Made:
     outputs: int
     tokens: int = 0
     """Inputs are non-negative integers below this number, or real numbers if this number is 0."""
-    pixels: bool = False
-    """True if the module predicts an output for each position, so that the output has one or two additional axes."""
     changes: list[str] = field(default_factory=list)
     """Descriptions of the changes that were made to the module after it was built."""
 
@@ -324,7 +322,7 @@ def _dense(r: Random) -> Made:
             break
     outputs = r.randint(2, 3)
     head = (nn.Conv2d if len(shape) == 3 else nn.Conv1d)(after[0], outputs, 1)
-    return Made(_container(r, [*layers, head]), shape, outputs, pixels=True)
+    return Made(_container(r, [*layers, head]), shape, outputs)
 
 
 def _of_tokens(r: Random) -> Made:

@@ -51,7 +51,7 @@ class MetaGradient:
         return cls(
             loss=torch.stack([task.loss for task in tasks]),
             gradients=gradients,
-            outputs=torch.stack([task.outputs for task in tasks]),
+            outputs=torch.stack([task.outputs.detach() for task in tasks]),
             support_loss=torch.stack([task.support_loss for task in tasks]),
         )
 

@@ -75,6 +75,12 @@ class FunctionalModule:
         return predicted
 
 
+def _start_thread(thread: threading.local, copies: list[tuple[FunctionalModule, FunctionalModule]]) -> None:
+    """Prepare a thread of a `LoopEngine`. It has no reference to the engine, so it ends when the engine is deleted."""
+    thread.twice, thread.once = copies.pop()
+    torch.set_num_threads(1)
+
+
 class LoopEngine(Engine):
     """Engine that computes each task with its own autograd graph.
 
@@ -113,11 +119,7 @@ class LoopEngine(Engine):
             # Threads cannot share a module, because a call writes parameters into it. Copy here rather than in the
             # threads, which may start while the model is in use.
             copies = [(self._twice.clone(), self._once.clone()) for _ in range(workers)]
-            self._pool = ThreadPoolExecutor(workers, initializer=self._start_thread, initargs=(copies,))
-
-    def _start_thread(self, copies: list[tuple[FunctionalModule, FunctionalModule]]) -> None:
-        self._thread.twice, self._thread.once = copies.pop()
-        torch.set_num_threads(1)
+            self._pool = ThreadPoolExecutor(workers, initializer=_start_thread, initargs=(self._thread, copies))
 
     def forward(self, params: Params, x: Tensor) -> Tensor:
         if not torch.is_grad_enabled():

@@ -131,7 +131,7 @@ def _machine_problem(driver: Driver) -> str:
             "access to the GPU"
         )
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None and not nvml.visible_words(visible, len(driver.gpus)):
+    if visible is not None and driver.gpus and not nvml.visible_words(visible, len(driver.gpus)):
         allowed = "set it to 0" if len(driver.gpus) == 1 else f"use numbers from 0 to {len(driver.gpus) - 1}"
         return f"CUDA_VISIBLE_DEVICES is {sanitize(visible)!r}, which does not select a GPU; unset it, or {allowed}"
     if driver.cuda is not None and driver.cuda[0] < int(build.split(".")[0]):

@@ -14,6 +14,8 @@ from torch import Tensor
 from metatui.learning.hardware import cuda
 from metatui.utils.errors import Problem, SettingsError
 
+CPUS = Path("/sys/devices/system/cpu")
+
 
 @dataclass(frozen=True)
 class Device:
@@ -99,14 +101,11 @@ def moved(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = None
 
 def physical_cores() -> int:
     """Count the physical cores that this process may use, or the logical cores if physical ones are not reported."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    cores = set()
-    for package in Path("/sys/devices/system/cpu").glob("cpu[0-9]*/topology/core_cpus_list"):
-        try:
-            cores.add(package.read_text())
-        except OSError:
-            return allowed
-    return min(allowed, len(cores)) or allowed
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    try:
+        return len({(CPUS / f"cpu{cpu}" / "topology" / "core_cpus_list").read_text() for cpu in allowed})
+    except OSError:
+        return len(allowed)
 
 
 def default_threads(runs: int = 1) -> int:

@@ -23,9 +23,10 @@ LARGEST = 4 * 1024**3
 LISTED = 4
 """Maximum number of tensors that one list in `LoadedWeights.report` names."""
 
-FIRST = ("", "best/")
-"""Prefixes that are preferred if the same number of tensors fits with several prefixes. In a metatui checkpoint, the
-best parameters have the prefix `best/`, and the last ones `theta/`."""
+FIRST = ("", "best/", "theta/")
+"""Prefixes that are preferred, in this order, if the same number of tensors fits with several prefixes. In a metatui
+checkpoint, the best parameters have the prefix `best/`, and the last ones `theta/`. The state of the outer optimiser
+and learned inner learning rates have the same shapes, with longer prefixes."""
 
 FROZEN = "frozen/"
 """Prefix of the names of tensors that are never learned, in a metatui checkpoint."""

@@ -18,13 +18,14 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 import metatui
-from metatui.learning.checks.awkward import Written
+from metatui.learning.checks.awkward import CHOICES as ENGINES
+from metatui.learning.checks.awkward import EngineChoice, Written
 from metatui.learning.checks.plain_autograd import plain_meta_gradient
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.optim.inner import Params
 from metatui.learning.optim.losses import LossFn
 from metatui.utils.errors import BadInput
-from tests.random_modules.judge import ENGINES, MAY_NOT_REFUSE, EngineChoice, Snapshot
+from tests.random_modules.judge import MAY_NOT_REFUSE, Snapshot
 
 AGREEMENT = 1e-8
 

@@ -6,49 +6,33 @@ The file test_any_module.py tests which modules are supported.
 from __future__ import annotations
 
 import random
+from collections import OrderedDict
 from collections.abc import Callable
-from copy import deepcopy
 from typing import Any, Literal
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 
+from metatui.learning.checks.awkward import EngineChoice
 from metatui.learning.checks.plain_autograd import plain_meta_gradient
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.any_module import verification
 from metatui.learning.engines.any_module.meta_gradient import meta_gradient
-from metatui.learning.engines.registry import ENGINES, EngineName
+from metatui.learning.engines.base import meta_parameters
+from metatui.learning.engines.registry import ENGINES, EngineName, make_engine
 from metatui.learning.engines.sequential import is_chain
-from metatui.learning.optim.inner import Params
-from metatui.learning.optim.losses import LossFn
+from metatui.learning.optim.inner import InnerLoop, Params
+from metatui.learning.optim.losses import MEAN_SQUARED_ERROR, LossFn
 from metatui.utils.errors import BadInput
 
-EngineChoice = Literal["auto", "batched", "unfolded", "loop", "native", "higher"]
 Data = tuple[Tensor, Tensor, Tensor, Tensor]
+TENSORS = "support_x", "support_y", "query_x", "query_y"
 
 
-def plain(model: nn.Module, loss_fn: LossFn, data: Data, *, first_order: bool = False) -> tuple[Tensor, Params]:
-    """Compute the meta-loss and meta-gradient of MAML task by task with plain autograd, without using metatui code."""
-    names = [name for name, p in model.named_parameters() if p.requires_grad]
-    total, losses = dict.fromkeys(names, torch.zeros(())), []
-    for x, y, query_x, query_y in zip(*data, strict=True):
-        copy = deepcopy(model)
-        theta = {n: p.detach().clone().requires_grad_() for n, p in model.named_parameters() if n in names}
-        fast = theta
-        for _ in range(2):
-            loss = loss_fn(functional_call(copy, fast, (x,)), y)
-            found = torch.autograd.grad(
-                loss, list(fast.values()), create_graph=not first_order, materialize_grads=True
-            )  # fmt: skip
-            fast = {n: p - 0.1 * g for (n, p), g in zip(fast.items(), found, strict=True)}
-        loss = loss_fn(functional_call(copy, fast, (query_x,)), query_y)
-        losses.append(loss.detach())
-        found = torch.autograd.grad(loss, list(theta.values()), materialize_grads=True)
-        total = {n: total[n] + g / len(data[0]) for n, g in zip(names, found, strict=True)}
-    return torch.stack(losses).mean(), total
+def plain(model: nn.Module, loss_fn: LossFn, data: Data) -> tuple[Tensor, Params]:
+    return plain_meta_gradient(model, loss_fn, Episodes(*data), 0.1, 2, first_order=False)
 
 
 def assert_same(got: tuple[Tensor, Params], expected: tuple[Tensor, Params]) -> None:
@@ -95,6 +79,14 @@ class Branching(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         predicted: Tensor = self.layer(x if x.mean().item() > 0 else 2 * x)
         return predicted
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_results_carry_no_graph(name: EngineName) -> None:
+    model = Drawn(lambda: 0.5).double()  # no plain chain
+    engine = make_engine(name, model, MEAN_SQUARED_ERROR)
+    found = engine.meta_gradient(meta_parameters(model), Episodes(*points()), InnerLoop(0.1, 1), first_order=False)
+    assert not any(t.requires_grad for t in (found.loss, found.outputs, found.support_loss, *found.gradients.values()))
 
 
 @pytest.mark.filterwarnings("ignore:meta_gradient uses engine 'loop'")
@@ -214,8 +206,14 @@ class Tuple(nn.Module):
         ({"inner_lr": -0.1}, "inner_lr is -0.1"),
         ({"inner_lr": float("nan")}, "inner_lr is nan"),
         ({"inner_lr": "fast"}, "inner_lr is 'fast'"),
+        ({"inner_lr": 10**400}, "inner_lr is 1000"),
+        ({"inner_lr": torch.tensor(1j)}, "inner_lr is tensor"),
         ({"inner_lr": torch.tensor(0.1, requires_grad=True)}, "inner_lr is a tensor"),
         ({"inner_steps": 1.5}, "inner_steps is 1.5"),
+        ({"inner_steps": 0}, "inner_steps is 0"),
+        ({"support_x": points()[0][:1]}, "the same number of tasks"),
+        (dict(zip(TENSORS, (t[:0] for t in points()), strict=True)), "the tensors have 0 tasks"),
+        ({"engine": "jax"}, "must be one of auto"),
         ({"query_x": points()[2][:, :0]}, "query_x has the shape"),
         ({"support_y": [1]}, "support_y is a list"),
         ({"loss_fn": F.mse_loss(torch.ones(1), torch.ones(1))}, "loss_fn is a Tensor"),
@@ -225,11 +223,8 @@ class Tuple(nn.Module):
     ],
 )
 def test_bad_input_names_the_argument(change: dict[str, object], sentence: str) -> None:
-    x, y, query_x, query_y = points()
-    given: dict[str, object] = {
-        "model": perceptron_0, "loss_fn": F.mse_loss, "support_x": x, "support_y": y, "query_x": query_x,
-        "query_y": query_y, "inner_lr": 0.1, "inner_steps": 1,
-    }  # fmt: skip
+    tensors = dict(zip(TENSORS, points(), strict=True))
+    given = {"model": perceptron_0, "loss_fn": F.mse_loss, **tensors, "inner_lr": 0.1, "inner_steps": 1}
     with pytest.raises(BadInput, match=sentence):
         meta_gradient(**(given | change))  # type: ignore[arg-type]
 
@@ -264,9 +259,10 @@ class CopiesItself(nn.Module):
 
 def test_modules_that_copy_themselves_are_adapted() -> None:
     model = CopiesItself().double()
+    same = nn.Sequential(OrderedDict(layer=model.layer))
     assert_same(
         meta_gradient(model, F.mse_loss, *points(), inner_lr=0.1, inner_steps=2, engine="loop"),
-        plain(model, F.mse_loss, points()),
+        plain(same, F.mse_loss, points()),
     )
 
 
@@ -295,7 +291,7 @@ def test_parameters_in_lists_are_constant(engine: Literal["auto", "loop"]) -> No
     model = ListedParameter()
     x, y = torch.randn(2, 5, 4, dtype=torch.float64), torch.randn(2, 5, 1, dtype=torch.float64)
     loss, gradients = meta_gradient(model, F.mse_loss, x, y, x, y, inner_lr=0.1, inner_steps=2, engine=engine)
-    expected, by_autograd = plain_meta_gradient(model, F.mse_loss, Episodes(x, y, x, y), 0.1, 2, first_order=False)
+    expected, by_autograd = plain(model, F.mse_loss, (x, y, x, y))
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(gradients, by_autograd)
     constant = model.weight.detach()

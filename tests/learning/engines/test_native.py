@@ -256,7 +256,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     winograd.transforms.cache_clear()
 
 
-@pytest.mark.parametrize("compiler", ["/nowhere/cc", "false"])
+@pytest.mark.parametrize("compiler", ["/nowhere/cc", "false", "'"])
 def test_native_engine_without_a_compiler(
     compiler: str, elsewhere: Path, monkeypatch: pytest.MonkeyPatch,
     wide: tuple[nn.Sequential, tuple[Tensor, Tensor, Tensor, Tensor]],
@@ -306,7 +306,8 @@ def test_auto_measures_native_only_with_a_compiler(
 
 
 @needs_compiler
-def test_library_is_compiled_once_and_must_be_private(elsewhere: Path) -> None:
+def test_library_is_compiled_once_and_must_be_private(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", f"env {native.compiler()}")  # like ccache, a command with an argument
     assert native.library(torch.float64) is not None
     (made,) = elsewhere.glob("*.so")
     written = made.stat().st_mtime_ns

@@ -97,6 +97,16 @@ def test_hidden_gpu(driver: FakeNvml, monkeypatch: pytest.MonkeyPatch, value: st
     )
 
 
+def test_gpu_that_the_driver_does_not_list(driver: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver.gpus = []
+    monkeypatch.setattr(nvml, "pci_gpus", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "init", lambda: None)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert cuda.cuda_problem() == (
+        "The NVIDIA GPU cannot be used: CUDA found no devices; nvidia-smi shows the state of the GPU"
+    )
+
+
 def test_gpu_that_torch_cannot_initialize(driver: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
     def init() -> None:
         raise RuntimeError("Error 802: system not yet initialized\nmore")

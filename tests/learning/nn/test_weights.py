@@ -65,6 +65,16 @@ def test_checkpoint_of_a_run(tmp_path: Path, state: State) -> None:
     assert equal(model, state)
 
 
+def test_checkpoint_without_a_validation(tmp_path: Path, state: State) -> None:
+    """Check that no weights are loaded from the optimiser's state, whose tensors have the same names and shapes."""
+    others = {f"algorithm/exp_avg/{name}": torch.zeros_like(t) for name, t in state.items()}
+    last = {f"theta/{name}": t for name, t in state.items()}
+    save_checkpoint(tmp_path, "last", TrainerState(tensors={**others, **last}, values={"iteration": 3}))
+    model = network()
+    load_weights(model, str(tmp_path / "last.safetensors"))
+    assert equal(model, state)
+
+
 def test_report_names_what_does_not_match(tmp_path: Path, state: State) -> None:
     file, model = tmp_path / "weights.safetensors", network(ways=4)
     head = {name: t.clone() for name, t in model.state_dict().items() if name.startswith("17.")}

@@ -154,7 +154,7 @@ def _inner_loop(lr: float, steps: int) -> InnerLoop:
         raise BadInput("inner_lr is a tensor, but must be a number, because its gradient is not computed")
     try:
         rate = float(lr)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError, RuntimeError):
         raise BadInput(f"inner_lr is {quote(lr)}, but must be a number of at least 0") from None
     if not (math.isfinite(rate) and rate >= 0):
         raise BadInput(f"inner_lr is {rate:g}, but must be a finite number of at least 0")

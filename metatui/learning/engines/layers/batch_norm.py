@@ -92,6 +92,12 @@ def channel(coefficients: Tensor) -> Tensor:
     return coefficients.view(1, -1, 1, 1)
 
 
+def is_mapped(x: Tensor) -> bool:
+    """Return whether torch.vmap maps over x. Autograd functions of this package and C functions do not support that."""
+    functorch: Any = torch._C._functorch
+    return bool(functorch.is_batchedtensor(x))
+
+
 def _combined(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], constant: Tensor) -> Tensor:
     """Return a x + b y + c, where (a, x) is `first`, (b, y) is `second`, and a, b and c have one value per channel."""
     total = torch.addcmul(channel(constant), channel(first[0]), first[1])

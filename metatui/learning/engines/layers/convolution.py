@@ -25,6 +25,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
+from metatui.learning.engines.layers.batch_norm import is_mapped
 from metatui.learning.engines.native.winograd import (
     convolve,
     derivatives,
@@ -160,7 +161,7 @@ class Convolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor
-        if self.by_winograd and _is_large(x):
+        if self.by_winograd and _is_large(x) and not is_mapped(x):
             y = _Winograd.apply(x, self.weight)  # type: ignore[no-untyped-call]
         elif not self.twice:
             y = self.geometry.y(x, self.weight)
@@ -221,7 +222,7 @@ def _convolve(
 ) -> Tensor:  # fmt: skip
     """Compute the same as torch.conv2d. When torch.vmap maps over tasks, use `_EachTask`."""
     functorch: Any = torch._C._functorch
-    batched = functorch.maybe_current_level() == 1 and any(map(functorch.is_batchedtensor, (x, weight)))
+    batched = functorch.maybe_current_level() == 1 and (is_mapped(x) or is_mapped(weight))
     if not batched or isinstance(padding, str) or x.dim() != 4:
         return torch.conv2d(x, weight, bias, stride, padding, dilation, groups)
     geometry = Geometry(_pair(stride), _pair(padding), _pair(dilation), groups)

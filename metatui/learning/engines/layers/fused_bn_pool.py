@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from metatui.learning.engines.layers.batch_norm import channel, rows
+from metatui.learning.engines.layers.batch_norm import channel, is_mapped, rows
 from metatui.learning.engines.native.build import LANES, call, library
 
 aten = torch.ops.aten
@@ -110,7 +110,7 @@ class CompiledPooledNorm(PooledNorm):
     """`PooledNorm` that uses metatui's C functions on a CPU if a C compiler is available."""
 
     def forward(self, y: Tensor) -> Tensor:
-        if y.device.type != "cpu" or len(self.weight) % LANES or library(y.dtype) is None:
+        if y.device.type != "cpu" or is_mapped(y) or len(self.weight) % LANES or library(y.dtype) is None:
             return super().forward(y)
         z: Tensor = NativePooledNorm.apply(y, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
         return z

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from metatui.learning.engines.layers.batch_norm import channel, rows
+from metatui.learning.engines.layers.batch_norm import channel, is_mapped, rows
 from metatui.learning.engines.native.build import LANES, call, library
 
 aten = torch.ops.aten
@@ -179,7 +179,7 @@ class ThinBlock(nn.Module):
         weight, gamma, beta = self.conv.weight, self.norm.weight, self.norm.bias
         large = len(x) * len(weight) * x.shape[-2] * x.shape[-1] >= WORTH_IT
         # Faster only on a CPU. On a GPU, reading γ would also wait for the device and break a CUDA graph capture.
-        if x.device.type != "cpu" or not large or x.requires_grad or (gamma < 0).any():
+        if x.device.type != "cpu" or not large or x.requires_grad or is_mapped(x) or (gamma < 0).any():
             y = F.conv2d(x, weight, padding=self.conv.padding)
             normed = F.batch_norm(y, None, None, gamma, beta, True, 0.0, self.norm.eps)
             return F.relu(F.max_pool2d(normed, 2))
@@ -193,7 +193,7 @@ class CompiledFirstBlock(ThinBlock):
     """`ThinBlock` that uses metatui's C functions on a CPU if a C compiler is available."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.requires_grad or x.device.type != "cpu" or library(x.dtype) is None:
+        if x.requires_grad or x.device.type != "cpu" or is_mapped(x) or library(x.dtype) is None:
             return super().forward(x)
         z: Tensor = NativeFirstBlock.apply(  # type: ignore[no-untyped-call]
             x, self.conv.weight, self.norm.weight, self.norm.bias, self.norm.eps

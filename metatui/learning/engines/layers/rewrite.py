@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from metatui.learning.engines.layers.batch_norm import BatchNorm, takes_batch_statistics
+from metatui.learning.engines.layers.batch_norm import BatchNorm, is_mapped, takes_batch_statistics
 from metatui.learning.engines.layers.convolution import Convolution, is_plain, suits_winograd
 from metatui.learning.engines.layers.fused_bn_pool import CompiledPooledNorm, PooledNorm
 from metatui.learning.engines.layers.fused_first_block import CompiledFirstBlock, ThinBlock, is_thin, suits_first_block
@@ -92,7 +92,7 @@ def channels_last(x: Tensor) -> Tensor:
     """
     if x.dim() != 4 or x.device.type != "cpu":
         return x
-    if x.shape[1] > 1:
-        return x.contiguous(memory_format=torch.channels_last)
+    if x.shape[1] > 1:  # torch.vmap does not support memory formats
+        return x if is_mapped(x) else x.contiguous(memory_format=torch.channels_last)
     height, width = x.shape[2:]
     return x.contiguous().as_strided(x.shape, (height * width, 1, width, 1))

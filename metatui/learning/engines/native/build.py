@@ -7,6 +7,7 @@ import hashlib
 import logging
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -73,7 +74,7 @@ def library(dtype: torch.dtype) -> Library | None:
         return Library(_built(TYPES[dtype]))
     except subprocess.CalledProcessError as error:
         log.warning("the C functions could not be compiled: %s", error.stderr.decode(errors="replace"))
-    except (OSError, MetatuiError, subprocess.SubprocessError) as error:
+    except (OSError, ValueError, MetatuiError, subprocess.SubprocessError) as error:
         log.warning("the C functions could not be compiled: %s", error)
     return None
 
@@ -115,7 +116,7 @@ def _build(sources: dict[str, bytes], flags: list[str], path: Path) -> None:
         for name, source in sources.items():
             (Path(folder) / name).write_bytes(source)
         made = Path(folder) / "library.so"
-        arguments = [command, *flags, *SOURCES, "-lm", "-o", str(made)]
+        arguments = [*shlex.split(command), *flags, *SOURCES, "-lm", "-o", str(made)]
         subprocess.run(arguments, cwd=folder, check=True, capture_output=True, timeout=COMPILE_TIMEOUT)
         content = made.read_bytes()
     for file, data in ((path, content), (_checksum(path), hashlib.sha256(content).hexdigest().encode())):
