@@ -117,6 +117,27 @@ async def test_support_images_that_do_not_fit_have_pages() -> None:
         assert first == list(map(panel.render_line, range(3, 9)))
 
 
+async def test_keys_of_the_keymap_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    keymap = {
+        "step_back": "ctrl+e,g",
+        "step_on": "ü",
+        "previous_tasks": "f6",
+        "next_tasks": "f7",
+        "next_shots": "space",
+    }
+    monkeypatch.setattr("metatui.tui.keyboard.actions._keymap", keymap)
+    for runs, symbols in ((wave_runs(1), Symbols.BRAILLE), (wave_runs(1), Symbols.ASCII)):
+        app = stage(runs, symbols)
+        async with app.run_test(size=SIZES["80x24"]) as pilot:
+            await pilot.pause()
+            following = "u" if symbols is Symbols.ASCII else "ü"
+            assert f" ^E step 10/10 {following}  F6 tasks 0-1 of 0-7 F7" in lines(app.query_one(AdaptationPanel))[0]
+    app = stage([RunViews("maml", "MAML", "hue-blue", (photographs(shots=5, side=8),))])
+    async with app.run_test(size=SIZES["80x24"]) as pilot:
+        await pilot.pause()
+        assert "(support 1-2 of 5: Space shows more)" in lines(app.query_one(AdaptationPanel))[1]
+
+
 async def test_steps_and_tasks_by_keyboard() -> None:
     app = stage(wave_runs(1))
     async with app.run_test(size=SIZES["80x24"]) as pilot:
