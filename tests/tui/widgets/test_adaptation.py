@@ -25,6 +25,7 @@ from metatui.tui.widgets.charts.row_widget import difference, width_of
 from tests.tui.drawing import (
     Stage,
     character,
+    curve,
     curve_runs,
     episode,
     image_runs,
@@ -197,6 +198,20 @@ async def test_runs_are_shown_on_the_same_tasks() -> None:
         assert [name for name in ("MAML", "FOMAML", "Reptile") if name in rows[1]] == ["MAML", "FOMAML", "Reptile"]
         assert rows[2].count("Task 0") == 2
         assert "Reptile was not evaluated on task 0." in " ".join(" ".join(line[82:].split()) for line in rows)
+
+
+async def test_runs_on_other_data_do_not_change_the_range() -> None:
+    one_target, two_targets = (RunViews("a", "A", "hue-blue", (scatter(0, 0.5, n),)) for n in (1, 2))
+    other_target = RunViews("b", "B", "hue-blue", (replace(scatter(0, 0.5), targets=("mass (kg)", "age")),))
+    sine, table = (RunViews("c", "C", "hue-blue", (view(0, 0.5),)) for view in (wave, curve))
+    for run, other in ((one_target, two_targets), (two_targets, other_target), (sine, table), (table, sine)):
+        charts = []
+        for runs in ([run, run], [run, other]):
+            app = stage(runs)
+            async with app.run_test(size=(140, 30)) as pilot:
+                await pilot.pause()
+                charts.append([line[:70] for line in lines(app.query_one(AdaptationPanel))[3:]])
+        assert charts[0] == charts[1]
 
 
 async def test_hidden_runs_are_counted() -> None:

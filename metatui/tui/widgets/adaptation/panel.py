@@ -24,6 +24,7 @@ from metatui.tui.widgets.adaptation.views import (
     curve_limits,
     has_diverged,
     outcome,
+    quantities,
     scatter_chart,
     task_series,
     tasks_of,
@@ -269,7 +270,8 @@ class AdaptationPanel(RowsWidget, can_focus=True):
             )
         caption = self._caption(view, width, height, theme)
         size = (width, height - len(caption))
-        others = [other.of(task) for other in self._runs]
+        # Runs on other data can have a view of a task with the same number.
+        others = [each for run in self._runs if (each := run.of(task)) and quantities(each) == quantities(view)]
         if isinstance(view, RegressionView | CurveView):
             limits = curve_limits([each for each in others if isinstance(each, RegressionView | CurveView)])
             drawing = paint(curve_chart(view, self.shown_step, run.colour, limits), *size, theme, self._canvas)
