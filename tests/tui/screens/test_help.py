@@ -18,7 +18,7 @@ from metatui.tui.help.topics import ABOUT, TERMS, TOPICS
 from metatui.tui.keyboard.actions import ACTIONS, AppContext
 from metatui.tui.screens.benchmark.screen import BenchmarkScreen
 from metatui.tui.screens.compare.screen import CompareScreen
-from metatui.tui.screens.dialogs.help import HelpScreen
+from metatui.tui.screens.dialogs.help import HelpScreen, sections_of
 from metatui.tui.screens.explain import ExplainScreen
 from metatui.tui.screens.explorer.screen import ExplorerScreen
 from metatui.tui.screens.main.layout import Pane
@@ -39,6 +39,15 @@ def test_topics_name_terms_and_groups_that_exist() -> None:
         assert set(topic.terms) <= set(TERMS)
         assert not topic.group or topic.group in {action.group for action in ACTIONS}
         assert topic.text.endswith(".")
+
+
+def test_topics_name_the_keys_of_the_keymap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metatui.tui.keyboard.actions._keymap", {"open_run": "ctrl+e", "fetch_data": "f12"})
+    (runs, *_), (presets, *_) = (sections_of(TOPICS[name], AppContext()) for name in ("#runs", "#presets"))
+    assert "Press ^E to open a run, o to sort" in runs.lines[0].text
+    assert "and F12 to download its data" in presets.lines[0].text
+    texts = [line.text for section in HelpScreen([], AppContext()).sections for line in section.lines]
+    assert {runs.lines[0].text, presets.lines[0].text} <= set(texts)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from metatui.tui.widgets.charts.row_widget import difference, width_of
 from tests.tui.drawing import (
     Stage,
     character,
+    curve,
     curve_runs,
     episode,
     image_runs,
@@ -117,6 +118,27 @@ async def test_support_images_that_do_not_fit_have_pages() -> None:
         assert first == list(map(panel.render_line, range(3, 9)))
 
 
+async def test_keys_of_the_keymap_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    keymap = {
+        "step_back": "ctrl+e,g",
+        "step_on": "ü",
+        "previous_tasks": "f6",
+        "next_tasks": "f7",
+        "next_shots": "space",
+    }
+    monkeypatch.setattr("metatui.tui.keyboard.actions._keymap", keymap)
+    for runs, symbols in ((wave_runs(1), Symbols.BRAILLE), (wave_runs(1), Symbols.ASCII)):
+        app = stage(runs, symbols)
+        async with app.run_test(size=SIZES["80x24"]) as pilot:
+            await pilot.pause()
+            following = "u" if symbols is Symbols.ASCII else "ü"
+            assert f" ^E step 10/10 {following}  F6 tasks 0-1 of 0-7 F7" in lines(app.query_one(AdaptationPanel))[0]
+    app = stage([RunViews("maml", "MAML", "hue-blue", (photographs(shots=5, side=8),))])
+    async with app.run_test(size=SIZES["80x24"]) as pilot:
+        await pilot.pause()
+        assert "(support 1-2 of 5: Space shows more)" in lines(app.query_one(AdaptationPanel))[1]
+
+
 async def test_steps_and_tasks_by_keyboard() -> None:
     app = stage(wave_runs(1))
     async with app.run_test(size=SIZES["80x24"]) as pilot:
@@ -176,6 +198,20 @@ async def test_runs_are_shown_on_the_same_tasks() -> None:
         assert [name for name in ("MAML", "FOMAML", "Reptile") if name in rows[1]] == ["MAML", "FOMAML", "Reptile"]
         assert rows[2].count("Task 0") == 2
         assert "Reptile was not evaluated on task 0." in " ".join(" ".join(line[82:].split()) for line in rows)
+
+
+async def test_runs_on_other_data_do_not_change_the_range() -> None:
+    one_target, two_targets = (RunViews("a", "A", "hue-blue", (scatter(0, 0.5, n),)) for n in (1, 2))
+    other_target = RunViews("b", "B", "hue-blue", (replace(scatter(0, 0.5), targets=("mass (kg)", "age")),))
+    sine, table = (RunViews("c", "C", "hue-blue", (view(0, 0.5),)) for view in (wave, curve))
+    for run, other in ((one_target, two_targets), (two_targets, other_target), (sine, table), (table, sine)):
+        charts = []
+        for runs in ([run, run], [run, other]):
+            app = stage(runs)
+            async with app.run_test(size=(140, 30)) as pilot:
+                await pilot.pause()
+                charts.append([line[:70] for line in lines(app.query_one(AdaptationPanel))[3:]])
+        assert charts[0] == charts[1]
 
 
 async def test_hidden_runs_are_counted() -> None:

@@ -18,6 +18,7 @@ from metatui.learning.evaluation.custom_tasks import ChosenClasses, Wave
 from metatui.runs.analysis.explore import Explored, exploring
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.tui.colors import palette
+from metatui.tui.keyboard.actions import BY_ID, key_name
 from metatui.tui.screens.analysis_screen import AnalysisScreen
 from metatui.tui.screens.dialogs.prompt import AskScreen
 from metatui.tui.screens.explorer.query import STEPS, ExplorerQuery, wave_of
@@ -80,6 +81,9 @@ class ExplorerHeader(RowsWidget):
 
 class ExplorerPanel(AdaptationPanel, can_focus=False):
     """An adaptation panel whose keys change the inner step on the whole screen, including the loss curve."""
+
+    def key_of(self, action: str) -> str:
+        return key_name(BY_ID[action].default_keys)  # the user's keymap does not change the keys of the screen
 
     def action_step(self, by: int) -> None:
         assert isinstance(self.screen, ExplorerScreen)

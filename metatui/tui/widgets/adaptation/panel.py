@@ -14,6 +14,7 @@ from textual.reactive import reactive
 
 from metatui.events import CurveView, ImageView, RegressionView, ScatterView, TaskView
 from metatui.tui.colors import palette
+from metatui.tui.keyboard.actions import BY_ID, key_name
 from metatui.tui.widgets.adaptation import images
 from metatui.tui.widgets.adaptation.photograph import SMALLEST
 from metatui.tui.widgets.adaptation.views import (
@@ -23,6 +24,7 @@ from metatui.tui.widgets.adaptation.views import (
     curve_limits,
     has_diverged,
     outcome,
+    quantities,
     scatter_chart,
     task_series,
     tasks_of,
@@ -64,8 +66,8 @@ class Grid:
 class AdaptationPanel(RowsWidget, can_focus=True):
     """Shows the adaptation to held-out tasks at any inner step.
 
-    The keys `[` and `]` change the inner step, and `,` and `.` change the tasks. The first row shows these keys, which
-    can also be clicked. `k` shows more support images if they do not all fit.
+    The first row shows the keys that change the inner step and the tasks, which can also be clicked. Another key shows
+    more support images if they do not all fit.
     """
 
     DEFAULT_CSS = "AdaptationPanel { min-height: 6; }"
@@ -117,6 +119,10 @@ class AdaptationPanel(RowsWidget, can_focus=True):
     def shown_task(self) -> int:
         """The task number of the first visible task."""
         return tasks_of(self._runs)[self.first_task] if self._runs else 0
+
+    def key_of(self, action: str) -> str:
+        """Return the displayed name of the key of an action, which is the id of a binding."""
+        return key_name(BY_ID[action].key)
 
     def action_step(self, by: int) -> None:
         """Change the inner step.
@@ -223,14 +229,16 @@ class AdaptationPanel(RowsWidget, can_focus=True):
     def _places(self, tasks: Sequence[int], shown: Sequence[int], brief: bool, theme: ChartTheme) -> Row:
         """Return the inner step and the numbers of the visible tasks, each between the keys that change it."""
         of, gap = ("/", "") if brief else (" of ", "   ")
-        row = self._place(f"step {self.shown_step}{of}{self.last_step}", "[", "]", "step", theme)
+        row = self._place(f"step {self.shown_step}{of}{self.last_step}", "step_back", "step_on", "step", theme)
         if len(shown) < len(tasks):
             numbers = f"tasks {shown[0]}-{shown[-1]}" if len(shown) > 1 else f"task {shown[0]}"
-            row += [Segment(gap), *self._place(f"{numbers} of {tasks[0]}-{tasks[-1]}", ",", ".", "page", theme)]
+            place = f"{numbers} of {tasks[0]}-{tasks[-1]}"
+            row += [Segment(gap), *self._place(place, "previous_tasks", "next_tasks", "page", theme)]
         return row
 
     def _place(self, text: str, previous: str, following: str, action: str, theme: ChartTheme) -> Row:
-        def key(name: str, by: int) -> Segment:
+        def key(changes: str, by: int) -> Segment:
+            name = theme.printable(self.key_of(changes))
             return Segment(f" {name} ", theme.key + Style.from_meta({"@click": f"{action}({by})"}))
 
         return [key(previous, -1), Segment(theme.printable(text), theme.muted), key(following, 1)]
@@ -262,7 +270,8 @@ class AdaptationPanel(RowsWidget, can_focus=True):
             )
         caption = self._caption(view, width, height, theme)
         size = (width, height - len(caption))
-        others = [other.of(task) for other in self._runs]
+        # Runs on other data can have a view of a task with the same number.
+        others = [each for run in self._runs if (each := run.of(task)) and quantities(each) == quantities(view)]
         if isinstance(view, RegressionView | CurveView):
             limits = curve_limits([each for each in others if isinstance(each, RegressionView | CurveView)])
             drawing = paint(curve_chart(view, self.shown_step, run.colour, limits), *size, theme, self._canvas)
@@ -290,7 +299,8 @@ class AdaptationPanel(RowsWidget, can_focus=True):
             return f" ({count} class{'es' if count > 1 else ''} not shown)"
         if classes and shots < (total := images.shots_of(view)):
             first = min(self.first_shot, total - shots)
-            return f" (support {first + 1}-{first + shots} of {total}: k shows more)"
+            key = theme.printable(self.key_of("next_shots"))
+            return f" (support {first + 1}-{first + shots} of {total}: {key} shows more)"
         return ""
 
     def _caption(self, view: TaskView, width: int, height: int, theme: ChartTheme) -> list[Row]:

@@ -42,6 +42,16 @@ def last_step(view: TaskView) -> int:
     return max(0, len(view.predictions) - 1)
 
 
+def quantities(view: TaskView) -> tuple[str, ...]:
+    """Return the names of the values in a view, by which views that can have a common range are recognised."""
+    match view:
+        case CurveView():
+            return (view.y_label,)
+        case ScatterView():
+            return view.targets
+    return ()
+
+
 def has_diverged(view: TaskView, step: int) -> bool:
     """Return whether the loss after inner step `step` is not finite."""
     losses = view.loss[: min(step, last_step(view)) + 1]
@@ -155,7 +165,7 @@ def scatter_chart(view: ScatterView, target: int, step: int, colour: str, views:
     """Return a chart of predicted against true values of one target, with a diagonal where they are equal.
 
     Args:
-        views: views of the same task, one per run. They determine a common range, independent of the inner step.
+        views: views with the same targets, one per run. They determine a common range, independent of the inner step.
             Predictions outside the range are drawn at its edge.
     """
     truth = [y for each in views for y in each.truth[target] if math.isfinite(y)]
