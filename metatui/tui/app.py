@@ -40,6 +40,7 @@ from metatui.tui.preferences import Preferences, save
 from metatui.tui.screens.main.header_footer import ContextChanged, KeyBar, TopBar
 from metatui.tui.screens.main.layout import Pane
 from metatui.tui.screens.main.work import PreferencesChanged, WorkTab
+from metatui.tui.terminal import compositor
 from metatui.tui.terminal.key_order import OrderedKeys
 from metatui.tui.terminal.keyboard import Keyboard, TerminalLost
 from metatui.tui.terminal.kitty import KittyPictures
@@ -137,6 +138,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         keymap: Mapping[str, str] | None = None,
     ) -> None:
         """Create the app. See `launch.run_app` for the arguments."""
+        compositor.use_in_all_screens()
         super().__init__(driver_class=Keyboard)
         self.stylesheet: ThemeStylesheet = ThemeStylesheet(variables=self.theme_variables)
         self.symbols = symbols
