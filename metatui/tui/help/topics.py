@@ -14,6 +14,7 @@ class Topic:
 
     title: str
     text: str
+    """Text of the topic. The id of an action in braces stands for the keys of this action."""
     terms: tuple[str, ...] = ()
     """Names of terms in TERMS that are explained below the text."""
     group: str = ""
@@ -152,7 +153,7 @@ TOPICS: Mapping[str, Topic] = {
     "#form": Topic(
         "Settings",
         "The settings of the next run, or of the run that the app is following. Press tab or shift+tab to move between "
-        "fields, enter to open a choice or a group, space to toggle a switch, and escape to leave a text field. "
+        "fields, enter to open a choice or a group, space to toggle a switch, and {leave} to leave a text field. "
         "Settings that do not apply are hidden. During a run, only live settings can change; press enter to apply a "
         "change. While a run is shown, the form is hidden, unless you chose to keep it visible.",
         ("Live change", "Preset", "Meta-batch", "Ways and shots"),
@@ -180,7 +181,7 @@ TOPICS: Mapping[str, Topic] = {
         "Loss or accuracy on the query sets after adaptation, both for training tasks at each meta-step and for "
         "validation tasks. Dashed lines mark changes to settings, a point marks the best validation result, and "
         "crosses on the axis mark values that are not finite. A validation curve that rises while the training curve "
-        "falls shows overfitting. Press enter or click the chart to read values, zoom and pan with a cursor.",
+        "falls shows overfitting. Press {cursor} or click the chart to read values, zoom and pan with a cursor.",
         ("Meta-loss", "Meta-step", "Validation", "Interval", "Smoothing", "Live change"),
         CHARTS,
     ),
@@ -203,17 +204,19 @@ TOPICS: Mapping[str, Topic] = {
     "#runs": Topic(
         "Runs",
         "All runs in the folder of runs, newest first, with their status and result, and a preview of the selected "
-        "one: curve, settings that differ from its preset, journal. Press enter to open a run, o to sort by the next "
-        "column, and t to reverse the order. Click a column title to sort by that column. Press space or click [ ] to "
-        "mark runs, which can then be compared on the same held-out tasks, or deleted.",
+        "one: curve, settings that differ from its preset, journal. Press {open_run} to open a run, {sort_runs} to "
+        "sort by the next column, and {reverse_runs} to reverse the order. Click a column title to sort by that "
+        "column. Press {mark_run} or click [ ] to mark runs, which can then be compared on the same held-out tasks, or "
+        "deleted.",
         ("Test", "Validation", "Interval", "Checkpoint"),
         RUNS,
     ),
     "#presets": Topic(
         "Presets",
-        "Presets that come with metatui, grouped by task, and your own presets. Press enter to put the selected preset "
-        "into the form, and f to download its data. The preview shows the preset's source, its protocol, the published "
-        "and measured results, the settings that differ from the form, and an explanation of the algorithm.",
+        "Presets that come with metatui, grouped by task, and your own presets. Press {load_preset} to put the "
+        "selected preset into the form, and {fetch_data} to download its data. The preview shows the preset's source, "
+        "its protocol, the published and measured results, the settings that differ from the form, and an explanation "
+        "of the algorithm.",
         ("Preset", "Test", "Interval", "Transductive"),
         PRESETS,
     ),

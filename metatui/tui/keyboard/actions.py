@@ -167,7 +167,9 @@ def _live_row(now: AppContext) -> str:
 
 
 def _few(now: AppContext) -> str:
-    too_many = f"{now.marked:,} runs are marked, but at most {MOST_COMPARED} can be compared: space unmarks a run."
+    too_many = (
+        f"{now.marked:,} runs are marked, but at most {MOST_COMPARED} can be compared: {{mark_run}} unmarks a run."
+    )
     return _row(now) or (too_many if now.marked > MOST_COMPARED else "")
 
 

@@ -25,7 +25,7 @@ from metatui.config.settings import Settings
 from metatui.learning.explanations import explanation
 from metatui.tui.help.topics import ABOUT, TERMS, TOPICS, Topic
 from metatui.tui.help.word_search import match, normalised
-from metatui.tui.keyboard.actions import ACTIONS, AppContext, key_names
+from metatui.tui.keyboard.actions import ACTIONS, AppContext, key_names, with_keys
 from metatui.tui.screens.dialogs.dialog import Dialog
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.charts.chart_theme import ChartTheme, symbols_of
@@ -83,7 +83,8 @@ class HelpScreen(Dialog[None]):
 
     def __init__(self, opening: Sequence[Section], context: AppContext) -> None:
         super().__init__()
-        panes = Section("Panes and screens", [Line((topic.title,), topic.text) for topic in (ABOUT, *TOPICS.values())])
+        topics = (ABOUT, *TOPICS.values())
+        panes = Section("Panes and screens", [Line((topic.title,), with_keys(topic.text)) for topic in topics])
         terms = Section("Terms", [Line((name,), text) for name, text in TERMS.items()])
         keys = (section for section in (*_keys(context), change_keys()) if section not in opening)
         self.sections = [*opening, *keys, panes, terms]
@@ -172,7 +173,7 @@ def _keys_of(screen: Screen[object]) -> Iterator[Line]:
 def sections_of(topic: Topic, context: AppContext) -> Iterator[Section]:
     """Yield the sections about a pane or a screen: its description, its terms and its keys."""
     terms = [Line((name,), TERMS[name]) for name in topic.terms]
-    yield Section(topic.title, [Line((), topic.text), *terms])
+    yield Section(topic.title, [Line((), with_keys(topic.text)), *terms])
     yield from (section for section in _keys(context) if section.title == _title(topic.group))
 
 

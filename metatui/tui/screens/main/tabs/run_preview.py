@@ -16,6 +16,7 @@ from metatui.config.toml import read_tables
 from metatui.runs.formatting import duration
 from metatui.runs.storage.summary import RunSummary
 from metatui.tui.formatting import headline, result_words
+from metatui.tui.keyboard.actions import with_keys
 from metatui.tui.model.replay import outline
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.screens.main.curves import View, chart_of
@@ -172,7 +173,7 @@ def _about(run: RunSummary, details: RunDetails) -> str:
 
 def _amount(run: RunSummary, details: RunDetails) -> str:
     seconds = f" in {duration(details.model.seconds)}" if details.model and details.model.seconds else ""
-    live = " Enter follows the run, x stops it." if is_live(run) else ""
+    live = with_keys(" Press {open_run} to follow the run, or {stop_run} to stop it.") if is_live(run) else ""
     steps = counted(run.iteration, "meta-step")
     now = [text for text in (run.activity, run.process) if text]
     return f"{', '.join([run.status.capitalize(), f'{steps}{seconds}', *now])}, started {when(run)}.{live}"
