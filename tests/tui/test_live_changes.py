@@ -393,3 +393,11 @@ async def test_dialog_names_a_problem_with_a_setting_that_it_does_not_contain(
         assert isinstance(app.screen, LiveScreen)
         assert "algorithm.outer_lr_final is 0.0005, but must be at most" in screen_of(app)
         assert app.focused is field.control
+
+
+def test_speed_after_a_return_to_a_checkpoint() -> None:
+    model = RunModel(Settings())
+    for iteration in (*range(1, 101), *range(11, 14)):
+        model.take(replace(progress(iteration), iteration=iteration, seconds=iteration / 10, tasks_seen=4 * iteration))
+    assert model.speeds is not None
+    assert [round(speed, 6) for speed in model.speeds] == [10, 40]
