@@ -263,7 +263,6 @@ class PresetsController:
         screen = SavePresetScreen(name, protocol, lambda chosen: self._save(chosen, settings))
         if saved := await app.push_screen_wait(screen):
             self._loaded, self._source = (saved.name, settings), f"preset {saved.name}"
-            self._origin = saved.name
             app.work_tab.status.show_form(self.form_state(app.form.assessment))
             app.notify(
                 f"Saved as {saved.name}. It is in the presets tab. To run it in a shell: metatui run {saved.name}"
