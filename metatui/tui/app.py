@@ -22,6 +22,7 @@ from textual.signal import Signal
 from textual.theme import Theme
 from textual.widget import Widget
 from textual.widgets import Button, ContentSwitcher, Input
+from textual.widgets._toast import ToastHolder
 
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
@@ -517,10 +518,18 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         markup: bool = False,
     ) -> None:
         """Show a message instead of the current one. Markup is off, because names in messages may contain brackets."""
-        self.clear_notifications()
         if self.symbols is Symbols.ASCII:  # done before the layout, because it changes the length of the text
             message, title = ascii_text(message), ascii_text(title)
         super().notify(message, title=title, severity=severity, timeout=timeout, markup=False)
+
+    def on_notify(self) -> None:
+        self.clear_notifications()  # now, because `notify` may have been called twice before the first message arrived
+
+    def clear_notifications(self) -> None:
+        super().clear_notifications()
+        for screen in self.screen_stack:
+            for holder in screen.query(ToastHolder):  # Textual would remove only what the holders contain
+                holder.remove()
 
     def notify_error(self, error: MetatuiError) -> None:
         self.notify(f"{error}.", severity="error")
