@@ -312,13 +312,9 @@ class SuiteScreen(ModalScreen[None]):
         question = (
             f"Enter the path of the TOML file of a suite. Suites in {paths.short(user_dir())} are always in the list."
         )
-        dialog = AskScreen("Suite", question, check=_read_suite)
-        if (answer := await self.app.push_screen_wait(dialog)) is None:
-            return
-        key = self._add(await asyncio.to_thread(_read_suite, answer), own=True)
-        self._show()
-        self._list.select(key)
-
-
-def _read_suite(text: str) -> Suite:
-    return read(paths.expanded(text).absolute())
+        suites: list[Suite] = []
+        dialog = AskScreen("Suite", question, check=lambda text: suites.append(read(paths.expanded(text).absolute())))
+        if await self.app.push_screen_wait(dialog) is not None:
+            key = self._add(suites[-1], own=True)
+            self._show()
+            self._list.select(key)
