@@ -22,6 +22,7 @@ from textual.signal import Signal
 from textual.theme import Theme
 from textual.widget import Widget
 from textual.widgets import Button, ContentSwitcher, Input
+from textual.widgets._toast import ToastHolder
 
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
@@ -40,6 +41,7 @@ from metatui.tui.preferences import Preferences, save
 from metatui.tui.screens.main.header_footer import ContextChanged, KeyBar, TopBar
 from metatui.tui.screens.main.layout import Pane
 from metatui.tui.screens.main.work import PreferencesChanged, WorkTab
+from metatui.tui.terminal import compositor
 from metatui.tui.terminal.key_order import OrderedKeys
 from metatui.tui.terminal.keyboard import Keyboard, TerminalLost
 from metatui.tui.terminal.kitty import KittyPictures
@@ -137,6 +139,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         keymap: Mapping[str, str] | None = None,
     ) -> None:
         """Create the app. See `launch.run_app` for the arguments."""
+        compositor.use_in_all_screens()
         super().__init__(driver_class=Keyboard)
         self.stylesheet: ThemeStylesheet = ThemeStylesheet(variables=self.theme_variables)
         self.symbols = symbols
@@ -515,10 +518,18 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         markup: bool = False,
     ) -> None:
         """Show a message instead of the current one. Markup is off, because names in messages may contain brackets."""
-        self.clear_notifications()
         if self.symbols is Symbols.ASCII:  # done before the layout, because it changes the length of the text
             message, title = ascii_text(message), ascii_text(title)
         super().notify(message, title=title, severity=severity, timeout=timeout, markup=False)
+
+    def on_notify(self) -> None:
+        self.clear_notifications()  # now, because `notify` may have been called twice before the first message arrived
+
+    def clear_notifications(self) -> None:
+        super().clear_notifications()
+        for screen in self.screen_stack:
+            for holder in screen.query(ToastHolder):  # Textual would remove only what the holders contain
+                holder.remove()
 
     def notify_error(self, error: MetatuiError) -> None:
         self.notify(f"{error}.", severity="error")

@@ -11,6 +11,7 @@ from textual.events import Key
 from textual.geometry import Offset
 from textual.pilot import Pilot
 from textual.widgets import Input
+from textual.widgets._toast import Toast, ToastHolder
 
 from metatui.config.fields import change
 from metatui.config.settings import Settings
@@ -550,3 +551,18 @@ async def test_first_dialogs_need_no_other_style_sheets(make: Make) -> None:
         await pilot.press("escape", "ctrl+p")
         assert type(app.screen).__name__ == "Palette"
         assert set(app.stylesheet.source) == known
+
+
+async def test_a_notification_replaces_the_others(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        for number in range(5):
+            app.notify(f"first {number}")
+            app.notify(f"second {number}")
+            await pilot.pause()
+            assert [note.message for note in app._notifications] == [f"second {number}"]
+            assert [str(toast.render()) for toast in app.screen.query(Toast)] == [f"second {number}"]
+            assert len(app.screen.query(ToastHolder)) == 1
+        app.clear_notifications()
+        await pilot.pause()
+        assert not app.screen.query(ToastHolder)

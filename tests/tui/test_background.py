@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ from metatui.tui.keyboard.actions import Phase
 from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 from metatui.tui.screens.dialogs.quit import QuitScreen
 from metatui.utils.errors import BadInput
-from tests.tui.fakes import FakeSession, FakeSessions, progress, saved_run
+from tests.tui.fakes import FakeSession, FakeSessions, FakeStart, progress, saved_run
 
 SMALL, LARGE = (80, 24), (120, 40)
 Make = Callable[..., MetatuiApp]
@@ -254,6 +255,21 @@ async def test_attaching_detaches_from_the_followed_run(make: Make, sessions: Fa
         assert app.run_controller.shown is app.run_controller.client.model
         assert app.run_controller.shown is not None
         assert app.run_controller.shown.run_id == live.id
+
+
+async def test_attaching_leaves_a_run_that_is_starting(make: Make, sessions: FakeSessions, live: RunFolder) -> None:
+    sessions.starting = FakeStart()
+    app = make()
+    async with app.run_test(size=LARGE, notifications=True) as pilot:
+        await pilot.press("f5")
+        await asyncio.to_thread(sessions.starting.measuring.wait)
+        await pilot.press("2")
+        await settled(app, pilot)
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert sessions.attached == [live.id]
+        assert "The run that was starting continues in the background" in notes(app)
+        sessions.starting.stop()
 
 
 async def test_unreachable_run_is_read_from_disk(make: Make, sessions: FakeSessions, live: RunFolder) -> None:

@@ -125,14 +125,14 @@ async def test_hints_of_a_run(make: Callable[..., MetatuiApp], sessions: FakeSes
         session.emit(progress(100), SLOW, progress(200), NOISY)
         await session.heard(app, pilot)
         put = "h puts the run's settings with validation tasks 150 into the form"
-        assert line(app) == f"Hint (1 more): {NOISY.reason}. {put} when the run has ended; Esc hides the hint."
+        assert line(app) == f"Hint (1 more): {NOISY.reason}. {put} when the run has ended; escape hides the hint."
         assert app.run_controller.shown
         said = "The parameters hardly move. Try algorithm.outer_lr = 0.1 instead of 0.001"
         assert said in [entry.text for entry in app.run_controller.shown.journal]
         await pilot.press("h")
         assert session.commands == [], "the number of tasks cannot be changed during a run"
         await pilot.press("escape")
-        assert line(app) == f"Hint: {SLOW.reason}. h sets outer learning rate 0.1; Esc hides the hint."
+        assert line(app) == f"Hint: {SLOW.reason}. h sets outer learning rate 0.1; escape hides the hint."
         await pilot.press("h")
         await session.heard(app, pilot)
         assert session.commands == [Change(OUTER, 0.1)]

@@ -373,3 +373,31 @@ async def test_run_ends_before_the_dialog_is_drawn(make: Make) -> None:
         await app.push_screen(screen)
         await pilot.pause()
         assert str(screen.query_one("#accept", Button).label) == "Apply to form (enter)"
+
+
+async def test_dialog_names_a_problem_with_a_setting_that_it_does_not_contain(
+    make: Make, sessions: FakeSessions
+) -> None:
+    settings = change(Settings(), {"algorithm.outer_schedule": "cosine", "algorithm.outer_lr_final": 0.0005})
+    app = make(settings)
+    async with app.run_test(size=SIZE) as pilot:
+        await started(app, pilot, sessions)
+        await pilot.press("f4")
+        await pilot.pause()
+        assert isinstance(app.screen, LiveScreen)
+        field = next(field for field in app.screen.query(FormField) if field.setting.path == OUTER)
+        field.control.focus()
+        await pilot.pause()
+        await pilot.press(*"0.0001", "enter")
+        await pilot.pause()
+        assert isinstance(app.screen, LiveScreen)
+        assert "algorithm.outer_lr_final is 0.0005, but must be at most" in screen_of(app)
+        assert app.focused is field.control
+
+
+def test_speed_after_a_return_to_a_checkpoint() -> None:
+    model = RunModel(Settings())
+    for iteration in (*range(1, 101), *range(11, 14)):
+        model.take(replace(progress(iteration), iteration=iteration, seconds=iteration / 10, tasks_seen=4 * iteration))
+    assert model.speeds is not None
+    assert [round(speed, 6) for speed in model.speeds] == [10, 40]

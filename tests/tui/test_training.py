@@ -15,6 +15,7 @@ from metatui.config.settings import Settings
 from metatui.events import (
     Change,
     Checkpoint,
+    Checkpointed,
     Evaluate,
     Evaluating,
     Failed,
@@ -349,3 +350,20 @@ async def test_start_clears_notifications(make: Make, sessions: FakeSessions) ->
         assert len(notes(app)) == 1
         running(sessions).end()
         await running(sessions).over(app, pilot)
+
+
+async def test_only_requested_checkpoints_are_announced(
+    make: Make, sessions: FakeSessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        session = await started(app, pilot, sessions)
+        await pilot.press("f9")
+        await session.heard(app, pilot)
+        assert notes(app) == ["Checkpoint saved after 0 meta-steps."]
+        monkeypatch.setattr(session, "submit", lambda command: None)  # the app leaves the run before it has saved
+        await pilot.press("f9", "d")
+        session = await started(app, pilot, sessions)
+        session.emit(Checkpointed(5, "last"))
+        await session.heard(app, pilot)
+        assert not notes(app)

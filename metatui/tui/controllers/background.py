@@ -120,19 +120,24 @@ class BackgroundController:
             await app.runs.show_from_disk(run)
             app.notify(f"{error}.", severity="warning", timeout=LONG)
             return
+        left = self._followed_name if controller.client.phase.active else ""
         controller.client.leave()
         controller.begin(lambda: attached.session, attached.model, attached)
         if self.crash_info:
             self.crash_info.run = run
-        if before:
+        if left:
             again = with_keys("{open_run} in the list of runs ({tab_runs}) shows it again.")
-            app.notify(f"{before.id} continues in the background: {again} {app.presets.return_note}".strip())
+            app.notify(f"{left} continues in the background: {again} {app.presets.return_note}".strip())
+
+    @property
+    def _followed_name(self) -> str:
+        run = self._app.run_controller.followed
+        return run.id if run else "The run that was starting"  # it gets its name when it starts
 
     def action_detach(self) -> None:
-        run = self._app.run_controller.followed
+        name = self._followed_name
         kept = self._app.run_controller.leave()
         self.write_followed_run()
-        name = run.id if run else "The run that was starting"
         self._app.notify(
             name + with_keys(" continues in the background: press {attach} to follow it again.") + kept, timeout=LONG
         )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from metatui.config.fields import FIELDS, change, fixed_because, text_of
 from metatui.events import Hinted
-from metatui.tui.keyboard.actions import BY_ID, key_name
+from metatui.tui.keyboard.actions import BY_ID, key_name, with_keys
 from metatui.tui.model.run_model import RunModel
 from metatui.utils.errors import BadInput
 
@@ -42,7 +42,7 @@ class HintsController:
             return ""
         more = f" ({len(model.hints) - 1} more)" if len(model.hints) > 1 else ""
         key, effect = key_name(BY_ID["hint"].key), self._effect(hint, model)
-        return f"Hint{more}: {hint.reason}. {key} {effect}; Esc hides the hint."
+        return f"Hint{more}: {hint.reason}. {key} {effect}; {with_keys('{leave} hides the hint.')}"
 
     def _effect(self, hint: Hinted, model: RunModel) -> str:
         """Return what applying the hint would do now, as a phrase to write after the name of the key."""

@@ -199,8 +199,8 @@ class PresetsController:
 
         question = (
             f"Download {data.title} and pack it? This runs {data.missing()} in the background, so you can continue "
-            "to work. Press f to cancel the download."
-        )
+            "to work."
+        ) + with_keys(" Press {fetch_data} to cancel the download.")
         if await self._app.push_screen_wait(ConfirmScreen("Download", question, yes="Download")):
             self._download = self._app.run_worker(self._fetch(data), group="download", exit_on_error=False)
 
@@ -214,11 +214,11 @@ class PresetsController:
     async def _fetch(self, data: type[DataSet]) -> None:
         from metatui.tui.controllers.data_download import provide
 
-        tab = self._app.presets_tab
-        tab.show_download(f"Downloading {data.title}. Press f to cancel.")
+        tab, cancel = self._app.presets_tab, with_keys("Press {fetch_data} to cancel.")
+        tab.show_download(f"Downloading {data.title}. {cancel}")
         try:
             problem = await provide(
-                data.missing(), lambda line: tab.show_download(f"Downloading {data.title}: {line}. Press f to cancel.")
+                data.missing(), lambda line: tab.show_download(f"Downloading {data.title}: {line}. {cancel}")
             )
         finally:
             self._download = None
@@ -263,7 +263,6 @@ class PresetsController:
         screen = SavePresetScreen(name, protocol, lambda chosen: self._save(chosen, settings))
         if saved := await app.push_screen_wait(screen):
             self._loaded, self._source = (saved.name, settings), f"preset {saved.name}"
-            self._origin = saved.name
             app.work_tab.status.show_form(self.form_state(app.form.assessment))
             app.notify(
                 f"Saved as {saved.name}. It is in the presets tab. To run it in a shell: metatui run {saved.name}"

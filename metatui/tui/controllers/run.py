@@ -79,7 +79,7 @@ class RunController:
         """Call `open_run`, and follow and show the run that it returns. See `RunClient.begin` for the arguments."""
         self.client.begin(open_run, model, attached)
         self._app.clear_notifications()
-        self._load = Load()
+        self._load, self._checkpoint_requested = Load(), False
         if model.settings != self._app.form.assessment.settings:
             self._app.presets.take_run(model.settings, model.run_id)
             if note := self._app.presets.return_note:

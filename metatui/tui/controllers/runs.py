@@ -273,7 +273,8 @@ class RunsController:
         if side_by_side:
             app.work_tab.pane = "adaptation"
             count = f"{len(side_by_side)} of at most {MOST_SIDE_BY_SIDE}"
-            app.notify(f"Runs side by side in the work tab (1): {count}. c compares all marked runs.")
+            compare = "{compare_runs} compares all marked runs."
+            app.notify(with_keys(f"Runs side by side in the work tab ({{tab_work}}): {count}. {compare}"))
 
 
 def _changed_while_it_ran(run: RunSummary) -> str:

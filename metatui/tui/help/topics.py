@@ -14,7 +14,7 @@ class Topic:
 
     title: str
     text: str
-    """Description. `with_keys` replaces the ids of actions in it with keys."""
+    """Text of the topic. The id of an action in braces stands for the keys of this action."""
     terms: tuple[str, ...] = ()
     """Names of terms in TERMS that are explained below the text."""
     group: str = ""

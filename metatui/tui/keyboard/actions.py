@@ -167,10 +167,10 @@ def _live_row(now: AppContext) -> str:
 
 
 def _few(now: AppContext) -> str:
-    if now.marked <= MOST_COMPARED:
-        return _row(now)
-    too_many = f"{now.marked:,} runs are marked, but at most {MOST_COMPARED} can be compared:"
-    return _row(now) or f"{too_many} {{mark_run}} unmarks a run."
+    too_many = (
+        f"{now.marked:,} runs are marked, but at most {MOST_COMPARED} can be compared: {{mark_run}} unmarks a run."
+    )
+    return _row(now) or (too_many if now.marked > MOST_COMPARED else "")
 
 
 def _studied(now: AppContext) -> str:

@@ -242,6 +242,8 @@ class RunModel:
             return
         steps = [step.progress for step in averaged]
         last = steps[-1]
+        if steps[0].iteration <= self.iteration:  # the run went back to a checkpoint
+            self._recent.clear()
         self.latest, self.evaluating = last, None
         iterations, seconds = [step.iteration for step in steps], [step.seconds for step in steps]
         self.meta_loss.extend(iterations, seconds, [s.meta_loss for s in steps], [s.meta_loss for s in averaged])

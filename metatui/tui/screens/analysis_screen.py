@@ -121,21 +121,21 @@ class AnalysisScreen(ModalScreen[ScreenResultType]):
             for reply in source.replies():
                 self.post_message(self.Replied(source, reply))
         except MetatuiError as error:
-            self.post_message(self.Replied(source, WorkerError(1, str(error))))
+            self.post_message(self.Replied(source, WorkerError(1, str(error), dead=True)))
         except Exception as error:
             log.exception("an analysis failed")
             sentence = f"an internal error in metatui ({type(error).__name__}), described in {paths.log_file()}"
-            self.post_message(self.Replied(source, WorkerError(1, sentence)))
+            self.post_message(self.Replied(source, WorkerError(1, sentence, dead=True)))
 
     @on(Replied)
     def _dispatch_reply(self, event: Replied) -> None:
         reply = event.reply
         if event.source is not self._source:
             return
-        current = reply.request == self._request
-        if isinstance(reply, WorkerError) and reply.dead:
+        dead = isinstance(reply, WorkerError) and reply.dead
+        if dead:
             self._source = self._helper = None
-        if not current:
+        if reply.request != self._request and not (dead and self.is_busy):
             return
         match reply:
             case Yielded(value=value):

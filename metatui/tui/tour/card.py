@@ -71,7 +71,7 @@ class TourCard(TourWidget):
         self.step = 0
         self._changes_iterations = False
         """True if the preset's number of meta-steps must be entered in the form when the run has ended."""
-        self.border_subtitle = "escape leaves the tour"
+        self.border_subtitle = with_keys("{leave} leaves the tour")
 
     def on_mount(self) -> None:  # in addition to that of the base class, which Textual also calls
         # The panel handles its keys itself when it is focused.

@@ -87,7 +87,7 @@ STEPS: tuple[Step, ...] = (
     Step(
         "list the runs",
         "{tab_runs} lists all runs with their results. Function keys work everywhere; letters and digits work outside "
-        "text fields. If you are in a text field, press escape to leave it. Press {tab_runs}.",
+        "text fields. If you are in a text field, press {leave} to leave it. Press {tab_runs}.",
         lambda _, state: state.context.tab == "runs",
     ),
     Step(

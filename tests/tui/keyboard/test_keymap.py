@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from metatui.config.settings import Settings
 from metatui.tui.app import MetatuiApp
 from metatui.tui.keyboard import keymap
-from metatui.tui.keyboard.actions import BY_ID, use_keymap
+from metatui.tui.keyboard.actions import BY_ID, AppContext, use_keymap
 from metatui.tui.screens.dialogs.help import HelpScreen
 from metatui.tui.screens.main.header_footer import KeyBar
+from metatui.tui.screens.main.tabs.run_preview import RunDetails, page
+from metatui.tui.widgets.charts.chart_theme import theme_of
 from metatui.tui.widgets.text_input import works_in_text
 from metatui.utils import paths
 from metatui.utils.errors import BadInput
+from tests.tui.fakes import saved_run
 
 Make = Callable[..., MetatuiApp]
 
@@ -85,6 +91,42 @@ async def test_changed_keys_work_and_are_shown(make: Make) -> None:
         await pilot.press("ctrl+e")
         await pilot.pause()
         assert app.run_controller.client.phase.active
+
+
+async def test_messages_name_changed_keys(make: Make, runs_dir: Path) -> None:
+    write(
+        "tab_work = '7'\nleave = 'ctrl+x'\nopen_run = 'ctrl+e'\nstop_run = 'X'\nmark_run = 'M'\ncompare_runs = 'C'\n"
+        "fetch_data = 'F'\nstop = 'f20'"
+    )
+    for number in range(2):
+        saved_run(runs_dir, Settings(), name=f"maml-sinusoid-2026010{number}-000000")
+    app = make()
+    async with app.run_test(size=(160, 48)) as pilot:
+        assert " 7 Work  2 Runs " in app.top_bar.render().plain
+        await pilot.press("2", "M")
+        await app.workers.wait_for_complete()
+        side_by_side = "Runs side by side in the work tab (7): 1 of at most 3. C compares all marked runs."
+        assert [note.message for note in app._notifications] == [side_by_side]
+        tab = app.runs_tab
+        assert "^X: clear the words" in tab.filter.placeholder
+        await pilot.press("slash", *"xyz")
+        await pilot.pause()
+        assert "Press ^X to show all runs again." in tab.table.render_line(1).text
+        await pilot.press("ctrl+x")
+        assert not tab.filter.display
+        await pilot.press("f1")
+        await pilot.pause()
+        assert isinstance(app.screen, HelpScreen)
+        texts = [line.text for section in app.screen.sections for line in section.lines]
+        assert any("Press ^E to open a run" in text and "Press M or click [ ] to mark runs" in text for text in texts)
+        assert any("F to download its data" in text for text in texts)
+        assert tab.selected
+        live = replace(tab.selected, status="running")
+        rows = page(live, RunDetails(), lambda: 20, tab._canvas)(200, theme_of(tab.preview))
+        shown = " ".join(" ".join(segment.text for row in rows for segment in row).split())
+        assert "Press ^E to follow the run, or X to stop it." in shown
+        many = AppContext(tab="runs", row=True, marked=9)
+        assert BY_ID["compare_runs"].refuse(many).endswith("M unmarks a run.")
 
 
 async def test_changed_control_keys_work_in_text_fields(make: Make) -> None:

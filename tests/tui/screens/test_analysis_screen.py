@@ -1,11 +1,15 @@
-"""Tests of the base class of the analysis screens, which ends its helper process when it is idle."""
+"""Tests of the base class of the analysis screens: the end of its helper process."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+import pytest
+
+from metatui.tui.helper import Reply, Returned
 from metatui.tui.screens.analysis_screen import AnalysisScreen
 from tests.tui.screens.conftest import ScreenApp
 from tests.tui.screens.fake_helper import FakeHelper
@@ -16,6 +20,7 @@ class Counter(AnalysisScreen[None]):
     IDLE_SECONDS = 0.01
 
     results = 0
+    reason = ""
 
     def ask(self) -> None:
         self.start_analysis(partial(counting, 0))
@@ -24,6 +29,9 @@ class Counter(AnalysisScreen[None]):
         self.results += 1
         if self.results == 1:
             self.ask()
+
+    def show_failure(self, reason: str) -> None:
+        self.reason = reason
 
 
 async def test_helper_ends_when_it_is_idle(fake_helper: type[FakeHelper]) -> None:
@@ -44,3 +52,30 @@ async def test_helper_ends_when_it_is_idle(fake_helper: type[FakeHelper]) -> Non
         screen.ask()
         assert len(fake_helper.made) == 2
         assert screen.is_busy
+
+
+async def test_a_reply_that_cannot_be_read_fails_any_request(
+    fake_helper: type[FakeHelper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = fake_helper.replies
+
+    def replies(self: FakeHelper) -> Iterator[Reply]:
+        for reply in read(self):
+            if len(self.asked) == 2:
+                raise AttributeError("a class of a plugin")
+            yield reply
+
+    monkeypatch.setattr(fake_helper, "replies", replies)
+    screen = Counter()
+    async with ScreenApp(screen).run_test() as pilot:
+        await pilot.pause()
+        screen.ask()
+        (helper,) = fake_helper.made
+        helper._replies.put(Returned(1, True))  # the screen asks again
+        while len(helper.asked) < 2:
+            await pilot.pause()
+        helper._replies.put(Returned(2, True))
+        await pilot.app.workers.wait_for_complete()
+        await pilot.pause()
+        assert "AttributeError" in screen.reason
+        assert not screen.is_busy

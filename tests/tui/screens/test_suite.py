@@ -14,6 +14,7 @@ from metatui.runs.storage.lock import RunLock
 from metatui.runs.storage.store import RunStore
 from metatui.runs.suites import Suite, SuiteManifest, background, user_dir
 from metatui.tui.app import MetatuiApp
+from metatui.tui.keyboard.actions import with_keys
 from metatui.tui.screens.compare.screen import CompareScreen
 from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 from metatui.tui.screens.dialogs.prompt import AskScreen
@@ -173,7 +174,7 @@ async def test_refused_actions(store: RunStore, monkeypatch: pytest.MonkeyPatch)
         screen._training = lambda: True
         await pilot.press("f5")
         await pilot.pause()
-        assert text_of(screen, "#suite-state") == BUSY
+        assert text_of(screen, "#suite-state") == with_keys(BUSY)
 
 
 async def test_the_selected_run_selects_the_comparison(store: RunStore) -> None:

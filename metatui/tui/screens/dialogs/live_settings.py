@@ -17,7 +17,7 @@ from metatui.config.settings import Settings
 from metatui.tui.screens.dialogs.dialog import InputDialog
 from metatui.tui.widgets.form.fields import LABEL_WIDTH, FormField
 from metatui.tui.widgets.form.model import Assessment, assess, texts_of
-from metatui.tui.widgets.static_text import StaticText
+from metatui.tui.widgets.static_text import StaticText, StatusLine
 
 Changes = Mapping[str, Scalar]
 
@@ -88,11 +88,12 @@ class LiveScreen(InputDialog[Changes]):
     def accept(self) -> None:
         assessment = self._assess()
         if assessment.settings is None:
-            invalid = next(
-                (field for field in self.query(FormField) if field.setting.path in assessment.problems), None
-            )
-            if invalid:
-                invalid.control.focus()
+            for field in self.query(FormField):
+                if field.setting.path in assessment.problems:
+                    field.control.focus()
+                    return
+            # For example, a final learning rate that cannot be changed is larger than the new learning rate.
+            self.query_one("#dialog-error", StatusLine).update(next(iter(assessment.problems.values())))
             return
         values = {field.setting.path: assessment.settings.value(field.setting.path) for field in self.query(FormField)}
         self.dismiss({path: value for path, value in values.items() if value != self._settings.value(path)})

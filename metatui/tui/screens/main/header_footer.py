@@ -11,7 +11,7 @@ from textual.reactive import reactive
 from textual.style import Style
 from textual.widget import Widget
 
-from metatui.tui.keyboard.actions import ACTIONS, TABS, Action, AppContext, Phase, Tab, key_name
+from metatui.tui.keyboard.actions import ACTIONS, BY_ID, TABS, Action, AppContext, Phase, Tab, key_name
 from metatui.tui.widgets.charts.chart_theme import symbols_of
 from metatui.tui.widgets.key_line import CURSOR_KEYS, fitting, key_entry
 from metatui.tui.widgets.text_input import works_in_text
@@ -58,8 +58,10 @@ class TopBar(Widget):
 
     def _tabs(self) -> Content:
         tabs = [
-            choice(f" {number} {tab.capitalize()} ", f"perform('tab_{tab}')", tab == self.tab)
-            for number, tab in enumerate(TABS, 1)
+            choice(
+                f" {key_name(BY_ID[f'tab_{tab}'].key)} {tab.capitalize()} ", f"perform('tab_{tab}')", tab == self.tab
+            )
+            for tab in TABS
         ]
         return Content("").join([Content.styled(" metatui  ", "bold"), *tabs])
 

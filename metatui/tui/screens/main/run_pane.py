@@ -203,6 +203,8 @@ def _results(model: RunModel) -> list[Fact]:
 
 
 def _bar(model: RunModel, width: int, theme: ChartTheme) -> Row:
+    if not FIELDS["training.iterations"].is_relevant(model.settings):
+        return [Segment("no training", theme.muted)]
     done, total = model.iteration, max(1, model.settings.training.iterations)
     share = min(1.0, done / total)
     counts = f" {done:,} of {total:,}, {int(100 * share)} %"

@@ -27,6 +27,7 @@ from metatui.runs.suites import (
 )
 from metatui.runs.suites.files import read
 from metatui.runs.suites.status import comparable, comparison_of
+from metatui.tui.keyboard.actions import with_keys
 from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 from metatui.tui.screens.dialogs.prompt import AskScreen
 from metatui.tui.screens.suite.progress import (
@@ -53,7 +54,7 @@ POLL_SECONDS = 1.0
 
 BUSY: Final = (
     "A run is in progress, and two runs at once would distort each other's times. Close this screen and stop the run "
-    "(F7), or wait until it ends."
+    "({stop}), or wait until it ends."
 )
 
 START: Final = Key("F5", "Start", "start")
@@ -243,7 +244,7 @@ class SuiteScreen(ModalScreen[None]):
             self._show_state("All runs of this suite are finished. Press c to compare them.")
             return
         if self._training():
-            self._show_state(BUSY)
+            self._show_state(with_keys(BUSY))
             return
         missing = len(selected.status.runs) - selected.status.finished
         question = (
@@ -311,13 +312,9 @@ class SuiteScreen(ModalScreen[None]):
         question = (
             f"Enter the path of the TOML file of a suite. Suites in {paths.short(user_dir())} are always in the list."
         )
-        dialog = AskScreen("Suite", question, check=_read_suite)
-        if (answer := await self.app.push_screen_wait(dialog)) is None:
-            return
-        key = self._add(await asyncio.to_thread(_read_suite, answer), own=True)
-        self._show()
-        self._list.select(key)
-
-
-def _read_suite(text: str) -> Suite:
-    return read(paths.expanded(text).absolute())
+        suites: list[Suite] = []
+        dialog = AskScreen("Suite", question, check=lambda text: suites.append(read(paths.expanded(text).absolute())))
+        if await self.app.push_screen_wait(dialog) is not None:
+            key = self._add(suites[-1], own=True)
+            self._show()
+            self._list.select(key)

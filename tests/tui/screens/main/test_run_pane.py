@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.events import Checkpointed, Evaluating, Failed, Paused, Resumed, Tweaked, Warned
 from metatui.tui.keyboard.actions import Phase
@@ -21,6 +22,13 @@ def test_numbers_stay_with_their_units() -> None:
     assert [row[11:] for row in text(table([fact], 11 + 21, theme()))] == ["4211, 310 MiB, CPU", "13 %"]
     assert text(packed([fact], 28, theme())) == ["process 4211, 310 MiB, CPU", "13 %"]
     assert text(packed([Fact("test", "600 tasks; α = 0.01")], 22, theme())) == ["test 600 tasks;", "α = 0.01"]
+
+
+def test_progress_of_a_run_without_training() -> None:
+    numbers = RunNumbers()
+    for algorithm, first in (("maml", "0 of 5,000, 0 %"), ("scratch", "no training")):
+        numbers.show(RunModel(change(Settings(), {"algorithm.name": algorithm})), Phase.IDLE, Load())
+        assert text(numbers.rows(40, 40, theme()))[0].endswith(first)
 
 
 def test_reason_for_the_engine_is_left_out_if_it_does_not_fit() -> None:

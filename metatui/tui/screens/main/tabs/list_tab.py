@@ -9,6 +9,7 @@ from textual.containers import Vertical
 from textual.events import DescendantBlur, DescendantFocus
 from textual.widgets import Input
 
+from metatui.tui.keyboard.actions import with_keys
 from metatui.tui.screens.main.header_footer import ContextChanged
 from metatui.tui.widgets.scroll_view import ScrollView
 from metatui.tui.widgets.table import Table
@@ -59,7 +60,7 @@ class ListTab(Vertical):
             row: what each row of the list represents, with an article, such as `a run`.
         """
         super().__init__(id=id)
-        hint = f"Words that {row} must contain (enter: go to the list, escape: clear the words)"
+        hint = with_keys(f"Words that {row} must contain (enter: go to the list, {{leave}}: clear the words)")
         self.filter = Entry(placeholder=hint, id="filter")
         self._unfiltered_rows = 0
         """Number of rows that the list needs without a filter."""

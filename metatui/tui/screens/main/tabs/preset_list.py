@@ -9,6 +9,7 @@ from metatui.config.preset_groups import OWN, group_of, groups
 from metatui.config.presets import Preset
 from metatui.config.registry import ALGORITHMS, DATA
 from metatui.config.settings import Settings
+from metatui.tui.keyboard.actions import with_keys
 from metatui.tui.widgets.table import Cell, Column, Heading, Item
 
 COLUMNS: Final = (Column("Preset", least=12), Column("Algorithm"), Column("Shots", right=True), Column("Results"))
@@ -31,7 +32,7 @@ def rows(presets: Sequence[Preset]) -> Iterator[Item | Heading]:
     for group, listed in groups(presets):
         missing = "" if group == OWN else missing_data(listed[0].settings)
         title = DATA[listed[0].settings.task.source].title if missing else ""
-        yield Heading(group, f"needs {title}: f downloads it" if missing else "")
+        yield Heading(group, f"needs {title}: {with_keys('{fetch_data} downloads it')}" if missing else "")
         for preset in listed:
             yield _item(preset)
 

@@ -7,6 +7,7 @@ from metatui.config.registry import DATA
 from metatui.config.schedule import in_words
 from metatui.config.settings import Settings
 from metatui.learning.explanations import explanation
+from metatui.tui.keyboard.actions import with_keys
 from metatui.tui.screens.explain import page as explanation_page
 from metatui.tui.screens.main.tabs.preset_list import missing_data
 from metatui.tui.screens.main.tabs.previews import changed_settings, labelled, section
@@ -26,7 +27,8 @@ def page(preset: Preset, form: Settings | None) -> Page:
         drawn = paragraph(preset.title or preset.name, width, theme, theme.title)
         if command := missing_data(preset.settings):
             title = DATA[preset.settings.task.source].title
-            text = f"Needs {title}, which is not on this machine. Press f to download it, or run {command}."
+            press = with_keys("Press {fetch_data} to download it")
+            text = f"Needs {title}, which is not on this machine. {press}, or run {command}."
             drawn += paragraph(text, width, theme, theme.warning, hang=2)
         parts = (
             ("Source:", preset.source),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 EMPTY = "No presets. {save_preset} saves the settings in the form as a preset."
 
-NO_MATCH = "No preset contains these words. Escape shows all presets again."
+NO_MATCH = "No preset contains these words. Press {leave} to show all presets again."
 
 
 class PresetsTab(ListTab):
@@ -82,7 +82,7 @@ class PresetsTab(ListTab):
     def fill(self) -> None:
         """Show the presets that contain the words of the filter."""
         listed = [preset for preset in self._presets if preset_list.contains(preset, self.words)]
-        self.table.show(list(preset_list.rows(listed)), empty=NO_MATCH if self._presets else with_keys(EMPTY))
+        self.table.show(list(preset_list.rows(listed)), empty=with_keys(NO_MATCH if self._presets else EMPTY))
         shown = "" if len(listed) == len(self._presets) else f"{len(listed):,} of "
         self.table.border_title = f"{shown}{len(self._presets):,} presets"
         self.lay_out()

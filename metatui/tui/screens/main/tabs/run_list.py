@@ -139,7 +139,7 @@ class ListedRun:
             Cell(f"{run.preset or 'own'}{', changed live' if run.changed_live else ''}"),
             Cell(when(run), "muted"),
         )
-        parts = [run.id, run.status, run.preset or "", f"{run.started:%Y-%m-%d}"]
+        parts = [run.id, run.status, run.preset or "", when(run)]
         if run.settings:
             parts += [run.settings.algorithm.name, run.settings.task.source]
         self._words = " ".join(parts).lower()

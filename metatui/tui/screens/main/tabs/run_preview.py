@@ -16,6 +16,7 @@ from metatui.config.toml import read_tables
 from metatui.runs.formatting import duration
 from metatui.runs.storage.summary import RunSummary
 from metatui.tui.formatting import headline, result_words
+from metatui.tui.keyboard.actions import with_keys
 from metatui.tui.model.replay import outline
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.screens.main.curves import View, chart_of
@@ -28,7 +29,7 @@ from metatui.tui.widgets.charts.plot import paint
 from metatui.tui.widgets.charts.row_widget import Row, columns
 from metatui.tui.widgets.scroll_view import Page, paragraph
 from metatui.utils import paths
-from metatui.utils.errors import MetatuiError, SettingsError
+from metatui.utils.errors import MetatuiError, quote
 from metatui.utils.text import as_sentence, counted, sanitize
 
 LOWEST_CHART, HIGHEST_CHART = 8, 24
@@ -50,7 +51,7 @@ class RunDetails:
     preset: str | None = None
     """Name of the run's preset, or None if `base` contains the default settings."""
     saved: str = ""
-    """Description of saved settings that cannot be used, for example because a plugin is not loaded."""
+    """Description of saved settings that cannot be used, such as `maml on sinusoid, model mine, seed 1`."""
     missing: str = ""
     """Sentence about a component whose plugin is not loaded, and about how to load it. Empty if none is missing."""
 
@@ -62,10 +63,8 @@ def read_details(run: RunSummary) -> RunDetails:
     """
     try:
         model = outline(run.run)
-    except SettingsError as error:
-        return RunDetails(missing=_missing(error), saved=_saved(run))
     except (MetatuiError, OSError):  # OSError: deleted in the meantime
-        return RunDetails(saved=_saved(run))
+        return _unchecked(run)
     name = presets.without_changed(run.preset or "")
     with suppress(MetatuiError):  # the preset was deleted or renamed
         if name:
@@ -73,38 +72,28 @@ def read_details(run: RunSummary) -> RunDetails:
     return RunDetails(model, Settings())
 
 
-def _saved(run: RunSummary) -> str:
-    """Describe the main settings in the file of a run without checking them.
-
-    An example is `maml on sinusoid, model mine, seed 1`. The result is empty if the file cannot be read.
-    """
+def _unchecked(run: RunSummary) -> RunDetails:
+    """Describe the main settings in the file of a run without checking them, and name the first missing plugin."""
     try:
         tables = read_tables(run.run.settings_path)
     except (MetatuiError, OSError):
-        return ""
+        return RunDetails()
 
-    def value(path: str) -> str:
+    def value(path: str) -> object:
         group, name = path.split(".")
         table = tables.get(group)
         own = table.get(name) if isinstance(table, dict) else None
-        return sanitize(str(FIELDS[path].default if own is None else own), limit=80)
+        return FIELDS[path].default if own is None else own
 
-    model, seed = value("model.name"), value("training.seed")
-    return f"{value('algorithm.name')} on {value('task.source')}, model {model}, seed {seed}"
-
-
-def _missing(error: SettingsError) -> str:
-    """Return a sentence that names the setting that needs a plugin that is not loaded, and explains how to load it.
-
-    The result is an empty string if the settings are invalid for other reasons.
-    """
-    for problem in error.problems:
-        for registry in REGISTRIES:
-            if problem.field == registry.setting and registry.or_plugin in problem.sentence:
-                return (
-                    f"{problem.sentence.partition(', but ')[0]}, which needs its plugin: start with --plugin FILE.py."
-                )
-    return ""
+    shown = ("algorithm.name", "task.source", "model.name", "training.seed")
+    algorithm, source, model, seed = (sanitize(str(value(path)), limit=80) for path in shown)
+    names = ((registry, value(registry.setting)) for registry in REGISTRIES)
+    missing = (
+        f"{registry.setting} is {quote(name)}, which needs its plugin: start with --plugin FILE.py."
+        for registry, name in names
+        if isinstance(name, str) and name not in (*FIELDS[registry.setting].choices, *registry.plugins())
+    )
+    return RunDetails(saved=f"{algorithm} on {source}, model {model}, seed {seed}", missing=next(missing, ""))
 
 
 def page(run: RunSummary, details: RunDetails, height: Callable[[], int], canvas: Canvas) -> Page:
@@ -172,7 +161,7 @@ def _about(run: RunSummary, details: RunDetails) -> str:
 
 def _amount(run: RunSummary, details: RunDetails) -> str:
     seconds = f" in {duration(details.model.seconds)}" if details.model and details.model.seconds else ""
-    live = " Enter follows the run, x stops it." if is_live(run) else ""
+    live = with_keys(" Press {open_run} to follow the run, or {stop_run} to stop it.") if is_live(run) else ""
     steps = counted(run.iteration, "meta-step")
     now = [text for text in (run.activity, run.process) if text]
     return f"{', '.join([run.status.capitalize(), f'{steps}{seconds}', *now])}, started {when(run)}.{live}"

@@ -35,7 +35,7 @@ UPDATE_EVERY = 2.0
 """Seconds between updates of the list."""
 
 EMPTY = "No runs yet. Go to the work tab ({tab_work}) and start one ({start})."
-NO_MATCH = "No run contains these words. Escape shows all runs again."
+NO_MATCH = "No run contains these words. Press {leave} to show all runs again."
 
 
 class RunsTab(ListTab):
@@ -205,7 +205,7 @@ class RunsTab(ListTab):
                 each.item(marks.get(each.id), self._colours.known(each.id) or "", with_seed=with_seed)
                 for each in self._listed
             ],
-            empty=NO_MATCH if self._all else with_keys(EMPTY),
+            empty=with_keys(NO_MATCH if self._all else EMPTY),
             order=(self._order.column, self._order.descends),
             in_place=in_place,
         )

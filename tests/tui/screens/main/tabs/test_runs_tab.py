@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -23,6 +26,7 @@ from metatui.tui.keyboard.actions import BY_ID, AppContext
 from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 from metatui.tui.screens.main.header_footer import KeyBar
 from metatui.tui.screens.main.tabs import runs_tab
+from metatui.tui.screens.main.tabs.run_list import ListedRun
 from metatui.tui.screens.main.tabs.run_preview import RunDetails, read_details
 from metatui.tui.widgets.static_text import StaticText
 from tests.tui.fakes import saved_run
@@ -74,6 +78,21 @@ def test_at_most_eight_runs_are_compared() -> None:
     for action in ("compare_runs", "report_runs"):
         assert not BY_ID[action].refuse(AppContext(row=True, marked=8))
         assert "at most 8" in BY_ID[action].refuse(AppContext(row=True, marked=9))
+
+
+def test_filter_finds_the_shown_date(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = saved_run(runs_dir, Settings(), name=NAMES[1])
+    summary = replace(summarise(run), started=datetime(2026, 1, 3, 22, tzinfo=UTC))
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        listed = ListedRun(summary)
+        assert "2026-01-04 07:00" in [cell.text for cell in listed.item().cells]
+        assert listed.contains(["2026-01-04"])
+        assert not listed.contains(["2026-01-03 22"])
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.usefixtures("saved")
