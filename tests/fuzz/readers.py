@@ -14,7 +14,6 @@ from random import Random
 from metatui.utils.errors import MetatuiError
 from tests.fuzz.samples import CACHE, CIFAR, DATA, IMAGES, OTHER, REGRESSION, RUNS
 from tests.fuzz.values import TEXTS
-from tests.omniglot_files import SMALL
 
 
 class Raw(AssertionError):
@@ -169,6 +168,7 @@ class Markup(HTMLParser):
 
 def omniglot(home: Path, chance: Random) -> None:
     from metatui.learning.data.omniglot.cache import load, pack
+    from tests.omniglot_files import SMALL
 
     packed = home / "tmp/packed.safetensors"
     pack(home / "omniglot", to=packed, layout=SMALL)
@@ -177,6 +177,7 @@ def omniglot(home: Path, chance: Random) -> None:
 
 def omniglot_cache(home: Path, chance: Random) -> None:
     from metatui.learning.data.omniglot.cache import load
+    from tests.omniglot_files import SMALL
 
     load(home / DATA / "data/omniglot.safetensors", layout=SMALL)
 

@@ -13,7 +13,6 @@ from metatui.config.settings import Settings
 from tests.cifar_files import write_folder
 from tests.folder_files import names, write_classes
 from tests.learning.data.table.tables import regressions
-from tests.omniglot_files import SMALL, archive, published
 
 CONFIG, DATA, CACHE = Path("config/metatui"), Path("data/metatui"), Path("cache/metatui")
 RUNS = DATA / "runs"
@@ -52,6 +51,7 @@ def make(home: Path) -> None:
     from metatui.learning.data.image_folder import cache, scan
     from metatui.learning.data.omniglot import cache as omniglot_cache
     from metatui.tui.preferences import PaneSizes, Preferences, save
+    from tests.omniglot_files import SMALL, archive, published
 
     for name in ("config", "data", "cache", "state", "tmp", "suites"):
         (home / name).mkdir(parents=True)

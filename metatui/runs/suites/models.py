@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from metatui.config.fields import FIELDS
@@ -45,7 +46,7 @@ class PlannedRun:
         trains = FIELDS["training.iterations"].is_relevant(self.settings)
         return self.settings.training.iterations if trains else 0
 
-    @property
+    @cached_property
     def identity(self) -> Hashable:
         return identity(self.settings)
 
@@ -86,7 +87,7 @@ class Suite:
     path: Path | None
     """File of the suite; None for a suite of presets given by name."""
 
-    @property
+    @cached_property
     def runs(self) -> tuple[PlannedRun, ...]:
         """Distinct runs. A run that belongs to several comparisons takes its name from the first of them."""
         runs: dict[Hashable, PlannedRun] = {}

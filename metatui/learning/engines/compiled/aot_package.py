@@ -92,8 +92,6 @@ def compile_to(path: Path, function: Callable[..., Tensor], inputs: Sequence[Ten
 
 def load(path: Path) -> Run:
     """Load the package of a function. Raises CompileFailed if it is missing, untrusted or damaged."""
-    from torch._inductor import aoti_load_package
-
     if not path.is_file():
         raise CompileFailed("the compiler wrote no package")
     if reason := untrusted(path):
@@ -101,7 +99,9 @@ def load(path: Path) -> Run:
     if _damaged(path):
         raise CompileFailed("the compiled function is damaged")
     try:
-        loader: Any = aoti_load_package(str(path)).loader
+        # `aoti_load_package` makes the same loader, but first imports the compiler and compiles programs that test the
+        # instruction set, only to warn about a package for another machine.
+        loader: Any = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, -1)
     except Exception as error:
         raise CompileFailed(f"the compiled function cannot be loaded ({type(error).__name__})") from error
 
