@@ -301,6 +301,15 @@ def test_close_sends_the_end_and_removes_the_socket(session: Session, server: Co
     assert not os.path.lexists(socket_path(session.run))
 
 
+def test_socket_of_a_later_run_is_not_removed(session: Session, server: ControlServer) -> None:
+    """A run fails if its folder was deleted. A copy of the run may already train in a new folder with this path."""
+    path = socket_path(session.run)
+    path.unlink()
+    path.touch()
+    server.close()
+    assert path.exists()
+
+
 def test_stale_socket_is_replaced(session: Session) -> None:
     path = socket_path(session.run)
     listen(session.run).close()

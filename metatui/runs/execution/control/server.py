@@ -183,6 +183,7 @@ class ControlServer:
         self._tasks: set[asyncio.Task[None]] = set()
         """References to running asyncio tasks, because the event loop keeps only weak references."""
         self._listener: socket.socket | None = None
+        self._file: os.stat_result | None = None
         self._wake = asyncio.Event()
         self._runner: asyncio.Runner | None = None
         self._thread: threading.Thread | None = None
@@ -201,6 +202,7 @@ class ControlServer:
         problem = None
         try:
             self._listener = listen(self._session.run)
+            self._file = socket_path(self._session.run).lstat()
         except OSError as error:
             problem = f"{quote(str(socket_path(self._session.run)), 200)} cannot be created ({reason(error)})"
         try:
@@ -238,9 +240,11 @@ class ControlServer:
         if self._closing:
             return
         self._closing = True
-        if self._listener:
+        if self._file:
+            path = socket_path(self._session.run)
             with suppress(OSError):
-                socket_path(self._session.run).unlink()
+                if os.path.samestat(path.lstat(), self._file):  # or the folder now belongs to another run
+                    path.unlink()
         if self._thread and self._thread.is_alive():
             self._notify()
             self._thread.join(2 * LINGER_SECONDS)
