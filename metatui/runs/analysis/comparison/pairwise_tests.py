@@ -29,7 +29,13 @@ def pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple[Pair
     """
     from metatui.learning.evaluation.statistics import holm, paired_test
 
-    both = [(a, b) for a, b in combinations(runs, 2) if a.same_tasks == b.same_tasks and not _only_seed_differs(a, b)]
+    seeds = [run.settings.training.seed for run in runs]
+    others = [apart_from_seed(run) for run in runs]
+    both = [
+        (runs[i], runs[j])
+        for i, j in combinations(range(len(runs)), 2)
+        if runs[i].same_tasks == runs[j].same_tasks and (seeds[i] == seeds[j] or others[i] != others[j])
+    ]
     tests = [paired_test(differences(a, b, metric, step)) for a, b in both]
     p = holm([test.deciding_p if test.most_are_there else math.nan for test in tests])
     family = sum(not math.isnan(each) for each in p)
@@ -39,11 +45,6 @@ def pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple[Pair
         for (a, b), test, p_holm, wilcoxon_p_holm in zip(both, tests, p, ranks, strict=True)
     )
     return tuple(replace(pair, verdict=pair_verdict(pair)) for pair in tested)
-
-
-def _only_seed_differs(a: RunResult, b: RunResult) -> bool:
-    same_seed = a.settings.training.seed == b.settings.training.seed
-    return not same_seed and apart_from_seed(a) == apart_from_seed(b)
 
 
 def differences(a: RunResult, b: RunResult, metric: Metric, step: int) -> Floats:
