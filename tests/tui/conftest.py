@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pytest_textual_snapshot import SVGImageExtension
 from syrupy.assertion import SnapshotAssertion
 from syrupy.location import PyTestLocation
-from textual.css.model import RuleSet
-from textual.css.stylesheet import Stylesheet
 from textual.pilot import Pilot
 
 from metatui.config.settings import Settings
@@ -19,9 +16,6 @@ from metatui.tui.app import MetatuiApp
 from metatui.tui.launch import make_app
 from tests.tui.fakes import FakeSessions
 from tests.tui.sizes import SIZES
-
-RULES: dict[Hashable, list[RuleSet]] = {}
-"""All rules of style sheets parsed so far, keyed by the values that they depend on."""
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -76,20 +70,6 @@ def _updates_only_by_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("metatui.tui.app.COMPLETE_AFTER", 3600.0)
     monkeypatch.setattr("metatui.tui.app.MetatuiApp.NOTIFICATION_TIMEOUT", 3600.0)
     monkeypatch.setattr("metatui.tui.terminal.key_order.LONGEST_WAIT", 3600.0)
-
-
-@pytest.fixture(autouse=True)
-def _rules_are_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Share parsed rules between apps with the same variables, as a style sheet does between its themes."""
-    parse = Stylesheet._parse_rules
-
-    def shared(sheet: Stylesheet, *source: Any, **more: Any) -> list[RuleSet]:
-        key = (frozenset(sheet._variables.items()), source, *more.items())
-        if key not in RULES:
-            RULES[key] = parse(sheet, *source, **more)
-        return RULES[key]
-
-    monkeypatch.setattr(Stylesheet, "_parse_rules", shared)
 
 
 @pytest.fixture
