@@ -32,6 +32,7 @@ from tests.learning.algorithms.references import (
     check_training,
     settings_of,
 )
+from tests.learning.evaluation.test_parameter_space import run_generator
 
 ENGINES: tuple[EngineName, ...] = ("loop", "native", "batched", "unfolded")
 BASES = pytest.mark.parametrize("base", [WAVES, IMAGES], ids=["sinusoid", "images"])
@@ -76,17 +77,6 @@ def test_rates_of_the_head_alone() -> None:
             assert (result.gradients[key] - gradient).norm() <= 1e-8 * gradient.norm()
 
 
-def test_equal_rates_match_maml() -> None:
-    gradients = []
-    for name in ("maml", "meta_sgd"):
-        experiment = set_up(changed(GLYPHS, algorithm__name=name, algorithm__inner_steps=2))
-        result = experiment.engine.meta_gradient_of(
-            experiment.algorithm, experiment.theta(), experiment.training_episodes(range(2))
-        )
-        gradients.append(torch.cat([result.gradients[n].flatten() for n in experiment.algorithm.parameters]))
-    assert (gradients[0] - gradients[1]).norm() <= 1e-12 * gradients[0].norm()
-
-
 def test_rates_are_learned(tiny: Callable[..., Settings]) -> None:
     trainer = Trainer(tiny(algorithm__name="meta_sgd", algorithm__outer_lr=0.01))
     *_, finished = trainer.events()
@@ -128,12 +118,6 @@ def test_explorer_scales_the_rates() -> None:
 @pytest.mark.parametrize("name", ["meta_sgd", "maml_plus_plus"])
 def test_parameter_space_shows_the_model_alone(name: str) -> None:
     experiment = set_up(changed(GLYPHS, algorithm__name=name, algorithm__inner_steps=2))
-    parts = trajectories(experiment, experiment.theta(), tasks=3, steps=3)
-    while True:
-        try:
-            next(parts)
-        except StopIteration as done:
-            result = done.value
-            break
+    result, _ = run_generator(trajectories(experiment, experiment.theta(), tasks=3, steps=3))
     assert result.parameters == sum(p.numel() for p in experiment.model.parameters())
     assert all(path[0] == pytest.approx((0, 0), abs=1e-12) for path in result.paths)

@@ -14,7 +14,6 @@ from PIL import Image
 from metatui.learning.data.episodes import SPLITS, Split
 from metatui.learning.data.glyphs import renderer
 from metatui.learning.data.glyphs.source import GlyphSource, pronounceable
-from metatui.utils.errors import BadInput
 from tests.learning.data.baselines import nearest_neighbour_accuracy
 
 SHEET = Path(__file__).parents[2] / "fixtures" / "glyphs.png"
@@ -128,9 +127,3 @@ def test_class_names_are_pronounceable() -> None:
     names = source.describe("test", 7, seed=0, ways=5).split(", ")
     assert len(set(names)) == 5
     assert names != source.describe("test", 8, seed=0, ways=5).split(", ")
-
-
-def test_too_many_ways_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metatui.learning.data.glyphs.source.CLASSES", 4)
-    with pytest.raises(BadInput, match=r"task.ways is 5, but must be at most 4, the number of classes in the"):
-        source.episodes("val", [0], seed=0, ways=5, shots=1, queries=1)

@@ -21,6 +21,7 @@ from metatui.learning.hardware.devices import Device
 from metatui.learning.model import make_model
 from metatui.learning.optim.inner import Params
 from metatui.utils.progress import stages
+from tests.learning.evaluation.test_parameter_space import run_generator
 
 Make = Callable[..., Settings]
 
@@ -44,13 +45,7 @@ def test_gpu_tasks_are_split_by_tensor_size(
     theta, split_into = experiment.theta(), []
 
     def losses() -> Tensor:
-        measuring = measure(experiment, theta, split="test", tasks=9, steps=1, shots=10)
-        while True:
-            try:
-                next(measuring)
-            except StopIteration as done:
-                result: Tensor = done.value.loss
-                return result
+        return run_generator(measure(experiment, theta, split="test", tasks=9, steps=1, shots=10))[0].loss
 
     def episodes(split: Split, tasks: range, *, seed: int, shots: int) -> Episodes:
         split_into.append(len(tasks))
