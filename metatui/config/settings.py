@@ -362,8 +362,9 @@ class Settings(Group):
 
     def group(self, name: str) -> Group:
         """Return the settings of a group, such as `algorithm`, or the options of the component called `name`."""
-        group: Group | None = getattr(self, name, None)
-        return components_with_options()[name].Options() if group is None else group
+        # Not with getattr, which takes long if there is no such attribute.
+        group: Group | None = vars(self).get(name) or (self.model_extra or {}).get(name)
+        return group or components_with_options()[name].Options()
 
     def options_of(self, name: str, kind: type[G]) -> G:
         """Return the options of the component called `name`. The class of these options is `kind`."""

@@ -87,7 +87,7 @@ def test_corrected_file_in_python(plugin: Path) -> None:
         metatui.load_plugin(plugin)
     plugin.write_text(PLUGIN)
     metatui.load_plugin(plugin)
-    assert Settings(algorithm={"name": "ridge"}).algorithm.name == "ridge"
+    assert parse({"algorithm": {"name": "ridge"}}).algorithm.name == "ridge"
 
 
 def test_file_before_any_command(plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:
