@@ -103,7 +103,8 @@ def choose(
     Args:
         meta: the meta-parameters.
         measured: cached measurements, to which new ones are added.
-        workers: number of threads that share the tasks in the loop engine.
+        workers: number of threads that share the tasks in the loop engine. Other engines are measured with as many
+            threads of torch.
         sample: function that draws a given number of tasks, which are used to measure the engines.
 
     Returns:
@@ -130,7 +131,10 @@ def choose(
         stages.report(f"measuring engines: {name} ({number} of {1 + len(others)})")
         try:
             engine = make_engine(name, model, loss, workers=workers, second_order=settings.compute.second_order)
-            ms = _milliseconds(engine, algorithm, meta, sample, limit=min(measured.ms.values(), default=None))
+            if workers > 1:  # as in training, where threads share either the tasks or each operation
+                torch.set_num_threads(1 if name in ("loop", "native") else workers)
+            limit = min(measured.ms.values(), default=None)
+            ms = _milliseconds(engine, algorithm, meta, sample, workers, limit=limit)
         except MetatuiError:  # the tasks cannot be drawn for any engine
             raise
         except Exception as error:  # the libraries of a device raise exceptions of any class
@@ -185,7 +189,13 @@ def in_ms(value: float) -> str:
 
 
 def _milliseconds(
-    engine: Engine, algorithm: Algorithm, meta: Params, sample: Callable[[int], Episodes], *, limit: float | None
+    engine: Engine,
+    algorithm: Algorithm,
+    meta: Params,
+    sample: Callable[[int], Episodes],
+    workers: int,
+    *,
+    limit: float | None,
 ) -> float:
     """Measure the time of a meta-gradient in milliseconds.
 
@@ -193,13 +203,13 @@ def _milliseconds(
     graph and measured.
 
     The result is the shortest of several measured times, or the first measured time if it exceeds twice `limit`. On a
-    CPU, where the time is proportional to the number of tasks, only two tasks are measured if the inputs are images.
-    On a GPU, all tasks that fit in memory are measured.
+    CPU, where the time is proportional to the number of tasks, only two tasks, or one for each of the `workers` if that
+    is more, are measured if the inputs are images. On a GPU, all tasks that fit in memory are measured.
     """
     settings = algorithm.settings
     tasks, on_cpu = settings.algorithm.meta_batch, _device(engine).type == "cpu"
     if on_cpu:
-        some = min(tasks, 2) if settings.is_classification else tasks
+        some = min(tasks, max(2, workers)) if settings.is_classification else tasks
     else:
         some = min(tasks, settings.compute.tasks_at_once or tasks)
     while True:

@@ -231,18 +231,24 @@ class Engine(ABC):
         return torch.stack(self.map_tasks(one, len(x)))
 
     def task(
-        self, algorithm: Algorithm, episodes: Episodes, t: int, order: Order, mini_batches: Tensor | None = None
+        self, algorithm: Algorithm, episodes: Episodes, t: int | None, order: Order, mini_batches: Tensor | None = None
     ) -> Task:
-        """Return task `t` of `episodes` as a `Task`, the type that the methods of `algorithm` take."""
+        """Return task `t` of `episodes` as a `Task`, the type that the methods of `algorithm` take.
+
+        If `t` is None, return all tasks as one stacked `Task`.
+        """
         changing, head = algorithm.changing, frozenset(algorithm.head)
+        if t is not None:
+            episodes = Episodes(*(tensor[t] for tensor in episodes.tensors()))
+            mini_batches = None if mini_batches is None else mini_batches[t]
         return Task(
             lambda: self.network(changing),
             lambda: self.network(head),
-            self.loss.one,
-            Episodes(*(tensor[t] for tensor in episodes.tensors())),
+            self.loss.each if t is None else self.loss.one,
+            episodes,
             order=order,
-            stacked=False,
-            mini_batches=None if mini_batches is None else mini_batches[t],
+            stacked=t is None,
+            mini_batches=mini_batches,
         )
 
     def network(self, changing: frozenset[str]) -> Network:

@@ -29,7 +29,7 @@ from metatui.learning.engines.layers.convolution import GroupedConvolutions
 from metatui.learning.engines.layers.im2col import with_unfolded_convolutions
 from metatui.learning.engines.second_order import Objective, gradients_of, leaves
 from metatui.learning.engines.sequential import is_chain, is_perceptron
-from metatui.learning.engines.task import Forward, Order, Task
+from metatui.learning.engines.task import Forward
 from metatui.learning.optim.inner import InnerLoop, Params
 from metatui.learning.optim.losses import Loss
 
@@ -72,37 +72,24 @@ class BatchedEngine(Engine):
         return MetaGradient.of_stack(self.differentiate(objective, start, episodes, inner, first_order))
 
     def general_meta_gradient(self, algorithm: Algorithm, meta: Params, episodes: Episodes) -> MetaGradient:
-        task = self.stack(algorithm, episodes, "second" if algorithm.second_order else "first")
+        task = self.task(algorithm, episodes, None, "second" if algorithm.second_order else "first")
         return MetaGradient.of_stack(algorithm.meta_gradient(task, repeated(meta, len(episodes))))
 
     def general_adaptation(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, steps: int, order: Tensor | None
     ) -> Iterator[Adaptation]:
-        task = self.stack(algorithm, episodes, "none", order)
+        task = self.task(algorithm, episodes, None, "none", order)
         for step, params in enumerate(algorithm.adapt(task, repeated(meta, len(episodes)), steps)):
             yield Adaptation(detached(params), task.loss_before_step(step))
 
     def general_evaluation(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, steps: int
     ) -> Iterator[tuple[Params, Tensor]]:
-        task = self.stack(algorithm, episodes, "none")
+        task = self.task(algorithm, episodes, None, "none")
         for params in map(detached, algorithm.adapt(task, repeated(meta, len(episodes)), steps)):
             with torch.no_grad():
                 outputs = algorithm.predict(task, params, task.query_x)
             yield params, outputs
-
-    def stack(self, algorithm: Algorithm, episodes: Episodes, order: Order, mini_batches: Tensor | None = None) -> Task:
-        """Return all tasks of `episodes` as one stacked `Task`."""
-        changing, head = algorithm.changing, frozenset(algorithm.head)
-        return Task(
-            lambda: self.network(changing),
-            lambda: self.network(head),
-            self.loss.each,
-            episodes,
-            order=order,
-            stacked=True,
-            mini_batches=mini_batches,
-        )
 
     def forward_of(self, part: nn.Module, *, twice: bool) -> Forward:
         forward = stacked_forward(part, perceptron=is_chain(part) and is_perceptron(part))

@@ -112,6 +112,32 @@ def on_cuda(monkeypatch: pytest.MonkeyPatch, timed: Callable[[int], float]) -> t
     return engine, asked, sample
 
 
+@pytest.mark.parametrize(("workers", "measured"), [(1, 2), (2, 2), (8, 8), (64, 32)])
+def test_every_worker_of_a_cpu_is_measured(
+    workers: int, measured: int, tiny: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, asked, sample = on_cuda(monkeypatch, lambda tasks: 5.0)
+    monkeypatch.setattr(autotune, "_device", lambda engine: torch.device("cpu"))
+    settings = tiny(task__source="glyphs", task__shots=1, algorithm__meta_batch=32)
+    assert _milliseconds(engine, algorithm_of(settings), {}, sample, workers, limit=None) == 5.0 * 32 / measured
+    assert asked == [measured]
+
+
+def test_engines_are_measured_with_the_threads_of_the_training(
+    tiny: Make, monkeypatch: pytest.MonkeyPatch, one_torch_thread: None
+) -> None:
+    seen: list[tuple[str, int]] = []
+
+    def milliseconds(engine: Engine, *_: object, limit: float | None) -> float:
+        seen.append((engine.name, torch.get_num_threads()))
+        return 1.0 if engine.name == "batched" else 2.0
+
+    monkeypatch.setattr(autotune, "_milliseconds", milliseconds)
+    set_up(tiny(task__source="glyphs", task__shots=1, model__filters=2, compute__threads=2))
+    assert set(seen) == {("batched", 2), ("loop", 1)}
+    assert torch.get_num_threads() == 2  # for the engine batched
+
+
 def algorithm_of(settings: Settings) -> Algorithm:
     return algorithm_class(settings.algorithm.name)(settings, mlp((4,)))
 
@@ -119,7 +145,7 @@ def algorithm_of(settings: Settings) -> Algorithm:
 def test_gpu_is_measured_on_all_tasks(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     engine, asked, sample = on_cuda(monkeypatch, lambda tasks: 5.0)
     settings = tiny(task__source="glyphs", task__shots=1, algorithm__meta_batch=32)
-    assert _milliseconds(engine, algorithm_of(settings), {}, sample, limit=None) == 5.0
+    assert _milliseconds(engine, algorithm_of(settings), {}, sample, 1, limit=None) == 5.0
     assert asked == [32]
 
 
@@ -130,10 +156,10 @@ def test_gpu_is_measured_on_tasks_that_fit(tiny: Make, monkeypatch: pytest.Monke
         return 5.0
 
     engine, asked, sample = on_cuda(monkeypatch, timed)
-    assert _milliseconds(engine, algorithm_of(tiny(algorithm__meta_batch=32)), {}, sample, limit=None) == 20.0
+    assert _milliseconds(engine, algorithm_of(tiny(algorithm__meta_batch=32)), {}, sample, 1, limit=None) == 20.0
     assert asked == [32, 16, 8]
     settings = tiny(algorithm__meta_batch=32, compute__tasks_at_once=4)
-    assert _milliseconds(engine, algorithm_of(settings), {}, sample, limit=None) == 40.0
+    assert _milliseconds(engine, algorithm_of(settings), {}, sample, 1, limit=None) == 40.0
     assert asked[3:] == [4]
 
 
