@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metatui.learning.checks.plain_autograd import plain_meta_gradient
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.autograd import AutogradEngine
 from metatui.learning.engines.base import meta_parameters
@@ -20,7 +21,7 @@ from metatui.learning.models.resnet12 import resnet12
 from metatui.learning.nn.layers import ResidualBlock
 from metatui.learning.optim.inner import InnerLoop
 from metatui.learning.optim.losses import CROSS_ENTROPY
-from tests.learning.engines.test_engines import AGREEMENT, by_hand, flat, pictures
+from tests.learning.engines.test_engines import AGREEMENT, flat, pictures
 
 MODELS = {
     "group norm": lambda: conv4(3, input_shape=(1, 16, 16), filters=4, norm="group", groups=2),
@@ -38,14 +39,15 @@ def test_layers_agree_with_autograd(name: str) -> None:
         model = MODELS[name]().double()
         for p in model.parameters():
             p.data += 0.1 * torch.randn_like(p)
-    data, lr, steps = pictures(2, 3), 0.1, 2
+    episodes, lr, steps = Episodes(*pictures(2, 3)), 0.1, 2
     for first_order in (False, True):
-        loss, expected = by_hand(model, F.cross_entropy, data, lr, steps, first_order)
+        loss, gradient = plain_meta_gradient(model, F.cross_entropy, episodes, lr, steps, first_order=first_order)
+        expected = flat(gradient)
         for engine_name in ENGINES:
             engine = make_engine(engine_name, model, CROSS_ENTROPY)
             assert not isinstance(engine, AutogradEngine)  # it would be compared with itself
             inner = InnerLoop(lr, steps)
-            result = engine.meta_gradient(meta_parameters(model), Episodes(*data), inner, first_order=first_order)
+            result = engine.meta_gradient(meta_parameters(model), episodes, inner, first_order=first_order)
             assert abs(result.loss.mean() - loss) <= AGREEMENT * loss
             difference = flat(result.gradients) - expected
             assert difference.norm() <= AGREEMENT * expected.norm(), (engine_name, first_order)
@@ -117,8 +119,10 @@ def test_second_order_matters() -> None:
     Otherwise, the tolerance of the other tests could hide a missing second derivative.
     """
     model = MODELS["resnet12"]().double()
+    episodes = Episodes(*pictures(2, 3))
     first, second = (
-        by_hand(model, F.cross_entropy, pictures(2, 3), 0.1, 2, first_order)[1] for first_order in (True, False)
+        flat(plain_meta_gradient(model, F.cross_entropy, episodes, 0.1, 2, first_order=first_order)[1])
+        for first_order in (True, False)
     )
     assert (first - second).norm() > 1e-3 * second.norm()
 
