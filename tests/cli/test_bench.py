@@ -123,7 +123,7 @@ def test_duration_is_said_at_the_start(capsys: pytest.CaptureFixture[str]) -> No
     assert first.endswith("20 s more for each of the 2 with the compiled engine, unless its code was compiled earlier")
     assert main(["bench", "--task", "images", "--algorithm", "maml", "--engine", "loop", "--seconds", "0.5"]) == 0
     first = capsys.readouterr().err.splitlines()[1]
-    assert first == "2 measurements, at least 1 s (longer for slow engines, because at least 4 meta-steps are measured)"
+    assert first == "2 measurements, at least 1 s (longer for slow engines: at least 4 meta-steps each)"
 
 
 def test_table_and_plot(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
