@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from metatui.utils import paths
 from metatui.utils.errors import BadInput, quote
 
 # Importing pydantic takes longer than everything else that --version and --help need.
@@ -16,6 +18,13 @@ if TYPE_CHECKING:
 
     from metatui.config.declarations import Scalar
     from metatui.config.settings import Settings
+
+
+class FilePath(click.Path):
+    """A path in which a leading ~ stands for the home folder. Shells do not expand ~ in `--to=~/report.html`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return paths.expanded(os.fsdecode(super().convert(value, param, ctx)))
 
 
 def _settings(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -77,7 +86,7 @@ set_option = click.option(
 device_option = click.option("--device", metavar="DEVICE", help="Device to compute on: auto, cpu, cuda, cuda:N or mps.")
 
 runs_dir_option = click.option(
-    "--runs-dir", type=click.Path(path_type=Path), metavar="DIR",
+    "--runs-dir", type=FilePath(), metavar="DIR",
     help="Folder that contains the runs. Default: the folder in METATUI_RUNS, or one in the user's data directory.",
 )  # fmt: skip
 
@@ -91,7 +100,7 @@ split_option = click.option(
 )  # fmt: skip
 
 export_option = click.option(
-    "--export", "exports", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+    "--export", "exports", multiple=True, type=FilePath(), metavar="FILE",
     help="Also write comparisons to a file: .csv, .html, .json, .md, .pdf, .png, .svg or .tex; may be repeated.",
 )  # fmt: skip
 

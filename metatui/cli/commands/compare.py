@@ -15,6 +15,7 @@ from metatui.cli.console.layout import say
 from metatui.cli.console.output import console, emit
 from metatui.cli.console.progress import EVERY_SECONDS, can_redraw, images_shown
 from metatui.cli.options import (
+    FilePath,
     check_new_file,
     complete_runs,
     examples,
@@ -156,7 +157,7 @@ def compare(
 @click.option(
     "--to",
     "path",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     default=Path("report.html"),
     metavar="FILE",
     show_default=True,

@@ -13,7 +13,7 @@ import click
 from metatui.cli.console.layout import say, show_table
 from metatui.cli.console.output import console, emit
 from metatui.cli.console.progress import images_shown, packing_shown
-from metatui.cli.options import changes, examples, json_option, set_option
+from metatui.cli.options import FilePath, changes, examples, json_option, set_option
 from metatui.config.fields import FIELDS, change
 from metatui.config.registry import DATA
 from metatui.config.settings import Settings
@@ -84,7 +84,7 @@ def _published(*, contents: str) -> Callable[[F], F]:
             json_option,
             click.option("--force", is_flag=True, help="Pack again even if the packed file is valid."),
             click.option(
-                "--from", "folder", type=click.Path(path_type=Path), metavar="PATH",
+                "--from", "folder", type=FilePath(), metavar="PATH",
                 help=f"Use {contents} in this folder instead of downloading the data.",
             ),
         ):  # fmt: skip

@@ -286,9 +286,12 @@ def test_browser_loads_only_the_page(name: str, served: tuple[str, list[str]], t
     assert "<figure><img" in done.stdout
 
 
-def test_report_command(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_command(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
     page = tmp_path / "a.html"
-    assert main(["report", "fomaml", "--to", str(page), "--tasks", "4"]) == 0
+    assert main(["report", "fomaml", "--to=~/a.html", "--tasks", "4"]) == 0
     out, err = capsys.readouterr()
     assert out.startswith("FOMAML: accuracy ")
     assert " ".join(err.split()) == f"Written to {page}"
