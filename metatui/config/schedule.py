@@ -1,4 +1,4 @@
-"""Setting changes and additional validations that are planned for a run.
+"""Plan of a run: changes to its settings, and additional validations, each at a given meta-step.
 
 A preset can contain such a plan. A rerun plans all changes and validations of the original run.
 """

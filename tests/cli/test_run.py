@@ -115,7 +115,7 @@ def test_settings_file_reproduces_a_run(capsys: pytest.CaptureFixture[str]) -> N
 def test_resume(capsys: pytest.CaptureFixture[str]) -> None:
     ran = answer(capsys, "run", *SMALL)
     assert main(["run", "--resume", ran["run"]]) == 2
-    assert "is finished after 20 meta-steps" in capsys.readouterr().err
+    assert "has finished all 20 meta-steps" in capsys.readouterr().err
     more = answer(capsys, "run", "--resume", ran["run"], "--set", "training.iterations=25")
     assert (more["run"], more["iterations"]) == (ran["run"], 25)
 

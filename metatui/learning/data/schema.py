@@ -34,8 +34,8 @@ class DataSchema:
     pooled_classes: int = 0
     """Number of classes in ordinary training, which does not use tasks; 0 for regression."""
     inputs: Standardisation | None = None
-    """Input columns of a table; None for other data sets, whose inputs are not standardised."""
+    """Standardisation of the input columns of a table. None for other data sets, whose inputs are not standardised."""
     outputs: Standardisation | None = None
-    """Target columns of a table; None for other data sets."""
+    """Standardisation of the target columns of a table. None for other data sets."""
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Names of the classes of each split. Splits with more than `MOST_CLASSES` classes are omitted."""

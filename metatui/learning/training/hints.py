@@ -46,8 +46,8 @@ USEFUL_LOSS, USEFUL_ACCURACY = 0.3, 0.03
 `USEFUL_LOSS` times the loss (for regression) or `USEFUL_ACCURACY` (for classification)."""
 
 SLOWDOWN = 3.0
-"""A hint says that a run is slowed down if its meta-steps take more than this multiple of the time that was measured
-for its engine."""
+"""If the meta-steps of a run take more than this multiple of the time measured for its engine, a hint says that other
+work slows the run down."""
 
 SLOW_SECONDS = 60.0
 """The time of meta-steps is averaged over at least this many seconds of training."""

@@ -165,7 +165,7 @@ class Session:
         plan = _plan_resume(log, state, changes)
         if log.is_finished and plan.iteration >= plan.settings.training.iterations:
             raise BadInput(
-                f"run {quote(run.id)} is finished after {plan.iteration:,} meta-steps: resume it with a larger "
+                f"run {quote(run.id)} has finished all {plan.iteration:,} meta-steps: resume it with a larger "
                 "training.iterations, or start a new run"
             )
         resumed = change(plan.before, plan.compute)

@@ -63,7 +63,7 @@ class RunLock:
                 raise BadInput(f"run {quote(self._path.parent.name)} was taken over by {holder(self._path)}")
 
     def was_replaced(self) -> bool | None:
-        """Return whether `path` is now a file other than the locked one; None if it is missing.
+        """Return whether `path` is now another file than the locked one, or None if `path` does not exist.
 
         The open handle prevents reuse of the inode, so a folder that was deleted and created again is recognised as
         another one.

@@ -1,4 +1,4 @@
-"""Widgets of the tour. One offers the tour above the key bar, the other shows the current step below the top bar."""
+"""Widgets of the tour: one offers the tour above the key bar, and one shows the current step below the top bar."""
 
 from __future__ import annotations
 
@@ -134,6 +134,6 @@ async def start(app: MetatuiApp) -> None:
 
 
 async def offer(app: MetatuiApp) -> None:
-    """Show the offer of the tour."""
+    """Offer the tour above the key bar."""
     if not app.screen_stack[0].query("#tour"):
         await app.screen_stack[0].mount(TourOffer(), before="#key-bar")

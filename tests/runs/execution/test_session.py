@@ -299,9 +299,7 @@ def test_second_writer_is_refused(tmp_path: Path) -> None:
 def test_finished_run_resumes_only_for_more_steps(tmp_path: Path) -> None:
     run = Session.start(SMALL, runs_dir=tmp_path)
     list(run)
-    with pytest.raises(
-        BadInput, match=r"is finished after 30 meta-steps: resume it with a larger training\.iterations"
-    ):
+    with pytest.raises(BadInput, match=r"has finished all 30 meta-steps: resume it with a larger training\.iterations"):
         Session.resume(run.run)
     seen = list(Session.resume(run.run, {"training.iterations": 35}))
     reasons = [entry.details["engine_reason"] for entry in run.run.journal() if entry.event == "started"]

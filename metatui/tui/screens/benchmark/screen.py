@@ -41,7 +41,7 @@ def question() -> str:
 
 @dataclass(frozen=True)
 class MeasuringProcess:
-    """Adapts a benchmark to the interface that `AnalysisScreen` requires. The benchmark measures in child processes."""
+    """Adapts a benchmark, which measures in child processes, to the interface that `AnalysisScreen` requires."""
 
     benchmark: Benchmark
 

@@ -190,7 +190,7 @@ class ExplorerScreen(AnalysisScreen[None]):
             self._lay_out()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Disable keys without an effect, so that the help does not list them.
+        """Disable keys that have no effect, so that the help does not list them.
 
         The cursor needs a loss chart, and images have no amplitude.
         """

@@ -164,7 +164,10 @@ def _labels(ticks: list[float], step: float) -> tuple[str, ...]:
 
 
 def _steps(span: float, cells: int) -> Iterator[float]:
-    """Yield possible tick distances: 1, 2 and 5 times powers of ten, from below a cell's length to above `span`."""
+    """Yield possible tick spacings in ascending order: 1, 2 and 5 times powers of ten.
+
+    The first is smaller than the part of `span` that one cell covers, and the last is larger than `span`.
+    """
     for power in range(math.floor(math.log10(span / cells)), math.ceil(math.log10(span)) + 2):
         yield from (factor * 10.0**power for factor in (1, 2, 5))
 

@@ -126,7 +126,7 @@ def table_columns() -> list[Column]:
 
 
 class ListedRun:
-    """A run with the texts of its row. They are formatted only once, so that the list stays fast with many runs."""
+    """A run, with the formatted texts of its row: formatted only once, so that a list of many runs stays fast."""
 
     def __init__(self, run: RunSummary) -> None:
         self.run = run
