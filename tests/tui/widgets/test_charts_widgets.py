@@ -21,7 +21,7 @@ from metatui.tui.colors import palette
 from metatui.tui.model.history import History
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.charts import ChartData, LineChart, MetricSparkline, Series
-from metatui.tui.widgets.charts.canvas import Canvas
+from metatui.tui.widgets.charts.canvas import draw_signals
 from metatui.tui.widgets.charts.plot import View
 from tests.tui.drawing import Stage, curves, falling, rising
 
@@ -127,14 +127,13 @@ class Tabs(App[None]):
 
 
 async def test_hidden_charts_are_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawings: list[Canvas] = []
-    original = Canvas.draw
+    drawings = []
 
-    def counted(self: Canvas, *args: Any) -> Any:
-        drawings.append(self)
-        return original(self, *args)
+    def counted(*args: Any) -> Any:
+        drawings.append(args)
+        return draw_signals(*args)
 
-    monkeypatch.setattr(Canvas, "draw", counted)
+    monkeypatch.setattr("metatui.tui.widgets.charts.plot.draw_signals", counted)
     app = Tabs()
     async with app.run_test(size=(60, 20)) as pilot:
         hidden = app.query_one("#hidden", LineChart)
