@@ -117,6 +117,26 @@ async def test_only_changed_rows_are_sent() -> None:
         assert 0 < len(rows) < 6
 
 
+@pytest.mark.parametrize("series", [None, ()])
+async def test_hiding_the_cursor_ends_a_drag(series: Sequence[Series] | None) -> None:
+    chart = LineChart()
+    app = Stage(chart, then=lambda: draw(chart, curves()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        chart.action_cursor()
+        chart.action_zoom(0.25)
+        await pilot.pause()
+        await pilot.mouse_down(chart, offset=(60, 10))
+        if series is None:
+            await pilot.press("escape")
+        else:
+            draw(chart, series)
+        assert app.mouse_captured is None
+        await pilot.hover(chart, offset=(50, 10))
+        assert chart.view.window is None
+        await pilot.mouse_up(chart, offset=(50, 10))
+
+
 class Tabs(App[None]):
     def compose(self) -> ComposeResult:
         with TabbedContent():

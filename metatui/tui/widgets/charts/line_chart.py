@@ -165,6 +165,7 @@ class LineChart(RowsWidget):
         self.redraw()
 
     def _hide_cursor(self) -> None:
+        self.on_mouse_up()  # otherwise, a drag would go on, and zoom in again
         before, could_focus = self._previous
         self._view = View(order=self._view.order)
         if self.has_focus and before is not self:
