@@ -7,6 +7,7 @@ import re
 import select
 import termios
 import tty
+from contextlib import suppress
 from typing import Final
 
 QUESTION: Final = b"\x1b[6n"
@@ -56,6 +57,7 @@ def _reply(question: bytes, expected: re.Pattern[bytes], keyboard: int, screen: 
     except OSError:  # the terminal was closed
         return None
     finally:
-        termios.tcsetattr(keyboard, termios.TCSANOW, before)
+        with suppress(termios.error):  # the terminal was closed
+            termios.tcsetattr(keyboard, termios.TCSANOW, before)
     found = expected.search(received)
     return found[0] if found else None

@@ -51,11 +51,8 @@ class KeyLine(Widget):
         self.set_reactive(KeyLine.keys, tuple(keys))
 
     def render(self) -> Content:
-        entries = [self._entry(key) for key in (CURSOR_KEYS if self.cursor else self.keys)]
+        entries = [key_entry(key, symbols_of(self)) for key in (CURSOR_KEYS if self.cursor else self.keys)]
         return fitting(entries[:-1], entries[-1:], self.size.width)
-
-    def _entry(self, key: Key) -> Content:
-        return key_entry(key, symbols_of(self))
 
 
 class TabStrip(Widget):

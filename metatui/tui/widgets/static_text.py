@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from textual.app import RenderResult
 from textual.content import Content
 from textual.widget import Widget
 
@@ -25,7 +24,7 @@ class StaticText(Widget):
         super().__init__(id=id, classes=classes)
         self._text = text
 
-    def render(self) -> RenderResult:
+    def render(self) -> Content:
         return Content(shown_in(self, self._text))
 
     def update(self, text: str) -> None:

@@ -67,3 +67,10 @@ def test_a_file_is_no_terminal() -> None:
     with open(os.devnull) as file:
         assert not moves_cursor(file.fileno(), file.fileno())
         assert not shows_sixels(file.fileno(), file.fileno())
+
+
+def test_a_terminal_that_is_closed_does_not_reply(monkeypatch: pytest.MonkeyPatch) -> None:
+    emulator, program = os.openpty()
+    monkeypatch.setattr(os, "write", lambda descriptor, data: os.close(emulator))
+    assert not moves_cursor(program, program)
+    os.close(program)

@@ -19,7 +19,6 @@ from metatui.tui.widgets.adaptation.bitmap import draw_bitmap
 from metatui.tui.widgets.adaptation.images import class_heading, layout
 from metatui.tui.widgets.adaptation.images import episode as draw_episode
 from metatui.tui.widgets.adaptation.views import captions, scatter_chart
-from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import difference, width_of
 from tests.tui.drawing import (
@@ -355,7 +354,7 @@ def test_episodes_fit_any_size(
 ) -> None:
     theme = chart_theme(symbols, monochrome=monochrome)
     view = photographs(ways, shots, side=8) if photos else several_shots(episode(1, ways), shots)
-    rows = draw_episode(view, step, "hue-blue", (width, height), theme, Canvas(), first_shot=step)
+    rows = draw_episode(view, step, "hue-blue", (width, height), theme, first_shot=step)
     assert [width_of(row) for row in rows] == [width] * height
 
 

@@ -20,14 +20,13 @@ from metatui.tui.colors import palette
 from metatui.tui.terminal.symbols import GLYPHS, Symbols
 from metatui.tui.widgets.charts import ChartData, LineChart, Mark, Series
 from metatui.tui.widgets.charts.axis import Axis
-from metatui.tui.widgets.charts.canvas import Canvas, Run, Signal
+from metatui.tui.widgets.charts.canvas import Run, Signal, draw_signals
 from metatui.tui.widgets.charts.plot import View, draw
 from tests.tui.drawing import Stage
 from tests.tui.widgets.test_charts import text, theme
 
 CHARTS = int(os.environ.get("METATUI_CHARTS", "150"))
 BITS = ((0x40, 0x04, 0x02, 0x01), (0x80, 0x20, 0x10, 0x08))
-CANVAS = Canvas()
 
 
 def scale(axis: Axis, cells: Sequence[int]) -> tuple[float, float]:
@@ -75,7 +74,7 @@ def test_curves_are_within_a_dot_of_their_place_between_the_ticks(seed: int, log
     values = [size * (level + 10 ** rng.uniform(-3, 0)) if log else size * (level + rng.gauss(0, 1)) for _ in xs]
     points = list(zip(xs, values, strict=True))
     data = ChartData((Series("", palette.TRAIN, points),), log_y=log, last_values=False)
-    drawing = draw(data, rng.randrange(30, 90), rng.randrange(10, 30), theme(symbols), CANVAS)
+    drawing = draw(data, rng.randrange(30, 90), rng.randrange(10, 30), theme(symbols))
     plot, lines, glyphs = drawing.plot, text(drawing.rows), GLYPHS[symbols]
     assert plot is not None
     body, below = lines[: plot.height], lines[plot.height]
@@ -100,7 +99,7 @@ def test_zero_is_at_the_tick_of_zero() -> None:
     for symbols in Symbols:
         for height in range(6, 30, 4):
             data = ChartData((Series("", palette.TRAIN, [(0.0, 0.0), (9.0, 0.0), (10.0, 0.73)]),))
-            lines = text(draw(data, 40, height, theme(symbols), CANVAS).rows)
+            lines = text(draw(data, 40, height, theme(symbols)).rows)
             (zero,) = (line for line in lines[:-2] if line.lstrip().startswith("0") and "." not in line[:4])
             assert len(zero.strip()) > 20, (symbols, height)
 
@@ -111,7 +110,7 @@ def test_marks_and_faults_are_in_the_column_of_their_x() -> None:
         marks=(Mark(20.0, ""),),
         faults=(Mark(40.0, "not finite"),),
     )
-    drawing = draw(data, 66, 12, theme(), CANVAS)
+    drawing = draw(data, 66, 12, theme())
     lines = text(drawing.rows)
     assert drawing.plot is not None
     columns = [at for at, char in enumerate(lines[-2]) if char in "┬✗"]
@@ -127,13 +126,13 @@ def test_close_marks_keep_their_labels(at: tuple[float, float]) -> None:
         marks=(Mark(at[0], "inner_lr 0.03"), Mark(at[1], "inner_lr 0.01")),
         y_limits=(0, 1),
     )
-    lines = text(draw(data, 80, 14, theme(), CANVAS).rows)
+    lines = text(draw(data, 80, 14, theme()).rows)
     assert sum("inner_lr 0.01" in line for line in lines) == 1
     assert sum("inner_lr 0.03" in line for line in lines) == 1
 
 
 def test_the_axis_of_a_single_x_starts_at_zero() -> None:
-    drawing = draw(ChartData((Series("", palette.TRAIN, [(200.0, 0.5)]),)), 60, 12, theme(), CANVAS)
+    drawing = draw(ChartData((Series("", palette.TRAIN, [(200.0, 0.5)]),)), 60, 12, theme())
     assert drawing.plot is not None
     assert drawing.plot.x.ticks[0] == 0
     assert drawing.plot.x.high < 250
@@ -141,7 +140,7 @@ def test_the_axis_of_a_single_x_starts_at_zero() -> None:
 
 def test_a_line_that_leaves_the_window_keeps_its_direction() -> None:
     data = ChartData((Series("", palette.TRAIN, [(0.0, 0.0), (1000.0, 1000.0)]),), y_limits=(400, 600))
-    drawing = draw(data, 60, 20, theme(Symbols.ASCII), CANVAS, View(window=(400, 600)))
+    drawing = draw(data, 60, 20, theme(Symbols.ASCII), View(window=(400, 600)))
     assert drawing.plot is not None
     x, y = drawing.plot.x, drawing.plot.y
     body = text(drawing.rows)[: drawing.plot.height]
@@ -151,7 +150,7 @@ def test_a_line_that_leaves_the_window_keeps_its_direction() -> None:
 
 
 def rows_of(*signals: Signal, width: int = 16, height: int = 4) -> tuple[list[str], list[list[int | None]]]:
-    rows = CANVAS.draw(signals, width, height)
+    rows = draw_signals(tuple(signals), width, height)
     owners = [[run.signal for run in row for _ in run.text] for row in rows]
     return ["".join(run.text for run in row) for row in rows], owners
 
@@ -179,7 +178,7 @@ def test_dense_lines_are_below_sparse_ones() -> None:
     dense = Series("dense", palette.TRAIN, [(x / 100, 0.0) for x in range(101)])
     sparse = Series("sparse", palette.VALIDATION, [(0.0, -0.01), (1.0, 0.01)])
     for series in ((dense, sparse), (sparse, dense)):
-        plot = draw(ChartData(series), 40, 12, theme(), CANVAS).plot
+        plot = draw(ChartData(series), 40, 12, theme()).plot
         assert plot is not None
         assert [each.series.name for each in plot.drawn] == ["dense", "sparse"]
 
@@ -191,7 +190,7 @@ def band(low: float, high: float) -> tuple[tuple[float, float], ...]:
 def test_bands_have_dots_at_both_ends_in_every_second_column() -> None:
     assert rows_of(Signal(band(0, 1), ".", "band"), width=4)[0] == [". . ", "    ", "    ", ". . "]
     assert rows_of(Signal(band(0, 1), "braille", "band"), width=4)[0] == ["⠁⠁⠁⠁", "    ", "    ", "⡀⡀⡀⡀"]
-    gap = [(0.0, 0.0), (0.0, 1.0), (math.nan, math.nan), (math.nan, math.nan), (1.0, 0.0), (1.0, 1.0)]
+    gap = ((0.0, 0.0), (0.0, 1.0), (math.nan, math.nan), (math.nan, math.nan), (1.0, 0.0), (1.0, 1.0))
     assert rows_of(Signal(gap, ".", "band"), width=5)[0] == [".   .", "     ", "     ", ".   ."]
     assert rows_of(Signal(band(-1, 2), ".", "band"))[0] == [" " * 16] * 4
 
@@ -200,7 +199,7 @@ def test_lines_cover_bands_but_share_braille_cells() -> None:
     lines, owners = rows_of(Signal(band(1, 1), "braille", "band"), Signal(((0.0, 0.9), (0.3, 0.9)), "braille", "line"))
     assert lines[0] == "⠓⠓⠓⠓⠓" + "⠁" * 11
     assert owners[0] == [1] * 5 + [0] * 11
-    assert CANVAS.draw([Signal(band(0, 1), ".", "band"), Signal(((0.0, 1.0),), "o", "points")], 2, 2) == [
+    assert draw_signals((Signal(band(0, 1), ".", "band"), Signal(((0.0, 1.0),), "o", "points")), 2, 2) == [
         [Run("o", 1), Run(" ", None)], [Run(".", 0), Run(" ", None)],
     ]  # fmt: skip
 
@@ -210,14 +209,14 @@ def test_last_values_are_in_the_order_of_their_curves(count: int) -> None:
     series = tuple(
         Series(str(n), palette.TRAIN, [(0.0, 1.0), (1.0, 0.001 * n), (2.0, 0.001 * n)]) for n in range(count)
     )
-    lines = text(draw(ChartData(series), 60, 12, theme(), CANVAS).rows)
+    lines = text(draw(ChartData(series), 60, 12, theme()).rows)
     values = [float(last) for line in lines[1:-2] if (last := line[52:].strip(" ⠤⠒⣀⠉")) not in ("", "0")]
     assert values == sorted(values, reverse=True)
     assert len(values) == count - 1
 
 
 def cursor_line(data: ChartData, cursor: float) -> str:
-    return " ".join(" ".join(text(draw(data, 90, 14, theme(), CANVAS, View(cursor=cursor)).rows)[:2]).split())
+    return " ".join(" ".join(text(draw(data, 90, 14, theme(), View(cursor=cursor)).rows)[:2]).split())
 
 
 def two_runs(**changes: Any) -> ChartData:
@@ -242,18 +241,18 @@ def test_marks_have_the_colour_and_without_colours_the_character_of_their_run() 
     data = two_runs(
         marks=(Mark(42.0, "inner_lr 0.2", "hue-orange", "anil"),), faults=(Mark(70.0, "", "hue-orange", "anil"),)
     )
-    rows = draw(data, 60, 14, theme(), CANVAS).rows
+    rows = draw(data, 60, 14, theme()).rows
     colour = theme().colour("hue-orange")
     assert all(segment.style == colour for row in rows for segment in row if segment.text.strip() in ("┊", "✗"))
     plain = theme(monochrome=True)
-    assert any(f"{plain.glyphs.lines[1]} inner_lr 0.2" in line for line in text(draw(data, 60, 14, plain, CANVAS).rows))
+    assert any(f"{plain.glyphs.lines[1]} inner_lr 0.2" in line for line in text(draw(data, 60, 14, plain).rows))
 
 
 def test_points_of_several_runs_differ_without_colours() -> None:
     plain = theme(Symbols.ASCII)
     points = [Series("", palette.TRAIN, [(x, 1.5)], style="points") for x in (30.0, 60.0)]
     maml, anil = two_runs().series
-    lines = text(draw(ChartData((maml, points[0], anil, points[1])), 60, 14, plain, CANVAS).rows)
+    lines = text(draw(ChartData((maml, points[0], anil, points[1])), 60, 14, plain).rows)
     assert "*A maml" in lines[0]
     assert "+B anil" in lines[0]
     assert sum("A" in line and "B" in line for line in lines[1:]) == 1
@@ -273,7 +272,7 @@ async def test_the_line_that_changed_last_is_on_top() -> None:
         chart.show(ChartData(series, x_limits=(0, 400)))
 
     def order() -> list[str]:
-        plot = draw(chart._data, 60, 12, theme(), CANVAS, chart.view).plot
+        plot = draw(chart._data, 60, 12, theme(), chart.view).plot
         assert plot is not None
         return [each.series.name for each in plot.drawn]
 

@@ -1,4 +1,4 @@
-"""Tests of the parts of charts: number labels, axes, the plotext canvas, painted rows and sparkline bars."""
+"""Tests of the parts of charts: number labels, axes, drawing with plotext, painted rows and sparkline bars."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from metatui.tui.formatting import tick_labels
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.charts import ChartData, Series, number, percent
 from metatui.tui.widgets.charts.axis import Axis, range_axis, value_axis
-from metatui.tui.widgets.charts.canvas import Canvas, Run, Signal
+from metatui.tui.widgets.charts.canvas import Run, Signal, draw_signals
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.plot import paint
 from metatui.tui.widgets.charts.row_widget import Row, centred, fitted, fitted_words, width_of
@@ -156,34 +156,34 @@ DIAGONAL = tuple((index / 20, index / 20) for index in range(21))
 
 
 @pytest.mark.parametrize("marker", ["braille", "hd", "*"])
-def test_canvas_size(marker: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Check that the size of the terminal does not limit the canvas, as it limits plotext's default figure."""
+def test_drawing_size(marker: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check that the size of the terminal does not limit a drawing, as it limits plotext's default figure."""
     monkeypatch.setenv("COLUMNS", "20")
     monkeypatch.setenv("LINES", "5")
-    canvas = Canvas()
     for width, height in ((40, 10), (300, 100), (2, 2), (60, 3)):
-        rows = canvas.draw([Signal(DIAGONAL, marker, "line")], width, height)
+        rows = draw_signals((Signal(DIAGONAL, marker, "line"),), width, height)
         assert len(rows) == height
         assert all(sum(len(run.text) for run in row) == width for row in rows)
         assert rows[0][-1].signal == 0
         assert rows[-1][0].signal == 0
 
 
-def test_canvases_are_independent() -> None:
-    one, other = Canvas(), Canvas()
-    first = one.draw([Signal(DIAGONAL, "braille", "line")], 30, 8)
-    other.draw([Signal(((0.0, 1.0), (1.0, 0.0)), "hd", "line"), Signal(DIAGONAL, "*", "points")], 50, 12)
-    assert one.draw([Signal(DIAGONAL, "braille", "line")], 30, 8) == first
+def test_drawings_are_independent() -> None:
+    one = (Signal(DIAGONAL, "braille", "line"),)
+    first = draw_signals(one, 30, 8)
+    draw_signals((Signal(((0.0, 1.0), (1.0, 0.0)), "hd", "line"), Signal(DIAGONAL, "*", "points")), 50, 12)
+    draw_signals.cache_clear()
+    assert draw_signals(one, 30, 8) == first
 
 
 def test_gaps_stay_empty() -> None:
     gap = (math.nan, math.nan)
-    (row, *_) = Canvas().draw([Signal(((0.0, 1.0), (0.3, 1.0), gap, (0.7, 1.0), (1.0, 1.0)), "*", "line")], 10, 2)
+    (row, *_) = draw_signals((Signal(((0.0, 1.0), (0.3, 1.0), gap, (0.7, 1.0), (1.0, 1.0)), "*", "line"),), 10, 2)
     assert "".join(run.text for run in row) == "****   ***"
 
 
 def test_later_signals_cover_earlier_ones() -> None:
-    rows = Canvas().draw([Signal(DIAGONAL, "*", "line"), Signal(((0.0, 0.0),), "o", "points")], 10, 4)
+    rows = draw_signals((Signal(DIAGONAL, "*", "line"), Signal(((0.0, 0.0),), "o", "points")), 10, 4)
     assert rows[-1][0] == Run("o", 1)
 
 
@@ -201,7 +201,7 @@ def test_hostile_charts(
     chart = ChartData(
         series, title=words, x_label=words, y_label=words, log_y=log, y_limits=limits, legend=legend, empty=words
     )
-    rows = paint(chart, width, height, theme(symbols), Canvas())
+    rows = paint(chart, width, height, theme(symbols))
     assert len(rows) == height
     assert all(width_of(row) == width for row in rows)
     assert all(line.isprintable() for line in text(rows))
@@ -227,8 +227,8 @@ def _points(kind: str, rng: random.Random) -> list[tuple[float, float]]:
 
 
 def test_fuzz() -> None:
-    """Draw many random charts on one canvas, including charts of constant, missing and extreme values."""
-    rng, canvas = random.Random(0), Canvas()
+    """Draw many random charts, including charts of constant, missing and extreme values."""
+    rng = random.Random(0)
     for index in range(200):
         width, height = SIZES[7] if index % 100 == 7 else rng.choice(SIZES[:7])
         kinds = rng.choices(["constant", "hostile", "gaps", "wide"], k=rng.randrange(4))
@@ -237,15 +237,13 @@ def test_fuzz() -> None:
         )
         limits = rng.choice([None, None, (rng.choice(EXTREMES), rng.choice(EXTREMES))])
         chart = ChartData(series, title="t", x_label="x", y_label="y", log_y=rng.random() < 0.5, y_limits=limits)
-        rows = paint(chart, width, height, theme(rng.choice(list(Symbols))), canvas)
+        rows = paint(chart, width, height, theme(rng.choice(list(Symbols))))
         assert [width_of(row) for row in rows] == [width] * height, index
 
 
 def test_names_never_cover_the_curve() -> None:
     series = (Series("train", palette.TRAIN, ((0.0, 4.0), (100.0, 4.0))),)
-    lines = text(
-        paint(ChartData(series, title="Meta-loss", x_label="meta-steps", y_label="MSE"), 60, 12, theme(), Canvas())
-    )
+    lines = text(paint(ChartData(series, title="Meta-loss", x_label="meta-steps", y_label="MSE"), 60, 12, theme()))
     assert lines[0].startswith("Meta-loss")
     assert lines[0].rstrip().endswith("train")
     assert lines[1].strip() == "MSE"
@@ -259,7 +257,7 @@ def test_the_longest_title_that_fits_is_shown() -> None:
         (Series("a", "hue-blue", [(0.0, 0.0), (1.0, 1.0)]),), title=titles[0], shorter_titles=titles[1:], x_label="x"
     )
     for width, shown in ((60, titles[0]), (40, titles[1]), (20, titles[2]), (12, "Loss, test…"), (10, "Loss…")):
-        assert text(paint(chart, width, 12, theme(), Canvas()))[0].split("  ")[0].rstrip() == shown
+        assert text(paint(chart, width, 12, theme()))[0].split("  ")[0].rstrip() == shown
 
 
 def test_texts_are_cut_between_words() -> None:
@@ -272,13 +270,13 @@ def test_texts_are_cut_between_words() -> None:
 
 def test_a_long_legend_counts_hidden_entries() -> None:
     series = tuple(Series(f"a run with a long name {i}", palette.TRAIN, ((0.0, i), (1.0, i))) for i in range(6))
-    lines = text(paint(ChartData(series, title="Runs", y_label="MSE"), 60, 14, theme(), Canvas()))
+    lines = text(paint(ChartData(series, title="Runs", y_label="MSE"), 60, 14, theme()))
     assert any(line.rstrip().endswith("+4") for line in lines[:2])
 
 
 def test_a_high_chart_wraps_its_legend() -> None:
     series = tuple(Series(f"a run with a long name {i}", palette.TRAIN, ((0.0, i), (1.0, i))) for i in range(7))
-    lines = text(paint(ChartData(series, title="Runs", y_label="MSE"), 60, 20, theme(), Canvas()))
+    lines = text(paint(ChartData(series, title="Runs", y_label="MSE"), 60, 20, theme()))
     legend = [line.split() for line in lines[1:4]]
     assert [[word for word in row if word.isdigit() or word.startswith("+")] for row in legend] == [
         ["0", "1"], ["2", "3"], ["4", "5", "+1"],
@@ -290,7 +288,7 @@ def test_unnamed_lines_repeat_the_marker() -> None:
     levels = zip(("one", "", "two"), (0.0, 1.0, 2.0), strict=True)
     series = tuple(Series(name, palette.TRAIN, ((0.0, level), (1.0, level))) for name, level in levels)
     style = theme(Symbols.ASCII)
-    lines = text(paint(ChartData(series, title="Runs", last_values=False), 40, 12, style, Canvas()))
+    lines = text(paint(ChartData(series, title="Runs", last_values=False), 40, 12, style))
     first, second = style.glyphs.lines[0], style.glyphs.lines[1]
     assert [sum(mark * 5 in line for line in lines) for mark in (first, second)] == [2, 1]
 
@@ -298,7 +296,7 @@ def test_unnamed_lines_repeat_the_marker() -> None:
 def test_markers_replace_colours() -> None:
     series = tuple(Series(name, palette.TRAIN, ((0.0, i), (1.0, i))) for i, name in enumerate(("one", "two")))
     for style in (theme(Symbols.ASCII), theme(monochrome=True)):
-        lines = text(paint(ChartData(series, title="Runs"), 40, 10, style, Canvas()))
+        lines = text(paint(ChartData(series, title="Runs"), 40, 10, style))
         first, second = style.glyphs.lines[0], style.glyphs.lines[1]
         assert f"{first} one" in lines[0]
         assert f"{second} two" in lines[0]
@@ -308,7 +306,7 @@ def test_markers_replace_colours() -> None:
 
 def test_markers_do_not_depend_on_empty_lines() -> None:
     series = (Series("one", palette.TRAIN, ()), Series("two", palette.TRAIN, ((0.0, 1.0), (1.0, 1.0))))
-    lines = text(paint(ChartData(series, title="Runs"), 40, 10, theme(Symbols.ASCII), Canvas()))
+    lines = text(paint(ChartData(series, title="Runs"), 40, 10, theme(Symbols.ASCII)))
     assert lines[0].rstrip().endswith("+ two")
     assert "one" not in lines[0]
 
@@ -318,9 +316,7 @@ def test_points_lie_on_the_line(symbols: Symbols) -> None:
     curve = tuple((x / 10, math.sin(x / 10)) for x in range(64))
     for at in range(0, 64, 7):
         both = (Series("", palette.TRAIN, curve), Series("", palette.TRUTH, curve[at : at + 1], "points"))
-        alone, marked = (
-            text(paint(ChartData(series), 40, 12, theme(symbols), Canvas())) for series in (both[:1], both)
-        )
+        alone, marked = (text(paint(ChartData(series), 40, 12, theme(symbols))) for series in (both[:1], both))
         hidden = [
             old for before, after in zip(alone, marked, strict=True) for old, new in zip(before, after, strict=True)
             if old != new
@@ -330,14 +326,14 @@ def test_points_lie_on_the_line(symbols: Symbols) -> None:
 
 
 def test_empty_chart() -> None:
-    lines = text(paint(ChartData((), title="Meta-loss", empty="Press F5 to start a run."), 40, 9, theme(), Canvas()))
+    lines = text(paint(ChartData((), title="Meta-loss", empty="Press F5 to start a run."), 40, 9, theme()))
     assert lines[0].startswith("Meta-loss")
     assert any(line.strip() == "Press F5 to start a run." for line in lines)
 
 
 def test_small_charts_write_the_last_values() -> None:
     series = (Series("train", palette.TRAIN, ((0.0, 1.0), (1.0, 0.25), (2.0, math.nan))),)
-    assert "train diverged" in text(paint(ChartData(series, title="Meta-loss"), 30, 3, theme(), Canvas()))[1]
+    assert "train diverged" in text(paint(ChartData(series, title="Meta-loss"), 30, 3, theme()))[1]
 
 
 @given(st.lists(HOSTILE, max_size=80), st.integers(1, 4))
@@ -376,11 +372,11 @@ def test_hostile_text_stays_in_place(words: str, width: int, height: int) -> Non
 def test_name_of_the_x_axis_hides_neither_the_first_nor_the_last_tick(width: int, last: int, ticks: str) -> None:
     points = [(float(x), float(x)) for x in range(last + 1)]
     chart = ChartData((Series("a", "hue-blue", points),), x_label="inner step", x_limits=(0, last), integer_x=True)
-    assert text(paint(chart, width, 8, theme(), Canvas()))[-1].split() == ticks.split()
+    assert text(paint(chart, width, 8, theme()))[-1].split() == ticks.split()
 
 
 @pytest.mark.parametrize(("width", "ticks"), [(80, "0 1 2 inner step 3"), (40, "0 1 2 step 3"), (16, "0 1 2 3")])
 def test_shorter_name_of_the_x_axis_leaves_room_for_ticks(width: int, ticks: str) -> None:
     series = (Series("a", "hue-blue", [(float(x), float(x)) for x in range(4)]),)
     chart = ChartData(series, x_label="inner step", shorter_x_label="step", x_limits=(0, 3), integer_x=True)
-    assert text(paint(chart, width, 8, theme(), Canvas()))[-1].split() == ticks.split()
+    assert text(paint(chart, width, 8, theme()))[-1].split() == ticks.split()

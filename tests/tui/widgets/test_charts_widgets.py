@@ -21,7 +21,7 @@ from metatui.tui.colors import palette
 from metatui.tui.model.history import History
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.charts import ChartData, LineChart, MetricSparkline, Series
-from metatui.tui.widgets.charts.canvas import Canvas
+from metatui.tui.widgets.charts.canvas import draw_signals
 from metatui.tui.widgets.charts.plot import View
 from tests.tui.drawing import Stage, curves, falling, rising
 
@@ -117,6 +117,26 @@ async def test_only_changed_rows_are_sent() -> None:
         assert 0 < len(rows) < 6
 
 
+@pytest.mark.parametrize("series", [None, ()])
+async def test_hiding_the_cursor_ends_a_drag(series: Sequence[Series] | None) -> None:
+    chart = LineChart()
+    app = Stage(chart, then=lambda: draw(chart, curves()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        chart.action_cursor()
+        chart.action_zoom(0.25)
+        await pilot.pause()
+        await pilot.mouse_down(chart, offset=(60, 10))
+        if series is None:
+            await pilot.press("escape")
+        else:
+            draw(chart, series)
+        assert app.mouse_captured is None
+        await pilot.hover(chart, offset=(50, 10))
+        assert chart.view.window is None
+        await pilot.mouse_up(chart, offset=(50, 10))
+
+
 class Tabs(App[None]):
     def compose(self) -> ComposeResult:
         with TabbedContent():
@@ -127,14 +147,13 @@ class Tabs(App[None]):
 
 
 async def test_hidden_charts_are_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawings: list[Canvas] = []
-    original = Canvas.draw
+    drawings = []
 
-    def counted(self: Canvas, *args: Any) -> Any:
-        drawings.append(self)
-        return original(self, *args)
+    def counted(*args: Any) -> Any:
+        drawings.append(args)
+        return draw_signals(*args)
 
-    monkeypatch.setattr(Canvas, "draw", counted)
+    monkeypatch.setattr("metatui.tui.widgets.charts.plot.draw_signals", counted)
     app = Tabs()
     async with app.run_test(size=(60, 20)) as pilot:
         hidden = app.query_one("#hidden", LineChart)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -14,10 +15,12 @@ from metatui.config.declarations import Group, setting
 from metatui.config.fields import FIELDS, change, text_of
 from metatui.config.registry import ALGORITHMS, Component, add_components
 from metatui.config.settings import Settings
+from metatui.tui.app import MetatuiApp
 from metatui.tui.terminal.symbols import Symbols
-from metatui.tui.widgets.form.fields import FieldGroup
+from metatui.tui.widgets.form.fields import FieldGroup, explained
 from metatui.tui.widgets.form.form import SettingsForm
 from metatui.tui.widgets.form.model import assess, texts_of
+from tests.tui.sizes import SIZES
 
 
 def test_settings_survive_the_form() -> None:
@@ -87,6 +90,24 @@ def test_hostile_texts(typed: dict[str, str]) -> None:
     assessment = assess(texts)
     assert (assessment.settings is None) == bool(assessment.problems)
     assert set(assessment.problems) <= assessment.visible
+
+
+async def test_the_whole_explanation_of_a_setting_is_visible(make: Callable[..., MetatuiApp]) -> None:
+    app = make()
+    async with app.run_test(size=SIZES[-1]) as pilot:
+        await app.settle()
+        hint, usual = app.form.hint, app.form.hint.size.height
+        for path in sorted(FIELDS, key=lambda path: -len(explained(FIELDS[path])))[:3]:
+            hint.update(explained(FIELDS[path]))
+            for size in SIZES:
+                await pilot.resize_terminal(*size)
+                await pilot.pause()
+                shown = " ".join(hint.render_line(y).text.strip() for y in range(hint.size.height))
+                assert shown.split() == explained(FIELDS[path]).split()
+                assert app.form.region.contains_region(hint.region)
+        hint.update("A short text.")
+        await pilot.pause()
+        assert hint.size.height == usual
 
 
 class Options(Group):

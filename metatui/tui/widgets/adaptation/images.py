@@ -20,7 +20,6 @@ from metatui.tui.widgets.adaptation.bitmap import are_drawings, draw_bitmap
 from metatui.tui.widgets.adaptation.photograph import SMALLEST
 from metatui.tui.widgets.adaptation.views import last_step
 from metatui.tui.widgets.charts import ChartData, Series
-from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.plot import paint
 from metatui.tui.widgets.charts.row_widget import Row, beside, block, fitted, padded, width_of
@@ -140,7 +139,6 @@ def episode(
     colour: str,
     size: tuple[int, int],
     theme: ChartTheme,
-    canvas: Canvas,
     first_shot: int = 0,
 ) -> list[Row]:
     """Draw an episode in an area of `size` cells (width, height), with a chart of the accuracy if there is room.
@@ -151,7 +149,7 @@ def episode(
     width, height = size
 
     def chart(columns: int, rows: int) -> list[Row]:
-        return paint(accuracy_curve(view, step, colour), columns, rows, theme, canvas)
+        return paint(accuracy_curve(view, step, colour), columns, rows, theme)
 
     alone = layout(view, width, height, theme)
     narrow = layout(view, width - CHART - 2, height, theme)

@@ -29,7 +29,6 @@ from metatui.tui.widgets.adaptation.views import (
     task_series,
     tasks_of,
 )
-from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.header import joined, legend_entry, line_marker
 from metatui.tui.widgets.charts.plot import paint
@@ -90,7 +89,6 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         super().__init__(id=id)
         self._runs: tuple[RunViews, ...] = ()
         self._empty = ""
-        self._canvas = Canvas()
         self._shots = (0, 0)
         """Number of support images per class, and number of visible support images per class."""
 
@@ -274,13 +272,13 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         others = [each for run in self._runs if (each := run.of(task)) and quantities(each) == quantities(view)]
         if isinstance(view, RegressionView | CurveView):
             limits = curve_limits([each for each in others if isinstance(each, RegressionView | CurveView)])
-            drawing = paint(curve_chart(view, self.shown_step, run.colour, limits), *size, theme, self._canvas)
+            drawing = paint(curve_chart(view, self.shown_step, run.colour, limits), *size, theme)
         elif isinstance(view, ScatterView):
             scatters = [each for each in others if isinstance(each, ScatterView)]
             drawing = self._scatters(view, run.colour, scatters, *size, theme)
         else:
             self._shots = images.shots_of(view), images.visible_part(view, size, theme)[1]
-            drawing = images.episode(view, self.shown_step, run.colour, size, theme, self._canvas, self.first_shot)
+            drawing = images.episode(view, self.shown_step, run.colour, size, theme, self.first_shot)
         return block([*caption, *drawing], width, height)
 
     def _scatters(
@@ -290,7 +288,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         count = _targets_that_fit(view, width)
         each = (width - GAP * (count - 1)) // count
         charts = [scatter_chart(view, n, self.shown_step, colour, views) for n in range(count)]
-        return beside([paint(chart, each, height, theme, self._canvas) for chart in charts], GAP)
+        return beside([paint(chart, each, height, theme) for chart in charts], GAP)
 
     def _hidden_part(self, view: ImageView, width: int, height: int, theme: ChartTheme) -> str:
         """Return a remark on the classes or support images that do not fit, or an empty string if all are visible."""

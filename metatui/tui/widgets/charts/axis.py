@@ -156,11 +156,9 @@ class _Layout:
         low = (self.first - (self.cell + 0.5) / self.spacing) * self.step
         ticks = [(self.first + index) * self.step for index in range(self.count(cells))]
         ticks = [tick for tick in ticks if abs(tick) <= LARGEST]
-        return Axis(cells, low, low + cells / self.spacing * self.step, tuple(ticks), _labels(ticks, self.step))
-
-
-def _labels(ticks: list[float], step: float) -> tuple[str, ...]:
-    return tuple(tick_labels(ticks, step))
+        return Axis(
+            cells, low, low + cells / self.spacing * self.step, tuple(ticks), tuple(tick_labels(ticks, self.step))
+        )
 
 
 def _steps(span: float, cells: int) -> Iterator[float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from itertools import groupby
 from typing import Any, Final, Literal, NamedTuple
 
@@ -17,7 +18,7 @@ STRIPE: Final = 4
 class Signal:
     """Points to draw. `marker` is one character, or `braille` or `hd` to draw several dots in a cell."""
 
-    points: Sequence[Position]
+    points: tuple[Position, ...]
     marker: str
     shape: Literal["line", "points", "band"]
 
@@ -51,11 +52,12 @@ Cells = Mapping[Cell, int]
 """The sum of the bits of the dots that are drawn in each cell."""
 
 
+@cache
 def _figure() -> Any:
-    """Create a figure whose size is not limited.
+    """Return a figure whose size is not limited. It is created at first use, because importing plotext is slow.
 
-    plotext 5.3 draws on one global figure, limited to the terminal's size and shared between all callers. Its private
-    class creates independent figures. The version of plotext is pinned, and a test covers this use.
+    plotext 5.3 draws on one global figure, limited to the terminal's size. Its private class creates independent
+    figures. The version of plotext is pinned, and a test covers this use.
     """
     from plotext._figure import _figure_class
 
@@ -68,35 +70,29 @@ def _figure() -> Any:
     return figure
 
 
-class Canvas:
-    """Draws curves with a plotext figure, which is created at first use because importing plotext is slow.
+@lru_cache(maxsize=16)
+def draw_signals(signals: tuple[Signal, ...], width: int, height: int) -> Sequence[Sequence[Run]]:
+    """Return rows from top to bottom, each exactly `width` characters. Later signals are drawn over earlier ones.
 
-    The canvas computes the character of each cell and passes it to plotext. If plotext drew the lines itself, their
-    dots would be up to two dots away from the values, and a signal would hide earlier signals in the same cell.
+    A cell through which several lines pass shows the dots of all of them. Where two lines coincide, the cells
+    alternate between their colours. The last drawings are kept, because a change of the theme changes only colours.
+
+    The character of each cell is computed here and passed to plotext. If plotext drew the lines itself, their dots
+    would be up to two dots away from the values, and a signal would hide earlier signals in the same cell.
     """
-
-    def __init__(self) -> None:
-        self._plotext: Any = None
-
-    def draw(self, signals: Sequence[Signal], width: int, height: int) -> list[list[Run]]:
-        """Return rows from top to bottom, each exactly `width` characters. Later signals are drawn over earlier ones.
-
-        A cell through which several lines pass shows the dots of all of them. Where two lines coincide, the cells
-        alternate between their colours.
-        """
-        glyphs = _glyphs(signals, width, height) if width > 1 and height > 1 else {}
-        if not glyphs:
-            return [[Run(" " * width, None)] if width else [] for _ in range(height)]
-        self._plotext = figure = self._plotext or _figure()
-        figure.clear_data()
-        figure.plot_size(width, height)
-        # plotext puts 0 into the first cell and 1 into the last one.
-        figure.xlim(0, 1)
-        figure.ylim(0, 1)
-        xs, ys = [column / (width - 1) for column, _ in glyphs], [row / (height - 1) for _, row in glyphs]
-        figure.scatter(xs, ys, marker=[run.text for run in glyphs.values()])
-        lines = figure.build().replace("\x1b[0m", "").split("\n")[:height]
-        return [_runs(line, height - 1 - row, glyphs) for row, line in enumerate(lines)]
+    glyphs = _glyphs(signals, width, height) if width > 1 and height > 1 else {}
+    if not glyphs:
+        return [[Run(" " * width, None)] if width else [] for _ in range(height)]
+    figure = _figure()
+    figure.clear_data()
+    figure.plot_size(width, height)
+    # plotext puts 0 into the first cell and 1 into the last one.
+    figure.xlim(0, 1)
+    figure.ylim(0, 1)
+    xs, ys = [column / (width - 1) for column, _ in glyphs], [row / (height - 1) for _, row in glyphs]
+    figure.scatter(xs, ys, marker=[run.text for run in glyphs.values()])
+    lines = figure.build().replace("\x1b[0m", "").split("\n")[:height]
+    return [_runs(line, height - 1 - row, glyphs) for row, line in enumerate(lines)]
 
 
 def _glyphs(signals: Sequence[Signal], width: int, height: int) -> dict[Cell, Run]:

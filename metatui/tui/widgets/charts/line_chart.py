@@ -11,7 +11,6 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widget import Widget
 
-from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.plot import Plot, View, draw
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget
@@ -56,7 +55,6 @@ class LineChart(RowsWidget):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id, classes=classes)
         self._data = ChartData()
-        self._canvas = Canvas()
         self._view = View()
         self._plot: Plot | None = None
         """The plot that was drawn last."""
@@ -95,7 +93,7 @@ class LineChart(RowsWidget):
         }
 
     def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
-        drawing = draw(self._data, width, height, theme, self._canvas, self._view)
+        drawing = draw(self._data, width, height, theme, self._view)
         self._plot = drawing.plot
         return drawing.rows
 
@@ -167,6 +165,7 @@ class LineChart(RowsWidget):
         self.redraw()
 
     def _hide_cursor(self) -> None:
+        self.on_mouse_up()  # otherwise, a drag would go on, and zoom in again
         before, could_focus = self._previous
         self._view = View(order=self._view.order)
         if self.has_focus and before is not self:

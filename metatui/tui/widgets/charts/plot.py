@@ -13,7 +13,7 @@ from rich.style import Style
 
 from metatui.tui.formatting import number
 from metatui.tui.widgets.charts.axis import Axis, clamped, drawable, range_axis, value_axis
-from metatui.tui.widgets.charts.canvas import Canvas, Run, Signal
+from metatui.tui.widgets.charts.canvas import Run, Signal, draw_signals
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.header import chart_header, line_marker, point_markers
 from metatui.tui.widgets.charts.row_widget import Row, block, centred, fitted, fitted_words, merged
@@ -60,14 +60,12 @@ class Drawing(NamedTuple):
     """Number of rows above the plot."""
 
 
-def paint(data: ChartData, width: int, height: int, theme: ChartTheme, canvas: Canvas) -> list[Row]:
+def paint(data: ChartData, width: int, height: int, theme: ChartTheme) -> list[Row]:
     """Draw a chart as exactly `height` rows of exactly `width` cells."""
-    return draw(data, width, height, theme, canvas).rows
+    return draw(data, width, height, theme).rows
 
 
-def draw(
-    data: ChartData, width: int, height: int, theme: ChartTheme, canvas: Canvas, view: View = EVERYTHING
-) -> Drawing:
+def draw(data: ChartData, width: int, height: int, theme: ChartTheme, view: View = EVERYTHING) -> Drawing:
     """Draw a chart as exactly `height` rows of exactly `width` cells. Return the rows, the plot and its position."""
     if width < 1 or height < 1:
         return Drawing(block([], width, height), None, 0)
@@ -82,7 +80,7 @@ def draw(
     plot_height = space - 2 - label_row
     if plot_height < 2 or width < 12:
         return Drawing(block([*rows, *_readings(drawn, width, theme)], width, height), None, top)
-    plot = Plot(data, drawn, width, plot_height, theme, canvas, view)
+    plot = Plot(data, drawn, width, plot_height, theme, view)
     names = [theme.printable(name) for name in (data.x_label, data.shorter_x_label) if name]
     rows += [*plot.curves(), plot.x_axis(), plot.x_ticks([] if label_row else names)]
     if label_row:
@@ -188,10 +186,9 @@ class Plot:
         width: int,
         height: int,
         theme: ChartTheme,
-        canvas: Canvas,
         view: View = EVERYTHING,
     ) -> None:
-        self._data, self._theme, self._canvas, self._view = data, theme, canvas, view
+        self._data, self._theme, self._view = data, theme, view
         self.drawn = _ordered(drawn, width, view)
         self._points = point_markers(drawn, theme)
         self.height = height
@@ -250,7 +247,7 @@ class Plot:
         return {row: (number(_last(series)), series) for row, (_, series) in zip(rows, visible, strict=True)}
 
     def curves(self) -> list[Row]:
-        cells = self._canvas.draw([self._signal(*each) for each in self.drawn], self.width, self.height)
+        cells = draw_signals(tuple(self._signal(*each) for each in self.drawn), self.width, self.height)
         behind = self._mark_cells(cells)
         ticks = {self._row(tick): label for tick, label in zip(self.y.ticks, self.y.labels, strict=True)}
         return [

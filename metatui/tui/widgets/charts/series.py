@@ -98,6 +98,6 @@ def _any_drawable(series: Series, log: bool) -> bool:
     return any(math.isfinite(x) and drawable(y, log) for x, y in series.points)
 
 
-def placed(points: Sequence[tuple[float, float]], x: Axis, y: Axis) -> list[Position]:
+def placed(points: Sequence[tuple[float, float]], x: Axis, y: Axis) -> tuple[Position, ...]:
     """Return the positions of points on the axes, with NaN for coordinates that cannot be drawn."""
-    return list(zip(x.positions(x for x, _ in points), y.positions(y for _, y in points), strict=True))
+    return tuple(zip(x.positions(x for x, _ in points), y.positions(y for _, y in points), strict=True))

@@ -33,6 +33,32 @@ HIGH = 42
 """Minimum height of a form, in rows, to have room for more than the main settings."""
 
 
+class FormHint(StaticText):
+    """Text below the fields, such as an explanation of the focused field.
+
+    The height is fixed by the style sheet, and larger only for a text that needs more rows. An automatic height would
+    lay out the screen at every change of focus.
+    """
+
+    _least = 0
+
+    def update(self, text: str) -> None:
+        super().update(text)
+        self._fit()
+
+    def on_resize(self) -> None:
+        self._fit()
+
+    def _fit(self) -> None:
+        width, usual = self.content_size.width, self.styles.height
+        if not width:  # the form is hidden
+            return
+        rows = self.render().get_height({}, width)
+        least = rows if usual and rows > usual.value else 0
+        if least != self._least:
+            self._least = self.styles.min_height = least
+
+
 class SettingsForm(Vertical):
     """The pane with all settings. During a run, only live settings (those that may change then) are editable."""
 
@@ -71,7 +97,7 @@ class SettingsForm(Vertical):
         """Names of the groups of settings for which widgets have been created."""
         self.assessment = assess(self._texts)
         first = next(setting for setting in FIELDS.values() if setting.main)
-        self.hint = StaticText(explained(first), id="form-hint")
+        self.hint = FormHint(explained(first), id="form-hint")
         """Text that explains the focused field."""
 
     def compose(self) -> ComposeResult:

@@ -10,7 +10,6 @@ from metatui.events import Evaluated
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.screens.main.curves import MarkedRun, View, chart_of, chart_of_runs, curve_names
 from metatui.tui.widgets.charts import ChartData
-from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.charts.plot import View as Zoom
 from metatui.tui.widgets.charts.plot import draw, paint
 from tests.tui.fakes import evaluation, progress
@@ -18,7 +17,7 @@ from tests.tui.widgets.test_charts import text, theme
 
 
 def texts(chart: ChartData, width: int) -> list[str]:
-    return text(paint(chart, width, 9, theme(), Canvas()))
+    return text(paint(chart, width, 9, theme()))
 
 
 @pytest.mark.parametrize(
@@ -131,13 +130,13 @@ def test_the_axis_follows_the_later_values_after_a_large_early_one() -> None:
     for number in range(1, 201):
         model.meta_loss.add(number, number / 100, 30.0 if number < 10 else 1.0 + 0.1 * (number // 10 % 2))
     chart = chart_of(model, View(), 60)
-    plot = draw(chart, 60, 12, theme(), Canvas()).plot
+    plot = draw(chart, 60, 12, theme()).plot
     assert plot is not None
     assert plot.y.low > 0.9
     assert plot.y.high < 1.3
-    whole = draw(chart_of(model, View(log=True), 60), 60, 12, theme(), Canvas()).plot
+    whole = draw(chart_of(model, View(log=True), 60), 60, 12, theme()).plot
     assert whole is not None
     assert whole.y.high > 30
-    early = draw(chart, 60, 12, theme(), Canvas(), Zoom(window=(0, 20))).plot
+    early = draw(chart, 60, 12, theme(), Zoom(window=(0, 20))).plot
     assert early is not None
     assert early.y.high > 30, "a zoomed chart shows all its values"

@@ -23,7 +23,6 @@ from metatui.tui.screens.main.curves import View, chart_of
 from metatui.tui.screens.main.journal import wrapped
 from metatui.tui.screens.main.tabs.previews import changed_settings, section
 from metatui.tui.screens.main.tabs.run_list import is_live, when
-from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.plot import paint
 from metatui.tui.widgets.charts.row_widget import Row, columns
@@ -96,7 +95,7 @@ def _unchecked(run: RunSummary) -> RunDetails:
     return RunDetails(saved=f"{algorithm} on {source}, model {model}, seed {seed}", missing=next(missing, ""))
 
 
-def page(run: RunSummary, details: RunDetails, height: Callable[[], int], canvas: Canvas) -> Page:
+def page(run: RunSummary, details: RunDetails, height: Callable[[], int]) -> Page:
     """Return the preview of `run`. A wide preview has the chart to the right of the texts.
 
     Args:
@@ -110,24 +109,24 @@ def page(run: RunSummary, details: RunDetails, height: Callable[[], int], canvas
             left = min(WIDEST_TEXT, (width - GAP) * 2 // 5)
             right = width - GAP - left
             above, below = _texts(run, details, left, theme)
-            chart = _chart(details, right, max(LOWEST_CHART, height()), theme, canvas)
+            chart = _chart(details, right, max(LOWEST_CHART, height()), theme)
             return columns([*above, *below], chart, (left, right), GAP)
         above, below = _texts(run, details, width, theme)
         if details.model and has_chart:
             low = max(LOWEST_CHART, min(HIGHEST_CHART, height() * 2 // 5))
-            above += [[], *_chart(details, width, low, theme, canvas)]
+            above += [[], *_chart(details, width, low, theme)]
         return above + below
 
     return rows
 
 
-def _chart(details: RunDetails, width: int, height: int, theme: ChartTheme, canvas: Canvas) -> list[Row]:
+def _chart(details: RunDetails, width: int, height: int, theme: ChartTheme) -> list[Row]:
     """Return the rows of the run's chart, or an empty list until the details of the run have been read."""
     model = details.model
     if model is None:
         return []
     view = View(metric="accuracy" if model.settings.is_classification else "loss")
-    return paint(replace(chart_of(model, view, width), empty="No meta-steps yet"), width, height, theme, canvas)
+    return paint(replace(chart_of(model, view, width), empty="No meta-steps yet"), width, height, theme)
 
 
 def _texts(run: RunSummary, details: RunDetails, width: int, theme: ChartTheme) -> tuple[list[Row], list[Row]]:

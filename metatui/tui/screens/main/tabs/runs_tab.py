@@ -26,7 +26,6 @@ from metatui.tui.screens.main.tabs.run_list import (
     table_columns,
 )
 from metatui.tui.screens.main.tabs.run_preview import RunDetails, page, read_details
-from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.scroll_view import ScrollView
 from metatui.tui.widgets.table import Table
 from metatui.utils.text import counted
@@ -75,7 +74,6 @@ class RunsTab(ListTab):
         self._details = RunDetails()
         """Details of the previewed run."""
         self._is_reading_details = False
-        self._canvas = Canvas()
 
     def compose(self) -> ComposeResult:
         yield self.filter
@@ -237,7 +235,7 @@ class RunsTab(ListTab):
         if run is None:
             self.preview.show(lambda width, theme: [], from_start=True)
         else:
-            preview = page(run, self._details, lambda: self.preview.size.height, self._canvas)
+            preview = page(run, self._details, lambda: self.preview.size.height)
             self.preview.show(preview, from_start=from_start)
 
     @work(group="preview")
