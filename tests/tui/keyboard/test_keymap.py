@@ -122,7 +122,7 @@ async def test_messages_name_changed_keys(make: Make, runs_dir: Path) -> None:
         assert any("F to download its data" in text for text in texts)
         assert tab.selected
         live = replace(tab.selected, status="running")
-        rows = page(live, RunDetails(), lambda: 20, tab._canvas)(200, theme_of(tab.preview))
+        rows = page(live, RunDetails(), lambda: 20)(200, theme_of(tab.preview))
         shown = " ".join(" ".join(segment.text for row in rows for segment in row).split())
         assert "Press ^E to follow the run, or X to stop it." in shown
         many = AppContext(tab="runs", row=True, marked=9)
