@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +26,7 @@ from metatui.runs.suites import (
 )
 from metatui.runs.suites.status import comparable, words
 from metatui.utils import paths
-from metatui.utils.errors import BadInput
+from metatui.utils.errors import BadInput, MetatuiError
 from tests.cli.test_suite import ENDLESS, TINY
 
 TIMEOUT = 120.0
@@ -134,3 +136,14 @@ def test_own_suites_and_problems_are_listed(capsys: pytest.CaptureFixture[str]) 
     assert main(["suite", "tiny", "--list"]) == 0
     assert "waves" in capsys.readouterr().out
     assert paths.user_presets_dir() == user_dir().parent
+
+
+def test_a_process_that_cannot_be_started_is_reported(
+    tmp_path: Path, store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(background, "ChildProcess", refuse)
+    with pytest.raises(MetatuiError, match="process cannot be started: resource temporarily unavailable"):
+        background.start(written(tmp_path, TINY), store)
