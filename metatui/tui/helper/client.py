@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from metatui.utils.child_process import ChildProcess, describe_exit
-from metatui.utils.errors import MetatuiError
-from metatui.utils.files import reason
 
 log = logging.getLogger(__name__)
 
@@ -60,10 +58,7 @@ class Helper:
 
     def __init__(self) -> None:
         """Start the process. Raises MetatuiError if it cannot be started."""
-        try:
-            self._child = ChildProcess("metatui.tui.helper.worker", niceness=NICENESS)
-        except OSError as error:  # for example because the user may not have more processes
-            raise MetatuiError(f"the helper process cannot be started: {reason(error)}") from None
+        self._child = ChildProcess("metatui.tui.helper.worker", niceness=NICENESS)
         self._requests = 0
         self._stopped = False
 

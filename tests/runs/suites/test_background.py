@@ -144,6 +144,6 @@ def test_a_process_that_cannot_be_started_is_reported(
     def refuse(*_: object, **__: object) -> None:
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
-    monkeypatch.setattr(background, "ChildProcess", refuse)
-    with pytest.raises(MetatuiError, match="process cannot be started: resource temporarily unavailable"):
+    monkeypatch.setattr("metatui.utils.child_process.subprocess.Popen", refuse)
+    with pytest.raises(MetatuiError, match="cannot be started: resource temporarily unavailable"):
         background.start(written(tmp_path, TINY), store)

@@ -87,11 +87,11 @@ async def test_a_helper_that_cannot_be_started_is_reported(monkeypatch: pytest.M
     def refuse(*_: object, **__: object) -> None:
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
-    monkeypatch.setattr("metatui.tui.helper.client.ChildProcess", refuse)
+    monkeypatch.setattr("metatui.utils.child_process.subprocess.Popen", refuse)
     screen = Counter()
     async with ScreenApp(screen).run_test() as pilot:
         await pilot.pause()
         screen.ask()
         await pilot.pause()
-        assert screen.reason == "the helper process cannot be started: resource temporarily unavailable"
+        assert screen.reason == "a process of metatui cannot be started: resource temporarily unavailable"
         assert not screen.is_busy

@@ -23,7 +23,7 @@ class StartingRun:
     """A run whose process is still loading libraries and data. `wait` returns the run when training begins."""
 
     def __init__(self, request: Mapping[str, Any], title: str) -> None:
-        """Start the process. Use `start` or `resume` instead. Raises OSError if no process can be started."""
+        """Start the process. Use `start` or `resume` instead. Raises MetatuiError if no process can be started."""
         with open_log() as (log, _):
             self._child = ChildProcess("metatui.runs.execution.worker", title=title, output=log)
         self._child.detach()
