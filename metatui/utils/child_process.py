@@ -20,6 +20,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from metatui.utils.errors import MetatuiError
+from metatui.utils.files import reason
+
 Message = dict[str, Any]
 
 AUTOGROUP = Path("/proc/self/autogroup")
@@ -92,9 +95,12 @@ class ChildProcess(Channel):
             output: file for the child's output.
 
         Raises:
-            OSError: if no process can be started.
+            MetatuiError: if no process can be started, for example because the user may not have more processes.
         """
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise _not_started(error) from None
         try:
             with theirs:
                 self._process = subprocess.Popen(
@@ -105,9 +111,9 @@ class ChildProcess(Channel):
                     stderr=output,
                     start_new_session=True,
                 )
-        except BaseException:
+        except OSError as error:
             ours.close()
-            raise
+            raise _not_started(error) from None
         super().__init__(ours)
         self.pid = self._process.pid
 
@@ -137,6 +143,10 @@ class ChildProcess(Channel):
     def detach(self) -> None:
         """Let the child continue to run. A thread waits for its end, so that no zombie process remains."""
         threading.Thread(target=self._process.wait, name=f"process {self.pid}", daemon=True).start()
+
+
+def _not_started(error: OSError) -> MetatuiError:
+    return MetatuiError(f"a process of metatui cannot be started: {reason(error)}")
 
 
 def command(module: str, handle: int, niceness: int, title: str = "") -> list[str]:

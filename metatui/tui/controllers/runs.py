@@ -246,7 +246,7 @@ class RunsController:
 
     def _marks_changed(self) -> None:
         runs = self._app.runs_tab.marked_runs[:MOST_SIDE_BY_SIDE]
-        self._app.runs_tab.show_marks()
+        self._app.runs_tab.fill()
         self._app.run_worker(self._show_side_by_side(runs), exclusive=True, group="side_by_side")
 
     async def _show_side_by_side(self, runs: Sequence[RunSummary]) -> None:

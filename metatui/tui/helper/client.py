@@ -57,6 +57,7 @@ class Helper:
     """
 
     def __init__(self) -> None:
+        """Start the process. Raises MetatuiError if it cannot be started."""
         self._child = ChildProcess("metatui.tui.helper.worker", niceness=NICENESS)
         self._requests = 0
         self._stopped = False

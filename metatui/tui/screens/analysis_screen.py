@@ -75,7 +75,11 @@ class AnalysisScreen(ModalScreen[ScreenResultType]):
         """
         self._keep_helper()
         if self._helper is None:
-            self._helper = Helper()
+            try:
+                self._helper = Helper()
+            except MetatuiError as error:
+                self.call_later(self.show_failure, str(error))
+                return
             self.listen_to(self._helper)
         self._request = self._helper.ask(analysis)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -78,4 +80,18 @@ async def test_a_reply_that_cannot_be_read_fails_any_request(
         await pilot.app.workers.wait_for_complete()
         await pilot.pause()
         assert "AttributeError" in screen.reason
+        assert not screen.is_busy
+
+
+async def test_a_helper_that_cannot_be_started_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr("metatui.utils.child_process.subprocess.Popen", refuse)
+    screen = Counter()
+    async with ScreenApp(screen).run_test() as pilot:
+        await pilot.pause()
+        screen.ask()
+        await pilot.pause()
+        assert screen.reason == "a process of metatui cannot be started: resource temporarily unavailable"
         assert not screen.is_busy

@@ -42,19 +42,12 @@ class TopBar(Widget):
     warned: reactive[bool] = reactive(False, repaint=False)
     """True if the last result of the run is not finite."""
 
-    def watch_warned(self) -> None:
-        self._refresh_state()
-
-    def watch_state(self) -> None:
-        self._refresh_state()
-
-    def watch_phase(self) -> None:
-        self._refresh_state()
-
     def _refresh_state(self) -> None:
         # Redraw only a part: Textual visits all widgets in the columns that it redraws, and the form has many.
         start = self._tabs().cell_length
         self.refresh(Region(start, 0, max(0, self.size.width - start), 1))
+
+    watch_state = watch_phase = watch_warned = _refresh_state
 
     def _tabs(self) -> Content:
         tabs = [

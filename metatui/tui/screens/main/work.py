@@ -352,12 +352,6 @@ class WorkTab(Vertical):
         self._lay_out()
         self.post_message(ContextChanged())
 
-    def watch_maximised(self) -> None:
-        self._lay_out()
-
-    def watch_form_hidden(self) -> None:
-        self._lay_out()
-
     @on(SettingsForm.Changed)
     def _form_changed(self, event: SettingsForm.Changed) -> None:
         if settings := event.assessment.settings:
@@ -404,6 +398,8 @@ class WorkTab(Vertical):
                 "-low": {self.form.hint: alone},
             }
         )
+
+    watch_maximised = watch_form_hidden = _lay_out
 
     def _set_classes(self, classes: Mapping[str, Mapping[Widget, bool]]) -> None:
         """Set CSS classes of widgets, and restyle only the widgets whose classes have changed.

@@ -62,7 +62,7 @@ class RunsTab(ListTab):
         """All runs, newest first, keyed by the name of the run's folder."""
         self._listed: Sequence[ListedRun] = ()
         """The runs that match the filter, in the order of the list."""
-        self._order = Order()
+        self.order = Order()
         self._reading = asyncio.Lock()
         """Lock that allows one read at a time, so that the newest result is shown last."""
         self._wanted = ""
@@ -105,10 +105,6 @@ class RunsTab(ListTab):
         self._select_wanted()
         self.reload()
 
-    def reload(self) -> None:
-        """Read the list again and keep the selected run."""
-        self._read()
-
     def go_to(self, run_id: str) -> None:
         """Read the list again and select a run.
 
@@ -139,7 +135,8 @@ class RunsTab(ListTab):
             self._placed = self._selected_id
 
     @work(group="runs")
-    async def _read(self) -> None:
+    async def reload(self) -> None:
+        """Read the list again and keep the selected run."""
         await self._read_runs()
         self.fill()
 
@@ -168,19 +165,12 @@ class RunsTab(ListTab):
         new = [each.id for each in self._listed if each.id not in marked]
         self.marked = [*self.marked, *new] if new else []
 
-    def show_marks(self) -> None:
-        self.fill()
-
     def sort(self, order: Order) -> None:
-        self._order = order
+        self.order = order
         self.fill()
         if order.column not in self.table.visible_columns:
             way = "descending" if order.descends else "ascending"
             self.notify(f"Sorted by {COLUMNS[order.column].title.lower()}, {way}.")
-
-    @property
-    def order(self) -> Order:
-        return self._order
 
     @property
     def count(self) -> int:
@@ -194,7 +184,7 @@ class RunsTab(ListTab):
             in_place: whether to keep the scroll position (see `Table.show`).
         """
         self._notice_moved_cursor()
-        self._listed = self._order.sorted([each for each in self._all.values() if each.contains(self.words)])
+        self._listed = self.order.sorted([each for each in self._all.values() if each.contains(self.words)])
         self._colours.of(self.marked)
         marks = {run_id: number for number, run_id in enumerate(self.marked, 1)}
         with_seed = len({each.seed for each in self._listed} - {None}) > 1
@@ -204,7 +194,7 @@ class RunsTab(ListTab):
                 for each in self._listed
             ],
             empty=with_keys(NO_MATCH if self._all else EMPTY),
-            order=(self._order.column, self._order.descends),
+            order=(self.order.column, self.order.descends),
             in_place=in_place,
         )
         self._placed = self._selected_id
@@ -268,7 +258,7 @@ class RunsTab(ListTab):
         if event.column == MARK:
             self._perform("mark_all_runs")
         else:
-            self.sort(self._order.by(event.column))
+            self.sort(self.order.by(event.column))
 
     def _perform(self, action: str) -> None:
         self.app.call_later(self.app.run_action, f"perform('{action}')")
