@@ -179,7 +179,7 @@ class AlgorithmSettings(Group):
         allowed="all, head, body, or patterns of parameter names such as 'net.0.*', comma-separated",
         when=used(ALGORITHMS, "algorithm.adapt"), min_length=1, max_length=1000, pattern=f"^{PATTERNS}$")
     freeze: str = setting(
-        "", "Frozen parameters", "Parameters to freeze in both loops, inner and outer: comma-separated name patterns.",
+        "", "Frozen parameters", "Parameters that are neither learned nor adapted, as comma-separated name patterns.",
         allowed="empty, or patterns of parameter names such as 'net.0.*', comma-separated",
         when=used(ALGORITHMS, "algorithm.freeze"), max_length=1000, pattern=f"^({PATTERNS})?$")
     inner_lr: float = setting(

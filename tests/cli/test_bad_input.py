@@ -210,6 +210,7 @@ def test_bad_preset_files_are_refused(tmp_path_factory: pytest.TempPathFactory, 
 @pytest.mark.parametrize("data", [b"\x00" * 64, b"\xff" * 64, b"[" * 9000], ids=["zeros", "ones", "brackets"])
 def test_bad_run_folders_are_refused(tmp_path: Path, name: str, data: bytes) -> None:
     run = RunStore(tmp_path).create(Settings())
+    run.checkpoints_path.mkdir()
     (run.path if name == "settings.toml" else run.checkpoints_path).joinpath(name).write_bytes(data)
     assert name in assert_refused(["evaluate", str(run.path)])
     assert name in assert_refused(["run", "--resume", str(run.path), "--json"])

@@ -307,7 +307,7 @@ def test_finished_run_resumes_only_for_more_steps(tmp_path: Path) -> None:
     assert reasons[1] == "as before the run was resumed"
     assert [e.iteration for e in seen if isinstance(e, Progress)] == [31, 32, 33, 34, 35]
     assert ("tweaked", 30) in told(run.run)
-    with pytest.raises(BadInput, match="is finished after 35 meta-steps"):
+    with pytest.raises(BadInput, match="has finished all 35 meta-steps"):
         Session.resume(run.run)
     assert run.run.settings() == SMALL
 

@@ -189,7 +189,7 @@ def test_runs_and_suites_of_the_app_are_nice(runs_dir: Path, monkeypatch: pytest
         raise OSError(f"niceness {request['niceness']}")
 
     monkeypatch.setattr(child_process, "command", refuse)
-    with pytest.raises(OSError, match="niceness 10"):
+    with pytest.raises(MetatuiError, match="niceness 10"):
         background.start(bundled()[0], RunStore(runs_dir))
     monkeypatch.setattr(StartingRun, "__init__", refuse_request)
     monkeypatch.setattr(sessions, "NICENESS", 10)  # as outside of tests
