@@ -59,7 +59,7 @@ class SaveDialog(InputDialog[Path]):
             self.dismiss(self._written)
             return
         try:
-            path = paths.expanded(self.text()).absolute()
+            path = paths.absolute(self.text())
             self.check(path)
             existing = [file for file in (path, *figure_files(path).values()) if os.path.exists(file)]
             if existing and not self.query_one("#save-overwrite", Toggle).value:
