@@ -170,7 +170,7 @@ def _code(arguments: Sequence[str] | None) -> int:
     except BrokenPipeError:  # the process that reads the output has ended
         return FAILED
     except Exception as error:
-        return _fail(_out_of_memory(error) or _unexpected(error), FAILED)
+        return _fail(_unwritable_output(error) or _out_of_memory(error) or _unexpected(error), FAILED)
     return result if isinstance(result, int) else 0
 
 
@@ -208,6 +208,18 @@ def _fail(sentence: str, code: int) -> int:
         text = spelled(sanitize(sentence, limit=2000), getattr(sys.stderr, "encoding", None) or "ascii")
         click.echo(f"metatui: {text}", err=True)
     return code
+
+
+def _unwritable_output(error: Exception) -> str | None:
+    """Return a sentence if click could not print a help text or the version. Other output reports its own errors."""
+    import traceback
+
+    from metatui.utils.files import reason
+
+    frames = traceback.walk_tb(error.__traceback__)
+    if isinstance(error, OSError) and any(frame.f_code is click.echo.__code__ for frame, _ in frames):
+        return f"standard output cannot be written: {reason(error)}"
+    return None
 
 
 def _out_of_memory(error: Exception) -> str | None:

@@ -89,6 +89,8 @@ def test_run_evaluate_and_list(capsys: pytest.CaptureFixture[str]) -> None:
     evaluated = answer(capsys, "evaluate", ran["run"])
     assert {key: evaluated[key] for key in EVALUATION_KEYS} == {key: ran["test"][key] for key in EVALUATION_KEYS}
     other = answer(capsys, "evaluate", "maml", "--tasks", "4", "--steps", "3", "--shots", "2", "--split", "val")
+    assert main(["evaluate", "maml", "--shots", "0"]) == 2
+    assert "evaluation.shots is 0, but must be a whole number from 1 to 1,000" in capsys.readouterr().err
     assert (other["split"], other["tasks"], other["shots"], other["steps"]) == ("val", 4, 2, [0, 1, 2, 3])
     assert len(other["loss"]["mean"]) == len(other["loss"]["ci95"]) == 4
     assert other["accuracy"] is None

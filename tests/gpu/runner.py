@@ -129,18 +129,17 @@ def run_one(step: Planned, lab: Lab, seconds: float, say: Say, context: Context)
 
 
 def _context() -> Context:
-    """Return a multiprocessing context that forks processes, or spawns them if an import has initialised CUDA."""
+    """Return a multiprocessing context that forks processes, or spawns them if CUDA cannot be used after a fork."""
     # With this, torch counts devices through NVML, which does not initialise CUDA.
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
     for module in IMPORTED:
         import_module(module)
     context = multiprocessing.get_context("fork")
-    receiver, sender = context.Pipe(duplex=False)
-    probe = context.Process(target=lambda: sender.send(torch.cuda._is_in_bad_fork()))
+    probe = context.Process(target=lambda: sys.exit(torch.cuda._is_in_bad_fork()))
     probe.start()
     probe.join()
     del os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"]
-    return multiprocessing.get_context("spawn") if receiver.recv() else context
+    return context if probe.exitcode == 0 else multiprocessing.get_context("spawn")
 
 
 def _line(step: str, finding: Finding) -> dict[str, Any]:

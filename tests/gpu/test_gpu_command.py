@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.cuda.guard import reason_unavailable
 from tests.gpu import runner
@@ -88,6 +89,16 @@ def test_hanging_step_is_killed_with_its_children(lab: Lab) -> None:
     assert end["status"] == "timeout"
     stat = Path(f"/proc/{before['pid']}/stat")
     assert not stat.exists() or ") Z " in stat.read_text()
+
+
+@pytest.mark.parametrize(
+    ("in_fork", "method"),
+    [(lambda: False, "fork"), (lambda: True, "spawn"), (lambda: os.kill(os.getpid(), signal.SIGKILL), "spawn")],
+    ids=["usable", "unusable", "killed"],
+)
+def test_way_to_start_processes(in_fork: Callable[[], object], method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", in_fork)
+    assert runner._context().get_start_method() == method
 
 
 def test_steps_without_time_are_skipped(lab: Lab) -> None:

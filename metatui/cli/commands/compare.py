@@ -168,7 +168,7 @@ def compare(
 @target_option
 @comparison_device_option
 @runs_dir_option
-@click.option("--force", is_flag=True, help="Replace an existing file.")
+@click.option("--force", is_flag=True, help="Replace existing files.")
 def report(
     runs: tuple[str, ...],
     path: Path,
@@ -195,11 +195,13 @@ def report(
     from metatui.runs.analysis.comparison import compare as compare_runs
     from metatui.runs.analysis.comparison.formatting import main_results
     from metatui.runs.analysis.exports import written
-    from metatui.runs.analysis.report import REPORTS, write
+    from metatui.runs.analysis.report import REPORTS, figure_files, write
 
     if path.suffix.lower() not in REPORTS:
         raise BadInput(f"--to is {quote(str(path), 200)}, but must end in {' or '.join(REPORTS)}")
     check_new_file(path, "--to", force=force)
+    for figure in figure_files(path).values():
+        check_new_file(figure, "a figure next to the report", force=force)
     with progress_bar() as on_progress:
         comparison = compare_runs(
             *folders,

@@ -217,7 +217,14 @@ class Engine(ABC):
         if (inner := algorithm.plain) is not None:
             theta = {name: meta[name] for name in algorithm.parameters}
             return self.adapt_final(theta, episodes.support_x, episodes.support_y, inner, order)
-        return _last(self.general_adaptation(algorithm, meta, episodes, steps, order))
+        path = self.general_adaptation(algorithm, meta, episodes, steps, order)
+        start = next(path).params
+        before: Tensor | None = None
+        for step in path:
+            before = step.support_loss if before is None else before
+        if before is None:  # no step computes a gradient
+            before = self.loss.each(self.outputs(start, episodes.support_x), episodes.support_y)
+        return step.params, before
 
     def predictions(self, algorithm: Algorithm, stack: Params, episodes: Episodes, x: Tensor) -> Tensor:
         """Return the predictions [T, B, ...] for x [T, B, ...] with adapted parameters, without an autograd graph."""

@@ -73,6 +73,9 @@ def with_protocol(
     if batch_norm is not None and not settings.is_classification:
         sentence = f"evaluation.batch_norm is {quote(batch_norm)}, but the model of this run has no batch norm"
         raise SettingsError([Problem("evaluation.batch_norm", sentence)])
+    if shots == 0:  # as a setting, 0 selects task.shots
+        sentence = "evaluation.shots is 0, but must be a whole number from 1 to 1,000 in an evaluation"
+        raise SettingsError([Problem("evaluation.shots", sentence)])
     if steps is not None and not FIELDS["evaluation.inner_steps"].is_relevant(settings):
         sentence = (
             f"evaluation.inner_steps is {steps}, but {algorithm_title(settings)}, the algorithm of this run, ignores it"

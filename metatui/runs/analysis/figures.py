@@ -73,6 +73,9 @@ AGAINST: dict[Against, str] = {"iterations": "meta-steps", "tasks": "tasks seen"
 AGAINST_TITLE: dict[Against, str] = {"iterations": "meta-steps", "tasks": "tasks seen", "seconds": "time"}
 """Names of the quantities in `AGAINST` as they are written in the title of a panel."""
 
+PANELS = ("training", "training-tasks", "training-seconds", "validation", "adaptation", "result", "time")
+"""Names of all panels that a comparison can have."""
+
 Format = Literal["svg", "png", "pdf"]
 
 
@@ -103,7 +106,7 @@ class Panel:
     """Content of one figure, or of one part of the figure of the whole comparison."""
 
     name: str
-    """Name of the panel, unique in a comparison and used in file names."""
+    """Name of the panel, one of `PANELS`, unique in a comparison and used in file names."""
     title: str
     draw: Callable[[Axes], None]
     legend: bool = True

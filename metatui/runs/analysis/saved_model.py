@@ -159,11 +159,14 @@ class LoadedModel:
             The files that were written.
 
         Raises:
+            BadInput: if `path` is not a valid file name.
             WriteRefused: if a file cannot be written.
         """
         from safetensors.torch import save
 
         target = Path(path)
+        if "\0" in str(path) or not target.name:
+            raise BadInput(f"path is {quote(str(path), 200)}, which is not a valid file name")
         state = {name: t.contiguous().clone() for name, t in self.module.state_dict().items()}
         files = {target: save(state, metadata=self._metadata())}
         if self.extra:
@@ -343,6 +346,8 @@ def _targets(experiment: Experiment, y: Array, examples: int) -> Tensor:
 def _tensor(values: Array, name: str) -> Tensor:
     """Convert `values` to a tensor that shares no memory with them."""
     if isinstance(values, Tensor):
+        if values.layout != torch.strided or values.is_quantized or values.is_nested or values.is_meta:
+            raise BadInput(f"{name} is a sparse, quantised, nested or meta tensor, but must be a dense tensor")
         return values.detach().cpu().clone()
     try:
         array = np.array(values, order="C")

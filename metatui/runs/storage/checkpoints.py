@@ -74,14 +74,18 @@ def save_checkpoint(folder: Path, kind: str, state: TrainerState) -> None:
 
     Raises:
         WriteRefused: if the file cannot be written.
-        MetatuiError: if the state is too large to be read again.
+        MetatuiError: if the state is too large to be read again, or has a tensor of a type that safetensors lacks.
     """
     from safetensors.torch import save
 
     # Parameters may share memory with the best parameters, which the format cannot represent.
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.tensors.items()}
     values = json.dumps(state.values, sort_keys=True)
-    data = save(tensors, metadata={"format": FORMAT, "values": values, "sha256": _digest(tensors, values)})
+    metadata = {"format": FORMAT, "values": values, "sha256": _digest(tensors, values)}
+    try:
+        data = save(tensors, metadata=metadata)
+    except KeyError as error:  # the type of a tensor, such as torch.complex128
+        raise MetatuiError(f"a checkpoint cannot contain tensors of type {error.args[0]}") from None
     if len(data) > LARGEST:
         raise MetatuiError(f"a checkpoint of this model has {len(data):,} bytes, but at most {LARGEST:,} are allowed")
     target = folder / f"{kind}.safetensors"

@@ -145,7 +145,28 @@ def _is_consistent(view: TaskView) -> bool:
 
 def write_record(path: Path, record: _Record) -> None:
     """Write `record` to the file `path` as JSON. Raises WriteRefused if the file cannot be written."""
-    write_atomically(path, record.model_dump_json().encode() + b"\n")
+    write_atomically(path, _encoded(record))
+
+
+def write_tasks(path: Path, record: AdaptationRecord) -> None:
+    """Write `record` without its last tasks if there are more than `read_record` accepts, as with many ways and steps.
+
+    Raises:
+        WriteRefused: if the file cannot be written.
+    """
+    data = _encoded(record)
+    while len(data) > LARGEST or _has_too_many_values(data):
+        record = record.model_copy(update={"views": record.views[:-1]})
+        data = _encoded(record)
+    write_atomically(path, data)
+
+
+def _encoded(record: _Record) -> bytes:
+    return record.model_dump_json().encode() + b"\n"
+
+
+def _has_too_many_values(data: bytes) -> bool:
+    return data.count(b",") > MOST_VALUES
 
 
 def read_record(path: Path, kind: type[R]) -> R | None:
@@ -158,7 +179,7 @@ def read_record(path: Path, kind: type[R]) -> R | None:
         return None
     name = quote(str(path), 200)
     data = read_bounded(path, LARGEST)
-    if data.count(b",") > MOST_VALUES:
+    if _has_too_many_values(data):
         raise BadInput(f"{name} cannot be used: it contains more than {MOST_VALUES:,} values")
     try:
         record = kind.model_validate_json(data)

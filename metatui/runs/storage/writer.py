@@ -21,7 +21,7 @@ from metatui.runs.storage.checkpoints import clean_checkpoints, save_checkpoint
 from metatui.runs.storage.journal import JournalWriter
 from metatui.runs.storage.lock import RunLock
 from metatui.runs.storage.metrics import MetricsWriter
-from metatui.runs.storage.result_files import AdaptationRecord, DataRecord, EvaluationRecord, write_record
+from metatui.runs.storage.result_files import AdaptationRecord, DataRecord, EvaluationRecord, write_record, write_tasks
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.tensorboard import TensorBoardLog
 from metatui.utils import slurm
@@ -269,7 +269,7 @@ class RunWriter:
         self._queue.append(("evaluation.json", lambda: write_record(self.run.evaluation_path, kept)))
         if views:
             tasks = AdaptationRecord(iteration=evaluation.iteration, split=evaluation.split, views=views)
-            self._queue.append(("adaptation.json", lambda: write_record(self.run.adaptation_path, tasks)))
+            self._queue.append(("adaptation.json", lambda: write_tasks(self.run.adaptation_path, tasks)))
 
 
 def _evaluations_until(run: RunFolder, iteration: int) -> EvaluationRecord:

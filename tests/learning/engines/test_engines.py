@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+from collections.abc import Iterator
 from copy import deepcopy
 from functools import partial
 from typing import ClassVar, Literal
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from metatui.config.fields import parse
 from metatui.learning.algorithm import algorithm_class
+from metatui.learning.algorithms.reptile import Reptile
 from metatui.learning.checks.plain_autograd import plain_meta_gradient
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.data.sinusoid import SinusoidSource
@@ -28,6 +30,7 @@ from metatui.learning.engines.layers.pooling import MaxPool, returns_maxima_only
 from metatui.learning.engines.layers.rewrite import channels_last, fuse_pooling
 from metatui.learning.engines.loop import LoopEngine
 from metatui.learning.engines.registry import ENGINES, EngineName, make_engine
+from metatui.learning.engines.task import Task
 from metatui.learning.models.conv4 import conv4
 from metatui.learning.models.mlp import mlp
 from metatui.learning.nn.layers import Norm
@@ -201,6 +204,27 @@ def test_threads_do_not_share_a_model_during_adaptation(adapt: str, one_torch_th
     body, head = nn.Linear(1, 4).double(), nn.Linear(4, 1).double()
     alone = final(nn.Sequential(body, nn.Identity(), head), 1)
     assert torch.equal(flat(final(nn.Sequential(body, Meeting(), head), 2)), flat(alone))
+
+
+class Halved(Reptile):
+    """Reptile whose inner steps use no gradient."""
+
+    def adapt(self, task: Task, meta: Params, steps: int) -> Iterator[Params]:
+        for step in range(steps + 1):
+            yield {name: p / 2**step for name, p in meta.items()}
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_adaptation_without_gradients(name: EngineName) -> None:
+    model, episodes = mlp((4,)).double(), Episodes(*points(2, 3))
+    algorithm = Halved(parse({"algorithm": {"name": "reptile", "inner_steps": 2}}), model)
+    theta = detached(meta_parameters(model))
+    stack, support_loss = make_engine(name, model, MEAN_SQUARED_ERROR).adapted(algorithm, theta, episodes)
+    for parameter, p in theta.items():
+        assert torch.equal(stack[parameter], torch.stack([p / 4] * 2))
+    with torch.no_grad():
+        expected = (model(episodes.support_x) - episodes.support_y).square().mean((1, 2))
+    torch.testing.assert_close(support_loss, expected)
 
 
 @pytest.mark.parametrize("norm", ["batch", "layer"])

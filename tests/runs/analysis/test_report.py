@@ -304,6 +304,13 @@ def test_report_command(
     assert text.startswith("# FOMAML on glyphs\n")
     linked = set(re.findall(r"\]\((a-[a-z-]+\.svg)\)", text))
     assert linked == {file.name for file in tmp_path.glob("*.svg")} > {"a-training.svg", "a-training-seconds.svg"}
+    (tmp_path / "a.md").unlink()
+    (tmp_path / "a-training.svg").write_text("mine")
+    assert main(["report", "fomaml", "--to", str(tmp_path / "a.md")]) == 2
+    assert "a-training.svg', which already exists: choose another name" in " ".join(capsys.readouterr().err.split())
+    assert (tmp_path / "a-training.svg").read_text() == "mine"
+    assert main(["report", "fomaml", "--to", str(tmp_path / "a.md"), "--force"]) == 0
+    assert (tmp_path / "a-training.svg").read_text().startswith("<svg")
     assert main(["compare", "fomaml", "fomaml", "--export", str(page)]) == 2
     assert "is given twice" in capsys.readouterr().err
 

@@ -213,6 +213,7 @@ def test_frozen_parameters_without_the_file_of_weights(tmp_path: Path, runs_dir:
 
 ARRAY = "x is a list, but must be a tensor or an array of numbers with rows of equal length"
 SHAPE = "but must have the shape [B, {}] with at least one example"
+DENSE = "is a sparse, quantised, nested or meta tensor, but must be a dense tensor"
 FINITE = "complex, infinite or NaN values in float32, but all must be finite real numbers"
 PIXELS = torch.zeros(3, 1, 28, 28)
 RANGE = change(IMAGES, {"task.ways_range": "2-4"})
@@ -225,6 +226,8 @@ EXAMPLES: list[tuple[Settings, Any, Any, str]] = [
     (SINUSOID, [[math.nan]], [[1.0]], f"x has {FINITE}"),
     (SINUSOID, [[1e39]], [[1.0]], f"x has {FINITE}"),
     (SINUSOID, [[1.0]], [[-1e39]], f"y has {FINITE}"),
+    (SINUSOID, torch.ones(2, 1).to_sparse(), torch.ones(2, 1), f"x {DENSE}"),
+    (SINUSOID, torch.ones(2, 1), torch.ones(2, 1, device="meta"), f"y {DENSE}"),
     (IMAGES, PIXELS[:, 0], [0, 1, 2], f"x has the shape [3, 28, 28], {SHAPE.format('1, 28, 28')}"),
     (
         IMAGES, PIXELS + 255, [0, 1, 2],
@@ -255,6 +258,13 @@ def test_bad_arguments(runs_dir: Path) -> None:
         metatui.load_model(run).adapt([[0.0]], [[0.0]], steps=0)
     with pytest.raises(BadInput, match="ignores it"):
         metatui.load_model(train(runs_dir, IMAGES, algorithm__name="protonet")).adapt([[0.0]], [[0.0]], steps=2)
+
+
+@pytest.mark.parametrize("path", ["a\0b", "", "/"])
+def test_invalid_file_names(path: str, runs_dir: Path) -> None:
+    model = metatui.load_model(train(runs_dir, training__iterations=1))
+    with pytest.raises(BadInput, match=r"path is '.*', which is not a valid file name"):
+        model.save(path)
 
 
 def test_fewer_classes_with_a_range_of_ways(runs_dir: Path) -> None:

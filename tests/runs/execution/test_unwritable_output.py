@@ -70,8 +70,10 @@ def test_lost_terminal_saves_the_run() -> None:
 @on_linux
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize(
-    "arguments", ["settings", "settings --json", "presets path", "plugin model", "runs export latest"]
-)
+    "arguments",
+    ["--help", "--version", "runs --help", "settings", "settings --json", "presets path", "plugin model",
+     "runs export latest"],
+)  # fmt: skip
 def test_full_output_disk_is_reported(unbuffered: str, arguments: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     RunStore().create(Settings())

@@ -166,6 +166,13 @@ def test_state_that_could_not_be_read_is_not_saved(tmp_path: Path, monkeypatch: 
     assert same(newest_checkpoint(tmp_path)[0], state(1))
 
 
+def test_type_that_safetensors_lacks(tmp_path: Path) -> None:
+    tensors = {"theta/weight": torch.ones(2, dtype=torch.complex128)}
+    with pytest.raises(MetatuiError, match=r"a checkpoint cannot contain tensors of type torch\.complex128"):
+        save_checkpoint(tmp_path, "last", TrainerState(tensors=tensors, values={"iteration": 1}))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_oversized_file_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "last.safetensors"
     with path.open("wb") as file:

@@ -21,11 +21,12 @@ from hypothesis import strategies as st
 from metatui.config.settings import Settings
 from metatui.events import Curve, CurveView, Evaluation, ImageView, Progress, RegressionView, ScatterView, TaskView
 from metatui.runs.execution.session import Session
+from metatui.runs.storage import result_files
 from metatui.runs.storage.journal import JournalWriter, effective_entries, last_status, read_journal
 from metatui.runs.storage.jsonl import line, parse_lines
 from metatui.runs.storage.lock import RunLock, is_held
 from metatui.runs.storage.metrics import MetricsReader, MetricsWriter, last_progress, sampled
-from metatui.runs.storage.result_files import AdaptationRecord, EvaluationRecord, read_record, write_record
+from metatui.runs.storage.result_files import AdaptationRecord, EvaluationRecord, read_record, write_record, write_tasks
 from metatui.runs.storage.run_folder import RunFolder, run_folder
 from metatui.runs.storage.store import RunStore
 from metatui.utils import paths
@@ -271,6 +272,24 @@ def test_records_round_trip(tmp_path: Path) -> None:
     drawn = AdaptationRecord(iteration=3, split="val", views=(regression, CURVE, SCATTER, image, colours))
     write_record(tmp_path / "adaptation.json", drawn)
     assert read_record(tmp_path / "adaptation.json", AdaptationRecord) == drawn
+
+
+def test_as_many_tasks_are_written_as_can_be_read(tmp_path: Path) -> None:
+    """100 ways with two query images each and 1,000 inner steps need 200,000 values for each task."""
+    path = tmp_path / "adaptation.json"
+    image = ImageView(1, "B", 1, 1, (b"0",), (0,), (b"0",) * 200, (0,) * 200, ((1,) * 200,) * 1001, (), ())
+    write_tasks(path, AdaptationRecord(iteration=3, split="val", views=(image,) * 6))
+    assert read_record(path, AdaptationRecord) == AdaptationRecord(iteration=3, split="val", views=(image,) * 4)
+    large = replace(image, width=2048, height=2048, support=(bytes(2048**2),) * 13, support_labels=(0,) * 13)
+    write_tasks(path, AdaptationRecord.model_construct(iteration=3, split="val", views=(CURVE, large)))
+    assert read_record(path, AdaptationRecord) == AdaptationRecord(iteration=3, split="val", views=(CURVE,))
+
+
+def test_a_run_records_as_many_tasks_as_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(result_files, "MOST_VALUES", 3500)
+    session = Session.start(Settings(training={"iterations": 2}, evaluation={"tasks": 8}), runs_dir=tmp_path)
+    list(session)
+    assert [view.task for view in session.run.views()] == [0, 1]
 
 
 @pytest.mark.parametrize(

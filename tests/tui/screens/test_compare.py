@@ -278,6 +278,23 @@ async def test_export(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("fake_helper")
+async def test_export_from_a_deleted_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = ScreenApp(CompareScreen(RUNS))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await opened(pilot, compared())
+        (tmp_path / "gone").mkdir()
+        monkeypatch.chdir(tmp_path / "gone")
+        (tmp_path / "gone").rmdir()
+        await pilot.press("e")
+        await pilot.pause()
+        path = app.screen.query_one("#save-path", Input)
+        assert path.value == "~/comparison.md"
+        path.value = "made.svg"
+        await pilot.press("enter")
+        assert "the current folder, which has been deleted" in str(app.screen.query_one("#dialog-error").render())
+
+
+@pytest.mark.usefixtures("fake_helper")
 async def test_typing_while_a_file_is_written_does_not_reach_the_screen_below(tmp_path: Path) -> None:
     written = threading.Event()
     dialog = ExportScreen(tmp_path / "made.md", lambda path: written.wait())

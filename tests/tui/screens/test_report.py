@@ -79,11 +79,13 @@ async def test_markdown_with_figures(tmp_path: Path) -> None:
 
 async def test_bad_paths_are_refused_before_measuring(tmp_path: Path) -> None:
     (tmp_path / "there.html").write_text("mine")
+    (tmp_path / "figure-time.svg").write_text("mine")
     app = ScreenApp(ReportScreen(RUNS, tmp_path))
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
         for name, problem in (
             ("there.html", "exists: turn on 'Replace an existing file'"),
+            ("figure.md", "figure-time.svg' exists: turn on 'Replace an existing file'"),
             ("x.doc", "must end in .html or .md"),
             ("nowhere/x.html", "there is no folder"),
         ):

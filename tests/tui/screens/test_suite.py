@@ -188,7 +188,7 @@ async def test_the_selected_run_selects_the_comparison(store: RunStore) -> None:
         assert asked.keywords["tasks"] is None
 
 
-async def test_a_suite_from_another_file(store: RunStore, tmp_path: Path) -> None:
+async def test_a_suite_from_another_file(store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "other.toml").write_text(TEXT.replace("Waves and glyphs", "Of another folder"))
     (tmp_path / "bad.toml").write_text("compare = 1")
     async with suite_app(store).run_test(size=(120, 40)) as pilot:
@@ -199,6 +199,12 @@ async def test_a_suite_from_another_file(store: RunStore, tmp_path: Path) -> Non
         pilot.app.screen.query_one(Input).value = str(tmp_path / "bad.toml")
         await pilot.press("enter")
         assert "compare is 1, but must be" in str(pilot.app.screen.query_one("#dialog-error").render())
+        (tmp_path / "gone").mkdir()
+        monkeypatch.chdir(tmp_path / "gone")
+        (tmp_path / "gone").rmdir()
+        pilot.app.screen.query_one(Input).value = "other.toml"
+        await pilot.press("enter")
+        assert "which has been deleted" in str(pilot.app.screen.query_one("#dialog-error").render())
         pilot.app.screen.query_one(Input).value = str(tmp_path / "other.toml")
         await pilot.press("enter")
         await screen.workers.wait_for_complete([w for w in screen.workers if w.group == "suite-order"])

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import metatui
 from metatui.runs.analysis.comparison.values import Comparison
-from metatui.runs.analysis.figures import Panel, panel_figure
+from metatui.runs.analysis.figures import PANELS, Panel, panel_figure
 from metatui.runs.analysis.report.content import Report, report, summary
 from metatui.utils.files import write_atomically
 from metatui.utils.text import sanitize
@@ -63,19 +63,25 @@ def write_summary(comparison: Comparison, path: Path) -> tuple[Path, ...]:
     return _write_markdown(comparison, summary(comparison), path)
 
 
+def figure_files(path: Path) -> dict[str, Path]:
+    """Return the files next to the Markdown file `path` in which its figures are saved, keyed by the name of the panel.
+
+    Not every comparison has all of these figures. A file `path` of another format has none.
+    """
+    if path.suffix.lower() != ".md":
+        return {}
+    return {name: path.with_name(f"{path.stem}-{name}.svg") for name in PANELS}
+
+
 def _write_markdown(comparison: Comparison, content: Report, path: Path) -> tuple[Path, ...]:
     """Write a Markdown file such as `report.md` and, next to it, its figures `report-training.svg` and so on."""
-    figures = {
-        panel.name: path.with_name(f"{path.stem}-{panel.name}.svg")
-        for section in content.sections
-        for panel in section.figures
-    }
-    text = _render("report.md.jinja", content, lambda panel: quote(os.fsencode(figures[panel.name].name)))
-    for section in content.sections:
-        for panel in section.figures:
-            write_atomically(figures[panel.name], panel_figure(panel, comparison))
+    files = figure_files(path)
+    text = _render("report.md.jinja", content, lambda panel: quote(os.fsencode(files[panel.name].name)))
+    panels = [panel for section in content.sections for panel in section.figures]
+    for panel in panels:
+        write_atomically(files[panel.name], panel_figure(panel, comparison))
     write_atomically(path, text.encode())
-    return path, *figures.values()
+    return path, *(files[panel.name] for panel in panels)
 
 
 def _render(template: str, content: Report, image: Callable[[Panel], str] | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from textual.widgets import Button, Label
 
 from metatui.runs.analysis.comparison import Comparing, Comparison, comparing
 from metatui.runs.analysis.exports import EXPORTS, check
-from metatui.runs.analysis.report import REPORTS, write
+from metatui.runs.analysis.report import REPORTS, figure_files, write
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.tui.screens.analysis_screen import AnalysisScreen
 from metatui.tui.screens.dialogs.dialog import InputDialog
@@ -58,11 +59,12 @@ class SaveDialog(InputDialog[Path]):
             self.dismiss(self._written)
             return
         try:
-            path = paths.expanded(self.text()).absolute()
+            path = paths.absolute(self.text())
             self.check(path)
-            if path.exists() and not self.query_one("#save-overwrite", Toggle).value:
+            existing = [file for file in (path, *figure_files(path).values()) if os.path.exists(file)]
+            if existing and not self.query_one("#save-overwrite", Toggle).value:
                 raise BadInput(
-                    f"{quote(str(path), 200)} exists: turn on 'Replace an existing file', or enter another name"
+                    f"{quote(str(existing[0]), 200)} exists: turn on 'Replace an existing file', or enter another name"
                 )
             self.save(path)
         except MetatuiError as error:

@@ -24,6 +24,8 @@ from metatui.tui.screens.compare.sections import SECTIONS, Section, Sections
 from metatui.tui.screens.dialogs.prompt import AskScreen
 from metatui.tui.widgets.key_line import Key, KeyLine
 from metatui.tui.widgets.static_text import StaticText, StatusLine
+from metatui.utils import paths
+from metatui.utils.errors import BadInput
 
 SHOTS: Final = (1, 2, 3, 5, 10, 15, 20, 30, 50)
 """Numbers of support examples that can be selected with the keys."""
@@ -229,7 +231,11 @@ class CompareScreen(AnalysisScreen[None]):
         if comparison is None:
             self.notify("Nothing to export yet: the runs are still being measured.", severity="warning")
             return
-        dialog = ExportScreen(Path.cwd() / "comparison.md", lambda path: export(comparison, path))
+        try:
+            suggested = paths.absolute("comparison.md")
+        except BadInput:  # the current folder has been deleted
+            suggested = Path("~/comparison.md")
+        dialog = ExportScreen(suggested, lambda path: export(comparison, path))
         if written := await self.app.push_screen_wait(dialog):
             self.notify(f"Written to {written}.", markup=False)
 

@@ -313,7 +313,7 @@ class SuiteScreen(ModalScreen[None]):
             f"Enter the path of the TOML file of a suite. Suites in {paths.short(user_dir())} are always in the list."
         )
         suites: list[Suite] = []
-        dialog = AskScreen("Suite", question, check=lambda text: suites.append(read(paths.expanded(text).absolute())))
+        dialog = AskScreen("Suite", question, check=lambda text: suites.append(read(paths.absolute(text))))
         if await self.app.push_screen_wait(dialog) is not None:
             key = self._add(suites[-1], own=True)
             self._show()
