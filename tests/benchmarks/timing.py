@@ -130,7 +130,7 @@ def turn(side: Side, *, warm: bool = True) -> float:
 
 
 def _each(step: Callable[[], object], seconds: float) -> float:
-    """Call `step` repeatedly for about `seconds` seconds, at least once, and return the mean seconds of a call."""
+    """Call `step` repeatedly for about `seconds` seconds, at least once, and return the mean time of a call."""
     steps, began = 0, time.perf_counter()
     while True:
         step()

@@ -33,7 +33,7 @@ WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 class TooLong(BaseException):
-    """Raised if a case exceeds its CPU time.
+    """Raised if a case exceeds its CPU time limit.
 
     It derives from BaseException, so that code that handles invalid files does not catch it.
     """

@@ -243,7 +243,7 @@ def test_printed_plugin(kind: str, templates: list[str], capsys: pytest.CaptureF
 
 
 def test_printed_plugins_together(templates: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Train with all printed plugins at once, with changed options. The printed model learns regression and images."""
+    """Train with all printed plugins at once, with changed options, on regression tasks and on images."""
     small = {"training.iterations": 1, "evaluation.tasks": 2, "evaluation.test_tasks": 2, "compute.device": "cpu"}
     names = {"model.name": "my_model", "my_model.width": 4, "algorithm.name": "my_algorithm"}
     lines = {"my_algorithm.decay": 0.5, "task.source": "my_data", "my_data.steepest": 3}

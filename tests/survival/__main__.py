@@ -41,7 +41,7 @@ def kill(kills: int, seed: int, only: str) -> int:
     """Kill a run of each case several times, repeat this until there are `kills` kills, and return the exit code.
 
     Args:
-        only: part of ALGORITHM/ENGINE that selects cases.
+        only: text that the name ALGORITHM/ENGINE of a case must contain; other cases are skipped.
     """
     cases = [case for case in CASES if only in f"{case.algorithm}/{case.engine}"]
     each = -(-kills // len(cases))

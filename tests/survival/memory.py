@@ -48,7 +48,7 @@ def watch(*, minutes: float, only: str, device: str) -> int:
 
     Args:
         minutes: minutes of training for each run.
-        only: part of ALGORITHM/ENGINE that selects runs.
+        only: text that the name ALGORITHM/ENGINE of a run must contain; other runs are skipped.
 
     Returns:
         1 if the memory use of any run grew too much, otherwise 0.

@@ -71,8 +71,8 @@ class MetricsProgress(Progress):
 class PlainDisplay:
     """Display that prints lines instead of a progress bar.
 
-    During training, a line about the last meta-step is printed after ten seconds or a tenth of the run, whichever comes
-    first. During a validation or test, a line is printed every ten seconds. A line is printed for every other event.
+    During training, a line about the last meta-step is printed every ten seconds or every tenth of the run, whichever
+    comes first. During a validation or test, a line is printed every ten seconds. Other events are printed at once.
     """
 
     def __init__(self, screen: Console, run: RunFolder) -> None:

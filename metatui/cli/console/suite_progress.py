@@ -56,8 +56,8 @@ def display(suite: Suite, finished: int) -> Iterator[Display]:
 class PlainDisplay:
     """Display that prints lines instead of progress bars.
 
-    A line is printed at the start and at the end of each run. During a run, a line is printed after ten seconds or a
-    tenth of the run, whichever comes first.
+    A line is printed at the start and at the end of each run. During a run, a line is printed every ten seconds or
+    every tenth of the run, whichever comes first.
     """
 
     def __init__(self, screen: Console, suite: Suite, finished: int) -> None:

@@ -19,7 +19,7 @@ from metatui.utils.files import open_regular, reason
 Status = Literal["running", "paused", "finished", "stopped", "failed", "interrupted"]
 
 LARGEST = 16 * 1024 * 1024
-"""Size in bytes of the part at the end of a journal that is read completely. Most journals are smaller."""
+"""Number of bytes at the end of a journal that are read in full. Most journals are smaller than this."""
 
 FURTHEST = 1024 * 1024 * 1024
 """Number of bytes at the end of a journal that are searched for `ESSENTIAL` lines."""

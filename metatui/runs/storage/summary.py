@@ -84,7 +84,7 @@ class RunSummary:
 
     @property
     def process(self) -> str:
-        """Process that is training the run, or that trained it until the process died, such as `process 4211`.
+        """Process that is training the run or, if it has died, was training it, such as `process 4211`.
 
         For other runs, this is an empty string.
         """

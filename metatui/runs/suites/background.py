@@ -67,7 +67,7 @@ def stop(manifest: SuiteManifest) -> None:
     try:
         os.kill(pid, signal.SIGTERM)
     except OSError:  # the process has just ended, or belongs to another user
-        raise BadInput(f"{holder(manifest.lock_path)}, which is training the suite, cannot be stopped") from None
+        raise BadInput(f"{holder(manifest.lock_path)}, which is running the suite, cannot be stopped") from None
 
 
 def main() -> None:

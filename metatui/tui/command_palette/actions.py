@@ -71,7 +71,7 @@ def refusal(action: Action, context: AppContext) -> str:
 
 
 async def perform(app: MetatuiApp, action: Action) -> None:
-    """Perform an action in its tab. If it needs a row of another tab, only open that tab and show the key to press."""
+    """Open the tab of an action and perform it. If it needs a selected row, only open the tab and name the key."""
     if action.tab not in (None, app.tab):
         await app.complete()
         app.open_tab(action.tab)

@@ -60,7 +60,7 @@ class StartingRun(Protocol):
         ...
 
     def stop(self) -> None:
-        """End the process before training begins. This method may be called while another thread is in `wait`."""
+        """End the process. A run that is already training is saved first. Any thread may call this method."""
         ...
 
 

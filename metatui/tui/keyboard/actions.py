@@ -69,7 +69,7 @@ class AppContext:
     curves: bool = False
     """True if the shown run has curves."""
     group: str = ""
-    """Group of the actions that belong to the focused pane of the work tab."""
+    """Name of the group of actions that belong to the focused pane of the work tab."""
     cursor: bool = False
     """True if the curves show a cursor that keys can move."""
     marked: int = 0

@@ -51,7 +51,7 @@ class OrderedKeys(App[None], inherit_bindings=False):
             self._follow([*path, *path] if event.is_forwarded else [self])
 
     def _follow(self, path: Sequence[MessagePump]) -> None:
-        """Call `_wait_for_screen` when all nodes of `path` have handled their pending messages. The app is the last."""
+        """Call `_wait_for_screen` when all nodes of `path` have handled their messages. The last node is the app."""
         for index, node in enumerate(path):
             rest = path[index + 1 :]
             if node.call_later(self._follow, rest) if rest else node.call_later(self._wait_for_screen):

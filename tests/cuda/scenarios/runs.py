@@ -39,7 +39,7 @@ from tests.cuda.training import (
 from tests.folder_files import names, write_classes
 
 MILLISECONDS = autotune._milliseconds
-"""Original function that times an engine, which a fixture in tests/conftest.py replaces."""
+"""The original function that times an engine. A fixture in tests/conftest.py replaces this function in tests."""
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -302,7 +302,7 @@ def test_close_sends_the_end_and_removes_the_socket(session: Session, server: Co
 
 
 def test_socket_of_a_later_run_is_not_removed(session: Session, server: ControlServer) -> None:
-    """A run fails if its folder was deleted. A copy of the run may already train in a new folder with this path."""
+    """A run fails if its folder was deleted. By then, a copy may train in a new folder at the same path."""
     path = socket_path(session.run)
     path.unlink()
     path.touch()

@@ -69,7 +69,7 @@ class StartingRun:
         return cls(request, f"metatui {run.id}")
 
     def stop(self) -> None:
-        """End the process before training begins. A run that is already training is interrupted and saved.
+        """End the process. If the run is already training, it is interrupted and saved first.
 
         Other threads may call this while one thread is in `wait`.
         """
