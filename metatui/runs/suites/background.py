@@ -21,7 +21,6 @@ from metatui.runs.suites.scheduler import RunEnded, SuiteRunner
 from metatui.utils import paths
 from metatui.utils.child_process import Channel, ChildProcess
 from metatui.utils.errors import BadInput, MetatuiError, quote
-from metatui.utils.files import reason
 from metatui.utils.logs import open_log
 
 NICENESS = 10
@@ -37,10 +36,7 @@ def start(suite: Suite, store: RunStore) -> None:
     """
     assert suite.path is not None
     with open_log() as (log, no_log):
-        try:
-            child = ChildProcess(__name__, niceness=NICENESS, output=log)
-        except OSError as error:
-            raise MetatuiError(f"the suite's process cannot be started: {reason(error)}") from None
+        child = ChildProcess(__name__, niceness=NICENESS, output=log)
     child.detach()
     with closing(child):
         with suppress(OSError):  # the process has already died

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from metatui.config.fields import parse
 from metatui.config.settings import Settings
 from metatui.events import Curve, CurveView, Evaluation, ImageView, Progress, RegressionView, ScatterView, TaskView
 from metatui.runs.execution.session import Session
@@ -287,7 +288,8 @@ def test_as_many_tasks_are_written_as_can_be_read(tmp_path: Path) -> None:
 
 def test_a_run_records_as_many_tasks_as_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(result_files, "MOST_VALUES", 3500)
-    session = Session.start(Settings(training={"iterations": 2}, evaluation={"tasks": 8}), runs_dir=tmp_path)
+    settings = parse({"training": {"iterations": 2}, "evaluation": {"tasks": 8}})
+    session = Session.start(settings, runs_dir=tmp_path)
     list(session)
     assert [view.task for view in session.run.views()] == [0, 1]
 

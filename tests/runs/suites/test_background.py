@@ -147,9 +147,10 @@ def test_process_that_cannot_be_started_is_reported(
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))  # the user has too many processes
 
     monkeypatch.setattr("subprocess.Popen", refused)
-    with pytest.raises(MetatuiError, match="the suite's process cannot be started: resource temporarily unavailable"):
+    sentence = "a process of metatui cannot be started: resource temporarily unavailable"
+    with pytest.raises(MetatuiError, match=sentence):
         background.start(written(tmp_path, TINY), store)
-    with pytest.raises(MetatuiError, match="the run's process cannot be started: resource temporarily unavailable"):
+    with pytest.raises(MetatuiError, match=sentence):
         start_detached(Settings(), runs_dir=store.root)
 
 

@@ -15,7 +15,6 @@ from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils import paths
 from metatui.utils.child_process import ChildProcess, Message, describe_exit
 from metatui.utils.errors import BadInput, MetatuiError, Problem, SettingsError, quote
-from metatui.utils.files import reason
 from metatui.utils.logs import open_log
 from metatui.utils.progress import packing, stages
 
@@ -26,10 +25,7 @@ class StartingRun:
     def __init__(self, request: Mapping[str, Any], title: str) -> None:
         """Start the process. Use `start` or `resume` instead. Raises MetatuiError if no process can be started."""
         with open_log() as (log, _):
-            try:
-                self._child = ChildProcess("metatui.runs.execution.worker", title=title, output=log)
-            except OSError as error:
-                raise MetatuiError(f"the run's process cannot be started: {reason(error)}") from None
+            self._child = ChildProcess("metatui.runs.execution.worker", title=title, output=log)
         self._child.detach()
         with suppress(OSError):  # the process has died, which `wait` reports
             self._child.send(request)
