@@ -12,9 +12,7 @@ from torch import Tensor
 
 from metatui.learning.data.episodes import Episodes, Split, TaskSource
 from metatui.learning.data.random import keys, task_numbers, uniform
-from metatui.learning.data.sources.sinusoid import AMPLITUDE, PHASE
-
-X = (-5.0, 5.0)
+from metatui.learning.data.wave_ranges import AMPLITUDE, PHASE, X
 
 
 def _between(limits: tuple[float, float], u: Tensor) -> Tensor:

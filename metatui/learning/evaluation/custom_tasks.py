@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from metatui.learning.data.sources.sinusoid import AMPLITUDE, PHASE
+from metatui.learning.data.wave_ranges import AMPLITUDE, PHASE
 from metatui.utils.errors import BadInput
 
 LARGEST_AMPLITUDE = 10.0

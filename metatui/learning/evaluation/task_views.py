@@ -11,8 +11,9 @@ from torch import Tensor
 from metatui.events import CurveView, ImageView, RegressionView, ScatterView, TaskView
 from metatui.learning.data.episodes import Episodes, Split, TaskSource
 from metatui.learning.data.image_source import ImageSource
-from metatui.learning.data.sinusoid import SinusoidSource, X
+from metatui.learning.data.sinusoid import SinusoidSource
 from metatui.learning.data.table.source import TableSource
+from metatui.learning.data.wave_ranges import X
 from metatui.learning.evaluation.evaluate import predictions
 from metatui.learning.experiment import Experiment
 from metatui.learning.hardware.devices import moved

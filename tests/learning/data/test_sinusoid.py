@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metatui.learning.data.episodes import SPLITS, Split
-from metatui.learning.data.sinusoid import SinusoidSource, X
-from metatui.learning.data.sources.sinusoid import AMPLITUDE, PHASE, Sinusoid
+from metatui.learning.data.sinusoid import SinusoidSource
+from metatui.learning.data.sources.sinusoid import Sinusoid
+from metatui.learning.data.wave_ranges import AMPLITUDE, PHASE, X
 from metatui.tui.help.topics import TERMS
 
 SOURCE = SinusoidSource()

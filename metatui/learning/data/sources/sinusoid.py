@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from metatui.learning.data.data_set import DataSet
@@ -12,10 +11,6 @@ if TYPE_CHECKING:
 
     from metatui.config.settings import Settings
     from metatui.learning.data.sinusoid import SinusoidSource
-
-AMPLITUDE = (0.1, 5.0)
-PHASE = (0.0, math.pi)
-"""Ranges of the amplitude and the phase of tasks."""
 
 
 class Sinusoid(DataSet):
