@@ -136,7 +136,7 @@ def _json(value: float | None) -> str:
 _MISSING = tuple(
     (field.name, field.type == "int", None if "None" in str(field.type) else math.nan) for field in fields(Progress)
 )
-"""For each field of `Progress`: its name, whether its value is an integer, and the value to use if a line lacks it."""
+"""Name of each field of `Progress`, whether its value is an integer, and the value to use if a line lacks it."""
 
 
 def _progress(item: Mapping[str, Any]) -> Progress | None:

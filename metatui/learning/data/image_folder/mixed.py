@@ -53,7 +53,7 @@ class MixedSource(ImageSource):
             split: torch.tensor([0, *(source.class_count(split) for source in self._sources)]).cumsum(0)
             for split in SPLITS
         }
-        """For each split, the index of the first class of each source, followed by the total number of classes."""
+        """Index of the first class of each source, followed by the total number of classes, for each split."""
         self.input_shape = self._sources[0].input_shape
         fingerprints = repr([source.fingerprint for source in self._sources])
         self.fingerprint = f"mixed {hashlib.sha256(fingerprints.encode()).hexdigest()}"
