@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from metatui.learning.data.cifar100.classes import CLASSES, SUPERCLASSES
 
 COARSE = [next(n for n, names in enumerate(SUPERCLASSES.values()) if name in names) for name in CLASSES]
-"""For each fine label, the coarse label (superclass) to which it belongs."""
+"""Coarse label (superclass) of each fine label, indexed by the fine label."""
 
 
 def images(per_class: int, part: str) -> tuple[NDArray[np.uint8], list[int]]:

@@ -15,7 +15,7 @@ from metatui.learning.data.omniglot.splits import DRAWINGS
 SMALL: Layout = {"images_background": {"Greek": 2, "Latin": 1}, "images_evaluation": {"Angelic": 2}}
 
 Files = dict[str, dict[str, bytes]]
-"""For each part of the data set, the content of its files by path."""
+"""Content of the files in each part of the data set, keyed by the name of the part and the path of the file."""
 
 
 def png(ink: int = 0, *, width: int = IMAGE_SIDE, height: int = IMAGE_SIDE, mode: str = "1") -> bytes:

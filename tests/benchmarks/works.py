@@ -58,7 +58,7 @@ class Work:
 
     @property
     def tasks(self) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
-        """For each task, the support inputs, the support targets, the query inputs and the query targets."""
+        """Support inputs, support targets, query inputs and query targets of each task."""
         e = self.episodes
         return list(zip(e.support_x, e.support_y, e.query_x, e.query_y, strict=True))
 

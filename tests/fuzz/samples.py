@@ -82,7 +82,7 @@ def make(home: Path) -> None:
 
 
 def _write_lists(root: Path) -> None:
-    """For each split, write a list of images to `root` and a list of classes to its subfolder `lists`."""
+    """Write a list of images to `root`, and a list of classes to its subfolder `lists`, for each split."""
     (root / "lists").mkdir()
     for number, split in enumerate(("train", "val", "test")):
         labels = names(6)[2 * number : 2 * number + 2]

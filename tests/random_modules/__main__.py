@@ -94,7 +94,7 @@ def _reference(seed: int, first_order: bool) -> None:
 
 
 def _judge_all(seeds: range, engines: tuple[EngineChoice, ...], sender: Connection) -> None:
-    """For each seed, send the description of the case, then the verdicts on it, then None."""
+    """Send, for each seed, the description of the case, then the verdicts on it, then None."""
     torch.set_num_threads(1)
     for seed in seeds:
         case = make_case(seed)

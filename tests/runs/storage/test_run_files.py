@@ -180,7 +180,7 @@ def test_journal_entries_without_a_time_are_skipped(time: object, tmp_path: Path
 
 
 def test_long_journal_keeps_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the oldest entries in a long journal, only the commands are read, because a resumed run needs them."""
+    """Only the commands among the oldest entries of a long journal are read, because a resumed run needs them."""
     largest = 500_000
     monkeypatch.setattr("metatui.runs.storage.journal.LARGEST", largest)
     writer = JournalWriter(tmp_path / "journal.jsonl")
