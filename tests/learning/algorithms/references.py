@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
 import torch
 from torch import Tensor
 from torch.func import functional_call
@@ -40,6 +41,7 @@ BASE = parse(
 )
 WAVES = change(BASE, {"task.shots": 4, "task.queries": 5})
 IMAGES = change(BASE, {"task.source": "glyphs", "task.ways": 3, "task.shots": 2, "task.queries": 2})
+BASES = pytest.mark.parametrize("base", [WAVES, IMAGES], ids=["sinusoid", "images"])
 LEARNING = {
     "sinusoid": change(WAVES, {"algorithm.outer_lr": 0.01, "training.iterations": 40}),
     "images": change(

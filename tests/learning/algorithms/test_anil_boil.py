@@ -14,9 +14,9 @@ from metatui.learning.engines import task as task_module
 from metatui.learning.experiment import set_up
 from metatui.learning.optim.inner import Params
 from tests.learning.algorithms.references import (
+    BASES,
     IMAGES,
     LEARNING,
-    WAVES,
     Forward,
     check_adaptation,
     check_meta_gradient,
@@ -24,7 +24,6 @@ from tests.learning.algorithms.references import (
     settings_of,
 )
 
-BASES = pytest.mark.parametrize("base", [WAVES, IMAGES], ids=["sinusoid", "images"])
 PARTS = pytest.mark.parametrize(("name", "part"), [("anil", "head"), ("boil", "body")])
 
 

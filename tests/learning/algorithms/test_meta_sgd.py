@@ -23,9 +23,8 @@ from metatui.runs.analysis.evaluate import with_protocol
 from metatui.utils.errors import SettingsError
 from tests.learning.algorithms.learned import GLYPHS, SINUSOID, changed, noisy
 from tests.learning.algorithms.references import (
-    IMAGES,
+    BASES,
     LEARNING,
-    WAVES,
     Forward,
     check_adaptation,
     check_meta_gradient,
@@ -35,7 +34,6 @@ from tests.learning.algorithms.references import (
 from tests.learning.evaluation.test_parameter_space import run_generator
 
 ENGINES: tuple[EngineName, ...] = ("loop", "native", "batched", "unfolded")
-BASES = pytest.mark.parametrize("base", [WAVES, IMAGES], ids=["sinusoid", "images"])
 
 
 def meta_sgd(forward: Forward, meta: Params, task: tuple[Tensor, ...]) -> Tensor:
