@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +30,7 @@ from metatui.tui.colors.stylesheet import ThemeStylesheet
 from metatui.tui.colors.themes import CYCLE, AsciiFilter
 from metatui.tui.controllers.analysis import AnalysisController
 from metatui.tui.controllers.background import BackgroundController
+from metatui.tui.controllers.garbage import GarbageController
 from metatui.tui.controllers.hints import HintsController
 from metatui.tui.controllers.presets import PresetsController
 from metatui.tui.controllers.run import RunController
@@ -158,6 +158,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         self.presets = PresetsController(self, preset, base or settings, changes)
         self.analysis = AnalysisController(self)
         self.hints = HintsController(self)
+        self.garbage = GarbageController(self)
         self.happened: Signal[Happening] = Signal(self, "happened")
         """Signal that tells the tour what the user has done and what has happened in the run."""
         self._start_at_once, self._tour = start, tour
@@ -230,11 +231,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         for work in (self._complete_work_tab, self.complete, self._prepare_dialogs, self._prepare_theme, self._welcome):
             if not self.is_ending:
                 await work()
-        # The command line disabled garbage collection. Objects created until now live as long as the app. With Python's
-        # thresholds, every third dialog would cause a collection of all other objects, which takes up to 40 ms.
-        gc.freeze()
-        gc.set_threshold(2_000, 5, 30)
-        gc.enable()
+        self.garbage.start()  # objects created until now live as long as the app
 
     @property
     def is_ending(self) -> bool:
@@ -547,8 +544,11 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         return CYCLE[(index + 1) % len(CYCLE)]
 
     def _save_theme(self, theme: Theme) -> None:
-        self.remember(theme=theme.name)
-        self.call_after_refresh(self._prepare_theme)
+        self.call_after_refresh(self._remember_theme, theme.name)
+
+    async def _remember_theme(self, name: str) -> None:
+        self.remember(theme=name)
+        await self._prepare_theme()
 
     def remember(self, **changes: object) -> None:
         """Change preferences and save them."""

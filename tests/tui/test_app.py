@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -243,17 +242,6 @@ async def test_screen_below_a_dialog_follows_a_resize(
 def lines(app: MetatuiApp) -> list[str]:
     """Return the rows of the bottom screen of the screen stack, which dialogs may cover."""
     return [strip.text for strip in app.screen_stack[0]._compositor.render_strips()]
-
-
-async def test_garbage_is_collected_after_the_start(make: Make) -> None:
-    app = make()
-    async with app.run_test(size=SIZE):
-        gc.disable()  # as the command line does
-        try:
-            await app.settle()
-            assert gc.isenabled()
-        finally:
-            gc.enable()
 
 
 async def test_resumed_run_keeps_its_curves(make: Make, sessions: FakeSessions, runs_dir: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from textual.app import App
 from textual.driver import Driver
-from textual.events import Event, Key, Paste
+from textual.events import Event, InputEvent, Key, Paste
 from textual.message_pump import MessagePump
 
 LONGEST_WAIT = 1.0
@@ -29,8 +29,12 @@ class OrderedKeys(App[None], inherit_bindings=False):
     def __init__(self, driver_class: type[Driver]) -> None:
         super().__init__(driver_class)
         self._held: deque[Event] = deque()
+        self.last_input = time.monotonic()
+        """Time of the last input from the keyboard or mouse."""
 
     async def on_event(self, event: Event) -> None:
+        if isinstance(event, InputEvent | Paste):
+            self.last_input = time.monotonic()
         if not isinstance(event, Key | Paste) or event.is_forwarded:
             await super().on_event(event)
             return
