@@ -19,7 +19,7 @@ from metatui.tui.widgets.adaptation.bitmap import draw_bitmap
 from metatui.tui.widgets.adaptation.images import class_heading, layout
 from metatui.tui.widgets.adaptation.images import episode as draw_episode
 from metatui.tui.widgets.adaptation.views import captions, scatter_chart
-from metatui.tui.widgets.charts.chart_theme import ChartTheme
+from metatui.tui.widgets.charts.chart_theme import ChartTheme, theme_of
 from metatui.tui.widgets.charts.row_widget import difference, width_of
 from tests.tui.drawing import (
     Stage,
@@ -51,7 +51,7 @@ def stage(runs: list[RunViews], symbols: Symbols = Symbols.BRAILLE, theme: str =
 def chart_theme(symbols: Symbols = Symbols.BRAILLE, *, dark: bool = True, monochrome: bool = False) -> ChartTheme:
     return ChartTheme(
         symbols, dark=dark, ansi=False, monochrome=monochrome,
-        text=STYLE, title=STYLE, muted=STYLE, key=STYLE, warning=STYLE,
+        text=STYLE, title=STYLE, muted=STYLE, key=STYLE, good=STYLE, warning=STYLE, error=STYLE,
     )  # fmt: skip
 
 
@@ -261,7 +261,7 @@ async def test_diverged_tasks_have_a_warning_as_caption() -> None:
     async with app.run_test(size=SIZES["120x40"]) as pilot:
         panel = app.query_one(AdaptationPanel)
         await pilot.pause()
-        warning = panel.get_component_rich_style("chart--warning").color
+        warning = theme_of(panel).warning.color
         outcomes = [segment for segment in panel.render_line(2) if "loss" in segment.text]
         assert [segment.style.color == warning for segment in outcomes if segment.style] == [True, False]
 

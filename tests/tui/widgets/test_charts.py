@@ -30,8 +30,10 @@ HOSTILE = st.floats() | st.sampled_from(EDGES)
 
 def theme(symbols: Symbols = Symbols.BRAILLE, *, monochrome: bool = False) -> ChartTheme:
     plain = Style()
-    styles = (plain, plain, plain, plain, plain)
-    return ChartTheme(symbols, True, False, monochrome, *styles)
+    return ChartTheme(
+        symbols, dark=True, ansi=False, monochrome=monochrome,
+        text=plain, title=plain, muted=plain, key=plain, good=plain, warning=plain, error=plain,
+    )  # fmt: skip
 
 
 def text(rows: Sequence[Row]) -> list[str]:

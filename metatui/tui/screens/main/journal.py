@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from rich.segment import Segment
-from rich.style import Style
 
 from metatui.tui.model.run_model import JournalLine, Tone
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
@@ -37,14 +36,6 @@ class JournalPane(ScrollingRows):
     """
 
     BORDER_TITLE = "Journal"
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"journal--good", "journal--warning", "journal--error"}
-    DEFAULT_CSS = """
-    JournalPane {
-        & > .journal--good { color: $text-success; }
-        & > .journal--warning { color: $text-warning; }
-        & > .journal--error { color: $text-error; }
-    }
-    """
 
     def __init__(self) -> None:
         super().__init__(id="journal", classes="pane in-journal")
@@ -74,7 +65,7 @@ class JournalPane(ScrollingRows):
         self._wrap(width - 1, theme)
         last = max(0, len(self._wrapped) - height)
         top = last if self._top is None else min(self._top, last)
-        styles = {tone: self._style(tone, theme) for tone in ("plain", "good", "warning", "error")}
+        styles = {"plain": theme.text, "good": theme.good, "warning": theme.warning, "error": theme.error}
         bar = scroll_bar(top, height, len(self._wrapped), theme)
         return [
             [*padded([Segment(row.step, theme.muted), Segment(row.text, styles[row.tone])], width - 1), part]
@@ -92,10 +83,6 @@ class JournalPane(ScrollingRows):
                 for line, step in zip(self._lines, steps, strict=True)
                 for row in wrapped(line, step.rjust(room) + GAP, width, theme)
             ]
-
-    def _style(self, tone: Tone, theme: ChartTheme) -> Style:
-        # Use only the colour: values such as $text-success depend on the background on which they are resolved.
-        return theme.text if tone == "plain" else Style(color=self.get_component_rich_style(f"journal--{tone}").color)
 
 
 def wrapped(line: JournalLine, step: str, width: int, theme: ChartTheme) -> list[Wrapped]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from rich.segment import Segment
-from rich.style import Style
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
@@ -53,9 +52,6 @@ class RunNumbers(RowsWidget):
     If the run failed, the reason is shown first.
     """
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"run--error"}
-    DEFAULT_CSS = "RunNumbers > .run--error { color: $text-error; }"
-
     def __init__(self) -> None:
         super().__init__(id="run-numbers")
         self._model: RunModel | None = None
@@ -82,8 +78,7 @@ class RunNumbers(RowsWidget):
     def _failure(self, model: RunModel, width: int, theme: ChartTheme) -> list[Row]:
         if not isinstance(model.ended, Failed):
             return []
-        style = Style(color=self.get_component_rich_style("run--error").color)
-        return [[Segment(row, style)] for row in wrap_text(theme.printable(model.ended.sentence), max(1, width))]
+        return [[Segment(row, theme.error)] for row in wrap_text(theme.printable(model.ended.sentence), max(1, width))]
 
 
 def table(facts: Iterable[Fact], width: int, theme: ChartTheme) -> list[Row]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rich.color import Color, ColorParseError
 from rich.style import Style
+from textual.color import Color as CssColor
 from textual.widget import Widget
 
 from metatui.tui.colors import palette
@@ -30,8 +32,10 @@ class ChartTheme:
     muted: Style
     key: Style
     """Style of the name of a key, as in the key bar."""
+    good: Style
     warning: Style
-    """Style of values that are not finite."""
+    """Style of warnings, and of values that are not finite."""
+    error: Style
     pictures: KittyPictures | SixelPictures | None = None
     """Object that draws pictures, or None if the terminal cannot show pictures."""
 
@@ -64,19 +68,36 @@ def symbols_of(widget: Widget) -> Symbols:
 
 
 def theme_of(widget: Widget) -> ChartTheme:
-    """Return the chart theme of a widget. The widget must have the component classes of `RowsWidget`."""
+    """Return the chart theme of a widget."""
     app = widget.app
-    parts = ("text", "title", "muted", "key", "warning")
-    text, title, muted, key, warning = (widget.get_component_rich_style(f"chart--{part}") for part in parts)
+    background = widget.background_colors[1]
+
+    def style(variable: str, *, bold: bool | None = None) -> Style:
+        return Style(color=_resolved(app.theme_variables[variable], background), bold=bold)
+
     return ChartTheme(
         symbols=symbols_of(widget),
         dark=app.current_theme.dark,
         ansi=app.native_ansi_color,
         monochrome=app.no_color or app.console.color_system is None,
-        text=Style(color=text.color),
-        title=Style(color=title.color, bold=True),
-        muted=Style(color=muted.color, dim=muted.dim),
-        key=Style(color=key.color, bold=True),
-        warning=Style(color=warning.color),
+        text=style("foreground"),
+        title=style("foreground", bold=True),
+        muted=style("text-muted"),
+        key=style("footer-key-foreground", bold=True),
+        good=style("text-success"),
+        warning=style("text-warning"),
+        error=style("text-error"),
         pictures=getattr(app, "pictures", None),
     )
+
+
+@lru_cache(maxsize=256)
+def _resolved(value: str, background: CssColor) -> Color:
+    """Return the colour of text on `background`, from the value of a theme variable such as `auto 60%`.
+
+    A CSS rule for each kind of text in each chart would make a change of the theme slower by a fifth.
+    """
+    name, _, percent = value.partition(" ")
+    alpha = float(percent.rstrip("%")) / 100 if percent else 1.0
+    colour = background.get_contrast_text(alpha) if name == "auto" else CssColor.parse(name).multiply_alpha(alpha)
+    return (background + colour).rich_color

@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 from itertools import takewhile
-from typing import ClassVar
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
@@ -133,23 +132,7 @@ class RowsWidget(Widget):
     Only rows that have changed are sent to the terminal. A widget that is not on the screen is drawn when it appears.
     """
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "chart--text",
-        "chart--title",
-        "chart--muted",
-        "chart--key",
-        "chart--warning",
-    }
-    DEFAULT_CSS = """
-    RowsWidget {
-        height: 1fr;
-        & > .chart--text { color: $foreground; }
-        & > .chart--title { color: $foreground; text-style: bold; }
-        & > .chart--muted { color: $text-muted; }
-        & > .chart--key { color: $footer-key-foreground; text-style: bold; }
-        & > .chart--warning { color: $text-warning; }
-    }
-    """
+    DEFAULT_CSS = "RowsWidget { height: 1fr; }"
 
     _strips: list[Strip] | None = None
     _drawn_for: tuple[object, ...] = ()
