@@ -111,7 +111,7 @@ def cases(device: torch.device) -> list[Case]:
 def full_size_cases(device: torch.device) -> Iterator[Case]:
     """Create the convolutional networks of the papers at full size, one at a time to save memory.
 
-    There are enough query images for layers to use their code for large inputs.
+    There are so many query images that PyTorch uses its kernels for large inputs.
     """
     ways, queries, side = 5, 15, 28
     images = 2 * ways * (1 + queries)

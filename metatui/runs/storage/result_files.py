@@ -91,7 +91,7 @@ class AdaptationRecord(_Record):
     @classmethod
     def _check_views(cls, views: tuple[TaskView, ...]) -> tuple[TaskView, ...]:
         if not all(_is_consistent(view) for view in views):
-            raise ValueError("the number of values of a task must equal its number of points and images")
+            raise ValueError("a task must have as many values as points or images")
         return views
 
 

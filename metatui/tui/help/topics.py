@@ -153,7 +153,7 @@ TOPICS: Mapping[str, Topic] = {
     "#form": Topic(
         "Settings",
         "The settings of the next run, or of the run that the app is following. Press tab or shift+tab to move between "
-        "fields, enter to open a choice or a group, space to toggle a switch, and {leave} to leave a text field. "
+        "fields, enter to open a list or a group, space to toggle a switch, and {leave} to leave a text field. "
         "Settings that do not apply are hidden. During a run, only live settings can change; press enter to apply a "
         "change. While a run is shown, the form is hidden, unless you chose to keep it visible.",
         ("Live change", "Preset", "Meta-batch", "Ways and shots"),
@@ -180,8 +180,9 @@ TOPICS: Mapping[str, Topic] = {
         "Curves",
         "Loss or accuracy on the query sets after adaptation, both for training tasks at each meta-step and for "
         "validation tasks. Dashed lines mark changes to settings, a point marks the best validation result, and "
-        "crosses on the axis mark values that are not finite. A validation curve that rises while the training curve "
-        "falls shows overfitting. Press {cursor} or click the chart to read values, zoom and pan with a cursor.",
+        "crosses on the axis mark values that are not finite. If results improve on training tasks but get worse on "
+        "validation tasks, the model overfits. Press {cursor} or click the chart to show a cursor, which reads values "
+        "and can zoom and pan.",
         ("Meta-loss", "Meta-step", "Validation", "Interval", "Smoothing", "Live change"),
         CHARTS,
     ),

@@ -72,7 +72,7 @@ def own_settings(name: str) -> list[str]:
 def cases() -> Iterator[tuple[str, Settings]]:
     """Yield the name of each algorithm, and settings for a short run.
 
-    The run is a regression, or a classification if the algorithm does not support regression.
+    The runs use regression tasks, or classification tasks if the algorithm does not support regression.
     """
     for name in ALGORITHMS.names():
         selected = [change(GLYPHS, SHORT), change(SINUSOID, SHORT)]

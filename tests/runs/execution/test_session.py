@@ -426,7 +426,7 @@ def test_permanent_disk_error_ends_the_run(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_run_that_was_taken_over_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another machine may get the lock while the file server cannot be reached, and continues the run."""
+    """Another machine may get the lock and continue the run while the file server cannot be reached."""
     Disk(monkeypatch)
     session = Session.start(SMALL, runs_dir=tmp_path)
     files = (session.run.journal_path, session.run.metrics_path)

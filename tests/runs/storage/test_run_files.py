@@ -310,7 +310,7 @@ def test_a_run_records_as_many_tasks_as_can_be_read(tmp_path: Path, monkeypatch:
 def test_inconsistent_views_are_refused(tmp_path: Path, view: TaskView) -> None:
     path = tmp_path / "adaptation.json"
     write_record(path, AdaptationRecord.model_construct(iteration=3, split="val", views=(view,)))
-    with pytest.raises(BadInput, match="must equal its number of points"):
+    with pytest.raises(BadInput, match="must have as many values"):
         read_record(path, AdaptationRecord)
 
 

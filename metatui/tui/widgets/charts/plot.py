@@ -346,7 +346,7 @@ class Plot:
         """Return a row with the labels of ticks and a name of the axis. Labels that would touch are omitted.
 
         The name is placed to the right of the last label or, if there is no room, in the last gap between labels that
-        is wide enough. If there is no such gap, labels are omitted for it, but never the first or the last label.
+        is wide enough. If there is no such gap, labels between the first and the last are omitted to make room.
 
         Args:
             names: names of the axis, in order of preference. The first name for which no label needs to be omitted is
