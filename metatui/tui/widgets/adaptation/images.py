@@ -152,10 +152,12 @@ def episode(
         return paint(accuracy_curve(view, step, colour), columns, rows, theme)
 
     alone = layout(view, width, height, theme)
+    below = height - alone.height - 1 if alone else 0
     narrow = layout(view, width - CHART - 2, height, theme)
     # For the chart, images may lose one row of their height, but no class and no support image may be hidden.
     if (
-        narrow
+        below < LOWEST_CHART
+        and narrow
         and alone
         and (narrow.classes, narrow.shots) == (alone.classes, alone.shots)
         and narrow.rows >= min(alone.rows, max(4, alone.rows - 1))
@@ -167,7 +169,6 @@ def episode(
         above = chart(width, height - 1) if height >= 7 else []
         return block([*above, [Segment(hint, theme.muted)]], width, height)
     rows = _images(view, step, alone, theme, first_shot)
-    below = height - alone.height - 1
     if below >= LOWEST_CHART:
         rows += [[], *chart(min(width, 60), min(below, 12))]
     return block(rows, width, height)
