@@ -22,9 +22,11 @@ from metatui.utils.smoothing import ExponentialAverage
 Floats = NDArray[np.float64]
 
 FEW = 13
-"""Maximum number of differences other than zero for which Wilcoxon's test enumerates all outcomes if there are ties or
-zeros. With more differences, scipy's normal approximation is good enough. scipy also uses it if only a few of many
-differences are not zero, although p is then often much too small."""
+"""Maximum number of nonzero differences for which Wilcoxon's test enumerates all outcomes if there are ties or zeros.
+
+With more differences, scipy's normal approximation is good enough. scipy also uses it if only a few of many differences
+are not zero, although p is then often much too small.
+"""
 
 
 def mean_ci95(values: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -84,5 +84,5 @@ def _check_conflicts(keymap: Mapping[str, str]) -> None:
                     changed, kept = (action, other) if action.id in keymap else (other, action)
                     raise BadInput(
                         f"{changed.id} is {quote(keymap[changed.id])}, but {key} is a key of {kept.id}: choose another "
-                        f"key, or give {kept.id} other keys, too"
+                        f"key, or change the keys of {kept.id} as well"
                     )

@@ -24,7 +24,7 @@ def saved_state() -> Iterator[None]:
 
 @pytest.fixture
 def collected() -> Iterator[list[int]]:
-    """The generation of each collection of garbage."""
+    """The generation of each garbage collection."""
     generations: list[int] = []
 
     def record(phase: str, info: dict[str, int]) -> None:

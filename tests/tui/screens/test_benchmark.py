@@ -93,7 +93,7 @@ class FakeBenchmark:
         await pilot.pause()
 
     async def measure(self, pilot: Pilot[Any], count: int, *, failing: int = -1) -> None:
-        """Report the first `count` cells as measured, and the next cell as started, or end after the last cell.
+        """Report the first `count` cells as measured and the next cell as started, or the end if there is no next cell.
 
         Args:
             failing: index of the cell whose measurement fails. By default, no measurement fails.

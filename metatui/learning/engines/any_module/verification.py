@@ -51,7 +51,7 @@ REMEMBERED = 256
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result of a verification. `reason` is a clause that explains every verdict except `agrees`."""
+    """The result of a verification. `reason` is a clause that explains the verdict, and is empty for `agrees`."""
 
     kind: Literal["agrees", "differs", "unclear"]
     """`unclear` if there is no single correct result to compare with. Plain autograd is then used, even if the caller

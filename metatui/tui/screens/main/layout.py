@@ -3,9 +3,9 @@
 | terminal | layout |
 |---|---|
 | fewer than 100 columns, or a maximised pane | one pane; the run is shown above its curves |
-| fewer than 32 rows | a column on the left, and one pane on the right |
 | fewer than 32 rows, at least 160 columns, no form | a column on the left, and curves next to adaptation on the right |
-| larger | a column on the left, and curves above adaptation on the right |
+| otherwise, fewer than 32 rows | a column on the left, and one pane on the right |
+| at least 100 columns and 32 rows | a column on the left, and curves above adaptation on the right |
 
 The column on the left has the run above the journal. If the form is shown, it takes the place of the run in this
 column, and the run is on the right, above the curves. With fewer than 32 rows, the form fills the whole column. Without
