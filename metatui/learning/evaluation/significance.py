@@ -1,9 +1,15 @@
-"""Results of statistical tests. This module does not import torch, so that the app can import it quickly."""
+"""Significance level and results of statistical tests.
+
+This module does not import torch, so that the app can import it quickly.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+
+LEVEL = 0.05
+"""Significance level for p-values, which are corrected if there are several tests."""
 
 
 @dataclass(frozen=True)

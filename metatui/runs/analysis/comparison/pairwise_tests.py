@@ -9,6 +9,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from metatui.config.fields import FIELDS
+from metatui.learning.evaluation.significance import LEVEL
 from metatui.runs.analysis.comparison.formatting import points, probability
 from metatui.runs.analysis.comparison.seed_groups import apart_from_seed, seed_groups
 from metatui.runs.analysis.comparison.values import Metric, Pair, RunResult, SeedPair
@@ -17,9 +18,6 @@ from metatui.utils.text import counted
 
 if TYPE_CHECKING:
     from metatui.learning.evaluation.statistics import Floats
-
-LEVEL = 0.05
-"""Significance level for corrected p values."""
 
 
 def pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple[Pair, ...]:
