@@ -20,12 +20,8 @@ from metatui.utils.errors import MetatuiError
 if TYPE_CHECKING:
     from metatui.runs.execution.control.messages import Hello
     from metatui.runs.storage.run_folder import RunFolder
-    from metatui.tui.helper import Helper, Reply
+    from metatui.tui.helper.on_demand import OnDemandHelper
     from metatui.tui.model.run_model import RunModel
-
-HELPER_IDLE_SECONDS = 180.0
-"""Idle time in seconds after which the helper process is stopped, because it uses hundreds of megabytes of memory. The
-next request starts a new process and therefore takes a few seconds longer."""
 
 NICENESS = 10
 """Niceness of runs that the app starts. Runs use every core, but the app must respond to keys immediately."""
@@ -125,9 +121,7 @@ class RealSessions:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._lock = threading.Lock()
-        self._helper: Helper | None = None
-        self._replies: Iterator[Reply] = iter(())
-        self._idle: threading.Timer | None = None
+        self._helper: OnDemandHelper | None = None
 
     def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> StartingRun:
         from metatui.runs.execution import control
@@ -169,38 +163,16 @@ class RealSessions:
             live.close()
 
     def views(self, run_id: str, tasks: int) -> tuple[TaskView, ...]:
-        from metatui.tui.helper import Helper, Returned, WorkerError
+        from metatui.tui.helper.on_demand import OnDemandHelper
 
         with self._lock:
-            if self._idle:
-                self._idle.cancel()
-            if self._helper is None:
-                self._helper = Helper()
-                self._replies = self._helper.replies()
-            self._helper.ask(partial(_views, self._root, run_id, tasks))
-            reply = next(self._replies, None)
-            if reply is None or (isinstance(reply, WorkerError) and reply.dead):
-                self._helper = None
-            else:
-                self._idle = threading.Timer(HELPER_IDLE_SECONDS, self._end_idle_helper)
-                self._idle.daemon = True
-                self._idle.start()
-            if isinstance(reply, Returned):
-                views: tuple[TaskView, ...] = reply.value
-                return views
-            raise MetatuiError(reply.sentence if isinstance(reply, WorkerError) else "the app is closing")
+            self._helper = self._helper or OnDemandHelper()
+        found: tuple[TaskView, ...] = self._helper.result_of(partial(_views, self._root, run_id, tasks))
+        return found
 
     def close(self) -> None:
         if self._helper:
-            self._helper.stop()
-
-    def _end_idle_helper(self) -> None:
-        """Stop the helper process, unless a request has cancelled the timer. This runs in the timer's thread."""
-        with self._lock:
-            if self._helper and self._idle is threading.current_thread():
-                self._helper.stop()
-                list(self._replies)  # waits until the process has ended
-                self._helper = None
+            self._helper.close()
 
 
 def _views(root: Path, run_id: str, tasks: int) -> Generator[None, None, tuple[TaskView, ...]]:

@@ -22,6 +22,7 @@ from metatui.runs.suites import background, bundled
 from metatui.tui.controllers import sessions
 from metatui.tui.controllers.run_client import RunClient
 from metatui.tui.controllers.sessions import Attached, RealSessions
+from metatui.tui.helper import on_demand
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.model.system_monitor import Sampler
 from metatui.tui.terminal.crash_info import CrashInfo, describe_background_run
@@ -103,20 +104,22 @@ def test_views_of_a_missing_run(real: RealSessions) -> None:
 
 
 def test_idle_helper_is_ended_and_replaced(real: RealSessions, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "HELPER_IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(on_demand, "IDLE_SECONDS", 0.0)
     for _ in range(2):
         with pytest.raises(MetatuiError, match="is not a run"):
             real.views("nothing", 1)
-        assert real._idle is not None
-        real._idle.join()
-        assert real._helper is None
+        assert real._helper is not None
+        assert real._helper._idle is not None
+        real._helper._idle.join()
+        assert real._helper._helper is None
 
 
 def test_dead_helper_is_replaced(real: RealSessions) -> None:
     with pytest.raises(MetatuiError, match="is not a run"):
         real.views("nothing", 1)
     assert real._helper is not None
-    real._helper._child.kill()
+    assert real._helper._helper is not None
+    real._helper._helper._child.kill()
     with pytest.raises(MetatuiError, match="was killed"):
         real.views("nothing", 1)
     with pytest.raises(MetatuiError, match="is not a run"):
