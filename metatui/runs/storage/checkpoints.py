@@ -188,8 +188,8 @@ def _metadata(data: bytes, name: str) -> Mapping[str, str]:
     length = struct.unpack("<Q", data[:8])[0] if len(data) >= 8 else 0
     if not 0 < length <= min(len(data) - 8, LARGEST_HEADER):
         raise BadInput(
-            f"{name} is not an intact checkpoint: it gives its header a length of {length:,} bytes, but has "
-            f"only {len(data):,} bytes"
+            f"{name} is not an intact checkpoint: according to the file, its header has {length:,} bytes, but "
+            f"the whole file has {len(data):,} bytes"
         )
     try:
         header: Any = json.loads(data[8 : 8 + length])

@@ -96,7 +96,7 @@ TERMS: Mapping[str, str] = {
         "set influence each other's predictions: accuracies are higher than with each example normalised on its own."
     ),
     "Second order": (
-        "The exact meta-gradient, which is computed through the inner steps. FOMAML and Reptile omit its second "
+        "The exact meta-gradient, backpropagated through the inner steps. FOMAML and Reptile omit its second "
         "derivatives."
     ),
     "First order (FOMAML)": (

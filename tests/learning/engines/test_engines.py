@@ -233,7 +233,7 @@ def test_adaptation_without_gradients(name: EngineName) -> None:
 def test_forward_pass_can_be_mapped_over_examples(
     name: EngineName, channels: int, norm: Norm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Check what an evaluation with batch norm per example relies on."""
+    """Check that the forward pass works under `torch.vmap`, which evaluation with batch norm per example uses."""
     monkeypatch.setattr(fused_first_block, "WORTH_IT", 0)
     model = conv4(2, input_shape=(channels, 32, 32), filters=16, norm=norm).double()
     engine, params = make_engine(name, model, CROSS_ENTROPY), detached(meta_parameters(model))

@@ -219,7 +219,7 @@ def test_no_overfitting(meta_losses: list[float], validations: list[float], half
 
 
 def test_more_inner_steps_than_in_training_are_not_overfitting() -> None:
-    """Check that no hint is given if the metric becomes worse only after the last inner step.
+    """Check that no hint is given if only the validation result after the last inner step becomes worse.
 
     This happens if training uses fewer inner steps than validation.
     """

@@ -122,7 +122,7 @@ TERABYTE = {"w": {"dtype": "F32", "shape": [2**38], "data_offsets": [0, 2**40]}}
     [
         (
             struct.pack("<Q", 2**40) + b"{}",
-            "gives its header a length of 1,099,511,627,776 bytes, but has only 10 bytes",
+            "according to the file, its header has 1,099,511,627,776 bytes, but the whole file has 10 bytes",
         ),
         (with_header(b"[" * 100_000), "its header cannot be read"),
         (with_header(b"\xff\xfe"), "its header cannot be read"),
