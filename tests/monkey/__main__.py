@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import os
 import random
 import sys
@@ -61,7 +60,6 @@ async def _storm(monkey: Monkey, root: Path, actions: int) -> int:
                     assert await still_answers(app, pilot), "F1 no longer opens the help"
                     print(f"{actions - left:,} actions, {_memory() / 2**20:.0f} MiB", flush=True)
         assert app.return_code in (0, None), f"the app ended with {app.return_code}"
-        gc.unfreeze()  # each app freezes all objects, because its process has no other app
     return starts
 
 
