@@ -22,6 +22,7 @@ from typing import IO, Any
 
 from metatui.utils.errors import MetatuiError
 from metatui.utils.files import reason
+from metatui.utils.processors import allowed_processors
 
 Message = dict[str, Any]
 
@@ -192,8 +193,7 @@ def session_niceness(niceness: int) -> int:
     therefore smaller than `niceness` and depends on the number of processors. With it, a thread of the session gets the
     share of a processor that a single process with `niceness` would get.
     """
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(0, round(niceness - math.log(processors, 1.25)))
+    return max(0, round(niceness - math.log(len(allowed_processors()), 1.25)))
 
 
 def describe_exit(code: int) -> str:

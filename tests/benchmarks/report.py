@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from metatui.learning.hardware.devices import physical_cores, resolve
+from metatui.learning.hardware.devices import resolve
+from metatui.utils.processors import usable_cores
 from tests.benchmarks.timing import Timed
 from tests.benchmarks.works import Work
 
@@ -27,7 +28,7 @@ def machine(device: str) -> dict[str, Any]:
     libraries = {name: version(name) for name in LIBRARIES if name in sys.modules}
     found = resolve(device)
     return {
-        "device": found.title, "processor": resolve("cpu").title, "cores": physical_cores(),
+        "device": found.title, "processor": resolve("cpu").title, "cores": usable_cores(),
         "python": platform.python_version(), "torch": str(torch.__version__), "libraries": libraries,
     }  # fmt: skip
 

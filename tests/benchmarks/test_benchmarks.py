@@ -39,7 +39,7 @@ IMAGES: Mapping[str, Scalar] = {
 @pytest.fixture(autouse=True)
 def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the benchmarks to one round, with one warm-up step and one timed step per library, in one thread."""
-    monkeypatch.setattr(timing, "physical_cores", lambda: 1)
+    monkeypatch.setattr(timing, "usable_cores", lambda: 1)
     monkeypatch.setattr(timing, "WARM_UP", 0.0)
     monkeypatch.setattr(timing, "TURN", 0.0)
     monkeypatch.setattr(timing, "FEWEST_ROUNDS", 1)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metatui.learning.hardware.devices import physical_cores
+from metatui.utils.processors import usable_cores
 from tests.benchmarks.side import Make, Side
 from tests.benchmarks.works import Work
 
@@ -96,7 +96,7 @@ def choose_threads(side: Side) -> None:
     if side.threads is not None:
         return
     took = {}
-    for count in sorted({1, physical_cores()}):
+    for count in sorted({1, usable_cores()}):
         side.threads = count
         took[count] = turn(side)
     side.threads = min(took, key=lambda count: took[count])
@@ -144,7 +144,7 @@ def _each(step: Callable[[], object], seconds: float) -> float:
 def threads(count: int | None) -> Iterator[None]:
     """Set the number of torch threads during a `with` block. None means one thread per core."""
     before = torch.get_num_threads()
-    torch.set_num_threads(count or physical_cores())
+    torch.set_num_threads(count or usable_cores())
     try:
         yield
     finally:

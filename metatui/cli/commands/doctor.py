@@ -25,6 +25,7 @@ from metatui.config.registry import REGISTRIES
 from metatui.utils import paths
 from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import reason
+from metatui.utils.processors import usable_cores
 
 if TYPE_CHECKING:
     from metatui.learning.hardware.nvml import Gpu
@@ -184,9 +185,7 @@ def _devices() -> list[dict[str, Any]]:
 
 
 def _threads() -> dict[str, int | None]:
-    from metatui.learning.hardware.devices import physical_cores
-
-    return {"processors": os.cpu_count(), "usable_cores": physical_cores()}
+    return {"processors": os.cpu_count(), "usable_cores": usable_cores()}
 
 
 def _cuda() -> dict[str, Any]:

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from metatui.learning.hardware import cuda
 from metatui.utils.errors import Problem, SettingsError
-
-CPUS = Path("/sys/devices/system/cpu")
+from metatui.utils.processors import usable_cores
 
 
 @dataclass(frozen=True)
@@ -99,23 +98,14 @@ def moved(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = None
     return tensor.to(device, non_blocking=tensor.is_pinned())
 
 
-def physical_cores() -> int:
-    """Count the physical cores that this process may use, or the logical cores if physical ones are not reported."""
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    try:
-        return len({(CPUS / f"cpu{cpu}" / "topology" / "core_cpus_list").read_text() for cpu in allowed})
-    except OSError:
-        return len(allowed)
-
-
 def default_threads(runs: int = 1) -> int:
     """Return the number of CPU threads for each of `runs` simultaneous runs if `compute.threads` is 0.
 
-    The runs share the physical cores, and none gets more threads than OMP_NUM_THREADS, if this is set.
+    The runs share the usable cores, and none gets more threads than OMP_NUM_THREADS, if this is set.
     """
     # Like OpenMP, use the first number of a list and ignore invalid values.
     limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    share = max(1, physical_cores() // runs)
+    share = max(1, usable_cores() // runs)
     return min(share, int(limit)) if limit.isdecimal() and int(limit) > 0 else share
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-import os
 import resource
 from functools import cache
 from importlib import import_module
@@ -11,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from metatui.utils.errors import MetatuiError
+from metatui.utils.processors import allowed_processors
 
 MIB = 2**20
 
@@ -18,7 +18,8 @@ BESIDE_TORCH = 256 * MIB
 """Number of bytes of address space to reserve for everything except torch's libraries."""
 
 PER_CORE = 64 * MIB
-"""Number of bytes of address space for the stack and buffers of each thread; OpenBLAS starts one thread per core."""
+"""Number of bytes of address space for the stack and buffers of each thread; OpenBLAS starts one thread per
+processor, regardless of CPU quotas."""
 
 
 @cache
@@ -54,5 +55,4 @@ def _address_space() -> int:
     spec = find_spec("torch")
     folders = spec.submodule_search_locations if spec else None
     files = [file for folder in folders or () for file in Path(folder, "lib").glob("*.so*")]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return sum(file.stat().st_size for file in files) + BESIDE_TORCH + cores * PER_CORE
+    return sum(file.stat().st_size for file in files) + BESIDE_TORCH + len(allowed_processors()) * PER_CORE

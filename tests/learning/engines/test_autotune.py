@@ -72,7 +72,7 @@ def test_times_are_kept_for_each_number_of_threads(tiny: Make, monkeypatch: pyte
 
     monkeypatch.setattr(autotune, "_read", lambda: known)
     monkeypatch.setattr(Measured, "add", add)
-    monkeypatch.setattr(devices, "physical_cores", lambda: 2)
+    monkeypatch.setattr(devices, "usable_cores", lambda: 2)
     measure_as(monkeypatch, {"batched": 2.0, "loop": 1.0, "native": 3.0})
     words = []
     for variable in ("2", "1", "2"):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -25,20 +22,6 @@ def test_cpu_needs_no_working_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         call(torch.device("cpu"))
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system does not report the allowed cores")
-@pytest.mark.parametrize(("allowed", "cores"), [({0, 1, 4, 5}, 2), ({0, 1}, 2), ({0, 4}, 1), ({0, 1, 8}, 3)])
-def test_physical_cores_are_those_allowed(
-    allowed: set[int], cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for number in range(8):  # four cores with two threads each; nothing is known about CPU 8
-        folder = tmp_path / f"cpu{number}" / "topology"
-        folder.mkdir(parents=True)
-        (folder / "core_cpus_list").write_text(f"{number % 4},{number % 4 + 4}\n")
-    monkeypatch.setattr(devices, "CPUS", tmp_path)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: allowed)
-    assert devices.physical_cores() == cores
-
-
 @pytest.mark.parametrize(
     ("variable", "runs", "threads"),
     [
@@ -47,7 +30,7 @@ def test_physical_cores_are_those_allowed(
     ],
 )  # fmt: skip
 def test_default_threads(variable: str, runs: int, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "physical_cores", lambda: 8)
+    monkeypatch.setattr(devices, "usable_cores", lambda: 8)
     monkeypatch.setenv("OMP_NUM_THREADS", variable)
     assert default_threads(runs) == threads
 

@@ -29,6 +29,7 @@ from metatui.learning.data.pixel_cache import read_pixels, write_pixels
 from metatui.utils import paths
 from metatui.utils.errors import BadInput, MetatuiError, quote
 from metatui.utils.files import reason
+from metatui.utils.processors import usable_cores
 from metatui.utils.progress import packing
 
 _FORMAT = "metatui folder 2"
@@ -134,7 +135,7 @@ def _decode_into(pixels: NDArray[np.uint8], listing: Listing) -> dict[int, str]:
     reasons: dict[int, str] = {}
     packing.report(0, len(files))
     # Threads decode in parallel, because Pillow releases the global interpreter lock.
-    with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(8, usable_cores())) as pool:
         warnings.simplefilter("ignore")  # Pillow's warnings are either checked in `decoded` or irrelevant
         for start in range(0, len(files), _CHUNK):
             chunk = range(start, min(start + _CHUNK, len(files)))
