@@ -3,7 +3,8 @@
 Sinusoids follow Finn, Abbeel and Levine 2017, section 5.1 ("pretraining on all of the tasks"): one network regresses
 the points of all waves together. Images follow the baseline of Chen et al. 2019 ("A Closer Look at Few-shot
 Classification"): one network classifies all training classes. Its features are kept, while the head for N ways stays
-at its initialisation. A meta-step uses as many examples as the episodes of a meta-batch contain.
+at its initialisation, including the scale of a cosine head (Baseline++, whose code creates a new head with a constant
+scale for each task). A meta-step uses as many examples as the episodes of a meta-batch contain.
 
 In `usual`, the outer learning rate for sinusoids is the learning rate of Adam in Finn et al. 2017. The rate for images
 was chosen by a measurement: after 300 meta-steps of 4 tasks on generated characters, the accuracy is 75.9 ± 2.1 % with
@@ -58,7 +59,8 @@ class Pretrained(GradientBased):
         with seeded(self.settings.training.seed):
             wide = nn.Linear(params[weight].shape[1], source.pooled_classes).to(params[weight])
         layer = weight.removesuffix("weight")
-        head = {f"{layer}{name}": p.detach() for name, p in wide.named_parameters() if f"{layer}{name}" in self.head}
+        head = {name: params[name] for name in self.head if name in params}  # includes the scale of a cosine head
+        head |= {f"{layer}{name}": p.detach() for name, p in wide.named_parameters() if f"{layer}{name}" in self.head}
         return params | {f"{POOLED}{name}": p for name, p in head.items()}
 
     def meta_step(self, learner: Learner, tasks: range, outer_lr: float) -> MetaStep:

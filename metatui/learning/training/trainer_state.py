@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from torch import Tensor
+
 from metatui.config.fields import FIELDS, change
 from metatui.config.settings import Settings
 from metatui.events import Evaluation, TaskView
@@ -66,17 +68,29 @@ def part(tensors: Params, prefix: str) -> Params:
 
 
 def renamed(tensors: Params) -> Params:
-    """Rename tensors of old checkpoints of `pretrained`, in which the head for training was not a meta-parameter."""
+    """Rename tensors of old checkpoints of `pretrained`.
+
+    The head for training was not a meta-parameter, or its cosine scale was also the scale of the head for evaluation.
+    """
     current = dict(tensors)
     for name, p in part(tensors, "algorithm/head").items():
         del current[f"algorithm/head/{name}"]
-        current[f"theta/pooled/{name}"] = p
-        if f"best/{name}" in tensors:
-            current[f"best/pooled/{name}"] = p
-        for key in ("exp_avg", "exp_avg_sq", "step"):
-            if f"algorithm/{key}/{name}" in tensors:
-                current[f"algorithm/{key}/pooled/{name}"] = current.pop(f"algorithm/{key}/{name}")
+        _add_pooled(current, name, p)
+    for name in part(current, "theta/pooled"):
+        scale = f"{name.removesuffix('weight')}scale"
+        if f"theta/{scale}" in current and f"theta/pooled/{scale}" not in current:
+            _add_pooled(current, scale, current[f"theta/{scale}"])
     return current
+
+
+def _add_pooled(tensors: Params, name: str, p: Tensor) -> None:
+    """Add the parameter `name` of the head for training, with the optimiser's state of the parameter `name`."""
+    tensors[f"theta/pooled/{name}"] = p
+    if f"best/{name}" in tensors:
+        tensors[f"best/pooled/{name}"] = p
+    for key in ("exp_avg", "exp_avg_sq", "step"):
+        if f"algorithm/{key}/{name}" in tensors:
+            tensors[f"algorithm/{key}/pooled/{name}"] = tensors.pop(f"algorithm/{key}/{name}")
 
 
 def write_theta(theta: Params, saved: Params) -> None:
