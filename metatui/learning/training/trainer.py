@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -46,6 +45,7 @@ from metatui.learning.optim.inner import Params
 from metatui.learning.optim.outer import Diverged
 from metatui.learning.training import best_model
 from metatui.learning.training.best_model import BestModel
+from metatui.learning.training.command_queue import CommandQueue
 from metatui.learning.training.compile_switch import CompileSwitch
 from metatui.learning.training.failures import divergence_message, out_of_memory_message, result_warning
 from metatui.learning.training.hints import Hints
@@ -97,11 +97,13 @@ class Trainer:
         self.best = BestModel()
         self._steps = MetaSteps(self.experiment, self.learner)
         self._switch = CompileSwitch(self.learner, self.learner.graphs) if self.learner.graphs else None
-        self.commands: queue.SimpleQueue[Command] = queue.SimpleQueue()  # `put` is safe in signal handlers
+        self.commands = CommandQueue()
         self._planned = deque(changes)
         self._save = save
         self._saved_at = time.monotonic()
         self._stop: Stop | None = None
+        self._overtaken: list[Change] = []
+        """Changes that were submitted before the stop, but have not been carried out, because an evaluation ran."""
         initial = self.learner.flat.vector.clone()
         self._hints = Hints(
             moved=lambda: float((self.learner.flat.vector - initial).norm() / initial.norm()),
@@ -129,14 +131,21 @@ class Trainer:
         """Number of meta-steps so far."""
         return self._steps.iteration
 
-    @property
-    def is_stopped(self) -> bool:
-        """Whether a stop command has been read from the queue."""
-        return self._stop is not None
-
     def submit(self, command: Command) -> None:
         """Queue a command."""
         self.commands.put(command)
+
+    def stop_requested(self) -> bool:
+        """Return whether a command to stop was submitted. Only the training thread may call this method.
+
+        If so, the commands before it are skipped, except changes, which are carried out before the last checkpoint.
+        """
+        if not self._stop and any(isinstance(command, Stop) for command in self.commands.waiting()):
+            while not isinstance(command := self.commands.get(), Stop):
+                if isinstance(command, Change):
+                    self._overtaken.append(command)
+            self._stop = command
+        return self._stop is not None
 
     def events(self) -> Iterator[Event]:
         """Train and yield events. Blocks while paused. The last event is `Finished` or `Failed`."""
@@ -198,6 +207,8 @@ class Trainer:
                 yield from self._steps.flush()
                 yield from self._checkpoint("last")
         yield from self._steps.flush()
+        for command in self._overtaken:  # a resumed run continues with them
+            yield self._change(command)
         yield from self._finish()
 
     def _is_over(self) -> bool:
@@ -212,7 +223,7 @@ class Trainer:
         if not self._switch:
             return
         outcome, tasks = self._switch.outcome, self._steps.next_tasks()
-        for text in self._switch.prepare_step(self.iteration, self.settings, tasks, self._stop_requested):
+        for text in self._switch.prepare_step(self.iteration, self.settings, tasks, self.stop_requested):
             yield Noted(self.iteration, text)
         if self._switch.outcome not in (None, outcome):  # a resumed run must repeat this outcome
             yield from self._steps.flush()
@@ -255,9 +266,9 @@ class Trainer:
     def _process_commands(self) -> Iterator[Event]:
         """Process all queued commands; while paused, wait for more."""
         paused = False
-        if not self.commands.empty():
+        if self.commands.waiting():
             yield from self._steps.flush()
-        while (paused or not self.commands.empty()) and not self._stop:
+        while (paused or self.commands.waiting()) and not self._stop:
             match self.commands.get():
                 case Pause() if not paused:
                     paused = True
@@ -283,17 +294,6 @@ class Trainer:
         except BadInput as error:
             return Warned(self.iteration, str(error))
         return Tweaked(self.iteration, command.path, old, new)
-
-    def _stop_requested(self) -> bool:
-        """Return whether the queue contains a command to stop. Other commands stay in the queue, in their order."""
-        waiting = []
-        while not self.commands.empty():
-            waiting.append(self.commands.get())
-        for command in waiting:
-            if isinstance(command, Stop):
-                self._stop = command
-            self.commands.put(command)
-        return self._stop is not None
 
     # Validation and test
 
@@ -335,7 +335,7 @@ class Trainer:
             except StopIteration as finished:
                 result: Evaluation = finished.value
                 return result
-            if self._stop_requested():
+            if self.stop_requested():
                 return None
             if done > reported and time.monotonic() - reported_at >= REPORT_EVERY:
                 reported, reported_at = done, time.monotonic()

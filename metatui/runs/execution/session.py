@@ -6,10 +6,9 @@ import logging
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from queue import Empty
 from typing import TYPE_CHECKING, Literal
 
 from metatui.config.declarations import Scalar
@@ -286,40 +285,27 @@ class Session:
         text = f"{refused}; training is waiting with unsaved data in memory, and continues when the data can be written"
         self._writer.note("warned", at, text=text)
         yield from self._seen(Warned(at, text), Paused(at))
-        stopped = self.trainer.is_stopped
-        received: list[Command] = []
-        try:
-            while refused.passing:
-                command = self._next_command(0 if stopped else TRY_EVERY)
-                received += [command] if command else []
-                stopped |= isinstance(command, Stop)
-                try:
-                    self._writer.try_again()
-                    if not noted:
-                        noted = True
-                        text = f"All data was written after {time.monotonic() - since:.0f} s, and nothing was lost"
-                        self._writer.note("noted", at, text=text)
-                        self._writer.catch_up()
-                except WriteRefused as again:
-                    if stopped:
-                        raise UnsavedStateError(self._describe_loss(again)) from again
-                    if isinstance(command, Resume) or str(again) != str(refused):
-                        yield from self._seen(Warned(at, f"{again}; training is still waiting"))
-                    refused = again
-                else:
-                    yield from self._seen(Resumed(at))
-                    return
-        finally:  # the trainer executes the commands after the wait
-            while command := self._next_command(0):
-                received.append(command)
-            for command in received:
-                self.submit(command)
+        stopped = self.trainer.stop_requested()
+        while refused.passing:
+            command = self.trainer.commands.wait(0 if stopped else TRY_EVERY)  # the trainer executes it after the wait
+            stopped |= isinstance(command, Stop)
+            try:
+                self._writer.try_again()
+                if not noted:
+                    noted = True
+                    text = f"All data was written after {time.monotonic() - since:.0f} s, and nothing was lost"
+                    self._writer.note("noted", at, text=text)
+                    self._writer.catch_up()
+            except WriteRefused as again:
+                if stopped:
+                    raise UnsavedStateError(self._describe_loss(again)) from again
+                if isinstance(command, Resume) or str(again) != str(refused):
+                    yield from self._seen(Warned(at, f"{again}; training is still waiting"))
+                refused = again
+            else:
+                yield from self._seen(Resumed(at))
+                return
         raise refused
-
-    def _next_command(self, timeout: float) -> Command | None:
-        with suppress(Empty):
-            return self.trainer.commands.get(timeout=timeout)
-        return None
 
     def _seen(self, *events: Event) -> Iterator[Event]:
         for event in events:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import queue
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -190,6 +191,46 @@ def test_commands_during_validation_keep_order(tiny: Make) -> None:
     outer = [Change("algorithm.outer_lr", rate) for rate in (0.5, 0.25, 0.125)]
     events = list(when(Trainer(settings), 5, *outer))
     assert [e.new for e in of(Tweaked, events)] == [0.5, 0.25, 0.125]
+
+
+class BusyQueue(queue.SimpleQueue[Command]):
+    """Queue to which another thread submits `late` at the moment when the training thread finds the queue empty."""
+
+    late: Command | None = None
+
+    def empty(self) -> bool:
+        is_empty = super().empty()
+        if is_empty and self.late:
+            late, self.late = self.late, None
+            self.put(late)
+        return is_empty
+
+
+def test_command_that_arrives_while_the_queue_is_examined_comes_last(
+    tiny: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = BusyQueue()
+    monkeypatch.setattr(queue, "SimpleQueue", lambda: commands)
+    trainer = Trainer(tiny(evaluation__every=5))
+    outer = [Change("algorithm.outer_lr", rate) for rate in (0.5, 0.25, 0.125)]
+    events = []
+    for event in trainer.events():
+        events.append(event)
+        if isinstance(event, Evaluating) and event.iteration == 5:
+            for command in outer[:2]:
+                trainer.submit(command)
+            commands.late = outer[2]
+    assert [e.new for e in of(Tweaked, events)] == [0.5, 0.25, 0.125]
+
+
+def test_changes_before_a_stop_during_validation_are_kept(tiny: Make) -> None:
+    settings = tiny(evaluation__every=5)
+    change, later = (Change("algorithm.outer_lr", rate) for rate in (0.5, 0.25))
+    saved: dict[str, TrainerState] = {}
+    events = list(when(Trainer(settings, save=saved.__setitem__), 5, Evaluate(), change, Stop(), later))
+    assert [(e.iteration, e.new) for e in of(Tweaked, events)] == [(5, 0.5)]
+    assert not of(Evaluated, events)
+    assert saved["last"].values["settings"]["algorithm"]["outer_lr"] == 0.5
 
 
 def test_live_changes_apply_to_next_meta_step(tiny: Make) -> None:

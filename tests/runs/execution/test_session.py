@@ -16,7 +16,7 @@ import metatui
 from metatui import events
 from metatui.config.fields import change, parse
 from metatui.config.settings import Settings
-from metatui.events import Change, Event, Pause, Progress, Resume, Stop
+from metatui.events import Change, Command, Event, Pause, Progress, Resume, Stop
 from metatui.learning.training import trainer
 from metatui.learning.training.trainer_state import TrainerState
 from metatui.runs.analysis.evaluate import evaluate, views
@@ -182,6 +182,24 @@ def test_summary_tells_the_signal(causes: list[str | None], tmp_path: Path) -> N
 
     train_until(session, 3, interrupt)
     assert summarise(session.run).reason == (f"it received {causes[0]}" if causes[0] else None)
+
+
+def test_change_before_a_stop_during_validation_is_kept(tmp_path: Path) -> None:
+    def change_during_validation(session: Session, *commands: Command) -> RunFolder:
+        for event in session:
+            if isinstance(event, events.Evaluating) and event.iteration == 10:
+                session.submit(Change("algorithm.inner_lr", 0.02))
+                for command in commands:
+                    session.submit(command)
+        return session.run
+
+    settings = change(SMALL, {"evaluation.tasks": 500})
+    expected = change_during_validation(Session.start(settings, runs_dir=tmp_path))
+    run = change_during_validation(Session.start(settings, runs_dir=tmp_path), Stop())
+    assert (run.status(), told(run)[-2:]) == ("stopped", [("tweaked", 10), ("stopped", 10)])
+    list(Session.resume(run))
+    assert measured(run) == measured(expected)
+    assert run.evaluation().test.loss == expected.evaluation().test.loss  # type: ignore[union-attr]
 
 
 def test_interrupt_saves_and_records_the_cause(tmp_path: Path) -> None:
