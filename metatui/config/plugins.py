@@ -5,20 +5,25 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from traceback import walk_tb
+from typing import cast
 
+from pydantic import ValidationError
+
+from metatui.config.declarations import Group, Scalar, SettingField
 from metatui.config.registry import (
     PLUGINS_VARIABLE,
     REGISTRIES,
+    Component,
     all_components,
     fields_of,
     forget_plugin_files,
     load_plugin_files,
     plugin_files,
 )
-from metatui.config.settings import RESERVED, common_fields
+from metatui.config.settings import RESERVED, Settings, common_fields
 from metatui.utils.errors import BadInput, class_and_message, quote
 from metatui.utils.paths import absolute
 
@@ -80,16 +85,18 @@ def exclude_conflicts() -> None:
     Raises:
         BadInput: if a plugin with a conflict was loaded from a file or defined in Python code.
     """
-    paths = {field.path for field in common_fields()}
+    common = {field.path: field for field in common_fields()}
     groups = dict.fromkeys(RESERVED, "a name that metatui uses")
     for component in sorted(all_components(), key=lambda each: not each.registry.is_built_in(each)):
         registry, name = component.registry, component.name
         here = f"the {registry.kind} {quote(name)} of a plugin cannot be used"
-        usual = {path for values in component.usual.values() for path in values} - paths
-        if unknown := sorted(component.uses - paths):
+        usual = {path for values in component.usual.values() for path in values} - common.keys()
+        if unknown := sorted(component.uses - common.keys()):
             registry.exclude(component, f"{here}: `uses` contains {quote(unknown[0])}, which is not a setting")
         elif usual and (unknown := sorted(usual - {field.path for field in fields_of(component)})):
             registry.exclude(component, f"{here}: `usual` contains {quote(unknown[0])}, which is not a setting")
+        elif problem := _invalid_usual_value(component, common):
+            registry.exclude(component, f"{here}: in `usual`, {problem}")
         elif component.Options.model_fields:
             if name in groups:
                 registry.exclude(
@@ -97,6 +104,31 @@ def exclude_conflicts() -> None:
                 )
             else:
                 groups[name] = f"the name of {registry.one} that has options"
+
+
+def _invalid_usual_value(component: type[Component], common: Mapping[str, SettingField]) -> str:
+    """Return the reason why a value in `usual` of a plugin is not allowed, or an empty string if all are allowed.
+
+    Args:
+        common: the fields of all settings except the options of components, keyed by path.
+    """
+    if component.registry.is_built_in(component):  # checked by a test, so that the app starts faster
+        return ""
+    for values in component.usual.values():
+        groups: dict[str, dict[str, Scalar]] = {}
+        for path, value in values.items():
+            group, key = path.split(".")
+            groups.setdefault(group, {})[key] = value
+        for group, part in groups.items():
+            info = Settings.model_fields.get(group)
+            kind = cast(type[Group], info.annotation) if info else component.Options
+            try:
+                kind.model_validate(part)
+            except ValidationError as error:
+                key = str(error.errors()[0]["loc"][0])
+                fields = {**common, **{field.path: field for field in fields_of(component)}}
+                return fields[f"{group}.{key}"].problem(part[key]).sentence
+    return ""
 
 
 def plugin_failure(error: Exception) -> str:

@@ -149,6 +149,23 @@ def test_completion_of_settings(plugin: Path) -> None:
             PLUGIN + '    usual = {"regression": {"ridge.strength": 2.0, "ridge.rate": 0.1}}\n',
             "`usual` contains 'ridge.rate', which is not a setting",
         ),
+        (
+            PLUGIN + '    usual = {"regression": {"algorithm.inner_lr": 0.1, "ridge.strength": 20.0}}\n',
+            "the algorithm 'ridge' of a plugin cannot be used: in `usual`, ridge.strength is 20.0, but must be a "
+            "number from 0 to 10",
+        ),
+        (
+            PLUGIN + '    usual = {"regression": {"algorithm.outer_schedule": "square"}}\n',
+            "in `usual`, algorithm.outer_schedule is 'square', but must be one of constant, cosine, linear",
+        ),
+        (
+            PLUGIN + '    usual = {"classification": {"model.name": "missing"}}\n',
+            "in `usual`, model.name is 'missing', but must be one of auto, ",
+        ),
+        (
+            PLUGIN + '    usual = {"classification": {"task.shots": None}}\n',
+            "in `usual`, task.shots is None, but must be a whole number from 1 to 1,000",
+        ),
         (PLUGIN + '    uses = ["task.shots"]\n', "class Ridge: uses must be a set of paths of settings"),
         (
             PLUGIN + '    usual = {"algorithm.inner_lr": 0.1}\n',
@@ -180,6 +197,10 @@ def test_completion_of_settings(plugin: Path) -> None:
         "options",
         "uses",
         "usual",
+        "usual value of an option",
+        "usual choice",
+        "usual component",
+        "usual value of another type",
         "list of uses",
         "usual without kinds",
         "kind",
