@@ -34,7 +34,8 @@ def stop(run: str, runs_dir: Path | None, as_json: bool) -> None:
 
     RUN is the name of a run, the beginning of its name, its folder, or latest for the newest run. The command waits at
     most a minute for the run to end. If a new run is still loading, nothing is saved. If a resumed run is still
-    loading, its saved state does not change.
+    loading, its saved state does not change. A run of metatui.train in a Python program or a notebook can be stopped
+    only when training has begun.
     """
     folder = RunStore(runs_dir).find(run)
     live = stop_run(folder)

@@ -21,6 +21,7 @@ from metatui.learning.hardware.loading import load_libraries
 from metatui.runs.execution.control.server import ControlServer
 from metatui.runs.execution.replay_log import FREE_ON_RESUME, RunLog, pin_compute
 from metatui.runs.execution.run_state import Outcome
+from metatui.runs.execution.signals import sigterm_is_handled
 from metatui.runs.storage.checkpoints import newest_checkpoint
 from metatui.runs.storage.commands import undone
 from metatui.runs.storage.journal import check_journal
@@ -327,7 +328,8 @@ def _locked(run: RunFolder) -> Iterator[RunLock]:
 
     The lock is released if the `with` block raises an exception; otherwise, the new session holds the lock.
     """
-    lock = RunLock(run.lock_path)
+    # Otherwise, SIGTERM would end the user's own program, such as a notebook.
+    lock = RunLock(run.lock_path, ends_on_sigterm=sigterm_is_handled())
     try:
         yield lock
     except BaseException:

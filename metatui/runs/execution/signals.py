@@ -80,6 +80,11 @@ class EndedEarly(MetatuiError):
         self.exit_code = ending.exit_code
 
 
+def sigterm_is_handled() -> bool:
+    """Return whether SIGTERM has the handler of `ending_softly` in this process."""
+    return isinstance(getattr(signal.getsignal(signal.SIGTERM), "__self__", None), SignalState)
+
+
 @contextmanager
 def ending_softly(interrupt: Callable[[str], object] | None = None) -> Iterator[SignalState]:
     """Context manager in which the first signal calls `interrupt` with the name of the signal.

@@ -27,9 +27,15 @@ PATIENCE = 10.0
 class RunLock:
     """Lock held from construction until `release`. Raises BadInput if another writer on any machine holds it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, ends_on_sigterm: bool = False) -> None:
+        """Acquire the lock.
+
+        Args:
+            ends_on_sigterm: whether other processes may send SIGTERM to this process to stop the run.
+        """
         self._path = path
-        self._mark = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
+        owner = {"pid": os.getpid(), "host": socket.gethostname(), "ends_on_sigterm": ends_on_sigterm}
+        self._mark = json.dumps(owner).encode()
         with writing(path):
             self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
             try:
@@ -120,6 +126,12 @@ def other_process(path: Path) -> int | None:
         return None
     pid = owner.get("pid")
     return pid if type(pid) is int and pid > 1 and pid != os.getpid() else None
+
+
+def ends_on_sigterm(path: Path) -> bool:
+    """Return whether SIGTERM stops what the holder of the lock file `path` is writing, and ends nothing else."""
+    owner = _owner(path)
+    return owner is not None and owner.get("ends_on_sigterm") is True
 
 
 def _owner(path: Path) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -189,37 +189,63 @@ def test_stop_before_training_leaves_nothing_behind() -> None:
 
 
 STARTING = """
-import signal, sys
-from pathlib import Path
-from metatui.runs.storage.lock import RunLock
-from metatui.runs.storage.run_folder import RunFolder
-from metatui.runs.storage.store import discard
+import json, sys
+from contextlib import nullcontext
 
-run = RunFolder(Path(sys.argv[1]))
-lock = RunLock(run.lock_path)
-signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-print("starting", flush=True)
-signal.sigwait([signal.SIGTERM])
-discard(run)
+import metatui
+from metatui.config.fields import parse
+from metatui.runs.execution.signals import ending_softly
+from metatui.utils.progress import stages
+
+def wait(stage):
+    if stage == "loading the data":
+        print("starting", flush=True)
+        sys.stdin.read()
+
+with ending_softly() if sys.argv[1] == "command" else nullcontext(), stages.listener(wait):
+    metatui.train(parse(json.loads(sys.argv[2])))
+print("done", flush=True)
 """
-"""Code of a process that holds the lock of a run but has no socket yet, as if it were preparing to train. It deletes
-the run when it receives SIGTERM."""
+"""Code of a process that trains a run, but waits for the end of its input before it loads the data. In the process of
+a command, the signals have handlers; in a notebook, they do not."""
+
+
+@contextmanager
+def starting(kind: str) -> Iterator[subprocess.Popen[str]]:
+    """Start a process that runs `STARTING`, and wait until it has created the run."""
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTING, kind, SMALL.model_dump_json()],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout
+        assert process.stdout.readline() == "starting\n"
+        yield process
 
 
 def test_stop_reaches_a_run_that_is_starting(capsys: pytest.CaptureFixture[str]) -> None:
     for options in ([], ["--json"]):
-        run = RunStore().create(SMALL)
-        command = [sys.executable, "-c", STARTING, str(run.path)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout
-            assert process.stdout.readline() == "starting\n"
+        with starting("command"):
+            run = RunStore().find("latest")
             assert main(["stop", "latest", *options]) == 0
+        assert not run.path.exists()
         out = capsys.readouterr().out
         if options:
             report = {"run": run.id, "dir": str(run.path), "status": "stopped", "iterations": 0}
             assert json.loads(out) == report
         else:
             assert out == f"{run.id}: stopped before training began, so nothing was saved\n"
+
+
+def test_stop_does_not_end_a_notebook_whose_run_is_starting(capsys: pytest.CaptureFixture[str]) -> None:
+    with starting("notebook") as process:
+        run = RunStore().find("latest")
+        assert main(["stop", "latest"]) == 2
+        assert capsys.readouterr().err == (
+            f"metatui: run '{run.id}' is being trained by process {process.pid}, which also runs other code, such as a "
+            "notebook, and accepts no connections yet: try again when training has begun, or interrupt it there\n"
+        )
+        assert process.communicate()[0] == "done\n"
+    assert run.status() == "finished"
 
 
 def test_own_process_is_not_stopped_by_a_signal() -> None:

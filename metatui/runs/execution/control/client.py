@@ -14,7 +14,7 @@ from metatui.events import Command, Event, Failed, Finished, Stop, Warned
 from metatui.runs.execution.control.messages import LONGEST_REPORT, Hello, command_line, read_hello, read_report
 from metatui.runs.execution.control.sockets import connect
 from metatui.runs.storage.journal import Entry
-from metatui.runs.storage.lock import holder, other_process
+from metatui.runs.storage.lock import ends_on_sigterm, holder, other_process
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.child_process import Channel
 from metatui.utils.errors import BadInput, quote
@@ -40,7 +40,8 @@ def stop_run(run: RunFolder) -> LiveRun | None:
         it exits, and saves the run first if training has begun.
 
     Raises:
-        BadInput: if no process trains the run, or if the process cannot be reached.
+        BadInput: if no process trains the run, or if the process cannot be reached. A process that runs other code,
+            too, such as a notebook, cannot be reached before training begins.
     """
     try:
         live = LiveRun.attach(run)
@@ -48,6 +49,11 @@ def stop_run(run: RunFolder) -> LiveRun | None:
         pid = other_process(run.lock_path)
         if pid is None:
             raise
+        if not ends_on_sigterm(run.lock_path):
+            raise BadInput(
+                f"run {quote(run.id)} is being trained by process {pid}, which also runs other code, such as a "
+                "notebook, and accepts no connections yet: try again when training has begun, or interrupt it there"
+            ) from None
         try:
             os.kill(pid, signal.SIGTERM)
         except ProcessLookupError:  # it has just ended
