@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from metatui.config.registry import DATA, Component, Kind
@@ -43,6 +45,11 @@ class DataSet(Component):
     def missing(cls) -> str:
         """Return the command that provides the data, or an empty string if the data is already on this machine."""
         return ""
+
+
+def command_unless_exists(path: Path, command: str) -> str:
+    """Return `command`, which creates the cache `path`, or an empty string if the cache already exists."""
+    return "" if os.path.exists(path) else command  # Path.exists raises if a folder may not be searched
 
 
 def size_violations(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from metatui.learning.data.cifar100.classes import IMAGES, SPLITS
-from metatui.learning.data.data_set import DataSet, size_violations
+from metatui.learning.data.data_set import DataSet, command_unless_exists, size_violations
 from metatui.utils import paths
 
 if TYPE_CHECKING:
@@ -30,8 +29,7 @@ class Cifar100(DataSet):
 
     @classmethod
     def missing(cls) -> str:
-        # Path.exists raises if a folder may not be searched
-        return "" if os.path.exists(paths.cifar100_cache()) else "metatui data cifar100"
+        return command_unless_exists(paths.cifar100_cache(), "metatui data cifar100")
 
     @classmethod
     def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from metatui.learning.data.data_set import DataSet, size_violations
+from metatui.learning.data.data_set import DataSet, command_unless_exists, size_violations
 from metatui.learning.data.omniglot.splits import CHARACTERS, DRAWINGS
 from metatui.utils import paths
 
@@ -33,8 +32,7 @@ class Omniglot(DataSet):
 
     @classmethod
     def missing(cls) -> str:
-        # Path.exists raises if a folder may not be searched
-        return "" if os.path.exists(paths.omniglot_cache()) else "metatui data omniglot"
+        return command_unless_exists(paths.omniglot_cache(), "metatui data omniglot")
 
     @classmethod
     def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:
