@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import math
-from dataclasses import replace
+import os
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,9 @@ import pytest
 from metatui.cli.main import main
 from metatui.config.settings import Settings
 from metatui.events import Progress
-from metatui.runs.storage import metrics
+from metatui.runs.storage import journal, jsonl, metrics
 from metatui.runs.storage.journal import JournalWriter
+from metatui.runs.storage.jsonl import line
 from metatui.runs.storage.metrics import MetricsWriter
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
@@ -109,20 +112,48 @@ def test_run_without_meta_steps(run: RunFolder, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out == HEADER
 
 
+@pytest.mark.parametrize("kept", [1, 0], ids=["later meta-step", "start"])
 def test_run_resumed_during_export(
-    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    kept: int, run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(run, [replace(STEP, iteration=i) for i in range(1, 101)])
     real = metrics.MetricsReader.read_new
 
     def read_new(reader: metrics.MetricsReader, limit: int = 5000) -> list[Progress]:
         steps = real(reader, limit)
-        write(run, [STEP])  # truncates the file, like resuming
+        write(run, [STEP] * kept)  # truncates the file, like resuming
         return steps
 
     monkeypatch.setattr(metrics.MetricsReader, "read_new", read_new)
     assert main(["runs", "export", run.id, "--to", "out.csv"]) == 1
-    assert "was resumed during the export" in capsys.readouterr().err
+    assert "was resumed or deleted during the export" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
+@pytest.mark.parametrize("options", [[], ["--evaluations"]], ids=["metrics", "validations"])
+@pytest.mark.parametrize("readable", [0, metrics.CHUNK], ids=["start", "second chunk"])
+def test_unreadable_disk_fails_the_export(
+    options: list[str],
+    readable: int,
+    run: RunFolder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = run.journal_path if options else run.metrics_path
+    file.write_bytes(line(asdict(STEP)) * 20_000)
+
+    class Damaged(io.FileIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell() + (size or 0) > readable:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return super().read(size)
+
+    for module in (jsonl, journal):
+        monkeypatch.setattr(module, "open_regular", Damaged)
+    assert main(["runs", "export", run.id, *options, "--to", "out.csv"]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"metatui: '{file}' cannot be read: input/output error\n")
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
 
 

@@ -25,20 +25,28 @@ def metrics_rows(run: RunFolder) -> Iterator[Row]:
     """Yield the names of the metrics, then a row for each meta-step; missing metrics are None.
 
     Raises:
-        MetatuiError: if the run is resumed during the export, because the rows yielded so far are then invalid.
+        BadInput: if the metrics cannot be read.
+        MetatuiError: if the run is resumed or deleted during the export, because the rows yielded so far are then
+            invalid or incomplete.
     """
     yield [field.name for field in fields(Progress)]
-    reader = run.metrics()
-    while new := reader.read_new():
+    reader = run.metrics(whole=True)
+    while (new := reader.read_new()) or reader.restarted:
         if reader.restarted:
-            raise MetatuiError(f"run {quote(run.id)} was resumed during the export: export it again")
+            raise MetatuiError(
+                f"run {quote(run.id)} was resumed or deleted during the export: if it still exists, export it again"
+            )
         yield from map(astuple, new)
 
 
 def validation_rows(run: RunFolder) -> Iterator[Row]:
-    """Yield `VALIDATION_COLUMNS`, then a row for each validation, except those undone by resuming."""
+    """Yield `VALIDATION_COLUMNS`, then a row for each validation, except those undone by resuming.
+
+    Raises:
+        BadInput: if the journal cannot be read.
+    """
     yield VALIDATION_COLUMNS
-    for entry in run.validations():
+    for entry in run.validations(whole=True):
         details = (entry.details.get(name) for name in VALIDATION_COLUMNS[1:])
         yield [entry.iteration, *(sanitize(value) if isinstance(value, str) else value for value in details)]
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from metatui.utils.files import open_regular, writing
+from metatui.utils.errors import BadInput, quote
+from metatui.utils.files import open_regular, reason, writing
 
 JsonObject = Mapping[str, Any]
 
@@ -139,14 +140,22 @@ def parse_lines(data: bytes) -> Iterator[dict[str, Any]]:
             yield item
 
 
-def read_range(path: Path, start: int, limit: int) -> bytes:
-    """Read at most `limit` bytes from offset `start`; return b"" if the file cannot be read."""
+def read_range(path: Path, start: int, limit: int, *, whole: bool = False) -> bytes:
+    """Read at most `limit` bytes from offset `start`; return b"" if the file does not exist.
+
+    Args:
+        whole: whether to raise BadInput if an existing file cannot be read. By default, b"" is returned.
+    """
     try:
         with open_regular(path) as file:
             left = max(0, file.seek(0, 2) - start)  # `read` would allocate all of `limit`
             file.seek(start)
             return file.read(min(limit, left))
-    except (OSError, ValueError):
+    except (FileNotFoundError, ValueError):  # or a NUL in the name
+        return b""
+    except OSError as error:
+        if whole:
+            raise BadInput(f"{quote(str(path), 200)} cannot be read: {reason(error)}") from None
         return b""
 
 

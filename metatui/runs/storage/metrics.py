@@ -71,6 +71,8 @@ class MetricsReader:
     """
 
     path: Path
+    whole: bool = False
+    """Whether to raise BadInput if an existing file cannot be read. By default, no meta-steps are returned."""
     offset: int = 0
     restarted: bool = False
     _seam: bytes = field(default=b"", repr=False)
@@ -80,12 +82,16 @@ class MetricsReader:
     """
 
     def read_new(self, limit: int = CHUNK) -> list[Progress]:
-        """Return the meta-steps added since the last call, reading at most about `limit` bytes."""
-        data = read_range(self.path, self.offset - len(self._seam), len(self._seam) + limit)
+        """Return the meta-steps added since the last call, reading at most about `limit` bytes.
+
+        Raises:
+            BadInput: if `whole` is True, and an existing file cannot be read.
+        """
+        data = read_range(self.path, self.offset - len(self._seam), len(self._seam) + limit, whole=self.whole)
         self.restarted = not data.startswith(self._seam)
         if self.restarted:
             self.offset, self._seam = 0, b""
-            data = read_range(self.path, 0, limit)
+            data = read_range(self.path, 0, limit, whole=self.whole)
         else:
             data = data[len(self._seam) :]
         whole = data[: data.rfind(b"\n") + 1]

@@ -84,15 +84,24 @@ class RunFolder:
         """Return every event, including those undone by resuming from an earlier checkpoint."""
         return read_journal(self.journal_path)
 
-    def validations(self) -> list[Entry]:
-        """Return the validations in order, without undone ones and with only the last one of each meta-step."""
-        effective = (entry for entry in effective_entries(self.journal()) if entry.event == "evaluated")
+    def validations(self, *, whole: bool = False) -> list[Entry]:
+        """Return the validations in order, without undone ones and with only the last one of each meta-step.
+
+        Args:
+            whole: whether to raise BadInput if an existing journal cannot be read.
+        """
+        entries = effective_entries(read_journal(self.journal_path, whole=whole))
+        effective = (entry for entry in entries if entry.event == "evaluated")
         last = {entry.iteration: entry for entry in effective}
         return [last[iteration] for iteration in sorted(last)]
 
-    def metrics(self) -> MetricsReader:
-        """Return a reader of the run's metrics, which starts at the first meta-step."""
-        return MetricsReader(self.metrics_path)
+    def metrics(self, *, whole: bool = False) -> MetricsReader:
+        """Return a reader of the run's metrics, which starts at the first meta-step.
+
+        Args:
+            whole: whether reading raises BadInput if an existing file cannot be read.
+        """
+        return MetricsReader(self.metrics_path, whole)
 
     def evaluation(self) -> EvaluationRecord:
         """Return the results of the last validation, the best validation and the test, as far as they exist.
