@@ -68,6 +68,15 @@ class Channel:
             while self.socket.recv(1024):
                 pass
 
+    def has_ended(self) -> bool:
+        """Return whether the other process has ended or has called `end_sending`, unless messages are still unread."""
+        try:
+            return not self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
     def end_sending(self) -> None:
         """Tell the other process that no more messages follow."""
         with suppress(OSError):

@@ -1,7 +1,8 @@
 """Worker process that trains one run of a suite.
 
 The first message that the process receives describes the run. Each message that it sends back is an event of the run.
-Closing the channel interrupts the run: it finishes its meta-step, saves and ends, so that no run outlives its suite.
+Closing the channel interrupts the run, so that no run outlives its suite: it finishes its meta-step, saves and ends, or
+stops packing images.
 """
 
 from __future__ import annotations
@@ -37,18 +38,23 @@ def main() -> None:
         with suppress(OSError):  # the suite has ended, which also interrupts this run
             channel.send({"what": what, **finite(details)})
 
+    def see_packed(done: int, total: int) -> None:
+        send("packed", done=done, total=total)
+        if channel.has_ended():  # packing may take minutes, and there is nothing to save yet
+            raise KeyboardInterrupt
+
     if (request := channel.receive()) is None:  # the suite ended before it sent the run
         return
     try:
         with ending_softly() as ending:
             ending.defer()
-            with packing.listener(lambda done, total: send("packed", done=done, total=total)):
+            with packing.listener(see_packed):
                 session = _session(request)
             send("created", run=str(session.run.path))
             Thread(target=_interrupt_at_end, args=(channel, session), daemon=True).start()
             ending.then(session.interrupt)
             _train(session, send)
-    except EndedEarly:
+    except (EndedEarly, KeyboardInterrupt):
         send("ended", status="interrupted", sentence=None)
     except MetatuiError as error:
         send("ended", status="failed", sentence=str(error))

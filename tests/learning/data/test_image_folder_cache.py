@@ -64,6 +64,19 @@ def test_progress_with_several_chunks(root: Path, monkeypatch: pytest.MonkeyPatc
     assert len(torch.unique(found.pixels, dim=0)) == 9
 
 
+def test_listener_can_stop_packing_at_any_image(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "_EVERY_SECONDS", 0.0)
+
+    def stop(done: int, total: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with packing.listener(stop), pytest.raises(KeyboardInterrupt):
+        packed(root)
+    assert not list(paths.packed_folders_dir().glob("*"))
+    assert packed(root).packed_now
+
+
 def test_undecodable_files_are_left_out(root: Path) -> None:
     (root / "cat" / "000.png").write_bytes(b"")
     (root / "dog" / "002.png").write_bytes(stored(pattern(5), "GIF"))

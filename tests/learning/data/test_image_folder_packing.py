@@ -18,6 +18,7 @@ from metatui.runs.execution.control import start_detached
 from metatui.runs.storage.store import RunStore
 from metatui.runs.suites import RunPacked, RunStarted, SuiteEvent, SuiteManifest, SuiteRunner, load
 from metatui.utils import paths
+from metatui.utils.child_process import ChildProcess
 from metatui.utils.progress import packing
 from tests.folder_files import names, write_classes
 
@@ -110,6 +111,24 @@ def test_suite_reports_packing_of_its_run(tiny: Path) -> None:
     assert screen.file.getvalue().startswith(  # type: ignore[attr-defined]
         f"{name}: packing {IMAGES} images\n{name}: packed {IMAGES} of {IMAGES} images\n{name}: cpu, "
     )
+
+
+def test_interrupted_suite_stops_packing(tiny: Path) -> None:
+    child = ChildProcess("metatui.runs.suites.worker")
+    request = {
+        "resume": None, "changes": {}, "settings": presets.read(tiny).settings.model_dump(mode="json"),
+        "runs_dir": str(paths.runs_dir()), "origin": None, "side_by_side": 1,
+    }  # fmt: skip
+    child.send(request)
+    child.end_sending()
+    assert list(iter(child.receive, None)) == [
+        {"what": "packed", "done": 0, "total": IMAGES},
+        {"what": "ended", "status": "interrupted", "sentence": None},
+    ]
+    assert child.wait() == 0
+    child.close()
+    assert RunStore().runs() == []
+    assert not list(paths.packed_folders_dir().glob("*"))
 
 
 def test_suite_bar_counts_images_then_meta_steps(tiny: Path) -> None:

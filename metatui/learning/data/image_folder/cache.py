@@ -12,6 +12,7 @@ import json
 import operator
 import os
 import threading
+import time
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +37,10 @@ _FORMAT = "metatui folder 2"
 _MAX_FILE = 256 * 1024 * 1024
 """Maximum size of an image file, in bytes."""
 _CHUNK = 256
-"""Number of images between two progress reports."""
+"""Maximum number of images between two progress reports."""
+_EVERY_SECONDS = 0.5
+"""Maximum number of seconds between two progress reports, except while a single image is decoded. A listener may stop
+packing when it receives a report."""
 
 _lock = threading.Lock()
 
@@ -134,13 +138,18 @@ def _decode_into(pixels: NDArray[np.uint8], listing: Listing) -> dict[int, str]:
 
     reasons: dict[int, str] = {}
     packing.report(0, len(files))
+    reported = time.monotonic()
     # Threads decode in parallel, because Pillow releases the global interpreter lock.
     with warnings.catch_warnings(), ThreadPoolExecutor(min(8, usable_cores())) as pool:
         warnings.simplefilter("ignore")  # Pillow's warnings are either checked in `decoded` or irrelevant
         for start in range(0, len(files), _CHUNK):
             chunk = range(start, min(start + _CHUNK, len(files)))
-            reasons |= {number: why for number, why in zip(chunk, pool.map(decode, chunk), strict=True) if why}
-            packing.report(chunk.stop, len(files))
+            for number, why in zip(chunk, pool.map(decode, chunk), strict=True):
+                if why:
+                    reasons[number] = why
+                if number + 1 == chunk.stop or time.monotonic() - reported >= _EVERY_SECONDS:
+                    packing.report(number + 1, len(files))
+                    reported = time.monotonic()
     return reasons
 
 
