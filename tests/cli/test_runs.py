@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import closing
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from metatui.cli import main
 from metatui.cli.commands import runs
 from metatui.config.settings import Settings
+from metatui.events import Evaluating
+from metatui.runs.execution.control import client
+from metatui.runs.execution.control.server import ControlServer
 from metatui.runs.storage.journal import JournalWriter
 from metatui.runs.storage.lock import RunLock
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
+from tests.runs.execution.test_control_server import Session
 from tests.tui.fakes import saved_run
 
 PID = 4211
@@ -56,12 +62,19 @@ def test_live_changes_of_the_number_of_meta_steps(capsys: pytest.CaptureFixture[
     assert (report["iterations"], report["total_iterations"]) == (50, 80)
 
 
-def test_live_run_names_its_process_and_the_final_test(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_live_run_names_its_process_and_the_final_test(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     run = saved(tmp_path)
     note(run, "started", 0, pid=PID, host="elsewhere")
     note(run, "tweaked", 30, path="training.iterations", old=TOTAL, new=50)
     lock = RunLock(run.lock_path)
     assert listed(capsys) == f"a  running      50 of 50 meta-steps, testing, process {PID} on elsewhere"
+    monkeypatch.setattr(client, "GLANCE_SECONDS", 20)
+    with closing(ControlServer(cast(Any, Session(run)))) as server:
+        server.open()
+        server.send(Evaluating(50, "test", 120, 600))
+        assert ", testing 120 of 600 tasks, process" in listed(capsys)
     lock.release()
     assert main(["runs"]) == 0
     assert capsys.readouterr().out.splitlines()[:2] == [

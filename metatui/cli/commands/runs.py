@@ -231,8 +231,19 @@ def _progress(summary: RunSummary, *, with_seed: bool = False) -> str:
     total = f" of {summary.iterations:,}" if summary.iterations is not None else ""
     number = summary.settings.training.seed if summary.settings else None
     seed = f"seed {number}" if number is not None and (number or with_seed) else ""
-    parts = (f"{summary.iteration:,}{total} meta-steps", seed, summary.activity, summary.process)
+    parts = (f"{summary.iteration:,}{total} meta-steps", seed, _activity(summary), summary.process)
     return ", ".join(filter(None, parts))
+
+
+def _activity(summary: RunSummary) -> str:
+    """Describe the validation or test that a run is in: `testing 120 of 600 tasks`."""
+    if not summary.activity:
+        return ""
+    from metatui.runs.execution.control.client import evaluation_progress
+
+    if (now := evaluation_progress(summary.run)) is None:
+        return summary.activity
+    return f"{'testing' if now.split == 'test' else 'validating'} {now.done:,} of {now.tasks:,} tasks"
 
 
 def _results(summary: RunSummary) -> Iterator[str]:

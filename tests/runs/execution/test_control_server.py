@@ -19,7 +19,7 @@ from metatui.config.settings import Settings
 from metatui.events import Change, Command, Curve, Evaluated, Evaluation, Progress, Stop
 from metatui.runs.execution.control import client, sockets
 from metatui.runs.execution.control import server as server_module
-from metatui.runs.execution.control.client import LiveRun
+from metatui.runs.execution.control.client import LiveRun, evaluation_progress
 from metatui.runs.execution.control.messages import LONGEST_COMMAND, read_report, report
 from metatui.runs.execution.control.server import MOST_NEWS, MOST_VIEWERS, ControlServer
 from metatui.runs.execution.control.sockets import listen, socket_path
@@ -88,7 +88,10 @@ def peer(session: Session, server: ControlServer) -> Iterator[Peer]:
     made.close()
 
 
-def test_hello_describes_the_run(session: Session, server: ControlServer, peer: Peer) -> None:
+def test_hello_describes_the_run(
+    session: Session, server: ControlServer, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "GLANCE_SECONDS", 20)
     hello = peer.read()["hello"]
     assert (hello["protocol"], hello["run"], hello["pid"]) == (1, "run", os.getpid())
     assert (hello["phase"], hello["iteration"]) == ("running", 0)
@@ -101,10 +104,18 @@ def test_hello_describes_the_run(session: Session, server: ControlServer, peer: 
     second = Peer(session.run)
     hello = second.read()["hello"]
     assert (hello["phase"], hello["iteration"]) == ("paused", 12)
-    server.send(events.Evaluating(12, "val", 0, 5))
+    assert evaluation_progress(session.run) is None
+    event = events.Evaluating(12, "val", 2, 5)
+    server.send(event)
     assert peer.read()["evaluating"]["tasks"] == 5
     third = Peer(session.run)
     assert third.read()["hello"]["phase"] == "evaluating"
+    assert third.read()["evaluating"]["done"] == 2
+    assert evaluation_progress(session.run) == event
+    server.send(events.Checkpointed(12, "last"))
+    assert evaluation_progress(session.run) is None
+    server.close()
+    assert evaluation_progress(session.run) is None
     second.close()
     third.close()
 

@@ -8,9 +8,9 @@ import socket
 import threading
 import time
 from collections.abc import Generator, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 
-from metatui.events import Command, Event, Failed, Finished, Stop, Warned
+from metatui.events import Command, Evaluating, Event, Failed, Finished, Stop, Warned
 from metatui.runs.execution.control.messages import LONGEST_REPORT, Hello, command_line, read_hello, read_report
 from metatui.runs.execution.control.sockets import connect
 from metatui.runs.storage.journal import Entry
@@ -26,6 +26,9 @@ ANSWER_SECONDS = 10.0
 
 OVER_SECONDS = 2.0
 """Maximum number of seconds that a process may take to release the run after closing its socket."""
+
+GLANCE_SECONDS = 0.5
+"""Maximum number of seconds that `evaluation_progress` waits for each message from a process."""
 
 
 class NotListening(BadInput):
@@ -73,6 +76,18 @@ def has_ended(run: RunFolder, seconds: float) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+def evaluation_progress(run: RunFolder) -> Evaluating | None:
+    """Return the progress of a run's current validation or test; None if there is none or the process does not answer.
+
+    Unlike `LiveRun.attach`, this function does not wait long for a busy process.
+    """
+    with suppress(OSError, BadInput), closing(Channel(connect(run, timeout=GLANCE_SECONDS))) as channel:
+        if read_hello(channel.file.readline(LONGEST_REPORT)).phase == "evaluating":
+            report = read_report(channel.file.readline(LONGEST_REPORT))
+            return report.evaluating if report else None
+    return None
 
 
 class LiveRun:

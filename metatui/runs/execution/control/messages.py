@@ -45,7 +45,10 @@ class _Message(BaseModel):
 
 
 class Hello(_Message):
-    """First message from a run's process to a viewer: the current state of the run."""
+    """First message from a run's process to a viewer: the current state of the run.
+
+    In the phase `evaluating`, the second message is the progress of the validation or test.
+    """
 
     protocol: int
     run: str

@@ -175,7 +175,8 @@ class ControlServer:
         self._session = session
         self._news: deque[Event] = deque()
         self._urgent = False
-        self._evaluating = False
+        self._evaluating: Evaluating | None = None
+        """The last event of the current validation or test."""
         self._closing = False
         self._listening = False
         """Whether a viewer is connected. If not, events are not queued."""
@@ -222,10 +223,9 @@ class ControlServer:
 
     def send(self, event: Event) -> None:
         """Queue `event` for the viewers without blocking."""
-        if isinstance(event, Progress):
-            routine = True
-        else:
-            routine = self._evaluating = isinstance(event, Evaluating)
+        routine = isinstance(event, Progress | Evaluating)
+        if not isinstance(event, Progress):
+            self._evaluating = event if isinstance(event, Evaluating) else None
         if not self._listening or (routine and len(self._news) >= MOST_NEWS):
             return
         self._news.append(event)
@@ -332,6 +332,8 @@ class ControlServer:
             return
         self._listening = True  # before the hello message, so that no event between them is lost
         viewer = Viewer(connection, self._hello())
+        if evaluating := self._evaluating:  # the next event of this kind may be far off
+            viewer.put(Batch([evaluating]))
         self._viewers.append(viewer)
         self._spawn(self._show(viewer))
 
