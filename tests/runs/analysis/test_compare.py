@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import re
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -18,12 +20,21 @@ import metatui
 from metatui.events import Evaluation
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.experiment import Experiment
-from metatui.runs.analysis.comparison import Comparing, TaskValues, compare, compare_runs, comparing, task_metrics
+from metatui.runs.analysis.comparison import (
+    Comparing,
+    TaskValues,
+    compare,
+    compare_runs,
+    comparing,
+    task_metrics,
+    training_curves,
+)
 from metatui.runs.analysis.comparison.formatting import main_results, protocol_words
 from metatui.runs.analysis.comparison.tables import NONE, adaptation, results
 from metatui.runs.analysis.evaluate import evaluate
 from metatui.runs.analysis.figures import comparison_figure
 from metatui.runs.execution.session import Session
+from metatui.runs.storage import jsonl
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import BadInput
 from tests.metrics import read_all
@@ -52,6 +63,18 @@ def reptile(store: Path) -> RunFolder:
 @pytest.fixture(scope="module")
 def scratch(store: Path) -> RunFolder:
     return train(store, algorithm__name="scratch")
+
+
+def test_unreadable_metrics_fail_the_comparison(maml: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check that a read error of the disk does not cut the curve."""
+
+    def damaged(path: Path) -> NoReturn:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    training_curves._read.cache_clear()
+    monkeypatch.setattr(jsonl, "open_regular", damaged)
+    with pytest.raises(BadInput, match=r"metrics.*cannot be read: input/output error"):
+        training_curves.read_steps(maml)
 
 
 @pytest.fixture

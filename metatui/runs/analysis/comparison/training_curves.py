@@ -57,7 +57,11 @@ class Steps:
 
 
 def read_steps(run: RunFolder) -> Steps:
-    """Return the meta-steps in the metrics file of `run`."""
+    """Return the meta-steps in the metrics file of `run`.
+
+    Raises:
+        BadInput: if the file cannot be read.
+    """
     try:
         stat = run.metrics_path.stat()
     except OSError:  # scratch may have no metrics
@@ -68,7 +72,7 @@ def read_steps(run: RunFolder) -> Steps:
 @lru_cache(maxsize=8)
 def _read(run: RunFolder, size: int, modified: int) -> Steps:
     # Cached, because long runs take seconds to read and are often compared again with other inner steps or shots.
-    steps, reader = Steps(), run.metrics()
+    steps, reader = Steps(), run.metrics(whole=True)
     while new := reader.read_new():
         if reader.restarted:
             steps = Steps()
@@ -139,10 +143,13 @@ def validation_curve(run: RunFolder, steps: Steps, metric: Metric) -> Validation
     """Return the validations in order of meta-steps.
 
     If a resumed run repeated validations, only the results of the repetition are included.
+
+    Raises:
+        BadInput: if the journal cannot be read.
     """
     results: dict[int, tuple[float, float, int]] = {}
     best = None
-    for entry in run.validations():
+    for entry in run.validations(whole=True):
         mean, half = (_number(entry.details.get(name)) for name in (metric, f"{metric}_ci95"))
         results[entry.iteration] = mean, half, _count(entry.details.get("diverged"))
         best = entry.iteration if entry.details.get("best") is True else best
