@@ -264,7 +264,7 @@ HintKind = Literal["batch_norm", "diverging", "hardly_moving", "noisy_validation
 
 @dataclass(frozen=True)
 class Hinted:
-    """Event: a likely problem with the training was detected. It suggests a setting to change.
+    """Event: a likely problem with the training was detected. The event suggests a setting to change.
 
     A run gives at most one hint of each kind.
     """

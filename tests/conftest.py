@@ -35,7 +35,7 @@ def pytest_xdist_auto_num_workers() -> int:
     """Return the number of test processes that `pytest -n auto` starts.
 
     It is the number of cores plus one, because some tests wait without using a core. Each process needs time to import
-    and collect all tests, so more of them would not pay off.
+    and collect all tests, so more processes would not pay off.
     """
     return (os.cpu_count() or 1) + 1
 
@@ -57,10 +57,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Exempt modules and collected tests from garbage collection, and collect old objects rarely.
+    """Exempt all existing objects from garbage collection, and rarely collect the oldest generation of new objects.
 
     Otherwise, tests of the app would spend a fifth of their time traversing the objects of torch and Textual. This
-    function imports torch so that its objects are exempt, too. Without this, a fixture would import it later.
+    function first imports torch, which a fixture would otherwise import later, so that torch's objects are exempt too.
     """
     importlib.import_module("metatui.learning.engines.autotune")
     gc.freeze()

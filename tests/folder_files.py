@@ -51,7 +51,7 @@ def names(count: int, prefix: str = "class") -> list[str]:
 
 
 def png(width: int, height: int, *, depth: int = 8, colour: int = 2, rows: bytes = b"", more: bytes = b"") -> bytes:
-    """Assemble a PNG file from its parts, which allows files that Pillow cannot write.
+    """Assemble a PNG file from its parts, so that tests can create files that Pillow cannot write.
 
     Args:
         rows: uncompressed rows of pixels, each with its filter byte.

@@ -33,12 +33,12 @@ BENCHMARKS = {
 extension. A benchmark without such a file has no table."""
 
 HEADLINE_ROWS = ("sinusoid MAML, 25 tasks, K=Q=10, 5 steps", "Omniglot conv4-64 max-pool, MAML")
-"""The rows whose names begin with these texts are in the short table of the top README."""
+"""Prefixes of the names of the rows in the short table of the top-level README."""
 MARKER = re.compile(r"^<!-- (/?)([a-z-]+) -->$", re.MULTILINE)
 
 
 def documents() -> list[Path]:
-    """Return the paths of all README files in the repository, beginning with the top README."""
+    """Return the paths of all README files in the repository, beginning with the top-level README."""
     return [
         README,
         *(path for top in ("metatui", "presets", "tests") for path in sorted((ROOT / top).rglob("README.md"))),

@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PACKAGE = "metatui"
 MANY_ENTRIES = 15
-"""The table lists packages with more entries than this."""
+"""Number of entries above which the table lists a package."""
 QUESTION = re.compile(r"(?:Who|Whose|Where|Whether|How)\b")
 PREPOSITION = re.compile(
     r"(?:Of|By|With|From|For|In|On|At|To|Into|Through|Until|Beside|After|Before|Among|Under|Over)\b"
@@ -48,7 +48,7 @@ def sources(commit: str | None) -> dict[str, str]:
     """Return the texts of the README and of all Python files of the package, keyed by path.
 
     Args:
-        commit: git revision; None reads the working tree.
+        commit: git revision, or None for the working tree.
     """
     if commit is None:
         paths = [*sorted((ROOT / PACKAGE).rglob("*.py")), ROOT / "README.md"]

@@ -211,7 +211,10 @@ def _fail(sentence: str, code: int) -> int:
 
 
 def _unwritable_output(error: Exception) -> str | None:
-    """Return a sentence if click could not print a help text or the version. Other output reports its own errors."""
+    """Return a sentence if click could not print a help text or the version, otherwise None.
+
+    The functions in `metatui.cli.console.output`, which print all other output, raise MetatuiError themselves.
+    """
     import traceback
 
     from metatui.utils.files import reason

@@ -187,7 +187,7 @@ def _field(path: str, info: FieldInfo, when: When) -> SettingField:
 
 
 def _range(info: FieldInfo) -> str:
-    """Describe the limits of a numeric setting, such as ` from 1 to 100`; return an empty string without limits."""
+    """Describe the limits of a numeric setting, such as ` from 1 to 100`; an empty string if there are no limits."""
     limits = {
         key: f"{getattr(item, key):,.10g}"
         for item in info.metadata

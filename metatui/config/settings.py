@@ -47,7 +47,7 @@ _SCHEDULE = used(ALGORITHMS, "algorithm.outer_lr_final") | _when(algorithm__oute
 
 
 def _choices(registry: Registry[Any], *others: str) -> dict[str, Any]:
-    """Return the arguments of `setting` for a choice among the components of `registry` and `others`."""
+    """Return the arguments of `setting` for a setting that accepts component names of `registry`, and `others`."""
     return {
         "choices": lambda: (*others, *registry.names()),
         "allowed": registry.or_plugin,

@@ -37,7 +37,8 @@ PREFETCHED_POINTS = 50_000
 too long if they were repeated for every meta-step."""
 
 PREFETCHED_VALUES = 5_000_000
-"""Limit for the number of inputs and targets of these points, which matters for tables with many columns."""
+"""Maximum number of input and target values that are sampled together. For tables with many columns, this allows fewer
+points than `PREFETCHED_POINTS`."""
 
 GRAPH_MEMORY = 1 / 8
 """Largest fraction of the device's memory that the graphs of all inner steps may take, if `compute.second_order` is

@@ -8,7 +8,7 @@ from metatui.events import Evaluating
 from metatui.runs.formatting import duration
 
 LEAST_SECONDS = 1.0
-"""Number of seconds after the first event of an evaluation before its remaining time is estimated."""
+"""Minimum number of seconds between the first and the last event of an evaluation to estimate the remaining time."""
 
 
 class EvaluationClock:

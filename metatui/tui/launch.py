@@ -56,7 +56,7 @@ def run_app(
         words: shared memory with information for the parent process, in case the app crashes.
         settings: settings in the form. If None, the form contains a preset that needs no data.
         preset: name of the preset that `settings` come from, if any.
-        base: settings of this preset or, without a preset, the default settings. None if `settings` are the same.
+        base: settings of this preset or, without a preset, the default settings. None if they equal `settings`.
         changes: scheduled setting changes of the preset.
         start: whether to start training immediately.
         tour: whether to start the tour.
@@ -71,7 +71,7 @@ def run_app(
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise BadInput("the app needs a terminal: use 'metatui run' to train without one")
     if os.environ.get("TERM") == "dumb" and not moves_cursor():
-        raise BadInput("TERM is 'dumb', a terminal that cannot move the cursor: use 'metatui run' to train in it")
+        raise BadInput("this terminal (TERM=dumb) cannot move the cursor: use 'metatui run' to train without the app")
     app = make_app(
         settings=settings,
         preset=preset,

@@ -62,7 +62,7 @@ class Channel:
     def wait_for_end(self) -> None:
         """Wait until the other process has ended or has called `end_sending`. Messages that arrive are dropped.
 
-        This is suitable for daemon threads: unlike `receive`, it holds no lock that Python needs to exit.
+        Unlike `receive`, this method is suitable for daemon threads: it holds no lock that Python must acquire to exit.
         """
         with suppress(OSError):
             while self.socket.recv(1024):
@@ -162,8 +162,8 @@ def _not_started(error: OSError) -> MetatuiError:
 def command(module: str, handle: int, niceness: int, title: str = "") -> list[str]:
     """Return the command that runs `main` of `module` with file descriptor `handle` as its channel.
 
-    The Python code starts with a string that has no effect: `title`, or the name of the module. It identifies the
-    process in the output of tools such as `ps`.
+    The Python code starts with a string that has no effect: `title`, or the name of the module. This string
+    identifies the process in the output of tools such as `ps`.
     """
     start = (
         f"{title or module!r}; import sys; sys.path.append(sys.argv.pop()); "
@@ -195,12 +195,12 @@ def lower_priority(niceness: int) -> None:
 
 
 def session_niceness(niceness: int) -> int:
-    """Return the niceness that this process's session needs so that `niceness` is effective between sessions, too.
+    """Return the niceness to give to the session of this process, so that `niceness` also applies between sessions.
 
     On Linux, each session is a scheduling group (an autogroup) with a weight of its own. This weight is divided among
     the processors that the threads of the session use. Each step of niceness divides the weight by 1.25. The result is
-    therefore smaller than `niceness` and depends on the number of processors. With it, a thread of the session gets the
-    share of a processor that a single process with `niceness` would get.
+    therefore smaller than `niceness` and depends on the number of processors. With this result, a thread of the session
+    gets the share of a processor that a single process with `niceness` would get.
     """
     return max(0, round(niceness - math.log(len(allowed_processors()), 1.25)))
 

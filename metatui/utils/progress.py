@@ -1,7 +1,7 @@
 """Progress of the preparation of a run, which may take minutes: its stages, and the packing of images.
 
-It is reported deep inside the code that prepares a run or a comparison, so the listeners are context variables instead
-of arguments passed through every layer.
+Code deep inside the preparation of a run or a comparison reports this progress, so the listeners are context variables
+instead of arguments that are passed through every layer.
 """
 
 from __future__ import annotations

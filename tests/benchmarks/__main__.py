@@ -93,7 +93,7 @@ def makers(work: Work, *, engines: bool = False) -> list[Make]:
     """Return functions that prepare the meta-steps of all libraries to compare for `work`, metatui first.
 
     Args:
-        engines: whether to include metatui's other engines, too.
+        engines: whether to include metatui with each engine in `OTHERS`, in addition to `auto`.
     """
     own = [metatui_side, *(by_engine(engine) for engine in OTHERS if engines)]
     if work.is_reptile:

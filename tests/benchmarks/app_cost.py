@@ -1,8 +1,8 @@
 """Measure the cost of the app and compare it with limits: `python -m tests.benchmarks.app_cost`.
 
-The app runs on a pseudo-terminal of 120x40 and is measured from outside, which works only on Linux. To compare two
-kinds of processes, the benchmark runs them alternately. Other work on the machine affects wall times more than CPU
-times, which are also printed. The benchmark is not part of the test suite.
+The app runs on a pseudo-terminal of 120x40 cells and is measured by another process. This works only on Linux. To
+compare two kinds of processes, the benchmark runs them alternately. It prints CPU times as well as wall times, because
+other work on the machine affects CPU times less. The benchmark is not part of the test suite.
 """
 
 from __future__ import annotations

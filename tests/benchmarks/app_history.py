@@ -160,7 +160,7 @@ def read() -> dict[str, float]:
 def _run_on_disk(root: Path) -> RunFolder:
     """Write a run of MANY meta-steps below `root`, and return its folder.
 
-    A child process writes the run, so that the memory for this is not measured.
+    A child process writes the run, so that the memory for writing is not measured.
     """
     subprocess.run([sys.executable, "-m", "tests.benchmarks.app_history", "write", str(root)], check=True)
     (run,) = RunStore(root).runs()

@@ -149,7 +149,7 @@ def latencies(app: Watched, rounds: int) -> list[tuple[str, float]]:
 def theme_latencies(app: Watched, rounds: int) -> list[float]:
     """Switch to the next theme several times, and measure the seconds until the whole screen is redrawn.
 
-    The pauses between the key presses are random, so that they arrive at different moments between two refreshes.
+    The pauses between the key presses are random, so that the keys arrive at different moments between two refreshes.
     """
     moment = random.Random(0)
     late = []

@@ -99,8 +99,8 @@ def a_run(work: Work, folder: Path) -> Iterator[Side]:
 def _settle(events: Generator[Event, None, None], shown: Display) -> None:
     """Advance the run until it no longer changes its engine.
 
-    Without compilation, this is the case after the first meta-step. Otherwise, it is the case after the run has
-    switched to compiled meta-steps or reported why it cannot.
+    If the run does not compile meta-steps, this takes one meta-step. Otherwise, it takes until the run switches to
+    compiled meta-steps or reports why it cannot switch.
     """
     compiles = False
     for event in events:

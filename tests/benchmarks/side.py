@@ -23,7 +23,7 @@ class Side:
     step: Callable[[], object]
     """Function that takes one meta-step and waits until it is complete, including on a GPU."""
     theta: Callable[[], dict[str, Tensor]]
-    """Function that returns the current meta-parameters, with the names and shapes of those of `Work.model`."""
+    """Function that returns the current meta-parameters, with the same names and shapes as in `Work.model`."""
     threads: int | None = None
     """Number of torch threads, which is set before each turn. If it is None, `choose_threads` sets it to 1 or to the
     number of cores, whichever is faster."""

@@ -120,7 +120,7 @@ def test_duration_is_said_at_the_start(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["bench", "--task", "sinusoid", "--algorithm", "maml", "--seconds", "40"]) == 0
     first = capsys.readouterr().err.splitlines()[1]
     assert first.startswith("8 measurements, at least 5 min 20 s (longer")
-    assert first.endswith("20 s more for each of the 2 with the compiled engine, unless its code was compiled earlier")
+    assert first.endswith("for each of the 2 measurements with the compiled engine, unless the compiled code is cached")
     assert main(["bench", "--task", "images", "--algorithm", "maml", "--engine", "loop", "--seconds", "0.5"]) == 0
     first = capsys.readouterr().err.splitlines()[1]
     assert first == "2 measurements, at least 1 s (longer for slow engines: at least 4 meta-steps each)"

@@ -340,7 +340,7 @@ def test_killed_run_can_be_resumed(capsys: pytest.CaptureFixture[str]) -> None:
     (run,) = RunStore().runs()
     assert run.status() == "running"
     assert main(["run", "--resume", run.id]) == 2
-    assert f"is being written by process {process.pid}" in capsys.readouterr().err
+    assert f"is in use by process {process.pid}" in capsys.readouterr().err
     process.kill()
     process.communicate()
     assert run.status() == "interrupted"

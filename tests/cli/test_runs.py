@@ -119,7 +119,7 @@ def test_nothing_is_deleted_if_a_run_is_live_or_unknown(capsys: pytest.CaptureFi
     saved(tmp_path, "a")
     lock = RunLock(saved(tmp_path, "live").lock_path)
     assert main(["runs", "delete", "a", "live", "--yes"]) == 2
-    assert capsys.readouterr().err == "metatui: run 'live' is being written by this process: stop the run first\n"
+    assert capsys.readouterr().err == "metatui: run 'live' is in use by this process: stop the run first\n"
     assert main(["runs", "delete", "a", "nothing", "--yes"]) == 2
     assert "'nothing' is not a run" in capsys.readouterr().err
     assert main(["runs", "delete", "a"]) == 2

@@ -323,8 +323,8 @@ FACTORIES = (
     "empty.memory_format", "empty_strided", "arange", "arange.start", "arange.start_step", "linspace", "eye", "eye.m",
     "randperm", "randperm.generator", "tril_indices", "triu_indices",
 )  # fmt: skip
-"""ATen functions that create tensors. All other functions that create tensors call these, and operations on their
-results."""
+"""ATen functions that create tensors. Every other function that creates a tensor calls one of them, and then applies
+operations to its result."""
 
 
 def register_factories() -> torch.library.Library:

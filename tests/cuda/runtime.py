@@ -67,9 +67,9 @@ class Stream:
 
 
 class CUDAGraph:
-    """Replacement for `torch.cuda.CUDAGraph`, which records kernels and repeats them on the same memory.
+    """Replacement for `torch.cuda.CUDAGraph` that records kernels and computes them again on the same memory.
 
-    When another graph of the same memory pool is replayed, the results of this graph become NaN.
+    When another graph that uses the same memory pool is replayed, the results of this graph become NaN.
     """
 
     _of_pool: ClassVar[dict[Any, weakref.WeakSet[CUDAGraph]]] = {}

@@ -64,7 +64,7 @@ def train_steps(settings: Settings, changes: Sequence[Planned] = ()) -> list[flo
 
 
 def saved_run(settings: Settings, folder: Path) -> RunFolder:
-    """Train a run to its end, save it in the folder of runs `folder`, and return it."""
+    """Train a run to its end, save it in the runs folder `folder`, and return it."""
     session = Session.start(settings, runs_dir=folder)
     for _ in session:
         pass

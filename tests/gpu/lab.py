@@ -38,7 +38,8 @@ CELLS: Mapping[str, Values] = {
     "20-way 1-shot": {**_FINN, "task.ways": 20, "task.queries": 1, "algorithm.meta_batch": 16},
     "20-way 5-shot": {**_FINN, "task.ways": 20, "task.shots": 5, "task.queries": 5, "algorithm.meta_batch": 16},
 }
-"""The Omniglot experiments in section 5.2 of Finn et al. (2017), with glyphs instead, which need no download."""
+"""The Omniglot experiments in section 5.2 of Finn et al. (2017), with glyphs in place of Omniglot images, since glyphs
+need no download."""
 
 SMALLEST: Values = {
     "task.queries": 2, "model.filters": 4, "model.hidden": (8,), "algorithm.meta_batch": 2, "algorithm.inner_steps": 1,
@@ -86,7 +87,7 @@ class Lab:
     device: str
     """Name of the device, as in the setting `compute.device`."""
     tiny: bool
-    """True if all sizes are minimal, which tests the steps themselves rather than the device."""
+    """True if all sizes are minimal. The steps then test their own code rather than the device."""
     simulated: bool
     """True if the CUDA device is simulated by `tests.cuda`."""
     scratch: Path

@@ -30,7 +30,8 @@ from metatui.utils.errors import class_and_message
 from tests.gpu.lab import Finding, Lab, Step
 
 GRACE = 0.15
-"""Fraction of a step's time limit that remains between its deadline (`Lab.until`) and the moment when it is killed."""
+"""Fraction of a step's time limit between `Lab.until`, when the step should end on its own, and the end of the time
+limit, when the step is killed."""
 
 FEWEST_SECONDS = 1.0
 """Minimum time for a step in seconds. A step that would have less time is not started."""

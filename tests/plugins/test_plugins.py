@@ -187,7 +187,7 @@ def test_options(from_files: list[str], capsys: pytest.CaptureFixture[str]) -> N
 
 
 def checked(monkeypatch: pytest.MonkeyPatch, name: str = "learned_rate") -> dict[str, Check]:
-    """Check only the algorithm `name` on only one of the test problems. Returns the result for each engine."""
+    """Check the gradients of the algorithm `name` on a single test problem, and return the result for each engine."""
     assert name in ALGORITHMS.names()
     monkeypatch.setattr(checks, "ALGORITHMS", SimpleNamespace(names=lambda: [name]))
     monkeypatch.setattr(checks, "WORKS", {"waves": checks.WORKS["waves"]})

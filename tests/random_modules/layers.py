@@ -184,7 +184,7 @@ class GraphThroughBuffer(nn.Module):
 
 
 class CountingBuffer(nn.Module):
-    """Scales its input by a factor that grows with the number of calls, which a buffer counts."""
+    """Scales its input by a factor that grows with the number of calls, which is counted in a buffer."""
 
     calls: Tensor
 
@@ -198,7 +198,7 @@ class CountingBuffer(nn.Module):
 
 
 class Counter(nn.Module):
-    """Scales its input by a factor that grows with the number of calls, kept in a Python attribute."""
+    """Scales its input by a factor that grows with the number of calls, which is counted in a Python attribute."""
 
     def __init__(self) -> None:
         super().__init__()

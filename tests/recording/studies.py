@@ -14,7 +14,7 @@ MEASURED: Final = 1800.0
 
 
 def studies(at: Terminal, suite: str, *, compared: int = 0, explored: Sequence[int] = (0,)) -> Iterator[str]:
-    """Compare and explore runs of a suite in the app, then quit it.
+    """Compare and explore runs of a suite in the app, then quit the app.
 
     Yield the name of each step when its screen is visible.
 

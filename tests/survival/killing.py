@@ -108,7 +108,8 @@ def _status(runs: Path) -> str | None:
 def _left(runs: Path, commands: Commands) -> Commands:
     """Return the commands that must still be submitted to the run in `runs`.
 
-    These are all except the changes and validations that the run has recorded, which it repeats when it is resumed.
+    These are all commands except the changes and validations that the run has recorded. A resumed run repeats recorded
+    changes and validations by itself.
     """
     found = RunStore(runs).runs()
     known = [item.planned for item in replay_log(found[0].changes(), found[0].journal())] if found else []

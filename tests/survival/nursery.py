@@ -51,7 +51,7 @@ class Nursery:
         return int(self._told["pid"])
 
     def wait(self) -> Counted | str:
-        """Wait until the process reaches the requested moment, and kill it there, or until it ends.
+        """Wait until the process ends on its own, or reaches the requested moment and is killed there.
 
         Returns:
             The name of the moment if the process was killed, otherwise the number of moments of each kind.

@@ -88,7 +88,7 @@ def test_terminals_without_unicode(open_program: Open, variables: dict[str, str]
 def test_a_terminal_that_cannot_move_the_cursor_is_refused(open_program: Open) -> None:
     with open_program(TERM="dumb") as program:
         assert program.ended() == 2
-        assert "TERM is 'dumb', a terminal that cannot move the cursor" in program.said
+        assert "this terminal (TERM=dumb) cannot move the cursor" in program.said
         assert b"\x1b[?1049h" not in program.emulator.sent, "the alternate screen"
 
 

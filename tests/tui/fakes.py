@@ -155,7 +155,7 @@ class FakeSessions:
         """
         self.packed, self.may_train = threading.Event(), threading.Event()
         self.starting: FakeStart | None = None
-        """If it is set, `start` returns this run, which has not begun to train, instead of a session."""
+        """Run that has not begun to train. `start` returns this run, if there is one, instead of a session."""
 
     def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> FakeSession | FakeStart:
         self.started.append((settings, preset))

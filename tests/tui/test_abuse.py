@@ -58,7 +58,10 @@ async def test_screens_open_in_a_tiny_terminal(make: Make, sessions: FakeSession
 
 
 async def test_dialogs_are_stacked(make: Make) -> None:
-    """Check that a second dialog covers the first. This happens if a key is pressed twice before its dialog opens."""
+    """Check that a second dialog covers the first.
+
+    Two dialogs are open if the user presses a key again before the dialog of the first key press has opened.
+    """
     app = make()
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("u")

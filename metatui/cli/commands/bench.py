@@ -128,8 +128,8 @@ def _duration(wanted: Sequence[Cell], seconds: float) -> str:
     count = counted(len(wanted), "measurement")
     text = f"{count}, at least {_clock(len(wanted) * seconds)} (longer for slow engines: at least 4 meta-steps each)"
     if compiled := sum(cell.engine == "compiled" for cell in wanted):
-        each = "the one" if compiled == 1 else f"each of the {compiled}"
-        text += f", and about 20 s more for {each} with the compiled engine, unless its code was compiled earlier"
+        each = "the measurement" if compiled == 1 else f"each of the {compiled} measurements"
+        text += f", and about 20 s more for {each} with the compiled engine, unless the compiled code is cached"
     return text
 
 

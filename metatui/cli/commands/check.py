@@ -78,7 +78,7 @@ def _conclusions(checks: list[Check], awkward: list[AwkwardCheck]) -> list[str]:
     failed = sum(not r.ok for r in checks)
     agree = f"{failed} of {len(checks)} checks failed" if failed else f"All {len(checks)} checks passed"
     return [
-        f"{agree}. They cover the meta-gradients and adaptation of every algorithm and engine, in float64.",
+        f"{agree}. The checks cover the meta-gradients and adaptation of every algorithm and engine, in float64.",
         f"Difficult modules and losses: {modules} on {engines} engines. Gradients that agree with plain autograd: "
         f"{counts['agrees']}; refused with a reason: {counts['refused']}; wrong: {counts['failed']}.",
         *(f"{_word(r)}  {_named(r)}: {r.reason or f'relative error {r.relative_error:.1e}'}" for r in wrong),

@@ -105,7 +105,7 @@ def compare(
     as_json: bool,
     exports: tuple[Path, ...],
 ) -> None:
-    """Compare the adaptation of runs to identical held-out tasks, using paired tests, and their training costs.
+    """Compare how well runs adapt to identical held-out tasks, using paired tests, and compare their training costs.
 
     Each RUN is the name of a run, the beginning of its name, its folder, or latest, latest~1 and so on for the newest
     run and those before it. All runs are evaluated with the protocol of the first one; their folders are not changed.
@@ -179,11 +179,11 @@ def report(
     runs_dir: Path | None,
     force: bool,
 ) -> None:
-    """Write a report of one run, or of several runs and their comparison, as a self-contained page.
+    """Write a report of one run, or of several runs and their comparison, as an HTML or Markdown file.
 
     Each RUN is the name of a run, the beginning of its name, its folder, or latest for the newest run. All runs are
-    evaluated on the same held-out tasks; for a single run, the result of its final test is used if the protocol is the
-    same.
+    evaluated on the same held-out tasks. A single run is not evaluated again if its final test used the same protocol:
+    the report then contains the result of this test.
     """
     if not runs:
         raise click.UsageError(

@@ -58,9 +58,10 @@ def rerun(
     results agree bit for bit; on a GPU, they can differ by rounding errors. --set changes the initial settings; the
     live changes of RUN still apply.
 
-    With --seeds, one run is trained for each seed. The mean, standard deviation and 95 % interval over these seeds,
-    without RUN, are printed on standard output at the end, and then a command that compares the new runs and RUN. With
-    --json, the reports are printed as one object with the list "runs".
+    With --seeds, one run is trained for each seed. At the end, the mean, standard deviation and 95 % interval over the
+    new runs (without RUN) are printed on standard output. A command that compares the new runs, and also RUN if only
+    the seed differs, is printed on standard error. With --json, the reports are printed as one object with the list
+    "runs".
     """
     own, given = RunStore(runs_dir).find(run), changes(assignments, device)
     check_seeds(seeds, given, detach=detach)

@@ -159,7 +159,7 @@ def delete(runs: tuple[str, ...], yes: bool, runs_dir: Path | None, as_json: boo
     folders = list({folder.path.resolve(): folder for folder in map(store.find, runs)}.values())
     for folder in folders:
         if folder.is_live():
-            raise BadInput(f"run {quote(folder.id)} is being written by {holder(folder.lock_path)}: stop the run first")
+            raise BadInput(f"run {quote(folder.id)} is in use by {holder(folder.lock_path)}: stop the run first")
     sizes = [folder.size() for folder in folders]
     if not yes:
         _confirm(folders, sizes)

@@ -60,7 +60,7 @@ class Lines(TaskSource):
         return f"slope {self._slopes(split, [task], seed).item():.2f}"
 
     def pooled_batch(self, batch: int, *, seed: int, size: int) -> tuple[Tensor, Tensor]:
-        """Return examples of all training tasks together, which the baseline `pretrained` learns from."""
+        """Return a batch of examples from all training tasks together, for the baseline `pretrained`."""
         tasks = self.episodes("train", range(batch * size, (batch + 1) * size), seed=seed, shots=1, queries=1)
         return tasks.support_x.squeeze(1), tasks.support_y.squeeze(1)
 

@@ -2,10 +2,10 @@
 
 Luisa Zintgraf, Kyriacos Shiarlis, Vitaly Kurin, Katja Hofmann and Shimon Whiteson, "Fast Context Adaptation via
 Meta-Learning", ICML 2019, section 3. The inner loop changes only context parameters φ, which start at zero for every
-task, and the outer loop learns the network θ. The context modulates one layer by FiLM, a scaling and a shift of each
-channel: after the third stage of a convolutional network, as in the authors' code, and after the first layer of an MLP.
-The authors append φ to the input of an MLP, which only shifts the outputs of its first layer; FiLM also scales them.
-Their FiLM layer is initialised at random; the FiLM layer used here starts as the identity.
+task, and the outer loop learns the network θ. The context acts through FiLM, which scales and shifts each channel of
+the output of the third stage of a convolutional network, as in the authors' code, or of the first layer of an MLP. The
+authors append φ to the input of an MLP, which only shifts the outputs of its first layer; FiLM also scales them. Their
+FiLM layer is initialised at random; the FiLM layer used here starts as the identity.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ taken from the authors' code."""
 
 
 class MAMLPlusPlus(MAML):
-    """MAML with a loss over all inner steps, learned rates, and a batch norm for each step."""
+    """MAML with learned inner learning rates, a separate batch norm for each inner step, and a multi-step loss."""
 
     name = "maml_plus_plus"
     title = "MAML++"

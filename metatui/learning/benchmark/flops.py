@@ -9,8 +9,8 @@ peak rate.
 Bytes are the memory traffic that is unavoidable unless intermediate results stay in registers or caches between layers.
 Each forward or backward pass moves the parameters of each task and the output of each layer once. An inner step takes
 two passes, or four in MAML, where the meta-gradient passes backward through both. The query set takes two passes. In
-Reptile, only a part of the query set is used, for the metrics, and takes one pass. The episodes are read once, and the
-meta-parameters are read and written once.
+Reptile, only a part of the query set is used, only for the metrics; it takes one pass. The episodes are read once, and
+the meta-parameters are read and written once.
 """
 
 from __future__ import annotations

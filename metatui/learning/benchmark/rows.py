@@ -18,8 +18,8 @@ NUMBERS = HEADINGS[2:]
 NOTES = (
     "ms: median time of a meta-step (forward, backward and outer update) on fixed tasks.",
     "MiB: peak memory use during the meta-steps, excluding memory that was already in use before them.",
-    "of floor: fraction of the measured time that any implementation would need, which is the time for the FLOPs at "
-    "the matmul rate or for the memory traffic at the copy rate, whichever is longer.",
+    "of floor: the floor as a fraction of the measured time. The floor is the time for the FLOPs at the matmul rate or "
+    "for the memory traffic at the copy rate, whichever is longer; every implementation needs at least this time.",
 )
 
 

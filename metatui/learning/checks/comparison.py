@@ -25,7 +25,10 @@ DIRECTIONS = 5
 
 @dataclass(frozen=True)
 class Check:
-    """The result of one comparison. If the gradients must differ, the error must be above the tolerance."""
+    """The result of one comparison.
+
+    `ok` is true if `relative_error` is at most `tolerance` or, in a check that gradients differ, above `tolerance`.
+    """
 
     name: str
     algorithm: str

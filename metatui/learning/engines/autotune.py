@@ -202,9 +202,9 @@ def _milliseconds(
     For Reptile, an adaptation is measured instead. If runs use CUDA graphs, a whole meta-step is captured as a CUDA
     graph and measured.
 
-    The result is the shortest of several measured times, or the first measured time if it exceeds twice `limit`. On a
-    CPU, where the time is proportional to the number of tasks, only two tasks, or one for each of the `workers` if that
-    is more, are measured if the inputs are images. On a GPU, all tasks that fit in memory are measured.
+    The result is the shortest of several measured times, or the first measured time if it exceeds twice `limit`. For
+    images on a CPU, only two tasks are measured (one for each of the `workers` if there are more than two), because the
+    time is proportional to the number of tasks. On a GPU, all tasks that fit in memory are measured.
     """
     settings = algorithm.settings
     tasks, on_cpu = settings.algorithm.meta_batch, _device(engine).type == "cpu"

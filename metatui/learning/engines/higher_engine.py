@@ -35,9 +35,7 @@ class HigherEngine(Engine):
 
     def unsupported(self, algorithm: Algorithm) -> str | None:
         if len(algorithm.parameters) < len(list(self.model.parameters())):
-            return (
-                "the library 'higher' adapts frozen parameters, too, if it does not differentiate through inner steps"
-            )
+            return "the library 'higher' also adapts frozen parameters if it does not differentiate through inner steps"
         if algorithm.plain is None or not algorithm.plain.is_sgd:
             return "the library 'higher' only supports SGD steps on all parameters"
         return None

@@ -66,7 +66,7 @@ class FunctionalModule:
     def __call__(self, params: Params, x: Tensor) -> Tensor:
         """Return the module's output for x.
 
-        For parameters that have not been passed in any call, use the module's own values.
+        Parameters that have not been passed in any call have the module's own values.
         """
         for name, p in params.items():
             for parameters, key in self._slots[name]:

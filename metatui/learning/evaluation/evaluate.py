@@ -207,8 +207,9 @@ def diverged(loss: Tensor, *, regression: bool) -> Tensor:
 
     A task diverged if its query loss after the last inner step is not finite. A regression loss has no upper bound and
     is usually meaningless long before it overflows. So a regression task also diverged if that loss is more than
-    `DIVERGED` times the loss before adaptation. If the median over the tasks is larger than the task's own loss before
-    adaptation, the median is used, because a task that the initial parameters happen to fit has a loss near zero.
+    `DIVERGED` times a reference: the task's loss before adaptation, or the median of these losses over the tasks if the
+    median is larger. The median is necessary because a task that the initial parameters happen to fit has a loss near
+    zero before adaptation.
 
     Args:
         loss: [T, steps + 1], query loss at each inner step, starting at step 0.

@@ -62,7 +62,7 @@ def flatten_stack(stack: Params) -> Tensor:
 def trajectories(
     experiment: Experiment, theta: Params, *, tasks: int, steps: int
 ) -> Generator[int, None, AdaptationTrajectories]:
-    """Adapt `theta` to the first `tasks` test tasks, to find the plane of the chart, then again to record trajectories.
+    """Adapt `theta` to the first `tasks` test tasks twice: to find the plane of the chart, and to record trajectories.
 
     The origin of the plane is the point from which the first task starts. All tasks start from this point, unless the
     algorithm computes their starting points from their support sets.

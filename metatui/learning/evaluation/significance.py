@@ -29,7 +29,7 @@ class PairedTest:
     """Statistic of the paired t-test with `tasks` - 1 degrees of freedom."""
     p: float
     """Two-sided p-value of the paired t-test. 1 if all differences are zero; NaN if all are equal but not zero, because
-    the test needs a variance."""
+    their variance is then zero."""
     wilcoxon_p: float
     """Two-sided p-value of Wilcoxon's signed-rank test of the differences that are not zero; 1 if all are zero."""
     effect_size: float

@@ -35,8 +35,8 @@ LARGEST_PICTURE = {1: 64, 3: 32}
 Colour images are smaller, so that their three channels take no more space on disk than one grey channel."""
 
 LEAST_COLOUR = 0.05
-"""An image counts as coloured if the channels of a pixel differ by at least this much. In scans and JPEG files of grey
-pictures, they differ by less."""
+"""An image counts as coloured if the channels of at least one pixel differ by this much or more. In scans and JPEG
+files of grey pictures, the channels differ by less."""
 
 QUERIES_PER_CLASS = 2
 """Maximum number of query images per class in the image views that a run folder stores."""

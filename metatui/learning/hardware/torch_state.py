@@ -110,7 +110,10 @@ def _apply(wanted: Mapping[str, Any], present: Mapping[str, Any]) -> None:
 
 
 def _or_none(getter: Callable[[], Any]) -> Callable[[], Any]:
-    """Make `getter` return None instead of raising an error if the caller has set the precision of a single backend."""
+    """Wrap `getter` to return None instead of raising RuntimeError.
+
+    torch raises this error if the caller has set the precision of a single backend.
+    """
 
     def get() -> Any:
         try:

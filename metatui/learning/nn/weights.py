@@ -25,8 +25,8 @@ LISTED = 4
 
 FIRST = ("", "best/", "theta/")
 """Prefixes that are preferred, in this order, if the same number of tensors fits with several prefixes. In a metatui
-checkpoint, the best parameters have the prefix `best/`, and the last ones `theta/`. The state of the outer optimiser
-and learned inner learning rates have the same shapes, with longer prefixes."""
+checkpoint, the best parameters have the prefix `best/`, and the last ones `theta/`. The tensors of the outer
+optimiser and the learned inner learning rates have the same shapes as the parameters, but longer prefixes."""
 
 FROZEN = "frozen/"
 """Prefix of the names of tensors that are never learned, in a metatui checkpoint."""
@@ -133,7 +133,7 @@ def _read(path: str) -> tuple[dict[str, Tensor], str]:
 
 
 def _prefix(tensors: Mapping[str, Tensor], slots: Mapping[str, Tensor]) -> str:
-    """Return the common prefix of tensor names in the file. It is chosen so that the most tensors fit the model."""
+    """Find the prefix of tensor names for which the largest number of tensors in the file fits the model."""
     counts: dict[str, int] = dict.fromkeys(FIRST, 0)
     for name, t in tensors.items():
         for end, slot in slots.items():

@@ -196,7 +196,7 @@ class Hints:
     def _hint(
         self, kind: HintKind, iteration: int, settings: Settings, reason: str, path: str, new: Scalar
     ) -> Iterator[Hinted]:
-        """Yield a hint to set `path` to `new`, unless this is already its value or such a hint was given before."""
+        """Yield a hint to set `path` to `new`, unless `path` has this value or a hint of this kind was given before."""
         old = settings.value(path)
         if kind not in self._state.done and old != new:
             self._state.done.append(kind)
@@ -221,7 +221,7 @@ class Hints:
         if ms > SLOWDOWN * self._measured_ms:
             reason = (
                 f"Meta-steps take {in_ms(ms)}, but took {in_ms(self._measured_ms)} when the engine was measured: other "
-                "work on this machine probably slows down the run, especially if its threads wait for each other"
+                "work on this machine probably slows down the run, whose threads have to wait for each other"
             )
             yield from self._hint("slowed_down", event.iteration, settings, reason, "compute.threads", 1)
 
@@ -321,8 +321,8 @@ def _lower_rate(settings: Settings, best: Mapping[str, Any], first: str) -> tupl
 def _higher_rate(settings: Settings) -> tuple[str, float]:
     """Return a learning rate to raise and its new value.
 
-    If a rate is below its usual value, the usual value is the new value. If there is no such rate, the outer learning
-    rate is multiplied by 10.
+    The first rate that is below its usual value is raised to that value. If no rate is below its usual value, the outer
+    learning rate is multiplied by 10.
     """
     usual: Mapping[str, Any] = usual_values(settings)
     for path, rate in _rates(settings).items():

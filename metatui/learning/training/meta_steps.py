@@ -80,7 +80,7 @@ class MetaSteps:
             device = settings.compute.device
             if at_once == 1:  # a graph needs more memory than an eager meta-step
                 self._learner.captures = None
-                text = f"{device} ran out of memory even with one task at once: training continues without CUDA graphs"
+                text = f"{device} is out of memory even with one task at a time: training continues without CUDA graphs"
                 yield Noted(self.iteration, text)
             else:
                 yield Noted(self.iteration, f"{device} is out of memory with {at_once} tasks at once")

@@ -42,7 +42,7 @@ NOTE_WIDTH = 75
 """Maximum number of characters in a line of the note of a panel."""
 
 NAME_WIDTH = 24
-"""Maximum number of characters in a line of the name of a bar. Three times as many are shown."""
+"""Maximum number of characters in a line of the name of a bar. Names longer than three times this are shortened."""
 
 CHARACTER = 0.075
 """Approximate width of a character in inches."""
@@ -93,7 +93,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Mark:
-    """A marked point of a series on the x axis, such as a live change."""
+    """A labelled vertical line at `x`, for example at a live change of one of the series."""
 
     x: float
     label: str

@@ -27,7 +27,7 @@ class Rerun:
 
 
 def rerun_of(run: RunFolder, changes: Mapping[str, Scalar] | None = None) -> Rerun:
-    """Return arguments to repeat `run` with the same commands, initial engine and initial number of threads.
+    """Return the arguments that repeat `run` with the same commands, initial engine and initial number of threads.
 
     On the CPU, the repetition gives the same results as the run, bit for bit. On the same kind of GPU, the results may
     differ by rounding. If the run was resumed on another device or engine, the repetition uses the initial device and

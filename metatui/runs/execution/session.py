@@ -143,8 +143,8 @@ class Session:
         values, so the results are the same as without the interruption.
 
         Args:
-            changes: live or compute settings to change. Later changes to the same settings, planned or applied after
-                the checkpoint, are undone.
+            changes: live or compute settings to change. They replace all changes to the same settings that were planned
+                for, or made at, meta-steps after the checkpoint.
 
         Raises:
             BadInput: if the run has completed all its meta-steps or is still being trained, a change is not possible,

@@ -20,8 +20,8 @@ class ReplayedCommand:
     made: bool
     """Whether the journal records the command. If not, the command has not been executed yet or was refused."""
     ahead: bool
-    """Whether the command belongs to a meta-step after the last start or resumption of the run, and has not been
-    executed since then."""
+    """Whether the command is still due: the run was last started or resumed at or before the command's meta-step, and
+    has not executed the command since then."""
 
 
 def replay_log(plan: Iterable[Planned], journal: Iterable[Entry]) -> list[ReplayedCommand]:

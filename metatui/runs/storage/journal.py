@@ -92,7 +92,7 @@ def read_journal(path: Path, *, whole: bool = False) -> list[Entry]:
     start of the run, live changes and validations.
 
     Args:
-        whole: whether to raise BadInput if an existing file cannot be read. By default, unread events are left out.
+        whole: whether to raise BadInput if an existing file cannot be read. By default, unreadable events are left out.
     """
     lines: list[bytes] = []
     try:

@@ -62,7 +62,7 @@ class AppendOnlyFile:
                 self._sync()
 
     def close(self) -> None:
-        """Write all data to disk and close the file, even if writing fails. A second call does nothing.
+        """Write all data to disk, and close the file even if this write fails. A second call does nothing.
 
         Raises:
             WriteRefused: if the data cannot be written or the file cannot be closed.

@@ -21,7 +21,10 @@ from metatui.utils.errors import BadInput, MetatuiError, quote
 from metatui.utils.files import read_bounded, write_whole, writing
 
 PATIENCE = 10.0
-"""Maximum number of seconds to wait for shared locks, which `is_held` releases immediately."""
+"""Maximum number of seconds for which `RunLock` retries while another process holds a shared lock.
+
+`is_held` holds a shared lock only briefly.
+"""
 
 
 class RunLock:
@@ -52,7 +55,7 @@ class RunLock:
         until = time.monotonic() + PATIENCE
         while not _try(self._handle, fcntl.LOCK_EX):
             if not _try(self._handle, fcntl.LOCK_SH):
-                raise BadInput(f"run {quote(self._path.parent.name)} is being written by {holder(self._path)}")
+                raise BadInput(f"run {quote(self._path.parent.name)} is in use by {holder(self._path)}")
             fcntl.flock(self._handle, fcntl.LOCK_UN)
             if time.monotonic() >= until:  # the process is frozen, or another program holds the lock
                 raise BadInput(f"{quote(str(self._path), 200)} is locked by another process")
@@ -69,10 +72,10 @@ class RunLock:
                 raise BadInput(f"run {quote(self._path.parent.name)} was taken over by {holder(self._path)}")
 
     def was_replaced(self) -> bool | None:
-        """Return whether `path` is now another file than the locked one, or None if `path` does not exist.
+        """Return whether `path` is no longer the locked file but a different one, or None if `path` does not exist.
 
-        The open handle prevents reuse of the inode, so a folder that was deleted and created again is recognised as
-        another one.
+        The open handle prevents reuse of the inode, so the file is also recognised as different if its folder was
+        deleted and created again.
 
         Raises:
             WriteRefused: if `path` cannot be examined.

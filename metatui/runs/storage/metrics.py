@@ -78,7 +78,7 @@ class MetricsReader:
     _seam: bytes = field(default=b"", repr=False)
     """The bytes directly before `offset`, used to detect that the file was rewritten.
 
-    They include times, so the line of a repeated meta-step has different bytes.
+    Every line contains a time, so if a meta-step is repeated, its new line differs from the old one.
     """
 
     def read_new(self, limit: int = CHUNK) -> list[Progress]:

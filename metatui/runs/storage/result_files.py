@@ -149,7 +149,7 @@ def write_record(path: Path, record: _Record) -> None:
 
 
 def write_tasks(path: Path, record: AdaptationRecord) -> None:
-    """Write `record` without its last tasks if there are more than `read_record` accepts, as with many ways and steps.
+    """Write `record`. If it is too large for `read_record`, for example with many ways and steps, omit its last tasks.
 
     Raises:
         WriteRefused: if the file cannot be written.

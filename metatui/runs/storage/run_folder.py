@@ -104,7 +104,7 @@ class RunFolder:
         return MetricsReader(self.metrics_path, whole)
 
     def evaluation(self) -> EvaluationRecord:
-        """Return the results of the last validation, the best validation and the test, as far as they exist.
+        """Return the results of the last validation, the best validation and the test; missing results are None.
 
         Raises:
             BadInput: if evaluation.json is invalid.

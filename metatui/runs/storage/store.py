@@ -164,7 +164,7 @@ class RunStore:
 
 
 def discard(run: RunFolder) -> None:
-    """Remove the folder of a run. The caller must hold its lock or have just created it."""
+    """Remove the folder of a run. The caller must hold the run's lock, or have just created the folder."""
     with writing(run.path):
         # settings.toml first: a folder without it is not a run, so a partially deleted run is not listed.
         run.settings_path.unlink(missing_ok=True)

@@ -57,7 +57,8 @@ class TensorBoardLog:
 
         Args:
             folder: folder of the run's event files.
-            iteration: meta-step after which the session starts; TensorBoard drops later points of earlier files.
+            iteration: meta-step after which the session starts. TensorBoard then ignores points of later meta-steps in
+                earlier files.
         """
         from tensorboard.compat.proto.event_pb2 import Event as Record
         from tensorboard.compat.proto.event_pb2 import SessionLog

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 class RunWriter:
     """Writer of the events of `run` that follow meta-step `iteration`. Metrics of later meta-steps are removed first.
 
-    Every write is queued first. If the disk refuses a write, this write stays in the queue, and the next call to
+    Every write goes through a queue. If the disk refuses a write, this write stays in the queue, and the next call to
     `catch_up` continues with it, so nothing is lost or written twice. `lock` is held until `close`.
     """
 

@@ -68,7 +68,7 @@ def _session(request: Mapping[str, Any]) -> Session:
 
 
 def sharing_cores(settings: Settings, runs: int) -> Settings:
-    """Return `settings` adjusted for a run, if `runs` runs train on this machine at the same time.
+    """Return `settings` for one of `runs` runs that train on this machine at the same time.
 
     Classification runs share the CPU cores equally, unless the number of threads is set.
     """

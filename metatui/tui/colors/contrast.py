@@ -20,7 +20,7 @@ MARK: Final = 3.0
 """Smallest contrast ratio of lines and marks that WCAG 2.2 allows (success criterion 1.4.11)."""
 
 STEPS: Final = 20
-"""Number of steps in which a colour is changed to black or white. The first step with enough contrast is used."""
+"""Number of steps from a colour to black or white. The first step with enough contrast is used."""
 
 _LETTERS: Final = re.compile(r"[^\W_]")
 _MARKS: Final = re.compile(r"[^\s\u2580-\u259f]")
@@ -49,7 +49,7 @@ def readable(colour: Color, background: Color, least: float) -> Color:
 
 
 def least_ratio(text: str) -> float:
-    """Return the smallest contrast ratio to the background with which `text` is readable or visible."""
+    """Return the contrast ratio to the background at which `text` is readable (letters) or visible (other marks)."""
     if PLACEHOLDER in text:  # its colour is the number of a picture
         return 1.0
     if _LETTERS.search(text):

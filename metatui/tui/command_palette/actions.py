@@ -1,4 +1,4 @@
-"""Provider of commands that perform actions of the app or, if another screen is open above it, of that screen."""
+"""Provider of commands that perform actions of the app or, if a screen is open above the tabs, of that screen."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ MOST_HITS = 10
 """Maximum number of hits of one provider. After each key press, Textual draws all hits, at about 0.1 ms per hit."""
 
 MAX_QUERY = 200
-"""Maximum number of characters of a query that are searched for. The rest of a long pasted text is ignored."""
+"""Number of characters of a query that the search uses. The rest, for example of a long pasted text, is ignored."""
 
 NOT_NOW = "Not possible now. "
 """Beginning of the second line of an unavailable command. The reason why it is unavailable comes next."""
@@ -61,7 +61,7 @@ class CommandProvider(Provider):
     """Finds commands by the words of the query instead of with Textual's fuzzy search, which is slow for long names."""
 
     rank: ClassVar[float]
-    """Priority of the provider's commands, from 0 to 1, compared with commands that match equally well."""
+    """Priority of the provider's commands over equally good matches of other providers, from 0 to 1."""
 
     @property
     def metatui(self) -> MetatuiApp:

@@ -36,7 +36,7 @@ class Palette(CommandPalette, Overlay[None]):
         self._over_tabs = over_tabs
 
     def _start_no_matches_countdown(self, search_value: str) -> None:
-        """Show, after a short delay, a message if the search finds nothing.
+        """Show a message after a short delay if the search finds nothing.
 
         If the palette is open above another screen, the message says where the user can search for more.
         """

@@ -94,9 +94,9 @@ class AnalysisController:
         """Explain an algorithm.
 
         Args:
-            algorithm: name of the algorithm, which is explained with the settings in the form. If it is None, explain
-                the algorithm of the selected run or preset with its settings or, in the work tab, the algorithm in the
-                form.
+            algorithm: name of an algorithm to explain with the settings in the form. If None, explain the algorithm of
+                the selected run or preset with the settings of this run or preset. In the work tab, None stands for the
+                algorithm in the form.
         """
         from metatui.tui.screens.explain import ExplainScreen
 

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 CHECK_SECONDS = 0.25
 PAUSE_SECONDS = 0.2
-"""Seconds after the last input at which the app has responded, so that new objects can be collected."""
+"""Seconds without input after which the app should have responded, so that new objects can be collected."""
 NEW_OBJECTS = 10_000
-"""Minimum number of new objects for such a collection, which takes about 10 ms."""
+"""Minimum number of new objects for a collection of new objects, which takes about 10 ms."""
 IDLE_SECONDS = 1.0
 """Seconds without input after which all objects can be collected. This takes up to 150 ms."""
 NEW_COLLECTIONS = 10

@@ -41,7 +41,11 @@ class _Form(NamedTuple):
 
 class PresetsController:
     def __init__(self, app: MetatuiApp, name: str | None, settings: Settings, changes: Sequence[Planned]) -> None:
-        """`name`, `settings` and `changes` belong to the preset that is in the form when the app starts."""
+        """
+        Args:
+            name, settings, changes: name (if any), settings and scheduled setting changes of the preset that is in the
+                form when the app starts.
+        """
         self._app = app
         self._loaded = name, settings
         """Origin of the settings that were put into the form, and the settings themselves."""
@@ -71,7 +75,7 @@ class PresetsController:
         return FormState(self._source, list(map(label_in_sentence, self._changed(form))), len(form.problems))
 
     def _changed(self, form: Assessment) -> list[str]:
-        """Return the paths of the settings changed since the form was filled, or an empty list if one is invalid."""
+        """Return the paths of settings changed since the form was filled, or an empty list if a field is invalid."""
         loaded, now = self._loaded[1], form.settings
         return [path for path in FIELDS if now and loaded.effective(path) != now.effective(path)]
 

@@ -284,13 +284,13 @@ class RunController:
         return [RunState(name, status.lower(), self._colour(model), model.has_no_result), *others]
 
     def _colour(self, model: RunModel) -> str:
-        """Return the colour of a run. A run that has no name yet gets the colour that it will keep."""
+        """Return the colour of a run. The colour stays the same when a new run gets its name."""
         return self._app.runs.colours.of([model.run_id])[model.run_id]
 
     def _state(self) -> tuple[str, ...]:
         """Return the state of the run that the app is following, for the top bar, with the most important parts first.
 
-        When this run has ended and a run from disk is shown, the state is empty, even if it is the same run.
+        The state is empty if this run has ended and a run from disk is shown, even if both are the same run.
         """
         model, phase = self.client.model, self.client.phase
         if model is None or not (phase.active or model is self.shown):

@@ -44,7 +44,7 @@ TERMS: Mapping[str, str] = {
     "Meta-batch": "The tasks of one meta-step. More tasks give a less noisy meta-gradient, but take longer.",
     "Meta-loss": (
         "The mean loss over the query sets of a meta-batch after adaptation. Most algorithms minimise it, but Reptile "
-        "does not. It depends on the shots and inner steps of training, so compare algorithms by their "
+        "does not. The meta-loss depends on the shots and inner steps of training, so compare algorithms by their "
         "validation results."
     ),
     "Meta-gradient norm": (
@@ -181,8 +181,8 @@ TOPICS: Mapping[str, Topic] = {
         "Loss or accuracy on the query sets after adaptation, both for training tasks at each meta-step and for "
         "validation tasks. Dashed lines mark changes to settings, a point marks the best validation result, and "
         "crosses on the axis mark values that are not finite. If results improve on training tasks but get worse on "
-        "validation tasks, the model overfits. Press {cursor} or click the chart to show a cursor, which reads values "
-        "and can zoom and pan.",
+        "validation tasks, the model overfits. Press {cursor} or click the chart to show a cursor, with which you can "
+        "read values, zoom and pan.",
         ("Meta-loss", "Meta-step", "Validation", "Interval", "Smoothing", "Live change"),
         CHARTS,
     ),

@@ -1,4 +1,4 @@
-"""Helper process for long computations, so that the app stays responsive and can cancel immediately."""
+"""Helper process for long computations, so that the app stays responsive and can cancel them immediately."""
 
 from metatui.tui.helper.client import Helper, Reply, Returned, WorkerError, Yielded
 

@@ -41,7 +41,7 @@ class WorkerError:
     sentence: str
     """Reason for the failure, shown to the user."""
     traceback: str = ""
-    """Traceback for the log, or an empty string unless the failure is a bug in metatui or a plugin."""
+    """Traceback for the log if the failure is a bug in metatui or a plugin, otherwise an empty string."""
     dead: bool = False
     """True if the helper process has ended."""
 
@@ -63,7 +63,7 @@ class Helper:
         self._stopped = False
 
     def ask(self, call: Callable[[], Generator[Any, None, Any]]) -> int:
-        """Run `call` in place of the current request. Return the number of the new request, which its replies contain.
+        """Run `call` in place of the current request. Return the request number, which the replies to `call` contain.
 
         Args:
             call: picklable function, such as a `functools.partial` of a module's function with picklable arguments.

@@ -1,4 +1,4 @@
-"""The actions of the app. Bindings, key bar, help screen and palette are generated from this table.
+"""The actions of the app. Bindings, key bar, help screen and palette are generated from the table `ACTIONS`.
 
 The actions use only keys that tmux and SSH forward: letters, digits, function keys and some combinations of ctrl with a
 letter. A focused text field consumes letters, so actions that are useful there also have a function key or a ctrl key.
@@ -216,7 +216,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("next_pane", "ctrl+o,n", "Pane", "Go to the next pane.", WINDOW, tab="work"),
     Action("previous_pane", "b", "Pane back", "Go to the previous pane.", WINDOW, bar=False, tab="work"),
     Action("maximize", "f3,z", "Maximise", "Maximise or restore the pane.", WINDOW, tab="work"),
-    Action("form", "ctrl+l,f", "Form", "Go to the form, or hide it in this and later runs.", WINDOW, tab="work"),
+    Action("form", "ctrl+l,f", "Form", "Go to the form, or hide it for this run and later runs.", WINDOW, tab="work"),
     Action("wider", "greater_than_sign", "Wider", "Make the focused pane wider.", WINDOW, bar=False, tab="work"),
     Action("narrower", "less_than_sign", "Narrower", "Make the focused pane narrower.", WINDOW, bar=False, tab="work"),
     Action("higher", "right_curly_bracket", "Taller", "Make the focused pane taller.", WINDOW, bar=False, tab="work"),
@@ -231,7 +231,7 @@ ACTIONS: tuple[Action, ...] = (
         WINDOW,
         everywhere=True,
     ),
-    Action("theme", "ctrl+t", "Theme", "Change to the next theme: dark, light, or for 16 colours.", WINDOW),
+    Action("theme", "ctrl+t", "Theme", "Change to the next theme: dark, light, or 16 colours.", WINDOW),
     Action("explain", "ctrl+g,i", "Explain", "Show the pseudo-code and the costs of the algorithm.", WINDOW),
     Action("tour", "T", "Tour", "Take a tour of the app in eight steps.", WINDOW, bar=False, tab="work"),
     Action("benchmark", "f12", "Benchmark", "Measure the speed of each engine on this machine.", WINDOW, bar=False),

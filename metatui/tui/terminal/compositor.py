@@ -9,11 +9,11 @@ from textual.widget import Widget
 
 
 class CompleteCompositor(Compositor):
-    """Textual's compositor, but a layout redraws everything that has changed since the last layout.
+    """Textual's compositor, except that a layout redraws everything that has changed since the last layout.
 
     Textual compares a layout with its newest map of the widgets. It also makes a new map when it looks up the position
-    of a widget after a hidden widget has changed. If a widget was removed just before that, the map lacks the widget,
-    and its text would stay on the screen.
+    of a widget after a hidden widget has changed. If a widget was removed just before this look-up, the new map does
+    not contain the removed widget, so the text of this widget would stay on the screen.
     """
 
     _last: CompositorMap | None = None

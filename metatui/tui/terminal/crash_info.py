@@ -25,7 +25,7 @@ class CrashInfo:
 
     @property
     def drawing(self) -> bool:
-        """True while the app is using the terminal, whose modes it has changed."""
+        """True while the app draws on the terminal. If the app ends unexpectedly, terminal modes must be restored."""
         return self._page[0] != 0
 
     @drawing.setter
@@ -47,7 +47,7 @@ class CrashInfo:
 
 
 def describe_background_run(run: RunFolder) -> str:
-    """Return a message that a run continues, with the commands that follow it and stop it."""
+    """Return a message which says that a run continues, and names the commands that follow the run and stop it."""
     name = run.argument
     return (
         f"Run {run.id} continues in the background: metatui attach {name} to follow it, metatui stop {name} to stop it"

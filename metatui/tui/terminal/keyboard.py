@@ -1,4 +1,4 @@
-"""Terminal driver that reports escape sooner than Textual's driver, tolerates invalid input, and receives replies."""
+"""Terminal driver that reports escape sooner than Textual's, tolerates invalid input, and forwards terminal replies."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
 A picture is sent once. The cells of the picture then contain placeholder characters, which Textual draws like any text.
 The colour of a placeholder encodes the number of the picture, and its diacritics encode its row and column.
 
-The name of the terminal decides whether pictures are used. A query to the terminal would delay the first frame and
-could mistake keys for the reply, and some terminals that reply do not support placeholders.
+The name of the terminal decides whether pictures are used. Waiting for the reply to a query would delay the first
+frame, keys could be mistaken for the reply, and some terminals that reply do not support placeholders.
 """
 
 from __future__ import annotations

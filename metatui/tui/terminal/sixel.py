@@ -1,9 +1,9 @@
 """Pictures in terminals with sixel graphics (https://vt100.net/docs/vt3xx-gp/chapter14.html).
 
 The cells of a picture are drawn as text, with a mark in their style. After each update of the screen, the
-pictures of the marked cells in the update are drawn. A picture is therefore drawn whenever its cells are drawn, and
-nowhere else. Terminals erase a picture where text is drawn over it. Pictures on screens below a dialog have no marks
-and are drawn as text.
+pictures of the marked cells in the update are drawn. Therefore, whenever cells of a picture are drawn, the part
+of the picture in these cells is drawn again, and no other part. Terminals erase a picture where text is drawn over it.
+Pictures on screens below a dialog have no marks and are drawn as text.
 """
 
 from __future__ import annotations
@@ -198,8 +198,8 @@ def _areas(cells: set[tuple[int, int]]) -> Iterator[Area]:
 class _Update(CompositorUpdate):
     """An update of the screen that also draws pictures.
 
-    It draws only the changed parts of lines. Textual's own update would also draw what is to the left of a changed
-    part, up to the edge of its widget, so pictures there would be drawn again.
+    It draws only the changed parts of lines. In a widget with a changed part, Textual's own update would also draw what
+    is to the left of this part, and would therefore draw pictures there again.
     """
 
     def __init__(self, update: LayoutUpdate | ChopsUpdate, pictures: SixelPictures, height: int) -> None:

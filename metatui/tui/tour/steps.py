@@ -101,8 +101,8 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         "find everything else",
-        "{help} explains what is focused, and can search all keys and terms. {command_palette} finds every action, "
-        "setting, preset and run. Press {help} or {command_palette}.",
+        "{help} explains what is focused, and lets you search all keys and terms. {command_palette} finds every "
+        "action, setting, preset and run. Press {help} or {command_palette}.",
         lambda happening, _: happening in ("help", "command_palette"),
     ),
 )

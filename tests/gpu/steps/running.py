@@ -268,7 +268,7 @@ def _ended(session: Session) -> list[float]:
 def learning(lab: Lab) -> Iterator[Finding]:
     """Train until the validation accuracy reaches 95 % or time runs out.
 
-    The data are Omniglot if it has been packed, otherwise glyphs.
+    The data set is Omniglot if it has been packed, otherwise glyphs.
     """
     real = paths.omniglot_cache().is_file()
     name = "omniglot-5way-1shot-finn" if real else "glyphs"

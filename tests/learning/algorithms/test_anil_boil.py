@@ -28,8 +28,10 @@ PARTS = pytest.mark.parametrize(("name", "part"), [("anil", "head"), ("boil", "b
 
 
 def names_of(part: str, theta: Params) -> list[str]:
-    """Return the names of the parameters of the head, that is, of the weight and the bias of the last layer, or those
-    of the body."""
+    """Return the names of the parameters in the head or the body of the model.
+
+    The head consists of the weight and the bias of the last layer, and the body of all other parameters.
+    """
     return list(theta)[-2:] if part == "head" else list(theta)[:-2]
 
 

@@ -94,5 +94,5 @@ def test_settings_that_leave_nothing_to_learn_are_refused(
 
 
 def test_higher_refuses_frozen_parameters(tiny: Callable[..., Settings]) -> None:
-    with pytest.raises(SettingsError, match=r"compute\.engine is 'higher', .* adapts frozen parameters, too"):
+    with pytest.raises(SettingsError, match=r"compute\.engine is 'higher', .* also adapts frozen parameters"):
         set_up(tiny(algorithm__freeze="0.*", compute__engine="higher"))

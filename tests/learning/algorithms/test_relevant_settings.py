@@ -45,9 +45,9 @@ OTHER: dict[str, dict[str, Scalar]] = {
     "maml_plus_plus.per_step_norm": {"maml_plus_plus.per_step_norm": False},
     "proto_maml.first_order": {"proto_maml.first_order": True},
 }
-"""Changes that give a setting a value other than in `SHORT`, keyed by the path of the setting.
+"""Changes that give a setting a value that differs from its value in `SHORT`, keyed by the path of the setting.
 
-They include other settings that must be changed for the setting to have an effect.
+They also change other settings, if the setting has no effect without these changes.
 """
 
 

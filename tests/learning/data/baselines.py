@@ -9,7 +9,11 @@ from metatui.learning.data.episodes import Episodes
 
 
 def nearest_neighbour_accuracy(episodes: Episodes) -> Tensor:
-    """Return each episode's accuracy [T] if query images are labelled like the nearest support image in pixel space."""
+    """Return the accuracy of a nearest-neighbour classifier in each episode [T].
+
+    The classifier gives each query image the label of the nearest support image. The distance between two images is the
+    Euclidean distance of their pixels.
+    """
     distance = torch.cdist(episodes.query_x.flatten(2), episodes.support_x.flatten(2))
     predicted = episodes.support_y.gather(1, distance.argmin(2))
     return (predicted == episodes.query_y).to(torch.float32).mean(1)

@@ -86,7 +86,8 @@ def test_read_folder_and_archive(root: Path, tmp_path: Path) -> None:
 def test_nothing_in_a_file_is_executed(root: Path, tmp_path: Path) -> None:
     """Check that code in a pickle file is not executed.
 
-    With `pickle.load`, the code would create a folder. It stands in front of valid data or is the only content.
+    With `pickle.load`, the code would create a folder. The file contains the code followed by valid data, or only the
+    code.
     """
     created = tmp_path / "created"
     attack = b"\x80\x02cos\nmkdir\n" + string(os.fsencode(created)) + b"\x85R0"

@@ -48,7 +48,7 @@ def test_nearest_neighbour_baseline() -> None:
 
 
 class Numbered(ImageSource):
-    """A source of images whose first three pixels contain the class, the number of the drawing, and the key."""
+    """A source of images whose first three pixels contain the class, the image's number, and the class's random key."""
 
     name = "numbered"
 

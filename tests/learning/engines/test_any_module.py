@@ -101,7 +101,7 @@ def perceptron(outputs: int = 1) -> nn.Sequential:
 
 
 class Counted(nn.Module):
-    """A linear layer that scales its output by the number of calls, kept in a Python attribute."""
+    """A linear layer that scales its output by the number of calls, which is counted in a Python attribute."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -190,7 +190,7 @@ def test_broadcast_targets_never_mix_tasks(loss: LossFn, targets: tuple[int, ...
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
 def test_old_weight_norm() -> None:
-    """Check `nn.utils.weight_norm`, which stores a non-leaf tensor in the module, so that it cannot be deep-copied."""
+    """Check a module that cannot be deep-copied, because `nn.utils.weight_norm` stores a non-leaf tensor in it."""
     model = nn.Sequential(nn.utils.weight_norm(nn.Linear(4, 8)), nn.Linear(8, 1)).double()
     same = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 8)), nn.Linear(8, 1)).double()
     with torch.no_grad():

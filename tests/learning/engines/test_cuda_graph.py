@@ -210,7 +210,7 @@ def test_capture_is_given_up_when_one_task_does_not_fit(tiny: Make) -> None:
     events = list(captured(settings, no_memory).events())
     assert [e.text for e in events if isinstance(e, Noted)] == [
         "cpu is out of memory with 2 tasks at once",
-        "cpu ran out of memory even with one task at once: training continues without CUDA graphs",
+        "cpu is out of memory even with one task at a time: training continues without CUDA graphs",
     ]
     assert len(steps(events)) == 20
 

@@ -86,7 +86,7 @@ def test_mean_intervals_agree_with_scipy(metric: str) -> None:
 
 
 def test_holm_as_published() -> None:
-    """Compare with the result of `p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm")` in R, and check shorter lists."""
+    """Compare `holm` with `p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm")` in R, and check shorter lists."""
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02), rel=1e-12)
     assert holm([0.5, 0.6]) == (1.0, 1.0)
     assert holm([0.02]) == (0.02,)

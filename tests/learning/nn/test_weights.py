@@ -28,7 +28,7 @@ def network(ways: int = 3) -> nn.Sequential:
 
 @pytest.fixture
 def state() -> State:
-    """Return the state of a network with the same layers but other values."""
+    """Return the state of a network that has the layers of `network()` but other random values."""
     return {name: t.clone() for name, t in network().state_dict().items()}
 
 
@@ -66,7 +66,7 @@ def test_checkpoint_of_a_run(tmp_path: Path, state: State) -> None:
 
 
 def test_checkpoint_without_a_validation(tmp_path: Path, state: State) -> None:
-    """Check that no weights are loaded from the optimiser's state, whose tensors have the same names and shapes."""
+    """Check that the optimiser's tensors, which have the names and shapes of the weights, are not loaded as weights."""
     others = {f"algorithm/exp_avg/{name}": torch.zeros_like(t) for name, t in state.items()}
     last = {f"theta/{name}": t for name, t in state.items()}
     save_checkpoint(tmp_path, "last", TrainerState(tensors={**others, **last}, values={"iteration": 3}))

@@ -117,7 +117,10 @@ def test_ranks_contradict_mean() -> None:
 
 
 def test_ranks_contradict_median() -> None:
-    """A is worse on 31 of 56 tasks, but the ranks show that it is better, and one task dominates the mean."""
+    """Check that a significant Wilcoxon test is not mentioned if the median favours the other run.
+
+    A has the higher loss on 31 of 56 tasks, but the ranks favour A. One task dominates the mean.
+    """
     above = [*np.linspace(0.01, 0.02, 30), *-np.linspace(0.03, 0.04, 25), 0.3]
     a, b = result("A", [1 + difference for difference in above]), result("B", [1.0] * 56)
     (pair,) = pairs((a, b), metric="loss", step=1)
@@ -333,7 +336,11 @@ def test_different_splits_share_no_tasks() -> None:
 
 
 def test_training_episodes_do_not_restrict_evaluation() -> None:
-    """Ten training shots plus 15 queries exceed the 20 drawings per character, but no training episodes are drawn."""
+    """Check that `algorithm.train_shots` does not restrict the episodes of a comparison.
+
+    Ten training shots and 15 queries need more than the 20 drawings per character, but a comparison draws no training
+    episodes.
+    """
     reptile = change(OMNIGLOT, {"algorithm.name": "reptile", "algorithm.train_shots": 10, "algorithm.inner_batch": 10})
     other = change(OMNIGLOT, {"task.queries": 15})
     found = agreed(other, reptile)

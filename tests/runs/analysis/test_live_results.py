@@ -43,8 +43,8 @@ from tests.tui.widgets.test_charts import theme
 
 RATE = "algorithm.inner_lr"
 LIVE = change(SINUSOID, {"evaluation.every": 5, "evaluation.inner_steps": 8})
-"""Settings with which the validation at meta-step 10 is the best. After the inner learning rate is raised there, most
-tasks diverge."""
+"""Settings with which the validation at meta-step 10 is the best. After meta-step 10, tests raise the inner learning
+rate, so that most tasks diverge."""
 
 
 def trained(runs_dir: Path, settings: Settings, *changes: PlannedChange) -> tuple[RunFolder, list[Event]]:

@@ -313,7 +313,10 @@ def test_close_sends_the_end_and_removes_the_socket(session: Session, server: Co
 
 
 def test_socket_of_a_later_run_is_not_removed(session: Session, server: ControlServer) -> None:
-    """A run fails if its folder was deleted. By then, a copy may train in a new folder at the same path."""
+    """Check that a control server does not remove a socket that another run has created at the same path.
+
+    A run fails after its folder has been deleted. Before it fails, another run may start in a new folder at this path.
+    """
     path = socket_path(session.run)
     path.unlink()
     path.touch()

@@ -154,7 +154,10 @@ def started_by_another_process() -> LiveRun:
 
 
 def test_error_of_the_process_is_raised_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Check also that modules in the current directory do not shadow those that the process of the run imports."""
+    """Check that an error in the process of a run is raised in the process that starts the run.
+
+    Modules in the current directory must not shadow the modules that the process of the run imports.
+    """
     (tmp_path / "metatui").mkdir()
     (tmp_path / "metatui" / "__init__.py").write_text("raise SystemExit('wrong module')")
     (tmp_path / "json.py").write_text("raise SystemExit('wrong module')")

@@ -200,7 +200,10 @@ def test_live_changes_are_not_lost_if_the_journal_cannot_be_read(
 
 
 def test_resume_changes_undo_later_changes(tmp_path: Path) -> None:
-    """Later changes of the same setting stay undone even if the run is killed again before the next checkpoint."""
+    """Check that a value given on resume undoes all changes of this setting after the checkpoint.
+
+    These changes must not return if the run is killed again before it saves another checkpoint.
+    """
     told = {12: tells(Change(LR, 0.05), Change(BATCH, 2)), 15: tells(Change(LR, 0.07))}
     run = train(Session.start(SMALL, runs_dir=tmp_path), told, until=17)
     train(Session.resume(run, {LR: 0.001}), {}, until=11)
@@ -268,7 +271,10 @@ def test_rerun_repeats_requested_validations(tmp_path: Path) -> None:
 
 
 def test_resume_with_an_unchanged_value_undoes_later_changes(tmp_path: Path) -> None:
-    """The later changes stay undone even if the run is killed and resumed a second time."""
+    """Check that a value given on resume undoes later changes even if it equals the value in the checkpoint.
+
+    These changes must not return if the run is killed and resumed a second time.
+    """
     told = {10: tells(Change(LR, 0.05), Checkpoint()), 12: tells(Change(LR, 0.07))}
     run = train(Session.start(SMALL, runs_dir=tmp_path), told, until=15)
     train(Session.resume(run, {LR: 0.05}), {}, until=13)

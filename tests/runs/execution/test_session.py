@@ -173,7 +173,10 @@ def test_killed_run_tells_what_is_saved(tmp_path: Path, caplog: pytest.LogCaptur
 
 @pytest.mark.parametrize("causes", [["SIGTERM"], [None], ["SIGTERM", None]])
 def test_summary_tells_the_signal(causes: list[str | None], tmp_path: Path) -> None:
-    """A scheduler may signal a suite and its run. The suite then interrupts the run again, without a cause."""
+    """Check that the summary of an interrupted run names the signal that interrupted it, if there was one.
+
+    If a scheduler sends a signal to both a suite and its run, the suite interrupts the run again but passes no cause.
+    """
     session = Session.start(SMALL, runs_dir=tmp_path)
 
     def interrupt() -> None:
@@ -308,7 +311,7 @@ def test_second_writer_is_refused(tmp_path: Path) -> None:
     session = Session.start(SMALL, runs_dir=tmp_path)
     iteration = iter(session)
     next(iteration)
-    with pytest.raises(BadInput, match="is being written by this process"):
+    with pytest.raises(BadInput, match="is in use by this process"):
         Session.resume(session.run)
     assert len(list(iteration)) > 30
     assert session.run.status() == "finished"
@@ -444,7 +447,10 @@ def test_permanent_disk_error_ends_the_run(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_run_that_was_taken_over_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another machine may get the lock and continue the run while the file server cannot be reached."""
+    """Check that a run fails without changing its files if another machine has continued it.
+
+    The other machine can get the lock of the run while this machine cannot reach the file server.
+    """
     Disk(monkeypatch)
     session = Session.start(SMALL, runs_dir=tmp_path)
     files = (session.run.journal_path, session.run.metrics_path)

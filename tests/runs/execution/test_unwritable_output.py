@@ -37,7 +37,10 @@ def metatui(*arguments: str, stdout: int, stderr: int) -> int:
 
 @on_linux
 def test_full_log_disk_does_not_end_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Check also that buffered output, which Python tries to write again at exit, does not change the exit code."""
+    """Check that a run finishes with exit code 0 although the disk for its log is full.
+
+    At exit, Python tries again to write buffered output. This second failure must not change the exit code either.
+    """
     monkeypatch.setenv("PYTHONUNBUFFERED", "")
     with_note = options(algorithm__name="reptile")
     with FULL.open("w") as full:

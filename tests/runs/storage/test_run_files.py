@@ -180,7 +180,10 @@ def test_journal_entries_without_a_time_are_skipped(time: object, tmp_path: Path
 
 
 def test_long_journal_keeps_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the commands among the oldest entries of a long journal are read, because a resumed run needs them."""
+    """Check that old commands in a long journal are read, although other old entries are skipped.
+
+    A resumed run needs these commands.
+    """
     largest = 500_000
     monkeypatch.setattr("metatui.runs.storage.journal.LARGEST", largest)
     writer = JournalWriter(tmp_path / "journal.jsonl")
@@ -215,7 +218,7 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
     assert not is_held(path)
     lock = RunLock(path)
     assert is_held(path)
-    with pytest.raises(BadInput, match="run 'run' is being written by this process"):
+    with pytest.raises(BadInput, match="run 'run' is in use by this process"):
         RunLock(path)
     lock.release()
     lock.release()
@@ -244,7 +247,7 @@ def test_lock_is_released_when_its_process_dies(tmp_path: Path) -> None:
     assert holder.stdout
     assert holder.stdout.readline() == "held\n"
     assert is_held(path)
-    with pytest.raises(BadInput, match=f"is being written by process {holder.pid}"):
+    with pytest.raises(BadInput, match=f"is in use by process {holder.pid}"):
         RunLock(path)
     holder.kill()
     holder.communicate()
@@ -276,7 +279,11 @@ def test_records_round_trip(tmp_path: Path) -> None:
 
 
 def test_as_many_tasks_are_written_as_can_be_read(tmp_path: Path) -> None:
-    """100 ways with two query images each and 1,000 inner steps need 200,000 values for each task."""
+    """Check that only as many tasks are written as fit within the limits for reading.
+
+    With 200 query images and 1,000 inner steps, a task has more than 200,000 values, so that only four tasks fit within
+    the limit of 1,000,000 values.
+    """
     path = tmp_path / "adaptation.json"
     image = ImageView(1, "B", 1, 1, (b"0",), (0,), (b"0",) * 200, (0,) * 200, ((1,) * 200,) * 1001, (), ())
     write_tasks(path, AdaptationRecord(iteration=3, split="val", views=(image,) * 6))
@@ -389,7 +396,7 @@ def test_live_run_is_not_deleted(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
     run = store.create(Settings())
     lock = RunLock(run.lock_path)
-    with pytest.raises(BadInput, match="is being written by this process"):
+    with pytest.raises(BadInput, match="is in use by this process"):
         store.delete(run)
     lock.release()
     assert run.is_run()

@@ -1,4 +1,4 @@
-"""Test when the app collects garbage."""
+"""Tests of the times at which the app collects garbage."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def saved_state() -> Iterator[None]:
 
 @pytest.fixture
 def collected() -> Iterator[list[int]]:
-    """The generation of each garbage collection."""
+    """Yield a list to which each garbage collection appends the number of its generation."""
     generations: list[int] = []
 
     def record(phase: str, info: dict[str, int]) -> None:

@@ -28,7 +28,7 @@ from tests.tui.fakes import progress, started
 
 
 def definition(values: Sequence[float], decay: float) -> list[float]:
-    """Compute the exponential moving average of `values`, corrected for its start at zero, by its definition.
+    """Compute the exponential moving average of `values` with bias correction, directly from its definition.
 
     The average is s_t / (1 - decay^t), where s_t = decay * s_(t-1) + (1 - decay) * x_t and s_0 = 0.
     """

@@ -23,7 +23,7 @@ def terminal() -> Iterator[tuple[int, int]]:
 
 @pytest.fixture
 def answer(terminal: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes, bytes], None]:
-    """Return a function that sets the reply of the terminal emulator to a question of the program."""
+    """Return a function that makes the emulator send a given reply when the program sends a given query."""
     emulator, _ = terminal
     write = os.write
     monkeypatch.setattr(cursor_query, "WAIT", 0.05)

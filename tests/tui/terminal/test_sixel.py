@@ -266,7 +266,7 @@ async def show_photographs(app: MetatuiApp, pilot: Pilot[None], sessions: FakeSe
 
 
 def places(panel: AdaptationPanel, width: int, height: int) -> set[tuple[int, int, int, int]]:
-    """Return the position and size of each picture that the marks in the panel require, as `pictures_in` does.
+    """Return the position and size of each picture that the marks in the panel require, in the form of `pictures_in`.
 
     Args:
         width: width of a terminal cell in pixels.

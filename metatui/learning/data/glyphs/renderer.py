@@ -91,7 +91,7 @@ def _inked(rows: Tensor) -> Tensor:
     """Add up the dots of each drawing. Returns images [D, SIDE, SIDE].
 
     Args:
-        rows: [2, D, P], for each dot, the rows of `_profiles` that contain its horizontal and its vertical profile.
+        rows: [2, D, P], the rows of `_profiles` with the horizontal and the vertical profile of each dot.
     """
     images = torch.empty(rows.shape[1], SIDE, SIDE)
     for start in range(0, len(images), _CHUNK):

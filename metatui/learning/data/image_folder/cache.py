@@ -91,9 +91,8 @@ def check_memory(listings: Sequence[Listing], *, size: int, rgb: bool) -> None:
     if required > limit:
         roots = " and ".join(quote(str(listing.root), 200) for listing in listings)
         raise BadInput(
-            f"the {count:,} images of {roots} need, at {size}x{size} pixels, {required / 1e9:,.1f} GB, but at most "
-            f"{limit / 1e9:,.1f} GB, half of this machine's memory, may be used: use fewer images or a smaller "
-            "task.image_size"
+            f"the {count:,} images of {roots} need {required / 1e9:,.1f} GB at {size}x{size} pixels, but may use at "
+            f"most {limit / 1e9:,.1f} GB, half of this machine's memory: use fewer images or a smaller task.image_size"
         )
 
 

@@ -155,7 +155,7 @@ class _Scanner:
         return Listing(self._root, classes, tuple(self._left_out), folder)
 
     def _listed_classes(self, lists: ClassLists) -> Iterator[ClassFolder]:
-        """Yield the classes in class lists that do not name images.
+        """Yield the classes in `lists`, whose entries name whole classes.
 
         The class folders are in the root, in `data` or in `images`.
         """
@@ -171,7 +171,7 @@ class _Scanner:
                 yield from found
 
     def _listed_images(self, lists: ClassLists) -> Iterator[ClassFolder]:
-        """Yield the classes in class lists that name images.
+        """Yield the classes in `lists`, whose entries name images.
 
         The images are in `images`, in `data` or in the root: either directly, or in a folder for each class.
         """

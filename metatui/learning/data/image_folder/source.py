@@ -205,7 +205,7 @@ def check_ways(settings: Settings, listing: Listing, splits: Splits) -> None:
 
 
 def too_few_classes(ways: int, settings: Settings, listing: Listing, splits: Splits, remedy: str = "") -> str:
-    """Return a sentence saying that a split has fewer than `ways` classes, and what to change.
+    """Explain that a split has fewer than `ways` classes, and suggest what to change.
 
     Args:
         remedy: beginning of the list of possible changes.

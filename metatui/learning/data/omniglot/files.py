@@ -1,7 +1,7 @@
 """Omniglot's published files, treated as untrusted input.
 
-Nothing is extracted to disk. File names are only compared with the expected names. No more bytes are read from a
-file than a drawing may have.
+Nothing is extracted to disk. File names are only compared with the expected names. The number of bytes that are read
+from the file of a drawing is limited.
 """
 
 from __future__ import annotations

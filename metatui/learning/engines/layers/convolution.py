@@ -127,7 +127,7 @@ class _Winograd(Function):
 
 
 class _WinogradBackward(Function):
-    """Derivatives of `_Winograd`. The value of `w` is not used, but autograd needs `w` to compute its gradient."""
+    """Derivatives of `_Winograd`. The value of `w` is not used; `w` is an input so that it receives a gradient."""
 
     @staticmethod
     def forward(ctx: Any, g: Tensor, x: Tensor, w: Tensor, k: Tensor, for_x: bool, for_w: bool) -> Any:
@@ -220,7 +220,7 @@ def _convolve(
     x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:  # fmt: skip
-    """Compute the same as torch.conv2d. When torch.vmap maps over tasks, use `_EachTask`."""
+    """Compute the same as torch.conv2d, but use `_EachTask` if torch.vmap maps over tasks."""
     functorch: Any = torch._C._functorch
     batched = functorch.maybe_current_level() == 1 and (is_mapped(x) or is_mapped(weight))
     if not batched or isinstance(padding, str) or x.dim() != 4:

@@ -1,4 +1,4 @@
-"""Fused convolution with few input channels, batch norm, 2x2 max-pooling and ReLU, if derived only once.
+"""Fused convolution with few input channels, batch norm, 2x2 max-pooling and ReLU, for passes differentiated once.
 
 The first block of an image network accounts for a tenth of the network's arithmetic but has the largest tensors, which
 do not fit in a CPU's caches: memory traffic takes longer than the arithmetic. So the convolution is computed for a few

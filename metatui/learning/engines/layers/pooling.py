@@ -36,7 +36,10 @@ class _MaxPool(Function):
 
 
 class _MaxPoolBackward(Function):
-    """Scatter g to the positions of the maxima. The backward pass gathers the values at these positions."""
+    """Autograd function that scatters g to the positions of the maxima.
+
+    Its backward pass gathers the values at these positions.
+    """
 
     @staticmethod
     def forward(ctx: Any, g: Tensor, x: Tensor, where: Tensor, how: tuple[Any, ...]) -> Tensor:

@@ -59,7 +59,7 @@ def _differing(settings: Sequence[Settings]) -> list[str]:
 
 
 def _values(settings: Settings, paths: Sequence[str]) -> Iterator[str]:
-    """Yield names and values of settings. The group of a setting is given if it shares its name with another one."""
+    """Yield the name and value of each setting. Names that several settings share are preceded by the group."""
     names = [path.split(".")[1] for path in paths]
     for path, name in zip(paths, names, strict=True):
         unique = path.replace(".", " ") if names.count(name) > 1 else name

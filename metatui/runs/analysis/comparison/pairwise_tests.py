@@ -201,7 +201,7 @@ def _rank_note(pair: Pair) -> str:
 
 
 def _rank_sum(pair: Pair) -> float:
-    """Return the sum of the signed ranks of the differences. Its sign may differ from that of their median."""
+    """Return the sum of the signed ranks of the differences. Its sign and that of the median difference may differ."""
     import numpy as np
     from scipy.stats import rankdata
 

@@ -57,9 +57,10 @@ def seed_groups(runs: Sequence[RunResult]) -> tuple[SeedGroup, ...]:
 
 
 def apart_from_seed(run: RecordedRun) -> Hashable:
-    """Return everything that determines how a run learns, except its seed: its first settings and their changes.
+    """Return everything that determines how a run learns, except its seed: its initial settings and their changes.
 
-    A changed number of meta-steps is only part of the settings, because the meta-steps themselves are the same.
+    If the number of meta-steps was changed, only the final number counts, because the change does not affect the
+    meta-steps themselves.
     """
     first: dict[str, Scalar] = {}
     made: dict[tuple[int, str], Scalar] = {}

@@ -144,7 +144,7 @@ def _protocol_warnings(
     for path, values in _differing(settings, labels, TIED):
         yield f"{path} is {values}: these runs have different test tasks and are not compared in pairs"
     for path, values in _differing(settings, labels, INPUTS):
-        yield f"{path} is {values}: the runs see the same tasks with different inputs"
+        yield f"{path} is {values}: the runs have the same held-out tasks, but the images are prepared differently"
     for path, values in differences:
         used = text_of(_value(agreed, path))
         yield f"the runs specify different protocols: {path} is {values}; the comparison uses {used} for all runs"
@@ -191,7 +191,7 @@ def result_warnings(runs: Sequence[RunResult]) -> Iterator[str]:
 
 
 def _uneven_times(runs: Sequence[RunResult]) -> Iterator[str]:
-    """Yield a warning for runs with the same settings, apart from the seed, whose times per meta-step differ much."""
+    """Yield a warning for runs that differ only in the seed, but whose times per meta-step differ considerably."""
     alike: dict[Settings, list[RunResult]] = {}
     for run in runs:
         if (run.costs.seconds or 0) >= SHORTEST_TIMED:

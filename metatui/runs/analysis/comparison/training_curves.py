@@ -169,8 +169,8 @@ def first_reaching(curve: ValidationCurve, target: float, metric: Metric) -> Tim
     """Return the first validation whose mean reaches the target, or None.
 
     Validations are used because they always have the same number of held-out tasks. A meta-step has few training tasks,
-    and the minimum of many noisy losses reaches any target early. The result may be late by up to `evaluation.every`
-    meta-steps, the number of meta-steps between validations.
+    so its loss is noisy, and the smallest of many noisy losses reaches any target too early. The run may have reached
+    the target up to `evaluation.every` meta-steps (the interval between validations) before the returned validation.
     """
     for i, mean in enumerate(curve.mean):
         if mean >= target if metric == "accuracy" else mean <= target:

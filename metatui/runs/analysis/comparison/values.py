@@ -50,8 +50,8 @@ class Protocol:
     """Whether each run uses the number of inner steps in its own settings. If True, `steps` is the largest of these
     numbers."""
     differences: tuple[str, ...] = ()
-    """Differences between the protocols in the settings of the runs. The comparison uses one protocol for all runs
-    instead."""
+    """Each protocol setting that differs between the runs' own settings, with its values. The comparison uses the same
+    value for all runs."""
 
 
 @dataclass(frozen=True)
@@ -229,8 +229,8 @@ class Pair:
     step: int
     """Inner step after which the metrics are compared."""
     test: PairedTest
-    """Test of the differences a minus b between the metrics on tasks on which neither run diverged. Accuracies are
-    fractions."""
+    """Test of the differences a minus b between the metrics, over the tasks on which neither run diverged. Accuracies
+    are fractions."""
     p_holm: float
     """`test.deciding_p` with Holm's correction over all pairs; NaN if at least half of the tasks were excluded."""
     wilcoxon_p_holm: float
@@ -275,7 +275,7 @@ class SeedGroup:
     def name(self) -> str:
         """The label and, if there are several seeds, their number: `MAML (3 seeds)`, `MAML (2 of 3 seeds)`.
 
-        The second text means that statistics leave out one seed, because the run diverged on most tasks.
+        The second text means that statistics leave out one seed, because the run with this seed diverged on most tasks.
         """
         kept = "" if self.loss.seeds == len(self.runs) else f"{self.loss.seeds} of "
         return f"{self.label} ({kept}{len(self.runs)} seeds)" if self.is_repeated else self.label
@@ -404,4 +404,4 @@ class Comparing:
     """Number of finished held-out tasks."""
     tasks: int
     recorded: Recorded | None = field(default=None, repr=False)
-    """Recorded training of all runs in the first progress report; None in later reports."""
+    """Recorded training curves and costs of all runs. Only the first report contains them; None in later reports."""

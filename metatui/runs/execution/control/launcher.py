@@ -77,8 +77,8 @@ class StartingRun:
         Pressing Ctrl-C during the wait ends the run's process.
 
         Raises:
-            BadInput, MetatuiError: if `Session.start` or `Session.resume` fails in the run's process, or if this
-                process ends.
+            BadInput, MetatuiError: if `Session.start` or `Session.resume` fails in the run's process, or if the
+                run's process ends before training begins.
         """
         child = self._child
         try:

@@ -65,7 +65,7 @@ class _OneOf(_Message):
     @model_validator(mode="after")
     def _check_one_kind(self) -> _OneOf:
         if len(self.model_fields_set) != 1 or self.content is None:
-            raise ValueError("it must have one key, which names its kind")
+            raise ValueError("a message must have exactly one key, which names the kind of the message")
         return self
 
     @property

@@ -181,7 +181,10 @@ def training(comparison: Comparison | Recorded, view: View) -> ChartData:
 
 
 def _all_alike(measured: Sequence[str]) -> str:
-    """Return the part of a title that says how the curves were measured, or an empty string if the curves differ."""
+    """Return the part of a title that says how the curves were measured.
+
+    The result is an empty string if this is unknown or differs between curves.
+    """
     if len(set(measured)) != 1 or not measured[0]:
         return ""
     return f", {measured[0]}" if "shot" in measured[0] else f" after {measured[0]}"

@@ -97,7 +97,7 @@ class SaveDialog(InputDialog[Path]):
     def _finish_writing(self, path: Path) -> None:
         """Close the dialog, unless the user has pressed keys while the file was written.
 
-        The screen below the dialog would treat further keys as commands.
+        If the dialog closed while the user was typing, the screen below would treat further keys as commands.
         """
         if not self._typed:
             self.dismiss(path)

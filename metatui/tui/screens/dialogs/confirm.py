@@ -22,7 +22,7 @@ from metatui.tui.widgets.static_text import StaticText
 
 
 class _Details(ScrollView):
-    """A page with an automatic height, which is the number of its rows, including rows of wrapped lines."""
+    """A page that is as high as its text, including the rows of wrapped lines."""
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         return len(self.page(width, theme_of(self)))
@@ -53,7 +53,7 @@ class ConfirmScreen(Dialog[bool]):
         """
         Args:
             details: lines below the question, which can be indented. If there are many, they scroll.
-            note: sentence below the details, which `show_note` can replace.
+            note: sentence below the details. `show_note` replaces this sentence.
         """
         super().__init__()
         self._title, self._question, self._yes, self._details = title, question, yes, details

@@ -48,7 +48,7 @@ class Line:
         return match(words, normalised(" ".join((*self.columns, self.text)))) > 0
 
     def named(self, words: Sequence[str]) -> float:
-        """Return a score for how well `words` match the name of the entry, which `columns` contains."""
+        """Return how well `words` match the columns, which contain the name of the entry."""
         return match(words, normalised(" ".join(self.columns)))
 
 

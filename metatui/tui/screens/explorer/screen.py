@@ -91,7 +91,7 @@ class ExplorerPanel(AdaptationPanel, can_focus=False):
 
 
 class ExplorerScreen(AnalysisScreen[None]):
-    """Adapts the model of each run to a task, again whenever the user changes the task or the inner learning rate.
+    """Adapts the model of each run to a task, and again whenever the task or the inner learning rate changes.
 
     After an adaptation, all inner steps can be shown without further computation.
     """

@@ -175,7 +175,7 @@ class WorkTab(Vertical):
     """Shows as many panes as the terminal has room for."""
 
     pane: reactive[Pane] = reactive[Pane]("settings", init=False)
-    """The selected pane. If only one pane is shown, it is this one."""
+    """The selected pane. If there is room for only one pane, the selected pane is shown."""
     maximised: reactive[bool] = reactive(False, init=False)
     form_hidden: reactive[bool] = reactive(False, init=False)
 
@@ -404,8 +404,8 @@ class WorkTab(Vertical):
     def _set_classes(self, classes: Mapping[str, Mapping[Widget, bool]]) -> None:
         """Set CSS classes of widgets, and restyle only the widgets whose classes have changed.
 
-        By default, Textual also restyles the descendants of these widgets. No rule in the style sheet needs that, and
-        it takes as long as drawing a frame.
+        By default, Textual also restyles the descendants of these widgets, which takes as long as drawing a frame. No
+        rule in the style sheet requires this.
         """
         changed = set()
         for name, nodes in classes.items():

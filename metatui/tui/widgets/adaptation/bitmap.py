@@ -12,8 +12,8 @@ from metatui.tui.terminal.symbols import GLYPHS, Symbols
 _BRAILLE: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _QUADRANTS: Final = " ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█"
 _INK: Final = 0.3
-"""A dot is drawn if the mean value of its area, from 0 (background) to 1 (stroke), is above this threshold. It is low
-enough that strokes one pixel wide remain visible when an image is shrunk to a third of its size."""
+"""A dot is drawn if the mean value of its area, from 0 (background) to 1 (stroke), is above this threshold. The
+threshold is so low that strokes one pixel wide remain visible when an image is shrunk to a third of its size."""
 _GROUND: Final = 0.1
 """Maximum difference between the background of a drawing and the darkest or brightest value of the image, as a
 fraction of the range of values."""
@@ -30,7 +30,10 @@ def are_drawings(images: Sequence[bytes]) -> bool:
 
 
 def _ground(image: bytes) -> float:
-    """Return the brightness of an image's background, which is the median, from 0 (darkest value) to 1 (brightest)."""
+    """Return the brightness of an image's background, from 0 (darkest value in the image) to 1 (brightest value).
+
+    The background is assumed to have the median value of the image.
+    """
     ordered = sorted(image)
     low, middle, high = ordered[0], ordered[len(ordered) // 2], ordered[-1]
     return (middle - low) / (high - low) if high > low else 0.0

@@ -144,7 +144,7 @@ def episode(
     """Draw an episode in an area of `size` cells (width, height), with a chart of the accuracy if there is room.
 
     Args:
-        first_shot: index of the first visible support image of each class, used only if they do not all fit.
+        first_shot: index of the first visible support image of each class, used only if not all of these images fit.
     """
     width, height = size
 

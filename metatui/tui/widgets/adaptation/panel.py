@@ -119,7 +119,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         return tasks_of(self._runs)[self.first_task] if self._runs else 0
 
     def key_of(self, action: str) -> str:
-        """Return the displayed name of the key of an action, which is the id of a binding."""
+        """Return the displayed name of an action's key. `action` is an id in `ACTIONS`."""
         return key_name(BY_ID[action].key)
 
     def action_step(self, by: int) -> None:

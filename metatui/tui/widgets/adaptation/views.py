@@ -43,7 +43,7 @@ def last_step(view: TaskView) -> int:
 
 
 def quantities(view: TaskView) -> tuple[str, ...]:
-    """Return the names of the values in a view, by which views that can have a common range are recognised."""
+    """Return the names of the quantities in a view. Charts of views with the same names have a common range."""
     match view:
         case CurveView():
             return (view.y_label,)

@@ -188,7 +188,7 @@ def _linear_axis(low: float, high: float, cells: int, spacing: int, *, wide: boo
 
 
 def _layout(low: float, high: float, cells: int, step: float) -> _Layout | None:
-    """Return the layout with ticks at multiples of `step` and the largest scale.
+    """Return the layout with ticks at multiples of `step`, spaced as far apart as the cells allow.
 
     The result is None if there would be too few or too many ticks.
     """

@@ -56,8 +56,8 @@ Cells = Mapping[Cell, int]
 def _figure() -> Any:
     """Return a figure whose size is not limited. It is created at first use, because importing plotext is slow.
 
-    plotext 5.3 draws on one global figure, limited to the terminal's size. Its private class creates independent
-    figures. The version of plotext is pinned, and a test covers this use.
+    plotext 5.3 draws on one global figure, limited to the terminal's size. A private class of plotext creates
+    independent figures. Therefore, the version of plotext is pinned, and a test covers the use of this class.
     """
     from plotext._figure import _figure_class
 

@@ -71,7 +71,7 @@ def _cut_off(start: Position, end: Position) -> Sequence[Position]:
 
 
 def _near(point: Position) -> Position:
-    """Clamp a position, because differences of very large coordinates are not finite. The drawn lines look the same."""
+    """Clamp a position, so that differences between positions stay finite. This does not visibly change the lines."""
     x, y = (max(-FARTHEST, min(FARTHEST, value)) for value in point)
     return x, y
 

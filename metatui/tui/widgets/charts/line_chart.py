@@ -24,7 +24,7 @@ class LineChart(RowsWidget):
     """Shows curves on common axes or, if there is too little room for curves, the last values as text.
 
     `action_cursor` or a click shows a cursor, and the legend then shows the values under the cursor. While the cursor
-    is visible, the chart has the focus, and the keys below work.
+    is visible, the chart has the focus, and the keys in `BINDINGS` work.
     """
 
     DEFAULT_CSS = "LineChart { min-height: 6; }"

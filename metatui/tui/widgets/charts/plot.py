@@ -163,7 +163,7 @@ def _is_free(runs: Sequence[Run], columns: range) -> bool:
 
 
 def _spread(wanted: Sequence[int], count: int) -> list[int]:
-    """Return rows near the wanted rows. They are all different, in ascending order, and from 0 to `count` - 1.
+    """Return distinct rows near the wanted rows, in ascending order, each from 0 to `count` - 1.
 
     Args:
         wanted: At most `count` rows in ascending order, some of which may be equal.
@@ -234,7 +234,7 @@ class Plot:
         return None if cell is None else self.height - 1 - cell
 
     def _last_values(self) -> dict[int, tuple[str, Series]]:
-        """Return the last value of each line and the line, keyed by row.
+        """Return the formatted last value and the series of each line, keyed by row.
 
         Values that would share a row are moved to neighbouring rows.
         """
@@ -279,7 +279,7 @@ class Plot:
         return [Segment(" "), Segment(text, self._theme.colour(series.colour) if finite else self._theme.warning)]
 
     def _mark_cells(self, cells: Sequence[Sequence[Run]]) -> list[dict[int, Segment]]:
-        """Return the cells of marks and their labels in each row, keyed by column. Curves are drawn over them."""
+        """Return the cells of marks, labels and the cursor in each row, keyed by column. Curves cover these cells."""
         rows: list[dict[int, Segment]] = [{} for _ in cells]
         styled = [(column, mark, self._mark_style(mark)) for column, mark in self._marks]
         lines = [(column, Segment(self._theme.glyphs.dashed, style)) for column, _, style in styled]

@@ -81,7 +81,7 @@ class ChoiceList(OptionList):
 
 
 class Choice(Widget, can_focus=True):
-    """A field with a few values to choose from. Its list is created only when it opens, to save startup time."""
+    """A field with a few values to choose from. To save startup time, the list of values is created when opened."""
 
     ALLOW_SELECT = False
     BINDINGS: ClassVar[list[BindingType]] = [("enter,space,down,up", "open", "Choose")]

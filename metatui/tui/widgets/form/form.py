@@ -36,8 +36,8 @@ HIGH = 42
 class FormHint(StaticText):
     """Text below the fields, such as an explanation of the focused field.
 
-    The height is fixed by the style sheet, and larger only for a text that needs more rows. An automatic height would
-    lay out the screen at every change of focus.
+    The style sheet sets the height, and only a text that needs more rows makes the widget higher. With an automatic
+    height, every change of focus would cause a new layout of the screen.
     """
 
     _least = 0
@@ -258,7 +258,8 @@ class SettingsForm(Vertical):
         return self._start_texts
 
     def restore(self) -> Texts:
-        """Restore values that live changes of the last run replaced or, if there are none, that usual values replaced.
+        """Undo the live changes of the last run in the form or, if there are none, the filling in of usual values.
+
         Returns:
             The restored texts that had been replaced by live changes, keyed by path.
         """
@@ -273,7 +274,7 @@ class SettingsForm(Vertical):
         return start
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Enable the keys that answer an offer only while it is open and the field that shows it has the focus."""
+        """Enable the keys that accept and decline an offer, but only while the field with the offer has the focus."""
         if action not in ("take_usual", "decline_usual"):
             return True
         return self.offer is not None and not self.offer.is_taken and self._focused_path == self.offer.path

@@ -25,8 +25,8 @@ LEAST_ROWS = 4
 class ListTab(Vertical):
     """Base class of tabs with a list and a preview.
 
-    In a wide terminal, the list is to the left of the preview. In a narrow terminal, it is above the preview, and while
-    the preview has the focus, the list is hidden.
+    In a wide terminal, the list is to the left of the preview. In a narrow terminal, the list is above the preview, and
+    is hidden while the preview has the focus.
 
     The `compose` method of a subclass yields `filter`, then `table` and `preview` in a container with the CSS class
     `list-and-preview`. The subclass implements `fill` and `show_preview`.

@@ -100,7 +100,7 @@ class Order(NamedTuple):
         return COLUMNS[self.column].descends is not self.reverse
 
     def by(self, column: int) -> Order:
-        """Return the order by `column`. If the list is already sorted by `column`, return the reverse of this order."""
+        """Return the order by `column`. If this order already sorts by `column`, return its reverse."""
         return self.reversed() if column == self.column else Order(column)
 
     def next(self) -> Order:
@@ -126,7 +126,7 @@ def table_columns() -> list[Column]:
 
 
 class ListedRun:
-    """A run, with the formatted texts of its row: formatted only once, so that a list of many runs stays fast."""
+    """A run and the texts of its row, which are formatted only once, so that a list of many runs stays fast."""
 
     def __init__(self, run: RunSummary) -> None:
         self.run = run

@@ -46,7 +46,7 @@ async def settled(app: MetatuiApp, pilot: Pilot[None]) -> None:
 
 @pytest.fixture
 def saved(runs_dir: Path) -> None:
-    """Save two finished runs, and a run that was stopped after 20 meta-steps and whose seed differs from its preset."""
+    """Save two finished runs and a stopped one, whose seed differs from the seed in its preset."""
     quick = change(presets.load("quick").settings, {"training.seed": 7})
     saved_run(runs_dir, quick, name=NAMES[2], steps=20, test=False, preset="quick (changed)")
     saved_run(runs_dir, Settings(), name=NAMES[1], steps=30)
