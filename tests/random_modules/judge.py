@@ -166,7 +166,7 @@ def _disagreement(found: Answer, expected: Answer) -> str:
 def _by_differences(
     case: Case, engine: EngineChoice, found: Answer, expected: Answer, verdict: Callable[..., Verdict]
 ) -> Verdict:
-    """Judge an engine that draws random numbers in another order than plain autograd.
+    """Judge an engine that draws random numbers in a different order than plain autograd.
 
     Its gradient must agree with finite differences of the loss that the engine computes with the same seed.
     """

@@ -140,7 +140,7 @@ class Checkpointed(nn.Module):
 
 
 class Centre(nn.Module):
-    """Subtracts a running mean of its inputs, which is a buffer that each call replaces by a new tensor."""
+    """Subtracts a running mean of its inputs, which is a buffer that each call replaces with a new tensor."""
 
     mean: Tensor
 

@@ -27,7 +27,7 @@ def same_generators() -> Iterator[None]:
 def test_random_modules(first: int) -> None:
     """Check all engines on the random cases with seeds `first` to `first + 3`.
 
-    Even seeds are checked in second order, and odd seeds in first order.
+    The cases of even seeds use second-order gradients, and those of odd seeds first-order gradients.
     """
     bad: list[Verdict] = []
     for seed in range(first, first + 4):

@@ -159,7 +159,7 @@ DIAGONAL = tuple((index / 20, index / 20) for index in range(21))
 
 @pytest.mark.parametrize("marker", ["braille", "hd", "*"])
 def test_drawing_size(marker: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Check that the size of the terminal does not limit a drawing, as it limits plotext's default figure."""
+    """Check that, unlike plotext's default figure, a drawing is not limited to the size of the terminal."""
     monkeypatch.setenv("COLUMNS", "20")
     monkeypatch.setenv("LINES", "5")
     for width, height in ((40, 10), (300, 100), (2, 2), (60, 3)):

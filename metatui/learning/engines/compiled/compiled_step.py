@@ -85,7 +85,7 @@ class GraphedStep:
         return self._kind(episodes, algorithm) in self._runs
 
     def __call__(self, episodes: Episodes, algorithm: AlgorithmSettings, outer_lr: float) -> StepMetrics:
-        """Run a compiled meta-step. If the result is not finite, raises Diverged and keeps the parameters."""
+        """Run a compiled meta-step. If the result is not finite, keep the parameters and raise Diverged."""
         run = self._runs[self._kind(episodes, algorithm)]
         *losses, norm = run(self._inputs(episodes, algorithm, outer_lr)).tolist()
         tasks = len(episodes)
