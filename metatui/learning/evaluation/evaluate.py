@@ -19,7 +19,7 @@ from metatui.events import Curve, Evaluation
 from metatui.learning.algorithm import Algorithm
 from metatui.learning.data.episodes import Episodes, Split
 from metatui.learning.engines.base import task_of
-from metatui.learning.evaluation.statistics import mean_ci95
+from metatui.learning.evaluation.statistics import diverged, mean_ci95
 from metatui.learning.experiment import Experiment
 from metatui.learning.hardware.memory import free_unused_memory, is_out_of_memory
 from metatui.learning.nn.output_sizes import output_sizes
@@ -32,9 +32,6 @@ effect soon."""
 
 LARGEST = 2**31 - 1
 """Maximum number of elements in one tensor on a GPU, where many kernels use 32-bit indices."""
-
-DIVERGED = 1000.0
-"""A regression task has diverged if its loss after adaptation exceeds this multiple of its loss before adaptation."""
 
 
 @dataclass(frozen=True)
@@ -200,28 +197,6 @@ def largest_activation(model: nn.Module, input_shape: tuple[int, ...], *, unfold
             filters, *kernel = layer.weight.shape
             sizes.append(outputs // filters * math.prod(kernel))
     return max(sizes)
-
-
-def diverged(loss: Tensor, *, regression: bool) -> Tensor:
-    """Find the tasks on which adaptation diverged.
-
-    A task diverged if its query loss after the last inner step is not finite. A regression loss has no upper bound and
-    is usually meaningless long before it overflows. So a regression task also diverged if that loss is more than
-    `DIVERGED` times a reference: the task's loss before adaptation, or the median of these losses over the tasks if the
-    median is larger. The median is necessary because a task that the initial parameters happen to fit has a loss near
-    zero before adaptation.
-
-    Args:
-        loss: [T, steps + 1], query loss at each inner step, starting at step 0.
-
-    Returns:
-        bool [T].
-    """
-    before, after = loss[:, 0], loss[:, -1]
-    lost = ~after.isfinite()
-    if regression:
-        lost = lost | (after > DIVERGED * torch.maximum(before, before.nanmedian()))
-    return lost
 
 
 def summary(measured: Measured, settings: Settings, *, iteration: int) -> Evaluation:

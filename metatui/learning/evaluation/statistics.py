@@ -1,4 +1,4 @@
-"""Statistics across tasks and seeds: intervals, paired tests, Welch's test, Holm's correction, smoothing.
+"""Statistics over tasks and seeds: divergence, intervals, paired tests, Welch's test, Holm's correction, smoothing.
 
 The statistics that decide a comparison are computed here and agree with scipy to 1e-12 (test_statistics.py).
 Distributions and the signed-rank test come from scipy. Values that are not finite give NaN, never a warning or error.
@@ -21,12 +21,37 @@ from metatui.utils.smoothing import ExponentialAverage
 
 Floats = NDArray[np.float64]
 
+DIVERGED = 1000.0
+"""A regression task has diverged if its loss after adaptation exceeds this multiple of its loss before adaptation."""
+
 FEW = 13
 """Maximum number of nonzero differences for which Wilcoxon's test enumerates all outcomes if there are ties or zeros.
 
 With more differences, scipy's normal approximation is good enough. scipy also uses it if only a few of many differences
 are not zero, although p is then often much too small.
 """
+
+
+def diverged(loss: Tensor, *, regression: bool) -> Tensor:
+    """Find the tasks on which adaptation diverged.
+
+    A task diverged if its query loss after the last inner step is not finite. A regression loss has no upper bound and
+    is usually meaningless long before it overflows. So a regression task also diverged if that loss is more than
+    `DIVERGED` times a reference: the task's loss before adaptation, or the median of these losses over the tasks if the
+    median is larger. The median is necessary because a task that the initial parameters happen to fit has a loss near
+    zero before adaptation.
+
+    Args:
+        loss: [T, steps + 1], query loss at each inner step, starting at step 0.
+
+    Returns:
+        bool [T].
+    """
+    before, after = loss[:, 0], loss[:, -1]
+    lost = ~after.isfinite()
+    if regression:
+        lost = lost | (after > DIVERGED * torch.maximum(before, before.nanmedian()))
+    return lost
 
 
 def mean_ci95(values: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -17,8 +17,8 @@ from metatui.config.fields import parse
 from metatui.config.settings import Settings
 from metatui.events import RegressionView
 from metatui.learning.algorithms.maml import MAML
-from metatui.learning.evaluation.evaluate import DIVERGED, Measured, diverged, predictions, summary
-from metatui.learning.evaluation.statistics import mean_ci95
+from metatui.learning.evaluation.evaluate import Measured, predictions, summary
+from metatui.learning.evaluation.statistics import DIVERGED, diverged, mean_ci95
 from metatui.learning.experiment import set_up
 from metatui.learning.training.trainer import Trainer
 from metatui.learning.training.trainer_state import evaluate_state, views_of_state

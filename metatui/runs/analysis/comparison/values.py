@@ -69,7 +69,7 @@ class TaskValues:
         """Array of shape [T]: whether each task diverged (see `metatui.learning.evaluation.evaluate.diverged`)."""
         import torch
 
-        from metatui.learning.evaluation.evaluate import diverged
+        from metatui.learning.evaluation.statistics import diverged
 
         # Copy, because torch warns about read-only arrays. Use from_numpy, because it ignores the default device.
         loss = torch.from_numpy(self.loss.copy())

@@ -127,7 +127,7 @@ def _present(*items: T | None) -> tuple[T, ...]:
 
 
 def _protocol(comparison: Comparison) -> TextTable:
-    from metatui.learning.evaluation.evaluate import DIVERGED
+    from metatui.learning.evaluation.statistics import DIVERGED
 
     protocol = comparison.protocol
     ways = sorted({run.evaluation.ways for run in comparison.runs if run.evaluation.ways})
