@@ -425,7 +425,8 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
 
     async def action_help(self) -> None:
         """Open the help, which begins with the focused widget. If the help is already open, close it."""
-        from metatui.tui.screens.dialogs.help import HelpScreen, changed_in_form, sections_about
+        from metatui.tui.help.sections import changed_in_form, sections_about
+        from metatui.tui.screens.dialogs.help import HelpScreen
 
         if isinstance(self.screen, HelpScreen):
             self.screen.dismiss()

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from functools import partial
 
 from metatui.tui.command_palette.provider import Command, CommandProvider
+from metatui.tui.help.sections import Line, Section, change_keys, sections_of
 from metatui.tui.help.topics import TERMS, TOPICS
-from metatui.tui.screens.dialogs.help import HelpScreen, Line, Section, change_keys, sections_of
+from metatui.tui.screens.dialogs.help import HelpScreen
 
 
 class HelpCommands(CommandProvider):

@@ -14,11 +14,12 @@ from textual.widgets import Input
 
 from metatui.config.fields import FIELDS
 from metatui.tui.app import MetatuiApp
+from metatui.tui.help.sections import sections_of
 from metatui.tui.help.topics import ABOUT, TERMS, TOPICS
 from metatui.tui.keyboard.actions import ACTIONS, AppContext
 from metatui.tui.screens.benchmark.screen import BenchmarkScreen
 from metatui.tui.screens.compare.screen import CompareScreen
-from metatui.tui.screens.dialogs.help import HelpScreen, sections_of
+from metatui.tui.screens.dialogs.help import HelpScreen
 from metatui.tui.screens.explain import ExplainScreen
 from metatui.tui.screens.explorer.screen import ExplorerScreen
 from metatui.tui.screens.main.layout import Pane
@@ -131,6 +132,7 @@ async def test_help_opens_at_what_is_focused(make: Make) -> None:
         ("holm", "Holm's correction"), ("wilcoxon", "Wilcoxon test"), ("cohen", "Cohen's d_z"),
         ("paired", "Paired test"), ("significant", "Significant difference (p)"), ("annealing", "Annealing"),
         ("first order", "First order (FOMAML)"), ("fomaml", "First order (FOMAML)"), ("imaml", "iMAML"),
+        ("inner learning rate", "algorithm.inner_lr"), ("iterations", "training.iterations"),
     ],
 )  # fmt: skip
 def test_entries_that_are_named_after_the_words_come_first(words: str, entry: str) -> None:
