@@ -71,9 +71,12 @@ class RunNumbers(RowsWidget):
         short = [fact._replace(text=theme.printable(fact.text)) for fact in facts]
         full = [fact._replace(text=theme.printable(fact.text + fact.detail)) for fact in facts]
         first = [*self._failure(model, width, theme), _bar(model, width, theme)]
-        arrange = table if height > 6 else packed
-        rows = [*first, *arrange(full, width, theme)]
-        return rows if len(rows) <= height else [*first, *arrange(short, width, theme)]
+        room = height - len(first)
+        for shown in (full, short):
+            rows = table(shown, width, theme) if height > 6 else packed(shown, width, theme)
+            if len(rows) <= room:
+                return [*first, *rows]
+        return [*first, *(rows if height > 6 else packed(short, width, theme, room))]
 
     def _failure(self, model: RunModel, width: int, theme: ChartTheme) -> list[Row]:
         if not isinstance(model.ended, Failed):
@@ -92,8 +95,12 @@ def table(facts: Iterable[Fact], width: int, theme: ChartTheme) -> list[Row]:
     return rows
 
 
-def packed(facts: Iterable[Fact], width: int, theme: ChartTheme) -> list[Row]:
-    """Return rows of facts, with as many facts in each row as fit. A fact that is longer than a row is wrapped."""
+def packed(facts: Iterable[Fact], width: int, theme: ChartTheme, height: int | None = None) -> list[Row]:
+    """Return rows of facts, with as many facts in each row as fit. A fact that is longer than a row is wrapped.
+
+    Args:
+        height: maximum number of rows. Facts for which there is no room are omitted.
+    """
     rows: list[Row] = []
     for fact in facts:
         style = theme.warning if fact.warning else theme.text
@@ -102,6 +109,8 @@ def packed(facts: Iterable[Fact], width: int, theme: ChartTheme) -> list[Row]:
             rows[-1] += [Segment(GAP), Segment(f"{fact.label} ", theme.muted), Segment(fact.text, style)]
             continue
         first, *others = _wrapped(fact.words, max(8, width))
+        if height is not None and len(rows) + 1 + len(others) > height:
+            continue
         rows.append([Segment(f"{fact.label} ", theme.muted), Segment(first.removeprefix(f"{fact.label} "), style)])
         rows += [[Segment(line, style)] for line in others]
     return rows

@@ -24,6 +24,13 @@ def test_numbers_stay_with_their_units() -> None:
     assert text(packed([Fact("test", "600 tasks; α = 0.01")], 22, theme())) == ["test 600 tasks;", "α = 0.01"]
 
 
+def test_facts_without_room_are_omitted() -> None:
+    facts = [Fact("test", "1.22 ± 0.16"), Fact("last val", "a long result"), Fact("time", "3:25")]
+    assert text(packed(facts, 36, theme(), 1)) == ["test 1.22 ± 0.16   time 3:25"]
+    assert text(packed(facts, 36, theme(), 2)) == ["test 1.22 ± 0.16", "last val a long result   time 3:25"]
+    assert text(packed([Fact("test", "one two")], 8, theme(), 1)) == []
+
+
 def test_progress_of_a_run_without_training() -> None:
     numbers = RunNumbers()
     for algorithm, first in (("maml", "0 of 5,000, 0 %"), ("scratch", "no training")):
