@@ -49,7 +49,8 @@ TERMS: Mapping[str, str] = {
     ),
     "Meta-gradient norm": (
         "The length of the gradient of the meta-loss. If it stays near 0, hardly anything is learned; if it grows "
-        "without limit, training diverges."
+        "without limit, training diverges. For Reptile, which does not use this gradient, it is the length of the mean "
+        "change of the parameters during adaptation, which is small."
     ),
     "Adaptation curve": "Loss or accuracy on the query set after each inner step. Step 0 is before adaptation.",
     "Validation": (
@@ -170,7 +171,8 @@ TOPICS: Mapping[str, Topic] = {
         "Run",
         "The state of the run: progress, test or validations, time, speed, memory and load, device and engine. The "
         "first small curve shows the meta-loss, and the second one shows the accuracy or the norm of the "
-        "meta-gradient. The line above the panes names the run, and the preset or run whose settings were put into the "
+        "meta-gradient. An arrow shows the trend of each: rising, falling, or flat if the change is smaller than the "
+        "noise. The line above the panes names the run, and the preset or run whose settings were put into the "
         "form. Runs started in the app train with low priority (niceness 10), so other programs can slow them down a "
         "lot; 'metatui run --detach' uses normal priority.",
         ("Meta-step", "Meta-loss", "Meta-gradient norm", "Validation", "Interval", "Engine"),
@@ -190,7 +192,8 @@ TOPICS: Mapping[str, Topic] = {
         "Adaptation",
         "Individual held-out tasks before adaptation (step 0) and after each inner step. Regression shows the true "
         "curve, the support points and the prediction; classification shows the support images, and the predicted "
-        "class of each query image. The first line shows the result over all tasks, with its protocol.",
+        "class of each query image. The first line shows the result over all tasks, with its protocol. The adaptation "
+        "of up to three runs that are marked in the runs tab is shown side by side.",
         ("Support set", "Query set", "Inner loop", "Adaptation curve", "Transductive", "Interval", "Held-out task"),
         ADAPTATION,
     ),
@@ -207,8 +210,8 @@ TOPICS: Mapping[str, Topic] = {
         "All runs in the folder of runs, newest first, with their status and result, and a preview of the selected "
         "one: curve, settings that differ from its preset, journal. Press {open_run} to open a run, {sort_runs} to "
         "sort by the next column, and {reverse_runs} to reverse the order. Click a column title to sort by that "
-        "column. Press {mark_run} or click [ ] to mark runs, which can then be compared on the same held-out tasks, or "
-        "deleted.",
+        "column. Press {mark_run} or click [ ] to mark runs. Marked runs can be compared on the same held-out tasks or "
+        "deleted, and the work tab shows the adaptation of up to three of them side by side.",
         ("Test", "Validation", "Interval", "Checkpoint"),
         RUNS,
     ),
