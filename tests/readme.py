@@ -1,12 +1,13 @@
 """Update the generated tables in the README files: `python -m tests.readme`.
 
 A table named NAME replaces the text between `<!-- NAME -->` and `<!-- /NAME -->` in any README with these markers.
-Tables of settings and presets are generated from the program, and tables of benchmarks from the results in
+Tables of settings, presets and modules are generated from the program, and tables of benchmarks from the results in
 `tests/benchmarks/measured`.
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Mapping
@@ -31,6 +32,9 @@ BENCHMARKS = {
 }
 """Functions that format the results of a benchmark, keyed by the name of the results file in `MEASURED` without its
 extension. A benchmark without such a file has no table."""
+
+PACKAGES = ("cli", "tui", "runs", "learning", "config", "utils")
+"""Packages whose README contains a table of their modules."""
 
 HEADLINE_ROWS = ("sinusoid MAML, 25 tasks, K=Q=10, 5 steps", "Omniglot conv4-64 max-pool, MAML")
 """Prefixes of the names of the rows in the short table of the top-level README."""
@@ -90,10 +94,28 @@ def benchmark_table(name: str) -> str:
     return f"{BENCHMARKS[name](figures['rows'])}\n\n{report.measured_on(figures['machine'])}"
 
 
+def modules_table(package: str) -> str:
+    """Format a table of the modules of a package, with the first line of each module's docstring."""
+    rows = ["| module | contents |", "|---|---|"]
+    folder = ROOT / "metatui" / package
+    for path in sorted(folder.rglob("*.py"), key=lambda path: (len(path.parts), path)):
+        summary = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+        if path.name != "__init__.py" and summary:
+            rows.append(f"| `{path.relative_to(folder)}` | {summary} |")
+    return "\n".join(rows)
+
+
 def tables() -> Mapping[str, str]:
     """Return the generated tables in Markdown, keyed by name."""
+    modules = {f"{package}-modules": modules_table(package) for package in PACKAGES}
     measured = {name: benchmark_table(name) for name in BENCHMARKS if (MEASURED / f"{name}.json").is_file()}
-    return {"settings": settings_table(), "presets": presets_table(), "headline": headline_table(), **measured}
+    return {
+        "settings": settings_table(),
+        "presets": presets_table(),
+        "headline": headline_table(),
+        **modules,
+        **measured,
+    }
 
 
 def table_names(text: str) -> list[str]:
