@@ -61,6 +61,7 @@ STYLE: dict[Any, Any] = {
     "font.size": 9,
     "grid.color": "#dddddd",
     "legend.frameon": False,
+    "pdf.fonttype": 42,  # TrueType; publishers refuse matplotlib's default, Type 3
     "savefig.dpi": 150,
     "savefig.transparent": False,
     "svg.fonttype": "none",  # keep text as text, so that it can be searched and files are small

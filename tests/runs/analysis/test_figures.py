@@ -74,6 +74,7 @@ def test_other_formats(kind: figures.Format, start: bytes, waves: Comparison) ->
     data = comparison_figure(untrained, kind)
     assert data.startswith(start)
     assert data == comparison_figure(untrained, kind)
+    assert b"/Type3" not in data  # a kind of font that publishers refuse
 
 
 def test_user_style_is_ignored_and_kept(waves: Comparison) -> None:
