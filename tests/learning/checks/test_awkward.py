@@ -25,7 +25,6 @@ def with_answer(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[AwkwardChe
     return list(run_awkward_checks())
 
 
-@pytest.mark.filterwarnings("ignore:Using a target size")
 @pytest.mark.parametrize("case", AWKWARD, ids=lambda case: case.name)
 def test_every_engine_agrees_or_refuses(case: Awkward) -> None:
     results = list(check_awkward(case))
