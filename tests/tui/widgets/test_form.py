@@ -146,6 +146,18 @@ def test_options_are_part_of_the_settings(registries: None) -> None:
     assert "ridge.strength" not in other.visible
 
 
+async def test_fields_that_do_not_apply_never_appear() -> None:
+    async with FormApp().run_test(size=(80, 100)) as pilot:
+        form = pilot.app.query_one(SettingsForm)
+        group = next(group for group in form.query(FieldGroup) if group.title == "Task details")
+        await group.fill(texts_of(Settings()))
+        created = {field for field in form.fields if field.setting in group.settings}
+        assert len(created) == len(group.settings)
+        assert not any(field.display for field in created)
+        await form.unfold_groups()
+        assert {field.setting.path for field in form.fields if field.display} <= form.assessment.visible
+
+
 async def test_options_of_the_selected_algorithm_have_a_group(registries: None) -> None:
     add_components([Ridge])
     async with FormApp().run_test() as pilot:

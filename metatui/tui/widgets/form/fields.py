@@ -165,10 +165,12 @@ class FieldGroup(Widget, can_focus=True):
         return Content(f"{self._marks[not self.folded]} {self.title}")
 
     async def fill(self, texts: Mapping[str, str]) -> None:
-        """Create the fields, unless they exist already."""
+        """Create the fields, unless they exist already. They are hidden until the form shows those that apply."""
         if not self._filled and isinstance(self.parent, Widget):
             self._filled = True
             fields = [FormField(setting, texts[setting.path]) for setting in self.settings]
+            for field in fields:
+                field.display = False
             await self.parent.mount_all(fields, after=self)
 
     def judge(self, visible: frozenset[str], problems: Mapping[str, str]) -> None:
