@@ -364,7 +364,8 @@ def test_comparison_over_seeds(store: Path, maml: RunFolder, scratch: RunFolder)
     alone = compare(*mamls)
     assert (alone.pairs, alone.seeds, alone.conclusions) == ((), (), ())
     (sentence,) = main_results(alone)
-    assert re.fullmatch(r"MAML \(3 seeds\): mean loss \S+ ± \S+ over the seeds \(95 % interval, SD [\d.]+\)", sentence)
+    over = r"over the seeds, all on the same \d+ tasks \(95 % interval over the seeds alone, SD [\d.]+\)"
+    assert re.fullmatch(rf"MAML \(3 seeds\): mean loss \S+ ± \S+ {over}", sentence)
 
 
 def test_training_is_reported_before_the_first_run_is_evaluated(maml: RunFolder, reptile: RunFolder) -> None:

@@ -136,8 +136,9 @@ def changes_in_training(comparison: Comparison) -> tuple[str, ...]:
 def results_over_seeds(comparison: Comparison) -> tuple[str, ...]:
     """Return the result of each group with several seeds as a sentence without a full stop."""
     return tuple(
-        f"{group.name}: mean {comparison.metric} {group_result(comparison.metric, group)} over the seeds "
-        f"(95 % interval, SD {deviation(comparison.metric, group.over_seeds(comparison.metric).deviation[-1])})"
+        f"{group.name}: mean {comparison.metric} {group_result(comparison.metric, group)} over the seeds, "
+        f"all on the same {counted(comparison.protocol.tasks, 'task')} (95 % interval over the seeds alone, SD "
+        f"{deviation(comparison.metric, group.over_seeds(comparison.metric).deviation[-1])})"
         for group in comparison.repeated
     )
 
