@@ -218,6 +218,19 @@ async def test_a_dead_helper_is_replaced() -> None:
 
 
 @pytest.mark.usefixtures("fake_helper")
+async def test_keys_that_need_a_result_say_so_while_measuring() -> None:
+    async with ScreenApp(CompareScreen(RUNS)).run_test(size=(160, 48)) as pilot:
+        screen, _ = await opened(pilot)
+        for key in ("left_square_bracket", "s", "m", "minus", "g", "e"):
+            await pilot.press(key)
+            await pilot.pause()
+            (notification,) = pilot.app._notifications
+            assert notification.message == "Not possible yet: the runs are still being measured.", key
+            pilot.app.clear_notifications()
+        assert pilot.app.screen is screen
+
+
+@pytest.mark.usefixtures("fake_helper")
 async def test_escape_while_measuring_closes_and_kills() -> None:
     app = ScreenApp(CompareScreen(RUNS))
     async with app.run_test(size=(80, 24)) as pilot:

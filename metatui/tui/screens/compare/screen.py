@@ -173,18 +173,24 @@ class CompareScreen(AnalysisScreen[None]):
         self.view = getattr(self.view, change)()
         self._show()
 
+    def _measured(self) -> Comparison | None:
+        """Return the comparison, or notify the user that there is none yet."""
+        if self.comparison is None:
+            self.notify("Not possible yet: the runs are still being measured.", severity="warning")
+        return self.comparison
+
     def action_metric(self) -> None:
-        if self.comparison is None or self.comparison.metric == "loss":
+        if (comparison := self._measured()) and comparison.metric == "loss":
             self.notify("Regression has one metric, the loss.", severity="warning")
-        else:
+        elif comparison:
             self.action_view("next_metric")
 
     def action_shots(self, by: int) -> None:
         """Measure again with more or fewer support examples."""
-        if self.comparison is None:
+        if (comparison := self._measured()) is None:
             return
-        current = self._shots or self.comparison.protocol.shots
-        choices = sorted({current, self.comparison.protocol.shots, *SHOTS})
+        current = self._shots or comparison.protocol.shots
+        choices = sorted({current, comparison.protocol.shots, *SHOTS})
         index = choices.index(current) + by
         if 0 <= index < len(choices):
             self._shots = choices[index]
@@ -192,9 +198,9 @@ class CompareScreen(AnalysisScreen[None]):
 
     def action_steps(self, by: int) -> None:
         """Measure again with more or fewer inner steps, the same number for all runs."""
-        if self.comparison is None:
+        if (comparison := self._measured()) is None:
             return
-        last = self.comparison.protocol.steps
+        last = comparison.protocol.steps
         current = self._steps if isinstance(self._steps, int) else last
         choices = sorted({current, last, *STEPS})
         index = choices.index(current) + by
@@ -204,15 +210,14 @@ class CompareScreen(AnalysisScreen[None]):
 
     def action_own_steps(self) -> None:
         """Switch between each run's own number of inner steps and the same number for all runs, and measure again."""
-        if self.comparison is not None:
+        if self._measured():
             self._steps = None if self._steps == "own" else "own"
             self._measure()
 
     @work
     async def action_target(self) -> None:
         """Ask for a target (an accuracy or a loss) and measure again."""
-        comparison = self.comparison
-        if comparison is None:
+        if (comparison := self._measured()) is None:
             return
         unit = "accuracy, such as 0.95 or 95%" if comparison.metric == "accuracy" else "loss, such as 0.5"
         question = (
@@ -227,9 +232,7 @@ class CompareScreen(AnalysisScreen[None]):
 
     @work
     async def action_export(self) -> None:
-        comparison = self.comparison
-        if comparison is None:
-            self.notify("Nothing to export yet: the runs are still being measured.", severity="warning")
+        if (comparison := self._measured()) is None:
             return
         try:
             suggested = paths.absolute("comparison.md")
