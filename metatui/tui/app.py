@@ -484,15 +484,17 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         self.open_tab(TABS[(TABS.index(self.tab) + 1) % len(TABS)])
 
     def action_leave(self) -> None:
-        """Go back: leave a preview or text field, clear a filter, restore a pane, end the tour, or hide a hint."""
+        """Go back: leave a preview, a text field, a maximised pane or the tour, or hide a filter, a hint or a run."""
         from metatui.tui.tour.card import TourWidget
 
         if self._leave_place():
             return
         if tour := self.screen_stack[0].query("#tour"):
             tour.first(TourWidget).leave()
-        elif self.tab == "work":
+        elif self.tab == "work" and self.hints.current:
             self.hints.hide()
+        elif self.tab == "work":
+            self.runs.close_shown()
 
     def _leave_place(self) -> bool:
         """Leave a preview, filter, maximised pane or text field. Return whether there was anything to leave."""

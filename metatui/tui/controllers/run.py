@@ -90,7 +90,8 @@ class RunController:
         self.show(model)
 
     def show(self, model: RunModel) -> None:
-        """Open the work tab and show a run in it."""
+        """Open the work tab and show a run in it, instead of the marked runs."""
+        self._app.workers.cancel_group(self._app, "side_by_side")
         self.shown, self.side_by_side, self._marked = model, (), ()
         self._app.work_tab.opened(has_run=True)
         self._app.open_tab("work", "run")
@@ -114,7 +115,14 @@ class RunController:
         self._app.runs_tab.go_to(left.run_id if left else "")
         self.show_run()
         self.show_adaptation()
+        self._app.runs.show_marked()
         return kept
+
+    def close_shown(self) -> None:
+        """Stop showing the run in the work tab, so that only the marked runs are shown."""
+        self.shown = None
+        self.show_run()
+        self.show_adaptation()
 
     def action_pause(self) -> None:
         """Pause or continue the run that the app is following. If it follows no run, resume the shown run."""
@@ -206,6 +214,8 @@ class RunController:
         kept = self._keep_start(model)
         app.presets.run_ended()
         app.runs_tab.go_to(model.run_id)
+        if self.shown is model and model.run_id in app.runs_tab.marked:
+            app.runs.show_marked()
         if receiver and receiver.stopped_early:
             app.notify("Stopped before training began.", title=model.run_id or "Run")
         if isinstance(model.ended, Failed) and receiver and receiver.run:
@@ -324,7 +334,8 @@ class RunController:
         self._marked = [
             MarkedRun(views.label, views.colour, models[views.run]) for views in runs if views.run in models
         ]
-        self._app.work_tab.opened(has_run=self.shown is not None or bool(runs))
+        if self.shown is None:
+            self._app.work_tab.opened(has_run=bool(runs), fold=not self._app.form.has_focus_within)
         self.show_run()
         self.show_adaptation()
 

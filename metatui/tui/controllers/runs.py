@@ -80,6 +80,8 @@ class RunsController:
             return
         self._replay = replay
         self._app.run_controller.show(model)
+        if self._can_close:
+            self._app.notify(with_keys("To show the marked runs again, press {leave}."))
 
     async def read_again(self) -> None:
         """Read the shown run again if its files may have changed, unless the app follows the run."""
@@ -245,15 +247,49 @@ class RunsController:
         self._marks_changed()
 
     def _marks_changed(self) -> None:
-        runs = self._app.runs_tab.marked_runs[:MOST_SIDE_BY_SIDE]
         self._app.runs_tab.fill()
-        self._app.run_worker(self._show_side_by_side(runs), exclusive=True, group="side_by_side")
+        self._app.run_worker(self._show_changed_marks(), exclusive=True, group="side_by_side")
 
-    async def _show_side_by_side(self, runs: Sequence[RunSummary]) -> None:
-        """Show side by side how the models of several runs adapt to held-out tasks, computed in another process."""
+    async def _show_changed_marks(self) -> None:
+        app = self._app
+        if shown := await self._show_side_by_side():
+            app.work_tab.pane = "adaptation"
+            count = f"{shown} of at most {MOST_SIDE_BY_SIDE}"
+            compare = "{compare_runs} compares all marked runs."
+            app.notify(with_keys(f"Runs side by side in the work tab ({{tab_work}}): {count}. {compare}"))
+
+    def show_marked(self) -> None:
+        """Show the marked runs side by side again, if at least two are marked."""
+        if len(self._app.runs_tab.marked) > 1:
+            self._app.run_worker(self._show_side_by_side(), exclusive=True, group="side_by_side")
+
+    @property
+    def _can_close(self) -> bool:
+        """Whether a run is shown that the app does not follow, and at least two runs are marked."""
+        controller = self._app.run_controller
+        shown, client = controller.shown, controller.client
+        follows_shown = shown is client.model and client.phase.active
+        return shown is not None and not follows_shown and len(self._app.runs_tab.marked) > 1
+
+    def close_shown(self) -> None:
+        """Show the marked runs instead of the shown run, if the app does not follow it and at least two are marked."""
+        if self._can_close:
+            self._app.run_worker(self._close_shown(), exclusive=True, group="side_by_side")
+
+    async def _close_shown(self) -> None:
+        if await self._show_side_by_side():
+            self._app.run_controller.close_shown()
+
+    async def _show_side_by_side(self) -> int:
+        """Show side by side how the models of the marked runs adapt to held-out tasks, computed in another process.
+
+        Returns:
+            Number of runs that are shown.
+        """
         from metatui.tui.model.replay import outline
 
         app = self._app
+        runs = app.runs_tab.marked_runs[:MOST_SIDE_BY_SIDE]
         tasks = {run.settings and _task_identity(run.settings) for run in runs}
         same = "the same" if len(tasks) == 1 else "different"
         colours = self.colours.of(run.id for run in app.runs_tab.marked_runs)
@@ -270,11 +306,7 @@ class RunsController:
             with suppress(MetatuiError, OSError):  # the adaptation is shown without the curves
                 models[run.id] = await asyncio.to_thread(outline, run.run)
         app.run_controller.show_side_by_side(side_by_side, f"The marked runs on {same} held-out test tasks", models)
-        if side_by_side:
-            app.work_tab.pane = "adaptation"
-            count = f"{len(side_by_side)} of at most {MOST_SIDE_BY_SIDE}"
-            compare = "{compare_runs} compares all marked runs."
-            app.notify(with_keys(f"Runs side by side in the work tab ({{tab_work}}): {count}. {compare}"))
+        return len(side_by_side)
 
 
 def _changed_while_it_ran(run: RunSummary) -> str:

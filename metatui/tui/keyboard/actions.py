@@ -222,7 +222,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("higher", "right_curly_bracket", "Taller", "Make the focused pane taller.", WINDOW, bar=False, tab="work"),
     Action("lower", "left_curly_bracket", "Shorter", "Make the focused pane shorter.", WINDOW, bar=False, tab="work"),
     Action("usual_sizes", "0", "Default sizes", "Give all panes their default sizes.", WINDOW, bar=False, tab="work"),
-    Action("leave", "escape", "Back", "Restore a maximised pane, or leave a text field.", WINDOW, bar=False),
+    Action("leave", "escape", "Back", "Restore a pane, leave a text field, or show marked runs.", WINDOW, bar=False),
     Action(
         "command_palette",
         "ctrl+p",

@@ -228,13 +228,13 @@ class WorkTab(Vertical):
         """Show how the models of runs adapt to held-out tasks, or the text `empty` if there are no runs."""
         self._adaptation.show(runs, caption, warning=warning, empty=empty)
 
-    def opened(self, has_run: bool) -> None:
+    def opened(self, has_run: bool, *, fold: bool = True) -> None:
         """Adapt the layout when a run is opened or closed.
 
-        Opening a run hides the form, unless the user has chosen to keep the form visible.
+        Opening a run hides the form if `fold` is true, unless the user has chosen to keep the form visible.
         """
         self._shows_run = has_run
-        self.form_hidden = has_run and self._fold_form
+        self.form_hidden = has_run and fold and self._fold_form
         self._lay_out()
 
     @property

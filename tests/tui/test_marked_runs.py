@@ -1,0 +1,186 @@
+"""Tests of marked runs in the work tab: when they are shown, and what the panes say about them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from metatui.config.fields import change
+from metatui.config.settings import Settings
+from metatui.events import Finished, TaskView
+from metatui.runs.storage.lock import RunLock
+from metatui.tui.app import MetatuiApp
+from tests.tui.fakes import FakeSession, FakeSessions, saved_run
+
+SIZE = (160, 48)
+SAVED, LIVE = "reptile-sinusoid-20260101-000000", "maml-sinusoid-20260102-000000"
+Make = Callable[..., MetatuiApp]
+
+
+@pytest.fixture(autouse=True)
+def _two_runs(runs_dir: Path) -> Iterator[None]:
+    """Create a finished run, and a run that appears to be training, because the test process holds its lock."""
+    saved_run(runs_dir, change(Settings(), {"algorithm.name": "reptile"}), name=SAVED)
+    lock = RunLock(saved_run(runs_dir, Settings(), name=LIVE, test=False).lock_path)
+    yield
+    lock.release()
+
+
+@pytest.fixture
+def may_adapt(sessions: FakeSessions, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Yield an event. Until it is set, the adaptation of marked runs is not computed."""
+    may_adapt, views = threading.Event(), sessions.views
+
+    def wait_and_view(run_id: str, tasks: int) -> tuple[TaskView, ...]:
+        may_adapt.wait()
+        return views(run_id, tasks)
+
+    monkeypatch.setattr(sessions, "views", wait_and_view)
+    may_adapt.set()
+    yield may_adapt
+    may_adapt.set()
+
+
+async def settled(app: MetatuiApp, pilot: Pilot[None]) -> None:
+    await app.workers.wait_for_complete()
+    await pilot.pause()
+
+
+async def mark_both(app: MetatuiApp, pilot: Pilot[None]) -> None:
+    """Mark the finished run, then the run that is training, which is first in the list."""
+    await pilot.press("2")
+    await settled(app, pilot)
+    await pilot.press("down", "space", "up", "space")
+    assert app.runs_tab.marked == [SAVED, LIVE]
+
+
+async def attached(app: MetatuiApp, pilot: Pilot[None], sessions: FakeSessions) -> FakeSession:
+    await pilot.press("1", "j")
+    while sessions.session is None or app.run_controller.followed is None:
+        await pilot.pause()
+    await sessions.session.heard(app, pilot)
+    return sessions.session
+
+
+def side_by_side(app: MetatuiApp) -> list[str]:
+    return [views.run for views in app.run_controller.side_by_side]
+
+
+def notes(app: MetatuiApp) -> str:
+    return " ".join(note.message for note in app._notifications)
+
+
+async def test_marked_runs_are_shown_again_when_one_of_them_ends(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        await mark_both(app, pilot)
+        await settled(app, pilot)
+        assert side_by_side(app) == [SAVED, LIVE]
+        session = await attached(app, pilot, sessions)
+        await settled(app, pilot)
+        assert side_by_side(app) == []
+        session.end(Finished(60, "iterations", 1.0, None))
+        await session.over(app, pilot)
+        assert side_by_side(app) == [SAVED, LIVE]
+        assert app.work_tab.pane == "run"
+        assert "Finished" in notes(app)
+
+
+async def test_another_run_that_ends_stays_shown(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await mark_both(app, pilot)
+        await settled(app, pilot)
+        await pilot.press("f5")
+        await pilot.pause()
+        assert sessions.session is not None
+        await sessions.session.heard(app, pilot)
+        sessions.session.end(Finished(60, "iterations", 1.0, None))
+        await sessions.session.over(app, pilot)
+        assert side_by_side(app) == []
+
+
+async def test_followed_run_is_shown_even_if_runs_were_just_marked(
+    make: Make, sessions: FakeSessions, may_adapt: threading.Event
+) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        may_adapt.clear()
+        await mark_both(app, pilot)
+        session = await attached(app, pilot, sessions)
+        may_adapt.set()
+        await settled(app, pilot)
+        assert side_by_side(app) == []
+        session.end(Finished(60, "iterations", 1.0, None))
+        await session.over(app, pilot)
+        assert side_by_side(app) == [SAVED, LIVE]
+
+
+async def test_marked_runs_are_shown_after_detaching(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        await mark_both(app, pilot)
+        await attached(app, pilot, sessions)
+        await pilot.press("d")
+        await settled(app, pilot)
+        assert side_by_side(app) == [SAVED, LIVE]
+        assert "continues in the background" in notes(app)
+        assert not app.form.display
+
+
+async def test_form_in_use_stays_when_marked_runs_appear(
+    make: Make, sessions: FakeSessions, may_adapt: threading.Event
+) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        may_adapt.clear()
+        await mark_both(app, pilot)
+        await attached(app, pilot, sessions)
+        await pilot.press("d", "f")
+        focused = app.focused
+        may_adapt.set()
+        await settled(app, pilot)
+        assert side_by_side(app) == [SAVED, LIVE]
+        assert app.form.display
+        assert app.focused is focused
+
+
+async def test_escape_closes_the_opened_run(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        await mark_both(app, pilot)
+        await settled(app, pilot)
+        await pilot.press("down", "enter")
+        await settled(app, pilot)
+        assert app.tab == "work"
+        assert side_by_side(app) == []
+        assert [run.run for run in app.run_controller.shown_runs] == [SAVED]
+        assert notes(app) == "To show the marked runs again, press escape."
+        await pilot.press("escape")
+        await settled(app, pilot)
+        assert side_by_side(app) == [SAVED, LIVE]
+        assert app.run_controller.shown is None
+        assert [run.status for run in app.run_controller.shown_runs] == ["adaptation"] * 2
+
+
+async def test_escape_keeps_a_run_that_is_followed_or_the_only_one(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        await pilot.press("2")
+        await settled(app, pilot)
+        await pilot.press("down", "space", "enter")
+        await settled(app, pilot)
+        assert "again" not in notes(app)
+        await pilot.press("escape")
+        await settled(app, pilot)
+        assert app.run_controller.shown is not None
+        await pilot.press("2", "up", "space")
+        await attached(app, pilot, sessions)
+        await pilot.press("escape")
+        await settled(app, pilot)
+        assert app.run_controller.shown is app.run_controller.client.model
+        assert side_by_side(app) == []
