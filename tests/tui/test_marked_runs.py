@@ -167,6 +167,22 @@ async def test_escape_closes_the_opened_run(make: Make) -> None:
         assert [run.status for run in app.run_controller.shown_runs] == ["adaptation"] * 2
 
 
+async def test_marking_is_answered_while_the_adaptation_is_computed(make: Make, may_adapt: threading.Event) -> None:
+    app = make()
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        may_adapt.clear()
+        await mark_both(app, pilot)
+        await pilot.pause()
+        assert notes(app) == "Adapting 2 marked runs to held-out tasks…"
+        await pilot.press("space", "space")
+        await pilot.pause()
+        assert notes(app) == "Adapting 2 marked runs to held-out tasks…"
+        may_adapt.set()
+        await settled(app, pilot)
+        assert side_by_side(app) == [SAVED, LIVE]
+        assert "2 of at most 3" in notes(app)
+
+
 async def test_escape_keeps_a_run_that_is_followed_or_the_only_one(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:

@@ -252,6 +252,7 @@ class RunsController:
 
     async def _show_changed_marks(self) -> None:
         app = self._app
+        self._tell_of_computing()
         if shown := await self._show_side_by_side():
             app.work_tab.pane = "adaptation"
             count = f"{shown} of at most {MOST_SIDE_BY_SIDE}"
@@ -277,8 +278,14 @@ class RunsController:
             self._app.run_worker(self._close_shown(), exclusive=True, group="side_by_side")
 
     async def _close_shown(self) -> None:
+        self._tell_of_computing()
         if await self._show_side_by_side():
             self._app.run_controller.close_shown()
+
+    def _tell_of_computing(self) -> None:
+        """Tell the user that the adaptation of the marked runs is being computed, because this can take seconds."""
+        if count := len(self._app.runs_tab.marked[:MOST_SIDE_BY_SIDE]):
+            self._app.notify(f"Adapting {counted(count, 'marked run')} to held-out tasks…")
 
     async def _show_side_by_side(self) -> int:
         """Show side by side how the models of the marked runs adapt to held-out tasks, computed in another process.
