@@ -167,6 +167,18 @@ async def test_escape_closes_the_opened_run(make: Make) -> None:
         assert [run.status for run in app.run_controller.shown_runs] == ["adaptation"] * 2
 
 
+async def test_status_line_names_marked_runs_in_the_order_of_their_marks(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await attached(app, pilot, sessions)
+        await mark_both(app, pilot)
+        await settled(app, pilot)
+        assert [(run.run, run.status) for run in app.run_controller.shown_runs] == [
+            ("reptile", "adaptation"),
+            (LIVE, "running"),
+        ]
+
+
 async def test_marking_is_answered_while_the_adaptation_is_computed(make: Make, may_adapt: threading.Event) -> None:
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:

@@ -280,18 +280,20 @@ class RunController:
 
     @property
     def shown_runs(self) -> list[RunState]:
-        """States of the run in the work tab (if there is one) and of the other runs in the adaptation pane."""
+        """States of the runs in the adaptation pane, in its order, and of the run in the work tab (if there is one).
+
+        If the run in the work tab is not in the adaptation pane, it is first.
+        """
         model, phase = self.shown, self.client.phase
-        others = [
-            RunState(views.label, "adaptation", views.colour)
-            for views in self.side_by_side
-            if model is None or views.run != model.run_id
-        ]
+        states = {views.run: RunState(views.label, "adaptation", views.colour) for views in self.side_by_side}
         if model is None:
-            return others
+            return list(states.values())
         status = phase.value if model is self.client.model and phase.active else model.status
         name = model.run_id or f"{model.settings.algorithm.name}-{model.settings.task.source}"
-        return [RunState(name, status.lower(), self._colour(model), model.has_no_result), *others]
+        state = RunState(name, status.lower(), self._colour(model), model.has_no_result)
+        if model.run_id not in states:
+            return [state, *states.values()]
+        return list((states | {model.run_id: state}).values())
 
     def _colour(self, model: RunModel) -> str:
         """Return the colour of a run. The colour stays the same when a new run gets its name."""
