@@ -229,7 +229,28 @@ async def test_legend_in_a_small_terminal(count: int) -> None:
         await pilot.pause()
         head = lines(app.query_one(AdaptationPanel))[0]
         assert all(name in head for name in ("truth", "before", "support", "step 10", "of 0-7"))
-        assert ("after" in head) == (count == 1)
+        assert f"  {'━ ' * count}after  " in head
+
+
+async def test_legend_has_the_colour_of_each_run() -> None:
+    app = stage(wave_runs(3))
+    async with app.run_test(size=SIZES["120x40"]) as pilot:
+        panel = app.query_one(AdaptationPanel)
+        await pilot.pause()
+        head, headings = panel.render_line(0), panel.render_line(1)
+        start = head.text.index("━ ━ ━ after")
+        samples = [head.crop(start + 2 * run, start + 2 * run + 1) for run in range(3)]
+        names = [headings.crop(at, at + 1) for at, mark in enumerate(headings.text) if mark == "━"]
+        assert len(names) == 3
+        assert [_colour(sample) for sample in samples] == [_colour(name) for name in names]
+        assert len({_colour(sample) for sample in samples}) == 3
+
+
+def _colour(strip: Strip) -> object:
+    """Return the colour of the text of a strip."""
+    (segment,) = strip
+    assert segment.style is not None
+    return segment.style.color
 
 
 async def test_unchanged_rows_are_not_sent_again() -> None:

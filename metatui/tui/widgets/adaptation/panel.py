@@ -252,11 +252,13 @@ class AdaptationPanel(RowsWidget, can_focus=True):
             return entries, [Segment(theme.printable(remark), theme.muted) for remark in remarks]
         entries = []
         for index, series in enumerate(task_series(view, self.shown_step, self._runs[0].colour)):
-            if series.name.startswith("after"):
-                if len(self._runs) > 1:
-                    continue
-                series = replace(series, name="after")  # the step is shown at the right end
-            entries.append(legend_entry(index, series, theme))
+            if not series.name.startswith("after"):
+                entries.append(legend_entry(index, series, theme))
+                continue
+            series = replace(series, name="after")  # the step is shown at the right end
+            of_runs = self._runs[:1] if theme.distinct else self._runs  # they differ only in their colours
+            samples = [legend_entry(index, replace(series, colour=run.colour), theme) for run in of_runs]
+            entries.append([*(sample for sample, _ in samples), samples[0][-1]])
         return entries, ()
 
     def _cell(self, run: RunViews, task: int, width: int, height: int, theme: ChartTheme) -> list[Row]:
