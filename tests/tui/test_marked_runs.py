@@ -14,6 +14,8 @@ from metatui.config.settings import Settings
 from metatui.events import Finished, TaskView
 from metatui.runs.storage.lock import RunLock
 from metatui.tui.app import MetatuiApp
+from metatui.tui.screens.main.run_pane import RunNumbers
+from metatui.tui.widgets.charts.chart_theme import theme_of
 from tests.tui.fakes import FakeSession, FakeSessions, saved_run
 
 SIZE = (160, 48)
@@ -72,6 +74,12 @@ def side_by_side(app: MetatuiApp) -> list[str]:
 
 def notes(app: MetatuiApp) -> str:
     return " ".join(note.message for note in app._notifications)
+
+
+def run_pane(app: MetatuiApp) -> str:
+    """Return the text of the run pane on one line."""
+    numbers = app.query_one(RunNumbers)
+    return " ".join(" ".join(segment.text for segment in row) for row in numbers.rows(200, 9, theme_of(numbers)))
 
 
 async def test_marked_runs_are_shown_again_when_one_of_them_ends(make: Make, sessions: FakeSessions) -> None:
@@ -165,6 +173,26 @@ async def test_escape_closes_the_opened_run(make: Make) -> None:
         assert side_by_side(app) == [SAVED, LIVE]
         assert app.run_controller.shown is None
         assert [run.status for run in app.run_controller.shown_runs] == ["adaptation"] * 2
+
+
+async def test_run_pane_names_the_marked_runs(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await mark_both(app, pilot)
+        await settled(app, pilot)
+        await pilot.press("1")
+        await pilot.pause()
+        assert "The marked runs are shown: reptile, maml. To open one of them, press enter in the runs tab (2)." in (
+            run_pane(app)
+        )
+        await pilot.press("2", "space")
+        await settled(app, pilot)
+        await pilot.press("1")
+        await pilot.pause()
+        assert "The marked run is shown: reptile. To open it, press enter in the runs tab (2)." in run_pane(app)
+        await pilot.press("2", "down", "space")
+        await settled(app, pilot)
+        assert "No run is shown." in run_pane(app)
 
 
 async def test_status_line_names_marked_runs_in_the_order_of_their_marks(make: Make, sessions: FakeSessions) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from rich.segment import Segment
@@ -57,16 +57,22 @@ class RunNumbers(RowsWidget):
         self._model: RunModel | None = None
         self._phase = Phase.IDLE
         self._load = Load()
+        self._marked: Sequence[str] = ()
 
-    def show(self, model: RunModel | None, phase: Phase, load: Load) -> None:
-        """Show a run. `phase` must be IDLE if the app does not follow the run."""
-        self._model, self._phase, self._load = model, phase, load
+    def show(self, model: RunModel | None, phase: Phase, load: Load, marked: Sequence[str] = ()) -> None:
+        """Show a run, or the names of marked runs if `model` is None.
+
+        Args:
+            phase: state of the run, or IDLE if the app does not follow the run.
+        """
+        self._model, self._phase, self._load, self._marked = model, phase, load, marked
         self.redraw()
 
     def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
         model = self._model
         if model is None:
-            return [[Segment(row, theme.muted)] for row in wrap_text(theme.printable(with_keys(NO_RUN)), max(1, width))]
+            text = theme.printable(_without_run(self._marked))
+            return [[Segment(row, theme.muted)] for row in wrap_text(text, max(1, width))]
         facts = facts_of(model, self._load, self._phase)
         short = [fact._replace(text=theme.printable(fact.text)) for fact in facts]
         full = [fact._replace(text=theme.printable(fact.text + fact.detail)) for fact in facts]
@@ -82,6 +88,15 @@ class RunNumbers(RowsWidget):
         if not isinstance(model.ended, Failed):
             return []
         return [[Segment(row, theme.error)] for row in wrap_text(theme.printable(model.ended.sentence), max(1, width))]
+
+
+def _without_run(marked: Sequence[str]) -> str:
+    """Return the text of the pane while no run is shown, or only the marked runs are."""
+    if not marked:
+        return with_keys(NO_RUN)
+    subject, one = ("marked runs are", "one of them") if len(marked) > 1 else ("marked run is", "it")
+    how_to_open = with_keys(f"To open {one}, press {{open_run}} in the runs tab ({{tab_runs}}).")
+    return f"The {subject} shown: {', '.join(marked)}. {how_to_open}"
 
 
 def table(facts: Iterable[Fact], width: int, theme: ChartTheme) -> list[Row]:
@@ -138,9 +153,9 @@ class RunPane(Vertical, can_focus=True):
         yield self._numbers
         yield self.resizable[0]
 
-    def show(self, model: RunModel | None, phase: Phase, load: Load) -> None:
-        """Show a run. `phase` must be IDLE if the app does not follow the run."""
-        self._numbers.show(model, phase, load)
+    def show(self, model: RunModel | None, phase: Phase, load: Load, marked: Sequence[str] = ()) -> None:
+        """Show a run, or the names of marked runs if no run is shown. See `RunNumbers.show` for the arguments."""
+        self._numbers.show(model, phase, load, marked)
         self._loss.show(model.meta_loss if model else History(), name="Meta-loss")
         if model and model.settings.is_classification:
             self._other.show(model.accuracy, name=accuracy_name(model.settings), percent=True)

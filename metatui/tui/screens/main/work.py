@@ -217,8 +217,8 @@ class WorkTab(Vertical):
         return self.query_one(AdaptationPanel)
 
     def show(self, model: RunModel | None, phase: Phase, load: Load, marked: Sequence[MarkedRun] = ()) -> None:
-        """Show a run, or the curves of marked runs if no run is shown. Only parts that have changed are redrawn."""
-        self._run.show(model, phase, load)
+        """Show a run, or the marked runs if no run is shown. Only parts that have changed are redrawn."""
+        self._run.show(model, phase, load, [run.label for run in marked])
         self.curves.show(model, phase, marked)
         self._journal.show(model.journal if model else ())
 
