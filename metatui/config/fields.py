@@ -180,6 +180,8 @@ def label_in_sentence(path: str) -> str:
 def _unknown(path: str) -> Problem:
     same_key = [name for name in FIELDS if name.split(".")[1] == path.split(".")[-1]]
     groups = f"the groups are {', '.join(Settings.model_fields)}, and the groups of plugins"
+    if "." not in path:  # a table
+        groups += " (in TOML files, also [preset] and [[changes]])"
     # Similar groups, such as `algorithms.inner_lr`, come before other groups with the same key.
     near = did_you_mean(path, same_key, "", cutoff=0.8)
     hint = near or (f"did you mean {' or '.join(same_key[:3])}?" if same_key else did_you_mean(path, FIELDS, groups))

@@ -148,6 +148,14 @@ def test_planned_changes_read_back_equal() -> None:
     assert "other" not in presets.names()
 
 
+def test_readme_shows_how_to_schedule_changes(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", (presets.bundled_dir() / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "mine.toml").write_text(example)
+    own = presets.load(tmp_path / "mine.toml")
+    assert own.settings == change(Settings(), {"training.iterations": 3000})
+    assert own.changes == (PlannedChange(2000, "algorithm.inner_lr", 0.005), PlannedValidation(2500))
+
+
 def test_bundled_presets_are_protected() -> None:
     with pytest.raises(BadInput, match="'quick' is a bundled preset: choose another name"):
         presets.save("quick", Settings(), overwrite=True)

@@ -106,6 +106,7 @@ def test_any_assignment_is_accepted_or_refused(text: str) -> None:
     [
         ({"task": {"wayz": 3}}, "task.wayz", "did you mean task.ways?"),
         ({"tsk": {}}, "tsk", "groups are task, model"),
+        ({"change": []}, "change", "(in TOML files, also [preset] and [[changes]])"),
         ({"task": 3}, "task", "must be a table of settings"),
         ({"task": {"ways": 1}}, "task.ways", "is 1, but must be a whole number from 2 to 100"),
         ({"task": {"ways": 5.0}}, "task.ways", "is 5.0, but must be a whole number"),

@@ -102,7 +102,8 @@ def show(preset: str, as_json: bool) -> None:
     "origin",
     metavar="PRESET|FILE|RUN",
     shell_complete=complete_presets_and_runs,
-    help="Preset, TOML file or run from which to take the settings. Live changes of a run are saved, too.",
+    help="Preset, TOML file or run from which to take the settings. Live changes of a run are saved as "
+    "scheduled changes, in tables [[changes]].",
 )
 @set_option
 @click.option("--title", default="", help="Title of the preset.")

@@ -100,6 +100,9 @@ def run(
 ) -> None:
     """Train with the settings of a preset, a TOML file or --set.
 
+    A preset or TOML file can also schedule changes of live settings: each [[changes]] table has the keys iteration,
+    setting and value.
+
     Ctrl-C interrupts the run after the current meta-step and saves it; --resume continues it. A second Ctrl-C quits
     immediately. With --detach, the run continues in the background, even after the terminal is closed. Use 'metatui
     attach' to open the run in the app, and 'metatui stop' to stop it.

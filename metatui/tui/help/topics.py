@@ -118,6 +118,12 @@ TERMS: Mapping[str, str] = {
         "A change to a setting during a run. The journal records the change, and a rerun repeats it at the same "
         "meta-step."
     ),
+    "Scheduled changes": (
+        "Changes to live settings that a preset or TOML file makes during training, each in a [[changes]] table. For "
+        'example, iteration = 2000, setting = "algorithm.inner_lr" and value = 0.005 change the inner learning rate '
+        "after 2,000 meta-steps. A table with iteration and validate = true adds a validation. The shell command "
+        "'metatui presets save NAME --from RUN' saves the live changes of a run as scheduled changes of a preset."
+    ),
     "Engine": (
         "An implementation of meta-gradients. All engines give the same results, apart from rounding; auto selects the "
         "fastest."
@@ -221,7 +227,7 @@ TOPICS: Mapping[str, Topic] = {
         "selected preset into the form, and {fetch_data} to download its data. The preview shows the preset's source, "
         "its protocol, the published and measured results, the settings that differ from the form, and an explanation "
         "of the algorithm.",
-        ("Preset", "Test", "Interval", "Transductive"),
+        ("Preset", "Scheduled changes", "Test", "Interval", "Transductive"),
         PRESETS,
     ),
     "LineChart": Topic(

@@ -42,6 +42,11 @@ def test_topics_name_terms_and_groups_that_exist() -> None:
         assert topic.text.endswith(".")
 
 
+def test_scheduled_changes_are_explained() -> None:
+    assert "Scheduled changes" in TOPICS["#presets"].terms
+    assert {"[[changes]]", "iteration", "setting", "value", "validate"} <= set(TERMS["Scheduled changes"].split())
+
+
 def test_topics_name_the_keys_of_the_keymap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("metatui.tui.keyboard.actions._keymap", {"open_run": "ctrl+e", "fetch_data": "f12"})
     (runs, *_), (presets, *_) = (sections_of(TOPICS[name], AppContext()) for name in ("#runs", "#presets"))
