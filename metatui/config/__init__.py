@@ -1,1 +1,1 @@
-"""Settings: fields, constraints, TOML files, presets and planned changes."""
+"""Settings: fields, constraints, TOML files, presets and scheduled changes."""

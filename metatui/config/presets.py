@@ -57,7 +57,7 @@ class Preset:
     path: Path
     bundled: bool
     changes: tuple[Planned, ...] = ()
-    """Changes to live settings, and additional validations, that are planned for the training, in order."""
+    """Scheduled changes of live settings, and additional validations, in order."""
 
     @property
     def published_note(self) -> str:
@@ -185,7 +185,7 @@ def save(
     """Save `settings` as the user's preset `name` and return the preset.
 
     Args:
-        changes: planned changes and validations.
+        changes: scheduled changes and validations.
         overwrite: whether to replace an existing preset of the user.
 
     Raises:

@@ -1,6 +1,6 @@
 """Plan of a run: changes to its settings, and additional validations, each at a given meta-step.
 
-A preset can contain such a plan. A rerun plans all changes and validations of the original run.
+A preset can contain such a plan. A rerun schedules all changes and validations of the original run.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from metatui.config.settings import Settings
 from metatui.utils.errors import BadInput, SettingsError, quote
 
 MOST = 1000
-"""Maximum number of planned changes and validations."""
+"""Maximum number of scheduled changes and validations."""
 
 LAST = 100_000_000
-"""Upper limit (exclusive) of the meta-steps at which changes or validations can be planned."""
+"""Upper limit (exclusive) of the meta-steps at which changes or validations can be scheduled."""
 
 
 @dataclass(frozen=True)
 class PlannedChange:
-    """A planned change of a live setting to a new value."""
+    """A scheduled change of a live setting to a new value."""
 
     iteration: int
     """Number of meta-steps before the change. The next meta-step is the first that uses the new value."""
@@ -45,7 +45,7 @@ Planned = PlannedChange | PlannedValidation
 
 
 def read_changes(items: Any, settings: Settings) -> tuple[Planned, ...]:
-    """Read planned changes and validations from TOML or JSON tables.
+    """Read scheduled changes and validations from TOML or JSON tables.
 
     Args:
         items: tables, each with `iteration` and either `setting` and `value` or `validate = true`.
@@ -100,7 +100,7 @@ def as_tables(changes: Sequence[Planned]) -> list[dict[str, Any]]:
 
 
 def in_words(planned: Planned) -> str:
-    """Return a description of a planned change or validation for display."""
+    """Return a description of a scheduled change or validation for display."""
     return f"{planned.path} = {text_of(planned.value)}" if isinstance(planned, PlannedChange) else "validate"
 
 

@@ -1,7 +1,7 @@
 """Settings as TOML, the format of presets and of a run's settings.
 
 A file has a `[preset]` table that describes the experiment, one table for each group of settings, and optional
-`[[changes]]` that are planned for the training. Reading a file never runs code. Unknown keys are errors.
+`[[changes]]`, which are scheduled changes. Reading a file never runs code. Unknown keys are errors.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def settings_toml(settings: Settings, about: Mapping[str, str], changes: Sequenc
 
     Args:
         about: the `[preset]` table.
-        changes: planned changes, for `[[changes]]`.
+        changes: scheduled changes, for `[[changes]]`.
         whole: whether to write every setting, except options of components that are not selected, so that the file
             does not depend on defaults. Otherwise, the file is for human readers: it has the main settings and those
             that differ from their defaults, each with its help as a comment.

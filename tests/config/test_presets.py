@@ -135,7 +135,7 @@ def test_save_load_list_and_delete(own_folder: Path) -> None:
     assert list(own_folder.iterdir()) == []
 
 
-def test_planned_changes_read_back_equal() -> None:
+def test_scheduled_changes_read_back_equal() -> None:
     changes = (
         PlannedChange(0, "training.iterations", 300), PlannedChange(15, "algorithm.inner_lr", 0.1),
         PlannedValidation(15), PlannedChange(15, "algorithm.outer_lr", 1.0),

@@ -71,7 +71,7 @@ class Case:
         parts = [str(self.base.get("task.source", "sinusoid")), second]
         parts += ["schedule"] if "algorithm.outer_schedule" in self.having else []
         parts += ["early stop"] if "training.early_stop" in self.having else []
-        parts += ["planned changes"] if self.plan else []
+        parts += ["scheduled changes"] if self.plan else []
         parts += ["tweaks, a pause and validations"] if self.told else []
         return ", ".join(filter(None, parts))
 

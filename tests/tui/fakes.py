@@ -142,7 +142,7 @@ class FakeSessions:
         self.started: list[tuple[Settings, str | None]] = []
         self.resumed: list[str] = []
         self.changes: tuple[Planned, ...] = ()
-        """Planned changes that were passed to the last call of `start`."""
+        """Scheduled changes that were passed to the last call of `start`."""
         self.attached: list[str] = []
         self.stopped: list[str] = []
         self.session: FakeSession | None = None

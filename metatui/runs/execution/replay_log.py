@@ -1,4 +1,4 @@
-"""Log of the executed and planned commands of a run. A resumed or repeated run executes these commands again."""
+"""Log of the executed and scheduled commands of a run. A resumed or repeated run executes these commands again."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def rerun_of(run: RunFolder, changes: Mapping[str, Scalar] | None = None) -> Rer
 
 
 def schedule_of(run: RunFolder) -> tuple[PlannedChange, ...]:
-    """Return all executed and planned setting changes, in order. Raises BadInput if `run` cannot be read."""
+    """Return all executed and scheduled setting changes, in order. Raises BadInput if `run` cannot be read."""
     return tuple(planned for planned in _commands(run, RunLog.read(run)) if isinstance(planned, PlannedChange))
 
 
@@ -86,7 +86,7 @@ def _commands(run: RunFolder, log: RunLog) -> list[Planned]:
 
 
 def _without_final_validation(plan: list[Planned], settings: Settings) -> tuple[Planned, ...]:
-    """Drop validations planned for the end of the training, because training always ends with a validation."""
+    """Drop validations scheduled for the end of the training, because training always ends with a validation."""
     last = change(settings, {planned.path: planned.value for planned in plan if isinstance(planned, PlannedChange)})
     while plan and plan[-1] == PlannedValidation(last.training.iterations):
         plan = plan[:-1]

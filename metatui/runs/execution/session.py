@@ -75,7 +75,7 @@ class Session:
         self._notes: list[Event] = []
         """Warnings and changes to record and yield after the trainer's first event, `Started`."""
         self._undone: list[PlannedChange] = []
-        """Planned changes that are dropped when the run is resumed, because new values were requested."""
+        """Scheduled changes that are dropped when the run is resumed, because new values were requested."""
         self._keeps_engine = False
         """Whether the engine is the one that `auto` selected before the run was resumed."""
         # Only queue the checkpoint: it is written with the trainer's next event, Checkpointed, where the run can wait
@@ -118,7 +118,7 @@ class Session:
 
         Args:
             preset: name of the preset from which `settings` come.
-            changes: planned changes, each applied after its meta-step (`Preset.changes`).
+            changes: scheduled changes, each applied after its meta-step (`Preset.changes`).
             origin: origin of the run if its settings do not come from a preset: for example, the run that is repeated.
 
         Raises:
@@ -143,8 +143,8 @@ class Session:
         values, so the results are the same as without the interruption.
 
         Args:
-            changes: live or compute settings to change. They replace all changes to the same settings that were planned
-                for, or made at, meta-steps after the checkpoint.
+            changes: live or compute settings to change. They replace all changes to the same settings that were
+                scheduled for, or made at, meta-steps after the checkpoint.
 
         Raises:
             BadInput: if the run has completed all its meta-steps or is still being trained, a change is not possible,

@@ -1,4 +1,4 @@
-"""Commands of a run: those that its journal records, and those that are planned."""
+"""Commands of a run: those that its journal records, and those that are scheduled."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metatui.runs.storage.journal import Entry
 
 @dataclass
 class ReplayedCommand:
-    """A change to a setting or an additional validation, either planned for a later meta-step or executed."""
+    """A change to a setting or an additional validation, either scheduled for a later meta-step or executed."""
 
     planned: Planned
     made: bool
@@ -31,7 +31,7 @@ def replay_log(plan: Iterable[Planned], journal: Iterable[Entry]) -> list[Replay
     record a command several times. Commands undone by a resumption (see `undone`) are omitted.
 
     Args:
-        plan: commands that were planned at the start of the run.
+        plan: commands that were scheduled at the start of the run.
     """
     items = [ReplayedCommand(planned, made=False, ahead=True) for planned in plan]
     for entry in journal:

@@ -77,7 +77,7 @@ class RunFolder:
         return presets.read(self.settings_path).settings
 
     def changes(self) -> tuple[Planned, ...]:
-        """Return the changes and validations that were planned at the start. Raises BadInput if they are invalid."""
+        """Return the changes and validations that were scheduled at the start. Raises BadInput if they are invalid."""
         return presets.read(self.settings_path).changes
 
     def journal(self) -> list[Entry]:

@@ -105,7 +105,7 @@ class RunStore:
     def unfinished(self, settings: Settings, changes: Sequence[Planned] = ()) -> list[RunFolder]:
         """Return the interrupted runs that `--resume auto` may continue, newest first.
 
-        These are the runs that were started with exactly the given settings and planned changes. In a requeued Slurm
+        These are the runs that were started with exactly the given settings and scheduled changes. In a requeued Slurm
         job, the runs of that job come first.
         """
         matching = []

@@ -64,7 +64,7 @@ class RunSummary:
     reason: str | None = None
     """Reason why the run failed or was interrupted; None for other statuses, or if the journal contains no reason."""
     changed_live: bool = False
-    """Whether a setting was changed during training. Planned changes do not count, but changes that were undone do."""
+    """Whether a setting was changed during training. Scheduled changes do not count, but undone changes do."""
 
     @property
     def id(self) -> str:

@@ -133,7 +133,7 @@ class PresetsController:
         """
         self._kept = None
         self._put_in(settings, preset or origin, f"preset {source}" if preset else f"run {source}", changes)
-        planned = f" Planned changes during training: {len(changes):,}." if changes else ""
+        planned = f" Scheduled changes: {len(changes):,}." if changes else ""
         data = DATA[settings.task.source]
         start = with_keys("{start} starts it.")
         if data.missing():

@@ -24,8 +24,8 @@ PLAN = (
     PlannedChange(4, "algorithm.inner_lr", 0.05),
     PlannedChange(5, "algorithm.meta_batch", 2),
 )
-"""Planned changes of settings. Changes of learning rates keep the captured graph, and changes of the meta-batch require
-another one. The last change restores the original meta-batch."""
+"""Scheduled changes of settings. Changes of learning rates keep the captured graph, and changes of the meta-batch
+require another one. The last change restores the original meta-batch."""
 
 WAVES: dict[str, Scalar] = {"model.hidden": (8, 8), "task.shots": 5, "task.queries": 5}
 STRIDE: dict[str, Scalar] = {**SMALL_IMAGES, "model.downsample": "stride", "model.features": "mean"}

@@ -41,7 +41,7 @@ def page(preset: Preset, form: Settings | None) -> Page:
         drawn += [[], *labelled(parts, width, theme)]
         drawn += _compared_with_form(preset, form, width, theme)
         changes = [(f"{change.iteration:,}:", in_words(change)) for change in preset.changes]
-        drawn += section("Planned changes, by meta-step", labelled(changes, width, theme), width, theme)
+        drawn += section("Scheduled changes, by meta-step", labelled(changes, width, theme), width, theme)
         return [*drawn, [], *explanation_page(explanation(preset.settings), width, theme)]
 
     return rows
