@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +243,7 @@ def test_full_disk_pauses_a_run(capsys: pytest.CaptureFixture[str], monkeypatch:
     assert warned < paused < resumed
 
 
+SEE = progress.PlainDisplay.see
 LONG = [*SMALL, "--set", "training.iterations=100000000"]
 
 
@@ -280,19 +282,42 @@ def test_ctrl_c_interrupts_and_saves(capsys: pytest.CaptureFixture[str], monkeyp
     assert main(["evaluate", "latest", "--tasks", "5", "--json"]) == 0
 
 
+def stop_when_validated(display: progress.PlainDisplay, event: events.Event) -> None:
+    SEE(display, event)
+    if isinstance(event, events.Evaluated):
+        live = stop_run(RunStore().find("latest"))
+        assert live
+        live.close()
+
+
+def terminate_when_validated(display: progress.PlainDisplay, event: events.Event) -> None:
+    SEE(display, event)
+    if isinstance(event, events.Evaluated):
+        signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize(("end", "code"), [(stop_when_validated, 130), (terminate_when_validated, 143)])
+def test_seeds_that_were_not_started_are_named(
+    end: Callable[..., None], code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress.PlainDisplay, "see", end)
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    long = ["--set", "training.iterations=1000000"]
+    assert main(["run", "quick", *SMALL, *long, "--seeds", "5,3,4", "--json"]) == code
+    out, err = capsys.readouterr()
+    (report,) = json.loads(out)["runs"]
+    assert "seeds 3, 4 were not started; to train them, repeat the command with --seeds 3,4" in err.splitlines()
+    assert main(["rerun", "latest", "--seeds", "1,2"]) == code
+    assert (
+        f"seed 2 was not started; to train it, repeat the command with the run {report['run']} and --seeds 2"
+        in capsys.readouterr().err.splitlines()
+    )
+
+
 def test_stop_from_elsewhere_is_not_a_success(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    see = progress.PlainDisplay.see
-
-    def stop(display: progress.PlainDisplay, event: events.Event) -> None:
-        see(display, event)
-        if isinstance(event, events.Evaluated):
-            live = stop_run(RunStore().find("latest"))
-            assert live
-            live.close()
-
-    monkeypatch.setattr(progress.PlainDisplay, "see", stop)
+    monkeypatch.setattr(progress.PlainDisplay, "see", stop_when_validated)
     assert main(["run", *SMALL, "--set", "training.iterations=1000000", "--json"]) == 130
     out, err = capsys.readouterr()
     report = json.loads(out)

@@ -87,7 +87,8 @@ def rerun(
         ending.defer()
         if seeds:
             sessions = (started(repeat, Session.start) for repeat in repeats)
-            train_seeds(sessions, ending, context, as_json=as_json, repeated=_another_seed(own, repeats))
+            repeated = _another_seed(own, repeats)
+            train_seeds(sessions, seeds, ending, context, as_json=as_json, rerun_of=own, repeated=repeated)
         else:
             train(started(repeats[0], Session.start), ending, context, as_json=as_json)
 

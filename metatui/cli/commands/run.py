@@ -176,7 +176,7 @@ def run(
         ending.defer()
         if repeats:
             sessions = (opened(Session.start, Session.resume, repeat) for repeat in repeats)
-            train_seeds(sessions, ending, context, as_json=as_json)
+            train_seeds(sessions, seeds, ending, context, as_json=as_json)
         else:
             train(opened(Session.start, Session.resume), ending, context, as_json=as_json)
 
@@ -253,17 +253,22 @@ def train(
 
 def train_seeds(
     sessions: Iterable[Session],
+    seeds: Sequence[int],
     ending: SignalState,
     context: click.Context,
     *,
     as_json: bool,
+    rerun_of: RunFolder | None = None,
     repeated: RunFolder | None = None,
 ) -> None:
     """Train runs with different seeds, one after the other. Print their reports, and a summary over the seeds.
 
-    The summary is printed on standard output, or, if the reports are printed as JSON, on standard error.
+    The summary is printed on standard output, or, if the reports are printed as JSON, on standard error. If a run ends
+    early, the seeds that were not started are printed on standard error.
 
     Args:
+        sessions: one run for each of `seeds`.
+        rerun_of: run that all `sessions` repeat.
         repeated: finished run that is also named in the command that compares the seeds.
 
     Raises:
@@ -272,19 +277,32 @@ def train_seeds(
     reports: list[dict[str, Any]] = []
     runs = [repeated] if repeated else []
     tests: list[Evaluation | None] = []
+    waiting = list(seeds)
     try:
         for session in sessions:
+            waiting.pop(0)
             runs.append(session.run)
             train(session, ending, context, as_json=as_json, write=reports.append)
             tests.append(session.outcome.test)
     finally:
         if as_json:
             emit({"runs": reports})
+        if 0 < len(waiting) < len(seeds):
+            echo(_not_started(waiting, rerun_of), err=True)
     if summary := _over_seeds(tests):
         say(console(stderr=as_json), summary)
     if len(runs) > 1:
         what = "the seeds and the repeated run" if repeated else "the seeds"
         echo(f"compare {what} with: metatui compare {' '.join(run.argument for run in runs)}", err=True)
+
+
+def _not_started(seeds: Sequence[int], rerun_of: RunFolder | None) -> str:
+    """Return a sentence about `seeds` that were not started, with the options that train them."""
+    several = len(seeds) > 1
+    what = f"seeds {', '.join(map(str, seeds))} were" if several else f"seed {seeds[0]} was"
+    them = "them" if several else "it"
+    run = f"the run {rerun_of.argument} and " if rerun_of else ""  # "latest" may now be another run
+    return f"{what} not started; to train {them}, repeat the command with {run}--seeds {','.join(map(str, seeds))}"
 
 
 def _over_seeds(tests: Iterable[Evaluation | None]) -> str:
