@@ -392,14 +392,17 @@ def test_diverged_tasks_are_left_out(store: Path, maml: RunFolder) -> None:
     )
 
 
-def test_unfinished_runs_warn(tmp_path: Path, maml: RunFolder) -> None:
+@pytest.mark.parametrize(
+    ("iteration", "when"), [(10, "10 of 20 meta-steps"), (20, "its last meta-step, before the end of its test")]
+)
+def test_unfinished_runs_warn(tmp_path: Path, maml: RunFolder, iteration: int, when: str) -> None:
     session = Session.start(maml.settings(), runs_dir=tmp_path)
     events = iter(session)
     for event in events:
-        if getattr(event, "iteration", 0) == 10:
+        if getattr(event, "iteration", 0) == iteration:
             session.interrupt()
     (warning,) = compare(session.run).warnings
-    assert warning == "MAML is not finished: interrupted after 10 of 20 meta-steps"
+    assert warning == f"MAML is not finished: interrupted after {when}"
 
 
 def test_compare_from_the_library(store: Path, maml: RunFolder, reptile: RunFolder) -> None:

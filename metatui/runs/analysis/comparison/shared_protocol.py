@@ -164,7 +164,12 @@ def result_warnings(runs: Sequence[RunResult]) -> Iterator[str]:
     for run in runs:
         if (status := run.run.status()) != "finished":
             done, total = run.costs.iterations, run.settings.training.iterations
-            yield f"{run.label} is not finished: {status} after {done:,} of {total:,} meta-steps"
+            when = (
+                f"{done:,} of {total:,} meta-steps"
+                if done < total
+                else "its last meta-step, before the end of its test"
+            )
+            yield f"{run.label} is not finished: {status} after {when}"
     for run in runs:
         if run.diverged:
             made, rate = counted(run.evaluation.steps[-1], "inner step"), run.evaluation.inner_lr
