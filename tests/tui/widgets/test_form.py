@@ -17,9 +17,10 @@ from metatui.config.registry import ALGORITHMS, Component, add_components
 from metatui.config.settings import Settings
 from metatui.tui.app import MetatuiApp
 from metatui.tui.terminal.symbols import Symbols
-from metatui.tui.widgets.form.fields import FieldGroup, explained
+from metatui.tui.widgets.form.fields import FieldGroup, FormField, explained
 from metatui.tui.widgets.form.form import SettingsForm
 from metatui.tui.widgets.form.model import assess, texts_of
+from tests.tui.fakes import saved_run
 from tests.tui.sizes import SIZES
 
 
@@ -108,6 +109,26 @@ async def test_the_whole_explanation_of_a_setting_is_visible(make: Callable[...,
         hint.update("A short text.")
         await pilot.pause()
         assert hint.size.height == usual
+
+
+async def test_the_focused_field_is_visible_when_a_run_is_loaded(
+    make: Callable[..., MetatuiApp], runs_dir: Path
+) -> None:
+    saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000", steps=1)
+    app = make()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await app.settle()
+        (await app.form.reveal("compute.engine")).control.focus()
+        await pilot.pause()
+        fields = app.form.query_one("#fields")
+        assert fields.scroll_y > 0
+        await pilot.press("escape", "2")  # the form is scrolled, and hidden
+        await app.workers.wait_for_complete()
+        await pilot.press("l")
+        await pilot.pause()
+        first = app.form.query_one("#field-task-source", FormField).control
+        assert app.focused is first
+        assert fields.region.contains_region(first.region)
 
 
 class Options(Group):

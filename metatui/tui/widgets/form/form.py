@@ -213,7 +213,10 @@ class SettingsForm(Vertical):
 
     def focus_first(self) -> None:
         """Focus the first field that can be edited."""
-        next(field for field in self.fields if field.display and not field.control.disabled).control.focus()
+        control = next(field for field in self.fields if field.display and not field.control.disabled).control
+        control.focus()
+        # If the form was hidden, Textual would scroll before the form is laid out, which has no effect.
+        self.call_after_refresh(control.scroll_visible)
 
     async def go_to_first_problem(self) -> str:
         """Focus the first invalid field, and return a description of its problem."""
