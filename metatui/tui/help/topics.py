@@ -159,10 +159,11 @@ ABOUT = Topic(
 TOPICS: Mapping[str, Topic] = {
     "#form": Topic(
         "Settings",
-        "The settings of the next run, or of the run that the app is following. Press tab or shift+tab to move between "
-        "fields, enter to open a list or a group, space to toggle a switch, and {leave} to leave a text field. "
-        "Settings that do not apply are hidden. During a run, only live settings can change; press enter to apply a "
-        "change. While a run is shown, the form is hidden, unless you chose to keep it visible.",
+        "The settings of the next run, or of the run that the app is following. Press tab or down to go to the next "
+        "field, shift+tab or up to go to the previous one, enter to open a list or a group, space to toggle a switch, "
+        "and {leave} to leave a text field. Settings that do not apply are hidden. During a run, only live settings "
+        "can change; press enter to apply a change. While a run is shown, the form is hidden, unless you chose to keep "
+        "it visible.",
         ("Live change", "Preset", "Meta-batch", "Ways and shots"),
         TRAINING,
     ),

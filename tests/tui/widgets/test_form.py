@@ -17,9 +17,11 @@ from metatui.config.registry import ALGORITHMS, Component, add_components
 from metatui.config.settings import Settings
 from metatui.tui.app import MetatuiApp
 from metatui.tui.terminal.symbols import Symbols
+from metatui.tui.widgets.form.controls import Choice, Toggle
 from metatui.tui.widgets.form.fields import FieldGroup, FormField, explained
 from metatui.tui.widgets.form.form import SettingsForm
 from metatui.tui.widgets.form.model import assess, texts_of
+from metatui.tui.widgets.text_input import Entry
 from tests.tui.fakes import saved_run
 from tests.tui.sizes import SIZES
 
@@ -129,6 +131,44 @@ async def test_the_focused_field_is_visible_when_a_run_is_loaded(
         first = app.form.query_one("#field-task-source", FormField).control
         assert app.focused is first
         assert fields.region.contains_region(first.region)
+
+
+async def test_up_and_down_move_between_fields(make: Callable[..., MetatuiApp]) -> None:
+    app = make()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await app.settle()
+        await app.form.reveal("logging.tensorboard")
+        await pilot.pause()
+        controls = [widget for widget in app.screen.focus_chain if app.form in widget.ancestors]
+        assert {type(control) for control in controls} == {Choice, Entry, FieldGroup, Toggle}
+        assert app.focused is controls[0]
+        texts, fields = app.form.texts, app.form.query_one("#fields")
+        for control in (*controls[1:], controls[0]):
+            await pilot.press("down")
+            await pilot.pause()
+            assert app.focused is control
+            assert fields.region.contains_region(control.region)
+        for control in reversed(controls):
+            await pilot.press("up")
+            await pilot.pause()
+            assert app.focused is control
+        assert app.form.texts == texts
+        await pilot.press("enter", "down", "enter")  # the open list has the keys
+        await pilot.pause()
+        assert app.focused is controls[0]
+        assert app.form.text("task.source") != texts["task.source"]
+
+
+async def test_up_and_down_skip_locked_fields(make: Callable[..., MetatuiApp]) -> None:
+    app = make()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await app.settle()
+        app.form.hold(Settings())
+        app.form.focus_first()
+        await pilot.press("down", "5", "up", "end", "left", "home", "6")
+        await pilot.pause()
+        assert app.form.text("algorithm.inner_lr") == "6" + text_of(Settings().algorithm.inner_lr)
+        assert app.form.text("algorithm.inner_steps") != text_of(Settings().algorithm.inner_steps)
 
 
 class Options(Group):

@@ -84,7 +84,7 @@ class Choice(Widget, can_focus=True):
     """A field with a few values to choose from. To save startup time, the list of values is created when opened."""
 
     ALLOW_SELECT = False
-    BINDINGS: ClassVar[list[BindingType]] = [("enter,space,down,up", "open", "Choose")]
+    BINDINGS: ClassVar[list[BindingType]] = [("enter,space", "open", "Choose")]
     DEFAULT_CSS = """
     Choice { height: 1; width: 1fr; padding: 0 0 0 1; background: $boost; }
     Choice:focus { text-style: bold reverse; }

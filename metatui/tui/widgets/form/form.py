@@ -59,6 +59,21 @@ class FormHint(StaticText):
             self._least = self.styles.min_height = least
 
 
+class Fields(VerticalScroll, can_focus=False):
+    """The fields and group titles of the form, and the keys that move between them."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "focus_previous", show=False),
+        Binding("down", "focus_next", show=False),
+    ]
+
+    def action_focus_previous(self) -> None:
+        self.screen.focus_previous("#fields *")
+
+    def action_focus_next(self) -> None:
+        self.screen.focus_next("#fields *")
+
+
 class SettingsForm(Vertical):
     """The pane with all settings. During a run, only live settings (those that may change then) are editable."""
 
@@ -101,7 +116,7 @@ class SettingsForm(Vertical):
         """Text that explains the focused field."""
 
     def compose(self) -> ComposeResult:
-        with VerticalScroll(id="fields", can_focus=False):
+        with Fields(id="fields"):
             yield from sorted(self._create(set(Settings.model_fields) | self._relevant_groups()), key=_position)
         yield self.hint
 
