@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from metatui.config import presets
-from metatui.config.fields import FIELDS, label_in_sentence
+from metatui.config.fields import FIELDS, label_in_sentence, text_of
 from metatui.config.presets import Preset
 from metatui.config.registry import ALGORITHMS, DATA
 from metatui.config.schedule import Planned
@@ -75,9 +75,11 @@ class PresetsController:
         return FormState(self._source, list(map(label_in_sentence, self._changed(form))), len(form.problems))
 
     def _changed(self, form: Assessment) -> list[str]:
-        """Return the paths of settings changed since the form was filled, or an empty list if a field is invalid."""
+        """Return the paths of valid settings that were changed since the form was filled."""
         loaded, now = self._loaded[1], form.settings
-        return [path for path in FIELDS if now and loaded.effective(path) != now.effective(path)]
+        if now is None:
+            return [path for path, value in form.values.items() if loaded.value(path) != value]
+        return [path for path in FIELDS if loaded.effective(path) != now.effective(path)]
 
     def changes_in_form(self) -> tuple[str, Sequence[tuple[str, str]]]:
         """Describe the settings that were changed in the form.
@@ -89,9 +91,8 @@ class PresetsController:
 
         now, loaded, kind = self._app.form.assessment, self._loaded[1], self._source.split()[0]
         return self._source, [
-            (FIELDS[path].label, f"{shown(now.settings, path)} ({kind} {shown(loaded, path)})")
+            (FIELDS[path].label, f"{text_of(now.values[path]) or 'empty'} ({kind} {shown(loaded, path)})")
             for path in self._changed(now)
-            if now.settings
         ]
 
     def take_run(self, settings: Settings, run_id: str) -> None:

@@ -39,7 +39,8 @@ class FormState:
         changed = [f"{count} changed"] if count else []
         them = "it" if count == 1 else "them"
         texts += [[self.source, with_keys(f"{count} changed ({{help}} lists {them})"), *invalid]] if count else []
-        texts += [[self.source, *changed, *invalid], [self.source.removeprefix("preset "), *changed, *invalid]]
+        short = self.source.removeprefix("preset ")
+        texts += [[self.source, *changed, *invalid], [short, *changed, *invalid], [short, *(invalid or changed)]]
         return [f"form: {', '.join(parts)}" for parts in texts]
 
 

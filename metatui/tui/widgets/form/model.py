@@ -30,6 +30,8 @@ class Assessment:
     """Description of the problem in each invalid field, keyed by path. Irrelevant fields are never invalid."""
     visible: frozenset[str]
     """Paths of the settings that are relevant for the options currently chosen in the form."""
+    values: Mapping[str, Scalar]
+    """Values of all settings without a problem, keyed by path. Settings that are not visible have their defaults."""
 
 
 def assess(texts: Texts) -> Assessment:
@@ -45,7 +47,12 @@ def assess(texts: Texts) -> Assessment:
     wrong = {**refused, **wrong}
     visible = frozenset(path for path, setting in FIELDS.items() if setting.is_relevant(settings))
     problems = {path: sentence for path, sentence in wrong.items() if path in visible}
-    return Assessment(None if problems else settings, problems, visible)
+    values = {
+        path: values[path] if path in visible else setting.default
+        for path, setting in FIELDS.items()
+        if path not in problems
+    }
+    return Assessment(None if problems else settings, problems, visible, values)
 
 
 def _allowed(setting: SettingField) -> str:

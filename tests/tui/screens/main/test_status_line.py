@@ -23,13 +23,18 @@ from tests.tui.fakes import FakeSessions, saved_run
         (
             FormState("preset p", ("a", "b", "c", "d", "e"), 1),
             "form: preset p, changed: a, b, c, d and 1 more (F1 lists all), 1 invalid",
-            "form: p, 5 changed, 1 invalid",
+            "form: p, 1 invalid",
         ),
     ],
 )
 def test_words_of_the_form(state: FormState, longest: str, shortest: str) -> None:
     words = state.words()
     assert (words[0], words[-1]) == (longest, shortest)
+
+
+def test_invalid_fields_are_named_even_without_room_for_changes() -> None:
+    *_, both, invalid = FormState("preset quick", ("a", "b", "c"), 1).words()
+    assert (both, invalid) == ("form: quick, 3 changed, 1 invalid", "form: quick, 1 invalid")
 
 
 async def test_line_follows_the_form_and_the_shown_run(make: Callable[..., MetatuiApp], runs_dir: Path) -> None:
@@ -63,6 +68,27 @@ async def test_line_follows_the_form_and_the_shown_run(make: Callable[..., Metat
         await pilot.pause()
         assert line().endswith("showing: ━ maml-sinusoid-20260101-000000 (finished)")
         assert line().startswith(f"form: preset {name}, changed: inner learning rate  ")
+
+
+@pytest.mark.parametrize(
+    ("source", "path"), [("sinusoid", "algorithm.inner_lr"), ("omniglot", "task.shots")], ids=["alone", "in_conflict"]
+)
+async def test_changes_are_counted_besides_an_invalid_field(
+    make: Callable[..., MetatuiApp], source: str, path: str
+) -> None:
+    # The default of the shots is not possible with these queries, so nothing can replace an invalid value.
+    settings = Settings.model_validate({"task": {"source": source, "shots": 5, "queries": 15}})
+    app = make(settings)
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.form.enter("algorithm.meta_batch", "3")
+        app.form.enter("training.seed", "7")
+        (await app.form.reveal(path)).control.focus()
+        await pilot.press("x")
+        await pilot.pause()
+        assert list(app.form.assessment.problems) == [path]
+        line = app.work_tab.status.render_line(0).text.strip()
+        assert line.startswith("form: initial settings, changed: meta-batch, seed, 1 invalid  ")
+        assert app.presets.changes_in_form()[1] == [("Meta-batch", "3 (initial 4)"), ("Seed", "7 (initial 0)")]
 
 
 async def test_runs_that_do_not_fit_are_counted(make: Callable[..., MetatuiApp]) -> None:
