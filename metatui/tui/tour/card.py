@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 from metatui.config import presets
 from metatui.events import Finished, Progress, Started
 from metatui.tui.keyboard.actions import AppContext, with_keys
-from metatui.tui.tour.steps import ITERATIONS, STEPS, Happening, State
+from metatui.tui.tour.steps import ITERATIONS, LAST_STEP, STEPS, Happening, State
 from metatui.tui.widgets.static_text import StaticText
 
 if TYPE_CHECKING:
@@ -74,9 +74,13 @@ class TourCard(TourWidget):
         self.border_subtitle = with_keys("{leave} leaves the tour")
 
     def on_mount(self) -> None:  # in addition to that of the base class, which Textual also calls
-        # The panel handles its keys itself when it is focused.
-        self.watch(self.metatui.work_tab.adaptation, "step", lambda: self.see("step_on"), init=False)
+        self.watch(self.metatui.work_tab.adaptation, "step", self._see_step, init=False)
+        self._show_pane()
         self._show()
+
+    def _see_step(self, step: int | None) -> None:
+        if step is None:
+            self.see(LAST_STEP)
 
     def see(self, happening: Happening) -> None:
         if isinstance(happening, Progress):  # hundreds each second
@@ -84,6 +88,7 @@ class TourCard(TourWidget):
         if STEPS[self.step].is_done(happening, self._state):
             self.step += 1
             self._changes_iterations = isinstance(happening, Finished)
+            self._show_pane()
         if self._changes_iterations and isinstance(happening, AppContext) and not happening.phase.active:
             self._changes_iterations = False
             self._show_usual_iterations()
@@ -108,6 +113,11 @@ class TourCard(TourWidget):
     @property
     def _state(self) -> State:
         return State(self.metatui.context, self.metatui.runs_tab.count)
+
+    def _show_pane(self) -> None:
+        """Show the pane that the step needs. It may be hidden, because some terminals have room for only one pane."""
+        if self.step < len(STEPS) and (pane := STEPS[self.step].pane):
+            self.metatui.open_tab("work", pane)
 
     def _show(self) -> None:
         step = STEPS[self.step]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from metatui.events import Event, Finished, Started, Tweaked
 from metatui.tui.keyboard.actions import AppContext, with_keys
 from metatui.tui.screens.dialogs.save_preset import PresetName
+from metatui.tui.screens.main.layout import Pane
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,12 @@ class State:
     """Number of runs in the runs tab."""
 
 
+LAST_STEP = "last_step"
+"""Input of the tour: the adaptation pane shows the last inner step again, after an earlier one."""
+
 Happening = str | Event | PresetName | AppContext
-"""Input of the tour: the id of a performed action, an event of the run, a saved preset, or the app's new state."""
+"""Input of the tour: the id of a performed action, `LAST_STEP`, an event of the run, a saved preset, or the app's new
+state."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,8 @@ class Step:
     note: str = ""
     """Text that is added if `needs_note` returns True."""
     needs_note: Callable[[State], bool] = lambda _: False
+    pane: Pane | None = None
+    """Pane of the work tab that is shown when the step begins, or None to change nothing."""
 
     def shown(self, state: State) -> str:
         text = f"{self.text} {self.note}" if self.needs_note(state) else self.text
@@ -59,8 +66,10 @@ STEPS: tuple[Step, ...] = (
         "watch adaptation",
         "The adaptation pane shows tasks that are not used for training, each with the true wave, the 10 support "
         "points, and the prediction before and after the inner steps. {next_pane} goes to the next pane. The keys "
-        "{step_back} and {step_on} show the previous and the next inner step. Press the key {step_back}.",
-        lambda happening, _: happening in ("step_back", "step_on"),
+        "{step_back} and {step_on} show the previous and the next inner step. Press {step_back}, then {step_on} until "
+        "the last step is shown again.",
+        lambda happening, _: happening == LAST_STEP,
+        pane="adaptation",
     ),
     Step(
         "change a setting",

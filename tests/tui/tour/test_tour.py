@@ -71,12 +71,21 @@ async def test_each_step_ends_when_the_user_has_done_it(
         assert session is not None
         await session.heard(app, pilot)
         assert step() == "watch adaptation"
-        assert "Press the key [." in text()
+        assert "Press [, then ] until the last step is shown again." in text()
+        assert app.work_tab.pane == "adaptation"
+        assert app.screen.query_one("#adaptation").display
+        await pilot.press("[", "]")  # without an effect, because there are no tasks yet
+        await pilot.pause()
+        assert step() == "watch adaptation"
         session.emit(Evaluated(evaluation(session.settings, 1), views(session.settings), best=True))
         await session.heard(app, pilot)
-        app.work_tab.go_to("adaptation")
         await pilot.press("[")
         await pilot.pause()
+        assert app.work_tab.adaptation.shown_step == 1
+        assert step() == "watch adaptation"
+        await pilot.press("]")
+        await pilot.pause()
+        assert app.work_tab.adaptation.step is None, "later runs show their last step"
         assert step() == "change a setting"
         assert "No run is training" not in text()
         await pilot.press("f4")
@@ -203,6 +212,22 @@ async def test_the_form_is_restored_when_the_tour_is_left(make: Make, sessions: 
         await session.over(app, pilot)
         assert app.form.assessment.settings == own
         assert "form: initial settings  " in app.work_tab.status.render_line(0).text
+
+
+async def test_a_tour_during_a_run_begins_with_its_adaptation(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("f5")
+        await app.workers.wait_for_complete()
+        session = sessions.session
+        assert session is not None
+        await session.heard(app, pilot)
+        await pilot.press("T")
+        await pilot.pause()
+        assert STEPS[app.screen.query_one(TourCard).step].title == "watch adaptation"
+        assert app.work_tab.pane == "adaptation"
+        await pilot.press("f7")
+        await session.over(app, pilot)
 
 
 async def test_settings_loaded_during_the_tour_stay_in_the_form(make: Make) -> None:
