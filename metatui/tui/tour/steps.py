@@ -34,25 +34,31 @@ class Step:
     text: str
     """Text of the step. The id of an action in braces stands for the keys of this action."""
     is_done: Callable[[Happening, State], bool]
-    note: str = ""
-    """Text that is added if `needs_note` returns True."""
-    needs_note: Callable[[State], bool] = lambda _: False
+    note: Callable[[State], str] = lambda _: ""
+    """Function that returns a text to add in the current state, or an empty string."""
     pane: Pane | None = None
     """Pane of the work tab that is shown when the step begins, or None to change nothing."""
 
     def shown(self, state: State) -> str:
-        text = f"{self.text} {self.note}" if self.needs_note(state) else self.text
-        return with_keys(text)
+        return with_keys(f"{self.text} {self.note(state)}".strip())
 
 
-def _idle(state: State) -> bool:
-    return not state.context.phase.active
+def _no_run(state: State) -> str:
+    return "" if state.context.phase.active else "No run is training now: {start} starts one."
+
+
+def _second_run(state: State) -> str:
+    back = "{tab_runs} returns to the list."
+    if state.runs > 1:
+        return "" if state.context.tab == "runs" else back
+    return (
+        "The list has one run. To train another algorithm, press {command_palette}, type 'algorithm fomaml' and press "
+        f"enter, then press {{start}}. {back}"
+    )
 
 
 ITERATIONS = 200_000
 """Number of meta-steps of the run in the tour, so large that the run does not end before the user stops it."""
-
-NO_RUN = "No run is training now: {start} starts one."
 
 STEPS: tuple[Step, ...] = (
     Step(
@@ -76,15 +82,13 @@ STEPS: tuple[Step, ...] = (
         "{live} shows the settings that can change during a run. Change the inner learning rate, for example to 0.005, "
         "and press enter. A line in the curves marks the change, and {undo} undoes it.",
         lambda happening, _: isinstance(happening, Tweaked),
-        NO_RUN,
-        _idle,
+        _no_run,
     ),
     Step(
         "stop",
         "{stop} stops the run after its current meta-step and saves it, so that you can resume it later. Press {stop}.",
         lambda happening, _: isinstance(happening, Finished),
-        NO_RUN,
-        _idle,
+        _no_run,
     ),
     Step(
         "save a preset",
@@ -104,9 +108,7 @@ STEPS: tuple[Step, ...] = (
         "{mark_run} marks the selected run. Mark two runs, and {compare_runs} compares them on the same held-out "
         "tasks, with intervals and a paired test.",
         lambda happening, state: happening == "compare_runs" and state.context.marked > 1,
-        "The list has one run. To train another algorithm, press {command_palette}, type 'algorithm fomaml' and press "
-        "enter, then press {start}. {tab_runs} returns to the list.",
-        lambda state: state.runs < 2,
+        _second_run,
     ),
     Step(
         "find everything else",

@@ -117,6 +117,13 @@ async def test_each_step_ends_when_the_user_has_done_it(
         app.runs_tab.reload()
         await settled(app, pilot)
         assert "The list has one run" not in text()
+        assert "returns to the list" not in text()
+        await pilot.press("1")
+        await settled(app, pilot)
+        assert text().endswith("2 returns to the list."), "the new run is shown in the work tab"
+        await pilot.press("2")
+        await settled(app, pilot)
+        assert "returns to the list" not in text()
         await pilot.press("c")  # without marks, only the selected run is measured
         await settled(app, pilot)
         assert step() == "compare"
