@@ -91,7 +91,8 @@ class SuiteManifest:
         runs = {}
         for name in self._names():
             run = RunFolder(self.store.root / name)
-            with suppress(BadInput, OSError):  # a deleted or unreadable run is trained again
+            # A deleted or unreadable run is trained again. ValueError: the name cannot be a file name.
+            with suppress(BadInput, OSError, ValueError):
                 runs[self._identity(run)] = run
         return runs
 

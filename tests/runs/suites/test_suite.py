@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 
@@ -305,6 +306,13 @@ def test_manifest_lock(suite: Suite, tmp_path: Path) -> None:
     left.write_bytes(b"partial file of a killed process")
     with SuiteManifest(suite, store):
         assert not left.exists()
+
+
+@pytest.mark.parametrize("name", ["deleted", "\ud800", "a\0b"])
+def test_impossible_run_is_trained_again(name: str, suite: Suite, tmp_path: Path) -> None:
+    with SuiteManifest(suite, RunStore(tmp_path / "runs")) as manifest:
+        manifest.path.write_text(json.dumps({"runs": [name]}))
+        assert [folder for _, folder in manifest.folders()] == [None, None]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"runs": 3}', '{"runs": [3]}', '{"runs": ["../x"]}', "[" * 9999])
