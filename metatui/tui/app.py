@@ -250,9 +250,9 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             await self._offer_tour()
 
     async def _offer_tour(self) -> None:
-        from metatui.tui.tour import card
+        from metatui.tui.tour import card, steps
 
-        if self.presets.origin_of(self.opening_settings) == card.PRESET:  # the offer describes this preset
+        if self.presets.origin_of(self.opening_settings) == steps.PRESET:  # the offer describes this preset
             await card.offer(self)
 
     async def action_tour(self) -> None:

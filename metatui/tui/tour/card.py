@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING, cast
 from metatui.config import presets
 from metatui.events import Finished, Progress, Started
 from metatui.tui.keyboard.actions import AppContext, with_keys
-from metatui.tui.tour.steps import ITERATIONS, LAST_STEP, STEPS, Happening, State
+from metatui.tui.tour.steps import ITERATIONS, LAST_STEP, PRESET, STEPS, Happening, State
 from metatui.tui.widgets.static_text import StaticText
 
 if TYPE_CHECKING:
     from metatui.tui.app import MetatuiApp
-
-PRESET = "quick"
-"""Preset of the tour."""
 
 OFFER = "{tour} starts a tour of the app."
 FIRST_RUN = "{start} trains MAML on sine waves in under a minute."

@@ -57,6 +57,9 @@ def _second_run(state: State) -> str:
     )
 
 
+PRESET = "quick"
+"""Preset of the tour."""
+
 ITERATIONS = 200_000
 """Number of meta-steps of the run in the tour, so large that the run does not end before the user stops it."""
 

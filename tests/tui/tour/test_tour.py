@@ -19,8 +19,8 @@ from metatui.tui.controllers.analysis import AnalysisController
 from metatui.tui.launch import make_app
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.screens.dialogs.help import HelpScreen
-from metatui.tui.tour.card import PRESET, TourCard, TourOffer
-from metatui.tui.tour.steps import ITERATIONS, STEPS
+from metatui.tui.tour.card import TourCard, TourOffer
+from metatui.tui.tour.steps import ITERATIONS, PRESET, STEPS
 from metatui.utils import paths
 from tests.tui.fakes import FakeSessions, evaluation, saved_run, views
 
