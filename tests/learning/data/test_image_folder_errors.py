@@ -220,7 +220,7 @@ BAD: list[tuple[Build, str]] = [
     (no_test_part, "which has the folder val but no test"),
     (val_by_another_name, "whose folder valid must be called val"),
     (shared_classes, "whose class 'class00' is in train and in test"),
-    (too_many_images, "need, at 32x32 pixels, 0.0 GB, but at most 0.0 GB"),
+    (too_many_images, "need 0.0 GB at 32x32 pixels, but may use at most 0.0 GB"),
     (too_many_files, "which contains more than 100 files and folders"),
     (too_small_images, "task.image_size is 12, but must be at least 16 if model.downsample = 'max_pool'"),
 ]
