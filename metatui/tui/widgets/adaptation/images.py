@@ -152,26 +152,24 @@ def episode(
         return paint(accuracy_curve(view, step, colour), columns, rows, theme)
 
     alone = layout(view, width, height, theme)
-    below = height - alone.height - 1 if alone else 0
+    if alone is None:
+        hint = fitted("Maximise this pane to see the images.", width, theme.glyphs.ellipsis)
+        above = chart(width, height - 1) if height >= 7 else []
+        return block([*above, [Segment(hint, theme.muted)]], width, height)
+    below = height - alone.height - 1
+    if below >= LOWEST_CHART:
+        under = chart(min(width, 60), min(below, 12))
+        return block([*_images(view, step, alone, theme, first_shot), [], *under], width, height)
     narrow = layout(view, width - CHART - 2, height, theme)
     # For the chart, images may lose one row of their height, but no class and no support image may be hidden.
     if (
-        below < LOWEST_CHART
-        and narrow
-        and alone
+        narrow
         and (narrow.classes, narrow.shots) == (alone.classes, alone.shots)
         and narrow.rows >= min(alone.rows, max(4, alone.rows - 1))
     ):
         images = block(_images(view, step, narrow, theme, first_shot), width - CHART - 2, height)
         return beside([images, block(chart(CHART, min(height, 12)), CHART, height)], 2)
-    if alone is None:
-        hint = fitted("Maximise this pane to see the images.", width, theme.glyphs.ellipsis)
-        above = chart(width, height - 1) if height >= 7 else []
-        return block([*above, [Segment(hint, theme.muted)]], width, height)
-    rows = _images(view, step, alone, theme, first_shot)
-    if below >= LOWEST_CHART:
-        rows += [[], *chart(min(width, 60), min(below, 12))]
-    return block(rows, width, height)
+    return block(_images(view, step, alone, theme, first_shot), width, height)
 
 
 def visible_part(view: ImageView, size: tuple[int, int], theme: ChartTheme) -> tuple[int, int]:
