@@ -78,11 +78,11 @@ class RunNumbers(RowsWidget):
         full = [fact._replace(text=theme.printable(fact.text + fact.detail)) for fact in facts]
         first = [*self._failure(model, width, theme), _bar(model, width, theme)]
         room = height - len(first)
-        for shown in (full, short):
-            rows = table(shown, width, theme) if height > 6 else packed(shown, width, theme)
-            if len(rows) <= room:
-                return [*first, *rows]
-        return [*first, *(rows if height > 6 else packed(short, width, theme, room))]
+        is_table = height > 6
+        rows = table(full, width, theme) if is_table else packed(full, width, theme)
+        if len(rows) > room:
+            rows = table(short, width, theme) if is_table else packed(short, width, theme, room)
+        return [*first, *rows]
 
     def _failure(self, model: RunModel, width: int, theme: ChartTheme) -> list[Row]:
         if not isinstance(model.ended, Failed):
