@@ -240,8 +240,9 @@ TOPICS: Mapping[str, Topic] = {
     "CompareScreen": Topic(
         "Comparison",
         "A comparison of runs on the same held-out test tasks: training curves with validations as points, adaptation "
-        "curves with intervals, tests of the differences, and conclusions. Runs that differ only in the seed are "
-        "summarised across seeds. Press enter or click a chart to show a cursor.",
+        "curves with intervals, tests of the differences, and conclusions. The results of each run appear as soon as "
+        "it is measured; the tests and the conclusions follow when all runs are measured. Runs that differ only in the "
+        "seed are summarised across seeds. Press enter or click a chart to show a cursor.",
         (
             "Adaptation curve",
             "Interval",

@@ -376,6 +376,24 @@ def test_training_is_reported_before_the_first_run_is_evaluated(maml: RunFolder,
     assert all(now.recorded is None for now in others)
 
 
+def test_each_run_is_reported_without_tests_before_the_next_one_is_evaluated(
+    maml: RunFolder, reptile: RunFolder, scratch: RunFolder
+) -> None:
+    runs = [maml, reptile, scratch]
+    reports = list(comparing(runs, tasks=4))
+    assert [(now.number, now.done) for now in reports if now.measured] == [(2, 0), (3, 0)]
+    partial = [now.measured for now in reports if now.measured]
+    assert [[run.label for run in each.runs] for each in partial] == [["MAML"], ["MAML", "Reptile"]]
+    complete = compare(*runs, tasks=4)
+    assert len(complete.pairs) == 3
+    for each in partial:
+        assert (each.pairs, each.seeds, each.conclusions) == ((), (), ())
+        assert each.protocol == complete.protocol
+        assert [run.evaluation.loss for run in each.runs] == [
+            run.evaluation.loss for run in complete.runs[: len(each.runs)]
+        ]
+
+
 def test_diverged_tasks_are_left_out(store: Path, maml: RunFolder) -> None:
     wild = train(store, algorithm__name="scratch", algorithm__inner_lr=0.5, model__hidden=(40, 40))
     comparison = compare(wild, maml, steps=60, tasks=30)

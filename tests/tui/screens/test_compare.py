@@ -32,6 +32,7 @@ from metatui.tui.screens.dialogs.prompt import AskScreen
 from metatui.tui.widgets.charts import LineChart
 from metatui.tui.widgets.charts.chart_theme import theme_of
 from metatui.tui.widgets.key_line import KeyLine
+from metatui.tui.widgets.scroll_view import ScrollView
 from metatui.utils.numbers import interval
 from tests.runs.analysis.comparisons import GLYPHS, SINUSOID, result, train
 from tests.tui.drawing import wobble
@@ -144,6 +145,97 @@ async def test_marked_runs_are_compared(make: Callable[[], MetatuiApp], runs_dir
         assert all(pair.verdict[:30] in page for pair in compared().pairs)
         assert text_of(screen, "#compare-tables").startswith("Cost of training")
         assert "MAML 12 ms 1.00x – 330" in text_of(screen, "#compare-tables")
+
+
+def only_first(comparison: Comparison, count: int) -> Comparison:
+    """Return the first `count` runs of `comparison` without tests, as reported while the others are evaluated."""
+    runs = comparison.runs[:count]
+    return replace(comparison, runs=runs, pairs=(), warnings=(), groups=seed_groups(runs))
+
+
+def page_of(screen: CompareScreen, section: str) -> str:
+    """Return the whole page of a text section as one line."""
+    view = screen.query_one(f"#compare-{section}", ScrollView)
+    rows = view.page(view.content_size.width, theme_of(view))
+    return " ".join(" ".join("".join(segment.text for segment in row) for row in rows).split())
+
+
+@pytest.mark.usefixtures("fake_helper")
+@pytest.mark.parametrize("size", SIZES)
+async def test_each_run_is_shown_as_soon_as_it_is_measured(size: tuple[int, int]) -> None:
+    whole = compared(images=True)
+    three = [*RUNS, RunFolder(Path("/runs/third"))]
+    async with ScreenApp(CompareScreen(three)).run_test(size=size) as pilot:
+        screen, helper = await opened(pilot)
+        await helper.reply(pilot, Comparing("MAML", 1, 3, 0, 600, Recorded(whole.runs, "accuracy")))
+        assert page_of(screen, "result") == ""
+        for count in (1, 2):
+            await helper.reply(pilot, Comparing("…", count + 1, 3, 0, 600, measured=only_first(whole, count)))
+            page = page_of(screen, "result")
+            assert f"Measured so far: {count} of 3 runs" in page
+            assert "The tests and the conclusions follow when all runs are measured." in page
+            assert [f"{name} " in page for name in NAMES] == [number < count for number in range(3)]
+            assert "In words" not in page
+            assert "Differences" not in page
+            assert "No two of these runs" not in page
+            assert "Pairs" not in page_of(screen, "tables")
+            chart = screen.query_one("#compare-adaptation", LineChart)
+            drawn = [series.name for series in chart._data.series if series.style == "line"]
+            assert drawn == [*NAMES[:count]]
+            training_chart = screen.query_one("#compare-training", LineChart)
+            assert {series.name for series in training_chart._data.series} >= set(NAMES)
+            assert text_of(screen, "#compare-protocol").startswith("glyphs, test split, 12 tasks")
+        await pilot.press("m")
+        assert screen.view.metric == "loss"
+        await pilot.press("e", "plus")
+        assert {each.message for each in pilot.app._notifications} == {
+            "Not possible yet: the runs are still being measured."
+        }
+        await helper.reply(pilot, done=whole)
+        page = page_of(screen, "result")
+        assert "Measured so far" not in page
+        assert "In words" in page
+
+
+@pytest.mark.usefixtures("fake_helper")
+async def test_results_before_a_failure_stay_visible() -> None:
+    async with ScreenApp(CompareScreen(RUNS)).run_test(size=(120, 40)) as pilot:
+        screen, helper = await opened(pilot)
+        await helper.reply(pilot, Comparing("FOMAML", 2, 3, 0, 600, measured=only_first(compared(), 1)))
+        await helper.reply(pilot, error="run 'second' has no intact checkpoint")
+        assert state(screen) == "Not measured: run 'second' has no intact checkpoint."
+        assert "Measured so far: 1 of 2 runs" in page_of(screen, "result")
+
+
+@pytest.mark.usefixtures("fake_helper")
+async def test_earlier_results_are_marked_until_the_new_ones_arrive() -> None:
+    async with ScreenApp(CompareScreen(RUNS)).run_test(size=(120, 40)) as pilot:
+        screen, helper = await opened(pilot, compared())
+        earlier = "Earlier results: sinusoid, test split, 12 tasks, 10-shot"
+        assert "Earlier" not in text_of(screen, "#compare-protocol") + page_of(screen, "result")
+        before = page_of(screen, "result")
+        await pilot.press("plus")
+        assert text_of(screen, "#compare-protocol").startswith(earlier)
+        assert page_of(screen, "result").startswith(earlier)
+        assert page_of(screen, "result").endswith(before)
+        new = compared(shots=15)
+        await helper.reply(pilot, Comparing("FOMAML", 2, 3, 0, 600, measured=only_first(new, 1)))
+        page = page_of(screen, "result")
+        assert page.startswith("New measurement: sinusoid, test split, 12 tasks, 15-shot")
+        assert page.index("Measured so far: 1 of 2 runs") < page.index(earlier)
+        assert page.endswith(before)
+        assert text_of(screen, "#compare-protocol").startswith(earlier)
+        await helper.reply(pilot, done=new)
+        assert text_of(screen, "#compare-protocol").startswith("sinusoid, test split, 12 tasks, 15-shot")
+        assert page_of(screen, "result") == before
+        await pilot.press("plus")
+        await helper.reply(pilot, error="task.shots is 20, but there are 15")
+        assert page_of(screen, "result") == before
+        await pilot.press("plus")
+        assert "Earlier results" in page_of(screen, "result")
+        await pilot.press("escape")
+        assert page_of(screen, "result") == before
+        assert text_of(screen, "#compare-protocol").startswith("sinusoid")
 
 
 @pytest.mark.usefixtures("fake_helper")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from metatui.runs.analysis.comparison.labels import labels
 from metatui.runs.analysis.comparison.pairwise_tests import pairs, seed_pairs
 from metatui.runs.analysis.comparison.seed_groups import seed_groups
-from metatui.runs.analysis.comparison.shared_protocol import agree, check_data, result_warnings
+from metatui.runs.analysis.comparison.shared_protocol import SharedProtocol, agree, check_data, result_warnings
 from metatui.runs.analysis.comparison.task_metrics import checkpoints_of, measure, recorded_test
 from metatui.runs.analysis.comparison.training_curves import (
     costs,
@@ -155,10 +156,10 @@ def comparing(
     for i, run in enumerate(runs[len(results) :]):
         how = pin_compute(agreed.settings[i], run.journal(), but={"compute.device": device} if device else {})
         work = measure(run, checkpoints[i], how, states[i], split)
-        done = 0
+        done, measured = 0, _without_tests(results, agreed, target) if results else None
         while True:
-            yield Comparing(names[i], i + 1, len(runs), done, agreed.protocol.tasks, first)
-            first = None
+            yield Comparing(names[i], i + 1, len(runs), done, agreed.protocol.tasks, first, measured)
+            first = measured = None
             try:
                 done = next(work)
             except StopIteration as finished:
@@ -168,11 +169,19 @@ def comparing(
             RunResult(**vars(recorded[i]), evaluation=evaluation, values=values, diverged=int(values.diverged.sum()))
         )
     last = agreed.protocol.steps
+    return replace(
+        _without_tests(results, agreed, target),
+        pairs=pairs(results, metric=metric, step=last),
+        seeds=seed_pairs(results, metric=metric, step=last),
+    )
+
+
+def _without_tests(results: Sequence[RunResult], agreed: SharedProtocol, target: float | None) -> Comparison:
     return Comparison(
         protocol=agreed.protocol,
         runs=tuple(results),
-        pairs=pairs(results, metric=metric, step=last),
-        seeds=seed_pairs(results, metric=metric, step=last),
+        pairs=(),
+        seeds=(),
         target=target,
         warnings=(*agreed.warnings, *result_warnings(results)),
         groups=seed_groups(results),

@@ -405,3 +405,6 @@ class Comparing:
     tasks: int
     recorded: Recorded | None = field(default=None, repr=False)
     """Recorded training curves and costs of all runs. Only the first report contains them; None in later reports."""
+    measured: Comparison | None = field(default=None, repr=False)
+    """The runs that have been evaluated so far, without tests, because Holm's correction and the conclusions need all
+    runs. Only the first report after each evaluation contains them; None in other reports."""

@@ -18,6 +18,7 @@ from metatui.runs.analysis.comparison.formatting import (
     main_results,
     note_on_seeds,
     points,
+    protocol_words,
 )
 from metatui.runs.analysis.comparison.formatting import result as result_words
 from metatui.runs.analysis.comparison.tables import (
@@ -44,11 +45,7 @@ SHORTEST_NAME = 12
 
 def result_page(comparison: Comparison, view: View, width: int, theme: ChartTheme) -> list[Row]:
     """Return warnings, conclusions, a bar for the metric of each run, and the differences stated in the conclusions."""
-    rows: list[Row] = []
-    for index, warning in enumerate(comparison.warnings):
-        rows += [[]] if index else []
-        rows += paragraph(f"Warning: {warning}.", width, theme, theme.colour("hue-vermillion", bold=True), hang=2)
-    rows += [[]] if rows else []
+    rows = _warnings(comparison, width, theme)
     rows += _title("In words", width, theme)
     for sentence in main_results(comparison):
         rows += paragraph(f"{theme.glyphs.bullet} {sentence}.", width, theme, theme.text, hang=2)
@@ -58,12 +55,7 @@ def result_page(comparison: Comparison, view: View, width: int, theme: ChartThem
         rows += paragraph("Section 4 compares every pair of runs.", width, theme, theme.muted)
     if note := note_on_seeds(comparison):
         rows += paragraph(note, width, theme, theme.muted)
-    after = f"{comparison.metric.capitalize()} {after_steps(comparison)}"
-    if comparison.repeated:
-        rows += [[], *_title(f"{after}: mean over seeds, with 95 % intervals over seeds", width, theme)]
-        rows += bars(_group_means(comparison, view), width, theme)
-    rows += [[], *_title(f"{after}, with 95 % intervals over tasks", width, theme)]
-    rows += bars(_finals(comparison, view), width, theme)
+    rows += _results(comparison, view, width, theme)
     if estimates := _differences(comparison):
         unit = "points" if comparison.metric == "accuracy" else "loss"
         over = "over seeds" if comparison.seeds else "task by task"
@@ -72,11 +64,50 @@ def result_page(comparison: Comparison, view: View, width: int, theme: ChartThem
     return rows
 
 
+def partial_page(measured: Comparison, count: int, view: View, width: int, theme: ChartTheme) -> list[Row]:
+    """Return the warnings and the bars of the runs measured so far, and how many of `count` runs these are."""
+    rows = _warnings(measured, width, theme)
+    rows += _title(f"Measured so far: {len(measured.runs)} of {count} runs", width, theme)
+    rows += paragraph("The tests and the conclusions follow when all runs are measured.", width, theme, theme.muted)
+    return [*rows, *_results(measured, view, width, theme)]
+
+
+def repeated_page(
+    earlier: Comparison, measured: Comparison | None, count: int, view: View, width: int, theme: ChartTheme
+) -> list[Row]:
+    """Return the page during a repeated measurement: the runs measured so far, if any, above the earlier results."""
+    rows: list[Row] = []
+    if measured is not None:
+        rows += _title(f"New measurement: {protocol_words(measured)}", width, theme)
+        rows += [[], *partial_page(measured, count, view, width, theme), []]
+    rows += _title(f"Earlier results: {protocol_words(earlier)}", width, theme)
+    return [*rows, [], *result_page(earlier, view, width, theme)]
+
+
 def tables_page(comparison: Comparison, width: int, theme: ChartTheme) -> list[Row]:
     """Return the page with all tables. Tables that contain information found in no other section come first."""
     order = (groups, differing_settings, costs, to_target, results, adaptation, seed_tests, paired)
     shown = [table for make in order if (table := make(comparison)) is not None]
     return [row for table in shown for row in _table(table, width, theme)]
+
+
+def _warnings(comparison: Comparison, width: int, theme: ChartTheme) -> list[Row]:
+    rows: list[Row] = []
+    for warning in comparison.warnings:
+        style = theme.colour("hue-vermillion", bold=True)
+        rows += [*paragraph(f"Warning: {warning}.", width, theme, style, hang=2), []]
+    return rows
+
+
+def _results(comparison: Comparison, view: View, width: int, theme: ChartTheme) -> list[Row]:
+    """Return bars of the results, across seeds if there are several, and of each run."""
+    after = f"{comparison.metric.capitalize()} {after_steps(comparison)}"
+    rows: list[Row] = []
+    if comparison.repeated:
+        rows += [[], *_title(f"{after}: mean over seeds, with 95 % intervals over seeds", width, theme)]
+        rows += bars(_group_means(comparison, view), width, theme)
+    rows += [[], *_title(f"{after}, with 95 % intervals over tasks", width, theme)]
+    return [*rows, *bars(_finals(comparison, view), width, theme)]
 
 
 def _title(text: str, width: int, theme: ChartTheme) -> list[Row]:

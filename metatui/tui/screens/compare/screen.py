@@ -19,10 +19,12 @@ from metatui.runs.analysis.exports import export
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.tui.screens.analysis_screen import AnalysisScreen
 from metatui.tui.screens.compare.curves import View
+from metatui.tui.screens.compare.pages import partial_page, repeated_page, result_page
 from metatui.tui.screens.compare.save_dialog import ExportScreen
 from metatui.tui.screens.compare.sections import SECTIONS, Section, Sections
 from metatui.tui.screens.dialogs.prompt import AskScreen
 from metatui.tui.widgets.key_line import Key, KeyLine
+from metatui.tui.widgets.scroll_view import Page
 from metatui.tui.widgets.static_text import StaticText, StatusLine
 from metatui.utils import paths
 from metatui.utils.errors import BadInput
@@ -137,6 +139,8 @@ class CompareScreen(AnalysisScreen[None]):
         self.comparison: Comparison | None = None
         self._recorded: Recorded | None = None
         """The training curves of the runs, which are shown until the runs have been evaluated."""
+        self._partial: Comparison | None = None
+        """The runs that the measurement in progress, or a failed first measurement, has evaluated so far."""
         self.view = View(colours=colours or {})
 
     def compose(self) -> ComposeResult:
@@ -180,7 +184,7 @@ class CompareScreen(AnalysisScreen[None]):
         return self.comparison
 
     def action_metric(self) -> None:
-        if (comparison := self._measured()) and comparison.metric == "loss":
+        if (comparison := self._partial or self._measured()) and comparison.metric == "loss":
             self.notify("Regression has one metric, the loss.", severity="warning")
         elif comparison:
             self.action_view("next_metric")
@@ -247,6 +251,7 @@ class CompareScreen(AnalysisScreen[None]):
         if self.is_busy and self.comparison is not None:
             self.stop_analysis()
             self._restore_request()
+            self._show()
             self._show_state("Cancelled. The screen shows the previous measurement.")
         else:
             self.dismiss()
@@ -263,10 +268,14 @@ class CompareScreen(AnalysisScreen[None]):
                 titles=self._titles,
             )
         )
+        self._partial = None
+        self._show()
         self._show_state("Reading the runs…")
 
     def _restore_request(self) -> None:
-        """Reset the requested shots, inner steps and target to those of the comparison that is shown."""
+        """Reset the requested shots, inner steps and target to those of the comparison that is shown, if any."""
+        if self.comparison is not None:
+            self._partial = None
         protocol = self.comparison.protocol if self.comparison else None
         self._steps = None if protocol is None else "own" if protocol.own_steps else protocol.steps
         self._shots = self.comparison.protocol.shots if self.comparison else None
@@ -276,29 +285,45 @@ class CompareScreen(AnalysisScreen[None]):
         if progress.recorded and self.comparison is None:
             self._recorded = progress.recorded
             self._show()
+        if progress.measured:
+            self._partial = progress.measured
+            self._show()
         self._show_state(
             f"Adapting {progress.run} ({progress.number} of {progress.runs}) to the held-out tasks: "
             f"{progress.done:,} of {progress.tasks:,}"
         )
 
     def show_result(self, result: Comparison) -> None:
-        self.comparison = result
+        self.comparison, self._partial = result, None
         self._show_state("")
         self._show()
 
     def show_failure(self, reason: str) -> None:
         self._restore_request()
+        self._show()
         self._show_state(f"Not measured: {reason}.")
 
     def _show(self) -> None:
-        if self.comparison is not None:
-            self.query_one("#compare-protocol", StaticText).update(protocol_words(self.comparison))
-            self.sections.show(self.comparison, self.view)
-        elif self._recorded is not None:
-            self.sections.show_training(self._recorded, self.view)
+        """Show the comparison or, until all runs have been measured for the first time, the results so far."""
+        if recorded := self.comparison or self._recorded:
+            self.sections.show_training(recorded, self.view)
+        if (shown := self.comparison or self._partial) is None:
+            return
+        earlier = self.is_busy and self.comparison is not None
+        words = protocol_words(shown)
+        self.query_one("#compare-protocol", StaticText).update(f"Earlier results: {words}" if earlier else words)
+        page: Page
+        if self.comparison is None:
+            page = partial(partial_page, shown, len(self._runs), self.view)
+        elif earlier:
+            page = partial(repeated_page, shown, self._partial, len(self._runs), self.view)
+        else:
+            page = partial(result_page, shown, self.view)
+        self.sections.show_results(shown, self.view, page)
 
     def _show_state(self, text: str) -> None:
         self.query_one(StatusLine).update(text)
-        metric = [METRIC] if self.comparison and self.comparison.metric == "accuracy" else []
+        shown = self.comparison or self._partial
+        metric = [METRIC] if shown and shown.metric == "accuracy" else []
         escape = "Cancel" if self.is_busy and self.comparison is not None else "Close"
         self.query_one(KeyLine).keys = (*KEYS, *metric, Key("Esc", escape, "leave"))

@@ -17,7 +17,7 @@ from metatui.tui.screens.compare import curves, pages
 from metatui.tui.screens.compare.curves import View
 from metatui.tui.widgets.charts import LineChart
 from metatui.tui.widgets.key_line import TabStrip
-from metatui.tui.widgets.scroll_view import ScrollView
+from metatui.tui.widgets.scroll_view import Page, ScrollView
 
 Section = Literal["training", "adaptation", "result", "tables"]
 SECTIONS: Final[tuple[Section, ...]] = ("training", "adaptation", "result", "tables")
@@ -62,14 +62,13 @@ class Sections(Vertical):
             widget.can_focus = True
         self.lay_out()
 
-    def show_training(self, recorded: Recorded, view: View) -> None:
-        """Show the training curves while the runs are being measured."""
-        self.query_one("#compare-training", LineChart).show(curves.training(recorded, view))
-
-    def show(self, comparison: Comparison, view: View) -> None:
+    def show_training(self, comparison: Comparison | Recorded, view: View) -> None:
         self.query_one("#compare-training", LineChart).show(curves.training(comparison, view))
+
+    def show_results(self, comparison: Comparison, view: View, page: Page) -> None:
+        """Show the adaptation curves and the tables of `comparison`, and `page` in the result section."""
         self.query_one("#compare-adaptation", LineChart).show(curves.adaptation(comparison, view))
-        self.query_one("#compare-result", ScrollView).show(partial(pages.result_page, comparison, view))
+        self.query_one("#compare-result", ScrollView).show(page)
         self.query_one("#compare-tables", ScrollView).show(partial(pages.tables_page, comparison))
 
     def move(self, by: int) -> None:
