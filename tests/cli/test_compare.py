@@ -20,8 +20,11 @@ from rich.console import Console
 from metatui.cli import main
 from metatui.cli.commands import compare as compare_command
 from metatui.cli.console import comparison as comparison_console
+from metatui.config.fields import change
 from metatui.runs.analysis import exports
-from metatui.runs.analysis.comparison import Comparing, Comparison, compare, compare_runs
+from metatui.runs.analysis.comparison import Comparing, Comparison, Protocol, RunResult, compare, compare_runs
+from metatui.runs.analysis.comparison.pairwise_tests import pairs, seed_pairs
+from metatui.runs.analysis.comparison.seed_groups import seed_groups
 from metatui.runs.analysis.comparison.tables import costs, tables
 from metatui.runs.analysis.exports import EXPORTS, export
 from metatui.runs.storage.run_folder import RunFolder
@@ -29,7 +32,7 @@ from metatui.runs.storage.store import RunStore
 from metatui.utils import paths
 from metatui.utils.errors import BadInput
 from metatui.utils.files import WriteRefused
-from tests.runs.analysis.comparisons import GLYPHS, train
+from tests.runs.analysis.comparisons import GLYPHS, SINUSOID, result, train
 
 RUN_KEYS = {
     "run", "algorithm", "tasks", "steps", "seconds_per_step", "tasks_per_second", "peak_memory_bytes", "to_target",
@@ -281,13 +284,84 @@ def test_latest_refers_to_newest_runs(store: Path, answer: Answer, capsys: pytes
 
 def test_csv_has_a_row_for_each_step(waves: Comparison, images: Comparison) -> None:
     rows = list(csv.DictReader(io.StringIO(EXPORTS[".csv"](waves).decode())))
-    assert len(rows) == 3 * 3
+    assert [row["over"] for row in rows] == ["tasks"] * 3 * 3 + [""] * 3, "the last rows contain the tests"
     assert [float(row["mean"]) for row in rows[:3]] == list(waves.runs[0].evaluation.loss.mean)
     assert {row["ways"] for row in rows} == {""}
     assert {row["metric"] for row in csv.DictReader(io.StringIO(EXPORTS[".csv"](images).decode()))} == {
         "accuracy",
         "loss",
     }
+
+
+def test_csv_states_the_protocol(waves: Comparison, images: Comparison) -> None:
+    for comparison in (waves, images):
+        rows = list(csv.DictReader(io.StringIO(EXPORTS[".csv"](comparison).decode())))
+        assert {row["tasks"] for row in rows} == {str(comparison.protocol.tasks)}
+        assert {row["batch_norm"] for row in rows} == {comparison.protocol.batch_norm or ""}
+
+
+def test_csv_has_a_row_for_each_test(waves: Comparison) -> None:
+    text = EXPORTS[".csv"](waves).decode()
+    assert text.startswith(
+        "run,label,algorithm,seed,iteration,split,tasks,ways,shots,queries,batch_norm,metric,inner_step,mean,ci95,"
+        "inner_lr,diverged,checkpoint,over,seeds,sd,compared_with,difference,difference_ci95,test,p,p_holm\n"
+    )
+    rows = list(csv.DictReader(io.StringIO(text)))
+    tests = [row for row in rows if row["test"]]
+    assert [(row["label"], row["compared_with"]) for row in tests] == [
+        (pair.a.label, pair.b.label) for pair in waves.pairs
+    ]
+    for row, pair in zip(tests, waves.pairs, strict=True):
+        assert (row["test"], row["metric"], row["inner_step"], row["mean"]) == ("paired t", "loss", "2", "")
+        assert float(row["difference"]) == pair.test.mean
+        assert float(row["difference_ci95"]) == pair.test.ci95
+        assert (float(row["p"]), float(row["p_holm"])) == (pair.test.p, pair.p_holm)
+    assert {row["p"] + row["p_holm"] + row["compared_with"] for row in rows if row not in tests} == {""}
+
+
+def constructed(*runs: RunResult) -> Comparison:
+    return Comparison(
+        protocol=Protocol("sinusoid", "test", 3, 10, 10, 1, 0, None, None),
+        runs=runs,
+        pairs=pairs(runs, metric="loss", step=1),
+        seeds=seed_pairs(runs, metric="loss", step=1),
+        target=None,
+        warnings=(),
+        groups=seed_groups(runs),
+    )
+
+
+def rows_of_tests(comparison: Comparison) -> list[dict[str, str]]:
+    return [row for row in csv.DictReader(io.StringIO(EXPORTS[".csv"](comparison).decode())) if row["test"]]
+
+
+def test_csv_has_a_row_for_each_test_over_seeds() -> None:
+    comparison = constructed(
+        *(
+            result(f"{name} {seed}", [1.0 + seed, 2.0, last], settings=settings)
+            for name, last in (("maml", 1.5), ("reptile", 2.5))
+            for seed in range(2)
+            for settings in (change(SINUSOID, {"algorithm.name": name, "training.seed": seed}),)
+        )
+    )
+    (pair,) = comparison.seeds
+    first, *others = rows_of_tests(comparison)
+    assert (first["test"], first["run"], first["label"], first["compared_with"]) == (
+        "Welch", "", pair.a.label, pair.b.label,
+    )  # fmt: skip
+    assert float(first["difference"]) == pair.test.difference
+    assert (float(first["p"]), float(first["p_holm"])) == (pair.test.p, pair.p_holm)
+    assert [row["test"] for row in others] == ["paired t"] * len(comparison.pairs)
+
+
+def test_csv_names_the_test_that_was_possible() -> None:
+    steady, shifted = result("steady", [1.0, 1.25, 1.5]), result("shifted", [2.0, 2.25, 2.5])
+    comparison = constructed(steady, shifted)
+    (row,) = rows_of_tests(comparison)
+    assert row["test"] == "Wilcoxon", "the t-test of equal differences is undefined"
+    assert float(row["p"]) == float(row["p_holm"]) == comparison.pairs[0].test.wilcoxon_p
+    (row,) = rows_of_tests(constructed(steady, result("lost", [math.nan, math.nan, 1.0])))
+    assert (row["p"], row["p_holm"], row["diverged"]) == ("nan", "nan", "2")
 
 
 def test_markdown_escapes_names(waves: Comparison) -> None:
@@ -327,8 +401,8 @@ def test_seeds_are_summarised_everywhere(tmp_path: Path, capsys: pytest.CaptureF
     assert report["groups"][1]["sd"] is None
     assert len(report["pairs"]) == 3, "no pairs of seeds"
     rows = list(csv.DictReader(io.StringIO(EXPORTS[".csv"](comparison).decode())))
-    assert [row["over"] for row in rows] == ["tasks"] * 12 + ["seeds"] * 3
-    assert [(row["label"], row["seeds"], float(row["sd"])) for row in rows[12:]] == [
+    assert [row["over"] for row in rows] == ["tasks"] * 12 + ["seeds"] * 3 + [""] * 3
+    assert [(row["label"], row["seeds"], float(row["sd"])) for row in rows[12:15]] == [
         ("MAML", "3", sd) for sd in over_seeds.deviation
     ]
     seeds_only = replace(comparison, runs=comparison.runs[:3], groups=comparison.groups[:1])

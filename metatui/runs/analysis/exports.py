@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -23,6 +24,7 @@ from metatui.utils.text import counted
 CSV_COLUMNS = (
     "run", "label", "algorithm", "seed", "iteration", "split", "tasks", "ways", "shots", "queries", "batch_norm",
     "metric", "inner_step", "mean", "ci95", "inner_lr", "diverged", "checkpoint", "over", "seeds", "sd",
+    "compared_with", "difference", "difference_ci95", "test", "p", "p_holm",
 )  # fmt: skip
 
 
@@ -75,32 +77,72 @@ def as_csv(comparison: Comparison) -> str:
     """Return the adaptation curves as CSV, with one row for each run, metric and inner step.
 
     Further rows at the end contain the curve of each group of runs that differ only in the seed. The column `over`
-    says whether `ci95` is over tasks or over seeds.
+    says whether `ci95` is over tasks or over seeds. The last rows, in which `over` is empty, contain the tests: one row
+    for each pair of runs or groups, named by `label` and `compared_with`.
     """
     file = io.StringIO()
-    rows = csv.writer(file, lineterminator="\n")
-    rows.writerow(CSV_COLUMNS)
+    rows = csv.DictWriter(file, CSV_COLUMNS, lineterminator="\n")
+    rows.writeheader()
     for run in comparison.runs:
         e = run.evaluation
-        about = (
-            run.id, run.label, run.settings.algorithm.name, run.settings.training.seed, e.iteration, e.split, e.tasks,
-            e.ways, e.shots, e.queries, e.batch_norm,
-        )  # fmt: skip
+        about = {**_about(run), "inner_lr": e.inner_lr, "diverged": run.diverged, "checkpoint": e.checkpoint}
         for metric, curve in (("accuracy", e.accuracy), ("loss", e.loss)):
             if curve is not None:
                 for step, mean, half in zip(e.steps, curve.mean, curve.ci95, strict=True):
-                    row = (*about, metric, step, mean, half, e.inner_lr, run.diverged, e.checkpoint)
-                    rows.writerow((*row, "tasks", 1, None))
+                    values = {"metric": metric, "inner_step": step, "mean": mean, "ci95": half}
+                    rows.writerow({**about, **values, "over": "tasks", "seeds": 1})
     for group in comparison.repeated:
-        run, e = group.runs[0], group.runs[0].evaluation
-        name = run.settings.algorithm.name
-        common = (None, group.label, name, None, None, e.split, e.tasks, e.ways, e.shots, e.queries, e.batch_norm)
         for metric, over_seeds in (("accuracy", group.accuracy), ("loss", group.loss)):
             if over_seeds is not None:
-                values = zip(over_seeds.mean, over_seeds.ci95, over_seeds.deviation, strict=True)
-                for step, (mean, half, sd) in enumerate(values):
-                    rows.writerow((*common, metric, step, mean, half, None, None, None, "seeds", over_seeds.seeds, sd))
+                steps = zip(over_seeds.mean, over_seeds.ci95, over_seeds.deviation, strict=True)
+                for step, (mean, half, sd) in enumerate(steps):
+                    values = {"metric": metric, "inner_step": step, "mean": mean, "ci95": half, "sd": sd}
+                    rows.writerow({**_about_group(group), **values, "over": "seeds", "seeds": over_seeds.seeds})
+    for seed_pair in comparison.seeds:
+        about = {**_about_group(seed_pair.a), "compared_with": seed_pair.b.label, "test": "Welch"}
+        rows.writerow({**about, **_tested(seed_pair, seed_pair.test.difference, seed_pair.test.p)})
+    for pair in comparison.pairs:
+        name = "Wilcoxon" if math.isnan(pair.test.p) else "paired t"
+        about = {**_about(pair.a), "compared_with": pair.b.label, "diverged": pair.test.left_out, "test": name}
+        # If most tasks are left out, the others are a biased sample, and the pair is not tested.
+        p = pair.test.deciding_p if pair.test.most_are_there else math.nan
+        rows.writerow({**about, **_tested(pair, pair.test.mean, p)})
     return file.getvalue()
+
+
+def _about(run: RunResult) -> dict[str, Any]:
+    """Return the columns of a CSV file that describe a run and its evaluation."""
+    e = run.evaluation
+    return {
+        "run": run.id,
+        "label": run.label,
+        "algorithm": run.settings.algorithm.name,
+        "seed": run.settings.training.seed,
+        "iteration": e.iteration,
+        "split": e.split,
+        "tasks": e.tasks,
+        "ways": e.ways,
+        "shots": e.shots,
+        "queries": e.queries,
+        "batch_norm": e.batch_norm,
+    }
+
+
+def _about_group(group: SeedGroup) -> dict[str, Any]:
+    """Return the columns of a CSV file that describe a group, without those that differ between its runs."""
+    return {**_about(group.runs[0]), "run": None, "label": group.label, "seed": None, "iteration": None}
+
+
+def _tested(pair: Pair | SeedPair, difference: float, p: float) -> dict[str, Any]:
+    """Return the columns of a CSV file that contain the result of a test."""
+    return {
+        "metric": pair.metric,
+        "inner_step": pair.step,
+        "difference": difference,
+        "difference_ci95": pair.test.ci95,
+        "p": p,
+        "p_holm": pair.p_holm,
+    }
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:
