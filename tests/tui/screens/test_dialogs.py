@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.widgets import Input
 
 from metatui.runs.storage.run_folder import RunFolder
-from metatui.tui.screens.compare.save_dialog import ExportScreen
+from metatui.tui.screens.compare.save_dialog import ExportScreen, ReportScreen
 from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 from metatui.tui.screens.dialogs.dialog import Dialog
 from metatui.tui.screens.dialogs.failure import FailureScreen
@@ -48,6 +49,44 @@ async def test_details_have_room_for_wrapped_lines() -> None:
     async with ScreenApp(dialog).run_test(size=(60, 24)):
         assert dialog.query_one("#confirm-details").size.height == 3
         assert text_of(dialog, "#confirm-details") == " ".join(details)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda path: ExportScreen(path, lambda _: None), lambda path: ReportScreen([RunFolder(path)], path.parent)],
+    ids=["export", "report"],
+)
+async def test_a_long_path_can_be_read(tmp_path: Path, make: Callable[[Path], Dialog[Any]]) -> None:
+    def whole() -> str:
+        return text_of(dialog, "#save-whole").replace(" ", "")
+
+    dialog = make(tmp_path / "a-folder-with-a-long-name" / "another-folder-with-a-long-name" / "runs" / "maml.html")
+    async with ScreenApp(dialog).run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        path = dialog.query_one("#save-path", Input)
+        name = Path(path.value).name
+        assert text_of(dialog, "#save-path").endswith(name), "the field shows the end of the path"
+        assert whole() == path.value
+        await pilot.press("end", "ctrl+u", *"~/x.html")
+        await pilot.pause()
+        assert not dialog.query_one("#save-whole").display, "a short path fits in the field"
+        path.value = str(tmp_path / "no-such-folder-with-a-long-name" / "x.html")
+        await pilot.pause()
+        assert whole() == path.value
+        await pilot.press("enter")
+        await pilot.pause()
+        assert not dialog.query_one("#save-whole").display, "the error names the path"
+        assert path.value in text_of(dialog, "#dialog-error").replace(" ", "")
+        await pilot.press("backspace")
+        await pilot.pause()
+        assert whole() == path.value
+        await pilot.resize_terminal(50, 24)
+        path.value = "/a-folder-with-a-name/a-file-with-a-name.html"
+        await pilot.pause()
+        assert whole() == path.value
+        await pilot.resize_terminal(80, 24)
+        await pilot.pause()
+        assert not dialog.query_one("#save-whole").display
 
 
 @pytest.mark.parametrize("size", SIZES)

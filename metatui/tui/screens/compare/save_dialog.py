@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from textual import work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal
-from textual.events import Key
-from textual.widgets import Button, Label
+from textual.events import Key, Resize
+from textual.geometry import Region
+from textual.widgets import Button, Input, Label
 
 from metatui.runs.analysis.comparison import Comparing, Comparison, comparing
 from metatui.runs.analysis.exports import EXPORTS, check
@@ -33,6 +34,8 @@ class SaveDialog(InputDialog[Path]):
     Subclasses implement `save`, which calls `write_file` at the end.
     """
 
+    DEFAULT_CSS = "SaveDialog #save-whole { color: $text-muted; padding: 0 1; }"
+
     _writing = False
     _written: Path | None = None
     """Path of the written file, if the dialog stays open because the user pressed keys while the file was written."""
@@ -47,10 +50,30 @@ class SaveDialog(InputDialog[Path]):
         path = Entry(self._path, id="save-path")
         path.select_on_focus = False  # or the first key would replace the whole path
         yield path
+        yield StatusLine(id="save-whole")
         with Horizontal(classes="field-row"):
             yield Label("Replace an existing file  ")
             yield Toggle(animate=False, id="save-overwrite")
         yield StatusLine(id="save-state")
+
+    def on_mount(self) -> None:
+        self.call_after_refresh(self._scroll_to_file_name)
+
+    def _scroll_to_file_name(self) -> None:
+        """Scroll to the end of the path, where Textual places the cursor without scrolling to it."""
+        path = self.query_one("#save-path", Entry)
+        path.scroll_to_region(Region(path.content_width, 0, 1, 1), force=True, animate=False)
+
+    @on(Input.Changed, "#save-path")
+    @on(Resize)
+    def _path_changed(self) -> None:
+        self.call_after_refresh(self._show_whole_path)
+
+    def _show_whole_path(self) -> None:
+        """Show the whole path below the field if it does not fit, unless there is an error, which usually names it."""
+        path, error = self.query_one("#save-path", Entry), self.query_one("#dialog-error", StatusLine)
+        is_cut = path.content_width > path.content_size.width
+        self.query_one("#save-whole", StatusLine).update(path.value if is_cut and not error.display else "")
 
     def accept(self) -> None:
         if self._writing:
@@ -120,6 +143,7 @@ class SaveDialog(InputDialog[Path]):
         self.query_one("#save-path", Entry).disabled = False
         self.query_one("#save-state", StatusLine).update("")
         super().show_error(error)
+        self._show_whole_path()
 
     def show_state(self, state: str) -> None:
         self.query_one("#save-state", StatusLine).update(state)
