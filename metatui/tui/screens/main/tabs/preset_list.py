@@ -12,7 +12,12 @@ from metatui.config.settings import Settings
 from metatui.tui.keyboard.actions import with_keys
 from metatui.tui.widgets.table import Cell, Column, Heading, Item
 
-COLUMNS: Final = (Column("Preset", least=12), Column("Algorithm"), Column("Shots", right=True), Column("Results"))
+COLUMNS: Final = (
+    Column("Preset", least=12, keeps_end=True),
+    Column("Algorithm"),
+    Column("Shots", right=True),
+    Column("Results", needs=15),
+)
 
 
 def missing_data(settings: Settings) -> str:
@@ -40,8 +45,7 @@ def rows(presets: Sequence[Preset]) -> Iterator[Item | Heading]:
 def _item(preset: Preset) -> Item:
     settings = preset.settings
     shots, test = settings.task.shots, settings.evaluation_shots
-    measured, published = bool(preset.measured), bool(preset.published)
-    results = "both" if measured and published else "measured" if measured else "published" if published else ""
+    results = ", ".join(["measured"] * bool(preset.measured) + ["paper"] * bool(preset.published))
     cells = (
         Cell(preset.name),
         Cell(ALGORITHMS[settings.algorithm.name].title),

@@ -38,8 +38,8 @@ class PresetsTab(ListTab):
     DEFAULT_CSS = """
     PresetsTab {
         & StatusLine { height: auto; padding: 0 1; color: $text-muted; }
-        & #presets-table.-beside { width: 8fr; }
-        & #preset-preview.-beside { width: 7fr; }
+        & #presets-table.-beside { width: 11fr; }
+        & #preset-preview.-beside { width: 9fr; }
     }
     """
 
