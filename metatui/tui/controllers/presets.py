@@ -41,7 +41,8 @@ class _Form(NamedTuple):
 
 class PresetsController:
     def __init__(self, app: MetatuiApp, name: str | None, settings: Settings, changes: Sequence[Planned]) -> None:
-        """
+        """Create the controller.
+
         Args:
             name, settings, changes: name (if any), settings and scheduled setting changes of the preset that is in the
                 form when the app starts.

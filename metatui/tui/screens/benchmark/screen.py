@@ -68,7 +68,8 @@ class BenchmarkScreen(AnalysisScreen[None]):
     """
 
     def __init__(self, training: Callable[[], bool]) -> None:
-        """
+        """Create the screen.
+
         Args:
             training: function that returns whether a run is in progress.
         """

@@ -165,7 +165,8 @@ class ReportScreen(SaveDialog, AnalysisScreen[Path | None]):
     """Dialog that evaluates `runs` and writes a report on them."""
 
     def __init__(self, runs: Sequence[RunFolder], folder: Path) -> None:
-        """
+        """Create the dialog.
+
         Args:
             folder: Folder of the file that the dialog suggests.
         """

@@ -124,13 +124,15 @@ class CompareScreen(AnalysisScreen[None]):
         colours: Mapping[str, str] | None = None,
         titles: Mapping[RunFolder, str] | None = None,
     ) -> None:
-        """Args:
-        tasks, steps, shots: Numbers of held-out tasks, inner steps and support examples. None selects the number in
-            the settings of the first run. If `steps` is `own`, each run takes the number of inner steps in its own
-            settings.
-        target: Accuracy (a fraction) or loss. The tables show when the validations of each run first reached it.
-        colours: Names of the runs' colours in the palette.
-        titles: Texts that replace the names of the algorithms in the labels of runs.
+        """Create the screen.
+
+        Args:
+            tasks, steps, shots: Numbers of held-out tasks, inner steps and support examples. None selects the number in
+                the settings of the first run. If `steps` is `own`, each run takes the number of inner steps in its own
+                settings.
+            target: Accuracy (a fraction) or loss. The tables show when the validations of each run first reached it.
+            colours: Names of the runs' colours in the palette.
+            titles: Texts that replace the names of the algorithms in the labels of runs.
         """
         super().__init__()
         self._runs = tuple(runs)

@@ -50,7 +50,8 @@ class ConfirmScreen(Dialog[bool]):
     """
 
     def __init__(self, title: str, question: str, *, yes: str, details: Sequence[str] = (), note: str = "") -> None:
-        """
+        """Create the dialog.
+
         Args:
             details: lines below the question, which can be indented. If there are many, they scroll.
             note: sentence below the details. `show_note` replaces this sentence.

@@ -16,7 +16,8 @@ class AskScreen(InputDialog[str]):
     """Asks `question` until `check` accepts the answer, and returns the answer as the result of the screen."""
 
     def __init__(self, title: str, question: str, *, value: str = "", check: Callable[[str], object]) -> None:
-        """
+        """Create the dialog.
+
         Args:
             check: function that raises BadInput for an invalid answer. The dialog shows the message of the exception.
         """

@@ -29,7 +29,8 @@ class SavePresetScreen(InputDialog[PresetName]):
     """Asks for a name and a title until the preset can be saved. The result is the name and title."""
 
     def __init__(self, name: str, summary: str, save: Callable[[PresetName], object]) -> None:
-        """
+        """Create the dialog.
+
         Args:
             save: function that raises MetatuiError for an invalid name. The dialog shows the message of the exception.
         """

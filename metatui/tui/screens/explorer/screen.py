@@ -156,7 +156,8 @@ class ExplorerScreen(AnalysisScreen[None]):
         colours: Mapping[str, str] | None = None,
         query: ExplorerQuery | None = None,
     ) -> None:
-        """
+        """Create the screen for at most `MOST_RUNS` of `runs`.
+
         Args:
             colours: names of the runs' colours in the palette.
             query: task and inner learning rate to show first. If None, the first test task is shown.

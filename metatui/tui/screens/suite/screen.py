@@ -99,7 +99,8 @@ class SuiteScreen(ModalScreen[None]):
     """
 
     def __init__(self, store: RunStore, training: Callable[[], bool]) -> None:
-        """
+        """Create the screen.
+
         Args:
             training: function that returns whether the app has a run in progress.
         """

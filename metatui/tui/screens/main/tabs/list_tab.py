@@ -55,7 +55,8 @@ class ListTab(Vertical):
     preview: ScrollView
 
     def __init__(self, *, id: str, row: str) -> None:  # noqa: A002 - Textual's name
-        """
+        """Create the tab, with an empty list and no filter.
+
         Args:
             row: what each row of the list represents, with an article, such as `a run`.
         """
