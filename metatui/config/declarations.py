@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args, get_origin
@@ -28,6 +29,10 @@ Ints = Annotated[tuple[int, ...], Field(strict=False)]
 FieldKind = Literal["int", "float", "bool", "choice", "text", "path", "ints"]
 
 NOUNS: Final[Mapping[FieldKind, str]] = {"int": "a whole number", "float": "a number"}
+
+GROUPED: Final = re.compile(r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+(\.[0-9]*)?")
+"""Regular expression for a number with thousands separators, such as `12,500.5`. A number that begins with `0,` does
+not match, because in many languages `0,005` is the decimal fraction 0.005."""
 
 
 class Group(BaseModel):
@@ -96,18 +101,19 @@ class SettingField:
         return self.allowed.removeprefix(NOUNS[self.kind]).strip() if self.kind in NOUNS else ""
 
     def read(self, text: str) -> Scalar:
-        """Parse the text of a value that the user has typed.
+        """Parse the text of a value that the user has typed. A number may have thousands separators: `12,500.5`.
 
         Raises:
             SettingsError: if the text is not a value of this type.
         """
         word = text.strip()
+        number = word.replace(",", "") if GROUPED.fullmatch(word) else word
         try:
             match self.kind:
                 case "int":
-                    return int(word)
+                    return int(number)
                 case "float":
-                    return float(word)
+                    return float(number)
                 case "bool":
                     return {"true": True, "false": False}[word.lower()]
                 case "ints":

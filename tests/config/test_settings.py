@@ -214,6 +214,41 @@ def test_numbers_survive_formatting(value: float) -> None:
     assert FIELDS["algorithm.inner_lr"].read(text_of(value)) == value
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("training.iterations=1,000", 1000),
+        ("training.iterations= +12,345,678 ", 12_345_678),
+        ("imaml.regularization=12,500.5", 12_500.5),
+        ("algorithm.grad_clip=1,000", 1000.0),
+        ("model.hidden=64,64", (64, 64)),
+        ("model.hidden=1,000", (1, 0)),
+    ],
+)
+def test_numbers_may_have_thousands_separators(text: str, value: object) -> None:
+    assert assignment(text)[1] == value
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("training.iterations", "1,00"),
+        ("training.iterations", "1000,000"),
+        ("training.iterations", ",000"),
+        ("training.iterations", "1,000."),
+        ("training.iterations", "1,000,"),
+        ("training.iterations", "1,000.5"),
+        ("algorithm.inner_lr", "0,005"),
+        ("algorithm.inner_lr", "0.001,000"),
+        ("algorithm.inner_lr", "0,5"),
+    ],
+)
+def test_malformed_groups_of_digits_are_refused(path: str, text: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        FIELDS[path].read(text)
+    assert str(caught.value).startswith(f"{path} is '{text}', but must be {FIELDS[path].allowed}")
+
+
 def test_live_settings_without_effect_are_fixed() -> None:
     scratch = parse({"algorithm": {"name": "scratch"}})
     assert fixed_because("algorithm.outer_lr", scratch) == "it has no effect with these settings"

@@ -223,6 +223,32 @@ async def test_dialog_shows_the_limits_of_the_fields(make: Make, sessions: FakeS
         assert shown["training.iterations"].endswith("from 1 to 100,000,000"), "the longest limits fit"
 
 
+async def test_numbers_may_have_thousands_separators(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=(80, 24)) as pilot:
+        control = app.query_one("#field-training-iterations Input", Input)
+        control.value = "1,000"
+        await pilot.pause()
+        session = await started(app, pilot, sessions)
+        assert session.settings.training.iterations == 1000
+        control.focus()
+        control.value = "1,000"
+        await pilot.pause()
+        assert not app.query("#field-training-iterations .field-error"), "the value is that of the run"
+        control.value = "2,000"
+        await pilot.pause()
+        note = app.query_one("#field-training-iterations .field-error", StaticText)
+        assert str(note.render()) == "Enter applies the new value."
+        await pilot.press("enter", "f4")
+        await pilot.pause()
+        assert isinstance(app.screen, LiveScreen)
+        app.screen.query_one("#field-training-iterations Input", Input).value = "3,000"
+        await pilot.pause()
+        await pilot.press("enter")
+        await pilot.pause()
+        assert session.commands == [Change("training.iterations", 2000), Change("training.iterations", 3000)]
+
+
 async def test_dialog_says_that_the_run_has_ended(make: Make, sessions: FakeSessions) -> None:
     """Check that a value typed into the live-settings dialog is copied to the form if the run ends in the meantime."""
     app = make()

@@ -136,6 +136,8 @@ async def test_settings(make: Make, sessions: FakeSessions) -> None:
         )
         assert first(await search(app, pilot, "sourc gly")) == "Set Task to glyphs"
         assert first(await search(app, pilot, "tf32 on")) == "Set TF32 to true"
+        assert first(await search(app, pilot, "iterations 2,500")) == "Set Iterations to 2,500"
+        assert listed(app)["Set Iterations to 2,500"].startswith("Iterations is 5000 now.")
         assert "Set Early stop to run" not in await search(app, pilot, "stop run")
         await pilot.press("escape", "escape", "2", "ctrl+p")
         before = app.runs_tab

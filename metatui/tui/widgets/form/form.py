@@ -334,9 +334,14 @@ class SettingsForm(Vertical):
         return self.offer.note(path, here=here, typing=typing)
 
     def _is_pending(self, field: FormField) -> bool:
-        """Return whether the field is for a live setting, and its text differs from the value in the run."""
-        running, setting = self.run_settings, field.setting
-        return running is not None and setting.live and field.text != text_of(running.value(setting.path))
+        """Return whether the field is for a live setting, and has a valid value that differs from that of the run."""
+        running, setting, values = self.run_settings, field.setting, self.assessment.values
+        return (
+            running is not None
+            and setting.live
+            and setting.path in values
+            and values[setting.path] != running.value(setting.path)
+        )
 
     @on(FieldGroup.Toggled)
     async def _toggled(self, event: FieldGroup.Toggled) -> None:
@@ -367,7 +372,7 @@ class SettingsForm(Vertical):
         field = event.field
         if self.run_settings is None:
             self.screen.focus_next()
-        elif field.setting.path not in self.assessment.problems and self._is_pending(field):
+        elif self._is_pending(field):
             self.post_message(self.LiveChange(field.setting.path, field.setting.read(field.text)))
 
     @on(DescendantFocus)
