@@ -85,7 +85,24 @@ def test_live_run_names_its_process_and_the_final_test(
     (report,) = json.loads(capsys.readouterr().out)["runs"]
     assert (report["died"], report["host"], report["pid"]) == (True, "elsewhere", None)
     note(run, "interrupted", 50, reason="interrupted", seconds=1.0)
-    assert listed(capsys) == "a  interrupted  50 of 50 meta-steps"
+    assert listed(capsys) == "a  interrupted  50 of 50 meta-steps, training complete, not tested"
+
+
+def test_early_stopping_completes_the_training(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    settings = Settings.model_validate({"training": {"early_stop": 2}})
+    run = saved_run(tmp_path / "runs", settings, name="a", test=False)
+    assert listed(capsys) == f"a  stopped      50 of {TOTAL:,} meta-steps", "the last validation is the best one"
+    note(run, "started", 10)
+    note(run, "evaluated", 20, best=True)
+    note(run, "evaluated", 20, best=False)
+    note(run, "evaluated", 40, best=False)
+    lock = RunLock(run.lock_path)
+    assert listed(capsys) == f"a  running      50 of {TOTAL:,} meta-steps"
+    note(run, "evaluated", 50, best=False)
+    assert listed(capsys) == f"a  running      50 of {TOTAL:,} meta-steps, testing"
+    note(run, "stopped", 50, reason="stopped")
+    lock.release()
+    assert listed(capsys) == f"a  stopped      50 of {TOTAL:,} meta-steps, training complete, not tested"
 
 
 def test_seed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from textual.widgets import Button, Input
 
 from metatui.config.fields import FIELDS, change
 from metatui.config.settings import Settings
-from metatui.events import Change, Curve, Evaluated, Evaluation, Finished, Started, Tweaked
+from metatui.events import Change, Curve, Evaluated, Evaluating, Evaluation, Finished, Started, Stop, Tweaked
 from metatui.runs.analysis.comparison.training_curves import live_changes, read_steps
 from metatui.runs.storage.journal import JournalWriter
 from metatui.runs.storage.result_files import EvaluationRecord, write_record
@@ -363,6 +363,22 @@ def test_resumed_run_shows_no_result_from_after_its_checkpoint() -> None:
     held = record.holding(150, finished=False)
     assert (held.validation, held.best, held.test) == (None, record.best, None)
     assert record.holding(200, finished=True) == record
+
+
+async def test_training_of_a_run_that_was_stopped_in_its_test_is_complete(make: Make, sessions: FakeSessions) -> None:
+    settings = change(NO_SETTINGS, {"training.early_stop": 2})
+    app = make(settings=settings)
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        session = await started(app, pilot, sessions)
+        session.emit(progress(10), Evaluated(evaluation(settings, 10), (), best=True))
+        for iteration in (20, 30):
+            session.emit(progress(iteration), Evaluated(evaluation(settings, iteration), (), best=False))
+        session.emit(Evaluating(30, "test", 0, 600))
+        await session.heard(app, pilot)
+        session.submit(Stop())
+        await session.over(app, pilot)
+        assert app.top_bar.state[0] == "Stopped, trained"
+        assert "The training is complete, but the run was not tested." in notes(app)[-1]
 
 
 def test_reopened_journal_has_nonfinite_validations(runs_dir: Path) -> None:

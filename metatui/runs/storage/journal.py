@@ -132,6 +132,17 @@ def effective_entries(entries: Iterable[Entry]) -> list[Entry]:
     return kept
 
 
+def ended_early(entries: Iterable[Entry], patience: int) -> bool:
+    """Return whether early stopping has ended the training of a run with the given journal.
+
+    Args:
+        patience: the run's value of `training.early_stop`.
+    """
+    validations = [entry for entry in effective_entries(entries) if entry.event == "evaluated"]
+    best = max((entry.iteration for entry in validations if entry.details.get("best") is True), default=-1)
+    return 0 < patience <= len({entry.iteration for entry in validations if entry.iteration > best})
+
+
 def last_status(entries: Iterable[Entry]) -> Status | None:
     """Return the status after the last event; None if the journal has no status."""
     status: Status | None = None

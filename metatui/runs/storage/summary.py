@@ -19,7 +19,7 @@ from metatui.config.schedule import PlannedChange
 from metatui.config.settings import Settings
 from metatui.events import Evaluation, Progress
 from metatui.runs.storage.commands import live_change, replay_log
-from metatui.runs.storage.journal import Entry, Status, check_journal
+from metatui.runs.storage.journal import Entry, Status, check_journal, ended_early
 from metatui.runs.storage.metrics import last_progress
 from metatui.runs.storage.result_files import EvaluationRecord
 from metatui.runs.storage.run_folder import RunFolder, end_reason, has_died, status_of
@@ -65,6 +65,8 @@ class RunSummary:
     """Reason why the run failed or was interrupted; None for other statuses, or if the journal contains no reason."""
     changed_live: bool = False
     """Whether a setting was changed during training. Scheduled changes do not count, but undone changes do."""
+    ended_early: bool = False
+    """Whether early stopping has ended the training."""
 
     @property
     def id(self) -> str:
@@ -76,9 +78,24 @@ class RunSummary:
         return self.progress.iteration if self.progress else 0
 
     @property
+    def is_trained(self) -> bool:
+        """Whether the training is complete: all its meta-steps are done, or early stopping has ended it."""
+        return self.ended_early or (self.iterations is not None and self.iteration >= self.iterations)
+
+    @property
+    def is_untested(self) -> bool:
+        """Whether the run was stopped or interrupted, and saved, after its training and before the end of its test."""
+        return self.is_trained and self.status in ("stopped", "interrupted") and not self.died
+
+    @property
     def activity(self) -> str:
-        """Activity of a run after its last meta-step: `validating` or `testing`; an empty string for other runs."""
-        if self.status != "running" or self.iterations is None or self.iteration < self.iterations:
+        """Activity of a run after its training: `validating`, `testing`, or `training complete, not tested`.
+
+        The last text describes a run that has ended without a test. For other runs, this is an empty string.
+        """
+        if self.is_untested:
+            return "training complete, not tested"
+        if self.status != "running" or not self.is_trained:
             return ""
         return "testing" if self.validation and self.validation.iteration == self.iteration else "validating"
 
@@ -133,6 +150,7 @@ def summarise(run: RunFolder) -> RunSummary:
         warning=_warning(entries),
         reason=end_reason(run, entries, status),
         changed_live=_changed_live(run, entries),
+        ended_early=settings is not None and ended_early(entries, settings.training.early_stop),
     )
 
 
@@ -249,7 +267,7 @@ class SummaryCache:
         return database
 
 
-VERSION = 3
+VERSION = 4
 """Version of the contents of a summary. Increase it when `summarise` returns additional data."""
 
 FILES = ("journal.jsonl", "metrics.jsonl", "evaluation.json", "lock")

@@ -226,8 +226,9 @@ class RunController:
             others = model.ended.reason == "stopped" and not self.client.stop_requested
             resume = with_keys(" {pause} resumes it.") if app.context.resumable else ""
             by = " in another instance of the app or with 'metatui stop'" if others else ""
+            untested = " The training is complete, but the run was not tested." if model.is_untested else ""
             app.notify(
-                f"{model.status}{by}.{result}{warning}{resume}{kept}",
+                f"{model.status}{by}.{untested}{result}{warning}{resume}{kept}",
                 title=model.run_id or "Run",
                 severity="warning" if warning or model.has_no_result else "information",
             )
@@ -288,7 +289,7 @@ class RunController:
         states = {views.run: RunState(views.label, "adaptation", views.colour) for views in self.side_by_side}
         if model is None:
             return list(states.values())
-        status = phase.value if model is self.client.model and phase.active else model.status
+        status = phase.value if model is self.client.model and phase.active else model.state
         name = model.run_id or f"{model.settings.algorithm.name}-{model.settings.task.source}"
         state = RunState(name, status.lower(), self._colour(model), model.has_no_result)
         if model.run_id not in states:
@@ -310,7 +311,7 @@ class RunController:
         kind = "test" if model.test else "validation"
         warning = [f"{kind} {value(model.result)}"] if model.result and model.has_no_result else []
         if not phase.active:
-            return model.status, *warning, model.run_id
+            return model.state, *warning, model.run_id
         now = model.evaluating
         if now and phase is Phase.RUNNING and (now.split == "test" or model.evaluation_left is not None):
             doing = "Testing" if now.split == "test" else "Validating"

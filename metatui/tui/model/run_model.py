@@ -119,6 +119,8 @@ class RunModel:
         self._clock = EvaluationClock()
         self.waits_because = ""
         """Warning shown while the run waits because its files cannot be written. Empty if the run is not waiting."""
+        self._since_best: set[int] = set()
+        """Meta-steps of the validations since the best one."""
         self._warning = ""
         """Text of the last event if it was a warning, otherwise empty."""
         self.ended: Finished | Failed | None = None
@@ -220,6 +222,22 @@ class RunModel:
                 return "Finished"
 
     @property
+    def ended_early(self) -> bool:
+        """True if early stopping has ended the training."""
+        return 0 < self.settings.training.early_stop <= len(self._since_best)
+
+    @property
+    def is_untested(self) -> bool:
+        """True if the run was stopped or interrupted after its training and before the end of its test."""
+        is_trained = self.ended_early or self.iteration >= self.settings.training.iterations
+        return is_trained and isinstance(self.ended, Finished) and self.ended.reason in ("stopped", "interrupted")
+
+    @property
+    def state(self) -> str:
+        """The displayed status, such as `Stopped`, or `Stopped, trained` if the run only lacks its test."""
+        return f"{self.status}, trained" if self.is_untested else self.status
+
+    @property
     def undoable(self) -> list[LiveChange]:
         """The user's live changes that are still in effect, in order. Changes that cancel each other out are omitted.
 
@@ -304,6 +322,7 @@ class RunModel:
         for history in (self.val_loss, self.val_accuracy):
             history.forget_after(event.iteration)
         self._keep_hints(lambda hint: hint.iteration <= event.iteration)
+        self._since_best = {iteration for iteration in self._since_best if iteration <= event.iteration}
         self.test = self.ended = None
         if self.evaluation and self.evaluation.iteration > event.iteration:
             self.evaluation = None
@@ -326,6 +345,9 @@ class RunModel:
                 history.add(evaluation.iteration, seconds, value)
         if event.best:
             self.best = evaluation
+            self._since_best.clear()
+        elif self.best is None or evaluation.iteration > self.best.iteration:
+            self._since_best.add(evaluation.iteration)
         # The protocol is the same for all validations of a run, and is shown with the adaptation.
         lost = diverged(evaluation.diverged, evaluation.tasks) if evaluation.diverged else ""
         result = ", ".join(filter(None, [short_metric(evaluation) if evaluation.is_finite or not lost else "", lost]))

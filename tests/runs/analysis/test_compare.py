@@ -17,7 +17,8 @@ import torch
 from scipy import stats
 
 import metatui
-from metatui.events import Evaluation
+from metatui.config.fields import change
+from metatui.events import Evaluating, Evaluation, Stop
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.experiment import Experiment
 from metatui.runs.analysis.comparison import (
@@ -421,6 +422,18 @@ def test_unfinished_runs_warn(tmp_path: Path, maml: RunFolder, iteration: int, w
             session.interrupt()
     (warning,) = compare(session.run).warnings
     assert warning == f"MAML is not finished: interrupted after {when}"
+
+
+def test_run_stopped_in_its_test_after_early_stopping_warns(tmp_path: Path) -> None:
+    changes = {"training.early_stop": 1, "evaluation.every": 2, "algorithm.outer_lr": 1.0}
+    session = Session.start(change(SINUSOID, changes), runs_dir=tmp_path)
+    for event in session:
+        if isinstance(event, Evaluating) and event.split == "test":
+            session.submit(Stop())
+    assert session.run.status() == "stopped"
+    assert session.outcome.iteration < SINUSOID.training.iterations
+    (warning,) = compare(session.run).warnings
+    assert warning == "MAML is not finished: stopped after its last meta-step, before the end of its test"
 
 
 def test_compare_from_the_library(store: Path, maml: RunFolder, reptile: RunFolder) -> None:

@@ -11,6 +11,7 @@ from metatui.config.settings import Settings
 from metatui.runs.analysis.comparison.formatting import seconds
 from metatui.runs.analysis.comparison.labels import values_of
 from metatui.runs.analysis.comparison.values import Protocol, RunResult, Steps
+from metatui.runs.storage.journal import ended_early
 from metatui.utils.errors import BadInput
 from metatui.utils.numbers import diverged
 from metatui.utils.text import counted
@@ -164,10 +165,9 @@ def result_warnings(runs: Sequence[RunResult]) -> Iterator[str]:
     for run in runs:
         if (status := run.run.status()) != "finished":
             done, total = run.costs.iterations, run.settings.training.iterations
+            is_trained = done >= total or ended_early(run.run.journal(), run.settings.training.early_stop)
             when = (
-                f"{done:,} of {total:,} meta-steps"
-                if done < total
-                else "its last meta-step, before the end of its test"
+                "its last meta-step, before the end of its test" if is_trained else f"{done:,} of {total:,} meta-steps"
             )
             yield f"{run.label} is not finished: {status} after {when}"
     for run in runs:

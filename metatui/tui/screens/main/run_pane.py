@@ -226,7 +226,7 @@ def _bar(model: RunModel, width: int, theme: ChartTheme) -> Row:
         return [Segment("no training", theme.muted)]
     done, total = model.iteration, max(1, model.settings.training.iterations)
     share = min(1.0, done / total)
-    counts = f" {done:,} of {total:,}, {int(100 * share)} %"
+    counts = f" {done:,} of {total:,}, {'early stop' if model.ended_early else f'{int(100 * share)} %'}"
     room = max(0, width - len(counts))
     filled = int(share * room)
     return [Segment(theme.glyphs.done * filled + theme.glyphs.todo * (room - filled) + counts, theme.text)]

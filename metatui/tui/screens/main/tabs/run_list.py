@@ -133,7 +133,7 @@ class ListedRun:
         self.key = run.run.path.name
         self.id = run.id
         self._cells = (
-            Cell(f"{LIVE if is_live(run) else ''}{run.status.capitalize()}"),
+            Cell(f"{LIVE if is_live(run) else ''}{run.status.capitalize()}{', trained' if run.is_untested else ''}"),
             Cell(result(run), "warning" if has_no_result(run) else "text"),
             Cell(f"{run.iteration:,}"),
             Cell(f"{run.preset or 'own'}{', changed live' if run.changed_live else ''}"),

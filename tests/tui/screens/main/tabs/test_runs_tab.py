@@ -142,6 +142,27 @@ async def test_preview_tells_settings_changed_during_the_run(make: Make, runs_di
     assert "Settings changed during the run Inner learning rate: 0.05 (at the start 0.01)" in preview
 
 
+async def test_training_of_a_run_that_was_stopped_in_its_test_is_complete(make: Make, runs_dir: Path) -> None:
+    settings = change(Settings(), {"training.early_stop": 1})
+    run = saved_run(runs_dir, settings, name=NAMES[0], test=False)
+    with closing(JournalWriter(run.journal_path)) as journal:
+        journal.write("started", 30)
+        for iteration, best in ((40, True), (50, False)):
+            journal.write("evaluated", iteration, best=best, loss=0.5, loss_ci95=0.1, tasks=9, shots=9, inner_step=1)
+        journal.write("stopped", 50, reason="stopped")
+    app = make()
+    async with app.run_test(size=(99, 40)) as pilot:
+        await pilot.press("2")
+        await settled(app, pilot)
+        assert "Stopped, trained" in text_of(app.screen, "#runs-table")
+        preview = text_of(app.screen, "#run-preview")
+        assert "Stopped, 50 meta-steps in 0:05, training complete, not tested, started" in preview
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert f"{NAMES[0]} (stopped, trained)" in text_of(app.screen, "#shown-line")
+        assert "50 of 5,000, early stop" in text_of(app.screen, "RunNumbers")
+
+
 async def test_undone_live_changes_are_told(make: Make, runs_dir: Path) -> None:
     run = saved_run(runs_dir, Settings(), name=NAMES[0], steps=3)
     saved_run(runs_dir, Settings(), name=NAMES[1], steps=3)
