@@ -228,22 +228,13 @@ def _list(runs_dir: Path | None, with_size: bool, as_json: bool) -> None:
 
 def _progress(summary: RunSummary, *, with_seed: bool = False) -> str:
     """Describe the progress of a run. The seed is included if it is not zero or if `with_seed` is True."""
+    from metatui.runs.execution.control.client import activity_of
+
     total = f" of {summary.iterations:,}" if summary.iterations is not None else ""
     number = summary.settings.training.seed if summary.settings else None
     seed = f"seed {number}" if number is not None and (number or with_seed) else ""
-    parts = (f"{summary.iteration:,}{total} meta-steps", seed, _activity(summary), summary.process)
+    parts = (f"{summary.iteration:,}{total} meta-steps", seed, activity_of(summary), summary.process)
     return ", ".join(filter(None, parts))
-
-
-def _activity(summary: RunSummary) -> str:
-    """Describe the validation or test that a run is in: `testing 120 of 600 tasks`."""
-    if not summary.activity:
-        return ""
-    from metatui.runs.execution.control.client import evaluation_progress
-
-    if (now := evaluation_progress(summary.run)) is None:
-        return summary.activity
-    return f"{'testing' if now.split == 'test' else 'validating'} {now.done:,} of {now.tasks:,} tasks"
 
 
 def _results(summary: RunSummary) -> Iterator[str]:

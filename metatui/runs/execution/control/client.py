@@ -16,6 +16,7 @@ from metatui.runs.execution.control.sockets import connect
 from metatui.runs.storage.journal import Entry
 from metatui.runs.storage.lock import ends_on_sigterm, holder, other_process
 from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.summary import RunSummary
 from metatui.utils.child_process import Channel
 from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import reason
@@ -88,6 +89,16 @@ def evaluation_progress(run: RunFolder) -> Evaluating | None:
             report = read_report(channel.file.readline(LONGEST_REPORT))
             return report.evaluating if report else None
     return None
+
+
+def activity_of(run: RunSummary) -> str:
+    """Return the activity of a run, with the tasks that its validation or test has done: `testing 120 of 600 tasks`.
+
+    The number of tasks is left out if the process of the run does not answer. This function may take a second.
+    """
+    if not run.activity or run.status != "running" or (now := evaluation_progress(run.run)) is None:
+        return run.activity
+    return f"{'testing' if now.split == 'test' else 'validating'} {now.done:,} of {now.tasks:,} tasks"
 
 
 class LiveRun:

@@ -49,6 +49,8 @@ class RunDetails:
     """Settings of the run's preset or, if it has none, the default settings."""
     preset: str | None = None
     """Name of the run's preset, or None if `base` contains the default settings."""
+    activity: str = ""
+    """Activity of the run after its training, such as `testing 120 of 600 tasks`. Empty for other runs."""
     saved: str = ""
     """Description of saved settings that cannot be used, such as `maml on sinusoid, model mine, seed 1`."""
     missing: str = ""
@@ -64,11 +66,13 @@ def read_details(run: RunSummary) -> RunDetails:
         model = outline(run.run)
     except (MetatuiError, OSError):  # OSError: deleted in the meantime
         return _unchecked(run)
-    name = presets.without_changed(run.preset or "")
+    from metatui.runs.execution.control.client import activity_of
+
+    name, activity = presets.without_changed(run.preset or ""), activity_of(run)
     with suppress(MetatuiError):  # the preset was deleted or renamed
         if name:
-            return RunDetails(model, presets.load(name).settings, name)
-    return RunDetails(model, Settings())
+            return RunDetails(model, presets.load(name).settings, name, activity)
+    return RunDetails(model, Settings(), activity=activity)
 
 
 def _unchecked(run: RunSummary) -> RunDetails:
@@ -162,7 +166,7 @@ def _amount(run: RunSummary, details: RunDetails) -> str:
     seconds = f" in {duration(details.model.seconds)}" if details.model and details.model.seconds else ""
     live = with_keys(" Press {open_run} to follow the run, or {stop_run} to stop it.") if is_live(run) else ""
     steps = counted(run.iteration, "meta-step")
-    now = [text for text in (run.activity, run.process) if text]
+    now = [text for text in (details.activity or run.activity, run.process) if text]
     return f"{', '.join([run.status.capitalize(), f'{steps}{seconds}', *now])}, started {when(run)}.{live}"
 
 

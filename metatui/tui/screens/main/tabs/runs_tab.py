@@ -22,6 +22,7 @@ from metatui.tui.screens.main.tabs.run_list import (
     MARK,
     ListedRun,
     Order,
+    is_live,
     listed_runs,
     table_columns,
 )
@@ -142,8 +143,13 @@ class RunsTab(ListTab):
 
     async def update(self) -> None:
         """If the tab is visible, show changes made by other processes, such as runs that were started or deleted."""
-        if self.display and self.app.screen is self.screen and await self._read_runs():
+        if not self.display or self.app.screen is not self.screen:
+            return
+        if await self._read_runs():
             self.fill(in_place=True)
+        run = self._previewed
+        if run and is_live(run) and run.activity and not self._is_reading_details:
+            self._read_details()  # the number of tested tasks is not in a file
 
     async def _read_runs(self) -> bool:
         """Read the runs again. Return whether anything has changed."""

@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from textual.pilot import Pilot
@@ -16,6 +17,9 @@ from textual.pilot import Pilot
 from metatui.config import presets
 from metatui.config.fields import change
 from metatui.config.settings import Settings
+from metatui.events import Evaluating
+from metatui.runs.execution.control import client
+from metatui.runs.execution.control.server import ControlServer
 from metatui.runs.storage.journal import JournalWriter
 from metatui.runs.storage.lock import RunLock
 from metatui.runs.storage.run_folder import RunFolder
@@ -29,6 +33,7 @@ from metatui.tui.screens.main.tabs import runs_tab
 from metatui.tui.screens.main.tabs.run_list import ListedRun
 from metatui.tui.screens.main.tabs.run_preview import RunDetails, read_details
 from metatui.tui.widgets.static_text import StaticText
+from tests.runs.execution.test_control_server import Session
 from tests.tui.fakes import saved_run
 from tests.tui.screens.conftest import press_together, text_of
 
@@ -161,6 +166,31 @@ async def test_training_of_a_run_that_was_stopped_in_its_test_is_complete(make: 
         await settled(app, pilot)
         assert f"{NAMES[0]} (stopped, trained)" in text_of(app.screen, "#shown-line")
         assert "50 of 5,000, early stop" in text_of(app.screen, "RunNumbers")
+
+
+async def test_preview_counts_the_tasks_of_the_final_test(
+    make: Make, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "GLANCE_SECONDS", 20)
+    settings = change(Settings(), {"training.iterations": 50})
+    run = saved_run(runs_dir, settings, name=NAMES[0], test=False)
+    with closing(JournalWriter(run.journal_path)) as journal:
+        journal.write("resumed", 50)
+    lock = RunLock(run.lock_path)
+    app = make()
+    with closing(ControlServer(cast(Any, Session(run)))) as server:
+        server.open()
+        async with app.run_test(size=(99, 40)) as pilot:
+            await pilot.press("2")
+            await settled(app, pilot)
+            assert "50 meta-steps in 0:05, testing, started" in text_of(app.screen, "#run-preview")
+            for done in (120, 240):
+                server.send(Evaluating(50, "test", done, 600))
+                text = f"50 meta-steps in 0:05, testing {done} of 600 tasks, started"
+                while text not in text_of(app.screen, "#run-preview"):
+                    await app.runs_tab.update()
+                    await settled(app, pilot)
+    lock.release()
 
 
 async def test_undone_live_changes_are_told(make: Make, runs_dir: Path) -> None:
