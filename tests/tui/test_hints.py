@@ -112,7 +112,7 @@ def line(app: MetatuiApp) -> str:
 
 async def test_hints_of_a_run(make: Callable[..., MetatuiApp], sessions: FakeSessions) -> None:
     app = make()
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
         field = await select(app, pilot, "algorithm.name", "fomaml")
         await select(app, pilot, "algorithm.name", "reptile")
         await pilot.press("f5")
@@ -143,6 +143,8 @@ async def test_hints_of_a_run(make: Callable[..., MetatuiApp], sessions: FakeSes
         assert put in line(app)
         await pilot.press("h")
         assert app.form.assessment.settings == change(SELECTED, {OUTER: 0.1, "evaluation.tasks": 150})
+        told = [note.message for note in app._notifications][-1]
+        assert told.endswith("The settings are those at the end of the run, with its live changes.")
         assert line(app) == ""
 
 

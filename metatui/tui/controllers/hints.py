@@ -85,7 +85,8 @@ class HintsController:
             return
         self.hide()
         name = f"{model.run_id} with {FIELDS[hint.path].label.lower()} {text_of(hint.new)}"
-        self._app.presets.load(settings, None, name)
+        note = "The settings are those at the end of the run, with its live changes." if model.undoable else ""
+        self._app.presets.load(settings, None, name, note=note)
 
     def hide(self) -> None:
         """Hide the current hint."""

@@ -16,6 +16,7 @@ from metatui.tui.keyboard.actions import with_keys
 from metatui.tui.screens.main.status_line import FormState
 from metatui.tui.widgets.form.model import Assessment
 from metatui.utils.errors import MetatuiError
+from metatui.utils.text import counted
 
 # Imported in the functions that use them, because the first frame does not need them.
 if TYPE_CHECKING:
@@ -73,7 +74,9 @@ class PresetsController:
 
     def form_state(self, form: Assessment) -> FormState:
         """Return the preset or run that was put into the form, and the settings that have been changed since then."""
-        return FormState(self._source, list(map(label_in_sentence, self._changed(form))), len(form.problems))
+        scheduled = f" with {counted(len(self.changes), 'scheduled change')}" if self.changes else ""
+        changed = list(map(label_in_sentence, self._changed(form)))
+        return FormState(f"{self._source}{scheduled}", changed, len(form.problems))
 
     def _changed(self, form: Assessment) -> list[str]:
         """Return the paths of valid settings that were changed since the form was filled."""

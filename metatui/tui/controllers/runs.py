@@ -9,8 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metatui.config.fields import FIELDS, differences, label_in_sentence, text_of
-from metatui.config.schedule import LAST
+from metatui.config.fields import FIELDS, label_in_sentence, text_of
 from metatui.config.settings import Settings
 from metatui.runs.formatting import file_size
 from metatui.tui.controllers.sessions import Sessions
@@ -130,7 +129,9 @@ class RunsController:
     def action_load_run(self) -> None:
         run = self._app.runs_tab.selected
         if run and run.settings:
-            self._app.presets.load(run.settings, None, run.id, origin=run.preset, note=_changed_while_it_ran(run))
+            note = _left_out(run)
+            source = f"{run.id} without later changes" if note else run.id
+            self._app.presets.load(run.settings, None, source, origin=run.preset, note=note)
         elif run:
             self._say_unreadable(run)
 
@@ -316,21 +317,22 @@ class RunsController:
         return len(side_by_side)
 
 
-def _changed_while_it_ran(run: RunSummary) -> str:
-    """Return a sentence about the settings that were changed while a run trained, or an empty string if none were."""
-    from metatui.runs.execution.replay_log import RunLog
+def _left_out(run: RunSummary) -> str:
+    """Return a sentence about the changes that a rerun repeats and the form leaves out; empty if there are none."""
+    from metatui.runs.execution.rerun import schedule_of
 
-    try:
-        log = RunLog.read(run.run)
-        after = log.settings_after(LAST)
-    except MetatuiError:  # deleted or damaged since it was listed
+    values: dict[str, list[str]] = {}
+    with suppress(MetatuiError):  # deleted or damaged since it was listed
+        for planned in schedule_of(run.run):
+            values.setdefault(planned.path, []).append(text_of(planned.value))
+    if not values:
         return ""
-    changed = [path for path in differences(log.settings, after) if FIELDS[path].live]
-    if not changed:
-        return ""
-    values = ", ".join(f"{label_in_sentence(path)} {text_of(after.value(path))}" for path in changed)
+    changes = ", ".join(
+        f"{label_in_sentence(path)} {texts[0] if len(texts) == 1 else f'({len(texts):,} changes)'}"
+        for path, texts in values.items()
+    )
     return (
-        f"The form has the settings from the start of the run, without these later changes: {values}. To repeat the "
+        f"The form has the settings from the start of the run, without these later changes: {changes}. To repeat the "
         f"run with these changes, use 'metatui rerun {run.id}'."
     )
 

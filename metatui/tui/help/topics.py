@@ -115,8 +115,9 @@ TERMS: Mapping[str, str] = {
         "rate is too high."
     ),
     "Live change": (
-        "A change to a setting during a run. The journal records the change, and a rerun repeats it at the same "
-        "meta-step."
+        "A change to a setting during a run. The journal records the change, and 'metatui rerun' repeats it at the "
+        "same meta-step. When the run ends, the form keeps the new value, and an undo restores the old one. Loading "
+        "the settings of a run from the runs tab leaves its changes out."
     ),
     "Scheduled changes": (
         "Changes to live settings that a preset or TOML file makes during training, each in a [[changes]] table. For "

@@ -287,7 +287,15 @@ ACTIONS: tuple[Action, ...] = (
     Action("reverse_runs", "t", "Reverse", "Reverse the order of the list.", RUNS, _row, bar=False, tab="runs"),
     Action("compare_runs", "c", "Compare", "Compare runs, or test one with more inner steps.", RUNS, _few, tab="runs"),
     Action("report_runs", "g", "Report", "Write a report on the marked or selected runs.", RUNS, _few, tab="runs"),
-    Action("load_run", "l", "Load settings", "Put the run's settings into the form.", RUNS, _idle_row, tab="runs"),
+    Action(
+        "load_run",
+        "l",
+        "Load settings",
+        "Put the run's settings at its start into the form.",
+        RUNS,
+        _idle_row,
+        tab="runs",
+    ),
     Action("resume_run", "r", "Resume", "Continue from the run's last checkpoint.", RUNS, _idle_row, tab="runs"),
     Action(
         "delete_run",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -215,12 +216,18 @@ async def test_undone_live_changes_are_told(make: Make, runs_dir: Path) -> None:
     assert "Live changes were undone: see the journal." in preview
 
 
+@pytest.mark.parametrize(
+    ("values", "changes"),
+    [((0.01, 0.05), "inner learning rate 0.05"), ((0.01, 0.05, 0.01), "inner learning rate (2 changes)")],
+    ids=["kept", "undone"],
+)
 async def test_loading_a_run_tells_settings_changed_during_the_run(
-    make: Make, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+    make: Make, runs_dir: Path, monkeypatch: pytest.MonkeyPatch, values: Sequence[float], changes: str
 ) -> None:
     run = saved_run(runs_dir, Settings(), name=NAMES[0], steps=3)
     with closing(JournalWriter(run.journal_path)) as journal:
-        journal.write("tweaked", 2, path="algorithm.inner_lr", old=0.01, new=0.05)
+        for iteration, (old, new) in enumerate(pairwise(values), 1):
+            journal.write("tweaked", iteration, path="algorithm.inner_lr", old=old, new=new)
     app, told = make(), list[str]()
     monkeypatch.setattr(app, "notify", lambda text, **_: told.append(text))
     async with app.run_test(size=SIZE) as pilot:
@@ -229,8 +236,11 @@ async def test_loading_a_run_tells_settings_changed_during_the_run(
         await pilot.press("l")
         await settled(app, pilot)
         assert app.form.assessment.settings == Settings()
+        line = app.work_tab.status.render_line(0).text.strip()
+        assert line.startswith(f"form: run {NAMES[0]} without later changes  ")
     (note,) = told
-    assert "without these later changes: inner learning rate 0.05." in note
+    assert note.startswith(f"{NAMES[0]} without later changes is in the form. F5 starts it.")
+    assert f"without these later changes: {changes}." in note
     assert f"use 'metatui rerun {NAMES[0]}'." in note
 
 
