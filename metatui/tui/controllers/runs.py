@@ -131,7 +131,7 @@ class RunsController:
         if run and run.settings:
             note = _left_out(run)
             source = f"{run.id} without later changes" if note else run.id
-            self._app.presets.load(run.settings, None, source, origin=run.preset, note=note)
+            self._app.presets.load(run.settings, None, source, origin=_origin_of_settings(run), note=note)
         elif run:
             self._say_unreadable(run)
 
@@ -315,6 +315,19 @@ class RunsController:
                 models[run.id] = await asyncio.to_thread(outline, run.run)
         app.run_controller.show_side_by_side(side_by_side, f"The marked runs on {same} held-out test tasks", models)
         return len(side_by_side)
+
+
+def _origin_of_settings(run: RunSummary) -> str | None:
+    """Return the preset that the settings at the start of a run come from.
+
+    It counts as changed if it schedules changes, because the form leaves them out.
+    """
+    from metatui.config import presets
+
+    with suppress(MetatuiError):  # deleted or damaged since it was listed
+        if run.preset and run.run.changes():
+            return presets.as_changed(run.preset)
+    return run.preset
 
 
 def _left_out(run: RunSummary) -> str:

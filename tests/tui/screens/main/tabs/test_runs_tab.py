@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,6 +18,7 @@ from textual.pilot import Pilot
 
 from metatui.config import presets
 from metatui.config.fields import change
+from metatui.config.schedule import PlannedChange
 from metatui.config.settings import Settings
 from metatui.events import Evaluating
 from metatui.runs.execution.control import client
@@ -242,6 +244,20 @@ async def test_loading_a_run_tells_settings_changed_during_the_run(
     assert note.startswith(f"{NAMES[0]} without later changes is in the form. F5 starts it.")
     assert f"without these later changes: {changes}." in note
     assert f"use 'metatui rerun {NAMES[0]}'." in note
+
+
+async def test_a_loaded_run_without_its_schedule_counts_as_a_changed_preset(make: Make, runs_dir: Path) -> None:
+    mine = presets.save("mine", Settings(), changes=(PlannedChange(20, "algorithm.inner_lr", 0.1),))
+    run = saved_run(runs_dir, mine.settings, name=NAMES[0], preset="mine")
+    shutil.copy(mine.path, run.settings_path)
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("2")
+        await settled(app, pilot)
+        await pilot.press("l")
+        await settled(app, pilot)
+        assert app.presets.changes == ()
+        assert app.presets.origin_of(mine.settings) == "mine (changed)"
 
 
 @pytest.mark.usefixtures("saved")
