@@ -108,8 +108,11 @@ def test_early_stopping_completes_the_training(capsys: pytest.CaptureFixture[str
 def test_seed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     saved_run(tmp_path / "runs", Settings.model_validate({"training": {"seed": 2}}), name="a")
     assert listed(capsys) == f"a  finished     50 of {TOTAL:,} meta-steps, seed 2"
-    saved(tmp_path, "b")
+    run = saved(tmp_path, "b")
     assert "meta-steps, seed 0" in listed(capsys)
+    run.settings_path.write_text(run.settings_path.read_text().replace('"maml"', '"of_a_plugin"'))
+    assert main(["runs", "--json"]) == 0
+    assert sorted(report["seed"] for report in json.loads(capsys.readouterr().out)["runs"]) == [0, 2]
 
 
 def test_size(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ def _list(runs_dir: Path | None, with_size: bool, as_json: bool) -> None:
         say(screen, f"There are no runs in {store.root} yet. Train one with: metatui run quick")
         return
     width = max(len(summary.id) for summary in summaries)
-    several = len({summary.settings.training.seed for summary in summaries if summary.settings}) > 1
+    several = len({summary.seed for summary in summaries} - {None}) > 1
     lines = Text()  # printed in one call, because ten thousand calls take seconds
     for summary, size in zip(summaries, sizes, strict=True):
         space = f"{file_size(size):>8}  " if size is not None else ""
@@ -231,8 +231,7 @@ def _progress(summary: RunSummary, *, with_seed: bool = False) -> str:
     from metatui.runs.execution.control.client import activity_of
 
     total = f" of {summary.iterations:,}" if summary.iterations is not None else ""
-    number = summary.settings.training.seed if summary.settings else None
-    seed = f"seed {number}" if number is not None and (number or with_seed) else ""
+    seed = f"seed {summary.seed}" if summary.seed is not None and (summary.seed or with_seed) else ""
     parts = (f"{summary.iteration:,}{total} meta-steps", seed, activity_of(summary), summary.process)
     return ", ".join(filter(None, parts))
 
@@ -269,7 +268,7 @@ def _report(summary: RunSummary, size: int | None) -> dict[str, Any]:
         "preset": summary.preset,
         "algorithm": settings.algorithm.name if settings else None,
         "task": settings.task.source if settings else None,
-        "seed": settings.training.seed if settings else None,
+        "seed": summary.seed,
         "iterations": summary.iteration,
         "total_iterations": summary.iterations,
         "meta_loss": progress.meta_loss if progress else None,

@@ -17,6 +17,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 import metatui
 from metatui.config.schedule import PlannedChange
 from metatui.config.settings import Settings
+from metatui.config.toml import read_tables
 from metatui.events import Evaluation, Progress
 from metatui.runs.storage.commands import live_change, replay_log
 from metatui.runs.storage.journal import Entry, Status, check_journal, ended_early
@@ -42,6 +43,8 @@ class RunSummary:
     preset: str | None
     settings: Settings | None
     """Settings of the run; None if settings.toml is invalid. In this case, `problem` contains the reason."""
+    seed: int | None
+    """Seed in settings.toml, even if other settings need a plugin that is not loaded; None if it cannot be read."""
     progress: Progress | None
     """Metrics of the last meta-step; None before the first meta-step, and for the algorithm `scratch`."""
     best: Evaluation | None
@@ -138,6 +141,7 @@ def summarise(run: RunFolder) -> RunSummary:
         started=first.time if first else _created(run),
         preset=sanitize(preset) if isinstance(preset, str) else None,
         settings=settings,
+        seed=settings.training.seed if settings else _saved_seed(run),
         progress=progress,
         best=records.best,
         test=records.test,
@@ -152,6 +156,15 @@ def summarise(run: RunFolder) -> RunSummary:
         changed_live=_changed_live(run, entries),
         ended_early=settings is not None and ended_early(entries, settings.training.early_stop),
     )
+
+
+def _saved_seed(run: RunFolder) -> int | None:
+    try:
+        training = read_tables(run.settings_path).get("training")
+    except (BadInput, OSError):
+        return None
+    seed = training.get("seed") if isinstance(training, dict) else None
+    return seed if type(seed) is int else None
 
 
 def _changed_live(run: RunFolder, entries: Iterable[Entry]) -> bool:

@@ -75,15 +75,18 @@ class Replay:
             self._metrics.take_steps(steps)
 
 
-def outline(run: RunFolder) -> RunModel:
+def outline(run: RunFolder, settings: Settings | None = None) -> RunModel:
     """Return a model with the journal and some of the meta-steps. This is fast even for a long run.
 
     Call this function in a thread, because it reads files.
 
+    Args:
+        settings: the settings of the run at its start. If None, they are read, too.
+
     Raises:
         BadInput: if the settings or the results of the run cannot be read.
     """
-    model = RunModel(run.settings(), run.id, run.status().capitalize())
+    model = RunModel(settings or run.settings(), run.id, run.status().capitalize())
     model.take_steps([Step(progress) for progress in sampled(run.metrics_path)])
     _take_journal(model, run)
     return model

@@ -148,10 +148,6 @@ class ListedRun:
         """Return whether each of the lower-case `words` occurs in the name, status, preset, date, algorithm or data."""
         return all(word in self._words for word in words)
 
-    @property
-    def seed(self) -> int | None:
-        return self.run.settings.training.seed if self.run.settings else None
-
     def item(self, mark: int | None = None, colour: str = "", *, with_seed: bool = False) -> Item:
         """Return the row of the run.
 
@@ -161,7 +157,7 @@ class ListedRun:
             with_seed: whether the row contains the seed, which it should if the listed runs have different seeds.
         """
         box = Cell("[ ]", colour=colour) if mark is None else Cell(f"[{mark}]", "title", colour)
-        seed = Cell(f"{self.seed:,}" if with_seed and self.seed is not None else "")
+        seed = Cell(f"{self.run.seed:,}" if with_seed and self.run.seed is not None else "")
         return Item(self.key, (box, Cell(self.id, colour=colour), seed, *self._cells))
 
 

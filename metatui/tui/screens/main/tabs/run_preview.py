@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 from rich.segment import Segment
 
 from metatui.config import presets
 from metatui.config.fields import FIELDS
-from metatui.config.registry import ALGORITHMS, DATA, REGISTRIES
+from metatui.config.registry import ALGORITHMS, DATA, REGISTRIES, components_with_options
 from metatui.config.settings import Settings
 from metatui.config.toml import read_tables
 from metatui.runs.formatting import duration
@@ -76,7 +77,10 @@ def read_details(run: RunSummary) -> RunDetails:
 
 
 def _unchecked(run: RunSummary) -> RunDetails:
-    """Describe the main settings in the file of a run without checking them, and name the first missing plugin."""
+    """Describe the main settings in the file of a run without checking them, and name the first missing plugin.
+
+    If only plugins are missing, the details include the run's curves and journal.
+    """
     try:
         tables = read_tables(run.run.settings_path)
     except (MetatuiError, OSError):
@@ -90,13 +94,47 @@ def _unchecked(run: RunSummary) -> RunDetails:
 
     shown = ("algorithm.name", "task.source", "model.name", "training.seed")
     algorithm, source, model, seed = (sanitize(str(value(path)), limit=80) for path in shown)
-    names = ((registry, value(registry.setting)) for registry in REGISTRIES)
-    missing = (
-        f"{registry.setting} is {quote(name)}, which needs its plugin: start with --plugin FILE.py."
-        for registry, name in names
-        if isinstance(name, str) and name not in (*FIELDS[registry.setting].choices, *registry.plugins())
+    names = ((registry.setting, value(registry.setting), registry.plugins()) for registry in REGISTRIES)
+    missing = {
+        path: name
+        for path, name, plugins in names
+        if isinstance(name, str) and name not in (*FIELDS[path].choices, *plugins)
+    }
+    sentences = (
+        f"{path} is {quote(name)}, which needs its plugin: start with --plugin FILE.py."
+        for path, name in missing.items()
     )
-    return RunDetails(saved=f"{algorithm} on {source}, model {model}, seed {seed}", missing=next(missing, ""))
+    return RunDetails(
+        _outline_without(missing, tables, run) if missing else None,
+        saved=f"{algorithm} on {source}, model {model}, seed {seed}",
+        missing=next(sentences, ""),
+    )
+
+
+def _outline_without(missing: Iterable[str], tables: Mapping[str, Any], run: RunSummary) -> RunModel | None:
+    """Return a model of `run` in which built-in components stand in for those of missing plugins.
+
+    The result is None if other settings or the results of the run are invalid, too.
+
+    Args:
+        missing: paths of the settings that name a component of a missing plugin.
+        tables: the tables of the run's settings file.
+    """
+    has_accuracy = run.progress is not None and run.progress.accuracy is not None
+    stand_ins = {
+        "task.source": "glyphs" if has_accuracy else "sinusoid",
+        "model.name": "auto",
+        "algorithm.name": "protonet",  # no inner steps, whose number the names of the curves would contain
+    }
+    known = {*Settings.model_fields, *components_with_options()}
+    groups = {name: table for name, table in tables.items() if name in known}
+    for path in missing:
+        group, name = path.split(".")
+        groups[group] = {**groups[group], name: stand_ins[path]}
+    try:
+        return outline(run.run, Settings.model_validate(groups))
+    except (ValueError, RecursionError, MetatuiError, OSError):  # ValueError: pydantic's ValidationError
+        return None
 
 
 def page(run: RunSummary, details: RunDetails, height: Callable[[], int]) -> Page:

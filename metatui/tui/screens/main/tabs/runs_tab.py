@@ -193,7 +193,7 @@ class RunsTab(ListTab):
         self._listed = self.order.sorted([each for each in self._all.values() if each.contains(self.words)])
         self._colours.of(self.marked)
         marks = {run_id: number for number, run_id in enumerate(self.marked, 1)}
-        with_seed = len({each.seed for each in self._listed} - {None}) > 1
+        with_seed = len({each.run.seed for each in self._listed} - {None}) > 1
         self.table.show(
             [
                 each.item(marks.get(each.id), self._colours.known(each.id) or "", with_seed=with_seed)

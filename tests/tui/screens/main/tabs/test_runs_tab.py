@@ -31,6 +31,7 @@ from metatui.tui.app import MetatuiApp
 from metatui.tui.colors.themes import CYCLE
 from metatui.tui.keyboard.actions import BY_ID, AppContext
 from metatui.tui.screens.dialogs.confirm import ConfirmScreen
+from metatui.tui.screens.main.curves import View, chart_of
 from metatui.tui.screens.main.header_footer import KeyBar
 from metatui.tui.screens.main.tabs import runs_tab
 from metatui.tui.screens.main.tabs.run_list import ListedRun
@@ -594,13 +595,29 @@ async def test_delete_dialog_snapshots(
         await compare_sizes(pilot)
 
 
-def test_preview_of_a_run_whose_plugin_is_not_loaded(runs_dir: Path) -> None:
-    run = saved_run(runs_dir, change(Settings(), {"training.seed": 7}), name="maml-sinusoid-20260102-030405")
+@pytest.mark.parametrize(
+    ("old", "saved_as"),
+    [
+        ('name = "auto"', "maml on glyphs, model mine, seed 7"),
+        ('name = "maml"', "mine on glyphs, model auto, seed 7"),
+        ('source = "glyphs"', "maml on mine, model auto, seed 7"),
+    ],
+)
+def test_preview_of_a_run_whose_plugin_is_not_loaded(runs_dir: Path, old: str, saved_as: str) -> None:
+    run = saved_run(runs_dir, change(GLYPHS, {"training.seed": 7}), name=NAMES[0], steps=40)
     text = run.settings_path.read_text()
-    run.settings_path.write_text(text.replace('name = "auto"', 'name = "my_model"', 1))
+    setting = old.partition(" ")[0]
+    run.settings_path.write_text(text.replace(old, f'{setting} = "mine"', 1) + "\n[mine]\nsize = 2\n")
     summary = summarise(run)
-    assert summary.settings is None
-    assert "my_model" in (summary.problem or "")
-    assert read_details(summary).saved == "maml on sinusoid, model my_model, seed 7"
+    assert (summary.settings, summary.seed) == (None, 7)
+    assert "mine" in (summary.problem or "")
+    details = read_details(summary)
+    assert details.saved == saved_as
+    assert details.missing.endswith(" is 'mine', which needs its plugin: start with --plugin FILE.py.")
+    assert details.model is not None
+    assert (len(details.model.meta_loss), len(details.model.accuracy)) == (40, 40)
+    chart = chart_of(details.model, View(metric="accuracy"), 100)
+    assert len(chart.series[0].points) == 40
     run.settings_path.write_text("no TOML")
+    assert summarise(run).seed is None
     assert read_details(summary).saved == ""
