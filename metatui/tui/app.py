@@ -14,6 +14,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
 from textual.filter import LineFilter
+from textual.geometry import Size
 from textual.notifications import SeverityLevel
 from textual.reactive import Reactive
 from textual.screen import Screen
@@ -81,6 +82,17 @@ class MainScreen(Screen[None]):
         # Textual would restyle all widgets at the start, when a dialog closes, and when the terminal gains or loses the
         # focus. No rule depends on these events, and restyling takes as long as drawing the screen.
         pass
+
+    def _screen_resized(self, size: Size) -> None:
+        if size != self._compositor.size:  # Textual sends the size of the terminal several times at the start
+            super()._screen_resized(size)
+
+    def _refresh_layout(self, size: Size | None = None, scroll: bool = False) -> None:
+        # Textual would draw what the layout has changed, and then the whole screen.
+        if self._repaint_required:
+            self._repaint_required = False
+            self._dirty_widgets.add(self)
+        super()._refresh_layout(size, scroll)
 
     def _compositor_refresh(self) -> None:
         if self.is_active:
