@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, cast
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 from textual.markup import escape
+from textual.style import Style
 
 from metatui.tui.help.word_search import match, normalised
 
@@ -86,6 +87,8 @@ class CommandProvider(Provider):
                 for command in await self.commands()
             ]
         query = query[:MAX_QUERY]
+        # Textual would look up the style and parse the markup of each hit, after each key.
+        help_style = Style.from_styles(self.app.screen.get_component_styles("command-palette--help-text"))
         words = normalised(query).split()
         found = ((entry.score(words), entry.command) for entry in self._entries)
         scored = ((self._score(*item), item[1]) for item in (*self.commands_for(query), *found) if item[0])
@@ -95,7 +98,9 @@ class CommandProvider(Provider):
                 start = command.name.lower().find(word)
                 if start >= 0 and self.match_style:
                     display = display.stylize(self.match_style, start, start + len(word))
-            yield Hit(score, display, command.run, command.name, escape(command.help))
+            if command.help:
+                display = Content.assemble(display, "\n", (command.help, help_style))
+            yield Hit(score, display, command.run, command.name)
 
     def _score(self, matched: float, command: Command) -> float:
         """Return a score that sorts commands by how well they match, with available commands before unavailable ones.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from metatui.config.declarations import SettingField
@@ -25,6 +25,7 @@ class SettingCommands(CommandProvider):
 
     async def commands(self) -> Sequence[Command]:
         self._names = {path: normalised(f"{setting.label} {path}") for path, setting in FIELDS.items()}
+        self._choices = _named_choices()
         return [self._command(setting) for setting in FIELDS.values()]
 
     def _command(self, setting: SettingField) -> Command:
@@ -56,7 +57,7 @@ class SettingCommands(CommandProvider):
                 yield from self._scored(values)
                 return
         if len(parts) == 1:
-            yield from self._scored(_named_choices(query))
+            yield from self._scored(self._choices.get(normalised(query), [])[:MOST_CHANGES])
 
     def _scored(self, values: Sequence[tuple[SettingField, str]]) -> Iterator[tuple[float, Command]]:
         """Yield the commands that set `values`.
@@ -145,15 +146,14 @@ def _title(setting: SettingField, name: str) -> str:
     return next(titles, "")
 
 
-def _named_choices(name: str) -> list[tuple[SettingField, str]]:
-    """Return pairs of a setting and a choice that has the name or title `name`, such as the algorithm `maml++`."""
-    typed = normalised(name)
-    return [
-        (setting, choice)
-        for setting in FIELDS.values()
-        for choice in setting.choices
-        if typed in (normalised(choice), normalised(_title(setting, choice)))
-    ][:MOST_CHANGES]
+def _named_choices() -> Mapping[str, Sequence[tuple[SettingField, str]]]:
+    """Return pairs of a setting and a choice, keyed by the normalised name and title of the choice."""
+    named: dict[str, list[tuple[SettingField, str]]] = {}
+    for setting in FIELDS.values():
+        for choice in setting.choices:
+            for name in {normalised(choice), normalised(_title(setting, choice) or choice)}:
+                named.setdefault(name, []).append((setting, choice))
+    return named
 
 
 def _is_value(setting: SettingField, text: str) -> bool:
