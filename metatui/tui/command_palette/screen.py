@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
+from typing import TYPE_CHECKING, cast
 
-from textual import on
+from textual import on, work
 from textual.command import CommandList, CommandPalette
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
@@ -16,6 +18,12 @@ from metatui.tui.command_palette.lists import ExplanationCommands, PresetCommand
 from metatui.tui.command_palette.provider import CommandProvider
 from metatui.tui.command_palette.settings import SettingCommands
 from metatui.tui.screens.overlay import Overlay
+
+if TYPE_CHECKING:
+    from metatui.tui.app import MetatuiApp
+
+TYPING_SECONDS = 0.1
+"""Seconds before a search if further keys are waiting."""
 
 NOTHING_HERE = "No matches here. To search settings, presets and runs, close this screen first (esc)."
 
@@ -34,6 +42,14 @@ class Palette(CommandPalette, Overlay[None]):
             placeholder = "An action, a preset, a run, a term, or a setting, such as inner lr 0.05"
         super().__init__(providers, placeholder=placeholder, id="--command-palette")
         self._over_tabs = over_tabs
+
+    @work(exclusive=True, group=CommandPalette._GATHER_COMMANDS_GROUP)
+    async def _gather_commands(self, search_value: str) -> None:
+        """Search for commands, but not while the user types faster than the app can search and draw the results."""
+        if cast("MetatuiApp", self.app).has_waiting_keys:
+            await asyncio.sleep(TYPING_SECONDS)  # the next character cancels this search
+        gather = CommandPalette._gather_commands.__wrapped__  # type: ignore[attr-defined]
+        await gather(self, search_value)
 
     def _start_no_matches_countdown(self, search_value: str) -> None:
         """Show a message after a short delay if the search finds nothing.

@@ -32,6 +32,11 @@ class OrderedKeys(App[None], inherit_bindings=False):
         self.last_input = time.monotonic()
         """Time of the last input from the keyboard or mouse."""
 
+    @property
+    def has_waiting_keys(self) -> bool:
+        """Whether keys have been pressed that the app has not begun to handle."""
+        return bool(self._held)
+
     async def on_event(self, event: Event) -> None:
         if isinstance(event, InputEvent | Paste):
             self.last_input = time.monotonic()

@@ -94,6 +94,31 @@ async def test_actions(make: Make, runs_dir: Path) -> None:
         assert app.run_controller.client.phase.active
 
 
+async def test_fast_typing_searches_only_once(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metatui.tui.command_palette.screen.TYPING_SECONDS", 3600.0)
+    search_in_provider, queries = CommandProvider.search, list[str]()
+
+    def searched(provider: CommandProvider, query: str) -> Hits:
+        queries.append(query)
+        return search_in_provider(provider, query)
+
+    monkeypatch.setattr(CommandProvider, "search", searched)
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("ctrl+p")
+        await settled(app, pilot)
+        await press_together(pilot, *"learning")
+        await settled(app, pilot)
+        assert set(queries) == {"learning"}
+        assert first(listed(app)).startswith("Setting: Inner learning rate")
+
+
+async def test_a_query_without_letters_names_no_choice(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        assert not await search(app, pilot, "?")
+
+
 async def test_palette_of_another_screen_lists_its_keys(make: Make) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
