@@ -13,6 +13,7 @@ import pytest
 from metatui.config import presets
 from metatui.config.fields import change
 from metatui.runs.storage.run_folder import RunFolder
+from metatui.tui.terminal.cursor_query import QUESTION
 from tests.terminal.checks import LARGE, SMALL, assert_nothing_lost, assert_usable, happened, runs
 from tests.terminal.conftest import ENDLESS, Open
 from tests.terminal.journey import INNER_LR, PRESET, journey
@@ -90,6 +91,27 @@ def test_a_terminal_that_cannot_move_the_cursor_is_refused(open_program: Open) -
         assert program.ended() == 2
         assert "this terminal (TERM=dumb) cannot move the cursor" in program.said
         assert b"\x1b[?1049h" not in program.emulator.sent, "the alternate screen"
+
+
+def test_keys_typed_before_the_app_starts(open_program: Open) -> None:
+    with open_program() as program:
+        program.press("enter")
+        program.see("omniglot")  # enter opens the list of tasks
+        program.press("escape")
+        program.press("f10")
+        assert program.ended() == 0
+
+
+def test_keys_typed_before_the_terminal_replies(open_program: Open) -> None:
+    with open_program(TERM="dumb") as program:
+        program.press("2")
+        program.until(lambda: QUESTION in program.emulator.sent, "the query")
+        program.press("1")
+        program.press("2")
+        program.send(b"\x1b[1;1R")
+        program.see("No runs yet")
+        program.press("f10")
+        assert program.ended() == 0
 
 
 def test_the_screen_is_drawn_again_after_a_suspension(open_program: Open) -> None:

@@ -20,6 +20,9 @@ WAIT: Final = 0.5
 LONGEST: Final = 4096
 """Maximum number of bytes to read before giving up. Keys and pasted text may arrive before the reply."""
 
+typed: Final = bytearray()
+"""Keys that arrived before the replies. The app handles them when it starts."""
+
 
 def moves_cursor(keyboard: int = 0, screen: int = 1) -> bool:
     """Return whether the terminal reports the position of its cursor.
@@ -43,7 +46,7 @@ def _reply(question: bytes, expected: re.Pattern[bytes], keyboard: int, screen: 
     """Send `question` to the terminal and return its reply, or None if the expected reply does not arrive."""
     try:
         before = termios.tcgetattr(keyboard)
-        tty.setcbreak(keyboard)
+        tty.setcbreak(keyboard, termios.TCSANOW)  # the default would discard keys that the user has typed ahead
     except termios.error:
         return None
     received = b""
@@ -60,4 +63,5 @@ def _reply(question: bytes, expected: re.Pattern[bytes], keyboard: int, screen: 
         with suppress(termios.error):  # the terminal was closed
             termios.tcsetattr(keyboard, termios.TCSANOW, before)
     found = expected.search(received)
+    typed.extend(expected.sub(b"", received))
     return found[0] if found else None

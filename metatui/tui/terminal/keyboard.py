@@ -17,6 +17,7 @@ from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 
+from metatui.tui.terminal.cursor_query import typed
 from metatui.tui.terminal.sixel import REPLY, UNFINISHED_REPLY, Reply
 
 EXIT_CHECK_SECONDS = 0.1
@@ -43,10 +44,16 @@ class Keyboard(LinuxDriver):
         escape_pending, unfinished = False, ""
         with selectors.SelectSelector() as selector:
             selector.register(self.fileno, selectors.EVENT_READ)
+            # Until the driver has changed the mode of the terminal, the enter key arrives as a line feed.
+            typed_ahead = bytes(typed) + (self._read() if selector.select(0) else b"")
+            typed_ahead = typed_ahead.replace(b"\n", b"\r")
+            typed.clear()
             while not self.exit_event.is_set():
                 text, unfinished = unfinished, ""
-                if selector.select(constants.ESCAPE_DELAY if escape_pending or text else EXIT_CHECK_SECONDS):
-                    data = self._read()
+                if typed_ahead or selector.select(
+                    constants.ESCAPE_DELAY if escape_pending or text else EXIT_CHECK_SECONDS
+                ):
+                    data, typed_ahead = typed_ahead or self._read(), b""
                     if not data:
                         self._app.post_message(TerminalLost())
                         return

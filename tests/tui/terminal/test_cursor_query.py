@@ -27,6 +27,7 @@ def answer(terminal: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> Callab
     emulator, _ = terminal
     write = os.write
     monkeypatch.setattr(cursor_query, "WAIT", 0.05)
+    monkeypatch.setattr(cursor_query, "typed", bytearray())
 
     def reply_to(question: bytes, reply: bytes) -> None:
         def answered(descriptor: int, data: bytes) -> int:
@@ -46,10 +47,12 @@ def test_terminals_that_reply_move_the_cursor(
 ) -> None:
     emulator, program = terminal
     before = termios.tcgetattr(program)
+    os.write(emulator, b"k\n")
     answer(QUESTION, reply)
     assert moves_cursor(program, program) is moves
+    assert bytes(cursor_query.typed) == (b"k\nx" if moves else b"k\nx\x1b[A")
     assert termios.tcgetattr(program) == before
-    assert os.read(emulator, 100).startswith(QUESTION)
+    assert QUESTION in os.read(emulator, 100)
 
 
 @pytest.mark.parametrize(
