@@ -541,6 +541,25 @@ async def test_first_dialogs_need_no_other_style_sheets(make: Make) -> None:
         assert set(app.stylesheet.source) == known
 
 
+async def test_notifications_leave_the_left_column_and_the_key_bar_readable(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        app.notify("word " * 21)
+        await pilot.pause()
+        toast = app.screen.query_one(Toast).region
+        assert toast.x >= app.form.region.right, "the column of the form or of the journal"
+        assert toast.height == 2
+        for size in ((80, 24), (40, 20)):
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+            toast = app.screen.query_one(Toast).region
+            assert toast.x >= 0
+            assert toast.right <= size[0]
+            assert toast.bottom <= app.screen.query_one(KeyBar).region.y
+            assert app.focused
+            assert not toast.overlaps(app.focused.region)
+
+
 async def test_a_notification_replaces_the_others(make: Make) -> None:
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:
