@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from textual.pilot import Pilot
+from textual.widgets._toast import Toast
 
 from metatui.config.fields import change, text_of
 from metatui.config.settings import Settings
@@ -180,3 +181,18 @@ async def test_hints_of_a_run_from_disk(make: Callable[..., MetatuiApp], runs_di
         assert shown.hints == [SLOW, NOISY]
         assert shown.journal[-1].text == "An unknown kind"
         assert line(app).startswith("Hint (1 more): Validation is noisy")
+
+
+async def test_notifications_do_not_cover_the_hint(make: Callable[..., MetatuiApp], runs_dir: Path) -> None:
+    run = saved_run(runs_dir, Settings(), name="maml-sinusoid-20260102-030405", steps=100, test=False)
+    journal = JournalWriter(run.journal_path)
+    journal.write("hinted", **vars(SLOW))
+    journal.close()
+    app = make()
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await pilot.press("2", "enter")
+        await app.workers.wait_for_complete()
+        app.notify("word " * 40, title="The run ended")
+        await pilot.pause()
+        assert line(app).startswith("Hint: The parameters hardly move")
+        assert not app.screen.query_one(Toast).region.overlaps(app.work_tab.hint.region)

@@ -203,9 +203,9 @@ class WorkTab(Vertical):
     def compose(self) -> ComposeResult:
         self._lay_out()  # before mounting, so that the widgets are styled and laid out once
         yield self.status
+        yield self.hint  # above the panes, because notifications cover the lowest rows
         yield self._strip
         yield self._panes
-        yield self.hint
 
     async def complete(self) -> None:
         """Add the remaining parts, which the first frame leaves out to make the app start faster."""
