@@ -75,6 +75,7 @@ class Columns:
     """Names of the columns that are used."""
 
     task: str
+    """Name of the task column; empty if all rows belong to one task."""
     split: str
     """Name of the split column; empty if there is none."""
     inputs: tuple[str, ...]
@@ -88,7 +89,14 @@ class Columns:
 
     @property
     def text(self) -> tuple[str, ...]:
-        return (self.task, self.split) if self.split else (self.task,)
+        return tuple(name for name in (self.task, self.split) if name)
+
+
+ChooseColumns = Callable[[Sequence[str], Callable[[str], bool]], Columns]
+"""Function that chooses columns.
+
+Its arguments are the names of the columns in a file, and a function that returns whether a column contains numbers.
+"""
 
 
 @dataclass(frozen=True)
@@ -113,15 +121,42 @@ def read_table(options: TableOptions) -> TableData:
     """
     path = Path(options.file)
     name = quote(str(path), 200)
+    rows = _read(path, lambda named, numeric: _choose_columns(name, named, options, numeric))
+    return _grouped(path, name, rows)
+
+
+def read_columns(path: Path, columns: Sequence[str]) -> NDArray[np.float64]:
+    """Read the numeric `columns` of a CSV or Parquet file, whose rows all belong to one task.
+
+    Returns:
+        The values [rows, columns], with the rows in the order of the file.
+
+    Raises:
+        BadInput: as `read_table`, or if the file lacks one of the columns.
+    """
+
+    def choose(named: Sequence[str], numeric: Callable[[str], bool]) -> Columns:
+        for column in columns:
+            if column not in named:
+                needed, present = (quote(", ".join(names), 200)[1:-1] for names in (columns, named))
+                what = "the column" if len(columns) == 1 else "the columns"
+                raise BadInput(f"{quote(str(path), 200)} has the columns {present}, but must have {what} {needed}")
+        return Columns(task="", split="", inputs=tuple(columns), targets=(), ignored=())
+
+    return _read(path, choose).values
+
+
+def _read(path: Path, choose: ChooseColumns) -> _Rows:
+    name = quote(str(path), 200)
     data = read_bounded(path, LARGEST)
     if not data or data.isspace():
         raise BadInput(f"{name} is empty, but must be a CSV file with a line of column names, or a Parquet file")
     if data.startswith(b"PAR1") or path.suffix.lower() in (".parquet", ".pq"):
-        rows = _read_parquet(data, name, options)
+        rows = _read_parquet(data, name, choose)
     else:
-        rows = _read_csv(data, name, options)
+        rows = _read_csv(data, name, choose)
     _check_numbers(rows, name)
-    return _grouped(path, name, rows)
+    return rows
 
 
 def _grouped(path: Path, name: str, rows: _Rows) -> TableData:
@@ -179,19 +214,25 @@ def _check_numbers(rows: _Rows, name: str) -> None:
     )
 
 
-def _choose_columns(name: str, header: Sequence[str], options: TableOptions, numeric: Callable[[str], bool]) -> Columns:
-    """Return the columns selected by `options`.
-
-    Args:
-        numeric: function that returns whether a column contains numbers.
-
-    Raises:
-        BadInput: if a name is missing from the file or occurs twice in it, or if a column is used twice.
-    """
+def _named(name: str, header: Sequence[str]) -> list[str]:
+    """Return the columns that have a name. Raises BadInput if a name occurs twice."""
     named = [column for column in header if column]
     column, count = Counter(named).most_common(1)[0] if named else ("", 0)
     if count > 1:
         raise BadInput(f"{name} has {count} columns called {quote(column)}, but column names must be unique")
+    return named
+
+
+def _choose_columns(name: str, named: Sequence[str], options: TableOptions, numeric: Callable[[str], bool]) -> Columns:
+    """Return the columns selected by `options`.
+
+    Args:
+        named: names of the columns of the file.
+        numeric: function that returns whether a column contains numbers.
+
+    Raises:
+        BadInput: if a name is missing from the file, or if a column is used twice.
+    """
     used: dict[str, str] = {}
 
     def use(field: str, column: str) -> str:
@@ -230,7 +271,7 @@ def _problem(field: str, value: str, requirement: str) -> SettingsError:
 # CSV
 
 
-def _read_csv(data: bytes, name: str, options: TableOptions) -> _Rows:
+def _read_csv(data: bytes, name: str, choose: ChooseColumns) -> _Rows:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:4096]:
         raise BadInput(f"{name} is not UTF-8 text, but must be a CSV file in UTF-8 or a Parquet file")
     start = data[:65_536].split(b"\n", 1)[0]
@@ -244,12 +285,13 @@ def _read_csv(data: bytes, name: str, options: TableOptions) -> _Rows:
     if not first:
         raise BadInput(_no_rows(name))
     cells = dict(zip(header, first, strict=False))
-    columns = _choose_columns(name, header, options, lambda column: _is_number(cells.get(column, "")))
+    columns = choose(_named(name, header), lambda column: _is_number(cells.get(column, "")))
     places = [header.index(column) for column in columns.numeric]
     text_places = [header.index(column) for column in columns.text]
     values, lines = array("d"), array("q")
     texts: list[list[str]] = [[] for _ in text_places]
-    numbers = itemgetter(*places)
+    # itemgetter is faster than a list comprehension, but returns no tuple for a single place.
+    numbers = itemgetter(*places) if len(places) > 1 else lambda row: [row[place] for place in places]
     for row in itertools.chain([first], records):
         try:
             values.extend(map(float, numbers(row)))
@@ -323,7 +365,7 @@ def _too_many(name: str) -> str:
 # Parquet
 
 
-def _read_parquet(data: bytes, name: str, options: TableOptions) -> _Rows:
+def _read_parquet(data: bytes, name: str, choose: ChooseColumns) -> _Rows:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -338,7 +380,7 @@ def _read_parquet(data: bytes, name: str, options: TableOptions) -> _Rows:
             kind = schema.field(column).type
             return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
-        columns = _choose_columns(name, schema.names, options, numeric)
+        columns = choose(_named(name, schema.names), numeric)
         for column in columns.numeric:
             if not numeric(column):
                 raise BadInput(

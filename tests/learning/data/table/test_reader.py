@@ -10,7 +10,7 @@ import pytest
 
 from metatui.learning.data.sources.table import TableOptions
 from metatui.learning.data.table import reader
-from metatui.learning.data.table.reader import read_table
+from metatui.learning.data.table.reader import read_columns, read_table
 from metatui.utils.errors import BadInput
 
 
@@ -68,6 +68,39 @@ def test_split_column(tmp_path: Path) -> None:
     path.write_text("task,fold,x,y\na,test,1,2\nb,train,3,4\na,test,5,6\nc,val,7,8\n")
     table = read_table(options(path, split_column="fold"))
     assert table.splits == ("test", "train", "val")
+
+
+@pytest.mark.parametrize(("columns", "expected"), [(["x"], [[1], [3], [5]]), (["y", "x"], [[2, 1], [4, 3], [6, 5]])])
+@pytest.mark.parametrize("data", ROWS.values(), ids=ROWS)
+def test_named_columns_in_the_order_of_the_file(
+    tmp_path: Path, data: bytes, columns: list[str], expected: list[list[float]]
+) -> None:
+    path = tmp_path / "table.csv"
+    path.write_bytes(data)
+    assert read_columns(path, columns).tolist() == expected
+
+
+def test_named_columns_of_a_parquet_file(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "table.parquet", {"x": [1, 3], "note": ["a", "b"]})
+    assert read_columns(path, ["x"]).tolist() == [[1], [3]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x,note\n1,a\n", "has the columns x, note, but must have the columns x, y"),
+        ("x,y,x\n1,2,3\n", "has 2 columns called 'x', but column names must be unique"),
+        ("x,y\n1,\n", "line 2: column 'y' is empty, but must be a number"),
+        ("x,y\n1,inf\n", "line 2: column 'y' is inf, but must be a number from -1e\\+30 to 1e\\+30"),
+        ("x,y\n", "has column names but no rows"),
+        ("", "is empty, but must be a CSV file with a line of column names, or a Parquet file"),
+    ],
+)
+def test_refused_columns(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(text)
+    with pytest.raises(BadInput, match=message):
+        read_columns(path, ["x", "y"])
 
 
 def test_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
