@@ -104,6 +104,12 @@ export_option = click.option(
     help="Also write comparisons to a file: .csv, .html, .json, .md, .pdf, .png, .svg or .tex; may be repeated.",
 )  # fmt: skip
 
+to_option = click.option(
+    "--to", metavar="FILE|-", default="-", show_default=True, help="File to write, or - for standard output."
+)
+
+force_option = click.option("--force", is_flag=True, help="Replace an existing file.")
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
@@ -169,6 +175,15 @@ def note_without_effect(settings: Settings, paths: Iterable[str]) -> None:
 
     for sentence in without_effect(settings, sorted(paths)):
         echo(f"note: {sentence}", err=True)
+
+
+def new_file(to: str, *, force: bool) -> Path | None:
+    """Return the path given with `--to`, or None for standard output. Raises the same errors as `check_new_file`."""
+    if to == "-":
+        return None
+    path = paths.expanded(to)
+    check_new_file(path, "--to", force=force)
+    return path
 
 
 def check_new_file(path: Path, option: str, *, force: bool) -> None:

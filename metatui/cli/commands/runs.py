@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,17 +11,25 @@ import click
 from rich.text import Text
 
 from metatui.cli.console.layout import plain, say, wrapped
-from metatui.cli.console.output import console, emit, evaluation_json, stream
-from metatui.cli.options import check_new_file, complete_runs, examples, json_option, runs_dir_option
+from metatui.cli.console.output import console, emit, evaluation_json, write_rows
+from metatui.cli.options import (
+    check_new_file,
+    complete_runs,
+    examples,
+    force_option,
+    json_option,
+    new_file,
+    runs_dir_option,
+    to_option,
+)
 from metatui.events import Evaluation
-from metatui.runs.analysis.metrics_csv import metrics_rows, validation_rows, write_csv
+from metatui.runs.analysis.metrics_csv import metrics_rows, validation_rows
 from metatui.runs.formatting import file_size, headline, parameters
 from metatui.runs.storage.lock import holder
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.runs.storage.summary import RunSummary, summarise
 from metatui.utils.errors import BadInput, MetatuiError, quote
-from metatui.utils.files import replacing
 from metatui.utils.paths import expanded
 from metatui.utils.text import counted
 
@@ -75,14 +82,14 @@ def list_runs(size: bool, runs_dir: Path | None, as_json: bool) -> None:
     )
 )
 @click.argument("run", shell_complete=complete_runs)
-@click.option("--to", metavar="FILE|-", default="-", show_default=True, help="File to write, or - for standard output.")
+@to_option
 @click.option(
     "--evaluations",
     is_flag=True,
     help="Export the results of the validations instead of the metrics of the meta-steps.",
 )
 @click.option("--model", is_flag=True, help="Export the best parameters of the model to a safetensors file.")
-@click.option("--force", is_flag=True, help="Replace an existing file.")
+@force_option
 @runs_dir_option
 def export(run: str, to: str, evaluations: bool, model: bool, force: bool, runs_dir: Path | None) -> None:
     """Export the metrics of RUN as CSV, or the model as safetensors.
@@ -100,18 +107,10 @@ def export(run: str, to: str, evaluations: bool, model: bool, force: bool, runs_
         _export_model(folder, to, force=force)
         return
     rows = validation_rows(folder) if evaluations else metrics_rows(folder)
-    if to == "-":
-        if output := stream():
-            write_csv(rows, output)
-            output.flush()
-        return
-    path = expanded(to)
-    check_new_file(path, "--to", force=force)
-    with replacing(path) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-        count = write_csv(rows, text) - 1
-        text.detach()
-    say(console(), f"Wrote {counted(count, 'row')} to {path}")
+    path = new_file(to, force=force)
+    count = write_rows(rows, path) - 1
+    if path is not None:
+        say(console(), f"Wrote {counted(count, 'row')} to {path}")
 
 
 def _export_model(run: RunFolder, to: str, *, force: bool) -> None:

@@ -6,18 +6,20 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, TextIO, cast
 
 import click
 from rich.console import Console
 
 from metatui.events import Evaluation
+from metatui.runs.analysis.metrics_csv import Row, write_csv
 from metatui.runs.storage.jsonl import finite
 from metatui.utils.errors import MetatuiError
-from metatui.utils.files import reason
+from metatui.utils.files import reason, replacing
 
 UNLIMITED = 10_000
 """Width for output to a file or a pipe, large enough that no line is wrapped."""
@@ -83,6 +85,27 @@ def stream(*, stderr: bool = False) -> TextIO | None:
     if stderr:
         return cast("TextIO", _Stream(sys.stderr)) if sys.stderr else None
     return cast("TextIO", _Output(sys.stdout)) if sys.stdout else None
+
+
+def write_rows(rows: Iterable[Row], path: Path | None) -> int:
+    """Write `rows` as CSV to the file `path` or, if it is None, to standard output. Returns the number of rows.
+
+    Raises:
+        WriteRefused: if the file cannot be written.
+        MetatuiError: if standard output cannot be written.
+    """
+    if path is None:
+        output = stream()
+        if output is None:
+            return 0
+        count = write_csv(rows, output)
+        output.flush()
+        return count
+    with replacing(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        count = write_csv(rows, text)
+        text.detach()
+        return count
 
 
 def console(*, stderr: bool = False) -> Console:
