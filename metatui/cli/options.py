@@ -85,6 +85,10 @@ set_option = click.option(
 
 device_option = click.option("--device", metavar="DEVICE", help="Device to compute on: auto, cpu, cuda, cuda:N or mps.")
 
+run_device_option = click.option(
+    "--device", metavar="DEVICE", help="Device to compute on. Default: the device in the run's settings."
+)
+
 runs_dir_option = click.option(
     "--runs-dir", type=FilePath(), metavar="DIR",
     help="Folder that contains the runs. Default: the folder in METATUI_RUNS, or one in the user's data directory.",
@@ -98,6 +102,10 @@ split_option = click.option(
     "--split", type=click.Choice(["test", "val"]), default="test", show_default=True,
     help="Split from which the held-out tasks are drawn: test, or val for validation.",
 )  # fmt: skip
+
+steps_option = click.option(
+    "--steps", type=int, metavar="N", help="Number of inner steps. Default: the number in the run's settings."
+)
 
 export_option = click.option(
     "--export", "exports", multiple=True, type=FilePath(), metavar="FILE",

@@ -9,13 +9,29 @@ import click
 from metatui.cli.console.layout import say, show_table
 from metatui.cli.console.output import console, emit, evaluation_json
 from metatui.cli.console.progress import images_shown
-from metatui.cli.options import complete_runs, examples, json_option, runs_dir_option, shots_option, split_option
+from metatui.cli.options import (
+    complete_runs,
+    examples,
+    json_option,
+    run_device_option,
+    runs_dir_option,
+    shots_option,
+    split_option,
+    steps_option,
+)
 from metatui.config.fields import FIELDS
 from metatui.events import Evaluation
 from metatui.runs.formatting import accuracy, headline, parameters
 from metatui.runs.storage.store import RunStore
 from metatui.utils.errors import MetatuiError
 from metatui.utils.numbers import diverged, interval
+
+batch_norm_option = click.option(
+    "--batch-norm",
+    type=click.Choice(FIELDS["evaluation.batch_norm"].choices),
+    help="Statistics that batch norm uses: those of the whole query set (transductive), or those of the support set "
+    "and one query example at a time (per_example).",
+)
 
 
 @click.command(
@@ -29,9 +45,7 @@ from metatui.utils.numbers import diverged, interval
 @click.option(
     "--tasks", type=int, metavar="N", help="Number of held-out tasks. Default: the number in the run's settings."
 )
-@click.option(
-    "--steps", type=int, metavar="N", help="Number of inner steps. Default: the number in the run's settings."
-)
+@steps_option
 @shots_option
 @click.option(
     "--inner-lr",
@@ -40,13 +54,8 @@ from metatui.utils.numbers import diverged, interval
     help="Inner learning rate. Default: the rate that was used at the best validation.",
 )
 @split_option
-@click.option(
-    "--batch-norm",
-    type=click.Choice(FIELDS["evaluation.batch_norm"].choices),
-    help="Statistics that batch norm uses: those of the whole query set (transductive), or those of the support set "
-    "and one query example at a time (per_example).",
-)
-@click.option("--device", metavar="DEVICE", help="Device to compute on. Default: the device in the run's settings.")
+@batch_norm_option
+@run_device_option
 @runs_dir_option
 @json_option
 def evaluate(
