@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -36,6 +37,9 @@ from metatui.utils.text import counted
 
 Array = Tensor | NDArray[Any] | Sequence[Any]
 """Numbers that can be converted to a tensor."""
+
+WITH_IMAGE_FILES = ("folder", "mixed")
+"""Data sets whose images `LoadedModel.read_images` can read from files."""
 
 LARGEST = 256 * 1024 * 1024
 """Maximum size of an image file in bytes."""
@@ -121,7 +125,8 @@ class LoadedModel:
             support_y = _targets(experiment, y, len(support_x))
             episodes = Episodes(*(t.unsqueeze(0) for t in (support_x, support_y, support_x, support_y)))
             steps = experiment.algorithm.evaluation_steps
-            *_, last = experiment.engine.adaptation(experiment.algorithm, self._theta, episodes, steps)
+            with _enough_for_batch_norm():
+                *_, last = experiment.engine.adaptation(experiment.algorithm, self._theta, episodes, steps)
         return AdaptedModel(experiment, last.params, episodes, self._torch_state, steps)
 
     def read_images(self, paths: Sequence[str | Path]) -> Tensor:
@@ -135,7 +140,7 @@ class LoadedModel:
         """
         from metatui.learning.data.image_folder.images import Unusable, decoded
 
-        if self.settings.task.source not in ("folder", "mixed"):
+        if self.settings.task.source not in WITH_IMAGE_FILES:
             source = quote(self.settings.task.source)
             raise BadInput(f"the run has task.source = {source}, but read_images needs a run with images from a folder")
         channels, size, _ = self.data.input_shape
@@ -221,12 +226,13 @@ class AdaptedModel:
             Logits [B, N], or target values [B, targets] in the units of the data set, on the CPU.
 
         Raises:
-            BadInput: if the shape or a value is not allowed.
+            BadInput: if the shape or a value is not allowed, or batch norm needs more inputs.
         """
         with self._torch_state:
             query_x = _inputs(self._experiment, x).unsqueeze(0)
             episodes = replace(self._episodes, query_x=query_x)
-            outputs = adapted_predictions(self._experiment, self._stack, episodes)[0].cpu()
+            with _enough_for_batch_norm():
+                outputs = adapted_predictions(self._experiment, self._stack, episodes)[0].cpu()
             columns = self._experiment.source.schema.outputs
             return outputs if columns is None else _in_units(outputs, columns)
 
@@ -341,6 +347,23 @@ def _targets(experiment: Experiment, y: Array, examples: int) -> Tensor:
         last = "N - 1" if task.ways_range else str(ways - 1)
         raise BadInput(f"y has the labels {listed}, but must have all labels from 0 to {last}{or_fewer}")
     return moved(values.to(torch.int64), experiment.torch_device)
+
+
+@contextmanager
+def _enough_for_batch_norm() -> Iterator[None]:
+    """Context manager that raises BadInput if batch norm has a single value per channel.
+
+    This happens if there is one image, and the network reduces it to one pixel.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise BadInput(
+            "x has 1 image, but must have at least 2, because batch norm uses their statistics; predictions with the "
+            "batch norm per_example need only 1"
+        ) from None
 
 
 def _tensor(values: Array, name: str) -> Tensor:

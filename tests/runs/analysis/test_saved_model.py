@@ -275,6 +275,17 @@ def test_fewer_classes_with_a_range_of_ways(runs_dir: Path) -> None:
     assert adapted.predict(x).tolist() == [0, 1]
 
 
+def test_one_image_that_the_network_reduces_to_one_pixel(runs_dir: Path, tmp_path: Path) -> None:
+    root = write_classes(tmp_path / "pictures", names(20))
+    run = train(runs_dir, IMAGES, task__source="folder", task__folder=str(root), task__image_size=16, task__shots=1)
+    model = metatui.load_model(run)
+    x = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(BadInput, match="x has 1 image, but must have at least 2, because batch norm uses their stati"):
+        model.adapt(x, [0, 1, 2])(x[:1])
+    adapted = model.adapt(x, [0, 1, 2], batch_norm="per_example")
+    torch.testing.assert_close(adapted(x[:1]), adapted(x)[:1])
+
+
 def test_export_of_the_model(runs_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = train(runs_dir, IMAGES)
     assert main(["runs", "export", run.id, "--model", "--to", "model.safetensors"]) == 0
