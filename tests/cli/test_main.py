@@ -119,8 +119,9 @@ def test_completion_script(capsys: Capture, shell: str) -> None:
         ("metatui run qui", ["quick"]),
         ("metatui run --set task.sh", ["task.shots=", "task.shots_range="]),
         ("metatui run --resume lat", ["latest"]),
-        *((f"metatui {command} l", ["latest"]) for command in ("attach", "compare", "evaluate", "report", "rerun",
-                                                                "stop", "runs export", "presets save x --from")),
+        *((f"metatui {command} l", ["latest"]) for command in ("attach", "compare", "evaluate", "predict", "report",
+                                                                "rerun", "stop", "runs export",
+                                                                "presets save x --from")),
         ("metatui presets save x --from maml-s", ["maml-sinusoid-1"]),
     ],
 )  # fmt: skip
