@@ -25,6 +25,27 @@ def test_keys_are_listed_with_those_of_the_user(
     file.unlink()
     assert main(["keys"]) == 0
     assert "f5,s" in capsys.readouterr().out
-    file.write_text("start = 'f6'")
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("start = 'f6'", "f6 is a key of pause"),
+        ("nonsense = 'f6'", "'nonsense' is not an action: 'metatui keys' lists the actions"),
+        ("start = 'ctrl+e'\npause", "is not a TOML file"),
+    ],
+)
+def test_default_keys_are_listed_if_the_file_is_invalid(
+    text: str, error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    file = tmp_path / "metatui" / "keymap.toml"
+    file.parent.mkdir()
+    file.write_text(text)
     assert main(["keys"]) == 2
-    assert "f6 is a key of pause" in capsys.readouterr().err
+    output = capsys.readouterr()
+    assert "f5,s" in output.out
+    assert error in output.err
+    assert output.err.count("\n") == 1
+    assert main(["keys", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["actions"][0]["keys"] == ["f5", "s"]

@@ -16,13 +16,22 @@ def keys(as_json: bool) -> None:
 
     To change keys, write a TOML file with a line for each action to change, such as: start = "f5,ctrl+e". Keys are
     letters, digits, f1 to f24, combinations such as ctrl+e, and names such as space or question_mark. The last line of
-    the list shows the path of this file.
+    the list shows the path of this file. If the file is invalid, the list shows the default keys.
     """
     from metatui.tui.keyboard import keymap
-    from metatui.tui.keyboard.actions import ACTIONS, use_keymap
+    from metatui.tui.keyboard.actions import use_keymap
+
+    use_keymap({})
+    try:
+        use_keymap(keymap.load())
+    finally:  # also if the file is invalid, because the list helps to correct it
+        _list(as_json=as_json)
+
+
+def _list(*, as_json: bool) -> None:
+    from metatui.tui.keyboard.actions import ACTIONS
     from metatui.utils import paths
 
-    use_keymap(keymap.load())
     if as_json:
         emit(
             {
