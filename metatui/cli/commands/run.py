@@ -112,7 +112,8 @@ def run(
 
     Other signals also interrupt and save the run: SIGTERM, SIGHUP, and the signals that schedulers send before the time
     limit (SIGUSR1, SIGUSR2, SIGXCPU). The exit code is then 128 plus the signal number. In a Slurm job, the exit code
-    is 75, so that the job is queued again; with --resume auto, the same command then continues the run.
+    is 75. Slurm queues the job again only if slurm.conf contains RequeueExit=75, or the batch script calls 'scontrol
+    requeue'. With --resume auto, the same command then continues the run.
 
     If the run is stopped in the app or with 'metatui stop', it is saved without a test result, and the exit code is
     130, as after Ctrl-C.

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+import metatui
 from metatui.cli.commands.run import run as run_command
 from metatui.cli.main import main
 from metatui.config.fields import change
@@ -321,3 +322,17 @@ def test_auto_skips_live_stopped_and_broken_runs(tiny: Settings) -> None:
 def test_auto_needs_settings(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--resume", "auto"]) == 2
     assert "nothing to run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("code", "requeued"), [(75, "requeue 7\n"), (0, ""), (1, "")])
+def test_documented_slurm_script_requeues_an_unfinished_run(tmp_path: Path, code: int, requeued: str) -> None:
+    readme = Path(metatui.__file__).parent / "runs" / "README.md"
+    script = next(block for block in readme.read_text().split("```sh\n") if block.startswith("#!/bin/bash"))
+    for name, command in {"srun": f"exit {code}", "scontrol": f'echo "$@" >> {tmp_path}/requeued'}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{command}\n")
+        (tmp_path / name).chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "7"}
+    done = subprocess.run(["bash", "-c", script.partition("```")[0]], env=environment)
+    assert done.returncode == code
+    assert (tmp_path / "requeued").exists() is bool(requeued)
+    assert not requeued or (tmp_path / "requeued").read_text() == requeued
