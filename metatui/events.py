@@ -312,6 +312,14 @@ class Failed:
     """Sentence for the user that states the reason for the failure and the setting to change."""
 
 
+@dataclass(frozen=True)
+class Died(Failed):
+    """Event: the run's process ended without a last event, for example because it was killed. Can be resumed.
+
+    The client of a run creates this event; it is never sent or recorded.
+    """
+
+
 Event = (
     Started
     | Progress

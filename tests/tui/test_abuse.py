@@ -132,6 +132,8 @@ async def test_crash_of_the_trainer_shows_its_log(make: Make, sessions: FakeSess
         assert str(session.run.crash_path.parent.name) in text
         assert "ZeroDivisionError: division by zero" in text
         assert "\x1b" not in text
+        assert "F6 in the work tab resumes the run from its last checkpoint." in text
+        assert "metatui run" not in text
         await pilot.press("escape")
         assert await still_answers(app, pilot)
 

@@ -13,7 +13,7 @@ from textual.widgets import Input
 from textual.widgets.input import Selection
 
 from metatui.config.settings import Settings
-from metatui.events import Failed, Finished, Pause, Stop
+from metatui.events import Died, Failed, Finished, Pause, Stop
 from metatui.runs.storage.journal import JournalWriter
 from metatui.runs.storage.lock import RunLock
 from metatui.runs.storage.run_folder import RunFolder
@@ -320,8 +320,12 @@ async def test_killed_run_is_interrupted_if_followed(make: Make, sessions: FakeS
     app = make()
     async with app.run_test(size=LARGE, notifications=True) as pilot:
         session = await started(app, pilot, sessions)
-        session.end(Failed(5, "Process 1, which trained the run, is gone, so the run is interrupted"))
+        session.end(Died(5, "Process 1 ended unexpectedly during run x"))
         await session.over(app, pilot)
         assert app.run_controller.shown is not None
         assert app.run_controller.shown.status == "Interrupted"
-        assert "is gone" in notes(app)
+        sentence = "Process 1 ended unexpectedly during run x: F6 in the work tab resumes it"
+        assert sentence in notes(app)
+        assert isinstance(app.run_controller.shown.ended, Failed)
+        assert app.run_controller.shown.ended.sentence == sentence
+        assert app.context.resumable

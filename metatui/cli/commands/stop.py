@@ -10,7 +10,7 @@ import click
 
 from metatui.cli.console.output import echo, emit
 from metatui.cli.options import complete_runs, examples, json_option, runs_dir_option
-from metatui.events import Failed, Finished
+from metatui.events import Died, Failed, Finished
 from metatui.runs.execution.control import LiveRun, stop_run
 from metatui.runs.execution.control.client import has_ended
 from metatui.runs.storage.run_folder import RunFolder
@@ -51,6 +51,8 @@ def stop(run: str, runs_dir: Path | None, as_json: bool) -> None:
         echo(f"{folder.id}: stopped before training began, so nothing was saved")
     elif isinstance(last, Finished):
         echo(f"{folder.id}: {status} at meta-step {last.iteration:,} and saved")
+    if isinstance(last, Died):
+        raise MetatuiError(f"{last.sentence}: resume the run with {folder.resume_command}")
     if isinstance(last, Failed):
         raise MetatuiError(last.sentence)
 

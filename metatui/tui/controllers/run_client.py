@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,6 +14,7 @@ from metatui.config.declarations import Scalar
 from metatui.events import (
     Change,
     Command,
+    Died,
     Evaluated,
     Event,
     Failed,
@@ -29,7 +31,7 @@ from metatui.events import (
     Warned,
 )
 from metatui.tui.controllers.sessions import Attached, FollowedRun, OpenRun, StartingRun
-from metatui.tui.keyboard.actions import Phase
+from metatui.tui.keyboard.actions import Phase, with_keys
 from metatui.tui.model.history import Step
 from metatui.tui.model.run_model import LOADING, LiveChange, RunModel
 from metatui.utils import paths
@@ -154,6 +156,8 @@ class Receiver:
             if isinstance(event, Progress):
                 for step in smoother.follow(event):
                     self._put(step)
+            elif isinstance(event, Died):
+                self._put(replace(event, sentence=event.sentence + with_keys(": {pause} in the work tab resumes it")))
             elif not self._is_known(event):
                 self._put(event)
 

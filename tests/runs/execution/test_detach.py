@@ -101,11 +101,14 @@ def test_run_survives_its_starter_and_resumes_when_killed(
     assert "did not stop within 0.1 seconds" in capsys.readouterr().err
     os.kill(live.hello.pid, signal.SIGKILL)
     *_, failed = seen
-    assert isinstance(failed, events.Failed)
-    assert failed.sentence == (
-        f"Process {live.hello.pid} ended unexpectedly during run {live.run_id}: "
-        f"resume the run with metatui run --resume {live.run_id}"
-    )
+    assert isinstance(failed, events.Died)
+    assert failed.sentence == f"Process {live.hello.pid} ended unexpectedly during run {live.run_id}"
+    with monkeypatch.context() as patched:
+        patched.setattr("metatui.cli.commands.stop.stop_run", lambda run: live)
+        patched.setattr("metatui.cli.commands.stop._end", lambda live: failed)
+        assert main(["stop", live.run_id]) == 1
+    advice = f"{failed.sentence}: resume the run with metatui run --resume {live.run_id}"
+    assert advice in capsys.readouterr().err
     assert live.run.status() == "interrupted"
 
     # The socket of the dead process still exists. The new process has no terminal and its own session.

@@ -10,7 +10,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
 
-from metatui.events import Command, Evaluating, Event, Failed, Finished, Stop, Warned
+from metatui.events import Command, Died, Evaluating, Event, Failed, Finished, Stop, Warned
 from metatui.runs.execution.control.messages import LONGEST_REPORT, Hello, command_line, read_hello, read_report
 from metatui.runs.execution.control.sockets import connect
 from metatui.runs.storage.journal import Entry
@@ -247,10 +247,7 @@ class LiveRun:
         status = run.status()
         last = next((entry for entry in reversed(run.journal()) if entry.event == status), None)
         if last is None or status not in ("finished", "stopped", "failed"):
-            return Failed(
-                self._reached,
-                f"Process {pid} ended unexpectedly during run {run.id}: resume the run with {run.resume_command}",
-            )
+            return Died(self._reached, f"Process {pid} ended unexpectedly during run {run.id}")
         if status == "failed":
             return Failed(last.iteration, sanitize(str(last.details.get("sentence")), limit=2000))
         return _finished(run, last)

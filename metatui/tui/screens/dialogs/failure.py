@@ -11,6 +11,7 @@ from textual.containers import Vertical, VerticalScroll
 
 from metatui.runs.storage.jsonl import read_tail
 from metatui.runs.storage.run_folder import RunFolder
+from metatui.tui.keyboard.actions import with_keys
 from metatui.tui.screens.dialogs.dialog import Dialog
 from metatui.tui.widgets.static_text import StaticText
 from metatui.utils import paths
@@ -40,7 +41,7 @@ class FailureScreen(Dialog[None]):
             with VerticalScroll():
                 yield StaticText(f"{sanitize(self._sentence, limit=2000)}\n\nRun: {self._run.id}")
                 yield StaticText(f"Log: {paths.short(self._run.crash_path)}")
-                yield StaticText(f"Resume from the last checkpoint: {self._run.resume_command}\n")
+                yield StaticText(with_keys("{pause} in the work tab resumes the run from its last checkpoint.\n"))
                 yield StaticText("\n".join(self._log), id="log")
 
 
