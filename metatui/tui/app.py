@@ -359,6 +359,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             hinted=self.hints.is_possible,
             failed=shown is not None and shown.status == "Failed",
             resumable=tab == "work" and not client.phase.active and self.runs.resumable is not None,
+            other_user=shown.other_user if tab == "work" and shown and not client.phase.active else "",
             classification=self.run_controller.shows_classification,
             curves=self.work_tab.curves.chart.has_values,
             group=self.work_tab.group,

@@ -21,6 +21,9 @@ from metatui.tui.app import MetatuiApp
 from metatui.tui.keyboard.actions import Phase
 from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 from metatui.tui.screens.dialogs.quit import QuitScreen
+from metatui.tui.screens.main.run_pane import RunNumbers
+from metatui.tui.screens.main.tabs.run_preview import page, read_details
+from metatui.tui.widgets.charts.chart_theme import theme_of
 from metatui.utils.errors import BadInput
 from tests.tui.fakes import FakeSession, FakeSessions, FakeStart, progress, saved_run
 
@@ -283,6 +286,32 @@ async def test_unreachable_run_is_read_from_disk(make: Make, sessions: FakeSessi
         assert app.run_controller.shown is not None
         assert (app.run_controller.shown.run_id, app.run_controller.shown.status) == (live.id, "Running")
         assert app.run_controller.client.phase is Phase.IDLE
+
+
+async def test_run_of_another_user_is_read_only(
+    make: Make, sessions: FakeSessions, live: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metatui.tui.model.replay.other_user", lambda path: "alice")
+    sessions.error = BadInput("run X is being trained by process 1, which cannot be reached from here")
+    app = make()
+    app.background.to_attach = live
+    async with app.run_test(size=SMALL, notifications=True) as pilot:
+        await app.settle()
+        await settled(app, pilot)
+        app.clear_notifications()
+        numbers = app.query_one(RunNumbers)
+        shown = "\n".join(row.text for row in map(numbers.render_line, range(numbers.size.height)))
+        assert "read-only user alice trains this run" in shown
+        await pilot.press("f6")
+        await pilot.pause()
+        assert notes(app) == "This run is read-only: only user alice, who trains it, can control it."
+        await pilot.press("2")
+        await settled(app, pilot)
+        selected = app.runs_tab.selected
+        assert selected
+        rows = page(selected, read_details(selected), lambda: 20)(90, theme_of(app.runs_tab.preview))
+        text = " ".join(" ".join(segment.text for row in rows for segment in row).split())
+        assert "Press enter to watch the run; only user alice can stop it." in text
 
 
 async def test_stopping_a_run_in_the_list_asks_first(make: Make, sessions: FakeSessions, live: RunFolder) -> None:

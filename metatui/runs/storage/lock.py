@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import pwd
 import socket
 import time
 from contextlib import suppress
@@ -117,6 +118,23 @@ def holder(path: Path) -> str:
     if pid == os.getpid() and host == socket.gethostname():
         return "this process"
     return f"process {quote(pid)}" + ("" if host == socket.gethostname() else f" on {quote(host)}")
+
+
+def other_user(path: Path) -> str:
+    """Return the name of the user that owns the lock file `path`. It is empty if this is the current user.
+
+    Only this user can control the run: see `is_own` in `metatui.runs.execution.control.sockets`.
+    """
+    try:
+        owner = path.lstat().st_uid
+    except OSError:
+        return ""
+    if owner == os.geteuid():
+        return ""
+    try:
+        return pwd.getpwuid(owner).pw_name
+    except KeyError:
+        return str(owner)
 
 
 def other_process(path: Path) -> int | None:

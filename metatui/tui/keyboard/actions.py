@@ -66,6 +66,8 @@ class AppContext:
     """True if the shown run failed."""
     resumable: bool = False
     """True if the app follows no run, and the open work tab shows a run that ended before its last meta-step."""
+    other_user: str = ""
+    """Name of the user that trains the shown run, if only another user can control it. Otherwise an empty string."""
     curves: bool = False
     """True if the shown run has curves."""
     group: str = ""
@@ -121,6 +123,8 @@ def _running(now: AppContext) -> str:
     match now.phase:
         case Phase.IDLE if now.resumable:
             return "No run is training here. {pause} resumes the shown run, and {start} starts a new one."
+        case Phase.IDLE if now.other_user:
+            return f"This run is read-only: only user {now.other_user}, who trains it, can control it."
         case Phase.IDLE:
             return "No run is training here. {start} starts one, and {attach} shows a background run."
         case Phase.STOPPING:

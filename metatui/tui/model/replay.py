@@ -28,6 +28,7 @@ from metatui.events import (
 )
 from metatui.runs.formatting import detail
 from metatui.runs.storage.journal import Entry, last_status
+from metatui.runs.storage.lock import other_user
 from metatui.runs.storage.metrics import sampled
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.tui.model.history import Step
@@ -94,6 +95,8 @@ def outline(run: RunFolder, settings: Settings | None = None) -> RunModel:
 
 def _take_journal(model: RunModel, run: RunFolder) -> None:
     """Add the journal and the results of `run` to `model`. Raise BadInput if they cannot be read."""
+    if model.is_live:
+        model.other_user = other_user(run.lock_path)
     journal = run.journal()
     reached = max([model.iteration, *(entry.iteration for entry in journal[-1:])])
     record = run.evaluation().holding(reached, finished=last_status(journal) == "finished")

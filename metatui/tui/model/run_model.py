@@ -97,6 +97,8 @@ class RunModel:
         self.run_id = run_id
         self.status = status
         """Displayed status, or an empty string while the app follows the run."""
+        self.other_user = ""
+        """Name of the user that trains the run, if it is live and only another user can control it; otherwise empty."""
         self.packed: tuple[int, int] | None = None
         """Numbers of images packed so far and in total, while images are packed before training, otherwise None."""
         self.stage = LOADING
@@ -138,7 +140,7 @@ class RunModel:
 
     def reopen(self, settings: Settings) -> None:
         """Record that this run, which was read from disk, is training again with `settings`."""
-        self.settings, self.status, self.ended = settings, "", None
+        self.settings, self.status, self.other_user, self.ended = settings, "", "", None
 
     @property
     def iteration(self) -> int:

@@ -7,6 +7,7 @@ import fcntl
 import json
 import math
 import os
+import pwd
 import subprocess
 import sys
 from dataclasses import replace
@@ -25,7 +26,7 @@ from metatui.runs.execution.session import Session
 from metatui.runs.storage import result_files
 from metatui.runs.storage.journal import JournalWriter, effective_entries, last_status, read_journal
 from metatui.runs.storage.jsonl import line, parse_lines
-from metatui.runs.storage.lock import RunLock, is_held
+from metatui.runs.storage.lock import RunLock, is_held, other_user
 from metatui.runs.storage.metrics import MetricsReader, MetricsWriter, last_progress, sampled
 from metatui.runs.storage.result_files import AdaptationRecord, EvaluationRecord, read_record, write_record, write_tasks
 from metatui.runs.storage.run_folder import RunFolder, run_folder
@@ -212,12 +213,16 @@ def test_restart_undoes_later_entries(tmp_path: Path) -> None:
     assert last_status(kept) == "running"
 
 
-def test_one_writer_at_a_time(tmp_path: Path) -> None:
+def test_one_writer_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "run" / "lock"
     path.parent.mkdir()
     assert not is_held(path)
     lock = RunLock(path)
     assert is_held(path)
+    assert other_user(path) == ""
+    with monkeypatch.context() as patched:
+        patched.setattr("os.geteuid", lambda: os.getuid() + 1)
+        assert other_user(path) == pwd.getpwuid(os.getuid()).pw_name
     with pytest.raises(BadInput, match="run 'run' is in use by this process"):
         RunLock(path)
     lock.release()

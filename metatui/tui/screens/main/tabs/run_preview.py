@@ -202,7 +202,12 @@ def _about(run: RunSummary, details: RunDetails) -> str:
 
 def _amount(run: RunSummary, details: RunDetails) -> str:
     seconds = f" in {duration(details.model.seconds)}" if details.model and details.model.seconds else ""
-    live = with_keys(" Press {open_run} to follow the run, or {stop_run} to stop it.") if is_live(run) else ""
+    live = ""
+    if is_live(run):
+        live = with_keys(" Press {open_run} to follow the run, or {stop_run} to stop it.")
+        if details.model and details.model.other_user:
+            owner = details.model.other_user
+            live = with_keys(" Press {open_run} to watch the run; ") + f"only user {owner} can stop it."
     steps = counted(run.iteration, "meta-step")
     now = [text for text in (details.activity or run.activity, run.process) if text]
     return f"{', '.join([run.status.capitalize(), f'{steps}{seconds}', *now])}, started {when(run)}.{live}"
