@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from textual.pilot import Pilot
 from textual.widgets import Button, Input
 
@@ -23,7 +24,7 @@ from metatui.tui.app import MetatuiApp
 from metatui.tui.formatting import best_and_last, result_words
 from metatui.tui.model.replay import Replay
 from metatui.tui.model.run_model import RunModel
-from metatui.tui.screens.dialogs.live_settings import LiveScreen
+from metatui.tui.screens.dialogs.live_settings import LimitedField, LiveScreen
 from metatui.tui.screens.main.header_footer import KeyBar, TopBar, offered
 from metatui.tui.screens.main.tabs.run_list import has_no_result, result
 from metatui.tui.screens.main.tabs.run_preview import results
@@ -247,6 +248,23 @@ async def test_numbers_may_have_thousands_separators(make: Make, sessions: FakeS
         await pilot.press("enter")
         await pilot.pause()
         assert session.commands == [Change("training.iterations", 2000), Change("training.iterations", 3000)]
+
+
+@pytest.mark.parametrize("width", [60, 80])
+async def test_dialog_shows_whole_limits_in_any_width(make: Make, sessions: FakeSessions, width: int) -> None:
+    app = make()
+    async with app.run_test(size=(width, 24)) as pilot:
+        await started(app, pilot, sessions)
+        await pilot.press("f4")
+        await pilot.pause()
+        field = app.screen.query_one("#field-algorithm-inner_lr", LimitedField)
+        field.control.focus()
+        await pilot.pause()
+        limits = "above 0 and up to 100"
+        assert field.setting.limits == limits
+        help_text = str(app.screen.query_one("#live-help", StaticText).render())
+        assert (limits in str(field.render())) is (width == 80)
+        assert help_text == (field.setting.help if width == 80 else f"Above 0 and up to 100. {field.setting.help}")
 
 
 async def test_dialog_says_that_the_run_has_ended(make: Make, sessions: FakeSessions) -> None:

@@ -18,6 +18,7 @@ from metatui.tui.screens.dialogs.dialog import InputDialog
 from metatui.tui.widgets.form.fields import LABEL_WIDTH, FormField
 from metatui.tui.widgets.form.model import Assessment, assess, texts_of
 from metatui.tui.widgets.static_text import StaticText, StatusLine
+from metatui.utils.text import as_sentence
 
 Changes = Mapping[str, Scalar]
 
@@ -27,14 +28,20 @@ ENDED = "The run has ended, so its settings can no longer change. The changes ca
 
 
 class LimitedField(FormField):
-    """A field for a number. The allowed range of the number is shown to the right of the field."""
+    """A field for a number. The allowed range of the number is shown to the right of the field if there is room."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"field--limits"}
     CONTROL_WIDTH: ClassVar = 16
 
     def render(self) -> RenderResult:
         label = str(super().render()).ljust(LABEL_WIDTH + self.CONTROL_WIDTH + 2)
-        return Content.assemble(label, (self.setting.limits, self.get_visual_style("field--limits")))
+        limits = self.setting.limits if self.has_room else ""
+        return Content.assemble(label, (limits, self.get_visual_style("field--limits")))
+
+    @property
+    def has_room(self) -> bool:
+        """True if there is room for the allowed range."""
+        return LABEL_WIDTH + self.CONTROL_WIDTH + 2 + len(self.setting.limits) <= self.content_size.width
 
 
 class LiveScreen(InputDialog[Changes]):
@@ -63,8 +70,9 @@ class LiveScreen(InputDialog[Changes]):
 
     @on(DescendantFocus)
     def _explain(self, event: DescendantFocus) -> None:
-        if isinstance(field := event.widget.parent, FormField):
-            self._help.update(field.setting.help)
+        if isinstance(field := event.widget.parent, LimitedField):
+            limits = "" if field.has_room else field.setting.limits
+            self._help.update(f"{as_sentence(limits)}. {field.setting.help}" if limits else field.setting.help)
 
     def run_ended(self) -> None:
         """Say that the run has ended. The dialog stays open, because the user may be typing."""
