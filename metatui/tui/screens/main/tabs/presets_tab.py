@@ -22,6 +22,7 @@ from metatui.tui.screens.main.tabs.preset_preview import page
 from metatui.tui.widgets.scroll_view import ScrollView
 from metatui.tui.widgets.static_text import StatusLine
 from metatui.tui.widgets.table import Table
+from metatui.utils import paths
 
 if TYPE_CHECKING:
     from metatui.tui.app import MetatuiApp
@@ -37,6 +38,7 @@ class PresetsTab(ListTab):
     BINDINGS: ClassVar[list[BindingType]] = bindings_of("presets")
     DEFAULT_CSS = """
     PresetsTab {
+        & #presets-problems { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
         & StatusLine { height: auto; padding: 0 1; color: $text-muted; }
         & #presets-table.-beside { width: 11fr; }
         & #preset-preview.-beside { width: 9fr; }
@@ -70,9 +72,7 @@ class PresetsTab(ListTab):
             lambda: (presets.user(), presets.bundled(), presets.problems())
         )
         self._presets = in_order([*own, *bundled])
-        self.query_one("#presets-problems", StatusLine).update(
-            "\n".join(f"A preset cannot be used: {each}" for each in problems)
-        )
+        self.query_one("#presets-problems", StatusLine).update(_summary(problems))
         self.fill()
         if saved:
             self.table.select(next((str(preset.path) for preset in own if preset.name == saved), ""))
@@ -104,3 +104,12 @@ class PresetsTab(ListTab):
     def _clicked(self, event: Table.Clicked) -> None:
         if event.again:
             self.app.call_later(self.app.run_action, "perform('load_preset')")
+
+
+def _summary(problems: Sequence[str]) -> str:
+    """Return one line about presets that cannot be read, with where to read all reasons."""
+    if not problems:
+        return ""
+    what = "A preset" if len(problems) == 1 else f"{len(problems):,} presets"
+    first = problems[0].partition("; ")[0].replace(f"{paths.user_presets_dir()}/", "")
+    return f"{what} cannot be used ('metatui presets' lists all reasons): {first}"

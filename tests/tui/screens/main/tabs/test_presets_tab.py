@@ -20,6 +20,7 @@ from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 from metatui.tui.screens.dialogs.save_preset import SavePresetScreen
 from metatui.tui.screens.main.tabs import preset_list
 from metatui.tui.screens.main.tabs.presets_tab import PresetsTab
+from metatui.tui.widgets.static_text import StatusLine
 from metatui.tui.widgets.table import Heading, Item
 from metatui.utils import paths
 from tests.tui.fakes import FakeSessions, saved_run
@@ -55,6 +56,26 @@ def test_presets_are_grouped_by_task() -> None:
         ("Omniglot, 20-way", needed),
         ("Yours", ""),
     ]
+
+
+async def test_unusable_presets_take_one_row(make: Make) -> None:
+    folder = paths.user_presets_dir()
+    folder.mkdir(parents=True)
+    (folder / "bad.toml").write_text("[training]\niterations = 0\nseed = -1\n[model]\nname = 'none'\n")
+    app = make()
+    async with app.run_test(size=(60, 15)) as pilot:
+        await pilot.press("3")
+        await settled(app, pilot)
+        line = app.presets_tab.query_one("#presets-problems", StatusLine)
+        assert line.size.height == 1
+        text = str(line.render())
+        assert text.startswith("A preset cannot be used ('metatui presets' lists all reasons): 'bad.toml': ")
+        assert ";" not in text
+        (folder / "worse.toml").write_text("[")
+        app.presets_tab.reload()
+        await settled(app, pilot)
+        assert str(line.render()).startswith("2 presets cannot be used")
+        assert app.presets_tab.table.size.height >= 4
 
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 48)], ids=str)
