@@ -276,6 +276,21 @@ def test_a_long_legend_counts_hidden_entries() -> None:
     assert any(line.rstrip().endswith("+4") for line in lines[:2])
 
 
+@pytest.mark.parametrize(
+    ("width", "legend"),
+    [(60, "training after 1 step validation after 10 steps"), (50, "training, 1 step validation, 10 steps"),
+     (30, "training validation")],
+)  # fmt: skip
+def test_names_are_shortened_rather_than_omitted_from_the_legend(width: int, legend: str) -> None:
+    names = (("training", "1 step"), ("validation", "10 steps"))
+    series = tuple(
+        Series(f"{kind} after {steps}", palette.TRAIN, ((0.0, 1.0), (1.0, 1.0)), shorter=(f"{kind}, {steps}", kind))
+        for kind, steps in names
+    )
+    line = text(paint(ChartData(series, title="Loss"), width, 9, theme()))[0]
+    assert " ".join(word for word in line.replace("━", "").split()[1:]) == legend
+
+
 def test_a_high_chart_wraps_its_legend() -> None:
     series = tuple(Series(f"a run with a long name {i}", palette.TRAIN, ((0.0, i), (1.0, i))) for i in range(7))
     lines = text(paint(ChartData(series, title="Runs", y_label="MSE"), 60, 20, theme()))
@@ -364,14 +379,14 @@ def test_hostile_text_stays_in_place(words: str, width: int, height: int) -> Non
 @pytest.mark.parametrize(
     ("width", "last", "ticks"),
     [
-        (34, 3, "0 1 inner step 3"),
+        (34, 3, "0 1 2 3"),
         (60, 3, "0 1 2 inner step 3"),
-        (26, 20, "0 inner step 20"),
+        (26, 20, "0 10 20"),
         (60, 20, "0 10 inner step 20"),
         (16, 3, "0 1 2 3"),
     ],
 )
-def test_name_of_the_x_axis_hides_neither_the_first_nor_the_last_tick(width: int, last: int, ticks: str) -> None:
+def test_name_of_the_x_axis_hides_no_tick(width: int, last: int, ticks: str) -> None:
     points = [(float(x), float(x)) for x in range(last + 1)]
     chart = ChartData((Series("a", "hue-blue", points),), x_label="inner step", x_limits=(0, last), integer_x=True)
     assert text(paint(chart, width, 8, theme()))[-1].split() == ticks.split()

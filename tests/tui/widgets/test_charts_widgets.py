@@ -37,8 +37,8 @@ def dashboard(symbols: Symbols, theme: str = "textual-dark", *, log: bool = Fals
     loss, accuracy, chart = MetricSparkline(), MetricSparkline(), LineChart()
 
     def then() -> None:
-        loss.show(falling(), name="meta-loss")
-        accuracy.show(rising(), name="accuracy", percent=True)
+        loss.show(falling(), "meta-loss")
+        accuracy.show(rising(), "accuracy", percent=True)
         draw(chart, curves(), log_y=log)
 
     return Stage(loss, accuracy, chart, then=then, symbols=symbols, theme=theme)
@@ -77,7 +77,7 @@ def test_empty_chart_and_sparkline(snap_compare: Any) -> None:
 
     def then() -> None:
         draw(chart, (), empty="Press F5 to start a run, or open one from the runs tab.")
-        spark.show(History(), name="meta-loss")
+        spark.show(History(), "meta-loss")
 
     assert snap_compare(Stage(spark, chart, then=then), terminal_size=(60, 14))
 
@@ -309,7 +309,7 @@ async def test_cursor_zoom_and_pan() -> None:
 
 async def test_a_sparkline_row_is_one_segment() -> None:
     spark = MetricSparkline()
-    async with Stage(spark, then=lambda: spark.show(falling(), name="meta-loss")).run_test(size=(80, 5)) as pilot:
+    async with Stage(spark, then=lambda: spark.show(falling(), "meta-loss")).run_test(size=(80, 5)) as pilot:
         await pilot.pause()
         head, row = (spark.render_line(y) for y in (0, 1))
         assert "meta-loss 0." in head.text
@@ -321,12 +321,22 @@ async def test_a_sparkline_row_is_one_segment() -> None:
         assert "▁" in spark.render_line(0).text
 
 
+async def test_a_narrow_sparkline_has_a_shorter_name() -> None:
+    spark = MetricSparkline()
+    shown = Stage(spark, then=lambda: spark.show(falling(), "Meta-gradient norm", "Gradient norm", "Norm"))
+    async with shown.run_test(size=(80, 5)) as pilot:
+        for width, name in ((60, "Meta-gradient norm"), (22, "Gradient norm"), (13, "Norm")):
+            spark.styles.width = width
+            await pilot.pause()
+            assert spark.render_line(0).text.startswith(f"{name} 0.")
+
+
 async def test_sparkline_of_hostile_values() -> None:
     spark, history = MetricSparkline(), History()
     async with Stage(spark, then=lambda: None).run_test(size=(80, 5)) as pilot:
         for step, value in enumerate((math.nan, math.inf, 1e300, -1e300, 0.0, 1e-320), 1):
             history.add(step, step, value)
-            spark.show(history, name="meta-loss", percent=step % 2 == 0)
+            spark.show(history, "meta-loss", percent=step % 2 == 0)
             await pilot.pause()
             assert "meta-loss" in spark.render_line(0).text
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
@@ -25,8 +24,6 @@ CHOICES = (0.0, *DECAYS)
 """Decays for smoothing, where 0 means no smoothing. Each press of the smoothing key selects the next one."""
 X_ENDS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.5)
 """While a run is training, the x axis ends at one of these numbers times a power of ten."""
-LEGEND = 4
-"""Width that a legend entry needs in addition to the width of its name, for a sample of the line and a gap."""
 EMPTY = "The loss on training and validation tasks appears here after the first meta-steps."
 ENDED = "This run ended before its first meta-step."
 NONE_OF_RUNS = "Each of the marked runs ended before its first meta-step."
@@ -109,14 +106,13 @@ def chart_of(model: RunModel | None, view: View, width: int) -> ChartData:
     points = 2 * max(20, width)
     scale = 100 if accuracy else 1
     names = curve_names(model.settings) if model else ("", "")
-    if sum(len(name) + LEGEND for name in names) > width:
-        names = names[0].replace(" after ", ", "), names[1].replace(" after ", ", ")
     series = [
         Series(
             name,
             colour,
             [(p.x, scale * p.mean) for p in history.points(points, view.against, smoothing)],
-            short=re.split(" after |, ", name)[0] + _averaged(history, points, smoothing),
+            shorter=(name.replace(" after ", ", "), name.partition(" after ")[0]),
+            short=name.partition(" after ")[0] + _averaged(history, points, smoothing),
         )
         for name, colour, history, smoothing in (
             (names[0], palette.TRAIN, training, view.smoothing),
@@ -133,6 +129,7 @@ def chart_of(model: RunModel | None, view: View, width: int) -> ChartData:
         _faults((training, validation), points, view),
         title=_title(view, accuracy),
         x_label="meta-steps" if view.against == "iteration" else "seconds of training",
+        shorter_x_label="steps" if view.against == "iteration" else "seconds",
         log_y=view.log and not accuracy,
         early_outside=True,
         x_limits=(0.0, _x_end(model, view, max(ends))) if model and ends else None,
@@ -167,6 +164,7 @@ def chart_of_runs(runs: Sequence[MarkedRun], view: View, width: int) -> ChartDat
         title=f"{_title(view, accuracy)} in training; points: validation, rings: the best",
         shorter_titles=(f"{_title(view, accuracy)} in training; points: validation",),
         x_label="meta-steps" if view.against == "iteration" else "seconds of training",
+        shorter_x_label="steps" if view.against == "iteration" else "seconds",
         log_y=view.log and not accuracy,
         integer_x=view.against == "iteration",
         empty=NONE_OF_RUNS,

@@ -156,11 +156,11 @@ class RunPane(Vertical, can_focus=True):
     def show(self, model: RunModel | None, phase: Phase, load: Load, marked: Sequence[str] = ()) -> None:
         """Show a run, or the names of marked runs if no run is shown. See `RunNumbers.show` for the arguments."""
         self._numbers.show(model, phase, load, marked)
-        self._loss.show(model.meta_loss if model else History(), name="Meta-loss")
+        self._loss.show(model.meta_loss if model else History(), "Meta-loss", "Loss")
         if model and model.settings.is_classification:
-            self._other.show(model.accuracy, name=accuracy_name(model.settings), percent=True)
+            self._other.show(model.accuracy, accuracy_name(model.settings), "Accuracy", "Acc.", percent=True)
         else:
-            self._other.show(model.grad_norm if model else History(), name="Meta-gradient norm")
+            self._other.show(model.grad_norm if model else History(), "Meta-gradient norm", "Gradient norm", "Norm")
 
 
 def accuracy_name(settings: Settings) -> str:

@@ -63,9 +63,9 @@ def chart_header(
 
     If there is a cursor, they show the x coordinate, the marks and the values at the cursor.
     """
-    titles, named = (data.title, *data.shorter_titles), [each for each in drawn if each.series.name]
+    titles, named = [data.title, *data.shorter_titles], [each for each in drawn if each.series.name]
     if cursor is not None:
-        titles = (f"{data.x_label}: {_coordinate(cursor)}",)
+        titles = [f"{data.x_label}: {_coordinate(cursor)}"]
         lines = [each for each in drawn if each.series.style == "line"]
         named = [
             Drawn(each.position, _with_values(each.series, [s for at, s in lines if at == each.position], cursor))
@@ -73,10 +73,36 @@ def chart_header(
         ]
     letters = {at: mark for at, mark in point_markers(drawn, theme).items() if mark != theme.glyphs.points}
     shown = data.legend or cursor is not None
-    entries = [legend_entry(*each, theme, letters.get(each.position, "")) for each in named] if shown else []
-    if cursor is not None:
-        entries = [*(_mark_entry(mark, theme) for mark in marks_at(data, drawn, cursor, width)), *entries]
-    return _header([theme.printable(title) for title in titles], data.y_label, entries, width, height, theme)
+    titles = [theme.printable(title) for title in titles]
+    marks = [_mark_entry(mark, theme) for mark in marks_at(data, drawn, cursor, width)] if cursor is not None else []
+    entries: list[Row] = []
+    for level in range(1 + max((len(each.series.shorter) for each in named), default=0) if shown else 0):
+        legend = (Drawn(each.position, _shortened(each.series, level)) for each in named)
+        entries = [*marks, *(legend_entry(*each, theme, letters.get(each.position, "")) for each in legend)]
+        if _is_complete(entries, titles[-1], width, height):
+            break
+    return _header(titles, data.y_label, entries, width, height, theme)
+
+
+def _shortened(series: Series, level: int) -> Series:
+    """Return the series with its name or, if `level` is at least 1, with one of its shorter names."""
+    return (
+        replace(series, name=series.shorter[min(level, len(series.shorter)) - 1])
+        if level and series.shorter
+        else series
+    )
+
+
+def _is_complete(entries: Sequence[Row], title: str, width: int, height: int) -> bool:
+    """Return whether the header of a chart with these entries shows all of them."""
+    if height < TWO_ROWS_FROM:
+        return cell_len(title) + 2 + _width(entries) <= width
+    return _width(_wrapped(entries, width, _most_rows(height))[-1]) <= width
+
+
+def _most_rows(height: int) -> int:
+    """Return the maximum number of rows of the legend in a chart of `height` rows, at least TWO_ROWS_FROM."""
+    return MOST_LEGEND_ROWS if height >= LONG_LEGEND_FROM else 1
 
 
 def _with_values(named: Series, lines: Sequence[Series], x: float) -> Series:
@@ -97,7 +123,7 @@ def _with_values(named: Series, lines: Sequence[Series], x: float) -> Series:
     values = [value for _, value in nearest]
     text = number(values[0]) if len(values) == 1 else f"{number(min(values))} to {number(max(values))}"
     place = "" if nearest[0][0] == x else f" at {_coordinate(nearest[0][0])}"
-    return replace(named, name=f"{named.short or named.name} {text}{place}")
+    return replace(named, name=f"{named.short or named.name} {text}{place}", shorter=())
 
 
 def marks_at(data: ChartData, drawn: Iterable[Drawn], cursor: float, width: int) -> list[Mark]:
@@ -149,8 +175,7 @@ def _header(
     if height < TWO_ROWS_FROM or width_of(left) + 2 + _width(entries) <= width:
         first = spread(left, joined(entries, width - width_of(left) - 2, theme), width)
         return [first, unit] if unit else [first]
-    most_rows = MOST_LEGEND_ROWS if height >= LONG_LEGEND_FROM else 1
-    *above, last = (joined(row, width, theme) for row in _wrapped(entries, width, most_rows))
+    *above, last = (joined(row, width, theme) for row in _wrapped(entries, width, _most_rows(height)))
     fits = width_of(unit) + 2 + width_of(last) <= width
     return [left, *(spread([], row, width) for row in above), spread(unit if fits else [], last, width)]
 

@@ -346,11 +346,10 @@ class Plot:
         """Return a row with the labels of ticks and a name of the axis. Labels that would touch are omitted.
 
         The name is placed to the right of the last label or, if there is no room, in the last gap between labels that
-        is wide enough. If there is no such gap, labels between the first and the last are omitted to make room.
+        is wide enough.
 
         Args:
-            names: names of the axis, in order of preference. The first name for which no label needs to be omitted is
-                used. If there is no such name, the first one is used.
+            names: names of the axis, in order of preference. The first one for which there is room is used.
         """
         total = self.left + self.width
         labels: list[tuple[int, str]] = []
@@ -361,31 +360,27 @@ class Plot:
             if start >= free_from:
                 labels.append((start, label))
                 free_from = start + len(label) + 1
-        named = [_with_name(labels, name, total) for name in names] or [labels]
-        texts = next((each for each in named if len(each) > len(labels)), named[0])
         line = [" "] * total
-        for start, text in sorted(texts, reverse=True):  # a name can have fewer characters than cells
+        place = next((place for name in names if (place := _place_of(name, labels, total))), None)
+        for start, text in sorted([*labels, *([place] if place else [])], reverse=True):
+            # A name can have fewer characters than cells.
             line[start : start + cell_len(text)] = text
         return [Segment("".join(line).rstrip(), self._theme.muted)]
 
 
-def _with_name(labels: Sequence[tuple[int, str]], name: str, total: int) -> list[tuple[int, str]]:
-    """Add the name of an axis to the labels, which are pairs of a start column and a text.
+def _place_of(name: str, labels: Sequence[tuple[int, str]], total: int) -> tuple[int, str] | None:
+    """Return the start column and the text of the name of an axis, or None if there is no room between the labels.
 
     Args:
+        labels: start column and text of each label.
         total: number of columns in the row of labels.
     """
-    kept = list(labels)
-    while True:
-        ends = [0, *(start + len(label) + 1 for start, label in kept)]
-        starts = [*(start - 1 for start, _ in kept), total]
-        gaps = [(start, end) for start, end in zip(ends, starts, strict=True) if end - start >= cell_len(name)]
-        if len(kept) > 1:
-            gaps = [gap for gap in gaps if gap[0] > 0]  # not before the first label
-        if gaps:
-            start, end = gaps[-1]
-            at = end - cell_len(name) if end == total else start + (end - start - cell_len(name)) // 2
-            return [*kept, (at, name)]
-        if len(kept) <= 2:
-            return list(labels)
-        del kept[-2]
+    ends = [0, *(start + len(label) + 1 for start, label in labels)]
+    starts = [*(start - 1 for start, _ in labels), total]
+    gaps = [(start, end) for start, end in zip(ends, starts, strict=True) if end - start >= cell_len(name)]
+    if len(labels) > 1:
+        gaps = [gap for gap in gaps if gap[0] > 0]  # not before the first label
+    if not gaps:
+        return None
+    start, end = gaps[-1]
+    return end - cell_len(name) if end == total else start + (end - start - cell_len(name)) // 2, name

@@ -25,6 +25,8 @@ class Series:
     """A name in metatui.tui.colors.palette, a run's colour, or any colour that rich can parse."""
     points: Sequence[tuple[float, float]]
     style: Literal["line", "points", "rings", "band"] = "line"
+    shorter: tuple[str, ...] = ()
+    """Names for narrower legends, from the longest to the shortest."""
     short: str = ""
     """Shorter name, used when the legend shows the values under the cursor."""
 
@@ -60,7 +62,8 @@ class ChartData:
     """Titles for narrower charts, from the longest to the shortest."""
     x_label: str = ""
     shorter_x_label: str = ""
-    """Shorter name of the x axis, used if `x_label` would cover the label of a tick. Empty if there is none."""
+    """Shorter name of the x axis, used if there is no room for `x_label` between the labels of ticks. Empty if there is
+    none."""
     y_label: str = ""
     log_y: bool = False
     """True for a logarithmic y axis, on which values of 0 or less are gaps."""

@@ -47,16 +47,17 @@ class MetricSparkline(RowsWidget):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
         self._history = History()
-        self._label = ""
+        self._labels: Sequence[str] = ("",)
         self._percent = False
 
-    def show(self, history: History, *, name: str, percent: bool = False) -> None:
+    def show(self, history: History, *names: str, percent: bool = False) -> None:
         """Show a metric.
 
         Args:
+            names: Names of the metric, from the longest to the shortest. The first one that fits is shown.
             percent: Whether values are fractions from 0 to 1, shown as percentages.
         """
-        self._history, self._label, self._percent = history, name, percent
+        self._history, self._labels, self._percent = history, names, percent
         self.redraw()
 
     def _value(self, value: float) -> str:
@@ -83,11 +84,14 @@ class MetricSparkline(RowsWidget):
         return bars([point.mean for point in self._history.points(width)], height, theme.glyphs.levels)
 
     def _head(self, width: int, theme: ChartTheme) -> Row:
-        name, last, best = theme.printable(self._label), self._history.last, self._history.best
+        last, best = self._history.last, self._history.best
+        room = width if last is None else max(4, width - 8)
+        names = [theme.printable(label) for label in self._labels]
+        name = next((name for name in names if cell_len(name) <= room), names[-1])
         if last is None:
             return [Segment(fitted(f"{name}  no values yet", width, theme.glyphs.ellipsis), theme.muted)]
         row = [
-            Segment(fitted(name, max(4, width - 8), theme.glyphs.ellipsis), theme.text),
+            Segment(fitted(name, room, theme.glyphs.ellipsis), theme.text),
             Segment(f" {theme.printable(self._value(last))}", theme.title),
         ]
         texts = [f"best {self._value(best)}"] if best is not None else []

@@ -92,9 +92,7 @@ def test_names_of_curves_are_shorter_in_a_narrow_chart() -> None:
         (50, ["training, 1 step", "validation, 10 steps"]),
     ):
         chart = chart_of(model, View(), width)
-        assert [(series.name, series.short) for series in chart.series] == list(
-            zip(names, ("training", "validation"), strict=True)
-        )
+        assert [series.short for series in chart.series] == ["training", "validation"]
         (legend,) = (row for row in texts(chart, width) if "training" in row)
         assert all(name in legend for name in names)
 
