@@ -62,6 +62,13 @@ def complete_runs(context: click.Context, parameter: click.Parameter, incomplete
     return [item for item in items if item.value.startswith(incomplete)]
 
 
+def complete_live_runs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from metatui.runs.storage.store import RunStore
+
+    live = {run.path.name for run in RunStore(context.params.get("runs_dir")).runs() if run.is_live()}
+    return [item for item in complete_runs(context, parameter, incomplete) if item.value in live | {"latest"}]
+
+
 def complete_presets_and_runs(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:

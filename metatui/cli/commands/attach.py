@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from metatui.cli.app import open_app
-from metatui.cli.options import complete_runs, examples, runs_dir_option
+from metatui.cli.options import complete_live_runs, examples, runs_dir_option
 
 if TYPE_CHECKING:
     from metatui.runs.storage.run_folder import RunFolder
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         "metatui attach maml-sinusoid # the beginning of a name is enough",
     )
 )
-@click.argument("run", required=False, shell_complete=complete_runs)
+@click.argument("run", required=False, shell_complete=complete_live_runs)
 @runs_dir_option
 @click.option("--ascii", "ascii_only", is_flag=True, help="Use ASCII characters only.")
 @click.option("--theme", metavar="NAME", help="Colour theme of the app.")
@@ -50,7 +50,7 @@ def _live(name: str | None, root: Path) -> RunFolder:
         if live := live_runs(store):
             return live[0].run
         raise BadInput(f"no run in {quote(str(root), 200)} is training: 'metatui runs' lists all runs")
-    run = store.find(name)
+    run = store.find(name, live=True)
     if not run.is_live():
         raise run.not_live()
     return run

@@ -9,7 +9,7 @@ from threading import Timer
 import click
 
 from metatui.cli.console.output import echo, emit
-from metatui.cli.options import complete_runs, examples, json_option, runs_dir_option
+from metatui.cli.options import complete_live_runs, examples, json_option, runs_dir_option
 from metatui.events import Died, Failed, Finished
 from metatui.runs.execution.control import LiveRun, stop_run
 from metatui.runs.execution.control.client import has_ended
@@ -26,18 +26,18 @@ WAIT_SECONDS = 60.0
         "metatui stop latest",
     )
 )
-@click.argument("run", shell_complete=complete_runs)
+@click.argument("run", shell_complete=complete_live_runs)
 @runs_dir_option
 @json_option
 def stop(run: str, runs_dir: Path | None, as_json: bool) -> None:
     """Stop RUN, which must be training on this machine. The run finishes its current meta-step and is saved.
 
-    RUN is the name of a run, the beginning of its name, its folder, or latest for the newest run. The command waits at
-    most a minute for the run to end. If a new run is still loading, nothing is saved. If a resumed run is still
-    loading, its saved state does not change. A run of metatui.train in a Python program or a notebook can be stopped
-    only when training has begun.
+    RUN is the name of a run, the beginning of its name, its folder, or latest for the newest run. A beginning is enough
+    if only one run whose name starts with it is training. The command waits at most a minute for the run to end. If a
+    new run is still loading, nothing is saved. If a resumed run is still loading, its saved state does not change. A
+    run of metatui.train in a Python program or a notebook can be stopped only when training has begun.
     """
-    folder = RunStore(runs_dir).find(run)
+    folder = RunStore(runs_dir).find(run, live=True)
     live = stop_run(folder)
     if not (last := _end(live) if live else _end_before_training(folder)):
         raise MetatuiError(

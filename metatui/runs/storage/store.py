@@ -117,10 +117,14 @@ class RunStore:
         job = slurm.job()
         return sorted(matching, key=lambda run: not (job and _is_of_job(run, job)))
 
-    def find(self, reference: str | Path) -> RunFolder:
+    def find(self, reference: str | Path, *, live: bool = False) -> RunFolder:
         """Find a run by its name, the beginning of its name, the path of its folder, `latest` or `latest~n`.
 
         `latest` is the run that was started last, and `latest~1` is the run that was started before it.
+
+        Args:
+            live: whether only live runs count if the names of several runs start with `reference` and any of them is
+                live.
 
         Raises:
             BadInput: if no run matches (the message suggests similar names), or if the names of several runs start
@@ -136,12 +140,15 @@ class RunStore:
         if back := LATEST.fullmatch(text):
             return self._before_latest(int(back[1] or 0), text)
         starting = sorted(name for name in named if text and name.startswith(text))
+        kind = "runs"
+        if live and len(starting) > 1 and (training := [name for name in starting if named[name].is_live()]):
+            starting, kind = training, "runs that are training"
         if len(starting) == 1:
             return named[starting[0]]
         if starting:
             some = ", ".join(quote(name)[1:-1] for name in starting[:3])
             more = f" and {len(starting) - 3} more" if len(starting) > 3 else ""
-            raise BadInput(f"{len(starting)} runs have names that start with {quote(text)}: {some}{more}")
+            raise BadInput(f"{len(starting)} {kind} have names that start with {quote(text)}: {some}{more}")
         hint = did_you_mean(text, [*named, "latest"] if named else [], "'metatui runs' lists all runs", most=3)
         raise BadInput(f"{quote(text)} is not a run in {quote(str(self.root), 200)}: {hint}")
 

@@ -16,9 +16,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from click.shell_completion import ShellComplete
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from metatui.cli.commands.evaluate import evaluate
+from metatui.cli.commands.stop import stop
 from metatui.config.fields import parse
 from metatui.config.settings import Settings
 from metatui.events import Curve, CurveView, Evaluation, ImageView, Progress, RegressionView, ScatterView, TaskView
@@ -395,6 +398,26 @@ def test_unknown_run_suggests_the_nearest_names(tmp_path: Path) -> None:
     for odd in ("", "..", ".", "a/b", "\0", "/", "x" * 5000 + "/"):
         with pytest.raises(BadInput):
             store.find(odd)
+
+
+def test_only_live_run_is_found_by_the_beginning_of_its_name(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    for name in ("maml-1", "maml-2", "maml-3"):
+        store.create(Settings()).path.rename(tmp_path / name)
+    with pytest.raises(BadInput, match="3 runs have names that start with 'maml'"):
+        store.find("maml", live=True)
+    locks = [RunLock(tmp_path / "maml-2" / "lock")]
+    assert store.find("maml", live=True).id == "maml-2"
+    with pytest.raises(BadInput, match="3 runs have names that start with 'maml'"):
+        store.find("maml")
+    for command, names in ((stop, ["latest", "maml-2"]), (evaluate, ["latest", "maml-1", "maml-2", "maml-3"])):
+        complete = ShellComplete(command, {}, "metatui", "_METATUI_COMPLETE")
+        assert [item.value for item in complete.get_completions(["--runs-dir", str(tmp_path)], "")] == names
+    locks.append(RunLock(tmp_path / "maml-3" / "lock"))
+    with pytest.raises(BadInput, match="2 runs that are training have names that start with 'maml': maml-2, maml-3"):
+        store.find("maml", live=True)
+    for lock in locks:
+        lock.release()
 
 
 def test_live_run_is_not_deleted(tmp_path: Path) -> None:
