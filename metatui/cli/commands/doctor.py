@@ -279,6 +279,8 @@ def _files(runs_dir: Path | None) -> dict[str, str]:
         "packed folders": str(paths.packed_folders_dir()),
         "downloads": str(paths.downloads_dir()),
         "compiled code": str(paths.compiled_dir()),
+        "fastest engines": str(paths.measured_engines_file()),
+        "summaries of runs": str(paths.summaries_file()),
         "log": str(paths.log_file()),
     }
 
