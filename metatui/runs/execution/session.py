@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -113,6 +114,7 @@ class Session:
         preset: str | None = None,
         changes: Sequence[Planned] = (),
         origin: str | None = None,
+        created: datetime | None = None,
     ) -> Session:
         """Create a run and its session.
 
@@ -120,6 +122,7 @@ class Session:
             preset: name of the preset from which `settings` come.
             changes: scheduled changes, each applied after its meta-step (`Preset.changes`).
             origin: origin of the run if its settings do not come from a preset: for example, the run that is repeated.
+            created: time in the name of the run, in UTC; by default, the current time.
 
         Raises:
             BadInput: if the device or the data set is not available, or a change is not possible; no folder is created.
@@ -127,7 +130,7 @@ class Session:
         """
         load_libraries()
         changes = checked(changes, settings)
-        run = RunStore(runs_dir).create(settings, preset=preset, changes=changes, origin=origin)
+        run = RunStore(runs_dir).create(settings, preset=preset, changes=changes, origin=origin, created=created)
         with _locked(run) as lock:
             try:
                 return cls(run, lock, settings, changes=changes, preset=preset, origin=origin)

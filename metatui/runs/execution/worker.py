@@ -15,6 +15,7 @@ import sys
 import traceback
 from collections.abc import Mapping
 from contextlib import closing, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +108,7 @@ def _session(request: Mapping[str, Any]) -> Session:
         preset=request["preset"],
         changes=read_changes(request["planned"], settings),
         origin=request["origin"],
+        created=datetime.fromisoformat(request["created"]),
     )
 
 

@@ -43,16 +43,18 @@ class RunStore:
         preset: str | None = None,
         changes: Sequence[Planned] = (),
         origin: str | None = None,
+        created: datetime | None = None,
     ) -> RunFolder:
         """Create a run folder, named after the algorithm, the task and the time, and write settings.toml to it.
+
+        Args:
+            created: time in the name of the folder, in UTC; by default, the current time.
 
         Raises:
             BadInput: if the root of the store is a file.
             WriteRefused: if the folder or the file cannot be created.
         """
-        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-        stem = f"{settings.algorithm.name}-{settings.task.source}-{stamp}"
-        run = RunFolder(self._fresh_folder(stem))
+        run = RunFolder(self._fresh_folder(name_of(settings, created or datetime.now(UTC))))
         source = origin or (f"preset {preset}" if preset else "own settings")
         about = {"title": f"Run {run.path.name}", "source": source}
         try:
@@ -168,6 +170,11 @@ class RunStore:
             discard(run)
         finally:
             lock.release()
+
+
+def name_of(settings: Settings, created: datetime) -> str:
+    """Return the name of a run. If several runs are created in the same second, the others have a number at the end."""
+    return f"{settings.algorithm.name}-{settings.task.source}-{created:%Y%m%d-%H%M%S}"
 
 
 def discard(run: RunFolder) -> None:

@@ -65,7 +65,7 @@ def test_detached_run_reports_every_event_and_resumes() -> None:
     live = start_detached(SMALL, preset="small")
     assert live.hello.pid != os.getpid()
     if sys.platform == "linux":
-        title = b"'metatui maml-sinusoid'; import sys"
+        title = f"'metatui {live.run_id}'; import sys".encode()
         assert Path(f"/proc/{live.hello.pid}/cmdline").read_bytes().split(b"\0")[3].startswith(title)
     assert live.hello.iteration == 0
     seen = list(live)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from metatui.config.schedule import Planned, as_tables
 from metatui.config.settings import Settings
 from metatui.runs.execution.control.client import LiveRun
 from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.store import name_of
 from metatui.utils import paths
 from metatui.utils.child_process import ChildProcess, Message, describe_exit
 from metatui.utils.errors import BadInput, MetatuiError, Problem, SettingsError, quote
@@ -47,16 +49,17 @@ class StartingRun:
             niceness: scheduling priority of the training, from 0 (normal) to 19 (lowest). Libraries and data are loaded
                 with normal priority.
         """
+        created = datetime.now(UTC)
         request = {
             "settings": settings.model_dump(mode="json"),
             "runs_dir": str(paths.runs_dir(runs_dir)),
             "preset": preset,
             "planned": as_tables(changes),
             "origin": origin,
+            "created": created.isoformat(),
             "niceness": niceness,
         }
-        # The process itself creates the run's folder, whose name starts with this text.
-        return cls(request, f"metatui {settings.algorithm.name}-{settings.task.source}")
+        return cls(request, f"metatui {name_of(settings, created)}")
 
     @classmethod
     def resume(cls, run: RunFolder, changes: Mapping[str, Scalar] | None = None, *, niceness: int = 0) -> StartingRun:
