@@ -154,7 +154,11 @@ def run(
                 return continue_(store.find(str(resume)), overrides)
             if automatic and (session := _continue_unfinished(store, settings, planned, continue_)):
                 return session
+            twins = store.live_twins(settings, planned) if automatic else []
             started = start(settings, runs_dir=runs_dir, preset=_origin(loaded, settings), changes=planned)
+        if twins:
+            name = twins[0].argument
+            echo(f"warning: {twins[0].id}, which is training, has the same settings (metatui attach {name})", err=True)
         if settings in repeats[1:]:
             return started  # the notes on the first run apply to the runs of all seeds
         if note := _usual_note(settings, overrides):  # not before an error message, which is a single sentence

@@ -13,6 +13,7 @@ from pathlib import Path
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
 from metatui.config.toml import settings_toml
+from metatui.runs.storage.journal import Status
 from metatui.runs.storage.lock import RunLock
 from metatui.runs.storage.run_folder import RunFolder, run_folder
 from metatui.runs.storage.summary import RunSummary, SummaryCache, summarise
@@ -110,14 +111,22 @@ class RunStore:
         These are the runs that were started with exactly the given settings and scheduled changes. In a requeued Slurm
         job, the runs of that job come first.
         """
+        job = slurm.job()
+        matching = self._matching(settings, changes, "interrupted")
+        return sorted(matching, key=lambda run: not (job and _is_of_job(run, job)))
+
+    def live_twins(self, settings: Settings, changes: Sequence[Planned] = ()) -> list[RunFolder]:
+        """Return the live runs that were started with exactly these settings and scheduled changes, newest first."""
+        return self._matching(settings, changes, "running", "paused")
+
+    def _matching(self, settings: Settings, changes: Sequence[Planned], *statuses: Status) -> list[RunFolder]:
         matching = []
         for summary in self.summaries():
             with suppress(BadInput):
-                same = summary.status == "interrupted" and summary.settings == settings
+                same = summary.status in statuses and summary.settings == settings
                 if same and summary.run.changes() == tuple(changes):
                     matching.append(summary.run)
-        job = slurm.job()
-        return sorted(matching, key=lambda run: not (job and _is_of_job(run, job)))
+        return matching
 
     def find(self, reference: str | Path, *, live: bool = False) -> RunFolder:
         """Find a run by its name, the beginning of its name, the path of its folder, `latest` or `latest~n`.
