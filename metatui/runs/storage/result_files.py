@@ -165,6 +165,15 @@ def _encoded(record: _Record) -> bytes:
     return record.model_dump_json().encode() + b"\n"
 
 
+def _fault_of_json(data: bytes, problem: str) -> str:
+    """Return the reason why a file is not JSON, given its content and the problem that pydantic reports."""
+    if not data.strip():
+        return "it is empty"
+    if problem.startswith("EOF"):
+        return "it is incomplete"
+    return f"it is not JSON ({quote(problem, 120)[1:-1]})"
+
+
 def _has_too_many_values(data: bytes) -> bool:
     return data.count(b",") > MOST_VALUES
 
@@ -189,6 +198,8 @@ def read_record(path: Path, kind: type[R]) -> R | None:
         if error.error_count() > MOST_PROBLEMS:  # `errors` would create a message for each
             raise BadInput(f"{name} cannot be used: it has {error.error_count():,} invalid values") from None
         first = error.errors(include_url=False)[0]
+        if first["type"] == "json_invalid":
+            raise BadInput(f"{name} cannot be used: {_fault_of_json(data, first['ctx']['error'])}") from None
         where = sanitize(".".join(map(str, first["loc"])), limit=60) or "its start"
         raise BadInput(f"{name} cannot be used: {quote(first['msg'], 120)[1:-1]} at {where}") from None
     check_format(record.format, name)

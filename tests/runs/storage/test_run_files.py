@@ -8,6 +8,7 @@ import json
 import math
 import os
 import pwd
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -338,7 +339,7 @@ def test_curves_of_a_wrong_length_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{", '{"test": 5}', '{"test": {"split": "test"}}', '{"other": null}', '{"\\u001b[0m": null}']
+    "text", ["[]", '{"test": 5}', '{"test": {"split": "test"}}', '{"other": null}', '{"\\u001b[0m": null}']
 )
 def test_invalid_records_are_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "evaluation.json"
@@ -398,6 +399,22 @@ def test_unknown_run_suggests_the_nearest_names(tmp_path: Path) -> None:
     for odd in ("", "..", ".", "a/b", "\0", "/", "x" * 5000 + "/"):
         with pytest.raises(BadInput):
             store.find(odd)
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"", "it is empty"),
+        (b" \n", "it is empty"),
+        (b'{"format": 1,', "it is incomplete"),
+        (b"# x", "it is not JSON (expected value at line 1 column 1)"),
+    ],
+)
+def test_damaged_results_are_described_in_plain_words(tmp_path: Path, data: bytes, problem: str) -> None:
+    path = tmp_path / "evaluation.json"
+    path.write_bytes(data)
+    with pytest.raises(BadInput, match=re.escape(f"evaluation.json' cannot be used: {problem}") + "$"):
+        read_record(path, EvaluationRecord)
 
 
 def test_only_live_run_is_found_by_the_beginning_of_its_name(tmp_path: Path) -> None:
