@@ -205,7 +205,7 @@ def _environment(comparison: Comparison) -> TextTable:
         is_changed = preset is not None and bool(differences(run.settings, preset))
         for entry in run.run.journal():
             if entry.event == "started":
-                origin = entry.details.get("preset") or "own settings"
+                origin = entry.details.get("preset") or "none"
                 recorded = {**entry.details, "preset": as_changed(origin) if is_changed else origin}
                 details = (recorded.get(name) for name in STARTED)
                 texts = (NONE if value is None else detail({"": value}, "") for value in details)

@@ -136,7 +136,7 @@ class ListedRun:
             Cell(f"{LIVE if is_live(run) else ''}{run.status.capitalize()}{', trained' if run.is_untested else ''}"),
             Cell(result(run), "warning" if has_no_result(run) else "text"),
             Cell(f"{run.iteration:,}"),
-            Cell(f"{run.preset or 'own'}{', changed live' if run.changed_live else ''}"),
+            Cell(f"{run.preset or 'none'}{', changed live' if run.changed_live else ''}"),
             Cell(when(run), "muted"),
         )
         parts = [run.id, run.status, run.preset or "", when(run)]

@@ -195,7 +195,7 @@ def _about(run: RunSummary, details: RunDetails) -> str:
         return details.saved
     task, algorithm = run.settings.task, ALGORITHMS[run.settings.algorithm.name].title
     kind = f"{task.ways}-way {task.shots}-shot" if run.settings.is_classification else f"{task.shots}-shot"
-    origin = f"preset {run.preset}" if run.preset else "own settings"
+    origin = f"preset {run.preset}" if run.preset else "no preset"
     origin += ", changed live" if run.changed_live else ""
     return f"{algorithm} on {DATA[task.source].title}, {kind}, seed {run.settings.training.seed}, {origin}"
 

@@ -214,7 +214,7 @@ async def test_undone_live_changes_are_told(make: Make, runs_dir: Path) -> None:
         await settled(app, pilot)
         assert [run.changed_live for run in app.runs_tab.listed] == [run.id == NAMES[0] for run in app.runs_tab.listed]
         preview = text_of(app.screen, "#run-preview")
-    assert "own settings, changed live" in preview
+    assert "no preset, changed live" in preview
     assert "The settings at the start are the defaults." in preview
     assert "Live changes were undone: see the journal." in preview
 
