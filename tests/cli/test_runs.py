@@ -135,6 +135,27 @@ def test_runs_are_deleted(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
     assert json.loads(capsys.readouterr().out)["deleted"] == ["c"]
 
 
+def test_only_the_link_to_a_run_is_deleted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run = saved(tmp_path)
+    linked = tmp_path / "runs" / "linked"
+    linked.symlink_to(run.path)
+    monkeypatch.setattr(runs, "can_answer", lambda: True)
+    monkeypatch.setattr("click.termui.visible_prompt_func", lambda text: "y")
+    assert main(["runs", "delete", "linked"]) == 0
+    printed = capsys.readouterr()
+    assert f"meta-steps, link to '{run.path}', which is kept\n" in printed.err
+    assert printed.out == f"Deleted linked, which was a link; its target '{run.path}' is kept\n"
+    assert run.is_run()
+    linked.symlink_to(run.path)
+    assert main(["runs", "delete", "a", "linked", "--yes", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["deleted"] == ["a", "linked"]
+    assert report["bytes"] > 0
+    assert os.listdir(tmp_path / "runs") == []
+
+
 def test_nothing_is_deleted_if_a_run_is_live_or_unknown(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     saved(tmp_path, "a")
     lock = RunLock(saved(tmp_path, "live").lock_path)

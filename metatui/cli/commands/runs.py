@@ -152,22 +152,30 @@ def delete(runs: tuple[str, ...], yes: bool, runs_dir: Path | None, as_json: boo
     """Delete runs with their metrics and checkpoints. This cannot be undone.
 
     RUN is the name of a run, the beginning of its name, its folder, or latest for the newest run. To delete a run that
-    is still training, stop it first. If one of the runs cannot be found or is still training, nothing is deleted.
+    is still training, stop it first. If one of the runs cannot be found or is still training, nothing is deleted. If
+    RUN is a symbolic link to a folder, only the link is deleted.
     """
     store = RunStore(runs_dir)
-    folders = list({folder.path.resolve(): folder for folder in map(store.find, runs)}.values())
+    folders = list({_own_path(folder): folder for folder in map(store.find, runs)}.values())
     for folder in folders:
         if folder.is_live():
             raise BadInput(f"run {quote(folder.id)} is in use by {holder(folder.lock_path)}: stop the run first")
-    sizes = [folder.size() for folder in folders]
+    sizes = [0 if folder.link_target else folder.size() for folder in folders]
     if not yes:
         _confirm(folders, sizes)
     for folder in folders:
+        target = folder.link_target
         store.delete(folder)
         if not as_json:
-            say(console(), f"Deleted {folder.id}")
+            kept = f", which was a link; its target {target} is kept" if target else ""
+            say(console(), f"Deleted {folder.id}{kept}")
     if as_json:
         emit({"deleted": [folder.id for folder in folders], "bytes": sum(sizes)})
+
+
+def _own_path(run: RunFolder) -> Path:
+    """Return the path of a run without links in its parent folders. A link to the run itself is another path."""
+    return run.path.parent.resolve() / run.path.name if run.link_target else run.path.resolve()
 
 
 def _confirm(folders: Sequence[RunFolder], sizes: Sequence[int]) -> None:
@@ -183,7 +191,8 @@ def _confirm(folders: Sequence[RunFolder], sizes: Sequence[int]) -> None:
         )
     for folder, size in zip(folders, sizes, strict=True):
         summary = summarise(folder)
-        text = f"{folder.id}  {summary.status}, {_progress(summary)}, {file_size(size)}"
+        space = f"link to {target}, which is kept" if (target := folder.link_target) else file_size(size)
+        text = f"{folder.id}  {summary.status}, {_progress(summary)}, {space}"
         say(console(stderr=True), text)
     which = "this run" if len(folders) == 1 else f"these {len(folders)} runs ({file_size(sum(sizes))})"
     if not click.confirm(f"Delete {which}? This cannot be undone.", err=True):

@@ -55,6 +55,14 @@ class RunFolder:
         """Shell command that resumes the run."""
         return f"metatui run --resume {self.argument}"
 
+    @property
+    def link_target(self) -> str | None:
+        """Target of the symbolic link to the folder, as text that is safe to print; None if `path` is no link."""
+        try:
+            return quote(os.readlink(self.path), 200)
+        except (OSError, ValueError):
+            return None
+
     settings_path = _File("settings.toml")
     journal_path = _File("journal.jsonl")
     metrics_path = _File("metrics.jsonl")

@@ -14,7 +14,7 @@ from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
 from metatui.config.toml import settings_toml
 from metatui.runs.storage.journal import Status
-from metatui.runs.storage.lock import RunLock
+from metatui.runs.storage.lock import RunLock, holder
 from metatui.runs.storage.run_folder import RunFolder, run_folder
 from metatui.runs.storage.summary import RunSummary, SummaryCache, summarise
 from metatui.utils import paths, slurm
@@ -171,7 +171,17 @@ class RunStore:
         raise BadInput(f"there is no run {quote(reference)}: {where} has {count}")
 
     def delete(self, run: RunFolder) -> None:
-        """Delete the folder of `run`. Raises BadInput if a process is writing to it."""
+        """Delete the folder of `run` or, if its path is a symbolic link, only the link.
+
+        Raises:
+            BadInput: if the folder is not a run, or a process is writing to it.
+        """
+        if run.link_target is not None:
+            if run.is_live():  # the process would no longer find its files
+                raise BadInput(f"run {quote(run.id)} is in use by {holder(run.lock_path)}")
+            with writing(run.path):
+                run.path.unlink()
+            return
         if not run.is_run():
             raise BadInput(f"{quote(str(run.path), 200)} is not a run: it has no settings.toml")
         lock = RunLock(run.lock_path)
@@ -191,9 +201,7 @@ def discard(run: RunFolder) -> None:
     with writing(run.path):
         # settings.toml first: a folder without it is not a run, so a partially deleted run is not listed.
         run.settings_path.unlink(missing_ok=True)
-        shutil.rmtree(run.path.resolve())  # refuses a link, for example to a folder on another disk
-        if run.path.is_symlink():
-            run.path.unlink()
+        shutil.rmtree(run.path)
 
 
 def live_runs(store: RunStore) -> list[RunSummary]:

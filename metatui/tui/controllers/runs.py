@@ -214,6 +214,8 @@ class RunsController:
         which = f"these {len(runs):,} runs with their" if several else f"run {runs[0].id} with its"
         kept = f" {len(live):,} more {'is' if len(live) == 1 else 'are'} training and will be kept." if live else ""
         question = f"Delete {which} metrics and checkpoints? This cannot be undone.{kept}"
+        if not several and runs[0].run.link_target:
+            question = f"Delete the link {runs[0].id}? The run itself is kept."
         lost = [line for run in runs for line in (run.id, f"  {_lost_with(run)}")]
         details = lost if several else [_lost_with(runs[0])]
         title = "Delete runs" if several else "Delete run"
@@ -372,6 +374,8 @@ def _lost_with(run: RunSummary) -> str:
     """Describe what is lost when `run` is deleted, for example `Finished, 5,000 meta-steps, test 0.341 ± 0.052`."""
     from metatui.tui.screens.main.tabs.run_list import result
 
+    if target := run.run.link_target:
+        return f"Link to {target}; only the link is deleted"
     steps = counted(run.iteration, "meta-step")
     best = f"best validation {short_metric(run.best)}" if run.best and not run.test else result(run)
     return f"{run.status.capitalize()}, {steps}, {best}"
@@ -381,7 +385,7 @@ async def _show_size(dialog: ConfirmScreen, runs: Sequence[RunSummary]) -> None:
     """Show the total size of the folders of `runs` in `dialog`, which is already open."""
     total = 0
     for run in runs:
-        total += await asyncio.to_thread(run.run.size)
+        total += 0 if run.run.link_target else await asyncio.to_thread(run.run.size)
     dialog.show_note(f"Size: {file_size(total)}")
 
 

@@ -362,14 +362,27 @@ def test_create_find_and_delete_runs(tmp_path: Path) -> None:
     assert not first.path.exists()
 
 
-def test_delete_a_run_on_another_disk(tmp_path: Path) -> None:
+def test_only_the_link_to_a_run_is_deleted(tmp_path: Path) -> None:
     store = RunStore(tmp_path / "runs")
     run = store.create(Settings())
     run.path.rename(tmp_path / "disk")
     run.path.symlink_to(tmp_path / "disk")
+    before = sorted(os.listdir(tmp_path / "disk"))
     store.delete(run)
     assert not os.path.lexists(run.path)
-    assert not (tmp_path / "disk").exists()
+    assert sorted(os.listdir(tmp_path / "disk")) == before
+
+
+def test_the_link_to_a_live_run_is_not_deleted(tmp_path: Path) -> None:
+    store = RunStore(tmp_path / "runs")
+    run = store.create(Settings())
+    run.path.rename(tmp_path / "disk")
+    run.path.symlink_to(tmp_path / "disk")
+    lock = RunLock(run.lock_path)
+    with pytest.raises(BadInput, match="is in use by this process"):
+        store.delete(run)
+    lock.release()
+    assert run.is_run()
 
 
 def test_argument_for_the_shell_is_complete_and_printable(tmp_path: Path) -> None:

@@ -468,6 +468,28 @@ async def test_live_runs_are_not_deleted(make: Make, runs_dir: Path) -> None:
 
 
 @pytest.mark.usefixtures("saved")
+async def test_only_the_link_to_a_run_is_deleted(make: Make, runs_dir: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (runs_dir / NAMES[0]).rename(elsewhere)
+    (runs_dir / NAMES[0]).symlink_to(elsewhere)
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("2")
+        await settled(app, pilot)
+        await pilot.press("d")
+        while not isinstance(app.screen, ConfirmScreen):
+            await pilot.pause()
+        await sized(app, pilot)
+        assert question(app) == f"Delete the link {NAMES[0]}? The run itself is kept."
+        assert str(app.screen.query_one("#confirm-note").render()) == "Size: 0 KiB"
+        await pilot.press("y")
+        while len(order(app)) > 2:
+            await pilot.pause()
+    assert not (runs_dir / NAMES[0]).is_symlink()
+    assert RunFolder(elsewhere).is_run()
+
+
+@pytest.mark.usefixtures("saved")
 async def test_deletion_of_the_shown_run_is_told(make: Make, runs_dir: Path) -> None:
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:
