@@ -155,6 +155,19 @@ def _replacing(path: Path) -> Iterator[int]:
         sync_directory(path.parent)
 
 
+def make_own_folder(path: Path) -> None:
+    """Create the folder `path` if it does not exist.
+
+    Raises:
+        BadInput: if `path` is a symbolic link, through which files elsewhere would be written.
+        WriteRefused: if the folder cannot be created.
+    """
+    if path.is_symlink():
+        raise BadInput(f"{quote(str(path), 200)} is a symbolic link, but must be a folder")
+    with writing(path):
+        path.mkdir(exist_ok=True)
+
+
 def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
     """Remove temporary files that killed processes left next to the files `names` in `folder`.
 

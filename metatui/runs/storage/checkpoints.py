@@ -23,7 +23,14 @@ from metatui.config.fields import FIELDS
 from metatui.runs.storage.jsonl import read_range
 from metatui.runs.storage.metrics import MOST
 from metatui.utils.errors import BadInput, MetatuiError, quote
-from metatui.utils.files import read_bounded, remove_leftovers, sync_directory, write_atomically, writing
+from metatui.utils.files import (
+    make_own_folder,
+    read_bounded,
+    remove_leftovers,
+    sync_directory,
+    write_atomically,
+    writing,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -104,10 +111,11 @@ def clean_checkpoints(folder: Path) -> None:
     The caller must hold the run's lock.
 
     Raises:
+        BadInput: if the folder is a symbolic link.
         WriteRefused: if a file cannot be removed.
     """
+    make_own_folder(folder)
     with writing(folder):
-        folder.mkdir(exist_ok=True)
         fresh = [f"{kind}.new" for kind in ("last", "best")]
         for name in fresh:
             (folder / name).unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from metatui.events import Evaluated, Evaluation, Event, Finished, Progress
 from metatui.runs.storage.jsonl import AppendOnlyFile
 from metatui.utils.errors import Problem, SettingsError, quote
-from metatui.utils.files import writing
+from metatui.utils.files import make_own_folder, writing
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.event_pb2 import Event as Record
@@ -64,8 +64,8 @@ class TensorBoardLog:
         from tensorboard.compat.proto.event_pb2 import SessionLog
         from tensorboard.summary.writer.record_writer import RecordWriter
 
+        make_own_folder(folder)
         with writing(folder):
-            folder.mkdir(exist_ok=True)
             earlier = [int(found[1]) for path in folder.iterdir() if (found := _NAME.fullmatch(path.name))]
             # TensorBoard reads the files of a run in the order of their names.
             number = max(int(time.time()), *(start + 1 for start in earlier), 0)

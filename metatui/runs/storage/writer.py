@@ -56,6 +56,7 @@ class RunWriter:
             data: schema of the data set, which is written when the run starts; None to write no schema.
 
         Raises:
+            BadInput: if the folder of the checkpoints or of the event files is a symbolic link.
             WriteRefused: if a file cannot be opened.
         """
         self.run = run

@@ -74,6 +74,17 @@ def train_until(session: Session, iteration: int, call: Callable[[], object]) ->
             call()
 
 
+@pytest.mark.parametrize("name", ["checkpoints", "tensorboard"])
+def test_resumed_run_does_not_write_through_a_link(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("tensorboard")
+    run = RunStore(tmp_path / "runs").create(change(SMALL, {"logging.tensorboard": name == "tensorboard"}))
+    (tmp_path / "elsewhere").mkdir()
+    (run.path / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BadInput, match=f"{name}' is a symbolic link, but must be a folder"):
+        Session.resume(run)
+    assert os.listdir(tmp_path / "elsewhere") == []
+
+
 def test_run_is_recorded(whole: tuple[RunFolder, list[Event]]) -> None:
     run, seen = whole
     finished = seen[-1]
