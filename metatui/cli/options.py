@@ -123,7 +123,7 @@ to_option = click.option(
     "--to", metavar="FILE|-", default="-", show_default=True, help="File to write, or - for standard output."
 )
 
-force_option = click.option("--force", is_flag=True, help="Replace an existing file.")
+force_option = click.option("--force", is_flag=True, help="Replace existing files.")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 

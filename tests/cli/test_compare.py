@@ -261,6 +261,25 @@ def test_exported_files(store: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         export(compare("maml", runs_dir=store), tmp_path / "x.md")
 
 
+def test_existing_files_are_replaced_only_with_force(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, figure = tmp_path / "result.md", tmp_path / "result-adaptation.svg"
+    command = ["compare", "maml", "scratch", "--tasks", "2", f"--export={page}"]
+    with monkeypatch.context() as patch:
+        patch.setattr("metatui.runs.analysis.comparison.compare", lambda *runs, **options: pytest.fail("it measured"))
+        for existing, option in ((page, "--export"), (figure, "a figure next to the report")):
+            existing.write_text("mine")
+            assert main(command) == 2
+            message = f"{option} is '{existing}', which already exists: choose another name, or replace the file with"
+            assert f"{message} --force" in capsys.readouterr().err
+            assert existing.read_text() == "mine"
+            existing.unlink()
+    page.write_text("mine")
+    assert main([*command, "--force"]) == 0
+    assert page.read_text().startswith("# Comparison\n")
+
+
 def test_result_is_shown_although_a_file_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -132,6 +132,26 @@ def test_each_comparison_is_exported_to_its_own_file(
     assert [line for line in out.splitlines() if line.startswith("tiny: ")] == ["tiny: waves", "tiny: again"]
 
 
+def test_only_files_that_the_suite_exported_are_replaced(
+    file: Callable[[str], str], store: RunStore, tmp_path: Path, capsys: Capture
+) -> None:
+    scratch = ["suite", file(TINY), "--set", "algorithm.name=scratch"]
+    page, figure = tmp_path / "x.md", tmp_path / "x-adaptation.svg"
+    page.write_text("mine")
+    assert main([*scratch, "--export", str(page)]) == 2
+    message = f"--export is '{page}', which already exists: choose another name, or replace the file with --force"
+    assert message in capsys.readouterr().err
+    assert page.read_text() == "mine"
+    assert store.runs() == [], "nothing is trained"
+    assert main([*scratch, "--export", str(page), "--force"]) == 0
+    assert page.read_text().startswith("# Comparison\n")
+    assert main([*scratch, "--export", str(page)]) == 0, "the same command can be run again"
+    figure.write_text("mine")
+    capsys.readouterr()
+    assert main([*scratch, "--export", str(page)]) == 2
+    assert f"a figure next to the report is '{figure}', which already exists" in capsys.readouterr().err
+
+
 def test_interrupted_suite_is_saved_continued_and_closed(file: Callable[[str], str], store: RunStore) -> None:
     endless = file(ENDLESS)
     suite = subprocess.Popen(

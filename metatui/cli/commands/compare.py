@@ -20,6 +20,7 @@ from metatui.cli.options import (
     complete_runs,
     examples,
     export_option,
+    force_option,
     json_option,
     runs_dir_option,
     shots_option,
@@ -93,6 +94,7 @@ comparison_device_option = click.option(
 @runs_dir_option
 @json_option
 @export_option
+@force_option
 def compare(
     runs: tuple[str, ...],
     tasks: int | None,
@@ -104,6 +106,7 @@ def compare(
     runs_dir: Path | None,
     as_json: bool,
     exports: tuple[Path, ...],
+    force: bool,
 ) -> None:
     """Compare how well runs adapt to identical held-out tasks, using paired tests, and compare their training costs.
 
@@ -126,6 +129,7 @@ def compare(
 
     for path in exports:
         check(path)
+        check_new_files(path, "--export", force=force)
     with progress_bar() as on_progress:
         comparison = compare_runs(
             *folders,
@@ -168,7 +172,7 @@ def compare(
 @target_option
 @comparison_device_option
 @runs_dir_option
-@click.option("--force", is_flag=True, help="Replace existing files.")
+@force_option
 def report(
     runs: tuple[str, ...],
     path: Path,
@@ -195,13 +199,11 @@ def report(
     from metatui.runs.analysis.comparison import compare as compare_runs
     from metatui.runs.analysis.comparison.formatting import main_results
     from metatui.runs.analysis.exports import written
-    from metatui.runs.analysis.report import REPORTS, figure_files, write
+    from metatui.runs.analysis.report import REPORTS, write
 
     if path.suffix.lower() not in REPORTS:
         raise BadInput(f"--to is {quote(str(path), 200)}, but must end in {' or '.join(REPORTS)}")
-    check_new_file(path, "--to", force=force)
-    for figure in figure_files(path).values():
-        check_new_file(figure, "a figure next to the report", force=force)
+    check_new_files(path, "--to", force=force)
     with progress_bar() as on_progress:
         comparison = compare_runs(
             *folders,
@@ -214,6 +216,25 @@ def report(
         )
     say(console(), *(f"{result}." for result in main_results(comparison)))
     say(console(stderr=True), written(write(comparison, path)))
+
+
+def check_new_files(
+    path: Path, option: str, *, force: bool, replaceable: Callable[[Path], bool] = lambda file: False
+) -> None:
+    """Check that the file `path` and, if it is a Markdown file, its figures can be written.
+
+    Args:
+        force: whether all existing files may be replaced.
+        replaceable: function that tells whether an existing file may be replaced.
+
+    Raises:
+        BadInput: as `check_new_file`.
+    """
+    from metatui.runs.analysis.report import figure_files
+
+    check_new_file(path, option, force=force or replaceable(path))
+    for figure in figure_files(path).values():
+        check_new_file(figure, "a figure next to the report", force=force or replaceable(figure))
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,15 @@ import click
 
 from metatui.cli.console.layout import say
 from metatui.cli.console.output import console, emit
-from metatui.cli.options import changes, examples, export_option, json_option, runs_dir_option, set_option
+from metatui.cli.options import (
+    changes,
+    examples,
+    export_option,
+    force_option,
+    json_option,
+    runs_dir_option,
+    set_option,
+)
 from metatui.utils.errors import MetatuiError
 from metatui.utils.text import counted
 
@@ -20,7 +28,7 @@ if TYPE_CHECKING:
 
     from metatui.runs.analysis.comparison import Comparison
     from metatui.runs.storage.store import RunStore
-    from metatui.runs.suites import PlannedComparison, Suite
+    from metatui.runs.suites import PlannedComparison, Suite, SuiteManifest
 
     Comparisons = Mapping[str, Comparison | None]
 
@@ -56,6 +64,7 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
 @click.option("--list", "only_list", is_flag=True, help="List the runs and their status without training.")
 @json_option
 @export_option
+@force_option
 @click.pass_context
 def suite(
     context: click.Context,
@@ -66,15 +75,17 @@ def suite(
     only_list: bool,
     as_json: bool,
     exports: tuple[Path, ...],
+    force: bool,
 ) -> None:
     """Train all runs of suites or presets, then compare them. Without arguments, the suites are listed.
 
     Each run trains in its own process and is saved like any other run. Ctrl-C saves and stops the runs; the same
-    command continues them, and does not repeat finished runs.
+    command continues them, and does not repeat finished runs. It may replace the files that it exported before, unless
+    they were changed; other existing files are only replaced with --force.
     """
     from metatui.cli.console import suite_output as output
     from metatui.runs.storage.store import RunStore
-    from metatui.runs.suites import load
+    from metatui.runs.suites import SuiteManifest, load
 
     if not suites:
         output.show_list(as_json)
@@ -85,7 +96,7 @@ def suite(
     if only_list:
         output.show_plan(loaded, store, as_json)
         return
-    files = _files(loaded, exports)
+    files = _files(loaded, exports, store, force=force)
     failed: list[str] = []
     for each in loaded:
         sentences, completed = _train(each, store, device_names)
@@ -100,7 +111,7 @@ def suite(
         for each in loaded:
             for name, path in files[each.name]:
                 if comparison := results[each.name][name]:
-                    _export(comparison, path)
+                    _export(comparison, path, SuiteManifest(each, store))
     finally:  # a result is not lost because a file cannot be written
         if as_json:
             emit(output.report(loaded, store, results))
@@ -126,11 +137,15 @@ def _devices(text: str | None) -> list[str | None]:
     return list(names)
 
 
-def _files(loaded: Sequence[Suite], exports: Sequence[Path]) -> dict[str, list[tuple[str, Path]]]:
+def _files(
+    loaded: Sequence[Suite], exports: Sequence[Path], store: RunStore, *, force: bool
+) -> dict[str, list[tuple[str, Path]]]:
     """Check the files given with `--export`. Returns the name and the file of each comparison, keyed by suite name."""
     if not exports:
         return {each.name: [] for each in loaded}
+    from metatui.cli.commands.compare import check_new_files
     from metatui.runs.analysis.exports import check
+    from metatui.runs.suites import SuiteManifest
 
     for path in exports:
         check(path)
@@ -142,10 +157,15 @@ def _files(loaded: Sequence[Suite], exports: Sequence[Path]) -> dict[str, list[t
         parts = [path.stem, *([suite.name] if len(loaded) > 1 else []), comparison.name]
         return path.with_name("-".join(parts) + path.suffix)
 
-    return {
+    files = {
         each.name: [(part.name, file_of(path, each, part)) for part in each.comparisons for path in exports]
         for each in loaded
     }
+    for each in loaded:
+        replaceable = SuiteManifest(each, store).has_exported
+        for _, path in files[each.name]:
+            check_new_files(path, "--export", force=force, replaceable=replaceable)
+    return files
 
 
 def _train(suite: Suite, store: RunStore, devices: Sequence[str | None]) -> tuple[list[str], bool]:
@@ -199,7 +219,10 @@ def _compare(suite: Suite, store: RunStore, device: str | None) -> Comparisons:
     return comparisons
 
 
-def _export(comparison: Comparison, path: Path) -> None:
+def _export(comparison: Comparison, path: Path, manifest: SuiteManifest) -> None:
     from metatui.runs.analysis.exports import export, written
 
-    say(console(stderr=True), written(export(comparison, path)))
+    files = export(comparison, path)
+    with suppress(MetatuiError):  # without the record, only --force replaces these files
+        manifest.add_exports(files)
+    say(console(stderr=True), written(files))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from metatui.runs.storage.lock import RunLock, holder, is_held
 from metatui.runs.storage.run_folder import RunFolder
@@ -50,6 +51,11 @@ class SuiteManifest:
         return self.folder / "failures.json"
 
     @property
+    def exports_path(self) -> Path:
+        """File with the time and size of each file to which the suite's comparisons were exported."""
+        return self.folder / "exports.json"
+
+    @property
     def lock_path(self) -> Path:
         return self.folder / "lock"
 
@@ -74,7 +80,7 @@ class SuiteManifest:
             with writing(self.messages_path):
                 self.messages_path.write_bytes(b"")
                 self.failures_path.unlink(missing_ok=True)
-            remove_leftovers(self.folder, (self.path.name, self.failures_path.name))
+            remove_leftovers(self.folder, (self.path.name, self.failures_path.name, self.exports_path.name))
         except BaseException:
             self._lock.release()
             raise
@@ -114,6 +120,23 @@ class SuiteManifest:
                 return {name: sanitize(text, limit=400) for name, text in failures.items() if isinstance(text, str)}
         return {}
 
+    def add_exports(self, files: Iterable[Path]) -> None:
+        """Record files to which a comparison was exported; raise MetatuiError if the record cannot be written."""
+        exports = {**self._exports(), **{str(file.absolute()): _signature(file) for file in files}}
+        write_atomically(self.exports_path, json.dumps(exports, indent=1).encode())
+
+    def has_exported(self, file: Path) -> bool:
+        """Return whether `file` is as the suite exported it: nothing else has replaced or changed it since."""
+        signature = _signature(file)
+        return signature is not None and self._exports().get(str(file.absolute())) == signature
+
+    def _exports(self) -> dict[str, Any]:
+        with suppress(BadInput, ValueError, RecursionError):
+            exports = json.loads(read_bounded(self.exports_path, LARGEST))
+            if isinstance(exports, dict):
+                return exports
+        return {}
+
     def folders(self) -> list[tuple[PlannedRun, RunFolder | None]]:
         """Return each run of the suite with its folder, or with None if the run has not been started."""
         runs = self.runs()
@@ -144,3 +167,12 @@ class SuiteManifest:
             pass
         file = quote(str(self.path), 200)
         raise BadInput(f"{file} is not a valid list of runs: delete the file to train the suite again")
+
+
+def _signature(file: Path) -> list[int] | None:
+    """Return the modification time (in nanoseconds) and the size of a file; None if it cannot be examined."""
+    try:
+        status = file.stat()
+    except (OSError, ValueError):
+        return None
+    return [status.st_mtime_ns, status.st_size]

@@ -311,7 +311,7 @@ def test_report_command(
     assert (tmp_path / "a-training.svg").read_text() == "mine"
     assert main(["report", "fomaml", "--to", str(tmp_path / "a.md"), "--force"]) == 0
     assert (tmp_path / "a-training.svg").read_text().startswith("<svg")
-    assert main(["compare", "fomaml", "fomaml", "--export", str(page)]) == 2
+    assert main(["compare", "fomaml", "fomaml", "--export", str(page), "--force"]) == 2
     assert "is given twice" in capsys.readouterr().err
 
 
