@@ -107,6 +107,28 @@ def test_force_replaces_a_file(run: RunFolder, tmp_path: Path, capsys: pytest.Ca
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "runs"]
 
 
+def test_lost_metrics_are_not_exported(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    journal = JournalWriter(run.journal_path)
+    journal.write("finished", 3)
+    journal.close()
+    steps = [replace(STEP, iteration=i) for i in range(1, 4)]
+    cannot = f"metatui: the metrics of run '{run.id}' cannot be exported: "
+    name = run.metrics_path.name
+    for damaged, sentence in (
+        (b"", f"it reached meta-step 3, but its {name} is missing, empty or damaged"),
+        (b"no JSON\n", f"it reached meta-step 3, but its {name} is missing, empty or damaged"),
+        (steps[1:], f"it has a {name} that starts at meta-step 2"),
+        (steps[:2], f"it reached meta-step 3, but its {name} ends at 2"),
+        ([steps[0], steps[2]], "the metrics of meta-steps 2 to 2 are missing or damaged"),
+    ):
+        run.metrics_path.write_bytes(damaged if isinstance(damaged, bytes) else b"")
+        if not isinstance(damaged, bytes):
+            write(run, damaged)
+        assert main(["runs", "export", run.id, "--to", "x.csv"]) == 2
+        assert capsys.readouterr().err == f"{cannot}{sentence}\n"
+        assert not os.path.exists("x.csv")
+
+
 def test_run_without_meta_steps(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["runs", "export", run.id]) == 0
     assert capsys.readouterr().out == HEADER

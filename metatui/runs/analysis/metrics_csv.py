@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from metatui.events import Progress
 from metatui.runs.storage.run_folder import RunFolder
-from metatui.utils.errors import MetatuiError, quote
+from metatui.utils.errors import BadInput, MetatuiError, quote
 from metatui.utils.text import sanitize
 
 VALIDATION_COLUMNS = (
@@ -25,18 +25,28 @@ def metrics_rows(run: RunFolder) -> Iterator[Row]:
     """Yield the names of the metrics, then a row for each meta-step; missing metrics are None.
 
     Raises:
-        BadInput: if the metrics cannot be read.
+        BadInput: if the metrics cannot be read, or some of them are missing.
         MetatuiError: if the run is resumed or deleted during the export, because the rows yielded so far are then
             invalid or incomplete.
     """
-    yield [field.name for field in fields(Progress)]
     reader = run.metrics(whole=True)
-    while (new := reader.read_new()) or reader.restarted:
+    new = reader.read_new()
+    if lost := run.lost_metrics():
+        raise BadInput(f"the metrics of run {quote(run.id)} cannot be exported: it {lost}")
+    yield [field.name for field in fields(Progress)]
+    expected = 1
+    while new or reader.restarted:
         if reader.restarted:
             raise MetatuiError(
                 f"run {quote(run.id)} was resumed or deleted during the export: if it still exists, export it again"
             )
-        yield from map(astuple, new)
+        for progress in new:
+            if progress.iteration > expected:
+                lost = f"the metrics of meta-steps {expected:,} to {progress.iteration - 1:,} are missing or damaged"
+                raise BadInput(f"the metrics of run {quote(run.id)} cannot be exported: {lost}")
+            expected = progress.iteration + 1
+            yield astuple(progress)
+        new = reader.read_new()
 
 
 def validation_rows(run: RunFolder) -> Iterator[Row]:

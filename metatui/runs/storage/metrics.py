@@ -121,6 +121,14 @@ def sampled(path: Path, *, most: int = CHUNK // 2, parts: int = 64) -> list[Prog
     return steps
 
 
+def first_progress(path: Path) -> Progress | None:
+    """Return the metrics of the first meta-step; None if the file does not start with readable lines."""
+    for item in parse_lines(read_range(path, 0, 2 * LONGEST_LINE)):
+        if (progress := _progress(item)) is not None:
+            return progress
+    return None
+
+
 def last_progress(path: Path) -> Progress | None:
     """Return the metrics of the last meta-step without reading the whole file."""
     for text in reversed(read_tail(path, 2 * LONGEST_LINE).split(b"\n")):

@@ -11,12 +11,12 @@ from pathlib import Path
 from metatui.config import presets
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
-from metatui.events import TaskView
+from metatui.events import Progress, TaskView
 from metatui.learning.data.schema import DataSchema
 from metatui.runs.storage.checkpoints import saved_meta_step
 from metatui.runs.storage.journal import Entry, Status, effective_entries, last_status, read_journal
 from metatui.runs.storage.lock import is_held
-from metatui.runs.storage.metrics import MetricsReader
+from metatui.runs.storage.metrics import MetricsReader, first_progress, last_progress
 from metatui.runs.storage.result_files import AdaptationRecord, DataRecord, EvaluationRecord, read_record
 from metatui.utils import paths
 from metatui.utils.errors import BadInput, quote
@@ -133,6 +133,12 @@ class RunFolder:
         record = read_record(self.data_path, DataRecord)
         return record.data if record else None
 
+    def lost_metrics(self) -> str | None:
+        """Return which metrics are missing, as `lost_metrics` does for the files of this run."""
+        live = self.is_live()  # read before the journal, as in `summarise`
+        entries = self.journal()
+        return lost_metrics(self, entries, last_progress(self.metrics_path), status_of(entries, live=live))
+
     def size(self) -> int:
         """Return the number of bytes of all files in the folder; files that disappear in the meantime count as 0."""
         total = 0
@@ -177,6 +183,27 @@ def end_reason(run: RunFolder, entries: list[Entry], status: Status) -> str | No
         return sanitize(sentence, limit=400) if isinstance(sentence, str) else None
     cause = details.get("cause", details.get("reason"))
     return f"it received {sanitize(cause)}" if isinstance(cause, str) and cause != "interrupted" else None
+
+
+def lost_metrics(run: RunFolder, entries: list[Entry], last: Progress | None, status: Status) -> str | None:
+    """Return which metrics are missing from the folder of a run, in words that follow its name; None if none are.
+
+    Args:
+        last: metrics of the last meta-step in the file.
+    """
+    reached = entries[-1].iteration if entries else 0
+    name = run.metrics_path.name
+    # When a run is resumed, metrics after its checkpoint are removed before the journal records that it was resumed.
+    live = status in ("running", "paused")
+    if last is None:
+        lost = reached > 0 and not live
+        return f"reached meta-step {reached:,}, but its {name} is missing, empty or damaged" if lost else None
+    if status in ("finished", "stopped") and last.iteration < reached:
+        return f"reached meta-step {reached:,}, but its {name} ends at {last.iteration:,}"
+    first = first_progress(run.metrics_path)
+    if first is None:
+        return None if live else f"has a {name} that is damaged at its start"
+    return f"has a {name} that starts at meta-step {first.iteration:,}" if first.iteration > 1 else None
 
 
 def has_died(entries: list[Entry], status: Status) -> bool:

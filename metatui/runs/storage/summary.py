@@ -23,7 +23,7 @@ from metatui.runs.storage.commands import live_change, replay_log
 from metatui.runs.storage.journal import Entry, Status, check_journal, ended_early
 from metatui.runs.storage.metrics import last_progress
 from metatui.runs.storage.result_files import EvaluationRecord
-from metatui.runs.storage.run_folder import RunFolder, end_reason, has_died, status_of
+from metatui.runs.storage.run_folder import RunFolder, end_reason, has_died, lost_metrics, status_of
 from metatui.utils import paths
 from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import reason
@@ -179,14 +179,11 @@ def _changed_live(run: RunFolder, entries: Iterable[Entry]) -> bool:
 
 
 def _lost(run: RunFolder, entries: list[Entry], progress: Progress | None, status: Status) -> str | None:
-    """Return a message if the journal or the end of the metrics is missing from the run folder, otherwise None."""
+    """Return a message if the journal or metrics are missing from the run folder, otherwise None."""
     if progress and not entries:
         return f"{quote(run.id)} has no readable {run.journal_path.name}, so its status is unknown"
-    reached = entries[-1].iteration if entries else 0
-    if progress and status in ("finished", "stopped") and progress.iteration < reached:
-        name = run.metrics_path.name
-        return f"{quote(run.id)} reached meta-step {reached:,}, but its {name} ends at {progress.iteration:,}"
-    return None
+    lost = lost_metrics(run, entries, progress, status)
+    return f"{quote(run.id)} {lost}" if lost else None
 
 
 def _iterations(settings: Settings, entries: Iterable[Entry]) -> int:
@@ -280,8 +277,8 @@ class SummaryCache:
         return database
 
 
-VERSION = 4
-"""Version of the contents of a summary. Increase it when `summarise` returns additional data."""
+VERSION = 5
+"""Version of the contents of a summary. Increase it when `summarise` returns additional data or problems."""
 
 FILES = ("journal.jsonl", "metrics.jsonl", "evaluation.json", "lock")
 """Source files of a summary. The lock file is written when a run is resumed, long before its journal. settings.toml is

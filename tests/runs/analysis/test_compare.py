@@ -6,6 +6,7 @@ import errno
 import math
 import os
 import re
+import shutil
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +35,7 @@ from metatui.runs.analysis.comparison.formatting import main_results, protocol_w
 from metatui.runs.analysis.comparison.tables import NONE, adaptation, results
 from metatui.runs.analysis.evaluate import evaluate
 from metatui.runs.analysis.figures import comparison_figure
+from metatui.runs.analysis.report import as_html
 from metatui.runs.execution.session import Session
 from metatui.runs.storage import jsonl
 from metatui.runs.storage.run_folder import RunFolder
@@ -422,6 +424,18 @@ def test_unfinished_runs_warn(tmp_path: Path, maml: RunFolder, iteration: int, w
             session.interrupt()
     (warning,) = compare(session.run).warnings
     assert warning == f"MAML is not finished: interrupted after {when}"
+
+
+def test_lost_metrics_warn(tmp_path: Path, maml: RunFolder) -> None:
+    run = RunFolder(tmp_path / "copy")
+    shutil.copytree(maml.path, run.path)
+    lines = run.metrics_path.read_bytes().splitlines(keepends=True)
+    run.metrics_path.write_bytes(b"".join(lines[4:]))
+    comparison = compare(run)
+    assert comparison.warnings == ("MAML has a metrics.jsonl that starts at meta-step 5",)
+    assert "MAML has a metrics.jsonl that starts at meta-step 5" in as_html(comparison)
+    run.metrics_path.unlink()
+    assert compare(run).warnings == ("MAML reached meta-step 20, but its metrics.jsonl is missing, empty or damaged",)
 
 
 def test_run_stopped_in_its_test_after_early_stopping_warns(tmp_path: Path) -> None:

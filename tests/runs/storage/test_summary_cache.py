@@ -16,6 +16,7 @@ from metatui.config.settings import Settings
 from metatui.learning.training.trainer_state import TrainerState
 from metatui.runs.storage import summary
 from metatui.runs.storage.checkpoints import save_checkpoint
+from metatui.runs.storage.journal import JournalWriter
 from metatui.runs.storage.lock import RunLock
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
@@ -112,12 +113,39 @@ def test_run_that_is_being_resumed_is_running(tmp_path: Path, read: list[str]) -
 def test_lost_files_are_reported(tmp_path: Path) -> None:
     run = saved_run(tmp_path, Settings(), name="a")
     assert summarise(run).problem is None
-    run.metrics_path.write_bytes(b"".join(run.metrics_path.read_bytes().splitlines(keepends=True)[:20]))
+    lines = run.metrics_path.read_bytes().splitlines(keepends=True)
+    for damaged in (b"", b"\x8f\xff\n\x00", b"no JSON\n"):
+        run.metrics_path.write_bytes(damaged)
+        problem = "'a' reached meta-step 50, but its metrics.jsonl is missing, empty or damaged"
+        assert summarise(run).problem == problem
+    run.metrics_path.write_bytes(b"no JSON\n" + b"".join(lines[30:]))
+    assert summarise(run).problem == "'a' has a metrics.jsonl that starts at meta-step 31"
+    run.metrics_path.write_bytes(b"x" * 20_000 + b"\n" + b"".join(lines[30:]))
+    assert summarise(run).problem == "'a' has a metrics.jsonl that is damaged at its start"
+    run.metrics_path.write_bytes(b"".join(lines[:20]))
     assert summarise(run).problem == "'a' reached meta-step 50, but its metrics.jsonl ends at 20"
     run.journal_path.unlink()
     found = summarise(run)
     assert (found.status, found.reason) == ("interrupted", None)
     assert found.problem == "'a' has no readable journal.jsonl, so its status is unknown"
+
+
+def test_run_without_metrics_yet_has_lost_none(tmp_path: Path) -> None:
+    run = RunStore(tmp_path).create(Settings())
+    assert summarise(run).problem is None
+    lock = RunLock(run.lock_path)
+    journal = JournalWriter(run.journal_path)
+    journal.write("started", 0)
+    assert summarise(run).problem is None
+    journal.write("interrupted", 0)
+    lock.release()
+    assert summarise(run).problem is None
+    journal.write("interrupted", 30)
+    assert summarise(run).problem is not None
+    lock = RunLock(run.lock_path)  # the run is being resumed from the start, because it has no checkpoint
+    assert summarise(run).problem is None
+    lock.release()
+    journal.close()
 
 
 def test_broken_database_is_not_needed(tmp_path: Path) -> None:

@@ -159,8 +159,8 @@ def _protocol_warnings(
 def result_warnings(runs: Sequence[RunResult]) -> Iterator[str]:
     """Yield warnings about the results of runs.
 
-    They concern unfinished runs, diverged tasks, missing validations, different numbers of training tasks, different
-    machines and uneven times per meta-step.
+    They concern unfinished runs, lost metrics, diverged tasks, missing validations, different numbers of training
+    tasks, different machines and uneven times per meta-step.
     """
     for run in runs:
         if (status := run.run.status()) != "finished":
@@ -170,6 +170,9 @@ def result_warnings(runs: Sequence[RunResult]) -> Iterator[str]:
                 "its last meta-step, before the end of its test" if is_trained else f"{done:,} of {total:,} meta-steps"
             )
             yield f"{run.label} is not finished: {status} after {when}"
+    for run in runs:
+        if lost := run.run.lost_metrics():
+            yield f"{run.label} {lost}"
     for run in runs:
         if run.diverged:
             made, rate = counted(run.evaluation.steps[-1], "inner step"), run.evaluation.inner_lr
