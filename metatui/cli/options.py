@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 class FilePath(click.Path):
     """A path in which a leading ~ stands for the home folder. Shells do not expand ~ in `--to=~/report.html`."""
 
+    def __init__(self) -> None:
+        super().__init__(readable=False)  # the commands explain more precisely why a file cannot be used
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return paths.expanded(os.fsdecode(super().convert(value, param, ctx)))
 
@@ -96,8 +99,14 @@ run_device_option = click.option(
     "--device", metavar="DEVICE", help="Device to compute on. Default: the device in the run's settings."
 )
 
+def _readable(context: click.Context, parameter: click.Parameter, folder: Path | None) -> Path | None:
+    if folder is not None and os.path.exists(folder) and not os.access(folder, os.R_OK):
+        raise BadInput(f"--runs-dir is {quote(str(folder), 200)}, which cannot be read: permission denied")
+    return folder
+
+
 runs_dir_option = click.option(
-    "--runs-dir", type=FilePath(), metavar="DIR",
+    "--runs-dir", type=FilePath(), metavar="DIR", callback=_readable,
     help="Folder that contains the runs. Default: the folder in METATUI_RUNS, or one in the user's data directory.",
 )  # fmt: skip
 

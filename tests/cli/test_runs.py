@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from contextlib import closing
@@ -154,6 +155,37 @@ def test_only_the_link_to_a_run_is_deleted(
     assert report["deleted"] == ["a", "linked"]
     assert report["bytes"] > 0
     assert os.listdir(tmp_path / "runs") == []
+
+
+def test_runs_of_another_user_cannot_be_read(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    private = saved(tmp_path, "private").path
+    saved(tmp_path, "a")
+    stat = Path.stat
+
+    def refuse(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if path.parent == private:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(Path, "stat", refuse)  # the tests may run as root, to whom every file is readable
+    for reference in ("private", str(private)):
+        assert main(["evaluate", reference]) == 2
+        assert capsys.readouterr().err == f"metatui: '{private}' cannot be read: permission denied\n"
+    assert main(["runs"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == "note: 'private' cannot be read: permission denied\n"
+    assert printed.out.startswith("a  finished")
+
+
+def test_unreadable_folder_of_runs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert main(["attach", "--runs-dir", str(tmp_path)]) == 2
+    message = f"metatui: --runs-dir is '{tmp_path}', which cannot be read: permission denied\n"
+    assert capsys.readouterr().err == message
 
 
 def test_nothing_is_deleted_if_a_run_is_live_or_unknown(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

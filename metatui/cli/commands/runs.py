@@ -11,7 +11,7 @@ import click
 from rich.text import Text
 
 from metatui.cli.console.layout import plain, say, wrapped
-from metatui.cli.console.output import console, emit, evaluation_json, write_rows
+from metatui.cli.console.output import console, echo, emit, evaluation_json, write_rows
 from metatui.cli.options import (
     check_new_file,
     complete_runs,
@@ -208,6 +208,9 @@ def _list(runs_dir: Path | None, with_size: bool, as_json: bool) -> None:
     store = RunStore(runs_dir)
     store.check_root()
     summaries = store.summaries()
+    if names := store.forbidden():
+        more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+        echo(f"note: {', '.join(map(quote, names[:3]))}{more} cannot be read: permission denied", err=True)
     sizes = [summary.run.size() if with_size else None for summary in summaries]
     if as_json:
         reports = [_report(summary, size) for summary, size in zip(summaries, sizes, strict=True)]

@@ -80,6 +80,16 @@ class RunFolder:
         except (OSError, ValueError):
             return False
 
+    def is_forbidden(self) -> bool:
+        """Return whether the folder may not be read, for example because it belongs to another user."""
+        try:
+            self.settings_path.stat()
+        except PermissionError:
+            return True
+        except (OSError, ValueError):
+            pass
+        return False
+
     def settings(self) -> Settings:
         """Return the settings at the start of the run. Raises BadInput if they are invalid."""
         return presets.read(self.settings_path).settings
@@ -224,8 +234,9 @@ def status_of(entries: list[Entry], *, live: bool) -> Status:
 
 
 def run_folder(path: Path) -> RunFolder:
-    """Return the run in the folder `path`. Raises BadInput if the folder is not a run."""
+    """Return the run in the folder `path`. Raises BadInput if the folder is not a run or may not be read."""
     run = RunFolder(path)
     if not run.is_run():
-        raise BadInput(f"{quote(str(path), 200)} is not a run: it has no settings.toml")
+        why = "cannot be read: permission denied" if run.is_forbidden() else "is not a run: it has no settings.toml"
+        raise BadInput(f"{quote(str(path), 200)} {why}")
     return run

@@ -101,6 +101,14 @@ class RunStore:
             return []
         return [folder for folder in folders if folder.is_run()]
 
+    def forbidden(self) -> list[str]:
+        """Return the names of the folders in this store that may not be read, in alphabetical order."""
+        try:
+            folders = [RunFolder(path) for path in self.root.iterdir()]
+        except OSError:
+            return []
+        return sorted(folder.id for folder in folders if folder.is_forbidden())
+
     def summaries(self) -> list[RunSummary]:
         """Return summaries of all runs, newest first. Summaries of runs that have ended are cached on disk."""
         return newest_first(self._summaries.summaries(self.runs()))
@@ -148,6 +156,8 @@ class RunStore:
         named = {run.path.name: run for run in self.runs()}
         if text in named:
             return named[text]
+        if text and RunFolder(self.root / text).is_forbidden():
+            return run_folder(self.root / text)
         if back := LATEST.fullmatch(text):
             return self._before_latest(int(back[1] or 0), text)
         starting = sorted(name for name in named if text and name.startswith(text))
