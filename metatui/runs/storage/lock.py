@@ -39,7 +39,9 @@ class RunLock:
         """
         self._path = path
         owner = {"pid": os.getpid(), "host": socket.gethostname(), "ends_on_sigterm": ends_on_sigterm}
-        self._mark = json.dumps(owner).encode()
+        self._mark = json.dumps({**owner, "released": False}).encode()
+        # Of the same length, so that a full disk accepts it in place of `_mark`.
+        self._released_mark = json.dumps({**owner, "released": True}).encode().ljust(len(self._mark))
         with writing(path):
             self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
             try:
@@ -89,8 +91,11 @@ class RunLock:
             return not os.path.samestat(found, os.fstat(self._handle))
 
     def release(self) -> None:
-        """Release the lock. A second call does nothing."""
+        """Release the lock, and record this in the file. A second call does nothing."""
         if self._handle >= 0:
+            with suppress(OSError):
+                if os.pread(self._handle, 1000, 0) == self._mark:  # otherwise, another process took the lock over
+                    os.pwrite(self._handle, self._released_mark, 0)
             os.close(self._handle)
             self._handle = -1
 
@@ -153,6 +158,13 @@ def ends_on_sigterm(path: Path) -> bool:
     """Return whether SIGTERM stops what the holder of the lock file `path` is writing, and ends nothing else."""
     owner = _owner(path)
     return owner is not None and owner.get("ends_on_sigterm") is True
+
+
+def released_by(path: Path) -> int | None:
+    """Return the ID of the process that last held the lock file `path`, if it released the lock before it ended."""
+    owner = _owner(path)
+    pid = owner.get("pid") if owner is not None and owner.get("released") is True else None
+    return pid if type(pid) is int else None
 
 
 def _owner(path: Path) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from metatui.events import Progress, TaskView
 from metatui.learning.data.schema import DataSchema
 from metatui.runs.storage.checkpoints import saved_meta_step
 from metatui.runs.storage.journal import Entry, Status, effective_entries, last_status, read_journal
-from metatui.runs.storage.lock import is_held
+from metatui.runs.storage.lock import is_held, released_by
 from metatui.runs.storage.metrics import MetricsReader, first_progress, last_progress
 from metatui.runs.storage.result_files import AdaptationRecord, DataRecord, EvaluationRecord, read_record
 from metatui.utils import paths
@@ -186,6 +186,9 @@ def end_reason(run: RunFolder, entries: list[Entry], status: Status) -> str | No
     if has_died(entries, status):
         saved = saved_meta_step(run.checkpoints_path)
         what = "it had saved no checkpoint" if saved is None else f"its newest checkpoint is from meta-step {saved:,}"
+        pid = next((entry.details.get("pid") for entry in reversed(entries) if entry.event == "started"), None)
+        if pid is not None and released_by(run.lock_path) == pid:  # the disk refused the last entry of the journal
+            return f"the process ended, but could not write its last data, and {what}"
         return f"the process was killed or crashed, and {what}"
     details = next((entry.details for entry in reversed(entries) if entry.event == status), {})
     if status == "failed":

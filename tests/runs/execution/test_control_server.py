@@ -19,7 +19,7 @@ from metatui.config.settings import Settings
 from metatui.events import Change, Command, Curve, Evaluated, Evaluation, Progress, Stop
 from metatui.runs.execution.control import client, sockets
 from metatui.runs.execution.control import server as server_module
-from metatui.runs.execution.control.client import LiveRun, evaluation_progress
+from metatui.runs.execution.control.client import LiveRun, glance
 from metatui.runs.execution.control.messages import LONGEST_COMMAND, read_report, report
 from metatui.runs.execution.control.server import MOST_NEWS, MOST_VIEWERS, ControlServer
 from metatui.runs.execution.control.sockets import listen, socket_path
@@ -104,18 +104,18 @@ def test_hello_describes_the_run(
     second = Peer(session.run)
     hello = second.read()["hello"]
     assert (hello["phase"], hello["iteration"]) == ("paused", 12)
-    assert evaluation_progress(session.run) is None
+    assert glance(session.run) == ("paused", None)
     event = events.Evaluating(12, "val", 2, 5)
     server.send(event)
     assert peer.read()["evaluating"]["tasks"] == 5
     third = Peer(session.run)
     assert third.read()["hello"]["phase"] == "evaluating"
     assert third.read()["evaluating"]["done"] == 2
-    assert evaluation_progress(session.run) == event
+    assert glance(session.run) == ("evaluating", event)
     server.send(events.Checkpointed(12, "last"))
-    assert evaluation_progress(session.run) is None
+    assert glance(session.run)[1] is None
     server.close()
-    assert evaluation_progress(session.run) is None
+    assert glance(session.run) == (None, None)
     second.close()
     third.close()
 

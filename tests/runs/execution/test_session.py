@@ -21,6 +21,7 @@ from metatui.learning.training import trainer
 from metatui.learning.training.trainer_state import TrainerState
 from metatui.runs.analysis.evaluate import evaluate, views
 from metatui.runs.execution import session as session_module
+from metatui.runs.execution.control.client import activity_of
 from metatui.runs.execution.session import Session
 from metatui.runs.storage import writer
 from metatui.runs.storage.checkpoints import save_checkpoint
@@ -170,6 +171,7 @@ def test_killed_run_tells_what_is_saved(tmp_path: Path, caplog: pytest.LogCaptur
     run = session.run
     lines = run.journal_path.read_bytes().splitlines(keepends=True)
     run.journal_path.write_bytes(lines[0])
+    run.lock_path.unlink()  # it says that the process released the run, which a killed process does not
     reason = "the process was killed or crashed, and its newest checkpoint is from meta-step 30"
     assert (summarise(run).status, summarise(run).reason) == ("interrupted", reason)
     advice = f"resume it with metatui run --resume {run.path}"
@@ -433,6 +435,7 @@ def test_stop_on_a_full_disk_reports_the_loss(tmp_path: Path, monkeypatch: pytes
     seen = iter(session)
     while not isinstance(next(seen), events.Paused):
         pass
+    assert activity_of(summarise(session.run)) == "waiting until its data can be written"
     threading.Timer(0.05, session.interrupt).start()
     lost = (
         r"stopped after meta-step 10, but checkpoint best of meta-step 10, journal\.jsonl could not be saved: .*no "
@@ -443,6 +446,8 @@ def test_stop_on_a_full_disk_reports_the_loss(tmp_path: Path, monkeypatch: pytes
     assert disk.asked == 2
     assert session.outcome.status == session.run.status() == "interrupted"
     assert not session.run.is_live()
+    reason = "the process ended, but could not write its last data, and it had saved no checkpoint"
+    assert summarise(session.run).reason == reason
     disk.full = False
     assert isinstance(list(Session.resume(session.run))[-1], events.Finished)
 

@@ -30,7 +30,7 @@ from metatui.runs.execution.session import Session
 from metatui.runs.storage import result_files
 from metatui.runs.storage.journal import JournalWriter, effective_entries, last_status, read_journal
 from metatui.runs.storage.jsonl import line, parse_lines
-from metatui.runs.storage.lock import RunLock, is_held, other_user
+from metatui.runs.storage.lock import RunLock, is_held, other_user, released_by
 from metatui.runs.storage.metrics import MetricsReader, MetricsWriter, last_progress, sampled
 from metatui.runs.storage.result_files import AdaptationRecord, EvaluationRecord, read_record, write_record, write_tasks
 from metatui.runs.storage.run_folder import RunFolder, run_folder
@@ -229,9 +229,13 @@ def test_one_writer_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert other_user(path) == pwd.getpwuid(os.getuid()).pw_name
     with pytest.raises(BadInput, match="run 'run' is in use by this process"):
         RunLock(path)
+    assert released_by(path) is None
+    size = path.stat().st_size
     lock.release()
     lock.release()
     assert not is_held(path)
+    assert released_by(path) == os.getpid()
+    assert path.stat().st_size == size, "a full disk accepts the record"
     RunLock(path).release()
 
 
@@ -261,6 +265,7 @@ def test_lock_is_released_when_its_process_dies(tmp_path: Path) -> None:
     holder.kill()
     holder.communicate()
     assert not is_held(path)
+    assert released_by(path) is None
     RunLock(path).release()
 
 
@@ -605,6 +610,7 @@ def test_lock_takeover_is_detected(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"was taken over by process 7 on 'elsewhere'"):
         lock.confirm()
     lock.release()
+    assert path.read_text() == '{"pid": 7, "host": "elsewhere"}'
 
 
 NEWER = r"was written by a newer version \(format 2, but this version reads up to 1\): update metatui"

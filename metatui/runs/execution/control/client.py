@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
 
 from metatui.events import Command, Died, Evaluating, Event, Failed, Finished, Stop, Warned
-from metatui.runs.execution.control.messages import LONGEST_REPORT, Hello, command_line, read_hello, read_report
+from metatui.runs.execution.control.messages import LONGEST_REPORT, Hello, Phase, command_line, read_hello, read_report
 from metatui.runs.execution.control.sockets import connect
 from metatui.runs.storage.journal import Entry
 from metatui.runs.storage.lock import ends_on_sigterm, holder, other_process
@@ -29,7 +29,7 @@ OVER_SECONDS = 2.0
 """Maximum number of seconds that a process may take to release the run after closing its socket."""
 
 GLANCE_SECONDS = 0.5
-"""Maximum number of seconds that `evaluation_progress` waits for each message from a process."""
+"""Maximum number of seconds that `glance` waits for each message from a process."""
 
 
 class NotListening(BadInput):
@@ -79,24 +79,33 @@ def has_ended(run: RunFolder, seconds: float) -> bool:
     return True
 
 
-def evaluation_progress(run: RunFolder) -> Evaluating | None:
-    """Return the progress of a run's current validation or test; None if there is none or the process does not answer.
+def glance(run: RunFolder) -> tuple[Phase | None, Evaluating | None]:
+    """Return the phase of a live run and the progress of its current validation or test.
 
-    Unlike `LiveRun.attach`, this function does not wait long for a busy process.
+    Each is None if there is none, or if the process does not answer. Unlike `LiveRun.attach`, this function does not
+    wait long for a busy process.
     """
+    phase: Phase | None = None
     with suppress(OSError, BadInput), closing(Channel(connect(run, timeout=GLANCE_SECONDS))) as channel:
-        if read_hello(channel.file.readline(LONGEST_REPORT)).phase == "evaluating":
+        phase = read_hello(channel.file.readline(LONGEST_REPORT)).phase
+        if phase == "evaluating":
             report = read_report(channel.file.readline(LONGEST_REPORT))
-            return report.evaluating if report else None
-    return None
+            return phase, report.evaluating if report else None
+    return phase, None
 
 
 def activity_of(run: RunSummary) -> str:
     """Return the activity of a run, with the tasks that its validation or test has done: `testing 120 of 600 tasks`.
 
-    The number of tasks is left out if the process of the run does not answer. This function may take a second.
+    The number of tasks is left out if the process of the run does not answer. A run that the journal does not call
+    paused, although it is, waits until the disk accepts its data. This function may take a second.
     """
-    if not run.activity or run.status != "running" or (now := evaluation_progress(run.run)) is None:
+    if run.status != "running":
+        return run.activity
+    phase, now = glance(run.run)
+    if phase == "paused":
+        return "waiting until its data can be written"
+    if not run.activity or now is None:
         return run.activity
     return f"{'testing' if now.split == 'test' else 'validating'} {now.done:,} of {now.tasks:,} tasks"
 
