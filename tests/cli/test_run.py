@@ -243,6 +243,25 @@ def test_full_disk_pauses_a_run(capsys: pytest.CaptureFixture[str], monkeypatch:
     assert warned < paused < resumed
 
 
+@pytest.mark.parametrize(("number", "job", "code"), [("SIGTERM", "7", 75), ("SIGTERM", None, 1), ("SIGINT", "7", 1)])
+def test_exit_code_of_a_signal_on_a_full_disk(
+    number: str, job: str | None, code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signals = [signal.Signals[number]]
+
+    def full(folder: Path, *more: Any) -> None:
+        while signals:
+            signal.raise_signal(signals.pop())
+        raise WriteRefused(folder, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+
+    if job:
+        monkeypatch.setenv("SLURM_JOB_ID", job)
+    monkeypatch.setattr(writer, "save_checkpoint", full)
+    monkeypatch.setattr(session, "TRY_EVERY", 0.0)
+    assert main(["run", *SMALL]) == code
+    assert "the run can be resumed from its start" in " ".join(capsys.readouterr().err.split())
+
+
 SEE = progress.PlainDisplay.see
 LONG = [*SMALL, "--set", "training.iterations=100000000"]
 

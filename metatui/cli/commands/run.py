@@ -239,12 +239,18 @@ def train(
             diverged.
     """
     from metatui.cli.console.progress import display
+    from metatui.runs.execution.session import UnsavedStateError
+    from metatui.runs.execution.signals import REQUEUE
 
     ending.then(session.interrupt)
     try:
         with display(session.run) as progress, closing(iter(session)) as events:
             for event in events:
                 progress.see(event)
+    except UnsavedStateError as unsaved:
+        if ending.signal is not None and ending.exit_code == REQUEUE:  # the job can continue from the last checkpoint
+            unsaved.exit_code = REQUEUE
+        raise
     finally:  # scripts need the run and its state even after a failure
         if as_json:
             write(_report(session))
