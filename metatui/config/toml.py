@@ -26,6 +26,10 @@ LARGEST = 256 * 1024
 """Maximum size in bytes of a settings file. Bundled presets have about 2,000 bytes."""
 
 
+WIDE = ("utf-16", "utf-16-le", "utf-16-be", "utf-32")
+"""Encodings in which other programs may save text, and which are told from binary files."""
+
+
 def names_file(name_or_path: str | Path) -> bool:
     """Return whether `name_or_path` is the path of a TOML file rather than the name of a preset or suite."""
     return isinstance(name_or_path, Path) or os.sep in name_or_path or name_or_path.lower().endswith(".toml")
@@ -46,9 +50,20 @@ def parse_text(data: bytes) -> dict[str, Any]:
         ValueError: if the content is not TOML, or not UTF-8.
         RecursionError: if the content is nested too deeply.
     """
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in data:
+    if any(_is_text(data, encoding) for encoding in WIDE):
         raise ValueError("it looks like UTF-16 text; save it as UTF-8")
     return tomllib.loads(data.decode("utf-8-sig"))
+
+
+def _is_text(data: bytes, encoding: str) -> bool:
+    """Return whether `data`, which has null bytes or the byte-order mark of UTF-16, is text in a wide encoding."""
+    if b"\0" not in data and not data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return False
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return all(character.isprintable() or character in "\t\r\n" for character in text)
 
 
 def read_tables(path: Path) -> dict[str, Any]:

@@ -275,6 +275,17 @@ def test_other_encodings_are_refused(encoding: str, tmp_path: Path) -> None:
         presets.read(path)
 
 
+@pytest.mark.parametrize(
+    "data", [b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x03\x00\xd0\x61", b"\xff\xfe\x00\xd8\x0b", bytes(40)]
+)
+def test_binary_files_are_not_called_text(data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "binary.toml"
+    path.write_bytes(data)
+    with pytest.raises(BadInput, match="is not TOML: ") as caught:
+        presets.read(path)
+    assert "UTF-16" not in str(caught.value)
+
+
 @pytest.mark.parametrize("file", ["UP.TOML", "my preset.toml", "v1.2.Toml", "déjà vu.toml"])
 def test_printable_file_names_are_preset_names(
     file: str, own_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
