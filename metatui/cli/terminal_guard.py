@@ -62,7 +62,10 @@ def supervised(body: Callable[[CrashInfo], int]) -> int:
         if os.WIFSIGNALED(status):
             _report_crash(os.WTERMSIG(status), words)
     signal.alarm(0)
-    return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.waitstatus_to_exitcode(status)
+    if not os.WIFSIGNALED(status):
+        return os.waitstatus_to_exitcode(status)
+    _log_crash(child, os.WTERMSIG(status))
+    return 128 + os.WTERMSIG(status)
 
 
 def _waited(child: int) -> int:
@@ -110,13 +113,23 @@ def _restore(line: list[Any]) -> None:
     os.write(2 if os.isatty(2) else 1, RESTORE)
 
 
+def _log_crash(child: int, number: int) -> None:
+    from metatui.utils.logs import write_log
+
+    why = ", for example because memory ran out" if number == signal.SIGKILL else ""
+    write_log(f"the app, process {child}, was terminated by {_name(number)}{why}")
+
+
+def _name(number: int) -> str:
+    names = {int(each): each.name for each in signal.Signals}  # most real-time signals have no name
+    return names.get(number, f"signal {number}")
+
+
 def _report_crash(number: int, words: CrashInfo) -> None:
     from metatui.tui.terminal.crash_info import describe_background_run
     from metatui.utils import paths
 
-    names = {int(each): each.name for each in signal.Signals}  # most real-time signals have no name
-    name = names.get(number, f"signal {number}")
-    lines = [f"metatui was terminated by {name}; details are in the log {paths.log_file()}"]
+    lines = [f"metatui was terminated by {_name(number)}; details are in the log {paths.log_file()}"]
     if run := words.run:
         lines.append(describe_background_run(run) if run.is_live() else f"Run {run.id} is {run.status()}")
     os.write(2, "".join(f"{line}\n" for line in lines).encode())

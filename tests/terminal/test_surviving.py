@@ -108,11 +108,15 @@ def test_terminal_is_restored_after_sigkill(live: LiveRun) -> None:
     with live.attach() as program:
         program.see("Running")
         assert program.emulator.modes[ALTERNATE_SCREEN]
-        os.kill(program.app, signal.SIGKILL)
+        killed = program.app
+        os.kill(killed, signal.SIGKILL)
         assert program.ended() == 128 + signal.SIGKILL
         assert_usable(program)
         assert "metatui was terminated by SIGKILL" in program.said
         assert f"Run {live.run.id} continues in the background: metatui attach {live.run.id}" in program.said
+        log = (live.run.path.parents[1] / "state" / "metatui" / "log" / "metatui.log").read_text()
+        line = f"the app, process {killed}, was terminated by SIGKILL, for example because memory ran out\n"
+        assert log.endswith(line)
     live.assert_alone()
 
 
