@@ -99,6 +99,7 @@ run_device_option = click.option(
     "--device", metavar="DEVICE", help="Device to compute on. Default: the device in the run's settings."
 )
 
+
 def _readable(context: click.Context, parameter: click.Parameter, folder: Path | None) -> Path | None:
     if folder is not None and os.path.exists(folder) and not os.access(folder, os.R_OK):
         raise BadInput(f"--runs-dir is {quote(str(folder), 200)}, which cannot be read: permission denied")

@@ -35,10 +35,11 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    # Reset inherited handlers, such as those of nohup.
+    # Reset inherited handlers, such as those of nohup. With a Python handler, a signal that arrives while the process
+    # exits would leave a traceback in the log.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, signal.SIG_DFL)
     channel = Channel.of_child()
     with suppress(MetatuiError), ending_softly() as ending:
         if (request := channel.receive()) is None:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -168,6 +169,22 @@ def test_error_of_the_process_is_raised_here(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(BadInput, match=r"compute.device is 'cuda:77', but the available devices are"):
         start_detached(change(SMALL, {"compute.device": "cuda:77"}))
     assert RunStore().runs() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_while_the_process_exits_leaves_no_traceback(number: signal.Signals) -> None:
+    code = (
+        "import atexit, signal; from metatui.runs.execution.worker import main; "
+        f"atexit.register(signal.raise_signal, {int(number)}); main()"
+    )
+    ours, theirs = socket.socketpair()
+    ours.close()  # the process receives no run, and exits
+    with theirs:
+        exited = subprocess.run(
+            [sys.executable, "-c", code, str(theirs.fileno())],
+            pass_fds=[theirs.fileno()], capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert (exited.returncode, exited.stderr) == (-number, "")
 
 
 @pytest.mark.parametrize(
