@@ -18,7 +18,7 @@ from metatui.config.settings import Settings
 from metatui.tui.app import MetatuiApp
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.form.controls import Choice, Toggle
-from metatui.tui.widgets.form.fields import FieldGroup, FormField, explained
+from metatui.tui.widgets.form.fields import FieldGroup, FormField, explained, field_id
 from metatui.tui.widgets.form.form import SettingsForm
 from metatui.tui.widgets.form.model import assess, texts_of
 from metatui.tui.widgets.text_input import Entry
@@ -205,6 +205,19 @@ def test_options_are_part_of_the_settings(registries: None) -> None:
     other = assess({**texts, "algorithm.name": "maml", "ridge.strength": "11"})
     assert (other.settings, other.problems) == (Settings(), {})
     assert "ridge.strength" not in other.visible
+
+
+async def test_problems_of_new_fields_are_shown_below_the_controls() -> None:
+    async with FormApp().run_test(size=(80, 60)) as pilot:
+        form = pilot.app.query_one(SettingsForm)
+        form.enter("task.source", "table")
+        await pilot.pause()
+        for path in ("table.file", "table.targets"):
+            field = form.query_one(f"#{field_id(path)}", FormField)
+            note = field.query_one(".field-error")
+            assert path in form.assessment.problems
+            assert list(field.children) == [field.control, note]
+            assert field.region.y == field.control.region.y == note.region.y - 1
 
 
 async def test_fields_that_do_not_apply_never_appear() -> None:

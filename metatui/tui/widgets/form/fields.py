@@ -65,6 +65,8 @@ class FormField(Widget):
 
     def compose(self) -> ComposeResult:
         yield self.control
+        if self._note is not None:
+            yield self._note
 
     def _make_control(self) -> Widget:
         match self.setting.kind:
@@ -96,7 +98,8 @@ class FormField(Widget):
         """Show a problem below the control, or a note if there is no problem."""
         if self._note is None and (problem or note):
             self._note = StatusLine(classes="field-error")
-            self.mount(self._note)
+            if self.control.is_attached:  # otherwise, `compose` adds the line, so that it is below the control
+                self.mount(self._note)
         if self._note is not None:
             self._note.update(problem or note)
             self._note.set_class(not problem, "-note")
