@@ -76,8 +76,9 @@ def test_too_few_images_are_reported(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "Classes: 1 for training, 0 for validation, 0 for testing, too few for 2 ways" in out
     assert "Files and folders left out: 0\n" in out
     refused = (
-        f"metatui: a task has at least 2 ways, but the 1 class of '{root}' is divided into 1 for training, 0 for "
-        "validation and 0 for testing: provide at least 10 class folders\n"
+        f"metatui: a task has at least 2 ways, but the 1 class of '{root}' is divided by "
+        "folder.val_fraction = 0.16 and folder.test_fraction = 0.2 into 1 for training, 0 for validation and 0 for "
+        "testing: provide at least 10 class folders\n"
     )
     assert err.endswith(refused)
     assert main(["data", "folder", str(root), "--json"]) == 2

@@ -135,6 +135,12 @@ def too_few_classes(root: Path, patch: pytest.MonkeyPatch) -> None:
     write_classes(root, names(15))
 
 
+def too_small_for_the_episodes(root: Path, patch: pytest.MonkeyPatch) -> Sets:
+    write_classes(root, names(9), 4)
+    write_class(root / "small", 9, 3)
+    return ["task.ways=5", "task.ways_range=2-8", "task.shots=3"]
+
+
 def one_class(root: Path, patch: pytest.MonkeyPatch) -> None:
     write_classes(root, ["cat"])
 
@@ -211,6 +217,17 @@ BAD: list[tuple[Build, str]] = [
         "folders, or set folder.val_fraction and folder.test_fraction to 0.2, or name "
         "the classes of each split in the files train.txt, val.txt and test.txt",
     ),
+    (
+        too_small_for_the_episodes,
+        "task.ways is 5, but the 10 classes of '{root}' are divided by folder.val_fraction = 0.16 and "
+        "folder.test_fraction = 0.2 into 6 for training, 2 for validation and 2 for testing: use at most 2 ways, or "
+        "provide at least 29 class folders, or use at most 3 ways and set folder.val_fraction and folder.test_fraction "
+        "to 0.3; task.ways_range is '2-8', but its upper end must be at most 6, the number of training classes of "
+        "'{root}'; task.shots is 3 and task.queries is 2, but their sum must be at most the number of images of a "
+        "class, and there are too few usable images in 'small' (3), 'class00' (4), 'class01' (4), 'class02' (4), "
+        "'class03' (4) and 5 more of '{root}': use at most 3 shots and queries together, or add images to these "
+        "classes",
+    ),
     (one_class, "1 for training, 0 for validation and 0 for testing: provide at least 16 class folders"),
     (
         small_test_part,
@@ -246,5 +263,5 @@ def test_bad_folder_is_refused_in_one_sentence(
     assert all(line.startswith(("packing ", "packed ")) and line.endswith(" images") for line in progress)
     assert sentence.startswith("metatui: ")
     assert sentence.isprintable()
-    assert said in sentence
+    assert said.format(root=root) in sentence
     assert not list(tmp_path.glob("runs/*"))

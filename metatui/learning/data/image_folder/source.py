@@ -57,12 +57,11 @@ def load_listing(settings: Settings, listing: Listing, device: torch.device | st
     task = settings.task
     splits = split_classes(listing.classes, task.split_seed, shares_of(settings))
     # Report problems that the listing already shows before decoding, which may take minutes.
-    check_ways(settings, listing, splits)
-    check_images(settings, listing, splits, [len(folder.files) for folder in listing.classes])
+    check_sizes(settings, listing, splits, [len(folder.files) for folder in listing.classes])
     packed = load(listing, size=task.image_size, rgb=task.image_mode == "rgb")
     source = FolderSource(listing, packed, splits, device=device)
     source.notices += tuple(_few_classes(settings, listing, splits))
-    check_images(settings, listing, splits, source.counts)
+    check_sizes(settings, listing, splits, source.counts)
     return source
 
 
@@ -187,48 +186,69 @@ def split_classes(classes: Sequence[ClassFolder], seed: int, shares: Shares = SH
     return {split: sorted(part) for split, part in zip(SPLITS, parts, strict=True)}
 
 
-def check_ways(settings: Settings, listing: Listing, splits: Splits) -> None:
-    """Raise SettingsError if a split has fewer classes than the tasks have ways."""
-    sizes = {split: len(splits[split]) for split in SPLITS}
-    ways, fewest = settings.task.ways, min(sizes.values())
-    if fewest >= ways:
-        if sizes["train"] < settings.ways_in_training[1]:
-            sentence = (
-                f"task.ways_range is {quote(settings.task.ways_range)}, but its upper end must be at most "
-                f"{sizes['train']}, the number of training classes of {quote(str(listing.root), 200)}"
-            )
-            raise SettingsError([Problem("task.ways_range", sentence)])
-        return
-    remedy = f"use at most {fewest} ways, or " if fewest > 1 else ""
-    sentence = f"task.ways is {ways}, but {too_few_classes(ways, settings, listing, splits, remedy)}"
-    raise SettingsError([Problem("task.ways", sentence)])
-
-
-def too_few_classes(ways: int, settings: Settings, listing: Listing, splits: Splits, remedy: str = "") -> str:
-    """Explain that a split has fewer than `ways` classes, and suggest what to change.
+def check_sizes(settings: Settings, listing: Listing, splits: Splits, counts: Sequence[int]) -> None:
+    """Raise SettingsError if there are too few classes or images for the tasks. The error names all such settings.
 
     Args:
-        remedy: beginning of the list of possible changes.
+        counts: number of usable images of each class.
     """
-    count = len(listing.classes)
+    if problems := [*_class_problems(settings, listing, splits), *_image_problems(settings, listing, splits, counts)]:
+        raise SettingsError(problems)
+
+
+def _class_problems(settings: Settings, listing: Listing, splits: Splits) -> Iterator[Problem]:
+    """Yield a problem for each setting that requires more classes than a split has."""
+    ways, most = settings.task.ways, len(splits["train"])
+    if min(map(len, splits.values())) < ways:
+        sentence = f"task.ways is {ways}, but {too_few_classes(ways, settings, listing, splits)}"
+        yield Problem("task.ways", sentence)
+    if most < settings.ways_in_training[1] and settings.task.ways_range:
+        sentence = (
+            f"task.ways_range is {quote(settings.task.ways_range)}, but its upper end must be at most {most}, the "
+            f"number of training classes of {quote(str(listing.root), 200)}"
+        )
+        yield Problem("task.ways_range", sentence)
+
+
+def too_few_classes(ways: int, settings: Settings, listing: Listing, splits: Splits) -> str:
+    """Explain that a split has fewer than `ways` classes, and suggest what to change."""
+    count, fewest = len(listing.classes), min(map(len, splits.values()))
+    remedies = [f"use at most {fewest} ways"] if fewest > 1 else []
+    divided = "divided"
     if listing.classes[0].split is None:
-        remedy += f"provide at least {_fewest_classes(ways, shares_of(settings)):,} class folders"
+        shares = val, test = shares_of(settings)
+        remedies += [f"provide at least {_fewest_classes(ways, shares):,} class folders"]
+        if settings.task.source == "folder":
+            divided += f" by folder.val_fraction = {val:g} and folder.test_fraction = {test:g}"
+            even, share = even_split(count, ways)
+            fractions = f"set folder.val_fraction and folder.test_fraction to {share:g}"
+            if even > fewest:
+                remedies += [fractions if even == ways else f"use at most {even} ways and {fractions}"]
         if count >= len(SPLITS) * ways:
-            share = ceil(100 * ways / count) / 100
-            if settings.task.source == "folder" and count - 2 * _share(share, count) >= ways:
-                remedy += f", or set folder.val_fraction and folder.test_fraction to {share:g}"
-            remedy += (
-                ", or name the classes of each split in the files train.txt, val.txt and test.txt of this folder, one "
-                "class per line"
-            )
+            files = "the files train.txt, val.txt and test.txt of this folder, one class per line"
+            remedies += [f"name the classes of each split in {files}"]
     else:
-        remedy += "add classes to the smaller splits"
+        remedies += ["add classes to the smaller splits"]
     are = "is" if count == 1 else "are"
     sizes = ", ".join(f"{len(splits[split])} for {NAMES[split]}" for split in SPLITS[:-1])
     return (
-        f"the {counted(count, 'class')} of {quote(str(listing.root), 200)} {are} divided into {sizes} and "
-        f"{len(splits['test'])} for testing: {remedy}"
+        f"the {counted(count, 'class')} of {quote(str(listing.root), 200)} {are} {divided} into {sizes} and "
+        f"{len(splits['test'])} for testing: {', or '.join(remedies)}"
     )
+
+
+def even_split(count: int, most: int) -> tuple[int, float]:
+    """Return the largest number of ways, at most `most`, that a random split of `count` classes allows.
+
+    Returns:
+        The number of ways, and the fraction of the classes that validation and testing each need for it, or two zeros
+        if no split allows two ways.
+    """
+    for ways in range(min(most, count // len(SPLITS)), 1, -1):
+        share = ceil(100 * ways / count) / 100
+        if count - 2 * _share(share, count) >= ways:
+            return ways, share
+    return 0, 0.0
 
 
 def _fewest_classes(ways: int, shares: Shares) -> int:
@@ -245,23 +265,16 @@ def _fewest_classes(ways: int, shares: Shares) -> int:
     return count
 
 
-def check_images(settings: Settings, listing: Listing, splits: Splits, counts: Sequence[int]) -> None:
-    """Raise SettingsError if a class has fewer images than shots and queries together.
-
-    Args:
-        counts: number of usable images of each class.
-    """
+def _image_problems(settings: Settings, listing: Listing, splits: Splits, counts: Sequence[int]) -> Iterator[Problem]:
+    """Yield a problem for each setting with which a class has fewer images than shots and queries together."""
     shots = shots_of_splits(settings)
     training, held_out = next(iter(shots)), next(reversed(shots))
     classes: dict[str, list[int]] = {training: [], held_out: []}
     for split in SPLITS:
         classes[training if split == "train" else held_out] += splits[split]
-    sentences = {
-        field: too_few(listing, sorted(numbers), counts, shots[field], settings.task.queries, field)
-        for field, numbers in classes.items()
-    }
-    if any(sentences.values()):
-        raise SettingsError(Problem(field, sentence) for field, sentence in sentences.items() if sentence)
+    for field, numbers in classes.items():
+        if sentence := too_few(listing, sorted(numbers), counts, shots[field], settings.task.queries, field):
+            yield Problem(field, sentence)
 
 
 def too_few(
@@ -275,15 +288,19 @@ def too_few(
     Returns:
         A sentence, or an empty string if all classes have enough images.
     """
-    small = [n for n in classes if counts[n] < shots + queries]
+    small = sorted((n for n in classes if counts[n] < shots + queries), key=lambda n: counts[n])
     if not small:
         return ""
     examples = ", ".join(f"{quote(listing.classes[n].name)} ({counts[n]})" for n in small[:5])
     more = f" and {len(small) - 5} more" if len(small) > 5 else ""
     setting = "the upper end of task.shots_range" if field == "task.shots_range" else field
+    fewest = counts[small[0]]
+    remedy = f"use at most {fewest} shots and queries together, or " if fewest > 1 else ""
+    which = "this class" if len(small) == 1 else "these classes"
     return (
         f"{setting} is {shots} and task.queries is {queries}, but their sum must be at most the number of images of a "
-        f"class, and there are too few usable images in {examples}{more} of {quote(str(listing.root), 200)}"
+        f"class, and there are too few usable images in {examples}{more} of {quote(str(listing.root), 200)}: "
+        f"{remedy}add images to {which}"
     )
 
 
