@@ -31,7 +31,7 @@ class SettingCommands(CommandProvider):
     def _command(self, setting: SettingField) -> Command:
         refusal = self._refusal(setting)
         return Command(
-            f"Setting: {setting.label} is {self.metatui.form.text(setting.path) or 'empty'}",
+            f"Setting: {_label(setting)} is {self.metatui.form.text(setting.path) or 'empty'}",
             partial(self.app.call_later, self._open, setting),
             f"{NOT_NOW}{refusal}" if refusal else explained(setting),
             words=f"{setting.path} {' '.join(setting.choices)} {setting.help}",
@@ -73,7 +73,7 @@ class SettingCommands(CommandProvider):
 
     def _change(self, setting: SettingField, text: str) -> Command:
         """Return a command that changes a setting or, if the change is not possible, shows the reason."""
-        app, name = self.metatui, f"Set {setting.label} to {text}"
+        app, name = self.metatui, f"Set {_label(setting)} to {text}"
         refusal = self._refusal(setting)
         if problem := refusal or app.form.problem_with(setting.path, text):
             warn = partial(self.app.call_later, app.notify, problem, severity="warning")
@@ -124,6 +124,12 @@ class SettingCommands(CommandProvider):
             # Other changes keep an earlier offer, which is not repeated.
             offered = f" {form.offered(setting.path)}" if form.offer and form.offer.path == setting.path else ""
             self.metatui.notify(f"{setting.label} is {shown} in the form.{offered}")
+
+
+def _label(setting: SettingField) -> str:
+    """Return the label of a setting, followed by its group if another setting has the same label."""
+    is_shared = sum(each.label == setting.label for each in FIELDS.values()) > 1
+    return f"{setting.label} ({setting.group})" if is_shared else setting.label
 
 
 def completions(setting: SettingField, text: str) -> Sequence[str]:

@@ -195,6 +195,15 @@ async def test_settings(make: Make, sessions: FakeSessions) -> None:
         assert app.run_controller.client.model.settings.algorithm.outer_lr == 0.02
 
 
+async def test_settings_with_the_same_label_are_told_apart_by_their_groups(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        found = set(await search(app, pilot, "val fraction"))
+        assert {f"Setting: Validation fraction ({group}) is 0.16" for group in ("folder", "table")} <= found
+        found = set(await search(app, pilot, "val fraction 0.3"))
+        assert {f"Set Validation fraction ({group}) to 0.3" for group in ("folder", "table")} <= found
+
+
 async def test_end_of_a_long_query_is_ignored(make: Make) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
