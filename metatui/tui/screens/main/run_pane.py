@@ -76,7 +76,7 @@ class RunNumbers(RowsWidget):
         facts = facts_of(model, self._load, self._phase)
         short = [fact._replace(text=theme.printable(fact.text)) for fact in facts]
         full = [fact._replace(text=theme.printable(fact.text + fact.detail)) for fact in facts]
-        first = [*self._failure(model, width, theme), _bar(model, width, theme)]
+        first = [*self._failure(model, width, height, theme), _bar(model, width, theme)]
         room = height - len(first)
         is_table = height > 6
         rows = table(full, width, theme) if is_table else packed(full, width, theme)
@@ -84,10 +84,17 @@ class RunNumbers(RowsWidget):
             rows = table(short, width, theme) if is_table else packed(short, width, theme, room)
         return [*first, *rows]
 
-    def _failure(self, model: RunModel, width: int, theme: ChartTheme) -> list[Row]:
+    def _failure(self, model: RunModel, width: int, height: int, theme: ChartTheme) -> list[Row]:
         if not isinstance(model.ended, Failed):
             return []
-        return [[Segment(row, theme.error)] for row in wrap_text(theme.printable(model.ended.sentence), max(1, width))]
+        ellipsis = theme.glyphs.ellipsis
+        lines = wrap_text(
+            theme.printable(model.ended.sentence),
+            max(len(ellipsis), width),
+            max_lines=max(1, height),
+            placeholder=ellipsis,
+        )
+        return [[Segment(line, theme.error)] for line in lines]
 
 
 def _without_run(marked: Sequence[str]) -> str:

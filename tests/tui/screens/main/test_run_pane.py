@@ -38,6 +38,15 @@ def test_progress_of_a_run_without_training() -> None:
         assert text(numbers.rows(40, 40, theme()))[0].endswith(first)
 
 
+def test_failure_that_does_not_fit_ends_with_an_ellipsis() -> None:
+    model = RunModel(Settings())
+    model.take(Failed(0, "task.ways is 5, but must be at most 3"))
+    numbers = RunNumbers()
+    numbers.show(model, Phase.IDLE, Load())
+    assert text(numbers.rows(15, 3, theme()))[:3] == ["task.ways is 5,", "but must be at", "most 3"]
+    assert text(numbers.rows(15, 2, theme()))[:2] == ["task.ways is 5,", "but must be at…"]
+
+
 def test_reason_for_the_engine_is_left_out_if_it_does_not_fit() -> None:
     model = RunModel(Settings())
     model.take(started(model.settings))
