@@ -26,10 +26,10 @@ _SUFFIXES = ("", "k", "M", "G", "T")
 
 
 def best_and_last(best: Evaluation | None, last: Evaluation) -> str:
-    """Format the best and the last validation result, for example as `best 0.413 at 2,000 · last diverged`."""
+    """Format the best and the last validation result, for example as `best loss 0.413 at 2,000 · last diverged`."""
     if best is None:
         return f"no finite validation result · last {value(last)}"
-    text = f"best {value(best)} at {best.iteration:,}"
+    text = f"best {'' if best.accuracy else 'loss '}{value(best)} at {best.iteration:,}"
     return text if best.iteration == last.iteration else f"{text} · last {value(last)}"
 
 

@@ -331,8 +331,8 @@ def test_result_names_its_settings() -> None:
 
 def test_best_and_last_validation() -> None:
     best = evaluation(NO_SETTINGS, 2000)
-    assert best_and_last(best, best) == "best 0.500 at 2,000"
-    assert best_and_last(best, lost(2100)) == "best 0.500 at 2,000 · last diverged"
+    assert best_and_last(best, best) == "best loss 0.500 at 2,000"
+    assert best_and_last(best, lost(2100)) == "best loss 0.500 at 2,000 · last diverged"
     assert best_and_last(None, lost(2100)) == "no finite validation result · last diverged"
     images = Settings.model_validate({"task": {"source": "glyphs"}})
     assert best_and_last(evaluation(images, 5), evaluation(images, 9)) == "best 90.0 % at 5 · last 90.0 %"
@@ -349,7 +349,7 @@ def saved(root: Path, last: Evaluation, test: Evaluation | None, *, name: str) -
 def test_run_list_shows_best_last_and_valid_test(runs_dir: Path) -> None:
     run = saved(runs_dir, lost(50), None, name="maml-sinusoid-20260102-030405")
     stopped = summarise(run)
-    assert result(stopped) == "best 0.500 at 20 · last diverged"
+    assert result(stopped) == "best loss 0.500 at 20 · last diverged"
     assert has_no_result(stopped)
     assert any(line.startswith("Last validation: loss diverged") for line in results(stopped))
     run = saved(runs_dir, evaluation(NO_SETTINGS, 50), lost(20, "test"), name="maml-sinusoid-20260103-030405")

@@ -55,6 +55,8 @@ class Cell(NamedTuple):
     tone: Tone = "text"
     colour: str = ""
     """Name of a colour in the palette. If it is empty, the colour of `tone` is used."""
+    short: str = ""
+    """Text to show, and to truncate, if `text` does not fit. If it is empty, `text` is truncated."""
 
 
 class Item(NamedTuple):
@@ -298,7 +300,7 @@ class Table(RowsWidget, can_focus=True):
             if is_sorted and natural <= room + sum(spare.values()):
                 wanted = natural
             for before in sorted(widths, key=lambda each: self._columns[each].needs > 0):
-                taken = min(spare[before], max(0, wanted - room))
+                taken = min(spare[before], max(0, wanted - room)) if wanted else 0
                 widths[before] -= taken
                 room += taken
             if natural > room and (not column.least or column.least > room):
@@ -353,7 +355,10 @@ class Table(RowsWidget, can_focus=True):
             coloured = theme.colour(cell.colour, bold=cell.tone == "title") if cell.colour else None
             style = cursor or coloured or getattr(theme, cell.tone)
             fit = fitted_middle if self._columns[number].keeps_end else fitted
-            text = fit(theme.printable(cell.text), cells, theme.glyphs.ellipsis)
+            text = theme.printable(cell.text)
+            if cell.short and cell_len(text) > cells:
+                text = theme.printable(cell.short)
+            text = fit(text, cells, theme.glyphs.ellipsis)
             parts += _aligned(text, cells, self._columns[number].right, style)
         if cursor is None:
             return padded(parts, width)

@@ -84,6 +84,18 @@ async def test_columns_that_do_not_fit_are_omitted(width: int, row: str) -> None
 
 
 @pytest.mark.parametrize(
+    ("width", "row"), [(20, "maml-glyphs-081438"), (18, "maml…081438"), (12, "maml…081438"), (9, "maml…08…")]
+)
+async def test_short_text_is_shown_if_the_text_does_not_fit(width: int, row: str) -> None:
+    app = Host()
+    async with app.run_test(size=(width, 4)) as pilot:
+        name = Cell("maml-glyphs-081438", short="maml…081438")
+        app.table.show([Item("a", (name, Cell("1"), Cell("a note")))])
+        await pilot.pause()
+        assert app.lines()[1] == row
+
+
+@pytest.mark.parametrize(
     ("width", "order", "titles"),
     [
         (21, None, "Name    Steps"),  # without an order, the last column is omitted

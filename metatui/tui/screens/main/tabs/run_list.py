@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -46,7 +47,7 @@ def result(run: RunSummary) -> str:
         return best_and_last(run.best, last) if last else "no validation yet"
     if test.diverged and not test.is_finite:
         return f"test: {diverged(test.diverged, test.tasks)}"
-    text = f"test {accuracy(*test.final) if test.accuracy else interval(*test.final)}"
+    text = f"test {accuracy(*test.final)}" if test.accuracy else f"test loss {interval(*test.final)}"
     return f"{text}, {test.diverged:,} diverged" if test.diverged else text
 
 
@@ -80,7 +81,7 @@ COLUMNS: Final = (
     RunColumn("Status", lambda run: STATUSES.index(run.status)),
     RunColumn("Result", _goodness, descends=True, least=10, needs=20),
     RunColumn("Meta-steps", lambda run: run.iteration, descends=True, right=True),
-    RunColumn("Preset", lambda run: run.preset, least=8),
+    RunColumn("Preset", lambda run: run.preset, least=13),  # enough for `changed live…`
     RunColumn("Started", _started, descends=True),
 )
 MARK: Final = 0
@@ -132,11 +133,14 @@ class ListedRun:
         self.run = run
         self.key = run.run.path.name
         self.id = run.id
+        outcome, preset = result(run), run.preset or "none"
+        # The short texts omit first what other columns or words also show.
+        self._short_id = re.sub(r"-\d{8}-(?=\d{6})", "…", run.id)
         self._cells = (
             Cell(f"{LIVE if is_live(run) else ''}{run.status.capitalize()}{', trained' if run.is_untested else ''}"),
-            Cell(result(run), "warning" if has_no_result(run) else "text"),
+            Cell(outcome, "warning" if has_no_result(run) else "text", short=outcome.removeprefix("test ")),
             Cell(f"{run.iteration:,}"),
-            Cell(f"{run.preset or 'none'}{', changed live' if run.changed_live else ''}"),
+            Cell(f"{preset}, changed live", short=f"changed live, {preset}") if run.changed_live else Cell(preset),
             Cell(when(run), "muted"),
         )
         parts = [run.id, run.status, run.preset or "", when(run)]
@@ -158,7 +162,7 @@ class ListedRun:
         """
         box = Cell("[ ]", colour=colour) if mark is None else Cell(f"[{mark}]", "title", colour)
         seed = Cell(f"{self.run.seed:,}" if with_seed and self.run.seed is not None else "")
-        return Item(self.key, (box, Cell(self.id, colour=colour), seed, *self._cells))
+        return Item(self.key, (box, Cell(self.id, colour=colour, short=self._short_id), seed, *self._cells))
 
 
 def listed_runs(runs: Sequence[RunSummary], before: Mapping[str, ListedRun]) -> dict[str, ListedRun]:

@@ -34,7 +34,7 @@ from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 from metatui.tui.screens.main.curves import View, chart_of
 from metatui.tui.screens.main.header_footer import KeyBar
 from metatui.tui.screens.main.tabs import runs_tab
-from metatui.tui.screens.main.tabs.run_list import ListedRun
+from metatui.tui.screens.main.tabs.run_list import COLUMNS, ListedRun
 from metatui.tui.screens.main.tabs.run_preview import RunDetails, read_details
 from metatui.tui.widgets.static_text import StaticText
 from tests.runs.execution.test_control_server import Session
@@ -132,10 +132,34 @@ async def test_seeds_and_results_fit(make: Make, runs_dir: Path, size: tuple[int
         lines = [table.render_line(y).text for y in range(1, 4)]
         assert sorted(line.split()[3] for line in lines) == ["0", "1", "12"]
         assert all("test 90.0 ± 1.0 %" in line for line in lines)
-        assert {line.split()[2][-8:] for line in lines} == {f"4-00000{n}" for n in range(3)}
+        assert {line.split()[2][-6:] for line in lines} == {f"00000{n}" for n in range(3)}
         await pilot.press("slash", *"000002", "enter")
         await settled(app, pilot)
         assert "Seed" not in table.render_line(0).text, "a single run needs no seed"
+
+
+@pytest.mark.parametrize(
+    ("width", "cells"),
+    [
+        (139, ["maml-sinusoid-20260104-000000", "test loss 0.50 ± 0.10", "quick (changed), changed live"]),
+        (110, ["maml-sinusoid…000000", "test loss 0.50 ± 0.10", "changed live"]),
+        (58, ["maml-sinusoid…000000", "loss 0.50 ± 0.10"]),
+    ],
+)
+async def test_rows_of_a_narrow_list_keep_what_distinguishes_runs(
+    make: Make, runs_dir: Path, width: int, cells: list[str]
+) -> None:
+    run = summarise(saved_run(runs_dir, Settings(), name="maml-sinusoid-20260104-000000", preset="quick (changed)"))
+    app = make()
+    async with app.run_test(size=(140, 24)) as pilot:
+        await pilot.press("2")
+        await settled(app, pilot)
+        table = app.runs_tab.table
+        table.styles.width = width
+        table.show([ListedRun(replace(run, changed_live=True)).item()], order=(len(COLUMNS) - 1, True))
+        await pilot.pause()
+        row = table.render_line(1).text
+        assert [text for text in cells if f"  {text}" not in row] == []
 
 
 async def test_preview_tells_settings_changed_during_the_run(make: Make, runs_dir: Path) -> None:
@@ -352,7 +376,7 @@ async def test_list_and_preview(make: Make, runs_dir: Path) -> None:
         await pilot.pause()
         assert "Delete these 2 runs" in question(app)
         assert text_of(app.screen, "#confirm-details") == (
-            f"{NAMES[1]} Finished, 30 meta-steps, test 0.50 ± 0.10 "
+            f"{NAMES[1]} Finished, 30 meta-steps, test loss 0.50 ± 0.10 "
             f"{NAMES[2]} Stopped, 20 meta-steps, best validation 0.50 ± 0.10"
         )
         await pilot.press("y")
