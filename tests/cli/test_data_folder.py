@@ -9,7 +9,7 @@ import pytest
 
 from metatui.cli.main import main
 from metatui.utils import paths
-from tests.folder_files import names, write_class, write_classes
+from tests.folder_files import names, pattern, stored, write_class, write_classes
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +30,7 @@ def test_pack_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert str(tmp_path / "packs") in first
     assert rest == [
         "Images: 127 of 16x16 pixels in rgb, 4 to 7 per class (so shots + queries is at most 4)",
+        "Classes with the fewest images: 'class00' (4), 'class01' (4), 'class02' (4)",
         "Classes: 20 for training, 5 for validation, 6 for testing, so at most 5 ways",
         "Files and folders left out: 2",
         "more/notes.txt does not end in .png, .jpg or .jpeg",
@@ -66,6 +67,36 @@ def test_shares_of_the_split(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     shares[-1] = "folder.test_fraction=0.7"
     assert main(["data", "folder", str(root), *shares]) == 2
     assert "folder.val_fraction is 0.25, but must be at most 0.9 together with" in capsys.readouterr().err
+
+
+def test_fractions_with_which_few_classes_suffice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_classes(tmp_path / "images", names(10), 2)
+    advised = "--set folder.val_fraction=0.3 --set folder.test_fraction=0.3"
+    assert main(["data", "folder", str(root)]) == 0
+    out, _ = capsys.readouterr()
+    assert "Classes: 6 for training, 2 for validation, 2 for testing, so at most 2 ways" in out
+    assert f"With {advised}: at most 3 ways\n" in out
+    assert main(["data", "folder", str(root), *advised.split()]) == 0
+    out, _ = capsys.readouterr()
+    assert "Classes: 4 for training, 3 for validation, 3 for testing, so at most 3 ways" in out
+    assert "With " not in out
+    assert main(["data", "folder", str(root), "--set", "task.ways=2"]) == 0
+    assert "With " not in capsys.readouterr().out
+
+
+def test_small_classes_and_squeezed_images_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_classes(tmp_path / "images", names(15), 3)
+    write_class(root / "rod", 1, 1)
+    for number, size in enumerate(((20, 10), (33, 70), (24, 24))):
+        (root / "class07" / f"wide{number}.png").write_bytes(stored(pattern(7).resize(size)))
+    for how in ("Packed", "Already packed"):  # the number is cached
+        assert main(["data", "folder", str(root)]) == 0
+        out, _ = capsys.readouterr()
+        assert out.startswith(how)
+        assert "Classes with the fewest images: 'rod' (1), 'class00' (3), 'class01' (3)\n" in out
+        assert "Images that are not square, and are squeezed to squares: 2\n" in out
+    assert main(["data", "folder", str(root), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["squeezed"] == 2
 
 
 def test_too_few_images_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ from metatui.config.fields import FIELDS, change
 from metatui.config.registry import DATA
 from metatui.config.settings import Settings
 from metatui.utils import paths
-from metatui.utils.errors import BadInput
+from metatui.utils.errors import BadInput, quote
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -178,6 +178,7 @@ def _report_packed(report: dict[str, object], summary: str, as_json: bool) -> No
 @data.command(
     epilog=examples(
         "metatui data folder ~/images --set task.image_size=84",
+        "metatui data folder ~/images --set folder.val_fraction=0.3",
     )
 )
 @click.argument("path")
@@ -199,7 +200,13 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
 
     from metatui.learning.data.image_folder.cache import load
     from metatui.learning.data.image_folder.scan import list_folder
-    from metatui.learning.data.image_folder.source import FolderSource, shares_of, split_classes, too_few_classes
+    from metatui.learning.data.image_folder.source import (
+        FolderSource,
+        even_split,
+        shares_of,
+        split_classes,
+        too_few_classes,
+    )
 
     start = time.perf_counter()
     listing = list_folder(task.folder, task.class_lists)
@@ -220,6 +227,7 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
                 "image_size": task.image_size,
                 "image_mode": task.image_mode,
                 "images": sum(source.counts),
+                "squeezed": packed.squeezed,
                 "classes": {
                     split: [{"name": listing.classes[n].name, "images": source.counts[n]} for n in numbers]
                     for split, numbers in splits.items()
@@ -236,6 +244,10 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
         return
     counts = source.counts
     fewest, most = min(counts), max(counts)
+    smallest = sorted(zip(counts, listing.classes, strict=True), key=lambda each: each[0])[:3]
+    few = ", ".join(f"{quote(each.name)} ({count:,})" for count, each in smallest)
+    even, share = even_split(len(counts), task.ways) if listing.classes[0].split is None else (0, 0.0)
+    fractions = f"--set folder.val_fraction={share:g} --set folder.test_fraction={share:g}"
     how = f"Packed in {seconds:.1f} s" if packed.packed_now else "Already packed and unchanged"
     say(
         console(),
@@ -243,8 +255,11 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
         f"Images: {sum(counts):,} of {task.image_size}x{task.image_size} pixels in {task.image_mode}, "
         f"{f'{fewest:,} to {most:,}' if fewest < most else f'{most:,}'} per class (so shots + queries is at most "
         f"{fewest:,})",
+        *([f"Classes with the fewest images: {few}"] if fewest < most else []),
+        *([f"Images that are not square, and are squeezed to squares: {packed.squeezed:,}"] if packed.squeezed else []),
         f"Classes: {sizes['train']:,} for training, {sizes['val']:,} for validation, {sizes['test']:,} for testing, "
         + (f"so at most {ways:,} ways" if ways > 1 else "too few for 2 ways"),
+        *([f"With {fractions}: at most {even:,} ways"] if even > ways else []),
         *([f"Class lists: {listing.lists}"] if listing.lists else []),
         *source.repeated,
         f"Files and folders left out: {len(source.left_out):,}",

@@ -1,8 +1,8 @@
 """The cache of a folder's decoded images, which is rebuilt when a file in the folder has changed.
 
 The tensor `images` is uint8 [files, channels, size, size] with white as 255, in the order of the listing; the pixels of
-files that are left out are 0. The header holds the format, the digest of the listing, the files that are left out, and
-a SHA-256 of the digests of all images and of the list of the files that are left out.
+files that are left out are 0. The header holds the format, the digest of the listing, the files that are left out, a
+SHA-256 of the digests of all images and of the list of the files that are left out, and the number of squeezed images.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metatui.learning.data.image_folder.images import Unusable, decoded
+from metatui.learning.data.image_folder.images import Unusable, decoded, is_square
 from metatui.learning.data.image_folder.scan import ImageFile, LeftOut, Listing
 from metatui.learning.data.pixel_cache import read_pixels, write_pixels
 from metatui.utils import paths
@@ -60,6 +60,9 @@ class Packed:
     """Path of the cache."""
     packed_now: bool
     """True if the images were decoded now, False if they were read from the cache."""
+    squeezed: int | None
+    """Number of images that are squeezed to squares, because they are not square. None if a cache of an earlier version
+    does not contain it."""
     problem: str = ""
     """A sentence that explains why the cache could not be written; empty if it was written."""
 
@@ -109,33 +112,47 @@ def largest() -> int:
 
 def _pack(path: Path, listing: Listing, shape: tuple[int, ...]) -> Packed:
     pixels = np.zeros(shape, np.uint8)
-    reasons = _decode_into(pixels, listing)
+    reasons, squeezed = _decode_into(pixels, listing)
     left_out = json.dumps(list(reasons.items()))
     digests = _digests(pixels, reasons)
     sha256 = _checksum(left_out, digests)
     problem = ""
     try:
-        metadata = {"format": _FORMAT, "listing": listing.digest(), "left_out": left_out, "sha256": sha256}
+        metadata = {
+            "format": _FORMAT,
+            "listing": listing.digest(),
+            "left_out": left_out,
+            "sha256": sha256,
+            "squeezed": str(squeezed),
+        }
         write_pixels(path, pixels, metadata)
     except MetatuiError as error:  # training does not need the cache
         problem = f"The decoded images could not be cached, so they will be decoded again next time: {error}"
     unusable = _left_out(listing, reasons)
-    return Packed(torch.from_numpy(pixels), unusable, digests, sha256, path, packed_now=True, problem=problem)
+    images = torch.from_numpy(pixels)
+    return Packed(images, unusable, digests, sha256, path, packed_now=True, squeezed=squeezed, problem=problem)
 
 
-def _decode_into(pixels: NDArray[np.uint8], listing: Listing) -> dict[int, str]:
-    """Decode all images into `pixels`. Return the reasons why files cannot be decoded, keyed by file index."""
+def _decode_into(pixels: NDArray[np.uint8], listing: Listing) -> tuple[dict[int, str], int]:
+    """Decode all images into `pixels`.
+
+    Returns:
+        The reasons why files cannot be decoded, keyed by file index, and the number of images that are not square.
+    """
     files = listing.files
     channels, size = pixels.shape[1:3]
 
-    def decode(number: int) -> str:
+    def decode(number: int) -> tuple[str, bool]:
+        """Return the reason why a file cannot be decoded, or an empty string, and whether its image is squeezed."""
         try:
-            pixels[number] = decoded(_content(listing.root, files[number]), size, rgb=channels == 3)
+            data = _content(listing.root, files[number])
+            pixels[number] = decoded(data, size, rgb=channels == 3)
         except Unusable as error:
-            return str(error)
-        return ""
+            return str(error), False
+        return "", not is_square(data)
 
     reasons: dict[int, str] = {}
+    squeezed = 0
     packing.report(0, len(files))
     reported = time.monotonic()
     # Threads decode in parallel, because Pillow releases the global interpreter lock.
@@ -143,13 +160,14 @@ def _decode_into(pixels: NDArray[np.uint8], listing: Listing) -> dict[int, str]:
         warnings.simplefilter("ignore")  # Pillow's warnings are either checked in `decoded` or irrelevant
         for start in range(0, len(files), _CHUNK):
             chunk = range(start, min(start + _CHUNK, len(files)))
-            for number, why in zip(chunk, pool.map(decode, chunk), strict=True):
+            for number, (why, is_squeezed) in zip(chunk, pool.map(decode, chunk), strict=True):
+                squeezed += is_squeezed
                 if why:
                     reasons[number] = why
                 if number + 1 == chunk.stop or time.monotonic() - reported >= _EVERY_SECONDS:
                     packing.report(number + 1, len(files))
                     reported = time.monotonic()
-    return reasons
+    return reasons, squeezed
 
 
 def _content(root: Path, file: ImageFile) -> bytes:
@@ -167,6 +185,7 @@ def _read(path: Path, listing: Listing, shape: tuple[int, ...]) -> Packed | None
     try:
         pixels, metadata = read_pixels(path, shape, {"format": _FORMAT, "listing": listing.digest()})
         reasons = {operator.index(number): str(why) for number, why in json.loads(metadata["left_out"])}
+        squeezed = int(metadata["squeezed"]) if "squeezed" in metadata else None
         if not all(0 <= number < shape[0] for number in reasons):
             return None
     except (KeyError, ValueError, TypeError, RecursionError):
@@ -175,7 +194,8 @@ def _read(path: Path, listing: Listing, shape: tuple[int, ...]) -> Packed | None
     sha256 = _checksum(metadata["left_out"], digests)
     if sha256 != metadata.get("sha256"):
         return None
-    return Packed(pixels, _left_out(listing, reasons), digests, sha256, path, packed_now=False)
+    unusable = _left_out(listing, reasons)
+    return Packed(pixels, unusable, digests, sha256, path, packed_now=False, squeezed=squeezed)
 
 
 def _left_out(listing: Listing, reasons: dict[int, str]) -> dict[int, LeftOut]:

@@ -76,6 +76,12 @@ def decoded(data: bytes, size: int, *, rgb: bool) -> NDArray[np.uint8]:
     return pixels.transpose(2, 0, 1) if rgb else pixels[np.newaxis]
 
 
+def is_square(data: bytes) -> bool:
+    """Return whether the image in a valid PNG or JPEG file is as wide as it is high."""
+    with Image.open(BytesIO(data), formats=("PNG", "JPEG")) as image:
+        return image.width == image.height
+
+
 def _too_large(pixels: str) -> str:
     return f"has {pixels} pixels, more than the allowed {MOST_PIXELS:,}"
 
