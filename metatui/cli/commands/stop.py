@@ -14,8 +14,8 @@ from metatui.events import Died, Failed, Finished
 from metatui.runs.execution.control import LiveRun, stop_run
 from metatui.runs.execution.control.client import has_ended
 from metatui.runs.storage.run_folder import RunFolder
-from metatui.runs.storage.store import RunStore
-from metatui.utils.errors import MetatuiError
+from metatui.runs.storage.store import RunStore, live_runs
+from metatui.utils.errors import BadInput, MetatuiError, quote
 
 WAIT_SECONDS = 60.0
 """Maximum number of seconds to wait for a run to end. The run first finishes its meta-step and any compilation."""
@@ -23,21 +23,24 @@ WAIT_SECONDS = 60.0
 
 @click.command(
     epilog=examples(
+        "metatui stop # stop the only run that is training",
         "metatui stop latest",
     )
 )
-@click.argument("run", shell_complete=complete_live_runs)
+@click.argument("run", required=False, shell_complete=complete_live_runs)
 @runs_dir_option
 @json_option
-def stop(run: str, runs_dir: Path | None, as_json: bool) -> None:
+def stop(run: str | None, runs_dir: Path | None, as_json: bool) -> None:
     """Stop RUN, which must be training on this machine. The run finishes its current meta-step and is saved.
 
     RUN is the name of a run, the beginning of its name, its folder, or latest for the newest run. A beginning is enough
-    if only one run whose name starts with it is training. The command waits at most a minute for the run to end. If a
-    new run is still loading, nothing is saved. If a resumed run is still loading, its saved state does not change. A
-    run of metatui.train in a Python program or a notebook can be stopped only when training has begun.
+    if only one run whose name starts with it is training, and RUN is required only if several runs are training. The
+    command waits at most a minute for the run to end. If a new run is still loading, nothing is saved. If a resumed run
+    is still loading, its saved state does not change. A run of metatui.train in a Python program or a notebook can be
+    stopped only when training has begun.
     """
-    folder = RunStore(runs_dir).find(run, live=True)
+    store = RunStore(runs_dir)
+    folder = store.find(run, live=True) if run is not None else _only_live(store)
     live = stop_run(folder)
     if not (last := _end(live) if live else _end_before_training(folder)):
         raise MetatuiError(
@@ -55,6 +58,23 @@ def stop(run: str, runs_dir: Path | None, as_json: bool) -> None:
         raise MetatuiError(f"{last.sentence}: resume the run with {folder.resume_command}")
     if isinstance(last, Failed):
         raise MetatuiError(last.sentence)
+
+
+def _only_live(store: RunStore) -> RunFolder:
+    """Return the only run that is training.
+
+    Raises:
+        BadInput: if no run or several runs are training.
+    """
+    store.check_root()
+    live = [summary.run for summary in live_runs(store)]
+    if len(live) == 1:
+        return live[0]
+    where = quote(str(store.root), 200)
+    if not live:
+        raise BadInput(f"no run in {where} is training: 'metatui runs' lists all runs")
+    names = ", ".join(quote(folder.id)[1:-1] for folder in live)
+    raise BadInput(f"RUN is missing, but must name one of the {len(live)} runs in {where} that are training: {names}")
 
 
 def _end(live: LiveRun) -> Finished | Failed | None:

@@ -259,6 +259,24 @@ def test_stop_reaches_a_run_that_is_starting(capsys: pytest.CaptureFixture[str])
             assert out == f"{run.id}: stopped before training began, so nothing was saved\n"
 
 
+def test_stop_without_a_name_stops_the_only_live_run(capsys: pytest.CaptureFixture[str]) -> None:
+    where = RunStore().root
+    saved = RunStore().create(SMALL)
+    assert main(["stop"]) == 2
+    assert capsys.readouterr().err == f"metatui: no run in '{where}' is training: 'metatui runs' lists all runs\n"
+    with starting("command"):
+        other = RunLock(saved.lock_path)
+        runs = ", ".join(summary.id for summary in RunStore().summaries())
+        assert main(["stop"]) == 2
+        assert capsys.readouterr().err == (
+            f"metatui: RUN is missing, but must name one of the 2 runs in '{where}' that are training: {runs}\n"
+        )
+        other.release()
+        assert main(["stop"]) == 0
+    assert capsys.readouterr().out.endswith(": stopped before training began, so nothing was saved\n")
+    assert [run.id for run in RunStore().runs()] == [saved.id]
+
+
 def test_stop_does_not_end_a_notebook_whose_run_is_starting(capsys: pytest.CaptureFixture[str]) -> None:
     with starting("notebook") as process:
         run = RunStore().find("latest")
