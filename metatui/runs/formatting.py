@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from metatui import events
 from metatui.config.fields import FIELDS, text_of
@@ -12,9 +13,15 @@ from metatui.config.registry import DATA
 from metatui.config.settings import Settings
 from metatui.events import Evaluation, Event
 from metatui.runs.storage.journal import Entry
-from metatui.utils.errors import quote
+from metatui.utils.errors import BadInput, quote
 from metatui.utils.numbers import diverged, interval
 from metatui.utils.text import as_sentence, counted, sanitize
+
+if TYPE_CHECKING:
+    from metatui.runs.storage.run_folder import RunFolder
+
+MOST_TARGETS = 3
+"""Maximum number of target columns whose standard deviations are named."""
 
 
 def headline(evaluation: Evaluation, *, level: bool = False) -> str:
@@ -56,6 +63,21 @@ def accuracy(mean: float, half: float) -> str:
     """Format an accuracy and the half-width of its interval as percentages; the arguments are fractions."""
     text = interval(100 * mean, 100 * half)
     return f"{text} %" if math.isfinite(mean) else text
+
+
+def target_scales(run: RunFolder) -> str:
+    """Describe the unit of the losses of a run: `standardised; standard deviation 0.541 for voltage`.
+
+    The result is empty if the targets are not standardised, or if the schema of the data set cannot be read.
+    """
+    schema = None
+    with suppress(BadInput):
+        schema = run.schema()
+    if schema is None or schema.outputs is None:
+        return ""
+    columns = list(zip(schema.outputs.columns, schema.outputs.scale, strict=True))
+    scales = ", ".join(f"{scale:.3g} for {sanitize(name, limit=40)}" for name, scale in columns[:MOST_TARGETS])
+    return f"standardised; standard deviation {scales}{', …' if len(columns) > MOST_TARGETS else ''}"
 
 
 def parameters(evaluation: Evaluation, rate_source: str = "") -> str:

@@ -17,6 +17,7 @@ from metatui.events import (
     Checkpoint,
     Checkpointed,
     Evaluate,
+    Evaluated,
     Evaluating,
     Failed,
     Finished,
@@ -27,6 +28,8 @@ from metatui.events import (
     Stop,
     Warned,
 )
+from metatui.learning.data.schema import DataSchema, Standardisation
+from metatui.runs.storage.result_files import DataRecord, write_record
 from metatui.tui.app import MetatuiApp
 from metatui.tui.keyboard.actions import Phase
 from metatui.tui.model.system_monitor import Load
@@ -92,6 +95,22 @@ async def test_packing_is_shown(make: Make, sessions: FakeSessions) -> None:
         assert phase(app) is Phase.RUNNING
         assert app.screen.query_one(TopBar).state[1] == "0 of 5,000"
         assert "images packed" not in app.export_screenshot().replace("&#160;", " ")
+
+
+async def test_unit_of_losses_is_shown_from_the_first_validation_on(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        session = await started(app, pilot, sessions)
+        assert app.run_controller.shown is not None
+        session.run.path.mkdir(parents=True)
+        outputs = Standardisation(("voltage",), (2.0,), (0.5412,))
+        schema = DataSchema("regression", (1,), inputs=Standardisation(("time",), (0.0,), (1.0,)), outputs=outputs)
+        write_record(session.run.data_path, DataRecord(data=schema))
+        assert "targets" not in [fact.label for fact in facts_of(app.run_controller.shown, Load(), Phase.RUNNING)]
+        session.emit(progress(1), Evaluated(evaluation(Settings(), 1), (), best=True))
+        await session.heard(app, pilot)
+        unit = Fact("targets", "standardised; standard deviation 0.541 for voltage")
+        assert unit in facts_of(app.run_controller.shown, Load(), Phase.RUNNING)
 
 
 async def test_start_and_finish(make: Make, sessions: FakeSessions) -> None:

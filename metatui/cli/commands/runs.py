@@ -22,9 +22,10 @@ from metatui.cli.options import (
     runs_dir_option,
     to_option,
 )
+from metatui.config.registry import DATA
 from metatui.events import Evaluation
 from metatui.runs.analysis.metrics_csv import metrics_rows, validation_rows
-from metatui.runs.formatting import file_size, headline, parameters
+from metatui.runs.formatting import file_size, headline, parameters, target_scales
 from metatui.runs.storage.lock import holder
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
@@ -229,7 +230,7 @@ def _list(runs_dir: Path | None, with_size: bool, as_json: bool) -> None:
         lines.append("\n".join(wrapped(plain(screen, first), screen.width, 0, 4)) + "\n")
         warning = f"warning: {summary.warning}" if summary.warning else None
         reason = f"{summary.status}: {summary.reason}" if summary.reason else None
-        for detail in filter(None, (reason, *_results(summary), warning, summary.problem)):
+        for detail in filter(None, (reason, *_results(summary), _targets(summary), warning, summary.problem)):
             lines.append("\n".join(wrapped(plain(screen, detail), screen.width, 4, 4)) + "\n", "dim")
     if with_size:
         total = file_size(sum(size or 0 for size in sizes))
@@ -262,6 +263,14 @@ def _results(summary: RunSummary) -> Iterator[str]:
         yield _result("best validation", best)
     if last and (best is None or best.iteration != last.iteration):
         yield _result("last validation", last)
+
+
+def _targets(summary: RunSummary) -> str:
+    """Describe the unit of the losses of a run; return an empty string if it has none or there is no result."""
+    settings = summary.settings
+    has_unit = settings is not None and DATA[settings.task.source].loss_of
+    text = target_scales(summary.run) if has_unit and (summary.test or summary.validation) else ""
+    return f"targets {text}" if text else ""
 
 
 def _result(name: str, evaluation: Evaluation) -> str:

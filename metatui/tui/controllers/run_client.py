@@ -30,6 +30,7 @@ from metatui.events import (
     Tweaked,
     Warned,
 )
+from metatui.runs.formatting import target_scales
 from metatui.tui.controllers.sessions import Attached, FollowedRun, OpenRun, StartingRun
 from metatui.tui.keyboard.actions import Phase, with_keys
 from metatui.tui.model.history import Step
@@ -89,6 +90,8 @@ class Receiver:
         """Numbers of images packed so far and in total, while images are packed before training, otherwise None."""
         self.stage = LOADING
         """Current step of the preparation for training."""
+        self.targets = ""
+        """Unit of the losses (see `target_scales`)."""
         self.run: FollowedRun | None = None
         """The run, or None until it is training."""
         self._starting: StartingRun | None = None
@@ -159,6 +162,8 @@ class Receiver:
             elif isinstance(event, Died):
                 self._put(replace(event, sentence=event.sentence + with_keys(": {pause} in the work tab resumes it")))
             elif not self._is_known(event):
+                if isinstance(event, Evaluated) and not self.targets:  # at the start, the file may not exist yet
+                    self.targets = target_scales(run.run)
                 self._put(event)
 
     def _open(self) -> FollowedRun:
@@ -284,6 +289,7 @@ class RunClient:
         over = receiver.over.is_set()  # read before the queue, since nothing is queued after `over` is set
         if receiver.run:
             model.run_id = receiver.run.run.id
+            model.targets = receiver.targets or model.targets
         model.packed = receiver.packed if receiver.run is None else None
         model.stage = receiver.stage
         if self.phase in (Phase.STARTING, Phase.PACKING):

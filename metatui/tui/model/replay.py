@@ -26,7 +26,7 @@ from metatui.events import (
     Tweaked,
     Warned,
 )
-from metatui.runs.formatting import detail
+from metatui.runs.formatting import detail, target_scales
 from metatui.runs.storage.journal import Entry, last_status
 from metatui.runs.storage.lock import other_user
 from metatui.runs.storage.metrics import sampled
@@ -64,6 +64,7 @@ class Replay:
         model.smoother = self._smoother.copy()
         _take_journal(model, run)
         model.views = run.views()
+        model.targets = target_scales(run)
         return model
 
     def _read_metrics(self) -> None:

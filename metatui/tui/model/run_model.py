@@ -116,6 +116,8 @@ class RunModel:
         """All live changes in order, including undone ones."""
         self.hints: list[Hinted] = []
         """Hints that the user has neither applied nor hidden and that are still relevant, oldest first."""
+        self.targets = ""
+        """Unit of the losses (see `target_scales`)."""
         self.evaluating: Evaluating | None = None
         """Progress of the current validation or test, or None if neither is in progress."""
         self._clock = EvaluationClock()

@@ -227,7 +227,7 @@ def _results(model: RunModel) -> list[Fact]:
         facts.append(Fact("best val", f"{words} at {best.iteration:,}"))
     if last and (best is None or best.iteration != last.iteration):
         facts.append(Fact("last val", f"{short_metric(last)} at {last.iteration:,}", not last.is_finite))
-    return facts
+    return [*facts, Fact("targets", model.targets)] if facts and model.targets else facts
 
 
 def _bar(model: RunModel, width: int, theme: ChartTheme) -> Row:

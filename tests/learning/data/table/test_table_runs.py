@@ -29,6 +29,10 @@ from metatui.runs.analysis.parameter_space import walking
 from metatui.runs.execution.rerun import rerun_of
 from metatui.runs.execution.session import Session
 from metatui.runs.storage.run_folder import RunFolder
+from metatui.tui.keyboard.actions import Phase
+from metatui.tui.model.replay import Replay
+from metatui.tui.model.system_monitor import Load
+from metatui.tui.screens.main.run_pane import facts_of
 from metatui.utils.errors import BadInput
 from tests.learning.data.table.tables import regressions
 
@@ -167,6 +171,19 @@ def test_run_notes_what_losses_refer_to(curves: Path, tmp_path: Path) -> None:
     assert note.endswith(" for y0")
     (warning,) = (event.text for event in events if isinstance(event, Warned))
     assert warning.startswith(f"'{curves}' has only 8 test tasks, so the 16 evaluated episodes use tasks more")
+
+
+def test_lists_and_the_app_name_the_unit_of_losses(runs: list[RunFolder], capsys: pytest.CaptureFixture[str]) -> None:
+    schema = runs[0].schema()
+    assert schema is not None
+    assert schema.outputs is not None
+    unit = f"standardised; standard deviation {schema.outputs.scale[0]:.3g} for y0"
+    facts = facts_of(Replay(runs[0]).read(), Load(), Phase.IDLE)
+    assert [fact.label for fact in facts[:2]] == ["test", "best val"]
+    assert [fact.text for fact in facts if fact.label == "targets"] == [unit]
+    assert main(["runs", "--runs-dir", str(runs[0].path.parent)]) == 0
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert lines.count(f"targets {unit}") == len(runs)
 
 
 def test_settings_round_trip(runs: list[RunFolder], curves: Path) -> None:
