@@ -25,6 +25,16 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Pool:
+    """The classes that held-out tasks are drawn from, or the tasks of a table."""
+
+    size: int
+    """Number of classes; for regression, number of tasks."""
+    tasks: int
+    """Number of different sets of classes that a task can have; for regression, number of tasks."""
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Result of adaptation to held-out tasks, with the protocol of the evaluation."""
 
@@ -51,6 +61,9 @@ class Evaluation:
     `accuracy`; None in records of old versions of metatui, which did not count such tasks."""
     checkpoint: str | None = None
     """The evaluated checkpoint, `best` or `last`; None for a validation."""
+    pool: Pool | None = None
+    """What the tasks are drawn from, if there are fewer different tasks than evaluated tasks; otherwise None. None also
+    in records of old versions of metatui."""
 
     @property
     def is_finite(self) -> bool:

@@ -16,6 +16,7 @@ from metatui.config.registry import DATA
 from metatui.config.settings import Settings
 from metatui.learning.algorithm import Algorithm, GradientBased, algorithm_class
 from metatui.learning.data.episodes import Episodes, Split, TaskSource, training_size
+from metatui.learning.data.few_tasks import few_tasks
 from metatui.learning.engines.autotune import Measured, choose, measured_for
 from metatui.learning.engines.base import GRAPH_OF_GRADIENT, Engine, meta_parameters
 from metatui.learning.engines.native.build import library
@@ -202,7 +203,7 @@ def set_up(
         threads = settings.compute.threads or default_threads()
     if name == "native" and library(dtype) is None:
         reason = f"{reason}; this engine is slow without a C compiler"
-    notices = [*source.notices]
+    notices = [*source.notices, *_few_tasks(settings, source)]
     notes = [*source.notes]
     if weights:
         (notes if weights.is_complete else notices).append(weights.report)
@@ -226,6 +227,15 @@ def set_up(
         notes=tuple(notes),
         weights=weights.digest if weights else "",
     )
+
+
+def _few_tasks(settings: Settings, source: TaskSource) -> Iterator[str]:
+    """Yield a warning for each held-out split that has fewer different tasks than will be evaluated."""
+    ways = settings.task.ways
+    evaluated: dict[Split, int] = {"val": settings.evaluation.tasks, "test": settings.evaluation.test_tasks}
+    for split, tasks in evaluated.items():
+        if text := few_tasks(source.pool(split, ways), split, tasks, ways if settings.is_classification else None):
+            yield text
 
 
 def _graphs_fit(algorithm: Algorithm, model: nn.Module, input_shape: tuple[int, ...], device: Device) -> bool:

@@ -21,6 +21,7 @@ from metatui.cli.options import (
 )
 from metatui.config.fields import FIELDS
 from metatui.events import Evaluation
+from metatui.learning.data.few_tasks import caveat
 from metatui.runs.formatting import accuracy, headline, parameters
 from metatui.runs.storage.store import RunStore
 from metatui.utils.errors import MetatuiError
@@ -111,6 +112,8 @@ def _show(run: str, evaluation: Evaluation, *, inner_lr_given: bool) -> None:
     if evaluation.diverged:
         text = f"warning: {diverged(evaluation.diverged, evaluation.tasks)}; the means do not include diverged tasks"
         say(screen, text, style="yellow")
+    if text := caveat(evaluation):
+        say(screen, f"warning: {text}", style="yellow")
     rows = []
     for index, step in enumerate(evaluation.steps):
         rows.append([str(step), interval(evaluation.loss.mean[index], evaluation.loss.ci95[index])])

@@ -16,6 +16,7 @@ import click
 from rich.console import Console
 
 from metatui.events import Evaluation
+from metatui.learning.data.few_tasks import caveat
 from metatui.runs.analysis.metrics_csv import Row, write_csv
 from metatui.runs.storage.jsonl import finite
 from metatui.utils.errors import MetatuiError
@@ -140,6 +141,7 @@ def evaluation_json(run: str, evaluation: Evaluation | None) -> dict[str, Any] |
         "inner_lr": evaluation.inner_lr,
         "diverged": evaluation.diverged,
         "checkpoint": evaluation.checkpoint,
+        "caveat": caveat(evaluation) or None,
     }
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from metatui.config.registry import Kind
 from metatui.config.settings import Settings
+from metatui.events import Pool
 from metatui.learning.data import random
 from metatui.learning.data.schema import DataSchema
 from metatui.learning.hardware.devices import moved
@@ -112,6 +113,14 @@ class TaskSource(ABC):
         The label of an image is the index of its class, less than `pooled_classes`. The examples are a pure function of
         (seed, batch).
         """
+
+    def pool(self, split: Split, ways: int) -> Pool | None:
+        """Return what the tasks of `split` are drawn from; None if the number of different tasks is not limited.
+
+        Args:
+            ways: ignored for regression.
+        """
+        return None
 
     @property
     def pooled_classes(self) -> int:

@@ -8,10 +8,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import comb
 
 import torch
 from torch import Tensor
 
+from metatui.events import Pool
 from metatui.learning.data import random
 from metatui.learning.data.episodes import SPLITS, Episodes, Split, TaskSource
 from metatui.learning.data.schema import MOST_CLASSES, DataSchema
@@ -158,6 +160,10 @@ class ImageSource(TaskSource):
             query_x=images[:, :, :queries].flatten(1, 2),
             query_y=labels.repeat_interleave(queries).repeat(len(tasks), 1),
         )
+
+    def pool(self, split: Split, ways: int) -> Pool:
+        count = self.class_count(split)
+        return Pool(count, comb(count, ways))
 
     def describe(self, split: Split, task: int, *, seed: int, ways: int) -> str:
         numbers = self.classes(split, [task], seed=seed, ways=ways)[0].tolist()

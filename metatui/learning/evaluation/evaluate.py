@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from metatui.config.fields import fixed_because
 from metatui.config.settings import Settings
-from metatui.events import Curve, Evaluation
+from metatui.events import Curve, Evaluation, Pool
 from metatui.learning.algorithm import Algorithm
 from metatui.learning.data.episodes import Episodes, Split
 from metatui.learning.engines.base import task_of
@@ -45,6 +45,8 @@ class Measured:
     accuracy: Tensor | None
     """Fraction of each query set that is predicted correctly, [T, steps + 1]; None for regression."""
     seconds: float
+    pool: Pool | None = None
+    """Like `Evaluation.pool`."""
 
     @property
     def diverged(self) -> Tensor:
@@ -96,6 +98,7 @@ def measure(
             yield done
             continue
         free_unused_memory(experiment.torch_device)  # outside the except block: the exception keeps tensors alive
+    pool = experiment.source.pool(split, experiment.settings.task.ways)
     return Measured(
         split=split,
         shots=shots,
@@ -103,6 +106,7 @@ def measure(
         loss=torch.cat(losses).cpu().double(),
         accuracy=torch.cat(accuracies).cpu().double() if accuracies else None,
         seconds=time.monotonic() - began,
+        pool=pool if pool is not None and pool.tasks < tasks else None,
     )
 
 
@@ -223,4 +227,5 @@ def summary(measured: Measured, settings: Settings, *, iteration: int) -> Evalua
         seconds=measured.seconds,
         inner_lr=None if fixed_because("algorithm.inner_lr", settings) else settings.algorithm.inner_lr,
         diverged=count,
+        pool=measured.pool,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from metatui.cli.main import main
 from metatui.config.declarations import Scalar
 from metatui.config.fields import change, parse
 from metatui.config.settings import Settings
@@ -25,7 +27,9 @@ from metatui.learning.engines.base import meta_parameters
 from metatui.learning.evaluation.task_views import task_views
 from metatui.learning.experiment import set_up
 from metatui.learning.training.trainer_state import TrainerState, check_data
+from metatui.runs.analysis.comparison import compare
 from metatui.runs.analysis.evaluate import evaluate, views
+from metatui.runs.analysis.report.content import report
 from metatui.runs.execution.session import Session
 from metatui.utils import paths
 from metatui.utils.errors import BadInput
@@ -271,14 +275,40 @@ def test_images_in_several_classes_are_reported(root: Path, tmp_path: Path) -> N
 
 
 def test_few_held_out_classes_are_reported(root: Path) -> None:
-    (notice,) = source_of(root).notices
-    assert notice == (
-        f"'{root}' has only 5 classes for validation tasks, so several 5-way tasks have the same classes, with "
-        "different images: the 95 % interval applies to tasks with these classes, not to new classes"
+    validation, test = set_up(settings_for(root, evaluation__test_tasks=7)).notices
+    assert validation == (
+        "the 4 validation tasks are drawn from only 5 classes: 95 % intervals and p-values apply to new tasks of these "
+        "classes, not to new classes"
     )
-    (notice,) = source_of(root, evaluation__test_tasks=7).notices
-    assert "has only 5 classes for validation tasks and 6 classes for test tasks, so several 5-way tasks" in notice
-    assert not source_of(root, task__ways=4, evaluation__tasks=5, evaluation__test_tasks=15).notices
+    assert test == (
+        "the 7 test tasks are drawn from only 6 classes, which form 6 different sets of 5 classes: 95 % intervals and "
+        "p-values apply to new tasks of these classes, not to new classes"
+    )
+    enough = settings_for(root, task__ways=4, evaluation__tasks=5, evaluation__test_tasks=15)
+    assert set_up(enough).notices == ()
+
+
+def test_results_on_few_classes_say_so(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [
+        Session.start(settings_for(root, evaluation__test_tasks=7, training__seed=seed), runs_dir=tmp_path)
+        for seed in range(2)
+    ]
+    for session in runs:
+        list(session)
+    text = (
+        "the 7 test tasks are drawn from only 6 classes, which form 6 different sets of 5 classes: 95 % intervals and "
+        "p-values apply to new tasks of these classes, not to new classes"
+    )
+    evaluation = ["evaluate", runs[0].run.id, "--runs-dir", str(tmp_path)]
+    assert main(evaluation) == 0
+    assert f"warning: {text}\n" in capsys.readouterr().out
+    assert main([*evaluation, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["caveat"] == text
+    comparison = compare(*(session.run for session in runs))
+    assert text in comparison.warnings
+    assert text in report(comparison).warnings
+    assert text in compare(runs[0].run, reuse_test=True).warnings
+    assert not compare(runs[0].run, tasks=6).warnings
 
 
 def test_left_out_files_are_reported(root: Path, tmp_path: Path) -> None:

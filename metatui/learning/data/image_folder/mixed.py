@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from metatui.config.settings import Settings
+from metatui.events import Pool
 from metatui.learning.data import random
 from metatui.learning.data.episodes import SPLITS, Split
 from metatui.learning.data.image_folder.cache import check_memory
@@ -79,6 +80,10 @@ class MixedSource(ImageSource):
             chosen = source.classes(split, [tasks[row] for row in rows.tolist()], seed=seed, ways=ways)
             classes[rows] = chosen + self._starts[split][part]
         return classes
+
+    def pool(self, split: Split, ways: int) -> Pool:
+        pools = [source.pool(split, ways) for source in self._sources]
+        return Pool(sum(pool.size for pool in pools), sum(pool.tasks for pool in pools))
 
     def describe(self, split: Split, task: int, *, seed: int, ways: int) -> str:
         numbers = self.classes(split, [task], seed=seed, ways=ways)[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from math import ceil, comb
+from math import ceil
 
 import torch
 
@@ -60,7 +60,6 @@ def load_listing(settings: Settings, listing: Listing, device: torch.device | st
     check_sizes(settings, listing, splits, [len(folder.files) for folder in listing.classes])
     packed = load(listing, size=task.image_size, rgb=task.image_mode == "rgb")
     source = FolderSource(listing, packed, splits, device=device)
-    source.notices += tuple(_few_classes(settings, listing, splits))
     check_sizes(settings, listing, splits, source.counts)
     return source
 
@@ -149,19 +148,6 @@ def _summary(listing: Listing, left_out: Sequence[LeftOut]) -> str:
     rest = f"; … (metatui data folder {root} lists all of them)" if len(left_out) > 3 else ""
     what = "file or folder" if len(left_out) == 1 else "files or folders"
     return f"{len(left_out):,} {what} left out of {root}: {first}{rest}"
-
-
-def _few_classes(settings: Settings, listing: Listing, splits: Splits) -> Iterator[str]:
-    """Yield a warning about the 95 % interval if several held-out tasks have the same classes."""
-    ways, evaluated = settings.task.ways, settings.evaluation
-    tasks: dict[Split, int] = {"val": evaluated.tasks, "test": evaluated.test_tasks}
-    few = [split for split in tasks if comb(len(splits[split]), ways) < tasks[split]]
-    if few:
-        counts = " and ".join(f"{counted(len(splits[split]), 'class')} for {NAMES[split]} tasks" for split in few)
-        yield (
-            f"{quote(str(listing.root), 200)} has only {counts}, so several {ways}-way tasks have the same "
-            "classes, with different images: the 95 % interval applies to tasks with these classes, not to new classes"
-        )
 
 
 def split_classes(classes: Sequence[ClassFolder], seed: int, shares: Shares = SHARES) -> Splits:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from metatui.config.settings import Settings
+from metatui.events import Pool
 from metatui.learning.data.data_set import shots_of_splits
 from metatui.learning.data.episodes import NAMES, SPLITS, Episodes, Split, TaskSource
 from metatui.learning.data.image_source import shuffled
@@ -55,7 +56,6 @@ def load_table(settings: Settings, options: TableOptions) -> TableSource:
         splits,
         shots=shots,
         queries=settings.task.queries,
-        evaluated={"val": settings.evaluation.tasks, "test": settings.evaluation.test_tasks},
     )
 
 
@@ -75,14 +75,12 @@ class TableSource(TaskSource):
         *,
         shots: Mapping[Split, tuple[str, int]],
         queries: int,
-        evaluated: Mapping[Split, int],
     ) -> None:
         """Standardise the table.
 
         Args:
             shots: largest number of shots in each split, with the setting that determines it. Tasks with fewer rows
                 than shots and queries are left out.
-            evaluated: number of held-out tasks that will be evaluated. A split that has fewer tasks leads to a warning.
 
         Raises:
             SettingsError: if a split has no task with enough rows.
@@ -107,7 +105,7 @@ class TableSource(TaskSource):
         first, count = (each[self._tasks["train"]].tolist() for each in (self._first, self._count))
         self._pool = torch.cat([torch.arange(n, n + rows) for n, rows in zip(first, count, strict=True)])
         self.notes = (self._contents(), self._units())
-        self.notices = tuple(filter(None, (self._left_out(splits, needed), self._repeated(evaluated))))
+        self.notices = tuple(filter(None, [self._left_out(splits, needed)]))
 
     def episodes(
         self, split: Split, tasks: Sequence[int], *, seed: int, ways: int = 1, shots: int, queries: int
@@ -139,6 +137,9 @@ class TableSource(TaskSource):
 
     def describe(self, split: Split, task: int, *, seed: int, ways: int = 1) -> str:
         return sanitize(self.table.tasks[int(self._choose(split, [task], seed=seed))], limit=40)
+
+    def pool(self, split: Split, ways: int = 1) -> Pool:
+        return Pool(self.task_count(split), self.task_count(split))
 
     def pooled_batch(self, batch: int, *, seed: int, size: int) -> tuple[Tensor, Tensor]:
         """Return x and y of `size` rows of the training tasks: float32 [size, inputs] and [size, targets]."""
@@ -209,18 +210,6 @@ class TableSource(TaskSource):
         return (
             f"{len(small):,} of {len(self.table.tasks):,} tasks of {self.table.name} {verb} "
             f"fewer rows than shots and queries together ({max(needed.values())}): {examples}{more}"
-        )
-
-    def _repeated(self, evaluated: Mapping[Split, int]) -> str:
-        """Return a warning about the 95 % interval if held-out tasks are used more than once; otherwise, return ''."""
-        few = {split: self.task_count(split) for split in evaluated if self.task_count(split) < evaluated[split]}
-        if not few:
-            return ""
-        tasks = " and ".join(counted(n, f"{NAMES[split]} task") for split, n in few.items())
-        counts = " and ".join(f"{evaluated[split]:,}" for split in few)
-        return (
-            f"{self.table.name} has only {tasks}, so the {counts} evaluated episodes use tasks more than once, with "
-            "different rows each time: the 95 % interval applies to the tasks in this table, not to new tasks"
         )
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, change, text_of
 from metatui.config.settings import Settings
+from metatui.learning.data.few_tasks import caveat
 from metatui.runs.analysis.comparison.formatting import seconds
-from metatui.runs.analysis.comparison.labels import values_of
+from metatui.runs.analysis.comparison.labels import listed, values_of
 from metatui.runs.analysis.comparison.values import Protocol, RunResult, Steps
 from metatui.runs.storage.journal import ended_early
 from metatui.utils.errors import BadInput
@@ -159,8 +160,8 @@ def _protocol_warnings(
 def result_warnings(runs: Sequence[RunResult]) -> Iterator[str]:
     """Yield warnings about the results of runs.
 
-    They concern unfinished runs, lost metrics, diverged tasks, missing validations, different numbers of training
-    tasks, different machines and uneven times per meta-step.
+    They concern unfinished runs, held-out tasks drawn from few classes, lost metrics, diverged tasks, missing
+    validations, different numbers of training tasks, different machines and uneven times per meta-step.
     """
     for run in runs:
         if (status := run.run.status()) != "finished":
@@ -170,6 +171,10 @@ def result_warnings(runs: Sequence[RunResult]) -> Iterator[str]:
                 "its last meta-step, before the end of its test" if is_trained else f"{done:,} of {total:,} meta-steps"
             )
             yield f"{run.label} is not finished: {status} after {when}"
+    caveats = [caveat(run.evaluation) for run in runs]
+    for text in dict.fromkeys(filter(None, caveats)):
+        concerned = [run.label for run, own in zip(runs, caveats, strict=True) if own == text]
+        yield text if len(concerned) == len(runs) else f"{text} ({listed(concerned)})"
     for run in runs:
         if lost := run.run.lost_metrics():
             yield f"{run.label} {lost}"

@@ -23,8 +23,6 @@ def source_of(
     *,
     shots: int = 4,
     queries: int = 3,
-    val_tasks: int = 2,
-    test_tasks: int = 4,
     seed: int = 0,
     **options: str | float,
 ) -> TableSource:
@@ -34,8 +32,7 @@ def source_of(
     table = read_table(chosen)
     splits = split_tasks(table, chosen, seed)
     largest = dict.fromkeys(SPLITS, ("task.shots", shots))
-    evaluated: dict[Split, int] = {"val": val_tasks, "test": test_tasks}
-    return TableSource(table, splits, shots=largest, queries=queries, evaluated=evaluated)
+    return TableSource(table, splits, shots=largest, queries=queries)
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +138,7 @@ def test_tasks_with_too_few_rows_are_left_out(tmp_path: Path) -> None:
     rows = [f"{t},{r},{t + r}" for t in range(20) for r in range(3 if t % 4 == 0 else 10)]
     path = tmp_path / "table.csv"
     path.write_bytes(table_text(rows))
-    source = source_of(path, shots=2, queries=3, targets="y", test_tasks=2)
+    source = source_of(path, shots=2, queries=3, targets="y")
     (notice,) = source.notices
     assert notice == (
         f"5 of 20 tasks of '{path}' are left out, because they have fewer rows than shots and queries together (5): "
@@ -195,17 +192,6 @@ def test_sizes_of_random_splits(tmp_path: Path, tasks: int, sizes: list[int]) ->
     path = regressions(tmp_path / "table.csv", tasks=tasks, rows=7)
     source = source_of(path, targets="y0")
     assert [source.task_count(split) for split in SPLITS] == sizes
-
-
-def test_repeated_test_tasks_are_noted(path: Path) -> None:
-    (notice,) = source_of(path, targets="y0,y1", test_tasks=9).notices
-    assert notice == (
-        f"'{path}' has only 8 test tasks, so the 9 evaluated episodes use tasks more than once, with different rows "
-        "each time: the 95 % interval applies to the tasks in this table, not to new tasks"
-    )
-    assert not source_of(path, targets="y0,y1", test_tasks=8).notices
-    (notice,) = source_of(path, targets="y0,y1", val_tasks=100, test_tasks=600).notices
-    assert " has only 6 validation tasks and 8 test tasks, so the 100 and 600 evaluated episodes use " in notice
 
 
 def test_columns_and_tasks_are_noted(path: Path, source: TableSource, tmp_path: Path) -> None:

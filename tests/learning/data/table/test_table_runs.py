@@ -20,6 +20,7 @@ from metatui.config.settings import Settings
 from metatui.config.toml import parse_tables, read_tables
 from metatui.events import CurveView, Finished, Noted, Progress, ScatterView, Stop, Warned
 from metatui.learning.data.episodes import Episodes, Split
+from metatui.learning.data.few_tasks import caveat
 from metatui.learning.evaluation.custom_tasks import Wave
 from metatui.learning.experiment import set_up
 from metatui.runs.analysis.comparison import compare
@@ -170,7 +171,14 @@ def test_run_notes_what_losses_refer_to(curves: Path, tmp_path: Path) -> None:
     )
     assert note.endswith(" for y0")
     (warning,) = (event.text for event in events if isinstance(event, Warned))
-    assert warning.startswith(f"'{curves}' has only 8 test tasks, so the 16 evaluated episodes use tasks more")
+    assert warning == (
+        "the 16 test tasks are drawn from only 8 tasks of the data, with different examples: 95 % intervals and "
+        "p-values apply to these tasks, not to new tasks"
+    )
+    finished = events[-1]
+    assert isinstance(finished, Finished)
+    assert finished.test is not None
+    assert caveat(finished.test) == warning
 
 
 def test_lists_and_the_app_name_the_unit_of_losses(runs: list[RunFolder], capsys: pytest.CaptureFixture[str]) -> None:
