@@ -35,7 +35,19 @@ RISE = 3.0
 lowest mean between two earlier validations."""
 
 PATIENCE = 3
-"""Overfitting is reported only after this number of validations without a new best result."""
+"""Overfitting is reported only after this number of validations without a new best result. Other problems that single
+validations may show by chance are reported after this number of validations in a row."""
+
+LASTING, EXCESS, EXCESS_TRAINED = 5, 1.5, 1.1
+"""Overfitting in regression is also reported if, in `LASTING` validations in a row, the loss after the last inner step
+exceeds `EXCESS` times that of the best validation, and the loss after as many inner steps as in training
+`EXCESS_TRAINED` times. Intervals over tasks can be much wider than these changes, because all validations use the same
+tasks."""
+
+LEARNED, GAP = 0.95, 0.15
+"""Overfitting in classification is also reported if, in `PATIENCE` validations in a row, the mean accuracy in training
+is at least `LEARNED`, so that more meta-steps improve little, and the accuracy in validation is lower by more than
+`GAP` and the half-width of its interval."""
 
 WIDEST_LOSS, WIDEST_ACCURACY = 0.75, 0.075
 """A validation is noisy if the half-width of its confidence interval exceeds `WIDEST_LOSS` times the loss (for
@@ -58,7 +70,7 @@ MOST_TASKS = 2000
 
 @dataclass
 class Mean:
-    """Running mean of the meta-losses since the last validation."""
+    """Running mean of a metric of the meta-steps since the last validation."""
 
     count: int = 0
     total: float = 0.0
@@ -102,6 +114,8 @@ class HintState:
     done: list[HintKind] = field(default_factory=list)
     """Kinds of hints that were already given or no longer apply."""
     meta_loss: Mean = field(default_factory=Mean)
+    accuracy: Mean = field(default_factory=Mean)
+    """Accuracy on training tasks; empty for regression."""
     lowest: float | None = None
     """Lowest mean meta-loss so far, where each mean is over the meta-steps between two successive validations."""
     best: Best | None = None
@@ -110,6 +124,13 @@ class HintState:
     worse: int = 0
     """Number of consecutive validations, including the latest, that were worse than the best validation and whose
     confidence intervals do not overlap with that of the best validation."""
+    exceeding: int = 0
+    """Number of consecutive validations, including the latest, with a much higher loss than the best (see `EXCESS`)."""
+    behind: int = 0
+    """Number of consecutive validations, including the latest, with a much lower accuracy than in training (see `GAP`),
+    of which none is clearly better than the first."""
+    first_behind: tuple[float, float] | None = None
+    """Accuracy of the first of these validations, and the half-width of its interval."""
     noisy: int = 0
     """Number of consecutive noisy validations, including the latest."""
 
@@ -143,6 +164,8 @@ class Hints:
         match event:
             case Progress():
                 self._state.meta_loss.add(event.meta_loss)
+                if event.accuracy is not None:
+                    self._state.accuracy.add(event.accuracy)
                 yield from self._slowed_down(event, settings)
             case Started():
                 yield from self._batch_norm(event.iteration, settings)
@@ -183,15 +206,42 @@ class Hints:
         state.worse = state.worse + 1 if is_worse else 0
         state.rising = state.rising + 1 if rises else 0
         state.noisy = state.noisy + 1 if _is_noisy(evaluation) else 0
+        exceeds = (
+            best is not None and metric[0] > EXCESS * best.metric[0] and trained[0] > EXCESS_TRAINED * best.trained[0]
+        )
+        state.exceeding = state.exceeding + 1 if exceeds and sign == 1 else 0
+        self._count_behind(max(metric, trained), settings)
         yield from self._diverging(event, settings, model)
         yield from self._overfitting(event, settings, model)
+        yield from self._behind_training(event, settings)
         yield from self._noisy_validation(event, settings)
         yield from self._hardly_moving(event, settings)
         if event.best:
             state.best = Best(event.iteration, metric, trained, (meta_loss.mean, meta_loss.half))
         if meta_loss.count:
             state.lowest = meta_loss.mean if state.lowest is None else min(state.lowest, meta_loss.mean)
-        state.meta_loss = Mean()
+        state.meta_loss, state.accuracy = Mean(), Mean()
+
+    def _count_behind(self, accuracy: tuple[float, float], settings: Settings) -> None:
+        """Update the number of validations in a row whose accuracy is much lower than in training."""
+        state = self._state
+        learned = self._is_comparable(settings) and state.accuracy.mean >= LEARNED
+        is_behind = learned and _apart((state.accuracy.mean - GAP, 0.0), accuracy, 1)
+        if not is_behind or (state.first_behind is not None and _apart(accuracy, state.first_behind, 1)):
+            state.behind, state.first_behind = 0, None
+        if is_behind:
+            state.behind, state.first_behind = state.behind + 1, state.first_behind or accuracy
+
+    def _is_comparable(self, settings: Settings) -> bool:
+        """Return whether training tasks are at least as hard as validation tasks, apart from their classes."""
+        published = ALGORITHMS[settings.algorithm.name].published_batch_norm
+        return (
+            settings.is_classification
+            and settings.ways_in_training[0] >= settings.task.ways
+            and settings.shots_in_training[1] <= settings.evaluation_shots
+            # In training, batch norm is transductive, which makes tasks easier.
+            and (not self._has_batch_norm or settings.evaluation.batch_norm in ("transductive", published))
+        )
 
     def _hint(
         self, kind: HintKind, iteration: int, settings: Settings, reason: str, path: str, new: Scalar
@@ -240,12 +290,25 @@ class Hints:
 
     def _overfitting(self, event: Evaluated, settings: Settings, model: BestModel) -> Iterator[Hinted]:
         best, now = self._state.best, (self._state.meta_loss.mean, self._state.meta_loss.half)
-        if best is None or self._state.worse < 2 or model.since_best < PATIENCE or not _apart(best.meta_loss, now, 1):
+        is_worse = self._state.worse >= 2 or self._state.exceeding >= LASTING
+        if best is None or not is_worse or model.since_best < PATIENCE or not _apart(best.meta_loss, now, 1):
             return
         values = [_formatted(event.evaluation, *metric) for metric in (event.evaluation.final, best.metric)]
         reason = (
             f"Overfitting: training improves, but the validation result is {values[0]}, worse than {values[1]} at "
             f"meta-step {best.iteration:,}; the final test uses the parameters of that meta-step"
+        )
+        yield from self._hint("overfitting", event.iteration, settings, reason, "training.iterations", event.iteration)
+
+    def _behind_training(self, event: Evaluated, settings: Settings) -> Iterator[Hinted]:
+        if self._state.behind < PATIENCE:
+            return
+        evaluation = event.evaluation
+        value = _formatted(evaluation, *max(evaluation.final, _after(evaluation, _training_steps(settings))))
+        reason = (
+            f"Overfitting: the accuracy is {100 * self._state.accuracy.mean:.1f} % on training tasks, but {value} on "
+            "validation tasks, and has not clearly improved in three validations; more training classes would help "
+            "more than more meta-steps"
         )
         yield from self._hint("overfitting", event.iteration, settings, reason, "training.iterations", event.iteration)
 

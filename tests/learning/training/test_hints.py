@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from random import Random
 
 import pytest
 
@@ -36,6 +38,8 @@ class Block:
     """Amplitude with which the meta-losses alternate around `meta_loss`."""
     final: float | None = None
     """Validation metric after the last inner step, or None if it equals `validation`."""
+    accuracy: float | None = None
+    """Accuracy of each meta-step on training tasks."""
 
 
 def blocks(meta_losses: Sequence[float], validations: Sequence[float], half: float = 0.05) -> list[Block]:
@@ -52,7 +56,7 @@ def history(run: Sequence[Block], settings: Settings) -> list[tuple[Event, float
     for number, block in enumerate(run):
         for step in range(number * EVERY + 1, (number + 1) * EVERY + 1):
             loss = block.meta_loss + block.spread * (-1) ** step
-            events.append((Progress(step, loss, None, loss, 1.0, 0.001, 4 * step, step / 100), block.moved))
+            events.append((Progress(step, loss, block.accuracy, loss, 1.0, 0.001, 4 * step, step / 100), block.moved))
         events.append((Evaluated(validation(block, (number + 1) * EVERY, settings), (), False), block.moved))
     return events
 
@@ -227,6 +231,83 @@ def test_more_inner_steps_than_in_training_are_not_overfitting() -> None:
     finals = [1.0, 0.6, 0.5, 0.7, 0.8, 0.9, 1.0]
     run = [Block(loss, 0.5, final=final) for loss, final in zip(losses, finals, strict=True)]
     assert hints(run) == []
+
+
+def test_overfitting_with_wide_intervals() -> None:
+    """Check that a loss that stays several times the best one is reported, although intervals over tasks overlap."""
+    losses = [0.5, 0.3, 0.1, 0.09, 0.08, 0.07, 0.06, 0.05, 0.04, 0.03]
+    rises = [0.05, 0.03, 0.013, 0.02, 0.025, 0.03, 0.032, 0.034, 0.038, 0.04]
+    (hint,) = Monitored(REGRESSION).run(blocks(losses, rises, half=0.015))
+    assert (hint.kind, hint.iteration, hint.path) == ("overfitting", 800, "training.iterations")
+    assert "the validation result is 0.034 ± 0.015, worse than 0.013 ± 0.015 at meta-step 300" in hint.reason
+    wavers = [0.05, 0.03, 0.013, 0.02, 0.025, 0.03, 0.018, 0.034, 0.038, 0.04]
+    assert hints(blocks(losses, wavers, half=0.015)) == []
+    not_learned = [0.5, 0.3, *[0.1] * 8]
+    assert hints(blocks(not_learned, rises, half=0.015)) == []
+
+
+def gap(training: float | Sequence[float], validations: Sequence[float], half: float = 0.03) -> list[Block]:
+    """Return blocks of a classification run with these accuracies in training and in validation."""
+    accuracies = [training] * len(validations) if isinstance(training, float) else training
+    pairs = zip(accuracies, validations, strict=True)
+    return [Block(0.01, value, half, spread=0.001, accuracy=accuracy) for accuracy, value in pairs]
+
+
+PROTONET_ON_FEW_CLASSES = gap([0.7, 0.98, 1.0, 1.0, 1.0, 1.0, 1.0], [0.55, 0.593, 0.602, 0.602, 0.609, 0.609, 0.611])
+"""Accuracies of ProtoNet on four training classes: the validation never becomes worse."""
+MAML_ON_FEW_CLASSES = gap([0.64, 0.92, 0.96, 0.98, 0.985, 0.988], [0.58, 0.62, 0.66, 0.64, 0.62, 0.595])
+
+
+@pytest.mark.parametrize(("run", "at"), [(PROTONET_ON_FEW_CLASSES, 400), (MAML_ON_FEW_CLASSES, 500)])
+def test_training_far_ahead_of_validation_is_overfitting(run: list[Block], at: int) -> None:
+    (hint,) = Monitored(IMAGES).run(run)
+    assert (hint.kind, hint.iteration, hint.path, hint.new) == ("overfitting", at, "training.iterations", at)
+    assert hint.reason.startswith("Overfitting: the accuracy is ")
+    assert hint.reason.endswith(
+        " % on validation tasks, and has not clearly improved in three validations; more training classes would help "
+        "more than more meta-steps"
+    )
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        gap(0.99, [0.84, 0.83, 0.82, 0.84, 0.85]),  # the gap is within the interval
+        gap(0.94, [0.55] * 5),  # training can still improve
+        gap(0.99, [0.5, 0.57, 0.64, 0.71, 0.78, 0.8]),  # validation improves
+        gap([0.99, 0.99, 0.9, 0.99, 0.99], [0.6] * 5),  # not in a row
+        gap(1.0, [0.6] * 5, half=math.inf),
+    ],
+)
+def test_training_not_far_ahead_of_validation(run: list[Block]) -> None:
+    assert [hint for hint in Monitored(IMAGES).run(run) if hint.kind == "overfitting"] == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"task.ways_range": "2-5"},  # smaller training tasks
+        {"evaluation.shots": 1, "task.shots": 5},
+        {"evaluation.batch_norm": "per_example"},  # harder than in training
+    ],
+)
+def test_easier_training_tasks_are_not_overfitting(changes: dict[str, Scalar]) -> None:
+    monitored = Monitored(change(IMAGES, changes), has_batch_norm=True)
+    assert monitored.run(PROTONET_ON_FEW_CLASSES) == []
+    protonet = {"algorithm.name": "protonet"} | changes
+    given = Monitored(change(IMAGES, protonet), has_batch_norm=True).run(PROTONET_ON_FEW_CLASSES)
+    assert len(given) == ("evaluation.batch_norm" in changes), "the published ProtoNet"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_noise_is_no_overfitting(seed: int) -> None:
+    """Check that random validations around a constant, with training that keeps improving, give no hint."""
+    random = Random(seed)
+    losses = [1.0 * 0.97**n for n in range(30)]
+    regression = [0.4 * math.exp(random.gauss(0, 0.1)) for _ in losses]
+    assert hints(blocks(losses, regression, half=0.08)) == []
+    images = gap([1 - 0.1 * loss for loss in losses], [random.gauss(0.84, 0.02) for _ in losses])
+    assert hints(images, IMAGES) == []
 
 
 def test_noisy_validation() -> None:
