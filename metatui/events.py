@@ -272,7 +272,9 @@ class Warned:
     text: str
 
 
-HintKind = Literal["batch_norm", "diverging", "hardly_moving", "noisy_validation", "overfitting", "slowed_down"]
+HintKind = Literal[
+    "batch_norm", "diverging", "hardly_moving", "noisy_validation", "overfitting", "slowed_down", "worsening_steps"
+]
 
 
 @dataclass(frozen=True)

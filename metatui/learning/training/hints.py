@@ -22,6 +22,7 @@ from metatui.learning.engines.autotune import in_ms
 from metatui.learning.training.best_model import BestModel
 from metatui.utils.errors import BadInput
 from metatui.utils.numbers import interval
+from metatui.utils.text import counted
 
 LEAST_STEPS = 100
 """The movement of the parameters is judged only after this number of meta-steps."""
@@ -133,6 +134,9 @@ class HintState:
     """Accuracy of the first of these validations, and the half-width of its interval."""
     noisy: int = 0
     """Number of consecutive noisy validations, including the latest."""
+    worsening: int = 0
+    """Number of consecutive validations, including the latest, that were worse after the last inner step than after an
+    earlier one."""
 
 
 class Hints:
@@ -211,9 +215,12 @@ class Hints:
         )
         state.exceeding = state.exceeding + 1 if exceeds and sign == 1 else 0
         self._count_behind(max(metric, trained), settings)
+        earlier = _best_step(evaluation)
+        state.worsening = state.worsening + 1 if earlier < evaluation.steps[-1] else 0
         yield from self._diverging(event, settings, model)
         yield from self._overfitting(event, settings, model)
         yield from self._behind_training(event, settings)
+        yield from self._worsening_steps(event, settings)
         yield from self._noisy_validation(event, settings)
         yield from self._hardly_moving(event, settings)
         if event.best:
@@ -312,6 +319,19 @@ class Hints:
         )
         yield from self._hint("overfitting", event.iteration, settings, reason, "training.iterations", event.iteration)
 
+    def _worsening_steps(self, event: Evaluated, settings: Settings) -> Iterator[Hinted]:
+        if self._state.worsening < PATIENCE:
+            return
+        evaluation = event.evaluation
+        step, last = _best_step(evaluation), evaluation.steps[-1]
+        value, better = (_formatted(evaluation, *_after(evaluation, each)) for each in (last, step))
+        reason = (
+            f"Adaptation to validation tasks makes the result worse after inner step {step}: it is {better} after "
+            f"{counted(step, 'inner step')} and {value} after {last}; training uses "
+            f"{counted(_training_steps(settings), 'inner step')}"
+        )
+        yield from self._hint("worsening_steps", event.iteration, settings, reason, "evaluation.inner_steps", step)
+
     def _noisy_validation(self, event: Evaluated, settings: Settings) -> Iterator[Hinted]:
         if self._state.noisy < 2:
             return
@@ -353,6 +373,13 @@ def _after(evaluation: Evaluation, steps: int) -> tuple[float, float]:
 def _apart(higher: tuple[float, float], lower: tuple[float, float], sign: int) -> bool:
     """Return whether the interval of `higher` lies entirely above that of `lower`, or below it if `sign` is -1."""
     return sign * (higher[0] - lower[0]) > higher[1] + lower[1]
+
+
+def _best_step(evaluation: Evaluation) -> int:
+    """Return the inner step, from 1 on, with the best result if the last one is clearly worse, otherwise the last."""
+    last, sign = evaluation.steps[-1], 1 if evaluation.accuracy else -1
+    step = max(range(1, last + 1), key=lambda each: sign * _after(evaluation, each)[0], default=last)
+    return step if _apart(_after(evaluation, step), evaluation.final, sign) else last
 
 
 def _is_noisy(evaluation: Evaluation) -> bool:

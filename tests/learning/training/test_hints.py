@@ -223,14 +223,14 @@ def test_no_overfitting(meta_losses: list[float], validations: list[float], half
 
 
 def test_more_inner_steps_than_in_training_are_not_overfitting() -> None:
-    """Check that no hint is given if only the validation result after the last inner step becomes worse.
+    """Check that only the inner steps are hinted at if only the result after the last one becomes worse.
 
     This happens if training uses fewer inner steps than validation.
     """
     losses = [1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02]
     finals = [1.0, 0.6, 0.5, 0.7, 0.8, 0.9, 1.0]
     run = [Block(loss, 0.5, final=final) for loss, final in zip(losses, finals, strict=True)]
-    assert hints(run) == []
+    assert hints(run) == [("worsening_steps", 600, "evaluation.inner_steps", 1)]
 
 
 def test_overfitting_with_wide_intervals() -> None:
@@ -308,6 +308,26 @@ def test_noise_is_no_overfitting(seed: int) -> None:
     assert hints(blocks(losses, regression, half=0.08)) == []
     images = gap([1 - 0.1 * loss for loss in losses], [random.gauss(0.84, 0.02) for _ in losses])
     assert hints(images, IMAGES) == []
+
+
+def test_worsening_inner_steps() -> None:
+    worse = [Block(1.0, 0.76, half=0.03, final=0.56)] * 3
+    (hint,) = Monitored(IMAGES).run(worse)
+    assert (hint.kind, hint.iteration, hint.path, hint.old, hint.new) == (
+        "worsening_steps", 300, "evaluation.inner_steps", 10, 1,
+    )  # fmt: skip
+    assert hint.reason == (
+        "Adaptation to validation tasks makes the result worse after inner step 1: it is 76.0 ± 3.0 % after 1 inner "
+        "step and 56.0 ± 3.0 % after 10; training uses 1 inner step"
+    )
+    assert hints([Block(1.0, 0.5, final=0.9)] * 3) == [("worsening_steps", 300, "evaluation.inner_steps", 1)]
+    for run in (
+        worse[:2],
+        [*worse[:2], Block(1.0, 0.76, half=0.03, final=0.76), *worse[:2]],  # not in a row
+        [replace(block, final=0.71) for block in worse],  # within the intervals
+        [replace(block, final=0.9) for block in worse],
+    ):
+        assert hints(run, IMAGES) == []
 
 
 def test_noisy_validation() -> None:
