@@ -9,6 +9,7 @@ from pathlib import Path
 from textual.pilot import Pilot
 from textual.widgets._toast import Toast
 
+from metatui.config.declarations import Scalar
 from metatui.config.fields import change, text_of
 from metatui.config.settings import Settings
 from metatui.events import Change, Evaluated, Finished, Hinted, Tweaked
@@ -19,7 +20,7 @@ from metatui.tui.widgets.form.controls import ChoiceList
 from metatui.tui.widgets.form.fields import FormField
 from metatui.tui.widgets.form.model import texts_of
 from metatui.tui.widgets.form.offer import offer
-from tests.tui.fakes import FakeSessions, evaluation, progress, saved_run
+from tests.tui.fakes import FakeSessions, evaluation, progress, saved_run, started
 
 INNER, OUTER = "algorithm.inner_lr", "algorithm.outer_lr"
 SELECTED = change(Settings(), {"algorithm.name": "reptile"})
@@ -147,6 +148,31 @@ async def test_hints_of_a_run(make: Callable[..., MetatuiApp], sessions: FakeSes
         told = [note.message for note in app._notifications][-1]
         assert told.endswith("The settings are those at the end of the run, with its live changes.")
         assert line(app) == ""
+
+
+async def test_hint_changes_the_settings_of_the_run_itself(
+    make: Callable[..., MetatuiApp], sessions: FakeSessions, runs_dir: Path
+) -> None:
+    """Check that the form gets the user's settings, not the device, engine and threads that the run selected."""
+    app = make()
+    own = Settings()
+    chosen: dict[str, Scalar] = {"compute.device": "cpu", "compute.engine": "batched", "compute.threads": 1}
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("f5")
+        session = sessions.session
+        assert session
+        run = saved_run(runs_dir, own, name=session.run.id, preset="quick")
+        journal = JournalWriter(run.journal_path)
+        journal.write("tweaked", 40, path=INNER, old=0.01, new=0.02)
+        journal.close()
+        resolved = change(own, chosen)
+        session.emit(started(resolved), progress(40), Tweaked(40, INNER, 0.01, 0.02), progress(50), SLOW)
+        session.end(Finished(50, "iterations", 1.0, evaluation(resolved, 50, "test")))
+        await session.over(app, pilot)
+        await pilot.press("h")
+        settings = app.form.assessment.settings
+        assert settings == change(own, {INNER: 0.02, OUTER: 0.1})
+        assert app.presets.origin_of(settings) == "quick (changed)"
 
 
 def test_hints_go_when_they_no_longer_apply() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from metatui.config.fields import FIELDS, change, fixed_because, text_of
+from metatui.config.schedule import LAST
+from metatui.config.settings import Settings
 from metatui.events import Hinted
 from metatui.tui.keyboard.actions import BY_ID, key_name, with_keys
 from metatui.tui.model.run_model import RunModel
@@ -79,14 +81,30 @@ class HintsController:
     def _load(self, hint: Hinted, model: RunModel) -> None:
         """Put the settings of a finished run, changed as the hint suggests, into the form."""
         try:
-            settings = change(model.settings, {hint.path: hint.new})
+            own, origin = self._own_settings(model)
+            settings = change(own, {hint.path: hint.new})
         except BadInput as error:
             self._app.notify_error(error)
             return
         self.hide()
         name = f"{model.run_id} with {FIELDS[hint.path].label.lower()} {text_of(hint.new)}"
         note = "The settings are those at the end of the run, with its live changes." if model.undoable else ""
-        self._app.presets.load(settings, None, name, note=note)
+        self._app.presets.load(settings, None, name, origin=origin, note=note)
+
+    def _own_settings(self, model: RunModel) -> tuple[Settings, str | None]:
+        """Return the settings at the end of the shown run, and the origin of these settings when they are changed.
+
+        The settings of `model` contain the device and the engine that were selected instead of `auto`.
+        """
+        from metatui.config.presets import as_changed
+        from metatui.runs.execution.replay_log import RunLog
+        from metatui.runs.storage.summary import summarise
+
+        run = self._app.runs.shown_from_disk()
+        if run is None or not run.is_run():  # deleted
+            return model.settings, None
+        preset = summarise(run).preset
+        return RunLog.read(run).settings_after(LAST), as_changed(preset) if preset else None
 
     def hide(self) -> None:
         """Hide the current hint."""

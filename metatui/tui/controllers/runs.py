@@ -87,7 +87,7 @@ class RunsController:
         from metatui.tui.model.replay import Replay
 
         controller = self._app.run_controller
-        before, run = controller.shown, self._shown_from_disk()
+        before, run = controller.shown, self.shown_from_disk()
         if before is None or run is None:
             return
         journal = before, await asyncio.to_thread(_stamp, run.journal_path)
@@ -107,7 +107,7 @@ class RunsController:
 
     async def check_folder(self) -> None:
         """Warn the user if the folder of the shown run is gone. A run that the app is following reports this itself."""
-        run = self._shown_from_disk()
+        run = self.shown_from_disk()
         if run is None:
             return
         if await asyncio.to_thread(run.is_run):
@@ -116,7 +116,7 @@ class RunsController:
             self._on_disk = None
             self._app.notify(f"The folder of the shown run, {run.id}, was deleted or moved.", severity="warning")
 
-    def _shown_from_disk(self) -> RunFolder | None:
+    def shown_from_disk(self) -> RunFolder | None:
         """Return the folder of the shown run, or None if no run is shown or the app is following the shown run."""
         controller = self._app.run_controller
         shown, client = controller.shown, controller.client
@@ -147,7 +147,7 @@ class RunsController:
         """The shown run if it has ended before its last meta-step, otherwise None."""
         shown = self._app.run_controller.shown
         is_unfinished = shown is not None and shown.status in ("Stopped", "Interrupted", "Failed")
-        return self._shown_from_disk() if is_unfinished else None
+        return self.shown_from_disk() if is_unfinished else None
 
     def resume_shown(self) -> None:
         if run := self.resumable:
