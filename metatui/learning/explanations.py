@@ -18,6 +18,9 @@ FINN = (
     "Chelsea Finn, Pieter Abbeel and Sergey Levine: Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks. "
     "ICML 2017."
 )
+EXAMPLES = ("glyphs", "sinusoid")
+"""Data sets, one of each kind of tasks, for the explanation of algorithms that do not support the selected data set."""
+
 NICHOL = "Alex Nichol, Joshua Achiam and John Schulman: On First-Order Meta-Learning Algorithms. 2018."
 
 
@@ -75,8 +78,21 @@ def explanation(settings: Settings, algorithm: str | None = None) -> Explanation
 
 
 def selecting(settings: Settings, algorithm: str) -> Settings:
-    """Return `settings` with another algorithm, even if that algorithm does not accept the other settings."""
-    return settings.model_copy(update={"algorithm": settings.algorithm.model_copy(update={"name": algorithm})})
+    """Return `settings` with another algorithm, even if that algorithm does not accept the other settings.
+
+    If it does not support the kind of tasks, the result has a data set whose tasks it supports.
+    """
+    selected = settings.model_copy(update={"algorithm": settings.algorithm.model_copy(update={"name": algorithm})})
+    others = (
+        selected.model_copy(update={"task": settings.task.model_copy(update={"source": source})}) for source in EXAMPLES
+    )
+    return next((each for each in (selected, *others) if _is_supported(each)), selected)
+
+
+def _is_supported(settings: Settings) -> bool:
+    """Return whether the algorithm supports the tasks of the data set."""
+    violated = ALGORITHMS[settings.algorithm.name].violations(settings)
+    return all(path != "algorithm.name" for path, _ in violated)
 
 
 def gradient_based(

@@ -47,6 +47,18 @@ def test_settings_of_a_preset(capsys: pytest.CaptureFixture[str]) -> None:
     assert "classes" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["protonet", "proto_maml"])
+def test_algorithm_for_classification_only(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    assert main(["explain", name]) == 0
+    out, err = capsys.readouterr()
+    lines = " ".join(out.split())
+    assert "L: mean cross-entropy" in lines
+    assert "D ← 10 support images of each of 5 classes; D' ← 10 query images of each class" in lines
+    assert err.endswith(" does not support the tasks of task.source=sinusoid: task.source=glyphs is used\n")
+    assert main(["explain", name, "--preset", "omniglot-5way-1shot-finn"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"), [(["adam"], "adam"), (["maml", "--preset", "nonsense"], "'nonsense'")]
 )

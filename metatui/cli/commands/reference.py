@@ -9,7 +9,7 @@ from dataclasses import asdict
 import click
 
 from metatui.cli.console.layout import say, show_table
-from metatui.cli.console.output import console, emit
+from metatui.cli.console.output import console, echo, emit
 from metatui.cli.options import (
     changes,
     complete_algorithms,
@@ -21,6 +21,7 @@ from metatui.cli.options import (
 )
 from metatui.config.declarations import Scalar, SettingField
 from metatui.config.fields import FIELDS, assigned, change, text_of
+from metatui.config.registry import ALGORITHMS
 from metatui.learning.explanations import Explanation, explanation, selecting
 from metatui.utils.errors import BadInput, quote
 
@@ -60,6 +61,9 @@ def explain(algorithm: str, preset: str | None, assignments: tuple[str, ...], as
         for line in _lines(result, own):
             spaces = len(line) - len(line.lstrip())
             say(console(), line, hanging=spaces + 2 if line.startswith(("  ", "- ")) else 0)
+    if (used := shown.task.source) != (source := current.task.source):
+        title = ALGORITHMS[algorithm].title
+        echo(f"note: {title} does not support the tasks of task.source={source}: task.source={used} is used", err=True)
     note_without_effect(shown, overrides.keys() - {"algorithm.name"})
 
 
