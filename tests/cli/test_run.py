@@ -136,7 +136,7 @@ def test_several_seeds(capsys: pytest.CaptureFixture[str]) -> None:
     over = sample_summary([report["result"]["mean"] for report in reports])
     assert (
         f"test loss over 2 seeds: mean {interval(over.mean, over.ci95)} (95 % interval over the seeds), SD "
-        f"{over.deviation:.2g}\n"
+        f"{over.deviation:.2g}, of seeds 0 and 3\n"
     ) in err
     assert main([*arguments]) == 0
     out, err = capsys.readouterr()
@@ -163,6 +163,9 @@ def test_seeds_of_a_rerun_are_compared_with_the_repeated_run(capsys: pytest.Capt
         out, err = capsys.readouterr()
         several = "," in options[1]
         assert out.startswith("test loss over 2 seeds: mean ") if several else out == ""
+        own = "0" in options[1]
+        end = ", of seeds 0 and 1\n" if own else ", of seeds 1 and 2; the repeated run (seed 0) is not included\n"
+        assert not several or out.endswith(end)
         assert (f"compare the seeds and the repeated run with: metatui compare {first} " in err) is is_another_seed
         assert ("compare the seeds with: metatui compare " in err) is not is_another_seed
 

@@ -287,20 +287,20 @@ def train_seeds(
     """
     reports: list[dict[str, Any]] = []
     runs = [repeated] if repeated else []
-    tests: list[Evaluation | None] = []
+    tests: dict[int, Evaluation | None] = {}
     waiting = list(seeds)
     try:
         for session in sessions:
-            waiting.pop(0)
+            seed = waiting.pop(0)
             runs.append(session.run)
             train(session, ending, context, as_json=as_json, write=reports.append)
-            tests.append(session.outcome.test)
+            tests[seed] = session.outcome.test
     finally:
         if as_json:
             emit({"runs": reports})
         if 0 < len(waiting) < len(seeds):
             echo(_not_started(waiting, rerun_of), err=True)
-    if summary := _over_seeds(tests):
+    if summary := _over_seeds(tests, rerun_of):
         say(console(stderr=as_json), summary)
     if len(runs) > 1:
         what = "the seeds and the repeated run" if repeated else "the seeds"
@@ -316,22 +316,29 @@ def _not_started(seeds: Sequence[int], rerun_of: RunFolder | None) -> str:
     return f"{what} not started; to train {them}, repeat the command with {run}--seeds {','.join(map(str, seeds))}"
 
 
-def _over_seeds(tests: Iterable[Evaluation | None]) -> str:
+def _over_seeds(tests: Mapping[int, Evaluation | None], rerun_of: RunFolder | None) -> str:
     """Summarise the test results of runs with different seeds.
 
     Return an empty string if fewer than two runs have a result.
+
+    Args:
+        tests: test result of each seed.
+        rerun_of: run that all runs repeat.
     """
     from metatui.learning.evaluation.statistics import sample_summary
     from metatui.runs.analysis.comparison.formatting import amount, deviation
+    from metatui.runs.analysis.comparison.labels import listed
 
-    finite = [test for test in tests if test and test.is_finite]
+    finite = {seed: test for seed, test in tests.items() if test and test.is_finite}
     if len(finite) < 2:
         return ""
-    metric: Metric = "accuracy" if finite[0].accuracy else "loss"
-    over = sample_summary([test.final[0] for test in finite])
+    metric: Metric = "accuracy" if next(iter(finite.values())).accuracy else "loss"
+    over = sample_summary([test.final[0] for test in finite.values()])
+    own = rerun_of.settings().training.seed if rerun_of else None
+    left_out = f"; the repeated run (seed {own}) is not included" if own is not None and own not in tests else ""
     return (
         f"test {metric} over {over.size} seeds: mean {amount(metric, over.mean, over.ci95)} (95 % interval over the "
-        f"seeds), SD {deviation(metric, over.deviation)}"
+        f"seeds), SD {deviation(metric, over.deviation)}, of seeds {listed(list(map(str, finite)))}{left_out}"
     )
 
 
