@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.learning.data.episodes import Episodes, SchemaSource
 from metatui.learning.data.schema import DataSchema, Standardisation
+from metatui.learning.engines.registry import make_engine
 from metatui.learning.evaluation.evaluate import adapted_predictions
 from metatui.learning.experiment import Experiment
 from metatui.learning.hardware.devices import moved
@@ -82,8 +83,8 @@ class LoadedModel:
         """Shape of the inputs, and the columns of a table or the names of the classes."""
         self.module: nn.Module = deepcopy(experiment.model).cpu()
         """The network with the meta-learned parameters, before adaptation. If the data set is a table, the inputs and
-        outputs of the network are standardised. ProtoNet and ProtoMAML do not learn the last layer: they compute it
-        from the support set."""
+        outputs of the network are standardised. Images must be float32 with values from 0 to 1. ProtoNet and ProtoMAML
+        do not learn the last layer: they compute it from the support set."""
         self.meta_parameters: Params = {name: p.detach().cpu().clone() for name, p in theta.items()}
         """All meta-learned tensors, keyed by name. Tensors with a slash in their name, such as
         `inner_lr/0.weight`, are not parameters of `module`."""
@@ -133,7 +134,8 @@ class LoadedModel:
         """Read PNG or JPEG files in the same way as the data set of the run.
 
         Returns:
-            A uint8 tensor of shape [B, C, H, W], which can be passed to `adapt`.
+            A uint8 tensor of shape [B, C, H, W], which can be passed to `adapt` and to adapted models. `module` takes
+            only `images.float() / 255`.
 
         Raises:
             BadInput: if the run was not trained on image files, or a file is not an intact image.
@@ -245,7 +247,8 @@ class AdaptedModel:
     def module(self) -> nn.Module:
         """The network with the adapted parameters, on the CPU.
 
-        If the data set is a table, the inputs and outputs of the network are standardised. Batch norm is transductive.
+        If the data set is a table, the inputs and outputs of the network are standardised. Images must be float32 with
+        values from 0 to 1, such as `read_images(paths).float() / 255`. Batch norm is transductive.
         """
         module = deepcopy(self._experiment.model).cpu()
         with torch.no_grad():
@@ -253,6 +256,20 @@ class AdaptedModel:
                 if name in self._stack:
                     p.copy_(self._stack[name][0])
         return module
+
+    def __getstate__(self) -> dict[str, Any]:
+        experiment = self._experiment
+        kept = {each.name: getattr(experiment, each.name) for each in fields(experiment)}
+        # An engine has threads and functions, which cannot be pickled. `__setstate__` creates it again.
+        del kept["engine"]
+        kept |= {"source": SchemaSource(experiment.source.schema), "_prefetched": None, "_algorithm": None}
+        return {name: value for name, value in vars(self).items() if name != "module"} | {"_experiment": kept}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        kept = state["_experiment"]
+        compute = kept["settings"].compute
+        engine = make_engine(compute.engine, kept["model"], kept["loss"], second_order=compute.second_order)
+        vars(self).update(state, _experiment=Experiment(**kept, engine=engine))
 
     def __repr__(self) -> str:
         settings, examples = self._experiment.settings, self._episodes.support_x.shape[1]

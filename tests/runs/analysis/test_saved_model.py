@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +111,26 @@ def test_last_checkpoint(runs_dir: Path) -> None:
         for name, p in model.module.state_dict().items():
             assert torch.equal(p, tensors[f"{prefix}/{name}"])
     assert (best.checkpoint, last.checkpoint, last.iteration) == ("best", "last", 20)
+
+
+@pytest.mark.parametrize("base", [SINUSOID, IMAGES], ids=["sinusoid", "images"])
+@pytest.mark.parametrize("algorithm", ["maml", "protonet", "cavia", "meta_sgd"])
+def test_pickled_model_makes_the_same_predictions(base: Settings, algorithm: str, runs_dir: Path) -> None:
+    if base is SINUSOID and algorithm in CLASSIFIERS:
+        pytest.skip("for classification only")
+    run = train(runs_dir, base, algorithm__name=algorithm)
+    tasks, _ = held_out(run)
+    adapted = metatui.load_model(run).adapt(tasks.support_x[0], tasks.support_y[0])
+    expected = adapted(tasks.query_x[0])
+    file = io.BytesIO()
+    torch.save(adapted, file)
+    shutil.rmtree(runs_dir)
+    file.seek(0)
+    loaded = torch.load(file, weights_only=False)
+    assert torch.equal(loaded(tasks.query_x[0]), expected)
+    assert repr(loaded) == repr(adapted)
+    for name, p in adapted.module.state_dict().items():
+        assert torch.equal(loaded.module.state_dict()[name], p)
 
 
 def test_uint8_images_are_scaled(runs_dir: Path) -> None:
