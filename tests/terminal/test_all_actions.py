@@ -172,7 +172,7 @@ def study_runs(at: Program) -> None:
 
 def tidy_up(at: Program) -> None:
     """Load the settings of a run, delete the run, start downloading the data set of a preset, and delete the preset."""
-    at.act("load_run", f"{INTERRUPTED} is in the form")
+    at.act("load_run", f"{INTERRUPTED} without later changes is in the form")
     at.act("tab_runs", "Status")
     at.act("delete_run", f"Delete run {INTERRUPTED}")
     at.press("y")

@@ -225,7 +225,7 @@ def redraw_at_every_size(program: Program) -> None:
             program.until(lambda: any(row.endswith("╯") for row in program.rows[-5:]), "the frames")
             program.see("Run", "Curves", "Journal", "Adaptation", "Meta-loss")
         else:
-            program.until(lambda: "Settings  Run  Adaptation" in program.rows[2], "the names of the panes")
+            program.until(lambda: any("Settings  Run  Adaptation" in row for row in program.rows[2:6]), "the panes")
             program.see_gone("╯")
         program.see_progress()
 
@@ -247,7 +247,7 @@ def test_killed_run_is_interrupted_everywhere(live: LiveRun) -> None:
     with live.attach() as program:
         program.see("Running")
         with live.open_program(size=(120, 40)) as other:
-            other.see(f"{live.run.id} is training in the background: press j to follow it.")
+            other.see(f"{live.run.id} is training in the background", "follow it.")
             other.press("2")
             other.see("● Running")
             os.kill(trainer(live.run), signal.SIGKILL)
