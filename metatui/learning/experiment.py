@@ -15,8 +15,8 @@ from metatui.config.fields import FIELDS, change, fixed_because
 from metatui.config.registry import DATA
 from metatui.config.settings import Settings
 from metatui.learning.algorithm import Algorithm, GradientBased, algorithm_class
+from metatui.learning.data.data_set import few_tasks
 from metatui.learning.data.episodes import Episodes, Split, TaskSource, training_size
-from metatui.learning.data.few_tasks import few_tasks
 from metatui.learning.engines.autotune import Measured, choose, measured_for
 from metatui.learning.engines.base import GRAPH_OF_GRADIENT, Engine, meta_parameters
 from metatui.learning.engines.native.build import library

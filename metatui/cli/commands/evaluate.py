@@ -21,7 +21,7 @@ from metatui.cli.options import (
 )
 from metatui.config.fields import FIELDS
 from metatui.events import Evaluation
-from metatui.learning.data.few_tasks import caveat
+from metatui.learning.data.data_set import caveat
 from metatui.runs.formatting import accuracy, headline, parameters
 from metatui.runs.storage.store import RunStore
 from metatui.utils.errors import MetatuiError

@@ -16,7 +16,7 @@ import click
 from rich.console import Console
 
 from metatui.events import Evaluation
-from metatui.learning.data.few_tasks import caveat
+from metatui.learning.data.data_set import caveat
 from metatui.runs.analysis.metrics_csv import Row, write_csv
 from metatui.runs.storage.jsonl import finite
 from metatui.utils.errors import MetatuiError

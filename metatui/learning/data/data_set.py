@@ -1,4 +1,4 @@
-"""The base class for declarations of data sets, and checks of the sizes of data sets."""
+"""The base class for declarations of data sets, and checks of their sizes: violated limits, and too few classes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from metatui.config.registry import DATA, Component, Kind
+from metatui.utils.text import counted
 
 if TYPE_CHECKING:
     import torch
 
     from metatui.config.settings import Settings
+    from metatui.events import Evaluation, Pool
     from metatui.learning.data.episodes import TaskSource
+
+_SPLIT_NAMES = {"val": "validation", "test": "test"}
 
 
 class DataSet(Component):
@@ -91,3 +95,34 @@ def shots_of_splits(settings: Settings) -> dict[str, int]:
         training = "task.shots" if settings.training_shots == settings.task.shots else "algorithm.train_shots"
     held_out = "evaluation.shots" if settings.evaluation.shots else "task.shots"
     return {training: settings.shots_in_training[1], held_out: settings.evaluation_shots}
+
+
+def caveat(evaluation: Evaluation) -> str:
+    """Return the warning about the tasks of an evaluation as a clause, or '' if it does not apply."""
+    return few_tasks(evaluation.pool, evaluation.split, evaluation.tasks, evaluation.ways)
+
+
+def few_tasks(pool: Pool | None, split: str, tasks: int, ways: int | None) -> str:
+    """Return a clause that says for which tasks the interval of a result holds.
+
+    Args:
+        pool: what the tasks are drawn from, if known.
+        tasks: number of tasks that are evaluated.
+        ways: number of classes of a task; None for regression.
+
+    Returns:
+        The clause, or '' if there are at least as many different tasks as evaluated tasks.
+    """
+    if pool is None or pool.tasks >= tasks:
+        return ""
+    drawn = f"the {tasks:,} {_SPLIT_NAMES.get(split, split)} tasks are drawn from only"
+    if ways is None:
+        return (
+            f"{drawn} {counted(pool.tasks, 'task')} of the data, with different examples: 95 % intervals and p-values "
+            "apply to these tasks, not to new tasks"
+        )
+    sets = f", which form {pool.tasks:,} different sets of {counted(ways, 'class')}" if pool.tasks > 1 else ""
+    return (
+        f"{drawn} {counted(pool.size, 'class')}{sets}: 95 % intervals and p-values apply to new tasks of these "
+        "classes, not to new classes"
+    )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, change, text_of
 from metatui.config.settings import Settings
-from metatui.learning.data.few_tasks import caveat
+from metatui.learning.data.data_set import caveat
 from metatui.runs.analysis.comparison.formatting import seconds
 from metatui.runs.analysis.comparison.labels import listed, values_of
 from metatui.runs.analysis.comparison.values import Protocol, RunResult, Steps

@@ -19,8 +19,8 @@ from metatui.config.fields import change, parse
 from metatui.config.settings import Settings
 from metatui.config.toml import parse_tables, read_tables
 from metatui.events import CurveView, Finished, Noted, Progress, ScatterView, Stop, Warned
+from metatui.learning.data.data_set import caveat
 from metatui.learning.data.episodes import Episodes, Split
-from metatui.learning.data.few_tasks import caveat
 from metatui.learning.evaluation.custom_tasks import Wave
 from metatui.learning.experiment import set_up
 from metatui.runs.analysis.comparison import compare
