@@ -28,7 +28,7 @@ COMMANDS = {
     "stop": "Stop and save a run that is training in another process.",
     "rerun": "Repeat a run with the same settings, seed and live changes.",
     "evaluate": "Evaluate a saved run on held-out tasks.",
-    "predict": "Adapt a saved run to your own examples, and predict others.",
+    "predict": "Adapt a saved run to your own examples, and predict the labels or targets of others.",
     "compare": "Compare runs on identical held-out tasks.",
     "report": "Write a report of one or more runs as HTML or Markdown.",
     "suite": "Train a list of runs and compare them.",

@@ -8,7 +8,7 @@ from metatui.events import Evaluating
 from metatui.runs.formatting import duration
 
 LEAST_SECONDS = 1.0
-"""Minimum number of seconds between the first and the last event of an evaluation to estimate the remaining time."""
+"""Minimum number of seconds between two events of an evaluation before the remaining time is estimated."""
 
 
 class EvaluationClock:

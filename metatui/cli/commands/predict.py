@@ -1,4 +1,4 @@
-"""`metatui predict`: adapt a saved run to labelled examples of a new task, and predict others."""
+"""`metatui predict`: adapt a saved run to labelled examples, and predict the labels or targets of others."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def predict(
     runs_dir: Path | None,
     as_json: bool,
 ) -> None:
-    """Adapt the best parameters of RUN to your own labelled examples, and predict others, as CSV.
+    """Adapt RUN to your own labelled examples, and predict the labels or targets of others, as CSV.
 
     RUN is the name of a run, the beginning of its name, its folder, or latest for the newest run. The run must have
     been trained on image files (task.source is folder or mixed) or on a table. For each image, the output has the

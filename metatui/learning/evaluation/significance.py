@@ -17,7 +17,7 @@ class PairedTest:
     """Statistics of the differences between two learners on the same tasks. Undefined values are NaN."""
 
     tasks: int
-    """Number of finite differences."""
+    """Number of tasks whose difference is finite."""
     left_out: int
     """Number of differences that are left out because they are not finite."""
     mean: float

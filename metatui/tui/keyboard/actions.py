@@ -150,7 +150,7 @@ def _hinted(now: AppContext) -> str:
         return ""
     if not now.failed:
         return "There is no hint."
-    load = "In the runs tab ({tab_runs}), {load_run} puts its settings into the form."
+    load = "In the runs tab ({tab_runs}), {load_run} puts the settings of a run into the form."
     return f"There is no hint. The run pane shows why the run failed. {load}"
 
 

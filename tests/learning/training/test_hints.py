@@ -254,7 +254,7 @@ def gap(training: float | Sequence[float], validations: Sequence[float], half: f
 
 
 PROTONET_ON_FEW_CLASSES = gap([0.7, 0.98, 1.0, 1.0, 1.0, 1.0, 1.0], [0.55, 0.593, 0.602, 0.602, 0.609, 0.609, 0.611])
-"""Accuracies of ProtoNet on four training classes: the validation never becomes worse."""
+"""Accuracies of ProtoNet on four training classes: the validation accuracy never becomes worse."""
 MAML_ON_FEW_CLASSES = gap([0.64, 0.92, 0.96, 0.98, 0.985, 0.988], [0.58, 0.62, 0.66, 0.64, 0.62, 0.595])
 
 
@@ -301,7 +301,7 @@ def test_easier_training_tasks_are_not_overfitting(changes: dict[str, Scalar]) -
 
 @pytest.mark.parametrize("seed", range(20))
 def test_noise_is_no_overfitting(seed: int) -> None:
-    """Check that random validations around a constant, with training that keeps improving, give no hint."""
+    """Check that no hint is given if validation results vary randomly while training keeps improving."""
     random = Random(seed)
     losses = [1.0 * 0.97**n for n in range(30)]
     regression = [0.4 * math.exp(random.gauss(0, 0.1)) for _ in losses]

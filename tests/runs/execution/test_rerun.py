@@ -200,7 +200,7 @@ def test_live_changes_are_not_lost_if_the_journal_cannot_be_read(
 
 
 def test_resume_changes_undo_later_changes(tmp_path: Path) -> None:
-    """Check that a value given on resume undoes all changes of this setting after the checkpoint.
+    """Check that a value given for a setting on resume undoes all changes to this setting after the checkpoint.
 
     These changes must not return if the run is killed again before it saves another checkpoint.
     """

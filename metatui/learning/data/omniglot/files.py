@@ -149,7 +149,7 @@ def _in_order(origin: str, names: Iterable[str], part: str, alphabets: Alphabets
         match = re.fullmatch(r"(.+)/[^/]+_(\d\d)\.png", name, re.ASCII)
         drawings, person = (expected.get(match[1]), int(match[2])) if match else (None, 0)
         if drawings is None or not 1 <= person <= DRAWINGS:
-            raise BadInput(f"{origin} contains {quote(name, 200)}, which is not a drawing of Omniglot")
+            raise BadInput(f"{origin} contains {quote(name, 200)}, which is not an Omniglot drawing")
         if drawings[person - 1]:
             raise BadInput(
                 f"{origin} contains {quote(name, 200)}, but also contains another drawing of this character by "

@@ -48,7 +48,7 @@ EVERY_SECONDS = 0.25
 """Seconds between two batches of progress."""
 
 MOST_NEWS = 8192
-"""Maximum number of events queued for the server's thread; if there are more, progress is dropped."""
+"""Maximum number of events queued for the server's thread; if there are more, progress events are dropped."""
 
 MOST_VIEWERS = 16
 

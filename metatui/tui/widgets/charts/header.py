@@ -101,7 +101,7 @@ def _is_complete(entries: Sequence[Row], title: str, width: int, height: int) ->
 
 
 def _most_rows(height: int) -> int:
-    """Return the maximum number of rows of the legend in a chart of `height` rows, at least TWO_ROWS_FROM."""
+    """Return the maximum number of legend rows in a chart of `height` rows. `height` must be at least TWO_ROWS_FROM."""
     return MOST_LEGEND_ROWS if height >= LONG_LEGEND_FROM else 1
 
 
