@@ -62,8 +62,8 @@ class Evaluation:
     checkpoint: str | None = None
     """The evaluated checkpoint, `best` or `last`; None for a validation."""
     pool: Pool | None = None
-    """What the tasks are drawn from, if there are fewer different tasks than evaluated tasks; otherwise None. None also
-    in records of old versions of metatui."""
+    """What the tasks are drawn from, if there are fewer different tasks than evaluated tasks; otherwise None. Also None
+    in records that old versions of metatui wrote."""
 
     @property
     def is_finite(self) -> bool:

@@ -302,8 +302,8 @@ class ComputeSettings(Group):
     threads: int = setting(
         0, "CPU threads",
         "Number of CPU threads that share the tasks, or the operations of one task; 0 chooses a number that suits "
-        "the model and the machine, at most OMP_NUM_THREADS if this environment variable is set. The engine compiled "
-        "also uses another core for about 20 seconds, because a separate process of low priority compiles.",
+        "the model and the machine, at most OMP_NUM_THREADS if this environment variable is set. The compiled engine "
+        "also uses another core for about 20 seconds, while a separate low-priority process compiles the code.",
         ge=0, le=1024)
 
 

@@ -27,7 +27,7 @@ LARGEST = 256 * 1024
 
 
 WIDE = ("utf-16", "utf-16-le", "utf-16-be", "utf-32")
-"""Encodings in which other programs may save text, and which are told from binary files."""
+"""Encodings other than UTF-8 in which programs may save text; such text is distinguished from binary files."""
 
 
 def names_file(name_or_path: str | Path) -> bool:

@@ -19,7 +19,7 @@ FINN = (
     "ICML 2017."
 )
 EXAMPLES = ("glyphs", "sinusoid")
-"""Data sets, one of each kind of tasks, for the explanation of algorithms that do not support the selected data set."""
+"""Data sets, one for each kind of task, for the explanation of algorithms that do not support the selected data set."""
 
 NICHOL = "Alex Nichol, Joshua Achiam and John Schulman: On First-Order Meta-Learning Algorithms. 2018."
 
@@ -80,7 +80,7 @@ def explanation(settings: Settings, algorithm: str | None = None) -> Explanation
 def selecting(settings: Settings, algorithm: str) -> Settings:
     """Return `settings` with another algorithm, even if that algorithm does not accept the other settings.
 
-    If it does not support the kind of tasks, the result has a data set whose tasks it supports.
+    If that algorithm does not support the tasks of the data set, the result has a data set whose tasks it supports.
     """
     selected = settings.model_copy(update={"algorithm": settings.algorithm.model_copy(update={"name": algorithm})})
     others = (

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from metatui.runs.storage.run_folder import RunFolder
 
 MOST_TARGETS = 3
-"""Maximum number of target columns whose standard deviations are named."""
+"""Maximum number of target columns whose standard deviations are shown."""
 
 
 def headline(evaluation: Evaluation, *, level: bool = False) -> str:

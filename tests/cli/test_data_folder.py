@@ -69,7 +69,7 @@ def test_shares_of_the_split(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "folder.val_fraction is 0.25, but must be at most 0.9 together with" in capsys.readouterr().err
 
 
-def test_fractions_with_which_few_classes_suffice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fractions_are_advised_for_few_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write_classes(tmp_path / "images", names(10), 2)
     advised = "--set folder.val_fraction=0.3 --set folder.test_fraction=0.3"
     assert main(["data", "folder", str(root)]) == 0
@@ -94,7 +94,7 @@ def test_small_classes_and_squeezed_images_are_reported(tmp_path: Path, capsys: 
         out, _ = capsys.readouterr()
         assert out.startswith(how)
         assert "Classes with the fewest images: 'rod' (1), 'class00' (3), 'class01' (3)\n" in out
-        assert "Images that are not square, and are squeezed to squares: 2\n" in out
+        assert "Images that are not square and are squeezed into squares: 2\n" in out
     assert main(["data", "folder", str(root), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["squeezed"] == 2
 
@@ -107,7 +107,7 @@ def test_too_few_images_are_reported(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "Classes: 1 for training, 0 for validation, 0 for testing, too few for 2 ways" in out
     assert "Files and folders left out: 0\n" in out
     refused = (
-        f"metatui: a task has at least 2 ways, but the 1 class of '{root}' is divided by "
+        f"metatui: a task has at least 2 ways, but the 1 class of '{root}' is divided according to "
         "folder.val_fraction = 0.16 and folder.test_fraction = 0.2 into 1 for training, 0 for validation and 0 for "
         "testing: provide at least 10 class folders\n"
     )

@@ -1,4 +1,4 @@
-"""Tests of `metatui predict`, which adapts a run to the user's own examples and predicts others."""
+"""Tests of `metatui predict`, which adapts the model of a run to the user's examples and predicts others."""
 
 from __future__ import annotations
 
@@ -166,8 +166,8 @@ def test_fewer_classes_with_a_range_of_ways(
     write_classes(tmp_path / "known", names(3), images=1)
     assert main(["predict", run.id, "--support", "known", "--query", "new"]) == 2
     assert (
-        "--support is 'known', which contains 5 class folders, but must contain at most 4, the number of ways of the "
-        "run\n" in capsys.readouterr().err
+        "--support is 'known', which contains 5 class folders, but must contain at most 4, the largest number of "
+        "ways of the run\n" in capsys.readouterr().err
     )
 
 

@@ -135,12 +135,12 @@ def test_several_seeds(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"compare the seeds with: metatui compare {first} {second}" in err
     over = sample_summary([report["result"]["mean"] for report in reports])
     assert (
-        f"test loss over 2 seeds: mean {interval(over.mean, over.ci95)} (95 % interval over the seeds), SD "
-        f"{over.deviation:.2g}, of seeds 0 and 3\n"
+        f"test loss over 2 seeds (0 and 3): mean {interval(over.mean, over.ci95)} (95 % interval over the seeds), SD "
+        f"{over.deviation:.2g}\n"
     ) in err
     assert main([*arguments]) == 0
     out, err = capsys.readouterr()
-    assert out.startswith("test loss over 2 seeds: mean ")
+    assert out.startswith("test loss over 2 seeds (0 and 3): mean ")
     assert "over 2 seeds" not in err
     for options, message in (
         (["--set", "training.seed=2"], "use only one of them"),
@@ -162,10 +162,11 @@ def test_seeds_of_a_rerun_are_compared_with_the_repeated_run(capsys: pytest.Capt
         assert main(["rerun", first, *options]) == 0
         out, err = capsys.readouterr()
         several = "," in options[1]
-        assert out.startswith("test loss over 2 seeds: mean ") if several else out == ""
         own = "0" in options[1]
-        end = ", of seeds 0 and 1\n" if own else ", of seeds 1 and 2; the repeated run (seed 0) is not included\n"
-        assert not several or out.endswith(end)
+        seeds = "0 and 1" if own else "1 and 2"
+        assert out.startswith(f"test loss over 2 seeds ({seeds}): mean ") if several else out == ""
+        left_out = "; the repeated run (seed 0) is not included\n"
+        assert out.endswith(left_out) is (several and not own)
         assert (f"compare the seeds and the repeated run with: metatui compare {first} " in err) is is_another_seed
         assert ("compare the seeds with: metatui compare " in err) is not is_another_seed
 

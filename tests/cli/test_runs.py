@@ -169,7 +169,7 @@ def test_runs_of_another_user_cannot_be_read(
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         return stat(path, follow_symlinks=follow_symlinks)
 
-    monkeypatch.setattr(Path, "stat", refuse)  # the tests may run as root, to whom every file is readable
+    monkeypatch.setattr(Path, "stat", refuse)  # the tests may run as root, who can read every file
     for reference in ("private", str(private)):
         assert main(["evaluate", reference]) == 2
         assert capsys.readouterr().err == f"metatui: '{private}' cannot be read: permission denied\n"

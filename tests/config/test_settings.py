@@ -254,7 +254,3 @@ def test_live_settings_without_effect_are_fixed() -> None:
     assert fixed_because("algorithm.outer_lr", scratch) == "it has no effect with these settings"
     assert fixed_because("algorithm.inner_lr", scratch) is None
     assert fixed_because("algorithm.outer_lr", Settings()) is None
-
-
-def test_help_on_threads_mentions_the_process_that_compiles() -> None:
-    assert "a separate process of low priority compiles" in FIELDS["compute.threads"].help

@@ -301,10 +301,10 @@ async def test_run_of_another_user_is_read_only(
         app.clear_notifications()
         numbers = app.query_one(RunNumbers)
         shown = "\n".join(row.text for row in map(numbers.render_line, range(numbers.size.height)))
-        assert "read-only user alice trains this run" in shown
+        assert "read-only user alice is training this run" in shown
         await pilot.press("f6")
         await pilot.pause()
-        assert notes(app) == "This run is read-only: only user alice, who trains it, can control it."
+        assert notes(app) == "This run is read-only: only user alice, who is training it, can control it."
         await pilot.press("2")
         await settled(app, pilot)
         selected = app.runs_tab.selected
@@ -353,7 +353,7 @@ async def test_killed_run_is_interrupted_if_followed(make: Make, sessions: FakeS
         await session.over(app, pilot)
         assert app.run_controller.shown is not None
         assert app.run_controller.shown.status == "Interrupted"
-        sentence = "Process 1 ended unexpectedly during run x: F6 in the work tab resumes it"
+        sentence = "Process 1 ended unexpectedly during run x: F6 in the work tab resumes the run"
         assert sentence in notes(app)
         assert isinstance(app.run_controller.shown.ended, Failed)
         assert app.run_controller.shown.ended.sentence == sentence

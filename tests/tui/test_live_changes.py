@@ -251,7 +251,7 @@ async def test_numbers_may_have_thousands_separators(make: Make, sessions: FakeS
 
 
 @pytest.mark.parametrize("width", [60, 80])
-async def test_dialog_shows_whole_limits_in_any_width(make: Make, sessions: FakeSessions, width: int) -> None:
+async def test_dialog_shows_whole_limits_at_any_width(make: Make, sessions: FakeSessions, width: int) -> None:
     app = make()
     async with app.run_test(size=(width, 24)) as pilot:
         await started(app, pilot, sessions)
@@ -383,7 +383,7 @@ def test_resumed_run_shows_no_result_from_after_its_checkpoint() -> None:
     assert record.holding(200, finished=True) == record
 
 
-async def test_training_of_a_run_that_was_stopped_in_its_test_is_complete(make: Make, sessions: FakeSessions) -> None:
+async def test_training_is_complete_if_a_run_was_stopped_during_its_test(make: Make, sessions: FakeSessions) -> None:
     settings = change(NO_SETTINGS, {"training.early_stop": 2})
     app = make(settings=settings)
     async with app.run_test(size=SIZE, notifications=True) as pilot:

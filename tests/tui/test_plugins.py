@@ -13,7 +13,7 @@ from tests.tui.fakes import saved_run
 from tests.tui.screens.conftest import text_of
 
 
-async def test_seeds_of_runs_of_missing_plugins(make: Callable[..., MetatuiApp], runs_dir: Path) -> None:
+async def test_seeds_of_runs_that_need_missing_plugins(make: Callable[..., MetatuiApp], runs_dir: Path) -> None:
     saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000")
     settings = change(Settings(), {"training.seed": 12})
     run = saved_run(runs_dir, settings, name="ridge-sinusoid-20260102-000000")

@@ -228,7 +228,7 @@ def check_new_files(
         replaceable: function that tells whether an existing file may be replaced.
 
     Raises:
-        BadInput: as `check_new_file`.
+        BadInput: as in `check_new_file`.
     """
     from metatui.runs.analysis.report import figure_files
 

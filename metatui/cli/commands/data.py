@@ -256,7 +256,11 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
         f"{f'{fewest:,} to {most:,}' if fewest < most else f'{most:,}'} per class (so shots + queries is at most "
         f"{fewest:,})",
         *([f"Classes with the fewest images: {few}"] if fewest < most else []),
-        *([f"Images that are not square, and are squeezed to squares: {packed.squeezed:,}"] if packed.squeezed else []),
+        *(
+            [f"Images that are not square and are squeezed into squares: {packed.squeezed:,}"]
+            if packed.squeezed
+            else []
+        ),
         f"Classes: {sizes['train']:,} for training, {sizes['val']:,} for validation, {sizes['test']:,} for testing, "
         + (f"so at most {ways:,} ways" if ways > 1 else "too few for 2 ways"),
         *([f"With {fractions}: at most {even:,} ways"] if even > ways else []),

@@ -102,8 +102,8 @@ def predict(
     predicted class and the probability of each class. For each row of a table, it has the inputs and the predicted
     targets. Tables are CSV or Parquet files. With --json and --to, the rows are also written to the file.
 
-    With transductive batch norm, the predictions for images depend on all of these images. To predict each image on its
-    own, use --batch-norm per_example.
+    With transductive batch norm, the prediction for each query image depends on all query images. To predict each image
+    on its own, use --batch-norm per_example.
     """
     folder = RunStore(runs_dir).find(run)
     path = new_file(to, force=force)
@@ -202,7 +202,9 @@ def _check_ways(model: LoadedModel, support: Path, ways: int) -> None:
     most = settings.most_ways if at_most else settings.task.ways
     if ways > most or (ways < most and not at_most):
         given = f"--support is {quote(str(support), 200)}, which contains {counted(ways, 'class folder')}"
-        raise BadInput(f"{given}, but must contain {at_most}{most}, the number of ways of the run")
+        raise BadInput(
+            f"{given}, but must contain {at_most}{most}, the {'largest ' if at_most else ''}number of ways of the run"
+        )
 
 
 def _query_files(queries: Sequence[Path]) -> Iterator[Path]:
@@ -305,7 +307,7 @@ def _finite(outputs: Tensor) -> Tensor:
 
 
 def _name(text: str) -> str:
-    """Return a name from a file for use in CSV output, without control characters."""
+    """Return a name that was read from a file, without control characters, for CSV output."""
     return sanitize(text, limit=NAME_LENGTH)
 
 
@@ -315,5 +317,5 @@ def _exact(value: float) -> str:
 
 
 def _rounded(value: float) -> str:
-    """Format a result of the network with all digits of its precision, which is that of float32."""
+    """Format a result of the network with all significant digits of float32."""
     return f"{value:.9g}"

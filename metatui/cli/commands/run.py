@@ -158,7 +158,8 @@ def run(
             started = start(settings, runs_dir=runs_dir, preset=_origin(loaded, settings), changes=planned)
         if twins:
             name = twins[0].argument
-            echo(f"warning: {twins[0].id}, which is training, has the same settings (metatui attach {name})", err=True)
+            text = f"{twins[0].id}, which is training, has the same settings: follow it with metatui attach {name}"
+            echo(f"warning: {text}", err=True)
         if settings in repeats[1:]:
             return started  # the notes on the first run apply to the runs of all seeds
         if note := _usual_note(settings, overrides):  # not before an error message, which is a single sentence
@@ -336,9 +337,10 @@ def _over_seeds(tests: Mapping[int, Evaluation | None], rerun_of: RunFolder | No
     over = sample_summary([test.final[0] for test in finite.values()])
     own = rerun_of.settings().training.seed if rerun_of else None
     left_out = f"; the repeated run (seed {own}) is not included" if own is not None and own not in tests else ""
+    seeds = listed(list(map(str, finite)))
     return (
-        f"test {metric} over {over.size} seeds: mean {amount(metric, over.mean, over.ci95)} (95 % interval over the "
-        f"seeds), SD {deviation(metric, over.deviation)}, of seeds {listed(list(map(str, finite)))}{left_out}"
+        f"test {metric} over {over.size} seeds ({seeds}): mean {amount(metric, over.mean, over.ci95)} (95 % interval "
+        f"over the seeds), SD {deviation(metric, over.deviation)}{left_out}"
     )
 
 

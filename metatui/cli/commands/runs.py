@@ -175,7 +175,7 @@ def delete(runs: tuple[str, ...], yes: bool, runs_dir: Path | None, as_json: boo
 
 
 def _own_path(run: RunFolder) -> Path:
-    """Return the path of a run without links in its parent folders. A link to the run itself is another path."""
+    """Return the path of a run, with links in its parent folders resolved. A link to the run keeps its own path."""
     return run.path.parent.resolve() / run.path.name if run.link_target else run.path.resolve()
 
 
@@ -266,7 +266,7 @@ def _results(summary: RunSummary) -> Iterator[str]:
 
 
 def _targets(summary: RunSummary) -> str:
-    """Describe the unit of the losses of a run; return an empty string if it has none or there is no result."""
+    """Describe the unit of the losses of a run; return an empty string if they have none or there is no result."""
     settings = summary.settings
     has_unit = settings is not None and DATA[settings.task.source].loss_of
     text = target_scales(summary.run) if has_unit and (summary.test or summary.validation) else ""

@@ -80,8 +80,8 @@ def suite(
     """Train all runs of suites or presets, then compare them. Without arguments, the suites are listed.
 
     Each run trains in its own process and is saved like any other run. Ctrl-C saves and stops the runs; the same
-    command continues them, and does not repeat finished runs. It may replace the files that it exported before, unless
-    they were changed; other existing files are only replaced with --force.
+    command continues them, and does not repeat finished runs. It also replaces the files that it exported before,
+    unless they have been changed since; other existing files are replaced only with --force.
     """
     from metatui.cli.console import suite_output as output
     from metatui.runs.storage.store import RunStore

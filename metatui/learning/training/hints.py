@@ -37,7 +37,7 @@ lowest mean between two earlier validations."""
 
 PATIENCE = 3
 """Overfitting is reported only after this number of validations without a new best result. Other problems that single
-validations may show by chance are reported after this number of validations in a row."""
+validations may show by chance are reported only after this number of validations in a row."""
 
 LASTING, EXCESS, EXCESS_TRAINED = 5, 1.5, 1.1
 """Overfitting in regression is also reported if, in `LASTING` validations in a row, the loss after the last inner step
@@ -47,8 +47,8 @@ tasks."""
 
 LEARNED, GAP = 0.95, 0.15
 """Overfitting in classification is also reported if, in `PATIENCE` validations in a row, the mean accuracy in training
-is at least `LEARNED`, so that more meta-steps improve little, and the accuracy in validation is lower by more than
-`GAP` and the half-width of its interval."""
+is at least `LEARNED`, so that more meta-steps improve little, and the accuracy in validation is lower by more than the
+sum of `GAP` and the half-width of its interval."""
 
 WIDEST_LOSS, WIDEST_ACCURACY = 0.75, 0.075
 """A validation is noisy if the half-width of its confidence interval exceeds `WIDEST_LOSS` times the loss (for

@@ -128,7 +128,7 @@ def holder(path: Path) -> str:
 def other_user(path: Path) -> str:
     """Return the name of the user that owns the lock file `path`. It is empty if this is the current user.
 
-    Only this user can control the run: see `is_own` in `metatui.runs.execution.control.sockets`.
+    Only the owner can control the run: see `is_own` in `metatui.runs.execution.control.sockets`.
     """
     try:
         owner = path.lstat().st_uid

@@ -57,7 +57,7 @@ class RunFolder:
 
     @property
     def link_target(self) -> str | None:
-        """Target of the symbolic link to the folder, as text that is safe to print; None if `path` is no link."""
+        """Target of the symbolic link to the folder, as text that is safe to print; None if `path` is not a link."""
         try:
             return quote(os.readlink(self.path), 200)
         except (OSError, ValueError):
@@ -144,7 +144,7 @@ class RunFolder:
         return record.data if record else None
 
     def lost_metrics(self) -> str | None:
-        """Return which metrics are missing, as `lost_metrics` does for the files of this run."""
+        """Describe which metrics of this run are missing (see the function `lost_metrics`); None if none are."""
         live = self.is_live()  # read before the journal, as in `summarise`
         entries = self.journal()
         return lost_metrics(self, entries, last_progress(self.metrics_path), status_of(entries, live=live))
@@ -237,7 +237,7 @@ def status_of(entries: list[Entry], *, live: bool) -> Status:
 
 
 def run_folder(path: Path) -> RunFolder:
-    """Return the run in the folder `path`. Raises BadInput if the folder is not a run or may not be read."""
+    """Return the run in the folder `path`. Raises BadInput if it is not a run or cannot be read."""
     run = RunFolder(path)
     if not run.is_run():
         why = "cannot be read: permission denied" if run.is_forbidden() else "is not a run: it has no settings.toml"

@@ -102,7 +102,7 @@ class RunStore:
         return [folder for folder in folders if folder.is_run()]
 
     def forbidden(self) -> list[str]:
-        """Return the names of the folders in this store that may not be read, in alphabetical order."""
+        """Return the names of the folders in this store for which permission is denied, in alphabetical order."""
         try:
             folders = [RunFolder(path) for path in self.root.iterdir()]
         except OSError:
@@ -202,7 +202,7 @@ class RunStore:
 
 
 def name_of(settings: Settings, created: datetime) -> str:
-    """Return the name of a run. If several runs are created in the same second, the others have a number at the end."""
+    """Return the name of a run. If several start in the same second, all but the first get a number at the end."""
     return f"{settings.algorithm.name}-{settings.task.source}-{created:%Y%m%d-%H%M%S}"
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from metatui.tui.app import MetatuiApp
 
 TYPING_SECONDS = 0.1
-"""Seconds before a search if further keys are waiting."""
+"""Seconds to wait before a search if further keys are waiting."""
 
 NOTHING_HERE = "No matches here. To search settings, presets and runs, close this screen first (esc)."
 

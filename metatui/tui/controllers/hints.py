@@ -92,7 +92,7 @@ class HintsController:
         self._app.presets.load(settings, None, name, origin=origin, note=note)
 
     def _own_settings(self, model: RunModel) -> tuple[Settings, str | None]:
-        """Return the settings at the end of the shown run, and the origin of these settings when they are changed.
+        """Return the settings at the end of the shown run, and the origin of settings that are derived from them.
 
         The settings of `model` contain the device and the engine that were selected instead of `auto`.
         """

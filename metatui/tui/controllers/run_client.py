@@ -160,9 +160,11 @@ class Receiver:
                 for step in smoother.follow(event):
                     self._put(step)
             elif isinstance(event, Died):
-                self._put(replace(event, sentence=event.sentence + with_keys(": {pause} in the work tab resumes it")))
+                self._put(
+                    replace(event, sentence=event.sentence + with_keys(": {pause} in the work tab resumes the run"))
+                )
             elif not self._is_known(event):
-                if isinstance(event, Evaluated) and not self.targets:  # at the start, the file may not exist yet
+                if isinstance(event, Evaluated) and not self.targets:  # at the start, the schema may not exist yet
                     self.targets = target_scales(run.run)
                 self._put(event)
 

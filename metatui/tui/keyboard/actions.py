@@ -67,7 +67,7 @@ class AppContext:
     resumable: bool = False
     """True if the app follows no run, and the open work tab shows a run that ended before its last meta-step."""
     other_user: str = ""
-    """Name of the user that trains the shown run, if only another user can control it. Otherwise an empty string."""
+    """Name of the user that trains the shown run, if that is not the current user; otherwise an empty string."""
     curves: bool = False
     """True if the shown run has curves."""
     group: str = ""
@@ -124,7 +124,7 @@ def _running(now: AppContext) -> str:
         case Phase.IDLE if now.resumable:
             return "No run is training here. {pause} resumes the shown run, and {start} starts a new one."
         case Phase.IDLE if now.other_user:
-            return f"This run is read-only: only user {now.other_user}, who trains it, can control it."
+            return f"This run is read-only: only user {now.other_user}, who is training it, can control it."
         case Phase.IDLE:
             return "No run is training here. {start} starts one, and {attach} shows a background run."
         case Phase.STOPPING:
@@ -295,7 +295,7 @@ ACTIONS: tuple[Action, ...] = (
         "load_run",
         "l",
         "Load settings",
-        "Put the run's settings at its start into the form.",
+        "Put the settings from the start of the run into the form.",
         RUNS,
         _idle_row,
         tab="runs",

@@ -98,7 +98,7 @@ class RunModel:
         self.status = status
         """Displayed status, or an empty string while the app follows the run."""
         self.other_user = ""
-        """Name of the user that trains the run, if it is live and only another user can control it; otherwise empty."""
+        """Name of the user that trains the run, if it is live and that is not the current user; otherwise empty."""
         self.packed: tuple[int, int] | None = None
         """Numbers of images packed so far and in total, while images are packed before training, otherwise None."""
         self.stage = LOADING
@@ -238,7 +238,7 @@ class RunModel:
 
     @property
     def state(self) -> str:
-        """The displayed status, such as `Stopped`, or `Stopped, trained` if the run only lacks its test."""
+        """The displayed status, such as `Stopped`, or `Stopped, trained` if only the test of the run is missing."""
         return f"{self.status}, trained" if self.is_untested else self.status
 
     @property

@@ -56,7 +56,7 @@ class Cell(NamedTuple):
     colour: str = ""
     """Name of a colour in the palette. If it is empty, the colour of `tone` is used."""
     short: str = ""
-    """Text to show, and to truncate, if `text` does not fit. If it is empty, `text` is truncated."""
+    """Text to show instead of `text` if `text` does not fit. If `short` is empty, `text` is truncated."""
 
 
 class Item(NamedTuple):

@@ -219,7 +219,7 @@ BAD: list[tuple[Build, str]] = [
     ),
     (
         too_small_for_the_episodes,
-        "task.ways is 5, but the 10 classes of '{root}' are divided by folder.val_fraction = 0.16 and "
+        "task.ways is 5, but the 10 classes of '{root}' are divided according to folder.val_fraction = 0.16 and "
         "folder.test_fraction = 0.2 into 6 for training, 2 for validation and 2 for testing: use at most 2 ways, or "
         "provide at least 29 class folders, or use at most 3 ways and set folder.val_fraction and folder.test_fraction "
         "to 0.3; task.ways_range is '2-8', but its upper end must be at most 6, the number of training classes of "

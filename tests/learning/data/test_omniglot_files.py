@@ -141,8 +141,8 @@ WRONG: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
     "stray file in the root": (put("images_background/README", b"hello"), "README"),
     "too deep": (put(f"{GREEK}/character01/deeper/0000_01.png", png()), "deeper"),
     "other suffix": (put(f"{GREEK}/character01/0000_01.jpg", png()), "0000_01.jpg"),
-    "other digits": (put(f"{GREEK}/character01/0000_٠١.png", png()), "which is not a drawing"),
-    "name with a terminal escape sequence": (put(f"{GREEK}/\x1b[2J_01.png", png()), "which is not a drawing"),
+    "other digits": (put(f"{GREEK}/character01/0000_٠١.png", png()), "which is not an Omniglot drawing"),
+    "name with a terminal escape sequence": (put(f"{GREEK}/\x1b[2J_01.png", png()), "which is not an Omniglot drawing"),
     "empty png": (put(FIRST, b""), "is not a PNG image"),
     "text as png": (put(FIRST, b"hello " * 20), "is not a PNG image"),
     "jpeg as png": (put(FIRST, _jpeg()), "is not a PNG image"),
@@ -227,7 +227,7 @@ WRONG_ZIPS: dict[str, tuple[Callable[[], bytes], str]] = {
     "absolute": (lambda: zipped(published()["images_background"] | {"/etc/passwd": b"x"}), "'/etc/passwd'"),
     "backslashes": (lambda: zipped(published()["images_background"] | {"..\\evil.png": png()}), "evil.png"),
     "a zip of the folder": (lambda: zipped({f"omniglot/{n}": d for n, d in published()["images_background"].items()}),
-                            "which is not a drawing"),
+                            "which is not an Omniglot drawing"),
     "the other part": (lambda: zipped(published()["images_evaluation"]), "images_evaluation/Angelic"),
     "bomb": (_bomb, "has 20,000,000 bytes, too many for a drawing"),
     "wrong length": (lambda: _edited(CENTRAL, 24, (10).to_bytes(4, "little")), "is damaged"),
@@ -312,7 +312,7 @@ def test_drawing_that_is_not_a_file_is_refused(spoil: Callable[[Path], None], tm
 def test_loop_of_links_ends(tmp_path: Path) -> None:
     folder = unpack(published(), tmp_path / "data")
     (folder / GREEK / "character03").symlink_to(folder / "images_background")
-    assert "which is not a drawing" in refused(folder, tmp_path)
+    assert "which is not an Omniglot drawing" in refused(folder, tmp_path)
 
 
 def test_old_cache_survives_a_failure(tmp_path: Path) -> None:

@@ -223,7 +223,7 @@ def test_no_overfitting(meta_losses: list[float], validations: list[float], half
 
 
 def test_more_inner_steps_than_in_training_are_not_overfitting() -> None:
-    """Check that only the inner steps are hinted at if only the result after the last one becomes worse.
+    """Check that the only hint is about inner steps if only the result after the last inner step becomes worse.
 
     This happens if training uses fewer inner steps than validation.
     """
@@ -234,7 +234,7 @@ def test_more_inner_steps_than_in_training_are_not_overfitting() -> None:
 
 
 def test_overfitting_with_wide_intervals() -> None:
-    """Check that a loss that stays several times the best one is reported, although intervals over tasks overlap."""
+    """Check that a loss that stays several times as high as the best one is reported, even if intervals overlap."""
     losses = [0.5, 0.3, 0.1, 0.09, 0.08, 0.07, 0.06, 0.05, 0.04, 0.03]
     rises = [0.05, 0.03, 0.013, 0.02, 0.025, 0.03, 0.032, 0.034, 0.038, 0.04]
     (hint,) = Monitored(REGRESSION).run(blocks(losses, rises, half=0.015))
@@ -291,7 +291,7 @@ def test_training_not_far_ahead_of_validation(run: list[Block]) -> None:
         {"evaluation.batch_norm": "per_example"},  # harder than in training
     ],
 )
-def test_easier_training_tasks_are_not_overfitting(changes: dict[str, Scalar]) -> None:
+def test_easier_training_tasks_are_not_reported_as_overfitting(changes: dict[str, Scalar]) -> None:
     monitored = Monitored(change(IMAGES, changes), has_batch_norm=True)
     assert monitored.run(PROTONET_ON_FEW_CLASSES) == []
     protonet = {"algorithm.name": "protonet"} | changes
@@ -300,7 +300,7 @@ def test_easier_training_tasks_are_not_overfitting(changes: dict[str, Scalar]) -
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_noise_is_no_overfitting(seed: int) -> None:
+def test_noise_is_not_overfitting(seed: int) -> None:
     """Check that no hint is given if validation results vary randomly while training keeps improving."""
     random = Random(seed)
     losses = [1.0 * 0.97**n for n in range(30)]

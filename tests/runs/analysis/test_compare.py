@@ -438,7 +438,7 @@ def test_lost_metrics_warn(tmp_path: Path, maml: RunFolder) -> None:
     assert compare(run).warnings == ("MAML reached meta-step 20, but its metrics.jsonl is missing, empty or damaged",)
 
 
-def test_run_stopped_in_its_test_after_early_stopping_warns(tmp_path: Path) -> None:
+def test_run_stopped_during_its_test_after_early_stopping_warns(tmp_path: Path) -> None:
     changes = {"training.early_stop": 1, "evaluation.every": 2, "algorithm.outer_lr": 1.0}
     session = Session.start(change(SINUSOID, changes), runs_dir=tmp_path)
     for event in session:

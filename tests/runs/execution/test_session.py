@@ -171,7 +171,7 @@ def test_killed_run_tells_what_is_saved(tmp_path: Path, caplog: pytest.LogCaptur
     run = session.run
     lines = run.journal_path.read_bytes().splitlines(keepends=True)
     run.journal_path.write_bytes(lines[0])
-    run.lock_path.unlink()  # it says that the process released the run, which a killed process does not
+    run.lock_path.unlink()  # the file records that the process released the run; a killed process does not do that
     reason = "the process was killed or crashed, and its newest checkpoint is from meta-step 30"
     assert (summarise(run).status, summarise(run).reason) == ("interrupted", reason)
     advice = f"resume it with metatui run --resume {run.path}"

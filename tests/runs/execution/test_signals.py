@@ -319,7 +319,7 @@ def test_auto_skips_live_stopped_and_broken_runs(tiny: Settings) -> None:
     assert len(RunStore().runs()) == 4
 
 
-def test_auto_warns_if_the_same_run_is_training(tiny: Settings) -> None:
+def test_auto_warns_if_a_run_with_the_same_settings_is_training(tiny: Settings) -> None:
     other = Session.resume(interrupted(change(tiny, {"training.seed": 5})))
     assert "warning" not in automatic().output
     session = Session.resume(interrupted(tiny))
@@ -329,7 +329,9 @@ def test_auto_warns_if_the_same_run_is_training(tiny: Settings) -> None:
     assert result.exit_code == 0
     warnings = [line for line in result.stderr.splitlines() if line.startswith("warning: ")]
     name = session.run_id
-    assert warnings == [f"warning: {name}, which is training, has the same settings (metatui attach {name})"]
+    assert warnings == [
+        f"warning: {name}, which is training, has the same settings: follow it with metatui attach {name}"
+    ]
 
 
 def test_auto_needs_settings(capsys: pytest.CaptureFixture[str]) -> None:

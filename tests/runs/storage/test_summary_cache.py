@@ -130,7 +130,7 @@ def test_lost_files_are_reported(tmp_path: Path) -> None:
     assert found.problem == "'a' has no readable journal.jsonl, so its status is unknown"
 
 
-def test_run_without_metrics_yet_has_lost_none(tmp_path: Path) -> None:
+def test_run_that_has_no_metrics_yet_has_lost_none(tmp_path: Path) -> None:
     run = RunStore(tmp_path).create(Settings())
     assert summarise(run).problem is None
     lock = RunLock(run.lock_path)

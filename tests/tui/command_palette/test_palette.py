@@ -79,7 +79,7 @@ async def test_actions(make: Make, runs_dir: Path) -> None:
         await pilot.press("enter")
         await settled(app, pilot)
         assert str(app.tab) == "runs"
-        assert last_message(app) == "l in this tab: Put the run's settings at its start into the form."
+        assert last_message(app) == "l in this tab: Put the settings from the start of the run into the form."
         await search(app, pilot, "runs filter")
         await pilot.press("enter")
         await settled(app, pilot)

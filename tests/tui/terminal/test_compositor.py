@@ -33,7 +33,7 @@ async def test_a_notification_is_erased_after_a_hidden_widget_has_changed(
 async def test_the_whole_screen_is_drawn_twice_at_the_start(
     make: Callable[..., MetatuiApp], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Check that the app draws its first frame, and once more when the widgets know their sizes, but not more often."""
+    """Check that the whole screen is drawn at most twice: at first, and when the widgets know their sizes."""
     updates: list[object] = []
     monkeypatch.setattr(MetatuiApp, "_display", lambda self, screen, update: updates.append(update))
     width, height = 120, 40

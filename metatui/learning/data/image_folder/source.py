@@ -205,7 +205,7 @@ def too_few_classes(ways: int, settings: Settings, listing: Listing, splits: Spl
         shares = val, test = shares_of(settings)
         remedies += [f"provide at least {_fewest_classes(ways, shares):,} class folders"]
         if settings.task.source == "folder":
-            divided += f" by folder.val_fraction = {val:g} and folder.test_fraction = {test:g}"
+            divided += f" according to folder.val_fraction = {val:g} and folder.test_fraction = {test:g}"
             even, share = even_split(count, ways)
             fractions = f"set folder.val_fraction and folder.test_fraction to {share:g}"
             if even > fewest:

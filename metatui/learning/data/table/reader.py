@@ -132,7 +132,7 @@ def read_columns(path: Path, columns: Sequence[str]) -> NDArray[np.float64]:
         The values [rows, columns], with the rows in the order of the file.
 
     Raises:
-        BadInput: as `read_table`, or if the file lacks one of the columns.
+        BadInput: as in `read_table`, or if the file lacks one of the columns.
     """
 
     def choose(named: Sequence[str], numeric: Callable[[str], bool]) -> Columns:

@@ -95,10 +95,10 @@ def glance(run: RunFolder) -> tuple[Phase | None, Evaluating | None]:
 
 
 def activity_of(run: RunSummary) -> str:
-    """Return the activity of a run, with the tasks that its validation or test has done: `testing 120 of 600 tasks`.
+    """Return the activity of a run, with the progress of its validation or test: `testing 120 of 600 tasks`.
 
-    The number of tasks is left out if the process of the run does not answer. A run that the journal does not call
-    paused, although it is, waits until the disk accepts its data. This function may take a second.
+    The number of tasks is left out if the process of the run does not answer. If the process reports a pause that the
+    journal does not contain, the run waits until its data can be written. This function may take a second.
     """
     if run.status != "running":
         return run.activity

@@ -181,7 +181,7 @@ def facts_of(model: RunModel, load: Load, phase: Phase) -> list[Fact]:
     """Return the facts about a run, most important first. `phase` must be IDLE if the app does not follow the run."""
     facts = []
     if model.other_user:
-        facts.append(Fact("read-only", f"user {model.other_user} trains this run", warning=True))
+        facts.append(Fact("read-only", f"user {model.other_user} is training this run", warning=True))
     if phase is Phase.STARTING:
         facts.append(Fact("starting", f"{model.stage}…"))
     if model.waits_because and phase is Phase.PAUSED:

@@ -98,7 +98,7 @@ class FormField(Widget):
         """Show a problem below the control, or a note if there is no problem."""
         if self._note is None and (problem or note):
             self._note = StatusLine(classes="field-error")
-            if self.control.is_attached:  # otherwise, `compose` adds the line, so that it is below the control
+            if self.control.is_attached:  # otherwise, `compose` adds the note below the control
                 self.mount(self._note)
         if self._note is not None:
             self._note.update(problem or note)

@@ -334,7 +334,7 @@ class SettingsForm(Vertical):
         return self.offer.note(path, here=here, typing=typing)
 
     def _is_pending(self, field: FormField) -> bool:
-        """Return whether the field is for a live setting, and has a valid value that differs from that of the run."""
+        """Return whether the field is for a live setting and has a valid value that differs from the run's value."""
         running, setting, values = self.run_settings, field.setting, self.assessment.values
         return (
             running is not None

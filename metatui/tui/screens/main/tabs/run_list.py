@@ -134,7 +134,7 @@ class ListedRun:
         self.key = run.run.path.name
         self.id = run.id
         outcome, preset = result(run), run.preset or "none"
-        # The short texts omit first what other columns or words also show.
+        # The short texts omit, or put last, what other columns or words also show.
         self._short_id = re.sub(r"-\d{8}-(?=\d{6})", "…", run.id)
         self._cells = (
             Cell(f"{LIVE if is_live(run) else ''}{run.status.capitalize()}{', trained' if run.is_untested else ''}"),

@@ -114,7 +114,7 @@ def _unchecked(run: RunSummary) -> RunDetails:
 def _outline_without(missing: Iterable[str], tables: Mapping[str, Any], run: RunSummary) -> RunModel | None:
     """Return a model of `run` in which built-in components stand in for those of missing plugins.
 
-    The result is None if other settings or the results of the run are invalid, too.
+    The model is None if other settings, or the recorded results, are also invalid.
 
     Args:
         missing: paths of the settings that name a component of a missing plugin.
@@ -124,7 +124,7 @@ def _outline_without(missing: Iterable[str], tables: Mapping[str, Any], run: Run
     stand_ins = {
         "task.source": "glyphs" if has_accuracy else "sinusoid",
         "model.name": "auto",
-        "algorithm.name": "protonet",  # no inner steps, whose number the names of the curves would contain
+        "algorithm.name": "protonet",  # has no inner steps, so the names of the curves contain no number of steps
     }
     known = {*Settings.model_fields, *components_with_options()}
     groups = {name: table for name, table in tables.items() if name in known}

@@ -175,7 +175,7 @@ async def test_preview_tells_settings_changed_during_the_run(make: Make, runs_di
     assert "Settings changed during the run Inner learning rate: 0.05 (at the start 0.01)" in preview
 
 
-async def test_training_of_a_run_that_was_stopped_in_its_test_is_complete(make: Make, runs_dir: Path) -> None:
+async def test_training_is_complete_if_a_run_was_stopped_during_its_test(make: Make, runs_dir: Path) -> None:
     settings = change(Settings(), {"training.early_stop": 1})
     run = saved_run(runs_dir, settings, name=NAMES[0], test=False)
     with closing(JournalWriter(run.journal_path)) as journal:
