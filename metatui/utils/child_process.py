@@ -195,12 +195,12 @@ def lower_priority(niceness: int) -> None:
 
 
 def session_niceness(niceness: int) -> int:
-    """Return the niceness to give to the session of this process, so that `niceness` also applies between sessions.
+    """Return the niceness to give to the session of this process, so that each of its threads has about `niceness`.
 
     On Linux, each session is a scheduling group (an autogroup) with a weight of its own. This weight is divided among
-    the processors that the threads of the session use. Each step of niceness divides the weight by 1.25. The result is
-    therefore smaller than `niceness` and depends on the number of processors. With this result, a thread of the session
-    gets the share of a processor that a single process with `niceness` would get.
+    the processors that the threads of the session use, so each thread gets only a part of it. A lower niceness makes up
+    for this: each step multiplies the weight by 1.25. With the returned niceness, a thread of the session gets the
+    share of a processor that a single process with `niceness` would get.
     """
     return max(0, round(niceness - math.log(len(allowed_processors()), 1.25)))
 

@@ -1,1 +1,1 @@
-"""Records pictures of the app in tmux: `python -m tests.recording`."""
+"""Captures screenshots of the app in tmux: `python -m tests.recording`."""

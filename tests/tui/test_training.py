@@ -149,7 +149,7 @@ async def test_start_is_shown_and_can_be_stopped(make: Make, sessions: FakeSessi
         assert phase(app) is Phase.STARTING
         assert app.top_bar.state[0] == "Measuring engines: loop (2 of 2)…"
         assert app.work_tab.curves.chart._data.empty == "Starting: measuring engines: loop (2 of 2)…"
-        assert "F8 validates now" in shown_adaptation(app)
+        assert "To validate now, press F8." in shown_adaptation(app)
         await pilot.press("f7")
         await over(app, pilot)
         assert phase(app) is Phase.IDLE

@@ -18,8 +18,8 @@ FEWEST = 3
 """Minimum number of clock readings in a measurement."""
 
 WARM_UP = 0.3
-"""Duration in seconds of the warm-up before the first reading. The warm-up takes no longer than the readings, but
-contains at least one call."""
+"""Maximum duration in seconds of the warm-up before the first reading. The warm-up also takes no longer than all
+readings together, but contains at least one call."""
 
 SPEND = 0.2
 """Seconds spent on each matrix size or copy size when a peak rate is measured."""

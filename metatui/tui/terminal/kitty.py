@@ -46,7 +46,7 @@ class Picture(NamedTuple):
     """A picture in a rectangle of cells."""
 
     pixels: bytes
-    """Pixels, row by row: one byte per pixel of a grey picture, or three (red, green and blue) of a colour picture."""
+    """Pixels, row by row: one byte per pixel of a greyscale image, or three (red, green, blue) of a colour image."""
     height: int
     width: int
     rows: int

@@ -98,7 +98,7 @@ class RunNumbers(RowsWidget):
 
 
 def _without_run(marked: Sequence[str]) -> str:
-    """Return the text of the pane while no run is shown, or only the marked runs are."""
+    """Return the text of the pane if no single run is shown: the names of the marked runs, or advice."""
     if not marked:
         return with_keys(NO_RUN)
     subject, one = ("marked runs are", "one of them") if len(marked) > 1 else ("marked run is", "it")

@@ -45,7 +45,7 @@ from metatui.tui.widgets.static_text import StatusLine
 PANES: tuple[Pane, ...] = ("settings", "run", "curves", "adaptation", "journal")
 
 NO_ADAPTATION = "Adaptation to held-out tasks appears here after the first validation."
-VALIDATE = "{evaluate} validates now."
+VALIDATE = "To validate now, press {evaluate}."
 NEVER_VALIDATED = "This run ended before its first validation, so there is no adaptation to held-out tasks to show."
 SIDE_BY_SIDE = "To see up to three runs side by side, mark them in the runs tab ({tab_runs}, then {mark_run})."
 
