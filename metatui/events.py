@@ -62,8 +62,8 @@ class Evaluation:
     checkpoint: str | None = None
     """The evaluated checkpoint, `best` or `last`; None for a validation."""
     pool: Pool | None = None
-    """What the tasks are drawn from, if there are fewer different tasks than evaluated tasks; otherwise None. Also None
-    in records that old versions of metatui wrote."""
+    """The classes (or tasks of a table) that the tasks are drawn from, if they form fewer different tasks than are
+    evaluated; otherwise None. Also None in records that old versions of metatui wrote."""
 
     @property
     def is_finite(self) -> bool:
