@@ -68,8 +68,8 @@ class Predictions:
 @click.argument("run", shell_complete=complete_runs)
 @click.option(
     "--support", type=FilePath(), metavar="FOLDER|FILE", required=True,
-    help="Labelled examples of the task: a folder with one folder of PNG or JPEG images for each class, or a table "
-    "with the input and target columns of the run's table.",
+    help="Labelled examples of one task: a folder with one folder of PNG or JPEG images for each class, or a table "
+    "with the input and target columns of the run's table, in which all rows belong to one task.",
 )  # fmt: skip
 @click.option(
     "--query", "queries", type=FilePath(), metavar="FOLDER|FILE", required=True, multiple=True,
