@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -231,3 +231,22 @@ def check_new_file(path: Path, option: str, *, force: bool) -> None:
             raise BadInput(f"{given}, which already exists: choose another name, or replace the file with --force")
     except OSError as error:
         raise BadInput(f"{given}, which cannot be written: {reason(error)}") from None
+
+
+def check_new_files(
+    path: Path, option: str, *, force: bool, replaceable: Callable[[Path], bool] = lambda file: False
+) -> None:
+    """Check that the file `path` and, if it is a Markdown file, its figures can be written.
+
+    Args:
+        force: whether all existing files may be replaced.
+        replaceable: function that tells whether an existing file may be replaced.
+
+    Raises:
+        BadInput: as in `check_new_file`.
+    """
+    from metatui.runs.analysis.report import figure_files
+
+    check_new_file(path, option, force=force or replaceable(path))
+    for figure in figure_files(path).values():
+        check_new_file(figure, "a figure next to the report", force=force or replaceable(figure))

@@ -16,7 +16,7 @@ from metatui.cli.console.output import console, emit
 from metatui.cli.console.progress import EVERY_SECONDS, can_redraw, images_shown
 from metatui.cli.options import (
     FilePath,
-    check_new_file,
+    check_new_files,
     complete_runs,
     examples,
     export_option,
@@ -216,25 +216,6 @@ def report(
         )
     say(console(), *(f"{result}." for result in main_results(comparison)))
     say(console(stderr=True), written(write(comparison, path)))
-
-
-def check_new_files(
-    path: Path, option: str, *, force: bool, replaceable: Callable[[Path], bool] = lambda file: False
-) -> None:
-    """Check that the file `path` and, if it is a Markdown file, its figures can be written.
-
-    Args:
-        force: whether all existing files may be replaced.
-        replaceable: function that tells whether an existing file may be replaced.
-
-    Raises:
-        BadInput: as in `check_new_file`.
-    """
-    from metatui.runs.analysis.report import figure_files
-
-    check_new_file(path, option, force=force or replaceable(path))
-    for figure in figure_files(path).values():
-        check_new_file(figure, "a figure next to the report", force=force or replaceable(figure))
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from metatui.cli.console.layout import say
 from metatui.cli.console.output import console, emit
 from metatui.cli.options import (
     changes,
+    check_new_files,
     examples,
     export_option,
     force_option,
@@ -143,7 +144,6 @@ def _files(
     """Check the files given with `--export`. Returns the name and the file of each comparison, keyed by suite name."""
     if not exports:
         return {each.name: [] for each in loaded}
-    from metatui.cli.commands.compare import check_new_files
     from metatui.runs.analysis.exports import check
     from metatui.runs.suites import SuiteManifest
 
