@@ -17,7 +17,7 @@ from metatui.config.settings import Settings
 class Curve:
     """Means of a metric over tasks, from step 0 to the last inner step, with the half-widths of their 95 % intervals.
 
-    Tasks that diverged are not included. All values are NaN if most tasks diverged.
+    Tasks that diverged are not included. All values are NaN if at least half of the tasks diverged.
     """
 
     mean: tuple[float, ...]
@@ -62,12 +62,12 @@ class Evaluation:
     checkpoint: str | None = None
     """The evaluated checkpoint, `best` or `last`; None for a validation."""
     pool: Pool | None = None
-    """The classes (or tasks of a table) that the tasks are drawn from, if they form fewer different tasks than are
-    evaluated; otherwise None. Also None in records that old versions of metatui wrote."""
+    """The classes (or tasks of a table) from which tasks are drawn; None if at least as many different tasks can be
+    drawn as are evaluated. Also None in records of old versions of metatui."""
 
     @property
     def is_finite(self) -> bool:
-        """True if the value of `final` is finite. It is not finite if most tasks diverged."""
+        """True if the value of `final` is finite. It is not finite if at least half of the tasks diverged."""
         return math.isfinite(self.final[0])
 
     @property
@@ -329,7 +329,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Died(Failed):
-    """Event: the run's process ended without a last event, for example because it was killed. Can be resumed.
+    """Event: the run's process ended without a last event, for example because it was killed. The run can be resumed.
 
     The client of a run creates this event; it is never sent or recorded.
     """

@@ -85,7 +85,7 @@ def archive(root: Path, to: Path) -> Path:
 
 
 def archive_of(members: Mapping[str, bytes | None]) -> bytes:
-    """Return a `.tar.gz` file with these files; None stands for a link to a file that does not exist."""
+    """Return a `.tar.gz` file that contains `members`. None stands for a link to a file that does not exist."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as opened:
         for name, data in members.items():

@@ -57,7 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Exempt all existing objects from garbage collection, and rarely collect the oldest generation of new objects.
+    """Exempt all existing objects from garbage collection, and make collections of the oldest generation rare.
 
     Otherwise, tests of the app would spend a fifth of their time traversing the objects of torch and Textual. This
     function first imports torch, which a fixture would otherwise import later, so that torch's objects are exempt too.

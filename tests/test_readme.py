@@ -96,7 +96,7 @@ def test_modules_and_files_exist() -> None:
 
 
 def _is_tracked(path: Path) -> bool:
-    """Return whether a file exists, or a folder with files other than bytecode.
+    """Return whether `path` is a file, or a folder that contains files other than bytecode.
 
     When git removes the modules of a folder, bytecode and therefore the folder may remain.
     """

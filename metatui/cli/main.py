@@ -28,7 +28,7 @@ COMMANDS = {
     "stop": "Stop and save a run that is training in another process.",
     "rerun": "Repeat a run with the same settings, seed and live changes.",
     "evaluate": "Evaluate a saved run on held-out tasks.",
-    "predict": "Adapt a saved run to your own examples, and predict the labels or targets of others.",
+    "predict": "Adapt a saved run to your own examples, and predict the labels or targets of new examples.",
     "compare": "Compare runs on identical held-out tasks.",
     "report": "Write a report of one or more runs as HTML or Markdown.",
     "suite": "Train a list of runs and compare them.",
@@ -69,7 +69,10 @@ class LazyGroup(click.Group):
 
 
 def _select_plugins(context: click.Context, parameter: click.Parameter, files: tuple[str, ...]) -> tuple[str, ...]:
-    """Select the files given with --plugin before click looks up the command. Shell completion also calls this."""
+    """Select the files given with --plugin before click looks up the command.
+
+    Shell completion also calls this function.
+    """
     if files:
         from metatui.config.plugins import select_plugin_files
 
@@ -116,7 +119,7 @@ def cli(
     ascii_only: bool,
     theme: str | None,
 ) -> int:
-    """Train, watch and compare few-shot meta-learning (MAML, Reptile, ProtoNet and others) in the terminal.
+    """Train, watch and compare few-shot meta-learners (MAML, Reptile, ProtoNet and others) in the terminal.
 
     Without a command, metatui opens the app.
     """

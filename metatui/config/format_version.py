@@ -1,4 +1,4 @@
-"""Version of the file formats, which distinguishes files written by a newer version from damaged files."""
+"""Version of the file formats, which distinguishes files of a newer version of metatui from damaged files."""
 
 from __future__ import annotations
 

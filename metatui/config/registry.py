@@ -62,7 +62,7 @@ class Component:
     uses: ClassVar[frozenset[str]] = frozenset()
     """Paths of the common settings that this component reads, except those that every component reads."""
     usual: ClassVar[Usual] = {}
-    """Values of settings that are usual for this algorithm. The app offers them when the algorithm is selected."""
+    """Usual values of settings for this algorithm. The app offers them when the algorithm is selected."""
     default_for: ClassVar[frozenset[Kind]] = frozenset()
     """Kinds of tasks for which the value `auto` selects this component."""
 
@@ -242,7 +242,7 @@ class Names(Set[str]):
 
 
 def used(registry: Registry[Any], path: str) -> dict[str, Set[str]]:
-    """Return the condition that the selected component of `registry` uses the setting `path`."""
+    """Return a condition that holds if the selected component of `registry` uses the setting `path`."""
     return {registry.setting: Names(registry, lambda component: path in component.uses)}
 
 

@@ -1,4 +1,4 @@
-"""Values of settings that are usual for an algorithm and a kind of task, as declared in `Component.usual`."""
+"""Usual values of settings for an algorithm and a kind of task, as declared in `Component.usual`."""
 
 from __future__ import annotations
 

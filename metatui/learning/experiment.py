@@ -212,7 +212,7 @@ def set_up(
     problem = cuda_problem() if settings.compute.device == "auto" and device.name != "cuda:0" else None
     engine = make_engine(name, model, loss, workers=workers, second_order=settings.compute.second_order)
     if why := engine.unsupported(algorithm):
-        sentence = f"compute.engine is '{name}', but must be another engine with these algorithm settings: {why}"
+        sentence = f"compute.engine is '{name}', but must be another engine for these algorithm settings: {why}"
         raise SettingsError([Problem("compute.engine", sentence)])
     return Experiment(
         settings=change(settings, {"compute.device": device.name, "compute.engine": name, "compute.threads": threads}),

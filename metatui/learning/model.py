@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from metatui.config.settings import Settings
 
 EXAMPLES = 2
-"""Number of examples with which the output of a new model is checked. It is greater than 1, because batch norm may not
-accept a single example."""
+"""Number of examples with which the output of a new model is checked. It is greater than 1, because batch norm can fail
+with a single example."""
 
 
 class Model(Component):
@@ -61,8 +61,9 @@ class Model(Component):
 
 
 def make_model(settings: Settings, input_shape: tuple[int, ...], targets: int = 1) -> nn.Module:
-    """Create the model selected by `settings`, in float32 on the default device. Its initial values depend only on the
-    seed.
+    """Create the model selected by `settings`, in float32 on the default device.
+
+    The random initial values of its parameters depend only on `training.seed`.
 
     Args:
         input_shape: shape of one example.

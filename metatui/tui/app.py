@@ -437,7 +437,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             self.push_screen(Palette(over_tabs=len(self.screen_stack) == 1))
 
     async def action_help(self) -> None:
-        """Open the help, which begins with the focused widget. If the help is already open, close it."""
+        """Open the help, starting with the sections about the focused widget. If the help is already open, close it."""
         from metatui.tui.help.sections import changed_in_form, sections_about
         from metatui.tui.screens.dialogs.help import HelpScreen
 

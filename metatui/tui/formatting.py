@@ -1,4 +1,4 @@
-"""Short strings for numbers and validations, in addition to `metatui.runs.formatting`."""
+"""Functions that format numbers and validations, including some from `metatui.runs.formatting`."""
 
 from __future__ import annotations
 

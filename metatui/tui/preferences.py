@@ -35,7 +35,7 @@ class _Table(BaseModel):
 
 
 class PaneSizes(_Table):
-    """Sizes of panes that the user has changed. None stands for the default, which depends on the terminal."""
+    """Pane sizes that the user has changed. None stands for the default size, which depends on the terminal."""
 
     left: int | None = Field(default=None, ge=1, le=1000)
     """Width of the left column of panes, in characters."""

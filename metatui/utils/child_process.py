@@ -69,7 +69,7 @@ class Channel:
                 pass
 
     def has_ended(self) -> bool:
-        """Return whether the other process has ended or has called `end_sending`, unless messages are still unread."""
+        """Return True if no messages are unread, and the other process has ended or has called `end_sending`."""
         try:
             return not self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -100,12 +100,12 @@ class ChildProcess(Channel):
         """Start `module`.
 
         Args:
-            title: what the child does, for lists of processes such as `ps`; by default, the name of the module.
+            title: description of the child, which tools such as `ps` show; by default, the name of the module.
             niceness: niceness of the child relative to this process, from 0 (the same priority) to 19 (lowest).
             output: file for the child's output.
 
         Raises:
-            MetatuiError: if no process can be started, for example because the user may not have more processes.
+            MetatuiError: if no process can be started, for example because the user's process limit is reached.
         """
         try:
             ours, theirs = socket.socketpair()
@@ -138,7 +138,7 @@ class ChildProcess(Channel):
                 os.killpg(self.pid, signal.SIGKILL)
 
     def wait(self, timeout: float | None = None) -> int | None:
-        """Wait for the child to end. Returns its exit code (negative after a signal), or None on a timeout."""
+        """Wait for the child to end. Return its exit code (negative after a signal), or None on a timeout."""
         with suppress(subprocess.TimeoutExpired):
             return self._process.wait(timeout)
         return None

@@ -169,7 +169,7 @@ def make_own_folder(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
-    """Remove temporary files that killed processes left next to the files `names` in `folder`.
+    """Remove the temporary files of interrupted writes to the files `names` in `folder`.
 
     The caller must know that no other process is writing these files.
 

@@ -11,7 +11,7 @@ _WITHIN_VALUES: Final = re.compile(r" (?=(?:[=<>±]|\+/-) )|(?<= [=<>±]) |(?<= 
 
 
 def wrap_text(text: str, width: int, **options: Any) -> list[str]:
-    """Wrap `text` like `textwrap.wrap`, but not at no-break spaces or within `p < 0.01`, `α = 0.1` and `95 ± 1 %`.
+    """Wrap `text` like `textwrap.wrap`, but not at no-break spaces or within values such as `p < 0.01` and `95 ± 1 %`.
 
     Args:
         options: options of `textwrap.wrap`.

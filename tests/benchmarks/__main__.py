@@ -5,10 +5,10 @@ outer step are timed. First, all libraries must reach the same meta-parameters i
 process, in float32. Each turn begins with untimed steps, so that the threads of the previous library are idle again.
 The figure of a turn is the mean time of its steps, and the figure of a library is the median over its turns.
 
-metatui uses the engine that `auto` chooses, after compiling, and its time includes the metrics of a meta-step. The
-other PyTorch libraries use contiguous tensors, an unmodified network, and one torch thread or one per core, whichever
-is faster. Reptile is compared with a loop written in PyTorch without another library. `higher` is installed with
-metatui; learn2learn and JAX take part if they can be imported.
+metatui uses the engine that `auto` chooses. Compilation is not timed, and the time of metatui includes the metrics of
+a meta-step. The other PyTorch libraries use contiguous tensors, an unmodified network, and one torch thread or one per
+core, whichever is faster. Reptile is compared with a loop written in PyTorch without another library. `higher` is
+installed with metatui; learn2learn and JAX take part if they can be imported.
 
 See also `tests.benchmarks.product` for the overhead of a real run, `tests.benchmarks.memory` for the memory of long
 inner loops, and `tests.benchmarks.finn_table` for Table 1 of Finn et al. 2017.
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measured(work: Work, makes: Sequence[Make], seconds: float) -> tuple[dict[str, Timed], list[str]]:
-    """Time the meta-steps of all available libraries for one row of the table.
+    """Time the meta-steps of all available libraries for `work`.
 
     Args:
         makes: functions that prepare the meta-steps of each library, metatui first.

@@ -15,7 +15,7 @@ from tests.benchmarks.app_terminal import Watched, new_home, settings
 MOST_KIB = 25.0
 LATEST = 0.1
 WHOLE_SCREEN = 8 * 1024
-"""Number of bytes that the app sends only when it redraws the whole screen."""
+"""Minimum number of bytes of output that counts as a redraw of the whole screen."""
 GIVEN_UP = 5.0
 """Seconds after which a key press counts as unanswered."""
 IDLE_SECONDS = 3.0

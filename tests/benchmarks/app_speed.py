@@ -1,4 +1,4 @@
-"""Compare the training speed of runs in the app with that of the same runs without the app. The two alternate."""
+"""Compare the training speed of runs in the app with that of the same runs without the app, alternately."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Reproduce Table 1 of Finn et al. 2017 for Omniglot: `python -m tests.benchmarks.finn_table --device cuda`.
 
 The benchmark trains the presets of the four cells of the table. It prints a Markdown table with the published test
-accuracy, the accuracy of metatui on 600 held-out tasks with its 95 % interval, the difference, and the minutes that the
-run took including its test, which should be at most 10. Omniglot must be packed first (`metatui data omniglot`).
+accuracy, the accuracy of metatui on 600 held-out tasks with its 95 % interval, the difference, and the duration of the
+run and its test, which should be at most 10 minutes. Omniglot must be packed first (`metatui data omniglot`).
 """
 
 from __future__ import annotations

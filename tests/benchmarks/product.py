@@ -99,8 +99,8 @@ def a_run(work: Work, folder: Path) -> Iterator[Side]:
 def _settle(events: Generator[Event, None, None], shown: Display) -> None:
     """Advance the run until it no longer changes its engine.
 
-    If the run does not compile meta-steps, this takes one meta-step. Otherwise, it takes until the run switches to
-    compiled meta-steps or reports why it cannot switch.
+    If the run does not compile meta-steps, this takes one meta-step. Otherwise, this continues until the run
+    switches to compiled meta-steps or reports why it cannot switch.
     """
     compiles = False
     for event in events:
@@ -116,7 +116,7 @@ def _settle(events: Generator[Event, None, None], shown: Display) -> None:
 def table(rows: list[dict[str, Any]]) -> str:
     """Format a Markdown table of the times of a bare meta-step and of a meta-step within a run, and of the overhead.
 
-    The overhead is the median difference between consecutive turns.
+    The overhead is the median, over all rounds, of the difference between the two times.
     """
     lines = [
         "| work (ms a meta-step) | bare meta-step | in a run | added | at most |",

@@ -207,7 +207,7 @@ def test_diverged_adaptation(
 
 
 def refusal(capsys: pytest.CaptureFixture[str], run: RunFolder, *arguments: str) -> str:
-    """Run `metatui predict`, which must fail with exit code 2, and return its sentence."""
+    """Run `metatui predict`, which must fail with exit code 2, and return its one-sentence error message."""
     assert main(["predict", str(run.path), *arguments]) == 2
     out, err = capsys.readouterr()
     assert out == ""

@@ -132,7 +132,7 @@ def test_several_seeds(capsys: pytest.CaptureFixture[str]) -> None:
     assert {report["status"] for report in reports} == {"finished"}
     assert err.count("note: the usual settings of Reptile") == 1
     first, second = (report["run"] for report in reports)
-    assert f"compare the seeds with: metatui compare {first} {second}" in err
+    assert f"to compare the seeds: metatui compare {first} {second}" in err
     over = sample_summary([report["result"]["mean"] for report in reports])
     assert (
         f"test loss over 2 seeds (0 and 3): mean {interval(over.mean, over.ci95)} (95 % interval over the seeds), SD "
@@ -167,8 +167,8 @@ def test_seeds_of_a_rerun_are_compared_with_the_repeated_run(capsys: pytest.Capt
         assert out.startswith(f"test loss over 2 seeds ({seeds}): mean ") if several else out == ""
         left_out = "; the repeated run (seed 0) is not included\n"
         assert out.endswith(left_out) is (several and not own)
-        assert (f"compare the seeds and the repeated run with: metatui compare {first} " in err) is is_another_seed
-        assert ("compare the seeds with: metatui compare " in err) is not is_another_seed
+        assert (f"to compare the seeds and the repeated run: metatui compare {first} " in err) is is_another_seed
+        assert ("to compare the seeds: metatui compare " in err) is not is_another_seed
 
 
 def test_progress_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,7 +27,7 @@ def tried(call: Callable[[], T]) -> tuple[T | None, tuple[Problem, ...]]:
     """Call `call` and catch a SettingsError.
 
     Returns:
-        The result and an empty tuple if the call succeeds, otherwise None and the problems of the error.
+        The result and an empty tuple if the call succeeds, otherwise None and the problems that the error lists.
     """
     try:
         return call(), ()

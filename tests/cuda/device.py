@@ -69,7 +69,7 @@ class Capture:
     """Number of times that operations read CPU scalars, by operation and line of code. Each replay uses the values that
     the scalars had during the capture."""
     elsewhere: Counter[str] = field(default_factory=Counter)
-    """Number of kernels on each other device. These kernels are not part of the graph."""
+    """Number of kernels on each device other than `device`. These kernels are not part of the graph."""
     broken: bool = False
 
 

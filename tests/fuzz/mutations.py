@@ -81,7 +81,7 @@ def of_kind(path: Path, chance: Random) -> None:
 
 
 OUTSIDE = Path("/nonexistent")
-"""File outside the home folder that no case may change. The process that runs the cases sets this path."""
+"""File that no case may change. It is outside the home folder. The process that runs the cases sets this path."""
 
 
 def sparse(path: Path, size: int) -> None:

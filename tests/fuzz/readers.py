@@ -86,7 +86,7 @@ def suite(home: Path, chance: Random) -> None:
 
 
 def run(home: Path, chance: Random) -> None:
-    """List the runs, export one of them, or read all of them as the app does, chosen at random."""
+    """Choose one of these at random: list the runs, export one of them, or read all of them as the app does."""
     from metatui.runs.storage.store import RunStore
     from metatui.tui.model.replay import Replay
 

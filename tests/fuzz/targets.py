@@ -22,7 +22,7 @@ LARGEST = 10**7
 
 @dataclass(frozen=True)
 class Target:
-    """Files in the home folder to damage, and the function that reads them."""
+    """Files to damage in the home folder, and the function that reads them."""
 
     needs: tuple[str, ...]
     """Paths that a case needs, relative to the home folder."""

@@ -37,8 +37,8 @@ Kind = Literal["agrees", "refused", "unchecked", "wrong", "refused without need"
 GOOD: tuple[Kind, ...] = ("agrees", "refused", "unchecked")
 """Kinds of verdicts that show no fault in metatui.
 
-A result is `unchecked` if plain autograd raises an error or crashes too, or if the engine draws random numbers in
-another order than plain autograd and finite differences cannot be used either.
+A result is `unchecked` if plain autograd raises an error, or crashes like the engine. It is also `unchecked` if finite
+differences cannot be used and the engine draws random numbers in a different order than plain autograd.
 """
 
 

@@ -50,7 +50,7 @@ class Moments:
 
 
 def count_writes(moments: Moments) -> None:
-    """Patch `os` to count when a file is half written or about to be synced, renamed, truncated or removed."""
+    """Patch `os` to count moments when a file is half written, or about to be synced, renamed, truncated or removed."""
     pwrite = os.pwrite
 
     def half(handle: int, data: bytes, at: int) -> int:
@@ -122,7 +122,7 @@ def train(request: Mapping[str, Any], report: int, log: int) -> int:
 
 
 def nurse() -> None:
-    """Run `metatui` in a forked process for each request on standard input, which is a line of JSON.
+    """Run `metatui` in a forked process for each request. Each line of standard input is a request in JSON.
 
     Write the process ID, the reports of the process and its exit code to standard output, as lines of JSON.
     """

@@ -10,7 +10,7 @@ from tests.terminal.watching import PATIENCE, Terminal
 
 
 class Rehearsal(Program):
-    """A `Program` that starts no process. It records actions, ignores other keys and never waits."""
+    """A `Program` that starts no process. It records the calls of `act`, ignores all other input and never waits."""
 
     def __init__(self) -> None:
         Terminal.__init__(self)

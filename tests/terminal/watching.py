@@ -42,8 +42,8 @@ class Terminal(ABC):
         """Press the preferred key of an action, and wait for its effect.
 
         Args:
-            texts: texts that the action shows. None of them may be visible before.
-            gone: text that the action hides. It must be visible before.
+            texts: texts that the action shows. None of them may be visible before the key press.
+            gone: text that the action hides. It must be visible before the key press.
         """
         self.look()
         for text in texts:

@@ -1,4 +1,4 @@
-"""Tests of the app in extreme terminal sizes, with huge pastes, and in terminals with few features."""
+"""Tests of the app at extreme terminal sizes, with huge pastes, and in terminals with few features."""
 
 from __future__ import annotations
 

@@ -186,8 +186,8 @@ def report(
     """Write a report of one run, or of several runs and their comparison, as an HTML or Markdown file.
 
     Each RUN is the name of a run, the beginning of its name, its folder, or latest for the newest run. All runs are
-    evaluated on the same held-out tasks. A single run is not evaluated again if its final test used the same protocol:
-    the report then contains the result of this test.
+    evaluated on the same held-out tasks. A single run is not evaluated again if its final test already used the
+    protocol of the report: the report then contains the result of this test.
     """
     if not runs:
         raise click.UsageError(

@@ -192,7 +192,7 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
     and test of PATH, or the classes may be listed in files train.csv, val.csv and test.csv (or .txt) in PATH.
     Otherwise, 64, 16 and 20 % of the classes are drawn at random for training, validation and testing. Use --set to
     give task.image_size, task.image_mode, task.split_seed, folder.val_fraction and folder.test_fraction the same values
-    as in the run.
+    as for training.
     """
     folder_task = {"task.source": "folder", "task.folder": FIELDS["task.folder"].read(path)}
     settings = change(Settings(), changes(assignments) | folder_task)

@@ -255,7 +255,7 @@ def _terminal(screen: Console) -> dict[str, Any]:
 
 
 def _pictures(screen: Console) -> str:
-    """Return how the app draws photographs in this terminal."""
+    """Describe how the app draws photographs in this terminal."""
     if screen.color_system is None:
         return "in shades"
     from metatui.tui.terminal import kitty

@@ -1,4 +1,4 @@
-"""`metatui predict`: adapt a saved run to labelled examples, and predict the labels or targets of others."""
+"""`metatui predict`: adapt a saved run to labelled examples, and predict the labels or targets of new examples."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Predictions:
     items: Sequence[Mapping[str, Any]]
     """Query examples with their predictions, as in the JSON output."""
     rows: Sequence[Row]
-    """Rows of the CSV output, with the names of the columns first."""
+    """Rows of the CSV output. The first row contains the names of the columns."""
 
 
 @click.command(
@@ -69,11 +69,11 @@ class Predictions:
 @click.option(
     "--support", type=FilePath(), metavar="FOLDER|FILE", required=True,
     help="Labelled examples of one task: a folder with one folder of PNG or JPEG images for each class, or a table "
-    "with the input and target columns of the run's table, in which all rows belong to one task.",
+    "that has the input and target columns of the run's table and whose rows all belong to one task.",
 )  # fmt: skip
 @click.option(
     "--query", "queries", type=FilePath(), metavar="FOLDER|FILE", required=True, multiple=True,
-    help="Examples to predict: an image or a folder of images, which may be repeated, or a table with the input "
+    help="Examples to predict: an image or a folder of images (may be repeated), or a table with the input "
     "columns of the run's table.",
 )  # fmt: skip
 @to_option
@@ -95,12 +95,12 @@ def predict(
     runs_dir: Path | None,
     as_json: bool,
 ) -> None:
-    """Adapt RUN to your own labelled examples, and predict the labels or targets of others, as CSV.
+    """Adapt RUN to your own labelled examples, and predict the labels or targets of new examples, as CSV.
 
     RUN is the name of a run, the beginning of its name, its folder, or latest for the newest run. The run must have
     been trained on image files (task.source is folder or mixed) or on a table. For each image, the output has the
     predicted class and the probability of each class. For each row of a table, it has the inputs and the predicted
-    targets. Tables are CSV or Parquet files. With --json and --to, the rows are also written to the file.
+    targets. Tables are CSV or Parquet files. With --json, the CSV rows are written only if --to names a file.
 
     With transductive batch norm, the prediction for each query image depends on all query images. To predict each image
     on its own, use --batch-norm per_example.
@@ -307,7 +307,7 @@ def _finite(outputs: Tensor) -> Tensor:
 
 
 def _name(text: str) -> str:
-    """Return a name that was read from a file, without control characters, for CSV output."""
+    """Replace control characters in a name that was read from a file, for CSV output."""
     return sanitize(text, limit=NAME_LENGTH)
 
 

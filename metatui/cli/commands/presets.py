@@ -103,7 +103,7 @@ def show(preset: str, as_json: bool) -> None:
     metavar="PRESET|FILE|RUN",
     shell_complete=complete_presets_and_runs,
     help="Preset, TOML file or run from which to take the settings. Live changes of a run are saved as "
-    "scheduled changes, in tables [[changes]].",
+    "scheduled changes, in [[changes]] tables.",
 )
 @set_option
 @click.option("--title", default="", help="Title of the preset.")

@@ -188,10 +188,10 @@ def run(
 
 
 def _usual_note(settings: Settings, overrides: Mapping[str, Scalar]) -> str:
-    """Return a note that lists the usual values of the algorithm from which `settings` differ.
+    """Return a note that lists the algorithm's usual values that differ from the values in `settings`.
 
-    The note does not mention settings in `overrides`. It is an empty string if there are no such values, or if
-    `overrides` select neither an algorithm nor a data set.
+    The note leaves out settings in `overrides`. It is an empty string if there is nothing to list, or if `overrides`
+    select neither an algorithm nor a data set.
     """
     selected = not overrides.keys().isdisjoint(SELECTORS)
     values = {path: value for path, value in unusual(settings).items() if selected and path not in overrides}
@@ -233,7 +233,7 @@ def train(
 
     Args:
         as_json: whether to report the run and its result as JSON.
-        write: function that is called with this report; by default, the report is printed.
+        write: function that is called with the JSON report; the default function prints it.
 
     Raises:
         MetatuiError: if the run fails, another process stops it, or its test has no result because too many tasks
@@ -305,11 +305,11 @@ def train_seeds(
         say(console(stderr=as_json), summary)
     if len(runs) > 1:
         what = "the seeds and the repeated run" if repeated else "the seeds"
-        echo(f"compare {what} with: metatui compare {' '.join(run.argument for run in runs)}", err=True)
+        echo(f"to compare {what}: metatui compare {' '.join(run.argument for run in runs)}", err=True)
 
 
 def _not_started(seeds: Sequence[int], rerun_of: RunFolder | None) -> str:
-    """Return a sentence about `seeds` that were not started, with the options that train them."""
+    """Return a sentence about `seeds` that were not started, with the options to train them."""
     several = len(seeds) > 1
     what = f"seeds {', '.join(map(str, seeds))} were" if several else f"seed {seeds[0]} was"
     them = "them" if several else "it"

@@ -34,10 +34,10 @@ def stop(run: str | None, runs_dir: Path | None, as_json: bool) -> None:
     """Stop RUN, which must be training on this machine. The run finishes its current meta-step and is saved.
 
     RUN is the name of a run, the beginning of its name, its folder, or latest for the newest run. The beginning of a
-    name is enough if it fits only one run that is training. RUN is required only if several runs are training. The
+    name is enough if it matches only one run that is training. RUN is required only if several runs are training. The
     command waits at most a minute for the run to end. If a new run is still loading, nothing is saved. If a resumed run
-    is still loading, its saved state does not change. A run of metatui.train in a Python program or a notebook can be
-    stopped only when training has begun.
+    is still loading, its saved state does not change. A run that metatui.train started in a Python program or
+    a notebook can be stopped only after training has begun.
     """
     store = RunStore(runs_dir)
     folder = store.find(run, live=True) if run is not None else _only_live(store)

@@ -126,7 +126,7 @@ def suite(
 
 
 def _devices(text: str | None) -> list[str | None]:
-    """Return the devices given with `--devices`; a single None stands for the device in the settings of each run."""
+    """Return the devices given with `--devices`, or [None] for the device in the settings of each run."""
     from metatui.config.fields import change
     from metatui.config.settings import Settings
 
@@ -141,7 +141,7 @@ def _devices(text: str | None) -> list[str | None]:
 def _files(
     loaded: Sequence[Suite], exports: Sequence[Path], store: RunStore, *, force: bool
 ) -> dict[str, list[tuple[str, Path]]]:
-    """Check the files given with `--export`. Returns the name and the file of each comparison, keyed by suite name."""
+    """Check the files given with `--export`. Returns (comparison name, file) pairs, keyed by suite name."""
     if not exports:
         return {each.name: [] for each in loaded}
     from metatui.runs.analysis.exports import check

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class Reptile(GradientBased):
-    """Moves the initialisation towards the adapted weights of each task."""
+    """Movement of the initialisation towards the adapted weights of each task."""
 
     name = "reptile"
     title = "Reptile"

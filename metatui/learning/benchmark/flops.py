@@ -8,9 +8,9 @@ peak rate.
 
 Bytes are the memory traffic that is unavoidable unless intermediate results stay in registers or caches between layers.
 Each forward or backward pass moves the parameters of each task and the output of each layer once. An inner step takes
-two passes, or four in MAML, where the meta-gradient passes backward through both. The query set takes two passes. In
-Reptile, only a part of the query set is used, only for the metrics; it takes one pass. The episodes are read once, and
-the meta-parameters are read and written once.
+two passes, or four in MAML, where the meta-gradient passes backward through both. The query set takes two passes.
+Reptile uses the query set (for classification, a part of it) only for the metrics, which takes one pass. The episodes
+are read once, and the meta-parameters are read and written once.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ from metatui.learning.training.learner import METRIC_QUERIES_PER_CLASS, Learner
 
 
 class PlainEngine(LoopEngine):
-    """A loop engine without fused layers. Some fused layers compute a convolution twice, which must not be counted."""
+    """A loop engine without fused layers.
+
+    Some fused layers compute a convolution twice, but the minimal cost includes it only once.
+    """
 
     def forward_once(self, params: Params, x: Tensor) -> Tensor:
         return self.forward_twice(params, x)

@@ -97,7 +97,7 @@ def speed_ratios(measurements: Iterable[Measurement]) -> dict[Cell, float]:
 
 
 def fastest(measurements: Sequence[Measurement]) -> list[str]:
-    """Return one sentence per task, which names the fastest engine or says how often each engine is the fastest."""
+    """Return one sentence per task: it names the fastest engine, or says how often each engine is the fastest."""
     ratios = speed_ratios(measurements)
     sentences = []
     for task, cells in groupby(ratios, key=lambda cell: cell.work.task):

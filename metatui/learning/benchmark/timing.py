@@ -11,8 +11,8 @@ import torch
 from metatui.learning.hardware.devices import synchronize
 
 SAMPLES = 50
-"""Intended number of clock readings in a measurement. Each reading covers as many calls as fit in an equal part of the
-available time."""
+"""Intended number of clock readings in a measurement. Each reading covers as many calls as fit in the available
+time divided by this number."""
 
 FEWEST = 3
 """Minimum number of clock readings in a measurement."""

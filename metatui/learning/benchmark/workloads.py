@@ -109,7 +109,7 @@ def with_captured(cells: Sequence[Cell]) -> list[Cell]:
 
 
 def described(task: str) -> str:
-    """Return a description of a task, with the network, the meta-batch and the episodes."""
+    """Return a description of a task's network, meta-batch and episodes."""
     s = Workload(task, "maml", 1).settings("loop")
     meta_batch = f"{s.algorithm.meta_batch} tasks"
     if s.is_classification:

@@ -91,7 +91,7 @@ def _compare(title: str, experiment: Experiment, progress: float) -> Iterator[Ch
 
 
 def _meta_loss(engine: Engine, algorithm: Algorithm, episodes: Episodes, meta: Params) -> torch.Tensor:
-    """Compute the mean over tasks of the query losses that the algorithm minimises, without an autograd graph."""
+    """Compute the mean over tasks of the query losses that the algorithm minimises. No autograd graph is kept."""
     weights = algorithm.query_weights or [*[0.0] * algorithm.inner_steps, 1.0]
     total = torch.zeros((), dtype=torch.float64, device=episodes.query_x.device)
     path = engine.evaluation(algorithm, meta, episodes, algorithm.inner_steps)

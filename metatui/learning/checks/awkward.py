@@ -41,7 +41,7 @@ TASKS, SUPPORT, QUERY = 2, 4, 3
 LEARNING_RATE, STEPS = 0.05, 2
 
 POINTS, SEQUENCES, IMAGES = (3,), (3, 3), (2, 6, 6)
-"""Shapes of one example: [D], [L, D] and [C, H, W]."""
+"""Shape of one example of each kind: [D], [L, D] and [C, H, W]."""
 
 
 @dataclass(frozen=True)

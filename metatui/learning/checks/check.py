@@ -286,7 +286,8 @@ def _meta_loss(case: Case) -> Callable[[Params], Tensor]:
 def _first_order_loss(case: Case, theta: Params) -> Callable[[Params], Tensor]:
     """Return a function that computes the query loss at θ, with the inner gradients held constant.
 
-    The adapted parameters move by the same vector as θ, so the derivative is the first-order meta-gradient.
+    If θ moves by a vector, the adapted parameters move by the same vector, so the derivative is the first-order
+    meta-gradient.
     """
     engine = make_engine("loop", case.model, case.loss)
     *_, last = engine.adapt(theta, case.episodes.support_x, case.episodes.support_y, case.inner)

@@ -1,4 +1,4 @@
-"""The base class for declarations of data sets, and checks of their sizes: violated limits, and too few classes."""
+"""The base class for declarations of data sets, checks of their sizes, and warnings about too few tasks or classes."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def shots_of_splits(settings: Settings) -> dict[str, int]:
 
 
 def caveat(evaluation: Evaluation) -> str:
-    """Return the warning about the tasks of an evaluation as a clause, or '' if it does not apply."""
+    """Return a clause that warns if an evaluation uses too few different tasks or classes; otherwise, return ''."""
     return few_tasks(evaluation.pool, evaluation.split, evaluation.tasks, evaluation.ways)
 
 

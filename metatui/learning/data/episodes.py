@@ -84,7 +84,7 @@ class TaskSource(ABC):
     former_fingerprints: tuple[str, ...] = ()
     """Fingerprints that earlier versions of metatui computed for the same data."""
     notices: tuple[str, ...] = ()
-    """Messages to the user about the data, such as which files are left out."""
+    """Messages to the user about the data, for example about files that are left out."""
     notes: tuple[str, ...] = ()
     """Messages about the data, for the journal of a run. Unlike `notices`, they are not warnings."""
 

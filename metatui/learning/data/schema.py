@@ -13,7 +13,7 @@ MOST_CLASSES = 10_000
 
 @dataclass(frozen=True)
 class Standardisation:
-    """How the columns of a table are standardised: each value becomes (value - mean) / scale."""
+    """Standardisation of the columns of a table: each value becomes (value - mean) / scale."""
 
     columns: tuple[str, ...]
     mean: tuple[float, ...]

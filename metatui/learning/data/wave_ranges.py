@@ -1,4 +1,7 @@
-"""Ranges of the sine waves of Finn et al. (2017, section 5.1). Imports no torch, because the app uses them, too."""
+"""Ranges of the sine waves of Finn et al. (2017, section 5.1).
+
+This module does not import torch, because the app also uses the ranges.
+"""
 
 from __future__ import annotations
 

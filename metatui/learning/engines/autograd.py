@@ -37,7 +37,7 @@ class AutogradEngine(Engine):
         return MetaGradient.of_tasks(tasks, mean_gradients(tasks))
 
     def tasks(self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> list[GradientResult]:
-        """Compute the result of each task, in which `outputs` is what the module returned, not necessarily a tensor."""
+        """Compute the result of each task. Its `outputs` are what the module returned, which may not be a tensor."""
         return [self._task(theta, episodes, t, inner, first_order) for t in range(len(episodes))]
 
     def _task(self, theta: Params, episodes: Episodes, t: int, inner: InnerLoop, first_order: bool) -> GradientResult:

@@ -203,8 +203,8 @@ def _milliseconds(
     graph and measured.
 
     The result is the shortest of several measured times, or the first measured time if it exceeds twice `limit`. For
-    images on a CPU, only two tasks are measured (one for each of the `workers` if there are more than two), because the
-    time is proportional to the number of tasks. On a GPU, all tasks that fit in memory are measured.
+    images on a CPU, only two tasks are measured (or one for each worker if there are more than two workers), because
+    the time is proportional to the number of tasks. On a GPU, all tasks that fit in memory are measured.
     """
     settings = algorithm.settings
     tasks, on_cpu = settings.algorithm.meta_batch, _device(engine).type == "cpu"

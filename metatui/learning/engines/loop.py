@@ -76,7 +76,10 @@ class FunctionalModule:
 
 
 def _start_thread(thread: threading.local, copies: list[tuple[FunctionalModule, FunctionalModule]]) -> None:
-    """Prepare a thread of a `LoopEngine`. It has no reference to the engine, so it ends when the engine is deleted."""
+    """Prepare a thread of a `LoopEngine`.
+
+    The thread has no reference to the engine, so it ends when the engine is deleted.
+    """
     thread.twice, thread.once = copies.pop()
     torch.set_num_threads(1)
 

@@ -1,4 +1,4 @@
-"""Creates engines by name."""
+"""Creation of engines by name."""
 
 from __future__ import annotations
 

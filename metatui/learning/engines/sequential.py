@@ -58,7 +58,9 @@ def is_unchanged(module: nn.Module) -> bool:
 
 
 def is_perceptron(model: nn.Module) -> bool:
-    """Return whether a plain chain consists only of adapted linear layers and elementwise functions, without nesting.
+    """Return whether a plain chain consists only of linear layers and elementwise functions, without nesting.
+
+    All parameters must require gradients.
 
     Args:
         model: a module for which `is_chain` holds.

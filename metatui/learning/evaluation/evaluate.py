@@ -46,7 +46,7 @@ class Measured:
     """Fraction of each query set that is predicted correctly, [T, steps + 1]; None for regression."""
     seconds: float
     pool: Pool | None = None
-    """Like `Evaluation.pool`."""
+    """The same as `Evaluation.pool`."""
 
     @property
     def diverged(self) -> Tensor:

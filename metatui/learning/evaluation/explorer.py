@@ -122,7 +122,7 @@ def parse_classes(source: ImageSource, text: str, ways: int) -> tuple[int, ...]:
 
 
 def _matching_classes(source: ImageSource, word: str) -> list[int]:
-    """Return the class with this name or number, or the classes whose names begin with `word`."""
+    """Return the class whose name or number is `word`, or the classes whose names begin with `word`."""
     count = source.class_count(SPLIT)
     names = [source.class_name(SPLIT, number) for number in range(count)] if count <= MAX_NAMES else []
     if word in names:  # names may be numbers, or differ only in case

@@ -25,7 +25,7 @@ DIVERGED = 1000.0
 """A regression task has diverged if its loss after adaptation exceeds this multiple of its loss before adaptation."""
 
 FEW = 13
-"""Maximum number of nonzero differences for which Wilcoxon's test enumerates all outcomes if there are ties or zeros.
+"""If there are ties or zeros, Wilcoxon's test enumerates all outcomes for up to this many nonzero differences.
 
 With more differences, scipy's normal approximation is good enough. scipy also uses it if only a few of many differences
 are not zero, although p is then often much too small.

@@ -42,7 +42,8 @@ def cuda_problem() -> str | None:
     """Explain why an NVIDIA GPU of this machine cannot be used.
 
     Returns:
-        One sentence with the GPU, the reason and what to do. None if every visible GPU works, or if there is no GPU.
+        One sentence that names the GPU and the reason, and says what to do. None if every visible GPU works, or if
+        there is no GPU.
     """
     return _problem(nvml.read_driver())
 
@@ -106,7 +107,7 @@ def is_built_for(capability: tuple[int, int], architectures: Sequence[str]) -> b
 
     Compiled code (`sm_`) runs on GPUs of the same major and the same or a later minor version; intermediate code
     (`compute_`) runs on GPUs of the same or any later version. Code for an architecture whose name ends in `a` runs
-    only on exactly this version.
+    only on GPUs of exactly that version.
     """
     for architecture in architectures:
         match = re.fullmatch(r"(sm|compute)_(\d+)(\d)([af]?)", architecture)

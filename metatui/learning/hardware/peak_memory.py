@@ -54,7 +54,8 @@ class PeakMemory:
     def bytes(self) -> int | None:
         """Return the peak so far, in bytes.
 
-        The result is None if the peak cannot be measured, or if the process used more memory before the start.
+        The result is None if the peak cannot be measured, or if it did not exceed an earlier peak that could not be
+        reset.
         """
         if self._device.startswith("cuda"):
             import torch

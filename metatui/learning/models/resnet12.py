@@ -83,7 +83,7 @@ def resnet12(
 ) -> nn.Sequential:
     """Create a network that maps images [B, C, H, W] to logits [B, ways].
 
-    Convolutions are initialised as in MetaOptNet (He et al. 2015, scaled by the number of outputs).
+    Convolutions are initialised as in MetaOptNet (normal initialisation of He et al. 2015, in the mode `fan_out`).
 
     Raises:
         SettingsError: if the images are too small.

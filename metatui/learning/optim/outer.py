@@ -130,7 +130,7 @@ class OuterAdam:
         return moments | {f"step/{name}": torch.tensor(float(self._steps)) for name in self.flat.shapes}
 
     def load(self, tensors: Params) -> None:
-        """Restore the state that the method `tensors` returned. Device and floating-point type may differ."""
+        """Restore the state that the method `tensors` returned, converted to the device and dtype of this optimiser."""
         for key in ("exp_avg", "exp_avg_sq"):
             for name, t in self.flat.unflatten(self._state[key]).items():
                 if f"{key}/{name}" in tensors:

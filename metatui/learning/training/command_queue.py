@@ -11,7 +11,7 @@ from metatui.events import Command
 
 
 class CommandQueue:
-    """Queue of commands, whose first commands can be examined without removing them.
+    """Queue of commands that can be examined while they stay in the queue.
 
     Any thread or signal handler may call `put`; only the training thread may call the other methods.
     """
@@ -29,7 +29,10 @@ class CommandQueue:
         return self._examined.popleft() if self._examined else self._new.get()
 
     def wait(self, timeout: float) -> Command | None:
-        """Wait for a command that has not been examined, and return it; None on a timeout. It stays in the queue."""
+        """Wait for a command that has not been examined, and return it; return None on a timeout.
+
+        The command stays in the queue.
+        """
         with suppress(queue.Empty):
             self._examined.append(self._new.get(timeout=timeout))
             return self._examined[-1]

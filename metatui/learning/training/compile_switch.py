@@ -24,11 +24,11 @@ POLL_INTERVAL = 0.1
 
 class _Phase(Enum):
     NEW = auto()
-    """No meta-step of this kind has been run in this process yet."""
+    """No meta-step of the current kind has been run in this process yet."""
     COMPILING = auto()
     """The compiler has been started if necessary, but the meta-step at which to switch has not been reached yet."""
     DONE = auto()
-    """Meta-steps of this kind are compiled, or stay on the batched engine because the compilation failed."""
+    """Meta-steps of the current kind are compiled, or stay on the batched engine because the compilation failed."""
 
 
 class CompileSwitch:

@@ -33,7 +33,7 @@ this value. With the bundled presets, the change is at least 0.5."""
 
 RISE = 3.0
 """Training is reported as diverging only if the mean meta-loss since the last validation exceeds this multiple of the
-lowest mean between two earlier validations."""
+lowest mean over the meta-steps between two successive earlier validations."""
 
 PATIENCE = 3
 """Overfitting is reported only after this number of validations without a new best result. Other problems that single
@@ -42,13 +42,13 @@ validations may show by chance are reported only after this number of validation
 LASTING, EXCESS, EXCESS_TRAINED = 5, 1.5, 1.1
 """Overfitting in regression is also reported if, in `LASTING` validations in a row, the loss after the last inner step
 exceeds `EXCESS` times that of the best validation, and the loss after as many inner steps as in training
-`EXCESS_TRAINED` times. Intervals over tasks can be much wider than these changes, because all validations use the same
-tasks."""
+exceeds `EXCESS_TRAINED` times that of the best validation. Confidence intervals over tasks are not used: they can be
+much wider than reliable changes between validations, because all validations use the same tasks."""
 
 LEARNED, GAP = 0.95, 0.15
 """Overfitting in classification is also reported if, in `PATIENCE` validations in a row, the mean accuracy in training
-is at least `LEARNED`, so that more meta-steps improve little, and the accuracy in validation is lower by more than the
-sum of `GAP` and the half-width of its interval."""
+is at least `LEARNED`, so more meta-steps would bring little improvement, and the accuracy in validation is lower than
+in training by more than the sum of `GAP` and the half-width of its interval."""
 
 WIDEST_LOSS, WIDEST_ACCURACY = 0.75, 0.075
 """A validation is noisy if the half-width of its confidence interval exceeds `WIDEST_LOSS` times the loss (for
@@ -131,7 +131,7 @@ class HintState:
     """Number of consecutive validations, including the latest, with a much lower accuracy than in training (see `GAP`),
     of which none is clearly better than the first."""
     first_behind: tuple[float, float] | None = None
-    """Accuracy of the first of these validations, and the half-width of its interval."""
+    """Accuracy of the first validation that `behind` counts, and the half-width of its interval."""
     noisy: int = 0
     """Number of consecutive noisy validations, including the latest."""
     worsening: int = 0
@@ -376,7 +376,7 @@ def _apart(higher: tuple[float, float], lower: tuple[float, float], sign: int) -
 
 
 def _best_step(evaluation: Evaluation) -> int:
-    """Return the inner step, from 1 on, with the best result if the last one is clearly worse, otherwise the last."""
+    """Return the inner step (at least 1) with the best result, or the last one if it is not clearly worse."""
     last, sign = evaluation.steps[-1], 1 if evaluation.accuracy else -1
     step = max(range(1, last + 1), key=lambda each: sign * _after(evaluation, each)[0], default=last)
     return step if _apart(_after(evaluation, step), evaluation.final, sign) else last

@@ -103,7 +103,8 @@ class Trainer:
         self._saved_at = time.monotonic()
         self._stop: Stop | None = None
         self._overtaken: list[Change] = []
-        """Changes that were submitted before the stop, but have not been carried out, because an evaluation ran."""
+        """Changes that preceded a command to stop, if that command arrived during an evaluation or the wait for the
+        compiler. They are carried out before the last checkpoint."""
         initial = self.learner.flat.vector.clone()
         self._hints = Hints(
             moved=lambda: float((self.learner.flat.vector - initial).norm() / initial.norm()),
@@ -114,7 +115,10 @@ class Trainer:
             self._restore(state)
 
     def _measured_ms(self) -> float | None:
-        """Return the engine's measured time per meta-step on a CPU, or None if it is unknown or not comparable."""
+        """Return the engine's measured time per meta-step on a CPU.
+
+        The result is None if this time is unknown, or if the hint about slow meta-steps does not apply.
+        """
         compute = self.experiment.settings.compute
         # The compiled engine starts on the batched one, and with one thread there is nothing to suggest.
         if compute.device != "cpu" or compute.engine == "compiled" or compute.threads == 1:

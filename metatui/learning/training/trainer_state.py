@@ -70,7 +70,8 @@ def part(tensors: Params, prefix: str) -> Params:
 def renamed(tensors: Params) -> Params:
     """Rename tensors of old checkpoints of `pretrained`.
 
-    The head for training was not a meta-parameter, or its cosine scale was also the scale of the head for evaluation.
+    In some of them, the head for training was not a meta-parameter; in others, its cosine scale was also the scale of
+    the head for evaluation.
     """
     current = dict(tensors)
     for name, p in part(tensors, "algorithm/head").items():
@@ -84,7 +85,7 @@ def renamed(tensors: Params) -> Params:
 
 
 def _add_pooled(tensors: Params, name: str, p: Tensor) -> None:
-    """Add the parameter `name` of the head for training, with the optimiser's state of the parameter `name`."""
+    """Add `p` as the parameter `pooled/NAME` for training, and rename the optimiser's state of NAME accordingly."""
     tensors[f"theta/pooled/{name}"] = p
     if f"best/{name}" in tensors:
         tensors[f"best/pooled/{name}"] = p

@@ -228,7 +228,7 @@ class AdaptedModel:
             Logits [B, N], or target values [B, targets] in the units of the data set, on the CPU.
 
         Raises:
-            BadInput: if the shape or a value is not allowed, or batch norm needs more inputs.
+            BadInput: if the shape or a value is not allowed, or batch norm needs more inputs than `x` contains.
         """
         with self._torch_state:
             query_x = _inputs(self._experiment, x).unsqueeze(0)

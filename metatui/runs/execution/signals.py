@@ -29,8 +29,8 @@ class SignalState:
     def exit_code(self) -> int:
         """Exit code of a run that the signal ended: 128 plus the signal's number, as in shells.
 
-        In a Slurm job, the exit code is `REQUEUE`, by which the batch script or Slurm's parameter `RequeueExit`
-        recognises that the job should be queued again. For Ctrl-C, which comes from the user, it is always 130.
+        In a Slurm job, the exit code is `REQUEUE`, so that the batch script or Slurm (parameter `RequeueExit`) can
+        queue the job again. For Ctrl-C, which comes from the user, the exit code is always 130.
         """
         if self.signal in (None, signal.SIGINT):
             return 128 + signal.SIGINT

@@ -1,9 +1,9 @@
 """Lock that makes a process the only writer of a run. The operating system releases the lock if the process dies.
 
-It uses `flock`, which Linux supports over NFS (as a lock on all bytes of the file, since 2.6.12), so writers on other
-machines are also excluded. This assumes that the mount has neither `nolock` nor `local_lock=flock`, and that the server
-releases the locks of a dead machine (NFSv4: when its lease expires). Runs cannot be written on a file system without
-locks.
+It uses `flock`. Since version 2.6.12, Linux supports `flock` over NFS (as a lock on all bytes of the file), so writers
+on other machines are also excluded. This assumes that the mount has neither `nolock` nor `local_lock=flock`, and that
+the server releases the locks of a dead machine (NFSv4: when its lease expires). Runs cannot be written on a
+file system without locks.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def holder(path: Path) -> str:
 
 
 def other_user(path: Path) -> str:
-    """Return the name of the user that owns the lock file `path`. It is empty if this is the current user.
+    """Return the name of the user that owns the lock file `path`, or an empty string for the current user.
 
     Only the owner can control the run: see `is_own` in `metatui.runs.execution.control.sockets`.
     """
@@ -155,7 +155,7 @@ def other_process(path: Path) -> int | None:
 
 
 def ends_on_sigterm(path: Path) -> bool:
-    """Return whether SIGTERM stops what the holder of the lock file `path` is writing, and ends nothing else."""
+    """Return whether SIGTERM stops the run of the process that holds the lock file `path`, and no other code."""
     owner = _owner(path)
     return owner is not None and owner.get("ends_on_sigterm") is True
 

@@ -26,8 +26,8 @@ MOST = 2**53
 """Largest valid number of meta-steps, tasks or seconds: above this, floats cannot represent every integer."""
 
 SEAM = 512
-"""Number of bytes before the current offset that the next read compares with the file. They contain at least two
-lines."""
+"""Maximum number of bytes before the current offset that are kept in memory. The next read checks that the file still
+contains them. They are enough for at least two lines."""
 
 _NAMES = tuple(field.name for field in fields(Progress))
 _values = operator.attrgetter(*_NAMES)
@@ -72,7 +72,7 @@ class MetricsReader:
 
     path: Path
     whole: bool = False
-    """Whether to raise BadInput if an existing file cannot be read. By default, no meta-steps are returned."""
+    """Whether to raise BadInput if an existing file cannot be read. If False, such a file yields no meta-steps."""
     offset: int = 0
     restarted: bool = False
     _seam: bytes = field(default=b"", repr=False)

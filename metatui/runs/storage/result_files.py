@@ -149,7 +149,9 @@ def write_record(path: Path, record: _Record) -> None:
 
 
 def write_tasks(path: Path, record: AdaptationRecord) -> None:
-    """Write `record`. If it is too large for `read_record`, for example with many ways and steps, omit its last tasks.
+    """Write `record`, omitting its last tasks if the file would otherwise be too large for `read_record`.
+
+    This happens, for example, if tasks have many ways and inner steps.
 
     Raises:
         WriteRefused: if the file cannot be written.

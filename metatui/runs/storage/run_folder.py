@@ -81,7 +81,7 @@ class RunFolder:
             return False
 
     def is_forbidden(self) -> bool:
-        """Return whether the folder may not be read, for example because it belongs to another user."""
+        """Return whether access to the folder is denied, for example because it belongs to another user."""
         try:
             self.settings_path.stat()
         except PermissionError:
@@ -150,7 +150,7 @@ class RunFolder:
         return lost_metrics(self, entries, last_progress(self.metrics_path), status_of(entries, live=live))
 
     def size(self) -> int:
-        """Return the number of bytes of all files in the folder; files that disappear in the meantime count as 0."""
+        """Return the total size of the files in the folder in bytes. Files deleted during the call count as 0."""
         total = 0
         for folder, _, names in os.walk(self.path):
             for name in names:
@@ -199,7 +199,7 @@ def end_reason(run: RunFolder, entries: list[Entry], status: Status) -> str | No
 
 
 def lost_metrics(run: RunFolder, entries: list[Entry], last: Progress | None, status: Status) -> str | None:
-    """Return which metrics are missing from the folder of a run, in words that follow its name; None if none are.
+    """Return a description of the missing metrics, worded to follow the name of the run; None if none are missing.
 
     Args:
         last: metrics of the last meta-step in the file.

@@ -142,8 +142,8 @@ class RunStore:
         `latest` is the run that was started last, and `latest~1` is the run that was started before it.
 
         Args:
-            live: whether only live runs count if the names of several runs start with `reference` and any of them is
-                live.
+            live: whether to prefer live runs: when the names of several runs start with `reference`, and at least one
+                of them is live, the others are ignored.
 
         Raises:
             BadInput: if no run matches (the message suggests similar names), or if the names of several runs start
@@ -202,7 +202,7 @@ class RunStore:
 
 
 def name_of(settings: Settings, created: datetime) -> str:
-    """Return the name of a run. If several start in the same second, all but the first get a number at the end."""
+    """Return the name of a run. If this name is already in use, `RunStore.create` adds a number at the end."""
     return f"{settings.algorithm.name}-{settings.task.source}-{created:%Y%m%d-%H%M%S}"
 
 
@@ -224,7 +224,7 @@ def newest_first(summaries: list[RunSummary]) -> list[RunSummary]:
 
 
 def _is_of_job(run: RunFolder, job: dict[str, str]) -> bool:
-    """Return whether a process of the same Slurm job and rank started or resumed `run`."""
+    """Return whether a process of the Slurm job and rank in `job` started or resumed `run`."""
     recorded = [entry.details.get("slurm") for entry in run.journal() if entry.event == "started"]
     names = ("SLURM_JOB_ID", "SLURM_PROCID")
     return any(isinstance(other, dict) and all(other.get(n) == job.get(n) for n in names) for other in recorded)

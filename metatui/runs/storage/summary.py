@@ -1,4 +1,4 @@
-"""Summaries of runs, and a cache of these summaries on disk, with which listing 10,000 runs is ten times as fast."""
+"""Summaries of runs, and a cache on disk that makes listing 10,000 runs ten times as fast as without it."""
 
 from __future__ import annotations
 
@@ -87,14 +87,14 @@ class RunSummary:
 
     @property
     def is_untested(self) -> bool:
-        """Whether the run was stopped or interrupted, and saved, after its training and before the end of its test."""
+        """Whether the run is fully trained and saved, but was stopped or interrupted before the end of its test."""
         return self.is_trained and self.status in ("stopped", "interrupted") and not self.died
 
     @property
     def activity(self) -> str:
         """Activity of a run after its training: `validating`, `testing`, or `training complete, not tested`.
 
-        The last text describes a run that has ended without a test. For other runs, this is an empty string.
+        The last text describes a run that has ended without a test. In all other cases, this is an empty string.
         """
         if self.is_untested:
             return "training complete, not tested"

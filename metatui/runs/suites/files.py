@@ -90,7 +90,7 @@ def load(references: Sequence[str | Path], changes: Mapping[str, Scalar] | None 
         suites.append(_of_presets(single, changes))
     for name, count in Counter(suite.name for suite in suites).items():
         if count > 1:
-            raise BadInput(f"suite {quote(name)} is given twice: specify each suite only once, with a unique name")
+            raise BadInput(f"suite {quote(name)} is given twice: specify suites only once, and give each a unique name")
     return suites
 
 

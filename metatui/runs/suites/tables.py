@@ -40,7 +40,8 @@ class SourceLocation:
 def by_path(value: Any, info: ValidationInfo) -> Any:
     """Flatten a table of settings, so that its keys are paths such as `algorithm.inner_lr`.
 
-    In a file, such a path may be a quoted key, or a key in a nested table with the name of the group.
+    In a file, a setting is either a quoted key such as `"algorithm.inner_lr"`, or a key such as `inner_lr` in a nested
+    table such as `algorithm`.
     """
     if not isinstance(value, dict):
         return value  # rejected by the type of the field

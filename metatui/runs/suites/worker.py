@@ -1,8 +1,8 @@
 """Worker process that trains one run of a suite.
 
 The first message that the process receives describes the run. Each message that it sends back is an event of the run.
-Closing the channel interrupts the run, so that no run outlives its suite: it finishes its meta-step, saves and ends, or
-stops packing images.
+Closing the channel interrupts the run, so that no run outlives its suite: the process finishes the current meta-step,
+saves the run and exits. If it is still packing images, it stops packing and exits.
 """
 
 from __future__ import annotations

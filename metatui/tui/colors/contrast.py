@@ -49,7 +49,7 @@ def readable(colour: Color, background: Color, least: float) -> Color:
 
 
 def least_ratio(text: str) -> float:
-    """Return the contrast ratio to the background at which `text` is readable (letters) or visible (other marks)."""
+    """Return the contrast ratio that `text` needs: `TEXT` for letters, `MARK` for other marks, otherwise 1."""
     if PLACEHOLDER in text:  # its colour is the number of a picture
         return 1.0
     if _LETTERS.search(text):

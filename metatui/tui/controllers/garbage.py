@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 CHECK_SECONDS = 0.25
 PAUSE_SECONDS = 0.2
-"""Seconds without input after which the app should have responded, so that new objects can be collected."""
+"""Seconds without input after which new objects can be collected, because the app has usually responded by then."""
 NEW_OBJECTS = 10_000
 """Minimum number of new objects for a collection of new objects, which takes about 10 ms."""
 IDLE_SECONDS = 1.0
@@ -28,7 +28,7 @@ class GarbageController:
         self._app = app
 
     def start(self) -> None:
-        """Take over garbage collection, if the command line disabled it. Existing objects are never collected."""
+        """Take over garbage collection if it was disabled during startup. Existing objects are never collected."""
         if gc.isenabled():
             return
         gc.freeze()
@@ -37,7 +37,7 @@ class GarbageController:
         self._app.set_interval(CHECK_SECONDS, self.collect_in_pause)
 
     def collect_in_pause(self) -> None:
-        """Collect garbage if there is enough and the user is not waiting for a response."""
+        """Collect garbage if enough of it has accumulated and the user is not waiting for a response."""
         created, _, collections = gc.get_count()
         pause = time.monotonic() - self._app.last_input
         if pause >= IDLE_SECONDS and collections >= NEW_COLLECTIONS:

@@ -92,9 +92,10 @@ class HintsController:
         self._app.presets.load(settings, None, name, origin=origin, note=note)
 
     def _own_settings(self, model: RunModel) -> tuple[Settings, str | None]:
-        """Return the settings at the end of the shown run, and the origin of settings that are derived from them.
+        """Return the settings at the end of the shown run, and its preset (marked as changed) or None.
 
-        The settings of `model` contain the device and the engine that were selected instead of `auto`.
+        They are read from the run's folder if it exists, because the settings of `model` contain the device and the
+        engine that were selected instead of `auto`.
         """
         from metatui.config.presets import as_changed
         from metatui.runs.execution.replay_log import RunLog

@@ -260,7 +260,7 @@ class RunController:
                 screen.run_ended()
 
     async def _show_failure(self, model: RunModel, run: RunFolder, sentence: str) -> None:
-        """Show whether the run failed or was interrupted and, after an unexpected error, the end of its log."""
+        """Show whether the run failed or was interrupted. After an unexpected error, also show the end of crash.log."""
         from metatui.tui.screens.dialogs.failure import FailureScreen, last_lines
 
         model.status = (await asyncio.to_thread(run.status)).capitalize()
@@ -281,7 +281,7 @@ class RunController:
 
     @property
     def shown_runs(self) -> list[RunState]:
-        """States of the runs in the adaptation pane, in its order, and of the run in the work tab (if there is one).
+        """States of the runs in the adaptation pane (in the order of the pane), and of the run in the work tab, if any.
 
         If the run in the work tab is not in the adaptation pane, it is first.
         """

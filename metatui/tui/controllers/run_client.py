@@ -220,7 +220,7 @@ class RunClient:
         self.stop_requested = False
         """Whether `stop` was called for the run."""
         self._undoing: list[tuple[str, Scalar]] = []
-        """Path and restored value of each undo that has been requested, but that the trainer has not applied yet."""
+        """Path and restored value of each requested undo that the trainer has not applied yet."""
 
     def begin(self, open_run: OpenRun, model: RunModel, attached: Attached | None = None) -> None:
         """Call `open_run` in a thread, and receive the events of the run that it returns.

@@ -291,7 +291,7 @@ class RunsController:
             self._app.notify(f"Adapting {counted(count, 'marked run')} to held-out tasks…")
 
     async def _show_side_by_side(self) -> int:
-        """Show side by side how the models of the marked runs adapt to held-out tasks, computed in another process.
+        """Adapt the models of the marked runs to held-out tasks in another process, and show the results side by side.
 
         Returns:
             Number of runs that are shown.
@@ -322,7 +322,7 @@ class RunsController:
 def _origin_of_settings(run: RunSummary) -> str | None:
     """Return the preset that the settings at the start of a run come from.
 
-    It counts as changed if it schedules changes, because the form leaves them out.
+    If the run has scheduled changes, its preset is marked as changed, because the form leaves these changes out.
     """
     from metatui.config import presets
 

@@ -94,7 +94,7 @@ TERMS: Mapping[str, str] = {
     ),
     "Transductive": (
         "Batch norm with the statistics of the whole query set, as in the papers on MAML. The examples of the query "
-        "set influence each other's predictions: accuracies are higher than with each example normalised on its own."
+        "set influence each other's predictions: accuracies are higher than if each example were normalised on its own."
     ),
     "Second order": (
         "The exact meta-gradient, backpropagated through the inner steps. FOMAML and Reptile omit its second "

@@ -67,7 +67,7 @@ class AppContext:
     resumable: bool = False
     """True if the app follows no run, and the open work tab shows a run that ended before its last meta-step."""
     other_user: str = ""
-    """Name of the user that trains the shown run, if that is not the current user; otherwise an empty string."""
+    """Name of the user who is training the shown run, if this is another user; otherwise an empty string."""
     curves: bool = False
     """True if the shown run has curves."""
     group: str = ""

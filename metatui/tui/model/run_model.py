@@ -98,7 +98,7 @@ class RunModel:
         self.status = status
         """Displayed status, or an empty string while the app follows the run."""
         self.other_user = ""
-        """Name of the user that trains the run, if it is live and that is not the current user; otherwise empty."""
+        """Name of the user who is training the run, if this is another user; otherwise an empty string."""
         self.packed: tuple[int, int] | None = None
         """Numbers of images packed so far and in total, while images are packed before training, otherwise None."""
         self.stage = LOADING
@@ -383,7 +383,7 @@ class RunModel:
             self._add_line(event.iteration, text, _tone(event.test, "good"))
 
     def _seconds_at(self, iteration: int) -> float:
-        """Return the training time in seconds at the latest or an earlier meta-step."""
+        """Return the training time in seconds at a meta-step or, if it is not known, the training time so far."""
         seconds = self.meta_loss.seconds_at(iteration)
         return self.seconds if seconds is None else seconds
 

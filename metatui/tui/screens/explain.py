@@ -1,4 +1,4 @@
-"""Screen that explains an algorithm: its idea, update rule, costs, paper, and pseudo-code with values of settings."""
+"""Screen that explains an algorithm: idea, update rule, pseudo-code with the settings' values, costs, and paper."""
 
 from __future__ import annotations
 

@@ -25,7 +25,10 @@ class CrashInfo:
 
     @property
     def drawing(self) -> bool:
-        """True while the app draws on the terminal. If the app ends unexpectedly, terminal modes must be restored."""
+        """True while the app draws on the terminal.
+
+        If this is still true after the app has ended, the terminal modes must be restored.
+        """
         return self._page[0] != 0
 
     @drawing.setter

@@ -1,4 +1,4 @@
-"""Tests on CUDA of what can follow training: evaluation, explorer, parameter space, comparison and `metatui check`."""
+"""Tests on CUDA of evaluation, explorer, parameter space, comparison, `meta_gradient` and `metatui check`."""
 
 from __future__ import annotations
 

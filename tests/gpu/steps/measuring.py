@@ -153,7 +153,7 @@ def overhead(lab: Lab) -> Iterator[Finding]:
 
 
 def evaluation(lab: Lab) -> Iterator[Finding]:
-    """Evaluate 600 tasks with 10 inner steps twice, as at the end of a run, and report the time and peak memory use."""
+    """Evaluate 600 tasks (10 inner steps each) twice, as at the end of a run, and report time and peak memory use."""
     tasks, steps = (3, 1) if lab.tiny else (600, 10)
     settings = lab.settings(IMAGES, {"compute.engine": "batched"})
     experiment = set_up(settings)

@@ -84,7 +84,7 @@ def _apart(a: Trained, b: Trained) -> float:
 
 
 def runs(lab: Lab) -> Iterator[Finding]:
-    """Compare short float64 runs with runs on the CPU, for each data source, algorithm and engine.
+    """Compare short float64 runs on the device with runs on the CPU, for each data source, algorithm and engine.
 
     Finally, train the default network.
     """

@@ -118,7 +118,7 @@ def check_training(settings: Settings, *, at: int = 13, falls_to: float = 0.9) -
 
     Args:
         at: the meta-step after which to stop.
-        falls_to: upper bound on the mean meta-loss of the last quarter of the run, relative to the first quarter.
+        falls_to: upper bound on the mean meta-loss of the last quarter of the run, relative to that of the first.
     """
     whole = Trainer(settings)
     losses = [event.meta_loss for event in whole.events() if isinstance(event, Progress)]

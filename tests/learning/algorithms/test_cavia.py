@@ -38,7 +38,7 @@ def cavia(base: Settings, **changes: Scalar) -> Settings:
 
 
 def plain_cavia(forward: Forward, theta: Params, task: tuple[Tensor, ...]) -> Tensor:
-    """Compute the query loss after two inner steps of the context (Zintgraf et al. 2019, equations 3 and 4)."""
+    """Compute the query loss after two inner steps on the context vector (Zintgraf et al. 2019, equations 3 and 4)."""
     x, y, query_x, query_y = task
     loss = F.mse_loss if y.is_floating_point() else F.cross_entropy
     assert "film.context" not in theta

@@ -47,7 +47,7 @@ OTHER: dict[str, dict[str, Scalar]] = {
 }
 """Changes that give a setting a value that differs from its value in `SHORT`, keyed by the path of the setting.
 
-They also change other settings, if the setting has no effect without these changes.
+If the setting has an effect only together with another one, they also change the other one.
 """
 
 

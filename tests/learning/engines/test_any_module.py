@@ -79,7 +79,7 @@ def off(found: Params, expected: Params) -> float:
 
 
 def agree_or_refuse(model: nn.Module, loss: LossFn, e: Episodes, steps: int = 3) -> None:
-    """Check that every engine agrees with plain autograd in second order, and that `auto` also does in first order.
+    """Check that every engine agrees with plain autograd in second order, and `auto` in first order too.
 
     An engine other than `auto` and `loop` may refuse the module or loss instead.
     """

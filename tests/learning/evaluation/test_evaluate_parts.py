@@ -1,4 +1,4 @@
-"""Tests of evaluating held-out tasks in parts, because of their tensor sizes or after an out-of-memory error."""
+"""Tests of evaluating held-out tasks in parts, because their tensors are large or after an out-of-memory error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the views of held-out regression tasks from data sets that describe no units, such as those of plugins."""
+"""Tests of the views of held-out regression tasks from data sets that define no units, such as those of plugins."""
 
 from __future__ import annotations
 

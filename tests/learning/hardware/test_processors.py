@@ -13,7 +13,7 @@ from metatui.utils.processors import usable_cores
 
 @pytest.fixture(autouse=True)
 def cpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Describe four cores with two threads each. Nothing is known about CPU 8, and there are no control groups."""
+    """Simulate four cores with two threads each (CPUs 0 to 7). CPU 8 has no entry, and there are no control groups."""
     for number in range(8):
         folder = tmp_path / "cpus" / f"cpu{number}" / "topology"
         folder.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Tests of the built-in models: layers, initial values, and settings that do not fit."""
+"""Tests of the built-in models: layers, initial values, and error messages for unsuitable settings."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def plain_steps(
 def reference(
     model: nn.Module, episodes: Episodes, loss: Loss, used: Algorithm, theta: Params, adapted: list[str]
 ) -> tuple[Tensor, Params]:
-    """Compute the mean query loss after adaptation and its gradient, task by task, with plain autograd."""
+    """Adapt to each task separately with plain autograd, and return the mean query loss and its gradient."""
     start = {name: p.detach().clone().requires_grad_() for name, p in theta.items()}
     total = torch.zeros((), dtype=torch.float64)
     for x, y, query_x, query_y in zip(*episodes.tensors(), strict=True):

@@ -119,7 +119,7 @@ def test_ranks_contradict_mean() -> None:
 def test_ranks_contradict_median() -> None:
     """Check that a significant Wilcoxon test is not mentioned if the median favours the other run.
 
-    A has the higher loss on 31 of 56 tasks, but the ranks favour A. One task dominates the mean.
+    Run A has the higher loss on 31 of 56 tasks, but the ranks favour A. One task dominates the mean.
     """
     above = [*np.linspace(0.01, 0.02, 30), *-np.linspace(0.03, 0.04, 25), 0.3]
     a, b = result("A", [1 + difference for difference in above]), result("B", [1.0] * 56)

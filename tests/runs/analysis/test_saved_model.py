@@ -53,7 +53,7 @@ def runs_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def held_out(run: RunFolder) -> tuple[Episodes, torch.Tensor]:
-    """Return the test tasks 0 and 1 of a run, and the predictions for their query sets that an evaluation makes."""
+    """Return the test tasks 0 and 1 of a run, and the predictions that an evaluation makes for their query sets."""
     settings, state = saved_state(run)
     experiment = set_up_again(settings, state)
     theta, *_ = best_of(experiment, state)

@@ -229,8 +229,8 @@ with ending_softly() if sys.argv[1] == "command" else nullcontext(), stages.list
     metatui.train(parse(json.loads(sys.argv[2])))
 print("done", flush=True)
 """
-"""Code of a process that trains a run, but waits for the end of its input before it loads the data. In the process of
-a command, the signals have handlers; in a notebook, they do not."""
+"""Code of a process that trains a run, but waits for the end of its input before it loads the data. If its
+first argument is `command`, it handles signals as commands do. Otherwise, it has no handlers, as in a notebook."""
 
 
 @contextmanager

@@ -302,7 +302,7 @@ def test_rerun_with_several_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[
     again, other = (RunStore(tmp_path).find(name) for name in names)
     assert [run.settings().training.seed for run in (again, other)] == [0, 3]
     paths = [str(tmp_path / name) for name in names]
-    assert f"compare the seeds with: metatui compare {' '.join(paths)}" in " ".join(err.split())
+    assert f"to compare the seeds: metatui compare {' '.join(paths)}" in " ".join(err.split())
     assert read_all(again.metrics())[-1].meta_loss == read_all(first.metrics())[-1].meta_loss
     for arguments, message in (
         (["--seeds", "1,1"], "--seeds is '1,1', but must be distinct whole numbers of at least 0, such as 0,1,2"),

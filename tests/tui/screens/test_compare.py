@@ -148,7 +148,7 @@ async def test_marked_runs_are_compared(make: Callable[[], MetatuiApp], runs_dir
 
 
 def only_first(comparison: Comparison, count: int) -> Comparison:
-    """Return a comparison of the first `count` runs without tests, as reported while the others are evaluated."""
+    """Return a comparison, without significance tests, of the first `count` runs, as reported during the evaluation."""
     runs = comparison.runs[:count]
     return replace(comparison, runs=runs, pairs=(), warnings=(), groups=seed_groups(runs))
 

@@ -42,7 +42,7 @@ _SHIFT = 3.0  # pixels
 
 
 def weights(t: Tensor) -> Tensor:
-    """Return the Bernstein weights [..., 4] of the four control points at `t` [...], from 0 to 1."""
+    """Return the Bernstein weights [..., 4] of the four control points at `t` [...], where `t` is from 0 to 1."""
     r = 1 - t
     return torch.stack([r * r * r, 3 * r * r * t, 3 * r * t * t, t * t * t], -1)
 

@@ -2,7 +2,8 @@
 
 The tensor `images` is uint8 [files, channels, size, size] with white as 255, in the order of the listing; the pixels of
 files that are left out are 0. The header holds the format, the digest of the listing, the files that are left out, a
-SHA-256 of the digests of all images and of the list of the files that are left out, and the number of squeezed images.
+SHA-256 of the digests of all images and of the list of the files that are left out, and the number of images that are
+squeezed to squares.
 """
 
 from __future__ import annotations
@@ -59,10 +60,10 @@ class Packed:
     path: Path
     """Path of the cache."""
     packed_now: bool
-    """True if the images were decoded now, False if they were read from the cache."""
+    """True if `load` decoded the images, False if it read them from the cache."""
     squeezed: int | None
-    """Number of images that are squeezed to squares, because they are not square. None if a cache of an earlier version
-    does not contain it."""
+    """Number of images that are squeezed to squares, because they are not square. None if the cache was written by an
+    earlier version and does not contain this number."""
     problem: str = ""
     """A sentence that explains why the cache could not be written; empty if it was written."""
 

@@ -173,7 +173,9 @@ def split_classes(classes: Sequence[ClassFolder], seed: int, shares: Shares = SH
 
 
 def check_sizes(settings: Settings, listing: Listing, splits: Splits, counts: Sequence[int]) -> None:
-    """Raise SettingsError if there are too few classes or images for the tasks. The error names all such settings.
+    """Raise SettingsError if there are too few classes or images for the tasks.
+
+    The error names each setting that requires too many classes or images.
 
     Args:
         counts: number of usable images of each class.
@@ -252,7 +254,7 @@ def _fewest_classes(ways: int, shares: Shares) -> int:
 
 
 def _image_problems(settings: Settings, listing: Listing, splits: Splits, counts: Sequence[int]) -> Iterator[Problem]:
-    """Yield a problem for each setting with which a class has fewer images than shots and queries together."""
+    """Yield a problem for each setting of the number of shots if a class has too few images for shots and queries."""
     shots = shots_of_splits(settings)
     training, held_out = next(iter(shots)), next(reversed(shots))
     classes: dict[str, list[int]] = {training: [], held_out: []}

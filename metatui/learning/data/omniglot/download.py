@@ -1,4 +1,4 @@
-"""Downloads Omniglot."""
+"""Download of Omniglot."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def load_omniglot(split: str, *, rotations: bool, device: torch.device | str) ->
 class OmniglotSource(ImageSource):
     """Tasks of Omniglot's characters, with all drawings on the device.
 
-    With rotations, each character turned clockwise by 90, 180 and 270 degrees is a separate class, in every split
+    With rotations, each character turned clockwise by 90, 180 or 270 degrees is a separate class, in every split
     (Finn et al. 2017): class number = 4 * position of the character in its split + quarter turns.
     """
 

@@ -1,4 +1,4 @@
-"""Reads tables: CSV or Parquet files with a task column, input columns and target columns.
+"""Reading of tables: CSV or Parquet files with a task column, input columns and target columns.
 
 The first line of a CSV file has the names of the columns. Values are separated by commas, semicolons or tabs. A column
 is numeric if it has a number in the first row. A column without a name, such as the index that pandas writes, is never
@@ -109,7 +109,7 @@ class _Rows:
     texts: Mapping[str, Sequence[str]]
     """Values of the task column and of the split column as strings, keyed by the name of the column."""
     place: Callable[[int], str]
-    """Function that returns the position of a row in the file for messages, such as `line 7`."""
+    """Function that returns the position of a row in the file, such as `line 7`, for use in messages."""
 
 
 def read_table(options: TableOptions) -> TableData:

@@ -79,8 +79,8 @@ class TableSource(TaskSource):
         """Standardise the table.
 
         Args:
-            shots: largest number of shots in each split, with the setting that determines it. Tasks with fewer rows
-                than shots and queries are left out.
+            shots: for each split, the setting that determines the number of shots, and the largest number of shots.
+                Tasks with fewer rows than shots and queries together are left out.
 
         Raises:
             SettingsError: if a split has no task with enough rows.
@@ -172,7 +172,7 @@ class TableSource(TaskSource):
         return y.cpu().double() * self.y_scale + self.y_mean
 
     def _choose(self, split: Split, tasks: Sequence[int], *, seed: int) -> Tensor:
-        """Return the index of the table's task for each task number in `tasks`, int64 [T].
+        """For each task number in `tasks`, return the index of the task in the table, int64 [T].
 
         In a split of n tasks, every block of n successive task numbers contains each task once.
         """
@@ -258,7 +258,7 @@ def _take(tasks: Sequence[int], share: float, seed: int, split: str, *, leave: i
     """Divide `tasks` at random into two sorted lists, and return them.
 
     The first list contains the fraction `share` of the tasks, but at least one task. The second list contains the
-    others, which are at least `leave` tasks.
+    others, at least `leave` tasks.
     """
     count = min(max(1, round(share * len(tasks))), len(tasks) - leave)
     order = choose(keys(seed, f"table/split/{split}", torch.tensor(0)), len(tasks), len(tasks)).tolist()
@@ -267,8 +267,9 @@ def _take(tasks: Sequence[int], share: float, seed: int, split: str, *, leave: i
 
 
 def _standardised(values: np.ndarray, training: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-    """Standardise columns with the mean and the standard deviation of the training rows. A column that is constant in
-    training is only shifted.
+    """Standardise columns with the mean and the standard deviation of the training rows.
+
+    A column that is constant in the training rows is only shifted.
 
     Args:
         values: float64 [rows, columns].

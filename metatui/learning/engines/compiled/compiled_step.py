@@ -181,7 +181,7 @@ class GraphedStep:
 
 
 class ThreadTuner:
-    """Calls a compiled function with the number of threads that was the fastest in the last trial.
+    """A compiled function that is called with the number of threads that was the fastest in the last trial.
 
     Several threads are used only if the results are the same, bit for bit, as with one thread.
     """

@@ -1,7 +1,7 @@
 """A whole meta-step as one function of tensors, for the compiler: inner loops, meta-gradient and outer update.
 
-The mathematics is the same as in the algorithms' own files, with parameters as one vector and rates as inputs, so that
-rates can change during training without recompilation. Every function updates the parameters in place, unless a
+The mathematics is the same as in the algorithms' own files, but the parameters are one vector. The rates are inputs, so
+that they can change during training without recompilation. Every function updates the parameters in place, unless a
 loss or the gradient is not finite, and returns metrics [2T + 1]: each task's query loss, each task's support loss
 before adaptation, and the norm of the gradient.
 

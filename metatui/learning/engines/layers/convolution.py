@@ -6,8 +6,9 @@ gradients of <u, X(g, w)> + <v, W(x, g)> are
 
     with respect to g: Y(u, w) + Y(x, v)      to x: X(g, v)      to w: W(u, g)
 
-torch's double backward computes W(u, g) by two convolutions with images and kernels exchanged, which takes longer. It
-also always computes the gradient with respect to the images, which the first layer does not need.
+torch's double backward computes W(u, g) by two convolutions with images and kernels exchanged, which takes longer than
+a direct computation. It also always computes the gradient with respect to the images, which the first layer does not
+need.
 
 `GroupedConvolutions` provides the same double backward for the convolutions of many tasks under torch.vmap on CUDA.
 """
@@ -35,14 +36,14 @@ from metatui.learning.engines.native.winograd import (
 )
 
 MIN_TILES = 40
-"""Winograd's algorithm is faster if there are at least this many tiles in all images together."""
+"""Minimum number of tiles in all images together for Winograd's algorithm. With fewer, torch's kernels are faster."""
 
 MIN_PIXELS_PER_TILE = 12
-"""Winograd's algorithm is faster if tiles of 4x4 contain at least this many image pixels on average. Tiles at the edge
-of an image may contain fewer than 16 image pixels, because they are padded."""
+"""Minimum average number of image pixels in a tile of 4x4 for Winograd's algorithm. With fewer, torch's kernels are
+faster. Tiles at the edge of an image may contain fewer than 16 image pixels, because they are padded."""
 
 MIN_CHANNELS = 16
-"""Winograd's algorithm is faster if the numbers of input and output channels are both at least this number."""
+"""Minimum number of input and of output channels for Winograd's algorithm. With fewer, torch's kernels are faster."""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ FEW = 64
 products, computing the convolution twice would take too long."""
 
 THIN = 3
-"""The C version of the fused block is faster if the convolution has at most this many input channels."""
+"""The fused block is faster in C than in torch if the convolution has at most this many input channels."""
 
 
 class _ThinBlock(Function):

@@ -1,4 +1,4 @@
-"""Replaces the layers of plain chains (see `is_chain`) with faster equivalents."""
+"""Replacement of the layers of plain chains (see `is_chain`) with faster equivalents."""
 
 from __future__ import annotations
 

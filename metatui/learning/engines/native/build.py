@@ -1,4 +1,4 @@
-"""Compile and load metatui's C functions. Compiling takes about a second, once for each kind of machine."""
+"""Compilation and loading of metatui's C functions. Compiling takes about a second, once for each kind of machine."""
 
 from __future__ import annotations
 

@@ -26,7 +26,8 @@ NONE = "–"
 """Placeholder for an unknown or missing value."""
 
 MOST_STEPS = 12
-"""Maximum number of rows in the table of inner steps. If there are more steps, only round step numbers are shown."""
+"""Maximum number of rows in the table of inner steps. If there are more steps, only some are shown:
+0, 1, 2, 3, 5, 10, 20, ... and the last one."""
 
 MOST_VALIDATIONS = 12
 """Maximum number of rows in the table of validations. If there are more validations, an evenly spaced selection is

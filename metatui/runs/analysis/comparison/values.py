@@ -325,7 +325,7 @@ class Comparison:
     protocol: Protocol
     runs: tuple[RunResult, ...]
     pairs: tuple[Pair, ...]
-    """Tests of all pairs of runs with the same tasks, after the last inner step.
+    """Tests of the metric after the last inner step, for all pairs of runs with the same tasks.
 
     Runs that differ only in the seed are not tested: their difference says nothing about the settings.
     """
@@ -404,7 +404,7 @@ class Comparing:
     """Number of finished held-out tasks."""
     tasks: int
     recorded: Recorded | None = field(default=None, repr=False)
-    """Recorded training curves and costs of all runs. Only the first report contains them; None in later reports."""
+    """Recorded training curves and costs of all runs; None except in the first progress message of a comparison."""
     measured: Comparison | None = field(default=None, repr=False)
-    """The runs that have been evaluated so far, without tests, because Holm's correction and the conclusions need all
-    runs. Only the first report after each evaluation contains them; None in other reports."""
+    """Comparison of the runs evaluated so far; None except in the first progress message after each evaluation. It
+    contains no tests, because Holm's correction and the conclusions need all runs."""

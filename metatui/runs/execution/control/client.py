@@ -98,7 +98,7 @@ def activity_of(run: RunSummary) -> str:
     """Return the activity of a run, with the progress of its validation or test: `testing 120 of 600 tasks`.
 
     The number of tasks is left out if the process of the run does not answer. If the process reports a pause that the
-    journal does not contain, the run waits until its data can be written. This function may take a second.
+    journal does not contain, the result is `waiting until its data can be written`. This function may take a second.
     """
     if run.status != "running":
         return run.activity

@@ -25,7 +25,7 @@ class StartingRun:
     """A run whose process is still loading libraries and data. `wait` returns the run when training begins."""
 
     def __init__(self, request: Mapping[str, Any], title: str) -> None:
-        """Start the process. Use `start` or `resume` instead. Raises MetatuiError if no process can be started."""
+        """Start the process. `start` and `resume` call this method. Raises MetatuiError if the process cannot start."""
         with open_log() as (log, _):
             self._child = ChildProcess("metatui.runs.execution.worker", title=title, output=log)
         self._child.detach()

@@ -100,7 +100,7 @@ def _warnings(comparison: Comparison, width: int, theme: ChartTheme) -> list[Row
 
 
 def _results(comparison: Comparison, view: View, width: int, theme: ChartTheme) -> list[Row]:
-    """Return bars of the result of each run, below those of the means over seeds if runs differ in the seed."""
+    """Return a bar for each run. If runs differ only in the seed, bars of the means over seeds come first."""
     after = f"{comparison.metric.capitalize()} {after_steps(comparison)}"
     rows: list[Row] = []
     if comparison.repeated:

@@ -70,7 +70,10 @@ class SaveDialog(InputDialog[Path]):
         self.call_after_refresh(self._show_whole_path)
 
     def _show_whole_path(self) -> None:
-        """Show the whole path below the field if it does not fit, unless an error is shown, which usually names it."""
+        """Show the whole path below the field if the field is too narrow for it.
+
+        While an error is shown, the path is not, because most errors name it.
+        """
         path, error = self.query_one("#save-path", Entry), self.query_one("#dialog-error", StatusLine)
         is_cut = path.content_width > path.content_size.width
         self.query_one("#save-whole", StatusLine).update(path.value if is_cut and not error.display else "")

@@ -31,7 +31,7 @@ ALL_SECTIONS: Final = (160, 48)
 
 
 class Sections(Vertical):
-    """The sections of a comparison: two charts above two pages of text. Small terminals show only the selected one."""
+    """The sections of a comparison: two charts above two texts. Small terminals show only the selected section."""
 
     DEFAULT_CSS = """
     Sections .compare-row { height: 1fr; }

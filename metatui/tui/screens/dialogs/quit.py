@@ -1,4 +1,4 @@
-"""Dialog that asks whether the run continues or stops when the app ends."""
+"""Dialog that asks whether the run should continue or stop when the app ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Answer = Literal["keep", "stop", "cancel"]
 
 
 class QuitScreen(Dialog[Answer]):
-    """Asks whether a run continues when the app ends. Enter lets it continue.
+    """Asks whether a run should continue when the app ends. Enter lets the run continue.
 
     `state` is a clause about the run, such as "NAME is training".
     """

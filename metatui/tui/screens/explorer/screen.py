@@ -56,7 +56,7 @@ WAVE_KEY: Final = Key("Arrows", "Bend", "wave(1, 0)")
 
 
 class ExplorerHeader(RowsWidget):
-    """Shows the task, the run, the inner learning rates, the checkpoints, and whether the helper is still adapting."""
+    """Shows the task, the run, the inner learning rates, the checkpoints, and whether an adaptation is in progress."""
 
     DEFAULT_CSS = "ExplorerHeader { height: 2; padding: 0 1; }"
 

@@ -39,7 +39,7 @@ class MarkedRun(NamedTuple):
 
 @dataclass(frozen=True)
 class View:
-    """Display options of the curves. Each key changes one option."""
+    """Display options of the curves. Each option has its own key."""
 
     log: bool = False
     smoothing: float = 0.0

@@ -209,7 +209,7 @@ def facts_of(model: RunModel, load: Load, phase: Phase) -> list[Fact]:
 
 
 def _engine(model: RunModel, started: Started) -> Fact:
-    """Return the engine of the next meta-step, and why it was chosen. The journal also contains this reason."""
+    """Return the engine of the next meta-step, and the reason for choosing it, which is also in the journal."""
     engine, reason = started.engine, started.engine_reason
     if (at := model.compiled_after) is not None and model.iteration < at:
         engine = f"batched, compiled after meta-step {at:,}"

@@ -113,7 +113,7 @@ def run_rows(runs: Sequence[RunStatus], glyphs: Glyphs) -> list[Item]:
 
 
 def _state(run: RunStatus) -> str:
-    """Return the state of a run in words, with the test result if it is finished, otherwise with the latest metric."""
+    """Return the state of a run in words, with the test result of a finished run or the latest metric of other runs."""
     match run.status:
         case "finished":
             if run.test is None:

@@ -237,7 +237,7 @@ class SuiteScreen(ModalScreen[None]):
 
     @work(exclusive=True, group="suite-order")
     async def action_start(self) -> None:
-        """Ask for confirmation, then train the missing runs of the selected suite."""
+        """Ask for confirmation, then train the unfinished runs of the selected suite."""
         selected = self.selected
         if selected is None or selected.status is None or selected.status.running:
             return
@@ -277,7 +277,7 @@ class SuiteScreen(ModalScreen[None]):
             self._show_state("Stopping: the run in progress is saved after its current meta-step.")
 
     def action_compare(self) -> None:
-        """Compare the finished runs that belong to the same comparison of the suite as the selected run."""
+        """Compare the finished runs of the comparison to which the selected run belongs."""
         from metatui.tui.screens.compare.screen import CompareScreen
 
         selected, run = self.selected, self._selected_run

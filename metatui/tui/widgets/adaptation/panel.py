@@ -65,8 +65,8 @@ class Grid:
 class AdaptationPanel(RowsWidget, can_focus=True):
     """Shows the adaptation to held-out tasks at any inner step.
 
-    The first row shows the keys that change the inner step and the tasks, which can also be clicked. Another key shows
-    more support images if they do not all fit.
+    The first row shows the keys that change the inner step and the tasks. These keys can also be clicked. Another key
+    shows more support images if they do not all fit.
     """
 
     DEFAULT_CSS = "AdaptationPanel { min-height: 6; }"
@@ -125,7 +125,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
     def action_step(self, by: int) -> None:
         """Change the inner step.
 
-        If the last step is selected, later evaluations also show their last step, even if they have more steps.
+        If the last step is selected, later evaluations also show their last step, even if its number is higher.
         """
         step = max(0, self.shown_step + by)
         self.step = None if step >= self.last_step else step

@@ -43,7 +43,7 @@ def last_step(view: TaskView) -> int:
 
 
 def quantities(view: TaskView) -> tuple[str, ...]:
-    """Return the names of the quantities in a view. Charts of views with the same names have a common range."""
+    """Return the names of the quantities in a view. Charts of views with the same quantities have a common range."""
     match view:
         case CurveView():
             return (view.y_label,)
@@ -85,7 +85,7 @@ def outcome(view: TaskView, step: int) -> str:
 def captions(view: TaskView, step: int) -> list[str]:
     """Return captions of a task, from the longest to the shortest.
 
-    Each caption names the inner step, unless it is both `step` and the last step of the run. If the run has fewer inner
+    The shorter captions name the inner step only if `step` is not the last step of the run. If the run has fewer inner
     steps than `step`, its last step is shown and named.
     """
     task, result, last = f"Task {view.task}", outcome(view, step), last_step(view)

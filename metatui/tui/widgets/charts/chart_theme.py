@@ -93,7 +93,7 @@ def theme_of(widget: Widget) -> ChartTheme:
 
 @lru_cache(maxsize=256)
 def _resolved(value: str, background: CssColor) -> Color:
-    """Return the colour of text on `background`, from the value of a theme variable such as `auto 60%`.
+    """Compute the colour of text on `background` from the value of a theme variable, for example `auto 60%`.
 
     The colour is computed here, because a CSS rule for each kind of text in each chart would make a change of the theme
     20 % slower.

@@ -81,7 +81,7 @@ class LineChart(RowsWidget):
         self.redraw()
 
     def _order(self, data: ChartData) -> dict[tuple[int, str], int]:
-        """Return a number for each series. It is higher for a series that changed later, and 0 if it never changed."""
+        """Return a number for each series. A series that changed later has a higher number. Unchanged series have 0."""
         before = {(each.position, each.series.style): each.series for each in drawn_series(self._data)}
         order = self._view.order
         latest = max(order.values(), default=0) + 1

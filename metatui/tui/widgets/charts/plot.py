@@ -108,7 +108,7 @@ def _ordered(drawn: Sequence[Drawn], width: int, view: View) -> list[Drawn]:
 
 
 def _readings(drawn: Sequence[Drawn], width: int, theme: ChartTheme) -> list[Row]:
-    """Return rows with the last value of each series as text, which are shown if there is no room for curves."""
+    """Return the last value of each series as a row of text. These rows are shown if there is no room for curves."""
     rows: list[Row] = []
     for _, series in drawn:
         words = fitted(f"{theme.printable(series.name)} {number(_last(series))}", width, theme.glyphs.ellipsis)

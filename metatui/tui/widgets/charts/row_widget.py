@@ -141,7 +141,7 @@ class RowsWidget(Widget):
     """The theme, cached because looking up styles is slow."""
 
     def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
-        """Return the rows from top to bottom. Missing rows are blank, and longer rows are truncated."""
+        """Return the rows from top to bottom. Missing rows are blank, and rows that are too long are truncated."""
         raise NotImplementedError
 
     def redraw(self) -> None:

@@ -30,7 +30,7 @@ RUNNING_HINT = "During a run, only the bright settings can change. Enter applies
 IDLE_HINT = "Tab moves through the fields. {start} starts a run."
 
 HIGH = 42
-"""Minimum height of a form, in rows, to have room for more than the main settings."""
+"""Minimum height, in rows, of a form that has room for more than the main settings."""
 
 
 class FormHint(StaticText):
@@ -276,7 +276,7 @@ class SettingsForm(Vertical):
         return self._start_texts
 
     def restore(self) -> Texts:
-        """Undo the live changes of the last run in the form or, if there are none, the filling in of usual values.
+        """Restore the form: undo the live changes of the last run or, if there are none, the entry of usual values.
 
         Returns:
             The restored texts that had been replaced by live changes, keyed by path.
@@ -327,7 +327,7 @@ class SettingsForm(Vertical):
         return "Enter applies the new value." if self._is_pending(field) else self.offered(field.setting.path)
 
     def offered(self, path: str) -> str:
-        """Return what the offer of usual values says about a setting, or an empty string if it does not mention it."""
+        """Return the note about usual values to show below a setting, or an empty string if there is none."""
         if self.offer is None:
             return ""
         here, typing = self._focused_path == self.offer.path, isinstance(self.screen.focused, Input | ChoiceList)

@@ -107,7 +107,7 @@ class PresetsTab(ListTab):
 
 
 def _summary(problems: Sequence[str]) -> str:
-    """Return one line with the number of unusable presets and the first reason; an empty string if there are none."""
+    """Return the number of unusable presets and the reason for the first one, or an empty string if there are none."""
     if not problems:
         return ""
     what = "A preset" if len(problems) == 1 else f"{len(problems):,} presets"

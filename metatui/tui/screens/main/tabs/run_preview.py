@@ -55,7 +55,7 @@ class RunDetails:
     saved: str = ""
     """Description of saved settings that cannot be used, such as `maml on sinusoid, model mine, seed 1`."""
     missing: str = ""
-    """Sentence about a component whose plugin is not loaded, and about how to load it. Empty if none is missing."""
+    """Sentence that names a component of a missing plugin and says how to load the plugin. Empty if none is missing."""
 
 
 def read_details(run: RunSummary) -> RunDetails:
