@@ -200,6 +200,9 @@ def test_crashed_process_is_reported(
     death = "its process ended with exit code 3 without reporting an error"
     assert f"waves: MAML: {death}; its output is in '{messages}'" in err
     assert messages.read_text() == "oh nooh no"
+    assert main(["suite", file(TINY), "--list", "--json"]) == 0
+    (suite,) = json.loads(capsys.readouterr().out)["suites"]
+    assert [(run["run"], run["status"]) for run in suite["runs"]] == [(None, "failed")] * 2, "as in the app"
 
 
 def test_bundled_suites_are_listed(capsys: Capture) -> None:

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from metatui.cli.console.layout import heading, say, show_table, title
 from metatui.cli.console.output import console, emit
-from metatui.runs.storage.summary import summarise
-from metatui.runs.suites import PlannedRun, Suite, SuiteManifest, bundled, problems, user, user_dir
+from metatui.runs.suites import RunStatus, Suite, SuiteManifest, SuiteMonitor, bundled, problems, user, user_dir
 
 if TYPE_CHECKING:
     from metatui.runs.analysis.comparison import Comparison
-    from metatui.runs.storage.run_folder import RunFolder
     from metatui.runs.storage.store import RunStore
 
 ABOUT = ("title", "source", "measured", "notes")
@@ -41,16 +39,15 @@ def show_plan(suites: Sequence[Suite], store: RunStore, as_json: bool) -> None:
     screen = console()
     for suite in suites:
         heading(screen, suite.name, f"  {suite.title}")
-        folders = SuiteManifest(suite, store).folders()
-        finished = sum(_status(folder)[0] == "finished" for _, folder in folders)
-        say(screen, f"Finished: {finished} of {len(suite.runs)} runs")
+        status = SuiteMonitor(SuiteManifest(suite, store)).read()
+        say(screen, f"Finished: {status.finished} of {len(suite.runs)} runs")
         for part in suite.comparisons:
             # One table for each comparison: a column for its name would leave too little space for run names.
             rows = []
-            for run, folder in folders:
-                if run.comparison == part.name:
-                    status, done = _status(folder)
-                    rows.append((run.label, f"{done:,}/{run.iterations:,}", status, folder.id if folder else ""))
+            for run in status.runs:
+                if run.planned.comparison == part.name:
+                    done = f"{run.iteration:,}/{run.planned.iterations:,}"
+                    rows.append((run.planned.label, done, run.status, run.folder.id if run.folder else ""))
             title(screen, part.name)
             show_table(screen, ("run", "meta-steps", "status", "name"), rows, numbers=("meta-steps",))
             say(screen, *(f"warning about {part.name}: {warning}" for warning in part.warnings), style="yellow")
@@ -81,7 +78,7 @@ def report(
     reports = []
     for suite in suites:
         results = (comparisons or {}).get(suite.name, {})
-        runs = [_run(run, folder) for run, folder in SuiteManifest(suite, store).folders()]
+        runs = [_run(run) for run in SuiteMonitor(SuiteManifest(suite, store)).read().runs]
         parts = [
             {
                 "name": part.name,
@@ -94,28 +91,20 @@ def report(
     return {"suites": reports}
 
 
-def _run(run: PlannedRun, folder: RunFolder | None) -> dict[str, Any]:
-    status, done = _status(folder)
+def _run(run: RunStatus) -> dict[str, Any]:
+    planned, folder = run.planned, run.folder
     return {
-        "comparison": run.comparison,
-        "label": run.label,
-        "algorithm": run.settings.algorithm.name,
-        "seed": run.settings.training.seed,
+        "comparison": planned.comparison,
+        "label": planned.label,
+        "algorithm": planned.settings.algorithm.name,
+        "seed": planned.settings.training.seed,
         "run": folder.id if folder else None,
         "dir": str(folder.path) if folder else None,
-        "status": status,
-        "iterations": done,
-        "of": run.iterations,
-        "settings": run.settings.model_dump(mode="json"),
+        "status": run.status,
+        "iterations": run.iteration,
+        "of": planned.iterations,
+        "settings": planned.settings.model_dump(mode="json"),
     }
-
-
-def _status(folder: RunFolder | None) -> tuple[str, int]:
-    """Return the status and the number of meta-steps of a run."""
-    if folder is None:
-        return "waiting", 0
-    summary = summarise(folder)
-    return summary.status, summary.iteration
 
 
 def _about(suite: Suite) -> dict[str, Any]:
