@@ -132,6 +132,18 @@ def test_each_comparison_is_exported_to_its_own_file(
     assert [line for line in out.splitlines() if line.startswith("tiny: ")] == ["tiny: waves", "tiny: again"]
 
 
+def test_comparisons_with_the_same_file_are_refused(tmp_path: Path, store: RunStore, capsys: Capture) -> None:
+    first, second = tmp_path / "a.toml", tmp_path / "a-b.toml"
+    first.write_text(TINY.replace("waves", "b-c"))
+    second.write_text(TINY.replace("waves", "c"))
+    assert main(["suite", str(first), str(second), "--export", str(tmp_path / "x.csv")]) == 2
+    assert capsys.readouterr().err == (
+        "metatui: --export would write comparison 'b-c' of suite 'a' and comparison 'c' of suite 'a-b' to the same "
+        f"file '{tmp_path / 'x-a-b-c.csv'}': use separate commands with different file names\n"
+    )
+    assert store.runs() == [], "nothing is trained"
+
+
 def test_only_files_that_the_suite_exported_are_replaced(
     file: Callable[[str], str], store: RunStore, tmp_path: Path, capsys: Capture
 ) -> None:

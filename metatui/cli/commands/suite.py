@@ -21,7 +21,7 @@ from metatui.cli.options import (
     runs_dir_option,
     set_option,
 )
-from metatui.utils.errors import MetatuiError
+from metatui.utils.errors import BadInput, MetatuiError, quote
 from metatui.utils.text import counted
 
 if TYPE_CHECKING:
@@ -161,9 +161,16 @@ def _files(
         each.name: [(part.name, file_of(path, each, part)) for part in each.comparisons for path in exports]
         for each in loaded
     }
+    contents: dict[Path, str] = {}
     for each in loaded:
         replaceable = SuiteManifest(each, store).has_exported
-        for _, path in files[each.name]:
+        for name, path in files[each.name]:
+            content = f"comparison {quote(name)} of suite {quote(each.name)}"
+            if (other := contents.setdefault(path, content)) != content:
+                raise BadInput(
+                    f"--export would write {other} and {content} to the same file {quote(str(path), 200)}: use "
+                    "separate commands with different file names"
+                )
             check_new_files(path, "--export", force=force, replaceable=replaceable)
     return files
 
