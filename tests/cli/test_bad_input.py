@@ -141,10 +141,11 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         assert not (folder / "runs").exists()
 
 
-def test_file_as_runs_dir_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["runs", "stop"])
+def test_file_as_runs_dir_is_refused(command: str, tmp_path: Path) -> None:
     file = tmp_path / "runs"
     file.touch()
-    message = assert_refused(["runs", "--runs-dir", str(file)])
+    message = assert_refused([command, "--runs-dir", str(file)])
     assert message == f"metatui: '{file}' is a file, but must be a folder\n"
 
 

@@ -267,6 +267,8 @@ def test_attach_needs_a_live_run(disk: dict[str, str], open_program: Open, runs_
     assert "is training: 'metatui runs' lists all runs" in attach()
     shutil.copytree(FINISHED, runs_dir / "finished")
     run = only_run(runs_dir)
+    file = run.settings_path
+    assert attach("--runs-dir", str(file)) == f"metatui: '{file}' is a file, but must be a folder\n"
     assert attach(run.id) == f"metatui: run '{run.id}' is not training: it is finished\n"
     with open_program("attach", run.id) as program:  # in a terminal, where the app is a child process
         assert program.ended() == 2

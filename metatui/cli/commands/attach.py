@@ -42,14 +42,11 @@ def _live(name: str | None, root: Path) -> RunFolder:
     Raises:
         BadInput: if there is no such run, or it is not live.
     """
-    from metatui.runs.storage.store import RunStore, live_runs
-    from metatui.utils.errors import BadInput, quote
+    from metatui.runs.storage.store import RunStore
 
     store = RunStore(root)
     if name is None:
-        if live := live_runs(store):
-            return live[0].run
-        raise BadInput(f"no run in {quote(str(root), 200)} is training: 'metatui runs' lists all runs")
+        return store.training()[0]
     run = store.find(name, live=True)
     if not run.is_live():
         raise run.not_live()

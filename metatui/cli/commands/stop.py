@@ -14,7 +14,7 @@ from metatui.events import Died, Failed, Finished
 from metatui.runs.execution.control import LiveRun, stop_run
 from metatui.runs.execution.control.client import has_ended
 from metatui.runs.storage.run_folder import RunFolder
-from metatui.runs.storage.store import RunStore, live_runs
+from metatui.runs.storage.store import RunStore
 from metatui.utils.errors import BadInput, MetatuiError, quote
 
 WAIT_SECONDS = 60.0
@@ -66,13 +66,10 @@ def _only_live(store: RunStore) -> RunFolder:
     Raises:
         BadInput: if no run or several runs are training.
     """
-    store.check_root()
-    live = [summary.run for summary in live_runs(store)]
+    live = store.training()
     if len(live) == 1:
         return live[0]
     where = quote(str(store.root), 200)
-    if not live:
-        raise BadInput(f"no run in {where} is training: 'metatui runs' lists all runs")
     names = ", ".join(quote(folder.id)[1:-1] for folder in live)
     raise BadInput(f"RUN is missing, but must name one of the {len(live)} runs in {where} that are training: {names}")
 

@@ -136,6 +136,18 @@ class RunStore:
                     matching.append(summary.run)
         return matching
 
+    def training(self) -> list[RunFolder]:
+        """Return the runs that a process is training, newest first.
+
+        Raises:
+            BadInput: if there is no such run, or the root of this store is a file or cannot be read.
+        """
+        self.check_root()
+        if not (live := live_runs(self)):
+            where = quote(str(self.root), 200)
+            raise BadInput(f"no run in {where} is training: 'metatui runs' lists all runs")
+        return [summary.run for summary in live]
+
     def find(self, reference: str | Path, *, live: bool = False) -> RunFolder:
         """Find a run by its name, the beginning of its name, the path of its folder, `latest` or `latest~n`.
 
