@@ -243,14 +243,14 @@ def _unexpected(error: Exception) -> str:
 
     from metatui.config.plugins import plugin_failure
     from metatui.utils import paths
+    from metatui.utils.logs import open_log
 
     what = plugin_failure(error) or f"internal error ({type(error).__name__})"
-    log = paths.log_file()
-    try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} metatui {metatui.__version__}, process {os.getpid()}\n")
-            file.write("".join(traceback.format_exception(error)))
-    except OSError:
-        return f"{what}; the log {log} cannot be written"
-    return f"{what}; the traceback is in {log}"
+    title = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} metatui {metatui.__version__}, process {os.getpid()}\n"
+    text = title + "".join(traceback.format_exception(error))
+    is_logged = False
+    with open_log() as (log, problem), contextlib.suppress(OSError):  # for example, because the disk is full
+        log.write(text.encode(errors="backslashreplace"))
+        is_logged = not problem
+    where = f"the traceback is in {paths.log_file()}" if is_logged else f"the log {paths.log_file()} cannot be written"
+    return f"{what}; {where}"

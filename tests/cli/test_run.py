@@ -34,7 +34,7 @@ from metatui.runs.storage.checkpoints import save_checkpoint
 from metatui.runs.storage.journal import JournalWriter
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
-from metatui.utils import paths
+from metatui.utils import logs, paths
 from metatui.utils.errors import MetatuiError
 from metatui.utils.files import WriteRefused
 from metatui.utils.numbers import interval
@@ -539,11 +539,19 @@ def test_internal_errors_are_logged(
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(RunStore, "summaries", broken)
+    monkeypatch.setattr(logs, "LARGEST", 10)
+    log = tmp_path / "metatui.log"
+    log.write_text("a log that is too large")
     assert main(["runs"]) == 1
     out, err = capsys.readouterr()
-    log = tmp_path / "metatui.log"
     assert (out, err) == ("", f"metatui: internal error (ZeroDivisionError); the traceback is in {log}\n")
     assert "ZeroDivisionError: a bug" in log.read_text()
+    assert (tmp_path / "metatui.old.log").read_text() == "a log that is too large"
+    no_log = log / "metatui.log"  # in a folder that is a file
+    monkeypatch.setattr(paths, "log_file", lambda: no_log)
+    assert main(["runs"]) == 1
+    message = f"metatui: internal error (ZeroDivisionError); the log {no_log} cannot be written\n"
+    assert capsys.readouterr().err == message
 
 
 def test_ctrl_c_exits_with_130(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
