@@ -11,7 +11,7 @@ from metatui import events
 from metatui.config.fields import FIELDS, text_of
 from metatui.config.registry import DATA
 from metatui.config.settings import Settings
-from metatui.events import Evaluation, Event
+from metatui.events import Evaluation
 from metatui.runs.storage.journal import Entry
 from metatui.utils.errors import BadInput, quote
 from metatui.utils.numbers import diverged, interval
@@ -147,21 +147,6 @@ def training_metrics(meta_loss: float | None, accuracy: float | None, tasks_seen
     percent = f", accuracy {100 * accuracy:.1f} %" if accuracy is not None else ""
     speed = f", {tasks_seen / seconds:,.0f} tasks/s" if seconds > 0 else ""
     return f"meta-loss {loss}{percent}{speed}"
-
-
-def event_message(event: Event) -> str | None:
-    """Describe a change, a hint, a note, a pause or the end of a pause; None for other events."""
-    match event:
-        case events.Tweaked():
-            return change_text(event.path, text_of(event.old), text_of(event.new))
-        case events.Hinted():
-            return hint_text(event)
-        case events.Noted():
-            return event.text
-        case events.Paused() | events.Resumed():
-            return type(event).__name__
-        case _:
-            return None
 
 
 FINISHED = {

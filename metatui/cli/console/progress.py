@@ -14,8 +14,9 @@ from rich.text import Text
 from metatui import events
 from metatui.cli.console.layout import say
 from metatui.cli.console.output import console
+from metatui.config.fields import text_of
 from metatui.runs.evaluation_clock import EvaluationClock
-from metatui.runs.formatting import FINISHED, event_message, headline, hint_text, parameters, training_metrics
+from metatui.runs.formatting import FINISHED, change_text, headline, hint_text, parameters, training_metrics
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.progress import packing, stages
 from metatui.utils.text import sanitize
@@ -204,13 +205,15 @@ def sentence(event: events.Event, run: RunFolder) -> str | None:
             warning = f"; warning: {event.warning}" if event.warning and test and test.is_finite else ""
             resume = f"; to continue: {run.resume_command}" if event.reason == "interrupted" else ""
             text = f"meta-step {event.iteration:,}: {ending}{tested}; run folder: {run.path}{warning}{resume}"
-        case events.Failed():  # the command ends with this message
+        case events.Tweaked():
+            change = change_text(event.path, text_of(event.old), text_of(event.new))
+            text = f"meta-step {event.iteration:,}: {change}"
+        case events.Noted():
+            text = f"meta-step {event.iteration:,}: {event.text}"
+        case events.Paused() | events.Resumed():
+            text = f"meta-step {event.iteration:,}: {type(event).__name__}"
+        case _:  # a command that fails ends with the message of `Failed`
             return None
-        case _:
-            message = event_message(event)
-            if message is None:
-                return None
-            text = f"meta-step {event.iteration:,}: {message}"
     return sanitize(text, limit=2000)
 
 
