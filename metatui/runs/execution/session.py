@@ -97,10 +97,6 @@ class Session:
             self.outcome.see(reached)
 
     @property
-    def run_id(self) -> str:
-        return self.run.id
-
-    @property
     def settings(self) -> Settings:
         """Current settings, including live changes."""
         return self.trainer.settings

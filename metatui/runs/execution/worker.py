@@ -57,7 +57,7 @@ def train(session: Session) -> None:
             for _ in training:
                 pass
     except MetatuiError as error:
-        write_log(f"run {session.run_id} {session.outcome.status}: {error}")
+        write_log(f"run {session.run.id} {session.outcome.status}: {error}")
 
 
 def _open_session(channel: Channel, request: Mapping[str, Any], ending: SignalState) -> Session | None:
@@ -91,7 +91,7 @@ def _open_session(channel: Channel, request: Mapping[str, Any], ending: SignalSt
         _answer(channel, error=sentence, exit_code=MetatuiError.exit_code, problems=[])
         return None
     _redirect_output(session.run.path / "output.log")
-    _answer(channel, run=session.run_id, dir=str(session.run.path))
+    _answer(channel, run=session.run.id, dir=str(session.run.path))
     channel.file.close()  # otherwise, closing the socket would not close the connection
     session.control.adopt(channel.socket)
     return session

@@ -94,19 +94,15 @@ class SuiteRunner:
         self._devices = devices
         self._lock = Lock()
         self._over = False
-        self._interrupted = False
+        self.interrupted = False
         self._children: set[ChildProcess] = set()
-
-    @property
-    def interrupted(self) -> bool:
-        return self._interrupted
 
     def interrupt(self) -> None:
         """Interrupt and save the current runs, and do not start further runs.
 
         Signal handlers and other threads may call this method.
         """
-        self._interrupted = self._over = True
+        self.interrupted = self._over = True
         for child in list(self._children):
             child.end_sending()
 

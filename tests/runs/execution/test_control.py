@@ -85,7 +85,7 @@ def told(run: RunFolder) -> list[str]:
 
 def test_commands_are_executed_and_recorded(trained: Trained) -> None:
     live = trained.attach()
-    assert (live.run_id, live.hello.phase) == (trained.run.id, "running")
+    assert (live.run.id, live.hello.phase) == (trained.run.id, "running")
     seen = iter(live)
     until(Progress, seen)
     live.submit(Change("algorithm.inner_lr", 0.02))

@@ -66,7 +66,7 @@ def test_detached_run_reports_every_event_and_resumes() -> None:
     live = start_detached(SMALL, preset="small")
     assert live.hello.pid != os.getpid()
     if sys.platform == "linux":
-        title = f"'metatui {live.run_id}'; import sys".encode()
+        title = f"'metatui {live.run.id}'; import sys".encode()
         assert Path(f"/proc/{live.hello.pid}/cmdline").read_bytes().split(b"\0")[3].startswith(title)
     assert live.hello.iteration == 0
     seen = list(live)
@@ -98,26 +98,26 @@ def test_run_survives_its_starter_and_resumes_when_killed(
     with monkeypatch.context() as patched:
         patched.setattr("metatui.cli.commands.stop.WAIT_SECONDS", 0.1)
         patched.setattr(LiveRun, "submit", lambda live, command: None)  # as in a long meta-step
-        assert main(["stop", live.run_id]) == 1
+        assert main(["stop", live.run.id]) == 1
     assert "did not stop within 0.1 seconds" in capsys.readouterr().err
     os.kill(live.hello.pid, signal.SIGKILL)
     *_, failed = seen
     assert isinstance(failed, events.Died)
-    assert failed.sentence == f"Process {live.hello.pid} ended unexpectedly during run {live.run_id}"
+    assert failed.sentence == f"Process {live.hello.pid} ended unexpectedly during run {live.run.id}"
     with monkeypatch.context() as patched:
         patched.setattr("metatui.cli.commands.stop.stop_run", lambda run: live)
         patched.setattr("metatui.cli.commands.stop._end", lambda live: failed)
-        assert main(["stop", live.run_id]) == 1
-    advice = f"{failed.sentence}: resume the run with metatui run --resume {live.run_id}"
+        assert main(["stop", live.run.id]) == 1
+    advice = f"{failed.sentence}: resume the run with metatui run --resume {live.run.id}"
     assert advice in capsys.readouterr().err
     assert live.run.status() == "interrupted"
 
     # The socket of the dead process still exists. The new process has no terminal and its own session.
-    assert main(["run", "--resume", live.run_id, "--detach"]) == 0
+    assert main(["run", "--resume", live.run.id, "--detach"]) == 0
     output = capsys.readouterr().out
-    assert output.startswith(f"{live.run_id} is training in the background, in process ")
-    assert f"metatui attach {live.run_id} " in output
-    assert f"metatui stop {live.run_id} " in output
+    assert output.startswith(f"{live.run.id} is training in the background, in process ")
+    assert f"metatui attach {live.run.id} " in output
+    assert f"metatui stop {live.run.id} " in output
     again = LiveRun.attach(live.run)
     pid = again.hello.pid
     assert os.getsid(pid) == pid

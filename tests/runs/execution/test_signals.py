@@ -328,7 +328,7 @@ def test_auto_warns_if_a_run_with_the_same_settings_is_training(tiny: Settings) 
         live.close()
     assert result.exit_code == 0
     warnings = [line for line in result.stderr.splitlines() if line.startswith("warning: ")]
-    name = session.run_id
+    name = session.run.id
     assert warnings == [
         f"warning: {name}, which is training, has the same settings: follow it with metatui attach {name}"
     ]

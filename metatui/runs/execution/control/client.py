@@ -141,10 +141,6 @@ class LiveRun:
         self._reached = self.hello.iteration
         channel.socket.settimeout(None)
 
-    @property
-    def run_id(self) -> str:
-        return self.run.id
-
     @classmethod
     def attach(cls, run: RunFolder) -> LiveRun:
         """Connect to a run that is training in another process.
