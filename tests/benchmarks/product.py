@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from metatui.cli.console.progress import Display, display
+from metatui.cli.console.progress import LiveDisplay, PlainDisplay, display
 from metatui.config.fields import change
 from metatui.events import Event, Noted, Progress, Started
 from metatui.runs.execution.session import Session
@@ -96,7 +96,7 @@ def a_run(work: Work, folder: Path) -> Iterator[Side]:
         yield Side("run", step, dict, threads)
 
 
-def _settle(events: Generator[Event, None, None], shown: Display) -> None:
+def _settle(events: Generator[Event, None, None], shown: PlainDisplay | LiveDisplay) -> None:
     """Advance the run until it no longer changes its engine.
 
     If the run does not compile meta-steps, this takes one meta-step. Otherwise, this continues until the run

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Protocol
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -29,19 +28,13 @@ The line is printed after `EVERY_SECONDS` if that is earlier.
 """
 
 
-class Display(Protocol):
-    """Display that shows the events of a run."""
-
-    def see(self, event: events.Event) -> None: ...
-
-
 def can_redraw(screen: Console) -> bool:
     """Return whether `screen` is a terminal that can redraw a bar."""
     return screen.is_terminal and not screen.is_dumb_terminal
 
 
 @contextmanager
-def display(run: RunFolder) -> Iterator[Display]:
+def display(run: RunFolder) -> Iterator[PlainDisplay | LiveDisplay]:
     """Context manager that yields a display, which shows the progress of a run on standard error."""
     screen = console(stderr=True)
     if not can_redraw(screen):

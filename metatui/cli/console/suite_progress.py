@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -24,14 +23,8 @@ from metatui.runs.formatting import training_metrics
 from metatui.runs.suites import RunEnded, RunPacked, RunProgress, RunStarted, RunWarned, Suite, SuiteEvent
 
 
-class Display(Protocol):
-    """Display that shows the events of a suite."""
-
-    def see(self, event: SuiteEvent) -> None: ...
-
-
 @contextmanager
-def display(suite: Suite, finished: int) -> Iterator[Display]:
+def display(suite: Suite, finished: int) -> Iterator[PlainDisplay | LiveDisplay]:
     """Context manager that yields a display, which shows the progress of a suite on standard error.
 
     Args:
