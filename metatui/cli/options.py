@@ -38,21 +38,24 @@ def _settings(context: click.Context, parameter: click.Parameter, incomplete: st
     return [CompletionItem(f"{path}=", help=f.help) for path, f in FIELDS.items() if path.startswith(incomplete)]
 
 
-def complete_algorithms(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from click.shell_completion import CompletionItem
-
+def complete_algorithms(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     from metatui.config.registry import ALGORITHMS
 
-    return [CompletionItem(name) for name in ALGORITHMS.names() if name.startswith(incomplete)]
+    return [name for name in ALGORITHMS.names() if name.startswith(incomplete)]
+
+
+def names_or_file(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
+    """Return the `names` that start with `incomplete`; if there are none, let the shell complete a file name."""
+    from click.shell_completion import CompletionItem
+
+    items = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    return items or [CompletionItem(incomplete, type="file")]
 
 
 def complete_presets(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from click.shell_completion import CompletionItem
-
     from metatui.config import presets
 
-    names = [CompletionItem(name) for name in presets.names() if name.startswith(incomplete)]
-    return names or [CompletionItem(incomplete, type="file")]
+    return names_or_file(presets.names(), incomplete)
 
 
 def complete_runs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

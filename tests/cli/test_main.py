@@ -116,7 +116,9 @@ def test_completion_script(capsys: Capture, shell: str) -> None:
     [
         ("metatui ru", ["run", "runs"]),
         ("metatui runs l", ["list"]),
-        ("metatui run qui", ["quick"]),
+        *((f"metatui {command} qui", ["quick"]) for command in ("run", "suite", "presets save x --from")),
+        *((f"metatui {command} no-such", ["file,no-such"]) for command in ("run", "suite")),
+        ("metatui explain proto_", ["proto_maml"]),
         ("metatui run --set task.sh", ["task.shots=", "task.shots_range="]),
         ("metatui run --resume lat", ["latest"]),
         *((f"metatui {command} l", ["latest"]) for command in ("attach", "compare", "evaluate", "predict", "report",

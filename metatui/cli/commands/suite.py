@@ -18,6 +18,7 @@ from metatui.cli.options import (
     export_option,
     force_option,
     json_option,
+    names_or_file,
     runs_dir_option,
     set_option,
 )
@@ -35,14 +36,10 @@ if TYPE_CHECKING:
 
 
 def _complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from click.shell_completion import CompletionItem
-
     from metatui.config import presets
     from metatui.runs.suites import files
 
-    names = [*files.names(), *presets.names()]
-    items = [CompletionItem(name) for name in names if name.startswith(incomplete)]
-    return items or [CompletionItem(incomplete, type="file")]
+    return names_or_file([*files.names(), *presets.names()], incomplete)
 
 
 @click.command(
