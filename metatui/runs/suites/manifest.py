@@ -114,28 +114,18 @@ class SuiteManifest:
 
     def failures(self) -> dict[str, str]:
         """Return the errors of failed runs, keyed by run name."""
-        with suppress(BadInput, ValueError, RecursionError):
-            failures = json.loads(read_bounded(self.failures_path, LARGEST))
-            if isinstance(failures, dict):
-                return {name: sanitize(text, limit=400) for name, text in failures.items() if isinstance(text, str)}
-        return {}
+        failures = _read_object(self.failures_path)
+        return {name: sanitize(text, limit=400) for name, text in failures.items() if isinstance(text, str)}
 
     def add_exports(self, files: Iterable[Path]) -> None:
         """Record files to which a comparison was exported; raise MetatuiError if the record cannot be written."""
-        exports = {**self._exports(), **{str(file.absolute()): _signature(file) for file in files}}
+        exports = {**_read_object(self.exports_path), **{str(file.absolute()): _signature(file) for file in files}}
         write_atomically(self.exports_path, json.dumps(exports, indent=1).encode())
 
     def has_exported(self, file: Path) -> bool:
         """Return whether `file` is as the suite exported it: nothing else has replaced or changed it since."""
         signature = _signature(file)
-        return signature is not None and self._exports().get(str(file.absolute())) == signature
-
-    def _exports(self) -> dict[str, Any]:
-        with suppress(BadInput, ValueError, RecursionError):
-            exports = json.loads(read_bounded(self.exports_path, LARGEST))
-            if isinstance(exports, dict):
-                return exports
-        return {}
+        return signature is not None and _read_object(self.exports_path).get(str(file.absolute())) == signature
 
     def folders(self) -> list[tuple[PlannedRun, RunFolder | None]]:
         """Return each run of the suite with its folder, or with None if the run has not been started."""
@@ -167,6 +157,15 @@ class SuiteManifest:
             pass
         file = quote(str(self.path), 200)
         raise BadInput(f"{file} is not a valid list of runs: delete the file to train the suite again")
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object in the file `path`; an empty dict if the file is missing or invalid."""
+    with suppress(BadInput, ValueError, RecursionError):
+        found = json.loads(read_bounded(path, LARGEST))
+        if isinstance(found, dict):
+            return found
+    return {}
 
 
 def _signature(file: Path) -> list[int] | None:
