@@ -97,7 +97,7 @@ def doctor(runs_dir: Path | None, as_json: bool) -> None:
     report: dict[str, Any] = {
         "versions": _versions(),
         "devices": _devices(),
-        "threads": _threads(),
+        "threads": {"processors": os.cpu_count(), "usable_cores": usable_cores()},
         "cuda": _cuda(),
         "compilers": _compilers(),
         "data": _data(),
@@ -182,10 +182,6 @@ def _devices() -> list[dict[str, Any]]:
     from metatui.learning.hardware.devices import available
 
     return [{"device": d.name, "title": d.title, "memory_bytes": d.memory_bytes} for d in available()]
-
-
-def _threads() -> dict[str, int | None]:
-    return {"processors": os.cpu_count(), "usable_cores": usable_cores()}
 
 
 def _cuda() -> dict[str, Any]:

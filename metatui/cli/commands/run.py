@@ -51,18 +51,6 @@ if TYPE_CHECKING:
 S = TypeVar("S", "Session", "LiveRun")
 
 
-class Stopped(MetatuiError):
-    """Raised if another process has stopped the run, so that there is no result."""
-
-    exit_code = 128 + signal.SIGINT
-
-    def __init__(self, session: Session) -> None:
-        super().__init__(
-            f"{session.run.id} was stopped in the app or with 'metatui stop' before its final test, so it has no test "
-            f"result; to continue: {session.run.resume_command}"
-        )
-
-
 @click.command(
     epilog=examples(
         "metatui run quick # train with the settings of a preset",
@@ -260,7 +248,12 @@ def train(
     if session.outcome.status == "interrupted":
         context.exit(ending.exit_code)
     if session.outcome.status == "stopped":
-        raise Stopped(session)
+        stopped = MetatuiError(
+            f"{session.run.id} was stopped in the app or with 'metatui stop' before its final test, so it has no test "
+            f"result; to continue: {session.run.resume_command}"
+        )
+        stopped.exit_code = 128 + signal.SIGINT
+        raise stopped
 
 
 def train_seeds(
