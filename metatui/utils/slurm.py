@@ -1,4 +1,4 @@
-"""The Slurm job that this process is part of."""
+"""The Slurm job that this process is part of, and the exit code with which such a job is queued again."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ NAMES = (
     "SLURM_RESTART_COUNT", "SLURM_JOB_PARTITION", "SLURM_CLUSTER_NAME",
 )  # fmt: skip
 """Environment variables that the journal records. A requeued job keeps its SLURM_JOB_ID."""
+
+REQUEUE = 75
+"""Exit code (EX_TEMPFAIL) if the run was saved and the same command can continue it."""
 
 
 def job() -> dict[str, str]:

@@ -35,7 +35,7 @@ from metatui.config.presets import Preset
 from metatui.config.registry import ALGORITHMS
 from metatui.config.settings import Settings
 from metatui.config.usual import SELECTORS, unusual
-from metatui.utils import paths
+from metatui.utils import paths, slurm
 from metatui.utils.errors import BadInput, MetatuiError
 
 if TYPE_CHECKING:
@@ -229,7 +229,6 @@ def train(
     """
     from metatui.cli.console.progress import display
     from metatui.runs.execution.session import UnsavedStateError
-    from metatui.runs.execution.signals import REQUEUE
 
     ending.then(session.interrupt)
     try:
@@ -237,8 +236,8 @@ def train(
             for event in events:
                 progress.see(event)
     except UnsavedStateError as unsaved:
-        if ending.signal is not None and ending.exit_code == REQUEUE:  # the job can continue from the last checkpoint
-            unsaved.exit_code = REQUEUE
+        if ending.exit_code == slurm.REQUEUE:  # the job can continue from the last checkpoint
+            unsaved.exit_code = slurm.REQUEUE
         raise
     finally:  # scripts need the run and its state even after a failure
         if as_json:

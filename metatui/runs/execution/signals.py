@@ -12,9 +12,6 @@ from metatui.utils.end_signals import SIGNALS, USUAL
 from metatui.utils.errors import MetatuiError
 from metatui.utils.progress import packing
 
-REQUEUE = 75
-"""Exit code (EX_TEMPFAIL) if the run was saved and the same command can continue it."""
-
 
 class SignalState:
     """State of the signal handlers: the first signal that asked the process to end, if any, and the reaction to it."""
@@ -29,13 +26,13 @@ class SignalState:
     def exit_code(self) -> int:
         """Exit code of a run that the signal ended: 128 plus the signal's number, as in shells.
 
-        In a Slurm job, the exit code is `REQUEUE`, so that the batch script or Slurm (parameter `RequeueExit`) can
-        queue the job again. For Ctrl-C, which comes from the user, the exit code is always 130.
+        In a Slurm job, the exit code is `slurm.REQUEUE`, so that the batch script or Slurm (parameter `RequeueExit`)
+        can queue the job again. For Ctrl-C, which comes from the user, the exit code is always 130.
         """
         if self.signal in (None, signal.SIGINT):
             return 128 + signal.SIGINT
         assert self.signal is not None
-        return REQUEUE if slurm.job() else 128 + self.signal
+        return slurm.REQUEUE if slurm.job() else 128 + self.signal
 
     def defer(self) -> None:
         """Defer all signals except Ctrl-C until `then` is called.
