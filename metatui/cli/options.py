@@ -1,4 +1,4 @@
-"""Options shared by several commands."""
+"""Options shared by several commands, and completion of the names of runs, presets and settings in the shell."""
 
 from __future__ import annotations
 

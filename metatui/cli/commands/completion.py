@@ -1,4 +1,4 @@
-"""`metatui completion`: shell completion for commands, presets, runs and settings."""
+"""`metatui completion`: print the script that enables completion in a shell."""
 
 from __future__ import annotations
 
