@@ -430,6 +430,11 @@ class Settings(Group):
         """Smallest and largest number of shots in training episodes."""
         return _limits(self.task.shots_range, self.training_shots)
 
+    @property
+    def training_size_varies(self) -> bool:
+        """Whether each meta-step draws the size of its tasks from a range."""
+        return bool(self.task.shots_range or (self.is_classification and self.task.ways_range))
+
 
 def _limits(text: str, fixed: int) -> tuple[int, int]:
     """Return the smallest and the largest number of the range `text`, or `fixed` for both if `text` is empty."""

@@ -126,7 +126,7 @@ class Experiment:
     def training_episodes(self, tasks: range) -> Episodes:
         """Return the meta-batch of the training episodes numbered `tasks`."""
         seed, shots = self.settings.training.seed, self.settings.training_shots
-        if self.settings.task.ways_range or self.settings.task.shots_range:
+        if self.settings.training_size_varies:
             ways, shots = training_size(self.settings, tasks.start)
             return self.episodes("train", tasks, seed=seed, shots=shots, ways=ways)
         if self.settings.is_classification:

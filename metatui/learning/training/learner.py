@@ -30,6 +30,13 @@ METRIC_QUERIES_PER_CLASS = 2
 """Number of query images per class for the training metrics of algorithms that do not train on the query set."""
 
 
+class StepsPending(Exception):
+    """Raised instead of taking an eager meta-step if captured meta-steps have not been read with `Learner.read`.
+
+    If one of them diverged, θ is still that of the last finite meta-step, and an eager meta-step would change it.
+    """
+
+
 @dataclass(frozen=True)
 class PendingStep:
     """A meta-step that was queued on the device and may not have finished yet."""
@@ -68,6 +75,8 @@ class Learner:
         """Compiled meta-steps; None if the engine is not `compiled`."""
         self.captures = self._make_captures()
         """Meta-steps captured as CUDA graphs; None if the device, engine or algorithm does not support them."""
+        self._has_pending = False
+        """Whether there are captured meta-steps that have not been read."""
 
     @cached_property
     def outer(self) -> OuterAdam:
@@ -85,6 +94,7 @@ class Learner:
 
         Raises:
             Diverged: if a loss or gradient is not finite. The meta-parameters are unchanged.
+            StepsPending: if earlier meta-steps must be read first. The meta-parameters are unchanged.
         """
         seed = self.experiment.settings.training.seed + tasks.start
         with dropping_blocks(self._drop_blocks, seed):
@@ -228,11 +238,15 @@ class Learner:
 
         Raises:
             Diverged: if a loss or gradient is not finite. For a captured graph, `read` raises this error later.
+            StepsPending: if there is no captured graph, but earlier captured meta-steps have not been read.
         """
         settings = self.experiment.settings
         at_once = settings.compute.tasks_at_once
         if self.captures is not None and self.captures.has(episodes, settings.algorithm, at_once=at_once):
+            self._has_pending = True
             return PendingStep(self.captures(episodes, settings.algorithm, outer_lr, at_once=at_once))
+        if self._has_pending:
+            raise StepsPending
         if self.graphs is None or not self.graphs.has(episodes, settings.algorithm):
             return None
         metrics = self.graphs(episodes, settings.algorithm, outer_lr)
@@ -278,6 +292,7 @@ class Learner:
             Diverged: if the first meta-step diverged.
         """
         assert self.captures is not None
+        self._has_pending = False
         rows = torch.stack([step.metrics for step in steps]).tolist()
         finite = list(takewhile(lambda row: all(map(math.isfinite, row)), rows))
         if not finite:

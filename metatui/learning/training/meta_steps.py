@@ -13,7 +13,7 @@ from metatui.learning.engines.compiled.cuda_graph import CaptureFailed
 from metatui.learning.experiment import Experiment
 from metatui.learning.hardware.memory import is_out_of_memory
 from metatui.learning.optim.outer import Diverged, scheduled_lr
-from metatui.learning.training.learner import Learner, MetaStep, PendingStep
+from metatui.learning.training.learner import Learner, MetaStep, PendingStep, StepsPending
 
 MAX_PENDING_STEPS = 10
 """Number of meta-steps that are queued on a device before the trainer waits for their metrics."""
@@ -67,6 +67,9 @@ class MetaSteps:
                 if len(self._pending) == MAX_PENDING_STEPS or isinstance(self._pending[-1][1], MetaStep):
                     yield from self.flush()
                 return
+            except StepsPending:
+                yield from self.flush()
+                continue
             except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
                 settings = self._experiment.settings
                 meta_batch = settings.algorithm.meta_batch

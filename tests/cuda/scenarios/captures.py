@@ -66,6 +66,20 @@ def test_captured_runs_match_eager_ones(
     assert captured == pytest.approx(eager, rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("values", "ranges"),
+    [(WAVES, {"task__shots_range": "2-6"}), (SMALL_IMAGES, {"task__ways_range": "2-4", "task__shots_range": "1-2"})],
+)
+def test_runs_with_ranges_match_eager_ones(values: dict[str, Scalar], ranges: dict[str, Scalar]) -> None:
+    settings = small(values, algorithm__grad_clip=0.5, **ranges)
+    expected = train_steps(change(settings, {"compute.cuda_graphs": False}))
+    events = train(settings)
+    assert losses(events) == expected
+    assert isinstance(events[-1], Finished)
+    assert not simulator.captured
+    assert not notes(events)
+
+
 def test_rates_and_clip_are_read_at_each_replay() -> None:
     settings = small(WAVES, algorithm__inner_steps=2, algorithm__grad_clip=0.5)
     eager, captured = (Learner(set_up(settings)) for _ in range(2))

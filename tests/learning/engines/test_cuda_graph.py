@@ -11,6 +11,7 @@ import torch
 
 from metatui.config.settings import Settings
 from metatui.events import Change, Event, Failed, Finished, Noted, Progress, Tweaked
+from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.base import MetaGradient
 from metatui.learning.engines.batched import BatchedEngine
 from metatui.learning.engines.compiled import cuda_graph as graphs
@@ -133,6 +134,48 @@ def test_divergence_is_detected_at_its_meta_step(tiny: Make, monkeypatch: pytest
     assert len(steps(events)) == 4
     for name, tensor in trainer.state().tensors.items():
         torch.testing.assert_close(tensor, expected.tensors[name], rtol=1e-5, atol=1e-6)
+
+
+def with_fewer_shots(trainer: Trainer, monkeypatch: pytest.MonkeyPatch, diverged: int | None = None) -> None:
+    """Give every third meta-step tasks with fewer shots, which the captured graph does not fit.
+
+    Args:
+        diverged: index of the meta-step whose targets are infinite.
+    """
+    sample = trainer.experiment.training_episodes
+
+    def varied(tasks: range) -> Episodes:
+        episodes, step = sample(tasks), tasks.start // len(tasks)
+        if step == diverged:
+            episodes.query_y.mul_(torch.inf)
+        if step % 3 < 2:
+            return episodes
+        x, y = episodes.support_x[:, :4], episodes.support_y[:, :4]
+        return Episodes(x, y, episodes.query_x, episodes.query_y)
+
+    monkeypatch.setattr(trainer.experiment, "training_episodes", varied)
+
+
+def test_eager_steps_between_captured_ones_keep_the_order(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = tiny(compute__precision="float64")
+    found = []
+    for trainer in (captured(settings), Trainer(settings)):
+        with_fewer_shots(trainer, monkeypatch)
+        found.append(steps(list(trainer.events())))
+    assert [e.iteration for e in found[0]] == list(range(1, 21))
+    assert [e.meta_loss for e in found[0]] == pytest.approx([e.meta_loss for e in found[1]], rel=1e-9)
+
+
+def test_no_eager_step_follows_a_diverged_captured_one(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = tiny(compute__precision="float64", evaluation__every=0)
+    ends, states = [], []
+    for trainer in (captured(settings), Trainer(settings)):
+        with_fewer_shots(trainer, monkeypatch, diverged=4)
+        ends.append(list(trainer.events())[-1])
+        states.append(trainer.state().tensors)
+    assert all(isinstance(end, Failed) and end.iteration == 4 for end in ends)
+    for name, tensor in states[0].items():
+        torch.testing.assert_close(tensor, states[1][name], rtol=1e-9, atol=1e-12)
 
 
 def test_failed_capture_falls_back_to_eager(tiny: Make) -> None:
@@ -271,7 +314,7 @@ def test_least_recently_used_captures_are_dropped(tiny: Make) -> None:
 def test_captures_by_algorithm_engine_and_device(tiny: Make) -> None:
     cuda, cpu = torch.device("cuda:1"), torch.device("cpu")
 
-    def asked(device: torch.device, **changes: str | bool) -> bool:
+    def asked(device: torch.device, **changes: str | bool | int) -> bool:
         experiment = set_up(tiny(**changes))
         return captures(experiment.algorithm, experiment.engine, device)
 
@@ -281,6 +324,9 @@ def test_captures_by_algorithm_engine_and_device(tiny: Make) -> None:
     assert not asked(cuda, compute__cuda_graphs=False)
     assert not asked(cuda, algorithm__name="reptile")
     assert not asked(cuda, compute__engine="higher")
+    assert not asked(cuda, task__shots_range="2-6")
+    assert not asked(cuda, task__source="glyphs", model__filters=2, task__ways_range="2-6")
+    assert asked(cuda, task__ways_range="2-6"), "regression tasks have no ways"
 
 
 class Graph:

@@ -144,6 +144,8 @@ def captures(algorithm: Algorithm, engine: Engine, device: torch.device) -> bool
     suits = algorithm.captured and not algorithm.annealed and engine.capturable
     # A graph would repeat the masks that it was captured with.
     suits = suits and not drop_blocks(engine.model)
+    # Every size of the tasks needs a graph of its own, and a capture takes as long as several meta-steps.
+    suits = suits and not algorithm.settings.training_size_varies
     return suits and algorithm.settings.compute.cuda_graphs and device.type == "cuda"
 
 
