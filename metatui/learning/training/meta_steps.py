@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict
+from functools import partial
 
 import torch
 
@@ -19,18 +20,6 @@ MAX_PENDING_STEPS = 10
 """Number of meta-steps that are queued on a device before the trainer waits for their metrics."""
 
 
-@dataclass(frozen=True)
-class StepInfo:
-    """The part of the event `Progress` that is known before the metrics of the meta-step."""
-
-    iteration: int
-    outer_lr: float
-    tasks: int
-    """Number of tasks in the meta-batch."""
-    tasks_seen: int
-    seconds: float
-
-
 class MetaSteps:
     """Runs meta-steps one at a time with the current settings, and reports their metrics."""
 
@@ -42,7 +31,9 @@ class MetaSteps:
         self.tasks_seen = 0
         self.seconds = 0.0
         """Time spent in meta-steps, in seconds."""
-        self._pending: list[tuple[StepInfo, MetaStep | PendingStep]] = []
+        self._pending: list[tuple[range, partial[Progress], MetaStep | PendingStep]] = []
+        """Meta-steps that have not been reported: their task numbers, their events without the metrics, and their
+        results."""
         self._tried_to_capture: object = None
         """The kind of meta-step for which capturing a CUDA graph was last attempted."""
         self._stage: str | None = None
@@ -64,7 +55,7 @@ class MetaSteps:
             try:
                 yield from self._capture()
                 self._make_step()
-                if len(self._pending) == MAX_PENDING_STEPS or isinstance(self._pending[-1][1], MetaStep):
+                if len(self._pending) == MAX_PENDING_STEPS or isinstance(self._pending[-1][-1], MetaStep):
                     yield from self.flush()
                 return
             except StepsPending:
@@ -100,25 +91,16 @@ class MetaSteps:
         pending, self._pending = self._pending, []
         while pending:
             began = time.monotonic()
-            metrics = [step for _, step in pending if isinstance(step, MetaStep)]
+            metrics = [step for *_, step in pending if isinstance(step, MetaStep)]
             try:
-                metrics = metrics or self._learner.read([s for _, s in pending if isinstance(s, PendingStep)])
+                metrics = metrics or self._learner.read([s for *_, s in pending if isinstance(s, PendingStep)])
             except Diverged:
-                first = pending[0][0]
-                self.iteration, self.tasks_seen = first.iteration - 1, first.tasks_seen - first.tasks
+                self.iteration -= len(pending)
+                self.tasks_seen = pending[0][0].start
                 raise
             self.seconds += time.monotonic() - began
-            for (info, _), step in zip(pending, metrics, strict=False):
-                yield Progress(
-                    iteration=info.iteration,
-                    meta_loss=step.meta_loss,
-                    accuracy=step.accuracy,
-                    support_loss=step.support_loss,
-                    grad_norm=step.grad_norm,
-                    outer_lr=info.outer_lr,
-                    tasks_seen=info.tasks_seen,
-                    seconds=info.seconds,
-                )
+            for (_, event, _), step in zip(pending, metrics, strict=False):
+                yield event(**asdict(step))
             pending = pending[len(metrics) :]
 
     def _new_stage(self) -> Iterator[Event]:
@@ -164,4 +146,11 @@ class MetaSteps:
         self.iteration += 1
         self.tasks_seen = tasks.stop
         self.seconds += time.monotonic() - began
-        self._pending.append((StepInfo(self.iteration, outer_lr, len(tasks), self.tasks_seen, self.seconds), step))
+        event = partial(
+            Progress,
+            iteration=self.iteration,
+            outer_lr=outer_lr,
+            tasks_seen=self.tasks_seen,
+            seconds=self.seconds,
+        )
+        self._pending.append((tasks, event, step))
