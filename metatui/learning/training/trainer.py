@@ -270,9 +270,8 @@ class Trainer:
     def _process_commands(self) -> Iterator[Event]:
         """Process all queued commands; while paused, wait for more."""
         paused = False
-        if self.commands.waiting():
-            yield from self._steps.flush()
         while (paused or self.commands.waiting()) and not self._stop:
+            yield from self._steps.flush()
             match self.commands.get():
                 case Pause() if not paused:
                     paused = True

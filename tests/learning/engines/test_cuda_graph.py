@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,7 +10,19 @@ import pytest
 import torch
 
 from metatui.config.settings import Settings
-from metatui.events import Change, Event, Failed, Finished, Noted, Progress, Tweaked
+from metatui.events import (
+    Change,
+    Command,
+    Event,
+    Failed,
+    Finished,
+    Noted,
+    Pause,
+    Paused,
+    Progress,
+    Resume,
+    Tweaked,
+)
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.base import MetaGradient
 from metatui.learning.engines.batched import BatchedEngine
@@ -108,6 +120,27 @@ def test_rate_changes_need_no_capture(tiny: Make) -> None:
         events.append(event)
     assert [e.iteration for e in events if isinstance(e, Noted)] == [0, 20]
     assert events[-1].iteration == 40
+
+
+def test_command_follows_the_metrics_of_earlier_meta_steps(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = captured(tiny(evaluation__every=0))
+    real = trainer.commands.waiting
+    late: list[Command] = [Resume(), Pause()]
+    events: list[Event] = []
+
+    def waiting() -> Sequence[Command]:
+        """Return the commands. After meta-step 7, others arrive immediately after the queue was examined."""
+        found = tuple(real())
+        while trainer.iteration == 7 and late:
+            trainer.submit(late.pop())
+        return found
+
+    monkeypatch.setattr(trainer.commands, "waiting", waiting)
+    for event in trainer.events():
+        if isinstance(event, Paused):
+            assert len(steps(events)) == event.iteration
+        events.append(event)
+    assert any(isinstance(event, Paused) for event in events)
 
 
 def test_divergence_is_detected_at_its_meta_step(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
