@@ -191,8 +191,9 @@ def set_up(
     if name == "auto":
 
         def sample(tasks: int) -> Episodes:
-            seed, shots = settings.training.seed, settings.training_shots
-            return _draw(settings, source, "train", range(tasks), seed=seed, shots=shots).to(torch_device, dtype)
+            (_, ways), (_, shots) = settings.ways_in_training, settings.shots_in_training
+            drawn = _draw(settings, source, "train", range(tasks), seed=settings.training.seed, shots=shots, ways=ways)
+            return drawn.to(torch_device, dtype)
 
         meta = algorithm.meta_parameters(meta_parameters(model), source)
         name, reason = choose(algorithm, meta, device, model, loss, measured, workers, sample)
@@ -241,6 +242,8 @@ def _few_tasks(settings: Settings, source: TaskSource) -> Iterator[str]:
 def _graphs_fit(algorithm: Algorithm, model: nn.Module, input_shape: tuple[int, ...], device: Device) -> bool:
     """Return whether the graphs of all inner steps fit in the fraction `GRAPH_MEMORY` of the device's memory.
 
+    If tasks vary in size, they must fit for the largest tasks.
+
     If they fit, they are kept, which is faster than computing each step twice. A run records the result, so that a
     rerun makes the same choice.
     """
@@ -249,8 +252,9 @@ def _graphs_fit(algorithm: Algorithm, model: nn.Module, input_shape: tuple[int, 
         return False
     if not is_chain(model) or is_perceptron(model):  # the engines keep the graphs of such models in any case
         return False
-    task, batch = settings.task, settings.algorithm.meta_batch
-    examples = settings.training_shots * (task.ways if settings.is_classification else 1)
+    batch = settings.algorithm.meta_batch
+    (_, ways), (_, shots) = settings.ways_in_training, settings.shots_in_training
+    examples = shots * (ways if settings.is_classification else 1)
     together = min(batch, settings.compute.tasks_at_once or batch)
     graphs = GRAPH_OF_GRADIENT * algorithm.inner_steps * examples * together
     size = 8 if settings.compute.precision == "float64" else 4

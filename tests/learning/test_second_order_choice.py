@@ -30,6 +30,16 @@ def test_graphs_are_kept_if_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choice() == "auto"
 
 
+def test_graphs_of_the_largest_tasks_must_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    share = module.GRAPH_MEMORY
+    while choice() == "unrolled":
+        share /= 2
+        monkeypatch.setattr(module, "GRAPH_MEMORY", share)
+    monkeypatch.setattr(module, "GRAPH_MEMORY", 2 * share)
+    assert choice() == choice(task__ways_range="2-3", task__shots_range="1-2") == "unrolled"
+    assert choice(task__shots_range="1-4") == choice(task__ways_range="2-6") == "auto"
+
+
 def test_nothing_is_chosen_if_it_does_not_matter_or_is_set() -> None:
     assert choice(compute__second_order="recomputed") == "recomputed"
     assert choice(algorithm__name="fomaml") == "auto"

@@ -75,16 +75,18 @@ class Measured:
 
 def measured_for(settings: Settings, device: Device, model: nn.Module, threads: int) -> Measured:
     """Return this machine's cached measurements for meta-steps with these settings."""
-    task, algorithm = settings.task, settings.algorithm
+    algorithm = settings.algorithm
+    (_, ways), (_, shots) = settings.ways_in_training, settings.shots_in_training
     what: tuple[object, ...] = (
         torch.__version__, platform.node(), device.title, threads, repr(model), settings.compute.precision,
-        settings.compute.second_order, task.ways if settings.is_classification else 1, settings.training_shots,
-        task.queries, algorithm.name, algorithm.inner_steps, algorithm.inner_optimizer, algorithm.meta_batch,
+        settings.compute.second_order, ways if settings.is_classification else 1, shots,
+        settings.task.queries, algorithm.name, algorithm.inner_steps, algorithm.inner_optimizer, algorithm.meta_batch,
         algorithm.adapt, algorithm.freeze, getattr(settings, algorithm.name, None),
     )  # fmt: skip
     if device.name != "cpu":
         compute = settings.compute
-        what = (*what, "captured" if compute.cuda_graphs else "eager", compute.tf32, compute.tasks_at_once)
+        captured = compute.cuda_graphs and not settings.training_size_varies
+        what = (*what, "captured" if captured else "eager", compute.tf32, compute.tasks_at_once)
     return Measured(key=hashlib.sha256(repr(what).encode()).hexdigest()[:24])
 
 
@@ -105,7 +107,8 @@ def choose(
         measured: cached measurements, to which new ones are added.
         workers: number of threads that share the tasks in the loop engine. Other engines are measured with as many
             threads of torch.
-        sample: function that draws a given number of tasks, which are used to measure the engines.
+        sample: function that draws a given number of tasks, which are used to measure the engines. If tasks vary in
+            size, it draws the largest ones.
 
     Returns:
         The chosen engine, and the reason for the choice.

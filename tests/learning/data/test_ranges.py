@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from metatui.config.constraints import violations
 from metatui.config.fields import parse
 from metatui.config.settings import Settings
 from metatui.events import Progress, Stop
-from metatui.learning.data.episodes import training_size
+from metatui.learning.algorithm import Algorithm
+from metatui.learning.data.episodes import Episodes, training_size
+from metatui.learning.engines import autotune
+from metatui.learning.engines.base import Engine
 from metatui.learning.evaluation.evaluate import predictions
 from metatui.learning.experiment import set_up
+from metatui.learning.optim.inner import Params
 from metatui.runs.analysis.comparison import compare
 from metatui.runs.analysis.evaluate import evaluate
 from metatui.runs.execution.session import Session
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import SettingsError
+from tests.learning.data.table.tables import regressions
 
 GLYPHS: dict[str, Any] = {
     "task": {"source": "glyphs", "ways": 3, "shots": 1, "queries": 2, "ways_range": "2-5", "shots_range": "1-3"},
@@ -70,6 +77,45 @@ def test_regression_tasks_vary_in_shots() -> None:
     experiment = set_up(parse({"task": {"shots_range": "2-6"}, "compute": {"device": "cpu", "engine": "loop"}}))
     sizes = {experiment.training_episodes(range(n, n + 4)).support_x.shape[1] for n in range(0, 80, 4)}
     assert sizes == {2, 3, 4, 5, 6}
+
+
+@pytest.fixture
+def measured_shapes(monkeypatch: pytest.MonkeyPatch) -> set[torch.Size]:
+    """Simulate the measurements of engines, and return the set of the shapes of the support sets that they use."""
+    shapes = set()
+
+    def milliseconds(
+        engine: Engine, algorithm: Algorithm, meta: Params, sample: Callable[[int], Episodes], *_: object, **__: object
+    ) -> float:
+        shapes.add(sample(2).support_x.shape[:2])
+        return 1.0
+
+    monkeypatch.setattr(autotune, "_milliseconds", milliseconds)
+    return shapes
+
+
+@pytest.mark.parametrize(
+    ("task", "examples"),
+    [
+        ({"source": "glyphs", "ways": 3, "queries": 2, "ways_range": "2-5", "shots_range": "1-3"}, 5 * 3),
+        ({"source": "glyphs", "ways": 3, "queries": 2, "ways_range": "2-5", "shots": 1}, 5),
+        ({"source": "sinusoid", "shots_range": "2-6"}, 6),
+    ],
+)
+def test_engines_are_measured_on_the_largest_tasks(
+    task: dict[str, Any], examples: int, measured_shapes: set[torch.Size]
+) -> None:
+    set_up(parse({"task": task, "model": {"filters": 2}, "compute": {"device": "cpu"}}))
+    assert measured_shapes == {(2, examples)}
+
+
+def test_engine_is_chosen_for_a_table_with_rows_for_the_range_only(
+    tmp_path: Path, measured_shapes: set[torch.Size]
+) -> None:
+    task = {"source": "table", "shots": 10, "shots_range": "1-5", "queries": 5}
+    table = {"file": str(regressions(tmp_path / "table.csv", rows=12)), "task_column": "plant", "targets": "y0"}
+    set_up(parse({"task": task, "table": table, "evaluation": {"shots": 5}, "compute": {"device": "cpu"}}))
+    assert measured_shapes == {(2, 5)}
 
 
 def run(settings: Settings, runs_dir: Path) -> Session:

@@ -183,8 +183,12 @@ def test_first_call_is_not_timed(tiny: Make, monkeypatch: pytest.MonkeyPatch, de
 def test_gpu_measurements_depend_on_capture(tiny: Make) -> None:
     gpu, model = Device("cuda:0", "A GPU", 2**30), mlp((4,))
 
-    def key(device: Device, **changes: bool | int) -> str:
+    def key(device: Device, **changes: bool | int | str) -> str:
         return autotune.measured_for(tiny(**changes), device, model, 1)._key
 
     assert len({key(gpu), key(gpu, compute__cuda_graphs=False), key(gpu, compute__tasks_at_once=2)}) == 3
     assert key(cpu()) == key(cpu(), compute__cuda_graphs=False) == key(cpu(), compute__tasks_at_once=2)
+    # A run with a range is not captured. It is measured on its largest tasks.
+    ranged = {"task__shots_range": "2-6"}
+    assert key(gpu, **ranged) == key(gpu, task__shots=6, compute__cuda_graphs=False)
+    assert key(cpu(), **ranged) == key(cpu(), task__shots=6)
