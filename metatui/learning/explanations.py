@@ -143,7 +143,7 @@ def gradient_based(
             *([] if rates is None else [rates.start]),
             repeat,
             f"    for each of {count(tasks, 'sampled task')}:",
-            f"        D ← {support(settings, settings.training_shots)}; D' ← {query(settings)}",
+            f"        D ← {support(settings)}; D' ← {query(settings)}",
             *(f"        {line}" for line in before),
             *inner_steps(
                 settings,
@@ -243,10 +243,21 @@ def inner_cost(settings: Settings, kind: str) -> str:
     return f"{count(tasks * steps, 'gradient')} of {kind} losses ({inner_steps})."
 
 
-def support(settings: Settings, shots: int) -> str:
+def support(settings: Settings) -> str:
+    """Return the size of the support set of a training task."""
+    return _support(settings, settings.ways_in_training, settings.shots_in_training)
+
+
+def held_out_support(settings: Settings) -> str:
+    """Return the size of the support set of a held-out task."""
+    ways, shots = settings.task.ways, settings.evaluation_shots
+    return _support(settings, (ways, ways), (shots, shots))
+
+
+def _support(settings: Settings, ways: tuple[int, int], shots: tuple[int, int]) -> str:
     if settings.is_classification:
-        return f"{count(shots, 'support image')} of each of {settings.task.ways} classes"
-    return count(shots, "support point")
+        return f"{count_between(*shots, 'support image')} of each of {count_between(*ways, 'class')}"
+    return count_between(*shots, "support point")
 
 
 def query(settings: Settings) -> str:
@@ -269,7 +280,12 @@ def outer_lr(settings: Settings) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    return f"{number:,} {noun if number == 1 else noun + 's'}"
+    plural = noun + ("es" if noun.endswith("s") else "s")
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+def count_between(low: int, high: int, noun: str) -> str:
+    return (f"{low:,} to " if low < high else "") + count(high, noun)
 
 
 def times(number: int) -> str:

@@ -110,6 +110,24 @@ def test_code_reflects_optional_settings(path: str, value: Any, algorithm: str, 
     assert expected in "\n".join(explanation(settings).code)
 
 
+@pytest.mark.parametrize(("algorithm", "base"), cases(ALGORITHMS.names()))
+def test_code_contains_ranges(algorithm: str, base: Settings) -> None:
+    sizes = {"task.shots": 1, "task.ways": 5, "task.queries": 2, "algorithm.meta_batch": 4, "evaluation.shots": 0}
+    settings = change(base, {**sizes, "task.shots_range": "1-10", "task.ways_range": "3-7"})
+    code = "\n".join(explanation(settings, algorithm).code)
+    if algorithm == "pretrained":
+        examples = f"{4 * 3 * 3} to {4 * 12 * 7}" if settings.is_classification else f"{4 * 3} to {4 * 12}"
+        assert f"B ← {examples} examples: as many as 4 episodes" in code
+        assert f"the mean loss over {examples} examples." in explanation(settings, algorithm).costs[0]
+        return
+    held_out = algorithm == "scratch"
+    if settings.is_classification:
+        drawn = "1 to 10 support images of each of 3 to 7 classes"
+        assert f"D ← {'1 support image of each of 5 classes' if held_out else drawn}" in code
+    else:
+        assert f"D ← {'1 support point' if held_out else '1 to 10 support points'}" in code
+
+
 @pytest.mark.parametrize("name", ["maml", "reptile", "scratch"])
 def test_inner_optimiser_is_described(name: str) -> None:
     def inner_loop(**values: Scalar) -> list[str]:

@@ -148,7 +148,7 @@ class IMAML(GradientBased):
             code=(
                 *outer_loop(settings),
                 f"    for each of {count(tasks, 'sampled task')}:",
-                f"        D ← {support(settings, settings.training_shots)}; D' ← {query(settings)}",
+                f"        D ← {support(settings)}; D' ← {query(settings)}",
                 "        φ ← θ",
                 f"        repeat {times(algorithm.inner_steps)}:",
                 f"            φ ← φ − {algorithm.inner_lr:g} (∇L(D; φ) + {strength} (φ − θ))",

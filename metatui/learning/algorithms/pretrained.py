@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from metatui.config.registry import Usual
 from metatui.learning.algorithm import INNER_STEPS, META_GRADIENT, GradientBased
-from metatui.learning.explanations import Explanation, adam_step, count, loss, outer_loop, outer_lr
+from metatui.learning.explanations import Explanation, adam_step, count, count_between, loss, outer_loop, outer_lr
 from metatui.utils.errors import BadInput, quote
 
 if TYPE_CHECKING:
@@ -82,8 +82,11 @@ class Pretrained(GradientBased):
     @classmethod
     def explain(cls, settings: Settings) -> Explanation:
         algorithm, images = settings.algorithm, settings.is_classification
-        per_class = settings.training_shots + settings.task.queries
-        size = algorithm.meta_batch * per_class * (settings.task.ways if images else 1)
+        least, most = (
+            algorithm.meta_batch * (shots + settings.task.queries) * (ways if images else 1)
+            for ways, shots in zip(settings.ways_in_training, settings.shots_in_training, strict=True)
+        )
+        examples = count_between(least, most, "example")
         goal = "tell all training classes apart" if images else "predict the points of all training tasks together"
         head = " The features are kept, but each task gets a new head for its classes." if images else ""
         return Explanation(
@@ -99,12 +102,12 @@ class Pretrained(GradientBased):
             ),
             code=(
                 *outer_loop(settings),
-                f"    B ← {count(size, 'example')}: as many as {count(algorithm.meta_batch, 'episode')} would contain",
+                f"    B ← {examples}: as many as {count(algorithm.meta_batch, 'episode')} would contain",
                 "    g ← ∇L(B; θ)",
                 *adam_step(settings),
             ),
             costs=(
-                f"1 gradient of the mean loss over {count(size, 'example')}.",
+                f"1 gradient of the mean loss over {examples}.",
                 "The model is also adapted to the tasks of the meta-batch, but only to plot the training curves. This "
                 "does not change the learned parameters.",
             ),

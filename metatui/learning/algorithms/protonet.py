@@ -106,8 +106,8 @@ class ProtoNet(Algorithm):
             code=(
                 *outer_loop(settings),
                 f"    for each of {count(tasks, 'sampled task')}:",
-                f"        D ← {support(settings, settings.training_shots)}; D' ← {query(settings)}",
-                f"        for each class n of {settings.task.ways}:",
+                f"        D ← {support(settings)}; D' ← {query(settings)}",
+                "        for each class n in D:",
                 "            c_n ← mean of f(x; θ) over the examples x of class n in D",
                 "            w_n ← 2 c_n; b_n ← −‖c_n‖²",
                 "    g ← d/dθ of the mean over tasks of L(D'; w f(x; θ) + b)",

@@ -124,7 +124,7 @@ class Reptile(GradientBased):
             code=(
                 *outer_loop(settings),
                 f"    for each of {count(algorithm.meta_batch, 'sampled task')}:",
-                f"        D ← {support(settings, settings.training_shots)}",
+                f"        D ← {support(settings)}",
                 *inner_steps(settings, steps, indent=8, batch=batch),
                 f"    θ ← θ + ε (mean over tasks of θ' − θ), ε = {outer_lr(settings)}",
             ),

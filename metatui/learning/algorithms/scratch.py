@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from metatui.learning.algorithm import INNER_STEPS, GradientBased
-from metatui.learning.explanations import Explanation, count, initialisation, inner_steps, loss, support
+from metatui.learning.explanations import Explanation, count, held_out_support, initialisation, inner_steps, loss
 
 if TYPE_CHECKING:
     from metatui.config.settings import Settings
@@ -42,7 +42,7 @@ class Scratch(GradientBased):
             code=(
                 initialisation(settings),
                 "for each held-out task:",
-                f"    D ← {support(settings, settings.evaluation_shots)}",
+                f"    D ← {held_out_support(settings)}",
                 *inner_steps(settings, steps, indent=4),
             ),
             costs=(
