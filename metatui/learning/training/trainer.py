@@ -248,7 +248,7 @@ class Trainer:
             test = yield from self._evaluate("test", tasks, theta, iteration, experiment)
             if test is not None:
                 test = replace(test, checkpoint=checkpoint)
-                views = self._views("test", theta, experiment)
+                views = self._views("test", tasks, theta, experiment)
                 warning = result_warning(test, self.settings, self.best.settings)
         if self._stop:  # the stop may have come during the validation or the test
             reason = self._stop.reason
@@ -306,14 +306,12 @@ class Trainer:
         return due and self.best.validated_at != self.iteration
 
     def _validate(self, *, regular: bool = True) -> Iterator[Event]:
-        theta = self.learner.theta
-        result = yield from self._evaluate(
-            "val", self.settings.evaluation.tasks, theta, self.iteration, self.experiment
-        )
+        theta, tasks = self.learner.theta, self.settings.evaluation.tasks
+        result = yield from self._evaluate("val", tasks, theta, self.iteration, self.experiment)
         if result is None:
             return
         is_best = self.best.update(result, theta, self.settings)
-        yield Evaluated(result, self._views("val", theta, self.experiment), is_best, regular)
+        yield Evaluated(result, self._views("val", tasks, theta, self.experiment), is_best, regular)
         if is_best:
             yield from self._checkpoint("best")
 
@@ -344,12 +342,13 @@ class Trainer:
                 reported, reported_at = done, time.monotonic()
                 yield Evaluating(self.iteration, split, done, tasks)
 
-    def _views(self, split: Split, theta: Params, experiment: Experiment) -> tuple[Any, ...]:
+    def _views(self, split: Split, tasks: int, theta: Params, experiment: Experiment) -> tuple[Any, ...]:
+        """Return views of the first of the `tasks` evaluated tasks, at most `VIEWS`."""
         return task_views(
             experiment,
             theta,
             split=split,
-            tasks=range(min(VIEWS, self.settings.evaluation.tasks)),
+            tasks=range(min(VIEWS, tasks)),
             steps=self.experiment.algorithm.evaluation_steps,
             shots=self.settings.evaluation_shots,
         )

@@ -39,6 +39,7 @@ from metatui.events import (
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.optim.inner import Params
 from metatui.learning.optim.outer import Diverged
+from metatui.learning.training import trainer as trainer_module
 from metatui.learning.training.failures import out_of_memory_message
 from metatui.learning.training.trainer import Trainer
 from metatui.learning.training.trainer_state import TrainerState, evaluate_state
@@ -310,6 +311,15 @@ def test_final_test_uses_best_parameters(tiny: Make) -> None:
     assert finished.test.iteration == best
     again = evaluate_state(settings, trainer.state())
     assert replace(again, seconds=0.0) == replace(finished.test, seconds=0.0)
+
+
+@pytest.mark.parametrize(("val", "test"), [(2, 4), (4, 2)])
+def test_only_evaluated_tasks_are_shown(val: int, test: int, tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer_module, "VIEWS", 3)
+    settings = tiny(evaluation__tasks=val, evaluation__test_tasks=test, training__iterations=1, evaluation__every=0)
+    events = list(Trainer(settings).events())
+    (validated,), (finished,) = of(Evaluated, events), of(Finished, events)
+    assert [len(event.views) for event in (validated, finished)] == [min(3, val), min(3, test)]
 
 
 def test_non_finite_validation_is_never_best(tiny: Make) -> None:
