@@ -21,6 +21,8 @@ from metatui.learning.explanations import Explanation, adam_step, count, count_b
 from metatui.utils.errors import BadInput, quote
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from metatui.config.settings import Settings
     from metatui.learning.data.episodes import TaskSource
     from metatui.learning.optim.inner import Params
@@ -71,13 +73,20 @@ class Pretrained(GradientBased):
         # Ordinary training with Adam on a mini-batch from all tasks together.
         size = len(tasks) * (episodes.support_x.shape[1] + episodes.query_x.shape[1])
         x, y = learner.pooled_batch(tasks.start, size)
-        pooled = {name.removeprefix(POOLED): name for name in learner.theta if name.startswith(POOLED)}
-        names = {name: name for name in self.parameters} | pooled
-        gradients = learner.gradient({name: learner.theta[meta] for name, meta in names.items()}, x, y)
-        norm = learner.descend({names[name]: g for name, g in gradients.items()}, outer_lr)
+        norm = learner.descend(self.pooled_gradient(learner, learner.theta, x, y), outer_lr)
         return learner.step_metrics(
             queried, loss=query_loss, outputs=outputs, support_loss=support_loss, grad_norm=norm
         )
+
+    def pooled_gradient(self, learner: Learner, meta: Params, x: Tensor, y: Tensor) -> Params:
+        """Return the gradient of the loss on the batch `x`, `y` of ordinary training with respect to `meta`.
+
+        The parameters of the last layer for the classes of a task are left out, because they are not trained.
+        """
+        pooled = {name.removeprefix(POOLED): name for name in meta if name.startswith(POOLED)}
+        names = {name: name for name in self.parameters} | pooled
+        gradients = learner.gradient({name: meta[names[name]] for name in names}, x, y)
+        return {names[name]: g for name, g in gradients.items()}
 
     @classmethod
     def explain(cls, settings: Settings) -> Explanation:

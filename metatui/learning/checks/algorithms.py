@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 import torch
+from torch.func import functional_call
 
 from metatui.config.declarations import Scalar
 from metatui.config.fields import change
@@ -13,6 +14,7 @@ from metatui.config.plugins import plugin_failure
 from metatui.config.registry import ALGORITHMS
 from metatui.config.settings import Settings
 from metatui.learning.algorithm import Algorithm, algorithm_class
+from metatui.learning.algorithms.pretrained import POOLED, Pretrained
 from metatui.learning.checks.comparison import (
     AGREEMENT,
     DIFFERENCES,
@@ -27,8 +29,12 @@ from metatui.learning.engines.base import Engine
 from metatui.learning.engines.registry import ENGINES, make_engine
 from metatui.learning.experiment import Experiment, set_up
 from metatui.learning.optim.inner import Params
+from metatui.learning.training.learner import Learner
 
 TASKS = range(2)
+
+POOLED_EXAMPLES = 20
+"""Number of examples in the batch on which ordinary training is checked."""
 
 SMALL: dict[str, Scalar] = {
     "algorithm.meta_batch": 2, "algorithm.inner_steps": 2, "algorithm.inner_lr": 0.05, "compute.precision": "float64",
@@ -60,6 +66,27 @@ def check_algorithms(device: str = "cpu") -> Iterator[Check]:
             if experiment.algorithm.annealed:
                 yield from _compare(f"{title}: meta-gradient at the start", experiment, 0.0)
             yield from _compare(f"{title}: meta-gradient", experiment, 1.0)
+
+
+def check_pretrained(device: str = "cpu") -> Iterator[Check]:
+    """Compare the gradient of ordinary training with finite differences, for the algorithm `pretrained`."""
+    for title, values in WORKS.items():
+        changes = {**SMALL, **values, "compute.device": device, "algorithm.name": Pretrained.name}
+        learner = Learner(set_up(change(Settings(), changes)))
+        experiment = learner.experiment
+        algorithm = Pretrained(experiment.settings, experiment.model)
+        x, y = learner.pooled_batch(0, POOLED_EXAMPLES)
+        meta = _randomised(learner.theta)
+        gradients = algorithm.pooled_gradient(learner, meta, x, y)
+        loss = partial(_pooled_loss, experiment, x, y)
+        error = directional_error(loss, {name: meta[name] for name in gradients}, gradients)
+        yield comparison(f"{title}: gradient", Pretrained.name, "autograd", "finite differences", error, DIFFERENCES)
+
+
+def _pooled_loss(experiment: Experiment, x: torch.Tensor, y: torch.Tensor, trained: Params) -> torch.Tensor:
+    """Compute the loss of ordinary training on the batch `x`, `y`. No autograd graph is kept."""
+    params = {name.removeprefix(POOLED): p for name, p in trained.items()}
+    return experiment.loss.one(functional_call(experiment.model, params, (x,)), y)
 
 
 def _compare(title: str, experiment: Experiment, progress: float) -> Iterator[Check]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from metatui.learning.checks.algorithms import check_algorithms
+from metatui.learning.checks.algorithms import check_algorithms, check_pretrained
 from metatui.learning.checks.comparison import (
     AGREEMENT,
     DIFFERENCES,
@@ -63,7 +63,9 @@ def run_checks(device: str = "cpu") -> Iterator[Check]:
         raise BadInput("the device is mps, which does not support float64: use cpu or cuda")
     for case in cases(where):
         yield from compare(case)
-    yield from check_algorithms(where.type if where.index is None else str(where))
+    name = where.type if where.index is None else str(where)
+    yield from check_algorithms(name)
+    yield from check_pretrained(name)
     if where.type != "cpu":
         for case in full_size_cases(where):
             yield from compare(case, full_size=True)
@@ -82,8 +84,6 @@ def compare(case: Case, *, full_size: bool = False) -> Iterator[Check]:
         yield from _reptile(case, engines)
     yield from _reptile_adam(case, engines)
     yield from _adaptation(case, engines)
-    if not full_size:
-        yield _pretrained(case)
 
 
 def _engines(case: Case) -> dict[str, Engine]:
@@ -258,18 +258,6 @@ def _descend(case: Case, fast: Params, optimizer: torch.optim.Optimizer, t: int,
         predicted = functional_call(case.model, fast, (case.episodes.support_x[t],))
         case.loss.one(predicted, case.episodes.support_y[t]).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-
-
-def _pretrained(case: Case) -> Check:
-    theta = meta_parameters(case.model)
-    x, y = case.episodes.query_x.flatten(0, 1), case.episodes.query_y.flatten(0, 1)
-
-    def loss(params: Params) -> Tensor:
-        return case.loss.one(functional_call(case.model, params, (x,)), y)
-
-    gradients = torch.autograd.grad(loss(theta), list(theta.values()))
-    error = directional_error(loss, theta, dict(zip(theta, gradients, strict=True)))
-    return comparison(f"{case.name}: gradient", "pretrained", "autograd", "finite differences", error, DIFFERENCES)
 
 
 def _meta_loss(case: Case) -> Callable[[Params], Tensor]:

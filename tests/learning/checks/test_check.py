@@ -10,11 +10,14 @@ import torch
 
 from metatui.config.registry import ALGORITHMS
 from metatui.learning.checks import check, comparison
+from metatui.learning.checks.algorithms import check_pretrained
 from metatui.learning.checks.check import run_checks
 from metatui.learning.engines.batched import BatchedEngine
 from metatui.learning.engines.layers.fused_first_block import WORTH_IT
 from metatui.learning.engines.loop import LoopEngine
 from metatui.learning.hardware.devices import Device
+from metatui.learning.optim.inner import Params
+from metatui.learning.training.learner import Learner
 from metatui.utils.errors import BadInput
 
 
@@ -46,7 +49,8 @@ def perceptron_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Check only MAML, FOMAML and Reptile on the smallest network, which is enough to detect a wrong engine."""
     first, *_ = check.cases(torch.device("cpu"))
     monkeypatch.setattr(check, "cases", lambda device: [first])
-    monkeypatch.setattr(check, "check_algorithms", lambda device: [])
+    for rest in ("check_algorithms", "check_pretrained"):
+        monkeypatch.setattr(check, rest, lambda device: [])
 
 
 @pytest.mark.usefixtures("perceptron_only")
@@ -85,6 +89,18 @@ def test_nan_and_zero_gradients_are_detected(wrong: float, monkeypatch: pytest.M
     monkeypatch.setattr(BatchedEngine, "meta_gradient", broken)
     failed = {(c.algorithm, c.engine, c.reference) for c in run_checks() if not c.ok}
     assert {("maml", "batched", "finite differences"), ("fomaml", "batched", "finite differences")} <= failed
+
+
+@pytest.mark.parametrize("share", [1 + 1e-5, float("nan"), 0.0])
+def test_wrong_gradient_of_ordinary_training_is_detected(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Learner.gradient
+
+    def off(self: Learner, params: Params, x: torch.Tensor, y: torch.Tensor) -> Params:
+        return {name: share * g for name, g in real(self, params, x, y).items()}
+
+    assert all(c.ok for c in check_pretrained())
+    monkeypatch.setattr(Learner, "gradient", off)
+    assert [c.ok for c in check_pretrained()] == [False, False]
 
 
 def test_cases_adapt_affine_norms() -> None:
