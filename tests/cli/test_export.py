@@ -129,6 +129,16 @@ def test_lost_metrics_are_not_exported(run: RunFolder, capsys: pytest.CaptureFix
         assert not os.path.exists("x.csv")
 
 
+def test_metrics_with_a_damaged_block_are_not_exported(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    write(run, [replace(STEP, iteration=i) for i in range(1, 11)])
+    lines = run.metrics_path.read_bytes().splitlines(keepends=True)
+    run.metrics_path.write_bytes(b"".join([*lines[:3], b"\0" * (2 * metrics.CHUNK + 1), *lines[6:]]))
+    assert main(["runs", "export", run.id, "--to", "x.csv"]) == 2
+    sentence = "the metrics of meta-steps 4 to 7 are missing or damaged"
+    assert capsys.readouterr().err == f"metatui: the metrics of run '{run.id}' cannot be exported: {sentence}\n"
+    assert not os.path.exists("x.csv")
+
+
 def test_run_without_meta_steps(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["runs", "export", run.id]) == 0
     assert capsys.readouterr().out == HEADER

@@ -82,22 +82,30 @@ class MetricsReader:
     """
 
     def read_new(self, limit: int = CHUNK) -> list[Progress]:
-        """Return the meta-steps added since the last call, reading at most about `limit` bytes.
+        """Return meta-steps added since the last call; an empty list if there are none.
+
+        Data that are not meta-steps, such as a block that the disk lost, are skipped.
+
+        Args:
+            limit: approximate number of bytes to read at a time. Reading ends at the first meta-steps found.
 
         Raises:
             BadInput: if `whole` is True, and an existing file cannot be read.
         """
-        data = read_range(self.path, self.offset - len(self._seam), len(self._seam) + limit, whole=self.whole)
-        self.restarted = not data.startswith(self._seam)
-        if self.restarted:
-            self.offset, self._seam = 0, b""
-            data = read_range(self.path, 0, limit, whole=self.whole)
-        else:
+        self.restarted = False
+        while True:
+            data = read_range(self.path, self.offset - len(self._seam), len(self._seam) + limit, whole=self.whole)
+            if not data.startswith(self._seam):
+                self.restarted, self.offset, self._seam = True, 0, b""
+                continue
             data = data[len(self._seam) :]
-        whole = data[: data.rfind(b"\n") + 1]
-        self.offset += len(whole)
-        self._seam = (self._seam + whole[-SEAM:])[-SEAM:]
-        return [p for item in parse_lines(whole) if (p := _progress(item)) is not None]
+            # No line is as long as a chunk, so a chunk without an end of line is damaged.
+            used = data if len(data) == limit and b"\n" not in data else data[: data.rfind(b"\n") + 1]
+            self.offset += len(used)
+            self._seam = (self._seam + used[-SEAM:])[-SEAM:]
+            steps = [p for item in parse_lines(used) if (p := _progress(item)) is not None]
+            if steps or not used:
+                return steps
 
 
 def sampled(path: Path, *, most: int = CHUNK // 2, parts: int = 64) -> list[Progress]:
@@ -176,15 +184,17 @@ def _progress(item: Mapping[str, Any]) -> Progress | None:
 
 def _truncate(path: Path, after: int) -> None:
     """Remove the lines after meta-step `after`, assuming that lines are in order."""
-    keep = 0
+    keep = end = 0
     try:
         with open_regular(path) as file:
             while text := file.readline(LONGEST_LINE):
+                end += len(text)
                 item = next(parse_lines(text), None)
                 progress = _progress(item) if item is not None else None
-                if not text.endswith(b"\n") or (progress is not None and progress.iteration > after):
+                if progress is not None and progress.iteration > after:
                     break
-                keep += len(text)
+                if text.endswith(b"\n"):  # otherwise, a torn last line or a part of a damaged block
+                    keep = end
     except FileNotFoundError:
         return
     handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)

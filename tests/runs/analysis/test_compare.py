@@ -38,6 +38,7 @@ from metatui.runs.analysis.figures import comparison_figure
 from metatui.runs.analysis.report import as_html
 from metatui.runs.execution.session import Session
 from metatui.runs.storage import jsonl
+from metatui.runs.storage.metrics import CHUNK
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import BadInput
 from tests.metrics import read_all
@@ -434,6 +435,10 @@ def test_lost_metrics_warn(tmp_path: Path, maml: RunFolder) -> None:
     comparison = compare(run)
     assert comparison.warnings == ("MAML has a metrics.jsonl that starts at meta-step 5",)
     assert "MAML has a metrics.jsonl that starts at meta-step 5" in as_html(comparison)
+    run.metrics_path.write_bytes(b"".join([*lines[:4], b"\0" * (2 * CHUNK + 1), *lines[8:]]))
+    comparison = compare(run)
+    assert comparison.warnings == ("MAML has a metrics.jsonl in which meta-steps 5 to 9 are missing or damaged",)
+    assert comparison.runs[0].costs.iterations == 20
     run.metrics_path.unlink()
     assert compare(run).warnings == ("MAML reached meta-step 20, but its metrics.jsonl is missing, empty or damaged",)
 

@@ -31,7 +31,7 @@ from metatui.runs.storage import result_files
 from metatui.runs.storage.journal import JournalWriter, effective_entries, last_status, read_journal
 from metatui.runs.storage.jsonl import line, parse_lines
 from metatui.runs.storage.lock import RunLock, is_held, other_user, released_by
-from metatui.runs.storage.metrics import MetricsReader, MetricsWriter, last_progress, sampled
+from metatui.runs.storage.metrics import LONGEST_LINE, MetricsReader, MetricsWriter, last_progress, sampled
 from metatui.runs.storage.result_files import AdaptationRecord, EvaluationRecord, read_record, write_record, write_tasks
 from metatui.runs.storage.run_folder import RunFolder, run_folder
 from metatui.runs.storage.store import RunStore
@@ -96,6 +96,35 @@ def test_torn_line_is_read_once_completed(tmp_path: Path) -> None:
     assert last_progress(path) == steps(2, 2)[0]
     path.write_bytes(whole)
     assert [p.iteration for p in reader.read_new()] == [3]
+
+
+def lose(path: Path, first: int, last: int, size: int) -> None:
+    """Replace the metrics of meta-steps `first` to `last` with `size` zero bytes, like a disk that loses a block."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[: first - 1]) + b"\0" * size + b"".join(lines[last:]))
+
+
+@pytest.mark.parametrize("size", [50, 1000, 1001, 5000])
+def test_metrics_after_a_damaged_block_are_read(size: int, tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    write_metrics(path, steps(1, 60))
+    lose(path, 21, 40, size)
+    reader, read = MetricsReader(path), []
+    while new := reader.read_new(limit=1000):
+        read += [p.iteration for p in new]
+        assert not reader.restarted
+    assert read[:20] == list(range(1, 21))
+    assert read[-19:] == list(range(42, 61))  # the block also damages the line that it ends in
+
+
+def test_resuming_keeps_metrics_after_a_damaged_block(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    write_metrics(path, steps(1, 60))
+    lose(path, 21, 40, 3 * LONGEST_LINE)
+    write_metrics(path, steps(51, 52), after=50)
+    assert [p.iteration for p in read_all(MetricsReader(path))] == [*range(1, 21), *range(42, 53)]
+    write_metrics(path, steps(31, 32), after=30)  # within the block
+    assert [p.iteration for p in read_all(MetricsReader(path))] == [*range(1, 21), 31, 32]
 
 
 @pytest.mark.parametrize("torn", [0, 7])

@@ -144,6 +144,7 @@ def comparing(
                 to_target=None if target is None else first_reaching(validation, target, metric),
                 selected=pin_compute(own, run.journal(), but={}),
                 title=title,
+                lost_metrics=run.lost_metrics() or made.lost(),
             )
         )
     results = []

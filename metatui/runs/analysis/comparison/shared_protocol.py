@@ -176,8 +176,8 @@ def result_warnings(runs: Sequence[RunResult]) -> Iterator[str]:
         concerned = [run.label for run, own in zip(runs, caveats, strict=True) if own == text]
         yield text if len(concerned) == len(runs) else f"{text} ({listed(concerned)})"
     for run in runs:
-        if lost := run.run.lost_metrics():
-            yield f"{run.label} {lost}"
+        if run.lost_metrics:
+            yield f"{run.label} {run.lost_metrics}"
     for run in runs:
         if run.diverged:
             made, rate = counted(run.evaluation.steps[-1], "inner step"), run.evaluation.inner_lr

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -54,6 +54,14 @@ class Steps:
         return (
             TimeToTarget(iteration, self.tasks_seen[i], self.seconds[i]) if i >= 0 else TimeToTarget(iteration, 0, 0.0)
         )
+
+    def lost(self) -> str | None:
+        """Describe the first missing meta-steps, like `RunFolder.lost_metrics`; None if none are missing."""
+        found = bisect_left(range(len(self)), True, key=lambda i: self.iteration[i] > i + 1)
+        if found == len(self):
+            return None
+        last = self.iteration[found] - 1
+        return f"has a metrics.jsonl in which meta-steps {found + 1:,} to {last:,} are missing or damaged"
 
 
 def read_steps(run: RunFolder) -> Steps:

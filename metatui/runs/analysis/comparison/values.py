@@ -193,6 +193,8 @@ class RecordedRun:
     these values are unknown."""
     title: str = field(default="", kw_only=True)
     """Text that replaces the name of the algorithm in labels. If it is empty, the name of the algorithm is used."""
+    lost_metrics: str | None = field(default=None, kw_only=True)
+    """Description of the missing metrics, worded to follow the name of the run; None if none are missing."""
 
     @property
     def id(self) -> str:
