@@ -155,21 +155,16 @@ def validation_curve(run: RunFolder, steps: Steps, metric: Metric) -> Validation
     Raises:
         BadInput: if the journal cannot be read.
     """
-    results: dict[int, tuple[float, float, int]] = {}
-    best = None
-    for entry in run.validations(whole=True):
-        mean, half = (_number(entry.details.get(name)) for name in (metric, f"{metric}_ci95"))
-        results[entry.iteration] = mean, half, _count(entry.details.get("diverged"))
-        best = entry.iteration if entry.details.get("best") is True else best
-    when = [steps.until(iteration) for iteration in sorted(results)]
+    validations = run.validations(whole=True)
+    when = [steps.until(entry.iteration) for entry in validations]
     return ValidationCurve(
         iterations=tuple(each.iterations for each in when),
         tasks=tuple(each.tasks for each in when),
         seconds=tuple(each.seconds for each in when),
-        mean=tuple(results[each.iterations][0] for each in when),
-        ci95=tuple(results[each.iterations][1] for each in when),
-        diverged=tuple(results[each.iterations][2] for each in when),
-        best=best,
+        mean=tuple(_number(entry.details.get(metric)) for entry in validations),
+        ci95=tuple(_number(entry.details.get(f"{metric}_ci95")) for entry in validations),
+        diverged=tuple(_count(entry.details.get("diverged")) for entry in validations),
+        best=max((entry.iteration for entry in validations if entry.details.get("best") is True), default=None),
     )
 
 
