@@ -12,7 +12,7 @@ from metatui.config.declarations import Scalar
 from metatui.config.fields import change, parse
 from metatui.config.settings import Settings
 from metatui.events import Curve, Evaluation
-from metatui.learning.evaluation.statistics import mean_ci95
+from metatui.learning.evaluation.statistics import diverged, mean_ci95
 from metatui.runs.analysis.comparison import Costs, RunResult, TaskValues, ValidationCurve
 from metatui.runs.execution.session import Session
 from metatui.runs.storage.run_folder import RunFolder
@@ -67,8 +67,7 @@ def result(
 
     losses = columns(loss, 5.0)
     hits = None if accuracy is None else columns(accuracy, 0.0)
-    values = TaskValues(losses, hits)
-    diverged = int(values.diverged.sum())
+    lost = diverged(torch.from_numpy(losses), regression=hits is None).numpy()
     return RunResult(
         run=RunFolder(Path("runs") / label.lower()),
         label=label,
@@ -78,11 +77,10 @@ def result(
             batch_norm=None if hits is None else "transductive", iteration=20, steps=(0, 1),
             loss=Curve(*mean_ci95(torch.from_numpy(losses))),
             accuracy=None if hits is None else Curve(*mean_ci95(torch.from_numpy(hits))), seconds=1.0,
-            diverged=diverged,
+            diverged=int(lost.sum()),
         ),
-        values=values,
+        values=TaskValues(losses, hits, lost),
         same_tasks=(),
-        diverged=diverged,
         training=None,
         validation=ValidationCurve((), (), (), (), (), ()),
         costs=costs or Costs(20, 1.0, 0.05, 40.0, 2**28, "cpu", "a CPU", "here"),

@@ -152,8 +152,7 @@ def comparing(
     reuses = reuse_test and len(runs) == 1 and split == "test" and device is None
     if reuses and (reused := recorded_test(runs[0], agreed.settings[0])):
         evaluation, values = reused
-        lost = evaluation.diverged or 0
-        results.append(RunResult(**vars(recorded[0]), evaluation=evaluation, values=values, diverged=lost))
+        results.append(RunResult(**vars(recorded[0]), evaluation=evaluation, values=values))
     for i, run in enumerate(runs[len(results) :]):
         how = pin_compute(agreed.settings[i], run.journal(), but={"compute.device": device} if device else {})
         work = measure(run, checkpoints[i], how, states[i], split)
@@ -166,9 +165,7 @@ def comparing(
             except StopIteration as finished:
                 evaluation, values = finished.value
                 break
-        results.append(
-            RunResult(**vars(recorded[i]), evaluation=evaluation, values=values, diverged=int(values.diverged.sum()))
-        )
+        results.append(RunResult(**vars(recorded[i]), evaluation=evaluation, values=values))
     last = agreed.protocol.steps
     return replace(
         _without_tests(results, agreed, target),

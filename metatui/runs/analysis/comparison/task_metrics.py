@@ -56,7 +56,7 @@ def recorded_test(run: RunFolder, settings: Settings) -> tuple[Evaluation, TaskV
     if not same or test.batch_norm not in (None, settings.evaluation.batch_norm):
         return None
     none = np.empty((0, len(steps)))
-    return test, TaskValues(none, none if test.accuracy else None)
+    return test, TaskValues(none, none if test.accuracy else None, np.empty(0, dtype=bool))
 
 
 def measure(
@@ -104,9 +104,11 @@ def _measure(
         shots=settings.evaluation_shots,
     )
     values = TaskValues(
-        loss=measured.loss.numpy(), accuracy=measured.accuracy.numpy() if measured.accuracy is not None else None
+        loss=measured.loss.numpy(),
+        accuracy=measured.accuracy.numpy() if measured.accuracy is not None else None,
+        diverged=measured.diverged.numpy(),
     )
-    for array in (values.loss, values.accuracy):
+    for array in (values.loss, values.accuracy, values.diverged):
         if array is not None:
             array.flags.writeable = False
     summary = evaluate.summary(measured, experiment.settings, iteration=iteration)

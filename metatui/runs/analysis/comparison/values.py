@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from metatui.config.declarations import Scalar
@@ -64,17 +63,8 @@ class TaskValues:
     """Query accuracy of each task after each inner step, from 0 to 1, as an array of shape [T, steps + 1]; None for
     regression."""
 
-    @cached_property
-    def diverged(self) -> NDArray[np.bool_]:
-        """Array of shape [T]: whether each task diverged (see `metatui.learning.evaluation.evaluate.diverged`)."""
-        import torch
-
-        from metatui.learning.evaluation.statistics import diverged
-
-        # Copy, because torch warns about read-only arrays. Use from_numpy, because it ignores the default device.
-        loss = torch.from_numpy(self.loss.copy())
-        lost: NDArray[np.bool_] = diverged(loss, regression=self.accuracy is None).numpy()
-        return lost
+    diverged: NDArray[np.bool_]
+    """Array of shape [T]: whether each task diverged (see `metatui.learning.evaluation.statistics.diverged`)."""
 
 
 @dataclass(frozen=True)
@@ -209,8 +199,11 @@ class RunResult(RecordedRun):
     """Adaptation curve with its protocol."""
     values: TaskValues = field(repr=False)
     """Metrics of each task. If `evaluation` is the recorded test of the run, the arrays have no rows."""
-    diverged: int
-    """Number of held-out tasks that diverged. The means of `evaluation` exclude these tasks."""
+
+    @property
+    def diverged(self) -> int:
+        """Number of held-out tasks that diverged. The means of `evaluation` exclude these tasks."""
+        return self.evaluation.diverged or 0
 
 
 @dataclass(frozen=True)
