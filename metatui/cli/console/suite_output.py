@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from metatui.cli.console.layout import heading, say, show_table, title
 from metatui.cli.console.output import console, emit
-from metatui.runs.suites import RunStatus, Suite, SuiteManifest, SuiteMonitor, bundled, problems, user, user_dir
+from metatui.runs.suites import RunStatus, Suite, SuiteManifest, SuiteMonitor, bundled, user, user_dir
 
 if TYPE_CHECKING:
     from metatui.runs.analysis.comparison import Comparison
@@ -18,16 +18,17 @@ ABOUT = ("title", "source", "measured", "notes")
 
 def show_list(as_json: bool) -> None:
     """Print the user's own suites and the bundled suites."""
-    suites = [*user(), *bundled()]
+    own, problems = user()
+    suites = [*own, *bundled()]
     if as_json:
-        emit({"suites": [_about(suite) | {"runs": len(suite.runs)} for suite in suites], "problems": problems()})
+        emit({"suites": [_about(suite) | {"runs": len(suite.runs)} for suite in suites], "problems": problems})
         return
     screen = console()
     for suite in suites:
         heading(screen, suite.name, f" ({len(suite.runs)} runs)  {suite.title}")
         labelled = [f"{key}: {value}" for key in ("measured", "notes") if (value := getattr(suite, key))]
         say(screen, *filter(None, (suite.source,)), *labelled, style="dim", indent=4)
-    say(screen, *(f"warning: {problem}" for problem in problems()), style="yellow")
+    say(screen, *(f"warning: {problem}" for problem in problems), style="yellow")
     say(screen, f"To run a suite: metatui suite NAME. Your own suites belong in the folder {user_dir()}")
 
 

@@ -5,7 +5,7 @@ records which runs belong to a suite, so that an interrupted suite can be contin
 that outlives its caller, and `SuiteMonitor` reads its status. Importing this package does not import torch.
 """
 
-from metatui.runs.suites.files import bundled, load, problems, read, user, user_dir
+from metatui.runs.suites.files import bundled, load, read, user, user_dir
 from metatui.runs.suites.manifest import SuiteManifest
 from metatui.runs.suites.models import MOST_RUNS, PlannedComparison, PlannedRun, Suite
 from metatui.runs.suites.scheduler import (
@@ -37,7 +37,6 @@ __all__ = [
     "SuiteStatus",
     "bundled",
     "load",
-    "problems",
     "read",
     "user",
     "user_dir",

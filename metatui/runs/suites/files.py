@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,29 +40,20 @@ def bundled() -> list[Suite]:
     return [read(path) for path in _files(bundled_dir())]
 
 
-def user() -> list[Suite]:
-    """Return the user's own valid suites, sorted by name; `problems` describes the invalid ones."""
-    suites = []
+def user() -> tuple[list[Suite], list[str]]:
+    """Return the user's own valid suites, sorted by name, and an error message for each invalid one."""
+    suites, problems = [], []
     for path in _files(user_dir()):
-        with suppress(BadInput):
+        try:
             suites.append(read(path))
-    return suites
+        except BadInput as error:
+            problems.append(str(error))
+    return suites, problems
 
 
 def _files(folder: Path) -> list[Path]:
     """Return the TOML files in `folder`, sorted by name."""
     return sorted(toml_files(folder), key=lambda path: path.stem)
-
-
-def problems() -> list[str]:
-    """Return an error message for each invalid suite of the user."""
-    sentences = []
-    for path in toml_files(user_dir()):
-        try:
-            read(path)
-        except BadInput as error:
-            sentences.append(str(error))
-    return sentences
 
 
 def load(references: Sequence[str | Path], changes: Mapping[str, Scalar] | None = None) -> list[Suite]:

@@ -21,7 +21,6 @@ from metatui.runs.suites import (
     SuiteStatus,
     background,
     bundled,
-    problems,
     user,
     user_dir,
 )
@@ -145,7 +144,7 @@ class SuiteScreen(ModalScreen[None]):
 
     @work(exclusive=True, group="suites")
     async def _load(self) -> None:
-        own, others, self._problems = await asyncio.to_thread(lambda: (user(), bundled(), problems()))
+        (own, self._problems), others = await asyncio.to_thread(lambda: (user(), bundled()))
         for suite in (*own, *others):
             self._add(suite, suite in own)
         self._show()
