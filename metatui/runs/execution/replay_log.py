@@ -12,7 +12,7 @@ from metatui.config.fields import FIELDS, change
 from metatui.config.schedule import PlannedChange
 from metatui.config.settings import Settings
 from metatui.runs.storage.commands import ReplayedCommand, recorded_change, replay_log
-from metatui.runs.storage.journal import Entry, last_status, read_journal
+from metatui.runs.storage.journal import Entry, read_journal
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import SettingsError
 
@@ -39,10 +39,6 @@ class RunLog:
     def started(self) -> Mapping[str, Any]:
         """Details of the journal entry about the run's first start; an empty mapping if the run never started."""
         return next((entry.details for entry in self.journal if entry.event == "started"), {})
-
-    @property
-    def is_finished(self) -> bool:
-        return last_status(self.journal) == "finished"
 
     def settings_before(self, iteration: int) -> Settings:
         """Return the settings after `iteration` meta-steps, before the commands at that point."""

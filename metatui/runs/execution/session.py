@@ -25,7 +25,7 @@ from metatui.runs.execution.run_state import Outcome
 from metatui.runs.execution.signals import sigterm_is_handled
 from metatui.runs.storage.checkpoints import newest_checkpoint
 from metatui.runs.storage.commands import undone
-from metatui.runs.storage.journal import check_journal
+from metatui.runs.storage.journal import check_journal, last_status
 from metatui.runs.storage.lock import RunLock
 from metatui.runs.storage.metrics import last_progress
 from metatui.runs.storage.run_folder import RunFolder
@@ -162,7 +162,7 @@ class Session:
         if state:
             _add_best_settings(state, log)
         plan = _plan_resume(log, state, changes)
-        if log.is_finished and plan.iteration >= plan.settings.training.iterations:
+        if last_status(log.journal) == "finished" and plan.iteration >= plan.settings.training.iterations:
             raise BadInput(
                 f"run {quote(run.id)} has finished all {plan.iteration:,} meta-steps: resume it with a larger "
                 "training.iterations, or start a new run"

@@ -39,11 +39,6 @@ class AppendOnlyFile:
         self._pending = bytearray()
         self._written = 0
 
-    def ends_with(self, suffix: bytes) -> bool:
-        """Return whether the file was empty or ended with `suffix` when it was opened."""
-        with writing(self._path):
-            return self._synced == 0 or os.pread(self._handle, len(suffix), self._synced - len(suffix)) == suffix
-
     def write(self, data: bytes) -> None:
         """Buffer `data` until the next `flush`."""
         self._pending += data
@@ -99,7 +94,9 @@ class LinesWriter(AppendOnlyFile):
     def __init__(self, path: Path) -> None:
         """Open `path` for appending. Raises WriteRefused if the file cannot be opened."""
         super().__init__(path)
-        if not self.ends_with(b"\n"):  # a crash left a partial last line: start a new one
+        with writing(path):
+            last = os.pread(self._handle, 1, self._synced - 1) if self._synced else b"\n"
+        if last != b"\n":  # a crash left a partial last line: start a new one
             self.write(b"\n")
 
 
