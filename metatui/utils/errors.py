@@ -1,7 +1,8 @@
 """Errors that are shown to the user as one sentence instead of a traceback."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass
+from typing import Any
 
 
 class MetatuiError(Exception):
@@ -59,6 +60,21 @@ class SettingsError(BadInput):
         self.origin = origin
         sentences = "; ".join(problem.sentence for problem in self.problems)
         super().__init__(f"{origin}: {sentences}" if origin else sentences)
+
+
+def described(error: MetatuiError) -> dict[str, Any]:
+    """Describe an error as a JSON object, from which `from_description` creates it in another process."""
+    description: dict[str, Any] = {"error": str(error), "exit_code": error.exit_code}
+    if isinstance(error, SettingsError):
+        description |= {"problems": [astuple(problem) for problem in error.problems], "origin": error.origin}
+    return description
+
+
+def from_description(description: Mapping[str, Any]) -> MetatuiError:
+    """Return the error with the given description, as a SettingsError, BadInput or MetatuiError."""
+    if "problems" in description:
+        return SettingsError((Problem(*each) for each in description["problems"]), description["origin"])
+    return (BadInput if description["exit_code"] == BadInput.exit_code else MetatuiError)(description["error"])
 
 
 def first_line(error: BaseException) -> str:

@@ -26,7 +26,7 @@ from metatui.runs.execution.signals import SignalState, ending_softly
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils import paths
 from metatui.utils.child_process import Channel, lower_priority
-from metatui.utils.errors import MetatuiError, SettingsError
+from metatui.utils.errors import MetatuiError, described
 from metatui.utils.logs import write_log
 from metatui.utils.progress import packing, stages
 
@@ -73,28 +73,21 @@ def _open_session(channel: Channel, request: Mapping[str, Any], ending: SignalSt
             session = _session(request)
             ending.then(session.interrupt)
     except KeyboardInterrupt:  # sent by the requester or by another process
-        _answer(channel, error="interrupted before training began", exit_code=MetatuiError.exit_code, problems=[])
-        return None
+        failure = MetatuiError("interrupted before training began")
     except MetatuiError as error:
-        problems = error.problems if isinstance(error, SettingsError) else ()
-        _answer(
-            channel,
-            error=str(error),
-            exit_code=error.exit_code,
-            problems=[(problem.field, problem.sentence) for problem in problems],
-        )
-        return None
+        failure = error
     except Exception as error:
         traceback.print_exc()
         what = plugin_failure(error) or f"an error in metatui itself ({type(error).__name__})"
-        sentence = f"{what}: the traceback is in {paths.log_file()}"
-        _answer(channel, error=sentence, exit_code=MetatuiError.exit_code, problems=[])
-        return None
-    _redirect_output(session.run.path / "output.log")
-    _answer(channel, run=session.run.id, dir=str(session.run.path))
-    channel.file.close()  # otherwise, closing the socket would not close the connection
-    session.control.adopt(channel.socket)
-    return session
+        failure = MetatuiError(f"{what}: the traceback is in {paths.log_file()}")
+    else:
+        _redirect_output(session.run.path / "output.log")
+        _answer(channel, run=session.run.id, dir=str(session.run.path))
+        channel.file.close()  # otherwise, closing the socket would not close the connection
+        session.control.adopt(channel.socket)
+        return session
+    _answer(channel, **described(failure))
+    return None
 
 
 def _session(request: Mapping[str, Any]) -> Session:

@@ -20,7 +20,7 @@ from metatui.runs.suites.models import Suite
 from metatui.runs.suites.scheduler import RunEnded, SuiteRunner
 from metatui.utils import paths
 from metatui.utils.child_process import Channel, ChildProcess
-from metatui.utils.errors import BadInput, MetatuiError, quote
+from metatui.utils.errors import BadInput, MetatuiError, described, from_description, quote
 from metatui.utils.logs import open_log
 
 NICENESS = 10
@@ -45,8 +45,8 @@ def start(suite: Suite, store: RunStore) -> None:
     if answer is None:
         where = no_log or f"see its output in {quote(str(paths.log_file()), 200)}"
         raise MetatuiError(f"the suite's process exited without an error message: {where}")
-    if sentence := answer["error"]:
-        raise (BadInput if answer["exit_code"] == BadInput.exit_code else MetatuiError)(sentence)
+    if answer:
+        raise from_description(answer)
 
 
 def stop(manifest: SuiteManifest) -> None:
@@ -76,7 +76,7 @@ def main() -> None:
         nonlocal answered
         answered = True
         with suppress(OSError), closing(channel):  # the requesting process may have ended
-            channel.send({"error": error and str(error), "exit_code": error and error.exit_code})
+            channel.send(described(error) if error else {})
 
     try:
         suite = read(Path(request["suite"]))

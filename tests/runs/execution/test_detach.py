@@ -171,6 +171,14 @@ def test_error_of_the_process_is_raised_here(tmp_path: Path, monkeypatch: pytest
     assert RunStore().runs() == []
 
 
+def test_error_in_a_file_names_the_file() -> None:
+    run = RunStore().create(SMALL)
+    run.settings_path.write_text("[training]\niterations = 0\n")
+    with pytest.raises(SettingsError, match=r"settings\.toml': training\.iterations is 0, but must be") as raised:
+        resume_detached(run)
+    assert [problem.field for problem in raised.value.problems] == ["training.iterations"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_while_the_process_exits_leaves_no_traceback(number: signal.Signals) -> None:
     code = (

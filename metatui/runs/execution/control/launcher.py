@@ -16,7 +16,7 @@ from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import name_of
 from metatui.utils import paths
 from metatui.utils.child_process import ChildProcess, Message, describe_exit
-from metatui.utils.errors import BadInput, MetatuiError, Problem, SettingsError, quote
+from metatui.utils.errors import MetatuiError, from_description, quote
 from metatui.utils.logs import open_log
 from metatui.utils.progress import packing, stages
 
@@ -140,7 +140,7 @@ def _answer(child: ChildProcess) -> str:
         raise ConnectionResetError
     if "dir" in answer:
         return str(answer["dir"])
-    raise _error(answer)
+    raise from_description(answer)
 
 
 def _report(progress: Message) -> None:
@@ -148,9 +148,3 @@ def _report(progress: Message) -> None:
         packing.report(*progress["packed"])
     elif "stage" in progress:
         stages.report(progress["stage"])
-
-
-def _error(answer: Message) -> MetatuiError:
-    if problems := answer["problems"]:
-        return SettingsError([Problem(field, sentence) for field, sentence in problems])
-    return (BadInput if answer["exit_code"] == BadInput.exit_code else MetatuiError)(answer["error"])
