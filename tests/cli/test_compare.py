@@ -26,7 +26,9 @@ from metatui.runs.analysis.comparison import Comparing, Comparison, Protocol, Ru
 from metatui.runs.analysis.comparison.pairwise_tests import pairs, seed_pairs
 from metatui.runs.analysis.comparison.seed_groups import seed_groups
 from metatui.runs.analysis.comparison.tables import costs, tables
-from metatui.runs.analysis.exports import EXPORTS, export
+from metatui.runs.analysis.exports import EXPORTS, as_csv, export
+from metatui.runs.analysis.report import as_html
+from metatui.runs.analysis.tex import as_tex
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.utils import paths
@@ -302,11 +304,11 @@ def test_latest_refers_to_newest_runs(store: Path, answer: Answer, capsys: pytes
 
 
 def test_csv_has_a_row_for_each_step(waves: Comparison, images: Comparison) -> None:
-    rows = list(csv.DictReader(io.StringIO(EXPORTS[".csv"](waves).decode())))
+    rows = list(csv.DictReader(io.StringIO(as_csv(waves))))
     assert [row["over"] for row in rows] == ["tasks"] * 3 * 3 + [""] * 3, "the last rows contain the tests"
     assert [float(row["mean"]) for row in rows[:3]] == list(waves.runs[0].evaluation.loss.mean)
     assert {row["ways"] for row in rows} == {""}
-    assert {row["metric"] for row in csv.DictReader(io.StringIO(EXPORTS[".csv"](images).decode()))} == {
+    assert {row["metric"] for row in csv.DictReader(io.StringIO(as_csv(images)))} == {
         "accuracy",
         "loss",
     }
@@ -314,13 +316,13 @@ def test_csv_has_a_row_for_each_step(waves: Comparison, images: Comparison) -> N
 
 def test_csv_states_the_protocol(waves: Comparison, images: Comparison) -> None:
     for comparison in (waves, images):
-        rows = list(csv.DictReader(io.StringIO(EXPORTS[".csv"](comparison).decode())))
+        rows = list(csv.DictReader(io.StringIO(as_csv(comparison))))
         assert {row["tasks"] for row in rows} == {str(comparison.protocol.tasks)}
         assert {row["batch_norm"] for row in rows} == {comparison.protocol.batch_norm or ""}
 
 
 def test_csv_has_a_row_for_each_test(waves: Comparison) -> None:
-    text = EXPORTS[".csv"](waves).decode()
+    text = as_csv(waves)
     assert text.startswith(
         "run,label,algorithm,seed,iteration,split,tasks,ways,shots,queries,batch_norm,metric,inner_step,mean,ci95,"
         "inner_lr,diverged,checkpoint,over,seeds,sd,compared_with,difference,difference_ci95,test,p,p_holm\n"
@@ -351,7 +353,7 @@ def constructed(*runs: RunResult) -> Comparison:
 
 
 def rows_of_tests(comparison: Comparison) -> list[dict[str, str]]:
-    return [row for row in csv.DictReader(io.StringIO(EXPORTS[".csv"](comparison).decode())) if row["test"]]
+    return [row for row in csv.DictReader(io.StringIO(as_csv(comparison))) if row["test"]]
 
 
 def test_csv_has_a_row_for_each_test_over_seeds() -> None:
@@ -383,9 +385,14 @@ def test_csv_names_the_test_that_was_possible() -> None:
     assert (row["p"], row["p_holm"], row["diverged"]) == ("nan", "nan", "2")
 
 
-def test_markdown_escapes_names(waves: Comparison) -> None:
+def as_markdown(comparison: Comparison, folder: Path) -> str:
+    file, *_ = export(comparison, folder / "comparison.md")
+    return file.read_text()
+
+
+def test_markdown_escapes_names(waves: Comparison, tmp_path: Path) -> None:
     named = replace(waves.runs[0], run=RunFolder(Path("/runs/a_b|c*<d>")))
-    text = EXPORTS[".md"](replace(waves, runs=(named, *waves.runs[1:]), warnings=("some [thing]",))).decode()
+    text = as_markdown(replace(waves, runs=(named, *waves.runs[1:]), warnings=("some [thing]",)), tmp_path)
     assert r"a\_b\|c\*\<d\>" in text
     assert r"- Warning: some \[thing\]." in text
     for table in text.split("\n\n"):
@@ -393,8 +400,8 @@ def test_markdown_escapes_names(waves: Comparison) -> None:
             assert {line.replace("\\|", "").count("|") for line in table.splitlines()} == {6}
 
 
-def test_markdown_is_complete(waves: Comparison) -> None:
-    text = EXPORTS[".md"](waves).decode().replace("\\", "")
+def test_markdown_is_complete(waves: Comparison, tmp_path: Path) -> None:
+    text = as_markdown(waves, tmp_path).replace("\\", "")
     assert "sinusoid, test split, 6 tasks, 10-shot, 10 queries, 2 inner steps; 95 % intervals over tasks." in text
     for table in tables(waves):
         assert f"## {table.title}" in text
@@ -419,7 +426,7 @@ def test_seeds_are_summarised_everywhere(tmp_path: Path, capsys: pytest.CaptureF
     )  # fmt: skip
     assert report["groups"][1]["sd"] is None
     assert len(report["pairs"]) == 3, "no pairs of seeds"
-    rows = list(csv.DictReader(io.StringIO(EXPORTS[".csv"](comparison).decode())))
+    rows = list(csv.DictReader(io.StringIO(as_csv(comparison))))
     assert [row["over"] for row in rows] == ["tasks"] * 12 + ["seeds"] * 3 + [""] * 3
     assert [(row["label"], row["seeds"], float(row["sd"])) for row in rows[12:15]] == [
         ("MAML", "3", sd) for sd in over_seeds.deviation
@@ -429,12 +436,11 @@ def test_seeds_are_summarised_everywhere(tmp_path: Path, capsys: pytest.CaptureF
         table = costs(compared)
         assert ("speed" in table.headings, "relative to" in table.title) == (has_speed, has_speed)
         assert {len(row) for row in table.rows} == {len(table.headings)}
-    for kind in (".md", ".html"):
-        text = EXPORTS[kind](comparison).decode()
+    for text in (as_markdown(comparison, tmp_path), as_html(comparison)):
         assert "Loss over seeds, after 2 inner steps" in text
         assert "MAML (3 seeds): mean loss " in text
         assert "over tasks; for groups of several seeds, over the seeds" in text
-    tex = EXPORTS[".tex"](comparison).decode()
+    tex = as_tex(comparison)
     lines = [line.strip().split(" & ") for line in tex.splitlines() if " & " in line]
     assert [(line[0], line[1]) for line in lines[1:3]] == [("MAML", "3"), ("FOMAML", "1")]
     assert r"training.seed & 0, 1, 2 & 0 \\" in tex
@@ -445,7 +451,7 @@ def test_seeds_are_summarised_everywhere(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_tex_is_a_booktabs_table(waves: Comparison) -> None:
     named = replace(waves.runs[0], label="50 % of_it & $x$")
-    text = EXPORTS[".tex"](replace(waves, runs=(named, *waves.runs[1:]), groups=())).decode()
+    text = as_tex(replace(waves, runs=(named, *waves.runs[1:]), groups=()))
     pairs = 1 + len(waves.pairs)
     assert text.count(r" \\" + "\n") == 1 + len(waves.runs) + pairs
     assert "p, Holm & Wilcoxon p & Cohen's d\\_z" in text
@@ -453,11 +459,11 @@ def test_tex_is_a_booktabs_table(waves: Comparison) -> None:
     assert "half-width of the 95 \\% interval over tasks" in text
     for label, cell in (("[2mm] a", "{[}2mm] a"), ("* b", "{*} b")):
         named = replace(waves.runs[1], label=label)
-        rows = EXPORTS[".tex"](replace(waves, runs=(waves.runs[0], named), groups=())).decode()
+        rows = as_tex(replace(waves, runs=(waves.runs[0], named), groups=()))
         assert f"\n    {cell} & " in rows, "it does not belong to the end of the previous row"
     assert [rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [True] * 3
     assert text.isascii()
     tables = ["results", "pairs"]
     assert [label for label in tables if f"\\label{{tab:sinusoid-{label}}}" in text] == tables
-    warned = EXPORTS[".tex"](replace(waves, warnings=("MAML is not finished",))).decode()
+    warned = as_tex(replace(waves, warnings=("MAML is not finished",)))
     assert "Note: MAML is not finished." in warned

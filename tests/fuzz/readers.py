@@ -139,10 +139,10 @@ def report(home: Path, chance: Random) -> None:
     own = renamed(home / RUNS / REGRESSION, chance)
     compared = compare(own, OTHER, tasks=2, steps=1)
     for kind, write in EXPORTS.items():
-        data = write(compared)
+        file, *_ = write(compared, home / "tmp" / f"comparison{kind}")
         if kind in (".pdf", ".png"):
             continue
-        text = printable(data.decode())
+        text = printable(file.read_bytes().decode())
         if kind in (".html", ".svg"):
             Markup(convert_charrefs=True).feed(text)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from metatui.runs.analysis.comparison.values import Comparison, Pair, RunResult, SeedGroup, SeedPair
 from metatui.runs.analysis.figures import comparison_figure
-from metatui.runs.analysis.report.render import as_html, summary_as_markdown, write_summary
+from metatui.runs.analysis.report.render import as_html, write_summary
 from metatui.runs.analysis.tex import as_tex
 from metatui.runs.storage.jsonl import finite
 from metatui.utils.errors import BadInput, quote
@@ -59,11 +59,7 @@ def export(comparison: Comparison, path: Path) -> tuple[Path, ...]:
         MetatuiError: if a file cannot be written.
     """
     check(path)
-    extension = path.suffix.lower()
-    if extension == ".md":
-        return write_summary(comparison, path)
-    write_atomically(path, EXPORTS[extension](comparison))
-    return (path,)
+    return EXPORTS[path.suffix.lower()](comparison, path)
 
 
 def written(files: Sequence[Path]) -> str:
@@ -177,17 +173,26 @@ def _json_text(comparison: Comparison) -> str:
     return json.dumps(as_json(comparison), indent=2, allow_nan=False) + "\n"
 
 
-EXPORTS: dict[str, Callable[[Comparison], bytes]] = {
-    ".csv": lambda comparison: as_csv(comparison).encode(),
-    ".html": lambda comparison: as_html(comparison).encode(),
-    ".json": lambda comparison: _json_text(comparison).encode(),
-    ".md": lambda comparison: summary_as_markdown(comparison).encode(),
-    ".pdf": partial(comparison_figure, kind="pdf"),
-    ".png": partial(comparison_figure, kind="png"),
-    ".svg": partial(comparison_figure, kind="svg"),
-    ".tex": lambda comparison: as_tex(comparison).encode(),
+def _writer(content: Callable[[Comparison], str | bytes]) -> Callable[[Comparison, Path], tuple[Path]]:
+    def write(comparison: Comparison, path: Path) -> tuple[Path]:
+        data = content(comparison)
+        write_atomically(path, data.encode() if isinstance(data, str) else data)
+        return (path,)
+
+    return write
+
+
+EXPORTS: dict[str, Callable[[Comparison, Path], tuple[Path, ...]]] = {
+    ".csv": _writer(as_csv),
+    ".html": _writer(as_html),
+    ".json": _writer(_json_text),
+    ".md": write_summary,
+    ".pdf": _writer(partial(comparison_figure, kind="pdf")),
+    ".png": _writer(partial(comparison_figure, kind="png")),
+    ".svg": _writer(partial(comparison_figure, kind="svg")),
+    ".tex": _writer(as_tex),
 }
-"""Functions that return the content of the exported file, keyed by file extension."""
+"""Functions that write a comparison to a file and return all written files, keyed by file extension."""
 
 
 def _run(comparison: Comparison, run: RunResult) -> dict[str, Any]:

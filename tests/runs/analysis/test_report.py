@@ -23,10 +23,10 @@ from metatui.config.fields import change
 from metatui.events import Change, Progress
 from metatui.runs.analysis.comparison import Comparison, compare
 from metatui.runs.analysis.comparison.tables import NONE
-from metatui.runs.analysis.exports import EXPORTS
-from metatui.runs.analysis.report import as_html, as_markdown, write
+from metatui.runs.analysis.report import as_html, write
 from metatui.runs.analysis.report.content import MOST_EVENTS, report
 from metatui.runs.analysis.report.render import escape_markdown
+from metatui.runs.analysis.tex import as_tex
 from metatui.runs.execution.session import Session
 from metatui.runs.formatting import with_unit
 from metatui.runs.storage.journal import JournalWriter
@@ -80,6 +80,12 @@ def images(store: Path) -> Comparison:
 @pytest.fixture(scope="module")
 def pages(waves: Comparison, images: Comparison) -> dict[str, str]:
     return {"waves": as_html(waves), "images": as_html(images)}
+
+
+@pytest.fixture(scope="module")
+def markdown(waves: Comparison, tmp_path_factory: pytest.TempPathFactory) -> str:
+    file, *_ = write(waves, tmp_path_factory.mktemp("reports") / "report.md")
+    return file.read_text()
 
 
 class Page(HTMLParser):
@@ -152,11 +158,10 @@ def test_settings_that_differ_from_the_preset_are_listed(tmp_path: Path) -> None
     assert "quick (changed)" in started
 
 
-def test_markup_in_files_is_escaped(waves: Comparison, pages: dict[str, str]) -> None:
+def test_markup_in_files_is_escaped(pages: dict[str, str], markdown: str) -> None:
     text = Page(pages["waves"]).text
     assert "<script>alert(1)</script>" in text
     assert "<b onclick=x>&amp;�b" in text
-    markdown = as_markdown(waves)
     assert "\\<script\\>alert(1)\\</script\\>" in markdown
     assert not any(c in markdown for c in "\x00\x1b\u202e")
 
@@ -180,8 +185,8 @@ def test_name_of_a_markdown_file_may_be_any_bytes(images: Comparison, tmp_path: 
 
 
 @pytest.mark.parametrize("kind", ["html", "markdown"])
-def test_report_is_complete(kind: str, waves: Comparison, pages: dict[str, str]) -> None:
-    text = Page(pages["waves"]).text if kind == "html" else as_markdown(waves)
+def test_report_is_complete(kind: str, waves: Comparison, pages: dict[str, str], markdown: str) -> None:
+    text = Page(pages["waves"]).text if kind == "html" else markdown
     text = text.replace("\\_", "_")
     run = waves.runs[1]
     start = run.run.journal()[0].details
@@ -238,7 +243,7 @@ def test_conclusions_over_seeds_come_first(tmp_path: Path, capsys: pytest.Captur
     lines = [line for line in capsys.readouterr().out.splitlines() if line.endswith(".")]
     assert [line.split(":")[0] for line in lines[:2]] == ["MAML (2 seeds)", "FOMAML (2 seeds)"]
     assert lines[2:] == [f"{of_seeds}."]
-    tex = EXPORTS[".tex"](comparison).decode()
+    tex = as_tex(comparison)
     assert "MAML (2 seeds) & FOMAML (2 seeds) & " in tex
     assert "Welch's p & p, Holm" in tex
 

@@ -36,16 +36,6 @@ def as_html(comparison: Comparison) -> str:
     return _render("report.html.jinja", report(comparison), image)
 
 
-def as_markdown(comparison: Comparison) -> str:
-    """Render the report as Markdown without figures."""
-    return _render("report.md.jinja", report(comparison), None)
-
-
-def summary_as_markdown(comparison: Comparison) -> str:
-    """Render the protocol, the conclusions and the tables as Markdown without figures."""
-    return _render("report.md.jinja", summary(comparison), None)
-
-
 def write(comparison: Comparison, path: Path) -> tuple[Path, ...]:
     """Write a report to `path`, in the format of its extension, and return all written files, `path` first.
 
@@ -59,7 +49,10 @@ def write(comparison: Comparison, path: Path) -> tuple[Path, ...]:
 
 
 def write_summary(comparison: Comparison, path: Path) -> tuple[Path, ...]:
-    """Write the summary of a comparison as Markdown. Returns the same values and raises the same errors as `write`."""
+    """Write the protocol, the conclusions, the tables and the figures of a comparison as Markdown.
+
+    Returns the same values and raises the same errors as `write`.
+    """
     return _write_markdown(comparison, summary(comparison), path)
 
 
@@ -84,7 +77,7 @@ def _write_markdown(comparison: Comparison, content: Report, path: Path) -> tupl
     return path, *(files[panel.name] for panel in panels)
 
 
-def _render(template: str, content: Report, image: Callable[[Panel], str] | None) -> str:
+def _render(template: str, content: Report, image: Callable[[Panel], str]) -> str:
     text = _environment().get_template(template).render(report=content, image=image, version=metatui.__version__)
     return text.rstrip("\n") + "\n"
 
