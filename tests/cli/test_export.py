@@ -69,8 +69,8 @@ def test_validations(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None
         loss |= (
             {"inner_lr": 0.1, "diverged": 3} if iteration == 20 else {}
         )  # the others are in the format of older versions
-        journal.write("evaluated", iteration, best=iteration == 10, **about, **loss)
-    journal.write("started", 20)  # undoes the third validation
+        journal.record("evaluated", iteration, best=iteration == 10, **about, **loss)
+    journal.record("started", 20)  # undoes the third validation
     journal.close()
     assert main(["runs", "export", run.id, "--evaluations"]) == 0
     assert capsys.readouterr().out == (
@@ -82,7 +82,7 @@ def test_validations(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None
 
 def test_control_characters_are_replaced(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     journal = JournalWriter(run.journal_path)
-    journal.write("evaluated", 10, split="val\x07", batch_norm="\x1b[2J", tasks=["\x07"])
+    journal.record("evaluated", 10, split="val\x07", batch_norm="\x1b[2J", tasks=["\x07"])
     journal.close()
     assert main(["runs", "export", run.id, "--evaluations"]) == 0
     (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
@@ -109,7 +109,7 @@ def test_force_replaces_a_file(run: RunFolder, tmp_path: Path, capsys: pytest.Ca
 
 def test_lost_metrics_are_not_exported(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     journal = JournalWriter(run.journal_path)
-    journal.write("finished", 3)
+    journal.record("finished", 3)
     journal.close()
     steps = [replace(STEP, iteration=i) for i in range(1, 4)]
     cannot = f"metatui: the metrics of run '{run.id}' cannot be exported: "

@@ -477,7 +477,7 @@ def test_list_tells_why_a_run_failed(tmp_path: Path, capsys: pytest.CaptureFixtu
     run = saved_run(tmp_path / "runs", Settings(), name="failed", test=False)
     run.journal_path.write_bytes(run.journal_path.read_bytes().splitlines(keepends=True)[0])
     journal = JournalWriter(run.journal_path)
-    journal.write("failed", 50, sentence="the meta-loss is not finite")
+    journal.record("failed", 50, sentence="the meta-loss is not finite")
     journal.close()
     (report,) = answer(capsys, "runs")["runs"]
     assert (report["status"], report["reason"]) == ("failed", "the meta-loss is not finite")

@@ -39,7 +39,7 @@ def saved(tmp_path: Path, name: str = "a") -> RunFolder:
 
 def note(run: RunFolder, event: str, iteration: int, **details: object) -> None:
     journal = JournalWriter(run.journal_path)
-    journal.write(event, iteration, **details)
+    journal.record(event, iteration, **details)
     journal.close()
 
 

@@ -254,14 +254,14 @@ def saved_run(
     run = RunFolder(root / name)
     RunStore(root).create(settings).path.rename(run.path)
     journal, metrics = JournalWriter(run.journal_path), MetricsWriter(run.metrics_path, after=0)
-    journal.write(
+    journal.record(
         "started", 0, device="cpu", device_name="a fake CPU", engine="batched", parameters=1761, preset=preset
     )
     for iteration in range(1, steps + 1):
         metrics.append(progress(iteration, settings))
     best = evaluation(settings, steps)
-    journal.write("evaluated", steps, best=True, loss=0.5, accuracy=None, tasks=100)
-    journal.write("finished" if test else "stopped", steps, reason="iterations" if test else "stopped")
+    journal.record("evaluated", steps, best=True, loss=0.5, accuracy=None, tasks=100)
+    journal.record("finished" if test else "stopped", steps, reason="iterations" if test else "stopped")
     for writer in (journal, metrics):
         writer.close()
     record = EvaluationRecord(validation=best, best=best, test=evaluation(settings, steps, "test") if test else None)

@@ -392,7 +392,7 @@ async def test_run_that_another_process_resumed_is_read_again(
         assert app.top_bar.state[0] == "Stopped"  # the journal has not changed since the run was shown
 
         journal = JournalWriter(session.run.journal_path)
-        journal.write("started", 20, device="cpu", device_name="a CPU", engine="loop", parameters=1)
+        journal.record("started", 20, device="cpu", device_name="a CPU", engine="loop", parameters=1)
         journal.close()
         lock = RunLock(session.run.lock_path)
         await app.runs.read_again()
@@ -403,7 +403,7 @@ async def test_run_that_another_process_resumed_is_read_again(
         await app.runs.read_again()
         assert app.run_controller.shown.status == "Interrupted"
         journal = JournalWriter(session.run.journal_path)
-        journal.write("finished", 30, reason="iterations")
+        journal.record("finished", 30, reason="iterations")
         journal.close()
         await app.runs.read_again()
         assert app.run_controller.shown.status == "Finished"

@@ -36,7 +36,7 @@ def live(runs_dir: Path) -> Iterator[RunFolder]:
     """Yield a run that appears to be training, because the test process holds the lock of the run."""
     run = saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000", steps=30, test=False)
     journal = JournalWriter(run.journal_path)
-    journal.write("started", 30, device="cpu", device_name="a fake CPU", engine="batched", parameters=1761)
+    journal.record("started", 30, device="cpu", device_name="a fake CPU", engine="batched", parameters=1761)
     journal.close()
     lock = RunLock(run.lock_path)
     yield run
@@ -331,7 +331,7 @@ async def test_stopping_a_run_in_the_list_asks_first(make: Make, sessions: FakeS
 async def test_killed_run_is_interrupted_in_the_list(make: Make, runs_dir: Path) -> None:
     run = saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000", steps=30, test=False)
     journal = JournalWriter(run.journal_path)
-    journal.write("started", 30, device="cpu", device_name="a fake CPU", engine="batched", parameters=1761)
+    journal.record("started", 30, device="cpu", device_name="a fake CPU", engine="batched", parameters=1761)
     journal.close()
     lock = RunLock(run.lock_path)
     app = make()

@@ -163,7 +163,7 @@ async def test_hint_changes_the_settings_of_the_run_itself(
         assert session
         run = saved_run(runs_dir, own, name=session.run.id, preset="quick")
         journal = JournalWriter(run.journal_path)
-        journal.write("tweaked", 40, path=INNER, old=0.01, new=0.02)
+        journal.record("tweaked", 40, path=INNER, old=0.01, new=0.02)
         journal.close()
         resolved = change(own, chosen)
         session.emit(started(resolved), progress(40), Tweaked(40, INNER, 0.01, 0.02), progress(50), SLOW)
@@ -194,8 +194,8 @@ async def test_hints_of_a_run_from_disk(make: Callable[..., MetatuiApp], runs_di
     run = saved_run(runs_dir, Settings(), name="maml-sinusoid-20260102-030405", steps=100, test=False)
     journal = JournalWriter(run.journal_path)
     for hint in (SLOW, NOISY):
-        journal.write("hinted", **vars(hint))
-    journal.write("hinted", 200, kind="nonsense", reason="An unknown kind", path="x", old=1, new=[2])
+        journal.record("hinted", **vars(hint))
+    journal.record("hinted", 200, kind="nonsense", reason="An unknown kind", path="x", old=1, new=[2])
     journal.close()
     app = make()
     async with app.run_test(size=(80, 24)) as pilot:
@@ -212,7 +212,7 @@ async def test_hints_of_a_run_from_disk(make: Callable[..., MetatuiApp], runs_di
 async def test_notifications_do_not_cover_the_hint(make: Callable[..., MetatuiApp], runs_dir: Path) -> None:
     run = saved_run(runs_dir, Settings(), name="maml-sinusoid-20260102-030405", steps=100, test=False)
     journal = JournalWriter(run.journal_path)
-    journal.write("hinted", **vars(SLOW))
+    journal.record("hinted", **vars(SLOW))
     journal.close()
     app = make()
     async with app.run_test(size=(80, 24), notifications=True) as pilot:

@@ -187,7 +187,7 @@ def test_changes_are_marked_when_a_run_is_reopened_and_compared(runs_dir: Path) 
     run = saved_run(runs_dir, Settings(), name="maml-sinusoid-20260102-030405", steps=50, test=False)
     journal = JournalWriter(run.journal_path)
     for iteration, old, new in ((20, 0.01, 0.1), (30, 0.1, 0.01), (40, 0.01, 0.02)):
-        journal.write("tweaked", iteration, path=INNER, old=old, new=new)
+        journal.record("tweaked", iteration, path=INNER, old=old, new=new)
     journal.close()
     model = Replay(run).read()
     assert [(c.iteration, c.seconds, c.label) for c in model.changes] == [
@@ -359,8 +359,8 @@ def test_run_list_shows_best_last_and_valid_test(runs_dir: Path) -> None:
     few = replace(finished, test=replace(evaluation(NO_SETTINGS, 50), diverged=3))
     assert result(few).endswith(", 3 diverged")
     journal = JournalWriter(run.journal_path)
-    journal.write("started", 30)
-    journal.write("interrupted", 40)
+    journal.record("started", 30)
+    journal.record("interrupted", 40)
     journal.close()
     assert summarise(run).test is None
     assert Replay(run).read().test is None
@@ -402,7 +402,7 @@ async def test_training_is_complete_if_a_run_was_stopped_during_its_test(make: M
 def test_reopened_journal_has_nonfinite_validations(runs_dir: Path) -> None:
     run = saved_run(runs_dir, Settings(), name="maml-sinusoid-20260102-030405", steps=50, test=False)
     journal = JournalWriter(run.journal_path)
-    journal.write("evaluated", 40, best=False, regular=True, **details_of(lost(40)))
+    journal.record("evaluated", 40, best=False, regular=True, **details_of(lost(40)))
     journal.close()
     model = Replay(run).read()
     (line,) = [line for line in model.journal if line.text.startswith("val ")]

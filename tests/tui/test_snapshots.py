@@ -90,7 +90,7 @@ async def test_failed(make: Make, sessions: FakeSessions, compare_sizes: Compare
         session = sessions.session
         assert session is not None
         session.run.path.mkdir(parents=True)
-        JournalWriter(session.run.journal_path).write("failed", 300, sentence=FAILURE)
+        JournalWriter(session.run.journal_path).record("failed", 300, sentence=FAILURE)
         session.end(Failed(300, FAILURE))
         await session.over(app, pilot)
         await pilot.press("escape")

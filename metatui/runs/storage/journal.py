@@ -57,32 +57,18 @@ class Entry:
     details: Mapping[str, Any]
 
 
-class JournalWriter:
+class JournalWriter(LinesWriter):
     """Writer that appends events to a journal."""
 
-    def __init__(self, path: Path) -> None:
-        self._lines = LinesWriter(path)
-
-    def write(self, event: str, iteration: int, **details: Any) -> None:
+    def record(self, event: str, iteration: int, **details: Any) -> None:
         """Append an event and sync it to disk. If WriteRefused is raised, the next `flush` writes the event."""
         self.append(event, iteration, **details)
-        self.flush()
+        self.flush(sync=True)
 
     def append(self, event: str, iteration: int, **details: Any) -> None:
         """Buffer an event with the current time until the next `flush`."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        self._lines.write(line({"time": now, "event": event, "iteration": iteration, **details}))
-
-    def flush(self) -> None:
-        """Sync buffered events to disk. Raises WriteRefused if they cannot be written."""
-        self._lines.flush(sync=True)
-
-    def close(self) -> None:
-        self._lines.close()
-
-    def abandon(self) -> None:
-        """Close the file without writing buffered events. Later writes are refused."""
-        self._lines.abandon()
+        self.write(line({"time": now, "event": event, "iteration": iteration, **details}))
 
 
 def read_journal(path: Path, *, whole: bool = False) -> list[Entry]:

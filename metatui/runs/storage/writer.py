@@ -199,11 +199,11 @@ class RunWriter:
     def note(self, event: str, iteration: int, **details: Any) -> None:
         """Queue a journal entry with the current time."""
         self._journal.append(event, iteration, **details)
-        self._queue.append(("journal.jsonl", self._journal.flush))
+        self._queue.append(("journal.jsonl", lambda: self._journal.flush(sync=True)))
 
     def _write_last(self, event: str, **details: Any) -> None:
         with suppress(MetatuiError):
-            self._journal.write(event, self._iteration, **details)
+            self._journal.record(event, self._iteration, **details)
 
     def _write_started(self, event: events.Started) -> None:
         import torch

@@ -46,9 +46,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if isinstance(event, Progress) and event.iteration == 5:
             session.submit(Change("algorithm.inner_lr", 0.02))
     writer = JournalWriter(session.run.journal_path)
-    writer.write("warned", 20, text=EVIL)
+    writer.record("warned", 20, text=EVIL)
     for number in range(MOST_EVENTS):
-        writer.write("noted", 20, text=f"note {number}")
+        writer.record("noted", 20, text=f"note {number}")
     writer.close()
     train(runs, training__seed=1)
     train(runs, algorithm__name="scratch")

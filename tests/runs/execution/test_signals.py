@@ -308,7 +308,7 @@ def test_auto_skips_live_stopped_and_broken_runs(tiny: Settings) -> None:
     for path in broken.checkpoints_path.iterdir():
         path.write_bytes(b"torn")
     journal = JournalWriter(stopped.journal_path)
-    journal.write("stopped", 2)
+    journal.record("stopped", 2)
     journal.close()
     session = Session.resume(live)
     result = automatic()

@@ -180,11 +180,11 @@ def test_arbitrary_lines_are_skipped(tmp_path_factory: pytest.TempPathFactory, i
 def test_journal_continues_after_a_torn_line(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     first = JournalWriter(path)
-    first.write("started", 0, preset=None)
+    first.record("started", 0, preset=None)
     first.close()
     path.write_bytes(path.read_bytes() + b'{"time":"2026-')
     second = JournalWriter(path)
-    second.write("paused", 7, odd=math.inf)
+    second.record("paused", 7, odd=math.inf)
     second.close()
     entries = read_journal(path)
     assert [(e.event, e.iteration) for e in entries] == [("started", 0), ("paused", 7)]
@@ -237,7 +237,7 @@ def test_long_journal_keeps_commands(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_restart_undoes_later_entries(tmp_path: Path) -> None:
     writer = JournalWriter(tmp_path / "journal.jsonl")
     for event, iteration in [("started", 0), ("evaluated", 10), ("tweaked", 15), ("evaluated", 20), ("started", 12)]:
-        writer.write(event, iteration)
+        writer.record(event, iteration)
     writer.close()
     kept = effective_entries(read_journal(tmp_path / "journal.jsonl"))
     assert [(e.event, e.iteration) for e in kept] == [
@@ -547,7 +547,7 @@ def test_status(tmp_path: Path, events: list[str], held: bool, status: str) -> N
     run = RunStore(tmp_path).create(Settings())
     journal = JournalWriter(run.journal_path)
     for event in events:
-        journal.write(event, 0)
+        journal.record(event, 0)
     journal.close()
     lock = RunLock(run.lock_path) if held else None
     assert run.status() == status
@@ -590,7 +590,7 @@ def test_rewritten_metrics_are_detected(tmp_path: Path) -> None:
 def test_refused_write_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "journal.jsonl"
     journal = JournalWriter(path)
-    journal.write("started", 0)
+    journal.record("started", 0)
     pwrite = os.pwrite
 
     def short(handle: int, data: bytes, at: int) -> int:
@@ -602,11 +602,11 @@ def test_refused_write_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(os, "pwrite", short)
     with pytest.raises(WriteRefused) as caught:
-        journal.write("paused", 3)
+        journal.record("paused", 3)
     assert caught.value.passing
     assert [entry.event for entry in read_journal(path)] == ["started"]
     monkeypatch.undo()
-    journal.write("resumed", 3)
+    journal.record("resumed", 3)
     journal.close()
     assert [entry.event for entry in read_journal(path)] == ["started", "paused", "resumed"]
     assert len(path.read_bytes().splitlines()) == 3
@@ -615,7 +615,7 @@ def test_refused_write_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_data_lost_by_a_failed_sync_are_rewritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "journal.jsonl"
     journal = JournalWriter(path)
-    journal.write("started", 0)
+    journal.record("started", 0)
     size = path.stat().st_size
 
     def lost(handle: int) -> None:
@@ -624,7 +624,7 @@ def test_data_lost_by_a_failed_sync_are_rewritten(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(os, "fsync", lost)
     with pytest.raises(WriteRefused, match=r"journal\.jsonl' cannot be written: input/output error"):
-        journal.write("paused", 3)
+        journal.record("paused", 3)
     monkeypatch.undo()
     journal.flush()
     journal.close()
@@ -649,7 +649,7 @@ def test_newer_formats_are_reported(tmp_path: Path) -> None:
     run = RunStore(tmp_path).create(Settings())
     assert run.settings_path.read_text().startswith("format = 1\n")
     journal = JournalWriter(run.journal_path)
-    journal.write("started", 0, format=2)
+    journal.record("started", 0, format=2)
     journal.close()
     with pytest.raises(BadInput, match=rf"journal\.jsonl' {NEWER}"):
         Session.resume(run)

@@ -135,12 +135,12 @@ def test_run_that_has_no_metrics_yet_has_lost_none(tmp_path: Path) -> None:
     assert summarise(run).problem is None
     lock = RunLock(run.lock_path)
     journal = JournalWriter(run.journal_path)
-    journal.write("started", 0)
+    journal.record("started", 0)
     assert summarise(run).problem is None
-    journal.write("interrupted", 0)
+    journal.record("interrupted", 0)
     lock.release()
     assert summarise(run).problem is None
-    journal.write("interrupted", 30)
+    journal.record("interrupted", 30)
     assert summarise(run).problem is not None
     lock = RunLock(run.lock_path)  # the run is being resumed from the start, because it has no checkpoint
     assert summarise(run).problem is None

@@ -165,7 +165,7 @@ async def test_rows_of_a_narrow_list_keep_what_distinguishes_runs(
 async def test_preview_tells_settings_changed_during_the_run(make: Make, runs_dir: Path) -> None:
     run = saved_run(runs_dir, Settings(), name=NAMES[0], steps=3)
     with closing(JournalWriter(run.journal_path)) as journal:
-        journal.write("tweaked", 2, path="algorithm.inner_lr", old=0.01, new=0.05)
+        journal.record("tweaked", 2, path="algorithm.inner_lr", old=0.01, new=0.05)
     app = make()
     async with app.run_test(size=(100, 40)) as pilot:
         await pilot.press("2")
@@ -179,10 +179,10 @@ async def test_training_is_complete_if_a_run_was_stopped_during_its_test(make: M
     settings = change(Settings(), {"training.early_stop": 1})
     run = saved_run(runs_dir, settings, name=NAMES[0], test=False)
     with closing(JournalWriter(run.journal_path)) as journal:
-        journal.write("started", 30)
+        journal.record("started", 30)
         for iteration, best in ((40, True), (50, False)):
-            journal.write("evaluated", iteration, best=best, loss=0.5, loss_ci95=0.1, tasks=9, shots=9, inner_step=1)
-        journal.write("stopped", 50, reason="stopped")
+            journal.record("evaluated", iteration, best=best, loss=0.5, loss_ci95=0.1, tasks=9, shots=9, inner_step=1)
+        journal.record("stopped", 50, reason="stopped")
     app = make()
     async with app.run_test(size=(99, 40)) as pilot:
         await pilot.press("2")
@@ -203,7 +203,7 @@ async def test_preview_counts_the_tasks_of_the_final_test(
     settings = change(Settings(), {"training.iterations": 50})
     run = saved_run(runs_dir, settings, name=NAMES[0], test=False)
     with closing(JournalWriter(run.journal_path)) as journal:
-        journal.write("resumed", 50)
+        journal.record("resumed", 50)
     lock = RunLock(run.lock_path)
     app = make()
     with closing(ControlServer(cast(Any, Session(run)))) as server:
@@ -225,11 +225,11 @@ async def test_undone_live_changes_are_told(make: Make, runs_dir: Path) -> None:
     run = saved_run(runs_dir, Settings(), name=NAMES[0], steps=3)
     saved_run(runs_dir, Settings(), name=NAMES[1], steps=3)
     with closing(JournalWriter(run.journal_path)) as journal:
-        journal.write("tweaked", 2, path="compute.tasks_at_once", old=0, new=2)
+        journal.record("tweaked", 2, path="compute.tasks_at_once", old=0, new=2)
     assert not summarise(run).changed_live
     with closing(JournalWriter(run.journal_path)) as journal:
-        journal.write("tweaked", 2, path="algorithm.inner_lr", old=0.01, new=0.05)
-        journal.write("tweaked", 3, path="algorithm.inner_lr", old=0.05, new=0.01)
+        journal.record("tweaked", 2, path="algorithm.inner_lr", old=0.01, new=0.05)
+        journal.record("tweaked", 3, path="algorithm.inner_lr", old=0.05, new=0.01)
     app = make()
     async with app.run_test(size=(100, 40)) as pilot:
         await pilot.press("2")
@@ -254,7 +254,7 @@ async def test_loading_a_run_tells_settings_changed_during_the_run(
     run = saved_run(runs_dir, Settings(), name=NAMES[0], steps=3)
     with closing(JournalWriter(run.journal_path)) as journal:
         for iteration, (old, new) in enumerate(pairwise(values), 1):
-            journal.write("tweaked", iteration, path="algorithm.inner_lr", old=old, new=new)
+            journal.record("tweaked", iteration, path="algorithm.inner_lr", old=old, new=new)
     app, told = make(), list[str]()
     monkeypatch.setattr(app, "notify", lambda text, **_: told.append(text))
     async with app.run_test(size=SIZE) as pilot:
@@ -446,7 +446,7 @@ async def test_list_follows_other_processes(make: Make, runs_dir: Path) -> None:
 
         run = saved_run(runs_dir, Settings(), name=started.name, steps=3, test=False)
         lock = RunLock(run.lock_path)
-        JournalWriter(run.journal_path).write("resumed", 3)
+        JournalWriter(run.journal_path).record("resumed", 3)
         await tab.update()
         await pilot.pause()
         assert (order(app)[0], tab.listed[0].status) == (started.name, "running")
