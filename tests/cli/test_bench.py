@@ -18,18 +18,9 @@ from rich.console import Console
 from metatui.cli import main
 from metatui.cli.commands import bench
 from metatui.cli.console import bench_table
-from metatui.learning.benchmark import (
-    Cell,
-    Machine,
-    Measured,
-    Measurement,
-    Measuring,
-    Ready,
-    Report,
-    cells,
-    rows,
-    with_captured,
-)
+from metatui.learning.benchmark import rows
+from metatui.learning.benchmark.runner import Machine, Measured, Measurement, Measuring, Ready, Report
+from metatui.learning.benchmark.workloads import Cell, cells, with_captured
 from metatui.tui.screens.benchmark import plot
 from metatui.tui.terminal.symbols import GLYPHS, Symbols
 from metatui.utils import paths
@@ -245,7 +236,7 @@ def test_missing_device_is_refused(
 
 
 def test_real_benchmark(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from metatui.learning.benchmark import Benchmark
+    from metatui.learning.benchmark.runner import Benchmark
 
     monkeypatch.setattr(bench, "Benchmark", Benchmark)
     monkeypatch.setattr(bench, "cells", lambda *chosen: cells(*chosen)[:1])

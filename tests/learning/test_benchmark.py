@@ -15,28 +15,21 @@ import pytest
 import torch
 
 from metatui.config.settings import Settings
-from metatui.learning.benchmark import (
-    ALGORITHMS,
-    ENGINES,
-    TASKS,
-    Benchmark,
-    Cell,
-    Machine,
-    Measured,
-    Measurement,
-    Measuring,
-    Ready,
-    Workload,
-    cells,
-    child,
-    described,
-    measurement,
-    timing,
-    with_captured,
-)
+from metatui.learning.benchmark import child, measurement, timing
 from metatui.learning.benchmark.flops import count
 from metatui.learning.benchmark.measurement import Timing, measure
-from metatui.learning.benchmark.workloads import OF_CONVOLUTIONS
+from metatui.learning.benchmark.runner import Benchmark, Machine, Measured, Measurement, Measuring, Ready
+from metatui.learning.benchmark.workloads import (
+    ALGORITHMS,
+    ENGINES,
+    OF_CONVOLUTIONS,
+    TASKS,
+    Cell,
+    Workload,
+    cells,
+    described,
+    with_captured,
+)
 from metatui.learning.data.episodes import Episodes, Split
 from metatui.learning.data.glyphs.source import GlyphSource
 from metatui.learning.training.learner import METRIC_QUERIES_PER_CLASS

@@ -15,21 +15,9 @@ from metatui.cli.console.layout import say
 from metatui.cli.console.output import console, emit
 from metatui.cli.options import changed, examples, json_option
 from metatui.config.settings import Settings
-from metatui.learning.benchmark import (
-    ALGORITHMS,
-    ENGINES,
-    SECONDS,
-    TASKS,
-    Benchmark,
-    Cell,
-    Machine,
-    Measurement,
-    Measuring,
-    Ready,
-    Report,
-    cells,
-    rows,
-)
+from metatui.learning.benchmark import rows
+from metatui.learning.benchmark.runner import SECONDS, Benchmark, Machine, Measurement, Measuring, Ready, Report
+from metatui.learning.benchmark.workloads import ALGORITHMS, ENGINES, TASKS, Cell, cells
 from metatui.runs.execution.signals import ending_softly
 from metatui.utils.errors import BadInput, MetatuiError
 from metatui.utils.text import counted

@@ -14,7 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from metatui.cli.console.layout import GAP, column_widths, say, show_table, title
-from metatui.learning.benchmark import ENGINES, Cell, Measurement, described, rows
+from metatui.learning.benchmark import rows
+from metatui.learning.benchmark.runner import Measurement
+from metatui.learning.benchmark.workloads import ENGINES, Cell, described
 from metatui.tui.screens.benchmark import plot
 from metatui.tui.terminal import symbols
 from metatui.tui.terminal.symbols import GLYPHS, Glyphs, Symbols

@@ -11,18 +11,9 @@ from typing import Any, ClassVar
 import pytest
 from textual.pilot import Pilot
 
-from metatui.learning.benchmark import (
-    Cell,
-    Machine,
-    Measured,
-    Measurement,
-    Measuring,
-    Ready,
-    Report,
-    Workload,
-    rows,
-    with_captured,
-)
+from metatui.learning.benchmark import rows
+from metatui.learning.benchmark.runner import Machine, Measured, Measurement, Measuring, Ready, Report
+from metatui.learning.benchmark.workloads import Cell, Workload, with_captured
 from metatui.tui.app import MetatuiApp
 from metatui.tui.screens.benchmark import plot, screen, widgets
 from metatui.tui.screens.benchmark.screen import BenchmarkScreen

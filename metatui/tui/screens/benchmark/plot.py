@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from metatui.learning.benchmark import ENGINES, Cell, Measurement
 from metatui.learning.benchmark.rows import name
+from metatui.learning.benchmark.runner import Measurement
+from metatui.learning.benchmark.workloads import ENGINES, Cell
 from metatui.tui.terminal.symbols import Glyphs
 
 MUTED, FLOOR = "muted", "floor"

@@ -13,7 +13,9 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import DataTable
 
-from metatui.learning.benchmark import SECONDS, Benchmark, Measurement, Measuring, Ready, Report, cells, rows
+from metatui.learning.benchmark import rows
+from metatui.learning.benchmark.runner import SECONDS, Benchmark, Measurement, Measuring, Ready, Report
+from metatui.learning.benchmark.workloads import cells
 from metatui.tui.helper import Reply, Returned, Yielded
 from metatui.tui.screens.analysis_screen import AnalysisScreen
 from metatui.tui.screens.benchmark.widgets import BenchmarkChart, BenchmarkTable

@@ -11,7 +11,9 @@ from rich.text import Text
 from textual.coordinate import Coordinate
 from textual.widgets import DataTable, Static
 
-from metatui.learning.benchmark import ENGINES, Cell, Measurement, described, rows
+from metatui.learning.benchmark import rows
+from metatui.learning.benchmark.runner import Measurement
+from metatui.learning.benchmark.workloads import ENGINES, Cell, described
 from metatui.tui.colors import palette
 from metatui.tui.screens.benchmark import plot
 from metatui.tui.terminal.symbols import GLYPHS
