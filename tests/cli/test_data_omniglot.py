@@ -78,12 +78,12 @@ def test_packing_reusing_and_forcing(
     assert report["file"] == str(cache)
     assert (report["alphabets"], report["characters"], report["drawings"]) == (50, 1623, 32460)
     assert report["packed_now"] is True
-    omniglot = load()
-    assert report["sha256"] == omniglot.sha256
+    pixels, sha256 = load()
+    assert report["sha256"] == sha256
     assert "is damaged" in err
     assert "packed 32,460 of 32,460 drawings" in err
     assert len(err.splitlines()) == 11
-    order = omniglot.pixels[:, :, 0, :3].int()
+    order = pixels[:, :, 0, :3].int()
     assert (order[:, :, 0] * 200 + order[:, :, 1]).tolist() == [[number] * 20 for number in range(1623)]
     assert order[:, :, 2].tolist() == [list(range(1, 21))] * 1623
 
@@ -136,7 +136,7 @@ def test_real_omniglot(tmp_path: Path) -> None:
     """Pack and check only the evaluation part of Omniglot, which contains 40 % of all drawings."""
     layout = {"images_evaluation": OMNIGLOT["images_evaluation"]}
     pack(SOURCE, to=tmp_path / "evaluation", layout=layout)
-    pixels = load(tmp_path / "evaluation", layout=layout).pixels
+    pixels, _ = load(tmp_path / "evaluation", layout=layout)
     assert 0.07 < (pixels > 127).float().mean() < 0.10  # ink is bright and covers less area than paper
     everything = torch.cat([torch.zeros(1623 - len(pixels), *pixels.shape[1:], dtype=torch.uint8), pixels])
     source = OmniglotSource(everything, characters(), "lake", rotations=True, device="cpu")

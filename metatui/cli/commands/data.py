@@ -111,12 +111,8 @@ def omniglot(folder: Path | None, force: bool, as_json: bool) -> None:
         with packing_shown("drawings") as progress:
             pack(source, to=path, progress=progress)
 
-    def read() -> tuple[Tensor, str]:
-        packed = load(path)
-        return packed.pixels, packed.sha256
-
     path = paths.omniglot_cache()
-    pixels, report = _packed(path, folder, force, download, build, read)
+    pixels, report = _packed(path, folder, force, download, build, load)
     alphabets = sum(map(len, OMNIGLOT.values()))
     characters, drawings = pixels.shape[:2]
     report |= {"alphabets": alphabets, "characters": characters, "drawings": characters * drawings}

@@ -74,7 +74,7 @@ def test_download_can_be_packed(server: Path, tmp_path: Path, capsys: pytest.Cap
     folder = download(tmp_path / "here")
     assert sorted(path.name for path in (folder / "omniglot-py").iterdir()) == [f"{part}.zip" for part in PARTS]
     pack(folder, to=tmp_path / "packed", layout=SMALL)
-    assert load(tmp_path / "packed", layout=SMALL).pixels.shape[0] == 5
+    assert load(tmp_path / "packed", layout=SMALL)[0].shape[0] == 5
     assert capsys.readouterr().out == ""
 
 

@@ -24,7 +24,7 @@ FIRST = "images_background/Greek/character01/0000_01.png"
 def packed(folder: Path, tmp_path: Path) -> torch.Tensor:
     target = tmp_path / "out" / "small.safetensors"
     pack(folder, to=target, layout=SMALL)
-    return load(target, layout=SMALL).pixels
+    return load(target, layout=SMALL)[0]
 
 
 def refused(folder: Path, tmp_path: Path) -> str:

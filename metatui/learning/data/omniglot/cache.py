@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,16 +21,6 @@ _FORMAT = "metatui omniglot 1"
 
 OnProgress = Callable[[int, int], None]
 """Callback that takes the number of decoded drawings and the total."""
-
-
-@dataclass(frozen=True)
-class Omniglot:
-    """All drawings, after verification of their checksum."""
-
-    pixels: Tensor
-    """uint8 [characters, 20, 28, 28], in which ink is 255, in the order of `manifest.characters()`."""
-    sha256: str
-    """SHA-256 of the pixels."""
 
 
 def pack(
@@ -66,17 +55,17 @@ def save(path: Path, pixels: NDArray[np.uint8], layout: Layout = OMNIGLOT) -> No
     write_data_set(path, pixels, _metadata(layout))
 
 
-def load(path: Path | None = None, *, layout: Layout = OMNIGLOT) -> Omniglot:
-    """Read the cache that `pack` wrote.
+def load(path: Path | None = None, *, layout: Layout = OMNIGLOT) -> tuple[Tensor, str]:
+    """Return all drawings and the SHA-256 of their pixels, after verification of this checksum.
+
+    The drawings are uint8 [characters, 20, 28, 28], in which ink is 255, in the order of `manifest.characters()`.
 
     Raises:
         BadInput: if the cache is missing, damaged or in another format.
     """
     shape = (len(characters(layout)), DRAWINGS, SIDE, SIDE)
-    pixels, sha256 = read_data_set(
-        path or paths.omniglot_cache(), shape, _metadata(layout), title="Omniglot", command="metatui data omniglot"
-    )
-    return Omniglot(pixels, sha256)
+    path = path or paths.omniglot_cache()
+    return read_data_set(path, shape, _metadata(layout), title="Omniglot", command="metatui data omniglot")
 
 
 def _metadata(layout: Layout) -> dict[str, str]:

@@ -25,9 +25,9 @@ def load_omniglot(split: str, *, rotations: bool, device: torch.device | str) ->
     Raises:
         BadInput: if the cache is missing or damaged, or if the split is unknown.
     """
-    omniglot = load()
-    source = OmniglotSource(omniglot.pixels, characters(), split, rotations=rotations, device=device)
-    source.fingerprint = f"pixels {omniglot.sha256}"
+    pixels, sha256 = load()
+    source = OmniglotSource(pixels, characters(), split, rotations=rotations, device=device)
+    source.fingerprint = f"pixels {sha256}"
     source.former_fingerprints = ("",)
     return source
 
