@@ -166,18 +166,7 @@ class Algorithm(Component):
         """Explain the algorithm with the values of `settings`. By default, the explanation is only the docstring."""
         from metatui.learning.explanations import Explanation
 
-        idea = " ".join((cls.__doc__ or "").split())
-        return Explanation(
-            title=cls.title,
-            idea=idea,
-            rule=(),
-            symbols="",
-            code=(),
-            costs=(),
-            gradients=0,
-            hessian_products=0,
-            paper=(),
-        )
+        return Explanation(title=cls.title, idea=" ".join((cls.__doc__ or "").split()))
 
     @property
     def annealed(self) -> bool:

@@ -30,19 +30,19 @@ class Explanation:
 
     title: str
     idea: str
-    rule: tuple[str, ...]
+    rule: tuple[str, ...] = ()
     """Update equations."""
-    symbols: str
+    symbols: str = ""
     """Meaning of the symbols in `rule`."""
-    code: tuple[str, ...]
+    code: tuple[str, ...] = ()
     """Indented lines of pseudo-code, with numbers instead of symbols."""
-    costs: tuple[str, ...]
+    costs: tuple[str, ...] = ()
     """Costs of a meta-step, each as one sentence."""
-    gradients: int
+    gradients: int = 0
     """Number of times that a meta-step computes the gradient of one task's loss, not counting gradients for metrics."""
-    hessian_products: int
+    hessian_products: int = 0
     """Number of Hessian-vector products in a meta-step."""
-    paper: tuple[str, ...]
+    paper: tuple[str, ...] = ()
     usual: Usual = field(default_factory=dict)
 
     def usual_lines(self, write: Callable[[Mapping[str, Scalar]], str]) -> tuple[str, ...]:
@@ -103,7 +103,7 @@ def gradient_based(
     outer_rule: str,
     outer_gradient: str,
     costs: tuple[str, ...],
-    hessian_products: int,
+    hessian_products: int = 0,
     paper: tuple[str, ...],
     inner_rule: str = "θ'_i = θ − α ∇L_i(D_i; θ)",
     symbols: str = "",

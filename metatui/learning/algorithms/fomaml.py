@@ -37,6 +37,5 @@ class FOMAML(MAML):
             outer_rule="θ ← θ − β mean_i ∇L_i(D'_i; θ'_i)",
             outer_gradient="g ← mean over tasks of ∇L(D'; θ')",
             costs=("No second derivatives. Memory does not grow with the number of inner steps.",),
-            hessian_products=0,
             paper=(f"{FINN} Section 5.2.", f"{NICHOL} Section 3."),
         )

@@ -121,7 +121,6 @@ class Pretrained(GradientBased):
                 "does not change the learned parameters.",
             ),
             gradients=1,
-            hessian_products=0,
             paper=(
                 "Sinusoids: Finn, Abbeel and Levine 2017, section 5.1.",
                 "Images: Wei-Yu Chen and others: A Closer Look at Few-shot Classification. ICLR 2019. The baseline.",

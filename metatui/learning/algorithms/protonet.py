@@ -120,7 +120,6 @@ class ProtoNet(Algorithm):
                 "The graph of one forward pass is kept in memory for each support and query set.",
             ),
             gradients=tasks,
-            hessian_products=0,
             paper=(
                 "Jake Snell, Kevin Swersky and Richard Zemel: Prototypical Networks for Few-shot Learning. NeurIPS "
                 "2017. Algorithm 1; section 2.4 for the linear layer.",

@@ -135,6 +135,5 @@ class Reptile(GradientBased):
                 "Memory does not grow with the number of inner steps.",
             ),
             gradients=inner_gradients(settings),
-            hessian_products=0,
             paper=(f"{NICHOL} Algorithm 2, the batched version.",),
         )

@@ -49,7 +49,5 @@ class Scratch(GradientBased):
                 "No meta-step: there is no outer loop.",
                 f"An evaluation computes {count(steps, 'gradient')} per task, as for every other algorithm.",
             ),
-            gradients=0,
-            hessian_products=0,
             paper=("The 'random initialisation' baseline of Finn, Abbeel and Levine 2017, section 5.",),
         )
