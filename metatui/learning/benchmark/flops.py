@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -25,6 +24,7 @@ from metatui.config.fields import change
 from metatui.learning.benchmark.measurement import FixedTaskExperiment, set_up_fixed
 from metatui.learning.benchmark.workloads import Workload
 from metatui.learning.engines.loop import LoopEngine
+from metatui.learning.nn.output_sizes import output_sizes
 from metatui.learning.optim.inner import Params
 from metatui.learning.training.learner import METRIC_QUERIES_PER_CLASS, Learner
 
@@ -75,16 +75,5 @@ def _bytes(experiment: FixedTaskExperiment, tasks: int) -> int:
 
 def _output_bytes(model: nn.Module, x: Tensor) -> int:
     """Count the bytes of the outputs of all layers for inputs `x`, except outputs that are views of their input."""
-    total = 0
-
-    def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
-        if output.untyped_storage().data_ptr() != inputs[0].untyped_storage().data_ptr():
-            total += output.nbytes
-
-    hooks = [layer.register_forward_hook(add) for layer in model.modules() if not list(layer.children())]
-    with torch.no_grad():
-        model(x)
-    for hook in hooks:
-        hook.remove()
-    return total
+    sizes = output_sizes(model, tuple(x.shape[1:]))
+    return len(x) * x.element_size() * sum(size for layer, size in sizes if not isinstance(layer, nn.Flatten))
