@@ -249,8 +249,8 @@ class Learner:
             raise StepsPending
         if self.graphs is None or not self.graphs.has(episodes, settings.algorithm):
             return None
-        metrics = self.graphs(episodes, settings.algorithm, outer_lr)
-        return MetaStep(metrics.meta_loss, None, metrics.support_loss, metrics.grad_norm)
+        meta_loss, support_loss, norm = self.graphs(episodes, settings.algorithm, outer_lr)
+        return MetaStep(meta_loss, None, support_loss, norm)
 
     def capture(self, tasks: range) -> bool:
         """Capture a CUDA graph for meta-steps of the same kind as the next one, unless there is one already.

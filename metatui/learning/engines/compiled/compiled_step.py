@@ -6,7 +6,6 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -47,15 +46,6 @@ MAX_THREADS = 8
 """Largest number of threads to try. The tensors are too small to benefit from more."""
 
 
-@dataclass(frozen=True)
-class StepMetrics:
-    """The metrics of a compiled meta-step."""
-
-    meta_loss: float
-    support_loss: float
-    grad_norm: float
-
-
 class GraphedStep:
     """Compiled meta-steps of one algorithm on one model.
 
@@ -84,8 +74,12 @@ class GraphedStep:
         """Return whether a compiled function is in use for meta-steps of this kind."""
         return self._kind(episodes, algorithm) in self._runs
 
-    def __call__(self, episodes: Episodes, algorithm: AlgorithmSettings, outer_lr: float) -> StepMetrics:
-        """Run a compiled meta-step. If the result is not finite, keep the parameters and raise Diverged."""
+    def __call__(self, episodes: Episodes, algorithm: AlgorithmSettings, outer_lr: float) -> tuple[float, float, float]:
+        """Run a compiled meta-step and return its meta-loss, support loss and gradient norm.
+
+        Raises:
+            Diverged: if a result is not finite. The parameters are unchanged.
+        """
         run = self._runs[self._kind(episodes, algorithm)]
         *losses, norm = run(self._inputs(episodes, algorithm, outer_lr)).tolist()
         tasks = len(episodes)
@@ -96,7 +90,7 @@ class GraphedStep:
             raise Diverged("gradient")
         if self.outer is not None:
             self.outer.count()
-        return StepMetrics(meta_loss, support_loss, norm)
+        return meta_loss, support_loss, norm
 
     def path(self, episodes: Episodes, algorithm: AlgorithmSettings) -> Path:
         """Return the path of the compiled function for meta-steps of this kind, whether it exists or not."""
