@@ -13,7 +13,6 @@ from metatui.learning.engines.batched import BatchedEngine
 from metatui.learning.engines.loop import LoopEngine
 from metatui.learning.engines.sequential import is_chain
 from metatui.learning.optim.losses import Loss
-from metatui.utils.errors import BadInput, quote
 
 EngineName = Literal["batched", "unfolded", "loop", "native", "higher", "compiled"]
 ENGINES: tuple[Literal["loop", "native", "batched", "unfolded", "higher"], ...] = (
@@ -33,9 +32,6 @@ def make_engine(
     Args:
         workers: number of threads that share the tasks in the loop engine.
         second_order: method for second-order meta-gradients of plain chains. Other modules always use `unrolled`.
-
-    Raises:
-        BadInput: if there is no engine called `name`.
     """
     match name:
         case "loop" | "native":
@@ -50,7 +46,6 @@ def make_engine(
             from metatui.learning.engines.higher_engine import HigherEngine
 
             return HigherEngine(model, loss)
-    raise BadInput(f"engine is {quote(name)}, but must be one of auto, {', '.join(ENGINES)}")
 
 
 def usual_engine(model: nn.Module, device: torch.device) -> EngineName:
