@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn.utils import parametrizations
 
+from metatui.learning.checks.comparison import AGREEMENT, relative_error
 from metatui.learning.checks.plain_autograd import plain_meta_gradient
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.any_module.meta_gradient import meta_gradient
@@ -33,9 +34,6 @@ ENGINES_BY_ALGORITHM: tuple[tuple[Algorithm, tuple[EngineChoice, ...]], ...] = (
     ("maml", CHOICES),
     ("fomaml", ("auto", "loop", "batched")),
 )
-
-AGREEMENT = 1e-8
-"""Largest relative difference from plain autograd that counts as agreement."""
 
 TASKS, SUPPORT, QUERY = 2, 4, 3
 LEARNING_RATE, STEPS = 0.05, 2
@@ -354,9 +352,5 @@ def _check(
         return result("refused", None, str(refusal))
     except Exception as error:  # a bug of the kind that this check looks for
         return result("error", None, f"{type(error).__name__}: {error}")
-    relative_error = _norm({name: gradients[name] - g for name, g in expected.items()}) / _norm(expected)
-    return result("agrees" if relative_error <= AGREEMENT else "wrong", relative_error, "")
-
-
-def _norm(gradients: Params) -> float:
-    return float(torch.cat([g.flatten() for g in gradients.values()]).norm())
+    difference = relative_error(gradients, expected)
+    return result("agrees" if difference <= AGREEMENT else "wrong", difference, "")
