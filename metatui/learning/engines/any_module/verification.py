@@ -83,7 +83,7 @@ def verdict(
     kept: list[object] = []
     key = (
         name, second_order, first_order, min(inner.steps, STEPS), min(len(episodes), TASKS), inner.optimizer,
-        tuple((t.shape[1:], t.dtype, t.device) for t in _tensors(episodes)),
+        tuple((t.shape[1:], t.dtype, t.device) for t in episodes.tensors()),
         _structure(model, kept),
         _structure(loss_fn, kept) if isinstance(loss_fn, nn.Module) else _value_key(loss_fn, kept),
     )  # fmt: skip
@@ -113,7 +113,7 @@ def _verified(
     first_order: bool,
 ) -> Verdict:
     few, inner = _few(episodes), replace(inner, steps=min(inner.steps, STEPS))
-    devices = {p.device for p in model.parameters()} | {t.device for t in _tensors(episodes)}
+    devices = {p.device for p in model.parameters()} | {t.device for t in episodes.tensors()}
     # A device of another backend that calls itself CUDA has no generator.
     generators = len(torch.cuda.default_generators)
     gpus = [device for device in devices if device.type == "cuda" and (device.index or 0) < generators]
@@ -164,10 +164,6 @@ def _close(got: Tensor, expected: Tensor) -> bool:
 
 def _flat(gradients: Params) -> Tensor:
     return torch.cat([g.to_dense().flatten() for g in gradients.values()])
-
-
-def _tensors(episodes: Episodes) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return episodes.support_x, episodes.support_y, episodes.query_x, episodes.query_y
 
 
 def _plain(
@@ -262,7 +258,7 @@ def _value_key(value: Any, kept: list[object]) -> Hashable:
 
 def _state(model: nn.Module, theta: Params, episodes: Episodes) -> dict[Hashable, object]:
     """Copy everything that a forward pass may write to: buffers, attributes, parameters and the data of the tasks."""
-    values: dict[Hashable, object] = dict(enumerate((*theta.values(), *_tensors(episodes))))
+    values: dict[Hashable, object] = dict(enumerate((*theta.values(), *episodes.tensors())))
     for name, module in model.named_modules():
         attributes = {**vars(module), **module._buffers, **module._parameters}
         values.update({(name, key): v for key, v in attributes.items() if key not in REGISTRIES})
