@@ -81,18 +81,8 @@ def bundled() -> list[Preset]:
     return [read(path) for path in toml_files(bundled_dir())]
 
 
-def user() -> list[Preset]:
-    """Return the user's presets, sorted by name, except those that cannot be read."""
-    return _user()[0]
-
-
-def problems() -> list[str]:
-    """Return one sentence for each of the user's presets that cannot be read."""
-    return _user()[1]
-
-
-def _user() -> tuple[list[Preset], list[str]]:
-    """Return the user's presets, and a sentence for each file that cannot be read."""
+def user() -> tuple[list[Preset], list[str]]:
+    """Return the user's presets, sorted by name, and a sentence for each file that cannot be read."""
     presets: dict[str, Preset] = {}
     sentences = []
     for path in toml_files(paths.user_presets_dir()):
@@ -106,11 +96,6 @@ def _user() -> tuple[list[Preset], list[str]]:
         except BadInput as error:
             sentences.append(str(error))
     return list(presets.values()), sentences
-
-
-def all_presets() -> list[Preset]:
-    """Return the bundled presets, then the user's."""
-    return bundled() + user()
 
 
 def names() -> list[str]:

@@ -125,13 +125,12 @@ def test_save_load_list_and_delete(own_folder: Path) -> None:
     saved = presets.save("mine", settings, title="My first")
     assert saved == presets.load("mine") == presets.load(own_folder / "mine.toml")
     assert (saved.settings, saved.title, saved.bundled) == (settings, "My first", False)
-    assert [preset.name for preset in presets.user()] == ["mine"]
-    assert presets.all_presets()[-1] == saved
+    assert presets.user() == ([saved], [])
     with pytest.raises(BadInput, match="'mine' is already one of your presets"):
         presets.save("mine", Settings())
     assert presets.save("mine", Settings(), overwrite=True).settings == Settings()
     presets.delete("mine")
-    assert presets.user() == []
+    assert presets.user() == ([], [])
     assert list(own_folder.iterdir()) == []
 
 
@@ -247,8 +246,9 @@ def test_invalid_files_are_refused(tmp_path: Path, text: str, sentence: str) -> 
 def test_invalid_preset_does_not_hide_others(own_folder: Path) -> None:
     presets.save("good", Settings())
     (own_folder / "bad.toml").write_bytes(b"\xff")
-    assert [preset.name for preset in presets.user()] == ["good"]
-    assert [sentence.endswith("not TOML: not UTF-8 text") for sentence in presets.problems()] == [True]
+    (preset,), (problem,) = presets.user()
+    assert preset.name == "good"
+    assert problem.endswith("not TOML: not UTF-8 text")
 
 
 def test_texts_are_sanitized(tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ def test_printable_file_names_are_preset_names(
     own_folder.mkdir(parents=True)
     (own_folder / file).write_bytes(SETTINGS)
     name = Path(file).stem
-    assert [preset.name for preset in presets.user()] == [name]
+    assert [preset.name for preset in presets.user()[0]] == [name]
     assert name in presets.names()
     assert presets.load(name).settings.training.iterations == 5
     monkeypatch.chdir(own_folder)
@@ -301,15 +301,15 @@ def test_printable_file_names_are_preset_names(
     assert main(["presets"]) == 0
     assert f"{name} (own)" in capsys.readouterr().out
     presets.delete(name)
-    assert presets.user() == []
+    assert presets.user() == ([], [])
 
 
 def test_unreadable_preset_files_are_reported(own_folder: Path) -> None:
     own_folder.mkdir(parents=True)
     for file in ("a.TOML", "a.toml", "b\x1b.toml", f"{'c' * 65}.toml", ".hidden.toml", "d.txt"):
         (own_folder / file).write_bytes(SETTINGS)
-    assert [preset.name for preset in presets.user()] == ["a"]
-    problems = presets.problems()
+    found, problems = presets.user()
+    assert [preset.name for preset in found] == ["a"]
     assert len(problems) == 3
     assert "a.toml' is skipped: a.TOML has the same name" in problems[0]
     assert "is skipped: give it a name of at most 64 printable characters" in problems[1]

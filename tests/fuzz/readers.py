@@ -64,9 +64,11 @@ def _encodable(name: str) -> str:
 def preset(home: Path, chance: Random) -> None:
     from metatui.config import presets
 
-    for found in presets.user():
-        printable(found.name)
-    [printable(problem, lines=False) for problem in presets.problems()]
+    found, problems = presets.user()
+    for each in found:
+        printable(each.name)
+    for problem in problems:
+        printable(problem, lines=False)
     if chance.random() < 0.5:
         command("presets", home=home)
         command("presets", "show", "own", home=home)

@@ -174,8 +174,8 @@ def delete(name: str, as_json: bool) -> None:
 
 
 def _list(as_json: bool) -> None:
-    every = stored.all_presets()
-    problems = stored.problems()
+    own, problems = stored.user()
+    every = [*stored.bundled(), *own]
     if as_json:
         emit({"presets": [_report(preset) for preset in every], "problems": problems})
         return
@@ -183,8 +183,8 @@ def _list(as_json: bool) -> None:
     for group, members in groups(in_order(every)):
         title(screen, group)
         for preset in members:
-            own = "" if preset.bundled else " (own)"
-            heading(screen, preset.name, f"{own}  {preset.title}")
+            mark = "" if preset.bundled else " (own)"
+            heading(screen, preset.name, f"{mark}  {preset.title}")
             numbers = {"published": preset.published_note, "measured": preset.measured}
             results = (f"{name}: {text}" for name, text in numbers.items() if text)
             say(screen, *filter(None, (preset.protocol, *results)), style="dim", indent=4)

@@ -68,9 +68,7 @@ class PresetsTab(ListTab):
     @work(exclusive=True, group="presets")
     async def reload(self, saved: str = "") -> None:
         """Read the presets again. Select the user's preset `saved` or, if `saved` is empty, keep the selection."""
-        own, bundled, problems = await asyncio.to_thread(
-            lambda: (presets.user(), presets.bundled(), presets.problems())
-        )
+        (own, problems), bundled = await asyncio.to_thread(lambda: (presets.user(), presets.bundled()))
         self._presets = in_order([*own, *bundled])
         self.query_one("#presets-problems", StatusLine).update(_summary(problems))
         self.fill()

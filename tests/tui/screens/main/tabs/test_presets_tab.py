@@ -43,7 +43,7 @@ def selected(app: MetatuiApp) -> str:
 
 def test_presets_are_grouped_by_task() -> None:
     presets.save("anything", GLYPHS)
-    rows = list(preset_list.rows(in_order(presets.all_presets())))
+    rows = list(preset_list.rows(in_order(presets.bundled() + presets.user()[0])))
     shots = {row.cells[0].text: row.cells[2].text for row in rows if isinstance(row, Item)}
     assert (shots["sinusoid-maml"], shots["sinusoid-finn"]) == ("5", "10, test 5")
     headings = [(row.text, row.note) for row in rows if isinstance(row, Heading)]
@@ -104,7 +104,7 @@ async def test_presets_are_filtered(make: Make) -> None:
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("3")
         await settled(app, pilot)
-        count = len(presets.all_presets())
+        count = len(presets.bundled())
         await pilot.press("slash", *"sinus rept")
         await pilot.pause()
         table = app.presets_tab.table
@@ -139,7 +139,7 @@ async def test_presets_are_saved_previewed_loaded_started_and_deleted(make: Make
         name.value = "../evil"
         await pilot.press("enter")
         assert isinstance(app.screen, SavePresetScreen)
-        assert not presets.user()
+        assert presets.user() == ([], [])
         name.value = "my-glyphs"
         await pilot.press("enter")
         await settled(app, pilot)
@@ -152,7 +152,7 @@ async def test_presets_are_saved_previewed_loaded_started_and_deleted(make: Make
             await pilot.press("enter")
             await settled(app, pilot)
             assert presets.load(proposed).settings == GLYPHS
-        for saved in presets.user():
+        for saved in presets.user()[0]:
             if saved.name != "my-glyphs":
                 presets.delete(saved.name)
         await pilot.press("3")
