@@ -32,7 +32,7 @@ CHANGED = " (changed)"
 """Suffix of a preset's name in the journal of a run whose settings differ from those of the preset."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Preset:
     """A named experiment. Missing strings are empty, and missing numbers are None.
 
@@ -43,16 +43,16 @@ class Preset:
     """
 
     name: str
-    title: str
-    source: str
+    title: str = ""
+    source: str = ""
     """Origin of the settings: a paper, a repository or a run."""
-    protocol: str
+    protocol: str = ""
     """Protocol of the measured result: split, tasks, shots, inner steps, batch-norm mode."""
-    published: str | None
-    published_protocol: str
+    published: str | None = None
+    published_protocol: str = ""
     """Protocol of the published result, and whether results of this preset can be compared with it."""
-    measured: str | None
-    notes: str
+    measured: str | None = None
+    notes: str = ""
     settings: Settings
     path: Path
     bundled: bool
@@ -141,13 +141,7 @@ def read(path: Path) -> Preset:
     settings = parse_tables(tables, path)
     return Preset(
         name=sanitize(path.stem, limit=64),
-        title=about.get("title", ""),
-        source=about.get("source", ""),
-        protocol=about.get("protocol", ""),
-        published=about.get("published"),
-        published_protocol=about.get("published_protocol", ""),
-        measured=about.get("measured"),
-        notes=about.get("notes", ""),
+        **about,
         settings=settings,
         path=path,
         bundled=path.parent == bundled_dir(),
