@@ -59,11 +59,8 @@ def fuse_pooling(model: nn.Module, *, native_code: bool = False) -> nn.Module:
         for name, child in module.named_children():
             if type(child) is nn.GroupNorm:
                 setattr(module, name, GroupNorm(child))
-    if native_code:
-        for module in list(model.modules()):
-            for name, child in module.named_children():
-                if is_plain(child) and suits_winograd(child):
-                    setattr(module, name, Convolution(child, winograd=True, twice=False))
+            elif native_code and is_plain(child) and suits_winograd(child):
+                setattr(module, name, Convolution(child, winograd=True, twice=False))
     return model
 
 
