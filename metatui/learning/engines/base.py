@@ -293,7 +293,6 @@ class Engine(ABC):
 
     # Gradient steps on all parameters
 
-    @abstractmethod
     def adapt(
         self, theta: Params, x: Tensor, y: Tensor, inner: InnerLoop, order: Tensor | None = None
     ) -> Iterator[Adaptation]:
@@ -306,6 +305,16 @@ class Engine(ABC):
             y: targets [T, B, ...].
             order: int64 [T, steps, b], indices of the examples of each step; None if every step uses all examples.
         """
+        stack, update = repeated(theta, len(x)), inner.start(stacked=True)
+        yield Adaptation(stack, None)
+        for step in range(inner.steps):
+            gradients, losses = self.support_gradients(stack, *step_batch(x, y, order, step))
+            stack = update(stack, gradients)
+            yield Adaptation(stack, losses)
+
+    def support_gradients(self, stack: Params, x: Tensor, y: Tensor) -> tuple[Params, Tensor]:
+        """Compute the stack of gradients of the tasks' support losses, and the losses [T], for an inner step."""
+        raise NotImplementedError
 
     def adapt_final(
         self, theta: Params, x: Tensor, y: Tensor, inner: InnerLoop, order: Tensor | None = None

@@ -23,7 +23,6 @@ from metatui.learning.engines.base import (
     SecondOrder,
     detached,
     repeated,
-    step_batch,
 )
 from metatui.learning.engines.layers.convolution import GroupedConvolutions
 from metatui.learning.engines.layers.im2col import with_unfolded_convolutions
@@ -97,16 +96,10 @@ class BatchedEngine(Engine):
         names = [name for name, _ in part.named_parameters()]
         return lambda params, x: forward({name: params[name] for name in names if name in params}, x)
 
-    def adapt(
-        self, theta: Params, x: Tensor, y: Tensor, inner: InnerLoop, order: Tensor | None = None
-    ) -> Iterator[Adaptation]:
-        stack, update = repeated(theta, len(x)), inner.start(stacked=True)
-        yield Adaptation(stack, None)
-        for step in range(inner.steps):
-            fast, (step_x, step_y) = leaves(stack), step_batch(x, y, order, step)
-            losses = self.loss.each(self.forward_each(fast, step_x), step_y)
-            stack = update(stack, gradients_of(losses.sum(), fast))
-            yield Adaptation(stack, losses.detach())
+    def support_gradients(self, stack: Params, x: Tensor, y: Tensor) -> tuple[Params, Tensor]:
+        fast = leaves(stack)
+        losses = self.loss.each(self.forward_each(fast, x), y)
+        return gradients_of(losses.sum(), fast), losses.detach()
 
     def outputs(self, stack: Params, x: Tensor) -> Tensor:
         with torch.no_grad():

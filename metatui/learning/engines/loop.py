@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from functools import partial
@@ -13,13 +13,11 @@ from torch import Tensor, nn
 
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.base import (
-    Adaptation,
     Engine,
     MetaGradient,
     R,
     SecondOrder,
     mean,
-    repeated,
     stacked,
     step_batch,
     task_of,
@@ -176,16 +174,6 @@ class LoopEngine(Engine):
         tasks = self.map_tasks(one, len(episodes))
         return MetaGradient.of_tasks(tasks, {name: mean([task.gradients[name] for task in tasks]) for name in theta})
 
-    def adapt(
-        self, theta: Params, x: Tensor, y: Tensor, inner: InnerLoop, order: Tensor | None = None
-    ) -> Iterator[Adaptation]:
-        stack, update = repeated(theta, len(x)), inner.start(stacked=True)
-        yield Adaptation(stack, None)
-        for step in range(inner.steps):
-            gradients, losses = self._support_gradients(stack, *step_batch(x, y, order, step))
-            stack = update(stack, gradients)
-            yield Adaptation(stack, losses)
-
     def adapt_final(
         self, theta: Params, x: Tensor, y: Tensor, inner: InnerLoop, order: Tensor | None = None
     ) -> tuple[Params, Tensor]:
@@ -209,9 +197,7 @@ class LoopEngine(Engine):
         loss = self.loss.one(self.forward_once(fast, x), y)
         return gradients_of(loss, fast), loss.detach()
 
-    def _support_gradients(self, stack: Params, x: Tensor, y: Tensor) -> tuple[Params, Tensor]:
-        """Compute the same as `_support_gradient` for a stack of tasks: the stack of gradients, and the losses [T]."""
-
+    def support_gradients(self, stack: Params, x: Tensor, y: Tensor) -> tuple[Params, Tensor]:
         def one(t: int) -> tuple[Params, Tensor]:
             return self._support_gradient(task_of(stack, t), x[t], y[t])
 
