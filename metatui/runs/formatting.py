@@ -12,6 +12,7 @@ from metatui.config.fields import FIELDS, text_of
 from metatui.config.registry import DATA
 from metatui.config.settings import Settings
 from metatui.events import Evaluation
+from metatui.learning.data.data_set import SPLIT_NAMES
 from metatui.runs.storage.journal import Entry
 from metatui.utils.errors import BadInput, quote
 from metatui.utils.numbers import diverged, interval
@@ -125,7 +126,7 @@ def duration(seconds: float) -> str:
 
 def split_name(split: str) -> str:
     """Return the full name of a split, such as `validation` for `val`."""
-    return {"train": "training", "val": "validation"}.get(split, split)
+    return SPLIT_NAMES.get(split, split)
 
 
 def protocol_of(settings: Settings) -> str:

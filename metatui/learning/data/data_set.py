@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from metatui.events import Evaluation, Pool
     from metatui.learning.data.episodes import TaskSource
 
-_SPLIT_NAMES = {"val": "validation", "test": "test"}
+SPLIT_NAMES: Mapping[str, str] = {"train": "training", "val": "validation", "test": "test"}
+"""The word for each split in messages, as in `3 validation tasks`."""
 
 
 class DataSet(Component):
@@ -115,7 +116,7 @@ def few_tasks(pool: Pool | None, split: str, tasks: int, ways: int | None) -> st
     """
     if pool is None or pool.tasks >= tasks:
         return ""
-    drawn = f"the {tasks:,} {_SPLIT_NAMES.get(split, split)} tasks are drawn from only"
+    drawn = f"the {tasks:,} {SPLIT_NAMES.get(split, split)} tasks are drawn from only"
     if ways is None:
         return (
             f"{drawn} {counted(pool.tasks, 'task')} of the data, each time with different examples: 95 % intervals and "

@@ -6,7 +6,7 @@ Shapes use T for the number of tasks (episodes) in a batch, N for ways, K for sh
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,8 +23,6 @@ from metatui.utils.errors import BadInput
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-NAMES: Mapping[Split, str] = {"train": "training", "val": "validation", "test": "test"}
-"""The word for each split in messages, as in `3 validation tasks`."""
 
 
 @dataclass(frozen=True)

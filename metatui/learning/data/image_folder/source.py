@@ -11,8 +11,8 @@ import torch
 
 from metatui.config.settings import Settings
 from metatui.learning.data import random
-from metatui.learning.data.data_set import shots_of_splits
-from metatui.learning.data.episodes import NAMES, SPLITS, Split
+from metatui.learning.data.data_set import SPLIT_NAMES, shots_of_splits
+from metatui.learning.data.episodes import SPLITS, Split
 from metatui.learning.data.image_folder.cache import Packed, load
 from metatui.learning.data.image_folder.scan import ClassFolder, LeftOut, Listing, list_folder
 from metatui.learning.data.image_source import PackedSource, Splits
@@ -218,7 +218,7 @@ def too_few_classes(ways: int, settings: Settings, listing: Listing, splits: Spl
     else:
         remedies += ["add classes to the smaller splits"]
     are = "is" if count == 1 else "are"
-    sizes = ", ".join(f"{len(splits[split])} for {NAMES[split]}" for split in SPLITS[:-1])
+    sizes = ", ".join(f"{len(splits[split])} for {SPLIT_NAMES[split]}" for split in SPLITS[:-1])
     return (
         f"the {counted(count, 'class')} of {quote(str(listing.root), 200)} {are} {divided} into {sizes} and "
         f"{len(splits['test'])} for testing: {', or '.join(remedies)}"

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from metatui.config.settings import Settings
 from metatui.events import Pool
-from metatui.learning.data.data_set import shots_of_splits
-from metatui.learning.data.episodes import NAMES, SPLITS, Episodes, Split, TaskSource
+from metatui.learning.data.data_set import SPLIT_NAMES, shots_of_splits
+from metatui.learning.data.episodes import SPLITS, Episodes, Split, TaskSource
 from metatui.learning.data.image_source import shuffled
 from metatui.learning.data.random import choose, keys, task_numbers, uniform
 from metatui.learning.data.schema import DataSchema, Standardisation
@@ -186,7 +186,7 @@ class TableSource(TaskSource):
         table = self.table
         columns = {"inputs": table.inputs, "targets": table.targets, "ignored columns": table.ignored}
         parts = [f"{what}: {_listed(names)}" for what, names in columns.items() if names]
-        sizes = ", ".join(f"{self.task_count(split):,} {NAMES[split]}" for split in SPLITS)
+        sizes = ", ".join(f"{self.task_count(split):,} {SPLIT_NAMES[split]}" for split in SPLITS)
         return f"{table.name} has {'; '.join(parts)}; tasks: {sizes}"
 
     def _units(self) -> str:
@@ -305,5 +305,5 @@ def _no_tasks(table: TableData, split: Split, tasks: Sequence[int], field: str, 
     return Problem(
         field,
         f"{setting} is {shots} and task.queries is {queries}, but their sum must be at most {most}, the largest number "
-        f"of rows of a {NAMES[split]} task in {table.name}",
+        f"of rows of a {SPLIT_NAMES[split]} task in {table.name}",
     )
