@@ -82,6 +82,8 @@ class TourCard(TourWidget):
     def see(self, happening: Happening) -> None:
         if isinstance(happening, Progress):  # hundreds each second
             return
+        if self.step == len(STEPS):  # the card is being removed
+            return
         if STEPS[self.step].is_done(happening, self._state):
             self.step += 1
             self._changes_iterations = isinstance(happening, Finished)

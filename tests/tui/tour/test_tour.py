@@ -138,6 +138,20 @@ async def test_each_step_ends_when_the_user_has_done_it(
         assert "The tour is complete." in list(app._notifications)[-1].message
 
 
+async def test_the_tour_ignores_what_happens_after_its_last_step(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("T")
+        await pilot.pause()
+        app.screen.query_one(TourCard).step = len(STEPS) - 1
+        app.happened.publish("help")
+        app.happened.publish(app.context)  # both are received before the card is removed
+        await pilot.pause()
+        assert not app.screen.query(TourCard)
+        messages = [note.message for note in app._notifications]
+        assert sum("The tour is complete." in message for message in messages) == 1
+
+
 async def test_first_start_offers_the_tour_once(
     sessions: FakeSessions, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
