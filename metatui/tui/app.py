@@ -348,6 +348,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         marked = len(self.runs_tab.marked) if tab == "runs" else 0
         return AppContext(
             phase=client.phase,
+            pausing=client.pausing,
             tab=tab,
             row=run is not None or preset is not None,
             live_row=run is not None and run.status in ("running", "paused"),

@@ -35,7 +35,7 @@ from metatui.tui.keyboard.actions import Phase
 from metatui.tui.model.system_monitor import Load
 from metatui.tui.screens.dialogs.live_settings import LiveScreen
 from metatui.tui.screens.main.curves import ENDED, View, chart_of
-from metatui.tui.screens.main.header_footer import TopBar
+from metatui.tui.screens.main.header_footer import KeyBar, TopBar
 from metatui.tui.screens.main.run_pane import Fact, RunNumbers, facts_of
 from metatui.tui.widgets.adaptation import AdaptationPanel
 from metatui.tui.widgets.form.controls import Choice
@@ -184,6 +184,32 @@ async def test_second_start_is_refused(make: Make, sessions: FakeSessions) -> No
         assert len(sessions.started) == 1
         running(sessions).end()
         await running(sessions).over(app, pilot)
+
+
+async def test_pause_while_the_run_starts_can_be_taken_back(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        sessions.packing = [(3072, 5000)]
+        await pilot.press("f5")
+        await asyncio.to_thread(sessions.packed.wait)
+        app.run_controller.update()
+        labels = []
+        for _ in range(3):
+            await pilot.press("f6")
+            await pilot.pause()
+            labels.append("F6 Continue" in app.screen.query_one(KeyBar).render().plain)
+        assert labels == [True, False, True]
+        assert phase(app) is Phase.PACKING
+        await pilot.press("f6")
+        sessions.may_train.set()
+        assert app.run_controller.client.receiver is not None
+        await asyncio.to_thread(app.run_controller.client.receiver.opened.wait)
+        session = running(sessions)
+        await session.heard(app, pilot)
+        assert session.commands == [Pause(), Resume(), Pause(), Resume()]
+        assert phase(app) is Phase.RUNNING
+        await pilot.press("f7")
+        await session.over(app, pilot)
 
 
 async def test_commands_and_their_effects(make: Make, sessions: FakeSessions) -> None:

@@ -219,6 +219,8 @@ class RunClient:
         """Model of the run, which is kept after the run ends, or None before the first run."""
         self.stop_requested = False
         """Whether `stop` was called for the run."""
+        self._pauses_at_start = False
+        """Whether the run will pause as soon as it has started."""
         self._undoing: list[tuple[str, Scalar]] = []
         """Path and restored value of each requested undo that the trainer has not applied yet."""
 
@@ -233,6 +235,7 @@ class RunClient:
             raise RuntimeError("only one run can be followed at a time")
         self._undoing.clear()
         self.model, self.phase, self.stop_requested = model, Phase.STARTING, False
+        self._pauses_at_start = False
         if attached:
             self.phase = Phase.PAUSED if attached.session.hello.phase == "paused" else Phase.RUNNING
         self.receiver = Receiver(open_run, model.smoother, attached.written if attached else {})
@@ -249,13 +252,20 @@ class RunClient:
         if self.receiver and self.phase.active:
             self.receiver.submit(command)
 
+    @property
+    def pausing(self) -> bool:
+        """True if the run is paused, or will pause after this meta-step or as soon as it has started."""
+        if self.phase in (Phase.STARTING, Phase.PACKING):
+            return self._pauses_at_start
+        return self.phase in (Phase.PAUSING, Phase.PAUSED)
+
     def toggle_pause(self) -> None:
-        if self.phase in (Phase.PAUSING, Phase.PAUSED):
-            self.submit(Resume())
-        else:
-            self.submit(Pause())
-            if self.phase is Phase.RUNNING:
-                self.phase = Phase.PAUSING
+        pausing = self.pausing
+        self.submit(Resume() if pausing else Pause())
+        if self.phase in (Phase.STARTING, Phase.PACKING):
+            self._pauses_at_start = not pausing
+        elif self.phase is Phase.RUNNING:
+            self.phase = Phase.PAUSING
 
     def stop(self) -> None:
         """End the run after this meta-step and save it."""
@@ -323,6 +333,8 @@ class RunClient:
         if self.phase is Phase.STOPPING:
             return
         match event:
+            case Started() if self._pauses_at_start:
+                self.phase = Phase.PAUSING
             case Started() | Resumed():
                 self.phase = Phase.RUNNING
             case Paused():

@@ -42,6 +42,8 @@ class AppContext:
     """State of the app that determines which actions are possible."""
 
     phase: Phase = Phase.IDLE
+    pausing: bool = False
+    """True if the run that the app is following is paused or will pause."""
     tab: Tab = "work"
     row: bool = False
     """True if a row in the table of the current tab is selected."""

@@ -120,7 +120,7 @@ class KeyBar(Widget):
         for action in actions:
             if key := next((key for key in action.keys.split(",") if not self.typing or works_in_text(key)), None):
                 label = LABELS.get(action.id, action.label)
-                if action.id == "pause" and self.context.phase in (Phase.PAUSED, Phase.PAUSING):
+                if action.id == "pause" and self.context.pausing:
                     label = "Continue"
                 elif action.id == "pause" and self.context.resumable:
                     label = "Resume"
