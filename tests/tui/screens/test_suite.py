@@ -211,7 +211,16 @@ async def test_a_suite_from_another_file(store: RunStore, tmp_path: Path, monkey
         await settled(pilot)
         assert screen.selected is not None
         assert screen.selected.suite.title == "Of another folder"
-        assert "other 0 of 7" in text_of(screen, "#suite-list") or "other ? of 7" in text_of(screen, "#suite-list")
+        assert "other 0 of 7 Yours:" in text_of(screen, "#suite-list")
+        (tmp_path / "other.toml").write_text(TEXT.replace("Waves and glyphs", "Edited"))
+        await pilot.press("o")
+        await pilot.pause()
+        pilot.app.screen.query_one(Input).value = str(tmp_path / "other.toml")
+        await pilot.press("enter")
+        await screen.workers.wait_for_complete([w for w in screen.workers if w.group == "suite-order"])
+        await settled(pilot)
+        assert screen.selected.suite.title == "Edited"
+        assert "other 0 of 7 Yours: Edited" in text_of(screen, "#suite-list")
 
 
 async def test_invalid_suites_are_reported(store: RunStore) -> None:

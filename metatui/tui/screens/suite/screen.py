@@ -24,7 +24,7 @@ from metatui.runs.suites import (
     user,
     user_dir,
 )
-from metatui.runs.suites.files import read
+from metatui.runs.suites.files import bundled_dir, read
 from metatui.runs.suites.status import comparable, comparison_of
 from metatui.tui.keyboard.actions import with_keys
 from metatui.tui.screens.dialogs.confirm import ConfirmScreen
@@ -146,15 +146,17 @@ class SuiteScreen(ModalScreen[None]):
     async def _load(self) -> None:
         (own, self._problems), others = await asyncio.to_thread(lambda: (user(), bundled()))
         for suite in (*own, *others):
-            self._add(suite, suite in own)
+            self._add(suite)
         self._show()
         for listed in list(self._suites.values()):
             await self._refresh(listed)
 
-    def _add(self, suite: Suite, own: bool) -> str:
-        key = str(suite.path)
-        self._suites.setdefault(key, ListedSuite(suite, own, SuiteMonitor(SuiteManifest(suite, self._store))))
-        return key
+    def _add(self, suite: Suite) -> ListedSuite:
+        """Add a suite to the list, or replace the suite that was read from the same file."""
+        own = suite.path is None or suite.path.parent != bundled_dir()
+        listed = ListedSuite(suite, own, SuiteMonitor(SuiteManifest(suite, self._store)))
+        self._suites[str(suite.path)] = listed
+        return listed
 
     async def _refresh_selected(self) -> None:
         if (selected := self.selected) and self.app.screen is self and not self._reading.locked():
@@ -315,6 +317,7 @@ class SuiteScreen(ModalScreen[None]):
         suites: list[Suite] = []
         dialog = AskScreen("Suite", question, check=lambda text: suites.append(read(paths.absolute(text))))
         if await self.app.push_screen_wait(dialog) is not None:
-            key = self._add(suites[-1], own=True)
+            listed = self._add(suites[-1])
             self._show()
-            self._list.select(key)
+            self._list.select(str(listed.suite.path))
+            await self._refresh(listed)
