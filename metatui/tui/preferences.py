@@ -81,9 +81,10 @@ def save(preferences: Preferences) -> Path | None:
 
     if preferences.theme is not None and not preferences.theme.isprintable():
         raise MetatuiError(f"{quote(preferences.theme)} is not the name of a theme")
-    path, kept, others = paths.app_state_file(), None, {}
+    path, kept, others, panes = paths.app_state_file(), None, {}, {}
     try:
-        others = {key: value for key, value in _read().items() if key not in Preferences.model_fields}
+        saved = _read()
+        others, panes = _others(saved, Preferences), _others(saved.get("panes"), PaneSizes)
         load()
     except BadInput:
         if path.is_file():
@@ -91,8 +92,18 @@ def save(preferences: Preferences) -> Path | None:
             with writing(kept):
                 path.replace(kept)
     own = preferences.model_dump(exclude_defaults=True, exclude_none=True)
+    panes |= own.get("panes", {})
+    if panes:
+        own["panes"] = panes
     write_atomically(path, tomlkit.dumps(others | own).encode())
     return kept
+
+
+def _others(table: object, known: type[_Table]) -> dict[str, Any]:
+    """Return the keys of `table` that only other versions know, or an empty dict if `table` is not a table."""
+    if not isinstance(table, dict):
+        return {}
+    return {key: value for key, value in table.items() if key not in known.model_fields}
 
 
 def _read() -> dict[str, Any]:

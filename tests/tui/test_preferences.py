@@ -23,12 +23,16 @@ def test_saved_preferences_are_loaded() -> None:
 
 
 def test_saving_keeps_unknown_keys() -> None:
-    write('later = 1\ntheme = "nord"\n[keys]\nstart = "f5"\n')
+    write('later = 1\ntheme = "nord"\n[keys]\nstart = "f5"\n[panes]\nleft = 40\nright = 3\n')
     save(load().model_copy(update={"fold_form": False}))
     text = paths.app_state_file().read_text()
     assert "later = 1" in text
     assert 'start = "f5"' in text
-    assert load() == Preferences(theme="nord", fold_form=False)
+    assert "right = 3" in text
+    assert load() == Preferences(theme="nord", fold_form=False, panes=PaneSizes(left=40))
+    save(load().model_copy(update={"panes": PaneSizes()}))
+    assert "right = 3" in paths.app_state_file().read_text()
+    assert load().panes == PaneSizes()
 
 
 @pytest.mark.parametrize(
