@@ -150,7 +150,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         warning: str = "",
         keymap: Mapping[str, str] | None = None,
     ) -> None:
-        """Create the app. See `launch.run_app` for the arguments."""
+        """Create the app. See `launch.make_app` for the arguments."""
         compositor.use_in_all_screens()
         super().__init__(driver_class=Keyboard)
         self.stylesheet: ThemeStylesheet = ThemeStylesheet(variables=self.theme_variables)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from metatui.config import presets
 from metatui.config.schedule import Planned
@@ -36,33 +36,13 @@ OPENING_PRESETS = ("quick", "sinusoid-maml")
 """Presets with which the form is filled at startup. The first one that can be loaded is used."""
 
 
-def run_app(
-    *,
-    runs_dir: Path,
-    words: CrashInfo,
-    settings: Settings | None = None,
-    preset: str | None = None,
-    base: Settings | None = None,
-    changes: Sequence[Planned] = (),
-    start: bool = False,
-    tour: bool = False,
-    attach: RunFolder | None = None,
-    ascii: bool = False,  # noqa: A002 - the option's name
-    theme: str | None = None,
-) -> int:
+def run_app(*, words: CrashInfo, attach: RunFolder | None = None, **options: Any) -> int:
     """Run the app and return its exit code.
 
     Args:
         words: shared memory with information for the parent process, in case the app crashes.
-        settings: settings in the form. If None, the form contains a preset that needs no data.
-        preset: name of the preset that `settings` come from, if any.
-        base: settings of this preset or, without a preset, the default settings. None if they equal `settings`.
-        changes: scheduled setting changes of the preset.
-        start: whether to start training immediately.
-        tour: whether to start the tour.
         attach: run to follow, which must be training, or None to follow no run.
-        ascii: whether to draw with ASCII characters only.
-        theme: name of a Textual theme. If None, the saved theme is used.
+        options: arguments of `make_app`.
 
     Raises:
         BadInput: if the theme is unknown, standard input or output is not a terminal, or the terminal cannot move the
@@ -72,17 +52,7 @@ def run_app(
         raise BadInput("the app needs a terminal: use 'metatui run' to train without one")
     if os.environ.get("TERM") == "dumb" and not moves_cursor():
         raise BadInput("this terminal (TERM=dumb) cannot move the cursor: use 'metatui run' to train without the app")
-    app = make_app(
-        settings=settings,
-        preset=preset,
-        base=base,
-        changes=changes,
-        start=start,
-        tour=tour,
-        runs_dir=runs_dir,
-        ascii=ascii,
-        theme=theme,
-    )
+    app = make_app(**options)
     app.background.to_attach, app.background.crash_info = attach, words
     with open_log() as (log, no_log):
         if no_log:
@@ -118,10 +88,21 @@ def make_app(
     theme: str | None = None,
     sessions: Sessions | None = None,
 ) -> MetatuiApp:
-    """Create the app. Raises BadInput for an unknown theme. `run_app` explains all arguments except `sessions`.
+    """Create the app.
 
     Args:
+        settings: settings in the form. If None, the form contains a preset that needs no data.
+        preset: name of the preset that `settings` come from, if any.
+        base: settings of this preset or, without a preset, the default settings. None if they equal `settings`.
+        changes: scheduled setting changes of the preset.
+        start: whether to start training immediately.
+        tour: whether to start the tour.
+        ascii: whether to draw with ASCII characters only.
+        theme: name of a Textual theme. If None, the saved theme is used.
         sessions: access to runs. If None, real runs are used. Tests pass an object that does not train.
+
+    Raises:
+        BadInput: if the theme is unknown.
     """
     if settings is None:
         settings, preset = opening_settings()
