@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from metatui.runs.storage.summary import RunSummary
@@ -17,23 +16,6 @@ LIVE = "● "
 
 STATUSES = ("running", "paused", "interrupted", "failed", "stopped", "finished")
 """Order of statuses when runs are sorted by status. Runs that may need attention come first."""
-
-
-class RunColumn(NamedTuple):
-    """A column of the list of runs."""
-
-    title: str
-    key: Callable[[RunSummary], Any] | None = None
-    """Function that returns the value by which a run is sorted. Runs for which it returns None come last. A column
-    without a function cannot be sorted."""
-    descends: bool = False
-    """True if the column is sorted from the largest to the smallest value by default."""
-    right: bool = False
-    least: int = 0
-    """Minimum width to which the cells may be truncated (see `Column.least`)."""
-    needs: int = 0
-    keeps_end: bool = False
-    optional: bool = False
 
 
 def is_live(run: RunSummary) -> bool:
@@ -70,23 +52,33 @@ def _goodness(run: RunSummary) -> tuple[bool, float] | None:
     return (True, best.final[0]) if best.accuracy else (False, -best.final[0])
 
 
-def _started(run: RunSummary) -> tuple[datetime, str]:
-    return run.started, run.id
-
-
 COLUMNS: Final = (
-    RunColumn("[ ]"),
-    RunColumn("Run", lambda run: run.id, least=20, keeps_end=True),
-    RunColumn("Seed", right=True, optional=True),
-    RunColumn("Status", lambda run: STATUSES.index(run.status)),
-    RunColumn("Result", _goodness, descends=True, least=10, needs=20),
-    RunColumn("Meta-steps", lambda run: run.iteration, descends=True, right=True),
-    RunColumn("Preset", lambda run: run.preset, least=13),  # enough for `changed live…`
-    RunColumn("Started", _started, descends=True),
+    Column("[ ]"),
+    Column("Run", least=20, sortable=True, keeps_end=True),
+    Column("Seed", right=True, optional=True),
+    Column("Status", sortable=True),
+    Column("Result", least=10, sortable=True, needs=20),
+    Column("Meta-steps", right=True, sortable=True),
+    Column("Preset", least=13, sortable=True),  # wide enough for `changed live…`
+    Column("Started", sortable=True),
 )
 MARK: Final = 0
 """Position in `COLUMNS` of the column that shows the marks."""
-SORTABLE: Final = tuple(number for number, column in enumerate(COLUMNS) if column.key)
+SORTABLE: Final = tuple(number for number, column in enumerate(COLUMNS) if column.sortable)
+
+SORT_KEYS: Final[Mapping[str, Callable[[RunSummary], Any]]] = {
+    "Run": lambda run: run.id,
+    "Status": lambda run: STATUSES.index(run.status),
+    "Result": _goodness,
+    "Meta-steps": lambda run: run.iteration,
+    "Preset": lambda run: run.preset,
+    "Started": lambda run: (run.started, run.id),
+}
+"""Functions that return the value by which a run is sorted, keyed by the title of the column. Runs for which the
+function returns None come last."""
+
+DESCENDING: Final = frozenset({"Result", "Meta-steps", "Started"})
+"""Titles of the columns that are sorted from the largest to the smallest value by default."""
 
 
 class Order(NamedTuple):
@@ -98,7 +90,7 @@ class Order(NamedTuple):
 
     @property
     def descends(self) -> bool:
-        return COLUMNS[self.column].descends is not self.reverse
+        return (COLUMNS[self.column].title in DESCENDING) is not self.reverse
 
     def by(self, column: int) -> Order:
         """Return the order by `column`. If this order already sorts by `column`, return its reverse."""
@@ -112,18 +104,10 @@ class Order(NamedTuple):
 
     def sorted(self, runs: Sequence[ListedRun]) -> list[ListedRun]:
         """Sort `runs`, which must be in order from newest to oldest. Runs with the same value keep this order."""
-        key = COLUMNS[self.column].key
-        assert key is not None
+        key = SORT_KEYS[COLUMNS[self.column].title]
         keyed = [(key(each.run), each) for each in runs]
         known = sorted((each for each in keyed if each[0] is not None), key=lambda each: each[0], reverse=self.descends)
         return [run for _, run in (*known, *(each for each in keyed if each[0] is None))]
-
-
-def table_columns() -> list[Column]:
-    return [
-        Column(each.title, each.right, each.least, each.key is not None, each.needs, each.keeps_end, each.optional)
-        for each in COLUMNS
-    ]
 
 
 class ListedRun:

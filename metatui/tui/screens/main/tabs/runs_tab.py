@@ -24,7 +24,6 @@ from metatui.tui.screens.main.tabs.run_list import (
     Order,
     is_live,
     listed_runs,
-    table_columns,
 )
 from metatui.tui.screens.main.tabs.run_preview import RunDetails, page, read_details
 from metatui.tui.widgets.scroll_view import ScrollView
@@ -54,7 +53,7 @@ class RunsTab(ListTab):
         super().__init__(id="runs", row="a run")
         self.store = store
         self._colours = colours
-        self.table = Table(table_columns(), id="runs-table")
+        self.table = Table(COLUMNS, id="runs-table")
         self.preview = ScrollView(id="run-preview")
         self.preview.border_title = "Run"
         self.marked: list[str] = []
