@@ -1,26 +1,12 @@
-"""Functions that format numbers and validations, including some from `metatui.runs.formatting`."""
+"""Functions that format numbers and validations as short texts."""
 
 from __future__ import annotations
 
 import math
 
 from metatui.events import Evaluation
-from metatui.runs.formatting import accuracy, headline, protocol_of, result_words, split_name
+from metatui.runs.formatting import accuracy
 from metatui.utils.numbers import interval
-
-__all__ = [
-    "accuracy",
-    "best_and_last",
-    "headline",
-    "number",
-    "percent",
-    "protocol_of",
-    "result_words",
-    "short_metric",
-    "split_name",
-    "tick_labels",
-    "value",
-]
 
 _SUFFIXES = ("", "k", "M", "G", "T")
 

@@ -15,13 +15,14 @@ from metatui.config.fields import FIELDS, change
 from metatui.config.settings import Settings
 from metatui.events import Change, Curve, Evaluated, Evaluating, Evaluation, Finished, Started, Stop, Tweaked
 from metatui.runs.analysis.comparison.training_curves import live_changes, read_steps
+from metatui.runs.formatting import result_words
 from metatui.runs.storage.journal import JournalWriter
 from metatui.runs.storage.result_files import EvaluationRecord, write_record
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.summary import summarise
 from metatui.runs.storage.writer import headline as details_of
 from metatui.tui.app import MetatuiApp
-from metatui.tui.formatting import best_and_last, result_words
+from metatui.tui.formatting import best_and_last
 from metatui.tui.model.replay import Replay
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.screens.dialogs.live_settings import LimitedField, LiveScreen

@@ -11,7 +11,7 @@ from metatui.config.presets import Preset
 from metatui.config.registry import ALGORITHMS, DATA
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
-from metatui.tui.formatting import headline, protocol_of
+from metatui.runs.formatting import headline, protocol_of
 from metatui.tui.keyboard.actions import with_keys
 from metatui.tui.screens.main.status_line import FormState
 from metatui.tui.widgets.form.model import Assessment

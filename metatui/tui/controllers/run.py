@@ -11,9 +11,10 @@ from textual.timer import Timer
 from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, label_in_sentence, text_of
 from metatui.events import Checkpoint, Checkpointed, Evaluate, Evaluated, Event, Failed, Finished, Started, Tweaked
+from metatui.runs.formatting import headline, result_words
 from metatui.tui.controllers.run_client import RunClient
 from metatui.tui.controllers.sessions import Attached, OpenRun, Sessions
-from metatui.tui.formatting import headline, result_words, value
+from metatui.tui.formatting import value
 from metatui.tui.keyboard.actions import Phase, with_keys
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.model.system_monitor import Load, Sampler

@@ -31,8 +31,8 @@ from metatui.events import (
     Warned,
 )
 from metatui.runs.evaluation_clock import EvaluationClock
-from metatui.runs.formatting import hint_text
-from metatui.tui.formatting import result_words, short_metric
+from metatui.runs.formatting import hint_text, result_words
+from metatui.tui.formatting import short_metric
 from metatui.tui.model.history import History, Step
 from metatui.utils.numbers import diverged
 from metatui.utils.text import as_sentence

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from metatui.events import RegressionView
 from metatui.learning.evaluation.custom_tasks import LARGEST_AMPLITUDE, ChosenClasses, Drawn, Wave
-from metatui.tui.formatting import split_name
+from metatui.runs.formatting import split_name
 
 STEPS: Final = 50
 """Number of inner steps of each adaptation."""

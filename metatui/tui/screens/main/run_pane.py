@@ -14,8 +14,8 @@ from textual.widget import Widget
 from metatui.config.fields import FIELDS
 from metatui.config.settings import Settings
 from metatui.events import Failed, Started
-from metatui.runs.formatting import duration
-from metatui.tui.formatting import headline, number, result_words, short_metric, split_name
+from metatui.runs.formatting import duration, headline, result_words, split_name
+from metatui.tui.formatting import number, short_metric
 from metatui.tui.keyboard.actions import Phase, with_keys
 from metatui.tui.model.history import History
 from metatui.tui.model.run_model import RunModel

@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from metatui.runs.formatting import accuracy
 from metatui.runs.storage.summary import RunSummary
-from metatui.tui.formatting import accuracy, best_and_last
+from metatui.tui.formatting import best_and_last
 from metatui.tui.widgets.table import Cell, Column, Item
 from metatui.utils.numbers import diverged, interval
 

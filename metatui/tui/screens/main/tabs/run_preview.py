@@ -14,9 +14,8 @@ from metatui.config.fields import FIELDS
 from metatui.config.registry import ALGORITHMS, DATA, REGISTRIES, components_with_options
 from metatui.config.settings import Settings
 from metatui.config.toml import read_tables
-from metatui.runs.formatting import duration
+from metatui.runs.formatting import duration, headline, result_words
 from metatui.runs.storage.summary import RunSummary
-from metatui.tui.formatting import headline, result_words
 from metatui.tui.keyboard.actions import with_keys
 from metatui.tui.model.replay import outline
 from metatui.tui.model.run_model import RunModel
