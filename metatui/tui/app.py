@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
@@ -391,7 +392,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
 
     @on(TerminalLost)
     def _terminal_lost(self) -> None:
-        self.background.terminal_lost()
+        self.background.hang_up(128 + signal.SIGHUP)
 
     def panic(self, *renderables: RenderableType) -> None:
         """Exit with code 1, even if the error occurred outside Textual's message loop."""

@@ -184,9 +184,6 @@ class BackgroundController:
         if isinstance(self._app.screen, QuitScreen):
             self._app.screen.dismiss("cancel")
 
-    def terminal_lost(self) -> None:
-        self.hang_up(128 + signal.SIGHUP)
-
     def hang_up(self, code: int) -> None:
         """Exit with `code` without asking, because the terminal was lost or the process was asked to end."""
         if not self.leaving:
