@@ -44,14 +44,6 @@ class LineChart(RowsWidget):
     class CursorChanged(Message):
         """Posted when the cursor appears or disappears, because the keys of the chart then change."""
 
-        def __init__(self, chart: LineChart) -> None:
-            super().__init__()
-            self.chart = chart
-
-        @property
-        def control(self) -> LineChart:
-            return self.chart
-
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id, classes=classes)
         self._data = ChartData()
@@ -160,7 +152,7 @@ class LineChart(RowsWidget):
         if first:
             self._previous = self.screen.focused, self.can_focus
             self.can_focus = True
-            self.post_message(self.CursorChanged(self))
+            self.post_message(self.CursorChanged())
         self.focus(scroll_visible=False)
         self.redraw()
 
@@ -171,7 +163,7 @@ class LineChart(RowsWidget):
         if self.has_focus and before is not self:
             self.screen.set_focus(before if before is not None and before.is_attached else None)
         self.can_focus = could_focus
-        self.post_message(self.CursorChanged(self))
+        self.post_message(self.CursorChanged())
         self.redraw()
 
     def _xs(self) -> list[float]:
