@@ -120,11 +120,12 @@ def fitting(entries: Iterable[Content], last: Sequence[Content], width: int) -> 
 def key_entry(key: Key, symbol_set: Symbols) -> Content:
     """Return the name of a key and its label, as links."""
     name = symbols.ascii(key.key) if symbol_set is Symbols.ASCII else key.key
-    return _link(f" {name} ", key.action, "$footer-key-foreground bold") + _link(
+    return link(f" {name} ", key.action, "$footer-key-foreground bold") + link(
         f"{key.label} ", key.action, "$footer-description-foreground"
     )
 
 
-def _link(text: str, action: str, style: str) -> Content:
+def link(text: str, action: str, style: str = "$foreground") -> Content:
+    """Return `text`, including its spaces, as a link to an action (see `Key.action`)."""
     click = Style.from_meta({"@click": action if action.startswith(("app.", "focused.")) else f"screen.{action}"})
     return Content(text, [Span(0, len(text), style), Span(0, len(text), click)])

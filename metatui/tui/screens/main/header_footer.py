@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from textual.content import Content, Span
+from textual.content import Content
 from textual.geometry import Region
 from textual.message import Message
 from textual.reactive import reactive
-from textual.style import Style
 from textual.widget import Widget
 
 from metatui.tui.keyboard.actions import ACTIONS, BY_ID, TABS, Action, AppContext, Phase, Tab, key_name
 from metatui.tui.widgets.charts.chart_theme import symbols_of
-from metatui.tui.widgets.key_line import CURSOR_KEYS, fitting, key_entry
+from metatui.tui.widgets.key_line import CURSOR_KEYS, fitting, key_entry, link
 from metatui.tui.widgets.text_input import works_in_text
 
 
@@ -21,15 +20,9 @@ class ContextChanged(Message):
     """Posted by a tab when another pane or row is selected, because this can change which actions are available."""
 
 
-def link(text: str, action: str, style: str = "$foreground") -> Content:
-    """Return `text`, including its spaces, as a link to an action of the app."""
-    click = Style.from_meta({"@click": f"app.{action}"})
-    return Content(text, [Span(0, len(text), style), Span(0, len(text), click)])
-
-
 def choice(text: str, action: str, chosen: bool) -> Content:
-    """Return `text` as a link to an action, or as highlighted text if it is the current choice."""
-    return Content.styled(text, "bold reverse") if chosen else link(text, action)
+    """Return `text` as a link to an action of the app, or as highlighted text if it is the current choice."""
+    return Content.styled(text, "bold reverse") if chosen else link(text, f"app.{action}")
 
 
 class TopBar(Widget):
@@ -124,7 +117,7 @@ class KeyBar(Widget):
                     label = "Continue"
                 elif action.id == "pause" and self.context.resumable:
                     label = "Resume"
-                perform = f"perform('{action.id}')"
+                perform = f"app.perform('{action.id}')"
                 name = link(f" {key_name(key)}{' ' if label else ''}", perform, "$footer-key-foreground bold")
                 pair += name + link(f"{label} " if label else "", perform, "$footer-description-foreground")
                 if label:
