@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, get_args
 
 from metatui.config.declarations import Scalar
-from metatui.config.fields import FIELDS, change
+from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.events import (
     Curve,
@@ -26,7 +26,7 @@ from metatui.events import (
     Tweaked,
     Warned,
 )
-from metatui.runs.formatting import detail, target_scales
+from metatui.runs.formatting import detail, entry_message, target_scales
 from metatui.runs.storage.journal import Entry, last_status
 from metatui.runs.storage.lock import other_user
 from metatui.runs.storage.metrics import sampled
@@ -183,13 +183,7 @@ def _change(entry: Entry, settings: Settings) -> Tweaked | Noted:
     if entry.event == "tweaked":
         with suppress(BadInput):
             return Tweaked(entry.iteration, *_changed(entry, settings))
-    name = detail(entry.details, "path")
-    label = FIELDS[name].label if name in FIELDS else name
-    old_text, new_text = detail(entry.details, "old"), detail(entry.details, "new")
-    if entry.event == "undone":
-        at = detail(entry.details, "at")
-        return Noted(entry.iteration, f"{label}: the change to {new_text} after meta-step {at} was undone")
-    return Noted(entry.iteration, f"{label} changed from {old_text} to {new_text}")
+    return Noted(entry.iteration, entry_message(entry) or "")
 
 
 def _evaluation(entry: Entry, settings: Settings) -> Evaluation | None:

@@ -31,7 +31,7 @@ from metatui.events import (
     Warned,
 )
 from metatui.runs.evaluation_clock import EvaluationClock
-from metatui.runs.formatting import hint_text, result_words
+from metatui.runs.formatting import change_text, hint_text, result_words
 from metatui.tui.formatting import short_metric
 from metatui.tui.model.history import History, Step
 from metatui.utils.numbers import diverged
@@ -365,7 +365,7 @@ class RunModel:
             self.changes.append(LiveChange(event.iteration, seconds, event.path, event.old, event.new))
         self.settings = change(self.settings, {event.path: event.new})
         self._keep_hints()
-        self._add_line(event.iteration, f"{field.label} changed from {text_of(event.old)} to {text_of(event.new)}")
+        self._add_line(event.iteration, change_text(event.path, text_of(event.old), text_of(event.new)))
 
     def _keep_hints(self, applies: Callable[[Hinted], bool] = lambda hint: True) -> None:
         """Remove the hints for which `applies` returns False, and those that suggest the current value of a setting."""
