@@ -357,7 +357,7 @@ class RunController:
 
     def show_adaptation(self) -> None:
         """Show the marked runs side by side in the adaptation pane, or the last evaluation of the shown run."""
-        model, show = self.shown, self._app.work_tab.show_adaptation
+        model, show = self.shown, self._app.work_tab.adaptation_pane.show
         if self.side_by_side:
             show(self.side_by_side, self._side_by_side_caption)
         elif model is None or not model.views:

@@ -92,7 +92,8 @@ class AdaptationPane(Vertical):
         yield StatusLine(id="adaptation-caption")
         yield AdaptationPanel(id="adaptation-panel")
 
-    def show(self, runs: Sequence[RunViews], caption: str, *, warning: bool, empty: str) -> None:
+    def show(self, runs: Sequence[RunViews], caption: str, *, warning: bool = False, empty: str = "") -> None:
+        """Show how the models of runs adapt to held-out tasks, or the text `empty` if there are no runs."""
         line = self.query_one("#adaptation-caption", StatusLine)
         line.update(caption)
         line.set_class(warning, "-warning")
@@ -194,9 +195,9 @@ class WorkTab(Vertical):
         self._about = AboutPane(settings)
         self._run = RunPane()
         self._journal = JournalPane()
-        self._adaptation = AdaptationPane()
+        self.adaptation_pane = AdaptationPane()
         self._parts: tuple[Widget, ...] = (
-            self.form, self._about, self._run, self.curves, self._adaptation, self._journal
+            self.form, self._about, self._run, self.curves, self.adaptation_pane, self._journal
         )  # fmt: skip
         self._panes = Panes(preferences.panes, self._parts)
 
@@ -221,12 +222,6 @@ class WorkTab(Vertical):
         self._run.show(model, phase, load, [run.label for run in marked])
         self.curves.show(model, phase, marked)
         self._journal.show(model.journal if model else ())
-
-    def show_adaptation(
-        self, runs: Sequence[RunViews], caption: str, *, warning: bool = False, empty: str = ""
-    ) -> None:
-        """Show how the models of runs adapt to held-out tasks, or the text `empty` if there are no runs."""
-        self._adaptation.show(runs, caption, warning=warning, empty=empty)
 
     def opened(self, has_run: bool, *, fold: bool = True) -> None:
         """Adapt the layout when a run is opened or closed.
