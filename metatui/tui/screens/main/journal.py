@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from rich.segment import Segment
@@ -76,16 +76,25 @@ class JournalPane(ScrollingRows):
         key = self._lines, width, theme.symbols
         if key != self._wrapped_for:
             self._wrapped_for = key
-            steps = [f"{line.iteration:,}" for line in self._lines]
-            room = max(STEP_WIDTH, *map(len, steps))
-            self._wrapped = [
-                row
-                for line, step in zip(self._lines, steps, strict=True)
-                for row in wrapped(line, step.rjust(room) + GAP, width, theme)
-            ]
+            self._wrapped = wrapped_lines(self._lines, width, theme, least=STEP_WIDTH)
 
 
-def wrapped(line: JournalLine, step: str, width: int, theme: ChartTheme) -> list[Wrapped]:
+def wrapped_lines(lines: Sequence[JournalLine], width: int, theme: ChartTheme, *, least: int = 0) -> list[Wrapped]:
+    """Wrap `lines` into rows of `width` columns.
+
+    Args:
+        least: minimum width of the column of meta-steps.
+    """
+    steps = [f"{line.iteration:,}" for line in lines]
+    room = max([least, *map(len, steps)])
+    return [
+        row
+        for line, step in zip(lines, steps, strict=True)
+        for row in _wrapped(line, step.rjust(room) + GAP, width, theme)
+    ]
+
+
+def _wrapped(line: JournalLine, step: str, width: int, theme: ChartTheme) -> list[Wrapped]:
     """Wrap `line` into rows of `width` columns. The first row begins with `step`."""
     text = GAP.join(theme.printable(part) for part in line.text.split(GAP))
     texts = wrap_text(text, max(1, width - len(step)))

@@ -20,7 +20,7 @@ from metatui.tui.keyboard.actions import with_keys
 from metatui.tui.model.replay import outline
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.screens.main.curves import View, chart_of
-from metatui.tui.screens.main.journal import wrapped
+from metatui.tui.screens.main.journal import wrapped_lines
 from metatui.tui.screens.main.tabs.previews import changed_settings, section
 from metatui.tui.screens.main.tabs.run_list import is_live, when
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
@@ -241,13 +241,10 @@ def _settings(run: RunSummary, details: RunDetails, width: int, theme: ChartThem
 
 def _journal(model: RunModel, width: int, theme: ChartTheme) -> list[Row]:
     lines = list(model.journal)[-JOURNAL_LINES:]
-    steps = [f"{line.iteration:,}" for line in lines]
-    room = max(map(len, steps), default=0)
     tones = {"plain": theme.text, "good": theme.text, "warning": theme.warning, "error": theme.warning}
     return [
         [Segment(row.step, theme.muted), Segment(row.text, tones[row.tone])]
-        for line, step in zip(lines, steps, strict=True)
-        for row in wrapped(line, f"{step.rjust(room)}  ", width, theme)
+        for row in wrapped_lines(lines, width, theme)
     ]
 
 
