@@ -56,8 +56,6 @@ class Drawing(NamedTuple):
     rows: list[Row]
     plot: Plot | None
     """The plot, or None if there is nothing to draw or too little room."""
-    top: int
-    """Number of rows above the plot."""
 
 
 def paint(data: ChartData, width: int, height: int, theme: ChartTheme) -> list[Row]:
@@ -66,20 +64,20 @@ def paint(data: ChartData, width: int, height: int, theme: ChartTheme) -> list[R
 
 
 def draw(data: ChartData, width: int, height: int, theme: ChartTheme, view: View = EVERYTHING) -> Drawing:
-    """Draw a chart as exactly `height` rows of exactly `width` cells. Return the rows, the plot and its position."""
+    """Draw a chart as exactly `height` rows of exactly `width` cells. Return the rows and the plot."""
     if width < 1 or height < 1:
-        return Drawing(block([], width, height), None, 0)
+        return Drawing(block([], width, height), None)
     drawn = drawn_series(data)
     rows = chart_header(data, drawn, width, height, theme, view.cursor)
-    top, space = len(rows), height - len(rows)
+    space = height - len(rows)
     if not drawn:
         hint = centred(theme.printable(data.empty), width, space, theme.muted)
-        return Drawing(block([*rows, *hint], width, height), None, top)
+        return Drawing(block([*rows, *hint], width, height), None)
     # The x label has a separate row only if the curves keep most of the height.
     label_row = bool(data.x_label) and space >= 11
     plot_height = space - 2 - label_row
     if plot_height < 2 or width < 12:
-        return Drawing(block([*rows, *_readings(drawn, width, theme)], width, height), None, top)
+        return Drawing(block([*rows, *_readings(drawn, width, theme)], width, height), None)
     plot = Plot(data, drawn, width, plot_height, theme, view)
     names = [theme.printable(name) for name in (data.x_label, data.shorter_x_label) if name]
     rows += [*plot.curves(), plot.x_axis(), plot.x_ticks([] if label_row else names)]
@@ -87,7 +85,7 @@ def draw(data: ChartData, width: int, height: int, theme: ChartTheme, view: View
         label = fitted_words(theme.printable(data.x_label), plot.width, theme.glyphs.ellipsis)
         indent = plot.left + (plot.width - cell_len(label)) // 2
         rows.append([Segment(" " * indent), Segment(label, theme.muted)])
-    return Drawing(block(rows, width, height), plot, top)
+    return Drawing(block(rows, width, height), plot)
 
 
 def _ordered(drawn: Sequence[Drawn], width: int, view: View) -> list[Drawn]:
