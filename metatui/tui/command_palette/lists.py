@@ -51,7 +51,7 @@ class ExplanationCommands(CommandProvider):
     rank = 0.5
 
     async def commands(self) -> Sequence[Command]:
-        explain, own = self.metatui.analysis.explain, self.metatui.form.assessment.settings
+        explain, own = self.metatui.analysis.action_explain, self.metatui.form.assessment.settings
         return [
             Command(
                 f"Explain: {algorithm.title}",

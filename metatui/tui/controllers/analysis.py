@@ -87,10 +87,7 @@ class AnalysisController:
         if runs := self._folders():
             self._app.push_screen(ParameterScreen(runs[0]))
 
-    def action_explain(self) -> None:
-        self.explain()
-
-    def explain(self, algorithm: str | None = None) -> None:
+    def action_explain(self, algorithm: str | None = None) -> None:
         """Explain an algorithm.
 
         Args:

@@ -121,7 +121,7 @@ async def test_the_form_or_the_selected_preset_is_explained(make: Callable[..., 
         screen = await opened(pilot)
         assert screen.algorithm == chosen.settings.algorithm.name
         await pilot.press("escape")
-        app.analysis.explain(chosen.settings.algorithm.name)
+        app.analysis.action_explain(chosen.settings.algorithm.name)
         screen = await opened(pilot)
         assert screen._settings == app.form.assessment.settings, "the palette explains with the settings in the form"
 
