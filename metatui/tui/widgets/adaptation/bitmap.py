@@ -7,10 +7,8 @@ from functools import lru_cache
 from typing import Final
 
 from metatui.tui.terminal.symbols import GLYPHS, Symbols
+from metatui.tui.widgets.charts.canvas import GRIDS
 
-# Bit of the Unicode braille pattern for the dot at (row, column) of a cell.
-_BRAILLE: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
-_QUADRANTS: Final = " ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█"
 _INK: Final = 0.3
 """A dot is drawn if the mean value of its area, from 0 (background) to 1 (stroke), is above this threshold. The
 threshold is so low that strokes one pixel wide remain visible when an image is shrunk to a third of its size."""
@@ -88,8 +86,7 @@ def _glyph(cell: list[list[float]], symbols: Symbols) -> str:
     if symbols is Symbols.ASCII:
         ramp = GLYPHS[symbols].ramp
         return ramp[min(len(ramp) - 1, round(1.5 * cell[0][0] * (len(ramp) - 1)))]
-    if symbols is Symbols.BLOCK:
-        return _QUADRANTS[sum((cell[y][x] > _INK) << (2 * y + x) for y in range(2) for x in range(2))]
-    bits = sum(_BRAILLE[y][x] for y in range(4) for x in range(2) if cell[y][x] > _INK)
-    # A blank replaces the empty pattern, which some fonts draw with hollow dots.
-    return chr(0x2800 + bits) if bits else " "
+    dots = GRIDS[GLYPHS[symbols].marker]
+    bits = sum(dots.bits[x][-1 - y] for y, row in enumerate(cell) for x, value in enumerate(row) if value > _INK)
+    # A blank replaces the empty braille pattern, which some fonts draw with hollow dots.
+    return dots.glyphs[bits] if bits else " "

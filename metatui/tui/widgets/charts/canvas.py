@@ -38,12 +38,14 @@ class _Dots(NamedTuple):
     """The glyph for each combination of dots. Its index is the sum of the bits of the dots."""
 
 
-_GRIDS: Final = {
+GRIDS: Final = {
     "braille": _Dots(
         ((0x40, 0x04, 0x02, 0x01), (0x80, 0x20, 0x10, 0x08)), "".join(chr(0x2800 + bits) for bits in range(256))
     ),
     "hd": _Dots(((4, 1), (8, 2)), " ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█"),
 }
+"""The grids of the markers that draw several dots in a cell."""
+
 _SHAPES: Final = {"line": line_dots, "points": point_dots, "band": band_dots}
 
 Cell = tuple[int, int]
@@ -113,13 +115,13 @@ def _glyphs(signals: Sequence[Signal], width: int, height: int) -> dict[Cell, Ru
             for index in stack:
                 bits |= layers[index][cell] if signals[index].marker == signals[owner].marker else 0
         marker = signals[owner].marker
-        glyphs[cell] = Run(_GRIDS[marker].glyphs[bits] if marker in _GRIDS else marker, owner)
+        glyphs[cell] = Run(GRIDS[marker].glyphs[bits] if marker in GRIDS else marker, owner)
     return glyphs
 
 
 def _cells(signal: Signal, width: int, height: int) -> Cells:
     cells: dict[Cell, int] = {}
-    dots = _GRIDS.get(signal.marker)
+    dots = GRIDS.get(signal.marker)
     bits = dots.bits if dots else ((1,),)
     across, up = len(bits), len(bits[0])
     for column, row in _SHAPES[signal.shape](signal.points, across * width, up * height):
