@@ -116,7 +116,8 @@ class History:
         self._capacity = capacity
         self._per_bucket = 1
         self._buckets: list[_Bucket] = []
-        self._last: float | None = None
+        self.last: float | None = None
+        """The value that was added last, even if it is not finite, or None if there are no values."""
 
     def __len__(self) -> int:
         """Return the number of buckets."""
@@ -129,7 +130,7 @@ class History:
         """
         self.forget_after(iteration - 1)
         buckets = self._buckets
-        self._last = value
+        self.last = value
         if not buckets or buckets[-1].added >= self._per_bucket:
             if len(buckets) == self._capacity:
                 self._halve()
@@ -160,7 +161,7 @@ class History:
             end = min(len(values), start + self._per_bucket - self._buckets[-1].added)
             self._buckets[-1].extend(iterations[end - 1], seconds[end - 1], values[start:end], averages[end - 1])
             start = end
-        self._last = values[-1]
+        self.last = values[-1]
 
     def forget_after(self, iteration: int) -> None:
         """Remove the values after a meta-step. A bucket that contains such values is removed as a whole."""
@@ -185,7 +186,7 @@ class History:
     def copy(self) -> History:
         """Return an independent copy."""
         other = History(largest_is_best=self._largest_is_best, capacity=self._capacity)
-        other._per_bucket, other._last = self._per_bucket, self._last
+        other._per_bucket, other.last = self._per_bucket, self.last
         other._buckets = [copy(bucket) for bucket in self._buckets]
         return other
 
@@ -195,11 +196,6 @@ class History:
             first.absorb(second)
         self._buckets[:] = joined
         self._per_bucket *= 2
-
-    @property
-    def last(self) -> float | None:
-        """The value that was added last, even if it is not finite, or None if there are no values."""
-        return self._last
 
     @property
     def best(self) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on, work
@@ -51,7 +52,7 @@ class PresetsTab(ListTab):
         self.preview = ScrollView(id="preset-preview")
         self.preview.border_title = "Preset"
         self._presets: Sequence[Preset] = ()
-        self._previewed: tuple[object, ...] = ()
+        self._previewed: Path | None = None
 
     def compose(self) -> ComposeResult:
         yield self.filter
@@ -94,9 +95,8 @@ class PresetsTab(ListTab):
         if preset is None:
             self.preview.show(lambda width, theme: [], from_start=True)
             return
-        same = self._previewed[:1] == (preset.path,)
-        self._previewed = (preset.path, preset, form)
-        self.preview.show(page(preset, form), from_start=not same)
+        self.preview.show(page(preset, form), from_start=preset.path != self._previewed)
+        self._previewed = preset.path
 
     @on(Table.Clicked)
     def _clicked(self, event: Table.Clicked) -> None:
