@@ -15,7 +15,7 @@ from metatui.config.settings import Settings
 from metatui.tui import preferences
 from metatui.tui.app import MetatuiApp
 from metatui.tui.colors import themes
-from metatui.tui.controllers.sessions import RealSessions, Sessions
+from metatui.tui.controllers.sessions import Sessions
 from metatui.tui.keyboard import keymap
 from metatui.tui.keyboard.actions import use_keymap
 from metatui.tui.preferences import Preferences
@@ -119,7 +119,7 @@ def make_app(
     return MetatuiApp(
         settings,
         runs_dir=runs_dir,
-        sessions=sessions or RealSessions(runs_dir),
+        sessions=sessions or Sessions(runs_dir),
         symbols=Symbols.ASCII if ascii else symbols.detect(os.environ, encoding, symbols.tmux_utf8(os.environ)),
         theme=chosen_theme(theme, saved),
         preferences=saved,

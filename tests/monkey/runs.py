@@ -17,7 +17,7 @@ from metatui.runs.storage.checkpoints import newest_checkpoint
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore, live_runs
 from metatui.runs.suites import SuiteManifest, background, files
-from metatui.tui.controllers.sessions import RealSessions, StartingRun
+from metatui.tui.controllers.sessions import Sessions, StartingRun
 from metatui.utils.errors import BadInput, MetatuiError
 from tests.metrics import read_all
 
@@ -61,7 +61,7 @@ compute = { device = "cpu", engine = "batched", threads = 1 }
 """
 
 
-class SmallSessions(RealSessions):
+class SmallSessions(Sessions):
     """Starts real runs for the app, but always with the settings of `small`, and at most `AT_ONCE` at the same time."""
 
     def __init__(self, root: Path) -> None:

@@ -44,7 +44,7 @@ from metatui.runs.storage.result_files import AdaptationRecord, EvaluationRecord
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.tui.app import MetatuiApp
-from metatui.tui.controllers.sessions import Attached
+from metatui.tui.controllers.sessions import Attached, Sessions
 from metatui.tui.model.replay import Replay
 from metatui.utils.errors import MetatuiError
 from metatui.utils.progress import packing, stages
@@ -119,25 +119,30 @@ class FakeSession:
 
 
 class FakeStart:
-    """A fake run that has not begun to train: its process measures engines until it is stopped."""
+    """A fake run that starts: it begins to train at once, or it measures engines until it is stopped."""
 
-    def __init__(self) -> None:
+    def __init__(self, session: FakeSession | None = None) -> None:
+        """Create the run. Without a session, it never begins to train."""
+        self._session = session
         self.measuring, self._stopped = threading.Event(), threading.Event()
 
     def stop(self) -> None:
         self._stopped.set()
 
     def wait(self) -> FakeSession:
+        if self._session:
+            return self._session
         stages.report("measuring engines: loop (2 of 2)")
         self.measuring.set()
         self._stopped.wait()
         raise MetatuiError("interrupted before training began")
 
 
-class FakeSessions:
-    """Replacement for `RealSessions` that creates fake sessions and records calls."""
+class FakeSessions(Sessions):
+    """Replacement for `Sessions` that creates fake sessions and records calls."""
 
     def __init__(self, root: Path) -> None:
+        super().__init__(root)
         self.root = root
         self.started: list[tuple[Settings, str | None]] = []
         self.resumed: list[str] = []
@@ -157,7 +162,7 @@ class FakeSessions:
         self.starting: FakeStart | None = None
         """Run that has not begun to train. `start` returns this run, if there is one, instead of a session."""
 
-    def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> FakeSession | FakeStart:
+    def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> FakeStart:
         self.started.append((settings, preset))
         self.changes = tuple(changes)
         if self.error:
@@ -170,13 +175,13 @@ class FakeSessions:
             self.packed.set()
             self.may_train.wait()
         self.session = FakeSession(settings, RunFolder(self.root / "maml-sinusoid-20260102-030405"))
-        return self.session
+        return FakeStart(self.session)
 
-    def resume(self, run_id: str) -> FakeSession:
+    def resume(self, run_id: str) -> FakeStart:
         self.resumed.append(run_id)
         self.session = FakeSession(Settings(), RunFolder(self.root / run_id))
         self.session.emit(started(Settings()))
-        return self.session
+        return FakeStart(self.session)
 
     def attach(self, run: RunFolder) -> Attached:
         self.attached.append(run.id)

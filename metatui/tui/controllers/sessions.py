@@ -76,47 +76,8 @@ class Attached:
     them."""
 
 
-class Sessions(Protocol):
-    """Operations on runs. The app calls these methods in threads, because they may take seconds."""
-
-    def start(
-        self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()
-    ) -> FollowedRun | StartingRun:
-        """Start a run. `changes` are the scheduled setting changes of the preset (`Preset.changes`)."""
-        ...
-
-    def resume(self, run_id: str) -> FollowedRun | StartingRun: ...
-
-    def attach(self, run: RunFolder) -> Attached:
-        """Connect to a run that is training.
-
-        Raises:
-            BadInput: if the run is not training, or its process cannot be reached.
-        """
-        ...
-
-    def stop(self, run: RunFolder) -> None:
-        """Stop a run: save and end it after the current meta-step, or end it immediately if training has not begun.
-
-        Raises:
-            BadInput: for the same reasons as `attach`.
-        """
-        ...
-
-    def views(self, run_id: str, tasks: int) -> tuple[TaskView, ...]:
-        """Adapt a run's best meta-parameters to the first `tasks` held-out tasks, and return a view of each task.
-
-        Runs with the same task settings and evaluation seed have the same tasks.
-        """
-        ...
-
-    def close(self) -> None:
-        """Stop the helper process. Runs continue."""
-        ...
-
-
-class RealSessions:
-    """Operations on the runs in the folder `root`."""
+class Sessions:
+    """Operations on the runs in the folder `root`. The app calls them in threads, because they may take seconds."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -124,6 +85,7 @@ class RealSessions:
         self._helper: OnDemandHelper | None = None
 
     def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> StartingRun:
+        """Start a run. `changes` are the scheduled setting changes of the preset (`Preset.changes`)."""
         from metatui.runs.execution import control
 
         return control.StartingRun.start(
@@ -137,6 +99,11 @@ class RealSessions:
         return control.StartingRun.resume(RunStore(self._root).find(run_id), niceness=NICENESS)
 
     def attach(self, run: RunFolder) -> Attached:
+        """Connect to a run that is training.
+
+        Raises:
+            BadInput: if the run is not training, or its process cannot be reached.
+        """
         from metatui.runs.execution.control import LiveRun
         from metatui.runs.execution.replay_log import RunLog
         from metatui.tui.model.replay import Replay
@@ -157,12 +124,21 @@ class RealSessions:
         return Attached(live, model, written)
 
     def stop(self, run: RunFolder) -> None:
+        """Stop a run: save and end it after the current meta-step, or end it immediately if training has not begun.
+
+        Raises:
+            BadInput: for the same reasons as `attach`.
+        """
         from metatui.runs.execution.control import stop_run
 
         if live := stop_run(run):
             live.close()
 
     def views(self, run_id: str, tasks: int) -> tuple[TaskView, ...]:
+        """Adapt a run's best meta-parameters to the first `tasks` held-out tasks, and return a view of each task.
+
+        Runs with the same task settings and evaluation seed have the same tasks.
+        """
         from metatui.tui.helper.on_demand import OnDemandHelper
 
         with self._lock:
@@ -171,6 +147,7 @@ class RealSessions:
         return found
 
     def close(self) -> None:
+        """Stop the helper process. Runs continue."""
         if self._helper:
             self._helper.close()
 

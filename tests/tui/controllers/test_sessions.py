@@ -21,7 +21,7 @@ from metatui.runs.storage.store import RunStore
 from metatui.runs.suites import background, bundled
 from metatui.tui.controllers import sessions
 from metatui.tui.controllers.run_client import RunClient
-from metatui.tui.controllers.sessions import Attached, RealSessions
+from metatui.tui.controllers.sessions import Attached, Sessions
 from metatui.tui.helper import on_demand
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.model.system_monitor import Sampler
@@ -43,8 +43,8 @@ TINY = change(
 
 
 @pytest.fixture
-def real(runs_dir: Path) -> Iterator[RealSessions]:
-    sessions = RealSessions(runs_dir)
+def real(runs_dir: Path) -> Iterator[Sessions]:
+    sessions = Sessions(runs_dir)
     yield sessions
     sessions.close()
     for run in RunStore(runs_dir).runs():
@@ -56,7 +56,7 @@ def until(events: Iterator[Event], kind: type[Event]) -> Event:
     return next(event for event in events if isinstance(event, kind))
 
 
-def test_start_detach_attach_and_stop(real: RealSessions) -> None:
+def test_start_detach_attach_and_stop(real: Sessions) -> None:
     settings = change(TINY, {"compute.device": "auto"})
     first = real.start(settings, "tiny").wait()
     assert first.hello.pid != os.getpid()
@@ -91,19 +91,19 @@ def test_start_detach_attach_and_stop(real: RealSessions) -> None:
         real.attach(first.run)
 
 
-def test_invalid_settings_leave_no_folder(real: RealSessions, runs_dir: Path) -> None:
+def test_invalid_settings_leave_no_folder(real: Sessions, runs_dir: Path) -> None:
     with pytest.raises(BadInput, match=r"task\.folder"):
         real.start(change(TINY, {"task.source": "folder", "task.folder": "/nowhere"}), None).wait()
     assert not list(runs_dir.glob("*"))
 
 
-def test_views_of_a_missing_run(real: RealSessions) -> None:
+def test_views_of_a_missing_run(real: Sessions) -> None:
     for _ in range(2):
         with pytest.raises(MetatuiError, match="is not a run"):
             real.views("nothing", 1)
 
 
-def test_idle_helper_is_ended_and_replaced(real: RealSessions, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_helper_is_ended_and_replaced(real: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(on_demand, "IDLE_SECONDS", 0.0)
     for _ in range(2):
         with pytest.raises(MetatuiError, match="is not a run"):
@@ -114,7 +114,7 @@ def test_idle_helper_is_ended_and_replaced(real: RealSessions, monkeypatch: pyte
         assert real._helper._helper is None
 
 
-def test_dead_helper_is_replaced(real: RealSessions) -> None:
+def test_dead_helper_is_replaced(real: Sessions) -> None:
     with pytest.raises(MetatuiError, match="is not a run"):
         real.views("nothing", 1)
     assert real._helper is not None
@@ -197,4 +197,4 @@ def test_runs_and_suites_of_the_app_are_nice(runs_dir: Path, monkeypatch: pytest
     monkeypatch.setattr(StartingRun, "__init__", refuse_request)
     monkeypatch.setattr(sessions, "NICENESS", 10)  # as outside of tests
     with pytest.raises(OSError, match="niceness 10"):
-        RealSessions(runs_dir).start(TINY, "tiny")
+        Sessions(runs_dir).start(TINY, "tiny")
