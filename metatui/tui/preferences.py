@@ -14,7 +14,7 @@ from metatui.utils.errors import BadInput, MetatuiError, quote
 from metatui.utils.files import read_bounded, write_atomically, writing
 
 LARGEST = 64 * 1024
-"""Maximum size of the preferences file in bytes."""
+"""Maximum size in bytes of the preferences file, and of the keymap file."""
 
 
 ALLOWED = {
@@ -58,7 +58,7 @@ class Preferences(_Table):
 def load() -> Preferences:
     """Return the saved preferences. Raises BadInput if the file cannot be used."""
     try:
-        return Preferences.model_validate(_read())
+        return Preferences.model_validate(_saved())
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -83,7 +83,7 @@ def save(preferences: Preferences) -> Path | None:
         raise MetatuiError(f"{quote(preferences.theme)} is not the name of a theme")
     path, kept, others, panes = paths.app_state_file(), None, {}, {}
     try:
-        saved = _read()
+        saved = _saved()
         others, panes = _others(saved, Preferences), _others(saved.get("panes"), PaneSizes)
         load()
     except BadInput:
@@ -106,17 +106,22 @@ def _others(table: object, known: type[_Table]) -> dict[str, Any]:
     return {key: value for key, value in table.items() if key not in known.model_fields}
 
 
-def _read() -> dict[str, Any]:
-    """Return the content of the preferences file, or an empty dict if the file does not exist.
+def _saved() -> dict[str, Any]:
+    return read_table(paths.app_state_file(), "is ignored, because it is not a TOML file")
+
+
+def read_table(path: Path, not_toml: str) -> dict[str, Any]:
+    """Return the content of one of the user's TOML files, or an empty dict if the file does not exist.
+
+    Args:
+        not_toml: words between the path and the reason in the message about a file that is not valid TOML.
 
     Raises:
-        BadInput: if the file is not valid TOML.
+        BadInput: if the file cannot be read, or is not valid TOML.
     """
-    path = paths.app_state_file()
     if not os.path.lexists(path):
         return {}
     try:
         return parse_text(read_bounded(path, LARGEST))
     except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, a huge number, or deep nesting
-        why = quote(str(error), 200)[1:-1]
-        raise BadInput(f"{quote(str(path), 200)} is ignored, because it is not a TOML file: {why}") from None
+        raise BadInput(f"{quote(str(path), 200)} {not_toml}: {quote(str(error), 200)[1:-1]}") from None

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Mapping
 
 from textual.binding import Binding, InvalidBinding
 from textual.keys import Keys, key_to_character
 
-from metatui.config.toml import parse_text
 from metatui.tui.keyboard.actions import ACTIONS, BY_ID, TABS, Action
+from metatui.tui.preferences import read_table
 from metatui.utils import paths
 from metatui.utils.errors import BadInput, quote
-from metatui.utils.files import read_bounded
-
-LARGEST = 64 * 1024
-"""Maximum size of the keymap file in bytes."""
 
 RESERVED = ("tab", "shift+tab", "ctrl+c", "ctrl+i", "ctrl+m")
 """Keys that cannot be assigned to actions. Terminals send ctrl+i and ctrl+m for tab and enter."""
@@ -31,18 +26,12 @@ def load() -> dict[str, str]:
         BadInput: if the file cannot be used. The message names the file, the action and what is allowed.
     """
     path = paths.keymap_file()
-    origin = quote(str(path), 200)
-    if not os.path.lexists(path):
-        return {}
-    try:
-        table = parse_text(read_bounded(path, LARGEST))
-    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, a huge number, or deep nesting
-        raise BadInput(f"{origin} is not a TOML file: {quote(str(error), 200)[1:-1]}") from None
+    table = read_table(path, "is not a TOML file")
     try:
         keymap = {name: _keys(name, value) for name, value in table.items()}
         _check_conflicts(keymap)
     except BadInput as error:
-        raise BadInput(f"{origin}: {error}") from None
+        raise BadInput(f"{quote(str(path), 200)}: {error}") from None
     return keymap
 
 
