@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -52,7 +51,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     pixels = torch.randint(0, 256, (len(characters()), DRAWINGS, 28, 28), dtype=torch.uint8)
     cache = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(source, "load", lambda: SimpleNamespace(pixels=pixels, sha256="0"))
+        patch.setattr(source, "load", lambda: (pixels, "0"))
         patch.setattr(trainer, "VIEWS", 1)
         patch.setattr(paths, "packed_folders_dir", lambda: cache)
         yield
