@@ -167,7 +167,7 @@ def _combined(r: Random, shape: Shape) -> nn.Module:
 _COMMON: list[Piece] = [_activation, _activation, _stateful, _branching, _random, _plain, _combined, _combined]
 _PIECES: dict[int, list[Piece]] = {
     1: [
-        _linear, _linear, _batch_norm, _group_norm, lambda r, s: nn.LayerNorm(s), _cell,
+        _linear, _linear, _batch_norm, _group_norm, lambda r, s: nn.LayerNorm([*s]), _cell,
         lambda r, s: own.DotAttention(s[-1]), *_COMMON,
     ],
     2: [
@@ -177,7 +177,7 @@ _PIECES: dict[int, list[Piece]] = {
     ],
     3: [
         _convolution, _convolution, _transposed_convolution, _batch_norm, _instance_norm, _group_norm, _pooling,
-        _block, _block, _upsampling, lambda r, s: nn.LayerNorm(s), lambda r, s: own.ChannelsLast(),
+        _block, _block, _upsampling, lambda r, s: nn.LayerNorm([*s]), lambda r, s: own.ChannelsLast(),
         lambda r, s: own.PlainView(), *_COMMON,
     ],
 }  # fmt: skip
