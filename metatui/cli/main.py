@@ -250,7 +250,7 @@ def _unexpected(error: Exception) -> str:
     text = title + "".join(traceback.format_exception(error))
     is_logged = False
     with open_log() as (log, problem), contextlib.suppress(OSError):  # for example, because the disk is full
-        log.write(text.encode(errors="backslashreplace"))
-        is_logged = not problem
+        data = text.encode(errors="backslashreplace")
+        is_logged = log.write(data) == len(data) and not problem
     where = f"the traceback is in {paths.log_file()}" if is_logged else f"the log {paths.log_file()} cannot be written"
     return f"{what}; {where}"

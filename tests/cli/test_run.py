@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -552,6 +553,22 @@ def test_internal_errors_are_logged(
     assert main(["runs"]) == 1
     message = f"metatui: internal error (ZeroDivisionError); the log {no_log} cannot be written\n"
     assert capsys.readouterr().err == message
+
+
+def test_log_that_cannot_hold_the_whole_traceback_is_not_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.BytesIO):
+        def write(self, data: Any) -> int:
+            return super().write(bytes(data)[:100])
+
+    def broken(store: RunStore) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(RunStore, "summaries", broken)
+    monkeypatch.setattr(logs, "open_log", lambda: nullcontext((Full(), "")))
+    assert main(["runs"]) == 1
+    assert capsys.readouterr().err.endswith("metatui.log cannot be written\n")
 
 
 def test_ctrl_c_exits_with_130(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
