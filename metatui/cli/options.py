@@ -1,4 +1,4 @@
-"""Options shared by several commands, and completion of the names of runs, presets and settings in the shell."""
+"""Options shared by several commands, and shell completion of their values, such as names of runs."""
 
 from __future__ import annotations
 

@@ -359,7 +359,7 @@ def _check(component: type[Component]) -> None:
     if not isinstance(component.Options, type) or not issubclass(component.Options, Group):
         raise BadInput(f"{here}: Options must be a subclass of Group")
     if not isinstance(component.uses, Set):
-        raise BadInput(f"{here}: uses must be a set of paths of settings")
+        raise BadInput(f"{here}: the attribute 'uses' must be a set of paths of settings")
     kinds = get_args(Kind)
     if not all(kind in kinds and isinstance(values, Mapping) for kind, values in component.usual.items()):
         raise BadInput(

@@ -1,4 +1,7 @@
-"""Saved preferences of the app: theme, pane sizes, whether runs hide the form, and whether the tour was offered."""
+"""Saved preferences of the app: theme, pane sizes, whether runs hide the form, and whether the tour was offered.
+
+Also the function that reads TOML files in the user's configuration folder.
+"""
 
 from __future__ import annotations
 

@@ -166,7 +166,10 @@ def test_completion_of_settings(plugin: Path) -> None:
             PLUGIN + '    usual = {"classification": {"task.shots": None}}\n',
             "in `usual`, task.shots is None, but must be a whole number from 1 to 1,000",
         ),
-        (PLUGIN + '    uses = ["task.shots"]\n', "class Ridge: uses must be a set of paths of settings"),
+        (
+            PLUGIN + '    uses = ["task.shots"]\n',
+            "class Ridge: the attribute 'uses' must be a set of paths of settings",
+        ),
         (
             PLUGIN + '    usual = {"algorithm.inner_lr": 0.1}\n',
             "usual must be a dict whose keys are kinds of tasks (regression or classification)",

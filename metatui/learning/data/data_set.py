@@ -119,8 +119,8 @@ def few_tasks(pool: Pool | None, split: str, tasks: int, ways: int | None) -> st
     drawn = f"the {tasks:,} {SPLIT_NAMES.get(split, split)} tasks are drawn from only"
     if ways is None:
         return (
-            f"{drawn} {counted(pool.tasks, 'task')} of the data, each time with different examples: 95 % intervals and "
-            "p-values apply to these tasks of the data, not to new tasks"
+            f"{drawn} {counted(pool.tasks, 'task')} in the data, each time with different examples: 95 % intervals and "
+            "p-values apply to these tasks, not to new tasks"
         )
     sets = f", which form {pool.tasks:,} different sets of {counted(ways, 'class')}" if pool.tasks > 1 else ""
     return (

@@ -22,7 +22,7 @@ from metatui.utils import paths
 
 @dataclass(frozen=True)
 class Line:
-    """A help entry, which consists of a few short columns and a text."""
+    """A help entry, which consists of a few short columns and a description."""
 
     columns: tuple[str, ...]
     text: str

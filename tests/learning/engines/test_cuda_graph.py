@@ -363,7 +363,7 @@ def test_captures_by_algorithm_engine_and_device(tiny: Make) -> None:
 
 
 class Graph:
-    """A fake CUDA graph that records the calls of its methods and raises an error in the call named `fails`."""
+    """A fake CUDA graph that records calls to its methods and raises an error in the method with the name `fails`."""
 
     def __init__(self, fails: str = "") -> None:
         self.calls: list[str] = []

@@ -144,7 +144,12 @@ def _decode_into(pixels: NDArray[np.uint8], listing: Listing) -> tuple[dict[int,
     channels, size = pixels.shape[1:3]
 
     def decode(number: int) -> tuple[str, bool]:
-        """Return the reason why a file cannot be decoded, or an empty string, and whether its image is squeezed."""
+        """Decode the image of a file.
+
+        Returns:
+            The reason why the file cannot be decoded, or an empty string; and whether the image was not square, so that
+            it was resized without keeping its proportions.
+        """
         try:
             data = _content(listing.root, files[number])
             pixels[number] = decoded(data, size, rgb=channels == 3)

@@ -70,8 +70,8 @@ def measured_in(runs: Sequence[Settings]) -> tuple[list[str], list[str]]:
     """Describe the numbers of shots and inner steps used in training and validation, if they differ between runs.
 
     Returns:
-        A list for training and a list for validation. Each has one text per run, such as `10-shot`, `5 steps` or
-        `10-shot, 5 steps`. The number of shots, or of steps, is left out of all texts if it is the same for all runs,
+        A list for training and a list for validation. Each contains one string per run, such as `10-shot`, `5 steps` or
+        `10-shot, 5 steps`. The number of shots, or of steps, is left out of all strings if it is the same for all runs,
         in training and in validation.
     """
     shots = [[_range(each.shots_in_training) for each in runs], [str(each.evaluation_shots) for each in runs]]

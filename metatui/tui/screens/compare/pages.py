@@ -100,7 +100,7 @@ def _warnings(comparison: Comparison, width: int, theme: ChartTheme) -> list[Row
 
 
 def _results(comparison: Comparison, view: View, width: int, theme: ChartTheme) -> list[Row]:
-    """Return a bar for each run. If runs differ only in the seed, bars of the means over seeds come first."""
+    """Return a bar for each run. If some runs differ only in the seed, bars of the means over seeds come first."""
     after = f"{comparison.metric.capitalize()} {after_steps(comparison)}"
     rows: list[Row] = []
     if comparison.repeated:

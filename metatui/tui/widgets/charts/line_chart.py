@@ -73,7 +73,10 @@ class LineChart(RowsWidget):
         self.redraw()
 
     def _order(self, data: ChartData) -> dict[tuple[int, str], int]:
-        """Return a number for each series. A series that changed later has a higher number. Unchanged series have 0."""
+        """Return a number for each series. A series that changed later has a higher number.
+
+        The number is 0 for a series that has never changed.
+        """
         before = {(each.position, each.series.style): each.series for each in drawn_series(self._data)}
         order = self._view.order
         latest = max(order.values(), default=0) + 1

@@ -276,7 +276,7 @@ class SettingsForm(Vertical):
         return self._start_texts
 
     def restore(self) -> Texts:
-        """Restore the form: undo the live changes of the last run or, if there are none, the entry of usual values.
+        """Restore the form: undo the live changes of the last run or, if there are none, take back the usual values.
 
         Returns:
             The restored texts that had been replaced by live changes, keyed by path.

@@ -172,8 +172,8 @@ def test_run_notes_what_losses_refer_to(curves: Path, tmp_path: Path) -> None:
     assert note.endswith(" for y0")
     (warning,) = (event.text for event in events if isinstance(event, Warned))
     assert warning == (
-        "the 16 test tasks are drawn from only 8 tasks of the data, each time with different examples: 95 % intervals "
-        "and p-values apply to these tasks of the data, not to new tasks"
+        "the 16 test tasks are drawn from only 8 tasks in the data, each time with different examples: 95 % intervals "
+        "and p-values apply to these tasks, not to new tasks"
     )
     finished = events[-1]
     assert isinstance(finished, Finished)
