@@ -110,12 +110,12 @@ class SuiteManifest:
 
     def failed(self, run: PlannedRun, sentence: str) -> None:
         """Record why a run failed; raise MetatuiError if the file cannot be written."""
-        write_atomically(self.failures_path, json.dumps({**self.failures(), run.name: sentence}, indent=1).encode())
+        write_atomically(self.failures_path, json.dumps({**self.failures(), run.digest: sentence}, indent=1).encode())
 
     def failures(self) -> dict[str, str]:
-        """Return the errors of failed runs, keyed by run name."""
+        """Return the errors of failed runs, keyed by `PlannedRun.digest`."""
         failures = _read_object(self.failures_path)
-        return {name: sanitize(text, limit=400) for name, text in failures.items() if isinstance(text, str)}
+        return {digest: sanitize(text, limit=400) for digest, text in failures.items() if isinstance(text, str)}
 
     def add_exports(self, files: Iterable[Path]) -> None:
         """Record files to which a comparison was exported; raise MetatuiError if the record cannot be written."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -49,6 +50,11 @@ class PlannedRun:
     @cached_property
     def identity(self) -> Hashable:
         return identity(self.settings)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the identity, which files contain as a key of the run."""
+        return hashlib.sha256(repr(self.identity).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

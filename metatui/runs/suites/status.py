@@ -81,7 +81,7 @@ class SuiteMonitor:
         # Read before the runs, so that a suite that ends in the meantime is read once more with its final results.
         running = self.manifest.is_held()
         failures = self.manifest.failures()
-        runs = (self._status(run, folder, failures.get(run.name)) for run, folder in self.manifest.folders())
+        runs = (self._status(run, folder, failures.get(run.digest)) for run, folder in self.manifest.folders())
         return SuiteStatus(tuple(runs), running)
 
     def _status(self, planned: PlannedRun, folder: RunFolder | None, failure: str | None) -> RunStatus:

@@ -12,7 +12,7 @@ from metatui.config import presets
 from metatui.config.fields import change
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
-from metatui.runs.suites import MOST_RUNS, PlannedRun, Suite, SuiteManifest, bundled, load, read
+from metatui.runs.suites import MOST_RUNS, PlannedRun, Suite, SuiteManifest, SuiteMonitor, bundled, load, read
 from metatui.runs.suites.files import names
 from metatui.utils.errors import BadInput
 from tests.runs.analysis.comparisons import SINUSOID
@@ -296,6 +296,28 @@ def test_manifest_identifies_runs_by_settings(suite: Suite, tmp_path: Path) -> N
         assert found == one
         assert older not in (None, again)
     assert len(store.runs()) == 2  # the suite's own folder is not a run
+
+
+def test_failure_counts_only_for_runs_with_the_same_settings(tmp_path: Path) -> None:
+    store = RunStore(tmp_path / "runs")
+
+    def statuses(suite: Suite) -> list[tuple[str, str]]:
+        return [(run.planned.name, run.status) for run in SuiteMonitor(SuiteManifest(suite, store)).read().runs]
+
+    (suite,) = load(["sinusoid-maml", "sinusoid-anil"])
+    maml, anil = suite.runs
+    with SuiteManifest(suite, store) as manifest:
+        manifest.failed(maml, "there is no such device")
+        manifest.failed(anil, "there is no such device")
+    assert statuses(suite) == [("presets: MAML", "failed"), ("presets: ANIL", "failed")]
+    (others,) = load(["quick", "sinusoid-reptile"])
+    assert statuses(others) == [("presets: MAML", "waiting"), ("presets: Reptile", "waiting")]
+    (changed,) = load(["sinusoid-maml", "sinusoid-anil"], {"training.seed": 7})
+    assert statuses(changed) == [("presets: MAML", "waiting"), ("presets: ANIL", "waiting")]
+    (moved,) = load(["sinusoid-anil", "sinusoid-reptile"], {"compute.threads": 1})
+    assert statuses(moved) == [("presets: ANIL", "failed"), ("presets: Reptile", "waiting")]
+    manifest.failures_path.write_text(json.dumps({"presets: MAML": "recorded without its settings"}))
+    assert statuses(suite) == [("presets: MAML", "waiting"), ("presets: ANIL", "waiting")]
 
 
 def test_manifest_lock(suite: Suite, tmp_path: Path) -> None:
