@@ -77,6 +77,17 @@ async def poll(pilot: Pilot[Any]) -> None:
     await pilot.pause()
 
 
+async def open_file(pilot: Pilot[Any], path: Path) -> None:
+    """Open a suite from its file."""
+    await pilot.press("o")
+    await pilot.pause()
+    pilot.app.screen.query_one(Input).value = str(path)
+    await pilot.press("enter")
+    screen = pilot.app.screen_stack[1]
+    await screen.workers.wait_for_complete([w for w in screen.workers if w.group == "suite-order"])
+    await settled(pilot)
+
+
 def keys(screen: SuiteScreen) -> list[str]:
     return [f"{key.key} {key.label}" for key in screen.query_one(KeyLine).keys]
 
@@ -213,22 +224,38 @@ async def test_a_suite_from_another_file(store: RunStore, tmp_path: Path, monkey
         assert screen.selected.suite.title == "Of another folder"
         assert "other 0 of 7 Yours:" in text_of(screen, "#suite-list")
         (tmp_path / "other.toml").write_text(TEXT.replace("Waves and glyphs", "Edited"))
-        await pilot.press("o")
-        await pilot.pause()
-        pilot.app.screen.query_one(Input).value = str(tmp_path / "other.toml")
-        await pilot.press("enter")
-        await screen.workers.wait_for_complete([w for w in screen.workers if w.group == "suite-order"])
-        await settled(pilot)
+        await open_file(pilot, tmp_path / "other.toml")
         assert screen.selected.suite.title == "Edited"
         assert "other 0 of 7 Yours: Edited" in text_of(screen, "#suite-list")
 
 
-async def test_invalid_suites_are_reported(store: RunStore) -> None:
+async def test_message_about_a_suite_is_removed_when_its_file_is_opened_again(store: RunStore) -> None:
+    suite, _ = made(store, finished=7, stopped=0)
+    assert suite.path is not None
+    async with suite_app(store).run_test(size=(120, 40)) as pilot:
+        screen = await opened(pilot)
+        await pilot.press("f5")
+        await pilot.pause()
+        assert "All runs of this suite are finished." in text_of(screen, "#suite-state")
+        suite.path.write_text(TEXT.replace("seeds = [0, 1]", "seeds = [0, 1, 2]"))
+        await open_file(pilot, suite.path)
+        assert "mine 7 of 9" in text_of(screen, "#suite-list")
+        assert keys(screen)[0] == "F5 Resume"
+        assert text_of(screen, "#suite-state") == ""
+
+
+async def test_invalid_suites_are_reported_until_they_are_repaired(store: RunStore) -> None:
     user_dir().mkdir(parents=True)
-    (user_dir() / "bad.toml").write_text("compare = 1")
+    bad = user_dir() / "bad.toml"
+    bad.write_text("compare = 1")
     async with suite_app(store).run_test(size=(120, 40)) as pilot:
         screen = await opened(pilot)
         assert "A suite cannot be used" in text_of(screen, Description)
+        bad.write_text(TEXT)
+        await open_file(pilot, bad)
+        assert screen.selected is not None
+        assert screen.selected.suite.name == "bad"
+        assert text_of(screen, Description).startswith("Waves and glyphs")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999, 1.0])

@@ -317,7 +317,9 @@ class SuiteScreen(ModalScreen[None]):
         suites: list[Suite] = []
         dialog = AskScreen("Suite", question, check=lambda text: suites.append(read(paths.absolute(text))))
         if await self.app.push_screen_wait(dialog) is not None:
+            _, self._problems = await asyncio.to_thread(user)  # the file may have been one of the invalid suites
             listed = self._add(suites[-1])
+            self._show_state("")
             self._show()
             self._list.select(str(listed.suite.path))
             await self._refresh(listed)
