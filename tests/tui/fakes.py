@@ -154,9 +154,9 @@ class FakeSessions(Sessions):
         """The most recently created session, if any."""
         self.error: Exception | None = None
         self.closed = False
-        self.packing: Sequence[tuple[int, int]] = ()
+        self.packing: Sequence[tuple[int, int]] | None = None
         """Progress (images done, total) that `start` reports for packing images, before it sets `packed` and waits for
-        `may_train`.
+        `may_train`. It may be empty. If it is None, `start` does not wait.
         """
         self.packed, self.may_train = threading.Event(), threading.Event()
         self.starting: FakeStart | None = None
@@ -169,7 +169,7 @@ class FakeSessions(Sessions):
             raise self.error
         if self.starting:
             return self.starting
-        if self.packing:
+        if self.packing is not None:
             for done, total in self.packing:
                 packing.report(done, total)
             self.packed.set()

@@ -186,6 +186,38 @@ async def test_second_start_is_refused(make: Make, sessions: FakeSessions) -> No
         await running(sessions).over(app, pilot)
 
 
+@pytest.mark.parametrize(("packing", "before"), [([], Phase.STARTING), ([(3072, 5000)], Phase.PACKING)])
+async def test_pause_while_the_run_starts(
+    packing: list[tuple[int, int]],
+    before: Phase,
+    make: Make,
+    sessions: FakeSessions,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The run responds to commands only after its first meta-step, which takes long.
+    monkeypatch.setattr(FakeSession, "submit", lambda session, command: session.commands.append(command))
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        sessions.packing = packing
+        await pilot.press("f5")
+        await asyncio.to_thread(sessions.packed.wait)
+        app.run_controller.update()
+        await pilot.press("f6")
+        assert phase(app) is before
+        sessions.may_train.set()
+        assert app.run_controller.client.receiver is not None
+        await asyncio.to_thread(app.run_controller.client.receiver.opened.wait)
+        session = running(sessions)
+        await session.heard(app, pilot)
+        assert session.commands == [Pause()]
+        assert phase(app) is Phase.PAUSING
+        session.emit(Paused(0))
+        await session.heard(app, pilot)
+        assert phase(app) is Phase.PAUSED
+        session.end()
+        await session.over(app, pilot)
+
+
 async def test_pause_while_the_run_starts_can_be_taken_back(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
