@@ -160,7 +160,7 @@ class FakeSessions(Sessions):
         """
         self.packed, self.may_train = threading.Event(), threading.Event()
         self.starting: FakeStart | None = None
-        """Run that has not begun to train. `start` returns this run, if there is one, instead of a session."""
+        """Run that `start` returns. If it is None, `start` returns a run that begins to train at once."""
 
     def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> FakeStart:
         self.started.append((settings, preset))
