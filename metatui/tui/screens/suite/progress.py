@@ -113,7 +113,10 @@ def run_rows(runs: Sequence[RunStatus], glyphs: Glyphs) -> list[Item]:
 
 
 def _state(run: RunStatus) -> str:
-    """Return the state of a run in words, with the test result of a finished run or the latest metric of other runs."""
+    """Return the state of a run in words.
+
+    For a finished run, this includes the test result; for a training or stopped run, the latest metric.
+    """
     match run.status:
         case "finished":
             if run.test is None:
