@@ -138,7 +138,11 @@ def _devices(text: str | None) -> list[str | None]:
 def _files(
     loaded: Sequence[Suite], exports: Sequence[Path], store: RunStore, *, force: bool
 ) -> dict[str, list[tuple[str, Path]]]:
-    """Check the files given with `--export`. Returns (comparison name, file) pairs, keyed by suite name."""
+    """Check the files given with `--export`, and return pairs of comparison name and file, keyed by suite name.
+
+    Raises:
+        BadInput: if a file cannot be written, may not be replaced, or would be written for two comparisons.
+    """
     if not exports:
         return {each.name: [] for each in loaded}
     from metatui.runs.analysis.exports import check
