@@ -311,8 +311,8 @@ class Finished:
     """Reason why the run ended: `iterations`, `early_stop`, `stopped` or `interrupted`."""
     seconds: float
     test: Evaluation | None
-    """Test result of the best parameters, with the live settings that were in use when these parameters were validated.
-    None for a stopped run."""
+    """Test result of the best parameters. The test uses the live settings that were in use when these parameters were
+    validated. None if the run was stopped or interrupted before the test had ended."""
     views: tuple[TaskView, ...] = ()
     warning: str | None = None
     """Reason why the result is not usable, and the setting to change; None if the result is usable."""

@@ -43,10 +43,10 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_configure(config: pytest.Config) -> None:
     """Prepare this process and the programs that tests start.
 
-    `nohup` and background jobs ignore SIGINT and SIGHUP, and the programs would inherit this. Therefore, the default
-    handlers are restored, so that the programs react to these signals. The programs also share compiled modules,
-    because compiling metatui would take a second in each of them. Garbage collection is disabled until all tests are
-    collected, because imports leave almost no garbage.
+    Under `nohup` or in a background job, SIGHUP or SIGINT is ignored, and the programs would ignore it too. Therefore,
+    the default handlers are restored, so that the programs react to these signals. The programs also share compiled
+    modules, because compiling metatui would take a second in each of them. Garbage collection is disabled until all
+    tests are collected, because imports leave almost no garbage.
     """
     gc.disable()
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -106,7 +106,7 @@ def change(settings: Settings, changes: Mapping[str, Scalar]) -> Settings:
 
 
 def differences(settings: Settings, other: Settings) -> list[str]:
-    """Return the paths of the settings that differ and have an effect in `settings` or `other`."""
+    """Return the paths of settings that differ between `settings` and `other` and have an effect in either of them."""
     return [
         path
         for path, field in FIELDS.items()

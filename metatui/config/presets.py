@@ -50,7 +50,7 @@ class Preset:
     """Protocol of the measured result: split, tasks, shots, inner steps, batch-norm mode."""
     published: str | None = None
     published_protocol: str = ""
-    """Protocol of the published result, and whether results of this preset can be compared with it."""
+    """Protocol of the published result, and whether results of this preset can be compared with that result."""
     measured: str | None = None
     notes: str = ""
     settings: Settings

@@ -119,7 +119,7 @@ class Algorithm(Component):
         raise NotImplementedError
 
     def predict(self, task: Task, params: Params, x: Tensor) -> Tensor:
-        """Predict for the inputs x [..., B, ...] with parameters that `adapt` yielded."""
+        """Compute the predictions for the inputs x [..., B, ...] with parameters that `adapt` yielded."""
         return task.outputs(params, x)
 
     def meta_step(self, learner: Learner, tasks: range, outer_lr: float) -> MetaStep | PendingStep:
@@ -140,7 +140,7 @@ class Algorithm(Component):
         )
 
     def meta_gradient(self, task: Task, meta: Params) -> GradientResult:
-        """Compute the gradient of the query loss after adaptation with respect to `meta`."""
+        """Compute the gradient, with respect to `meta`, of the query loss after adaptation."""
         return task.differentiate(self, meta)
 
     def at(self, progress: float) -> Self:

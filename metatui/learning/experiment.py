@@ -242,10 +242,10 @@ def _few_tasks(settings: Settings, source: TaskSource) -> Iterator[str]:
 def _graphs_fit(algorithm: Algorithm, model: nn.Module, input_shape: tuple[int, ...], device: Device) -> bool:
     """Return whether the graphs of all inner steps fit in the fraction `GRAPH_MEMORY` of the device's memory.
 
-    If tasks vary in size, they must fit for the largest tasks.
+    If tasks vary in size, the graphs of the largest tasks must fit.
 
-    If they fit, they are kept, which is faster than computing each step twice. A run records the result, so that a
-    rerun makes the same choice.
+    Graphs that fit are kept, which is faster than computing each step twice. A run records the result, so that a rerun
+    makes the same choice.
     """
     settings = algorithm.settings
     if settings.compute.second_order != "auto" or not algorithm.second_order or algorithm.plain is None:

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from metatui.tui.tour.steps import Happening
 
 COMPLETE_AFTER = 0.5
-"""Delay in seconds between the first frame and the creation of the other tabs, unless they are needed earlier."""
+"""Seconds from the first frame to the creation of the runs and presets tabs, unless they are needed earlier."""
 
 
 class MainScreen(Screen[None]):
@@ -395,7 +395,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         self.background.hang_up(128 + signal.SIGHUP)
 
     def panic(self, *renderables: RenderableType) -> None:
-        """Exit with code 1, even if the error occurred outside Textual's message loop."""
+        """Show an error and exit with code 1, even if the error occurred outside Textual's message loop."""
         self._return_code = 1
         super().panic(*renderables)
 

@@ -20,13 +20,13 @@ def best_and_last(best: Evaluation | None, last: Evaluation) -> str:
 
 
 def short_metric(evaluation: Evaluation) -> str:
-    """Format the metric after the last inner step and its interval, such as `0.41 ± 0.03` or `95.20 ± 0.42 %`."""
+    """Format the metric and its interval after the last inner step, such as `0.41 ± 0.03` or `95.20 ± 0.42 %`."""
     mean, half = evaluation.final
     return accuracy(mean, half) if evaluation.accuracy else interval(mean, half)
 
 
 def value(evaluation: Evaluation) -> str:
-    """Format the metric after the last inner step without its interval, or return `diverged` if most tasks diverged."""
+    """Format the metric after the last inner step, but not its interval; return `diverged` if most tasks diverged."""
     mean = evaluation.final[0] if evaluation.is_finite else math.nan
     return percent(mean) if evaluation.accuracy else number(mean)
 

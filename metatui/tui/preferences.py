@@ -103,7 +103,7 @@ def save(preferences: Preferences) -> Path | None:
 
 
 def _others(table: object, known: type[_Table]) -> dict[str, Any]:
-    """Return the keys of `table` that only other versions know, or an empty dict if `table` is not a table."""
+    """Return the items of `table` whose keys this version does not know; an empty dict if `table` is not a table."""
     if not isinstance(table, dict):
         return {}
     return {key: value for key, value in table.items() if key not in known.model_fields}

@@ -17,7 +17,7 @@ def expanded(path: str | Path) -> Path:
     """Replace a leading ~ with the home folder.
 
     Raises:
-        BadInput: if there is no such home folder.
+        BadInput: if the home folder cannot be determined.
     """
     try:
         return Path(path).expanduser()
@@ -29,7 +29,8 @@ def absolute(path: str | Path) -> Path:
     """Return `path` as an absolute path, with the home folder in place of a leading ~.
 
     Raises:
-        BadInput: if there is no such home folder, or if the path is relative and the current folder has been deleted.
+        BadInput: if the home folder cannot be determined, or if the path is relative and the current folder has been
+            deleted.
     """
     try:
         return expanded(path).absolute()

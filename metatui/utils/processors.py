@@ -23,7 +23,8 @@ def usable_cores() -> int:
     """Count the physical cores that this process may use, or the logical cores if physical ones are not reported.
 
     A CPU quota, such as that of `docker run --cpus=4` or of a Kubernetes limit, reduces the number: if more threads
-    than this compute, the kernel stops all of them for a part of each period. A quota of 1.5 CPUs allows 2 cores.
+    compute than the quota allows, the kernel stops all of them for a part of each period. A quota of 1.5 CPUs allows 2
+    cores.
     """
     allowed = allowed_processors()
     try:

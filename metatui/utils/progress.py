@@ -1,4 +1,4 @@
-"""Progress of the preparation of a run, which may take minutes: its stages, and the packing of images.
+"""Progress of the preparation of a run: its stages, and the packing of images. The preparation may take minutes.
 
 Code deep inside the preparation of a run or a comparison reports this progress, so the listeners are context variables
 instead of arguments that are passed through every layer.
@@ -22,7 +22,7 @@ class Reports(Generic[P]):
 
     @contextmanager
     def listener(self, listener: Callable[P, object]) -> Iterator[None]:
-        """Context manager within which each report is passed to `listener`, after all listeners registered earlier."""
+        """Context manager that registers `listener`. Listeners that were registered earlier get each report first."""
         token = self._listeners.set((*self._listeners.get(), listener))
         try:
             yield

@@ -195,7 +195,7 @@ def _cpu_seconds(pid: int) -> float:
 
 
 def surroundings(home: Path) -> dict[str, str]:
-    """Return environment variables with which the app keeps its files in `home`, and torch may use all processors."""
+    """Return environment variables that make the app keep its files in `home` and let torch use all processors."""
     folders = {f"XDG_{name}_HOME": str(home / name.lower()) for name in ("CONFIG", "DATA", "STATE", "CACHE")}
     found = environment() | folders | {"METATUI_RUNS": str(home / "runs"), "HOME": str(home)}
     del found["OMP_NUM_THREADS"]

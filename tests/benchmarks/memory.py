@@ -45,7 +45,7 @@ META_STEPS = 3
 reach their peaks at the same time."""
 
 PATIENCE = 900
-"""Seconds after which a measuring process is killed. The limit is high because compiling takes long."""
+"""Seconds after which a measuring process is killed. The limit is high because compiling takes a long time."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

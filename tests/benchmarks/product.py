@@ -99,8 +99,8 @@ def a_run(work: Work, folder: Path) -> Iterator[Side]:
 def _settle(events: Generator[Event, None, None], shown: PlainDisplay | LiveDisplay) -> None:
     """Advance the run until it no longer changes its engine.
 
-    If the run does not compile meta-steps, this takes one meta-step. Otherwise, this continues until the run
-    switches to compiled meta-steps or reports why it cannot switch.
+    If the run does not compile meta-steps, one meta-step is enough. Otherwise, the run is advanced until it switches
+    to compiled meta-steps or reports why it cannot switch.
     """
     compiles = False
     for event in events:

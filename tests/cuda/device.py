@@ -1,7 +1,7 @@
-"""Tensors that report a CUDA device but are computed on the CPU, with the checks of a real device.
+"""Tensors that report a CUDA device but are computed on the CPU, with the same checks as on a real device.
 
-torch dispatches functions that create tensors to the kernels that are registered at the end of this file. It dispatches
-every other operation on simulated tensors to `_run`, which checks the operation, counts it, and records it while a
+Calls that create tensors are dispatched to the kernels that are registered at the end of this file. All other
+operations on simulated tensors are dispatched to `_run`, which checks each operation, counts it, and records it while a
 graph is being captured.
 """
 
@@ -296,8 +296,8 @@ def _facts(func: OpOverload) -> tuple[str, bool, bool, bool]:
     They are cached, because torch computes them again on every access.
 
     Returns:
-        The name of the operation; whether the shape of the result depends on the values of its arguments; whether it
-        changes the shape of its argument in place; and whether it launches a kernel.
+        The name of the operation; whether the shape of the result depends on the values of the arguments; whether the
+        operation changes the shape of its argument in place; and whether it launches a kernel.
     """
     name = func._schema.name.removeprefix("aten::")
     aliases = [returned.alias_info for returned in func._schema.returns]

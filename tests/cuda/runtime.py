@@ -1,6 +1,6 @@
 """Implementation of `torch.cuda` for simulated devices.
 
-torch's own Python code is kept where possible. This module replaces the compiled functions that it calls.
+torch's own Python code is kept where possible. This module replaces the compiled functions that this code calls.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def graph_pool_handle() -> tuple[int, int]:
 def start(library: ctypes.CDLL, devices: int) -> None:
     """Make `devices` simulated CUDA devices available to torch.
 
-    Call this function once, after the device guard `library` has been loaded and then torch has been imported.
+    Call this function once, after loading the device guard `library` and then importing torch.
     """
     cuda: Any = torch.cuda
     compiled: Any = torch._C

@@ -29,7 +29,7 @@ PATIENCE = 360
 
 
 def small() -> Settings:
-    """Return the settings of a run of a few minutes with a small network, and frequent validations and checkpoints."""
+    """Return settings of a run of a few minutes, with a small network and frequent validations and checkpoints."""
     return parse(
         {
             "model": {"hidden": (8, 8)},

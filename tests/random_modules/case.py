@@ -66,7 +66,7 @@ def make_case(seed: int) -> Case:
 def _well_defined(made: Made) -> bool:
     """Return whether the module runs, and whether recomputing its checkpointed layers gives the same results.
 
-    If recomputation gives other results, the gradient of plain autograd is wrong too.
+    If recomputation gives different results, even the gradient of plain autograd is wrong.
     """
     try:
         _outputs(made)

@@ -262,7 +262,7 @@ class Made:
 
 
 def make_module(r: Random) -> Made:
-    """Return a random module with float64 parameters, to whose initial values noise has been added."""
+    """Return a random module with float64 parameters, and add noise to their initial values."""
     made = r.choice([_perceptron, _image_network, _any, _any, _any, _any, _dense, _of_tokens])(r)
     if r.random() < 0.12:  # before the changes, so that hooks and ties apply to it
         made.module = own.Checkpointed(made.module)

@@ -38,7 +38,7 @@ class Nursery:
 
         Args:
             commands: commands to submit during training.
-            kind, number: moment at which to kill the process: its kind, and its number among the moments of this kind.
+            kind, number: kind of the moment at which to kill the process, and its number among moments of this kind.
         """
         request = {
             "log": str(log_of(runs)), "arguments": [*arguments, "--runs-dir", str(runs)],

@@ -1,7 +1,8 @@
 """Run `metatui` in processes that can be killed at chosen moments: `python -m tests.survival.process`.
 
 Each process is forked from one that has imported all modules, which saves seconds. A moment is the beginning or end of
-a meta-step, or a step in writing a file. At the requested moment, a process reports its name and waits to be killed.
+a meta-step, or a step in writing a file. At the requested moment, a process reports the name of the moment and waits
+to be killed.
 """
 
 from __future__ import annotations

@@ -155,8 +155,8 @@ class FakeSessions(Sessions):
         self.error: Exception | None = None
         self.closed = False
         self.packing: Sequence[tuple[int, int]] | None = None
-        """Progress (images done, total) that `start` reports for packing images, before it sets `packed` and waits for
-        `may_train`. It may be empty. If it is None, `start` does not wait.
+        """Pairs (images done, total) that `start` reports as the progress of packing images. Then `start` sets `packed`
+        and waits for `may_train`. With an empty sequence, it reports nothing. With None, it does not wait either.
         """
         self.packed, self.may_train = threading.Event(), threading.Event()
         self.starting: FakeStart | None = None

@@ -69,7 +69,7 @@ def notes(app: MetatuiApp) -> list[str]:
 
 
 async def started(app: MetatuiApp, pilot: Pilot[None], sessions: FakeSessions) -> FakeSession:
-    """Press F5 to start a run, wait until the app has shown its first events, and return its session."""
+    """Press F5 to start a run, wait until the app has shown the run's first events, and return the run's session."""
     await pilot.press("f5")
     await pilot.pause()
     session = running(sessions)

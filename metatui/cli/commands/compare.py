@@ -108,7 +108,7 @@ def compare(
     exports: tuple[Path, ...],
     force: bool,
 ) -> None:
-    """Compare how well runs adapt to identical held-out tasks, using paired tests, and compare their training costs.
+    """Use paired tests to compare how well runs adapt to identical held-out tasks, and compare their training costs.
 
     Each RUN is the name of a run, the beginning of its name, its folder, or latest, latest~1 and so on for the newest
     run and those before it. All runs are evaluated with the protocol of the first one; their folders are not changed.

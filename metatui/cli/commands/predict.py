@@ -95,7 +95,7 @@ def predict(
     runs_dir: Path | None,
     as_json: bool,
 ) -> None:
-    """Adapt RUN to your own labelled examples, and predict the labels or targets of new examples, as CSV.
+    """Adapt RUN to your own labelled examples, and write the predictions for new examples as CSV.
 
     RUN is the name of a run, the beginning of its name, its folder, or latest for the newest run. The run must have
     been trained on image files (task.source is folder or mixed) or on a table. For each image, the output has the

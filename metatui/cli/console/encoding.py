@@ -16,8 +16,8 @@ SPELLED_OUT = "metatui.spelled_out"
 def use_characters_of_terminal() -> None:
     """Make standard output and standard error replace characters that their encoding cannot represent.
 
-    In the C locale, all non-ASCII characters are replaced: Python then uses UTF-8 (PEP 540), although the terminal may
-    be unable to display it.
+    In the C locale, Python uses UTF-8 (PEP 540), although the terminal may be unable to display it. Therefore, all
+    non-ASCII characters are replaced in this locale.
     """
     codecs.register_error(SPELLED_OUT, _spelled_out)
     ascii_only = symbols.is_ascii_only(os.environ)

@@ -79,9 +79,10 @@ class Pretrained(GradientBased):
         )
 
     def pooled_gradient(self, learner: Learner, meta: Params, x: Tensor, y: Tensor) -> Params:
-        """Return the gradient of the loss on the batch `x`, `y` of ordinary training with respect to `meta`.
+        """Return the gradient, with respect to `meta`, of the loss on the batch `x`, `y` of ordinary training.
 
-        The parameters of the last layer for the classes of a task are left out, because they are not trained.
+        For classification, the model's own last layer is left out, because a layer with one output for each training
+        class is trained instead.
         """
         pooled = {name.removeprefix(POOLED): name for name in meta if name.startswith(POOLED)}
         names = {name: name for name in self.parameters} | pooled

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 NO_CLASS = -1e9
-"""Bias of outputs to which no class of the task belongs, so that these outputs are never predicted. It is finite
+"""Bias of outputs that belong to no class of the task, so that these outputs are never predicted. It is finite
 because inner steps compute with it."""
 
 

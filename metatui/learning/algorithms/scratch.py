@@ -47,7 +47,8 @@ class Scratch(GradientBased):
             ),
             costs=(
                 "No meta-step: there is no outer loop.",
-                f"An evaluation computes {count(steps, 'gradient')} per task, as for every other algorithm.",
+                f"An evaluation computes {count(steps, 'gradient')} per task, as for every other algorithm that takes "
+                "gradient steps.",
             ),
             paper=("The 'random initialisation' baseline of Finn, Abbeel and Levine 2017, section 5.",),
         )

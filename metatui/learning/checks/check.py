@@ -109,7 +109,7 @@ def cases(device: torch.device) -> list[Case]:
 
 
 def full_size_cases(device: torch.device) -> Iterator[Case]:
-    """Create the convolutional networks of the papers at full size, one at a time to save memory.
+    """Create two cases with Conv-4 networks of full size (64 filters), one at a time to save memory.
 
     There are so many query images that PyTorch uses its kernels for large inputs.
     """

@@ -57,9 +57,9 @@ def plain_meta_gradient(
 def _with_parameters(module: nn.Module, old: Params, new: Params) -> nn.Module:
     """Copy the structure of `module`, with the parameters `new` instead of `old`. All other tensors are shared.
 
-    Like functional_call, this replaces registered parameters, but not those in a list or attribute. functional_call
-    itself is not enough: it removes the new parameters after the call, but torch.utils.checkpoint needs them again
-    when it repeats parts of the forward pass during the backward pass.
+    Like torch.func.functional_call, this replaces parameters only where modules have registered them, not in lists or
+    other attributes. But functional_call removes the new parameters after the call, whereas the copy keeps them. They
+    are needed later, because torch.utils.checkpoint runs parts of the forward pass again during the backward pass.
     """
     memo: dict[int, object] = {id(tensor): tensor for tensor in _tensors(module)}
     copy = deepcopy(module, memo)

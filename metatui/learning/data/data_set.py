@@ -43,7 +43,7 @@ class DataSet(Component):
 
     @classmethod
     def description(cls) -> str:
-        """Return the first line of the docstring, which describes the tasks, or an empty string without a docstring."""
+        """Return the first line of the docstring, which describes the tasks; if there is no docstring, return ''."""
         return (cls.__doc__ or "").strip().partition("\n")[0]
 
     @classmethod

@@ -29,7 +29,7 @@ def downloading(title: str, folder: Path, instead: str) -> Iterator[None]:
     Args:
         title: name of the data set in messages.
         folder: folder to which the data set is downloaded.
-        instead: alternative to the download in messages, worded to follow "try again, or".
+        instead: alternative that the error message suggests, worded to follow "try again, or".
 
     Raises:
         MetatuiError: if the download fails, or a checksum is wrong.

@@ -42,7 +42,7 @@ def write_pixels(path: Path, pixels: NDArray[np.uint8], metadata: Mapping[str, s
 
 
 def read_pixels(path: Path, shape: Sequence[int], expected: Mapping[str, str]) -> tuple[Tensor, dict[str, str]]:
-    """Return the images in `path` and the metadata. The caller verifies the checksum.
+    """Return the images and the metadata in the file `path`. The caller verifies the checksum.
 
     Args:
         shape: required shape of the images.

@@ -115,10 +115,10 @@ class Engine(ABC):
     def recomputes(self, episodes: Episodes, inner: InnerLoop) -> bool:
         """Return whether second-order gradients are computed with Hessian-vector products instead of a stored graph.
 
-        Hessian-vector products evaluate each inner step twice. The results are correct only for plain chains (see
-        `is_chain`), because their forward pass has neither state nor randomness, and only for steps of plain SGD. With
-        the method `auto`, the graph of the inner steps is stored if it needs no more memory than the graph of the query
-        set, which is always stored.
+        Hessian-vector products evaluate each inner step twice. The results are correct only for steps of plain SGD, and
+        only for plain chains (see `is_chain`), whose forward pass has neither state nor randomness. With the method
+        `auto`, the graph of the inner steps is stored if it needs no more memory than the graph of the query set, which
+        is always stored.
         """
         if not self.is_chain or not inner.is_sgd:
             return False
@@ -323,7 +323,7 @@ class Engine(ABC):
         return _last(self.adapt(theta, x, y, inner, order))
 
     def outputs(self, stack: Params, x: Tensor) -> Tensor:
-        """Return the predictions [T, B, ...] with a stack of parameters for x [T, B, ...], without a graph."""
+        """Predict [T, B, ...] from x [T, B, ...], using a stack of parameters. No autograd graph is kept."""
 
         @torch.no_grad()
         def one(t: int) -> Tensor:

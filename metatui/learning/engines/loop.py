@@ -1,4 +1,4 @@
-"""The loop engine, which computes one task after another, as in the papers, and replaces layers with faster ones."""
+"""The loop engine, which computes one task after another and replaces layers with faster ones."""
 
 from __future__ import annotations
 

@@ -199,7 +199,7 @@ class Task:
         return head(params, self._body(params, x))
 
     def _body(self, params: Params, x: Tensor, *, differentiable: bool = False) -> Tensor:
-        """Return the output of the body for x, which is the input of the head. Without a body, return x.
+        """Return the input of the head: the output of the body for x, or x itself if there is no body.
 
         Args:
             differentiable: whether a first-order meta-gradient also passes through the features of the support set. It

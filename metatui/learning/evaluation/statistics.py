@@ -27,8 +27,8 @@ DIVERGED = 1000.0
 FEW = 13
 """If there are ties or zeros, Wilcoxon's test enumerates all outcomes for up to this many nonzero differences.
 
-With more differences, scipy's normal approximation is good enough. scipy also uses it if only a few of many differences
-are not zero, although p is then often much too small.
+With more differences, scipy's normal approximation is good enough. scipy would also use it if only a few of many
+differences are not zero, and would then often return a p-value that is much too small.
 """
 
 
@@ -36,10 +36,10 @@ def diverged(loss: Tensor, *, regression: bool) -> Tensor:
     """Find the tasks on which adaptation diverged.
 
     A task diverged if its query loss after the last inner step is not finite. A regression loss has no upper bound and
-    is usually meaningless long before it overflows. So a regression task also diverged if that loss is more than
-    `DIVERGED` times a reference: the task's loss before adaptation, or the median of these losses over the tasks if the
-    median is larger. The median is necessary because a task that the initial parameters happen to fit has a loss near
-    zero before adaptation.
+    is usually meaningless long before it overflows. So a regression task also diverged if its query loss after the last
+    inner step is more than `DIVERGED` times a reference: the task's loss before adaptation, or the median of these
+    losses over the tasks if the median is larger. The median is necessary because a task that the initial parameters
+    happen to fit has a loss near zero before adaptation.
 
     Args:
         loss: [T, steps + 1], query loss at each inner step, starting at step 0.

@@ -177,7 +177,7 @@ def _scatter_views(
     shown = min(len(units.targets), MOST_TARGETS)
 
     def rows(values: Tensor) -> tuple[tuple[float, ...], ...]:
-        """Return one tuple for each target in the view, with the first few examples in `values` [Q, targets]."""
+        """Return, for each target in the view, its value in each of the first few rows of `values` [Q, targets]."""
         return tuple(_floats(column) for column in units.y(values)[: MOST_POINTS // shown, :shown].T)
 
     predicted, losses = [], []

@@ -1,4 +1,4 @@
-"""Imports all libraries that a run needs, so that nothing is imported in the middle of the run."""
+"""Import of all libraries that a run needs, so that nothing is imported in the middle of the run."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class PeakMemory:
 
         Args:
             device: value of `compute.device`, with `auto` resolved.
-            over_current: whether to count only memory beyond the amount that is in use now. Caches are released first.
+            over_current: whether to release caches now, and count only memory beyond the amount that is then in use.
         """
         self._device = device
         self._base = 0

@@ -29,7 +29,7 @@ checkpoint, the best parameters have the prefix `best/`, and the last ones `thet
 optimiser and the learned inner learning rates have the same shapes as the parameters, but longer prefixes."""
 
 FROZEN = "frozen/"
-"""Prefix of the names of tensors that are never learned, in a metatui checkpoint."""
+"""Prefix that a metatui checkpoint gives to the names of tensors that are never learned."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Update rules of the inner loop: SGD, with or without momentum, and Adam without momentum.
 
 The rules are elementwise pure functions of tensors. They work for the parameters of one task and for stacks of
-them, and are differentiable.
+the parameters of several tasks, and are differentiable.
 """
 
 from __future__ import annotations

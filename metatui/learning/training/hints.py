@@ -28,8 +28,8 @@ LEAST_STEPS = 100
 """The movement of the parameters is judged only after this number of meta-steps."""
 
 LEAST_MOVEMENT = 0.05
-"""A hint says that the parameters hardly move if their relative change, extrapolated to the whole training, is below
-this value. With the bundled presets, the change is at least 0.5."""
+"""If the relative change of the parameters, extrapolated to the whole training, is below this value, a hint says that
+the parameters hardly move. With the bundled presets, the change is at least 0.5."""
 
 RISE = 3.0
 """Training is reported as diverging only if the mean meta-loss since the last validation exceeds this multiple of the
@@ -37,7 +37,7 @@ lowest mean over the meta-steps between two successive earlier validations."""
 
 PATIENCE = 3
 """Overfitting is reported only after this number of validations without a new best result. Other problems that single
-validations may show by chance are reported only after this number of validations in a row."""
+validations may show by chance are reported only when they appear in this number of validations in a row."""
 
 LASTING, EXCESS, EXCESS_TRAINED = 5, 1.5, 1.1
 """Overfitting in regression is also reported if, in `LASTING` validations in a row, the loss after the last inner step
@@ -46,9 +46,9 @@ exceeds `EXCESS_TRAINED` times that of the best validation. Confidence intervals
 much wider than reliable changes between validations, because all validations use the same tasks."""
 
 LEARNED, GAP = 0.95, 0.15
-"""Overfitting in classification is also reported if, in `PATIENCE` validations in a row, the mean accuracy in training
-is at least `LEARNED`, so more meta-steps would bring little improvement, and the accuracy in validation is lower than
-in training by more than the sum of `GAP` and the half-width of its interval."""
+"""Overfitting in classification is also reported if two conditions are met in `PATIENCE` validations in a row: the mean
+accuracy in training is at least `LEARNED` (more meta-steps would bring little improvement), and it exceeds the accuracy
+in validation by more than the sum of `GAP` and the half-width of the validation's interval."""
 
 WIDEST_LOSS, WIDEST_ACCURACY = 0.75, 0.075
 """A validation is noisy if the half-width of its confidence interval exceeds `WIDEST_LOSS` times the loss (for
@@ -149,7 +149,7 @@ class Hints:
             moved: function that returns how far the parameters are from their initial values, relative to the norm of
                 the initial values.
             has_batch_norm: whether the model has batch norm.
-            measured_ms: time per meta-step in milliseconds that was measured for the engine on a CPU, if any.
+            measured_ms: measured time per meta-step of the engine on a CPU, in milliseconds, if known.
         """
         self._moved = moved
         self._has_batch_norm = has_batch_norm

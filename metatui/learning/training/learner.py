@@ -31,9 +31,9 @@ METRIC_QUERIES_PER_CLASS = 2
 
 
 class StepsPending(Exception):
-    """Raised instead of taking an eager meta-step if captured meta-steps have not been read with `Learner.read`.
+    """Raised if captured meta-steps must be read with `Learner.read` before a meta-step that is not captured.
 
-    If one of them diverged, θ is still that of the last finite meta-step, and an eager meta-step would change it.
+    If a captured meta-step diverged, θ is still that of the last finite one, and the new meta-step would change it.
     """
 
 

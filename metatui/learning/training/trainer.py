@@ -142,7 +142,8 @@ class Trainer:
     def stop_requested(self) -> bool:
         """Return whether a command to stop was submitted. Only the training thread may call this method.
 
-        If so, the commands before it are skipped, except changes, which are carried out before the last checkpoint.
+        If so, the commands that precede the command to stop are skipped, except changes, which are carried out before
+        the last checkpoint.
         """
         if not self._stop and any(isinstance(command, Stop) for command in self.commands.waiting()):
             while not isinstance(command := self.commands.get(), Stop):
@@ -343,7 +344,7 @@ class Trainer:
                 yield Evaluating(self.iteration, split, done, tasks)
 
     def _views(self, split: Split, tasks: int, theta: Params, experiment: Experiment) -> tuple[Any, ...]:
-        """Return views of the first of the `tasks` evaluated tasks, at most `VIEWS`."""
+        """Return views of the first `min(VIEWS, tasks)` held-out tasks of `split`."""
         return task_views(
             experiment,
             theta,

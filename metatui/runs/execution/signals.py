@@ -87,7 +87,7 @@ def ending_softly(interrupt: Callable[[str], object] | None = None) -> Iterator[
     """Context manager in which the first signal calls `interrupt` with the name of the signal.
 
     Without `interrupt`, the first signal raises KeyboardInterrupt until `SignalState.then` sets a callback, so that
-    loading libraries and data ends immediately.
+    the loading of libraries and data ends immediately.
 
     Further signals are ignored, because a job scheduler may signal both the job and each of its steps, and both the
     kernel and the shell send SIGHUP if the terminal is lost. Only Ctrl-C after the first signal ends the run

@@ -94,7 +94,8 @@ class RunSummary:
     def activity(self) -> str:
         """Activity of a run after its training: `validating`, `testing`, or `training complete, not tested`.
 
-        The last text describes a run that has ended without a test. In all other cases, this is an empty string.
+        The last of these texts describes a run that has ended without a test. If none of the three texts applies, this
+        is an empty string.
         """
         if self.is_untested:
             return "training complete, not tested"
@@ -104,7 +105,7 @@ class RunSummary:
 
     @property
     def process(self) -> str:
-        """Process that is training the run or, if it has died, was training it, such as `process 4211`.
+        """Process that is training the run or, if this process has died, was training it, such as `process 4211`.
 
         For other runs, this is an empty string.
         """
@@ -281,7 +282,7 @@ VERSION = 5
 """Version of the contents of a summary. Increase it when `summarise` returns additional data or problems."""
 
 FILES = ("journal.jsonl", "metrics.jsonl", "evaluation.json", "lock")
-"""Source files of a summary. The lock file is written when a run is resumed, long before its journal. settings.toml is
+"""Source files of a summary. When a run is resumed, the lock file is written long before the journal. settings.toml is
 left out, because it never changes."""
 
 

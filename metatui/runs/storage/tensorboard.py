@@ -132,7 +132,7 @@ class TensorBoardLog:
 
 
 def _named(evaluation: Evaluation) -> dict[str, float]:
-    """Return the scalars of an evaluation: the metrics after the last inner step and the protocol."""
+    """Return the scalars of an evaluation: values of its protocol, and its metrics after the last inner step."""
     named = {}
     for name, curve in (("loss", evaluation.loss), ("accuracy", evaluation.accuracy)):
         if curve is not None:

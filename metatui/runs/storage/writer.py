@@ -282,7 +282,7 @@ def _evaluations_until(run: RunFolder, iteration: int) -> EvaluationRecord:
 
 
 def headline(evaluation: Evaluation) -> dict[str, Any]:
-    """Return the metrics after the last inner step with their protocol, for the journal."""
+    """Return the protocol of an evaluation, and its metrics after the last inner step, for the journal."""
     accuracy = evaluation.accuracy
     return {
         "split": evaluation.split,

@@ -53,7 +53,7 @@ class PlannedRun:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the identity, which files contain as a key of the run."""
+        """SHA-256 of the identity, used as the key of the run in files."""
         return hashlib.sha256(repr(self.identity).encode()).hexdigest()
 
 

@@ -58,7 +58,7 @@ class ExplanationCommands(CommandProvider):
                 partial(self.app.call_later, explain, algorithm.name),
                 "Show the pseudo-code and the costs for the settings in the form."
                 if own and own.algorithm.name == algorithm.name
-                else "Show the pseudo-code and the costs for the algorithm's usual values and the task in the form.",
+                else "Show the pseudo-code and the costs for the task in the form and the algorithm's usual values.",
                 words=algorithm.name,
             )
             for algorithm in ALGORITHMS.components()

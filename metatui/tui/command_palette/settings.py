@@ -153,7 +153,7 @@ def _title(setting: SettingField, name: str) -> str:
 
 
 def _named_choices() -> Mapping[str, Sequence[tuple[SettingField, str]]]:
-    """Return pairs of a setting and a choice, keyed by the normalised name and title of the choice."""
+    """Map each normalised name and each normalised title of a choice to the (setting, choice) pairs that it names."""
     named: dict[str, list[tuple[SettingField, str]]] = {}
     for setting in FIELDS.values():
         for choice in setting.choices:

@@ -113,7 +113,7 @@ def event_of(entry: Entry, settings: Settings, test: Evaluation | None = None) -
     """Return the event that a journal entry records, or None if the entry is unknown or invalid.
 
     Args:
-        entry: its details are checked and sanitized, since the file may have been edited.
+        entry: the journal entry. Its details are checked and sanitized, because the journal may have been edited.
         settings: the run's settings before the event.
         test: the run's test result, if the entry records the end of the run.
     """

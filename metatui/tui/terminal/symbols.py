@@ -92,8 +92,8 @@ def detect(environ: Mapping[str, str], encoding: str | None, tmux_utf8: bool | N
     Args:
         environ: environment variables; only `TERM` and the locale are read.
         encoding: encoding of the stream on which the app is drawn, or None if it is unknown.
-        tmux_utf8: whether the tmux client uses UTF-8. If it does not, tmux replaces non-ASCII characters with `_`. None
-            if the app does not run in tmux, or if this is unknown.
+        tmux_utf8: whether the tmux client uses UTF-8, or None if this is unknown or the app does not run in tmux. If
+            the client does not use UTF-8, tmux replaces non-ASCII characters with `_`.
     """
     # The kernel's console has 256 or 512 glyphs, without braille, eighth bars and quadrants.
     if environ.get("TERM", "") in ("", "dumb", "linux", "vt100", "vt102", "vt220"):

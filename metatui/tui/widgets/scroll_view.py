@@ -46,7 +46,7 @@ class ScrollingRows(RowsWidget, can_focus=True):
 
 
 class ScrollView(ScrollingRows):
-    """Shows a page, with a scroll bar if it is longer than the view."""
+    """Shows a page, with a scroll bar if the page is longer than the view."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id, classes=classes)

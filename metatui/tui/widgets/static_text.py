@@ -11,7 +11,7 @@ from metatui.tui.widgets.charts.chart_theme import symbols_of
 
 
 def shown_in(widget: Widget, text: str) -> str:
-    """Replace characters that the terminal cannot show. Call this before wrapping: the result may be longer."""
+    """Replace characters the terminal cannot show. Call this before wrapping: the result may be longer than `text`."""
     return symbols.ascii(text) if symbols_of(widget) is Symbols.ASCII else text
 
 

@@ -40,7 +40,7 @@ class Column(NamedTuple):
     """Minimum width to which the cells may be truncated. If it is 0, a column that does not fit in full is omitted."""
     sortable: bool = False
     needs: int = 0
-    """Width that this column should have, if its cells are not narrower.
+    """Desired width of this column. If all its cells are narrower, the width of the longest cell is enough.
 
     To make room for this width, the columns to the left are truncated, but not below their `least` width.
     """

@@ -1,4 +1,4 @@
-"""Tests on CUDA of evaluation, explorer, parameter space, comparison, `meta_gradient` and `metatui check`."""
+"""Tests of evaluation, explorer, parameter space, comparison, `meta_gradient` and `metatui check` on CUDA."""
 
 from __future__ import annotations
 

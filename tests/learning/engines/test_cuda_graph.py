@@ -129,7 +129,7 @@ def test_command_follows_the_metrics_of_earlier_meta_steps(tiny: Make, monkeypat
     events: list[Event] = []
 
     def waiting() -> Sequence[Command]:
-        """Return the commands. After meta-step 7, others arrive immediately after the queue was examined."""
+        """Return the commands in the queue. After meta-step 7, also add those in `late`, but do not return them yet."""
         found = tuple(real())
         while trainer.iteration == 7 and late:
             trainer.submit(late.pop())
@@ -170,7 +170,7 @@ def test_divergence_is_detected_at_its_meta_step(tiny: Make, monkeypatch: pytest
 
 
 def with_fewer_shots(trainer: Trainer, monkeypatch: pytest.MonkeyPatch, diverged: int | None = None) -> None:
-    """Give every third meta-step tasks with fewer shots, which the captured graph does not fit.
+    """Give every third meta-step tasks with fewer shots, so that it cannot use the captured graph.
 
     Args:
         diverged: index of the meta-step whose targets are infinite.
@@ -363,7 +363,7 @@ def test_captures_by_algorithm_engine_and_device(tiny: Make) -> None:
 
 
 class Graph:
-    """A fake CUDA graph that records calls to its methods and raises an error in the method with the name `fails`."""
+    """A fake CUDA graph that records calls, and raises an error in the call whose name equals the argument `fails`."""
 
     def __init__(self, fails: str = "") -> None:
         self.calls: list[str] = []

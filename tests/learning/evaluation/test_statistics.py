@@ -1,8 +1,8 @@
 """Tests of the statistics: agreement with scipy to 1e-12 on recorded data, error rates in simulations, and edge cases.
 
-A simulation draws 1,000 experiments with a known true value from a fixed seed. 95 % confidence intervals must contain
-the true value in 93 to 97 % of the experiments. If there is no true difference, p must be below 0.05 in 3 to 7 % of
-the experiments.
+A simulation uses a fixed seed to draw 1,000 experiments with a known true value. 95 % confidence intervals must
+contain the true value in 93 to 97 % of the experiments. If there is no true difference, p must be below 0.05 in 3 to
+7 % of the experiments.
 """
 
 from __future__ import annotations

@@ -13,7 +13,10 @@ from metatui.utils.processors import usable_cores
 
 @pytest.fixture(autouse=True)
 def cpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Simulate four cores with two threads each (CPUs 0 to 7). CPU 8 has no entry, and there are no control groups."""
+    """Simulate four cores with two threads each (CPUs 0 to 7).
+
+    The core of CPU 8 is unknown, and there are no control groups.
+    """
     for number in range(8):
         folder = tmp_path / "cpus" / f"cpu{number}" / "topology"
         folder.mkdir(parents=True)

@@ -70,7 +70,7 @@ def scratch(store: Path) -> RunFolder:
 
 
 def test_unreadable_metrics_fail_the_comparison(maml: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Check that a comparison fails if the disk cannot read the metrics, instead of showing a shortened curve."""
+    """Check that a comparison fails, instead of showing a shortened curve, if the metrics cannot be read."""
 
     def damaged(path: Path) -> NoReturn:
         raise OSError(errno.EIO, os.strerror(errno.EIO))

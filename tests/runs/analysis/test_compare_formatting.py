@@ -287,7 +287,7 @@ def test_labels() -> None:
 
 
 def agreed(*settings: Settings, shots: int | None = None) -> SharedProtocol:
-    """Return the shared protocol for comparing runs with these settings, which are labelled A, B and C."""
+    """Return the shared protocol for comparing runs with these settings. The runs are labelled A, B and C."""
     return agree(settings, "ABC"[: len(settings)], split="test", tasks=None, steps=None, shots=shots, device=None)
 
 
@@ -363,8 +363,8 @@ def test_different_machines_warn() -> None:
 
     runs = [on("A", "x", "EPYC"), on("B", "y", None), on("C", "x", "EPYC")]
     assert [warning for warning in result_warnings(runs) if warning.startswith("times")] == [
-        "times and memory use were measured on different machines and are not comparable: EPYC on x for A and C, an "
-        "unknown device on y for B"
+        "times and memory use cannot be compared, because they were measured on different machines: EPYC on x for A "
+        "and C, an unknown device on y for B"
     ]
 
 

@@ -291,7 +291,8 @@ def test_stop_does_not_end_a_notebook_whose_run_is_starting(capsys: pytest.Captu
         assert main(["stop", "latest"]) == 2
         assert capsys.readouterr().err == (
             f"metatui: run '{run.id}' is being trained by process {process.pid}, which also runs other code, such as a "
-            "notebook, and accepts no connections yet: try again when training has begun, or interrupt it there\n"
+            "notebook, and accepts no connections yet: try again when training has begun, or interrupt the run in "
+            "that process\n"
         )
         assert process.communicate()[0] == "done\n"
     assert run.status() == "finished"

@@ -288,7 +288,7 @@ async def test_diverged_tasks_have_a_warning_as_caption() -> None:
 
 
 async def test_captions_next_to_each_other_have_two_rows() -> None:
-    """Check that the captions of two tasks both use two rows if one of the losses has more digits."""
+    """Check that the captions of two tasks both use two rows if one has losses with more digits than the other."""
     views = (wave(0, 0.5), replace(wave(1, 0.5), loss=(0.2101, *[1.0] * 9, 0.1461)))
     app = stage([replace(run, views=views) for run in wave_runs(1)])
     async with app.run_test(size=(70, 30)) as pilot:

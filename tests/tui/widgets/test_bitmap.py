@@ -1,4 +1,4 @@
-"""Tests of drawing images as characters, in which a figure must be visible whatever its background is."""
+"""Tests of drawing images as characters. A figure in an image must be visible whatever its background is."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def read(folder: Path) -> NDArray[np.uint8]:
 
 
 def _archived(archive: Path) -> dict[str, tuple[str, bytes]]:
-    """Return, for each published file in `archive`, the name to use in messages and the content."""
+    """Return (name in messages, content) for each published file in `archive`."""
     origin = quote(str(archive), 200)
     files = {}
     try:

@@ -1,9 +1,9 @@
 """Whole meta-steps as CUDA graphs, which replace thousands of kernel launches with one.
 
-Learning rates are tensors, so they can change during training without a new capture. Other shapes and other numbers of
-inner steps need a new capture. Nothing waits for the device: the metrics of a meta-step stay on the device until they
-are read. If the result of a meta-step is not finite, neither this nor any later meta-step changes the parameters, so
-that divergence can be detected later.
+Learning rates are tensors, so they can change during training without a new capture. A change of the shapes or of the
+number of inner steps needs a new capture. Nothing waits for the device: the metrics of a meta-step stay on the device
+until they are read. If the result of a meta-step is not finite, neither this nor any later meta-step changes the
+parameters, so that divergence can be detected later.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def channel(coefficients: Tensor) -> Tensor:
 
 
 def is_mapped(x: Tensor) -> bool:
-    """Return whether torch.vmap maps over x. Autograd functions of this package and C functions do not support that."""
+    """Return whether torch.vmap maps over x. C functions and this package's autograd functions do not support that."""
     functorch: Any = torch._C._functorch
     return bool(functorch.is_batchedtensor(x))
 

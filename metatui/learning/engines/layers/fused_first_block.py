@@ -1,9 +1,10 @@
-"""Fused convolution with few input channels, batch norm, 2x2 max-pooling and ReLU, for passes differentiated once.
+"""Fused first block of an image network, for passes that are differentiated once.
 
-The first block of an image network accounts for a tenth of the network's arithmetic but has the largest tensors, which
-do not fit in a CPU's caches: memory traffic takes longer than the arithmetic. So the convolution is computed for a few
-images at a time, and is computed again in the backward pass. The tensors that are stored for the backward pass are a
-quarter of the size of the convolution's output.
+The block consists of a convolution (with few input channels), a batch norm, a 2x2 max-pooling and a ReLU. It accounts
+for a tenth of the network's arithmetic but has the largest tensors, which do not fit in a CPU's caches: memory traffic
+takes longer than the arithmetic. So the convolution is computed for a few images at a time, and is computed again in
+the backward pass. The tensors that are stored for the backward pass are a quarter of the size of the convolution's
+output.
 
 The native version, written in C, avoids storing the convolution's output altogether. Batch norm of a convolution is a
 convolution with another kernel, and its statistics follow from those of the images: with the mean m and the covariance

@@ -99,10 +99,10 @@ def target_words(comparison: Comparison) -> str | None:
 
 
 def main_results(comparison: Comparison) -> tuple[str, ...]:
-    """Return the results across seeds and the conclusions; if there are neither, return the result of each run.
+    """Return the main results as sentences without a full stop.
 
-    These sentences are followed by sentences about settings that were changed during training. No sentence ends with a
-    full stop.
+    These are the results across seeds and the conclusions or, if there are neither, the result of each run. The last
+    sentences describe the settings that were changed during training.
     """
     results = (f"{run.label}: {headline(run.evaluation, level=True)}" for run in comparison.runs)
     return (

@@ -57,10 +57,10 @@ def seed_groups(runs: Sequence[RunResult]) -> tuple[SeedGroup, ...]:
 
 
 def apart_from_seed(run: RecordedRun) -> Hashable:
-    """Return everything that determines how a run learns, except its seed: its initial settings and their changes.
+    """Return a key of everything that determines how a run learns, except its seed.
 
-    If the number of meta-steps was changed, only the final number counts, because the change does not affect the
-    meta-steps themselves.
+    The key contains the initial settings and their changes. If the number of meta-steps was changed, only the final
+    number counts, because the change does not affect the meta-steps themselves.
     """
     first: dict[str, Scalar] = {}
     made: dict[tuple[int, str], Scalar] = {}

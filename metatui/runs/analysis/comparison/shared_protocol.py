@@ -199,7 +199,7 @@ def result_warnings(runs: Sequence[RunResult]) -> Iterator[str]:
     machines = [f"{run.costs.device_name or 'an unknown device'} on {run.costs.host}" for run in timed]
     if len(set(machines)) > 1:
         values = values_of([run.label for run in timed], machines)
-        yield f"times and memory use were measured on different machines and are not comparable: {values}"
+        yield f"times and memory use cannot be compared, because they were measured on different machines: {values}"
     yield from _uneven_times(timed)
 
 

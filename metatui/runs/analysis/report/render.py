@@ -57,9 +57,9 @@ def write_summary(comparison: Comparison, path: Path) -> tuple[Path, ...]:
 
 
 def figure_files(path: Path) -> dict[str, Path]:
-    """Return the files next to the Markdown file `path` in which its figures are saved, keyed by the name of the panel.
+    """Return the figure files of the Markdown file `path`, which are next to it, keyed by the name of the panel.
 
-    Not every comparison has all of these figures. A file `path` of another format has none.
+    Not every comparison has all of these figures. If `path` is a file of another format, the result is empty.
     """
     if path.suffix.lower() != ".md":
         return {}

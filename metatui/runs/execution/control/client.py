@@ -56,7 +56,8 @@ def stop_run(run: RunFolder) -> LiveRun | None:
         if not ends_on_sigterm(run.lock_path):
             raise BadInput(
                 f"run {quote(run.id)} is being trained by process {pid}, which also runs other code, such as a "
-                "notebook, and accepts no connections yet: try again when training has begun, or interrupt it there"
+                "notebook, and accepts no connections yet: try again when training has begun, or interrupt the run in "
+                "that process"
             ) from None
         try:
             os.kill(pid, signal.SIGTERM)

@@ -22,7 +22,7 @@ from metatui.utils.progress import packing, stages
 
 
 class StartingRun:
-    """A run whose process is still loading libraries and data. `wait` returns the run when training begins."""
+    """A run whose process is still loading libraries and data. `wait` returns a connection when training begins."""
 
     def __init__(self, request: Mapping[str, Any], title: str) -> None:
         """Start the process. `start` and `resume` call this method. Raises MetatuiError if the process cannot start."""

@@ -68,7 +68,7 @@ class ExplorerQuery:
 
 
 def wave_of(view: RegressionView) -> Wave:
-    """Return the wave that a view shows, with the amplitude and the phase computed from its points."""
+    """Return the wave that a view shows. Its amplitude and phase are computed from points of the true function."""
     # y = a sin x + b cos x, solved at x = 0 and at another point.
     x, y = min(zip(view.grid, view.truth, strict=True), key=lambda point: abs(abs(point[0]) - 1.5))
     _, b = min(zip(view.grid, view.truth, strict=True), key=lambda point: abs(point[0]))

@@ -127,19 +127,19 @@ class ExplorerScreen(AnalysisScreen[None]):
             "Draw",
             tooltip="Define a task: change the wave, or choose the classes. The same key returns to the held-out task.",
         ),
-        Binding("up", "wave(1, 0)", "Raise the amplitude", tooltip="Raise the amplitude of the drawn wave."),
-        Binding("down", "wave(-1, 0)", "Lower the amplitude", tooltip="Lower the amplitude of the drawn wave."),
+        Binding("up", "wave(1, 0)", "Raise the amplitude", tooltip="Raise the amplitude of your wave."),
+        Binding("down", "wave(-1, 0)", "Lower the amplitude", tooltip="Lower the amplitude of your wave."),
         Binding(
             "left",
             "wave(0, -1)",
             "Left",
-            tooltip="Show the previous step, or shift the drawn wave to the left.",
+            tooltip="Show the previous step, or shift your wave to the left.",
         ),
         Binding(
             "right",
             "wave(0, 1)",
             "Right",
-            tooltip="Show the next step, or shift the drawn wave to the right.",
+            tooltip="Show the next step, or shift your wave to the right.",
         ),
         Binding("enter", "cursor", "Values", tooltip="Show a cursor on the loss chart to read values, zoom and pan."),
     ]

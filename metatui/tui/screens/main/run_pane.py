@@ -171,7 +171,7 @@ class RunPane(Vertical, can_focus=True):
 
 
 def accuracy_name(settings: Settings) -> str:
-    """Return the name of the training accuracy, with the number of inner steps if validations use a different one."""
+    """Return the name of the training accuracy, with its number of inner steps if validations use another number."""
     steps = settings.algorithm.inner_steps
     differs = FIELDS["algorithm.inner_steps"].is_relevant(settings) and steps != settings.evaluation_steps
     return f"Accuracy after {counted(steps, 'step')}" if differs else "Accuracy"

@@ -115,7 +115,7 @@ def run_rows(runs: Sequence[RunStatus], glyphs: Glyphs) -> list[Item]:
 def _state(run: RunStatus) -> str:
     """Return the state of a run in words.
 
-    For a finished run, this includes the test result; for a training or stopped run, the latest metric.
+    For a finished run, this includes the test result; for a run that is training or stopped, the latest metric.
     """
     match run.status:
         case "finished":

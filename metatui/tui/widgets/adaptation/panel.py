@@ -125,7 +125,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
     def action_step(self, by: int) -> None:
         """Change the inner step.
 
-        If the last step is selected, later evaluations also show their last step, even if its number is higher.
+        If the last step is selected, later evaluations also show their last step, whatever its number is.
         """
         step = max(0, self.shown_step + by)
         self.step = None if step >= self.last_step else step

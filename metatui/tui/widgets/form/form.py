@@ -276,7 +276,7 @@ class SettingsForm(Vertical):
         return self._start_texts
 
     def restore(self) -> Texts:
-        """Restore the form: undo the live changes of the last run or, if there are none, take back the usual values.
+        """Undo the live changes of the last run in the form or, if there are none, the filling in of usual values.
 
         Returns:
             The restored texts that had been replaced by live changes, keyed by path.

@@ -1,4 +1,4 @@
-"""Model of the form without widgets. It converts the entered text to settings, problems and relevant fields."""
+"""Model of the form, independent of widgets. It converts entered text to settings, problems and relevant fields."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _allowed(setting: SettingField) -> str:
 
 
 def _nearest_settings(values: Mapping[str, Scalar]) -> tuple[Settings, dict[str, str]]:
-    """Drop invalid values until the rest are valid settings. Return these, and the reason for each dropped value."""
+    """Drop values until the rest are valid settings. Return the settings, and the reason for each dropped value."""
     kept, wrong = dict(values), dict[str, str]()
     while True:
         try:

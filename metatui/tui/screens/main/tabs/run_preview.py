@@ -50,7 +50,7 @@ class RunDetails:
     preset: str | None = None
     """Name of the run's preset, or None if `base` contains the default settings."""
     activity: str = ""
-    """Activity of the run after its training, such as `testing 120 of 600 tasks`. Empty for other runs."""
+    """Result of `activity_of`, such as `testing 120 of 600 tasks`, or an empty string."""
     saved: str = ""
     """Description of saved settings that cannot be used, such as `maml on sinusoid, model mine, seed 1`."""
     missing: str = ""
@@ -76,9 +76,9 @@ def read_details(run: RunSummary) -> RunDetails:
 
 
 def _unchecked(run: RunSummary) -> RunDetails:
-    """Describe the main settings in the file of a run without checking them, and name the first missing plugin.
+    """Describe the main settings of a run without validating them, and name a component of a missing plugin, if any.
 
-    If only plugins are missing, the details include the run's curves and journal.
+    If missing plugins are the only problem, the details include the run's curves and journal.
     """
     try:
         tables = read_tables(run.run.settings_path)
