@@ -35,6 +35,7 @@ from metatui.runs.storage.metrics import LONGEST_LINE, MetricsReader, MetricsWri
 from metatui.runs.storage.result_files import AdaptationRecord, EvaluationRecord, read_record, write_record, write_tasks
 from metatui.runs.storage.run_folder import RunFolder, run_folder
 from metatui.runs.storage.store import RunStore
+from metatui.runs.storage.writer import RunWriter
 from metatui.utils import paths
 from metatui.utils.errors import BadInput, MetatuiError
 from metatui.utils.files import WriteRefused
@@ -629,6 +630,24 @@ def test_data_lost_by_a_failed_sync_are_rewritten(tmp_path: Path, monkeypatch: p
     journal.flush()
     journal.close()
     assert [entry.event for entry in read_journal(path)] == ["started", "paused"]
+
+
+def test_journal_entries_of_a_run_are_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunStore(tmp_path).create(Settings())
+    writer = RunWriter(run, RunLock(run.lock_path))
+    synced = []
+
+    def fsync(handle: int) -> None:
+        status = os.fstat(handle)
+        if os.path.samestat(status, run.journal_path.stat()):
+            synced.append(status.st_size)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    writer.note("paused", 3)
+    writer.catch_up()
+    assert synced == [run.journal_path.stat().st_size]
+    assert synced != [0]
+    writer.close()
 
 
 def test_lock_takeover_is_detected(tmp_path: Path) -> None:
