@@ -119,7 +119,7 @@ def test_lost_metrics_are_not_exported(run: RunFolder, capsys: pytest.CaptureFix
         (b"no JSON\n", f"it reached meta-step 3, but its {name} is missing, empty or damaged"),
         (steps[1:], f"it has a {name} that starts at meta-step 2"),
         (steps[:2], f"it reached meta-step 3, but its {name} ends at 2"),
-        ([steps[0], steps[2]], "the metrics of meta-steps 2 to 2 are missing or damaged"),
+        ([steps[0], steps[2]], f"it has a {name} with missing or damaged lines, the first of them for meta-step 2"),
     ):
         run.metrics_path.write_bytes(damaged if isinstance(damaged, bytes) else b"")
         if not isinstance(damaged, bytes):
@@ -134,7 +134,7 @@ def test_metrics_with_a_damaged_block_are_not_exported(run: RunFolder, capsys: p
     lines = run.metrics_path.read_bytes().splitlines(keepends=True)
     run.metrics_path.write_bytes(b"".join([*lines[:3], b"\0" * (2 * metrics.CHUNK + 1), *lines[6:]]))
     assert main(["runs", "export", run.id, "--to", "x.csv"]) == 2
-    sentence = "the metrics of meta-steps 4 to 7 are missing or damaged"
+    sentence = "it has a metrics.jsonl with missing or damaged lines, the first of them for meta-step 4"
     assert capsys.readouterr().err == f"metatui: the metrics of run '{run.id}' cannot be exported: {sentence}\n"
     assert not os.path.exists("x.csv")
 

@@ -8,7 +8,7 @@ from dataclasses import astuple, fields
 from typing import Any, TextIO
 
 from metatui.events import Progress
-from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.run_folder import RunFolder, lost_after
 from metatui.utils.errors import BadInput, MetatuiError, quote
 from metatui.utils.text import sanitize
 
@@ -34,17 +34,16 @@ def metrics_rows(run: RunFolder) -> Iterator[Row]:
     if lost := run.lost_metrics():
         raise BadInput(f"the metrics of run {quote(run.id)} cannot be exported: it {lost}")
     yield [field.name for field in fields(Progress)]
-    expected = 1
+    last = 0
     while new or reader.restarted:
         if reader.restarted:
             raise MetatuiError(
                 f"run {quote(run.id)} was resumed or deleted during the export: if it still exists, export it again"
             )
         for progress in new:
-            if progress.iteration > expected:
-                lost = f"the metrics of meta-steps {expected:,} to {progress.iteration - 1:,} are missing or damaged"
-                raise BadInput(f"the metrics of run {quote(run.id)} cannot be exported: {lost}")
-            expected = progress.iteration + 1
+            if progress.iteration > last + 1:
+                raise BadInput(f"the metrics of run {quote(run.id)} cannot be exported: it {lost_after(last)}")
+            last = progress.iteration
             yield astuple(progress)
         new = reader.read_new()
 

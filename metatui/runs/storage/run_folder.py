@@ -219,6 +219,11 @@ def lost_metrics(run: RunFolder, entries: list[Entry], last: Progress | None, st
     return f"has a {name} that starts at meta-step {first.iteration:,}" if first.iteration > 1 else None
 
 
+def lost_after(iteration: int) -> str:
+    """Describe a gap in the metrics of a run after meta-step `iteration`, worded to follow the name of the run."""
+    return f"has a metrics.jsonl with missing or damaged lines, the first of them for meta-step {iteration + 1:,}"
+
+
 def has_died(entries: list[Entry], status: Status) -> bool:
     """Return whether the process of a run ended without recording why, for example because it was killed."""
     return status == "interrupted" and last_status(entries) in ("running", "paused")

@@ -22,7 +22,7 @@ from metatui.runs.analysis.comparison.values import (
 )
 from metatui.runs.storage.commands import replay_log
 from metatui.runs.storage.metrics import last_progress
-from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.run_folder import RunFolder, lost_after
 from metatui.utils.smoothing import DECAYS, span_of
 
 POINTS = 500
@@ -56,12 +56,9 @@ class Steps:
         )
 
     def lost(self) -> str | None:
-        """Describe the first missing meta-steps, like `RunFolder.lost_metrics`; None if none are missing."""
+        """Describe the first missing meta-step, like `RunFolder.lost_metrics`; None if none are missing."""
         found = bisect_left(range(len(self)), True, key=lambda i: self.iteration[i] > i + 1)
-        if found == len(self):
-            return None
-        last = self.iteration[found] - 1
-        return f"has a metrics.jsonl in which meta-steps {found + 1:,} to {last:,} are missing or damaged"
+        return lost_after(found) if found < len(self) else None
 
 
 def read_steps(run: RunFolder) -> Steps:
