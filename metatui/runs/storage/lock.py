@@ -155,7 +155,7 @@ def other_process(path: Path) -> int | None:
 
 
 def ends_on_sigterm(path: Path) -> bool:
-    """Return whether SIGTERM stops only a run, and no other code, in the process that holds the lock file `path`."""
+    """Return whether SIGTERM ends only a run, because the process that holds the lock file `path` does nothing else."""
     owner = _owner(path)
     return owner is not None and owner.get("ends_on_sigterm") is True
 

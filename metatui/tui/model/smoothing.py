@@ -67,7 +67,7 @@ class Smoother:
         yield from self._average([progress])
 
     def read(self) -> tuple[list[Step], bool]:
-        """Read up to about a megabyte of new meta-steps from the file.
+        """Read new meta-steps from about a megabyte of the file. Damaged parts of the file do not count.
 
         Returns:
             The meta-steps, and whether the file was replaced. After a replacement, the meta-steps begin at the start of
