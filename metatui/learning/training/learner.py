@@ -243,8 +243,9 @@ class Learner:
         settings = self.experiment.settings
         at_once = settings.compute.tasks_at_once
         if self.captures is not None and self.captures.has(episodes, settings.algorithm, at_once=at_once):
-            self._has_pending = True
-            return PendingStep(self.captures(episodes, settings.algorithm, outer_lr, at_once=at_once))
+            step = PendingStep(self.captures(episodes, settings.algorithm, outer_lr, at_once=at_once))
+            self._has_pending = True  # not earlier: if memory runs out, there is no meta-step to read
+            return step
         if self._has_pending:
             raise StepsPending
         if self.graphs is None or not self.graphs.has(episodes, settings.algorithm):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from itertools import count
 from typing import Any
 
 import pytest
@@ -289,6 +290,32 @@ def test_capture_is_given_up_when_one_task_does_not_fit(tiny: Make) -> None:
         "cpu is out of memory even with one task at a time: training continues without CUDA graphs",
     ]
     assert len(steps(events)) == 20
+
+
+@pytest.mark.parametrize("failed", [1, MAX_PENDING_STEPS + 1])
+def test_out_of_memory_before_a_replay_loses_no_meta_step(
+    failed: int, tiny: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tiny(algorithm__meta_batch=1, compute__precision="float64", evaluation__every=0)
+    expected = steps(list(Trainer(settings).events()))
+    trainer = captured(settings)
+    replay, meta_step, replays, attempts = CapturedStep.__call__, trainer.learner.meta_step, count(1), count(1)
+
+    def fails_once(self: CapturedStep, *args: Any, **options: Any) -> torch.Tensor:
+        if next(replays) == failed:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return replay(self, *args, **options)
+
+    def counted(*args: Any) -> MetaStep | PendingStep:
+        assert next(attempts) <= 2 * len(expected), "the meta-step is repeated without end"
+        return meta_step(*args)
+
+    monkeypatch.setattr(CapturedStep, "__call__", fails_once)
+    monkeypatch.setattr(trainer.learner, "meta_step", counted)
+    events = list(trainer.events())
+    assert isinstance(events[-1], Finished)
+    assert [e.iteration for e in steps(events)] == list(range(1, 21))
+    assert [e.meta_loss for e in steps(events)] == pytest.approx([e.meta_loss for e in expected], rel=1e-9)
 
 
 def test_out_of_memory_frees_all_captures(tiny: Make) -> None:
