@@ -109,6 +109,21 @@ def test_one_out_of_memory_loses_nothing(share: float) -> None:
     assert final_losses(events) == pytest.approx(test, rel=1e-9)
 
 
+def test_out_of_memory_after_a_replay_does_not_repeat_the_meta_step() -> None:
+    expected, test, _, _ = undisturbed()
+    refused: list[str] = []
+
+    def refuse(name: str, allocated: int) -> None:
+        if simulator.graph_launches == 2 and allocated and not refused:  # the first launch verifies the capture
+            refused.append(name)
+            raise OUT_OF_MEMORY[0]
+
+    simulator.reset()
+    events = trained_with(of_memory(), refuse)
+    assert losses(events) == pytest.approx(expected, rel=1e-9)
+    assert final_losses(events) == pytest.approx(test, rel=1e-9)
+
+
 def test_out_of_memory_in_every_capture_falls_back_to_eager() -> None:
     expected, _, _, _ = undisturbed()
 

@@ -228,15 +228,19 @@ class CapturedStep:
 
         Returns:
             [4] on the device: meta-loss, accuracy, support loss before adaptation, norm of the gradient.
+
+        Raises:
+            RuntimeError: if the device is out of memory (see `is_out_of_memory`). The meta-step was not taken.
         """
         kind = _kind(episodes, algorithm, at_once)
         capture = self._captures[kind] = self._captures.pop(kind)
         for static, new in zip(capture.episodes.tensors(), episodes.tensors(), strict=True):
             static.copy_(new)
         self._set_rates(algorithm, outer_lr)
+        metrics = torch.empty_like(capture.metrics)  # before the replay, after which an error would come too late
         capture.replay()
         self._outer.count()
-        return capture.metrics.clone()
+        return metrics.copy_(capture.metrics)
 
     def rollback(self, steps: int) -> None:
         """Subtract `steps` from the step count, because the last `steps` meta-steps diverged and changed nothing."""
