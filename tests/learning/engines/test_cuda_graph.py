@@ -166,6 +166,7 @@ def test_divergence_is_detected_at_its_meta_step(tiny: Make, monkeypatch: pytest
     assert isinstance(failed, Failed)
     assert failed.iteration == 4
     assert len(steps(events)) == 4
+    assert trainer.state().values["tasks_seen"] == expected.values["tasks_seen"]
     for name, tensor in trainer.state().tensors.items():
         torch.testing.assert_close(tensor, expected.tensors[name], rtol=1e-5, atol=1e-6)
 
