@@ -432,8 +432,9 @@ class Settings(Group):
 
     @property
     def training_size_varies(self) -> bool:
-        """Whether each meta-step draws the size of its tasks from a range."""
-        return bool(self.task.shots_range or (self.is_classification and self.task.ways_range))
+        """Whether training episodes of different meta-steps can differ in size."""
+        (fewest, most), (low, high) = self.shots_in_training, self.ways_in_training
+        return fewest < most or (self.is_classification and low < high)
 
 
 def _limits(text: str, fixed: int) -> tuple[int, int]:

@@ -43,6 +43,7 @@ def small(values: dict[str, Scalar], **changes: Scalar) -> Settings:
         (SMALL_IMAGES, "batched", "maml", "recomputed"),
         (SMALL_IMAGES, "loop", "fomaml", "unrolled"),
         (STRIDE, "unfolded", "fomaml", "unrolled"),
+        ({**SMALL_IMAGES, "task.ways_range": "2-2"}, "batched", "proto_maml", "unrolled"),
     ],
 )
 def test_captured_runs_match_eager_ones(

@@ -79,6 +79,21 @@ def test_regression_tasks_vary_in_shots() -> None:
     assert sizes == {2, 3, 4, 5, 6}
 
 
+@pytest.mark.parametrize(
+    ("settings", "examples"),
+    [
+        (glyphs(task={"ways_range": "4-4", "shots_range": "2-2"}), 4 * 2),
+        (glyphs(task={"ways_range": "4-4", "shots_range": ""}), 4),
+        (parse({"task": {"shots_range": "5-5"}, "compute": {"device": "cpu", "engine": "loop"}}), 5),
+    ],
+)
+def test_ranges_with_equal_ends_fix_the_size(settings: Settings, examples: int) -> None:
+    assert not settings.training_size_varies
+    experiment = set_up(settings)
+    sizes = {experiment.training_episodes(range(n, n + 2)).support_x.shape[1] for n in range(0, 20, 2)}
+    assert sizes == {examples}
+
+
 @pytest.fixture
 def measured_shapes(monkeypatch: pytest.MonkeyPatch) -> set[torch.Size]:
     """Simulate the measurements of engines, and return the set of the shapes of the support sets that they use."""

@@ -386,6 +386,7 @@ def test_captures_by_algorithm_engine_and_device(tiny: Make) -> None:
     assert not asked(cuda, algorithm__name="reptile")
     assert not asked(cuda, compute__engine="higher")
     assert not asked(cuda, task__shots_range="2-6")
+    assert asked(cuda, task__shots_range="6-6")
     assert not asked(cuda, task__source="glyphs", model__filters=2, task__ways_range="2-6")
     assert asked(cuda, task__ways_range="2-6"), "regression tasks have no ways"
 
