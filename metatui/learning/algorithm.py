@@ -129,6 +129,8 @@ class Algorithm(Component):
 
         Raises:
             Diverged: if a loss or gradient is not finite. The meta-parameters are unchanged.
+            StepsPending: if captured meta-steps must be read first (see `Learner.graph_step`). The meta-parameters are
+                unchanged.
         """
         episodes = learner.sample(tasks)
         if step := learner.graph_step(episodes, outer_lr):
