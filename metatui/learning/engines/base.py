@@ -76,7 +76,8 @@ class Adaptation:
 class Engine(ABC):
     """An implementation of inner loops and meta-gradients for one model and one loss.
 
-    Parameters that do not require gradients are not adapted.
+    Parameters that do not require gradients are not adapted. A subclass must override `meta_gradient`, and either
+    `support_gradients` or, if its inner loop differs from the default, `adapt`.
     """
 
     name: ClassVar[str]
@@ -313,7 +314,10 @@ class Engine(ABC):
             yield Adaptation(stack, losses)
 
     def support_gradients(self, stack: Params, x: Tensor, y: Tensor) -> tuple[Params, Tensor]:
-        """Compute the stack of gradients of the tasks' support losses, and the losses [T], for an inner step."""
+        """Compute the stack of gradients of the tasks' support losses, and the losses [T], for an inner step.
+
+        Only the default `adapt` calls this method.
+        """
         raise NotImplementedError
 
     def adapt_final(
