@@ -42,8 +42,9 @@ validations may show by chance are reported only when they appear in this number
 LASTING, EXCESS, EXCESS_TRAINED = 5, 1.5, 1.1
 """Overfitting in regression is also reported if, in `LASTING` validations in a row, the loss after the last inner step
 exceeds `EXCESS` times that of the best validation, and the loss after as many inner steps as in training
-exceeds `EXCESS_TRAINED` times that of the best validation. Confidence intervals over tasks are not used: they can be
-much wider than reliable changes between validations, because all validations use the same tasks."""
+exceeds `EXCESS_TRAINED` times that of the best validation. Confidence intervals over tasks are not used: all
+validations use the same tasks, so a change between two validations can be due to the training even if it is much
+smaller than the intervals."""
 
 LEARNED, GAP = 0.95, 0.15
 """Overfitting in classification is also reported if two conditions are met in `PATIENCE` validations in a row: the mean

@@ -254,7 +254,7 @@ def _fewest_classes(ways: int, shares: Shares) -> int:
 
 
 def _image_problems(settings: Settings, listing: Listing, splits: Splits, counts: Sequence[int]) -> Iterator[Problem]:
-    """Yield a problem for each setting of the number of shots if a class has too few images for shots and queries."""
+    """Yield a problem for each setting that determines shots, if a class has too few images for shots and queries."""
     shots = shots_of_splits(settings)
     training, held_out = next(iter(shots)), next(reversed(shots))
     classes: dict[str, list[int]] = {training: [], held_out: []}
