@@ -284,7 +284,7 @@ class Learner:
         free_unused_memory(self.experiment.torch_device)
 
     def read(self, steps: list[PendingStep]) -> list[MetaStep]:
-        """Wait for meta-steps and copy their metrics to the CPU, all in one transfer.
+        """Wait for meta-steps and copy their metrics to the CPU, all in one transfer if there is memory for that.
 
         Returns:
             The metrics of the meta-steps before the first one that diverged.
@@ -294,7 +294,11 @@ class Learner:
         """
         assert self.captures is not None
         self._has_pending = False
-        rows = torch.stack([step.metrics for step in steps]).tolist()
+        metrics = [step.metrics for step in steps]
+        try:
+            rows = torch.stack(metrics).tolist()
+        except torch.OutOfMemoryError:
+            rows = [each.tolist() for each in metrics]
         finite = list(takewhile(lambda row: all(map(math.isfinite, row)), rows))
         if not finite:
             self.captures.rollback(len(rows))

@@ -319,6 +319,27 @@ def test_out_of_memory_before_a_replay_loses_no_meta_step(
     assert [e.meta_loss for e in steps(events)] == pytest.approx([e.meta_loss for e in expected], rel=1e-9)
 
 
+def test_out_of_memory_while_metrics_are_read_loses_none(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = tiny(compute__precision="float64", evaluation__every=0)
+    expected = [e.meta_loss for e in steps(list(Trainer(settings).events()))]
+    trainer = captured(settings)
+    read, stack = trainer.learner.read, torch.stack
+
+    def fails(*args: Any) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    def read_without_memory(pending: list[PendingStep]) -> list[MetaStep]:
+        monkeypatch.setattr(torch, "stack", fails)
+        try:
+            return read(pending)
+        finally:
+            monkeypatch.setattr(torch, "stack", stack)
+
+    monkeypatch.setattr(trainer.learner, "read", read_without_memory)
+    found = [e.meta_loss for e in steps(list(trainer.events()))]
+    assert found == pytest.approx(expected, rel=1e-9)
+
+
 def test_out_of_memory_frees_all_captures(tiny: Make) -> None:
     learner = captured(settings := tiny()).learner
     assert learner.capture(range(3))
