@@ -49,7 +49,7 @@ def command(*words: str, home: Path) -> None:
 
 
 def renamed(path: Path, chance: Random) -> Path:
-    """Rename the folder `path` to a random hostile name in some of the cases, and return its path."""
+    """Rename the folder `path` to a random hostile name in some fuzz cases. Return the new or unchanged path."""
     name = chance.choice(TEXTS)
     fit = name not in ("", ".", "..") and not set(name) & set("/\0") and len(os.fsencode(_encodable(name))) < 256
     if not fit or not path.is_dir() or chance.random() < 0.5:

@@ -14,7 +14,7 @@ CHECK_SECONDS = 0.25
 PAUSE_SECONDS = 0.2
 """Seconds without input after which new objects can be collected, because the app has usually responded by then."""
 NEW_OBJECTS = 10_000
-"""Minimum number of new objects for a collection of new objects, which takes about 10 ms."""
+"""Garbage among new objects is collected if there are at least this many of them. This takes about 10 ms."""
 IDLE_SECONDS = 1.0
 """Seconds without input after which all objects can be collected. This takes up to 150 ms."""
 NEW_COLLECTIONS = 10

@@ -287,7 +287,7 @@ def test_each_run_can_have_its_own_steps(maml: RunFolder, reptile: RunFolder) ->
     assert comparison.last_steps == (2, 4)
     assert comparison.protocol.steps == 4
     assert not any("inner_steps" in each for each in (*comparison.warnings, *comparison.protocol.differences))
-    assert "own inner steps (2 for MAML, 4 for Reptile)" in protocol_words(comparison)
+    assert "each run's own inner steps (2 for MAML, 4 for Reptile)" in protocol_words(comparison)
     (pair,) = comparison.pairs
     means = [run.evaluation.final[0] for run in comparison.runs]
     assert pair.test.mean == pytest.approx(means[0] - means[1])

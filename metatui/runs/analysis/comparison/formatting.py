@@ -76,11 +76,11 @@ def protocol_words(comparison: Comparison) -> str:
 
 
 def inner_steps(comparison: Comparison) -> str:
-    """Describe the inner steps of the runs: `3 inner steps`, `own inner steps (3 for MAML, 20 for Reptile)`."""
+    """Describe the inner steps of the runs: `3 inner steps`, `each run's own inner steps (3 for A, 20 for B)`."""
     made = comparison.last_steps
     if len(set(made)) == 1 or not comparison.protocol.own_steps:
         return counted(comparison.protocol.steps, "inner step")
-    return f"own inner steps ({values_of([run.label for run in comparison.runs], list(map(str, made)))})"
+    return f"each run's own inner steps ({values_of([run.label for run in comparison.runs], list(map(str, made)))})"
 
 
 def after_steps(comparison: Comparison) -> str:
