@@ -172,7 +172,7 @@ class TableSource(TaskSource):
         return y.cpu().double() * self.y_scale + self.y_mean
 
     def _choose(self, split: Split, tasks: Sequence[int], *, seed: int) -> Tensor:
-        """Return the index in the table of each task number in `tasks`, int64 [T].
+        """Return, for each task number in `tasks`, the index of its task in the table, int64 [T].
 
         In a split of n tasks, every block of n successive task numbers contains each task once.
         """
