@@ -63,7 +63,7 @@ class Watch:
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self._violations is None:
             return
-        if event in RUNS_CODE and not _is_our_own(event, arguments):
+        if event in RUNS_CODE and not _is_intended(event, arguments):
             self._violations.append(f"{event}{arguments!r}"[:300])
         elif event == "open":
             path, mode, flags = arguments
@@ -104,12 +104,18 @@ class Watch:
             self._violations = violations
 
 
-def _is_our_own(event: str, arguments: tuple[Any, ...]) -> bool:
-    """Return whether the audit event starts a helper process of the app, or unpickles a message from such a process."""
+def _is_intended(event: str, arguments: tuple[Any, ...]) -> bool:
+    """Return whether metatui performs the audited action on purpose.
+
+    It starts the helper process of the app, unpickles messages from this process, and asks the NVIDIA driver why there
+    is no GPU.
+    """
     if event == "subprocess.Popen":
         words = list(arguments[1])
         handle = int(words[4]) if len(words) > 4 and words[4].isdigit() else -1
         return words == command("metatui.tui.helper.worker", handle, NICENESS)
+    if event == "ctypes.dlopen":
+        return arguments == ("libnvidia-ml.so.1",)
     return event == "pickle.find_class" and str(arguments[0]).startswith("metatui.")
 
 
