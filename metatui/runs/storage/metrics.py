@@ -13,6 +13,7 @@ from typing import Any
 
 from metatui.events import Progress
 from metatui.runs.storage.jsonl import LinesWriter, parse_lines, read_range, read_tail
+from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import open_regular, writing
 
 FLUSH_AFTER = 0.2
@@ -21,6 +22,8 @@ FLUSH_AFTER = 0.2
 CHUNK = 1024 * 1024
 """Number of bytes per read. Parsed data need about ten times as much memory, so a long run is read in chunks."""
 LONGEST_LINE = 4096
+LARGEST_GAP = 16 * CHUNK
+"""Maximum number of damaged bytes to skip in search of the next meta-step. A sparse file can have any size."""
 
 MOST = 2**53
 """Largest valid number of meta-steps, tasks or seconds: above this, floats cannot represent every integer."""
@@ -72,7 +75,8 @@ class MetricsReader:
 
     path: Path
     whole: bool = False
-    """Whether to raise BadInput if an existing file cannot be read. If False, such a file yields no meta-steps."""
+    """Whether to raise BadInput if an existing file cannot be read, or if more than `LARGEST_GAP` bytes in a row are
+    damaged. If False, such a file yields no meta-steps."""
     offset: int = 0
     restarted: bool = False
     _seam: bytes = field(default=b"", repr=False)
@@ -84,15 +88,15 @@ class MetricsReader:
     def read_new(self, limit: int = CHUNK) -> list[Progress]:
         """Return meta-steps added since the last call; an empty list if there are none.
 
-        Data that are not meta-steps, such as a block that the disk lost, are skipped.
+        Data that are not meta-steps, such as a block that the disk lost, are skipped, up to `LARGEST_GAP` bytes.
 
         Args:
             limit: approximate number of bytes to read at a time. Reading ends at the first meta-steps found.
 
         Raises:
-            BadInput: if `whole` is True, and an existing file cannot be read.
+            BadInput: if `whole` is True, and an existing file cannot be read or has a larger gap.
         """
-        self.restarted = False
+        self.restarted, skipped = False, 0
         while True:
             data = read_range(self.path, self.offset - len(self._seam), len(self._seam) + limit, whole=self.whole)
             if not data.startswith(self._seam):
@@ -104,8 +108,13 @@ class MetricsReader:
             self.offset += len(used)
             self._seam = (self._seam + used[-SEAM:])[-SEAM:]
             steps = [p for item in parse_lines(used) if (p := _progress(item)) is not None]
-            if steps or not used:
-                return steps
+            skipped += len(used)
+            if steps or not used or skipped > LARGEST_GAP:
+                break
+        if self.whole and not steps and skipped > LARGEST_GAP:
+            where = f"{quote(str(self.path), 200)} cannot be read beyond byte {self.offset - skipped:,}"
+            raise BadInput(f"{where}, because more than {LARGEST_GAP // 2**20} MiB in a row are damaged")
+        return steps
 
 
 def sampled(path: Path, *, most: int = CHUNK // 2, parts: int = 64) -> list[Progress]:
@@ -195,6 +204,8 @@ def _truncate(path: Path, after: int) -> None:
                     break
                 if text.endswith(b"\n"):  # otherwise, a torn last line or a part of a damaged block
                     keep = end
+                elif end - keep > LARGEST_GAP:
+                    break
     except FileNotFoundError:
         return
     handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)

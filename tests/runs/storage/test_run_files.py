@@ -128,6 +128,21 @@ def test_resuming_keeps_metrics_after_a_damaged_block(tmp_path: Path) -> None:
     assert [p.iteration for p in read_all(MetricsReader(path))] == [*range(1, 21), 31, 32]
 
 
+def test_reading_ends_at_a_huge_damaged_block(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    write_metrics(path, steps(1, 60))
+    end = path.stat().st_size
+    os.truncate(path, 10**12)
+    assert [p.iteration for p in read_all(MetricsReader(path))] == list(range(1, 61))
+    reader = MetricsReader(path, whole=True)
+    assert len(reader.read_new()) == 60
+    sentence = f"metrics.jsonl' cannot be read beyond byte {end:,}, because more than 16 MiB in a row are damaged"
+    with pytest.raises(BadInput, match=sentence):
+        reader.read_new()
+    write_metrics(path, steps(61, 62), after=60)
+    assert [p.iteration for p in read_all(MetricsReader(path))] == list(range(1, 63))
+
+
 @pytest.mark.parametrize("torn", [0, 7])
 def test_lines_after_the_checkpoint_are_removed(tmp_path: Path, torn: int) -> None:
     path = tmp_path / "metrics.jsonl"
