@@ -23,6 +23,7 @@ from metatui.utils.text import counted
 # Imported in the functions that use them, because the first frame does not need them.
 if TYPE_CHECKING:
     from metatui.runs.storage.run_folder import RunFolder
+    from metatui.runs.storage.store import RunStore
     from metatui.runs.storage.summary import RunSummary
     from metatui.tui.app import MetatuiApp
     from metatui.tui.model.replay import Replay
@@ -225,12 +226,7 @@ class RunsController:
         if not deletes:
             return
         tab, self._on_disk = self._app.runs_tab, None
-        problems = []
-        for run in runs:
-            try:
-                await asyncio.to_thread(tab.store.delete, run.run)
-            except MetatuiError as error:
-                problems.append(error)
+        problems = await asyncio.to_thread(lambda: [each for run in runs for each in _delete(tab.store, run)])
         if problems:
             others = f" {len(problems) - 1:,} more could not be deleted." if len(problems) > 1 else ""
             self._app.notify(f"{problems[0]}.{others}", severity="error")
@@ -363,6 +359,15 @@ def _stamp(path: Path) -> tuple[int, int]:
     except OSError:
         return 0, 0
     return status.st_mtime_ns, status.st_size
+
+
+def _delete(store: RunStore, run: RunSummary) -> list[str]:
+    """Delete a run. Return a list with the reason if it cannot be deleted, otherwise an empty list."""
+    try:
+        store.delete(run.run)
+    except MetatuiError as error:
+        return [str(error)]
+    return []
 
 
 def _lost_with(run: RunSummary) -> str:
