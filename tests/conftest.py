@@ -34,10 +34,10 @@ hypothesis.settings.load_profile("metatui")
 def pytest_xdist_auto_num_workers() -> int:
     """Return the number of test processes that `pytest -n auto` starts.
 
-    It is the number of cores plus one, because some tests wait without using a core. Each process needs time to import
+    It is the number of cores plus two, because some tests wait without using a core. Each process needs time to import
     and collect all tests, so more processes would not pay off.
     """
-    return (os.cpu_count() or 1) + 1
+    return (os.cpu_count() or 1) + 2
 
 
 def pytest_configure(config: pytest.Config) -> None:
