@@ -13,6 +13,7 @@ from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS
 from metatui.config.registry import ALGORITHMS, DATA, Usual
 from metatui.config.settings import Settings
+from metatui.utils.text import counted
 
 FINN = (
     "Chelsea Finn, Pieter Abbeel and Sergey Levine: Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks. "
@@ -142,7 +143,7 @@ def gradient_based(
             initial,
             *([] if rates is None else [rates.start]),
             repeat,
-            f"    for each of {count(tasks, 'sampled task')}:",
+            f"    for each of {counted(tasks, 'sampled task')}:",
             f"        D ← {support(settings)}; D' ← {query(settings)}",
             *(f"        {line}" for line in before),
             *inner_steps(
@@ -157,7 +158,7 @@ def gradient_based(
             f"    {outer_gradient}",
             *adam_step(settings, learned),
         ),
-        costs=(inner_cost(settings, "support"), f"{count(tasks, 'gradient')} of query losses, one per task.", *costs),
+        costs=(inner_cost(settings, "support"), f"{counted(tasks, 'gradient')} of query losses, one per task.", *costs),
         gradients=inner_gradients(settings) + tasks,
         hessian_products=hessian_products,
         paper=paper,
@@ -203,7 +204,7 @@ def inner_steps(
     rate = f"{algorithm.inner_lr:g}" if rate is None else rate
     first, lines = [start], []
     if batch:
-        lines.append(f"B ← the next {count(batch, 'example')} of D, cyclically")
+        lines.append(f"B ← the next {counted(batch, 'example')} of D, cyclically")
     data = "B" if batch else "D"
     gradient = f"∇{inner_loss or f'L({data}; {adapted})'}"
     if algorithm.inner_clip:
@@ -239,8 +240,8 @@ def inner_gradients(settings: Settings) -> int:
 
 def inner_cost(settings: Settings, kind: str) -> str:
     tasks, steps = settings.algorithm.meta_batch, settings.algorithm.inner_steps
-    inner_steps = f"{count(tasks, 'task')} x {count(steps, 'inner step')}"
-    return f"{count(tasks * steps, 'gradient')} of {kind} losses ({inner_steps})."
+    inner_steps = f"{counted(tasks, 'task')} x {counted(steps, 'inner step')}"
+    return f"{counted(tasks * steps, 'gradient')} of {kind} losses ({inner_steps})."
 
 
 def support(settings: Settings) -> str:
@@ -262,8 +263,8 @@ def _support(settings: Settings, ways: tuple[int, int], shots: tuple[int, int]) 
 
 def query(settings: Settings) -> str:
     if settings.is_classification:
-        return f"{count(settings.task.queries, 'query image')} of each class"
-    return count(settings.task.queries, "query point")
+        return f"{counted(settings.task.queries, 'query image')} of each class"
+    return counted(settings.task.queries, "query point")
 
 
 def loss(settings: Settings) -> str:
@@ -279,13 +280,8 @@ def outer_lr(settings: Settings) -> str:
     return f"{algorithm.outer_lr:g}, {algorithm.outer_schedule} to {algorithm.outer_lr_final:g}"
 
 
-def count(number: int, noun: str) -> str:
-    plural = noun + ("es" if noun.endswith("s") else "s")
-    return f"{number:,} {noun if number == 1 else plural}"
-
-
 def count_between(low: int, high: int, noun: str) -> str:
-    return (f"{low:,} to " if low < high else "") + count(high, noun)
+    return (f"{low:,} to " if low < high else "") + counted(high, noun)
 
 
 def times(number: int) -> str:

@@ -19,7 +19,6 @@ from metatui.learning.algorithm import META_GRADIENT, GradientBased
 from metatui.learning.explanations import (
     Explanation,
     adam_step,
-    count,
     inner_cost,
     inner_gradients,
     loss,
@@ -29,6 +28,7 @@ from metatui.learning.explanations import (
     support,
     times,
 )
+from metatui.utils.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,21 +147,21 @@ class IMAML(GradientBased):
             ),
             code=(
                 *outer_loop(settings),
-                f"    for each of {count(tasks, 'sampled task')}:",
+                f"    for each of {counted(tasks, 'sampled task')}:",
                 f"        D ← {support(settings)}; D' ← {query(settings)}",
                 "        φ ← θ",
                 f"        repeat {times(algorithm.inner_steps)}:",
                 f"            φ ← φ − {algorithm.inner_lr:g} (∇L(D; φ) + {strength} (φ − θ))",
                 "        v ← ∇L(D'; φ)",
-                f"        g_i ← solution of (I + H/{strength}) g_i = v, by {count(options.cg_steps, 'CG step')}",
+                f"        g_i ← solution of (I + H/{strength}) g_i = v, by {counted(options.cg_steps, 'CG step')}",
                 "    g ← mean over tasks of g_i",
                 *adam_step(settings),
             ),
             costs=(
                 inner_cost(settings, "support"),
-                f"{count(tasks, 'gradient')} of query losses, one per task.",
-                f"{count(products, 'Hessian-vector product')} at φ, for the conjugate gradients "
-                f"({count(tasks, 'task')} x ({count(options.cg_steps, 'CG step')} + 1 for the first residual)).",
+                f"{counted(tasks, 'gradient')} of query losses, one per task.",
+                f"{counted(products, 'Hessian-vector product')} at φ, for the conjugate gradients "
+                f"({counted(tasks, 'task')} x ({counted(options.cg_steps, 'CG step')} + 1 for the first residual)).",
                 "Memory does not grow with the number of inner steps.",
             ),
             gradients=inner_gradients(settings) + tasks,

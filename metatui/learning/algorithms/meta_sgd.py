@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, ClassVar
 from metatui.config.registry import Usual
 from metatui.learning.algorithm import RATE, RATE_IS_LEARNED
 from metatui.learning.algorithms.maml import MAML
-from metatui.learning.explanations import Explanation, Rates, count, gradient_based, inner_gradients
+from metatui.learning.explanations import Explanation, Rates, gradient_based, inner_gradients
+from metatui.utils.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -81,7 +82,8 @@ class MetaSGD(MAML):
                 "α ∘",
             ),
             costs=(
-                f"{count(inner_gradients(settings), 'Hessian-vector product')}, one for each inner step of each task.",
+                f"{counted(inner_gradients(settings), 'Hessian-vector product')}, one for each inner step of each "
+                "task.",
                 "Twice as many meta-parameters as MAML, if all parameters are adapted. Memory grows with the number of "
                 "inner steps, because the graph of every inner step is kept.",
             ),

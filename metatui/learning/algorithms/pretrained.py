@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from metatui.config.registry import Usual
 from metatui.learning.algorithm import INNER_STEPS, META_GRADIENT, GradientBased
-from metatui.learning.explanations import Explanation, adam_step, count, count_between, loss, outer_loop, outer_lr
+from metatui.learning.explanations import Explanation, adam_step, count_between, loss, outer_loop, outer_lr
 from metatui.utils.errors import BadInput, quote
+from metatui.utils.text import counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -112,7 +113,7 @@ class Pretrained(GradientBased):
             ),
             code=(
                 *outer_loop(settings),
-                f"    B ← {examples}: as many as {count(algorithm.meta_batch, 'episode')} would contain",
+                f"    B ← {examples}: as many as {counted(algorithm.meta_batch, 'episode')} would contain",
                 "    g ← ∇L(B; θ)",
                 *adam_step(settings),
             ),

@@ -16,7 +16,6 @@ from metatui.learning.algorithm import INNER_STEPS, OUTER_LOOP, GradientBased
 from metatui.learning.explanations import (
     NICHOL,
     Explanation,
-    count,
     inner_cost,
     inner_gradients,
     inner_steps,
@@ -25,6 +24,7 @@ from metatui.learning.explanations import (
     outer_lr,
     support,
 )
+from metatui.utils.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,7 +123,7 @@ class Reptile(GradientBased):
             ),
             code=(
                 *outer_loop(settings),
-                f"    for each of {count(algorithm.meta_batch, 'sampled task')}:",
+                f"    for each of {counted(algorithm.meta_batch, 'sampled task')}:",
                 f"        D ← {support(settings)}",
                 *inner_steps(settings, steps, indent=8, batch=batch),
                 f"    θ ← θ + ε (mean over tasks of θ' − θ), ε = {outer_lr(settings)}",
