@@ -289,7 +289,7 @@ class ComputeSettings(Group):
         "auto, unrolled is used as long as the graphs fit in memory.",
         when=used(ALGORITHMS, "compute.second_order"))
     cuda_graphs: bool = setting(
-        True, "CUDA graphs", "On CUDA, run each meta-step as one CUDA graph.",
+        True, "CUDA graphs", "On CUDA, run each meta-step as one CUDA graph, unless ways or shots vary.",
         when=used(ALGORITHMS, "compute.cuda_graphs"))
     tf32: bool = setting(
         False, "TF32", "On CUDA, use TF32 (10-bit mantissa) for float32 matrix products: faster, but less accurate.")

@@ -37,16 +37,16 @@ from tests.benchmarks.works import Work, works
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
-    rows, told = [], set[str]()
+    rows, printed = [], set[str]()
     for work in works(options.device):
         if options.only.lower() not in work.name.lower():
             continue
         print(f"{work.name} …", file=sys.stderr, flush=True)
         timed, why_not = measured(work, makers(work, engines=options.engines), options.seconds)
         for sentence in why_not:
-            if sentence not in told:
+            if sentence not in printed:
                 print(sentence, file=sys.stderr, flush=True)
-        told.update(why_not)
+        printed.update(why_not)
         rows.append(row(work, timed))
         if options.device != "cpu":
             rows[-1]["floor_ms"] = floor_ms(work)

@@ -56,10 +56,10 @@ def test_cache_is_a_valid_safetensors_file(root: Path) -> None:
 
 def test_progress_with_several_chunks(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "_CHUNK", 2)
-    told: list[tuple[int, int]] = []
-    with packing.listener(lambda done, total: told.append((done, total))):
+    reported: list[tuple[int, int]] = []
+    with packing.listener(lambda done, total: reported.append((done, total))):
         found = load(list_folder(str(root)), size=8, rgb=True)
-    assert told == [(0, 9), (2, 9), (4, 9), (6, 9), (8, 9), (9, 9)]
+    assert reported == [(0, 9), (2, 9), (4, 9), (6, 9), (8, 9), (9, 9)]
     assert found.unusable == {}
     assert len(torch.unique(found.pixels, dim=0)) == 9
 

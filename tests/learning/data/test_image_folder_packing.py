@@ -86,10 +86,10 @@ def test_commands_report_packing_only_when_they_pack(tiny: Path, capsys: Capture
 
 
 def test_worker_process_reports_packing(tiny: Path) -> None:
-    told: list[tuple[int, int]] = []
-    with packing.listener(lambda done, total: told.append((done, total))):
+    reported: list[tuple[int, int]] = []
+    with packing.listener(lambda done, total: reported.append((done, total))):
         live = start_detached(presets.read(tiny).settings)
-    assert told == [(0, IMAGES), (IMAGES, IMAGES)]
+    assert reported == [(0, IMAGES), (IMAGES, IMAGES)]
     with closing(iter(live)) as events:
         assert list(events)
 

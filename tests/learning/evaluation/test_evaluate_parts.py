@@ -61,10 +61,10 @@ def test_gpu_tasks_are_split_by_tensor_size(
 
 
 def test_stages_of_the_set_up(tiny: Make) -> None:
-    told: list[str] = []
-    with stages.listener(told.append):
+    reported: list[str] = []
+    with stages.listener(reported.append):
         set_up(tiny(compute__engine="auto"))
-    assert told == [
+    assert reported == [
         "loading the data",
         "choosing the engine",
         "measuring engines: batched (1 of 2)",

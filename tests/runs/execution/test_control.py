@@ -79,7 +79,7 @@ def steps(seen: list[Event]) -> list[int]:
     return [event.iteration for event in seen if isinstance(event, Progress)]
 
 
-def told(run: RunFolder) -> list[str]:
+def journal_events(run: RunFolder) -> list[str]:
     return [entry.event for entry in run.journal()]
 
 
@@ -113,7 +113,7 @@ def test_commands_are_executed_and_recorded(trained: Trained) -> None:
     assert isinstance(finished, events.Finished)
     assert finished.reason == "stopped"
     assert not trained.run.is_live()
-    assert told(trained.run) == ["started", "tweaked", "paused", "resumed", "evaluated", "warned", "stopped"]
+    assert journal_events(trained.run) == ["started", "tweaked", "paused", "resumed", "evaluated", "warned", "stopped"]
 
 
 def test_two_viewers_see_the_same(trained: Trained) -> None:

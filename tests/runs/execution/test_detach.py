@@ -308,15 +308,15 @@ def test_own_process_is_not_stopped_by_a_signal() -> None:
 
 def test_run_starts_although_its_stages_cannot_be_shown() -> None:
     """Start a run while all writing to the terminal raises an error, as when the terminal has been closed."""
-    told = []
+    shown = []
 
     def write(stage: str) -> None:
-        told.append(stage)
+        shown.append(stage)
         raise OSError("Input/output error")
 
     with stages.listener(write):
         live = start_detached(SMALL)
-    assert told[:2] == ["loading the data", "choosing the engine"]
+    assert shown[:2] == ["loading the data", "choosing the engine"]
     assert isinstance(list(live)[-1], events.Finished)
 
 

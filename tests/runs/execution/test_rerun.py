@@ -41,29 +41,29 @@ SMALL = change(
 LR, BATCH, LENGTH = "algorithm.inner_lr", "algorithm.meta_batch", "training.iterations"
 
 
-def train(session: Session, told: Mapping[int, Callable[[Session], None]], until: int | None = None) -> RunFolder:
+def train(session: Session, actions: Mapping[int, Callable[[Session], None]], until: int | None = None) -> RunFolder:
     """Train to completion, or abandon the run after meta-step `until`, as if it had been killed.
 
     Args:
-        told: functions to call with the session, keyed by the meta-step after which they are called.
+        actions: functions to call with the session, keyed by the meta-step after which they are called.
     """
     iteration = iter(session)
     for event in iteration:
         if isinstance(event, Progress):
-            if event.iteration in told:
-                told[event.iteration](session)
+            if event.iteration in actions:
+                actions[event.iteration](session)
             if event.iteration == until:
                 break
     iteration.close()
     return session.run
 
 
-def tells(*commands: Any) -> Callable[[Session], None]:
-    def tell(session: Session) -> None:
+def submits(*commands: Any) -> Callable[[Session], None]:
+    def submit(session: Session) -> None:
         for command in commands:
             session.submit(command)
 
-    return tell
+    return submit
 
 
 def numbers(run: RunFolder) -> list[tuple[Any, ...]]:
@@ -100,15 +100,15 @@ def again(run: RunFolder, changes: Mapping[str, Scalar] | None = None) -> Sessio
     )
 
 
-TOLD = {
-    7: tells(Change(LR, 0.05)),
-    13: tells(Change(BATCH, 2), Pause(), Evaluate(), Change(LR, 0.02), Resume()),
-    21: tells(Change(LR, 0.5), Change(LR, 0.03), Change(LENGTH, 35)),
+ACTIONS = {
+    7: submits(Change(LR, 0.05)),
+    13: submits(Change(BATCH, 2), Pause(), Evaluate(), Change(LR, 0.02), Resume()),
+    21: submits(Change(LR, 0.5), Change(LR, 0.03), Change(LENGTH, 35)),
 }
 
 
 def test_rerun_repeats_numbers_and_live_changes(tmp_path: Path) -> None:
-    first = train(Session.start(SMALL, runs_dir=tmp_path, preset="small"), TOLD)
+    first = train(Session.start(SMALL, runs_dir=tmp_path, preset="small"), ACTIONS)
     session = again(first)
     list(session)
     second = session.run
@@ -122,8 +122,8 @@ def test_rerun_repeats_numbers_and_live_changes(tmp_path: Path) -> None:
 
 
 def test_rerun_of_an_interrupted_run(tmp_path: Path) -> None:
-    run = train(Session.start(SMALL, runs_dir=tmp_path), TOLD, until=15)
-    train(Session.resume(run), {21: TOLD[21], 25: tells(Checkpoint())}, until=26)
+    run = train(Session.start(SMALL, runs_dir=tmp_path), ACTIONS, until=15)
+    train(Session.resume(run), {21: ACTIONS[21], 25: submits(Checkpoint())}, until=26)
     list(Session.resume(run))
     list(Session.resume(run, {LENGTH: 40}))
     assert [p.iteration for p in read_all(run.metrics())] == list(range(1, 41))
@@ -133,7 +133,7 @@ def test_rerun_of_an_interrupted_run(tmp_path: Path) -> None:
 
 
 def test_killed_rerun_resumes_its_plan(tmp_path: Path) -> None:
-    first = train(Session.start(SMALL, runs_dir=tmp_path), TOLD)
+    first = train(Session.start(SMALL, runs_dir=tmp_path), ACTIONS)
     for until in (3, 13, 22):
         killed = train(again(first), {}, until=until)
         list(Session.resume(killed))
@@ -141,7 +141,7 @@ def test_killed_rerun_resumes_its_plan(tmp_path: Path) -> None:
 
 
 def test_rerun_with_other_settings(tmp_path: Path) -> None:
-    first = train(Session.start(SMALL, runs_dir=tmp_path, preset="small"), {5: tells(Change(LR, 0.05))})
+    first = train(Session.start(SMALL, runs_dir=tmp_path, preset="small"), {5: submits(Change(LR, 0.05))})
     session = again(first, {"training.seed": 3, LR: 0.002})
     list(session)
     assert session.run.settings().training.seed == 3
@@ -204,8 +204,8 @@ def test_resume_changes_undo_later_changes(tmp_path: Path) -> None:
 
     These changes must not return if the run is killed again before it saves another checkpoint.
     """
-    told = {12: tells(Change(LR, 0.05), Change(BATCH, 2)), 15: tells(Change(LR, 0.07))}
-    run = train(Session.start(SMALL, runs_dir=tmp_path), told, until=17)
+    actions = {12: submits(Change(LR, 0.05), Change(BATCH, 2)), 15: submits(Change(LR, 0.07))}
+    run = train(Session.start(SMALL, runs_dir=tmp_path), actions, until=17)
     train(Session.resume(run, {LR: 0.001}), {}, until=11)
     undone = [(e.iteration, e.details["at"], e.details["new"]) for e in run.journal() if e.event == "undone"]
     assert undone == [(10, 12, 0.05), (10, 15, 0.07)]
@@ -218,7 +218,7 @@ def test_resume_changes_undo_later_changes(tmp_path: Path) -> None:
 
 
 def test_repeated_resumes_keep_each_change_once(tmp_path: Path) -> None:
-    run = train(Session.start(SMALL, runs_dir=tmp_path), {3: tells(Change(LR, 0.05))}, until=5)
+    run = train(Session.start(SMALL, runs_dir=tmp_path), {3: submits(Change(LR, 0.05))}, until=5)
     for until in (6, 4, 7, 8):
         train(Session.resume(run), {}, until=until)
     assert len(tweaks(run)) == 5
@@ -230,8 +230,8 @@ def test_preset_saved_from_a_run_repeats_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(paths, "user_presets_dir", lambda: tmp_path / "presets")
-    told = {7: tells(Change(LR, 0.05), Change(BATCH, 2)), 13: tells(Change(LR, 0.02))}
-    first = train(Session.start(SMALL, runs_dir=tmp_path / "runs"), told)
+    actions = {7: submits(Change(LR, 0.05), Change(BATCH, 2)), 13: submits(Change(LR, 0.02))}
+    first = train(Session.start(SMALL, runs_dir=tmp_path / "runs"), actions)
     place = ["--runs-dir", str(tmp_path / "runs"), "--json"]
     assert main(["presets", "save", "mine", "--from", first.id, *place]) == 0
     planned = json.loads(capsys.readouterr().out)["changes"]
@@ -246,7 +246,7 @@ def test_preset_saved_from_a_run_repeats_it(
 
 
 def test_rerun_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    first = train(Session.start(SMALL, runs_dir=tmp_path), {4: tells(Change(LR, 0.05), Evaluate())})
+    first = train(Session.start(SMALL, runs_dir=tmp_path), {4: submits(Change(LR, 0.05), Evaluate())})
     assert main(["rerun", first.id, "--runs-dir", str(tmp_path), "--json"]) == 0
     second = RunFolder(Path(json.loads(capsys.readouterr().out)["dir"]))
     assert second != first
@@ -260,10 +260,10 @@ def test_rerun_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 def test_rerun_repeats_requested_validations(tmp_path: Path) -> None:
     """A rerun must repeat requested validations, because they affect the best parameters and early stopping."""
     settings = change(SMALL, {"training.early_stop": 3, LENGTH: 80, "evaluation.every": 20})
-    told = {13: tells(Pause(), Evaluate(), Change(LR, 0.002), Evaluate(), Resume()), 27: tells(Evaluate())}
-    first = train(Session.start(settings, runs_dir=tmp_path), told)
-    killed = train(Session.start(settings, runs_dir=tmp_path), told, until=15)
-    train(Session.resume(killed), {27: told[27]})
+    actions = {13: submits(Pause(), Evaluate(), Change(LR, 0.002), Evaluate(), Resume()), 27: submits(Evaluate())}
+    first = train(Session.start(settings, runs_dir=tmp_path), actions)
+    killed = train(Session.start(settings, runs_dir=tmp_path), actions, until=15)
+    train(Session.resume(killed), {27: actions[27]})
     assert_same(first, killed)
     list(other := again(first))
     assert_same(first, other.run)
@@ -275,8 +275,8 @@ def test_resume_with_an_unchanged_value_undoes_later_changes(tmp_path: Path) -> 
 
     These changes must not return if the run is killed and resumed a second time.
     """
-    told = {10: tells(Change(LR, 0.05), Checkpoint()), 12: tells(Change(LR, 0.07))}
-    run = train(Session.start(SMALL, runs_dir=tmp_path), told, until=15)
+    actions = {10: submits(Change(LR, 0.05), Checkpoint()), 12: submits(Change(LR, 0.07))}
+    run = train(Session.start(SMALL, runs_dir=tmp_path), actions, until=15)
     train(Session.resume(run, {LR: 0.05}), {}, until=13)
     list(last := Session.resume(run))
     assert last.settings.algorithm.inner_lr == 0.05
