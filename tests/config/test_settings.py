@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from metatui.config.fields import FIELDS, assignment, change, find_field, fixed_because, parse, text_of, without_effect
 from metatui.config.settings import Settings
 from metatui.learning.data.omniglot.splits import CHARACTERS
-from metatui.utils.errors import Problem, SettingsError, quote
+from metatui.utils.errors import Problem, SettingsError
 
 T = TypeVar("T")
 
@@ -201,12 +201,6 @@ def test_options_of_algorithms_are_suggested() -> None:
 def test_find_field_suggests_the_group() -> None:
     with pytest.raises(SettingsError, match=r"did you mean algorithm.meta_batch\?"):
         find_field("meta_batch")
-
-
-def test_quoted_values_are_printable() -> None:
-    assert quote("a\nb\x1b[31m") == "'a�b�[31m'"
-    assert len(quote("x" * 1000)) == 62
-    assert quote(3) == "3"
 
 
 @pytest.mark.parametrize("value", [0.012345678901234, 0.1 + 0.2, 1e-07, 5.0])

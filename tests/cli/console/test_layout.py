@@ -11,7 +11,6 @@ from metatui.cli import main
 from metatui.cli.console.layout import column_widths, say, show_properties, show_table
 from metatui.cli.console.output import UNLIMITED, console
 from metatui.config.fields import FIELDS, text_of
-from metatui.utils.text import wrap_text
 
 Capture = pytest.CaptureFixture[str]
 
@@ -52,18 +51,6 @@ def test_rows_of_a_narrow_table_are_lists() -> None:
         on, ("a", "b", "difference", "p"), [("x" * 30, "y", "1.00 ± 0.10", "")], numbers=("difference",), names=2
     )
     assert printed(on) == f"{'x' * 30}, y\n    difference  1.00 ± 0.10\n"
-
-
-@pytest.mark.parametrize("value", ["(p < 0.0001)", "p = 0.012", "95.0 ± 0.4 %", "95.0 +/- 0.4 %", "α = 0.1"])
-def test_values_are_not_broken(value: str) -> None:
-    for width in range(len(value), 60):
-        lines = wrap_text(f"The mean of the runs is {value} on all of the tasks", width)
-        assert max(map(len, lines)) <= width
-        assert any(value in line for line in lines)
-
-
-def test_values_that_do_not_fit_are_broken_between_words() -> None:
-    assert wrap_text("algorithm.inner_lr = 0.01", 20) == ["algorithm.inner_lr =", "0.01"]
 
 
 def test_long_words_are_not_cut() -> None:

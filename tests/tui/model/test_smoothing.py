@@ -8,12 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from metatui.config.settings import Settings
 from metatui.events import Command, Event, Progress, Started
-from metatui.learning.evaluation.statistics import smoothed
 from metatui.runs.analysis.comparison.training_curves import read_steps, training_curve
 from metatui.runs.execution.control.messages import Hello
 from metatui.runs.storage.metrics import MetricsWriter
@@ -23,20 +20,9 @@ from metatui.tui.controllers.run_client import RunClient
 from metatui.tui.model.history import History
 from metatui.tui.model.replay import Replay
 from metatui.tui.model.run_model import RunModel
-from metatui.utils.smoothing import DECAYS, ExponentialAverage
+from metatui.utils.smoothing import DECAYS
 from tests.tui.fakes import progress, started
-
-
-def definition(values: Sequence[float], decay: float) -> list[float]:
-    """Compute the exponential moving average of `values` with bias correction, directly from its definition.
-
-    The average is s_t / (1 - decay^t), where s_t = decay * s_(t-1) + (1 - decay) * x_t and s_0 = 0.
-    """
-    found, s = [], 0.0
-    for t, value in enumerate(values, 1):
-        s = decay * s + (1 - decay) * value
-        found.append(s / (1 - decay**t))
-    return found
+from tests.utils.test_smoothing import definition
 
 
 class PartialRun:
@@ -94,24 +80,6 @@ def agrees(history: History, values: Sequence[float]) -> None:
             assert points
             for point in points:
                 assert point.mean == pytest.approx(expected[int(point.x) - 1], rel=1e-9)
-
-
-@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60), st.sampled_from(DECAYS), st.integers(0, 60))
-def test_average_matches_definition(values: list[float], decay: float, cut: int) -> None:
-    average = ExponentialAverage(decay)
-    found = average.extend(values[:cut]) + average.extend(values[cut:])
-    assert found == pytest.approx(definition(values, decay), rel=1e-9, abs=1e-6)
-    span = 2 / (1 - decay) - 1
-    assert smoothed(values, span) == pytest.approx(found, rel=1e-9, abs=1e-6)
-
-
-def test_nonfinite_values_have_no_weight() -> None:
-    nan, inf = math.nan, math.inf
-    found = ExponentialAverage(0.5).extend([nan, 1.0, inf, 4.0, *[nan] * 5000, 7.0])
-    assert math.isnan(found[0])
-    assert found[1:5] == pytest.approx([1.0, 1.0, (0.25 + 4) / 1.25, (0.25 + 4) / 1.25])
-    assert found[-2] == found[4]
-    assert found[-1] == pytest.approx(7.0)
 
 
 def test_live_reopened_and_compared_match_definition(run: RunFolder) -> None:

@@ -1,3 +1,5 @@
+"""Tests of formatting means and intervals."""
+
 from __future__ import annotations
 
 import math
