@@ -33,6 +33,15 @@ def test_usable_cores_are_those_allowed(allowed: set[int], cores: int, monkeypat
     assert usable_cores() == cores
 
 
+@pytest.mark.parametrize(("count", "cores"), [(6, 4), (2, 2), (None, 1)])
+def test_all_processors_are_allowed_on_a_system_without_affinity(
+    count: int | None, cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: count)
+    assert usable_cores() == cores
+
+
 V1 = "4:memory:/\n2:cpu,cpuacct:/docker/a1\n0::/\n"
 
 
@@ -51,6 +60,8 @@ V1 = "4:memory:/\n2:cpu,cpuacct:/docker/a1\n0::/\n"
         ("0::/\n", {"cpu.max": ""}, 4),
         (V1, {"cpu/cpu.cfs_quota_us": "250000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
         (V1, {"cpu/docker/a1/cpu.cfs_quota_us": "100000\n", "cpu/docker/a1/cpu.cfs_period_us": "100000\n"}, 1),
+        ("0::/a:b\n", {"a:b/cpu.max": "200000 100000\n"}, 2),
+        ("3:cpuset:/\n", {"cpu/cpu.cfs_quota_us": "200000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4),
         (V1, {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4),
     ],
 )  # fmt: skip
