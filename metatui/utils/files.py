@@ -66,11 +66,11 @@ def open_regular(path: Path) -> BinaryIO:
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise NotAFile(path)
-    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb")
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # the file was replaced after the first check
-        file.close()
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):  # the file was replaced after the first check
+        os.close(handle)
         raise NotAFile(path)
-    return file
+    return os.fdopen(handle, "rb")
 
 
 def read_bounded(path: Path, limit: int) -> bytes:

@@ -125,6 +125,13 @@ def test_pipe_is_not_opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         open_regular(path.with_name("pipe"))
 
 
+def test_folder_that_replaces_a_file_is_not_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    status = path.stat()
+    monkeypatch.setattr(os, "stat", lambda *_, **__: status)
+    with pytest.raises(NotAFile):
+        open_regular(path.parent)
+
+
 def replace_all(path: Path, data: bytes) -> None:
     with replacing(path) as file:
         file.write(data)
