@@ -143,7 +143,7 @@ def test_limited_terminals(env: dict[str, str]) -> None:
     with Program(env=env) as program:
         program.see("Settings")
         program.press("f1")
-        program.see("Help")
+        program.see("Press / to search")
         program.press("escape")
         program.press("f10")
         assert program.ended() == 0
@@ -157,4 +157,4 @@ def test_huge_paste_into_a_real_terminal() -> None:
             program.look()
         program.press("escape")
         program.press("f1")
-        program.see("Help")
+        program.see("Press / to search")
