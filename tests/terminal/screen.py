@@ -19,8 +19,8 @@ ESCAPES = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)
 STYLES = re.compile(rb"\x1b\[([\d;]*)m")
 TRUE_COLOURS = re.compile(rb"[34]8;2;(\d+);(\d+);(\d+)")
 
-ENTER, CLEAR = b"\x1b[?1049h", b"\x1b[2J"
-"""Escape sequences that enter and clear the alternate screen. Terminals clear it on entry, but pyte does not."""
+ENTER, CLEAR, LEAVE = b"\x1b[?1049h", b"\x1b[2J", b"\x1b[?1049l"
+"""Escape sequences that enter, clear and leave the alternate screen. Terminals clear it on entry, but pyte does not."""
 
 ALTERNATE_SCREEN, CURSOR, BRACKETED_PASTE, FOCUS_EVENTS = 1049, 25, 2004, 1004
 MOUSE = (1000, 1002, 1003, 1005, 1006, 1015, 1016)

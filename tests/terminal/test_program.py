@@ -18,6 +18,7 @@ from tests.terminal.checks import LARGE, SMALL, assert_nothing_lost, assert_usab
 from tests.terminal.conftest import ENDLESS, Open
 from tests.terminal.journey import INNER_LR, PRESET, journey
 from tests.terminal.program import Program
+from tests.terminal.screen import ALTERNATE_SCREEN
 
 
 def test_typical_session(open_program: Open, runs_dir: Path, tmp_path: Path) -> None:
@@ -121,6 +122,7 @@ def test_the_screen_is_drawn_again_after_a_suspension(open_program: Open) -> Non
         program.press("ctrl+z")
         program.until(lambda: program.stopped, "stopped as a job")
         os.kill(program.process.pid, signal.SIGCONT)
+        program.until(lambda: program.emulator.modes[ALTERNATE_SCREEN], "the app's screen, which is blank at first")
         program.until(lambda: program.rows == rows, "the same screen")
         program.press("f10")
         assert program.ended() == 0

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tests.terminal.conftest import Open
 from tests.terminal.program import Program
+from tests.terminal.screen import ENTER, LEAVE
 
 NOT_UTF8 = (
     b"\xe9",  # an 8-bit meta key, or a Latin-1 paste
@@ -63,6 +64,9 @@ def test_unwritable_log_is_reported_once(open_program: Open, tmp_path: Path) -> 
         program.see("There is no log", "F5 Start")
         program.press("f10")
         assert program.ended() == 0
+        before, _, rest = program.emulator.sent.partition(ENTER)
+        after = rest.rpartition(LEAVE)[2]
+        assert b"There is no log" not in before + after
 
 
 def test_unknown_color_system_is_bad_input(disk: dict[str, str]) -> None:
