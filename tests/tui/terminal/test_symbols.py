@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,9 +49,16 @@ def test_terminal_without_name_gets_ascii() -> None:
     assert detect({}, "utf-8") is Symbols.ASCII
 
 
-def test_tmux_is_queried_only_inside_tmux(tmp_path: object) -> None:
-    assert symbols.tmux_utf8({"PATH": str(tmp_path)}) is None
-    assert symbols.tmux_utf8({"TMUX": "/nowhere,1,0", "PATH": str(tmp_path)}) is None
+def test_tmux_is_queried_only_inside_tmux(tmp_path: Path) -> None:
+    outside = {"PATH": str(tmp_path)}
+    inside = {**outside, "TMUX": "/nowhere,1,0"}
+    assert symbols.tmux_utf8(inside) is None, "there is no tmux"
+    tmux = tmp_path / "tmux"
+    for reply, utf8 in (("1", True), ("0", False), ("", None)):
+        tmux.write_text(f"#!/bin/sh\necho '{reply}'\n")
+        tmux.chmod(0o755)
+        assert symbols.tmux_utf8(inside) is utf8
+        assert symbols.tmux_utf8(outside) is None
 
 
 @given(st.text())
