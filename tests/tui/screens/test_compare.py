@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input
+from textual.widgets import Input, Switch
 
 from metatui.config.fields import change
 from metatui.config.settings import Settings
@@ -380,6 +380,10 @@ async def test_export(tmp_path: Path) -> None:
         await pilot.press("end", "backspace")
         assert path.value == before[:-1], "the path is not selected"
         assert str(app.screen.query_one("#dialog-error").render()) == "", "the error was that of another path"
+        (tmp_path / "made.svg").write_text("earlier")
+        app.screen.query_one("#save-overwrite", Switch).value = True
+        assert await write("made.svg") == ""
+        assert (tmp_path / "made.svg").read_text().startswith("<svg")
 
 
 @pytest.mark.usefixtures("fake_helper")
@@ -432,8 +436,12 @@ async def test_resize() -> None:
             await pilot.resize_terminal(*size)
             await pilot.pause()
             await pilot.press("n")
-        assert screen.sections.section in SECTIONS
-        assert "Difference" in text_of(screen, "#compare-result") or screen.sections.section == "tables"
+        assert text_of(screen, "#compare-tables").startswith("Cost of training")
+        await pilot.press("b")
+        assert "In words" in text_of(screen, "#compare-result")
+        await pilot.resize_terminal(160, 48)
+        await pilot.pause()
+        assert all(screen.query_one(f"#compare-{section}").size.area > 0 for section in SECTIONS)
 
 
 def test_intervals_end_at_the_bottom_of_a_log_axis() -> None:
