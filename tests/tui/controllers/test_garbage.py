@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import time
 from collections.abc import Callable, Iterator
@@ -36,13 +37,18 @@ def collected() -> Iterator[list[int]]:
     gc.callbacks.remove(record)
 
 
-async def test_garbage_is_collected_after_the_start(make: Make) -> None:
-    app = make()
+async def test_garbage_is_collected_after_the_start(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    app, checked = make(), asyncio.Event()
+    monkeypatch.setattr(garbage, "CHECK_SECONDS", 0.001)
+    monkeypatch.setattr(app.garbage, "collect_in_pause", checked.set)
     async with app.run_test():
         gc.disable()  # as the command line does
+        frozen = gc.get_freeze_count()
         await app.settle()
         assert gc.isenabled()
         assert gc.get_threshold() == garbage.THRESHOLDS
+        assert gc.get_freeze_count() > frozen, "existing objects are not collected"
+        await checked.wait()
 
 
 async def test_garbage_is_collected_in_pauses(make: Make, collected: list[int]) -> None:
