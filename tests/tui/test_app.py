@@ -19,6 +19,7 @@ from metatui.runs.storage.journal import JournalWriter
 from metatui.runs.storage.lock import RunLock
 from metatui.runs.storage.metrics import MetricsWriter
 from metatui.tui.app import MetatuiApp
+from metatui.tui.colors.themes import CYCLE
 from metatui.tui.controllers.analysis import AnalysisController
 from metatui.tui.controllers.background import BackgroundController
 from metatui.tui.controllers.hints import HintsController
@@ -30,7 +31,7 @@ from metatui.tui.launch import make_app, opening_settings
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.preferences import PaneSizes, load
 from metatui.tui.screens.main.header_footer import KeyBar, offered
-from metatui.tui.screens.main.work import PANES, WorkTab
+from metatui.tui.screens.main.work import PANES, PaneStrip, WorkTab
 from metatui.utils import paths
 from metatui.utils.errors import BadInput
 from tests.tui.fakes import FakeSessions, progress, saved_run
@@ -57,8 +58,8 @@ def test_actions_have_one_method_and_unique_keys() -> None:
         doing = [owner for owner in owners if hasattr(owner, f"action_{action.id}")]
         assert len(doing) == 1 or (not doing and hasattr(MetatuiApp, f"action_{action.id}"))
         assert action.help.endswith(".")
-    for tab in ("work", "runs", "presets"):
-        keys = [key for action in ACTIONS if action.tab == tab for key in action.keys.split(",")]
+    for tabs in (("work", None), ("runs",), ("presets",)):  # the keys of a list replace those of all tabs
+        keys = [key for action in ACTIONS if action.tab in tabs for key in action.keys.split(",")]
         assert len(keys) == len(set(keys))
 
 
@@ -273,7 +274,8 @@ async def test_resumed_run_keeps_its_curves(make: Make, sessions: FakeSessions, 
 
 async def test_first_three_marked_runs_are_shown_together(make: Make, runs_dir: Path) -> None:
     for number in range(4):
-        saved_run(runs_dir, Settings(), name=f"maml-sinusoid-2026010{number}-000000", steps=3)
+        settings = change(Settings(), {"evaluation.seed": number // 2})
+        saved_run(runs_dir, settings, name=f"maml-sinusoid-2026010{number}-000000", steps=3)
     app = make()
     async with app.run_test(size=(200, 60)) as pilot:
         await pilot.press("2")
@@ -284,7 +286,12 @@ async def test_first_three_marked_runs_are_shown_together(make: Make, runs_dir: 
         assert len(app.runs_tab.marked) == 4
         assert [len(runs.views) for runs in app.run_controller.side_by_side] == [3, 3, 3]
         assert len({runs.colour for runs in app.run_controller.side_by_side}) == 3
+        labels = [runs.label for runs in app.run_controller.side_by_side]
+        assert labels == app.runs_tab.marked[:3], "their algorithms are the same"
         assert [run.status for run in app.run_controller.shown_runs] == ["adaptation"] * 3
+        await pilot.press("1")
+        await pilot.pause()
+        assert "The marked runs on different held-out test tasks" in "\n".join(lines(app))
         model = RunModel(Settings(), app.runs_tab.marked[0], "Finished")
         app.run_controller.shown = model  # the run that is open before runs are marked
         assert [run.status for run in app.run_controller.shown_runs] == ["finished", "adaptation", "adaptation"]
@@ -307,6 +314,17 @@ async def test_theme_is_saved(make: Make) -> None:
         await pilot.press("ctrl+t")
         await pilot.pause()
         assert any("was renamed to app.toml.bad" in notice.message for notice in broken._notifications)
+
+
+async def test_preferences_that_cannot_be_saved_are_reported(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        paths.app_state_file().unlink()
+        paths.app_state_file().mkdir()
+        await pilot.press("ctrl+t")
+        await pilot.pause()
+        assert next(iter(app._notifications)).message.startswith("The preferences could not be saved: ")
+        assert app.theme == CYCLE[1], "the theme has changed nevertheless"
 
 
 def test_unknown_theme_is_bad_input(runs_dir: Path) -> None:
@@ -354,6 +372,12 @@ async def test_mouse_on_tabs_and_key_bar(make: Make, sessions: FakeSessions) -> 
         await pilot.click("#key-bar", offset=(3, 0))
         await pilot.pause()
         assert sessions.session is not None
+        await pilot.resize_terminal(80, 24)
+        await pilot.pause()
+        strip = app.query_one(PaneStrip)
+        await pilot.click(PaneStrip, offset=(1 + strip.render().plain.index("Adaptation"), 0))
+        await pilot.pause()
+        assert app.work_tab.pane == "adaptation"
         sessions.session.end()
         await sessions.session.over(app, pilot)
 
