@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from textual.app import App, ComposeResult
+from textual.events import MouseScrollDown, MouseScrollUp
+from textual.geometry import Offset
+from textual.pilot import Pilot
 from textual.widget import Widget
 
 from metatui.events import CurveView, ImageView, RegressionView, ScatterView, TaskView
@@ -42,6 +45,14 @@ class Stage(App[None]):
 
     def on_mount(self) -> None:
         self._then()
+
+
+async def turn_wheel(pilot: Pilot[None], widget: Widget, by: int, x: int = 0, y: int = 0) -> None:
+    """Turn the mouse wheel up (if `by` is negative) or down, at a position relative to the content of a widget."""
+    position = widget.content_region.offset + Offset(x, y)
+    kind = MouseScrollUp if by < 0 else MouseScrollDown
+    widget.post_message(kind(widget, *position, 0, by, 0, False, False, False, *position))
+    await pilot.pause()
 
 
 def wobble(index: int) -> float:

@@ -23,7 +23,7 @@ from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.charts import ChartData, LineChart, MetricSparkline, Series
 from metatui.tui.widgets.charts.canvas import draw_signals
 from metatui.tui.widgets.charts.plot import View
-from tests.tui.drawing import Stage, curves, falling, rising
+from tests.tui.drawing import Stage, curves, falling, rising, turn_wheel
 
 
 def draw(
@@ -301,6 +301,12 @@ async def test_cursor_zoom_and_pan() -> None:
         assert middle is not None
         assert 400 < middle < 800
         draw(chart, [*lines, Series("", palette.VALIDATION, [(1.0, 0.25), (1000.0, 0.95)])])
+        await turn_wheel(pilot, chart, -1, x=50, y=8)
+        assert chart.view.window is not None
+        assert chart.view.window[1] - chart.view.window[0] == pytest.approx(999 / 2)
+        assert chart.view.window[0] < middle < chart.view.window[1]
+        await turn_wheel(pilot, chart, 1, x=50, y=8)
+        assert chart.view.window is None
         await pilot.press("end")
         assert head().endswith("validation 0.900 to 0.950")
         chart.show(ChartData((lines[0],), x_label="seconds"))

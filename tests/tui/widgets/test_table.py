@@ -7,6 +7,7 @@ from textual import on
 from textual.app import App, ComposeResult
 
 from metatui.tui.widgets.table import Cell, Column, Heading, Item, Table
+from tests.tui.drawing import turn_wheel
 
 COLUMNS = (Column("Name", least=4, sortable=True), Column("Steps", right=True), Column("Note"))
 
@@ -125,6 +126,11 @@ async def test_cursor_skips_headings() -> None:
         await pilot.press("down", "down", "home")
         await pilot.pause()
         assert app.lines()[1].startswith("One  first")
+        await turn_wheel(pilot, app.table, 1)
+        assert app.lines()[1:] == ["Two", "  run b       1  a note", "  run c       1  a note"]
+        await turn_wheel(pilot, app.table, -1)
+        assert app.lines()[1].startswith("One  first")
+        assert app.table.selected == "a", "the wheel does not move the cursor"
         await pilot.resize_terminal(30, 3)
         await pilot.press("down")
         await pilot.resize_terminal(30, 2)
