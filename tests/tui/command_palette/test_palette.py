@@ -13,6 +13,7 @@ from textual.widgets import Input
 
 from metatui.config import presets
 from metatui.config.settings import Settings
+from metatui.runs.storage.lock import RunLock
 from metatui.tui.app import MetatuiApp
 from metatui.tui.command_palette.provider import MAX_QUERY, CommandProvider
 from metatui.tui.command_palette.screen import NOTHING_HERE, Palette
@@ -269,7 +270,13 @@ async def test_presets_and_runs(make: Make, sessions: FakeSessions, runs_dir: Pa
         await settled(app, pilot)
         assert app.run_controller.shown is not None
         assert app.run_controller.shown.iteration == 2
-        await pilot.press("f5")
+        lock = RunLock(runs_dir / "maml-sinusoid-20260101-000000" / "lock")  # as if it were training
+        await search(app, pilot, "maml 20260101")
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert sessions.attached == ["maml-sinusoid-20260101-000000"]
+        lock.release()
+        await pilot.press("d", "f5")
         assert (await search(app, pilot, "preset quick"))["Load preset: quick"].startswith(
             "Not possible now. A run is already"
         )

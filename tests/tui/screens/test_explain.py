@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,7 @@ from metatui.config.usual import with_algorithm
 from metatui.tui.app import MetatuiApp
 from metatui.tui.screens.explain import ExplainScreen
 from metatui.tui.widgets.scroll_view import ScrollView
+from tests.tui.fakes import saved_run
 from tests.tui.screens.conftest import ScreenApp, text_of
 from tests.tui.sizes import SIZES
 
@@ -107,12 +109,18 @@ async def test_a_new_page_starts_at_its_top() -> None:
         assert page(screen).startswith("FOMAML")
 
 
-async def test_the_form_or_the_selected_preset_is_explained(make: Callable[..., MetatuiApp]) -> None:
+async def test_the_form_or_the_selected_row_is_explained(make: Callable[..., MetatuiApp], runs_dir: Path) -> None:
+    saved_run(runs_dir, change(Settings(), {"algorithm.name": "reptile"}), name="reptile-20260101-000000", steps=1)
     app = make()
     async with app.run_test(size=(120, 60)) as pilot:
         await pilot.press("ctrl+g")
         assert (await opened(pilot)).algorithm == "maml"
-        await pilot.press("escape", "escape", "3")
+        await pilot.press("escape", "escape", "2")
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+        await pilot.press("ctrl+g")
+        assert (await opened(pilot)).algorithm == "reptile"
+        await pilot.press("escape", "3")
         await app.workers.wait_for_complete()
         await pilot.pause()
         chosen = app.presets_tab.selected

@@ -20,7 +20,13 @@ from metatui.runs.storage.run_folder import RunFolder
 from metatui.tui.app import MetatuiApp
 from metatui.tui.screens.dialogs.prompt import AskScreen
 from metatui.tui.screens.explorer.query import STEPS, ExplorerQuery, wave_of
-from metatui.tui.screens.explorer.screen import ExplorerHeader, ExplorerPanel, ExplorerScreen, loss_curves
+from metatui.tui.screens.explorer.screen import (
+    ExplorerHeader,
+    ExplorerPanel,
+    ExplorerScreen,
+    describe_rates,
+    loss_curves,
+)
 from metatui.tui.widgets.charts import LineChart
 from tests.runs.analysis.comparisons import GLYPHS, train
 from tests.tui.drawing import episode, scatter, wave
@@ -77,6 +83,22 @@ async def test_steps_need_no_computation(make: Callable[[], MetatuiApp], runs_di
         assert panel.shown_step == 0
         assert len(helper.asked) == 1
         assert header(screen) == "Held-out test task 0"
+
+
+@pytest.mark.usefixtures("fake_helper")
+async def test_the_task_of_the_adaptation_pane_is_explored(make: Callable[[], MetatuiApp], runs_dir: Path) -> None:
+    run = saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000", steps=3, test=False)
+    app = make()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2")
+        await app.workers.wait_for_complete()
+        await pilot.press("enter")
+        await app.workers.wait_for_complete()
+        await pilot.press("ctrl+o", "full_stop", "a")
+        _, helper = await opened(pilot)
+        (asked,) = helper.asked
+        assert [each.id for each in asked.args[0]] == [run.id]
+        assert (asked.keywords["task"], asked.keywords["split"]) == (2, "val")
 
 
 @pytest.mark.usefixtures("fake_helper")
@@ -191,6 +213,29 @@ def test_wave_of_view(amplitude: float, phase: float) -> None:
     truth = tuple(amplitude * math.sin(x - phase) for x in view.grid)
     recovered = wave_of(view.__class__(**{**vars(view), "truth": truth}))
     assert (recovered.amplitude, recovered.phase) == pytest.approx((amplitude, phase), abs=0.006)
+
+
+def test_task_numbers_and_rates_stay_within_their_limits() -> None:
+    assert ExplorerQuery(1).change_task(-1).change_task(-1) == ExplorerQuery(0)
+    query = ExplorerQuery()
+    for _ in range(30):
+        query = query.change_rate(1)
+    assert query.rate == 1.25**20
+    for _ in range(60):
+        query = query.change_rate(-1)
+    assert query.rate == 1.25**-20
+    assert query.change_rate(0) == ExplorerQuery()
+
+
+def test_changed_rates_are_shown_with_those_of_the_runs() -> None:
+    one, two = both()
+    assert describe_rates([]) == ""
+    assert describe_rates([one, two]) == "Inner rate 0.01"
+    one, two = replace(one, inner_lr=0.0125), replace(two, inner_lr=0.125, own_lr=0.1)
+    assert describe_rates([one]) == "Inner rate 0.0125 (validated with 0.01)"
+    assert describe_rates([one, two]) == (
+        "Inner rates: MAML 0.0125 (validated with 0.01), Reptile 0.125 (validated with 0.1)"
+    )
 
 
 def test_waves_stay_within_their_limits() -> None:

@@ -188,6 +188,16 @@ async def test_refused_actions(store: RunStore, monkeypatch: pytest.MonkeyPatch)
         assert text_of(screen, "#suite-state") == with_keys(BUSY)
 
 
+async def test_a_single_finished_run_is_not_compared(store: RunStore) -> None:
+    made(store, finished=1)
+    async with suite_app(store).run_test(size=(120, 40)) as pilot:
+        screen = await opened(pilot)
+        await pilot.press("c")
+        text = "Comparing waves needs two finished runs, but 1 run is finished."
+        assert text_of(screen, "#suite-state") == text
+        assert FakeHelper.made == []
+
+
 async def test_the_selected_run_selects_the_comparison(store: RunStore) -> None:
     made(store, finished=6)
     async with suite_app(store).run_test(size=(80, 24)) as pilot:
