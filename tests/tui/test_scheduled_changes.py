@@ -23,6 +23,12 @@ async def test_scheduled_changes_are_started(make: Make, sessions: FakeSessions)
         await pilot.pause()
         assert "Scheduled changes: 2." in [n.message for n in app._notifications][-1]
         assert app.work_tab.status.render_line(0).text.startswith("form: preset mine with 2 scheduled changes  ")
+        await pilot.press("f2")
+        await pilot.pause()
+        await pilot.press("enter")
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+        assert presets.load("my-maml-sinusoid").changes == changes
         await pilot.press("3")
         app.presets_tab.reload(saved="mine")
         await app.workers.wait_for_complete()

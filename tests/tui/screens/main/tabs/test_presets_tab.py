@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input
+from textual.widgets import Input, Switch
 
 from metatui.config import presets
 from metatui.config.fields import change
 from metatui.config.preset_groups import in_order
 from metatui.config.settings import Settings
+from metatui.events import Finished, Tweaked
+from metatui.runs.formatting import headline
 from metatui.tui.app import MetatuiApp
 from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 from metatui.tui.screens.dialogs.save_preset import SavePresetScreen
@@ -23,7 +25,7 @@ from metatui.tui.screens.main.tabs.presets_tab import PresetsTab
 from metatui.tui.widgets.static_text import StatusLine
 from metatui.tui.widgets.table import Heading, Item
 from metatui.utils import paths
-from tests.tui.fakes import FakeSessions, saved_run
+from tests.tui.fakes import FakeSessions, evaluation, saved_run
 from tests.tui.screens.conftest import text_of
 
 SIZE = (160, 48)
@@ -192,6 +194,39 @@ async def test_presets_are_saved_previewed_loaded_started_and_deleted(make: Make
         assert sessions.session is not None
         sessions.session.end()
         await sessions.session.over(app, pilot)
+
+
+@pytest.mark.parametrize("live", [False, True], ids=["unchanged", "changed_live"])
+async def test_a_preset_that_reproduces_a_test_has_its_result(make: Make, sessions: FakeSessions, live: bool) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("f5")
+        await settled(app, pilot)
+        session = sessions.session
+        assert session is not None
+        test = evaluation(session.settings, 20, "test")
+        if live:  # the change is undone, so the settings are the same
+            for old, new in ((0.01, 0.1), (0.1, 0.01)):
+                session.emit(Tweaked(10, "algorithm.inner_lr", old, new))
+        session.end(Finished(20, "iterations", 1.0, test))
+        await session.over(app, pilot)
+        await pilot.press("f2")
+        await pilot.pause()
+        await pilot.press("enter")
+        await settled(app, pilot)
+        saved = presets.load("my-maml-sinusoid")
+        assert saved.settings == session.settings
+        assert saved.measured == (None if live else headline(test))
+        await pilot.press("f2")
+        await pilot.pause()
+        app.screen.query_one("#preset-name", Input).value = saved.name
+        app.screen.query_one("#preset-title", Input).value = "Again"
+        await pilot.press("enter")
+        assert isinstance(app.screen, SavePresetScreen), "the preset exists"
+        app.screen.query_one("#preset-overwrite", Switch).value = True
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert presets.load(saved.name).title == "Again"
 
 
 async def test_run_of_a_changed_preset_records_its_origin(make: Make, sessions: FakeSessions, runs_dir: Path) -> None:
