@@ -26,6 +26,7 @@ INNER, OUTER = "algorithm.inner_lr", "algorithm.outer_lr"
 SELECTED = change(Settings(), {"algorithm.name": "reptile"})
 USUAL = change(SELECTED, {"algorithm.inner_steps": 5, OUTER: 0.1})
 SLOW = Hinted(100, "hardly_moving", "The parameters hardly move", OUTER, 0.001, 0.1)
+OVERFITTING = Hinted(200, "overfitting", "Validation has become worse", "training.iterations", 5000, 200)
 NOISY = Hinted(200, "noisy_validation", "Validation is noisy: 0.4 ± 0.4 with 8 tasks", "evaluation.tasks", 8, 150)
 
 
@@ -135,11 +136,16 @@ async def test_hints_of_a_run(make: Callable[..., MetatuiApp], sessions: FakeSes
         assert session.commands == [], "the number of tasks cannot be changed during a run"
         await pilot.press("escape")
         assert line(app) == f"Hint: {SLOW.reason}. h sets outer learning rate 0.1; escape hides the hint."
-        await pilot.press("h")
+        await pilot.click("#hint")
         await session.heard(app, pilot)
         assert session.commands == [Change(OUTER, 0.1)]
         assert line(app) == ""
         assert app.context.undoable
+        session.emit(OVERFITTING)
+        await session.heard(app, pilot)
+        assert line(app) == f"Hint: {OVERFITTING.reason}. h ends training now; escape hides the hint."
+        await pilot.press("escape")
+        assert line(app) == ""
         session.end(NOISY, Finished(200, "iterations", 1.0, evaluation(session.settings, 200, "test")))
         await session.over(app, pilot)
         assert put in line(app)

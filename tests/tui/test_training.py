@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 from textual._compositor import ChopsUpdate
@@ -40,7 +41,7 @@ from metatui.tui.screens.main.run_pane import Fact, RunNumbers, facts_of
 from metatui.tui.widgets.adaptation import AdaptationPanel
 from metatui.tui.widgets.form.controls import Choice
 from metatui.utils.errors import BadInput
-from tests.tui.fakes import FakeSession, FakeSessions, FakeStart, evaluation, progress
+from tests.tui.fakes import FakeSession, FakeSessions, FakeStart, evaluation, progress, views
 from tests.tui.screens.conftest import press_together
 
 SIZE = (120, 40)
@@ -94,7 +95,7 @@ async def test_packing_is_shown(make: Make, sessions: FakeSessions) -> None:
         await running(sessions).heard(app, pilot)
         assert phase(app) is Phase.RUNNING
         assert app.screen.query_one(TopBar).state[1] == "0 of 5,000"
-        assert "images packed" not in app.export_screenshot().replace("&#160;", " ")
+        assert "of 5,000 packed" not in app.export_screenshot().replace("&#160;", " ")
 
 
 async def test_unit_of_losses_is_shown_from_the_first_validation_on(make: Make, sessions: FakeSessions) -> None:
@@ -131,9 +132,11 @@ async def test_start_and_finish(make: Make, sessions: FakeSessions) -> None:
         assert app.run_controller.shown.iteration == 100
         assert app.run_controller.shown.speeds == pytest.approx((10, 40))
         assert app.run_controller.shown.remaining == pytest.approx((5000 - 100) / 10)
-        session.end(Finished(100, "iterations", 10.0, evaluation(session.settings, 100, "test")))
+        test = evaluation(session.settings, 100, "test")
+        session.end(Finished(100, "iterations", 10.0, test, views(session.settings)))
         await session.over(app, pilot)
         assert phase(app) is Phase.IDLE
+        assert app.run_controller.shown_split == "test"
         assert app.query_one(TopBar).state == ("Finished", session.run_id)
         assert "Test: loss 0.50 ± 0.10 (10-shot, 2 steps, 100 test tasks)" in notes(app)[-1]
 
@@ -163,13 +166,21 @@ def shown_adaptation(app: MetatuiApp) -> str:
     return app.screen.query_one(AdaptationPanel)._empty
 
 
-async def test_progress_of_the_test_is_in_the_top_bar(make: Make, sessions: FakeSessions) -> None:
+async def test_progress_of_evaluations_is_in_the_top_bar(
+    make: Make, sessions: FakeSessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("metatui.runs.evaluation_clock.time", SimpleNamespace(monotonic=lambda: now))
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         session = await started(app, pilot, sessions)
         session.emit(progress(5000), Evaluating(5000, "val", 40, 100))
         await session.heard(app, pilot)
         assert app.top_bar.state[:2] == ("Running", "5,000 of 5,000")  # a short validation
+        now += 20
+        session.emit(Evaluating(5000, "val", 60, 100))
+        await session.heard(app, pilot)
+        assert app.top_bar.state[:2] == ("Validating", "60 of 100 tasks, 0:40 left")
         session.emit(Evaluating(5000, "test", 120, 600))
         await session.heard(app, pilot)
         assert app.top_bar.state[:2] == ("Testing", "120 of 600 tasks")
@@ -252,9 +263,11 @@ async def test_commands_and_their_effects(make: Make, sessions: FakeSessions) ->
         await session.heard(app, pilot)
         assert phase(app) is Phase.PAUSED
         assert app.top_bar.state[0] == "Paused"
+        assert app.top_bar.render().spans[-1].style == "$text-warning"
         await pilot.press("p")
         await session.heard(app, pilot)
         assert phase(app) is Phase.RUNNING
+        assert app.top_bar.render().spans[-1].style == "$text-success"
         session.emit(Warned(0, "metrics.jsonl cannot be written: the disk is full"), Paused(0))
         await session.heard(app, pilot)
         assert app.top_bar.state[0] == "Paused: its files cannot be written"
