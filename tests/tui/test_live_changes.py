@@ -13,7 +13,7 @@ from textual.widgets import Button, Input
 
 from metatui.config.fields import FIELDS, change
 from metatui.config.settings import Settings
-from metatui.events import Change, Curve, Evaluated, Evaluating, Evaluation, Finished, Started, Stop, Tweaked
+from metatui.events import Change, Curve, Evaluated, Evaluating, Evaluation, Finished, Started, Stop, Tweaked, Warned
 from metatui.runs.analysis.comparison.training_curves import live_changes, read_steps
 from metatui.runs.formatting import result_words
 from metatui.runs.storage.journal import JournalWriter
@@ -146,6 +146,25 @@ async def test_value_entered_after_the_run_is_not_replaced(make: Make, sessions:
         assert notes(app)[-1].endswith("made during the run (inner learning rate 0.2): r undoes them.")
         app.form.enter(INNER, "0.3")
         assert not app.form.restorable
+
+
+async def test_refused_undo_can_be_requested_again(
+    make: Make, sessions: FakeSessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make()
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        session = await started(app, pilot, sessions)
+        await changed(app, pilot, session, INNER, 0.1)
+        monkeypatch.setattr(session, "submit", session.commands.append)
+        await pilot.press("r", "r")
+        assert session.commands[1:] == [Change(INNER, 0.01)]
+        assert notes(app)[-1] == "Nothing to undo: no setting was changed during training."
+        session.emit(Warned(5, "the change was refused"))
+        await session.heard(app, pilot)
+        await pilot.press("r")
+        assert session.commands[1:] == [Change(INNER, 0.01)] * 2
+        session.end()
+        await session.over(app, pilot)
 
 
 async def test_change_of_another_viewer_is_undone_too(make: Make, sessions: FakeSessions) -> None:
@@ -374,6 +393,7 @@ def test_resumed_run_shows_no_result_from_after_its_checkpoint() -> None:
     model.take(Finished(200, "iterations", 1.0, evaluation(NO_SETTINGS, 200, "test")))
     model.take(Started(Settings(), "cpu", "cpu", "batched", "", 1, 150))
     assert (model.evaluation, model.best, model.test, model.ended) == (None, None, None, None)
+    assert [point.x for point in model.val_loss.points(10)] == [100]
     record = EvaluationRecord(
         validation=evaluation(NO_SETTINGS, 200),
         best=evaluation(NO_SETTINGS, 100),

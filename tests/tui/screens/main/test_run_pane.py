@@ -8,7 +8,7 @@ import pytest
 
 from metatui.config.fields import change
 from metatui.config.settings import Settings
-from metatui.events import Checkpointed, Evaluating, Failed, Paused, Resumed, Tweaked, Warned
+from metatui.events import Checkpointed, Evaluating, Failed, Finished, Paused, Resumed, Tweaked, Warned
 from metatui.tui.keyboard.actions import Phase
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.model.system_monitor import Load
@@ -129,3 +129,29 @@ def test_run_that_waits_for_the_disk_says_so() -> None:
     model.take(Checkpointed(6, "last"))
     model.take(Paused(6))
     assert not waits()
+
+
+def test_only_the_newest_checkpoint_has_a_line_in_the_journal() -> None:
+    model = RunModel(Settings())
+    for event in (Checkpointed(5, "last"), Checkpointed(6, "best"), Checkpointed(7, "last"), Paused(7)):
+        model.take(event)
+    model.take(Checkpointed(8, "last"))
+    assert [(line.iteration, line.text) for line in model.journal] == [
+        (7, "Checkpoint saved"), (7, "Paused"), (8, "Checkpoint saved"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("reason", "text", "tone"),
+    [
+        ("iterations", "Finished", "good"),
+        ("early_stop", "Finished early: the validation result has not improved for a long time", "good"),
+        ("stopped", "Stopped and saved", "good"),
+        ("interrupted", "Interrupted and saved", "warning"),
+    ],
+)
+def test_end_of_a_run_in_the_journal(reason: str, text: str, tone: str) -> None:
+    model = RunModel(Settings())
+    model.take(Finished(7, reason, 1.0, None))
+    (line,) = model.journal
+    assert (line.iteration, line.text, line.tone) == (7, text, tone)
